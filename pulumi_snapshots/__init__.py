@@ -1,0 +1,1 @@
+"""Database snapshots of Square Cloud as Pulumi resources."""

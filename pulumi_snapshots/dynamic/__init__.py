@@ -1,0 +1,1 @@
+"""Pulumi dynamic provider and its resources: translation between Pulumi and `operations`."""

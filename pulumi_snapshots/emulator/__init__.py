@@ -1,0 +1,1 @@
+"""The service on this machine, for tests, demos and trying things out."""

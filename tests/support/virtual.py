@@ -1,0 +1,32 @@
+"""Runs an async test under a virtual clock: hours of waiting take no real time."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import trio
+from trio.testing import MockClock
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+__all__ = ["run_virtual", "virtual"]
+
+
+def run_virtual(body: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+    """Run `body` on trio; the clock jumps to the next wake-up whenever every task sleeps."""
+    return trio.run(body, *args, clock=MockClock(autojump_threshold=0))
+
+
+def virtual(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Decorate an async test so that pytest runs it under the virtual clock, fixtures included."""
+
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        async def body() -> None:
+            await test(*args, **kwargs)
+
+        run_virtual(body)
+
+    return run
