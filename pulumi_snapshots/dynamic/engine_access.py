@@ -1,0 +1,498 @@
+"""All contact with what the Pulumi SDK does not publish: URN, live progress, partial state, cancel, width. Nothing about snapshots.
+
+A dynamic provider's methods get only ids and properties. The process around them has more: the servicer's frames, up the
+stack of each call, hold the engine's request and gRPC's context; the engine's address is on the command line; the
+gRPC server sits in the main thread. Each feature is looked for on its own, and where it is not found the plain
+behaviour of a dynamic provider takes its place, so that a changed SDK costs comfort and never a run.
+
+Importing this file costs nothing and does nothing: Pulumi programs import it too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import re
+import sys
+import threading
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import ThreadPoolExecutor
+    from types import FrameType
+
+__all__ = ["EngineCall", "Features", "ProviderError", "current_call", "features", "on_cancel", "widen"]
+
+_PROVIDER_KEY = "__provider"
+_CANCEL_METHOD = "/pulumirpc.ResourceProvider/Cancel"
+_DETAILS_HEADER = "grpc-status-details-bin"
+
+# gRPC's number for UNKNOWN, which is what the SDK ends every failed call with. The Go side believes the details only if
+# they carry the same code as the call.
+_UNKNOWN_CODE = 2
+
+# Seconds. The engine answers a Log call within a millisecond; one that does not is busy or gone, and neither is a
+# reason to hold up the work that the message is about.
+_LOG_DEADLINE = 5.0
+
+
+class ProviderError(Exception):
+    """An error whose text is meant for the user as it is."""
+
+
+# The SDK shows `Class: text` for a built-in class, `package.module.Class: text` for any other.
+ProviderError.__module__ = "builtins"
+
+
+# --- What surrounds a call ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Features:
+    """Which of the features were found; the plain behaviour stands in for the others."""
+
+    urn: bool
+    log: bool
+    partial_state: bool
+    cancel: bool
+    width: bool
+
+
+def _callers() -> Iterator[FrameType]:
+    """The frames up the stack of this thread, nearest first."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _find_call() -> tuple[Any, Any]:
+    """The engine's request and gRPC's context of the call under way in this thread, each None if not found.
+
+    By type, not by name: the SDK's frames call them `request` and `context`, gRPC's own frame below has them too.
+    """
+    grpc = sys.modules.get("grpc")
+    context_class = getattr(grpc, "ServicerContext", None)
+    request = context = None
+    if context_class is None:
+        return None, None
+    for frame in _callers():
+        for value in tuple(frame.f_locals.values()):
+            kind = type(value)  # and never isinstance, which asks the value itself: a foreign proxy may raise
+            if context is None and issubclass(kind, context_class):
+                context = value
+            name = getattr(getattr(kind, "DESCRIPTOR", None), "full_name", None)
+            if request is None and isinstance(name, str) and name.startswith("pulumirpc.") and name.endswith("Request"):
+                request = value
+        if request is not None and context is not None:
+            break
+    return request, context
+
+
+def _find_thread_pool() -> ThreadPoolExecutor | None:
+    """The pool whose threads serve the engine's calls: this thread's own executor, else the server's."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  # not for programs
+
+    for frame in _callers():
+        reference = frame.f_locals.get("executor_reference")
+        pool = reference() if callable(reference) and frame.f_code.co_name == "_worker" else None
+        if isinstance(pool, ThreadPoolExecutor):
+            return pool
+    pool = getattr(_find_server_state(), "thread_pool", None)
+    return pool if isinstance(pool, ThreadPoolExecutor) else None
+
+
+def _find_server_state() -> Any:
+    """The state of the gRPC server, from the main thread, which waits in the function that started it; or None.
+
+    gRPC's serving thread has it too, but looking at that frame's variables would keep alive an event that gRPC must drop.
+    """
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001
+    while frame is not None:
+        if frame.f_code.co_name == "main":
+            for value in tuple(frame.f_locals.values()):
+                state = getattr(value, "_state", None) if hasattr(type(value), "add_generic_rpc_handlers") else None
+                if state is not None:
+                    return state
+        frame = frame.f_back
+    return None
+
+
+def _find_cancel_handlers() -> list[dict[str, Any]]:
+    """The tables in which the server looks up what to run for Cancel: generic handlers, registered ones, or both."""
+    state = _find_server_state()
+    tables = [getattr(state, "registered_method_handlers", None)]
+    tables += [getattr(handler, "_method_handlers", None) for handler in getattr(state, "generic_handlers", None) or ()]
+    return [table for table in tables if isinstance(table, dict) and _CANCEL_METHOD in table]
+
+
+def _find_engine_address() -> str | None:
+    """The engine's address: the last argument of the provider's process."""
+    last = sys.argv[-1] if len(sys.argv) > 1 else ""
+    return last if re.fullmatch(r"[\w.\-\[\]:]*:\d+|unix:\S+", last) else None
+
+
+def features() -> Features:
+    """What the installed SDK offers; to be asked in a provider's call, since elsewhere nothing is to be found."""
+    request, context = _find_call()
+    cancel = width = False
+    with contextlib.suppress(Exception):
+        cancel = bool(_find_cancel_handlers())
+    with contextlib.suppress(Exception):
+        width = hasattr(_find_thread_pool(), "_max_workers")
+    return Features(
+        urn=bool(getattr(request, "urn", None)),
+        log=request is not None and _find_engine_address() is not None,
+        partial_state=_provider_value(request) is not None
+        and callable(getattr(context, "set_trailing_metadata", None)),
+        cancel=cancel,
+        width=width,
+    )
+
+
+# --- Messages ----------------------------------------------------------------------------------------------------
+
+
+class _Messages:
+    """Sends log messages to the engine, in order, from a thread of its own, so that no caller waits for the engine."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: queue.SimpleQueue[tuple[dict[str, Any], threading.Event, list[bool]]] = queue.SimpleQueue()
+        self._started = False
+
+    def send(self, text: str, urn: str | None, *, ephemeral: bool = False, warning: bool = False) -> _Delivery:
+        """Put one message in line."""
+        done, sent = threading.Event(), list[bool]()
+        if _find_engine_address() is None:
+            done.set()
+        else:
+            message = {"message": text, "urn": urn or "", "ephemeral": ephemeral, "warning": warning}
+            self._waiting.put((message, done, sent))
+            with self._lock:
+                if not self._started:
+                    self._started = True
+                    threading.Thread(target=self._run, name="engine-messages", daemon=True).start()
+        return _Delivery(done, sent)
+
+    def _run(self) -> None:
+        log: Callable[..., Any] | None = None
+        while True:
+            message, done, sent = self._waiting.get()
+            try:
+                log = log or self._connect()
+                log(**message)
+                sent.append(True)
+            except Exception:  # noqa: BLE001, S110  # whatever it is, the message's sender prints it instead
+                pass
+            finally:
+                done.set()
+
+    @staticmethod
+    def _connect() -> Callable[..., Any]:
+        import grpc  # noqa: PLC0415  # not for programs
+        from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc  # noqa: PLC0415
+
+        # Without the option, gRPC sends even this machine's own address through the HTTP proxy of the environment.
+        channel = grpc.insecure_channel(_find_engine_address() or "", options=[("grpc.enable_http_proxy", 0)])
+        stub = engine_pb2_grpc.EngineStub(channel)
+
+        def log(*, message: str, urn: str, ephemeral: bool, warning: bool) -> None:
+            severity = engine_pb2.WARNING if warning else engine_pb2.INFO
+            request = engine_pb2.LogRequest(severity=severity, message=message, urn=urn, ephemeral=ephemeral)
+            stub.Log(request, timeout=_LOG_DEADLINE)
+
+        return log
+
+
+@dataclass(frozen=True)
+class _Delivery:
+    """One message on its way."""
+
+    done: threading.Event
+    sent: list[bool]
+
+    def wait(self) -> bool:
+        """Whether the engine has it, after waiting for that a bounded time."""
+        return self.done.wait(_LOG_DEADLINE) and bool(self.sent)
+
+
+_messages = _Messages()
+
+
+# --- The call under way ------------------------------------------------------------------------------------------
+
+
+class EngineCall:
+    """The engine's call (create, read, update …) that the servicer is serving in the thread that asked for it.
+
+    Messages may be sent from any thread; `keep` and `fail` end the call and belong in the servicer's own.
+    """
+
+    def __init__(self, request: Any = None, context: Any = None) -> None:
+        self._request = request
+        self._context = context
+        self._lock = threading.Lock()
+        self._last_progress: str | None = None
+        self._last_delivery: _Delivery | None = None
+
+    @property
+    def urn(self) -> str | None:
+        """URN of the resource that the call is about; None where it cannot be known."""
+        return getattr(self._request, "urn", None) or None
+
+    def progress(self, text: str) -> None:
+        """Show `text` on the resource's row until the next one; the same text again sends nothing. Never waits."""
+        with self._lock:
+            if text == self._last_progress:
+                return
+            self._last_progress = text
+            self._last_delivery = _messages.send(text, self.urn, ephemeral=True)
+
+    def info(self, text: str) -> None:
+        """Leave `text` under the run's Diagnostics, at the resource."""
+        if not _messages.send(text, self.urn).wait():
+            _print(text, sys.stdout)
+
+    def warn(self, text: str) -> None:
+        """Leave the warning `text` under the run's Diagnostics, at the resource."""
+        if not _messages.send(text, self.urn, warning=True).wait():
+            _print(f"warning: {text}", sys.stderr)
+
+    def flush(self) -> None:
+        """Wait (5 s at most) until the engine has the last progress, so that it does not arrive after the call's end."""
+        with self._lock:
+            last = self._last_delivery
+        if last is not None:
+            last.wait()
+
+    def keep(
+        self,
+        id: str,  # noqa: A002  # as the SDK calls it
+        outputs: dict[str, Any],
+        reasons: list[str],
+        *,
+        refresh_before_update: bool = True,
+    ) -> NoReturn:
+        """End the call unfinished: the engine saves the resource as far as it got and shows the reasons as errors.
+
+        Where that cannot be had, the call ends with a plain error, whose text says that nothing was kept.
+
+        Args:
+            id: The resource's id.
+            outputs: Its outputs as far as they are known; secrets in their wire form stay secrets.
+            reasons: What the user is told, one item each.
+            refresh_before_update: Whether the next run reads the resource before anything else.
+        """
+        self.flush()
+        if _debugging() and sys.exc_info()[0] is not None:
+            reasons = [*reasons, traceback.format_exc()]
+        if self._send_details(
+            lambda: self._init_failed(id, outputs, reasons, refresh_before_update), "\n".join(reasons)
+        ):
+            raise ProviderError("\n".join(reasons)) from None
+        self._end_plainly(
+            "\n".join(reasons)
+            + "\nThis could not be kept in the stack's state: the installed Pulumi SDK has no way for it"
+            f" that is known here. The next run does not know about {id}."
+        )
+
+    def fail(self, text: str) -> NoReturn:
+        """End the call with exactly this text as the error, line breaks kept, no traceback.
+
+        `SQUARECLOUD_DEBUG=1` in the environment brings the traceback back, the error's cause included.
+        """
+        self.flush()
+        if _debugging():
+            raise ProviderError(text)
+        if self._send_details(lambda: None, text):
+            raise ProviderError(text) from None
+        self._end_plainly(text)
+
+    def _send_details(self, make_detail: Callable[[], Any], text: str) -> bool:
+        """Attach a status to the end of the call that the engine believes more than the SDK's traceback."""
+        try:
+            self._context.set_trailing_metadata(((_DETAILS_HEADER, _status(text, make_detail())),))
+        except Exception:  # noqa: BLE001  # no context, or not as it is known here: the plain way is the answer
+            return False
+        return True
+
+    def _init_failed(self, id_: str, outputs: dict[str, Any], reasons: list[str], refresh_before_update: bool) -> Any:  # noqa: FBT001
+        import asyncio  # noqa: PLC0415  # not for programs
+
+        from pulumi.runtime import rpc  # noqa: PLC0415
+        from pulumi.runtime.proto import provider_pb2  # noqa: PLC0415
+
+        loop = asyncio.new_event_loop()  # as the SDK does it for a result
+        try:
+            properties = loop.run_until_complete(rpc.serialize_properties(outputs, {}))
+        finally:
+            loop.close()
+        # Without its provider the resource could be neither updated nor deleted ever again.
+        properties.fields[_PROVIDER_KEY].CopyFrom(_provider_value(self._request))
+        detail = provider_pb2.ErrorResourceInitFailed(id=id_, properties=properties, reasons=reasons)
+        if hasattr(detail, "refresh_before_update"):
+            detail.refresh_before_update = refresh_before_update
+        if hasattr(self._request, "inputs"):  # a read: the engine takes the inputs from the answer
+            detail.inputs.CopyFrom(self._request.inputs)
+        return detail
+
+    @staticmethod
+    def _end_plainly(text: str) -> NoReturn:
+        # The SDK formats the error together with its traceback, and this is the only thing that silences it.
+        if not _debugging():
+            sys.tracebacklimit = 0
+        raise ProviderError(text) from None
+
+
+def current_call() -> EngineCall:
+    """The call that this thread serves; outside of a servicer, one whose features are all fallbacks."""
+    return EngineCall(*_find_call())
+
+
+def _provider_value(request: Any) -> Any:
+    """The serialised provider, as the request carries it, or None."""
+    for bag in ("news", "properties", "inputs"):
+        fields = getattr(getattr(request, bag, None), "fields", {})
+        if _PROVIDER_KEY in fields:
+            return fields[_PROVIDER_KEY]
+    return None
+
+
+def _debugging() -> bool:
+    return os.environ.get("SQUARECLOUD_DEBUG", "").lower() in {"1", "true", "yes", "on"}
+
+
+def _print(text: str, stream: Any) -> None:
+    with contextlib.suppress(OSError, ValueError):  # the engine may be gone
+        print(text, file=stream, flush=True)  # the engine shows what a provider prints
+
+
+# --- google.rpc.Status ---------------------------------------------------------------------------------------------
+
+
+def _status(text: str, detail: Any) -> bytes:
+    """A google.rpc.Status with at most one detail.
+
+    Written by hand: the generated class exists twice (in the SDK, and in googleapis-common-protos, which Google's own
+    clients use), and a process that loads the one can never load the other.
+    """
+    message = b"\x08" + _varint(_UNKNOWN_CODE) + _field(2, text.encode("utf-8", "replace"))
+    if detail is None:
+        return message
+    type_url = f"type.googleapis.com/{detail.DESCRIPTOR.full_name}".encode()
+    return message + _field(3, _field(1, type_url) + _field(2, detail.SerializeToString()))
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A length-delimited field of a protobuf message."""
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+def _varint(number: int) -> bytes:
+    digits = bytearray()
+    while number > 0x7F:  # noqa: PLR2004  # seven bits a byte
+        digits.append(number & 0x7F | 0x80)
+        number >>= 7
+    digits.append(number)
+    return bytes(digits)
+
+
+# --- Cancel ----------------------------------------------------------------------------------------------------------
+
+
+class _Cancel:
+    """Who wants to know that the engine asks the provider to stop."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._callbacks: list[Callable[[], None]] = []
+        self._cancelled = False
+        self._installed = False
+
+    def register(self, callback: Callable[[], None]) -> bool:
+        with self._lock:
+            if not self._installed:
+                with contextlib.suppress(Exception):
+                    self._installed = self._install()
+            if not self._cancelled:
+                self._callbacks.append(callback)
+                return self._installed
+        self._call(callback)
+        return True
+
+    def _install(self) -> bool:
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  # not for programs
+
+        import grpc  # noqa: PLC0415
+
+        tables = _find_cancel_handlers()
+        for table in tables:
+            plain = table[_CANCEL_METHOD]
+
+            def cancel(request: Any, context: Any, plain: Any = plain) -> Any:
+                self.run()
+                return plain.unary_unary(request, context)
+
+            # A thread of its own: the server's may all be in the very waits that Cancel is to end.
+            cancel.experimental_thread_pool = ThreadPoolExecutor(1, "engine-cancel")  # type: ignore[attr-defined]
+            table[_CANCEL_METHOD] = grpc.unary_unary_rpc_method_handler(
+                cancel, request_deserializer=plain.request_deserializer, response_serializer=plain.response_serializer
+            )
+        return bool(tables)
+
+    def run(self) -> None:
+        """Call back everyone who has not been yet; the engine cancels twice at a normal end, too."""
+        with self._lock:
+            self._cancelled = True
+            callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            self._call(callback)
+
+    @staticmethod
+    def _call(callback: Callable[[], None]) -> None:
+        try:
+            callback()
+        except Exception:  # noqa: BLE001  # the others must still be told
+            _print(traceback.format_exc(), sys.stderr)
+
+
+_cancel = _Cancel()
+
+
+def on_cancel(callback: Callable[[], None]) -> bool:
+    """Have `callback` called, once, when the engine asks its providers to stop (^C); at once if it already has.
+
+    To be called in a provider's call. The callback runs in a thread of its own and must be quick: it wakes others.
+
+    Returns:
+        Whether the engine's wish can be heard; if not, the callback is never called.
+    """
+    return _cancel.register(callback)
+
+
+# --- Width -----------------------------------------------------------------------------------------------------------
+
+
+def widen(threads: int) -> bool:
+    """Let the provider serve this many calls at a time, where the SDK serves four; never fewer than before.
+
+    To be called in a provider's call. Threads start as calls arrive.
+
+    Returns:
+        Whether that many can be served now.
+    """
+    try:
+        pool: Any = _find_thread_pool()
+        if pool._max_workers < threads:  # noqa: SLF001
+            pool._max_workers = threads  # noqa: SLF001
+            # A pool starts threads when work arrives. What already waits needs a push.
+            for _ in range(pool._work_queue.qsize()):  # noqa: SLF001
+                pool.submit(int)
+    except Exception:  # noqa: BLE001  # not the pool that is known here: four at a time it is
+        return False
+    return True
