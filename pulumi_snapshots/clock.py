@@ -6,12 +6,29 @@ from datetime import UTC, datetime, timedelta
 
 import anyio
 
-__all__ = ["Clock", "system_utc"]
+__all__ = ["Clock", "parse_rfc3339", "rfc3339", "system_utc"]
 
 
 def system_utc() -> datetime:
     """This machine's UTC time, for the few places that run outside an event loop (a Pulumi diff)."""
     return datetime.now(UTC)
+
+
+def rfc3339(moment: datetime) -> str:
+    """`moment` as the outputs show it: UTC, milliseconds only where there are any (`2025-08-13T13:29:11.263Z`)."""
+    moment = moment.astimezone(UTC)
+    spec = "milliseconds" if moment.microsecond >= 1000 else "seconds"  # noqa: PLR2004  a millisecond
+    return moment.isoformat(timespec=spec).replace("+00:00", "Z")
+
+
+def parse_rfc3339(text: str) -> datetime:
+    """The moment that `text` names; a text without a zone is UTC.
+
+    Raises:
+        ValueError: `text` is no date.
+    """
+    moment = datetime.fromisoformat(text)
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 class Clock:

@@ -1,0 +1,144 @@
+"""The service's verbs. Each passes the gate; looks are tried again where that is safe, what starts something never."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from pydantic import ValidationError
+
+from pulumi_snapshots.api.errors import Blocked, SquareCloudError, UnreadableAnswer
+from pulumi_snapshots.api.gate import ACCOUNT_LOOK, CREATE, LOOK, Gate, Lane
+from pulumi_snapshots.api.models import Accepted, Account, Finished, Listing, read_entries
+from pulumi_snapshots.api.service_clock import ServiceClock
+from pulumi_snapshots.api.transport import Answer, Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import httpx
+
+    from pulumi_snapshots.clock import Clock
+
+__all__ = ["Client"]
+
+CREATE_READ_TIMEOUT = 120.0
+"""Seconds: the service holds a create for up to about 90 s before its first byte; the vendor's own SDK waits 120."""
+GET_READ_TIMEOUT = 30.0
+GET_TRIES = 3
+GET_BACK_OFF = (2.0, 4.0)
+"""Seconds between the tries of a GET."""
+PROCESSING = "SNAPSHOT_PROCESSING"
+
+
+class Client:
+    """Typed access to the service with one API key.
+
+    Args:
+        api_url: the API's address.
+        api_key: the bare key.
+        gate: spaces the requests.
+        clock: the time.
+        http: the HTTP transport below; the network unless a test gives another.
+    """
+
+    def __init__(
+        self,
+        api_url: str,
+        api_key: str,
+        gate: Gate,
+        clock: Clock,
+        *,
+        http: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.service_clock = ServiceClock(clock)
+        self._gate = gate
+        self._clock = clock
+        self._transport = Transport(api_url, api_key, self.service_clock, http=http)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._transport.close()
+
+    async def start_snapshot(
+        self,
+        database_id: str,
+        *,
+        on_send: Callable[[], None],
+        tell: Callable[[str], None] | None = None,
+    ) -> Finished | Accepted:
+        """POST a snapshot of `database_id`, once.
+
+        Args:
+            database_id: a checked id.
+            on_send: called when the request is about to leave; from then on it may have been carried out.
+            tell: told what it waits for.
+
+        Returns:
+            `Finished` for a 200, `Accepted` for a 202.
+
+        Raises:
+            SquareCloudError: `ambiguous` tells whether the snapshot may be under way all the same.
+        """
+        path = f"databases/{quote(database_id, safe='')}/snapshots"
+        async with self._gate.passage(f"POST /{path}", CREATE, database_id, tell=tell):
+            on_send()
+            answer = await self._transport.send("POST", path, read_timeout=CREATE_READ_TIMEOUT)
+            if answer.status == 202 or answer.code == PROCESSING:  # noqa: PLR2004  accepted
+                return Accepted()
+            response = answer.response if isinstance(answer.response, dict) else {}
+            url, key = (value if isinstance(value := response.get(name), str) else None for name in ("url", "key"))
+            return Finished(url, key)
+
+    async def list_snapshots(self, database_id: str, *, patient: bool = True) -> Listing:
+        """The listing of one database, newest first; the service may serve a page up to 30 minutes old.
+
+        Args:
+            database_id: a checked id.
+            patient: whether to try again and to wait out a block, as a wait does; else one try.
+
+        Raises:
+            SquareCloudError: no listing.
+        """
+        path = f"databases/{quote(database_id, safe='')}/snapshots"
+        return self._listing(f"GET /{path}", await self._get(path, LOOK, database_id, patient=patient))
+
+    async def list_account(self, *, patient: bool = True) -> Listing:
+        """The listing of the whole account; cached by the service apart from the databases' own listings.
+
+        Raises:
+            UpgradeRequired: the plan does not include it.
+            SquareCloudError: no listing.
+        """
+        path = "users/snapshots?scope=databases"
+        return self._listing("GET /users/snapshots", await self._get(path, ACCOUNT_LOOK, None, patient=patient))
+
+    async def account(self, *, patient: bool = True) -> Account:
+        """The account: its id, plan and databases.
+
+        Raises:
+            SquareCloudError: no answer, or none that can be read.
+        """
+        answer = await self._get("users/me", LOOK, None, patient=patient)
+        try:
+            return Account.model_validate(answer.response)
+        except ValidationError:
+            raise UnreadableAnswer("GET /users/me", status=answer.status) from None
+
+    async def _get(self, path: str, lane: Lane, database_id: str | None, *, patient: bool) -> Answer:
+        request = f"GET /{path.partition('?')[0]}"
+        for pause in (*GET_BACK_OFF[: GET_TRIES - 1], None):
+            try:
+                async with self._gate.passage(request, lane, database_id, waits_out_block=patient):
+                    return await self._transport.send("GET", path, read_timeout=GET_READ_TIMEOUT)
+            except SquareCloudError as error:
+                if pause is None or not patient or not error.passing or isinstance(error, Blocked):
+                    raise
+            await self._clock.sleep(pause)
+        raise AssertionError  # the last try returns or raises
+
+    def _listing(self, request: str, answer: Answer) -> Listing:
+        if not isinstance(answer.response, list):
+            raise UnreadableAnswer(request, status=answer.status)
+        entries, unreadable = read_entries(answer.response)
+        return Listing(entries, unreadable, answer.sent_at, self.service_clock.now())

@@ -1,0 +1,314 @@
+"""What can go wrong between a client and the service: one class per reaction of the caller, and each code's meaning."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+__all__ = [
+    "AnswerLost",
+    "Blocked",
+    "Cooldown",
+    "DatabaseMissing",
+    "KeyRefused",
+    "NotAllowed",
+    "NotSent",
+    "Outage",
+    "QuotaUsedUp",
+    "Redirected",
+    "RequestRefused",
+    "RestoreRunning",
+    "SnapshotFailed",
+    "SquareCloudError",
+    "Unavailable",
+    "UnreadableAnswer",
+    "UpgradeRequired",
+    "error_for",
+]
+
+QUOTE_LIMIT = 200
+"""Characters of the service's own message that an error repeats."""
+
+
+class SquareCloudError(Exception):
+    """A request that did not bring what it asked for. `str()` is one paragraph for the user.
+
+    Attributes:
+        status: HTTP status of the answer; None where there was none.
+        code: the service's code; None where the answer held none.
+        message: the service's own words, shortened; empty where there were none.
+        request: what was asked, method and path, without host or query.
+        retry_after: seconds that the service asked to wait; None where it did not.
+        unsent: whether this request was kept back because of the answer to another.
+    """
+
+    meaning: ClassVar[str] = "the service refused it"
+    advice: ClassVar[str] = ""
+    ambiguous: ClassVar[bool] = False
+    """Whether a request that changes something may have been carried out all the same."""
+    passing: ClassVar[bool] = False
+    """Whether the same look may succeed a little later."""
+
+    def __init__(
+        self,
+        request: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        message: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(request, status, code)
+        self.request = request
+        self.status = status
+        self.code = code
+        self.message = message[:QUOTE_LIMIT]
+        self.retry_after = retry_after
+        self.unsent = False
+
+    def kept_back(self, request: str, *, retry_after: float | None = None) -> Self:
+        """The error of `request`, which is not sent because an earlier one was answered with this one."""
+        error = type(self)(request, status=self.status, code=self.code, retry_after=retry_after)
+        error.unsent = True
+        return error
+
+    def __str__(self) -> str:
+        known = _KNOWN.get(self.code or "")
+        meaning = (known and known.meaning) or self.meaning
+        advice = (known and known.advice) or self._advice()
+        answer = " ".join(str(part) for part in (self.status, self.code) if part is not None)
+        quoted = f' ("{self.message}")' if self.message else ""
+        if self.unsent:
+            happened = f"{self.request} was not sent, because another request was answered with {answer}"
+        elif answer:
+            happened = f"{self.request} was answered with {answer}{quoted}"
+        else:
+            happened = f"{self.request} failed{quoted}"
+        return f"{happened}: {meaning}. {advice}".rstrip()
+
+    def _advice(self) -> str:
+        return self.advice
+
+
+class KeyRefused(SquareCloudError):
+    """The API key is unknown, revoked or expired; asking again would block the address."""
+
+    meaning = "the API key is unknown, revoked or expired, so nothing more is sent with it"
+    advice = "Set a valid key with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY."
+
+
+class NotAllowed(SquareCloudError):
+    """The key is valid, but not for this request (scope, resource or permission)."""
+
+    meaning = "the API key is not allowed to do this"
+    advice = "Use a key with the scopes snapshots:read and snapshots:write that may use this database."
+
+
+class DatabaseMissing(SquareCloudError):
+    """No such database in this account."""
+
+    meaning = "this account has no such database"
+    advice = "Check database_id, and that the API key belongs to the account that owns the database."
+
+
+class SnapshotFailed(SquareCloudError):
+    """The service tried and could not capture the snapshot."""
+
+    meaning = "the service could not capture the snapshot"
+    advice = "Check that the database is running and healthy, then run `pulumi up` again."
+
+
+class Cooldown(SquareCloudError):
+    """A short cooldown (1 request per 5 s per user, 1 per 180 s per database); the request was not accepted."""
+
+    meaning = "a short cooldown is running (1 snapshot per 5 s per account and per 180 s per database)"
+    advice = "Nothing was started; run `pulumi up` again in a few minutes."
+    passing = True
+
+
+class QuotaUsedUp(SquareCloudError):
+    """The plan's daily snapshots are used up; account-wide."""
+
+    meaning = "the plan's daily allowance of snapshots is used up ((plan RAM in MB / 256) x 2 in any 24 hours, for the whole account)"
+    advice = "A slot frees 24 hours after the oldest of them; a larger plan allows more."
+
+
+class Blocked(SquareCloudError):
+    """The account-wide request budget was passed: nobody may send until the block is over."""
+
+    meaning = "the account sent too many requests and is blocked for up to about 30 minutes"
+    passing = True
+
+    def _advice(self) -> str:
+        wait = 30 if self.retry_after is None else math.ceil(self.retry_after / 60)
+        return f"Run it again in about {wait} minutes, and lower squarecloud:requestsPerMinute if others use the account too."
+
+
+class RestoreRunning(SquareCloudError):
+    """A restore of this database is under way."""
+
+    meaning = "a restore of this database is under way"
+    advice = "Wait until it is over (about a minute), then run `pulumi up` again."
+
+
+class UpgradeRequired(SquareCloudError):
+    """The plan does not hold what was asked."""
+
+    meaning = "the account's plan does not include this"
+    advice = "It needs a larger plan."
+
+
+class RequestRefused(SquareCloudError):
+    """Any other refusal with a readable answer; nothing was carried out."""
+
+    meaning = "the service refused the request"
+
+
+class Unavailable(SquareCloudError):
+    """The service or a proxy before it is down; a request that changes something may have been carried out."""
+
+    meaning = "the service is not available"
+    advice = "Try again later."
+    ambiguous = True
+    passing = True
+
+
+class UnreadableAnswer(SquareCloudError):
+    """An answer came, but not one that can be read; a request that changes something may have been carried out."""
+
+    meaning = "the answer could not be read"
+    advice = "Try again later; if it lasts, check squarecloud:apiUrl."
+    ambiguous = True
+    passing = True
+
+
+class AnswerLost(SquareCloudError):
+    """The request was sent, but no answer came back; it may have been carried out."""
+
+    meaning = "it was sent, but its answer was lost"
+    advice = "Try again later."
+    ambiguous = True
+    passing = True
+
+
+class NotSent(SquareCloudError):
+    """The request certainly never left this machine."""
+
+    meaning = "the service could not be reached, so nothing was sent"
+    advice = "Check the network and squarecloud:apiUrl, then try again."
+    passing = True
+
+
+class Outage(SquareCloudError):
+    """Not sent: the service failed for the requests before this one, and no look was answered since."""
+
+    meaning = (
+        "it was not sent, because the service failed for the snapshots before it and has answered no look for 2 minutes"
+    )
+    advice = "Nothing was started for this database; run `pulumi up` again when the service works."
+
+
+class Redirected(SquareCloudError):
+    """A redirect; never followed, because the API key must not reach another host."""
+
+    meaning = "it was redirected, which is never followed with the API key"
+    advice = "Set squarecloud:apiUrl to the API's own address."
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What a code of the service means."""
+
+    reaction: type[SquareCloudError]
+    meaning: str = ""
+    advice: str = ""
+
+
+_KNOWN = {
+    "ACCESS_DENIED": _Known(KeyRefused),
+    "INVALID_ACCESS_TOKEN": _Known(KeyRefused),
+    "MISSING_SCOPE": _Known(
+        NotAllowed,
+        "the API key lacks a scope",
+        "Use a key with the scopes snapshots:read (to wait and look up) and snapshots:write (to take and restore).",
+    ),
+    "RESOURCE_NOT_ALLOWED": _Known(
+        NotAllowed,
+        "the API key is limited to other resources",
+        "Use a key that may use this database.",
+    ),
+    "PERMISSION_DENIED": _Known(NotAllowed),
+    "DATABASE_NOT_FOUND": _Known(DatabaseMissing),
+    "SNAPSHOT_FAILED": _Known(SnapshotFailed),
+    "KEEP_CALM": _Known(Cooldown),
+    "DAILY_SNAPSHOTS_LIMIT_REACHED": _Known(QuotaUsedUp),
+    "RATE_LIMITED": _Known(Blocked),
+    "RATE_LIMIT": _Known(Blocked),
+    "RATE_LIMIT_EXCEEDED": _Known(Blocked),
+    "RESTORE_IN_PROGRESS": _Known(RestoreRunning),
+    "UPGRADE_REQUIRED": _Known(UpgradeRequired),
+    "DATABASE_NOT_RUNNING": _Known(
+        RequestRefused,
+        "the database is not running",
+        "Start the database, then run `pulumi up` again.",
+    ),
+    "DATABASE_UNAVAILABLE": _Known(
+        Unavailable,
+        "the database is unavailable at the moment",
+    ),
+    "SNAPSHOT_NOT_FOUND": _Known(RequestRefused, "the service has no such snapshot"),
+    "SNAPSHOT_RESTORE_FAILED": _Known(RequestRefused, "the service could not restore the snapshot"),
+    "SNAPSHOT_DATABASE_MISMATCH": _Known(RequestRefused, "the snapshot is of another database engine"),
+}
+
+_BY_STATUS: dict[int, type[SquareCloudError]] = {
+    401: KeyRefused,
+    402: UpgradeRequired,
+    403: NotAllowed,
+    # 408 and 499 are sent by proxies that gave up on a request that may well have got through.
+    408: Unavailable,
+    # An unknown 429 may come from a proxy's own limit: the careful reaction is to send nothing for a while.
+    429: Blocked,
+    499: Unavailable,
+    502: Unavailable,
+    503: Unavailable,
+    504: Unavailable,
+}
+_PROXY_FAILURES = range(520, 531)  # 52x: a proxy could not reach or understand the service; 530 goes with them
+_SURELY_UNAVAILABLE = frozenset(status for status, reaction in _BY_STATUS.items() if reaction is Unavailable)
+
+
+def error_for(  # noqa: PLR0913  an answer has this many parts
+    request: str,
+    status: int,
+    *,
+    code: str | None,
+    message: str = "",
+    readable: bool,
+    retry_after: float | None = None,
+) -> SquareCloudError:
+    """The error that an answer of the service is.
+
+    Args:
+        request: method and path.
+        status: HTTP status.
+        code: the envelope's `code`, if there was one.
+        message: the envelope's `message`.
+        readable: whether the body was an envelope of the service.
+        retry_after: seconds from `Retry-After`.
+    """
+    known = _KNOWN.get(code or "")
+    reaction: type[SquareCloudError]
+    if status in _SURELY_UNAVAILABLE or status in _PROXY_FAILURES:
+        # Whatever the body says: these can be sent after a request was carried out.
+        reaction = Unavailable
+    elif 300 <= status < 400:  # noqa: PLR2004  the redirects
+        reaction = Redirected
+    elif not readable and not 400 <= status < 500:  # noqa: PLR2004  a 4xx is a refusal whoever sends it
+        reaction = UnreadableAnswer
+    elif known is not None:
+        reaction = known.reaction
+    else:
+        reaction = _BY_STATUS.get(status, RequestRefused)
+    return reaction(request, status=status, code=code, message=message, retry_after=retry_after)

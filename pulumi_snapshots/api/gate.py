@@ -1,0 +1,288 @@
+"""The gate: the place every request passes, which spaces requests as the service's limits ask. Sends nothing itself."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import anyio
+
+from pulumi_snapshots.api.errors import (
+    Blocked,
+    Cooldown,
+    KeyRefused,
+    NotSent,
+    Outage,
+    QuotaUsedUp,
+    SquareCloudError,
+    Unavailable,
+    UnreadableAnswer,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from pulumi_snapshots.clock import Clock
+
+__all__ = ["ACCOUNT_LOOK", "CREATE", "LOOK", "Gate", "Lane"]
+
+BUDGET_WINDOW = 60.5
+"""Seconds: the service counts requests a minute as they arrive; half a second for their jitter on the way."""
+OUTAGE_AFTER = 2
+"""POSTs in a row that ended in an ambiguous 5xx, after which no further one goes out until a look is answered."""
+OUTAGE_PATIENCE = 120.0
+"""Seconds that a POST waits in an outage for a look to be answered."""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A kind of request and what the service allows of it.
+
+    Attributes:
+        per_account: seconds between two of the account.
+        per_database: seconds between two of one database.
+        starts: whether it starts something, so that it goes before looks and stops in a block or an outage.
+    """
+
+    name: str
+    per_account: float = 0.0
+    per_database: float = 0.0
+    starts: bool = False
+
+
+CREATE = Lane("create", per_account=5.1, per_database=181.0, starts=True)
+"""The service takes 1 create per 5 s per user and 1 per 180 s per database; the rest is for jitter on the way."""
+LOOK = Lane("look")
+ACCOUNT_LOOK = Lane("account look", per_account=20.0)
+"""The service answers 3 uncached account listings a minute, then blocks for 5 minutes."""
+
+
+@dataclass(eq=False)
+class _Ticket:
+    """One request that waits for its turn."""
+
+    request: str
+    lane: Lane
+    database_id: str | None
+    waits_out_block: bool
+    arrived: float
+    woken: anyio.Event = field(default_factory=anyio.Event)
+
+
+class Gate:
+    """Spaces the requests of one API key.
+
+    It learns from what each request brings: a refused key stops everything, a used-up quota stops what would start
+    a snapshot, a block stops all until it is over, an outage holds back what would start something.
+
+    Args:
+        clock: the time.
+        requests_per_minute: the account's request budget.
+        block_wait: seconds that a block lasts where the service sends no `Retry-After`.
+    """
+
+    def __init__(self, clock: Clock, *, requests_per_minute: int, block_wait: float) -> None:
+        self._clock = clock
+        self._budget = requests_per_minute
+        self._block_wait = block_wait
+        self._waiting: list[_Ticket] = []
+        self._sent: deque[float] = deque()
+        self._account_last: dict[Lane, float] = {}
+        self._database_last: dict[tuple[Lane, str | None], float] = {}
+        self._refused_key: KeyRefused | None = None
+        self._quota: QuotaUsedUp | None = None
+        self._block: Blocked | None = None
+        self._blocked_until = -math.inf
+        self._failures_in_row = 0
+        self._outage_since: float | None = None
+
+    @asynccontextmanager
+    async def passage(
+        self,
+        request: str,
+        lane: Lane,
+        database_id: str | None = None,
+        *,
+        waits_out_block: bool = True,
+        tell: Callable[[str], None] | None = None,
+    ) -> AsyncIterator[None]:
+        """Wait for a turn; the request is sent inside, and what it brings is learnt at the end.
+
+        Args:
+            request: method and path, for the error of a request that is not sent.
+            lane: its kind.
+            database_id: whose cooldown it is under.
+            waits_out_block: whether a look waits for the end of a block, or fails at once.
+            tell: told what it waits for.
+
+        Raises:
+            SquareCloudError: it must not be sent (key refused, quota used up, blocked, outage).
+        """
+        ticket = _Ticket(request, lane, database_id, waits_out_block, self._clock.monotonic())
+        earlier = self._database_last.get((lane, database_id))
+        await self._turn(ticket, tell)
+        try:
+            yield
+        except SquareCloudError as error:
+            if not error.ambiguous:
+                # Not accepted, so the database's cooldown did not start.
+                self._forget_post(ticket, earlier)
+            self._learn(ticket, error)
+            raise
+        else:
+            self._learn(ticket, None)
+
+    def note_earlier_post(self, database_id: str, seconds_ago: float) -> None:
+        """A POST of another process is known: its cooldown holds here too."""
+        at = self._clock.monotonic() - max(0.0, seconds_ago)
+        key = (CREATE, database_id)
+        self._database_last[key] = max(at, self._database_last.get(key, -math.inf))
+
+    @property
+    def blocked(self) -> bool:
+        """Whether a block is on."""
+        return self._clock.monotonic() < self._blocked_until
+
+    # Turns -----------------------------------------------------------------------------------------------------------
+
+    async def _turn(self, ticket: _Ticket, tell: Callable[[str], None] | None) -> None:
+        self._waiting.append(ticket)
+        try:
+            self._wake_first()
+            while True:
+                self._stop_if_closed(ticket)
+                now = self._clock.monotonic()
+                first = self._first(now)
+                at = self._earliest(ticket, now)
+                if first is ticket and at <= now:
+                    self._record(ticket, now)
+                    return
+                if tell is not None:
+                    tell(self._reason(ticket, at, now))
+                # Only the first needs a timer of its own; the others are woken when their place changes.
+                wake = at if first is ticket else math.inf
+                if ticket.lane.starts and self._outage_since is not None:
+                    wake = min(wake, self._patience_ends(ticket))
+                with anyio.move_on_after(wake - now):
+                    await ticket.woken.wait()
+                ticket.woken = anyio.Event()
+        finally:
+            self._waiting.remove(ticket)
+            self._wake_first()
+
+    def _first(self, now: float) -> _Ticket:
+        """Whose turn comes next: the earliest possible, then what starts something, then the longest wait."""
+        return min(
+            self._waiting,
+            key=lambda ticket: (max(self._earliest(ticket, now), now), not ticket.lane.starts, ticket.arrived),
+        )
+
+    def _wake_first(self) -> None:
+        if self._waiting:
+            self._first(self._clock.monotonic()).woken.set()
+
+    def _wake_all(self) -> None:
+        for ticket in self._waiting:
+            ticket.woken.set()
+
+    def _record(self, ticket: _Ticket, now: float) -> None:
+        self._sent.append(now)
+        self._account_last[ticket.lane] = now
+        if ticket.lane.per_database:
+            self._database_last[ticket.lane, ticket.database_id] = now
+
+    def _forget_post(self, ticket: _Ticket, earlier: float | None) -> None:
+        key = (ticket.lane, ticket.database_id)
+        if earlier is None:
+            self._database_last.pop(key, None)
+        else:
+            self._database_last[key] = earlier
+
+    # When ------------------------------------------------------------------------------------------------------------
+
+    def _earliest(self, ticket: _Ticket, now: float) -> float:
+        """When this request may go at the earliest, on the monotonic clock; infinite while nobody knows."""
+        at = max(self._spacing_ends(ticket), self._blocked_until)
+        if ticket.lane.starts:
+            return math.inf if self._outage_since is not None else max(at, self._budget_allows(now, reserved=0))
+        return max(at, self._budget_allows(now, reserved=self._reserved(now)))
+
+    def _spacing_ends(self, ticket: _Ticket) -> float:
+        lane = ticket.lane
+        account = self._account_last.get(lane, -math.inf) + lane.per_account
+        database = self._database_last.get((lane, ticket.database_id), -math.inf) + lane.per_database
+        return max(account, database)
+
+    def _budget_allows(self, now: float, *, reserved: int) -> float:
+        while self._sent and self._sent[0] <= now - BUDGET_WINDOW:
+            self._sent.popleft()
+        too_many = len(self._sent) + reserved - self._budget
+        return self._sent[too_many] + BUDGET_WINDOW if too_many >= 0 and self._sent else -math.inf
+
+    def _reserved(self, now: float) -> int:
+        """How much of the budget looks leave to what is about to start: at most half, so that looks never starve."""
+        if self._outage_since is not None:
+            return 0
+        soon = sum(ticket.lane.starts and self._spacing_ends(ticket) <= now + BUDGET_WINDOW for ticket in self._waiting)
+        return min(soon, math.ceil(BUDGET_WINDOW / CREATE.per_account), self._budget // 2)
+
+    def _reason(self, ticket: _Ticket, at: float, now: float) -> str:
+        if ticket.lane.starts and self._outage_since is not None:
+            return "waiting: the service fails; it is sent once the service answers a look"
+        if self.blocked:
+            return "waiting for the end of the account's block"
+        database = self._database_last.get((ticket.lane, ticket.database_id), -math.inf) + ticket.lane.per_database
+        if database > now and database >= at:
+            return f"waiting {database - now:.0f} s: the service takes one snapshot per database in 180 s"
+        before = sum(
+            other.arrived < ticket.arrived and other.lane.starts == ticket.lane.starts for other in self._waiting
+        )
+        return f"waiting for its turn, {before} before it" if before else "waiting for its turn"
+
+    # What the answers say --------------------------------------------------------------------------------------------
+
+    def _patience_ends(self, ticket: _Ticket) -> float:
+        return max(ticket.arrived, self._outage_since or -math.inf) + OUTAGE_PATIENCE
+
+    def _stop_if_closed(self, ticket: _Ticket) -> None:
+        """Raise what keeps this request from being sent at all."""
+        if self._refused_key is not None:
+            raise self._refused_key.kept_back(ticket.request)
+        now = self._clock.monotonic()
+        if self._block is not None and now < self._blocked_until and (ticket.lane.starts or not ticket.waits_out_block):
+            raise self._block.kept_back(ticket.request, retry_after=self._blocked_until - now)
+        if not ticket.lane.starts:
+            return
+        if self._quota is not None:
+            raise self._quota.kept_back(ticket.request)
+        if self._outage_since is not None and now >= self._patience_ends(ticket):
+            raise Outage(ticket.request)
+
+    def _learn(self, ticket: _Ticket, error: SquareCloudError | None) -> None:
+        now = self._clock.monotonic()
+        if isinstance(error, KeyRefused):
+            self._refused_key = error
+        elif isinstance(error, QuotaUsedUp):
+            self._quota = error
+        elif isinstance(error, Blocked):
+            self._block = error
+            wait = self._block_wait if error.retry_after is None else error.retry_after
+            self._blocked_until = max(self._blocked_until, now + wait)
+        elif isinstance(error, Cooldown):
+            # It does not say whose cooldown it was: the account's next one waits its full time again.
+            self._account_last[ticket.lane] = now
+        if ticket.lane.starts:
+            self._count_failure(error, now)
+        elif not isinstance(error, (Unavailable, UnreadableAnswer, NotSent)) and (error is None or error.status):
+            self._failures_in_row = 0
+            self._outage_since = None
+        self._wake_all()
+
+    def _count_failure(self, error: SquareCloudError | None, now: float) -> None:
+        failed = error is not None and error.ambiguous and (error.status or 0) >= 500  # noqa: PLR2004  a server's failure
+        self._failures_in_row = self._failures_in_row + 1 if failed else 0
+        if self._failures_in_row >= OUTAGE_AFTER and self._outage_since is None:
+            self._outage_since = now

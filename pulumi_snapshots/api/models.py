@@ -1,0 +1,185 @@
+"""What the service sends, as typed data: unknown fields are ignored, optional ones that do not fit become None."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from urllib.parse import parse_qs, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic.functional_validators import AfterValidator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "Accepted",
+    "Account",
+    "AccountDatabase",
+    "Finished",
+    "ListedSnapshot",
+    "Listing",
+    "read_entries",
+    "version_in",
+]
+
+
+def _none_if_unfit(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    """An optional field of a wrong type must not cost us the whole entry."""
+    try:
+        return handler(value)
+    except ValidationError:
+        return None
+
+
+def _utc(moment: datetime) -> datetime:
+    """A date without a zone is UTC, as everything else that the service sends."""
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+T = TypeVar("T")
+Lenient = Annotated[T | None, WrapValidator(_none_if_unfit)]
+Utc = Annotated[datetime, AfterValidator(_utc)]
+
+
+def version_in(address: str | None) -> str | None:
+    """The `versionId` in a signed URL or in an entry's `key` (a bare query string); None where there is none."""
+    if not address:
+        return None
+    query = urlsplit(address).query if "://" in address else address.removeprefix("?")
+    return next((version for version in parse_qs(query).get("versionId", ()) if version), None)
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class ListedSnapshot(_Wire):
+    """One entry of a listing.
+
+    Attributes:
+        name: the storage object's name; the same for every snapshot of a database.
+        size: bytes.
+        modified: UTC; whether it is the snapshot's start or end is not public.
+        key: the query string of the signed URL.
+        version_id: the only thing that identifies a snapshot.
+        url: the pinned URL; None in old answers.
+        runtime: the engine.
+        origin: `automatic` for the daily one, `manual` otherwise; None in old entries.
+    """
+
+    name: str = Field(min_length=1)
+    size: Lenient[int] = None
+    modified: Lenient[Utc] = None
+    key: Lenient[str] = None
+    version_id: Lenient[str] = None
+    url: Lenient[str] = None
+    runtime: Lenient[str] = None
+    origin: Lenient[str] = None
+
+    @property
+    def version(self) -> str | None:
+        """The version id: the entry's own, or in old entries the one in `key` or `url`."""
+        return self.version_id or version_in(self.key) or version_in(self.url)
+
+    @property
+    def database_id(self) -> str | None:
+        """The database's id from the URL's path (`/databases/ACCOUNT/DATABASE.zip`): names are ambiguous."""
+        if self.url is None:
+            return None
+        segments = urlsplit(self.url).path.split("/")
+        return segments[-1].removesuffix(".zip") or None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One fetched page of snapshots, newest first.
+
+    Attributes:
+        entries: those that could be read and have a version.
+        unreadable: how many could not; such a page proves no absence.
+        sent_at: monotonic seconds when it was asked for.
+        service_time: the service's clock when it answered (this machine's where it never said).
+    """
+
+    entries: tuple[ListedSnapshot, ...]
+    unreadable: int
+    sent_at: float
+    service_time: datetime | None
+
+    def version(self, version_id: str) -> ListedSnapshot | None:
+        """The entry of this version, if the page has it."""
+        return next((entry for entry in self.entries if entry.version == version_id), None)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The 200 of a create: `url` serves the newest version, whatever that is by then."""
+
+    url: str | None
+    key: str | None
+
+    @property
+    def version(self) -> str | None:
+        """The version that `key` or `url` names; older answers name none."""
+        return version_in(self.key) or version_in(self.url)
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The 202 of a create: it goes on in the background, and the answer carries no id."""
+
+
+class AccountDatabase(_Wire):
+    """A database as `/users/me` lists it; `ram` in MB, `type` is its engine."""
+
+    id: str
+    name: Lenient[str] = None
+    ram: Lenient[int] = None
+    type: Lenient[str] = None
+    cluster: Lenient[str] = None
+
+
+class _Memory(_Wire):
+    limit: Lenient[int] = None
+
+
+class _Plan(_Wire):
+    name: Lenient[str] = None
+    memory: Lenient[_Memory] = None
+
+
+class _User(_Wire):
+    id: str
+    plan: Lenient[_Plan] = None
+
+
+class Account(_Wire):
+    """The answer of `/users/me`."""
+
+    user: _User
+    databases: tuple[AccountDatabase, ...] = ()
+
+    @property
+    def plan_memory(self) -> int | None:
+        """The plan's memory in MB; the daily allowance of snapshots is computed from it."""
+        plan = self.user.plan
+        return plan.memory.limit if plan and plan.memory else None
+
+
+def read_entries(items: Iterable[Any]) -> tuple[tuple[ListedSnapshot, ...], int]:
+    """The readable entries of a listing, and how many were not."""
+    entries: list[ListedSnapshot] = []
+    unreadable = 0
+    for item in items:
+        try:
+            entry = ListedSnapshot.model_validate(item)
+        except ValidationError:
+            unreadable += 1
+            continue
+        if entry.version is None:
+            unreadable += 1
+        else:
+            entries.append(entry)
+    return tuple(entries), unreadable
