@@ -1,0 +1,49 @@
+# `make` or `make help` lists the targets. Everything they need is made on first use: the virtual environment in .venv,
+# and a Pulumi engine in the user's cache where none is installed. PYTHON=… chooses the Python that .venv is made of.
+
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+PYTHON :=
+IN_VENV := .venv/bin/python
+
+# Made of the first Python that is new enough and can make virtual environments; one that is there keeps its Python.
+define environment
+for python in $(if $(PYTHON),"$(PYTHON)",$(IN_VENV) python3 python3.13 python3.12 python3.11 python); do \
+  "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && exec "$$python" tools/environment.py; \
+done; \
+echo 'No Python 3.11 or later with venv and ensurepip found: install one (Debian and Ubuntu: python3-venv), or name it: make PYTHON=…' >&2; exit 1
+endef
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r target text; do printf '  make %-12s %s\n' "$$target" "$$text"; done
+
+demo: environment ## Take a snapshot with a real engine against a local emulator, and look into it
+	@$(IN_VENV) -m tools.demo
+
+test: lint unit test-engine ## Everything that is checked: lint, unit tests, tests with the real engine
+
+lint: environment ## Style and types: ruff and mypy
+	$(IN_VENV) -m ruff check
+	$(IN_VENV) -m ruff format --check
+	$(IN_VENV) -m mypy
+
+unit: environment ## Tests in virtual time, without an engine
+	$(IN_VENV) -m pytest -m 'not engine'
+
+test-engine: engine ## Tests with the real engine, in real time
+	$(IN_VENV) -m pytest -m engine
+
+engine: environment ## Find, install or build a Pulumi engine, and print its directory
+	@$(IN_VENV) tools/engine.py
+
+bench: engine ## Measure
+	@$(IN_VENV) -m tools.bench
+
+environment: ## Make .venv, or bring it up to date
+	@$(environment)
+
+clean: ## Remove what the other targets have made in this folder
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .pulumi-demo dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help demo test lint unit test-engine engine bench environment clean

@@ -1,0 +1,91 @@
+"""The project's virtual environment: made, brought up to date, or repaired, whichever it needs.
+
+`python tools/environment.py` makes `.venv` of the Python that runs it, with the package in editable mode, the emulator
+and the development tools. A stamp, written last, says for what it was made; without it the environment is unfinished.
+"""
+
+import fcntl
+import hashlib
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+REQUIREMENTS = PROJECT / "pyproject.toml"
+ENVIRONMENT = PROJECT / ".venv"
+PYTHON = ENVIRONMENT / "bin" / "python"
+STAMP = ENVIRONMENT / "made-for"
+
+OLDEST_PIP = "pip>=25.1"
+"""The first pip that installs a dependency group."""
+NEEDED = ("--group", "dev", "--editable", ".[emulator]")
+
+
+def wanted() -> str:
+    """What the environment is made for: these requirements, this Python, this place (its scripts hold the path)."""
+    parts = (REQUIREMENTS.read_text(), sys.version, str(ENVIRONMENT), *NEEDED)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def ready() -> bool:
+    """Whether it is finished, up to date and runs."""
+    return STAMP.exists() and STAMP.read_text() == wanted() and runs()
+
+
+def runs() -> bool:
+    """Whether its Python is there, is the wanted one, and has pip."""
+    script = "import sys, pip; print(sys.version, end='')"
+    try:
+        answer = subprocess.run([PYTHON, "-c", script], capture_output=True, check=True, text=True)  # noqa: S603
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    return answer.stdout == sys.version
+
+
+def install() -> bool:
+    """Install what is needed into the environment as it is."""
+    pip = [str(PYTHON), "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
+    return all(
+        subprocess.run([*pip, *what], cwd=PROJECT, check=False).returncode == 0  # noqa: S603
+        for what in (("--upgrade", OLDEST_PIP), NEEDED)
+    )
+
+
+def make() -> bool:
+    """Bring it up to date, or else make it anew."""
+    STAMP.unlink(missing_ok=True)
+    if runs():
+        say("bringing .venv up to date")
+        if install():
+            return True
+    say(f"making .venv with Python {sys.version.split()[0]}: about a minute, once")
+    venv.create(ENVIRONMENT, clear=True, with_pip=True)
+    return install()
+
+
+def say(text: str) -> None:
+    """Tell the user, on stderr."""
+    print(f"environment: {text}", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Make it ready; one run at a time."""
+    with REQUIREMENTS.open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if ready():
+            return 0
+        key = wanted()  # before the install: a change while it runs must not go unnoticed
+        if not make():
+            say("not ready: the installation above failed")
+            return 1
+        STAMP.write_text(key)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        say("stopped; the next run goes on")
+        sys.exit(130)
