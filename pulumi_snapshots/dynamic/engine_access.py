@@ -131,7 +131,10 @@ def _find_cancel_handlers() -> list[dict[str, Any]]:
 
 
 def _find_engine_address() -> str | None:
-    """The engine's address: the last argument of the provider's process."""
+    """The engine's address: the last argument of the provider's process, and of no other."""
+    main = getattr(getattr(sys.modules.get("__main__"), "__spec__", None), "name", "")
+    if not main.startswith("pulumi."):
+        return None
     last = sys.argv[-1] if len(sys.argv) > 1 else ""
     return last if re.fullmatch(r"[\w.\-\[\]:]*:\d+|unix:\S+", last) else None
 
@@ -146,7 +149,7 @@ def features() -> Features:
         width = hasattr(_find_thread_pool(), "_max_workers")
     return Features(
         urn=bool(getattr(request, "urn", None)),
-        log=request is not None and _find_engine_address() is not None,
+        log=_find_engine_address() is not None,
         partial_state=_provider_value(request) is not None
         and callable(getattr(context, "set_trailing_metadata", None)),
         cancel=cancel,

@@ -1,0 +1,352 @@
+"""What a run loses where the installed SDK no longer offers what engine_access found in it; the fallbacks stand beside."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import wait
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pulumi_snapshots.dynamic import engine_access
+from tests.support.servicer import CallFailedError, Kept, Servicer, urn
+from tests.support.toy_provider import ToyProvider
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+A, B = urn("a"), urn("b")
+
+
+@pytest.fixture
+def servicer() -> Iterator[Servicer]:
+    with Servicer(ToyProvider()) as running:
+        yield running
+
+
+def failure(call: Callable[..., Any], *args: Any) -> CallFailedError:
+    with pytest.raises(CallFailedError) as caught:
+        call(*args)
+    return caught.value
+
+
+def kept(call: Callable[..., Any], *args: Any) -> Kept:
+    partial = failure(call, *args).kept
+    assert partial is not None, "no state was kept"
+    return partial
+
+
+CALLS: dict[str, Callable[[Servicer, dict[str, Any]], Any]] = {
+    "create": lambda servicer, inputs: servicer.create(A, inputs),
+    "update": lambda servicer, inputs: servicer.update(A, "toy/1", {}, inputs),
+    "refresh": lambda servicer, inputs: servicer.read(A, "toy/1", inputs, {}),
+    "get": lambda servicer, inputs: servicer.read(A, "toy/1", None, inputs),
+    "diff": lambda servicer, inputs: servicer.diff(A, "toy/1", {}, inputs),
+    "delete": lambda servicer, inputs: servicer.delete(A, "toy/1", inputs),
+}
+every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+
+
+def test_the_installed_sdk_offers_every_feature(servicer: Servicer) -> None:
+    features = servicer.create(A, {"features": True}).outputs["features"]
+    assert features == {"urn": True, "log": True, "partial_state": True, "cancel": True, "width": True}
+
+
+# Messages
+
+
+@every_call
+def test_progress_stands_on_the_row_of_its_own_resource(servicer: Servicer, call: Callable[..., Any]) -> None:
+    call(servicer, {"progress": ["sent", "accepted"]})
+    assert servicer.progress(A) == ["sent", "accepted"]
+
+
+def test_resources_created_at_once_keep_their_progress_apart(servicer: Servicer) -> None:
+    calls = [
+        servicer.start(servicer.create, urn(f"r{n}"), {"progress": [f"{n} sent", f"{n} found"]}) for n in range(10)
+    ]
+    wait(calls)
+    for n in range(10):
+        assert servicer.progress(urn(f"r{n}")) == [f"{n} sent", f"{n} found"]
+        assert calls[n].result().outputs["urn"] == urn(f"r{n}")
+
+
+def test_a_ci_log_gets_each_progress_text_once(servicer: Servicer) -> None:
+    servicer.create(A, {"progress": ["waiting", "waiting", "found", "found", "waiting"]})
+    assert servicer.progress(A) == ["waiting", "found", "waiting"]
+
+
+def test_lasting_messages_stand_under_diagnostics_of_their_resource(servicer: Servicer) -> None:
+    servicer.create(A, {"info": "forgotten", "warn": "two\nlines"})
+    assert servicer.diagnostics(A, "INFO") == ["forgotten"]
+    assert servicer.diagnostics(A, "WARNING") == ["two\nlines"]
+    assert servicer.progress(A) == []
+    assert servicer.printed == []
+
+
+def test_a_proxy_in_the_environment_does_not_get_the_messages() -> None:
+    dead = "http://127.0.0.1:9"
+    with Servicer(ToyProvider(), env={"http_proxy": dead, "grpc_proxy": dead, "no_proxy": None}) as servicer:
+        servicer.create(A, {"info": "here"})
+        assert servicer.diagnostics(A) == ["here"]
+
+
+# Errors
+
+
+@every_call
+def test_an_error_is_its_text_and_nothing_else(servicer: Servicer, call: Callable[..., Any]) -> None:
+    text = "The service refused the key (401).\n  Set squarecloud:apiKey («ключ»)."
+    error = failure(call, servicer, {"fail": text})
+    assert (error.code, error.message, error.kept) == ("UNKNOWN", text, None)
+
+
+def test_an_empty_error_is_not_taken_for_a_success(servicer: Servicer) -> None:
+    assert failure(servicer.create, A, {"fail": ""}).code == "UNKNOWN"
+
+
+def test_text_that_is_no_valid_unicode_still_arrives(servicer: Servicer) -> None:
+    assert failure(servicer.create, A, {"surrogate": True}).message == "broken ? text"
+
+
+def test_debugging_brings_the_traceback_and_the_cause_back() -> None:
+    with Servicer(ToyProvider(), env={"SQUARECLOUD_DEBUG": "1"}) as servicer:
+        message = failure(servicer.create, A, {"fail": "refused"}).message
+        assert "Traceback" in message
+        assert "invalid literal for int() with base 10: 'the cause'" in message
+        assert message.rstrip().endswith("ProviderError: refused")
+
+
+def test_a_bug_keeps_its_traceback_even_after_plain_errors(servicer: Servicer) -> None:
+    failure(servicer.create, A, {"fail": "refused"})
+    message = failure(servicer.create, A, {"bug": True}).message
+    assert "toy_provider.py" in message
+    assert "ZeroDivisionError: a bug" in message
+
+
+# Partial state
+
+
+@pytest.mark.parametrize("name", ["create", "update", "refresh", "get"])
+def test_what_was_begun_is_kept_with_its_reasons(servicer: Servicer, name: str) -> None:
+    inputs = {"keep": ["still waiting", "the next up goes on"], "outputs": {"database": "a1", "nested": {"n": [1, 2]}}}
+    partial = kept(CALLS[name], servicer, inputs)
+    assert partial.id == "toy/pending"
+    assert partial.reasons == ["still waiting", "the next up goes on"]
+    assert partial.outputs["database"] == "a1"
+    assert partial.outputs["nested"] == {"n": [1, 2]}
+    assert partial.refresh_before_update
+
+
+def test_the_kept_resource_can_be_updated_and_deleted(servicer: Servicer) -> None:
+    partial = kept(servicer.create, A, {"keep": ["waiting"]})
+    assert partial.provider == servicer.serialized_provider
+
+
+def test_secrets_in_kept_outputs_stay_secrets(servicer: Servicer) -> None:
+    partial = kept(servicer.create, A, {"keep": ["waiting"], "secrets": {"url": "https://x", "deep": {"n": 1}}})
+    assert partial.secrets == {"url", "deep"}
+    assert partial.outputs["url"] == "https://x"
+    assert partial.outputs["deep"] == {"n": 1}
+
+
+def test_a_kept_read_keeps_the_inputs(servicer: Servicer) -> None:
+    partial = kept(servicer.read, A, "toy/1", {"keep": ["waiting"]}, {"database": "a1"})
+    assert partial.inputs == {"database": "a1"}
+
+
+def test_the_next_run_may_skip_the_read(servicer: Servicer) -> None:
+    assert not kept(servicer.create, A, {"keep": ["waiting"], "refresh": False}).refresh_before_update
+
+
+def test_a_large_state_is_kept_whole(servicer: Servicer) -> None:
+    big = "x" * 300_000
+    assert kept(servicer.create, A, {"keep": ["waiting"], "outputs": {"big": big}}).outputs["big"] == big
+
+
+def test_outputs_that_cannot_be_kept_do_not_hide_the_reason(servicer: Servicer) -> None:
+    error = failure(servicer.create, A, {"keep": ["still waiting"], "unserialisable": True})
+    assert error.kept is None
+    assert error.message.startswith("ProviderError: still waiting\nThis could not be kept")
+
+
+# Cancel
+
+
+def test_an_interrupted_wait_ends_at_once_and_is_kept(servicer: Servicer) -> None:
+    waiting = servicer.start(servicer.create, A, {"wait": True, "keep": ["interrupted"]})
+    servicer.wait_for(lambda: servicer.progress(A))
+    servicer.cancel()
+    partial = kept(waiting.result, 5)
+    assert partial.reasons == ["interrupted"]
+    assert partial.outputs["heard"] is True
+
+
+def test_an_interrupt_arrives_while_every_thread_waits(servicer: Servicer) -> None:
+    calls = [servicer.start(servicer.create, urn(f"r{n}"), {"wait": True, "keep": ["interrupted"]}) for n in range(8)]
+    servicer.wait_for(lambda: sum(bool(servicer.progress(urn(f"r{n}"))) for n in range(8)) == 4)
+    servicer.cancel()
+    for call in calls:
+        assert kept(call.result, 5).reasons == ["interrupted"]
+
+
+def test_the_engine_may_cancel_twice(servicer: Servicer) -> None:
+    servicer.create(A, {})
+    servicer.cancel()
+    servicer.cancel()
+    assert servicer.create(A, {}).outputs["called"] == 1
+
+
+def test_who_comes_after_the_interrupt_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_access, "_cancel", engine_access._Cancel())
+    called: list[str] = []
+    engine_access.on_cancel(lambda: called.append("before"))
+    engine_access._cancel.run()
+    assert engine_access.on_cancel(lambda: called.append("after"))
+    engine_access._cancel.run()
+    assert called == ["before", "after"]
+
+
+def test_a_callback_that_fails_does_not_keep_others_waiting(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(engine_access, "_cancel", engine_access._Cancel())
+    called: list[str] = []
+    engine_access.on_cancel(lambda: called.remove("nobody"))
+    engine_access.on_cancel(lambda: called.append("told"))
+    engine_access._cancel.run()
+    assert called == ["told"]
+    assert "ValueError" in capsys.readouterr().err
+
+
+# Width
+
+
+def test_ten_resources_wait_side_by_side_once_widened() -> None:
+    with Servicer(ToyProvider(), config={"toy:width": "10"}) as servicer:
+        calls = [servicer.start(servicer.create, urn(f"r{n}"), {"wait": True}) for n in range(10)]
+        servicer.wait_for(lambda: all(servicer.progress(urn(f"r{n}")) for n in range(10)), "ten at a time")
+        servicer.cancel()
+        assert [call.result(5).id for call in calls] == ["toy/1"] * 10
+
+
+def test_widening_never_narrows() -> None:
+    with Servicer(ToyProvider(), config={"toy:width": "2"}) as servicer:
+        assert servicer.create(A, {}).outputs["width"] == 4
+
+
+# Fallbacks: what the SDK lacks, and what then happens instead
+
+
+def broken(what: str, **env: str) -> Servicer:
+    return Servicer(ToyProvider(), env={"TOY_BREAK": what, **env}, config={"toy:width": "10"})
+
+
+@pytest.mark.parametrize(
+    ("what", "lost"),
+    [
+        ("context", {"partial_state"}),
+        ("log", {"log"}),
+        ("server", {"cancel"}),
+        ("frames", {"urn", "partial_state"}),
+        ("pool", {"width"}),
+    ],
+)
+def test_each_feature_is_lost_alone(what: str, lost: set[str]) -> None:
+    with broken(what) as servicer:
+        answer = servicer.create(A, {"features": True, "progress": ["x"], "info": "i", "warn": "w"})
+    assert {name for name, found in answer.outputs["features"].items() if not found} == lost
+
+
+@pytest.mark.parametrize("what", ["context", "frames"])
+def test_without_a_context_an_error_is_still_free_of_tracebacks(what: str) -> None:
+    with broken(what) as servicer:
+        error = failure(servicer.create, A, {"fail": "refused\n  twice"})
+    assert error.message.strip() == "ProviderError: refused\n  twice"
+
+
+def test_without_a_context_debugging_still_shows_the_traceback() -> None:
+    with broken("context", SQUARECLOUD_DEBUG="1") as servicer:
+        assert "Traceback" in failure(servicer.create, A, {"fail": "refused"}).message
+        assert "Traceback" in failure(servicer.create, A, {"keep": ["waiting"]}).message
+
+
+@pytest.mark.parametrize("what", ["context", "frames"])
+def test_without_a_context_the_error_says_that_nothing_was_kept(what: str) -> None:
+    with broken(what) as servicer:
+        error = failure(servicer.create, A, {"keep": ["still waiting", "since noon"]})
+    assert error.kept is None
+    assert error.message.startswith(
+        "ProviderError: still waiting\nsince noon\nThis could not be kept in the stack's state"
+    )
+    assert "toy/pending" in error.message
+    assert "Traceback" not in error.message
+
+
+def test_without_a_urn_messages_stand_at_the_stack() -> None:
+    with broken("frames") as servicer:
+        servicer.create(A, {"progress": ["sent"], "info": "forgotten", "warn": "late"})
+        assert servicer.progress() == ["sent"]
+        assert servicer.diagnostics() == ["forgotten", "late"]
+
+
+def test_without_the_engines_address_lasting_messages_are_printed() -> None:
+    with broken("log") as servicer:
+        servicer.create(A, {"progress": ["sent"], "info": "forgotten", "warn": "late"})
+        servicer.wait_for(lambda: servicer.printed == ["forgotten", "warning: late"])
+        assert servicer.messages == []
+
+
+def test_an_engine_that_does_not_answer_costs_a_message_and_not_the_run() -> None:
+    with broken("engine") as servicer:
+        assert servicer.create(A, {"progress": ["sent"], "info": "forgotten"}).id == "toy/1"
+        servicer.wait_for(lambda: servicer.printed == ["forgotten"])
+
+
+def test_without_the_server_a_wait_is_told_that_nobody_will_call() -> None:
+    with broken("server") as servicer:
+        assert servicer.create(A, {}).outputs["heard"] is False
+        servicer.cancel()
+        assert servicer.create(A, {}).outputs["called"] == 0
+
+
+def test_without_the_pool_four_at_a_time_still_work() -> None:
+    with broken("pool") as servicer:
+        calls = [servicer.start(servicer.create, urn(f"r{n}"), {}) for n in range(10)]
+        assert [call.result(5).id for call in calls] == ["toy/1"] * 10
+
+
+# In a program
+
+
+def test_a_program_that_imports_it_pays_nothing() -> None:
+    code = (
+        "import sys, threading, pulumi_snapshots.dynamic.engine_access\n"
+        "heavy = {'grpc', 'pulumi', 'google', 'httpx', 'anyio', 'pydantic', 'asyncio', 'concurrent.futures'}\n"
+        "print(sorted(heavy & set(sys.modules)), threading.active_count())"
+    )
+    ran = subprocess.run(  # noqa: S603  # this very interpreter
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.strip() == "[] 1"
+
+
+def test_outside_of_a_provider_everything_is_the_plain_way(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "tracebacklimit", None, raising=False)
+    monkeypatch.setattr(engine_access, "_cancel", engine_access._Cancel())
+    call = engine_access.current_call()
+    assert call.urn is None
+    call.progress("x")
+    call.info("i")
+    call.warn("w")
+    assert capsys.readouterr() == ("i\n", "warning: w\n")
+    assert not any(vars(engine_access.features()).values())
+    assert not engine_access.on_cancel(lambda: None)
+    assert not engine_access.widen(100)
+    with pytest.raises(engine_access.ProviderError, match=r"^plain$"):
+        call.fail("plain")
+    with pytest.raises(engine_access.ProviderError, match="could not be kept"):
+        call.keep("id", {}, ["reason"])

@@ -1,0 +1,134 @@
+"""A provider whose inputs say what it does with the engine; `TOY_BREAK` names what the SDK then lacks."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from dataclasses import asdict
+from typing import Any
+
+from pulumi.dynamic import ConfigureRequest, CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
+
+from pulumi_snapshots.dynamic import engine_access
+
+__all__ = ["ToyProvider"]
+
+
+def _break(what: str) -> None:
+    """Take away what one feature stands on, as a changed SDK might."""
+    import grpc._server  # noqa: PLC0415
+
+    if what == "context":
+        grpc._server._Context.set_trailing_metadata = None
+    elif what == "log":
+        del sys.argv[1:]
+    elif what == "engine":  # nobody listens there
+        sys.argv[1:] = ["127.0.0.1:9"]
+    elif what == "pool":
+        engine_access._find_thread_pool = lambda: None
+    elif what == "server":
+        del sys._current_frames
+    elif what == "frames":  # nothing is found up the stack
+        engine_access._callers = lambda: iter(())
+    elif what:
+        raise AssertionError(what)
+
+
+class _Stop:
+    """Set when the engine cancels; one per process."""
+
+    event = threading.Event()
+    called = 0
+    heard = False
+
+    @classmethod
+    def on_cancel(cls) -> None:
+        cls.called += 1
+        cls.event.set()
+
+
+def _do(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Do what `inputs` ask for; the outputs tell about it."""
+    call = engine_access.current_call()
+    time.sleep(inputs.get("seconds", 0))
+    _say(call, inputs)
+    outputs: dict[str, Any] = {"urn": call.urn, "heard": _Stop.heard, "width": _width(), **inputs.get("outputs", {})}
+    if inputs.get("features"):
+        outputs["features"] = asdict(engine_access.features())
+    if inputs.get("wait"):
+        call.progress("waiting")
+        if not _Stop.event.wait(20):
+            call.fail("nobody cancelled")
+    outputs["called"] = _Stop.called
+    _end(call, inputs, outputs)
+    return outputs
+
+
+def _say(call: engine_access.EngineCall, inputs: dict[str, Any]) -> None:
+    def progress() -> None:
+        for text in inputs.get("progress", ()):
+            call.progress(text)
+
+    thread = threading.Thread(target=progress)  # as the event loop's thread does
+    thread.start()
+    thread.join()
+    call.flush()
+    if "info" in inputs:
+        call.info(inputs["info"])
+    if "warn" in inputs:
+        call.warn(inputs["warn"])
+
+
+def _end(call: engine_access.EngineCall, inputs: dict[str, Any], outputs: dict[str, Any]) -> None:
+    outputs |= {name: _secret(value) for name, value in inputs.get("secrets", {}).items()}
+    if "keep" in inputs:
+        outputs |= {"unserialisable": object()} if inputs.get("unserialisable") else {}
+        call.keep("toy/pending", outputs, inputs["keep"], refresh_before_update=inputs.get("refresh", True))
+    if "fail" in inputs:
+        try:
+            int("the cause")
+        except ValueError:
+            call.fail(inputs["fail"])
+    if inputs.get("surrogate"):
+        call.fail("broken \udc80 text")
+    if inputs.get("bug"):
+        raise ZeroDivisionError("a bug")
+
+
+def _secret(value: Any) -> dict[str, Any]:
+    return {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270", "value": value}
+
+
+def _width() -> int | None:
+    return getattr(engine_access._find_thread_pool(), "_max_workers", None)
+
+
+class ToyProvider(ResourceProvider):
+    """Does as its inputs say, in every call."""
+
+    serialize_as_secret_always = False
+
+    def configure(self, req: ConfigureRequest) -> None:
+        _break(os.environ.get("TOY_BREAK", ""))
+        if req.config.get("toy:listen") != "no":
+            _Stop.heard = engine_access.on_cancel(_Stop.on_cancel)
+        if width := req.config.get("toy:width"):
+            engine_access.widen(int(width))
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        return CreateResult("toy/1", _do(props))
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        return ReadResult(id_, _do(props))
+
+    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        return UpdateResult(_do(news))
+
+    def diff(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        _do(news)
+        return DiffResult(changes=True, replaces=["seconds"])
+
+    def delete(self, _id: str, props: dict[str, Any]) -> None:
+        _do(props)
