@@ -247,7 +247,12 @@ def released(into: Path, _: Environment, server: str = RELEASES) -> str:
 
 def fetched(url: str) -> Iterator[bytes]:
     """The body of a URL, in pieces: over https, or from this machine itself."""
-    with urllib.request.urlopen(url, timeout=STALL_SECONDS) as response:  # noqa: S310 - the scheme is checked next
+    try:
+        response = urllib.request.urlopen(url, timeout=STALL_SECONDS)  # noqa: S310 - the scheme is checked next
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise OSError(f"{error.code} {error.reason} for {url}") from None
+    with response:
         final = urllib.parse.urlsplit(response.url)
         if final.scheme != "https" and final.hostname != "127.0.0.1":
             raise OSError(f"refuses to download over {final.scheme}")
