@@ -89,7 +89,7 @@ def ensure(environment: Environment, ways: tuple[Way, ...] | None = None) -> Pat
     home = cache_directory(environment) / f"engine-{ENGINE}-{platform.system()}-{platform.machine()}".lower()
     home.parent.mkdir(parents=True, exist_ok=True)
     if flaw(home):
-        with locked(home.with_suffix(".lock")):
+        with locked(home.parent / f"{home.name}.lock"):
             defect = flaw(home)  # another run may have made it meanwhile
             if defect:
                 if home.exists():

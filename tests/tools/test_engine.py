@@ -149,7 +149,7 @@ def test_killed_build_leaves_nothing_behind_for_long(environment: dict[str, str]
     (left_over / "modules").mkdir(mode=0o555)
     lose_marker(home)
     engine.ensure(environment, (Maker(),))
-    assert sorted(entry.name for entry in home.parent.iterdir()) == [home.name, home.with_suffix(".lock").name]
+    assert sorted(entry.name for entry in home.parent.iterdir()) == [home.name, f"{home.name}.lock"]
 
 
 def test_interrupted_build_is_not_taken_for_an_engine(environment: dict[str, str]) -> None:

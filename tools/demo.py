@@ -1,0 +1,204 @@
+"""`make demo`: the quickstart program, run by a real engine against the service's emulator, start to end.
+
+Everything it writes lies in one temporary folder, which is gone afterwards. It fails when anything is not as it says.
+"""
+
+import io
+import os
+import signal
+import sqlite3
+import sys
+import tempfile
+import threading
+import urllib.request
+import zipfile
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from pulumi_snapshots.emulator.settings import TEST_API_KEY
+from tools.engine import Closed, ensure
+from tools.sandbox import Emulator, Failed, Stack
+
+PROJECT = Path(__file__).resolve().parent.parent
+DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
+SPEED = 30
+SNAPSHOT_SECONDS = 120  # of the service's time; it answers 202 after 90
+PACE = {"SQUARECLOUD_FIRST_LOOK_AFTER": "3s", "SQUARECLOUD_LOOK_EVERY": "1s"}  # 2m and 30s, 30 times faster
+
+FILL = (
+    "CREATE TABLE orders (id INTEGER PRIMARY KEY, customer TEXT, status TEXT)",
+    "INSERT INTO orders VALUES (1, 'Ana', 'paid'), (2, 'Bruno', 'paid'), (3, 'Carla', 'open')",
+)
+CHANGE = (
+    "UPDATE orders SET status = 'lost' WHERE id = 2",
+    "DELETE FROM orders WHERE id = 3",
+    "INSERT INTO orders VALUES (4, 'Davi', 'open')",
+)
+ROWS = "SELECT id, customer, status FROM orders ORDER BY id"
+
+Orders = dict[int, tuple[str, str]]
+
+
+def main() -> int:
+    """Run the demo; 0 if everything was as it should be."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        engine = ensure(os.environ)
+        with tempfile.TemporaryDirectory(prefix="pulumi-snapshots-demo-") as folder:
+            play(Path(folder), engine)
+    except (Closed, Failed) as reason:
+        print(f"\nThe demo failed: {reason}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped; nothing is left behind.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def play(folder: Path, engine: Path) -> None:
+    """Every step, in an empty folder."""
+    speed = ("--speed", str(SPEED), "--snapshot-seconds", str(SNAPSHOT_SECONDS))
+    data = ("--data-folder", str(folder / "data"), "--database", f"{DATABASE}:postgres")
+    with Emulator(*speed, *data, log=folder / "emulator.log") as emulator:
+        heading("A database with three orders, at an emulator of the service")
+        emulator.sql(DATABASE, *FILL)
+        print(f"It listens on {emulator.url}, and its time runs {SPEED} times faster than ours.")
+
+        heading("One snapshot of it, declared in examples/quickstart/__main__.py")
+        environment = {
+            "SQUARECLOUD_API_KEY": TEST_API_KEY,
+            "SQUARECLOUD_API_URL": emulator.api,
+            "SQUARECLOUD_SNAPSHOTS_URL": emulator.snapshots,
+            **PACE,
+        }
+        stack = Stack(folder, linked_project(folder), engine, environment, name="demo")
+        for name, value in environment.items():
+            print(f"$ export {name}={'…' if value == TEST_API_KEY else value}")
+        command(stack, "stack", "init", stack.name)
+        command(stack, "config", "set", "databaseId", DATABASE)
+        with Meanwhile(emulator):
+            command(stack, "up", "--yes")
+        print("While it waited, order 2 was lost, order 3 deleted and order 4 added.")
+
+        heading("What it hands out")
+        command(stack, "stack", "output")
+        outputs = stack.outputs(show_secrets=True)
+        check_outputs(stack, outputs)
+
+        heading("What is in it")
+        print('$ curl --output snapshot.zip "$(pulumi stack output download_url --show-secrets)"')
+        compare(archived(outputs), live(emulator))
+
+        heading("Again: the snapshot is there, so nothing is done and nobody is asked")
+        before = len(emulator.journal())
+        command(stack, "up", "--yes")
+        sent = len(emulator.journal()) - before
+        print(f"Requests sent to the service: {sent}")
+        expect(sent == 0, "an up without a change sent requests")
+        expect(stack.outputs(show_secrets=True) == outputs, "an up without a change changed the outputs")
+
+        heading("The end: Pulumi forgets the snapshot, the service keeps it until its 30 days are over")
+        command(stack, "destroy", "--yes")
+        expect(archived(outputs) == {1: ("Ana", "paid"), 2: ("Bruno", "paid"), 3: ("Carla", "open")}, "it is gone")
+        print("\nEverything was as it should be. All that the demo has written is removed now.")
+
+
+def linked_project(folder: Path) -> Path:
+    """This project's own program in a folder where Pulumi may write the stack's configuration beside it."""
+    project = folder / "project"
+    project.mkdir()
+    for name in ("Pulumi.yaml", "examples"):
+        (project / name).symlink_to(PROJECT / name)
+    return project
+
+
+class Meanwhile:
+    """Changes the orders as soon as the service has begun the snapshot, while pulumi has the terminal."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        """Ready to watch."""
+        self.emulator = emulator
+        self.over = threading.Event()
+        self.changed = False
+        self.thread = threading.Thread(target=self.watch)
+
+    def watch(self) -> None:
+        """Wait for the snapshot's request in the emulator's journal."""
+        while not self.over.wait(0.1):
+            if any(entry["kind"] == "create" and entry["accepted"] for entry in self.emulator.journal()):
+                self.emulator.sql(DATABASE, *CHANGE)
+                self.changed = True
+                return
+
+    def __enter__(self) -> None:
+        """Begin to watch."""
+        self.thread.start()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """The orders must have changed by now."""
+        self.over.set()
+        self.thread.join()
+        expect(self.changed or kind is not None, "the service never began a snapshot")
+
+
+def check_outputs(stack: Stack, outputs: dict[str, Any]) -> None:
+    """Nothing is missing, and the URL is a secret in what is shown and in what is stored."""
+    for name in ("id", "version_id", "size", "created_at", "expires_at", "download_url"):
+        expect(bool(outputs.get(name)), f"the output {name} is missing")
+    expect(outputs["id"] == f"{DATABASE}/{outputs['version_id']}", "the id is not DATABASE_ID/VERSION_ID")
+    expect(stack.outputs()["download_url"] == "[secret]", "the download URL is no secret")
+    expect(outputs["download_url"] not in str(stack.export()), "the state holds the download URL in plain text")
+
+
+def archived(outputs: dict[str, Any]) -> Orders:
+    """The orders in the snapshot, downloaded through its URL, which needs no key."""
+    with urllib.request.urlopen(outputs["download_url"], timeout=30) as response:  # noqa: S310 - http to this machine
+        content = response.read()
+    expect(len(content) == outputs["size"], f"{len(content)} bytes came, not {outputs['size']:.0f}")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive, closing(sqlite3.connect(":memory:")) as database:
+        database.deserialize(archive.read("database.sqlite"))
+        return orders(database.execute(ROWS).fetchall())
+
+
+def live(emulator: Emulator) -> Orders:
+    """The orders in the database as it is now."""
+    return orders(emulator.sql(DATABASE, ROWS)[0])
+
+
+def orders(rows: list[Any]) -> Orders:
+    """Rows by their id."""
+    return {identity: (customer, status) for identity, customer, status in rows}
+
+
+def compare(then: Orders, now: Orders) -> None:
+    """Show both side by side; the snapshot must hold the orders as they were when it began."""
+    print(f"{'order':<16}{'in the snapshot':<18}in the database now")
+    for identity in sorted({*then, *now}):
+        customer = (then.get(identity) or now[identity])[0]
+        statuses = [(side.get(identity) or ("", "-"))[1] for side in (then, now)]
+        print(f"{identity:<4}{customer:<12}{statuses[0]:<18}{statuses[1]}")
+    expect(then == {1: ("Ana", "paid"), 2: ("Bruno", "paid"), 3: ("Carla", "open")}, "the snapshot holds other rows")
+    expect(now == {1: ("Ana", "paid"), 2: ("Bruno", "lost"), 4: ("Davi", "open")}, "the database holds other rows")
+
+
+def command(stack: Stack, *arguments: str) -> None:
+    """Show a command as the user would type it, and run it."""
+    print(f"$ pulumi {' '.join(arguments)}")
+    stack.show(*arguments)
+
+
+def heading(text: str) -> None:
+    """Begin a part, in bold on a terminal."""
+    bold = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    print(f"\n\033[1m{text}\033[0m" if bold else f"\n{text}")
+
+
+def expect(condition: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as an assertion
+    """Fail with these words unless the condition holds."""
+    if not condition:
+        raise Failed(otherwise)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
