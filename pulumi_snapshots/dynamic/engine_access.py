@@ -113,11 +113,10 @@ def _find_server_state() -> Any:
     """
     frame = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001
     while frame is not None:
-        if frame.f_code.co_name == "main":
-            for value in tuple(frame.f_locals.values()):
-                state = getattr(value, "_state", None) if hasattr(type(value), "add_generic_rpc_handlers") else None
-                if state is not None:
-                    return state
+        for value in tuple(frame.f_locals.values()):
+            state = getattr(value, "_state", None) if hasattr(type(value), "add_generic_rpc_handlers") else None
+            if hasattr(state, "generic_handlers"):  # a server, and not just its class in a module's names
+                return state
         frame = frame.f_back
     return None
 
@@ -257,12 +256,12 @@ class EngineCall:
             self._last_delivery = _messages.send(text, self.urn, ephemeral=True)
 
     def info(self, text: str) -> None:
-        """Leave `text` under the run's Diagnostics, at the resource."""
+        """Leave `text` under the run's Diagnostics, at the resource. Waits until the engine has it, 5 s at most."""
         if not _messages.send(text, self.urn).wait():
             _print(text, sys.stdout)
 
     def warn(self, text: str) -> None:
-        """Leave the warning `text` under the run's Diagnostics, at the resource."""
+        """Leave the warning `text` under the run's Diagnostics, at the resource. Waits as `info` does."""
         if not _messages.send(text, self.urn, warning=True).wait():
             _print(f"warning: {text}", sys.stderr)
 
@@ -337,7 +336,9 @@ class EngineCall:
             loop.close()
         # Without its provider the resource could be neither updated nor deleted ever again.
         properties.fields[_PROVIDER_KEY].CopyFrom(_provider_value(self._request))
-        detail = provider_pb2.ErrorResourceInitFailed(id=id_, properties=properties, reasons=reasons)
+        detail = provider_pb2.ErrorResourceInitFailed(id=id_, properties=properties)
+        # The engine shows a list with one star for each reason; what follows in a reason stands below its first line.
+        detail.reasons.extend(reason.replace("\n", "\n\t  ") for reason in reasons)
         if hasattr(detail, "refresh_before_update"):
             detail.refresh_before_update = refresh_before_update
         if hasattr(self._request, "inputs"):  # a read: the engine takes the inputs from the answer

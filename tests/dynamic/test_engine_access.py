@@ -42,7 +42,7 @@ CALLS: dict[str, Callable[[Servicer, dict[str, Any]], Any]] = {
     "update": lambda servicer, inputs: servicer.update(A, "toy/1", {}, inputs),
     "refresh": lambda servicer, inputs: servicer.read(A, "toy/1", inputs, {}),
     "get": lambda servicer, inputs: servicer.read(A, "toy/1", None, inputs),
-    "diff": lambda servicer, inputs: servicer.diff(A, "toy/1", {}, inputs),
+    "diff": lambda servicer, inputs: servicer.diff(A, "toy/1", {}, {**inputs, "diff": True}),
     "delete": lambda servicer, inputs: servicer.delete(A, "toy/1", inputs),
 }
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
@@ -163,6 +163,22 @@ def test_the_next_run_may_skip_the_read(servicer: Servicer) -> None:
 def test_a_large_state_is_kept_whole(servicer: Servicer) -> None:
     big = "x" * 300_000
     assert kept(servicer.create, A, {"keep": ["waiting"], "outputs": {"big": big}}).outputs["big"] == big
+
+
+def test_a_reason_of_several_lines_stands_below_its_star(servicer: Servicer) -> None:
+    assert kept(servicer.create, A, {"keep": ["refused\nwait"]}).reasons == ["refused\n\t  wait"]
+
+
+def test_state_is_kept_beside_googles_own_clients() -> None:
+    with Servicer(ToyProvider(), env={"TOY_BREAK": "google"}) as servicer:
+        assert kept(servicer.create, A, {"keep": ["waiting"]}).reasons == ["waiting"]
+
+
+def test_debugging_shows_why_an_unfinished_call_ended() -> None:
+    with Servicer(ToyProvider(), env={"SQUARECLOUD_DEBUG": "1"}) as servicer:
+        reasons = kept(servicer.create, A, {"keep": ["waiting"]}).reasons
+    assert reasons[0] == "waiting"
+    assert "'the cause'" in reasons[1]
 
 
 def test_outputs_that_cannot_be_kept_do_not_hide_the_reason(servicer: Servicer) -> None:

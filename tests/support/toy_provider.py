@@ -19,9 +19,14 @@ __all__ = ["ToyProvider"]
 def _break(what: str) -> None:
     """Take away what one feature stands on, as a changed SDK might."""
     import grpc._server  # noqa: PLC0415
+    from google.protobuf import descriptor_pb2, descriptor_pool  # noqa: PLC0415
 
     if what == "context":
         grpc._server._Context.set_trailing_metadata = None
+    elif what == "google":  # Google's own clients are loaded, which excludes the SDK's class of the same name
+        file = descriptor_pb2.FileDescriptorProto(name="google/rpc/status.proto", package="google.rpc")
+        file.message_type.add(name="Status")
+        descriptor_pool.Default().AddSerializedFile(file.SerializeToString())
     elif what == "log":
         del sys.argv[1:]
     elif what == "engine":  # nobody listens there
@@ -55,6 +60,7 @@ def _do(inputs: dict[str, Any]) -> dict[str, Any]:
     time.sleep(inputs.get("seconds", 0))
     _say(call, inputs)
     outputs: dict[str, Any] = {"urn": call.urn, "heard": _Stop.heard, "width": _width(), **inputs.get("outputs", {})}
+    outputs |= inputs.get("in_read", {})  # what a later read does; it gets these outputs
     if inputs.get("features"):
         outputs["features"] = asdict(engine_access.features())
     if inputs.get("wait"):
@@ -83,14 +89,14 @@ def _say(call: engine_access.EngineCall, inputs: dict[str, Any]) -> None:
 
 def _end(call: engine_access.EngineCall, inputs: dict[str, Any], outputs: dict[str, Any]) -> None:
     outputs |= {name: _secret(value) for name, value in inputs.get("secrets", {}).items()}
-    if "keep" in inputs:
-        outputs |= {"unserialisable": object()} if inputs.get("unserialisable") else {}
-        call.keep("toy/pending", outputs, inputs["keep"], refresh_before_update=inputs.get("refresh", True))
-    if "fail" in inputs:
-        try:
+    outputs |= {"unserialisable": object()} if inputs.get("unserialisable") else {}
+    try:
+        if "fail" in inputs or "keep" in inputs:
             int("the cause")
-        except ValueError:
-            call.fail(inputs["fail"])
+    except ValueError:
+        if "keep" in inputs:
+            call.keep("toy/pending", outputs, inputs["keep"], refresh_before_update=inputs.get("refresh", True))
+        call.fail(inputs["fail"])
     if inputs.get("surrogate"):
         call.fail("broken \udc80 text")
     if inputs.get("bug"):
@@ -127,8 +133,9 @@ class ToyProvider(ResourceProvider):
         return UpdateResult(_do(news))
 
     def diff(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        _do(news)
-        return DiffResult(changes=True, replaces=["seconds"])
+        if news.get("diff"):  # the engine asks for a diff in a refresh as well, of a resource that was kept too
+            _do(news)
+        return DiffResult(changes=False)
 
     def delete(self, _id: str, props: dict[str, Any]) -> None:
         _do(props)
