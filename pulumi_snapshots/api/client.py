@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -20,15 +21,35 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.clock import Clock
 
-__all__ = ["Client"]
+__all__ = ["BRIEF", "ONCE", "PATIENT", "Client", "Patience"]
 
 CREATE_READ_TIMEOUT = 120.0
 """Seconds: the service holds a create for up to about 90 s before its first byte; the vendor's own SDK waits 120."""
 GET_READ_TIMEOUT = 30.0
-GET_TRIES = 3
 GET_BACK_OFF = (2.0, 4.0)
 """Seconds between the tries of a GET."""
 PROCESSING = "SNAPSHOT_PROCESSING"
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a look may take.
+
+    Attributes:
+        tries: how often it is sent at most, on a failure that may pass.
+        waits_out_block: whether it waits for the end of a block or fails at once.
+    """
+
+    tries: int
+    waits_out_block: bool
+
+
+PATIENT = Patience(tries=3, waits_out_block=True)
+"""For who waits for a snapshot that was paid for."""
+BRIEF = Patience(tries=3, waits_out_block=False)
+"""For a refresh, which can be run again."""
+ONCE = Patience(tries=1, waits_out_block=False)
+"""For a read that must not hold up a run."""
 
 
 class Client:
@@ -90,20 +111,20 @@ class Client:
             url, key = (value if isinstance(value := response.get(name), str) else None for name in ("url", "key"))
             return Finished(url, key)
 
-    async def list_snapshots(self, database_id: str, *, patient: bool = True) -> Listing:
+    async def list_snapshots(self, database_id: str, *, patience: Patience = PATIENT) -> Listing:
         """The listing of one database, newest first; the service may serve a page up to 30 minutes old.
 
         Args:
             database_id: a checked id.
-            patient: whether to try again and to wait out a block, as a wait does; else one try.
+            patience: how long it may take.
 
         Raises:
             SquareCloudError: no listing.
         """
         path = f"databases/{quote(database_id, safe='')}/snapshots"
-        return self._listing(f"GET /{path}", await self._get(path, LOOK, database_id, patient=patient))
+        return self._listing(f"GET /{path}", await self._get(path, LOOK, database_id, patience=patience))
 
-    async def list_account(self, *, patient: bool = True) -> Listing:
+    async def list_account(self, *, patience: Patience = PATIENT) -> Listing:
         """The listing of the whole account; cached by the service apart from the databases' own listings.
 
         Raises:
@@ -111,28 +132,28 @@ class Client:
             SquareCloudError: no listing.
         """
         path = "users/snapshots?scope=databases"
-        return self._listing("GET /users/snapshots", await self._get(path, ACCOUNT_LOOK, None, patient=patient))
+        return self._listing("GET /users/snapshots", await self._get(path, ACCOUNT_LOOK, None, patience=patience))
 
-    async def account(self, *, patient: bool = True) -> Account:
+    async def account(self, *, patience: Patience = PATIENT) -> Account:
         """The account: its id, plan and databases.
 
         Raises:
             SquareCloudError: no answer, or none that can be read.
         """
-        answer = await self._get("users/me", LOOK, None, patient=patient)
+        answer = await self._get("users/me", LOOK, None, patience=patience)
         try:
             return Account.model_validate(answer.response)
         except ValidationError:
             raise UnreadableAnswer("GET /users/me", status=answer.status) from None
 
-    async def _get(self, path: str, lane: Lane, database_id: str | None, *, patient: bool) -> Answer:
+    async def _get(self, path: str, lane: Lane, database_id: str | None, *, patience: Patience) -> Answer:
         request = f"GET /{path.partition('?')[0]}"
-        for pause in (*GET_BACK_OFF[: GET_TRIES - 1], None):
+        for pause in (*GET_BACK_OFF[: patience.tries - 1], None):
             try:
-                async with self._gate.passage(request, lane, database_id, waits_out_block=patient):
+                async with self._gate.passage(request, lane, database_id, waits_out_block=patience.waits_out_block):
                     return await self._transport.send("GET", path, read_timeout=GET_READ_TIMEOUT)
             except SquareCloudError as error:
-                if pause is None or not patient or not error.passing or isinstance(error, Blocked):
+                if pause is None or not error.passing or isinstance(error, Blocked):
                     raise
             await self._clock.sleep(pause)
         raise AssertionError  # the last try returns or raises

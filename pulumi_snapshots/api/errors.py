@@ -41,6 +41,7 @@ class SquareCloudError(Exception):
         request: what was asked, method and path, without host or query.
         retry_after: seconds that the service asked to wait; None where it did not.
         unsent: whether this request was kept back because of the answer to another.
+        hint: what to do, where more is known than the class can say.
     """
 
     meaning: ClassVar[str] = "the service refused it"
@@ -66,11 +67,13 @@ class SquareCloudError(Exception):
         self.message = message[:QUOTE_LIMIT]
         self.retry_after = retry_after
         self.unsent = False
+        self.hint = ""
 
     def kept_back(self, request: str, *, retry_after: float | None = None) -> Self:
         """The error of `request`, which is not sent because an earlier one was answered with this one."""
         error = type(self)(request, status=self.status, code=self.code, retry_after=retry_after)
         error.unsent = True
+        error.hint = self.hint
         return error
 
     def __str__(self) -> str:
@@ -88,7 +91,7 @@ class SquareCloudError(Exception):
         return f"{happened}: {meaning}. {advice}".rstrip()
 
     def _advice(self) -> str:
-        return self.advice
+        return self.hint or self.advice
 
 
 class KeyRefused(SquareCloudError):
@@ -116,14 +119,14 @@ class SnapshotFailed(SquareCloudError):
     """The service tried and could not capture the snapshot."""
 
     meaning = "the service could not capture the snapshot"
-    advice = "Check that the database is running and healthy, then run `pulumi up` again."
+    advice = "Check that the database is running and healthy, then run it again."
 
 
 class Cooldown(SquareCloudError):
     """A short cooldown (1 request per 5 s per user, 1 per 180 s per database); the request was not accepted."""
 
     meaning = "a short cooldown is running (1 snapshot per 5 s per account and per 180 s per database)"
-    advice = "Nothing was started; run `pulumi up` again in a few minutes."
+    advice = "Nothing was started; run it again in a few minutes."
     passing = True
 
 
@@ -149,7 +152,7 @@ class RestoreRunning(SquareCloudError):
     """A restore of this database is under way."""
 
     meaning = "a restore of this database is under way"
-    advice = "Wait until it is over (about a minute), then run `pulumi up` again."
+    advice = "Wait until it is over (about a minute), then run it again."
 
 
 class UpgradeRequired(SquareCloudError):
@@ -206,7 +209,7 @@ class Outage(SquareCloudError):
     meaning = (
         "it was not sent, because the service failed for the snapshots before it and has answered no look for 2 minutes"
     )
-    advice = "Nothing was started for this database; run `pulumi up` again when the service works."
+    advice = "Nothing was started for this database; run it again when the service works."
 
 
 class Redirected(SquareCloudError):
@@ -251,7 +254,7 @@ _KNOWN = {
     "DATABASE_NOT_RUNNING": _Known(
         RequestRefused,
         "the database is not running",
-        "Start the database, then run `pulumi up` again.",
+        "Start the database, then run it again.",
     ),
     "DATABASE_UNAVAILABLE": _Known(
         Unavailable,

@@ -83,14 +83,6 @@ class ListedSnapshot(_Wire):
         """The version id: the entry's own, or in old entries the one in `key` or `url`."""
         return self.version_id or version_in(self.key) or version_in(self.url)
 
-    @property
-    def database_id(self) -> str | None:
-        """The database's id from the URL's path (`/databases/ACCOUNT/DATABASE.zip`): names are ambiguous."""
-        if self.url is None:
-            return None
-        segments = urlsplit(self.url).path.split("/")
-        return segments[-1].removesuffix(".zip") or None
-
 
 @dataclass(frozen=True)
 class Listing:
@@ -106,11 +98,7 @@ class Listing:
     entries: tuple[ListedSnapshot, ...]
     unreadable: int
     sent_at: float
-    service_time: datetime | None
-
-    def version(self, version_id: str) -> ListedSnapshot | None:
-        """The entry of this version, if the page has it."""
-        return next((entry for entry in self.entries if entry.version == version_id), None)
+    service_time: datetime
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,45 @@
+"""Durations as people write them: Go-style strings as in Pulumi's own time-outs, `d` for days, or seconds."""
+
+from __future__ import annotations
+
+import math
+import re
+
+__all__ = ["duration_text", "parse_duration"]
+
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h|d)", re.ASCII)
+_NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)", re.ASCII)
+
+
+def parse_duration(value: object) -> float:
+    """The seconds that `value` means: `90s`, `45m`, `1h30m`, `7d`, `1.5h`, or a number of seconds.
+
+    Raises:
+        ValueError: it is no duration; the text says what one looks like.
+    """
+    seconds = math.nan
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value)
+    elif isinstance(value, str):
+        text = value.strip()
+        if _NUMBER.fullmatch(text):
+            seconds = float(text)
+        elif text and _PART.sub("", text) == "":
+            seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    if not (seconds >= 0 and math.isfinite(seconds)):
+        raise ValueError(f"must be a duration such as 90s, 45m, 1h30m or 7d, or a number of seconds, not {value!r}")
+    return seconds
+
+
+def duration_text(seconds: float) -> str:
+    """`seconds` as a person would write it: `45m`, `1h30m`, `7d`, `0.5s`."""
+    if seconds < 1:
+        return f"{seconds:g}s"
+    parts = []
+    rest = round(seconds)
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts)

@@ -1,0 +1,126 @@
+"""The inputs of a snapshot: what each may be, checked without a request. Standard library only: programs load it."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from pulumi_snapshots.operations.durations import duration_text, parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["RETENTION", "UNKNOWN", "Problem", "SnapshotInputs", "is_usual_database_id", "problems_of"]
+
+DEFAULT_TIMEOUT = 45 * 60.0
+"""Seconds. A stale listing is served for up to 30 minutes; the soft deadline and the snapshot itself come on top."""
+RETENTION = 30 * 86400.0
+"""Seconds that the service keeps a snapshot."""
+TIMEOUT_LIMIT = 7 * 86400.0
+"""Seconds; far beyond any snapshot, so a larger time-out is a mistake in the unit."""
+
+_USUAL_ID = re.compile(r"[a-f0-9]{32}")
+
+
+class _Unknown:
+    """The value of an input that a preview does not know yet."""
+
+    def __repr__(self) -> str:
+        return "UNKNOWN"
+
+
+UNKNOWN: Final = _Unknown()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A bad input: on which property, and what would be right."""
+
+    property: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class SnapshotInputs:
+    """Checked inputs; durations in seconds.
+
+    Attributes:
+        database_id: whose data.
+        timeout: of the whole create, and of each resume anew.
+        reuse_within: adopt a manual snapshot younger than this; 0 for never.
+        rotate_after: take a new one when this one is older; None for never.
+    """
+
+    database_id: str
+    timeout: float = DEFAULT_TIMEOUT
+    reuse_within: float = 0.0
+    rotate_after: float | None = None
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> SnapshotInputs:
+        """From values that have no problem."""
+        timeout, reuse, rotate = (values.get(name) for name in ("timeout", "reuse_within", "rotate_after"))
+        return cls(
+            database_id=values["database_id"],
+            timeout=DEFAULT_TIMEOUT if timeout is None else parse_duration(timeout),
+            reuse_within=0.0 if reuse is None else parse_duration(reuse),
+            rotate_after=None if rotate is None else parse_duration(rotate),
+        )
+
+
+def is_usual_database_id(database_id: str) -> bool:
+    """Whether it has the shape that the service documents (32 hex digits); others were seen in its examples."""
+    return _USUAL_ID.fullmatch(database_id) is not None
+
+
+def problems_of(values: Mapping[str, Any]) -> list[Problem]:
+    """Everything that is wrong with these inputs; values that are `UNKNOWN` are taken to be right."""
+    problems = []
+    if reason := _database_id_problem(values.get("database_id")):
+        problems.append(Problem("database_id", reason))
+    triggers = values.get("triggers")
+    if not (triggers is None or triggers is UNKNOWN or isinstance(triggers, list | tuple)):
+        problems.append(Problem("triggers", f"must be a list, not {type(triggers).__name__}"))
+    durations: dict[str, float] = {}
+    for name, limit, may_be_zero in (
+        ("timeout", TIMEOUT_LIMIT, False),
+        ("reuse_within", RETENTION, True),
+        ("rotate_after", RETENTION, False),
+    ):
+        value = values.get(name)
+        if value is None or value is UNKNOWN:
+            continue
+        try:
+            durations[name] = parse_duration(value)
+        except ValueError as error:
+            problems.append(Problem(name, str(error)))
+            continue
+        if durations[name] > limit:
+            problems.append(Problem(name, f"must be at most {duration_text(limit)}, not {value!r}"))
+        elif durations[name] == 0 and not may_be_zero:
+            problems.append(Problem(name, "must be longer than zero"))
+    if not problems and 0 < durations.get("rotate_after", 0.0) <= durations.get("reuse_within", 0.0):
+        reason = "must be longer than reuse_within, else a rotation would adopt what it should renew"
+        problems.append(Problem("rotate_after", reason))
+    return problems
+
+
+def _database_id_problem(value: object) -> str | None:
+    if value is UNKNOWN:
+        return None
+    if value is None:
+        return "is required: the id of the database to take a snapshot of"
+    if not isinstance(value, str):
+        return f"must be a string, not {type(value).__name__}"
+    if value == "":
+        return "must not be empty"
+    # It becomes one segment of a path, so nothing that would make it another path may be in it.
+    if value in {".", ".."} or any(_is_unsafe(character) for character in value):
+        return r"must be a bare id, without slashes, backslashes, ?, #, %, white space or control characters"
+    return None
+
+
+def _is_unsafe(character: str) -> bool:
+    return character in "/\\?#%" or character.isspace() or unicodedata.category(character).startswith("C")

@@ -1,0 +1,186 @@
+"""Looks that cost little: one fetch of a listing serves everybody who needs it. Decides which listing to ask."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+import anyio
+
+from pulumi_snapshots.api.client import BRIEF, PATIENT, Client, Patience
+from pulumi_snapshots.api.errors import UpgradeRequired
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.api.models import ListedSnapshot, Listing
+    from pulumi_snapshots.clock import Clock
+
+__all__ = ["Looks", "Page"]
+
+GATHER = 0.2
+"""Seconds that a read waits for the others of its run, so that they share one look."""
+READS_SHARE = 60.0
+"""Seconds that reads of one run share a page: the engine sends them in waves, and the service itself serves pages that
+are up to 30 minutes old."""
+SERVICE_CACHE = 30 * 60.0
+"""Seconds that the service may serve the same page."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a listing says about one database.
+
+    Attributes:
+        entries: its snapshots.
+        listing: the listing that they come from.
+        complete: whether a snapshot that is not among them was not in the service's listing.
+    """
+
+    entries: tuple[ListedSnapshot, ...]
+    listing: Listing
+    complete: bool
+
+    def version(self, version_id: str) -> ListedSnapshot | None:
+        """The entry of this version."""
+        return next((entry for entry in self.entries if entry.version == version_id), None)
+
+
+@dataclass
+class _Shared:
+    """The newest fetch of one listing, and the lock that makes others wait for one under way."""
+
+    lock: anyio.Lock = field(default_factory=anyio.Lock)
+    listing: Listing | None = None
+
+
+class Looks:
+    """Fetches listings for a whole process.
+
+    Args:
+        client: asks the service.
+        clock: the time.
+    """
+
+    def __init__(self, client: Client, clock: Clock) -> None:
+        self._client = client
+        self._clock = clock
+        self._databases: dict[str, _Shared] = defaultdict(_Shared)
+        self._account = _Shared()
+        self._account_included = True
+        self._gathering: set[str] | None = None
+        self.sees_new_at_once = False
+        """Whether a page was seen to change within the service's cache time: a new snapshot then invalidates it."""
+
+    async def database(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page:
+        """The database's own listing, asked for at `since` (monotonic) or later.
+
+        Raises:
+            SquareCloudError: no listing.
+        """
+        shared = self._databases[database_id]
+        async with shared.lock:
+            if shared.listing is None or shared.listing.sent_at < since:
+                listing = await self._client.list_snapshots(database_id, patience=patience)
+                self._compare(shared.listing, listing)
+                shared.listing = listing
+            listing = shared.listing
+        return Page(listing.entries, listing, complete=listing.unreadable == 0)
+
+    async def account_listing(self, since: float, *, patience: Patience = PATIENT) -> Listing | None:
+        """The account's listing, asked for at `since` or later; None where the plan does not include it.
+
+        Raises:
+            SquareCloudError: no listing.
+        """
+        shared = self._account
+        async with shared.lock:
+            if not self._account_included:
+                return None
+            if shared.listing is None or shared.listing.sent_at < since:
+                try:
+                    listing = await self._client.list_account(patience=patience)
+                except UpgradeRequired:
+                    self._account_included = False
+                    return None
+                self._compare(shared.listing, listing)
+                shared.listing = listing
+            return shared.listing
+
+    async def account(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page | None:
+        """What the account's listing says of the database; None where the plan does not include that listing.
+
+        Raises:
+            SquareCloudError: no listing.
+        """
+        listing = await self.account_listing(since, patience=patience)
+        if listing is None:
+            return None
+        # An entry whose database cannot be told may be ours, so this listing alone never proves an absence.
+        return Page(tuple(entry for entry in listing.entries if _is_of(entry, database_id)), listing, complete=False)
+
+    async def pending(self, database_id: str, number: int, since: float) -> Page:
+        """Look number `number` (from 1) for a pending snapshot.
+
+        The two listings are cached apart. A look that comes too early freezes one of them without our snapshot for
+        up to half an hour, so every second look asks the other.
+
+        Raises:
+            SquareCloudError: no listing.
+        """
+        if number % 2 == 0 and not self.sees_new_at_once:
+            page = await self.account(database_id, since)
+            if page is not None:
+                return page
+        return await self.database(database_id, since)
+
+    async def read(self, database_id: str, *, patience: Patience = BRIEF) -> Page:
+        """One look for the reads of a run, which wait a moment for each other.
+
+        Raises:
+            SquareCloudError: no listing.
+        """
+        others = await self._gather(database_id)
+        since = self._clock.monotonic() - READS_SHARE
+        if len(others) > 1:
+            page = await self.account(database_id, since, patience=patience)
+            if page is not None:
+                return page
+        return await self.database(database_id, since, patience=patience)
+
+    async def read_database(self, database_id: str) -> Page:
+        """The database's own listing, for a read that the account's listing left in doubt.
+
+        Raises:
+            SquareCloudError: no listing.
+        """
+        return await self.database(database_id, self._clock.monotonic() - READS_SHARE, patience=BRIEF)
+
+    async def _gather(self, database_id: str) -> set[str]:
+        """The databases that are read within the same moment."""
+        gathering = self._gathering
+        if gathering is None:
+            gathering = self._gathering = {database_id}
+            try:
+                await self._clock.sleep(GATHER)
+            finally:
+                self._gathering = None
+        else:
+            gathering.add(database_id)
+            await self._clock.sleep(GATHER)
+        return gathering
+
+    def _compare(self, earlier: Listing | None, later: Listing) -> None:
+        """Learn from two fetches of one listing which of the two possible caches the service has."""
+        if earlier is None or later.sent_at - earlier.sent_at >= SERVICE_CACHE:
+            return
+        known = {entry.version for entry in earlier.entries}
+        if any(entry.version not in known for entry in later.entries):
+            self.sees_new_at_once = True
+
+
+def _is_of(entry: ListedSnapshot, database_id: str) -> bool:
+    """Whether an entry of the account's listing is of this database: names are ambiguous, the URL's path is not."""
+    if entry.url is None:
+        return entry.name == database_id
+    return unquote(urlsplit(entry.url).path).rsplit("/", 1)[-1] == f"{database_id}.zip"

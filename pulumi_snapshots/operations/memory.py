@@ -1,0 +1,87 @@
+"""What one run knows without asking: versions in the state, versions taken, attempts under way. Needs no API key."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pulumi_snapshots.clock import parse_rfc3339
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pulumi_snapshots.operations.record import Attempt, SnapshotRecord
+
+__all__ = ["KnownAttempt", "RunMemory"]
+
+
+@dataclass(frozen=True)
+class KnownAttempt:
+    """A POST that is not resolved yet, and whose it is."""
+
+    owner: str | None
+    attempt: Attempt
+
+
+class RunMemory:
+    """Shared by every resource of a process; filled by diff and read, asked by create."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, set[str]] = defaultdict(set)
+        self._replaced: dict[str, set[str]] = defaultdict(set)
+        self._claimed: dict[str, set[str]] = defaultdict(set)
+        self._newest: dict[str, datetime] = {}
+        self._attempts: dict[str, list[KnownAttempt]] = defaultdict(list)
+
+    def saw(self, record: SnapshotRecord, owner: str | None, *, replaced: bool = False) -> None:
+        """Take note of a record in the state.
+
+        Its version is nobody's new one, its POST started a cooldown, and if it is pending its attempt is under way.
+
+        Args:
+            record: what the state holds.
+            owner: the resource's name (its URN), None where unknown.
+            replaced: whether a new snapshot is about to take its place.
+        """
+        database_id = record.database_id
+        if record.version_id is not None:
+            self._known[database_id].add(record.version_id)
+            if replaced:
+                self._replaced[database_id].add(record.version_id)
+            if record.created_at is not None and record.origin != "automatic":
+                created = parse_rfc3339(record.created_at)
+                self._newest[database_id] = max(created, self._newest.get(database_id, created))
+        elif record.attempt is not None and record.attempt.missing_since is None:
+            known = KnownAttempt(owner, record.attempt)
+            if known not in self._attempts[database_id]:
+                self._attempts[database_id].append(known)
+
+    def claim(self, database_id: str, version_id: str) -> None:
+        """This version belongs to a resource of this process from now on."""
+        self._claimed[database_id].add(version_id)
+
+    def not_new(self, database_id: str) -> frozenset[str]:
+        """Versions that no new POST can have started: in the state, or another resource's."""
+        return frozenset(self._known[database_id] | self._claimed[database_id])
+
+    def not_reusable(self, database_id: str) -> frozenset[str]:
+        """Versions that `reuse_within` must not adopt: about to be replaced, or another resource's."""
+        return frozenset(self._replaced[database_id] | self._claimed[database_id])
+
+    def newest_creation(self, database_id: str) -> datetime | None:
+        """When the newest manual snapshot in the state was created, by the service's clock."""
+        return self._newest.get(database_id)
+
+    def attempts(self, database_id: str) -> list[KnownAttempt]:
+        """The unresolved attempts on this database, in the order in which they became known."""
+        return list(self._attempts[database_id])
+
+    def begin(self, database_id: str, known: KnownAttempt) -> None:
+        """A POST is about to be sent."""
+        self._attempts[database_id].append(known)
+
+    def resolve(self, database_id: str, known: KnownAttempt) -> None:
+        """Its end is known: found, refused, never sent, or given up."""
+        if known in self._attempts[database_id]:
+            self._attempts[database_id].remove(known)

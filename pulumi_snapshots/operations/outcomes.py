@@ -1,0 +1,43 @@
+"""How an operation can end without a snapshot, besides the service's own errors; the texts that users read then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.operations.record import SnapshotRecord
+
+__all__ = ["NoSuchSnapshot", "NothingSent", "Pending"]
+
+
+class Pending(Exception):
+    """The snapshot was started, or may have been, and is not known yet. It must be kept.
+
+    Attributes:
+        record: what is known, to be kept under its provisional id.
+        happened: what was sent, what came of it, and why the wait ended; sentences.
+    """
+
+    def __init__(self, record: SnapshotRecord, happened: str) -> None:
+        super().__init__(happened)
+        self.record = record
+        self.happened = happened
+
+    def reason(self, resource: str | None) -> str:
+        """The paragraph for the user.
+
+        Args:
+            resource: the name to give to `--replace`; None where it is not known.
+        """
+        return (
+            f"{self.happened} Nothing is lost: the next `pulumi up` goes on waiting and sends no second request. "
+            f"`pulumi up --replace '{resource or 'URN'}'` gives up on it instead, and may pay for one more."
+        )
+
+
+class NothingSent(Exception):
+    """The operation ended before anything was sent; there is nothing to keep."""
+
+
+class NoSuchSnapshot(Exception):
+    """A snapshot that was asked for by its id is not there."""

@@ -1,0 +1,188 @@
+"""Read: what a refresh learns about a snapshot. Never drops one, and never fails while one is pending."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from pulumi_snapshots.api.client import ONCE
+from pulumi_snapshots.api.errors import KeyRefused, NotAllowed, SquareCloudError
+from pulumi_snapshots.clock import parse_rfc3339
+from pulumi_snapshots.operations.describe import describe, is_pinned, url_expiry, with_creation
+from pulumi_snapshots.operations.find import AmbiguousSnapshot, Search, find_ours
+from pulumi_snapshots.operations.looks import SERVICE_CACHE
+from pulumi_snapshots.operations.memory import KnownAttempt
+from pulumi_snapshots.operations.outcomes import NoSuchSnapshot
+from pulumi_snapshots.operations.record import SnapshotRecord, is_provisional, split_id
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.api.models import ListedSnapshot
+    from pulumi_snapshots.operations.looks import Page
+    from pulumi_snapshots.operations.session import Listener, Session
+
+__all__ = ["get", "read"]
+
+REFRESH_PATIENCE = 110.0
+"""Seconds; a refresh of one resource ends within 2 minutes."""
+PENDING_PATIENCE = 9.0
+"""Seconds; the reads of pending resources hold up the whole run, so each ends within 10 s."""
+URL_RENEWAL = timedelta(days=7)
+"""A stored URL with more than this left is kept, so that dependants do not change at every refresh."""
+PROOF_OF_FAILURE = timedelta(hours=2)
+"""Far beyond any snapshot and any cached page: a listing without it, fetched so long after the POST, proves that it failed."""
+
+
+async def read(
+    session: Session, record: SnapshotRecord, listener: Listener, *, owner: str | None = None
+) -> SnapshotRecord:
+    """What the service says now of a snapshot in the state.
+
+    Args:
+        session: the service.
+        record: as the state keeps it.
+        listener: hears warnings.
+        owner: the resource's name, for the texts.
+
+    Returns:
+        The record, renewed; as it was where nothing could be learnt. A pending one may come back complete.
+
+    Raises:
+        KeyRefused: the key is refused, so no resource can be read; never for a pending one.
+        NotAllowed: it lacks a scope or permission; never for a pending one.
+    """
+    session.memory.saw(record, owner)
+    if record.attempt is not None and record.pending:
+        return await _read_pending(session, record, KnownAttempt(owner, record.attempt))
+    with session.until(REFRESH_PATIENCE):
+        try:
+            return await _read_listed(session, record, listener, owner)
+        except NotAllowed as error:
+            if error.code != "RESOURCE_NOT_ALLOWED":
+                raise
+            return _unread(record, listener, str(error))
+        except KeyRefused:
+            raise
+        except SquareCloudError as error:
+            return _unread(record, listener, str(error))
+    return _unread(record, listener, "the service did not answer in time.")
+
+
+async def get(session: Session, resource_id: str) -> SnapshotRecord:
+    """Look up an existing snapshot by its id.
+
+    Args:
+        session: the service.
+        resource_id: `DATABASE_ID/VERSION_ID`.
+
+    Raises:
+        NoSuchSnapshot: the id is malformed or provisional, or the service does not list it.
+        SquareCloudError: it could not be asked.
+    """
+    if is_provisional(resource_id):
+        raise NoSuchSnapshot(
+            f"{resource_id} is the provisional id of a pending snapshot; use its outputs database_id and version_id once it is complete."
+        )
+    try:
+        database_id, version_id = split_id(resource_id)
+    except ValueError as error:
+        raise NoSuchSnapshot(f"{error}.") from None
+    page = await session.looks.read(database_id)
+    entry = page.version(version_id) or (await session.looks.read_database(database_id)).version(version_id)
+    if entry is None:
+        raise NoSuchSnapshot(
+            f"The service lists no snapshot {version_id} of database {database_id}. It keeps one for 30 days; one that was "
+            "taken within the last 30 minutes may not be listed yet."
+        )
+    return await describe(session, database_id, entry)
+
+
+async def _read_listed(
+    session: Session, record: SnapshotRecord, listener: Listener, owner: str | None
+) -> SnapshotRecord:
+    version_id = record.version_id or ""
+    page = await session.looks.read(record.database_id)
+    entry = page.version(version_id)
+    if entry is None and not page.complete:
+        page = await session.looks.read_database(record.database_id)
+        entry = page.version(version_id)
+    if entry is None:
+        return _missing(session, record, page, listener, owner)
+    renewed = await _renewed(session, record, entry)
+    if not renewed.available:
+        listener.warn(
+            f"snapshot {record.id} is past its 30 days at the service, which ended {renewed.expires_at}. {_ways_out(owner)}"
+        )
+    return renewed
+
+
+async def _renewed(session: Session, record: SnapshotRecord, entry: ListedSnapshot) -> SnapshotRecord:
+    """The record with what its entry says now; the URL only where the stored one is not good enough."""
+    version_id = record.version_id or ""
+    fresh = await describe(session, record.database_id, entry, base_url=record.download_url)
+    renewed = replace(fresh, requested_at=record.requested_at)
+    if renewed.created_at is None and record.created_at is not None:
+        renewed = with_creation(renewed, parse_rfc3339(record.created_at))
+    expiry = url_expiry(record.download_url)
+    if (
+        is_pinned(record.download_url, version_id)
+        and expiry
+        and expiry > session.client.service_clock.now() + URL_RENEWAL
+    ):
+        renewed = replace(
+            renewed, download_url=record.download_url, download_url_expires_at=record.download_url_expires_at
+        )
+    return renewed
+
+
+def _missing(
+    session: Session, record: SnapshotRecord, page: Page, listener: Listener, owner: str | None
+) -> SnapshotRecord:
+    """The listing does not show it. The service has no delete, so that is never a reason to take another one."""
+    if not page.complete:
+        return _unread(record, listener, "the listing holds entries that cannot be read, so it proves nothing.")
+    now = session.client.service_clock.now()
+    created = parse_rfc3339(record.created_at) if record.created_at else None
+    if created is not None and now - created < timedelta(seconds=SERVICE_CACHE):
+        listener.progress("not listed yet: the service may serve a listing that is 30 minutes old")
+        return record
+    ended = record.expires_at is not None and now >= parse_rfc3339(record.expires_at)
+    why = (
+        f"is past its 30 days at the service, which ended {record.expires_at}."
+        if ended
+        else "is not in the service's listing (another account's key? a database that was deleted and made again?)."
+    )
+    listener.warn(f"snapshot {record.id} {why} It stays in the state as not available. {_ways_out(owner)}")
+    return replace(record, available=False)
+
+
+def _ways_out(owner: str | None) -> str:
+    return f"`pulumi up --replace '{owner or 'URN'}'` takes a new one; `rotate_after` does that by age."
+
+
+def _unread(record: SnapshotRecord, listener: Listener, why: str) -> SnapshotRecord:
+    listener.warn(f"snapshot {record.id} was not refreshed and stays as it was: {why}")
+    return record
+
+
+async def _read_pending(session: Session, record: SnapshotRecord, known: KnownAttempt) -> SnapshotRecord:
+    """One look at most; whatever it meets, the snapshot is found, proven failed, or still pending."""
+    database_id, attempt, memory = record.database_id, known.attempt, session.memory
+    with session.until(PENDING_PATIENCE):
+        try:
+            page = await session.looks.read(database_id, patience=ONCE)
+            search = Search.of(attempt, session.client.service_clock.offset, excluded=memory.not_new(database_id))
+            entry = find_ours(page.entries, search)
+            if entry is not None:
+                complete = await describe(session, database_id, entry, requested=search.posted)
+                memory.claim(database_id, complete.version_id or "")
+                memory.resolve(database_id, known)
+                return complete
+        except (SquareCloudError, AmbiguousSnapshot):
+            # The wait that follows meets the same and says so, with the current configuration.
+            return record
+        asked_at = page.listing.service_time
+        if page.complete and asked_at >= search.posted + max(PROOF_OF_FAILURE, timedelta(seconds=attempt.timeout)):
+            memory.resolve(database_id, known)
+            return replace(record, attempt=replace(attempt, missing_since=asked_at))
+    return record

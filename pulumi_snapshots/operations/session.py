@@ -1,0 +1,107 @@
+"""Everything that the operations of one API key share in a process: client, gate, looks, memory, and the way to stop."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+import anyio
+
+from pulumi_snapshots.api.client import Client
+from pulumi_snapshots.api.gate import Gate
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.operations.looks import Looks
+from pulumi_snapshots.operations.memory import RunMemory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import httpx
+
+    from pulumi_snapshots.operations.settings import Settings
+
+__all__ = ["Listener", "Session"]
+
+
+class Listener(Protocol):
+    """Who hears how an operation goes: a resource's row on the terminal."""
+
+    def progress(self, text: str) -> None:
+        """What goes on now; replaces what was said before."""
+
+    def warn(self, text: str) -> None:
+        """Something that the user should know afterwards."""
+
+
+class Session:
+    """One per API key and process.
+
+    Args:
+        settings: with a key.
+        memory: what the run knows; shared by sessions.
+        clock: the time.
+        http: the HTTP transport below; the network unless a test gives another.
+        chance: for the jitter of back-offs.
+
+    Raises:
+        MissingKey: the settings hold none.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        memory: RunMemory | None = None,
+        *,
+        clock: Clock | None = None,
+        http: httpx.AsyncBaseTransport | None = None,
+        chance: random.Random | None = None,
+    ) -> None:
+        self.settings = settings
+        self.memory = memory or RunMemory()
+        self.clock = clock or Clock()
+        self.chance = chance or random.Random()  # noqa: S311  jitter, no secret
+        self.gate = Gate(self.clock, requests_per_minute=settings.requests_per_minute, block_wait=settings.block_wait)
+        self.client = Client(settings.api_url, settings.required_key().value, self.gate, self.clock, http=http)
+        self.looks = Looks(self.client, self.clock)
+        self.stopping = False
+        self._scopes: set[anyio.CancelScope] = set()
+        self._database_locks: dict[str, anyio.Lock] = defaultdict(anyio.Lock)
+        self._account_id: str | None = None
+
+    def stop(self) -> None:
+        """End all waiting at once, as after ^C: what is pending is kept, what was not sent never is."""
+        self.stopping = True
+        for scope in tuple(self._scopes):
+            scope.cancel()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.client.close()
+
+    @contextmanager
+    def until(self, seconds: float) -> Iterator[anyio.CancelScope]:
+        """Run the body for at most that long, and no longer than `stop` allows; the scope tells whether it was cut."""
+        with anyio.CancelScope(deadline=self.clock.monotonic() + seconds) as scope:
+            self._scopes.add(scope)
+            if self.stopping:
+                scope.cancel()
+            try:
+                yield scope
+            finally:
+                self._scopes.discard(scope)
+
+    def alone_on(self, database_id: str) -> anyio.Lock:
+        """Held by whoever starts or waits for a snapshot of this database: two at once could not be told apart."""
+        return self._database_locks[database_id]
+
+    async def account_id(self) -> str:
+        """The account's id, asked for once.
+
+        Raises:
+            SquareCloudError: no answer.
+        """
+        if self._account_id is None:
+            self._account_id = (await self.client.account()).user.id
+        return self._account_id

@@ -1,0 +1,161 @@
+"""The provider's settings, from Pulumi config or the environment: each with its default, its check and its names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pulumi_snapshots.operations.durations import duration_text, parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["ApiKey", "MissingKey", "Settings", "SettingsError"]
+
+API_URL = "https://api.squarecloud.app/v2"
+SNAPSHOTS_URL = "https://snapshots.squarecloud.app"
+REQUESTS_PER_MINUTE = 30
+"""The smallest paid plan's budget by the vendor's own test suite."""
+FIRST_LOOK_AFTER = 120.0
+"""Seconds; a snapshot that took longer than the soft deadline is listed "typically within ~2 minutes"."""
+LOOK_EVERY = 30.0
+BLOCK_WAIT = 30 * 60.0
+"""Seconds; the vendor asks clients to wait 30 minutes after RATE_LIMITED."""
+KEY_LIMIT = 1024
+"""Characters of the longest key that the service gives out."""
+DURATION_LIMIT = 86400.0
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the text names it, and where it came from."""
+
+
+class MissingKey(SettingsError):
+    """No API key is set; only those who need to send a request care."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no API key is set. Set one with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY."
+        )
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """The API key; hidden wherever it might be printed."""
+
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings, checked; durations in seconds.
+
+    Attributes:
+        api_key: None where none is set.
+        api_url: without a trailing slash.
+        snapshots_url: the snapshot host, for entries that carry no URL of their own.
+        requests_per_minute: the account's request budget.
+        first_look_after: from a 202 to the first look.
+        look_every: between looks.
+        block_wait: how long a block lasts where the service does not say.
+    """
+
+    api_key: ApiKey | None = None
+    api_url: str = API_URL
+    snapshots_url: str = SNAPSHOTS_URL
+    requests_per_minute: int = REQUESTS_PER_MINUTE
+    first_look_after: float = FIRST_LOOK_AFTER
+    look_every: float = LOOK_EVERY
+    block_wait: float = BLOCK_WAIT
+
+    @classmethod
+    def read(cls, config: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
+        """The settings of a run.
+
+        Args:
+            config: Pulumi config, keys with their namespace; it wins.
+            environment: the process's environment.
+
+        Raises:
+            SettingsError: one cannot be used.
+        """
+        values: dict[str, Any] = {}
+        for name, (config_key, variable, check) in _SOURCES.items():
+            for source, given in ((config_key, config.get(config_key)), (variable, environment.get(variable))):
+                if given is None or given == "":
+                    continue
+                try:
+                    values[name] = check(given)
+                except ValueError as error:
+                    raise SettingsError(f"{source} {error}") from None
+                break
+        return cls(**values)
+
+    def required_key(self) -> ApiKey:
+        """The API key.
+
+        Raises:
+            MissingKey: there is none.
+        """
+        if self.api_key is None:
+            raise MissingKey
+        return self.api_key
+
+
+def _key(value: object) -> ApiKey:
+    # White space around a key comes from a file or a shell and is never part of one.
+    text = str(value).strip()
+    if not text.isascii() or not text.isprintable() or " " in text or not text:
+        raise ValueError("must be the bare API key: it holds white space or characters that no key has")
+    if len(text) > KEY_LIMIT:
+        raise ValueError(f"must be the bare API key: it has {len(text)} characters, a key at most {KEY_LIMIT}")
+    return ApiKey(text)
+
+
+def _url(value: object) -> str:
+    text = str(value).strip().rstrip("/")
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host, parts = None, urlsplit("")
+    if not host or parts.scheme not in {"https", "http"} or parts.username or parts.query or parts.fragment:
+        raise ValueError("must be an address such as https://host/path, without user, query or fragment")
+    if parts.scheme == "http" and host not in LOOPBACK:
+        raise ValueError("must use https: over http the API key could be read on the way (http is for loopback only)")
+    return text
+
+
+def _requests(value: object) -> int:
+    try:
+        number = float(str(value))
+    except ValueError:
+        number = 0
+    if not 1 <= number <= 100_000 or number != int(number):  # noqa: PLR2004  beyond any plan
+        raise ValueError(f"must be a whole number of requests, 1 or more, not {value!r}")
+    return int(number)
+
+
+def _duration(*, may_be_zero: bool = False) -> Callable[[object], float]:
+    def check(value: object) -> float:
+        seconds = parse_duration(value)
+        if seconds == 0 and not may_be_zero:
+            raise ValueError("must be longer than zero")
+        if seconds > DURATION_LIMIT:
+            raise ValueError(f"must be at most {duration_text(DURATION_LIMIT)}, not {value!r}")
+        return seconds
+
+    return check
+
+
+_SOURCES: dict[str, tuple[str, str, Callable[[object], object]]] = {
+    "api_key": ("squarecloud:apiKey", "SQUARECLOUD_API_KEY", _key),
+    "api_url": ("squarecloud:apiUrl", "SQUARECLOUD_API_URL", _url),
+    "snapshots_url": ("squarecloud:snapshotsUrl", "SQUARECLOUD_SNAPSHOTS_URL", _url),
+    "requests_per_minute": ("squarecloud:requestsPerMinute", "SQUARECLOUD_REQUESTS_PER_MINUTE", _requests),
+    "first_look_after": ("squarecloud:firstLookAfter", "SQUARECLOUD_FIRST_LOOK_AFTER", _duration(may_be_zero=True)),
+    "look_every": ("squarecloud:lookEvery", "SQUARECLOUD_LOOK_EVERY", _duration()),
+    "block_wait": ("squarecloud:blockWait", "SQUARECLOUD_BLOCK_WAIT", _duration()),
+}
