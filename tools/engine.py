@@ -252,6 +252,8 @@ def fetched(url: str) -> Iterator[bytes]:
     except urllib.error.HTTPError as error:
         error.close()
         raise OSError(f"{error.code} {error.reason} for {url}") from None
+    except urllib.error.URLError as error:
+        raise OSError(str(error.reason)) from None
     with response:
         final = urllib.parse.urlsplit(response.url)
         if final.scheme != "https" and final.hostname != "127.0.0.1":
