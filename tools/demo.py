@@ -16,7 +16,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from pulumi_snapshots.emulator.settings import TEST_API_KEY
 from tools.engine import Closed, ensure
 from tools.sandbox import Emulator, Failed, Stack
 
@@ -66,15 +65,10 @@ def play(folder: Path, engine: Path) -> None:
         print(f"It listens on {emulator.url}, and its time runs {SPEED} times faster than ours.")
 
         heading("One snapshot of it, declared in examples/quickstart/__main__.py")
-        environment = {
-            "SQUARECLOUD_API_KEY": TEST_API_KEY,
-            "SQUARECLOUD_API_URL": emulator.api,
-            "SQUARECLOUD_SNAPSHOTS_URL": emulator.snapshots,
-            **PACE,
-        }
+        environment = {**emulator.environment, **PACE}
         stack = Stack(folder, linked_project(folder), engine, environment, name="demo")
         for name, value in environment.items():
-            print(f"$ export {name}={'…' if value == TEST_API_KEY else value}")
+            print(f"$ export {name}={'…' if value == emulator.key else value}")
         command(stack, "stack", "init", stack.name)
         command(stack, "config", "set", "databaseId", DATABASE)
         with Meanwhile(emulator):

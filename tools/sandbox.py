@@ -36,6 +36,7 @@ class Emulator:
         url: Where it listens, `http://127.0.0.1:PORT`.
         api: Its API, for `SQUARECLOUD_API_URL`.
         snapshots: Its snapshot host, for `SQUARECLOUD_SNAPSHOTS_URL`.
+        key: The only API key that it accepts.
     """
 
     ANNOUNCEMENT = re.compile(r"listening on (\S+) \(API (\S+), snapshots (\S+)\)")
@@ -49,6 +50,7 @@ class Emulator:
         """
         command = [sys.executable, "-m", "pulumi_snapshots.emulator", "--port", "0", *arguments]
         self.log = log
+        self.key = secrets.token_hex(32)  # the service's shortest key has 64 characters
         with log.open("wb") as output:
             self.process = subprocess.Popen(  # noqa: S603 - a fixed command, no shell
                 command,
@@ -56,7 +58,7 @@ class Emulator:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", "SQUARECLOUD_EMULATOR_API_KEY": self.key},
             )
         try:
             self.url, self.api, self.snapshots = self._addresses()
@@ -73,25 +75,35 @@ class Emulator:
             time.sleep(0.05)
         raise Failed(f"the emulator did not start:\n{self.log.read_text()}")
 
-    def control(self, path: str, body: object = None) -> Any:
-        """What `/_emulator/PATH` answers: a GET, or with a body a POST."""
+    @property
+    def environment(self) -> dict[str, str]:
+        """What leads a program to it."""
+        return {
+            "SQUARECLOUD_API_KEY": self.key,
+            "SQUARECLOUD_API_URL": self.api,
+            "SQUARECLOUD_SNAPSHOTS_URL": self.snapshots,
+        }
+
+    def control(self, path: str, body: object = None, method: str | None = None) -> Any:
+        """What `/_emulator/PATH` answers: to a GET, or with a body to a POST, unless a method is given."""
         request = urllib.request.Request(  # noqa: S310 - http to this machine
             f"{self.url}/_emulator/{path}",
             data=None if body is None else json.dumps(body).encode(),
             headers={"Content-Type": "application/json"},
+            method=method,
         )
         with urllib.request.urlopen(request, timeout=CONTROL_SECONDS) as response:  # noqa: S310
-            return json.load(response)
+            return json.loads(response.read() or "null")
 
     def journal(self) -> list[dict[str, Any]]:
-        """Every request the service has seen, oldest first."""
-        answer = self.control("journal")
-        return list(answer["requests"] if isinstance(answer, dict) else answer)
+        """Every request that the service has seen, oldest first."""
+        return list(self.control("journal"))
 
-    def sql(self, database_id: str, *statements: str) -> list[Any]:
+    def sql(self, database_id: str, *statements: str) -> list[list[list[Any]]]:
         """Run statements on a database's data; the rows of each."""
-        answer = self.control(f"databases/{urllib.parse.quote(database_id)}/sql", {"statements": statements})
-        return list(answer["results"] if isinstance(answer, dict) else answer)
+        return list(
+            self.control(f"databases/{urllib.parse.quote(database_id)}/sql", {"statements": statements})["rows"]
+        )
 
     def stop(self) -> None:
         """End it."""
