@@ -1,0 +1,356 @@
+"""The emulated account: its databases and applications, and what happens to them as service time passes; no HTTP."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import heapq
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from pulumi_snapshots.emulator.limits import Cooldowns, Quota
+from pulumi_snapshots.emulator.pages import ACCOUNT, Pages
+from pulumi_snapshots.emulator.refusals import refusal
+from pulumi_snapshots.emulator.resources import (
+    Application,
+    Database,
+    Origin,
+    Resource,
+    RunningRestore,
+    RunningSnapshot,
+    StoredSnapshot,
+)
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.emulator.settings import Settings
+    from pulumi_snapshots.emulator.store import Store
+
+__all__ = ["Account", "AccountState"]
+
+_DAY = timedelta(days=1)
+
+
+@dataclass
+class AccountState:
+    """All of an account that outlives the process."""
+
+    databases: list[Database] = field(default_factory=list)
+    applications: list[Application] = field(default_factory=list)
+    snapshots: list[StoredSnapshot] = field(default_factory=list)
+    running: list[RunningSnapshot] = field(default_factory=list)
+    restores: list[RunningRestore] = field(default_factory=list)
+    quota_uses: list[datetime] = field(default_factory=list)
+    accepted_at: dict[str, datetime] = field(default_factory=dict)
+    versions_issued: int = 0
+    next_automatic: datetime | None = None
+    key_revoked: bool = False
+
+
+class Account:
+    """What the service knows of one account.
+
+    Nothing runs in the background: `settle(now)` catches up with the time, and every method expects that to be done.
+    """
+
+    def __init__(self, store: Store, settings: Settings, state: AccountState) -> None:
+        self.store = store
+        self.settings = settings
+        self.databases = {one.id: one for one in state.databases}
+        self.applications = {one.id: one for one in state.applications}
+        self.pages = Pages()
+        self.cooldowns = Cooldowns()
+        self.cooldowns.accepted_at.update(state.accepted_at)
+        self.quota = Quota()
+        self.quota.uses.extend(state.quota_uses)
+        self.key_revoked = state.key_revoked
+        self.changed = False  # since the state was last kept
+        self._snapshots: dict[str, list[StoredSnapshot]] = {}
+        for one in state.snapshots:
+            self._snapshots.setdefault(one.database_id, []).append(one)
+        self._running = list(state.running)
+        heapq.heapify(self._running)
+        self._restores = {one.database_id: one for one in state.restores}
+        self._versions_issued = state.versions_issued
+        self._next_automatic = state.next_automatic
+        self._next_expiry = min((one.modified for one in state.snapshots), default=None)
+
+    def state(self) -> AccountState:
+        """What must outlive the process."""
+        return AccountState(
+            databases=list(self.databases.values()),
+            applications=list(self.applications.values()),
+            snapshots=[one for several in self._snapshots.values() for one in several],
+            running=sorted(self._running),
+            restores=list(self._restores.values()),
+            quota_uses=list(self.quota.uses),
+            accepted_at=dict(self.cooldowns.accepted_at),
+            versions_issued=self._versions_issued,
+            next_automatic=self._next_automatic,
+            key_revoked=self.key_revoked,
+        )
+
+    # Looking.
+
+    def resource(self, resource_id: str) -> Resource | None:
+        """The database or application of this id."""
+        return self.databases.get(resource_id) or self.applications.get(resource_id)
+
+    def snapshots(self, resource_id: str) -> list[StoredSnapshot]:
+        """All that are stored, newest first."""
+        return sorted(self._snapshots.get(resource_id, ()), key=lambda one: one.modified, reverse=True)
+
+    def running(self, resource_id: str | None = None) -> list[RunningSnapshot]:
+        """The snapshots under way."""
+        return sorted(one for one in self._running if resource_id in (None, one.database_id))
+
+    def version(self, version_id: str) -> StoredSnapshot | None:
+        """The stored snapshot of this version."""
+        everything = (one for several in self._snapshots.values() for one in several)
+        return next((one for one in everything if one.version_id == version_id), None)
+
+    def newest_version(self, name: str) -> StoredSnapshot | None:
+        """What an unpinned URL serves: the last version that the object of this name got."""
+        named = [one for several in self._snapshots.values() for one in several if one.name == name]
+        return max(named, key=lambda one: one.stored_at, default=None)
+
+    def restoring(self, resource_id: str) -> bool:
+        """Whether a restore is under way."""
+        return resource_id in self._restores
+
+    def is_up(self, resource: Resource) -> bool:
+        """Whether it runs at this moment."""
+        return resource.running and not self.restoring(resource.id)
+
+    # Acting.
+
+    def add(self, resource: Resource) -> None:
+        """Take a new database or application into the account."""
+        if isinstance(resource, Database):
+            self.databases[resource.id] = resource
+        elif isinstance(resource, Application):
+            self.applications[resource.id] = resource
+        self.store.create(resource.id)
+        self.changed = True
+
+    def remove(self, resource_id: str) -> None:
+        """Drop a database or application with everything under way; its snapshots go too."""
+        self.databases.pop(resource_id, None)
+        self.applications.pop(resource_id, None)
+        self._restores.pop(resource_id, None)
+        for running in self.running(resource_id):
+            self.store.discard(running.version_id)
+        self._running = [one for one in self._running if one.database_id != resource_id]
+        heapq.heapify(self._running)
+        for stored in self._snapshots.pop(resource_id, ()):
+            self.store.discard(stored.version_id)
+        self.store.remove(resource_id)
+        self.pages.drop(resource_id)
+        self.changed = True
+
+    def start_snapshot(self, resource: Resource, now: datetime) -> RunningSnapshot:
+        """Accept a POST: capture the data now; the snapshot is there once its time has passed.
+
+        Raises:
+            RefusedError: As the service refuses it; nothing was started.
+        """
+        settings = self.settings
+        self.cooldowns.check_snapshot(resource.family, resource.id, now)
+        if settings.refusals_start_cooldown:
+            self.cooldowns.start("snapshot", resource.id, now)
+        if self.restoring(resource.id):
+            raise refusal("RESTORE_IN_PROGRESS", status=403)  # 403 on this route, 409 on the restore route
+        if isinstance(resource, Database) and not resource.running:
+            raise refusal("DATABASE_NOT_RUNNING")
+        self.quota.spend(settings.plan_memory_mb, now)
+        self.cooldowns.start("snapshot", resource.id, now)
+        seconds = settings.snapshot_seconds if resource.snapshot_seconds is None else resource.snapshot_seconds
+        if resource.next_snapshot_seconds is not None:
+            seconds, resource.next_snapshot_seconds = resource.next_snapshot_seconds, None
+        version_id = self._issue_version()
+        running = RunningSnapshot(
+            ready_at=now + timedelta(seconds=seconds),
+            version_id=version_id,
+            database_id=resource.id,
+            name=self._object_name(resource, "manual"),
+            size=self.store.capture(resource.id, version_id, None),
+            started_at=now,
+            fails=resource.next_snapshot_fails,
+        )
+        resource.next_snapshot_fails = False
+        heapq.heappush(self._running, running)
+        self.changed = True
+        return running
+
+    def start_restore(self, resource: Resource, name: str, version_id: str, now: datetime) -> RunningRestore:
+        """Accept a POST: the database goes down, and comes back with the version's data once the time has passed.
+
+        Raises:
+            RefusedError: As the service refuses it; nothing was started.
+        """
+        self.cooldowns.check_restore(resource.id, now)
+        if self.settings.refusals_start_cooldown:
+            self.cooldowns.start("restore", resource.id, now)
+        if self.restoring(resource.id):
+            raise refusal("RESTORE_IN_PROGRESS")
+        snapshot = self.version(version_id)
+        if snapshot is None or snapshot.name != name or snapshot.family != resource.family:
+            raise refusal("SNAPSHOT_NOT_FOUND")
+        if snapshot.runtime is not None and snapshot.runtime != resource.runtime:
+            raise refusal("SNAPSHOT_DATABASE_MISMATCH")
+        if resource.next_restore_fails:
+            resource.next_restore_fails = False
+            raise refusal("SNAPSHOT_RESTORE_FAILED")
+        self.cooldowns.start("restore", resource.id, now)
+        ends_at = now + timedelta(seconds=self.settings.restore_seconds)
+        restore = RunningRestore(ends_at=ends_at, database_id=resource.id, version_id=version_id)
+        self._restores[resource.id] = restore
+        self.changed = True
+        return restore
+
+    def store_snapshot(  # noqa: PLR0913 - what a snapshot consists of
+        self,
+        resource: Resource,
+        modified: datetime,
+        *,
+        origin: Origin | None,
+        runtime: str | None,
+        size: int | None = None,
+        version_id: str | None = None,
+        listed: bool = True,
+    ) -> StoredSnapshot:
+        """Take a snapshot that no POST asked for: the automatic one, or one of another client."""
+        version_id = self._issue_version() if version_id is None else version_id
+        stored = StoredSnapshot(
+            version_id=version_id,
+            database_id=resource.id,
+            family=resource.family,
+            name=self._object_name(resource, origin),
+            size=self.store.capture(resource.id, version_id, size),
+            modified=modified,
+            stored_at=modified,
+            runtime=runtime,
+            origin=origin,
+            listed=listed,
+        )
+        self._keep(stored)
+        return stored
+
+    def remove_snapshot(self, version_id: str) -> None:
+        """Drop a snapshot, as the service does after its days."""
+        for several in self._snapshots.values():
+            for stored in several:
+                if stored.version_id == version_id:
+                    several.remove(stored)
+                    self.store.discard(version_id)
+                    self.changed = True
+                    return
+
+    # Time.
+
+    def settle(self, now: datetime) -> None:
+        """Catch up: finish what is due, take the automatic snapshots, drop what is past its days."""
+        while self._running and self._running[0].ready_at <= now:
+            self._finish(heapq.heappop(self._running))
+        if self._restores:
+            for restore in [one for one in self._restores.values() if one.ends_at <= now]:
+                del self._restores[restore.database_id]
+                self.store.restore(restore.database_id, restore.version_id)
+                self._owner(restore.database_id).running = True
+                self.changed = True
+        if self.settings.automatic_snapshots:
+            self._take_automatic(now)
+        else:
+            self._next_automatic = None
+        if self._next_expiry is not None and now - self._next_expiry >= self._retention():
+            self._drop_expired(now)
+
+    def _finish(self, running: RunningSnapshot) -> None:
+        self.changed = True
+        if running.fails:
+            self.store.discard(running.version_id)
+            if not self.settings.failures_spend_quota:
+                self.quota.give_back(running.started_at)
+            return
+        resource = self._owner(running.database_id)
+        self._keep(
+            StoredSnapshot(
+                version_id=running.version_id,
+                database_id=resource.id,
+                family=resource.family,
+                name=running.name,
+                size=running.size,
+                modified=running.ready_at if self.settings.modified_is == "end" else running.started_at,
+                stored_at=running.ready_at,
+                runtime=resource.runtime,
+                origin="manual",
+            )
+        )
+
+    def _keep(self, stored: StoredSnapshot) -> None:
+        self._snapshots.setdefault(stored.database_id, []).append(stored)
+        if self._next_expiry is None or stored.modified < self._next_expiry:
+            self._next_expiry = stored.modified
+        if self.settings.cache_world == "invalidated":
+            self.pages.drop(stored.database_id)
+            self.pages.drop(ACCOUNT)
+        self.changed = True
+
+    def _take_automatic(self, now: datetime) -> None:
+        if self._next_automatic is None:
+            today = now.replace(hour=self.settings.automatic_hour, minute=0, second=0, microsecond=0)
+            self._next_automatic = today if today > now else today + _DAY
+            self.changed = True
+        while self._next_automatic <= now:
+            if now - self._next_automatic < self._retention():  # older ones would be gone already
+                for database in list(self.databases.values()):
+                    if self.is_up(database) and database.created_at <= self._next_automatic:
+                        self.store_snapshot(
+                            database, self._next_automatic, origin="automatic", runtime=database.runtime
+                        )
+            self._next_automatic += _DAY
+            self.changed = True
+
+    def _drop_expired(self, now: datetime) -> None:
+        # Restores under way hold their archive.
+        held = {one.version_id for one in self._restores.values()}
+        for resource_id, several in self._snapshots.items():
+            kept: list[StoredSnapshot] = []
+            for one in several:
+                if now - one.modified < self._retention() or one.version_id in held:
+                    kept.append(one)
+                else:
+                    self.store.discard(one.version_id)
+            self._snapshots[resource_id] = kept
+        left = (one.modified for several in self._snapshots.values() for one in several)
+        self._next_expiry = min(left, default=None)
+        self.changed = True
+
+    def _retention(self) -> timedelta:
+        return timedelta(days=self.settings.retention_days)
+
+    def _owner(self, resource_id: str) -> Resource:
+        resource = self.resource(resource_id)
+        assert resource is not None, "what is under way goes with its database"  # noqa: S101
+        return resource
+
+    def _object_name(self, resource: Resource, origin: Origin | None) -> str:
+        style = self.settings.name_style
+        if style == "id":
+            return resource.id
+        if style == "id_type" or origin is None:
+            return f"{resource.id}_{resource.runtime}"
+        return f"{resource.id}_{resource.runtime}_{origin}"
+
+    def _issue_version(self) -> str:
+        # Counted, not drawn: a restart on the same folder goes on where it was, and a run with one seed repeats.
+        while True:
+            self._versions_issued += 1
+            digest = hashlib.sha256(f"{self.settings.seed}:{self._versions_issued}".encode()).digest()
+            version_id = str(uuid.UUID(bytes=digest[:16], version=4))
+            if self.settings.version_style == "opaque":
+                # The restore route's pattern allows "+" and "/", which URLs must escape.
+                version_id = base64.b64encode(digest[:24]).decode()
+            if self.version(version_id) is None:
+                return version_id

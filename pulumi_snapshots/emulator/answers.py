@@ -1,0 +1,112 @@
+"""Answers as the service words them: envelopes, listings' pages, the snapshot host's XML; when to send which is elsewhere."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from starlette.types import Receive, Scope, Send
+
+    from pulumi_snapshots.emulator.refusals import RefusedError
+
+__all__ = [
+    "Answer",
+    "StreamedAnswer",
+    "accepted_later",
+    "envelope_of_error",
+    "page",
+    "refused",
+    "success",
+    "xml_refusal",
+]
+
+
+class Answer(Response):
+    """A response that knows the error code it carries, for the journal."""
+
+    def __init__(
+        self,
+        status: int,
+        body: bytes = b"",
+        *,
+        media_type: str = "application/json",
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(body, status, headers=headers, media_type=media_type)
+        self.code = code
+
+
+class StreamedAnswer(Answer):
+    """An answer whose body comes in pieces and is never whole in memory."""
+
+    def __init__(
+        self,
+        status: int,
+        pieces: Iterator[bytes],
+        length: int,
+        *,
+        media_type: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(status, media_type=media_type, headers={**(headers or {}), "content-length": str(length)})
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+        """Send the body piece by piece."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for piece in self._pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def success(response: Any = None) -> Answer:
+    """The success envelope; without a response, its status alone."""
+    envelope: dict[str, Any] = {"status": "success"}
+    if response is not None:
+        envelope["response"] = response
+    return Answer(200, _json(envelope))
+
+
+def page(body: bytes) -> Answer:
+    """A listing's page."""
+    return Answer(200, body)
+
+
+def accepted_later() -> Answer:
+    """The soft deadline is over: an error envelope under a 202, which is no failure."""
+    return envelope_of_error(202, "SNAPSHOT_PROCESSING", "Your snapshot is still being generated.")
+
+
+def envelope_of_error(
+    status: int, code: str | None, message: str | None = None, headers: Mapping[str, str] | None = None
+) -> Answer:
+    """The error envelope."""
+    envelope = {"status": "error"}
+    if code is not None:
+        envelope["code"] = code
+    if message is not None:
+        envelope["message"] = message
+    return Answer(status, _json(envelope), code=code, headers=headers)
+
+
+def refused(error: RefusedError) -> Answer:
+    """A refusal as the service sends it."""
+    headers = None if error.retry_after is None else {"Retry-After": str(math.ceil(error.retry_after))}
+    return envelope_of_error(error.status, error.code, error.message, headers)
+
+
+def xml_refusal(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> Answer:
+    """A refusal of the snapshot host, an S3-compatible store."""
+    body = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'
+    return Answer(status, body.encode(), media_type="application/xml", code=code, headers=headers)
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()

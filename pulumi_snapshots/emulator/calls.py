@@ -1,0 +1,74 @@
+"""One request on its way through the service: what its route has to know and to tell; no route's own rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from pulumi_snapshots.emulator.refusals import refusal
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from pulumi_snapshots.emulator.emulator import Emulator
+    from pulumi_snapshots.emulator.faults import Fault
+    from pulumi_snapshots.emulator.journal import JournalEntry
+    from pulumi_snapshots.emulator.resources import Resource
+
+__all__ = ["Call", "FaultTakesOverError"]
+
+
+class FaultTakesOverError(Exception):
+    """The request has been applied, and a fault answers in the service's place."""
+
+
+@dataclass
+class Call:
+    """A request, with the journal's entry for it and the fault that strikes it."""
+
+    emulator: Emulator
+    request: Request
+    entry: JournalEntry
+    fault: Fault | None
+    now: datetime  # when it was let in, by the service's clock
+
+    @property
+    def resource_id(self) -> str:
+        """The id in its path."""
+        return self.entry.database_id or ""
+
+    def resource(self) -> Resource:
+        """The database or application in its path.
+
+        Raises:
+            RefusedError: There is none.
+        """
+        account = self.emulator.account
+        family = account.applications if "/apps/" in self.entry.path else account.databases
+        resource = family.get(self.resource_id)
+        if resource is None:
+            raise refusal("APP_NOT_FOUND" if family is account.applications else "DATABASE_NOT_FOUND")
+        return resource
+
+    def started(self, version_id: str) -> None:
+        """This POST has started something; a fault that comes after that comes now.
+
+        Raises:
+            FaultTakesOverError: There is such a fault.
+        """
+        self.entry.accepted = True
+        self.entry.version_id = version_id
+        self.emulator.save_changes()
+        if self.fault is not None and self.fault.when == "after" and not self.fault.needs_the_answer:
+            raise FaultTakesOverError
+
+    async def hold_until(self, moment: datetime) -> None:
+        """Hold the request open until the service's clock shows `moment`, then catch up."""
+        await self.emulator.clock.sleep_until(moment)
+        self.now = self.emulator.settle()
+
+    async def hold(self, seconds: float) -> None:
+        """Hold the request open for so long."""
+        if seconds > 0:
+            await self.hold_until(self.emulator.now() + timedelta(seconds=seconds))

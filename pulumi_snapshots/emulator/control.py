@@ -1,0 +1,295 @@
+"""The control plane under `/_emulator/`: what a demo or a test in another process may see and change; no API of the service."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import sqlite3
+from dataclasses import asdict, fields, replace
+from datetime import datetime  # noqa: TC003 - pydantic resolves these annotations at run time
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, Router
+
+from pulumi_snapshots.emulator.faults import Fault
+from pulumi_snapshots.emulator.resources import Origin  # noqa: TC001 - as above
+from pulumi_snapshots.emulator.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+    from starlette.types import ASGIApp
+
+    from pulumi_snapshots.emulator.emulator import Emulator
+    from pulumi_snapshots.emulator.resources import Resource
+
+__all__ = ["control_app"]
+
+_JSON_VALUE = TypeAdapter[Any](Any)
+_FAULT = TypeAdapter(Fault)
+_SETTINGS = TypeAdapter(Settings)
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")  # a typing error in a request must not pass for a change
+
+
+_Wanted = TypeVar("_Wanted", bound=_Body)
+
+
+class _ClockChange(_Body):
+    advance: float | None = None
+    offset: float | None = None
+    speed: float | None = None
+
+
+class _NewDatabase(_Body):
+    id: str | None = None
+    name: str = "emulated"
+    type: str = "postgres"
+    ram: int = 512
+    snapshot_seconds: float | None = None
+
+
+class _DatabaseChange(_Body):
+    snapshot_seconds: float | None = None
+    next_snapshot_seconds: float | None = None
+    next_snapshot_fails: bool | None = None
+    next_restore_fails: bool | None = None
+    running: bool | None = None
+
+
+class _NewSnapshot(_Body):
+    database_id: str
+    origin: Origin | None = "manual"
+    modified: datetime | None = None
+    size: int | None = None
+    version_id: str | None = None
+    listed: bool = True
+
+
+class _Sql(_Body):
+    statements: list[str]
+
+
+class _CacheDrop(_Body):
+    database_id: str | None = None
+
+
+class _KeyChange(_Body):
+    revoked: bool
+
+
+class _Control:
+    """The control plane's answers; each method is one route."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
+
+    async def state(self, _: Request) -> Response:
+        emulator = self._emulator
+        emulator.settle()
+        resources = {**emulator.databases, **emulator.applications}
+        return _json(
+            {
+                "now": emulator.now(),
+                "settings": _shown(emulator.settings),
+                "key_revoked": emulator.account.key_revoked,
+                "databases": [self._resource(one) for one in resources.values()],
+                "faults": emulator.faults.rules,
+            }
+        )
+
+    def _resource(self, one: Resource) -> dict[str, Any]:
+        account = self._emulator.account
+        return {
+            **asdict(one),
+            "family": one.family,
+            "up": account.is_up(one),
+            "restoring": account.restoring(one.id),
+            "running_snapshots": account.running(one.id),
+            "snapshots": account.snapshots(one.id),
+        }
+
+    async def journal(self, request: Request) -> Response:
+        if request.method == "DELETE":
+            self._emulator.journal.clear()
+            return _done()
+        return _json(self._emulator.journal)
+
+    async def clock(self, request: Request) -> Response:
+        emulator = self._emulator
+        if request.method == "POST":
+            change = await _read(request, _ClockChange)
+            if change.offset is not None:
+                emulator.settings = replace(emulator.settings, clock_offset_seconds=change.offset)
+            if change.speed is not None:
+                emulator.settings = replace(emulator.settings, speed=change.speed)
+            if change.advance is not None:
+                emulator.advance(change.advance)
+        settings = emulator.settings
+        return _json({"now": emulator.now(), "offset": settings.clock_offset_seconds, "speed": settings.speed})
+
+    async def faults(self, request: Request) -> Response:
+        emulator = self._emulator
+        if request.method == "POST":
+            return _json(emulator.add_fault(_FAULT.validate_json(await request.body())), HTTPStatus.CREATED)
+        if request.method == "DELETE":
+            emulator.clear_faults()
+            return _done()
+        return _json(emulator.faults.rules)
+
+    async def add_database(self, request: Request) -> Response:
+        new = await _read(request, _NewDatabase)
+        one = self._emulator.add_database(
+            new.id, name=new.name, type=new.type, ram=new.ram, snapshot_seconds=new.snapshot_seconds
+        )
+        return _json(self._resource(one), HTTPStatus.CREATED)
+
+    async def database(self, request: Request) -> Response:
+        emulator = self._emulator
+        emulator.settle()
+        one = emulator.account.resource(request.path_params["id"])
+        if one is None:
+            return _error(HTTPStatus.NOT_FOUND, "no such database")
+        if request.method == "DELETE":
+            emulator.remove_database(one.id)
+            return _done()
+        if request.method == "PATCH":
+            change = await _read(request, _DatabaseChange)
+            for name in change.model_fields_set:
+                setattr(one, name, getattr(change, name))
+            emulator.save()
+        return _json(self._resource(one))
+
+    async def sql(self, request: Request) -> Response:
+        emulator = self._emulator
+        wanted = await _read(request, _Sql)
+        one = emulator.account.resource(request.path_params["id"])
+        if one is None:
+            return _error(HTTPStatus.NOT_FOUND, "no such database")
+        emulator.settle()
+        if not emulator.account.is_up(one):
+            return _error(HTTPStatus.CONFLICT, "the database is down")
+        return _json({"rows": emulator.execute(one.id, *wanted.statements)})
+
+    async def add_snapshot(self, request: Request) -> Response:
+        new = await _read(request, _NewSnapshot)
+        if self._emulator.account.resource(new.database_id) is None:
+            return _error(HTTPStatus.NOT_FOUND, "no such database")
+        stored = self._emulator.add_snapshot(
+            new.database_id,
+            origin=new.origin,
+            modified=new.modified,
+            size=new.size,
+            version_id=new.version_id,
+            listed=new.listed,
+        )
+        return _json(stored, HTTPStatus.CREATED)
+
+    async def remove_snapshot(self, request: Request) -> Response:
+        self._emulator.remove_snapshot(request.path_params["version_id"])
+        return _done()
+
+    async def settings(self, request: Request) -> Response:
+        emulator = self._emulator
+        if request.method == "PATCH":
+            changes = await _read_object(request)
+            unknown = changes.keys() - {one.name for one in fields(Settings)}
+            if unknown:
+                return _error(HTTPStatus.BAD_REQUEST, f"no such setting: {', '.join(sorted(unknown))}")
+            emulator.settings = _SETTINGS.validate_python({**asdict(emulator.settings), **changes})
+        return _json(_shown(emulator.settings))
+
+    async def drop_cache(self, request: Request) -> Response:
+        body = await request.body()
+        wanted = _CacheDrop.model_validate_json(body) if body else _CacheDrop()
+        self._emulator.drop_cache(wanted.database_id)
+        return _done()
+
+    async def key(self, request: Request) -> Response:
+        change = await _read(request, _KeyChange)
+        self._emulator.revoke_key(revoked=change.revoked)
+        return _done()
+
+
+def control_app(emulator: Emulator) -> ASGIApp:
+    """The control plane of one emulator, for this machine only."""
+    control = _Control(emulator)
+    prefix = "/_emulator"
+
+    def route(path: str, answer: Callable[[Request], Awaitable[Response]], *methods: str) -> Route:
+        return Route(f"{prefix}/{path}", endpoint=_guarded(answer), methods=list(methods))
+
+    return Router(
+        routes=[
+            route("state", control.state, "GET"),
+            route("journal", control.journal, "GET", "DELETE"),
+            route("clock", control.clock, "GET", "POST"),
+            route("faults", control.faults, "GET", "POST", "DELETE"),
+            route("databases", control.add_database, "POST"),
+            route("databases/{id}", control.database, "GET", "PATCH", "DELETE"),
+            route("databases/{id}/sql", control.sql, "POST"),
+            route("snapshots", control.add_snapshot, "POST"),
+            route("snapshots/{version_id:path}", control.remove_snapshot, "DELETE"),
+            route("settings", control.settings, "GET", "PATCH"),
+            route("cache/drop", control.drop_cache, "POST"),
+            route("key", control.key, "POST"),
+        ],
+        redirect_slashes=False,
+    )
+
+
+def _guarded(answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    async def guarded(request: Request) -> Response:
+        # It runs SQL and forgets keys, so nobody else on the network may use it, whatever the API listens on; and no
+        # page in a browser on this machine, which always sends an Origin with a POST.
+        if request.client is None or not _is_loopback(request.client.host) or "origin" in request.headers:
+            return _error(HTTPStatus.FORBIDDEN, "the control plane is for programs on this machine")
+        try:
+            return await answer(request)
+        except ValidationError as error:
+            problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+            return _error(HTTPStatus.BAD_REQUEST, problems)
+        except (ValueError, sqlite3.Error) as error:
+            return _error(HTTPStatus.BAD_REQUEST, str(error))
+
+    return guarded
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+async def _read(request: Request, kind: type[_Wanted]) -> _Wanted:
+    return kind.model_validate_json(await request.body())
+
+
+async def _read_object(request: Request) -> dict[str, Any]:
+    value = json.loads(await request.body())
+    if not isinstance(value, dict):
+        raise ValueError("a JSON object is needed")  # noqa: TRY004 - the caller answers it like any other bad value
+    return value
+
+
+def _shown(settings: Settings) -> dict[str, Any]:
+    return {name: value for name, value in asdict(settings).items() if name != "api_key"}
+
+
+def _json(value: Any, status: int = HTTPStatus.OK) -> Response:
+    return Response(_JSON_VALUE.dump_json(value), status, media_type="application/json")
+
+
+def _done() -> Response:
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+def _error(status: int, message: str) -> Response:
+    return JSONResponse({"status": "error", "message": message}, status)

@@ -1,0 +1,345 @@
+"""The emulator as a program holds it: its account, its time, its faults and its journal; HTTP is in the gateway."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.emulator.account import Account
+from pulumi_snapshots.emulator.faults import Fault, Faults
+from pulumi_snapshots.emulator.folder_store import FolderStore
+from pulumi_snapshots.emulator.limits import RateBlock
+from pulumi_snapshots.emulator.resources import Application, Database, Origin, Resource, StoredSnapshot
+from pulumi_snapshots.emulator.service_clock import ServiceClock
+from pulumi_snapshots.emulator.settings import Settings
+from pulumi_snapshots.emulator.state_file import Kept, StateFile
+from pulumi_snapshots.emulator.store import MemoryStore, Store
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from starlette.types import ASGIApp
+
+    from pulumi_snapshots.emulator.journal import JournalEntry
+
+__all__ = ["Emulator"]
+
+_AS_ITS_DATABASE = "as its database"
+
+
+class Emulator:
+    """The service on this machine.
+
+    Serve `app` with any ASGI server, or call it inside a test. Nothing runs in the background: what is due is done
+    when somebody asks. Methods may be called before the event loop runs; time then stands still until it does.
+
+    Args:
+        settings: The service's and the account's; the documented service unless given.
+        clock: The machine's time; a virtual one in tests.
+        data_folder: Keeps everything across restarts and gives each database an SQLite file; None: all in memory.
+        base_url: Where the app is served, for the URLs in its answers; settable once the port is known.
+
+    Raises:
+        ValueError: The data folder holds something else.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        clock: Clock | None = None,
+        data_folder: Path | None = None,
+        base_url: str = "http://emulator.test",
+    ) -> None:
+        self._settings = Settings() if settings is None else settings
+        self._state_file = None if data_folder is None else StateFile(data_folder)
+        kept = Kept() if self._state_file is None else self._state_file.read()
+        self._store: Store = MemoryStore() if data_folder is None else FolderStore(data_folder)
+        self.base_url = base_url
+        self.clock = ServiceClock(clock or Clock(), self._settings, timedelta(seconds=kept.lead_seconds))
+        self.account = Account(self._store, self._settings, kept.account)
+        self.faults = Faults(self._settings.seed)
+        self.journal: list[JournalEntry] = []
+        self.budget = RateBlock()
+        self.account_listing = RateBlock()
+        self.wrong_keys: dict[str, RateBlock] = {}  # by the client's address
+
+    # Where it is.
+
+    @cached_property
+    def app(self) -> ASGIApp:
+        """The service as an ASGI app.
+
+        Raises:
+            ImportError: The extra `emulator` is not installed.
+        """
+        from pulumi_snapshots.emulator.gateway import Gateway  # noqa: PLC0415 - only serving needs Starlette
+
+        return Gateway(self)
+
+    @property
+    def api_url(self) -> str:
+        """The API's address, what clients call their base URL."""
+        return f"{self.base_url}/v2"
+
+    @property
+    def snapshots_url(self) -> str:
+        """The stand-in for the snapshot host."""
+        return f"{self.base_url}/files"
+
+    # Settings and time.
+
+    @property
+    def settings(self) -> Settings:
+        """May be replaced at any time: `emulator.settings = dataclasses.replace(emulator.settings, speed=10)`."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        self.settle()
+        self._settings = settings
+        self.account.settings = settings
+        self.clock.use(settings)
+
+    def now(self) -> datetime:
+        """UTC by the service's clock."""
+        return self.clock.now()
+
+    def advance(self, seconds: float) -> None:
+        """Jump the service's clock forward; whoever waits for a moment that has now passed goes on."""
+        self.clock.advance(seconds)
+        self.save()
+
+    def settle(self) -> datetime:
+        """Do what has become due; returns the time it was done for."""
+        now = self.clock.now()
+        self.account.settle(now)
+        return now
+
+    def stop(self) -> None:
+        """End the requests that are held open, and keep the state."""
+        self.clock.stop()
+        self.settle()
+        self.save()
+
+    def save(self) -> None:
+        """Keep the state in the data folder, if there is one."""
+        self.account.changed = False
+        if self._state_file is not None:
+            self._state_file.write(
+                Kept(lead_seconds=self.clock.lead().total_seconds(), account=self.account.state()),
+            )
+
+    def save_changes(self) -> None:
+        """Keep the state if something has changed since."""
+        if self.account.changed:
+            self.save()
+
+    # The account.
+
+    @property
+    def databases(self) -> dict[str, Database]:
+        """The account's databases, by id."""
+        return self.account.databases
+
+    @property
+    def applications(self) -> dict[str, Application]:
+        """The account's applications, by id."""
+        return self.account.applications
+
+    def snapshots(self, database_id: str) -> list[StoredSnapshot]:
+        """What is really stored of a database or application, newest first; listings may show an older page."""
+        self.settle()
+        return self.account.snapshots(database_id)
+
+    def add_database(
+        self,
+        id: str | None = None,  # noqa: A002 - the service's words
+        *,
+        name: str = "emulated",
+        type: str = "postgres",  # noqa: A002
+        ram: int = 512,
+        snapshot_seconds: float | None = None,
+    ) -> Database:
+        """Add a database.
+
+        Args:
+            id: Its id; the next free one unless given.
+            name: Its name.
+            type: Its engine: mongo, mysql, redis or postgres.
+            ram: Its memory, MB.
+            snapshot_seconds: How long its snapshots take; as the settings say unless given.
+
+        Raises:
+            ValueError: The id is taken.
+        """
+        database = Database(
+            id=self._free_id("database", id),
+            name=name,
+            type=type,
+            ram=ram,
+            created_at=self.settle(),
+            snapshot_seconds=snapshot_seconds,
+        )
+        self.account.add(database)
+        self.save()
+        return database
+
+    def add_application(
+        self,
+        id: str | None = None,  # noqa: A002 - the service's word
+        *,
+        name: str = "emulated",
+        ram: int = 512,
+        snapshot_seconds: float | None = None,
+    ) -> Application:
+        """Add an application, which has snapshots and nothing else here; arguments as for a database."""
+        application = Application(
+            id=self._free_id("application", id),
+            name=name,
+            ram=ram,
+            created_at=self.settle(),
+            snapshot_seconds=snapshot_seconds,
+        )
+        self.account.add(application)
+        self.save()
+        return application
+
+    def add_snapshot(  # noqa: PLR0913 - what a snapshot consists of
+        self,
+        database_id: str,
+        *,
+        origin: Origin | None = "manual",
+        modified: datetime | None = None,
+        size: int | None = None,
+        runtime: str | None = _AS_ITS_DATABASE,
+        version_id: str | None = None,
+        listed: bool = True,
+    ) -> StoredSnapshot:
+        """Add a snapshot that no request of this client asked for; it holds the database's data as it is now.
+
+        Args:
+            database_id: The database or application.
+            origin: "automatic", "manual", or None as on older snapshots.
+            modified: Its time; now unless given.
+            size: Bytes that its archive is padded to.
+            runtime: The engine that listings show; its database's unless given, None as on older snapshots.
+            version_id: A version id of a special shape.
+            listed: Whether listings show it.
+        """
+        now = self.settle()
+        resource = self._existing(database_id)
+        stored = self.account.store_snapshot(
+            resource,
+            now if modified is None else modified,
+            origin=origin,
+            runtime=resource.runtime if runtime == _AS_ITS_DATABASE else runtime,
+            size=size,
+            version_id=version_id,
+            listed=listed,
+        )
+        self.save()
+        return stored
+
+    def remove_snapshot(self, version_id: str) -> None:
+        """Drop one snapshot; a cached page goes on showing it."""
+        self.account.remove_snapshot(version_id)
+        self.save()
+
+    def remove_database(self, database_id: str) -> None:
+        """Drop a database or application with its snapshots."""
+        self._existing(database_id)
+        self.account.remove(database_id)
+        self.save()
+
+    def stop_database(self, database_id: str) -> None:
+        """Take a database down."""
+        self._existing(database_id).running = False
+        self.save()
+
+    def start_database(self, database_id: str) -> None:
+        """Bring a database up."""
+        self._existing(database_id).running = True
+        self.save()
+
+    def next_snapshot_takes(self, database_id: str, seconds: float) -> None:
+        """How long the next snapshot of a database takes, and only that one."""
+        self._existing(database_id).next_snapshot_seconds = seconds
+        self.save()
+
+    def fail_next_snapshot(self, database_id: str) -> None:
+        """The next snapshot of a database is accepted and then fails: SNAPSHOT_FAILED, or after a 202 nothing at all."""
+        self._existing(database_id).next_snapshot_fails = True
+        self.save()
+
+    def fail_next_restore(self, database_id: str) -> None:
+        """The next restore of a database is refused: SNAPSHOT_RESTORE_FAILED."""
+        self._existing(database_id).next_restore_fails = True
+        self.save()
+
+    def revoke_key(self, *, revoked: bool = True) -> None:
+        """The key is no longer known: 401 ACCESS_DENIED."""
+        self.account.key_revoked = revoked
+        self.save()
+
+    def block(self, seconds: float | None = None) -> None:
+        """Block the account as if its request budget were used up; for as long as the settings say unless given."""
+        self.budget.block(self.now(), self._settings.block_seconds if seconds is None else seconds)
+
+    def drop_cache(self, database_id: str | None = None) -> None:
+        """Forget the cached page of one database, or every cached page."""
+        self.account.pages.drop(database_id)
+
+    # Data.
+
+    def execute(self, database_id: str, *statements: str) -> list[list[list[Any]]]:
+        """Run SQL on a database's data in one transaction; returns the rows of each statement.
+
+        Raises:
+            sqlite3.Error: A statement is wrong.
+        """
+        self.settle()
+        self._existing(database_id)
+        return self._store.execute(database_id, statements)
+
+    def archive_of(self, version_id: str) -> bytes:
+        """The bytes that a download of this version yields."""
+        self.settle()
+        stored = self.account.version(version_id)
+        if stored is None:
+            raise KeyError(version_id)
+        return b"".join(self._store.read(version_id, 0, stored.size))
+
+    # Faults.
+
+    def add_fault(self, fault: Fault) -> Fault:
+        """Put a rule in force; the first rule that matches a request strikes it."""
+        self.faults.rules.append(fault)
+        return fault
+
+    def clear_faults(self) -> None:
+        """Take every rule out of force."""
+        self.faults.rules.clear()
+
+    def _existing(self, resource_id: str) -> Resource:
+        resource = self.account.resource(resource_id)
+        if resource is None:
+            raise KeyError(resource_id)
+        return resource
+
+    def _free_id(self, kind: str, wanted: str | None) -> str:
+        if wanted is not None:
+            if self.account.resource(wanted) is not None:
+                raise ValueError(f"the id {wanted} is taken")
+            return wanted
+        number = 1
+        while True:
+            # 32 hex digits, as the service's ids; the same ones in every run.
+            candidate = hashlib.sha256(f"{kind} {number}".encode()).hexdigest()[:32]
+            if self.account.resource(candidate) is None:
+                return candidate
+            number += 1

@@ -1,0 +1,77 @@
+"""How each fault's effect looks on the wire; when it strikes is the gateway's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pulumi_snapshots.emulator.answers import Answer, StreamedAnswer, envelope_of_error, success
+from pulumi_snapshots.emulator.refusals import DroppedConnectionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from starlette.types import Message, Send
+
+    from pulumi_snapshots.emulator.faults import Fault
+
+__all__ = ["faulty_answer", "sending_only"]
+
+_PIECE = 64 * 1024  # bytes of a huge body made at a time
+
+
+def faulty_answer(fault: Fault, real: Answer | None) -> Answer:  # noqa: PLR0911 - one return for each effect
+    """What goes out in place of `real`, which is there only for effects that work on it.
+
+    Raises:
+        DroppedConnectionError: Nothing goes out.
+    """
+    if fault.drop or fault.no_connect:
+        raise DroppedConnectionError
+    if fault.status is not None:
+        return envelope_of_error(fault.status, fault.code, fault.message)
+    if fault.html is not None:
+        title = f"{fault.html} Proxy Error"
+        text = f"<html><head><title>{title}</title></head><body><center><h1>{title}</h1></center></body></html>"
+        return Answer(fault.html, text.encode(), media_type="text/html")
+    if fault.redirect is not None:
+        return Answer(302, headers={"location": fault.redirect})
+    if fault.empty:
+        return Answer(200)
+    if fault.malformed:
+        return Answer(200, b'{"status": success, response: [}')
+    if fault.huge is not None:
+        return StreamedAnswer(200, _spaces(fault.huge), fault.huge, media_type="application/json")
+    if fault.body is not None:
+        return Answer(fault.body_status, fault.body.encode())
+    answer = success({}) if real is None else real
+    if fault.truncated:
+        return Answer(answer.status_code, bytes(answer.body)[: len(answer.body) // 2], code=answer.code)
+    return answer
+
+
+def sending_only(length: int, send: Send) -> Send:
+    """A `send` that passes the head and `length` bytes of the body, then gives up the connection."""
+    left = length
+
+    async def cut(message: Message) -> None:
+        nonlocal left
+        if message["type"] != "http.response.body":
+            await send(message)
+            return
+        piece = message.get("body", b"")[:left]
+        left -= len(piece)
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+        if left == 0:
+            raise DroppedConnectionError
+        if not message.get("more_body", False):
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    return cut
+
+
+def _spaces(length: int) -> Iterator[bytes]:
+    # White space is JSON's most patient prefix: a reader without a limit reads it all.
+    while length > 0:
+        piece = b" " * min(length, _PIECE)
+        length -= len(piece)
+        yield piece

@@ -1,0 +1,110 @@
+"""Faults: rules that make the emulator misbehave on chosen requests; how they are carried out is the gateway's."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+__all__ = ["Fault", "Faults"]
+
+_EFFECTS = (
+    "status",
+    "drop",
+    "no_connect",
+    "html",
+    "truncated",
+    "malformed",
+    "empty",
+    "huge",
+    "redirect",
+    "body",
+    "cut_after",
+)
+
+
+@dataclass(kw_only=True)
+class Fault:
+    """A rule: which requests, how often, and one effect, which `delay` may accompany or which may be `delay` alone.
+
+    `when="before"`: the request is never applied. `when="after"`: it is applied first, and for a POST that starts
+    something the effect comes as soon as that has started (plus `delay`), whatever the service goes on doing. Effects
+    on the service's own answer (`truncated`, `cut_after`, `delay` alone) let the request through either way.
+
+    Raises:
+        ValueError: No effect, or more than one.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {
+        "extra": "forbid"
+    }  # a typing error in a control request is an error
+
+    # Which requests. None matches all; "list" and "list account" are different kinds.
+    kind: str | None = None
+    method: str | None = None
+    database_id: str | None = None
+    # How often.
+    skip: int = 0  # this many matching requests pass first
+    times: int | None = 1  # None: for ever
+    probability: float = 1.0
+    when: Literal["before", "after"] = "before"
+    # The effect.
+    delay: float = 0.0  # seconds of service time
+    status: int | None = None  # an envelope with this status, `code` and `message`
+    code: str | None = None
+    message: str | None = None
+    drop: bool = False  # the connection closes without a byte
+    no_connect: bool = False  # the connection is refused; only an in-process transport can, elsewhere it is a drop
+    html: int | None = None  # a proxy's page with this status
+    truncated: bool = False  # the answer's JSON stops in the middle
+    malformed: bool = False  # a 200 whose body is no JSON
+    empty: bool = False  # a 200 with an empty body
+    huge: int | None = None  # a 200 with a body of this many bytes
+    redirect: str | None = None  # a 302 to this URL
+    body: str | None = None  # this body, with `body_status` and `headers`
+    body_status: int = 200
+    cut_after: int | None = None  # the answer's head and this many bytes of its body, then the connection closes
+    headers: dict[str, str] = field(default_factory=dict)  # added to whatever is answered
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        effects = [name for name in _EFFECTS if getattr(self, name) not in (None, False)]
+        if len(effects) > 1:
+            raise ValueError(f"one effect to a fault, not {', '.join(effects)}")
+        if not effects and not self.delay and not self.headers:
+            raise ValueError("a fault needs an effect")
+        self.effect: str | None = effects[0] if effects else None
+        if not self.name:
+            self.name = f"{self.effect or ('delay' if self.delay else 'headers')} {self.when}"
+
+    @property
+    def needs_the_answer(self) -> bool:
+        """Whether the effect works on what the service itself answers."""
+        return self.effect in (None, "truncated", "cut_after")
+
+
+class Faults:
+    """The rules in force; chance comes from the seed alone, so a run can be repeated."""
+
+    def __init__(self, seed: int) -> None:
+        self._chance = random.Random(f"faults of {seed}")  # noqa: S311 - repeatable, not secret
+        self.rules: list[Fault] = []
+
+    def take(self, kind: str, method: str, database_id: str | None, *, connecting: bool = False) -> Fault | None:
+        """The first rule that strikes this request, its counters moved; `connecting` asks only for refused connections."""
+        for rule in self.rules:
+            if connecting and not rule.no_connect:
+                continue
+            if rule.kind not in (None, kind) or rule.method not in (None, method):
+                continue
+            if rule.database_id not in (None, database_id) or rule.times == 0:
+                continue
+            if rule.probability < 1 and self._chance.random() >= rule.probability:
+                continue
+            if rule.skip > 0:
+                rule.skip -= 1
+                continue
+            if rule.times is not None:
+                rule.times -= 1
+            return rule
+        return None

@@ -1,0 +1,84 @@
+"""The store in a folder: an SQLite file for each database, a zip for each snapshot, each written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from pulumi_snapshots.emulator.archive import data_of, write_archive
+from pulumi_snapshots.emulator.store import CHUNK, run_statements
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+__all__ = ["FolderStore"]
+
+
+class FolderStore:
+    """Keeps databases under `databases/` and snapshots under `snapshots/`; other programs may use the databases meanwhile."""
+
+    def __init__(self, folder: Path) -> None:
+        self._databases = folder / "databases"
+        self._snapshots = folder / "snapshots"
+        for each in (self._databases, self._snapshots):
+            each.mkdir(parents=True, exist_ok=True)
+
+    def create(self, database_id: str) -> None:
+        """Begin an empty database, unless it is there already."""
+        self._database(database_id).touch()
+
+    def remove(self, database_id: str) -> None:
+        """Drop a database's data; its snapshots stay."""
+        self._database(database_id).unlink(missing_ok=True)
+
+    def capture(self, database_id: str, version_id: str, size: int | None) -> int:
+        """Archive the data as it is now, through SQLite's backup, so that a program writing at this moment does no harm."""
+        with closing(sqlite3.connect(":memory:")) as copy:
+            with closing(sqlite3.connect(self._database(database_id))) as live:
+                live.backup(copy)
+            data = copy.serialize()
+        path = self._archive(version_id)
+        unfinished = path.with_suffix(".part")
+        with unfinished.open("w+b") as target:
+            write_archive(target, data, database_id, version_id, size, compress=True)
+            target.flush()
+            os.fsync(target.fileno())
+        unfinished.replace(path)
+        return path.stat().st_size
+
+    def discard(self, version_id: str) -> None:
+        """Drop an archive."""
+        self._archive(version_id).unlink(missing_ok=True)
+
+    def restore(self, database_id: str, version_id: str) -> None:
+        """Put an archive's data into a database; programs that have it open see the restored data."""
+        with self._archive(version_id).open("rb") as source:
+            data = data_of(source)
+        with closing(sqlite3.connect(":memory:")) as copy:
+            if data:
+                copy.deserialize(data)
+            with closing(sqlite3.connect(self._database(database_id))) as live:
+                copy.backup(live)
+
+    def read(self, version_id: str, start: int, stop: int) -> Iterator[bytes]:
+        """The archive's bytes."""
+        with self._archive(version_id).open("rb") as source:
+            source.seek(start)
+            while start < stop and (chunk := source.read(min(CHUNK, stop - start))):
+                start += len(chunk)
+                yield chunk
+
+    def execute(self, database_id: str, statements: Sequence[str]) -> list[list[list[Any]]]:
+        """Run SQL statements in one transaction."""
+        with closing(sqlite3.connect(self._database(database_id))) as connection:
+            return run_statements(connection, statements)
+
+    def _database(self, database_id: str) -> Path:
+        return self._databases / f"{quote(database_id, safe='')}.sqlite"
+
+    def _archive(self, version_id: str) -> Path:
+        return self._snapshots / f"{quote(version_id, safe='')}.zip"

@@ -1,0 +1,105 @@
+"""The service's limits: cooldowns, the daily quota, the request budget and its blocks; counted in service time."""
+
+from __future__ import annotations
+
+from collections import deque
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from pulumi_snapshots.emulator.refusals import refusal
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.emulator.resources import Family
+
+__all__ = ["Cooldowns", "Quota", "RateBlock"]
+
+# The documented cooldowns, in seconds.
+_SNAPSHOT_PER_USER = 5  # "1 request / 5s" per user
+_SNAPSHOT_PER_RESOURCE: dict[Family, int] = {"databases": 180, "applications": 60}  # "1 request / 180s" per database
+_RESTORE_PER_USER = 60
+_RESTORE_PER_RESOURCE = 120
+
+_QUOTA_WINDOW = timedelta(hours=24)  # "(RAM / 256) x 2 per 24h", rolling
+_MB_PER_QUOTA_STEP = 256
+_SNAPSHOTS_PER_QUOTA_STEP = 2
+
+_BUDGET_WINDOW = timedelta(minutes=1)
+
+
+class Cooldowns:
+    """KEEP_CALM: how soon after the last accepted POST the next one may come."""
+
+    def __init__(self) -> None:
+        self.accepted_at: dict[str, datetime] = {}
+
+    def check_snapshot(self, family: Family, resource_id: str, now: datetime) -> None:
+        """Refuse a POST that starts a snapshot too soon."""
+        self._check("snapshot", _SNAPSHOT_PER_USER, now)
+        self._check(f"snapshot {resource_id}", _SNAPSHOT_PER_RESOURCE[family], now)
+
+    def check_restore(self, resource_id: str, now: datetime) -> None:
+        """Refuse a POST that restores too soon."""
+        self._check("restore", _RESTORE_PER_USER, now)
+        self._check(f"restore {resource_id}", _RESTORE_PER_RESOURCE, now)
+
+    def start(self, action: str, resource_id: str, now: datetime) -> None:
+        """Both cooldowns of `action` begin."""
+        self.accepted_at[action] = now
+        self.accepted_at[f"{action} {resource_id}"] = now
+
+    def _check(self, key: str, seconds: int, now: datetime) -> None:
+        last = self.accepted_at.get(key)
+        if last is not None and now - last < timedelta(seconds=seconds):
+            raise refusal("KEEP_CALM", seconds=seconds)
+
+
+class Quota:
+    """The account's snapshots in any 24 hours."""
+
+    def __init__(self) -> None:
+        self.uses: list[datetime] = []
+
+    def spend(self, plan_memory_mb: int, now: datetime) -> None:
+        """Count one snapshot, or refuse it."""
+        limit = plan_memory_mb // _MB_PER_QUOTA_STEP * _SNAPSHOTS_PER_QUOTA_STEP
+        self.uses = [use for use in self.uses if now - use < _QUOTA_WINDOW]
+        if len(self.uses) >= limit:
+            raise refusal("DAILY_SNAPSHOTS_LIMIT_REACHED", limit=limit)
+        self.uses.append(now)
+
+    def give_back(self, spent_at: datetime) -> None:
+        """Uncount one, where failed snapshots cost nothing."""
+        if spent_at in self.uses:
+            self.uses.remove(spent_at)
+
+
+class RateBlock:
+    """RATE_LIMITED: more than so many events a minute, and everything is refused for a while."""
+
+    def __init__(self) -> None:
+        self._events: deque[datetime] = deque()
+        self._until: datetime | None = None
+
+    def block(self, now: datetime, seconds: float) -> None:
+        """Refuse everything for so long."""
+        self._until = now + timedelta(seconds=seconds)
+        self._events.clear()
+
+    def check(self, now: datetime, *, retry_after: bool) -> None:
+        """Refuse while the block lasts."""
+        if self._until is None:
+            return
+        if now >= self._until:
+            self._until = None
+            return
+        left = (self._until - now).total_seconds()
+        raise refusal("RATE_LIMITED", retry_after=left if retry_after else None)
+
+    def count(self, now: datetime, per_minute: int, block_seconds: float, *, retry_after: bool) -> None:
+        """Count one event; the one too many starts the block and is the first to be refused."""
+        while self._events and now - self._events[0] >= _BUDGET_WINDOW:
+            self._events.popleft()
+        self._events.append(now)
+        if len(self._events) > per_minute:
+            self.block(now, block_seconds)
+            self.check(now, retry_after=retry_after)

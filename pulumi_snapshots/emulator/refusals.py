@@ -1,0 +1,54 @@
+"""The service's refusals: one exception, and the table of its codes with status and example message."""
+
+from __future__ import annotations
+
+__all__ = ["DroppedConnectionError", "RefusedError", "refusal"]
+
+# Statuses and messages as documented; where only the code is public, the nearest documented sibling's status.
+_CODES: dict[str, tuple[int, str | None]] = {
+    "ACCESS_DENIED": (401, None),
+    "APP_NOT_FOUND": (404, None),
+    "DAILY_SNAPSHOTS_LIMIT_REACHED": (429, "You have reached your plan's daily snapshot limit. {limit}r/24h"),
+    "DATABASE_NOT_FOUND": (404, None),
+    "DATABASE_NOT_RUNNING": (409, None),
+    "INVALID_ID": (400, None),
+    "INVALID_JSON_BODY": (400, None),
+    "INVALID_SCOPE": (400, None),
+    "INVALID_SNAPSHOT_ID": (400, None),
+    "INVALID_VERSION_ID": (400, None),
+    "KEEP_CALM": (429, "You are going too fast. Please wait a minute before trying again. 1r/{seconds}s"),
+    "METHOD_NOT_ALLOWED": (405, None),
+    "MISSING_PARAMETERS": (400, None),
+    "MISSING_SCOPE": (403, None),
+    "NOT_FOUND": (404, None),
+    "RATE_LIMITED": (429, None),
+    "RESOURCE_NOT_ALLOWED": (403, None),
+    "RESTORE_IN_PROGRESS": (409, None),
+    "SNAPSHOT_DATABASE_MISMATCH": (400, None),
+    "SNAPSHOT_FAILED": (404, None),
+    "SNAPSHOT_NOT_FOUND": (404, None),
+    "SNAPSHOT_RESTORE_FAILED": (404, None),
+    "UPGRADE_REQUIRED": (402, None),
+}
+
+
+class RefusedError(Exception):
+    """The service refuses a request with an error envelope."""
+
+    def __init__(self, status: int, code: str, message: str | None = None, *, retry_after: float | None = None) -> None:
+        super().__init__(f"{status} {code}")
+        self.status = status
+        self.code = code
+        self.message = message
+        self.retry_after = retry_after
+
+
+class DroppedConnectionError(Exception):
+    """The connection closes here without the rest of an answer; whoever serves the app closes it."""
+
+
+def refusal(code: str, *, status: int | None = None, retry_after: float | None = None, **words: object) -> RefusedError:
+    """The refusal `code` as the service words it; `words` fill its example message."""
+    usual, message = _CODES[code]
+    text = None if message is None else message.format(**words)
+    return RefusedError(usual if status is None else status, code, text, retry_after=retry_after)

@@ -1,0 +1,111 @@
+"""What an account owns: databases, applications, their snapshots, and what is under way; data, no rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime  # noqa: TC003 - the state file's reader resolves these annotations at run time
+from typing import ClassVar, Literal
+
+__all__ = [
+    "Application",
+    "Database",
+    "Family",
+    "Origin",
+    "Resource",
+    "RunningRestore",
+    "RunningSnapshot",
+    "StoredSnapshot",
+]
+
+Family = Literal["databases", "applications"]
+Origin = Literal["manual", "automatic"]
+
+
+@dataclass(kw_only=True)
+class Resource:
+    """Something that snapshots are taken of."""
+
+    family: ClassVar[Family]
+
+    id: str
+    name: str
+    ram: int  # MB
+    created_at: datetime
+    cluster: str = "emulator-1"
+    running: bool = True
+    snapshot_seconds: float | None = None  # None: as the settings say
+    next_snapshot_seconds: float | None = None  # for one snapshot only
+    next_snapshot_fails: bool = False
+    next_restore_fails: bool = False
+
+    @property
+    def runtime(self) -> str:
+        """The engine, as listings name it."""
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True)
+class Database(Resource):
+    """A database."""
+
+    family: ClassVar[Family] = "databases"
+
+    type: str = "postgres"  # mongo, mysql, redis, postgres
+    port: int = 7058
+
+    @property
+    def runtime(self) -> str:
+        """The engine, as listings name it."""
+        return self.type
+
+
+@dataclass(kw_only=True)
+class Application(Resource):
+    """An application; only its snapshots are emulated."""
+
+    family: ClassVar[Family] = "applications"
+
+    language: str = "python"
+
+    @property
+    def runtime(self) -> str:
+        """The engine, as listings name it."""
+        return self.language
+
+
+@dataclass(kw_only=True)
+class StoredSnapshot:
+    """One version of a resource's backup object."""
+
+    version_id: str
+    database_id: str  # or an application's
+    family: Family
+    name: str  # of the storage object; several versions share it
+    size: int  # bytes
+    modified: datetime
+    stored_at: datetime  # when the object got this version; the latest one is what an unpinned URL serves
+    runtime: str | None
+    origin: Origin | None
+    listed: bool = True
+
+
+@dataclass(kw_only=True, order=True)
+class RunningSnapshot:
+    """A snapshot under way: its data is captured already, only time has to pass. Ordered by when it is ready."""
+
+    ready_at: datetime
+    version_id: str
+    database_id: str = field(compare=False)
+    name: str = field(compare=False)
+    size: int = field(compare=False)
+    started_at: datetime = field(compare=False)
+    fails: bool = field(compare=False)
+
+
+@dataclass(kw_only=True)
+class RunningRestore:
+    """A restore under way: the database is down until it ends, and then holds the version's data."""
+
+    ends_at: datetime
+    database_id: str
+    version_id: str

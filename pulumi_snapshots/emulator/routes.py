@@ -1,0 +1,264 @@
+"""The API's routes: what each answers once its request was let in; keys, budgets and faults are the gateway's."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from starlette.routing import Route
+
+from pulumi_snapshots.emulator.answers import Answer, accepted_later, page, success
+from pulumi_snapshots.emulator.files import download
+from pulumi_snapshots.emulator.pages import ACCOUNT, object_path, page_of, rfc3339
+from pulumi_snapshots.emulator.refusals import refusal
+from pulumi_snapshots.emulator.resources import Database
+from pulumi_snapshots.emulator.signing import signed_query
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from pulumi_snapshots.emulator.calls import Call
+    from pulumi_snapshots.emulator.resources import Resource, StoredSnapshot
+
+__all__ = ["ROUTES", "ApiRoute"]
+
+_SNAPSHOT_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
+# "24-96 base64url-like characters or a UUID"; a dot too, since a public example of a version id has one.
+_VERSION_ID = re.compile(r"[A-Za-z0-9+/=._-]{24,96}")
+_SCOPES = {None: ("databases", "applications"), "databases": ("databases",), "applications": ("applications",)}
+
+
+@dataclass(frozen=True)
+class ApiRoute:
+    """A route: its kind as the journal and faults name it, and the scope that its key needs."""
+
+    kind: str
+    method: str
+    path: str
+    answer: Callable[[Call], Awaitable[Answer]]
+    scope: str | None = None
+    needs_key: bool = True
+
+    def compiled(self) -> Route:
+        """The same for Starlette's matching."""
+        return Route(self.path, endpoint=_unreached, methods=[self.method])
+
+
+async def _unreached(*_: Any) -> Answer:  # pragma: no cover - routes only match; the gateway calls `answer`
+    raise NotImplementedError
+
+
+async def create(call: Call) -> Answer:
+    """Start a snapshot and hold the request until it is there, or until the soft deadline."""
+    account, settings = call.emulator.account, call.emulator.settings
+    resource = call.resource()
+    running = account.start_snapshot(resource, call.now)
+    call.started(running.version_id)
+    deadline = call.now + timedelta(seconds=settings.soft_deadline_seconds)
+    await call.hold_until(min(running.ready_at, deadline))
+    if running.ready_at > deadline:
+        return accepted_later()
+    stored = account.version(running.version_id)
+    if stored is None:
+        raise refusal("SNAPSHOT_FAILED")
+    return success(_created(call, stored))
+
+
+def _created(call: Call, stored: StoredSnapshot) -> dict[str, str]:
+    settings = call.emulator.settings
+    path = object_path(stored, settings.account_id)
+    expires = call.now + timedelta(days=settings.url_valid_days)
+    # The URL of a 200 carries no version: it serves whatever is newest. Its `key` may carry one.
+    unpinned = signed_query(path, expires)
+    key = signed_query(path, expires, stored.version_id) if settings.key_of_200_has_version else unpinned
+    return {"url": f"{call.emulator.snapshots_url}{path}?{unpinned}", "key": key}
+
+
+async def listing(call: Call) -> Answer:
+    """A database's or application's snapshots, perhaps as they were up to half an hour ago."""
+    account, settings = call.emulator.account, call.emulator.settings
+    resource = call.resource()
+    body = account.pages.cached(resource.id, "", call.now, settings.cache_seconds)
+    if body is None:
+        body = page_of(account.snapshots(resource.id), settings, call.emulator.snapshots_url, call.now)
+        account.pages.keep(resource.id, "", body, call.now)
+    return page(body)
+
+
+async def account_listing(call: Call) -> Answer:
+    """The whole account's snapshots, cached apart from the databases' own listings."""
+    emulator, account, settings = call.emulator, call.emulator.account, call.emulator.settings
+    if settings.plan == "free":
+        raise refusal("UPGRADE_REQUIRED")
+    wanted = call.request.query_params.get("scope")
+    if wanted not in _SCOPES:
+        raise refusal("INVALID_SCOPE")
+    emulator.account_listing.check(call.now, retry_after=settings.retry_after_header)
+    variant = f"{wanted} {sorted(settings.resources or ())}"
+    body = account.pages.cached(ACCOUNT, variant, call.now, settings.cache_seconds)
+    if body is None:
+        emulator.account_listing.count(
+            call.now,
+            settings.account_listing_misses_per_minute,
+            settings.account_listing_block_seconds,
+            retry_after=settings.retry_after_header,
+        )
+        owners: list[Resource] = []
+        if "databases" in _SCOPES[wanted]:
+            owners.extend(account.databases.values())
+        if "applications" in _SCOPES[wanted]:
+            owners.extend(account.applications.values())
+        allowed = [one for one in owners if settings.resources is None or one.id in settings.resources]
+        everything = [stored for owner in allowed for stored in account.snapshots(owner.id)]
+        body = page_of(everything, settings, emulator.snapshots_url, call.now)
+        account.pages.keep(ACCOUNT, variant, body, call.now)
+    return page(body)
+
+
+async def restore(call: Call) -> Answer:
+    """Put a snapshot's data back: the database goes down for a while."""
+    resource = call.resource()
+    name, version_id = await _restore_parameters(call)
+    running = call.emulator.account.start_restore(resource, name, version_id, call.now)
+    call.started(version_id)
+    if call.emulator.settings.restore_holds:
+        await call.hold_until(running.ends_at)
+    return success()
+
+
+async def _restore_parameters(call: Call) -> tuple[str, str]:
+    try:
+        body = json.loads(await call.request.body())
+    except ValueError:
+        raise refusal("INVALID_JSON_BODY") from None
+    if not isinstance(body, dict) or not body.get("snapshotId") or not body.get("versionId"):
+        raise refusal("MISSING_PARAMETERS")
+    name, version_id = body["snapshotId"], body["versionId"]
+    if not isinstance(name, str) or not _SNAPSHOT_NAME.fullmatch(name):
+        raise refusal("INVALID_SNAPSHOT_ID")
+    if not isinstance(version_id, str) or not _VERSION_ID.fullmatch(version_id):
+        raise refusal("INVALID_VERSION_ID")
+    return name, version_id
+
+
+async def me(call: Call) -> Answer:
+    """The user, the plan, and what the account owns."""
+    account, settings = call.emulator.account, call.emulator.settings
+    databases = [one for one in account.databases.values() if _visible(call, one)]
+    applications = [one for one in account.applications.values() if _visible(call, one)]
+    used = sum(one.ram for one in (*account.databases.values(), *account.applications.values()))
+    return success(
+        {
+            "user": {
+                "id": settings.account_id,
+                "name": settings.user_name,
+                "email": settings.user_email,
+                "locale": "en-US",
+                "plan": {
+                    "name": "free" if settings.plan == "free" else "standard",
+                    "memory": {
+                        "limit": settings.plan_memory_mb,
+                        "available": max(0, settings.plan_memory_mb - used),
+                        "used": used,
+                    },
+                    "duration": None,
+                },
+                "created_at": "2024-01-01T00:00:00.000Z",
+            },
+            "applications": [
+                {
+                    "id": one.id,
+                    "name": one.name,
+                    "ram": one.ram,
+                    "lang": one.language,
+                    "cluster": one.cluster,
+                    "created_at": rfc3339(one.created_at),
+                }
+                for one in applications
+            ],
+            "databases": [
+                {
+                    "id": one.id,
+                    "name": one.name,
+                    "ram": one.ram,
+                    "type": one.type,
+                    "cluster": one.cluster,
+                    "created_at": rfc3339(one.created_at),
+                }
+                for one in databases
+            ],
+        }
+    )
+
+
+def _visible(call: Call, resource: Resource) -> bool:
+    allowed = call.emulator.settings.resources
+    return allowed is None or resource.id in allowed
+
+
+async def database(call: Call) -> Answer:
+    """What a database is."""
+    one = call.resource()
+    assert isinstance(one, Database), "this route is the databases' own"  # noqa: S101
+    return success(
+        {
+            "id": one.id,
+            "name": one.name,
+            "owner": call.emulator.settings.account_id,
+            "cluster": one.cluster,
+            "ram": one.ram,
+            "type": one.type,
+            "port": one.port,
+            "created_at": rfc3339(one.created_at),
+        }
+    )
+
+
+async def status(call: Call) -> Answer:
+    """Whether a database runs; `rawData=true` gives numbers for cpu and ram."""
+    one = call.resource()
+    up = call.emulator.account.is_up(one)
+    raw = call.request.query_params.get("rawData") == "true"
+    return success(
+        {
+            "cpu": 0 if raw else "0%",
+            "ram": 0 if raw else "0MB",
+            "status": "running" if up else "exited",
+            "running": up,
+            "storage": 0 if raw else "0KB",
+            "network": {"total": [0, 0], "now": [0, 0]} if raw else {"total": "0KB ↑ 0KB ↓", "now": "0KB ↑ 0KB ↓"},
+            "uptime": int(one.created_at.timestamp() * 1000) if up else None,
+        }
+    )
+
+
+async def all_statuses(call: Call) -> Answer:
+    """Whether each database runs."""
+    account = call.emulator.account
+    return success(
+        [
+            {"id": one.id, "running": account.is_up(one), "cpu": "0%", "ram": "0MB"}
+            for one in account.databases.values()
+            if _visible(call, one)
+        ]
+    )
+
+
+ROUTES = (
+    ApiRoute("create", "POST", "/v2/databases/{id}/snapshots", create, "snapshots:write"),
+    ApiRoute("list", "GET", "/v2/databases/{id}/snapshots", listing, "snapshots:read"),
+    ApiRoute("restore", "POST", "/v2/databases/{id}/snapshots/restore", restore, "snapshots:write"),
+    ApiRoute("list account", "GET", "/v2/users/snapshots", account_listing, "snapshots:read"),
+    ApiRoute("statuses", "GET", "/v2/databases/status", all_statuses),
+    ApiRoute("database", "GET", "/v2/databases/{id}", database),
+    ApiRoute("status", "GET", "/v2/databases/{id}/status", status),
+    ApiRoute("me", "GET", "/v2/users/me", me),
+    ApiRoute("create app", "POST", "/v2/apps/{id}/snapshots", create, "snapshots:write"),
+    ApiRoute("list app", "GET", "/v2/apps/{id}/snapshots", listing, "snapshots:read"),
+    ApiRoute("restore app", "POST", "/v2/apps/{id}/snapshots/restore", restore, "snapshots:write"),
+    ApiRoute("download", "GET", "/files/{path:path}", download, needs_key=False),
+    ApiRoute("download", "HEAD", "/files/{path:path}", download, needs_key=False),
+)

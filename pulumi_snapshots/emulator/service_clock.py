@@ -1,0 +1,113 @@
+"""The service's time: UTC that runs at a chosen speed, jumps when told, and wakes whoever sleeps in it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import anyio
+
+from pulumi_snapshots.clock import system_utc
+from pulumi_snapshots.emulator.refusals import DroppedConnectionError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pulumi_snapshots.clock import Clock
+    from pulumi_snapshots.emulator.settings import Settings
+
+__all__ = ["ServiceClock"]
+
+
+class ServiceClock:
+    """Time as the service sees it.
+
+    Args:
+        clock: The machine's time.
+        settings: Speed and offset; replaced through `use`.
+        lead: How far service time was ahead of the machine's when an earlier run ended.
+    """
+
+    def __init__(self, clock: Clock, settings: Settings, lead: timedelta = timedelta(0)) -> None:
+        self._clock = clock
+        self._settings = settings
+        self._lead = lead
+        self._from: tuple[datetime, float] | None = None  # service time without offset, and the machine's monotonic
+        self._moved: anyio.Event | None = None
+        self._stopped = False
+
+    def now(self) -> datetime:
+        """UTC by the service's clock, its offset included."""
+        return self._unshifted() + timedelta(seconds=self._settings.clock_offset_seconds)
+
+    def monotonic(self) -> float:
+        """The machine's clock; 0 outside an event loop."""
+        try:
+            return self._clock.monotonic()
+        except RuntimeError:  # anyio's NoEventLoopError: a test sets its emulator up before its loop runs
+            return 0.0
+
+    def lead(self) -> timedelta:
+        """How far service time is ahead of the machine's, without the offset."""
+        try:
+            return self._unshifted() - self._clock.utc()
+        except RuntimeError:
+            return self._lead
+
+    def use(self, settings: Settings) -> None:
+        """From now on run at these settings' speed and offset."""
+        self._rebase(timedelta(0))
+        self._settings = settings
+        self._wake()
+
+    def advance(self, seconds: float) -> None:
+        """Jump forward and wake the sleepers."""
+        self._rebase(timedelta(seconds=seconds))
+        self._wake()
+
+    async def sleep_until(self, moment: datetime) -> None:
+        """Sleep until the service's clock shows `moment`.
+
+        Raises:
+            DroppedConnectionError: The emulator stops meanwhile, so open requests end.
+        """
+        while True:
+            if self._stopped:
+                raise DroppedConnectionError
+            remaining = (moment - self.now()).total_seconds() / self._settings.speed
+            if remaining <= 0:
+                return
+            if self._moved is None:
+                self._moved = anyio.Event()
+            with anyio.move_on_after(remaining):
+                await self._moved.wait()
+
+    def stop(self) -> None:
+        """End every sleep, now and later."""
+        self._stopped = True
+        self._wake()
+
+    def _unshifted(self) -> datetime:
+        try:
+            monotonic = self._clock.monotonic()
+        except RuntimeError:  # no event loop: time stands until there is one
+            return system_utc() + self._lead if self._from is None else self._from[0]
+        if self._from is None:
+            self._from = (self._clock.utc() + self._lead, monotonic)
+        start, since = self._from
+        return start + timedelta(seconds=(monotonic - since) * self._settings.speed)
+
+    def _rebase(self, jump: timedelta) -> None:
+        try:
+            monotonic = self._clock.monotonic()
+        except RuntimeError:
+            self._lead += jump
+            if self._from is not None:
+                self._from = (self._from[0] + jump, self._from[1])
+            return
+        self._from = (self._unshifted() + jump, monotonic)
+
+    def _wake(self) -> None:
+        if self._moved is not None:
+            self._moved.set()
+            self._moved = None

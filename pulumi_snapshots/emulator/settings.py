@@ -1,0 +1,90 @@
+"""What a test or a demo may choose about the emulated service and its account; no behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+__all__ = ["TEST_API_KEY", "CacheWorld", "ModifiedIs", "NameStyle", "Plan", "Settings", "VersionStyle"]
+
+TEST_API_KEY = "emulator-" + "0123456789abcde" * 3 + "0123456789"  # 64 characters, the service's shortest key
+CacheWorld = Literal["invalidated", "kept"]
+ModifiedIs = Literal["start", "end"]
+NameStyle = Literal["id", "id_type", "id_type_origin"]
+Plan = Literal["paid", "free"]
+VersionStyle = Literal["uuid", "opaque"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The service as documented, unless chosen otherwise. Where the documents are silent, both answers can be chosen.
+
+    Every duration is in seconds of service time; `speed` says how many of them pass in a real second.
+    """
+
+    # The account and its key.
+    api_key: str = field(default=TEST_API_KEY, repr=False)
+    account_id: str = "5f1c0de5f1c0de5f1c0de5f1"
+    user_name: str = "Emulated User"
+    user_email: str = "user@emulator.test"
+    plan: Plan = "paid"  # "free": the account listing answers 402
+    plan_memory_mb: int = 2048  # the quota is (memory / 256) * 2 snapshots in any 24 hours
+    scopes: frozenset[str] | None = None  # None: the key may do everything
+    resources: frozenset[str] | None = None  # ids that the key may touch; None: all
+
+    # Limits.
+    requests_per_minute: int = 60
+    block_seconds: float = 1800.0
+    account_listing_misses_per_minute: int = 3
+    account_listing_block_seconds: float = 300.0
+    wrong_keys_before_block: int | None = None  # wrong keys in a minute that block the address; None: never
+    refusals_start_cooldown: bool = False  # whether a POST refused for another reason starts the cooldowns too
+    failures_spend_quota: bool = True
+    retry_after_header: bool = False  # on RATE_LIMITED; the service is not known to send it
+
+    # Snapshots.
+    soft_deadline_seconds: float = 90.0
+    snapshot_seconds: float = 30.0
+    modified_is: ModifiedIs = "end"
+    key_of_200_has_version: bool = True
+    name_style: NameStyle = "id"
+    version_style: VersionStyle = "uuid"
+    automatic_snapshots: bool = False
+    automatic_hour: int = 3  # UTC
+    retention_days: float = 30.0
+
+    # Listings.
+    cache_seconds: float = 1800.0
+    cache_world: CacheWorld = "kept"  # "invalidated": a finished snapshot drops the cached pages that lack it
+    old_style_entries: bool = False  # only name, size, modified and key, as before api-types 5.0.0
+
+    # The snapshot host.
+    url_valid_days: float = 30.0
+    version_header: bool = True  # x-amz-version-id on downloads
+
+    # Restores.
+    restore_seconds: float = 60.0
+    restore_holds: bool = False  # whether the answer comes only once the data is back
+
+    # Time and chance.
+    clock_offset_seconds: float = 0.0  # how far the service's clock is ahead of the machine's
+    speed: float = 1.0
+    seed: int = 0  # of version ids and of faults with a probability
+
+    def __post_init__(self) -> None:
+        """Refuse what would make the emulator hang or divide by zero.
+
+        Raises:
+            ValueError: A number is outside of what it can mean.
+        """
+        if self.speed <= 0:
+            raise ValueError(f"speed must be above 0, not {self.speed}")
+        if not 0 <= self.automatic_hour < 24:  # noqa: PLR2004 - hours of a day
+            raise ValueError(f"automatic_hour must be 0 to 23, not {self.automatic_hour}")
+        for name in (
+            "plan_memory_mb", "requests_per_minute", "block_seconds", "account_listing_misses_per_minute",
+            "account_listing_block_seconds", "soft_deadline_seconds", "snapshot_seconds", "retention_days",
+            "cache_seconds", "url_valid_days", "restore_seconds",
+        ):  # fmt: skip
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")

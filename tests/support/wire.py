@@ -1,0 +1,155 @@
+"""The httpx side of virtual tests: a transport into an emulator, with timeouts and broken connections; no sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx
+import trio
+
+from pulumi_snapshots.emulator.gateway import kind_of
+from pulumi_snapshots.emulator.refusals import DroppedConnectionError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+
+    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+    from pulumi_snapshots.emulator import Emulator
+
+__all__ = ["EmulatorTransport"]
+
+_Message = dict[str, Any]
+
+
+class EmulatorTransport(httpx.AsyncBaseTransport):
+    """Sends requests straight into an emulator's app, under whatever clock the event loop has.
+
+    The app runs in a task of the event loop's own: a request whose client has given up or gone away is still applied.
+    Requests for another host than the emulator's fail to connect and are kept in `strayed`.
+    """
+
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.strayed: list[httpx.Request] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        home = httpx.URL(self._emulator.base_url)
+        if (request.url.scheme, request.url.host, request.url.port) != (home.scheme, home.host, home.port):
+            self.strayed.append(request)
+            raise httpx.ConnectError(f"no such host in this test: {request.url.host}", request=request)
+        kind, resource_id = kind_of(request.method, request.url.path)
+        if self._emulator.faults.take(kind, request.method, resource_id, connecting=True) is not None:
+            raise httpx.ConnectError("All connection attempts failed", request=request)
+        answer, wire = anyio.create_memory_object_stream[_Message](math.inf)
+        self._spawn(_Exchange(request, await request.aread(), answer).run, self._emulator.app)
+        timeout = request.extensions.get("timeout", {}).get("read")
+        body = _Body(request, wire, timeout)
+        head = await body.next_message()
+        return httpx.Response(head["status"], headers=head["headers"], stream=body, request=request)
+
+    def _spawn(self, run: Callable[[Any], Awaitable[None]], app: Any) -> None:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            trio.lowlevel.spawn_system_task(run, app)
+        else:
+            task = asyncio.ensure_future(run(app))
+            self._tasks.add(task)  # the event loop itself keeps no reference
+            task.add_done_callback(self._tasks.discard)
+
+
+class _Exchange:
+    """The server's side of one request."""
+
+    def __init__(self, request: httpx.Request, body: bytes, answer: MemoryObjectSendStream[_Message]) -> None:
+        self._request = request
+        self._body: bytes | None = body
+        self._answer = answer
+
+    async def run(self, app: Any) -> None:
+        url = self._request.url
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": self._request.method,
+            "headers": [(name.lower(), value) for name, value in self._request.headers.raw],
+            "scheme": url.scheme,
+            "path": url.path,
+            "raw_path": url.raw_path.split(b"?")[0],
+            "query_string": url.query,
+            "server": (url.host, url.port),
+            "client": ("127.0.0.1", 123),
+            "root_path": "",
+        }
+        try:
+            await app(scope, self._receive, self._send)
+        except DroppedConnectionError:
+            self._answer.send_nowait({"type": "dropped"})
+        except Exception as error:  # noqa: BLE001 - a fault of the emulator itself surfaces in the client's task
+            self._answer.send_nowait({"type": "broken", "error": error})
+        finally:
+            self._answer.close()
+
+    async def _receive(self) -> _Message:
+        if self._body is None:
+            await anyio.sleep_forever()
+        body, self._body = self._body, None
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def _send(self, message: MutableMapping[str, Any]) -> None:
+        try:
+            self._answer.send_nowait(dict(message))
+        except anyio.BrokenResourceError:
+            return  # the client has gone away; the service goes on
+
+
+class _Body(httpx.AsyncByteStream):
+    """The client's side: the answer piece by piece, each within the read timeout."""
+
+    def __init__(
+        self, request: httpx.Request, wire: MemoryObjectReceiveStream[_Message], timeout: float | None
+    ) -> None:
+        self._request = request
+        self._wire = wire
+        self._timeout = timeout
+        self._begun = False
+
+    async def next_message(self) -> _Message:
+        message: _Message | None = None
+        try:
+            with anyio.move_on_after(self._timeout):
+                message = await self._wire.receive()
+        except BaseException:
+            self._wire.close()
+            raise
+        if message is None:
+            self._wire.close()
+            raise httpx.ReadTimeout("the read timeout is over", request=self._request)
+        if message["type"] == "dropped":
+            self._wire.close()
+            if self._begun:
+                raise httpx.ReadError("the connection broke in the middle of the body", request=self._request)
+            raise httpx.RemoteProtocolError("Server disconnected without sending a response.", request=self._request)
+        if message["type"] == "broken":
+            self._wire.close()
+            raise message["error"]
+        self._begun = True
+        return message
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        more = True
+        while more:
+            message = await self.next_message()
+            piece = message.get("body", b"")
+            if piece:
+                yield piece
+            more = message.get("more_body", False)
+
+    async def aclose(self) -> None:
+        self._wire.close()
