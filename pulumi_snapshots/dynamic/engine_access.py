@@ -485,7 +485,7 @@ def on_cancel(callback: Callable[[], None]) -> bool:
 def widen(threads: int) -> bool:
     """Let the provider serve this many calls at a time, where the SDK serves four; never fewer than before.
 
-    To be called in a provider's call. Threads start as calls arrive.
+    To be called in a provider's call; the threads start at once.
 
     Returns:
         Whether that many can be served now.
@@ -494,9 +494,21 @@ def widen(threads: int) -> bool:
         pool: Any = _find_thread_pool()
         if pool._max_workers < threads:  # noqa: SLF001
             pool._max_workers = threads  # noqa: SLF001
-            # A pool starts threads when work arrives. What already waits needs a push.
-            for _ in range(pool._work_queue.qsize()):  # noqa: SLF001
-                pool.submit(int)
+            _start_threads(pool, threads)
     except Exception:  # noqa: BLE001  # not the pool that is known here: four at a time it is
         return False
     return True
+
+
+def _start_threads(pool: ThreadPoolExecutor, threads: int) -> None:
+    """Start all of a pool's threads.
+
+    A pool by itself starts them one by one as work arrives: what waits already would go on waiting, and a pool that
+    was full has a count of idle threads that may be too high, which costs the next calls a thread.
+    """
+    gate = threading.Event()
+    try:
+        for _ in range(threads):
+            pool.submit(gate.wait)
+    finally:
+        gate.set()

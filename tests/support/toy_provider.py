@@ -121,6 +121,9 @@ class ToyProvider(ResourceProvider):
         if req.config.get("toy:listen") != "no":
             _Stop.heard = engine_access.on_cancel(_Stop.on_cancel)
         if width := req.config.get("toy:width"):
+            pool = engine_access._find_thread_pool()
+            while pool is not None and pool._work_queue.qsize() < int(req.config.get("toy:queued") or 0):
+                time.sleep(0.01)
             engine_access.widen(int(width))
 
     def create(self, props: dict[str, Any]) -> CreateResult:
