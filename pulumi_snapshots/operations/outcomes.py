@@ -41,3 +41,18 @@ class NothingSent(Exception):
 
 class NoSuchSnapshot(Exception):
     """A snapshot that was asked for by its id is not there."""
+
+
+def still_pending(record: SnapshotRecord) -> str:
+    """What a refresh says of a snapshot that it did not find yet."""
+    return f"the snapshot of database {record.database_id} requested at {record.requested_at} is still pending."
+
+
+def forgotten(record: SnapshotRecord) -> str:
+    """What a delete says: nothing is sent, so the snapshot outlives the resource."""
+    if record.pending:
+        return f"forgotten: {record.id}; if its snapshot was started, the service keeps it for 30 days"
+    return (
+        f"forgotten: {record.id}, at the service until {record.expires_at or 'its 30 days are over'}; "
+        f'Snapshot.get("NAME", "{record.id}") brings it back'
+    )

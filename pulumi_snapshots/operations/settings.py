@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from pulumi_snapshots.operations.durations import duration_text, parse_duration
@@ -11,7 +11,7 @@ from pulumi_snapshots.operations.durations import duration_text, parse_duration
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["ApiKey", "MissingKey", "Settings", "SettingsError"]
+__all__ = ["ApiKey", "Config", "MissingKey", "Settings", "SettingsError"]
 
 API_URL = "https://api.squarecloud.app/v2"
 SNAPSHOTS_URL = "https://snapshots.squarecloud.app"
@@ -39,6 +39,13 @@ class MissingKey(SettingsError):
         super().__init__(
             "no API key is set. Set one with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY."
         )
+
+
+class Config(Protocol):
+    """Pulumi config, or a dict with its keys."""
+
+    def get(self, key: str, /) -> Any:
+        """The value of a key with its namespace; None where there is none."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,7 @@ class Settings:
     block_wait: float = BLOCK_WAIT
 
     @classmethod
-    def read(cls, config: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
+    def read(cls, config: Config, environment: Mapping[str, str]) -> Settings:
         """The settings of a run.
 
         Args:

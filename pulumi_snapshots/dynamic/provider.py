@@ -1,0 +1,229 @@
+"""The dynamic provider of snapshots: translates between the engine and `operations`, and decides nothing itself.
+
+Programs import this file, so it loads the HTTP stack only inside the methods that the provider's process runs.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from pulumi.dynamic import (
+    CheckFailure,
+    CheckResult,
+    ConfigureRequest,
+    CreateResult,
+    DiffResult,
+    ReadResult,
+    ResourceProvider,
+    UpdateResult,
+)
+from pulumi.output import Unknown
+
+from pulumi_snapshots.clock import system_utc
+from pulumi_snapshots.dynamic import engine_access
+from pulumi_snapshots.operations.difference import difference
+from pulumi_snapshots.operations.inputs import UNKNOWN, SnapshotInputs, problems_of
+from pulumi_snapshots.operations.outcomes import NoSuchSnapshot, NothingSent, Pending, forgotten, still_pending
+from pulumi_snapshots.operations.record import SnapshotRecord
+from pulumi_snapshots.operations.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from pulumi_snapshots.operations.session import Listener, Session
+
+__all__ = ["SnapshotProvider"]
+
+INPUTS = ("database_id", "triggers", "rotate_after", "reuse_within", "timeout")
+WIDTH = 256
+"""Calls served at a time, beyond any `--parallel` in use: each of them only waits."""
+_SECRET = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270"}
+"""What marks a secret on the wire between engine and provider."""
+
+
+class SnapshotProvider(ResourceProvider):
+    """The class's path stands in every state, so it never moves; it has no attributes, because they would too."""
+
+    serialize_as_secret_always = False
+
+    def configure(self, req: ConfigureRequest) -> None:
+        """Keep the stack's config; it is read where it is needed, so that a destroy works with a bad one."""
+        self._config = req.config
+
+    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        """Validate inputs and configuration, without a request."""
+        with _outcomes(engine_access.current_call(), {}):
+            Settings.read(self._config, os.environ)
+        failures = [CheckFailure(problem.property, problem.reason) for problem in problems_of(_with_unknowns(news))]
+        return CheckResult(news, failures)
+
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        """Compare; remember what is about to be replaced, since create is not told."""
+        from pulumi_snapshots.dynamic.run import this_run  # noqa: PLC0415  not for programs
+
+        call = engine_access.current_call()
+        record = SnapshotRecord.from_outputs(_olds)
+        found = difference(record, _olds, _with_unknowns(_news), system_utc())
+        this_run().memory.saw(record, call.urn, replaced=bool(found.replaces))
+        if found.warning:
+            call.warn(found.warning)
+        return DiffResult(
+            changes=bool(found.replaces) or found.resumes, replaces=list(found.replaces), delete_before_replace=False
+        )
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """Take a snapshot and wait for it."""
+        from pulumi_snapshots.operations.create import create  # noqa: PLC0415  not for programs
+
+        call, inputs = engine_access.current_call(), SnapshotInputs.of(props)
+
+        async def operation(session: Session, listener: Listener) -> SnapshotRecord:
+            return await create(session, inputs, listener, owner=call.urn)
+
+        record = self._carry_out(call, operation, props)
+        return CreateResult(record.id, _outputs(record, props))
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        """Go on waiting for a pending snapshot; there is nothing else to update."""
+        from pulumi_snapshots.operations.create import resume  # noqa: PLC0415  not for programs
+
+        call, inputs = engine_access.current_call(), SnapshotInputs.of(_news)
+        record = SnapshotRecord.from_outputs(_olds)
+        if record.pending:
+
+            async def operation(session: Session, listener: Listener) -> SnapshotRecord:
+                return await resume(session, record, inputs, listener, owner=call.urn)
+
+            kept = record
+            record = self._carry_out(call, operation, _news, kept_id=_id, kept=kept)
+        return UpdateResult(_outputs(record, _news))
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        """Refresh a snapshot in the state, or get an existing one by its id."""
+        from pulumi_snapshots.operations.read import get, read  # noqa: PLC0415  not for programs
+
+        call = engine_access.current_call()
+        if "available" not in props:
+
+            async def lookup(session: Session, _listener: Listener) -> SnapshotRecord:
+                return await get(session, id_)
+
+            found = self._carry_out(call, lookup, props)
+            return ReadResult(found.id, _outputs(found, props))
+
+        record = SnapshotRecord.from_outputs(props)
+
+        async def refresh(session: Session, listener: Listener) -> SnapshotRecord:
+            return await read(session, record, listener, owner=call.urn)
+
+        if not record.pending:
+            renewed = self._carry_out(call, refresh, props)
+            return ReadResult(id_, _outputs(renewed, props))
+        try:
+            seen = self._operate(call, refresh)
+        except SettingsError:
+            # The engine reads with the configuration of the last run; the update that follows has the current one.
+            seen = record
+        if not seen.pending:
+            return ReadResult(seen.id, _outputs(seen, props))
+        if engine_access.features().partial_state:
+            call.keep(id_, _outputs(seen, props), [still_pending(seen)])
+        return ReadResult(id_, _outputs(seen, props))
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        """Forget it: the service has no delete, so nothing is sent."""
+        engine_access.current_call().info(forgotten(SnapshotRecord.from_outputs(_props)))
+
+    def _carry_out(
+        self,
+        call: engine_access.EngineCall,
+        operation: Callable[[Session, Listener], Awaitable[SnapshotRecord]],
+        inputs: dict[str, Any],
+        *,
+        kept_id: str | None = None,
+        kept: SnapshotRecord | None = None,
+    ) -> SnapshotRecord:
+        """Run an operation; however it fails, the engine is told in one paragraph, and what must be kept is kept."""
+        with _outcomes(call, inputs, kept_id=kept_id, kept=kept):
+            return self._operate(call, operation)
+        raise AssertionError  # a failed operation has ended the call
+
+    def _operate(
+        self, call: engine_access.EngineCall, operation: Callable[[Session, Listener], Awaitable[SnapshotRecord]]
+    ) -> SnapshotRecord:
+        from pulumi_snapshots.dynamic.run import this_run  # noqa: PLC0415  not for programs
+
+        run = this_run()
+        engine_access.widen(WIDTH)
+        engine_access.on_cancel(run.stop)
+        row = _Row(call)
+        try:
+            return run.carry_out(self._config, operation, row)
+        finally:
+            row.show_warnings()
+
+
+class _Row:
+    """A resource's row on the terminal; warnings wait for the end, since the event loop must not wait for them."""
+
+    def __init__(self, call: engine_access.EngineCall) -> None:
+        self._call = call
+        self._warnings: list[str] = []
+
+    def progress(self, text: str) -> None:
+        self._call.progress(text)
+
+    def warn(self, text: str) -> None:
+        self._warnings.append(text)
+
+    def show_warnings(self) -> None:
+        for text in self._warnings:
+            self._call.warn(text)
+
+
+@contextmanager
+def _outcomes(
+    call: engine_access.EngineCall,
+    inputs: dict[str, Any],
+    *,
+    kept_id: str | None = None,
+    kept: SnapshotRecord | None = None,
+) -> Iterator[None]:
+    """Tell the engine how the body failed: as partial state where something must be kept, else as a plain error."""
+    from pulumi_snapshots.api.errors import SquareCloudError  # noqa: PLC0415  standard library, but not for programs
+
+    try:
+        yield
+    except Pending as pending:
+        call.keep(kept_id or pending.record.id, _outputs(pending.record, inputs), [pending.reason(call.urn)])
+    except (SquareCloudError, NothingSent, NoSuchSnapshot, SettingsError) as error:
+        if kept is not None:
+            # A resume that could not even begin (no key): what is pending stays in the state.
+            call.keep(kept_id or kept.id, _outputs(kept, inputs), [Pending(kept, _sentence(error)).reason(call.urn)])
+        call.fail(_sentence(error))
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return text[:1].upper() + text[1:]
+
+
+def _with_unknowns(value: Any) -> Any:
+    """The value with the SDK's unknowns as `operations` knows them."""
+    if isinstance(value, Unknown):
+        return UNKNOWN
+    if isinstance(value, dict):
+        return {key: _with_unknowns(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_unknowns(item) for item in value]
+    return value
+
+
+def _outputs(record: SnapshotRecord, inputs: dict[str, Any]) -> dict[str, Any]:
+    """All outputs, inputs among them: what is left out would be lost from the state. The URL is a secret."""
+    outputs = {name: inputs[name] for name in INPUTS if name in inputs} | record.to_outputs()
+    if outputs["download_url"] is not None:
+        outputs["download_url"] = {**_SECRET, "value": outputs["download_url"]}
+    return outputs

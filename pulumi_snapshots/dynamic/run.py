@@ -1,0 +1,107 @@
+"""The one event loop of a provider process, and what its resources share on it. No decision about snapshots."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, TypeVar
+
+import anyio
+from anyio.from_thread import BlockingPortal
+
+from pulumi_snapshots.operations.memory import RunMemory
+from pulumi_snapshots.operations.session import Session
+from pulumi_snapshots.operations.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from pulumi_snapshots.operations.session import Listener
+    from pulumi_snapshots.operations.settings import Config
+
+__all__ = ["Run", "this_run"]
+
+T = TypeVar("T")
+
+
+class Run:
+    """One per process: every resource of a run shares one connection pool, one gate and one view of the listings."""
+
+    def __init__(self) -> None:
+        self.memory = RunMemory()
+        self._lock = threading.Lock()
+        self._portal: BlockingPortal | None = None
+        self._sessions: dict[Settings, Session] = {}
+        self._stopping = False
+
+    def carry_out(
+        self, config: Config, operation: Callable[[Session, Listener], Awaitable[T]], listener: Listener
+    ) -> T:
+        """Run an operation on the event loop; the calling thread only waits.
+
+        Args:
+            config: Pulumi config.
+            operation: gets the session of the configured key.
+            listener: called from the event loop's thread.
+
+        Raises:
+            SettingsError: the configuration cannot be used, or holds no key.
+        """
+        settings = Settings.read(config, os.environ)
+        settings.required_key()
+
+        async def on_loop() -> T:
+            return await operation(self._session(settings), listener)
+
+        return self._started().call(on_loop)
+
+    def stop(self) -> None:
+        """End all waiting, from any thread; does not wait for it."""
+        self._stopping = True
+        with self._lock:
+            portal = self._portal
+        if portal is not None:
+            portal.start_task_soon(self._stop_sessions)
+
+    def _stop_sessions(self) -> None:
+        for session in self._sessions.values():
+            session.stop()
+
+    def _session(self, settings: Settings) -> Session:
+        session = self._sessions.get(settings)
+        if session is None:
+            session = self._sessions[settings] = Session(settings, self.memory)
+            if self._stopping:
+                session.stop()
+        return session
+
+    def _started(self) -> BlockingPortal:
+        with self._lock:
+            if self._portal is None:
+                ready = threading.Event()
+
+                async def serve() -> None:
+                    async with BlockingPortal() as portal:
+                        self._portal = portal
+                        ready.set()
+                        await portal.sleep_until_stopped()
+
+                # A daemon, so that the process ends when the engine wants it to.
+                threading.Thread(target=anyio.run, args=(serve,), name="snapshots", daemon=True).start()
+                ready.wait()
+            if self._portal is None:
+                raise AssertionError  # set before `ready`
+            return self._portal
+
+
+_run: Run | None = None
+_run_lock = threading.Lock()
+
+
+def this_run() -> Run:
+    """The process's own."""
+    global _run  # noqa: PLW0603  one process, one run
+    with _run_lock:
+        if _run is None:
+            _run = Run()
+        return _run
