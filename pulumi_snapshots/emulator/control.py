@@ -80,6 +80,10 @@ class _CacheDrop(_Body):
     database_id: str | None = None
 
 
+class _Block(_Body):
+    seconds: float | None = None
+
+
 class _KeyChange(_Body):
     revoked: bool
 
@@ -211,6 +215,12 @@ class _Control:
         self._emulator.drop_cache(wanted.database_id)
         return _done()
 
+    async def block(self, request: Request) -> Response:
+        body = await request.body()
+        wanted = _Block.model_validate_json(body) if body else _Block()
+        self._emulator.block(wanted.seconds)
+        return _done()
+
     async def key(self, request: Request) -> Response:
         change = await _read(request, _KeyChange)
         self._emulator.revoke_key(revoked=change.revoked)
@@ -238,6 +248,7 @@ def control_app(emulator: Emulator) -> ASGIApp:
             route("snapshots/{version_id:path}", control.remove_snapshot, "DELETE"),
             route("settings", control.settings, "GET", "PATCH"),
             route("cache/drop", control.drop_cache, "POST"),
+            route("block", control.block, "POST"),
             route("key", control.key, "POST"),
         ],
         redirect_slashes=False,

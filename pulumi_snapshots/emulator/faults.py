@@ -90,10 +90,16 @@ class Faults:
         self._chance = random.Random(f"faults of {seed}")  # noqa: S311 - repeatable, not secret
         self.rules: list[Fault] = []
 
-    def take(self, kind: str, method: str, database_id: str | None, *, connecting: bool = False) -> Fault | None:
-        """The first rule that strikes this request, its counters moved; `connecting` asks only for refused connections."""
+    def take(
+        self, kind: str, method: str, database_id: str | None, *, at: Literal["connect", "answer", "either"] = "either"
+    ) -> Fault | None:
+        """The first rule that strikes this request, its counters moved.
+
+        A transport that can refuse connections asks for those rules first, at "connect", and the app then leaves them
+        out, at "answer"; so no rule counts a request twice.
+        """
         for rule in self.rules:
-            if connecting and not rule.no_connect:
+            if at != "either" and rule.no_connect != (at == "connect"):
                 continue
             if rule.kind not in (None, kind) or rule.method not in (None, method):
                 continue

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.emulator.emulator import Emulator
 
-__all__ = ["Gateway", "kind_of"]
+__all__ = ["CONNECTED", "Gateway", "kind_of"]
+
+CONNECTED = "pulumi_snapshots.connected"  # ASGI extension of a transport that has asked for refused connections itself
 
 # Ids of the OpenAPI document are 32 hex digits, but one of its own examples is not, and apps' may name a workspace.
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -93,13 +95,14 @@ class Gateway:
             at=now,
             monotonic=emulator.clock.monotonic(),
             method=request.method,
-            path=request.url.path,
+            path=request.scope["path"],
             kind=kind,
             database_id=resource_id,
             key=self._key_seen(request),
         )
         emulator.journal.append(entry)
-        fault = emulator.faults.take(kind, request.method, resource_id)
+        connected = CONNECTED in request.scope.get("extensions", {})
+        fault = emulator.faults.take(kind, request.method, resource_id, at="answer" if connected else "either")
         entry.fault = None if fault is None else fault.name
         return Call(emulator, request, entry, fault, now)
 
@@ -162,7 +165,7 @@ class Gateway:
         resource_id = call.entry.database_id
         if resource_id is None:
             return
-        if not _ID.fullmatch(resource_id):
+        if not _ID.fullmatch(resource_id) and emulator.account.resource(resource_id) is None:
             raise refusal("INVALID_ID")
         if settings.resources is not None and resource_id not in settings.resources:
             raise refusal("RESOURCE_NOT_ALLOWED")

@@ -33,7 +33,8 @@ class ServiceClock:
         self._settings = settings
         self._lead = lead
         self._from: tuple[datetime, float] | None = None  # service time without offset, and the machine's monotonic
-        self._moved: anyio.Event | None = None
+        self._seen: datetime | None = None  # the latest time told, for whoever asks outside the event loop
+        self._sleepers: set[anyio.Event] = set()
         self._stopped = False
 
     def now(self) -> datetime:
@@ -77,10 +78,13 @@ class ServiceClock:
             remaining = (moment - self.now()).total_seconds() / self._settings.speed
             if remaining <= 0:
                 return
-            if self._moved is None:
-                self._moved = anyio.Event()
-            with anyio.move_on_after(remaining):
-                await self._moved.wait()
+            woken = anyio.Event()
+            self._sleepers.add(woken)
+            try:
+                with anyio.move_on_after(remaining):
+                    await woken.wait()
+            finally:
+                self._sleepers.discard(woken)
 
     def stop(self) -> None:
         """End every sleep, now and later."""
@@ -91,23 +95,24 @@ class ServiceClock:
         try:
             monotonic = self._clock.monotonic()
         except RuntimeError:  # no event loop: time stands until there is one
-            return system_utc() + self._lead if self._from is None else self._from[0]
+            return system_utc() + self._lead if self._seen is None else self._seen
         if self._from is None:
             self._from = (self._clock.utc() + self._lead, monotonic)
         start, since = self._from
-        return start + timedelta(seconds=(monotonic - since) * self._settings.speed)
+        self._seen = start + timedelta(seconds=(monotonic - since) * self._settings.speed)
+        return self._seen
 
     def _rebase(self, jump: timedelta) -> None:
         try:
             monotonic = self._clock.monotonic()
         except RuntimeError:
             self._lead += jump
-            if self._from is not None:
+            if self._from is not None and self._seen is not None:
                 self._from = (self._from[0] + jump, self._from[1])
+                self._seen += jump
             return
         self._from = (self._unshifted() + jump, monotonic)
 
     def _wake(self) -> None:
-        if self._moved is not None:
-            self._moved.set()
-            self._moved = None
+        for woken in list(self._sleepers):
+            woken.set()

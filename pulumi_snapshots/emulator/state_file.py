@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from pulumi_snapshots.emulator.account import AccountState
 
@@ -42,7 +42,10 @@ class StateFile:
         """
         if not self._path.exists():
             return Kept()
-        return _KEPT.validate_json(self._path.read_bytes())
+        try:
+            return _KEPT.validate_json(self._path.read_bytes())
+        except ValidationError as error:
+            raise ValueError(f"{self._path} is not a state that this emulator can read") from error
 
     def write(self, kept: Kept) -> None:
         """Keep it: a reader, or a run after a crash, sees the old file or the new one, never half of one."""

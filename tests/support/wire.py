@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import httpx
 import trio
 
-from pulumi_snapshots.emulator.gateway import kind_of
+from pulumi_snapshots.emulator.gateway import CONNECTED, kind_of
 from pulumi_snapshots.emulator.refusals import DroppedConnectionError
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["EmulatorTransport"]
 
 _Message = dict[str, Any]
+_PIECES_IN_FLIGHT = 8  # the sender of a long body waits for its reader, as on a socket
 
 
 class EmulatorTransport(httpx.AsyncBaseTransport):
@@ -43,9 +43,9 @@ class EmulatorTransport(httpx.AsyncBaseTransport):
             self.strayed.append(request)
             raise httpx.ConnectError(f"no such host in this test: {request.url.host}", request=request)
         kind, resource_id = kind_of(request.method, request.url.path)
-        if self._emulator.faults.take(kind, request.method, resource_id, connecting=True) is not None:
+        if self._emulator.faults.take(kind, request.method, resource_id, at="connect") is not None:
             raise httpx.ConnectError("All connection attempts failed", request=request)
-        answer, wire = anyio.create_memory_object_stream[_Message](math.inf)
+        answer, wire = anyio.create_memory_object_stream[_Message](_PIECES_IN_FLIGHT)
         self._spawn(_Exchange(request, await request.aread(), answer).run, self._emulator.app)
         timeout = request.extensions.get("timeout", {}).get("read")
         body = _Body(request, wire, timeout)
@@ -86,13 +86,14 @@ class _Exchange:
             "server": (url.host, url.port),
             "client": ("127.0.0.1", 123),
             "root_path": "",
+            "extensions": {CONNECTED: {}},
         }
         try:
             await app(scope, self._receive, self._send)
         except DroppedConnectionError:
-            self._answer.send_nowait({"type": "dropped"})
+            await self._send({"type": "dropped"})
         except Exception as error:  # noqa: BLE001 - a fault of the emulator itself surfaces in the client's task
-            self._answer.send_nowait({"type": "broken", "error": error})
+            await self._send({"type": "broken", "error": error})
         finally:
             self._answer.close()
 
@@ -104,7 +105,7 @@ class _Exchange:
 
     async def _send(self, message: MutableMapping[str, Any]) -> None:
         try:
-            self._answer.send_nowait(dict(message))
+            await self._answer.send(dict(message))
         except anyio.BrokenResourceError:
             return  # the client has gone away; the service goes on
 
