@@ -11,7 +11,7 @@ import anyio
 from pulumi_snapshots.api.errors import Cooldown, NotSent, QuotaUsedUp, SquareCloudError
 from pulumi_snapshots.api.models import Finished
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.operations.describe import describe, describe_unlisted
+from pulumi_snapshots.operations.describe import describe, describe_unlisted, requested_text
 from pulumi_snapshots.operations.durations import duration_text
 from pulumi_snapshots.operations.find import LATE, AmbiguousSnapshot, Search, find_ours
 from pulumi_snapshots.operations.memory import KnownAttempt
@@ -326,7 +326,7 @@ class _Job:
         if search.is_late(entry) and entry.modified is not None:
             self.listener.warn(
                 f"snapshot {entry.version} of database {self.inputs.database_id} is taken to be the one that was started at "
-                f"{rfc3339(search.posted)}, although it is of {rfc3339(entry.modified)}: no earlier one is listed"
+                f"{requested_text(search.posted)}, although it is of {rfc3339(entry.modified)}: no earlier one is listed"
             )
         record = await self._claimed(entry, requested=search.posted)
         self._remember(None)
@@ -380,14 +380,14 @@ class _Job:
         if self.sent is None:
             raise AssertionError  # only what was sent is kept
         attempt = self.sent.attempt
-        requested = rfc3339(self._search(attempt).posted)
+        requested = requested_text(self._search(attempt).posted)
         return SnapshotRecord(self.inputs.database_id, attempt=attempt, requested_at=requested)
 
     def _sent_text(self) -> str:
         attempt = self.sent.attempt if self.sent else None
         if attempt is None:
             raise AssertionError  # only what was sent is described
-        at = rfc3339(self._search(attempt).posted)
+        at = requested_text(self._search(attempt).posted)
         who = f"A snapshot of database {self.inputs.database_id}"
         if attempt.accepted:
             return f"{who} was requested at {at} and accepted ({attempt.answered}), but is not listed yet."

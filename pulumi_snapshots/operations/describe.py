@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.api.models import Finished, ListedSnapshot
     from pulumi_snapshots.operations.session import Session
 
-__all__ = ["describe", "describe_unlisted", "is_pinned", "url_expiry", "with_creation"]
+__all__ = ["describe", "describe_unlisted", "is_pinned", "requested_text", "url_expiry", "with_creation"]
 
 
 def is_pinned(url: str | None, version_id: str) -> bool:
@@ -31,6 +31,11 @@ def url_expiry(url: str | None) -> datetime | None:
         return datetime.fromtimestamp(float(seconds), UTC)
     except (KeyError, ValueError, OverflowError, OSError):
         return None
+
+
+def requested_text(posted: datetime) -> str:
+    """When a POST was sent, in whole seconds: `Date` tells the service's clock no closer."""
+    return rfc3339(posted.replace(microsecond=0))
 
 
 def with_creation(record: SnapshotRecord, created: datetime | None) -> SnapshotRecord:
@@ -77,7 +82,7 @@ async def describe(
         download_url=url,
         download_url_expires_at=rfc3339(expiry) if expiry else None,
         size=entry.size,
-        requested_at=rfc3339(requested) if requested else None,
+        requested_at=requested_text(requested) if requested else None,
         origin=entry.origin,
         runtime=entry.runtime,
     )
@@ -94,7 +99,7 @@ def describe_unlisted(database_id: str, version_id: str, finished: Finished, req
         version_id=version_id,
         download_url=finished.url,
         download_url_expires_at=rfc3339(expiry) if expiry else None,
-        requested_at=rfc3339(requested),
+        requested_at=requested_text(requested),
         available=True,
     )
     return with_creation(record, requested)
