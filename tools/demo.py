@@ -71,14 +71,17 @@ def play(folder: Path, engine: Path) -> None:
             print(f"$ export {name}={'…' if value == emulator.key else value}")
         command(stack, "stack", "init", stack.name)
         command(stack, "config", "set", "databaseId", DATABASE)
+        print(f"(Soon the service will answer 202: not ready within 90 s of its time, {90 / SPEED:.0f} s of ours.)")
         with Meanwhile(emulator):
             command(stack, "up", "--yes")
+        started = check_waiting(emulator)
         print("While it waited, order 2 was lost, order 3 deleted and order 4 added.")
 
         heading("What it hands out")
         command(stack, "stack", "output")
         outputs = stack.outputs(show_secrets=True)
         check_outputs(stack, outputs)
+        expect(outputs["version_id"] == started, "the outputs are of another snapshot than the one that was started")
 
         heading("What is in it")
         print('$ curl --output snapshot.zip "$(pulumi stack output download_url --show-secrets)"')
@@ -134,6 +137,15 @@ class Meanwhile:
         self.over.set()
         self.thread.join()
         expect(self.changed or kind is not None, "the service never began a snapshot")
+
+
+def check_waiting(emulator: Emulator) -> str:
+    """One request was sent, which the service answered before it was done; the version that this request started."""
+    posts = [entry for entry in emulator.journal() if entry["method"] == "POST"]
+    looks = [entry for entry in emulator.journal() if entry["kind"].startswith("list")]
+    expect([post["status"] for post in posts] == [202], "there was not exactly one POST, answered 202")
+    print(f"One POST, answered 202; looks until the snapshot was in the listing: {len(looks)}.")
+    return str(posts[0]["version_id"])
 
 
 def check_outputs(stack: Stack, outputs: dict[str, Any]) -> None:
