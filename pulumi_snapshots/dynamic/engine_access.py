@@ -169,6 +169,7 @@ class _Messages:
 
     def send(self, text: str, urn: str | None, *, ephemeral: bool = False, warning: bool = False) -> _Delivery:
         """Put one message in line."""
+        text = _readable(text)
         done, sent = threading.Event(), list[bool]()
         if _find_engine_address() is None:
             done.set()
@@ -291,8 +292,9 @@ class EngineCall:
             refresh_before_update: Whether the next run reads the resource before anything else.
         """
         self.flush()
+        reasons = [_readable(reason) for reason in reasons]
         if _debugging() and sys.exc_info()[0] is not None:
-            reasons = [*reasons, traceback.format_exc()]
+            reasons.append(_readable(traceback.format_exc()))
         if self._send_details(
             lambda: self._init_failed(id, outputs, reasons, refresh_before_update), "\n".join(reasons)
         ):
@@ -309,6 +311,7 @@ class EngineCall:
         `SQUARECLOUD_DEBUG=1` in the environment brings the traceback back, the error's cause included.
         """
         self.flush()
+        text = _readable(text)
         if _debugging():
             raise ProviderError(text)
         if self._send_details(lambda: None, text):
@@ -367,13 +370,18 @@ def _provider_value(request: Any) -> Any:
     return None
 
 
+def _readable(text: str) -> str:
+    """`text` as it can be sent: half a surrogate pair fits no message, and an error that cannot be sent ends no call."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def _debugging() -> bool:
     return os.environ.get("SQUARECLOUD_DEBUG", "").lower() in {"1", "true", "yes", "on"}
 
 
 def _print(text: str, stream: Any) -> None:
     with contextlib.suppress(OSError, ValueError):  # the engine may be gone
-        print(text, file=stream, flush=True)  # the engine shows what a provider prints
+        print(_readable(text), file=stream, flush=True)  # the engine shows what a provider prints
 
 
 # --- google.rpc.Status ---------------------------------------------------------------------------------------------
@@ -385,7 +393,7 @@ def _status(text: str, detail: Any) -> bytes:
     Written by hand: the generated class exists twice (in the SDK, and in googleapis-common-protos, which Google's own
     clients use), and a process that loads the one can never load the other.
     """
-    message = b"\x08" + _varint(_UNKNOWN_CODE) + _field(2, text.encode("utf-8", "replace"))
+    message = b"\x08" + _varint(_UNKNOWN_CODE) + _field(2, text.encode())
     if detail is None:
         return message
     type_url = f"type.googleapis.com/{detail.DESCRIPTOR.full_name}".encode()

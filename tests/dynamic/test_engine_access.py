@@ -108,6 +108,8 @@ def test_an_empty_error_is_not_taken_for_a_success(servicer: Servicer) -> None:
 
 def test_text_that_is_no_valid_unicode_still_arrives(servicer: Servicer) -> None:
     assert failure(servicer.create, A, {"surrogate": True}).message == "broken ? text"
+    assert servicer.progress(A) == ["broken ? row"]
+    assert servicer.diagnostics(A) == ["broken ? line"]
 
 
 def test_debugging_brings_the_traceback_and_the_cause_back() -> None:

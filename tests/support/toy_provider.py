@@ -98,6 +98,8 @@ def _end(call: engine_access.EngineCall, inputs: dict[str, Any], outputs: dict[s
             call.keep("toy/pending", outputs, inputs["keep"], refresh_before_update=inputs.get("refresh", True))
         call.fail(inputs["fail"])
     if inputs.get("surrogate"):
+        call.progress("broken \udc80 row")
+        call.warn("broken \udc80 line")
         call.fail("broken \udc80 text")
     if inputs.get("bug"):
         raise ZeroDivisionError("a bug")
