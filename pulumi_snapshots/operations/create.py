@@ -65,8 +65,7 @@ async def create(
     """
     job = _Job(session, inputs, listener, owner)
     with session.until(inputs.timeout):
-        job.listener.progress("waiting for another snapshot of this database")
-        async with session.alone_on(inputs.database_id):
+        async with job.alone():
             await job.settle_earlier_attempts()
             return await job.adopt() or await job.post() or await job.wait()
     return job.cut_short()
@@ -99,7 +98,7 @@ async def resume(
         return record
     job = _Job(session, inputs, listener, owner, KnownAttempt(owner, record.attempt), resumed=True)
     with session.until(inputs.timeout):
-        async with session.alone_on(inputs.database_id):
+        async with job.alone():
             return await job.wait()
     return job.cut_short()
 
@@ -119,6 +118,13 @@ class _Job:
     others: set[str] = field(default_factory=set)
     hinted: bool = False
     resumed: bool = False
+
+    def alone(self) -> anyio.Lock:
+        """Keeps other jobs off this database: two snapshots at once could not be told apart."""
+        lock = self.session.alone_on(self.inputs.database_id)
+        if lock.locked():
+            self.listener.progress("waiting for another snapshot of this database")
+        return lock
 
     # Before the POST -------------------------------------------------------------------------------------------------
 

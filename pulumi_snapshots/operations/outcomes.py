@@ -54,5 +54,5 @@ def forgotten(record: SnapshotRecord) -> str:
         return f"forgotten: {record.id}; if its snapshot was started, the service keeps it for 30 days"
     return (
         f"forgotten: {record.id}, at the service until {record.expires_at or 'its 30 days are over'}; "
-        f'Snapshot.get("NAME", "{record.id}") brings it back'
+        "Snapshot.get(…) brings it back"
     )

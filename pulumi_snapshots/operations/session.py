@@ -93,7 +93,7 @@ class Session:
                 self._scopes.discard(scope)
 
     def alone_on(self, database_id: str) -> anyio.Lock:
-        """Held by whoever starts or waits for a snapshot of this database: two at once could not be told apart."""
+        """Held by whoever starts or waits for a snapshot of this database."""
         return self._database_locks[database_id]
 
     async def account_id(self) -> str:
