@@ -117,13 +117,18 @@ class _Job:
     refused: SquareCloudError | None = None
     others: set[str] = field(default_factory=set)
     hinted: bool = False
+    step: str = ""
     resumed: bool = False
+
+    def _does(self, step: str) -> None:
+        self.step = step
+        self.listener.progress(step)
 
     def alone(self) -> anyio.Lock:
         """Keeps other jobs off this database: two snapshots at once could not be told apart."""
         lock = self.session.alone_on(self.inputs.database_id)
         if lock.locked():
-            self.listener.progress("waiting for another snapshot of this database")
+            self._does("waiting for another snapshot of this database")
         return lock
 
     # Before the POST -------------------------------------------------------------------------------------------------
@@ -139,17 +144,21 @@ class _Job:
             given_up = known.owner is None or known.owner == self.owner
             age = (self.session.clock.utc() - known.attempt.posted_at).total_seconds()
             patience = LATE.total_seconds() - age if given_up else self.inputs.timeout
-            self.listener.progress("waiting for an earlier attempt on this database to show up")
-            with anyio.move_on_after(max(0.0, patience)):
-                entry = await self._until_listed(known.attempt, first_after=0.0)
-                self.others.add(entry.version or "")
+            self._does("waiting for an earlier attempt on this database to show up")
+            try:
+                with anyio.move_on_after(max(0.0, patience)):
+                    entry = await self._until_listed(known.attempt, first_after=0.0)
+                    self.others.add(entry.version or "")
+            except AmbiguousSnapshot as either:
+                # Whichever it is, both were started before ours.
+                self.others.update(entry.version or "" for entry in either.candidates)
             memory.resolve(self.inputs.database_id, known)
 
     async def adopt(self) -> SnapshotRecord | None:
         """The newest manual snapshot younger than `reuse_within`, if that is wanted and there is one."""
         if not self.inputs.reuse_within:
             return None
-        self.listener.progress("looking for a snapshot to reuse")
+        self._does("looking for a snapshot to reuse")
         memory, database_id = self.session.memory, self.inputs.database_id
         page = await self.session.looks.database(database_id, self.session.clock.monotonic())
         youngest = self.session.client.service_clock.now() - timedelta(seconds=self.inputs.reuse_within)
@@ -174,6 +183,7 @@ class _Job:
         Returns:
             A record only where the back-off found a snapshot to reuse, so that none was sent.
         """
+        self._does("waiting for its turn")
         self._note_known_posts()
         back_off = self._back_off()
         unreachable = 0
@@ -379,7 +389,7 @@ class _Job:
             raise Pending(self._record(), f"{self._sent_text()} {ended}.")
         last = f" Last refusal: {self.refused}" if self.refused else ""
         raise NothingSent(
-            f"No snapshot of database {self.inputs.database_id} was started. {ended} while it was still to be sent.{last}"
+            f"No snapshot of database {self.inputs.database_id} was started. {ended}, while {self.step}.{last}"
         )
 
     def _record(self) -> SnapshotRecord:

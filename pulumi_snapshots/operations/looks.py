@@ -48,10 +48,15 @@ class Page:
 
 @dataclass
 class _Shared:
-    """The newest fetch of one listing, and the lock that makes others wait for one under way."""
+    """The newest fetch of one listing, and the lock that makes others wait for one under way.
+
+    Attributes:
+        unchanged_at: the last time that the page was seen before it changed; None while it never did.
+    """
 
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     listing: Listing | None = None
+    unchanged_at: float | None = None
 
 
 class Looks:
@@ -70,7 +75,7 @@ class Looks:
         self._account_included = True
         self._gathering: set[str] | None = None
         self.sees_new_at_once = False
-        """Whether a page was seen to change within the service's cache time: a new snapshot then invalidates it."""
+        """Whether a page changed faster than a cache of 30 minutes could: a new snapshot invalidates it."""
 
     async def database(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page:
         """The database's own listing, asked for at `since` (monotonic) or later.
@@ -82,8 +87,7 @@ class Looks:
         async with shared.lock:
             if shared.listing is None or shared.listing.sent_at < since:
                 listing = await self._client.list_snapshots(database_id, patience=patience)
-                self._compare(shared.listing, listing)
-                shared.listing = listing
+                self._take(shared, listing)
             listing = shared.listing
         return Page(listing.entries, listing, complete=listing.unreadable == 0)
 
@@ -103,8 +107,7 @@ class Looks:
                 except UpgradeRequired:
                     self._account_included = False
                     return None
-                self._compare(shared.listing, listing)
-                shared.listing = listing
+                self._take(shared, listing)
             return shared.listing
 
     async def account(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page | None:
@@ -170,13 +173,20 @@ class Looks:
             await self._clock.sleep(GATHER)
         return gathering
 
-    def _compare(self, earlier: Listing | None, later: Listing) -> None:
-        """Learn from two fetches of one listing which of the two possible caches the service has."""
-        if earlier is None or later.sent_at - earlier.sent_at >= SERVICE_CACHE:
+    def _take(self, shared: _Shared, listing: Listing) -> None:
+        """Keep a fetched page, and learn from it which of the two possible caches the service has.
+
+        One change proves nothing: the page may have been nearly 30 minutes old when it was seen first. Two changes
+        within less than that time do.
+        """
+        earlier, shared.listing = shared.listing, listing
+        if earlier is None or {entry.version for entry in listing.entries} <= {
+            entry.version for entry in earlier.entries
+        }:
             return
-        known = {entry.version for entry in earlier.entries}
-        if any(entry.version not in known for entry in later.entries):
+        if shared.unchanged_at is not None and listing.sent_at - shared.unchanged_at < SERVICE_CACHE:
             self.sees_new_at_once = True
+        shared.unchanged_at = earlier.sent_at
 
 
 def _is_of(entry: ListedSnapshot, database_id: str) -> bool:

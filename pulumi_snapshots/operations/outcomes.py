@@ -36,7 +36,7 @@ class Pending(Exception):
 
 
 class NothingSent(Exception):
-    """The operation ended before anything was sent; there is nothing to keep."""
+    """The time was over, or it was interrupted, before anything was started; there is nothing to keep."""
 
 
 class NoSuchSnapshot(Exception):

@@ -13,7 +13,7 @@ from pulumi_snapshots.operations.describe import describe, is_pinned, url_expiry
 from pulumi_snapshots.operations.find import AmbiguousSnapshot, Search, find_ours
 from pulumi_snapshots.operations.looks import SERVICE_CACHE
 from pulumi_snapshots.operations.memory import KnownAttempt
-from pulumi_snapshots.operations.outcomes import NoSuchSnapshot
+from pulumi_snapshots.operations.outcomes import NoSuchSnapshot, NothingSent
 from pulumi_snapshots.operations.record import SnapshotRecord, is_provisional, split_id
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ async def get(session: Session, resource_id: str) -> SnapshotRecord:
 
     Raises:
         NoSuchSnapshot: the id is malformed or provisional, or the service does not list it.
+        NothingSent: interrupted, or no answer within 2 minutes.
         SquareCloudError: it could not be asked.
     """
     if is_provisional(resource_id):
@@ -87,14 +88,16 @@ async def get(session: Session, resource_id: str) -> SnapshotRecord:
         database_id, version_id = split_id(resource_id)
     except ValueError as error:
         raise NoSuchSnapshot(f"{error}.") from None
-    page = await session.looks.read(database_id)
-    entry = page.version(version_id) or (await session.looks.read_database(database_id)).version(version_id)
-    if entry is None:
-        raise NoSuchSnapshot(
-            f"The service lists no snapshot {version_id} of database {database_id}. It keeps one for 30 days; one that was "
-            "taken within the last 30 minutes may not be listed yet."
-        )
-    return await describe(session, database_id, entry)
+    with session.until(REFRESH_PATIENCE):
+        page = await session.looks.read(database_id)
+        entry = page.version(version_id) or (await session.looks.read_database(database_id)).version(version_id)
+        if entry is None:
+            raise NoSuchSnapshot(
+                f"The service lists no snapshot {version_id} of database {database_id}. It keeps one for 30 days; one that was "
+                "taken within the last 30 minutes may not be listed yet."
+            )
+        return await describe(session, database_id, entry)
+    raise NothingSent(f"The lookup of snapshot {resource_id} was cut short before the service answered.")
 
 
 async def _read_listed(
