@@ -162,6 +162,7 @@ class SnapshotProvider(ResourceProvider):
         try:
             return run.carry_out(self._config, operation, row)
         finally:
+            call.flush()
             row.show_warnings()
 
 

@@ -85,10 +85,10 @@ class Looks:
         """
         shared = self._databases[database_id]
         async with shared.lock:
-            if shared.listing is None or shared.listing.sent_at < since:
+            listing = shared.listing
+            if listing is None or listing.sent_at < since:
                 listing = await self._client.list_snapshots(database_id, patience=patience)
                 self._take(shared, listing)
-            listing = shared.listing
         return Page(listing.entries, listing, complete=listing.unreadable == 0)
 
     async def account_listing(self, since: float, *, patience: Patience = PATIENT) -> Listing | None:
