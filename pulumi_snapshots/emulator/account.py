@@ -99,7 +99,8 @@ class Account:
 
     def snapshots(self, resource_id: str) -> list[StoredSnapshot]:
         """All that are stored, newest first."""
-        return sorted(self._snapshots.get(resource_id, ()), key=lambda one: one.modified, reverse=True)
+        # Reversed first: of two at the same moment the later one is newer.
+        return sorted(reversed(self._snapshots.get(resource_id, [])), key=lambda one: one.modified, reverse=True)
 
     def running(self, resource_id: str | None = None) -> list[RunningSnapshot]:
         """The snapshots under way."""
@@ -113,7 +114,7 @@ class Account:
     def newest_version(self, name: str) -> StoredSnapshot | None:
         """What an unpinned URL serves: the last version that the object of this name got."""
         named = [one for several in self._snapshots.values() for one in several if one.name == name]
-        return max(named, key=lambda one: one.stored_at, default=None)
+        return max(reversed(named), key=lambda one: one.stored_at, default=None)
 
     def restoring(self, resource_id: str) -> bool:
         """Whether a restore is under way."""

@@ -120,6 +120,7 @@ class _Body(httpx.AsyncByteStream):
         self._wire = wire
         self._timeout = timeout
         self._begun = False
+        self._ended = False
 
     async def next_message(self) -> _Message:
         message: _Message | None = None
@@ -143,14 +144,16 @@ class _Body(httpx.AsyncByteStream):
         self._begun = True
         return message
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        more = True
-        while more:
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self  # no generator: a reader may stop in the middle, and trio warns about generators left unfinished
+
+    async def __anext__(self) -> bytes:
+        while not self._ended:
             message = await self.next_message()
-            piece = message.get("body", b"")
-            if piece:
-                yield piece
-            more = message.get("more_body", False)
+            self._ended = not message.get("more_body", False)
+            if piece := message.get("body", b""):
+                return bytes(piece)
+        raise StopAsyncIteration
 
     async def aclose(self) -> None:
         self._wire.close()

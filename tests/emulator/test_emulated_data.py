@@ -1,0 +1,147 @@
+"""What survives: databases, snapshots and limits across a restart on the same folder."""
+
+from __future__ import annotations
+
+import io
+import sqlite3
+import zipfile
+from contextlib import closing
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pulumi_snapshots.emulator import Emulator
+from tests.emulator.visit import DATABASE, START, visit
+from tests.support.virtual import run_virtual
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_restart_on_the_same_folder_shows_the_same_snapshots(tmp_path: Path) -> None:
+    async def before() -> tuple[str, bytes]:
+        async with visit(data_folder=tmp_path) as at:
+            at.emulator.execute(DATABASE, "CREATE TABLE t (n)", "INSERT INTO t VALUES (1)")
+            await at.create()
+            (entry,) = (await at.listing()).json()["response"]
+            return entry["url"], (await at.files.get(entry["url"])).content
+
+    async def after(url: str, content: bytes) -> None:
+        async with visit(data_folder=tmp_path) as at:
+            await at.clock.sleep(60)
+            assert at.emulator.execute(DATABASE, "SELECT n FROM t") == [[[1]]]
+            assert (await at.files.get(url)).content == content
+            assert (await at.create()).json()["code"] == "KEEP_CALM"
+            await at.clock.sleep(180)
+            await at.create()
+            new, old = await at.versions()
+            assert new != old
+            assert f"versionId={old}" in url
+
+    run_virtual(after, *run_virtual(before))
+
+
+def test_snapshot_and_restore_under_way_outlive_a_restart(tmp_path: Path) -> None:
+    async def before() -> None:
+        async with visit(data_folder=tmp_path) as at:
+            at.emulator.execute(DATABASE, "CREATE TABLE t (n)", "INSERT INTO t VALUES (1)")
+            stored = at.emulator.add_snapshot(DATABASE)
+            at.emulator.add_database("other", snapshot_seconds=200)
+            await at.create("other")
+            at.emulator.execute(DATABASE, "DELETE FROM t")
+            await at.restore(stored.version_id)
+
+    async def after() -> None:
+        async with visit(data_folder=tmp_path) as at:
+            # This clock starts anew; the restore began after the other snapshot's 90 s.
+            assert not await at.running()
+            await at.clock.sleep(90 + 60)
+            assert await at.running()
+            assert at.emulator.execute(DATABASE, "SELECT n FROM t") == [[[1]]]
+            await at.clock.sleep(50)
+            assert len(await at.versions("other")) == 1
+
+    run_virtual(before)
+    run_virtual(after)
+
+
+def test_time_that_was_jumped_over_stays_over(tmp_path: Path) -> None:
+    async def before() -> None:
+        async with visit(data_folder=tmp_path, plan_memory_mb=256) as at:
+            for _ in range(2):
+                await at.create()
+                at.emulator.advance(3600)
+            at.emulator.revoke_key()
+
+    async def after() -> None:
+        async with visit(data_folder=tmp_path, plan_memory_mb=256) as at:
+            assert at.emulator.now() >= START + timedelta(hours=2)
+            assert (await at.create()).json()["code"] == "ACCESS_DENIED"
+            at.emulator.revoke_key(revoked=False)
+            assert (await at.create()).json()["code"] == "DAILY_SNAPSHOTS_LIMIT_REACHED"
+
+    run_virtual(before)
+    run_virtual(after)
+
+
+def test_archive_in_a_folder_holds_a_database_that_sqlite_opens(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with visit(data_folder=tmp_path) as at:
+            with closing(sqlite3.connect(tmp_path / "databases" / f"{DATABASE}.sqlite")) as application:
+                application.execute("CREATE TABLE orders (id INTEGER, state TEXT)")
+                application.execute("INSERT INTO orders VALUES (1, 'paid')")
+                application.commit()
+                await at.create()
+                application.execute("UPDATE orders SET state = 'lost'")
+                application.commit()
+                (version_id,) = await at.versions()
+                with zipfile.ZipFile(io.BytesIO(at.emulator.archive_of(version_id))) as archive:
+                    archive.extract("database.sqlite", tmp_path)
+                with closing(sqlite3.connect(tmp_path / "database.sqlite")) as copy:
+                    assert copy.execute("SELECT * FROM orders").fetchall() == [(1, "paid")]
+                await at.restore(version_id)
+                await at.clock.sleep(60)
+                assert await at.running()
+                assert application.execute("SELECT * FROM orders").fetchall() == [(1, "paid")]
+
+    run_virtual(body)
+
+
+def test_removed_database_takes_its_files_along(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with visit(data_folder=tmp_path) as at:
+            await at.create()
+            at.emulator.remove_database(DATABASE)
+            assert (await at.listing()).status_code == 404
+
+    run_virtual(body)
+    assert [one.name for one in tmp_path.rglob("*") if one.is_file()] == ["state.json"]
+
+
+def test_key_is_not_kept_on_disk(tmp_path: Path) -> None:
+    async def body() -> str:
+        async with visit(data_folder=tmp_path) as at:
+            await at.create()
+            return at.emulator.settings.api_key
+
+    key = run_virtual(body)
+    assert all(key.encode() not in one.read_bytes() for one in tmp_path.rglob("*") if one.is_file())
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"format": 2}', "[]"])
+def test_folder_of_something_else_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "state.json").write_text(content)
+    with pytest.raises(ValueError, match=r"state\.json is not a state"):
+        Emulator(data_folder=tmp_path)
+    assert (tmp_path / "state.json").read_text() == content
+
+
+def test_databases_can_be_added_before_there_is_an_event_loop() -> None:
+    emulator = Emulator()
+    database = emulator.add_database()
+    emulator.add_snapshot(database.id)
+    emulator.advance(3600)
+    assert len(emulator.snapshots(database.id)) == 1
+    with pytest.raises(ValueError, match="taken"):
+        emulator.add_database(database.id)

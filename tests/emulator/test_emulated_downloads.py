@@ -1,0 +1,146 @@
+"""The snapshot host: what a signed URL serves, and what it refuses."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import httpx
+import pytest
+
+from tests.emulator.visit import DATABASE, Visit, visit
+from tests.support.virtual import run_virtual, virtual
+
+
+async def urls(at: Visit) -> tuple[str, str]:
+    """The unpinned and the pinned URL of one snapshot."""
+    unpinned = (await at.create()).json()["response"]["url"]
+    return unpinned, (await at.listing()).json()["response"][0]["url"]
+
+
+@virtual
+async def test_download_is_a_zip_of_the_listed_size() -> None:
+    async with visit() as at:
+        at.emulator.add_snapshot(DATABASE, size=100_000)
+        (entry,) = (await at.listing()).json()["response"]
+        answer = await at.files.get(entry["url"])
+        assert len(answer.content) == entry["size"] == 100_000
+        assert zipfile.ZipFile(io.BytesIO(answer.content)).testzip() is None
+        assert at.last.kind == "download"
+        assert at.last.database_id == DATABASE
+
+
+@virtual
+async def test_unpinned_url_serves_the_newest_version_and_a_pinned_one_its_own() -> None:
+    async with visit() as at:
+        unpinned, pinned = await urls(at)
+        first = (await at.files.get(pinned)).content
+        assert (await at.files.get(unpinned)).content == first
+        newer = at.emulator.add_snapshot(DATABASE, origin="automatic")
+        assert (await at.files.get(pinned)).content == first
+        assert (await at.files.get(unpinned)).content == at.emulator.archive_of(newer.version_id) != first
+
+
+@virtual
+async def test_url_that_was_changed_by_hand_is_refused() -> None:
+    async with visit() as at:
+        unpinned, pinned = await urls(at)
+        version = httpx.URL(pinned).params["versionId"]
+        for changed in (
+            f"{unpinned}&versionId={version}",
+            pinned.replace("versionId=", "other="),
+            pinned.replace("Expires=1", "Expires=2"),
+            pinned.replace("Signature=", "Signature=A"),
+            pinned.replace("AWSAccessKeyId=", "AWSAccessKeyId=A"),
+            pinned.split("?")[0],
+        ):
+            assert (await at.files.get(changed)).status_code == 403
+
+
+@virtual
+async def test_url_ends_after_its_days() -> None:
+    async with visit(url_valid_days=1) as at:
+        _, pinned = await urls(at)
+        at.emulator.advance(86400)
+        assert (await at.files.get(pinned)).status_code == 200
+        at.emulator.advance(1)
+        answer = await at.files.get(pinned)
+        assert answer.status_code == 403
+        assert "expired" in answer.text
+
+
+@virtual
+async def test_head_is_refused_since_the_signature_covers_the_method() -> None:
+    async with visit() as at:
+        _, pinned = await urls(at)
+        answer = await at.files.head(pinned)
+        assert answer.status_code == 403
+        assert at.last.code == "SignatureDoesNotMatch"
+
+
+@virtual
+async def test_key_sent_to_the_snapshot_host_is_refused_and_seen() -> None:
+    async with visit() as at:
+        _, pinned = await urls(at)
+        assert (await at.api.get(pinned)).status_code == 400
+        assert (await at.files.get(pinned)).status_code == 200
+        assert [entry.key for entry in at.emulator.journal[-2:]] == ["right", "none"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "content_range", "part"),
+    [
+        ("bytes=0-9", 206, "bytes 0-9/1000", slice(0, 10)),
+        ("bytes=990-", 206, "bytes 990-999/1000", slice(990, None)),
+        ("bytes=990-2000", 206, "bytes 990-999/1000", slice(990, None)),
+        ("bytes=-10", 206, "bytes 990-999/1000", slice(990, None)),
+        ("bytes=-2000", 206, "bytes 0-999/1000", slice(None)),
+        ("bytes=0-1,5-6", 200, None, slice(None)),
+        ("lines=1", 200, None, slice(None)),
+        ("bytes=1000-", 416, "bytes */1000", None),
+        ("bytes=-0", 416, "bytes */1000", None),
+    ],
+)
+def test_transfer_can_be_resumed_by_range(
+    asked: str, status: int, content_range: str | None, part: slice | None
+) -> None:
+    async def body() -> None:
+        async with visit() as at:
+            stored = at.emulator.add_snapshot(DATABASE, size=1000)
+            (entry,) = (await at.listing()).json()["response"]
+            answer = await at.files.get(entry["url"], headers={"Range": asked})
+            assert answer.status_code == status
+            assert answer.headers.get("content-range") == content_range
+            if part is not None:
+                assert answer.content == at.emulator.archive_of(stored.version_id)[part]
+
+    run_virtual(body)
+
+
+@virtual
+async def test_range_of_another_version_is_answered_with_the_whole() -> None:
+    async with visit() as at:
+        unpinned, pinned = await urls(at)
+        tag = (await at.files.get(pinned)).headers["etag"]
+        resume = {"Range": "bytes=10-", "If-Range": tag}
+        assert (await at.files.get(unpinned, headers=resume)).status_code == 206
+        at.emulator.add_snapshot(DATABASE)
+        assert (await at.files.get(unpinned, headers=resume)).status_code == 200
+        assert (await at.files.get(unpinned, headers={"If-Match": tag})).status_code == 412
+        assert (await at.files.get(pinned, headers=resume)).status_code == 206
+
+
+@virtual
+async def test_host_that_does_not_tell_the_version_can_be_met() -> None:
+    async with visit(version_header=False) as at:
+        _, pinned = await urls(at)
+        assert "x-amz-version-id" not in (await at.files.get(pinned)).headers
+
+
+@virtual
+async def test_version_that_is_gone_is_not_found() -> None:
+    async with visit() as at:
+        unpinned, pinned = await urls(at)
+        at.emulator.remove_snapshot(httpx.URL(pinned).params["versionId"])
+        assert (await at.files.get(pinned)).status_code == 404
+        assert (await at.files.get(unpinned)).status_code == 404

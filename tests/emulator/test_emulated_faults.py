@@ -1,0 +1,207 @@
+"""Faults: what a client can be made to meet, before and after its request was applied."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from pulumi_snapshots.emulator import Fault
+from tests.emulator.visit import DATABASE, START, visit
+from tests.support.virtual import run_virtual, virtual
+
+
+@pytest.mark.parametrize(("when", "snapshots"), [("before", 0), ("after", 1)])
+@pytest.mark.parametrize(
+    ("effect", "status", "content"),
+    [
+        ({"status": 503, "code": "DATABASE_UNAVAILABLE"}, 503, b'{"status":"error","code":"DATABASE_UNAVAILABLE"}'),
+        ({"status": 500, "code": "X", "message": "why"}, 500, b'{"status":"error","code":"X","message":"why"}'),
+        ({"html": 504}, 504, b"504 Proxy Error"),
+        ({"html": 522}, 522, b"<html>"),
+        ({"malformed": True}, 200, b"{"),
+        ({"empty": True}, 200, b""),
+        ({"huge": 200_000}, 200, b" " * 200_000),
+        ({"redirect": "http://elsewhere.test/"}, 302, b""),
+        ({"body": '{"status":"success"}', "body_status": 201}, 201, b'{"status":"success"}'),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_answer_is_replaced_before_or_after_the_snapshot_was_started(
+    when: Any, snapshots: int, effect: dict[str, Any], status: int, content: bytes
+) -> None:
+    async def body() -> None:
+        async with visit() as at:
+            fault = at.emulator.add_fault(Fault(kind="create", when=when, headers={"x-from": "proxy"}, **effect))
+            answer = await at.create()
+            assert answer.status_code == status
+            assert content in answer.content
+            assert answer.headers["x-from"] == "proxy"
+            assert at.last.fault == fault.name
+            assert at.last.accepted is bool(snapshots)
+            assert at.clock.utc() == START  # nobody waits for a snapshot whose answer is lost
+            await at.clock.sleep(200)
+            assert len(at.emulator.snapshots(DATABASE)) == snapshots
+            assert (await at.create()).status_code == 200  # once
+
+    run_virtual(body)
+
+
+@pytest.mark.parametrize(("when", "snapshots"), [("before", 0), ("after", 1)])
+def test_connection_is_dropped_before_or_after_the_snapshot_was_started(when: Any, snapshots: int) -> None:
+    async def body() -> None:
+        async with visit() as at:
+            at.emulator.add_fault(Fault(kind="create", when=when, drop=True, delay=5))
+            with pytest.raises(httpx.RemoteProtocolError):
+                await at.create()
+            assert at.clock.utc() == START + timedelta(seconds=5)
+            assert (at.last.status, at.last.fault, at.last.accepted) == (None, f"drop {when}", bool(snapshots))
+            await at.clock.sleep(60)
+            assert len(at.emulator.snapshots(DATABASE)) == snapshots
+
+    run_virtual(body)
+
+
+@virtual
+async def test_refused_connection_never_reaches_the_service() -> None:
+    async with visit() as at:
+        at.emulator.add_fault(Fault(no_connect=True, skip=1, times=2))
+        assert (await at.listing()).status_code == 200
+        for _ in range(2):
+            with pytest.raises(httpx.ConnectError):
+                await at.create()
+        assert len(at.emulator.journal) == 1
+        assert (await at.create()).status_code == 200
+
+
+@virtual
+async def test_another_host_is_not_reached_and_noticed() -> None:
+    async with visit() as at:
+        with pytest.raises(httpx.ConnectError):
+            await at.api.get("http://elsewhere.test/v2/users/me")
+        assert at.emulator.journal == []
+
+
+@virtual
+async def test_answer_that_comes_late_can_be_met() -> None:
+    async with visit() as at:
+        at.emulator.add_fault(Fault(kind="list", delay=40))
+        with pytest.raises(httpx.ReadTimeout):
+            await at.api.get(f"databases/{DATABASE}/snapshots", timeout=30)
+        assert at.clock.utc() == START + timedelta(seconds=30)
+
+
+@virtual
+async def test_truncated_json_is_a_whole_answer_that_cannot_be_read() -> None:
+    async with visit() as at:
+        at.emulator.add_fault(Fault(kind="create", truncated=True, when="after"))
+        answer = await at.create()
+        assert answer.status_code == 200
+        assert answer.content.startswith(b'{"status":"success","response":{"url":')
+        with pytest.raises(ValueError, match="Unterminated"):
+            answer.json()
+        assert len(at.emulator.snapshots(DATABASE)) == 1
+
+
+@virtual
+async def test_download_that_breaks_in_the_middle_can_be_resumed() -> None:
+    async with visit() as at:
+        stored = at.emulator.add_snapshot(DATABASE, size=300_000)
+        (entry,) = (await at.listing()).json()["response"]
+        at.emulator.add_fault(Fault(kind="download", cut_after=100_000))
+        got = bytearray()
+
+        async def read(answer: httpx.Response) -> None:
+            async for piece in answer.aiter_raw():
+                got.extend(piece)
+
+        async with at.files.stream("GET", entry["url"]) as answer:
+            assert answer.headers["content-length"] == "300000"
+            with pytest.raises(httpx.ReadError):
+                await read(answer)
+        assert len(got) == 100_000
+        got += (await at.files.get(entry["url"], headers={"Range": f"bytes={len(got)}-"})).content
+        assert bytes(got) == at.emulator.archive_of(stored.version_id)
+
+
+# httpx reads through generators, which trio warns about when a reader stops in the middle.
+@pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@virtual
+async def test_reader_that_stops_in_a_huge_body_leaves_nothing_behind() -> None:
+    async with visit() as at:
+        at.emulator.add_fault(Fault(kind="list", huge=10**9))
+        async with at.api.stream("GET", f"databases/{DATABASE}/snapshots") as answer:
+            async for piece in answer.aiter_raw():
+                assert piece
+                break
+        assert (await at.listing()).status_code == 200
+
+
+@virtual
+async def test_client_that_is_cancelled_has_its_snapshot_taken_all_the_same() -> None:
+    async with visit() as at:
+        with anyio.move_on_after(5):
+            await at.create()
+        await at.clock.sleep(60)
+        assert len(at.emulator.snapshots(DATABASE)) == 1
+
+
+@pytest.mark.parametrize(
+    ("rule", "struck"),
+    [
+        ({"kind": "list", "times": None}, [True, False, True, True]),
+        ({"method": "POST", "times": None}, [False, True, False, False]),
+        ({"database_id": "other", "times": None}, [False, False, False, True]),
+        ({"skip": 1}, [False, True, False, False]),
+        ({"skip": 1, "times": 2}, [False, True, True, False]),
+        ({"kind": "list account", "times": None}, [False, False, False, False]),
+        ({"probability": 0.0, "times": None}, [False, False, False, False]),
+    ],
+    ids=str,
+)
+def test_rule_strikes_the_requests_that_it_names(rule: dict[str, Any], struck: list[bool]) -> None:
+    async def body() -> None:
+        async with visit() as at:
+            at.emulator.add_database("other")
+            at.emulator.add_fault(Fault(status=500, code="X", **rule))
+            answers = [await at.listing(), await at.create(), await at.listing(), await at.listing("other")]
+            assert [answer.status_code == 500 for answer in answers] == struck
+            at.emulator.clear_faults()
+            assert (await at.listing()).status_code == 200
+
+    run_virtual(body)
+
+
+def test_chance_repeats_with_its_seed() -> None:
+    async def body(seed: int) -> list[int]:
+        async with visit(seed=seed) as at:
+            at.emulator.add_fault(Fault(status=500, times=None, probability=0.5))
+            return [(await at.listing()).status_code for _ in range(20)]
+
+    assert run_virtual(body, 1) == run_virtual(body, 1) != run_virtual(body, 2)
+
+
+@pytest.mark.parametrize("wrong", [{}, {"drop": True, "html": 502}, {"status": 500, "empty": True}], ids=str)
+def test_fault_without_one_effect_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="effect"):
+        Fault(**wrong)
+
+
+@virtual
+async def test_requests_end_when_the_emulator_stops() -> None:
+    async with visit() as at:
+        async with anyio.create_task_group() as group:
+
+            async def post() -> None:
+                with pytest.raises(httpx.RemoteProtocolError):
+                    await at.create()
+
+            group.start_soon(post)
+            await at.clock.sleep(1)
+            at.emulator.stop()
+        assert at.clock.utc() == START + timedelta(seconds=1)
+        assert at.last.accepted

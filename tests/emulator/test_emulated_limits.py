@@ -1,0 +1,226 @@
+"""What the service refuses: cooldowns, quota, request budget, keys, scopes, ids."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+
+from pulumi_snapshots.emulator.settings import TEST_API_KEY
+from tests.emulator.visit import DATABASE, visit
+from tests.support.virtual import run_virtual, virtual
+
+
+def test_test_key_is_as_long_as_a_real_one() -> None:
+    assert len(TEST_API_KEY) == 64
+
+
+@virtual
+async def test_second_post_within_five_seconds_or_of_one_database_within_three_minutes_is_refused() -> None:
+    async with visit(snapshot_seconds=1) as at:
+        at.emulator.add_database("other")
+        assert (await at.create()).status_code == 200  # at 1 s
+        refused = await at.create("other")
+        assert (refused.status_code, refused.json()["code"]) == (429, "KEEP_CALM")
+        assert refused.json()["message"].endswith("1r/5s")
+        assert not at.last.accepted
+        await at.clock.sleep(4)  # a refused POST has not started it anew
+        assert (await at.create("other")).status_code == 200
+        await at.clock.sleep(173.9)
+        refused = await at.create()
+        assert refused.json()["message"].endswith("1r/180s")
+        await at.clock.sleep(0.1)
+        assert (await at.create()).status_code == 200
+
+
+@virtual
+async def test_service_whose_cooldown_counts_refusals_can_be_met() -> None:
+    async with visit(refusals_start_cooldown=True) as at:
+        at.emulator.stop_database(DATABASE)
+        assert (await at.create()).json()["code"] == "DATABASE_NOT_RUNNING"
+        at.emulator.start_database(DATABASE)
+        assert (await at.create()).json()["code"] == "KEEP_CALM"
+
+
+@virtual
+async def test_restores_have_their_own_cooldowns() -> None:
+    async with visit() as at:
+        at.emulator.add_database("other")
+        mine, others = at.emulator.add_snapshot(DATABASE), at.emulator.add_snapshot("other")
+        assert (await at.restore(mine.version_id)).status_code == 200
+        refused = await at.restore(others.version_id, name="other", to="other")
+        assert refused.json()["message"].endswith("1r/60s")
+        await at.clock.sleep(60)
+        assert (await at.restore(others.version_id, name="other", to="other")).status_code == 200
+        await at.clock.sleep(59.9)
+        refused = await at.restore(mine.version_id)
+        assert refused.json()["code"] == "KEEP_CALM"
+        await at.clock.sleep(0.1)
+        assert (await at.restore(mine.version_id)).status_code == 200
+
+
+@virtual
+async def test_quota_is_twice_the_plan_in_quarter_gigabytes_in_any_24_hours() -> None:
+    async with visit(plan_memory_mb=1024, snapshot_seconds=0) as at:
+        for _ in range(8):
+            assert (await at.create()).status_code == 200
+            await at.clock.sleep(3600)
+        refused = await at.create()
+        assert (refused.status_code, refused.json()["code"]) == (429, "DAILY_SNAPSHOTS_LIMIT_REACHED")
+        assert refused.json()["message"].endswith("8r/24h")
+        await at.clock.sleep(16 * 3600 - 1)
+        assert (await at.create()).status_code == 429
+        await at.clock.sleep(1)  # the first one is 24 hours old
+        assert (await at.create()).status_code == 200
+        await at.clock.sleep(180)
+        assert (await at.create()).status_code == 429
+
+
+@virtual
+async def test_request_budget_ends_in_a_block_of_half_an_hour() -> None:
+    async with visit(requests_per_minute=3, retry_after_header=True) as at:
+        for _ in range(3):
+            assert (await at.api.get("users/me")).status_code == 200
+        blocked = await at.create()
+        assert (blocked.status_code, blocked.json()["code"]) == (429, "RATE_LIMITED")
+        assert blocked.headers["retry-after"] == "1800"
+        assert not at.last.accepted
+        await at.clock.sleep(1799)
+        assert (await at.api.get("users/me")).status_code == 429
+        await at.clock.sleep(1)
+        assert (await at.api.get("users/me")).status_code == 200
+
+
+@virtual
+async def test_request_budget_is_over_any_60_seconds() -> None:
+    async with visit(requests_per_minute=2) as at:
+        for _ in range(6):
+            assert (await at.api.get("users/me")).status_code == 200
+            await at.clock.sleep(30)
+        assert "retry-after" not in (await at.api.get("users/me")).headers
+
+
+@virtual
+async def test_account_can_be_blocked_at_will() -> None:
+    async with visit() as at:
+        at.emulator.block(60)
+        assert (await at.listing()).json()["code"] == "RATE_LIMITED"
+        await at.clock.sleep(60)
+        assert (await at.listing()).status_code == 200
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "x" * 64}, {"Authorization": f"Bearer {TEST_API_KEY}"}])
+def test_wrong_key_is_refused_and_never_journaled(headers: dict[str, str]) -> None:
+    async def body() -> None:
+        async with visit() as at:
+            answer = await at.files.get(f"{at.emulator.api_url}/users/me", headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (401, "ACCESS_DENIED")
+            assert at.last.key == ("wrong" if headers else "none")
+            assert TEST_API_KEY not in repr(at.emulator.journal)
+            assert TEST_API_KEY not in repr(at.emulator.settings)
+
+    run_virtual(body)
+
+
+@virtual
+async def test_revoked_key_is_refused() -> None:
+    async with visit() as at:
+        at.emulator.revoke_key()
+        assert (await at.listing()).status_code == 401
+        at.emulator.revoke_key(revoked=False)
+        assert (await at.listing()).status_code == 200
+
+
+@virtual
+async def test_repeated_wrong_keys_block_the_address_for_the_right_key_too() -> None:
+    async with visit(wrong_keys_before_block=2) as at:
+        wrong = {"Authorization": "wrong"}
+        assert [(await at.api.get("users/me", headers=wrong)).status_code for _ in range(3)] == [401, 401, 429]
+        assert (await at.api.get("users/me")).json()["code"] == "RATE_LIMITED"
+        await at.clock.sleep(1800)
+        assert (await at.api.get("users/me")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("scopes", "listing", "creating"),
+    [(None, 200, 200), ({"snapshots:read"}, 200, 403), ({"snapshots:write"}, 403, 200), (set(), 403, 403)],
+)
+def test_key_does_only_what_its_scopes_allow(scopes: set[str] | None, listing: int, creating: int) -> None:
+    async def body() -> None:
+        async with visit(scopes=None if scopes is None else frozenset(scopes)) as at:
+            for answer, status in ((await at.listing(), listing), (await at.create(), creating)):
+                assert answer.status_code == status
+                assert status == 200 or answer.json()["code"] == "MISSING_SCOPE"
+
+    run_virtual(body)
+
+
+@virtual
+async def test_key_touches_only_its_resources() -> None:
+    async with visit(resources=frozenset({DATABASE})) as at:
+        at.emulator.add_database("other")
+        at.emulator.add_snapshot("other")
+        refused = await at.listing("other")
+        assert (refused.status_code, refused.json()["code"]) == (403, "RESOURCE_NOT_ALLOWED")
+        assert (await at.listing()).status_code == 200
+        assert (await at.api.get("users/snapshots")).json()["response"] == []
+        assert [one["id"] for one in (await at.api.get("users/me")).json()["response"]["databases"]] == [DATABASE]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("POST", "databases/0000/snapshots", 404, "DATABASE_NOT_FOUND"),
+        ("GET", "databases/0000/snapshots", 404, "DATABASE_NOT_FOUND"),
+        ("GET", "databases/0000/status", 404, "DATABASE_NOT_FOUND"),
+        ("POST", "databases/a%20b/snapshots", 400, "INVALID_ID"),
+        ("GET", "nothing/here", 404, "NOT_FOUND"),
+        ("DELETE", f"databases/{DATABASE}/snapshots", 405, "METHOD_NOT_ALLOWED"),
+        ("GET", "users/snapshots?scope=everything", 400, "INVALID_SCOPE"),
+    ],
+)
+def test_wrong_path_is_refused_with_its_code(method: str, path: str, status: int, code: str) -> None:
+    async def body() -> None:
+        async with visit() as at:
+            answer = await at.api.request(method, path)
+            assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+    run_virtual(body)
+
+
+@virtual
+async def test_database_that_is_down_is_refused() -> None:
+    async with visit() as at:
+        at.emulator.stop_database(DATABASE)
+        assert (await at.create()).json()["code"] == "DATABASE_NOT_RUNNING"
+        assert at.emulator.account.quota.uses == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"speed": 0}, {"snapshot_seconds": -1}, {"automatic_hour": 24}], ids=lambda one: str(next(iter(one)))
+)
+def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
+    async def body() -> None:
+        async with visit(**wrong):
+            pass
+
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        run_virtual(body)
+
+
+def test_two_hundred_databases_for_a_day_take_no_time() -> None:
+    async def body() -> None:
+        async with visit(plan_memory_mb=256 * 1000, requests_per_minute=10**6) as at:
+            databases = [at.emulator.add_database().id for _ in range(200)]
+
+            async def one(number: int, database_id: str) -> None:
+                await at.clock.sleep(number * 6)
+                assert (await at.create(database_id)).status_code == 200
+
+            async with trio.open_nursery() as nursery:
+                for number, database_id in enumerate(databases):
+                    nursery.start_soon(one, number, database_id)
+            assert sum(entry.accepted for entry in at.emulator.journal) == 200
+
+    run_virtual(body)

@@ -1,0 +1,71 @@
+"""A visit to an emulator on a virtual clock: requests as a client sends them; no assertions."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.emulator import Emulator, Settings
+from tests.support.wire import EmulatorTransport
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from pulumi_snapshots.emulator import JournalEntry
+
+__all__ = ["DATABASE", "START", "Visit", "visit"]
+
+DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
+START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+@dataclass
+class Visit:
+    emulator: Emulator
+    api: httpx.AsyncClient
+    files: httpx.AsyncClient
+    clock: Clock
+
+    async def create(self, database_id: str = DATABASE, **options: Any) -> httpx.Response:
+        return await self.api.post(f"databases/{database_id}/snapshots", **options)
+
+    async def listing(self, database_id: str = DATABASE) -> httpx.Response:
+        return await self.api.get(f"databases/{database_id}/snapshots")
+
+    async def versions(self, database_id: str = DATABASE) -> list[str]:
+        return [entry["version_id"] for entry in (await self.listing(database_id)).json()["response"]]
+
+    async def restore(self, version_id: str, *, name: str = DATABASE, to: str = DATABASE) -> httpx.Response:
+        body = {"snapshotId": name, "versionId": version_id}
+        return await self.api.post(f"databases/{to}/snapshots/restore", json=body)
+
+    async def running(self, database_id: str = DATABASE) -> bool:
+        return bool((await self.api.get(f"databases/{database_id}/status")).json()["response"]["running"])
+
+    def change(self, **settings: Any) -> None:
+        self.emulator.settings = replace(self.emulator.settings, **settings)
+
+    @property
+    def last(self) -> JournalEntry:
+        return self.emulator.journal[-1]
+
+
+@asynccontextmanager
+async def visit(*, data_folder: Path | None = None, **settings: Any) -> AsyncIterator[Visit]:
+    clock = Clock(START)
+    emulator = Emulator(Settings(**settings), clock=clock, data_folder=data_folder)
+    if DATABASE not in emulator.databases:
+        emulator.add_database(DATABASE)
+    transport = EmulatorTransport(emulator)
+    headers = {"Authorization": emulator.settings.api_key}
+    async with (
+        httpx.AsyncClient(transport=transport, base_url=emulator.api_url, headers=headers, timeout=120) as api,
+        httpx.AsyncClient(transport=transport, timeout=120) as files,
+    ):
+        yield Visit(emulator, api, files, clock)
