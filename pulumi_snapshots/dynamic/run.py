@@ -10,13 +10,12 @@ import anyio
 from anyio.from_thread import BlockingPortal
 
 from pulumi_snapshots.operations.memory import RunMemory
-from pulumi_snapshots.operations.session import Session
 from pulumi_snapshots.operations.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from pulumi_snapshots.operations.session import Listener
+    from pulumi_snapshots.operations.session import Listener, Session
     from pulumi_snapshots.operations.settings import Config
 
 __all__ = ["Run", "this_run"]
@@ -68,6 +67,9 @@ class Run:
             session.stop()
 
     def _session(self, settings: Settings) -> Session:
+        # Loaded here, so that a run in which nothing is asked never loads the HTTP stack.
+        from pulumi_snapshots.operations.session import Session  # noqa: PLC0415
+
         session = self._sessions.get(settings)
         if session is None:
             session = self._sessions[settings] = Session(settings, self.memory)
