@@ -1,0 +1,197 @@
+"""`make bench`: what the project promises about speed, measured; ratios come from one run. Writes docs/measures.md.
+
+Nothing here is a test: the machine decides about seconds, so read medians and ratios.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.operations.create import create
+from tests.support.virtual import run_virtual
+from tests.support.world import world
+from tools.engine import ensure
+from tools.sandbox import Emulator, Stack
+
+PROJECT = Path(__file__).resolve().parent.parent
+PAGE = PROJECT / "docs" / "measures.md"
+IMPORT_RUNS = 15
+UP_RUNS = 5
+RESOURCES = 200
+SCHEDULES = 1000
+
+PLAIN_RESOURCES = """
+import pulumi
+from pulumi.dynamic import CreateResult, Resource, ResourceProvider
+
+
+class Nothing(ResourceProvider):
+    serialize_as_secret_always = False
+
+    def create(self, props):
+        return CreateResult("nothing", dict(props))
+
+
+class Plain(Resource):
+    def __init__(self, name, database_id, triggers, reuse_within):
+        super().__init__(Nothing(), name, {"database_id": database_id, "triggers": triggers, "reuse_within": reuse_within})
+"""
+SNAPSHOTS = "from pulumi_snapshots import Snapshot as Plain\n"
+PROGRAM = """
+for number in range(RESOURCES):
+    Plain(f"s{number}", database_id=f"{number:032x}", triggers=["v1"], reuse_within="1d")
+"""
+
+
+def main() -> int:
+    """Measure everything and write the page."""
+    say("one snapshot, virtual time")
+    tables = [table(("one snapshot", "POSTs", "looks", "other requests", "seconds (virtual)"), one_snapshot())]
+    say("imports")
+    tables.append(table(("import, milliseconds", "median", "min", "max"), imports()))
+    say(f"an `up` without changes of {RESOURCES} resources (takes a few minutes)")
+    tables.append(
+        table((f"`up` without changes, {RESOURCES} resources", "requests", "seconds", "min", "max"), no_op_up())
+    )
+    say(f"{SCHEDULES} random schedules")
+    tables.append(table(("simulation", "schedules", "seconds"), simulation()))
+    page = "\n".join(
+        [
+            "# Measures",
+            "",
+            "Written by `make bench`. Seconds depend on the machine; requests, virtual seconds and ratios do not.",
+            "",
+            *tables,
+        ]
+    )
+    PAGE.write_text(page)
+    print(page)
+    return 0
+
+
+def say(what: str) -> None:
+    """Progress, apart from the result."""
+    print(f"bench: {what}", file=sys.stderr, flush=True)
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """A Markdown table."""
+    head = list(head)
+    lines = [head, ["---"] * len(head), *([str(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def one_snapshot() -> Iterable[list[object]]:
+    """Requests and virtual seconds of one create on each path."""
+    lost = Fault(kind="create", when="after", drop=True)
+    paths = {
+        "200, ready after 30 s": (30.0, None),
+        "202, ready after 150 s": (150.0, None),
+        "202, ready after 300 s": (300.0, None),
+        "answer lost at once, ready after 150 s": (150.0, lost),
+    }
+    for cache_world in ("invalidated", "kept"):
+        for name, (seconds, fault) in paths.items():
+
+            async def run(
+                seconds: float = seconds, fault: Fault | None = fault, cache: str = cache_world
+            ) -> list[object]:
+                async with world(snapshot_seconds=seconds, cache_world=cache) as here:
+                    if fault is not None:
+                        here.emulator.add_fault(Fault(kind="create", when="after", drop=True))
+                    begin = here.clock.monotonic()
+                    record = await create(here.session, here.inputs(), here.row)
+                    if record.version_id != here.started():
+                        raise AssertionError("a wrong version was found")
+                    others = len(here.emulator.journal) - len(here.posts) - len(here.looks)
+                    return [len(here.posts), len(here.looks), others, f"{here.clock.monotonic() - begin:.0f}"]
+
+            yield [f"{name}; cache {cache_world}", *run_virtual(run)]
+
+
+def imports() -> Iterable[list[object]]:
+    """Import time alone, in turns, so that a machine whose speed drifts treats them alike."""
+    programs = {"pulumi": "import pulumi", "pulumi and pulumi_snapshots": "import pulumi, pulumi_snapshots"}
+    runs: dict[str, list[float]] = {name: [] for name in programs}
+    for _ in range(IMPORT_RUNS):
+        for name, program in programs.items():
+            timed = f"import time; begin = time.perf_counter(); {program}; print(time.perf_counter() - begin)"
+            runs[name].append(float(subprocess.check_output([sys.executable, "-c", timed], text=True)) * 1000)  # noqa: S603
+    for name, times in runs.items():
+        yield [name, *spread(times)]
+    added = [both - alone for alone, both in zip(*runs.values(), strict=True)]
+    yield ["added by pulumi_snapshots (aim: 25)", *spread(added)]
+
+
+def no_op_up() -> Iterable[list[object]]:
+    """An `up` without changes of many snapshots against as many resources that do nothing."""
+    engine = ensure(os.environ)
+    with tempfile.TemporaryDirectory(prefix="pulumi-snapshots-bench-") as name:
+        folder = Path(name)
+        with Emulator("--requests-per-minute", "100000", log=folder / "emulator.log") as emulator:
+            for number in range(RESOURCES):
+                database = f"{number:032x}"
+                emulator.control("databases", {"id": database})
+                emulator.control("snapshots", {"database_id": database, "origin": "manual"})
+            environment = {**emulator.environment, "SQUARECLOUD_REQUESTS_PER_MINUTE": "100000"}
+            stacks = {
+                what: made_stack(folder / what, definition, engine, environment)
+                for what, definition in (("plain", PLAIN_RESOURCES), ("snapshots", SNAPSHOTS))
+            }
+            before = len(emulator.journal())
+            runs: dict[str, list[float]] = {what: [] for what in stacks}
+            for _ in range(UP_RUNS):
+                for what, stack in stacks.items():
+                    runs[what].append(seconds_of(lambda stack=stack: unchanged_up(stack)))  # type: ignore[misc]
+            requests = len(emulator.journal()) - before
+    yield ["plain dynamic resources", 0, *spread(runs["plain"], digits=2)]
+    yield ["snapshots", requests, *spread(runs["snapshots"], digits=2)]
+    ratios = [ours / plain for plain, ours in zip(runs["plain"], runs["snapshots"], strict=True)]
+    yield ["ratio, pair by pair (aim: 1.15)", "", *spread(ratios, digits=2)]
+
+
+def made_stack(folder: Path, definition: str, engine: Path, environment: dict[str, str]) -> Stack:
+    """A stack whose resources exist."""
+    (folder / "project").mkdir(parents=True)
+    (folder / "stack").mkdir()
+    (folder / "project" / "Pulumi.yaml").write_text("name: bench\nruntime: python\n")
+    (folder / "project" / "__main__.py").write_text(definition + PROGRAM.replace("RESOURCES", str(RESOURCES)))
+    stack = Stack(folder / "stack", folder / "project", engine, environment)
+    stack.run("stack", "init", stack.name)
+    stack.run("up", "--yes", "--skip-preview", timeout=600)
+    return stack
+
+
+def unchanged_up(stack: Stack) -> None:
+    """An `up` that must find nothing to do."""
+    stack.run("up", "--yes", "--skip-preview", "--expect-no-changes", timeout=600)
+
+
+def simulation() -> Iterable[list[object]]:
+    """The random schedules of the tests, as many as the aim speaks of."""
+    command = [sys.executable, "-m", "pytest", "-q", "tests/simulation/test_machine.py"]
+    environment = {**os.environ, "SIMULATED_SCHEDULES": str(SCHEDULES)}
+    seconds = seconds_of(lambda: subprocess.run(command, cwd=PROJECT, env=environment, check=True, stdout=sys.stderr))  # noqa: S603
+    yield ["random fault schedules (aim: 60 s)", SCHEDULES, f"{seconds:.0f}"]
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """How long it takes."""
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def spread(values: list[float], digits: int = 1) -> list[str]:
+    """Median, minimum and maximum."""
+    return [f"{value:.{digits}f}" for value in (statistics.median(values), min(values), max(values))]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
