@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import ipaddress
 import os
 import socket
@@ -31,14 +32,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        from pulumi_snapshots.emulator.serving import serve  # noqa: PLC0415 - it needs the extra
-    except ImportError as error:
-        return _fail(
-            f"{error.name or 'a package'} is missing; install it with: pip install 'pulumi-snapshots[emulator]'"
-        )
+        from pulumi_snapshots.emulator import gateway, serving  # noqa: F401, PLC0415 - they need the extra
+    except ModuleNotFoundError as error:
+        missing = str(error.name).partition(".")[0]
+        return _fail(f"{missing} is missing; install it with: pip install 'pulumi-snapshots[emulator]'")
     if not (_is_loopback(options.host) or options.allow_remote):
         return _fail(f"{options.host} can be reached from other machines; --allow-remote if that is wanted", _WRONG_USE)
     try:
+        if options.data_folder is not None:
+            _claim(options.data_folder)
         emulator = Emulator(_settings(options), data_folder=options.data_folder)
         for described in options.database:
             database_id, _, kind = described.partition(":")
@@ -59,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(line)
         sys.stdout.flush()
 
-    serve(emulator, listening, ready)
+    serving.serve(emulator, listening, ready)
     return 0
 
 
@@ -122,6 +124,20 @@ def _settings(options: argparse.Namespace) -> Settings:
         old_style_entries=options.old_style_entries,
         automatic_snapshots=options.automatic,
     )
+
+
+def _claim(folder: Path) -> None:
+    """Keep other emulators off this folder while the process lives.
+
+    Raises:
+        ValueError: One uses it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)  # never closed: the process's end unlocks it
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise ValueError(f"another emulator uses {folder}") from None
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -100,7 +100,7 @@ class Account:
     def snapshots(self, resource_id: str) -> list[StoredSnapshot]:
         """All that are stored, newest first."""
         # Reversed first: of two at the same moment the later one is newer.
-        return sorted(reversed(self._snapshots.get(resource_id, [])), key=lambda one: one.modified, reverse=True)
+        return sorted(self._snapshots.get(resource_id, [])[::-1], key=lambda one: one.modified, reverse=True)
 
     def running(self, resource_id: str | None = None) -> list[RunningSnapshot]:
         """The snapshots under way."""

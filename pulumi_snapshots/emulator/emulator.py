@@ -35,7 +35,8 @@ class Emulator:
     """The service on this machine.
 
     Serve `app` with any ASGI server, or call it inside a test. Nothing runs in the background: what is due is done
-    when somebody asks. Methods may be called before the event loop runs; time then stands still until it does.
+    when somebody asks. Methods belong to the event loop's own thread; they may be called before it runs, and time then
+    stands still until it does.
 
     Args:
         settings: The service's and the account's; the documented service unless given.

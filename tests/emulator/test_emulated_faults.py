@@ -191,6 +191,20 @@ def test_fault_without_one_effect_is_refused(wrong: dict[str, Any]) -> None:
         Fault(**wrong)
 
 
+def test_transport_serves_an_asyncio_loop_too() -> None:
+    async def body() -> None:
+        async with visit() as at:
+            at.emulator.add_fault(Fault(kind="create", drop=True))
+            with pytest.raises(httpx.RemoteProtocolError):
+                await at.create()
+            with pytest.raises(httpx.ReadTimeout):
+                await at.create(timeout=0.01)
+            assert at.last.accepted
+            assert (await at.listing()).status_code == 200
+
+    anyio.run(body, backend="asyncio")
+
+
 @virtual
 async def test_requests_end_when_the_emulator_stops() -> None:
     async with visit() as at:

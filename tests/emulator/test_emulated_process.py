@@ -1,0 +1,249 @@
+"""The emulator as a server: the vendor's own SDK works against it unchanged, and it starts and ends as a user expects."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+import zipfile
+from contextlib import closing
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+import squarecloud
+
+from tests.emulator.served import KEY, Served, run, served
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
+OTHER = "b25c9e6f2dc8516b962fc5d186617232"
+SPEED = 600  # a soft deadline of 90 s is 0.15 real seconds
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    options = ["--speed", str(SPEED), "--memory", "2048", "--requests-per-minute", "100000", "--no-automatic"]
+    folder = tmp_path_factory.mktemp("data")
+    with served(*options, "--data-folder", str(folder), "--database", f"{DATABASE}:postgres") as one:
+        yield one
+
+
+@pytest.fixture
+def client(emulator: Served) -> Iterator[squarecloud.SquareCloud]:
+    emulator.control("faults", method="DELETE")
+    emulator.control("clock", {"advance": 86400, "speed": SPEED})  # quota and cooldowns of earlier tests are over
+    emulator.control("cache/drop", {})
+    with squarecloud.SquareCloud(KEY, base_url=emulator.api_url, max_retries=0) as one:
+        yield one
+
+
+def test_vendors_sdk_takes_lists_downloads_and_restores_real_data(
+    emulator: Served, client: squarecloud.SquareCloud, tmp_path: Path
+) -> None:
+    sql = f"databases/{DATABASE}/sql"
+    emulator.control(sql, {"statements": ["CREATE TABLE orders (n)", "INSERT INTO orders VALUES (7)"]})
+    created = client.databases.snapshots.create(DATABASE)
+    assert not created["pending"]
+    emulator.control(sql, {"statements": ["DELETE FROM orders"]})
+
+    (entry,) = client.databases.snapshots.list(DATABASE)
+    assert [one["version_id"] for one in client.account.snapshots(scope="databases")] == [entry["version_id"]]
+    for url in (created["url"], entry["url"]):
+        path = client.download_snapshot(url, tmp_path / "snapshot.zip")
+        with zipfile.ZipFile(path) as archive, closing(sqlite3.connect(":memory:")) as copy:
+            copy.deserialize(archive.read("database.sqlite"))
+            assert copy.execute("SELECT n FROM orders").fetchall() == [(7,)]
+
+    emulator.control("clock", {"speed": 1})
+    client.databases.snapshots.restore(DATABASE, entry["name"], entry["version_id"])
+    assert client.databases.status(DATABASE)["running"] is False
+    emulator.control("clock", {"advance": 60})
+    assert client.databases.status(DATABASE)["running"] is True
+    assert emulator.control(sql, {"statements": ["SELECT n FROM orders"]}) == {"rows": [[[7]]]}
+
+
+@pytest.mark.usefixtures("emulator")
+def test_vendors_sdk_sees_the_account(client: squarecloud.SquareCloud) -> None:
+    me = client.account.me()
+    assert me["user"]["plan"]["memory"]["limit"] == 2048
+    assert DATABASE in [one["id"] for one in me["databases"]]
+    database = client.databases.get(DATABASE)
+    assert (database["id"], database["type"]) == (DATABASE, "postgres")
+    assert DATABASE in [one["id"] for one in client.databases.status_all()]
+
+
+def test_vendors_sdk_sees_a_snapshot_as_pending(emulator: Served, client: squarecloud.SquareCloud) -> None:
+    emulator.control(f"databases/{DATABASE}", {"next_snapshot_seconds": 1000}, "PATCH")
+    known = client.databases.snapshots.list(DATABASE)
+    assert client.databases.snapshots.create(DATABASE) == {"pending": True}
+    emulator.control("clock", {"advance": 1000})
+    emulator.control("cache/drop", {})
+    newest, *others = client.databases.snapshots.list(DATABASE)
+    assert [one["version_id"] for one in others] == [one["version_id"] for one in known]
+    (post,) = [entry for entry in emulator.control("journal") if entry["status"] == 202]
+    assert newest["version_id"] == post["version_id"]
+
+
+def test_vendors_sdk_sees_cooldown_and_quota(emulator: Served, client: squarecloud.SquareCloud) -> None:
+    emulator.control(f"databases/{DATABASE}", {"snapshot_seconds": 0}, "PATCH")
+    emulator.control("clock", {"speed": 1})
+    for _ in range(16):
+        client.databases.snapshots.create(DATABASE)
+        with pytest.raises(squarecloud.SquareCloudAPIError) as refused:
+            client.databases.snapshots.create(DATABASE)
+        assert (refused.value.status, refused.value.code) == (429, "KEEP_CALM")
+        emulator.control("clock", {"advance": 180})
+    with pytest.raises(squarecloud.SquareCloudAPIError) as refused:
+        client.databases.snapshots.create(DATABASE)
+    assert refused.value.code == "DAILY_SNAPSHOTS_LIMIT_REACHED"
+    assert refused.value.message.endswith("16r/24h")
+    emulator.control(f"databases/{DATABASE}", {"snapshot_seconds": None}, "PATCH")
+
+
+@pytest.mark.parametrize(("when", "more"), [("before", 0), ("after", 1)])
+def test_dropped_connection_closes_without_a_byte(
+    emulator: Served, client: squarecloud.SquareCloud, when: str, more: int
+) -> None:
+    before = len(client.databases.snapshots.list(DATABASE))
+    emulator.control("faults", {"kind": "create", "drop": True, "when": when})
+    with closing(http.client.HTTPConnection(urlsplit(emulator.url).netloc, timeout=10)) as connection:
+        connection.request("POST", f"/v2/databases/{DATABASE}/snapshots", headers={"Authorization": KEY})
+        with pytest.raises(http.client.RemoteDisconnected):
+            connection.getresponse()
+    emulator.control("clock", {"advance": 60})
+    emulator.control("cache/drop", {})
+    assert len(client.databases.snapshots.list(DATABASE)) == before + more
+
+
+def test_download_that_breaks_ends_early(emulator: Served, client: squarecloud.SquareCloud) -> None:
+    emulator.control("snapshots", {"database_id": DATABASE, "size": 500_000})
+    emulator.control("cache/drop", {})
+    url = client.databases.snapshots.list(DATABASE)[0]["url"]
+    emulator.control("faults", {"kind": "download", "cut_after": 200_000})
+    with (
+        urllib.request.urlopen(url, timeout=10) as answer,  # noqa: S310 - http to this machine
+        pytest.raises(http.client.IncompleteRead) as broken,
+    ):
+        answer.read()
+    assert len(broken.value.partial) == 200_000
+    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310
+        assert zipfile.ZipFile(io.BytesIO(answer.read())).testzip() is None
+
+
+def test_client_that_hangs_up_has_its_snapshot_taken_all_the_same(
+    emulator: Served, client: squarecloud.SquareCloud
+) -> None:
+    before = len(client.databases.snapshots.list(DATABASE))
+    emulator.control(f"databases/{DATABASE}", {"next_snapshot_seconds": 60}, "PATCH")
+    with socket.create_connection(("127.0.0.1", urlsplit(emulator.url).port or 0), timeout=10) as hanging_up:
+        request = f"POST /v2/databases/{DATABASE}/snapshots HTTP/1.1\r\nHost: x\r\nAuthorization: {KEY}\r\n\r\n"
+        hanging_up.sendall(request.encode())
+        while emulator.control("journal")[-1]["kind"] != "create":
+            pass
+    emulator.control("clock", {"advance": 60})
+    emulator.control("cache/drop", {})
+    assert len(client.databases.snapshots.list(DATABASE)) == before + 1
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_stop_ends_open_requests_quickly_and_keeps_the_state(tmp_path: Path, stop: signal.Signals) -> None:
+    options = ["--data-folder", str(tmp_path), "--database", DATABASE, "--database", f"{OTHER}:redis"]
+    failures: list[squarecloud.SquareCloudAPIError] = []
+    with served(*options, "--clock-offset", "-3600") as emulator:
+
+        def create() -> None:
+            with squarecloud.SquareCloud(KEY, base_url=emulator.api_url) as client:
+                try:
+                    client.databases.snapshots.create(DATABASE)
+                except squarecloud.SquareCloudAPIError as failure:
+                    failures.append(failure)
+
+        thread = threading.Thread(target=create)
+        thread.start()
+        while not emulator.control("state")["databases"][0]["running_snapshots"]:
+            pass
+        asked = time.monotonic()
+        emulator.process.send_signal(stop)
+        output, errors = emulator.process.communicate(timeout=10)
+        thread.join(timeout=10)
+        assert (emulator.process.returncode, output, errors) == (0, "", "")
+        assert time.monotonic() - asked < 2
+    assert [failure.code for failure in failures] == ["NETWORK_ERROR"]
+    with served(*options) as emulator:
+        first, second = emulator.control("state")["databases"]
+        assert (first["id"], second["type"], len(first["running_snapshots"])) == (DATABASE, "redis", 0)
+        assert len(first["snapshots"]) == 1  # the offset is gone, so its time is over
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--host", "::"], 2, "can be reached from other machines"),
+        (["--port", "70000"], 1, "cannot listen"),
+        (["--speed", "0"], 1, "speed must be above 0"),
+        (["--port", "x"], 2, "invalid int value"),
+        (["--api-key", "x"], 2, "unrecognized arguments"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_option_is_refused_in_one_line(options: list[str], code: int, message: str) -> None:
+    ended = run(*options)
+    assert ended.returncode == code
+    assert message in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
+    assert ended.stdout == ""
+
+
+def test_folder_in_use_is_refused_in_one_line(tmp_path: Path) -> None:
+    with served("--data-folder", str(tmp_path)):
+        ended = run("--data-folder", str(tmp_path))
+    assert ended.returncode == 1
+    assert ended.stderr == f"squarecloud-emulator: another emulator uses {tmp_path}\n"
+    with served("--data-folder", str(tmp_path)):
+        pass
+
+
+@pytest.mark.parametrize("missing", ["starlette", "uvicorn"])
+def test_missing_extra_is_named_with_its_install_command(missing: str) -> None:
+    program = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        "from pulumi_snapshots.emulator.__main__ import main\n"
+        "sys.exit(main([]))"
+    )
+    ended = subprocess.run(  # noqa: S603 - a fixed command, no shell
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        f"squarecloud-emulator: {missing} is missing; install it with: pip install 'pulumi-snapshots[emulator]'\n"
+    )
+
+
+def test_date_is_the_services_alone(emulator: Served) -> None:
+    with closing(http.client.HTTPConnection(urlsplit(emulator.url).netloc, timeout=10)) as connection:
+        connection.request("GET", "/v2/users/me", headers={"Authorization": KEY})
+        answer = connection.getresponse()
+        (date,) = answer.headers.get_all("date", [])
+        assert "server" not in answer.headers
+    shown = datetime.fromisoformat(emulator.control("clock")["now"])
+    assert timedelta(0) <= shown - parsedate_to_datetime(date) < timedelta(hours=1)  # it runs fast here
+
+
+def test_port_in_use_is_refused_in_one_line(emulator: Served) -> None:
+    ended = run("--port", str(urlsplit(emulator.url).port))
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("squarecloud-emulator: cannot listen on 127.0.0.1 port ")
+    assert len(ended.stderr.splitlines()) == 1
