@@ -11,7 +11,7 @@ from pulumi_snapshots.operations.durations import duration_text, parse_duration
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["ApiKey", "Config", "MissingKey", "Settings", "SettingsError"]
+__all__ = ["SOURCES", "ApiKey", "Config", "MissingKey", "Settings", "SettingsError"]
 
 API_URL = "https://api.squarecloud.app/v2"
 SNAPSHOTS_URL = "https://snapshots.squarecloud.app"
@@ -89,7 +89,7 @@ class Settings:
             SettingsError: one cannot be used.
         """
         values: dict[str, Any] = {}
-        for name, (config_key, variable, check) in _SOURCES.items():
+        for name, (config_key, variable, check) in SOURCES.items():
             for source, given in ((config_key, config.get(config_key)), (variable, environment.get(variable))):
                 if given is None or given == "":
                     continue
@@ -157,7 +157,7 @@ def _duration(*, may_be_zero: bool = False) -> Callable[[object], float]:
     return check
 
 
-_SOURCES: dict[str, tuple[str, str, Callable[[object], object]]] = {
+SOURCES: dict[str, tuple[str, str, Callable[[object], object]]] = {
     "api_key": ("squarecloud:apiKey", "SQUARECLOUD_API_KEY", _key),
     "api_url": ("squarecloud:apiUrl", "SQUARECLOUD_API_URL", _url),
     "snapshots_url": ("squarecloud:snapshotsUrl", "SQUARECLOUD_SNAPSHOTS_URL", _url),
@@ -166,3 +166,4 @@ _SOURCES: dict[str, tuple[str, str, Callable[[object], object]]] = {
     "look_every": ("squarecloud:lookEvery", "SQUARECLOUD_LOOK_EVERY", _duration()),
     "block_wait": ("squarecloud:blockWait", "SQUARECLOUD_BLOCK_WAIT", _duration()),
 }
+"""By attribute: the key in Pulumi config, the environment variable, and the check that makes the value of it."""

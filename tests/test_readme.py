@@ -1,0 +1,62 @@
+"""The README says what is so: its tables name every input, output and setting, its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pulumi_snapshots import Snapshot
+from pulumi_snapshots.dynamic.provider import INPUTS
+from pulumi_snapshots.operations import settings
+from pulumi_snapshots.operations.durations import duration_text
+from pulumi_snapshots.operations.inputs import DEFAULT_TIMEOUT
+
+PROJECT = Path(__file__).resolve().parent.parent
+README = (PROJECT / "README.md").read_text()
+PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+
+
+def section(title: str) -> str:
+    return README.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def first_cells(text: str) -> set[str]:
+    """The names in the first column of a section's table."""
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    return {name for cell in rows for name in re.findall(r"`([^`]+)`", cell)}
+
+
+def test_a_reader_finds_every_input() -> None:
+    assert first_cells(section("Inputs")) == set(INPUTS)
+
+
+def test_a_reader_finds_every_output() -> None:
+    declared = {name for name in Snapshot.__annotations__ if not name.startswith("_")}
+    assert first_cells(section("Outputs")) == declared - set(INPUTS)
+
+
+def test_a_reader_finds_the_right_default_timeout() -> None:
+    assert f"`{duration_text(DEFAULT_TIMEOUT)}`" in section("Inputs")
+
+
+def test_a_reader_finds_every_setting() -> None:
+    page = (PROJECT / "docs" / "settings.md").read_text()
+    for config_key, variable, _ in settings.SOURCES.values():
+        assert f"`{config_key}`" in page
+        assert f"`{variable}`" in page
+    for default in (
+        str(settings.REQUESTS_PER_MINUTE),
+        duration_text(settings.FIRST_LOOK_AFTER),
+        duration_text(settings.LOOK_EVERY),
+        duration_text(settings.BLOCK_WAIT),
+    ):
+        assert f"| `{default}` |" in page
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
