@@ -36,6 +36,15 @@ CHANGE = (
 )
 ROWS = "SELECT id, customer, status FROM orders ORDER BY id"
 
+YOURSELF = """
+The same with your own account, in this folder:
+$ export PATH="$PWD/.venv/bin:$(make engine):$PATH"
+$ pulumi login --local            # or wherever your state is kept
+$ pulumi stack init dev
+$ pulumi config set --secret squarecloud:apiKey
+$ pulumi config set databaseId YOUR_DATABASE_ID
+$ pulumi up"""
+
 Orders = dict[int, tuple[str, str]]
 
 
@@ -52,6 +61,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\nStopped; nothing is left behind.", file=sys.stderr)
         return 130
+    print(YOURSELF)
     return 0
 
 
@@ -71,11 +81,13 @@ def play(folder: Path, engine: Path) -> None:
             print(f"$ export {name}={'…' if value == emulator.key else value}")
         command(stack, "stack", "init", stack.name)
         command(stack, "config", "set", "databaseId", DATABASE)
-        print(f"(Soon the service will answer 202: not ready within 90 s of its time, {90 / SPEED:.0f} s of ours.)")
+        print(
+            f"(After 90 s of its time, {90 / SPEED:.0f} s of ours, the service will answer 202: accepted, but not ready yet.)"
+        )
         with Meanwhile(emulator):
             command(stack, "up", "--yes")
         started = check_waiting(emulator)
-        print("While it waited, order 2 was lost, order 3 deleted and order 4 added.")
+        print("While it waited, order 2 was marked lost, order 3 deleted and order 4 added.")
 
         heading("What it hands out")
         command(stack, "stack", "output")
@@ -83,7 +95,7 @@ def play(folder: Path, engine: Path) -> None:
         check_outputs(stack, outputs)
         expect(outputs["version_id"] == started, "the outputs are of another snapshot than the one that was started")
 
-        heading("What is in it")
+        heading("What is in the snapshot")
         print('$ curl --output snapshot.zip "$(pulumi stack output download_url --show-secrets)"')
         compare(archived(outputs), live(emulator))
 
@@ -98,7 +110,7 @@ def play(folder: Path, engine: Path) -> None:
         heading("The end: Pulumi forgets the snapshot, the service keeps it until its 30 days are over")
         command(stack, "destroy", "--yes")
         expect(archived(outputs) == {1: ("Ana", "paid"), 2: ("Bruno", "paid"), 3: ("Carla", "open")}, "it is gone")
-        print("\nEverything was as it should be. All that the demo has written is removed now.")
+        print("\nEverything was as it should be; what the demo has written is removed now.")
 
 
 def linked_project(folder: Path) -> Path:

@@ -207,8 +207,9 @@ class Stack:
         process = subprocess.Popen([self.pulumi, *arguments], cwd=self.project, env=self.environment)  # noqa: S603
         try:
             status = process.wait()
-        except KeyboardInterrupt:  # the terminal has interrupted pulumi too: it ends by itself
-            end(process, ask=False)
+        except BaseException as error:
+            # The terminal has sent ^C to pulumi too; a second one would make it drop what is under way.
+            end(process, ask=not isinstance(error, KeyboardInterrupt))
             raise
         if status:
             raise Failed(f"pulumi {' '.join(arguments)} ended with {status}")

@@ -1,0 +1,36 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.engine
+def test_demo_shows_all_it_promises_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    before = {path.name for path in PROJECT.glob("Pulumi*")}
+    result = subprocess.run(
+        [sys.executable, "-m", "tools.demo"],
+        cwd=PROJECT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    shown = result.stdout + result.stderr
+    assert result.returncode == 0, shown
+    for promised in (
+        "One POST, answered 202",
+        "download_url  [secret]",
+        "3   Carla       open              -",
+        "Requests sent to the service: 0",
+        "forgotten: a14b8d5e1cb7405a851eb4c075506121/",
+        "Everything was as it should be",
+    ):
+        assert promised in shown
+    assert "Signature" not in shown
+    assert list(tmp_path.iterdir()) == []
+    assert {path.name for path in PROJECT.glob("Pulumi*")} == before
