@@ -99,8 +99,8 @@ class Account:
 
     def snapshots(self, resource_id: str) -> list[StoredSnapshot]:
         """All that are stored, newest first."""
-        # Reversed first: of two at the same moment the later one is newer.
-        return sorted(self._snapshots.get(resource_id, [])[::-1], key=lambda one: one.modified, reverse=True)
+        # Turned round after sorting: of two at the same moment the later one is newer.
+        return sorted(self._snapshots.get(resource_id, ()), key=lambda one: one.modified)[::-1]
 
     def running(self, resource_id: str | None = None) -> list[RunningSnapshot]:
         """The snapshots under way."""
@@ -153,6 +153,9 @@ class Account:
     def start_snapshot(self, resource: Resource, now: datetime) -> RunningSnapshot:
         """Accept a POST: capture the data now; the snapshot is there once its time has passed.
 
+        Returns:
+            The snapshot under way; an earlier one where POSTs join it.
+
         Raises:
             RefusedError: As the service refuses it; nothing was started.
         """
@@ -164,6 +167,9 @@ class Account:
             raise refusal("RESTORE_IN_PROGRESS", status=403)  # 403 on this route, 409 on the restore route
         if isinstance(resource, Database) and not resource.running:
             raise refusal("DATABASE_NOT_RUNNING")
+        under_way = self.running(resource.id)
+        if under_way and settings.posts_join_running:
+            return under_way[0]
         self.quota.spend(settings.plan_memory_mb, now)
         self.cooldowns.start("snapshot", resource.id, now)
         seconds = settings.snapshot_seconds if resource.snapshot_seconds is None else resource.snapshot_seconds

@@ -96,9 +96,10 @@ def envelope_of_error(
     return Answer(status, _json(envelope), code=code, headers=headers)
 
 
-def refused(error: RefusedError) -> Answer:
-    """A refusal as the service sends it."""
-    headers = None if error.retry_after is None else {"Retry-After": str(math.ceil(error.retry_after))}
+def refused(error: RefusedError, *, retry_after: bool) -> Answer:
+    """A refusal as the service sends it; a block's end only to clients that are to see one."""
+    shown = retry_after and error.retry_after is not None
+    headers = {"Retry-After": str(math.ceil(error.retry_after or 0))} if shown else None
     return envelope_of_error(error.status, error.code, error.message, headers)
 
 

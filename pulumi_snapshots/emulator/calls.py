@@ -51,13 +51,13 @@ class Call:
             raise refusal("APP_NOT_FOUND" if family is account.applications else "DATABASE_NOT_FOUND")
         return resource
 
-    def started(self, version_id: str) -> None:
-        """This POST has started something; a fault that comes after that comes now.
+    def started(self, version_id: str, *, anew: bool = True) -> None:
+        """This POST has started something, or joined it; a fault that comes after that comes now.
 
         Raises:
             FaultTakesOverError: There is such a fault.
         """
-        self.entry.accepted = True
+        self.entry.accepted = anew
         self.entry.version_id = version_id
         self.emulator.save_changes()
         if self.fault is not None and self.fault.when == "after" and not self.fault.needs_the_answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from pulumi_snapshots.emulator.account import Account
 from pulumi_snapshots.emulator.faults import Fault, Faults
 from pulumi_snapshots.emulator.folder_store import FolderStore
 from pulumi_snapshots.emulator.limits import RateBlock
-from pulumi_snapshots.emulator.resources import Application, Database, Origin, Resource, StoredSnapshot
+from pulumi_snapshots.emulator.resources import DATABASE_TYPES, Application, Database, Origin, Resource, StoredSnapshot
 from pulumi_snapshots.emulator.service_clock import ServiceClock
 from pulumi_snapshots.emulator.settings import Settings
 from pulumi_snapshots.emulator.state_file import Kept, StateFile
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Emulator"]
 
 _AS_ITS_DATABASE = "as its database"
+_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 class Emulator:
@@ -43,6 +45,7 @@ class Emulator:
         clock: The machine's time; a virtual one in tests.
         data_folder: Keeps everything across restarts and gives each database an SQLite file; None: all in memory.
         base_url: Where the app is served, for the URLs in its answers; settable once the port is known.
+        store: Keeps the databases' data elsewhere than in the folder or in memory.
 
     Raises:
         ValueError: The data folder holds something else.
@@ -55,11 +58,12 @@ class Emulator:
         clock: Clock | None = None,
         data_folder: Path | None = None,
         base_url: str = "http://emulator.test",
+        store: Store | None = None,
     ) -> None:
         self._settings = Settings() if settings is None else settings
         self._state_file = None if data_folder is None else StateFile(data_folder)
         kept = Kept() if self._state_file is None else self._state_file.read()
-        self._store: Store = MemoryStore() if data_folder is None else FolderStore(data_folder)
+        self._store = store or (MemoryStore() if data_folder is None else FolderStore(data_folder))
         self.base_url = base_url
         self.clock = ServiceClock(clock or Clock(), self._settings, timedelta(seconds=kept.lead_seconds))
         self.account = Account(self._store, self._settings, kept.account)
@@ -111,7 +115,13 @@ class Emulator:
         return self.clock.now()
 
     def advance(self, seconds: float) -> None:
-        """Jump the service's clock forward; whoever waits for a moment that has now passed goes on."""
+        """Jump the service's clock forward; whoever waits for a moment that has now passed goes on.
+
+        Raises:
+            ValueError: The jump would go back.
+        """
+        if seconds < 0:
+            raise ValueError(f"the service's time cannot go back by {-seconds} seconds")
         self.clock.advance(seconds)
         self.save()
 
@@ -176,8 +186,10 @@ class Emulator:
             snapshot_seconds: How long its snapshots take; as the settings say unless given.
 
         Raises:
-            ValueError: The id is taken.
+            ValueError: The id is taken or cannot stand in a path, or there is no such engine.
         """
+        if type not in DATABASE_TYPES:
+            raise ValueError(f"a database is {', '.join(DATABASE_TYPES)}, not {type}")
         database = Database(
             id=self._free_id("database", id),
             name=name,
@@ -334,6 +346,8 @@ class Emulator:
 
     def _free_id(self, kind: str, wanted: str | None) -> str:
         if wanted is not None:
+            if not _ID.fullmatch(wanted):
+                raise ValueError(f"an id is made of letters, digits, - and _, not {wanted!r}")
             if self.account.resource(wanted) is not None:
                 raise ValueError(f"the id {wanted} is taken")
             return wanted

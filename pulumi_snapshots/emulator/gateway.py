@@ -138,7 +138,7 @@ class Gateway:
                 self._let_in(call, route)
             return await route.answer(call)
         except RefusedError as error:
-            return refused(error)
+            return refused(error, retry_after=self._emulator.settings.retry_after_header)
 
     def _let_in(self, call: Call, route: ApiRoute) -> None:
         """The checks that every request to the API passes, in the service's order: key, budget, scope, resource."""
@@ -146,20 +146,17 @@ class Gateway:
         address = call.request.client.host if call.request.client is not None else ""
         wrong_keys = emulator.wrong_keys.get(address)
         if wrong_keys is not None:
-            wrong_keys.check(now, retry_after=settings.retry_after_header)
+            wrong_keys.check(now)
         if call.entry.key != "right":
             if settings.wrong_keys_before_block is not None:
                 emulator.wrong_keys.setdefault(address, RateBlock()).count(
                     now,
                     settings.wrong_keys_before_block,
                     settings.block_seconds,
-                    retry_after=settings.retry_after_header,
                 )
             raise refusal("ACCESS_DENIED")
-        emulator.budget.check(now, retry_after=settings.retry_after_header)
-        emulator.budget.count(
-            now, settings.requests_per_minute, settings.block_seconds, retry_after=settings.retry_after_header
-        )
+        emulator.budget.check(now)
+        emulator.budget.count(now, settings.requests_per_minute, settings.block_seconds)
         if route.scope is not None and settings.scopes is not None and route.scope not in settings.scopes:
             raise refusal("MISSING_SCOPE")
         resource_id = call.entry.database_id

@@ -85,21 +85,20 @@ class RateBlock:
         self._until = now + timedelta(seconds=seconds)
         self._events.clear()
 
-    def check(self, now: datetime, *, retry_after: bool) -> None:
+    def check(self, now: datetime) -> None:
         """Refuse while the block lasts."""
         if self._until is None:
             return
         if now >= self._until:
             self._until = None
             return
-        left = (self._until - now).total_seconds()
-        raise refusal("RATE_LIMITED", retry_after=left if retry_after else None)
+        raise refusal("RATE_LIMITED", retry_after=(self._until - now).total_seconds())
 
-    def count(self, now: datetime, per_minute: int, block_seconds: float, *, retry_after: bool) -> None:
+    def count(self, now: datetime, per_minute: int, block_seconds: float) -> None:
         """Count one event; the one too many starts the block and is the first to be refused."""
         while self._events and now - self._events[0] >= _BUDGET_WINDOW:
             self._events.popleft()
         self._events.append(now)
         if len(self._events) > per_minute:
             self.block(now, block_seconds)
-            self.check(now, retry_after=retry_after)
+            self.check(now)

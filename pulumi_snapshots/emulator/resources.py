@@ -7,6 +7,7 @@ from datetime import datetime  # noqa: TC003 - the state file's reader resolves 
 from typing import ClassVar, Literal
 
 __all__ = [
+    "DATABASE_TYPES",
     "Application",
     "Database",
     "Family",
@@ -19,6 +20,7 @@ __all__ = [
 
 Family = Literal["databases", "applications"]
 Origin = Literal["manual", "automatic"]
+DATABASE_TYPES = ("mongo", "mysql", "redis", "postgres")  # the engines that the service has
 
 
 @dataclass(kw_only=True)
@@ -50,7 +52,7 @@ class Database(Resource):
 
     family: ClassVar[Family] = "databases"
 
-    type: str = "postgres"  # mongo, mysql, redis, postgres
+    type: str = "postgres"  # one of DATABASE_TYPES
     port: int = 7058
 
     @property

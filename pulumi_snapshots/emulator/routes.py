@@ -56,7 +56,7 @@ async def create(call: Call) -> Answer:
     account, settings = call.emulator.account, call.emulator.settings
     resource = call.resource()
     running = account.start_snapshot(resource, call.now)
-    call.started(running.version_id)
+    call.started(running.version_id, anew=running.started_at == call.now)
     deadline = call.now + timedelta(seconds=settings.soft_deadline_seconds)
     await call.hold_until(min(running.ready_at, deadline))
     if running.ready_at > deadline:
@@ -96,7 +96,7 @@ async def account_listing(call: Call) -> Answer:
     wanted = call.request.query_params.get("scope")
     if wanted not in _SCOPES:
         raise refusal("INVALID_SCOPE")
-    emulator.account_listing.check(call.now, retry_after=settings.retry_after_header)
+    emulator.account_listing.check(call.now)
     variant = f"{wanted} {sorted(settings.resources or ())}"
     body = account.pages.cached(ACCOUNT, variant, call.now, settings.cache_seconds)
     if body is None:
@@ -104,7 +104,6 @@ async def account_listing(call: Call) -> Answer:
             call.now,
             settings.account_listing_misses_per_minute,
             settings.account_listing_block_seconds,
-            retry_after=settings.retry_after_header,
         )
         owners: list[Resource] = []
         if "databases" in _SCOPES[wanted]:

@@ -45,6 +45,7 @@ class Settings:
     # Snapshots.
     soft_deadline_seconds: float = 90.0
     snapshot_seconds: float = 30.0
+    posts_join_running: bool = False  # whether a POST while one is under way waits for that one and costs nothing
     modified_is: ModifiedIs = "end"
     key_of_200_has_version: bool = True
     name_style: NameStyle = "id"

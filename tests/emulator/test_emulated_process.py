@@ -193,6 +193,8 @@ def test_stop_ends_open_requests_quickly_and_keeps_the_state(tmp_path: Path, sto
     [
         (["--host", "::"], 2, "can be reached from other machines"),
         (["--port", "70000"], 1, "cannot listen"),
+        (["--database", "a:oracle"], 1, "oracle"),
+        (["--database", ":redis"], 1, "an id is made of"),
         (["--speed", "0"], 1, "speed must be above 0"),
         (["--port", "x"], 2, "invalid int value"),
         (["--api-key", "x"], 2, "unrecognized arguments"),

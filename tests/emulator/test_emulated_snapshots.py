@@ -132,6 +132,21 @@ def test_whether_failures_spend_quota_can_be_chosen(*, spend: bool, status: int)
     run_virtual(body)
 
 
+@pytest.mark.parametrize(("join", "versions"), [(True, 1), (False, 2)])
+def test_whether_a_post_joins_the_snapshot_under_way_can_be_chosen(*, join: bool, versions: int) -> None:
+    async def body() -> None:
+        async with visit(snapshot_seconds=250, posts_join_running=join) as at:
+            assert (await at.create()).status_code == 202
+            await at.clock.sleep(90)
+            answer = await at.create()
+            assert answer.status_code == (200 if join else 202)
+            assert at.last.accepted is not join
+            await at.clock.sleep(300)
+            assert len(await at.versions()) == len(at.emulator.account.quota.uses) == versions
+
+    run_virtual(body)
+
+
 @virtual
 async def test_client_that_gives_up_has_its_snapshot_taken_all_the_same() -> None:
     async with visit() as at:
