@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from pulumi_snapshots.api.errors import Cooldown, NotSent, QuotaUsedUp, SquareCloudError
+from pulumi_snapshots.api.errors import Cooldown, NotSent, QuotaUsedUp, SquareCloudError, UnreadableAnswer
 from pulumi_snapshots.api.models import Finished
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.operations.describe import describe, describe_unlisted, requested_text
@@ -417,7 +417,9 @@ class _Job:
 
 
 def _how_lost(error: SquareCloudError) -> str:
-    """How a POST ended in doubt, in a few words."""
+    """How a POST ended in doubt, in a few words; never just `200`, which would say that it was accepted."""
+    if isinstance(error, UnreadableAnswer):
+        return f"unreadable {error.status}"
     return " ".join(str(part) for part in (error.status, error.code) if part) or error.message or "no answer"
 
 
