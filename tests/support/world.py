@@ -8,26 +8,63 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
+from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.emulator import Emulator
 from pulumi_snapshots.emulator import Settings as Service
+from pulumi_snapshots.operations.create import create, resume
 from pulumi_snapshots.operations.inputs import SnapshotInputs
 from pulumi_snapshots.operations.memory import RunMemory
+from pulumi_snapshots.operations.outcomes import NoSuchSnapshot, NothingSent, Pending
+from pulumi_snapshots.operations.read import read
 from pulumi_snapshots.operations.session import Session
 from pulumi_snapshots.operations.settings import ApiKey, Settings
 from tests.support.wire import EmulatorTransport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable
 
     from pulumi_snapshots.emulator import JournalEntry
     from pulumi_snapshots.emulator.resources import StoredSnapshot
+    from pulumi_snapshots.operations.record import SnapshotRecord
 
-__all__ = ["DATABASE", "OTHER_DATABASE", "START", "Row", "World", "world"]
+__all__ = ["DATABASE", "OTHER_DATABASE", "OWNER", "START", "Ending", "Row", "World", "world"]
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 OTHER_DATABASE = "b25c9e6f2dc8516b962fc5d186617232"
+OWNER = "urn:pulumi:dev::shop::pulumi-python:dynamic/squarecloud:Snapshot::before-release"
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an operation ended: what the state holds then, the error if there was one, and all that was shown."""
+
+    record: SnapshotRecord | None
+    error: Exception | None
+    text: str
+
+    @property
+    def complete(self) -> SnapshotRecord:
+        assert self.error is None, self.text
+        assert self.record is not None
+        assert not self.record.pending
+        return self.record
+
+    @property
+    def pending(self) -> SnapshotRecord:
+        assert isinstance(self.error, Pending), self.text
+        assert self.record is not None
+        assert self.record.pending
+        return self.record
+
+    @property
+    def nothing(self) -> Exception:
+        assert self.record is None
+        assert self.error is not None
+        return self.error
 
 
 @dataclass
@@ -57,6 +94,49 @@ class World:
 
     def inputs(self, **changes: Any) -> SnapshotInputs:
         return replace(SnapshotInputs(DATABASE), **changes)
+
+    async def ending(self, operation: Awaitable[SnapshotRecord], row: Row | None = None) -> Ending:
+        """Await an operation; its errors become text, as on a terminal."""
+        record: SnapshotRecord | None = None
+        error: Exception | None = None
+        said = ""
+        try:
+            record = await operation
+        except Pending as pending:
+            record, error, said = pending.record, pending, pending.reason(OWNER)
+        except (NothingSent, NoSuchSnapshot, SquareCloudError) as failure:
+            error, said = failure, str(failure)
+        row = row or self.row
+        return Ending(record, error, "\n".join([*row.shown, *row.warnings, said]))
+
+    async def create(self, *, session: Session | None = None, owner: str = OWNER, **inputs: Any) -> Ending:
+        return await self.ending(create(session or self.session, self.inputs(**inputs), self.row, owner=owner))
+
+    async def resume(self, record: SnapshotRecord, *, session: Session | None = None, **inputs: Any) -> Ending:
+        return await self.ending(resume(session or self.session, record, self.inputs(**inputs), self.row, owner=OWNER))
+
+    async def read(self, record: SnapshotRecord, *, session: Session | None = None) -> Ending:
+        """A refresh; where it fails, the engine keeps the state as it was."""
+        ending = await self.ending(read(session or self.session, record, self.row, owner=OWNER))
+        return ending if ending.record else replace(ending, record=record)
+
+    async def interrupted(self, after: float, operation: Awaitable[Ending]) -> Ending:
+        """^C after so many seconds."""
+
+        async def interrupt() -> None:
+            await self.clock.sleep(after)
+            self.session.stop()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(interrupt)
+            ending = await operation
+            group.cancel_scope.cancel()
+        return ending
+
+    async def later(self, after: float, happen: Any) -> None:
+        """Call `happen` after so many seconds; for a task group."""
+        await self.clock.sleep(after)
+        happen()
 
     def another_run(self, **settings: Any) -> Session:
         """A session of a process that knows nothing of this one."""
