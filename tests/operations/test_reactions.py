@@ -287,26 +287,17 @@ async def unreachable_at_first(w: World, _: Any) -> Ending:
 
 @event("two new snapshots within 180 s in the listing", snapshot_seconds=200)
 async def two_candidates(w: World, _: Any) -> Ending:
-    async with anyio.create_task_group() as group:
-        group.start_soon(w.later, 150, lambda: w.emulator.add_snapshot(DATABASE))
-        ending = await w.create()
-    return ending
+    return await w.meanwhile(150, lambda: w.emulator.add_snapshot(DATABASE), w.create())
 
 
 @event("the key is refused while pending", snapshot_seconds=200)
 async def refused_while_pending(w: World, _: Any) -> Ending:
-    async with anyio.create_task_group() as group:
-        group.start_soon(w.later, 150, w.emulator.revoke_key)
-        ending = await w.create()
-    return ending
+    return await w.meanwhile(150, w.emulator.revoke_key, w.create())
 
 
 @event("`RATE_LIMITED` while pending", snapshot_seconds=200)
 async def blocked_while_pending(w: World, _: Any) -> Ending:
-    async with anyio.create_task_group() as group:
-        group.start_soon(w.later, 150, w.emulator.block)
-        ending = await w.create()
-    return ending
+    return await w.meanwhile(150, w.emulator.block, w.create())
 
 
 @event("looks fail for a while, while pending", {"html": 502}, {"drop": True}, {"status": 500, "code": "INTERNAL"})

@@ -6,7 +6,7 @@ import random
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
@@ -24,7 +24,7 @@ from pulumi_snapshots.operations.settings import ApiKey, Settings
 from tests.support.wire import EmulatorTransport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from pulumi_snapshots.emulator import JournalEntry
     from pulumi_snapshots.emulator.resources import StoredSnapshot
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DATABASE", "OTHER_DATABASE", "OWNER", "START", "Ending", "Row", "World", "world"]
 
+T = TypeVar("T")
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 OTHER_DATABASE = "b25c9e6f2dc8516b962fc5d186617232"
 OWNER = "urn:pulumi:dev::shop::pulumi-python:dynamic/squarecloud:Snapshot::before-release"
@@ -120,20 +121,20 @@ class World:
         ending = await self.ending(read(session or self.session, record, self.row, owner=OWNER))
         return ending if ending.record else replace(ending, record=record)
 
-    async def interrupted(self, after: float, operation: Awaitable[Ending]) -> Ending:
+    async def interrupted(self, after: float, operation: Awaitable[Ending], session: Session | None = None) -> Ending:
         """^C after so many seconds."""
+        return await self.meanwhile(after, (session or self.session).stop, operation)
 
-        async def interrupt() -> None:
-            await self.clock.sleep(after)
-            self.session.stop()
-
+    async def meanwhile(self, after: float, happen: Callable[[], object], operation: Awaitable[T]) -> T:
+        """Await an operation; after so many seconds something happens, unless it has ended by then."""
+        results: list[T] = []
         async with anyio.create_task_group() as group:
-            group.start_soon(interrupt)
-            ending = await operation
+            group.start_soon(self.later, after, happen)
+            results.append(await operation)
             group.cancel_scope.cancel()
-        return ending
+        return results[0]
 
-    async def later(self, after: float, happen: Any) -> None:
+    async def later(self, after: float, happen: Callable[[], object]) -> None:
         """Call `happen` after so many seconds; for a task group."""
         await self.clock.sleep(after)
         happen()
