@@ -93,7 +93,7 @@ class Snapshot(Resource, module="squarecloud", name="Snapshot"):
         timeout: pulumi.Input[str | float] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        custom = opts.custom_timeouts.create if opts is not None and opts.custom_timeouts is not None else None
+        custom, opts = _create_timeout(opts)
         inputs = {
             "database_id": database_id,
             "triggers": triggers,
@@ -137,6 +137,20 @@ class Snapshot(Resource, module="squarecloud", name="Snapshot"):
         # An output exists only where the inputs name it.
         properties = {**dict.fromkeys(_OUTPUTS), **inputs}
         super().__init__(SnapshotProvider(), resource_name, properties, pulumi.ResourceOptions.merge(secret, opts))
+
+
+def _create_timeout(opts: pulumi.ResourceOptions | None) -> tuple[Any, pulumi.ResourceOptions | None]:
+    """The create's custom timeout, and the options without it.
+
+    The engine keeps no dynamic resource to it, but ends the program with a traceback where it cannot read it, `7d`
+    included; as an input it is checked like the others.
+    """
+    custom = opts.custom_timeouts if opts is not None else None
+    if opts is None or custom is None or custom.create is None:
+        return None, opts
+    opts = pulumi.ResourceOptions.merge(opts, None)  # the program's own may serve other resources
+    opts.custom_timeouts = pulumi.CustomTimeouts(update=custom.update, delete=custom.delete)
+    return custom.create, opts
 
 
 def _warn_once(text: str, resource: pulumi.Resource) -> None:
