@@ -69,6 +69,9 @@ class SnapshotProvider(ResourceProvider):
         this_run().memory.saw(record, call.urn, replaced=bool(found.replaces))
         if found.warning:
             call.warn(found.warning)
+        if found.reason:
+            call.progress(found.reason)
+            call.flush()
         return DiffResult(
             changes=bool(found.replaces) or found.resumes, replaces=list(found.replaces), delete_before_replace=False
         )

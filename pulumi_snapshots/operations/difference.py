@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.operations.durations import parse_duration
+from pulumi_snapshots.operations.durations import duration_text, parse_duration
 from pulumi_snapshots.operations.inputs import UNKNOWN
 
 if TYPE_CHECKING:
@@ -25,11 +25,13 @@ class Difference:
     Attributes:
         replaces: the properties because of which a new snapshot is taken.
         resumes: whether there is a pending one to go on waiting for.
+        reason: why a new one is taken, where no input shows it; empty otherwise.
         warning: something the user should know; empty for nothing.
     """
 
     replaces: tuple[str, ...] = ()
     resumes: bool = False
+    reason: str = ""
     warning: str = ""
 
 
@@ -45,7 +47,8 @@ def difference(record: SnapshotRecord, old: Mapping[str, Any], new: Mapping[str,
     replaces = [name for name in ("database_id", "triggers") if (old.get(name) or None) != (new.get(name) or None)]
     if record.pending:
         if record.attempt is not None and record.attempt.missing_since is not None:
-            replaces.append("attempt")
+            reason = f"the snapshot requested at {record.requested_at} never came" if not replaces else ""
+            return Difference((*replaces, "attempt"), reason=reason)
         return Difference(tuple(replaces), resumes=not replaces)
     rotate_after = new.get("rotate_after")
     if rotate_after is None or rotate_after is UNKNOWN:
@@ -56,6 +59,12 @@ def difference(record: SnapshotRecord, old: Mapping[str, Any], new: Mapping[str,
         return Difference(
             tuple(replaces), warning=f"snapshot {record.id} is not rotated: its time of creation is {when}."
         )
-    if now - created > timedelta(seconds=parse_duration(rotate_after)):
-        replaces.append("created_at")
+    after = parse_duration(rotate_after)
+    if now - created > timedelta(seconds=after):
+        reason = (
+            f"created at {record.created_at}, longer ago than rotate_after ({duration_text(after)})"
+            if not replaces
+            else ""
+        )
+        return Difference((*replaces, "created_at"), reason=reason)
     return Difference(tuple(replaces))
