@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.engine.stage import DATABASE, OTHER_DATABASE, App
+from tools.engine import ensure
+from tools.sandbox import Emulator, Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# A snapshot is there after 0.1 s unless a test makes it slow; then the service answers 202 at once. The service's clock is
+# two hours behind, so what it has made is old to a client that asks nobody, and no cooldown costs real time.
+SERVICE = ("--clock-offset", "-7200", "--snapshot-seconds", "0.1", "--soft-deadline", "0.3", "--no-automatic",
+           "--cache-world", "invalidated", "--database", DATABASE, "--database", f"{OTHER_DATABASE}:redis")  # fmt: skip
+PACE = {"SQUARECLOUD_FIRST_LOOK_AFTER": "0.2s", "SQUARECLOUD_LOOK_EVERY": "0.3s"}
+PASSPHRASE = "a passphrase"
+
+
+def _environment() -> dict[str, str]:
+    return {"PULUMI_STACK": "dev", "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE}
+
+
+@pytest.fixture(scope="session")
+def engine() -> Path:
+    return ensure(os.environ)
+
+
+@pytest.fixture(scope="session")
+def fresh(tmp_path_factory: pytest.TempPathFactory, engine: Path) -> Path:
+    """A folder with a new project and its empty stack, to be copied: making a stack takes longer than that."""
+    folder = tmp_path_factory.mktemp("fresh")
+    project = folder / "project"
+    project.mkdir()
+    (project / "Pulumi.yaml").write_text("name: app\nruntime: python\n")
+    Stack(folder, project, engine, _environment()).run("stack", "init", "dev")
+    return folder
+
+
+@pytest.fixture
+def app(tmp_path: Path, fresh: Path, engine: Path) -> Iterator[App]:
+    shutil.copytree(fresh / "project", tmp_path / "project")
+    with Emulator(*SERVICE, log=tmp_path / "emulator.log") as emulator:
+        stack = Stack(tmp_path, tmp_path / "project", engine, {**_environment(), **emulator.environment, **PACE})
+        shutil.copytree(fresh / "backend", tmp_path / "backend", dirs_exist_ok=True)
+        staged = App(tmp_path, stack, emulator)
+        yield staged
+        for command in staged.commands:
+            command.end_family()
+            command.process.wait()

@@ -1,0 +1,259 @@
+"""A user's project at a real engine and an emulated service: commands, what they print, what is stored, what was asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Iterator
+
+    from tools.sandbox import Emulator, Stack
+
+__all__ = ["DATABASE", "OTHER_DATABASE", "App", "Command", "diagnostics", "wait_for"]
+
+DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
+OTHER_DATABASE = "b25c9e6f2dc8516b962fc5d186617232"
+PATIENCE = 90.0
+"""Seconds that anything may take on a machine that is busy with other things."""
+
+HEADER = "import pulumi\nfrom pulumi_snapshots import Snapshot\n"
+
+DEPENDANT = '''
+from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
+
+
+class Provider(ResourceProvider):
+    serialize_as_secret_always = False
+
+    def create(self, props):
+        return CreateResult("dependant", props)
+
+    def diff(self, _id, olds, news):
+        return DiffResult(changes=olds.get("url") != news.get("url"))
+
+    def update(self, _id, _olds, news):
+        return UpdateResult(news)
+
+
+class Dependant(Resource):
+    """Any resource that takes an output of a snapshot."""
+
+    url: object
+
+    def __init__(self, name, url, opts=None):
+        super().__init__(Provider(), name, {"url": url}, opts)
+'''
+
+
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
+    """What the condition returns, as soon as that is true."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.05)
+    return value
+
+
+def diagnostics(printed: str) -> str:
+    """What stands under Diagnostics in a command's output: the lasting messages, each once."""
+    return printed.partition("Diagnostics:")[2].partition("Resources:")[0].partition("Outputs:")[0]
+
+
+@dataclass
+class Command:
+    """A `pulumi` that is running in a session of its own."""
+
+    process: subprocess.Popen[bytes]
+    output: Path
+
+    @property
+    def text(self) -> str:
+        return self.output.read_text()
+
+    def shows(self, text: str) -> None:
+        """Wait until it has printed that."""
+        wait_for(
+            lambda: text in self.text or self.process.poll() is not None,
+            f"{text!r} in the output, which is:\n{self.text}",
+        )
+        assert text in self.text, f"it ended without {text!r}:\n{self.text}"
+
+    def interrupt(self) -> None:
+        """What a terminal does at ^C: the provider is in a process group of its own, so it is not told."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def terminate(self) -> None:
+        """What a CI system does to a job that it cancels."""
+        self.process.terminate()
+
+    def kill(self) -> None:
+        """The machine is gone, as far as the engine is concerned."""
+        self.process.kill()
+
+    def ends(self, *, seconds: float = PATIENCE) -> str:
+        """Wait for its end; everything that it has printed."""
+        wait_for(lambda: self.process.poll() is not None, f"the command's end; it has printed:\n{self.text}", seconds)
+        return self.text
+
+    @property
+    def family(self) -> set[int]:
+        """Every process that still runs in its session: the engine, the language host, providers."""
+        return set(_session(self.process.pid))
+
+    def end_family(self) -> None:
+        for process in self.family:
+            try:
+                os.kill(process, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+
+def _session(session: int) -> Iterator[int]:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[3]) == session and fields[0] != "Z":
+                yield int(entry.name)
+
+
+class App:
+    """A project with one stack, whose environment leads to the emulator."""
+
+    def __init__(self, folder: Path, stack: Stack, emulator: Emulator) -> None:
+        self.folder = folder
+        self.stack = stack
+        self.emulator = emulator
+        self.commands: list[Command] = []
+        (stack.project / "dependant.py").write_text(DEPENDANT)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return self.stack.environment
+
+    def program(self, text: str) -> None:
+        """Write the user's program; imports of pulumi and Snapshot come before it."""
+        (self.stack.project / "__main__.py").write_text(HEADER + text)
+
+    # Commands
+
+    def run(self, *arguments: str, fails: bool = False) -> str:
+        """Run `pulumi`; everything that it prints. It must fail where it is said to, and only there."""
+        result = self.stack.run(*arguments, check=False, timeout=PATIENCE)
+        printed = result.stdout + result.stderr
+        sys.stdout.write(
+            f"$ pulumi {' '.join(arguments)}\n{printed}\n"
+        )  # pytest shows it where a test fails, or with -rP
+        self._is_decent(printed)
+        assert (result.returncode != 0) is fails, (
+            f"pulumi {' '.join(arguments)} ended with {result.returncode}:\n{printed}"
+        )
+        return printed
+
+    def up(self, *arguments: str, fails: bool = False) -> str:
+        """`pulumi up` without the preview before it, which would only cost time."""
+        return self.run("up", "--yes", "--skip-preview", *arguments, fails=fails)
+
+    def preview(self, *arguments: str, fails: bool = False) -> str:
+        return self.run("preview", *arguments, fails=fails)
+
+    def refresh(self, *arguments: str, fails: bool = False) -> str:
+        return self.run("refresh", "--yes", "--skip-preview", *arguments, fails=fails)
+
+    def destroy(self) -> str:
+        return self.run("destroy", "--yes", "--skip-preview")
+
+    def start(self, *arguments: str) -> Command:
+        """Start `pulumi` and go on."""
+        output = self.folder / f"output-{len(self.commands)}"
+        command = Command(self.stack.start(*arguments, output=output), output)
+        self.commands.append(command)
+        return command
+
+    def start_up(self, *arguments: str) -> Command:
+        return self.start("up", "--yes", "--skip-preview", *arguments)
+
+    def ends(self, command: Command, *, fails: bool = False) -> str:
+        """Wait for a started command's end; everything that it has printed."""
+        printed = command.ends()
+        sys.stdout.write(f"$ {' '.join(map(str, command.process.args))}\n{printed}\n")  # type: ignore[arg-type]
+        self._is_decent(printed)
+        assert (command.process.returncode != 0) is fails, printed
+        return printed
+
+    def _is_decent(self, printed: str) -> None:
+        """Whatever happens, a user sees no traceback and no secret."""
+        assert "Traceback" not in printed, printed
+        assert self.emulator.key not in printed
+        assert "Signature=" not in printed, printed
+
+    # What is stored
+
+    @property
+    def state_file(self) -> Path:
+        return self.folder / "backend" / ".pulumi" / "stacks" / "app" / "dev.json"
+
+    def resources(self) -> list[dict[str, Any]]:
+        return list(json.loads(self.state_file.read_text())["checkpoint"]["latest"].get("resources", []))
+
+    def snapshots(self) -> list[dict[str, Any]]:
+        """The snapshots in the state, those that wait for their deletion included."""
+        return [one for one in self.resources() if one["type"] == "pulumi-python:dynamic/squarecloud:Snapshot"]
+
+    def snapshot(self, name: str = "before-release") -> dict[str, Any]:
+        """The one snapshot of this name in the state; its outputs are under `outputs`."""
+        (found,) = [one for one in self.snapshots() if one["urn"].endswith(f"::{name}")]
+        return found
+
+    def outputs(self, name: str = "before-release") -> dict[str, Any]:
+        return dict(self.snapshot(name)["outputs"])
+
+    def url(self) -> str:
+        """The download URL that the stack exports."""
+        return str(self.stack.outputs(show_secrets=True)["download_url"])
+
+    # What was asked
+
+    def requests(self) -> list[dict[str, Any]]:
+        return self.emulator.journal()
+
+    def posts(self) -> list[dict[str, Any]]:
+        return [entry for entry in self.requests() if entry["kind"] == "create"]
+
+    def started(self) -> list[str]:
+        """The versions that accepted requests have started."""
+        return [entry["version_id"] for entry in self.posts() if entry["accepted"]]
+
+    def forget_requests(self) -> None:
+        self.emulator.control("journal", method="DELETE")
+
+    # What the service does
+
+    def slow(self, database_id: str = DATABASE, seconds: float = 600.0) -> None:
+        """The next snapshot is answered with 202 and is ready only after `pass_time`."""
+        self.emulator.control(f"databases/{database_id}", {"next_snapshot_seconds": seconds}, "PATCH")
+
+    def pass_time(self, seconds: float) -> None:
+        """So much later at the service."""
+        self.emulator.control("clock", {"advance": seconds})
+
+    def fault(self, kind: str, times: int | None = None, **effect: Any) -> None:
+        self.emulator.control("faults", {"kind": kind, "times": times, **effect})
+
+    def mend(self) -> None:
+        """No more faults."""
+        self.emulator.control("faults", method="DELETE")
+
+    def change_key(self, key: str) -> None:
+        """The account's key is another one from now on."""
+        self.emulator.control("settings", {"api_key": key}, "PATCH")
