@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import anyio
 
 from pulumi_snapshots.api.client import BRIEF, PATIENT, Client, Patience
-from pulumi_snapshots.api.errors import UpgradeRequired
+from pulumi_snapshots.api.errors import KeyRefused, SquareCloudError
 
 if TYPE_CHECKING:
     from pulumi_snapshots.api.models import ListedSnapshot, Listing
@@ -92,7 +92,10 @@ class Looks:
         return Page(listing.entries, listing, complete=listing.unreadable == 0)
 
     async def account_listing(self, since: float, *, patience: Patience = PATIENT) -> Listing | None:
-        """The account's listing, asked for at `since` or later; None where the plan does not include it.
+        """The account's listing, asked for at `since` or later; None where plan or key do not allow it.
+
+        It is only the second chance of every look, so a refusal of it fails nobody: the database's own listing tells
+        whether the key is good enough.
 
         Raises:
             SquareCloudError: no listing.
@@ -104,14 +107,16 @@ class Looks:
             if shared.listing is None or shared.listing.sent_at < since:
                 try:
                     listing = await self._client.list_account(patience=patience)
-                except UpgradeRequired:
+                except SquareCloudError as error:
+                    if error.passing or isinstance(error, KeyRefused):
+                        raise
                     self._account_included = False
                     return None
                 self._take(shared, listing)
             return shared.listing
 
     async def account(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page | None:
-        """What the account's listing says of the database; None where the plan does not include that listing.
+        """What the account's listing says of the database; None where plan or key do not allow that listing.
 
         Raises:
             SquareCloudError: no listing.
