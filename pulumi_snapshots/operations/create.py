@@ -302,6 +302,8 @@ class _Job:
             if pause:
                 self.listener.progress(f"{_state_text(attempt)}; look {number} at {self._time_in(pause)} UTC")
                 await clock.sleep(pause)
+            if self.session.gate.blocked:
+                self.listener.progress(f"{_state_text(attempt)}; waiting for the end of the account's block")
             try:
                 page = await looks.pending(
                     self.inputs.database_id, number, since=max(begun, clock.monotonic() - every / 2)
