@@ -19,6 +19,7 @@ __all__ = [
     "Redirected",
     "RequestRefused",
     "RestoreRunning",
+    "ServiceFailed",
     "SnapshotFailed",
     "SquareCloudError",
     "Unavailable",
@@ -144,8 +145,8 @@ class Blocked(SquareCloudError):
     passing = True
 
     def _advice(self) -> str:
-        wait = 30 if self.retry_after is None else math.ceil(self.retry_after / 60)
-        return f"Run it again in about {wait} minutes, and lower squarecloud:requestsPerMinute if others use the account too."
+        wait = 30 if self.retry_after is None else max(1, math.ceil(self.retry_after / 60))
+        return f"Run it again in about {wait} minute{'s' * (wait > 1)}, and lower squarecloud:requestsPerMinute if others use the account too."
 
 
 class RestoreRunning(SquareCloudError):
@@ -165,7 +166,16 @@ class UpgradeRequired(SquareCloudError):
 class RequestRefused(SquareCloudError):
     """Any other refusal with a readable answer; nothing was carried out."""
 
-    meaning = "the service refused the request"
+    meaning = "the service refused the request, and nothing was started"
+    advice = "The service's documentation or support can tell what the answer means."
+
+
+class ServiceFailed(SquareCloudError):
+    """The service failed in a way of its own and said so; nothing was started, and a look may succeed later."""
+
+    meaning = "the service failed to carry it out"
+    advice = "Run it again later; if it lasts, ask the service's support."
+    passing = True
 
 
 class Unavailable(SquareCloudError):
@@ -260,9 +270,21 @@ _KNOWN = {
         Unavailable,
         "the database is unavailable at the moment",
     ),
-    "SNAPSHOT_NOT_FOUND": _Known(RequestRefused, "the service has no such snapshot"),
-    "SNAPSHOT_RESTORE_FAILED": _Known(RequestRefused, "the service could not restore the snapshot"),
-    "SNAPSHOT_DATABASE_MISMATCH": _Known(RequestRefused, "the snapshot is of another database engine"),
+    "SNAPSHOT_NOT_FOUND": _Known(
+        RequestRefused,
+        "the service has no such snapshot",
+        "Check the version id; a snapshot is kept for 30 days.",
+    ),
+    "SNAPSHOT_RESTORE_FAILED": _Known(
+        RequestRefused,
+        "the service could not restore the snapshot",
+        "Check that the database is running and healthy, then run it again.",
+    ),
+    "SNAPSHOT_DATABASE_MISMATCH": _Known(
+        RequestRefused,
+        "the snapshot is of another database engine",
+        "Restore it onto a database of the same engine.",
+    ),
 }
 
 _BY_STATUS: dict[int, type[SquareCloudError]] = {
@@ -313,5 +335,5 @@ def error_for(  # noqa: PLR0913  an answer has this many parts
     elif known is not None:
         reaction = known.reaction
     else:
-        reaction = _BY_STATUS.get(status, RequestRefused)
+        reaction = _BY_STATUS.get(status, ServiceFailed if status >= 500 else RequestRefused)  # noqa: PLR2004  a server's failure
     return reaction(request, status=status, code=code, message=message, retry_after=retry_after)

@@ -17,6 +17,7 @@ from pulumi_snapshots.api.errors import (
     NotSent,
     Outage,
     QuotaUsedUp,
+    ServiceFailed,
     SquareCloudError,
     Unavailable,
     UnreadableAnswer,
@@ -56,19 +57,21 @@ class Lane:
 CREATE = Lane("create", per_account=5.1, per_database=181.0, starts=True)
 """The service takes 1 create per 5 s per user and 1 per 180 s per database; the rest is for jitter on the way."""
 LOOK = Lane("look")
-ACCOUNT_LOOK = Lane("account look", per_account=20.0)
-"""The service answers 3 uncached account listings a minute, then blocks for 5 minutes."""
+ACCOUNT_LOOK = Lane("account look", per_account=20.2)
+"""The service answers 3 uncached account listings a minute, then blocks for 5 minutes; the rest is for jitter."""
 
 
 @dataclass(eq=False)
 class _Ticket:
-    """One request that waits for its turn."""
+    """One request, and the POST on its database that was the last one before it (monotonic seconds)."""
 
     request: str
     lane: Lane
     database_id: str | None
     waits_out_block: bool
     arrived: float
+    sent: float | None = None
+    earlier: float = -math.inf
     woken: anyio.Event = field(default_factory=anyio.Event)
 
 
@@ -122,14 +125,13 @@ class Gate:
             SquareCloudError: it must not be sent (key refused, quota used up, blocked, outage).
         """
         ticket = _Ticket(request, lane, database_id, waits_out_block, self._clock.monotonic())
-        earlier = self._database_last.get((lane, database_id))
         await self._turn(ticket, tell)
         try:
             yield
         except SquareCloudError as error:
             if not error.ambiguous:
                 # Not accepted, so the database's cooldown did not start.
-                self._forget_post(ticket, earlier)
+                self._forget_post(ticket)
             self._learn(ticket, error)
             raise
         else:
@@ -192,14 +194,14 @@ class Gate:
         self._sent.append(now)
         self._account_last[ticket.lane] = now
         if ticket.lane.per_database:
-            self._database_last[ticket.lane, ticket.database_id] = now
+            key = (ticket.lane, ticket.database_id)
+            ticket.sent, ticket.earlier = now, self._database_last.get(key, -math.inf)
+            self._database_last[key] = now
 
-    def _forget_post(self, ticket: _Ticket, earlier: float | None) -> None:
+    def _forget_post(self, ticket: _Ticket) -> None:
         key = (ticket.lane, ticket.database_id)
-        if earlier is None:
-            self._database_last.pop(key, None)
-        else:
-            self._database_last[key] = earlier
+        if self._database_last.get(key) == ticket.sent:
+            self._database_last[key] = ticket.earlier
 
     # When ------------------------------------------------------------------------------------------------------------
 
@@ -276,7 +278,9 @@ class Gate:
             self._account_last[ticket.lane] = now
         if ticket.lane.starts:
             self._count_failure(error, now)
-        elif not isinstance(error, (Unavailable, UnreadableAnswer, NotSent)) and (error is None or error.status):
+        elif not isinstance(error, (Unavailable, UnreadableAnswer, ServiceFailed, NotSent)) and (
+            error is None or error.status
+        ):
             self._failures_in_row = 0
             self._outage_since = None
         self._wake_all()
