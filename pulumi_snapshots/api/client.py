@@ -12,7 +12,7 @@ from pulumi_snapshots.api.errors import Blocked, SquareCloudError, UnreadableAns
 from pulumi_snapshots.api.gate import ACCOUNT_LOOK, CREATE, LOOK, Gate, Lane
 from pulumi_snapshots.api.models import Accepted, Account, Finished, Listing, read_entries
 from pulumi_snapshots.api.service_clock import ServiceClock
-from pulumi_snapshots.api.transport import Answer, Transport
+from pulumi_snapshots.api.transport import PROCESSING, Answer, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,8 @@ CREATE_READ_TIMEOUT = 120.0
 GET_READ_TIMEOUT = 30.0
 GET_BACK_OFF = (2.0, 4.0)
 """Seconds between the tries of a GET."""
-PROCESSING = "SNAPSHOT_PROCESSING"
+GET_PAUSE_LIMIT = 30.0
+"""Seconds between two tries, however long the service asks to wait: a refresh ends within 2 minutes."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Client:
         self.service_clock = ServiceClock(clock)
         self._gate = gate
         self._clock = clock
-        self._transport = Transport(api_url, api_key, self.service_clock, http=http)
+        self._transport = Transport(api_url, api_key, clock, self.service_clock, http=http)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -107,9 +108,7 @@ class Client:
             answer = await self._transport.send("POST", path, read_timeout=CREATE_READ_TIMEOUT)
             if answer.status == 202 or answer.code == PROCESSING:  # noqa: PLR2004  accepted
                 return Accepted()
-            response = answer.response if isinstance(answer.response, dict) else {}
-            url, key = (value if isinstance(value := response.get(name), str) else None for name in ("url", "key"))
-            return Finished(url, key)
+            return Finished.model_validate(answer.response if isinstance(answer.response, dict) else {})
 
     async def list_snapshots(self, database_id: str, *, patience: Patience = PATIENT) -> Listing:
         """The listing of one database, newest first; the service may serve a page up to 30 minutes old.
@@ -155,7 +154,8 @@ class Client:
             except SquareCloudError as error:
                 if pause is None or not error.passing or isinstance(error, Blocked):
                     raise
-            await self._clock.sleep(pause)
+                asked_for = min(error.retry_after or 0.0, GET_PAUSE_LIMIT)
+            await self._clock.sleep(max(pause, asked_for))
         raise AssertionError  # the last try returns or raises
 
     def _listing(self, request: str, answer: Answer) -> Listing:

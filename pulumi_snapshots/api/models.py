@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
-from pydantic.functional_validators import AfterValidator
+from pydantic.functional_validators import AfterValidator, BeforeValidator
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,6 +25,10 @@ __all__ = [
 ]
 
 
+OLDEST_YEAR, NO_YEAR = 2000, 9000
+"""Dates of other years are nonsense, and would end in an overflow where a zone or the 30 days are added."""
+
+
 def _none_if_unfit(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
     """An optional field of a wrong type must not cost us the whole entry."""
     try:
@@ -35,24 +39,42 @@ def _none_if_unfit(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
 
 def _utc(moment: datetime) -> datetime:
     """A date without a zone is UTC, as everything else that the service sends."""
+    if not OLDEST_YEAR <= moment.year < NO_YEAR:
+        raise ValueError("no snapshot is of that year")
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _address(url: str) -> str:
+    """A URL that can be taken apart; others raise ValueError."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"https", "http"} or not parts.hostname:
+        raise ValueError("no URL")
+    return url
 
 
 T = TypeVar("T")
 Lenient = Annotated[T | None, WrapValidator(_none_if_unfit)]
 Utc = Annotated[datetime, AfterValidator(_utc)]
+Address = Annotated[str, AfterValidator(_address)]
 
 
 def version_in(address: str | None) -> str | None:
     """The `versionId` in a signed URL or in an entry's `key` (a bare query string); None where there is none."""
     if not address:
         return None
-    query = urlsplit(address).query if "://" in address else address.removeprefix("?")
-    return next((version for version in parse_qs(query).get("versionId", ()) if version), None)
+    try:
+        query = urlsplit(address).query if "://" in address else address.removeprefix("?")
+    except ValueError:
+        return None
+    # A version id may hold a plus, and never a space, which is what a plus in a query means otherwise.
+    return next((version for version in parse_qs(query.replace("+", "%2B")).get("versionId", ()) if version), None)
 
 
 class _Wire(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+Model = TypeVar("Model", bound=_Wire)
 
 
 class ListedSnapshot(_Wire):
@@ -74,7 +96,7 @@ class ListedSnapshot(_Wire):
     modified: Lenient[Utc] = None
     key: Lenient[str] = None
     version_id: Lenient[str] = None
-    url: Lenient[str] = None
+    url: Lenient[Address] = None
     runtime: Lenient[str] = None
     origin: Lenient[str] = None
 
@@ -101,12 +123,11 @@ class Listing:
     service_time: datetime
 
 
-@dataclass(frozen=True)
-class Finished:
+class Finished(_Wire):
     """The 200 of a create: `url` serves the newest version, whatever that is by then."""
 
-    url: str | None
-    key: str | None
+    url: Lenient[Address] = None
+    key: Lenient[str] = None
 
     @property
     def version(self) -> str | None:
@@ -122,11 +143,18 @@ class Accepted:
 class AccountDatabase(_Wire):
     """A database as `/users/me` lists it; `ram` in MB, `type` is its engine."""
 
-    id: str
+    id: str = Field(min_length=1)
     name: Lenient[str] = None
     ram: Lenient[int] = None
     type: Lenient[str] = None
     cluster: Lenient[str] = None
+
+
+def _readable_databases(items: Any) -> Any:
+    """One database that cannot be read must not cost us the account."""
+    if not isinstance(items, list):
+        return ()
+    return tuple(database for item in items if (database := _read(AccountDatabase, item)) is not None)
 
 
 class _Memory(_Wire):
@@ -139,15 +167,15 @@ class _Plan(_Wire):
 
 
 class _User(_Wire):
-    id: str
+    id: str = Field(min_length=1)
     plan: Lenient[_Plan] = None
 
 
 class Account(_Wire):
-    """The answer of `/users/me`."""
+    """The answer of `/users/me`; of its databases those that could be read."""
 
     user: _User
-    databases: tuple[AccountDatabase, ...] = ()
+    databases: Annotated[tuple[AccountDatabase, ...], BeforeValidator(_readable_databases)] = ()
 
     @property
     def plan_memory(self) -> int | None:
@@ -156,17 +184,20 @@ class Account(_Wire):
         return plan.memory.limit if plan and plan.memory else None
 
 
+def _read(model: type[Model], item: Any) -> Model | None:
+    try:
+        return model.model_validate(item)
+    except ValidationError:
+        return None
+
+
 def read_entries(items: Iterable[Any]) -> tuple[tuple[ListedSnapshot, ...], int]:
     """The readable entries of a listing, and how many were not."""
     entries: list[ListedSnapshot] = []
     unreadable = 0
     for item in items:
-        try:
-            entry = ListedSnapshot.model_validate(item)
-        except ValidationError:
-            unreadable += 1
-            continue
-        if entry.version is None:
+        entry = _read(ListedSnapshot, item)
+        if entry is None or entry.version is None:
             unreadable += 1
         else:
             entries.append(entry)

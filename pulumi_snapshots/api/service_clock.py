@@ -13,6 +13,9 @@ __all__ = ["ServiceClock"]
 DATE_RESOLUTION = 1.0
 """Seconds: `Date` is cut to whole seconds, so the middle of that second is the best guess."""
 
+BELIEVED = 10 * 365 * 86400.0
+"""Seconds between the two clocks that are believed; beyond them a date is nonsense that no arithmetic should meet."""
+
 
 class ServiceClock:
     """How far the service's clock is ahead of this machine's.
@@ -25,9 +28,11 @@ class ServiceClock:
         self._clock = clock
         self.offset: float | None = None
 
-    def observe(self, date: datetime) -> None:
-        """Learn from an answer that came just now and was made at `date`."""
-        self.offset = (date - self._clock.utc()).total_seconds() + DATE_RESOLUTION / 2
+    def observe(self, date: datetime, received: datetime) -> None:
+        """Learn from an answer that was made at `date` and whose head came at `received`, by this machine's clock."""
+        offset = (date - received).total_seconds() + DATE_RESOLUTION / 2
+        if abs(offset) <= BELIEVED:
+            self.offset = offset
 
     def now(self) -> datetime:
         """The service's time; this machine's where the difference is not known."""

@@ -17,14 +17,20 @@ from pulumi_snapshots.api.errors import AnswerLost, NotSent, error_for
 
 if TYPE_CHECKING:
     from pulumi_snapshots.api.service_clock import ServiceClock
+    from pulumi_snapshots.clock import Clock
 
-__all__ = ["Answer", "Transport"]
+__all__ = ["PROCESSING", "Answer", "Transport"]
+
+PROCESSING = "SNAPSHOT_PROCESSING"
+"""The code of a request that was accepted and goes on; sent as an error, with status 202."""
 
 BODY_LIMIT = 32 * 1024 * 1024
 """Bytes of an answer that are read at most; a listing of 10,000 entries has about 6 MB."""
 CONNECT_TIMEOUT = 15.0
 WHOLE_ANSWER_EXTRA = 60.0
 """Seconds beyond the read time-out in which the whole answer must be there: a body may not drip for ever."""
+CODE_LIMIT = 100
+"""Characters of a code that are repeated; the longest known one has 29."""
 RETRY_AFTER_LIMIT = 3600.0
 """Seconds: the vendor speaks of blocks of about 30 minutes, so a longer `Retry-After` is not believed."""
 
@@ -34,12 +40,13 @@ _CERTAINLY_NOT_SENT = (
     httpx.PoolTimeout,
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
 )
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A success: status 2xx with a readable envelope.
+    """A success: status 2xx with a readable envelope that tells of one.
 
     Attributes:
         status: HTTP status.
@@ -60,6 +67,7 @@ class Transport:
     Args:
         api_url: the API's address, without a trailing slash.
         api_key: the bare key.
+        clock: the time.
         service_clock: learns from each answer's `Date`.
         http: the transport below; httpx's own unless a test gives another.
     """
@@ -68,11 +76,13 @@ class Transport:
         self,
         api_url: str,
         api_key: str,
+        clock: Clock,
         service_clock: ServiceClock,
         *,
         http: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._api_key = api_key
+        self._clock = clock
         self._service_clock = service_clock
         host = urlsplit(api_url).hostname or ""
         self._client = httpx.AsyncClient(
@@ -107,46 +117,51 @@ class Transport:
             SquareCloudError: anything but a success.
         """
         request = f"{method} /{path.partition('?')[0]}"
-        sent_at = anyio.current_time()
+        sent_at = self._clock.monotonic()
         timeout = httpx.Timeout(read_timeout, connect=CONNECT_TIMEOUT)
         try:
             with anyio.fail_after(read_timeout + WHOLE_ANSWER_EXTRA):
                 async with self._client.stream(method, path, json=body, timeout=timeout) as response:
+                    received = self._clock.utc()
                     content = await _read_bounded(response)
         except _CERTAINLY_NOT_SENT as error:
             raise NotSent(request, message=self._safe(error)) from None
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, TimeoutError) as error:
+        except (httpx.HTTPError, httpx.StreamError, OSError) as error:
             # Everything else happened with the request under way: writing it, waiting for or reading the answer.
+            # OSError: TimeoutError of the whole answer, and TLS records that break later than the handshake.
             raise AnswerLost(request, message=self._safe(error)) from None
-        return self._answer(request, response, content, sent_at)
+        return self._answer(request, response, content, sent_at, received)
 
-    def _answer(self, request: str, response: httpx.Response, content: bytes | None, sent_at: float) -> Answer:
+    def _answer(
+        self, request: str, response: httpx.Response, content: bytes | None, sent_at: float, received: datetime
+    ) -> Answer:
         envelope = _envelope(content)
         code = envelope.get("code") if envelope else None
         code = code if isinstance(code, str) and code else None
-        date = _date(response)
+        date = _moment(response.headers.get("date"))
         if envelope is not None and date is not None:
             # Only here: a proxy's error page shows the proxy's clock.
-            self._service_clock.observe(date)
+            self._service_clock.observe(date, received)
         if (
             envelope is not None
             and response.is_success
-            and (envelope["status"] == "success" or response.status_code == httpx.codes.ACCEPTED)
+            and (envelope["status"] == "success" or response.status_code == httpx.codes.ACCEPTED or code == PROCESSING)
         ):
             return Answer(response.status_code, code, envelope.get("response"), sent_at)
         message = envelope.get("message") if envelope else None
         raise error_for(
             request,
             response.status_code,
-            code=self._safe(code) if code else None,
+            code=self._safe(code)[:CODE_LIMIT] if code else None,
             message=self._safe(message) if isinstance(message, str) else "",
             readable=envelope is not None,
-            retry_after=_retry_after(response),
+            retry_after=_retry_after(response, date or self._service_clock.now()),
         )
 
     def _safe(self, text: object) -> str:
-        """`text` on one line and without the key, whoever put it there."""
-        return " ".join((str(text) or type(text).__name__).replace(self._api_key, "[key]").split())
+        """`text` on one line, printable and without the key, whoever put it there."""
+        line = " ".join((str(text) or type(text).__name__).replace(self._api_key, "[key]").split())
+        return "".join(character for character in line if character.isprintable())
 
 
 async def _read_bounded(response: httpx.Response) -> bytes | None:
@@ -165,20 +180,25 @@ def _envelope(content: bytes | None) -> dict[str, Any] | None:
         body = json.loads(content or b"")
     except (ValueError, RecursionError):
         return None
-    return body if isinstance(body, dict) and body.get("status") in {"success", "error"} else None
+    # A tuple: `status` may be anything, and a list cannot be looked up in a set.
+    return body if isinstance(body, dict) and body.get("status") in ("success", "error") else None
 
 
-def _date(response: httpx.Response) -> datetime | None:
+def _moment(text: str | None) -> datetime | None:
+    """The moment that an HTTP date names."""
     try:
-        date = parsedate_to_datetime(response.headers["date"])
-    except (KeyError, ValueError):
+        date = parsedate_to_datetime(text or "")
+    except (ValueError, OverflowError):
         return None
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
-def _retry_after(response: httpx.Response) -> float | None:
+def _retry_after(response: httpx.Response, now: datetime) -> float | None:
+    """Seconds from `Retry-After`, which is a number of them or an HTTP date."""
+    text = response.headers.get("retry-after", "")
     try:
-        seconds = float(response.headers["retry-after"])
-    except (KeyError, ValueError):
-        return None
+        seconds = float(text)
+    except ValueError:
+        until = _moment(text)
+        seconds = math.nan if until is None else max(0.0, (until - now).total_seconds())
     return min(seconds, RETRY_AFTER_LIMIT) if seconds >= 0 and math.isfinite(seconds) else None
