@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 
-__all__ = ["duration_text", "parse_duration"]
+__all__ = ["duration_text", "parse_duration", "shown"]
 
+SHOWN_LIMIT = 60
+"""Characters of a bad value that an error repeats."""
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h|d)", re.ASCII)
 _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)", re.ASCII)
@@ -20,7 +23,8 @@ def parse_duration(value: object) -> float:
     """
     seconds = math.nan
     if isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = float(value)
+        # A whole number that is too large for a float cannot even be shown.
+        seconds = float(value) if value <= sys.float_info.max else math.inf
     elif isinstance(value, str):
         text = value.strip()
         if _NUMBER.fullmatch(text):
@@ -28,8 +32,19 @@ def parse_duration(value: object) -> float:
         elif text and _PART.sub("", text) == "":
             seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
     if not (seconds >= 0 and math.isfinite(seconds)):
-        raise ValueError(f"must be a duration such as 90s, 45m, 1h30m or 7d, or a number of seconds, not {value!r}")
+        raise ValueError(
+            f"must be a duration such as 90s, 45m, 1h30m or 7d, or a number of seconds, not {shown(value)}"
+        )
     return seconds
+
+
+def shown(value: object) -> str:
+    """A bad value as an error repeats it: what a user typed, but no page of it."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        return "that number"
+    return text if len(text) <= SHOWN_LIMIT else f"{text[:SHOWN_LIMIT]}…"
 
 
 def duration_text(seconds: float) -> str:
@@ -37,6 +52,9 @@ def duration_text(seconds: float) -> str:
     if seconds < 1:
         return f"{seconds:g}s"
     parts = []
+    whole = int(seconds)
+    if seconds != whole and seconds < 60:  # noqa: PLR2004  a minute: fractions matter below it only
+        return f"{seconds:g}s"
     rest = round(seconds)
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
         count, rest = divmod(rest, size)

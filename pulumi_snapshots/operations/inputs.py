@@ -7,7 +7,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pulumi_snapshots.operations.durations import duration_text, parse_duration
+from pulumi_snapshots.operations.durations import duration_text, parse_duration, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,7 +98,7 @@ def problems_of(values: Mapping[str, Any]) -> list[Problem]:
             problems.append(Problem(name, str(error)))
             continue
         if durations[name] > limit:
-            problems.append(Problem(name, f"must be at most {duration_text(limit)}, not {value!r}"))
+            problems.append(Problem(name, f"must be at most {duration_text(limit)}, not {shown(value)}"))
         elif durations[name] == 0 and not may_be_zero:
             problems.append(Problem(name, "must be longer than zero"))
     if not problems and 0 < durations.get("rotate_after", 0.0) <= durations.get("reuse_within", 0.0):
@@ -115,9 +115,11 @@ def _database_id_problem(value: object) -> str | None:
     if not isinstance(value, str):
         return f"must be a string, not {type(value).__name__}"
     if value == "":
-        return "must not be empty"
+        return "must not be empty: it is the id of the database to take a snapshot of"
     # It becomes one segment of a path, so nothing that would make it another path may be in it.
-    if value in {".", ".."} or any(_is_unsafe(character) for character in value):
+    # Also in disguise: what a server that folds Unicode would read as one of them.
+    folded = unicodedata.normalize("NFKC", value)
+    if folded in {".", ".."} or any(_is_unsafe(character) for character in value + folded):
         return r"must be a bare id, without slashes, backslashes, ?, #, %, white space or control characters"
     return None
 

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
+from pulumi_snapshots.operations.durations import shown
+from pulumi_snapshots.operations.inputs import problems_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,8 +26,8 @@ def split_id(resource_id: str) -> tuple[str, str]:
         ValueError: it is not `DATABASE_ID/VERSION_ID`.
     """
     database_id, slash, version_id = resource_id.partition("/")
-    if not (database_id and slash and version_id):
-        raise ValueError(f"the id of a snapshot is DATABASE_ID/VERSION_ID, not {resource_id!r}")
+    if not (slash and version_id) or problems_of({"database_id": database_id}):
+        raise ValueError(f"the id of a snapshot is DATABASE_ID/VERSION_ID, not {shown(resource_id)}")
     return database_id, version_id
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
-from pulumi_snapshots.operations.durations import duration_text, parse_duration
+from pulumi_snapshots.operations.durations import duration_text, parse_duration, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,6 +27,9 @@ BLOCK_WAIT = 30 * 60.0
 KEY_LIMIT = 1024
 """Characters of the longest key that the service gives out."""
 DURATION_LIMIT = 86400.0
+REQUESTS_LIMIT = 100_000
+"""Requests a minute; beyond any plan, so more is a mistake."""
+_HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?")
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -125,14 +130,25 @@ def _url(value: object) -> str:
     text = str(value).strip().rstrip("/")
     try:
         parts = urlsplit(text)
-        host, _ = parts.hostname, parts.port
+        host, port = parts.hostname or "", parts.port
     except ValueError:
-        host, parts = None, urlsplit("")
-    if not host or parts.scheme not in {"https", "http"} or parts.username or parts.query or parts.fragment:
+        host, port, parts = "", None, urlsplit("")
+    # Each of these characters begins a user, a query or a fragment, or is read in different ways by different readers.
+    odd = not text.isascii() or any(character in "@?#\\% " or not character.isprintable() for character in text)
+    if odd or parts.scheme not in {"https", "http"} or not _is_host(host) or port == 0:
         raise ValueError("must be an address such as https://host/path, without user, query or fragment")
     if parts.scheme == "http" and host not in LOOPBACK:
         raise ValueError("must use https: over http the API key could be read on the way (http is for loopback only)")
     return text
+
+
+def _is_host(host: str) -> bool:
+    """Whether it is a host name (international ones in their xn-- form) or an IP address."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return _HOST.fullmatch(host) is not None
+    return True
 
 
 def _requests(value: object) -> int:
@@ -140,8 +156,8 @@ def _requests(value: object) -> int:
         number = float(str(value))
     except ValueError:
         number = 0
-    if not 1 <= number <= 100_000 or number != int(number):  # noqa: PLR2004  beyond any plan
-        raise ValueError(f"must be a whole number of requests, 1 or more, not {value!r}")
+    if not 1 <= number <= REQUESTS_LIMIT or number != int(number):
+        raise ValueError(f"must be a whole number of requests, from 1 to {REQUESTS_LIMIT}, not {shown(value)}")
     return int(number)
 
 
@@ -151,7 +167,7 @@ def _duration(*, may_be_zero: bool = False) -> Callable[[object], float]:
         if seconds == 0 and not may_be_zero:
             raise ValueError("must be longer than zero")
         if seconds > DURATION_LIMIT:
-            raise ValueError(f"must be at most {duration_text(DURATION_LIMIT)}, not {value!r}")
+            raise ValueError(f"must be at most {duration_text(DURATION_LIMIT)}, not {shown(value)}")
         return seconds
 
     return check
