@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import heapq
 import uuid
@@ -22,6 +23,7 @@ from pulumi_snapshots.emulator.resources import (
     RunningSnapshot,
     StoredSnapshot,
 )
+from pulumi_snapshots.emulator.store import StoreError
 
 if TYPE_CHECKING:
     from pulumi_snapshots.emulator.settings import Settings
@@ -170,18 +172,23 @@ class Account:
         under_way = self.running(resource.id)
         if under_way and settings.posts_join_running:
             return under_way[0]
+        version_id = self._issue_version()
         self.quota.spend(settings.plan_memory_mb, now)
+        try:
+            size = self.store.capture(resource.id, version_id, None)
+        except StoreError as error:
+            self.quota.give_back(now)
+            raise refusal("SNAPSHOT_FAILED") from error
         self.cooldowns.start("snapshot", resource.id, now)
         seconds = settings.snapshot_seconds if resource.snapshot_seconds is None else resource.snapshot_seconds
         if resource.next_snapshot_seconds is not None:
             seconds, resource.next_snapshot_seconds = resource.next_snapshot_seconds, None
-        version_id = self._issue_version()
         running = RunningSnapshot(
             ready_at=now + timedelta(seconds=seconds),
             version_id=version_id,
             database_id=resource.id,
             name=self._object_name(resource, "manual"),
-            size=self.store.capture(resource.id, version_id, None),
+            size=size,
             started_at=now,
             fails=resource.next_snapshot_fails,
         )
@@ -263,7 +270,8 @@ class Account:
         if self._restores:
             for restore in [one for one in self._restores.values() if one.ends_at <= now]:
                 del self._restores[restore.database_id]
-                self.store.restore(restore.database_id, restore.version_id)
+                with contextlib.suppress(StoreError):  # the database comes up with what it held
+                    self.store.restore(restore.database_id, restore.version_id)
                 self._owner(restore.database_id).running = True
                 self.changed = True
         if self.settings.automatic_snapshots:
@@ -313,9 +321,10 @@ class Account:
             if now - self._next_automatic < self._retention():  # older ones would be gone already
                 for database in list(self.databases.values()):
                     if self.is_up(database) and database.created_at <= self._next_automatic:
-                        self.store_snapshot(
-                            database, self._next_automatic, origin="automatic", runtime=database.runtime
-                        )
+                        with contextlib.suppress(StoreError):  # tomorrow is another day
+                            self.store_snapshot(
+                                database, self._next_automatic, origin="automatic", runtime=database.runtime
+                            )
             self._next_automatic += _DAY
             self.changed = True
 

@@ -17,6 +17,7 @@ from starlette.routing import Route, Router
 from pulumi_snapshots.emulator.faults import Fault
 from pulumi_snapshots.emulator.resources import Origin  # noqa: TC001 - as above
 from pulumi_snapshots.emulator.settings import Settings
+from pulumi_snapshots.emulator.store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -266,7 +267,7 @@ def _guarded(answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Requ
         except ValidationError as error:
             problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
             return _error(HTTPStatus.BAD_REQUEST, problems)
-        except (ValueError, sqlite3.Error) as error:
+        except (ValueError, StoreError, sqlite3.Error) as error:
             return _error(HTTPStatus.BAD_REQUEST, str(error))
 
     return guarded

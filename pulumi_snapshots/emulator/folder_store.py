@@ -7,15 +7,18 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+from zipfile import BadZipFile
 
 from pulumi_snapshots.emulator.archive import data_of, write_archive
-from pulumi_snapshots.emulator.store import CHUNK, run_statements
+from pulumi_snapshots.emulator.store import CHUNK, StoreError, run_statements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 __all__ = ["FolderStore"]
+
+_LOCK_SECONDS = 1.0  # how long another program's lock on a database is waited for; requests stand still meanwhile
 
 
 class FolderStore:
@@ -37,10 +40,7 @@ class FolderStore:
 
     def capture(self, database_id: str, version_id: str, size: int | None) -> int:
         """Archive the data as it is now, through SQLite's backup, so that a program writing at this moment does no harm."""
-        with closing(sqlite3.connect(":memory:")) as copy:
-            with closing(sqlite3.connect(self._database(database_id))) as live:
-                live.backup(copy)
-            data = copy.serialize()
+        data = self._data_now(database_id)
         path = self._archive(version_id)
         unfinished = path.with_suffix(".part")
         with unfinished.open("w+b") as target:
@@ -56,13 +56,15 @@ class FolderStore:
 
     def restore(self, database_id: str, version_id: str) -> None:
         """Put an archive's data into a database; programs that have it open see the restored data."""
-        with self._archive(version_id).open("rb") as source:
-            data = data_of(source)
-        with closing(sqlite3.connect(":memory:")) as copy:
-            if data:
-                copy.deserialize(data)
-            with closing(sqlite3.connect(self._database(database_id))) as live:
-                copy.backup(live)
+        try:
+            with self._archive(version_id).open("rb") as source:
+                data = data_of(source)
+            with closing(sqlite3.connect(":memory:")) as copy, closing(self._open(database_id)) as live:
+                if data:
+                    copy.deserialize(data)
+                copy.backup(live, progress=_no_longer_than_the_lock)
+        except (OSError, BadZipFile, sqlite3.Error) as error:
+            raise StoreError(f"cannot restore {database_id}: {error}") from error
 
     def read(self, version_id: str, start: int, stop: int) -> Iterator[bytes]:
         """The archive's bytes."""
@@ -74,11 +76,28 @@ class FolderStore:
 
     def execute(self, database_id: str, statements: Sequence[str]) -> list[list[list[Any]]]:
         """Run SQL statements in one transaction."""
-        with closing(sqlite3.connect(self._database(database_id))) as connection:
+        with closing(self._open(database_id)) as connection:
             return run_statements(connection, statements)
+
+    def _data_now(self, database_id: str) -> bytes:
+        try:
+            with closing(sqlite3.connect(":memory:")) as copy, closing(self._open(database_id)) as live:
+                live.backup(copy, progress=_no_longer_than_the_lock)
+                return copy.serialize()
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(f"cannot read {database_id}: {error}") from error
+
+    def _open(self, database_id: str) -> sqlite3.Connection:
+        return sqlite3.connect(self._database(database_id), timeout=_LOCK_SECONDS)
 
     def _database(self, database_id: str) -> Path:
         return self._databases / f"{quote(database_id, safe='')}.sqlite"
 
     def _archive(self, version_id: str) -> Path:
         return self._snapshots / f"{quote(version_id, safe='')}.zip"
+
+
+def _no_longer_than_the_lock(status: int, _remaining: int, _total: int) -> None:
+    # SQLite has waited for the lock by now; Python would begin again for ever.
+    if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        raise sqlite3.OperationalError("another program keeps it locked")

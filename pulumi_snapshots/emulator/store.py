@@ -12,9 +12,13 @@ from pulumi_snapshots.emulator.archive import data_of, write_archive
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["CHUNK", "MemoryStore", "Store", "run_statements"]
+__all__ = ["CHUNK", "MemoryStore", "Store", "StoreError", "run_statements"]
 
 CHUNK = 64 * 1024  # bytes read at a time
+
+
+class StoreError(Exception):
+    """The store cannot do it now: a file is gone, or another program keeps the database locked."""
 
 
 class Store(Protocol):
@@ -31,13 +35,18 @@ class Store(Protocol):
 
         Raises:
             ValueError: The archive is larger than `size`.
+            StoreError: The data cannot be read.
         """
 
     def discard(self, version_id: str) -> None:
         """Drop an archive."""
 
     def restore(self, database_id: str, version_id: str) -> None:
-        """Put an archive's data into a database, in place of what it holds."""
+        """Put an archive's data into a database, in place of what it holds.
+
+        Raises:
+            StoreError: The archive cannot be read, or the data not be written.
+        """
 
     def read(self, version_id: str, start: int, stop: int) -> Iterator[bytes]:
         """The archive's bytes from `start` up to, not including, `stop`."""

@@ -108,6 +108,30 @@ def test_archive_in_a_folder_holds_a_database_that_sqlite_opens(tmp_path: Path) 
     run_virtual(body)
 
 
+def test_database_locked_by_another_program_fails_its_snapshot_and_no_other_request(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with visit(data_folder=tmp_path) as at:
+            stored = at.emulator.add_snapshot(DATABASE)
+            with closing(sqlite3.connect(tmp_path / "databases" / f"{DATABASE}.sqlite")) as application:
+                application.execute("CREATE TABLE t (n)")
+                application.execute("BEGIN EXCLUSIVE")
+                assert (await at.create()).json()["code"] == "SNAPSHOT_FAILED"
+                assert at.emulator.account.quota.uses == []
+                assert (await at.restore(stored.version_id)).status_code == 200
+                await at.clock.sleep(60)
+                assert await at.running()
+                application.rollback()
+            assert (await at.create()).status_code == 200
+            (tmp_path / "snapshots" / f"{stored.version_id}.zip").unlink()
+            await at.clock.sleep(120)
+            await at.restore(stored.version_id)
+            await at.clock.sleep(60)
+            assert await at.running()
+            assert at.emulator.execute(DATABASE, "SELECT n FROM t") == [[]]
+
+    run_virtual(body)
+
+
 def test_removed_database_takes_its_files_along(tmp_path: Path) -> None:
     async def body() -> None:
         async with visit(data_folder=tmp_path) as at:
