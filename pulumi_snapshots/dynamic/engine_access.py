@@ -14,8 +14,10 @@ import contextlib
 import os
 import queue
 import re
+import socket
 import sys
 import threading
+import time
 import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -25,7 +27,16 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
     from types import FrameType
 
-__all__ = ["EngineCall", "Features", "ProviderError", "current_call", "features", "on_cancel", "widen"]
+__all__ = [
+    "EngineCall",
+    "Features",
+    "ProviderError",
+    "current_call",
+    "end_with_engine",
+    "features",
+    "on_cancel",
+    "widen",
+]
 
 _PROVIDER_KEY = "__provider"
 _CANCEL_METHOD = "/pulumirpc.ResourceProvider/Cancel"
@@ -34,6 +45,10 @@ _DETAILS_HEADER = "grpc-status-details-bin"
 # gRPC's number for UNKNOWN, which is what the SDK ends every failed call with. The Go side believes the details only if
 # they carry the same code as the call.
 _UNKNOWN_CODE = 2
+
+# Seconds between the looks whether the engine still listens, and for what is under way to end once it does not.
+_WATCH_EVERY = 5.0
+_LAST_WORDS = 2.0
 
 # Seconds. The engine answers a Log call within a millisecond; one that does not is busy or gone, and neither is a
 # reason to hold up the work that the message is about.
@@ -485,6 +500,51 @@ def on_cancel(callback: Callable[[], None]) -> bool:
         Whether the engine's wish can be heard; if not, the callback is never called.
     """
     return _cancel.register(callback)
+
+
+# --- The engine's end ------------------------------------------------------------------------------------------------
+
+
+_watching = threading.Event()
+
+
+def end_with_engine() -> bool:
+    """Watch the engine from now on, and end this process soon after it was killed.
+
+    A killed engine tells nobody, and the provider's parent is a shell that lives on: what is under way would be waited
+    for to its end, with requests whose outcome nobody hears. It is cancelled first, as at ^C.
+
+    Returns:
+        Whether there is an engine to watch.
+    """
+    address = _find_engine_address()
+    host, _, port = (address or "").rpartition(":")
+    if not port.isdecimal():
+        return False
+    if not _watching.is_set():
+        _watching.set()
+        place = (host.strip("[]") or "127.0.0.1", int(port))
+        threading.Thread(target=_watch, args=(place,), name="engine-watch", daemon=True).start()
+    return True
+
+
+def _watch(place: tuple[str, int]) -> None:
+    while _listens(place) or _listens(place):
+        time.sleep(_WATCH_EVERY)
+    _cancel.run()
+    time.sleep(_LAST_WORDS)
+    os._exit(1)
+
+
+def _listens(place: tuple[str, int]) -> bool:
+    """Whether somebody listens there; only a refusal says that nobody does."""
+    try:
+        socket.create_connection(place, timeout=_WATCH_EVERY).close()
+    except ConnectionRefusedError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 # --- Width -----------------------------------------------------------------------------------------------------------
