@@ -51,6 +51,7 @@ class SnapshotProvider(ResourceProvider):
     def configure(self, req: ConfigureRequest) -> None:
         """Keep the stack's config; it is read where it is needed, so that a destroy works with a bad one."""
         self._config = req.config
+        engine_access.end_with_engine()
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         """Validate inputs and configuration, without a request."""
@@ -123,7 +124,8 @@ class SnapshotProvider(ResourceProvider):
 
         if not record.pending:
             renewed = self._carry_out(call, refresh, props)
-            return ReadResult(id_, _outputs(renewed, props))
+            # Its own id: a snapshot that was resumed still has the provisional one.
+            return ReadResult(renewed.id, _outputs(renewed, props))
         try:
             seen = self._operate(call, refresh)
         except SettingsError:

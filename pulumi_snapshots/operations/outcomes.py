@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pulumi_snapshots.clock import rfc3339
+
 if TYPE_CHECKING:
     from pulumi_snapshots.operations.record import SnapshotRecord
 
@@ -45,7 +47,13 @@ class NoSuchSnapshot(Exception):
 
 def still_pending(record: SnapshotRecord) -> str:
     """What a refresh says of a snapshot that it did not find yet."""
-    return f"the snapshot of database {record.database_id} requested at {record.requested_at} is still pending."
+    which = f"the snapshot of database {record.database_id} requested at {record.requested_at}"
+    if record.attempt is not None and record.attempt.missing_since is not None:
+        return (
+            f"{which} never came: the service's listing of {rfc3339(record.attempt.missing_since)} lacks it. "
+            "The next `pulumi up` takes another one."
+        )
+    return f"{which} is still pending."
 
 
 def forgotten(record: SnapshotRecord) -> str:
