@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,17 +104,22 @@ class Command:
         wait_for(lambda: self.process.poll() is not None, f"the command's end; it has printed:\n{self.text}", seconds)
         return self.text
 
-    @property
-    def family(self) -> set[int]:
-        """Every process that still runs in its session: the engine, the language host, providers."""
-        return set(_session(self.process.pid))
+    def providers(self) -> list[int]:
+        """The dynamic providers that still run in its session."""
+        return [process for process in _session(self.process.pid) if "pulumi.dynamic" in _command_line(process)]
 
     def end_family(self) -> None:
-        for process in self.family:
-            try:
+        """End whatever a killed engine has left behind: providers, the language host, the program."""
+        for process in _session(self.process.pid):
+            with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+
+
+def _command_line(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_text()
+    except OSError:
+        return ""
 
 
 def _session(session: int) -> Iterator[int]:

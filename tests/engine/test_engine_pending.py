@@ -1,0 +1,173 @@
+"""What happens to a snapshot that was paid for when the run that waits for it ends before it is there."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.engine.stage import DATABASE, diagnostics, wait_for
+
+if TYPE_CHECKING:
+    from tests.engine.stage import App, Command
+
+pytestmark = pytest.mark.engine
+
+URN = "urn:pulumi:dev::app::pulumi-python:dynamic/squarecloud:Snapshot::before-release"
+PROGRAM = f"""
+from dependant import Dependant
+
+config = pulumi.Config()
+snapshot = Snapshot("before-release", "{DATABASE}", triggers=[config.get("release")], reuse_within=config.get("reuse"),
+                    opts=pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create=config.get("timeout"))))
+Dependant("dependant", snapshot.download_url)
+pulumi.export("download_url", snapshot.download_url)
+pulumi.export("version_id", snapshot.version_id)
+"""
+
+
+def waiting(app: App, *arguments: str) -> Command:
+    """A `pulumi up` whose request was accepted, and that waits for its snapshot."""
+    app.slow()
+    up = app.start_up(*arguments)
+    up.shows("accepted, not listed yet; look 2")
+    return up
+
+
+def interrupted(app: App, *arguments: str) -> str:
+    """The output of a `pulumi up` that was interrupted while its snapshot was pending."""
+    up = waiting(app, *arguments)
+    up.interrupt()
+    return app.ends(up, fails=True)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=["terminal", "ci"])
+def test_an_interrupted_wait_is_kept_and_the_next_up_goes_on_without_a_second_request(
+    app: App, how: signal.Signals
+) -> None:
+    app.program(PROGRAM)
+    up = waiting(app)
+    up.process.send_signal(how)
+    printed = app.ends(up, fails=True)
+
+    kept = app.snapshot()
+    assert kept["id"].startswith(f"{DATABASE}/pending:2")
+    assert kept["outputs"]["attempt"]["answered"] == "202"
+    (reason,) = kept["initErrors"]
+    assert reason == (
+        f"A snapshot of database {DATABASE} was requested at {kept['outputs']['requested_at']} and accepted (202), but is "
+        "not listed yet. The wait was interrupted. Nothing is lost: the next `pulumi up` goes on waiting and sends no "
+        f"second request. `pulumi up --replace '{URN}'` gives up on it instead, and may pay for one more."
+    )
+    assert reason in diagnostics(printed)
+    assert not any(one["urn"].endswith("::dependant") for one in app.resources())
+
+    again = app.start_up()
+    again.shows("accepted, not listed yet; look")
+    app.pass_time(600)
+    app.ends(again)
+    (version,) = app.started()
+    assert len(app.posts()) == 1
+    assert app.outputs()["version_id"] == version
+    assert "attempt" not in app.outputs()
+    assert app.stack.outputs()["version_id"] == version
+    app.refresh()
+    assert app.snapshot()["id"] == f"{DATABASE}/{version}"
+    assert len(app.posts()) == 1
+
+
+def test_a_timeout_ends_a_wait_and_what_it_waited_for_is_kept(app: App) -> None:
+    app.program(PROGRAM)
+    app.slow()
+    printed = app.up("-c", "timeout=2s", fails=True)
+    assert "The wait ended after 2s." in diagnostics(printed)
+    assert app.outputs()["attempt"]["timeout"] == 2
+    printed = app.up("-c", "timeout=1s", fails=True)
+    assert "The wait ended after 1s." in diagnostics(printed)
+    app.pass_time(600)
+    app.up("-c", "timeout=1s")
+    assert [app.outputs()["version_id"]] == app.started()
+    assert len(app.posts()) == 1
+
+
+def test_the_old_snapshot_stays_until_its_replacement_is_there(app: App) -> None:
+    app.program(PROGRAM)
+    app.up()
+    (old,) = app.started()
+    before = app.stack.outputs(show_secrets=True)
+    app.pass_time(200)
+
+    printed = interrupted(app, "-c", "release=2")
+    assert "forgotten" not in printed
+    assert app.stack.outputs(show_secrets=True) == before
+    assert "dependant" not in printed
+    pending, kept = app.snapshots()
+    assert kept["delete"] is True
+    assert kept["outputs"]["version_id"] == old
+    assert "pending:" in pending["id"]
+
+    app.pass_time(600)
+    printed = app.up("-c", "release=2")
+    assert f"forgotten: {DATABASE}/{old}" in diagnostics(printed)
+    assert app.started() == [old, app.outputs()["version_id"]]
+    assert len(app.posts()) == 2
+
+
+def test_a_pending_one_is_given_up_only_when_told_to(app: App) -> None:
+    app.program(PROGRAM)
+    interrupted(app)
+    again = app.start_up("--replace", URN)
+    again.shows("waiting for an earlier attempt on this database to show up")
+    assert len(app.posts()) == 1  # two snapshots at once could not be told apart
+    app.pass_time(600)
+    printed = app.ends(again)
+    assert f"forgotten: {DATABASE}/pending:" in diagnostics(printed)
+    first, second = app.started()
+    assert app.outputs()["version_id"] == second != first
+
+
+def test_one_that_never_comes_is_replaced(app: App) -> None:
+    app.program(PROGRAM)
+    app.emulator.control(f"databases/{DATABASE}", {"next_snapshot_fails": True}, "PATCH")
+    interrupted(app)
+    requested = app.outputs()["requested_at"]
+    app.pass_time(2 * 3600)
+    app.emulator.control(f"databases/{DATABASE}", {"next_snapshot_seconds": None}, "PATCH")
+    printed = app.run("up", "--yes")
+    assert f"create replacement the snapshot requested at {requested} never came" in printed
+    assert f"requested at {requested} never came: the service's listing of" in diagnostics(printed)
+    assert "pending." not in printed
+    assert len(app.posts()) == 2
+    assert app.outputs()["version_id"] == app.started()[-1]
+
+
+def test_a_key_changed_meanwhile_does_not_strand_a_pending_one(app: App) -> None:
+    app.program(PROGRAM)
+    old_key = app.environment.pop("SQUARECLOUD_API_KEY")
+    app.stack.run("config", "set", "--secret", "squarecloud:apiKey", old_key)
+    interrupted(app)
+    new_key = "new-key-" * 8
+    app.change_key(new_key)
+    printed = app.up(fails=True)  # still the old one
+    assert "401" in diagnostics(printed)
+    assert app.outputs()["attempt"]["answered"] == "202"
+    app.stack.run("config", "set", "--secret", "squarecloud:apiKey", new_key)
+    app.pass_time(600)
+    app.up()
+    assert [app.outputs()["version_id"]] == app.started()
+    assert len(app.posts()) == 1
+
+
+def test_a_killed_run_is_found_again_by_reuse_within(app: App) -> None:
+    app.program(PROGRAM)
+    up = waiting(app, "-c", "reuse=1h")
+    up.kill()
+    up.process.wait()
+    wait_for(lambda: not up.providers(), "the end of the provider that nobody listens to any more")
+    app.pass_time(600)
+    app.stack.run("cancel", "--yes")
+    printed = app.up("-c", "reuse=1h")
+    assert "Attempting to deploy or update resources with 1 pending operations" in printed
+    assert [app.outputs()["version_id"]] == app.started()
+    assert len(app.posts()) == 1
