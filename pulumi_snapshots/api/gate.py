@@ -200,7 +200,7 @@ class Gate:
 
     def _forget_post(self, ticket: _Ticket) -> None:
         key = (ticket.lane, ticket.database_id)
-        if self._database_last.get(key) == ticket.sent:
+        if ticket.sent is not None and self._database_last.get(key) == ticket.sent:
             self._database_last[key] = ticket.earlier
 
     # When ------------------------------------------------------------------------------------------------------------
