@@ -156,13 +156,13 @@ class Looks:
                 return page
         return await self.database(database_id, since, patience=patience)
 
-    async def read_database(self, database_id: str) -> Page:
-        """The database's own listing, for a read that the account's listing left in doubt.
+    async def read_database(self, database_id: str, *, patience: Patience = BRIEF) -> Page:
+        """The database's own listing, for a read that the account's listing leaves in doubt.
 
         Raises:
             SquareCloudError: no listing.
         """
-        return await self.database(database_id, self._clock.monotonic() - READS_SHARE, patience=BRIEF)
+        return await self.database(database_id, self._clock.monotonic() - READS_SHARE, patience=patience)
 
     async def _gather(self, database_id: str) -> set[str]:
         """The databases that are read within the same moment."""

@@ -19,6 +19,7 @@ from pulumi_snapshots.operations.record import SnapshotRecord, is_provisional, s
 if TYPE_CHECKING:
     from pulumi_snapshots.api.models import ListedSnapshot
     from pulumi_snapshots.operations.looks import Page
+    from pulumi_snapshots.operations.record import Attempt
     from pulumi_snapshots.operations.session import Listener, Session
 
 __all__ = ["get", "read"]
@@ -173,7 +174,7 @@ async def _read_pending(session: Session, record: SnapshotRecord, known: KnownAt
     database_id, attempt, memory = record.database_id, known.attempt, session.memory
     with session.until(PENDING_PATIENCE):
         try:
-            page = await session.looks.read(database_id, patience=ONCE)
+            page = await _look_for_pending(session, database_id, attempt)
             search = Search.of(attempt, session.client.service_clock.offset, excluded=memory.not_new(database_id))
             entry = find_ours(page.entries, search)
             if entry is not None:
@@ -185,7 +186,19 @@ async def _read_pending(session: Session, record: SnapshotRecord, known: KnownAt
             # The wait that follows meets the same and says so, with the current configuration.
             return record
         asked_at = page.listing.service_time
-        if page.complete and asked_at >= search.posted + max(PROOF_OF_FAILURE, timedelta(seconds=attempt.timeout)):
+        if page.complete and asked_at >= search.posted + _proof_of_failure(attempt):
             memory.resolve(database_id, known)
             return replace(record, attempt=replace(attempt, missing_since=asked_at))
     return record
+
+
+async def _look_for_pending(session: Session, database_id: str, attempt: Attempt) -> Page:
+    """Reads share the account's listing; only the database's own can prove that a snapshot failed."""
+    if session.clock.utc() - attempt.posted_at >= _proof_of_failure(attempt):
+        return await session.looks.read_database(database_id, patience=ONCE)
+    return await session.looks.read(database_id, patience=ONCE)
+
+
+def _proof_of_failure(attempt: Attempt) -> timedelta:
+    """How long after the POST a listing has to be fetched, to prove by its absence that the snapshot failed."""
+    return max(PROOF_OF_FAILURE, timedelta(seconds=attempt.timeout))
