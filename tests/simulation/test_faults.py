@@ -55,7 +55,7 @@ ANSWERED = {
     # The service answers only after the client has given up, and starts the snapshot only then.
     "applied late": Post(({"delay": 400.0},)),
 }
-DOUBTFUL = {
+DOUBTFUL: dict[str, dict[str, Any]] = {
     "dropped": {"drop": True},
     "dropped after 80 s": {"drop": True, "delay": 80.0},
     "no answer": {"drop": True, "delay": 400.0},
