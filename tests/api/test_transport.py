@@ -1,0 +1,443 @@
+"""Where the key goes, how much is read, and whether a request that failed had left; some of it on real sockets."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import ssl
+import threading
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx
+import pytest
+
+from pulumi_snapshots.api.errors import (
+    AnswerLost,
+    Blocked,
+    NotSent,
+    Redirected,
+    SquareCloudError,
+    Unavailable,
+    UnreadableAnswer,
+)
+from pulumi_snapshots.api.service_clock import ServiceClock
+from pulumi_snapshots.api.transport import Answer, Transport
+from pulumi_snapshots.clock import Clock
+from tests.support.virtual import virtual
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+KEY = "sq-" + "k3y" * 30
+API = "https://api.example/v2"
+START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+SUCCESS = {"status": "success", "response": []}
+
+
+def open_transport(handler: Any, clock: Clock | None = None, api: str = API) -> tuple[Transport, ServiceClock]:
+    clock = clock or Clock(START)
+    service_clock = ServiceClock(clock)
+    http = httpx.MockTransport(handler) if handler is not None else None
+    return Transport(api, KEY, clock, service_clock, http=http), service_clock
+
+
+async def result_of(handler: Any, *, read_timeout: float = 30.0) -> Answer | SquareCloudError:
+    transport, _ = open_transport(handler)
+    try:
+        return await transport.send("POST", "x", read_timeout=read_timeout)
+    except SquareCloudError as error:
+        return error
+    finally:
+        await transport.close()
+
+
+def answering(*args: Any, **more: Any) -> Callable[[httpx.Request], httpx.Response]:
+    return lambda _request: httpx.Response(*args, **more)
+
+
+def raising(error: Exception) -> Callable[[httpx.Request], httpx.Response]:
+    def answer(_request: httpx.Request) -> httpx.Response:
+        raise error
+
+    return answer
+
+
+# The key
+
+
+@virtual
+async def test_the_key_goes_bare_into_its_header_and_nowhere_else() -> None:
+    requests: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        return httpx.Response(200, json=SUCCESS)
+
+    transport, _ = open_transport(answer)
+    await transport.send("GET", "users/snapshots?scope=databases", read_timeout=30)
+    (request,) = requests
+    assert str(request.url) == f"{API}/users/snapshots?scope=databases"
+    assert request.headers["Authorization"] == KEY
+    assert KEY not in str(request.url)
+    assert KEY not in repr(transport)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_never_carries_the_key_away(status: int) -> None:
+    @virtual
+    async def run() -> None:
+        hosts: list[str] = []
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            hosts.append(request.url.host)
+            return httpx.Response(status, headers={"Location": "https://evil.example/"}, json=SUCCESS)
+
+        assert isinstance(await result_of(answer), Redirected)
+        assert hosts == ["api.example"]
+
+    run()
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"])
+def test_a_proxy_of_the_environment_never_sees_what_goes_to_a_loopback_address(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(page(SUCCESS)) as proxy, serving(page(SUCCESS)) as service:
+        monkeypatch.setenv(variable, f"http://127.0.0.1:{proxy.port}")
+        assert isinstance(really(service.port), Answer)
+        assert proxy.requests == []
+        assert len(service.requests) == 1
+
+
+# How much is read
+
+
+class Pieces(httpx.AsyncByteStream):
+    """A body that counts what was pulled from it."""
+
+    def __init__(self, pieces: int, size: int, pause: float = 0.0) -> None:
+        self.pieces, self.size, self.pause = pieces, size, pause
+        self.pulled = 0
+        self.closed = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for _ in range(self.pieces):
+            if self.pause:
+                await anyio.sleep(self.pause)
+            self.pulled += self.size
+            yield b" " * self.size
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+def test_a_body_without_end_is_not_read_to_its_end() -> None:
+    body = Pieces(pieces=100, size=1024 * 1024)
+    # On asyncio, as in production: trio warns of httpx's generators, which nobody can close.
+    assert isinstance(anyio.run(result_of, answering(200, stream=body)), UnreadableAnswer)
+    assert body.pulled <= 34 * 1024 * 1024
+    assert body.closed
+
+
+@virtual
+async def test_a_page_of_ten_thousand_snapshots_is_read() -> None:
+    entry = {"name": "d" * 32, "key": "k" * 250, "url": "u" * 350, "version_id": "v" * 36}
+    answer = await result_of(answering(200, json={"status": "success", "response": [entry] * 10_000}))
+    assert isinstance(answer, Answer)
+    assert len(answer.response) == 10_000
+
+
+@virtual
+async def test_a_body_that_drips_is_given_up() -> None:
+    body = Pieces(pieces=10_000, size=1, pause=29.0)
+    begun = anyio.current_time()
+    assert isinstance(await result_of(answering(200, stream=body)), AnswerLost)
+    assert anyio.current_time() - begun == pytest.approx(90.0)
+    assert body.closed
+
+
+@virtual
+async def test_a_compressed_answer_is_understood() -> None:
+    content = gzip.compress(json.dumps(SUCCESS).encode())
+    answer = await result_of(answering(200, headers={"Content-Encoding": "gzip"}, stream=Bytes(content)))
+    assert isinstance(answer, Answer)
+
+
+@pytest.mark.parametrize("content", [b"no gzip at all", gzip.compress(json.dumps(SUCCESS).encode())[:-20]])
+def test_a_broken_compressed_answer_leaves_a_post_in_doubt(content: bytes) -> None:
+    error = anyio.run(
+        result_of, answering(200, headers={"Content-Encoding": "gzip"}, stream=Bytes(content))
+    )  # asyncio as above
+    assert isinstance(error, SquareCloudError)
+    assert error.ambiguous
+
+
+class Bytes(httpx.AsyncByteStream):
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self.content
+
+
+# Whether it had left
+
+LEFT_OR_NOT: list[tuple[Exception, type[SquareCloudError]]] = [
+    (httpx.ConnectError("no route"), NotSent),
+    (httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED]"), NotSent),
+    (httpx.ConnectTimeout(""), NotSent),
+    (httpx.PoolTimeout(""), NotSent),
+    (httpx.ProxyError("407 Proxy Authentication Required"), NotSent),
+    (httpx.UnsupportedProtocol("ftp"), NotSent),
+    (httpx.InvalidURL("bad"), NotSent),
+    (httpx.WriteError(""), AnswerLost),
+    (httpx.WriteTimeout(""), AnswerLost),
+    (httpx.ReadError(""), AnswerLost),
+    (httpx.ReadTimeout(""), AnswerLost),
+    (httpx.RemoteProtocolError("Server disconnected without sending a response."), AnswerLost),
+    (httpx.DecodingError("bad gzip"), AnswerLost),
+    (ssl.SSLError("decryption failed or bad record mac"), AnswerLost),
+    (ConnectionResetError("reset"), AnswerLost),
+    (TimeoutError(), AnswerLost),
+]
+
+
+@pytest.mark.parametrize(("failure", "kind"), LEFT_OR_NOT, ids=lambda value: getattr(value, "__name__", repr(value)))
+def test_only_what_certainly_never_left_may_be_sent_again(failure: Exception, kind: type[SquareCloudError]) -> None:
+    @virtual
+    async def run() -> None:
+        error = await result_of(raising(failure))
+        assert type(error) is kind
+        assert error.message, "a reason is given, if only the name of what happened"
+
+    run()
+
+
+@virtual
+async def test_an_error_that_quotes_the_key_does_not_show_it() -> None:
+    error = await result_of(raising(httpx.LocalProtocolError(f"Illegal header value b'{KEY}'")))
+    assert isinstance(error, AnswerLost)
+    assert KEY not in f"{error}{error!r}{error.message}"
+
+
+# The service's clock
+
+
+def dated(text: str, status: int = 200, **more: Any) -> Callable[[httpx.Request], httpx.Response]:
+    return answering(status, headers={"Date": text}, **(more or {"json": SUCCESS}))
+
+
+async def offset_after(handler: Any) -> float | None:
+    transport, service_clock = open_transport(handler)
+    with suppress(SquareCloudError):
+        await transport.send("GET", "x", read_timeout=30)
+    return service_clock.offset
+
+
+@virtual
+async def test_a_clock_that_is_an_hour_off_is_known_from_the_first_answer() -> None:
+    for hours in (-1, 1, 48):
+        date = format_datetime(START + timedelta(hours=hours), usegmt=True)
+        assert await offset_after(dated(date)) == pytest.approx(hours * 3600, abs=1)
+    date = format_datetime(START, usegmt=True)
+    refused = {"status": "error", "code": "KEEP_CALM"}
+    assert await offset_after(dated(date, 429, json=refused)) == pytest.approx(0, abs=1)
+
+
+@virtual
+async def test_the_clock_is_read_when_the_head_of_an_answer_comes_and_not_after_a_long_body() -> None:
+    class Slow(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            await anyio.sleep(25)
+            yield json.dumps(SUCCESS).encode()
+
+    handler = dated(format_datetime(START, usegmt=True), stream=Slow())
+    assert await offset_after(handler) == pytest.approx(0, abs=1)
+
+
+@virtual
+async def test_a_proxy_s_clock_is_not_taken_for_the_service_s() -> None:
+    date = format_datetime(START + timedelta(hours=3), usegmt=True)
+    assert await offset_after(dated(date, 502, html="<html>")) is None
+    assert await offset_after(dated(date, 200, html="<html>")) is None
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "",
+        "yesterday",
+        "Tue, 10 Mar 99999999999 00:00:00 GMT",
+        "Tue, 10 Mar 2026 00:00:00 +99999999999999999999",
+        "Tue, 10 Mar 2026 99:00:00 GMT",
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+        "1772366400",
+    ],
+)
+def test_a_date_that_makes_no_sense_is_left_out(date: str) -> None:
+    @virtual
+    async def run() -> None:
+        transport, service_clock = open_transport(dated(date))
+        assert isinstance(await transport.send("GET", "x", read_timeout=30), Answer)
+        assert service_clock.offset is None
+        assert service_clock.now() == START
+
+    run()
+
+
+# Retry-After
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        (None, None),
+        ("120", 120.0),
+        ("0", 0.0),
+        (" 7 ", 7.0),
+        ("1.5", 1.5),
+        ("-5", None),
+        ("999999999", 3600.0),
+        ("1e400", None),
+        ("nan", None),
+        ("soon", None),
+        ("", None),
+        (format_datetime(START + timedelta(minutes=5), usegmt=True), 300.0),
+        (format_datetime(START + timedelta(days=5), usegmt=True), 3600.0),
+        (format_datetime(START - timedelta(minutes=5), usegmt=True), 0.0),
+        ("Fri, 31 Dec 99999999999 23:59:59 GMT", None),
+    ],
+)
+def test_retry_after_is_honoured_within_reason(text: str | None, seconds: float | None) -> None:
+    @virtual
+    async def run() -> None:
+        headers = {} if text is None else {"Retry-After": text}
+        error = await result_of(answering(429, headers=headers, json={"status": "error", "code": "RATE_LIMITED"}))
+        assert isinstance(error, Blocked)
+        assert error.retry_after == seconds
+
+    run()
+
+
+@virtual
+async def test_a_retry_after_date_is_by_the_service_s_clock() -> None:
+    service = START + timedelta(hours=9)
+    headers = {
+        "Date": format_datetime(service, usegmt=True),
+        "Retry-After": format_datetime(service + timedelta(minutes=2), usegmt=True),
+    }
+    error = await result_of(answering(503, headers=headers))
+    assert isinstance(error, Unavailable)
+    assert error.retry_after == 120.0
+
+
+# On real sockets
+
+
+@dataclass
+class Server:
+    """A server of raw bytes on a loopback port."""
+
+    port: int
+    requests: list[bytes] = field(default_factory=list)
+    connections: int = 0
+
+
+def page(body: Any, status: str = "200 OK") -> bytes:
+    content = json.dumps(body).encode()
+    return b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s" % (status.encode(), len(content), content)
+
+
+@contextmanager
+def serving(answer: bytes | None, *, reads: bool = True) -> Iterator[Server]:
+    """Answers every connection once with these bytes and closes it; None closes without an answer."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = Server(listener.getsockname()[1])
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                server.connections += 1
+                if reads:
+                    server.requests.append(connection.recv(65536))
+                if answer is not None:
+                    connection.sendall(answer)
+                connection.shutdown(socket.SHUT_WR)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(5)
+
+
+def really(port: int, scheme: str = "http", count: int = 1) -> Answer | SquareCloudError:
+    """Send over the network, as production does."""
+
+    async def send() -> Answer | SquareCloudError:
+        transport, _ = open_transport(None, api=f"{scheme}://127.0.0.1:{port}/v2")
+        try:
+            for _ in range(count - 1):
+                await transport.send("POST", "x", read_timeout=5)
+            return await transport.send("POST", "x", read_timeout=5)
+        except SquareCloudError as error:
+            return error
+        finally:
+            await transport.close()
+
+    return anyio.run(send)
+
+
+def test_each_request_has_a_connection_of_its_own() -> None:
+    with serving(page(SUCCESS)) as server:
+        assert isinstance(really(server.port, count=3), Answer)
+        assert server.connections == 3
+        assert KEY.encode() in server.requests[0]
+
+
+def test_a_closed_port_means_that_nothing_was_sent() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    assert isinstance(really(port), NotSent)
+
+
+@pytest.mark.parametrize("answer", [None, b"SSH-2.0-OpenSSH_9.6\r\n", page(SUCCESS)])
+def test_https_to_a_port_that_speaks_something_else_means_that_nothing_was_sent(answer: bytes | None) -> None:
+    with serving(answer) as server:
+        assert isinstance(really(server.port, "https"), NotSent)
+        assert all(KEY.encode() not in request for request in server.requests)
+
+
+def test_a_connection_that_breaks_after_the_request_leaves_it_in_doubt() -> None:
+    with serving(None) as server:
+        assert isinstance(really(server.port), AnswerLost)
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("kept", [20, -5])
+def test_an_answer_that_breaks_off_leaves_it_in_doubt(kept: int) -> None:
+    with serving(page(SUCCESS)[:kept]) as server:
+        assert isinstance(really(server.port), AnswerLost)
+
+
+def test_an_answer_that_is_no_http_leaves_it_in_doubt() -> None:
+    with serving(b"SSH-2.0-OpenSSH_9.6\r\n") as server:
+        assert isinstance(really(server.port), AnswerLost)
+
+
+def test_an_endless_header_is_not_read_to_its_end() -> None:
+    with serving(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1_000_000) as server:
+        assert isinstance(really(server.port), AnswerLost)
