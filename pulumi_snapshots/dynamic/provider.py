@@ -25,7 +25,14 @@ from pulumi_snapshots.clock import system_utc
 from pulumi_snapshots.dynamic import engine_access
 from pulumi_snapshots.operations.difference import difference
 from pulumi_snapshots.operations.inputs import UNKNOWN, SnapshotInputs, problems_of
-from pulumi_snapshots.operations.outcomes import NoSuchSnapshot, NothingSent, Pending, forgotten, still_pending
+from pulumi_snapshots.operations.outcomes import (
+    OLD_CONFIGURATION,
+    NoSuchSnapshot,
+    NothingSent,
+    Pending,
+    forgotten,
+    still_pending,
+)
 from pulumi_snapshots.operations.record import SnapshotRecord
 from pulumi_snapshots.operations.settings import Settings, SettingsError
 
@@ -100,8 +107,7 @@ class SnapshotProvider(ResourceProvider):
             async def operation(session: Session, listener: Listener) -> SnapshotRecord:
                 return await resume(session, record, inputs, listener, owner=call.urn)
 
-            kept = record
-            record = self._carry_out(call, operation, _news, kept_id=_id, kept=kept)
+            record = self._carry_out(call, operation, _news, kept=(_id, record))
         return UpdateResult(_outputs(record, _news))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
@@ -123,7 +129,7 @@ class SnapshotProvider(ResourceProvider):
             return await read(session, record, listener, owner=call.urn)
 
         if not record.pending:
-            renewed = self._carry_out(call, refresh, props)
+            renewed = self._carry_out(call, refresh, props, refreshes=True)
             # Its own id: a snapshot that was resumed still has the provisional one.
             return ReadResult(renewed.id, _outputs(renewed, props))
         try:
@@ -147,11 +153,11 @@ class SnapshotProvider(ResourceProvider):
         operation: Callable[[Session, Listener], Awaitable[SnapshotRecord]],
         inputs: dict[str, Any],
         *,
-        kept_id: str | None = None,
-        kept: SnapshotRecord | None = None,
+        kept: tuple[str, SnapshotRecord] | None = None,
+        refreshes: bool = False,
     ) -> SnapshotRecord:
         """Run an operation; however it fails, the engine is told in one paragraph, and what must be kept is kept."""
-        with _outcomes(call, inputs, kept_id=kept_id, kept=kept):
+        with _outcomes(call, inputs, kept=kept, refreshes=refreshes):
             return self._operate(call, operation)
         raise AssertionError  # a failed operation has ended the call
 
@@ -194,26 +200,36 @@ def _outcomes(
     call: engine_access.EngineCall,
     inputs: dict[str, Any],
     *,
-    kept_id: str | None = None,
-    kept: SnapshotRecord | None = None,
+    kept: tuple[str, SnapshotRecord] | None = None,
+    refreshes: bool = False,
 ) -> Iterator[None]:
-    """Tell the engine how the body failed: as partial state where something must be kept, else as a plain error."""
+    """Tell the engine how the body failed: as partial state where something must be kept, else as a plain error.
+
+    Args:
+        call: the engine's.
+        inputs: of the resource.
+        kept: what the state holds already and must go on holding: id and record.
+        refreshes: whether it is a refresh of a snapshot that is there.
+    """
     from pulumi_snapshots.api.errors import SquareCloudError  # noqa: PLC0415  standard library, but not for programs
 
     try:
         yield
     except Pending as pending:
-        call.keep(kept_id or pending.record.id, _outputs(pending.record, inputs), [pending.reason(call.urn)])
+        call.keep(kept[0] if kept else pending.record.id, _outputs(pending.record, inputs), [pending.reason(call.urn)])
     except (SquareCloudError, NothingSent, NoSuchSnapshot, SettingsError) as error:
         if kept is not None:
             # A resume that could not even begin (no key): what is pending stays in the state.
-            call.keep(kept_id or kept.id, _outputs(kept, inputs), [Pending(kept, _sentence(error)).reason(call.urn)])
-        call.fail(_sentence(error))
+            id_, record = kept
+            call.keep(id_, _outputs(record, inputs), [Pending(record, _sentence(error)).reason(call.urn)])
+        call.fail(f"{_sentence(error)} {OLD_CONFIGURATION}" if refreshes else _sentence(error))
 
 
 def _sentence(error: Exception) -> str:
     text = str(error)
-    return text[:1].upper() + text[1:]
+    if text.partition(" ")[0].isalpha():  # an id or a setting's name stays as it is written
+        text = text[:1].upper() + text[1:]
+    return text + ("" if text.endswith(".") else ".")
 
 
 def _with_unknowns(value: Any) -> Any:

@@ -9,7 +9,10 @@ from pulumi_snapshots.clock import rfc3339
 if TYPE_CHECKING:
     from pulumi_snapshots.operations.record import SnapshotRecord
 
-__all__ = ["NoSuchSnapshot", "NothingSent", "Pending"]
+__all__ = ["OLD_CONFIGURATION", "NoSuchSnapshot", "NothingSent", "Pending", "forgotten", "still_pending"]
+
+OLD_CONFIGURATION = "A refresh uses the configuration of the last `pulumi up`: if it was changed since, run `pulumi refresh --run-program`."
+"""What a refresh that fails over its key or settings must add: setting them right does not reach it."""
 
 
 class Pending(Exception):
@@ -60,6 +63,8 @@ def forgotten(record: SnapshotRecord) -> str:
     """What a delete says: nothing is sent, so the snapshot outlives the resource."""
     if record.pending:
         return f"forgotten: {record.id}; if its snapshot was started, the service keeps it for 30 days"
+    if not record.available:
+        return f"forgotten: {record.id}, which the service no longer listed"
     return (
         f"forgotten: {record.id}, at the service until {record.expires_at or 'its 30 days are over'}; "
         "Snapshot.get(…) brings it back"
