@@ -1,0 +1,142 @@
+"""What `pulumi refresh`, and a look-up of an existing snapshot, do to the state and tell, at a real engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.engine.stage import DATABASE, diagnostics
+
+if TYPE_CHECKING:
+    from tests.engine.stage import App
+
+pytestmark = pytest.mark.engine
+
+URN = "urn:pulumi:dev::app::pulumi-python:dynamic/squarecloud:Snapshot::before-release"
+PROGRAM = f"""
+from dependant import Dependant
+
+snapshot = Snapshot("before-release", "{DATABASE}")
+Dependant("dependant", snapshot.download_url)
+pulumi.export("download_url", snapshot.download_url)
+"""
+DAY = 86400.0
+
+WARNED_FAILURES: dict[str, dict[str, Any]] = {
+    "500": {"status": 500, "code": "INTERNAL"},
+    "429": {"status": 429, "code": "RATE_LIMITED"},
+    "404": {"status": 404, "code": "DATABASE_NOT_FOUND"},
+    "another key's resource": {"status": 403, "code": "RESOURCE_NOT_ALLOWED"},
+    "malformed": {"malformed": True},
+}
+
+
+def test_a_refresh_keeps_what_it_cannot_read(app: App) -> None:
+    app.program(PROGRAM)
+    app.up()
+    before = app.outputs()
+    for name, effect in WARNED_FAILURES.items():
+        app.fault("list", **effect)
+        printed = app.refresh()
+        assert f"warning: snapshot {app.snapshot()['id']} was not refreshed and stays as it was: " in printed, name
+        assert diagnostics(printed).count("warning: ") == 1, name
+        assert {**app.outputs(), "download_url": None} == {**before, "download_url": None}, name
+        app.mend()
+    for status, code in ((401, "ACCESS_DENIED"), (403, "MISSING_SCOPE")):
+        app.fault("list", status=status, code=code)
+        told = diagnostics(app.refresh(fails=True))
+        assert f"{status} {code}" in told
+        assert "`pulumi refresh --run-program`" in told
+        assert app.outputs()["version_id"] == before["version_id"]
+        app.mend()
+
+
+def test_a_refresh_renews_the_url_only_when_it_is_about_to_end(app: App) -> None:
+    app.program(PROGRAM)
+    app.up()
+    url = app.url()
+    app.pass_time(20 * DAY)
+    assert "3 unchanged" in app.refresh()
+    assert app.url() == url
+    app.pass_time(4 * DAY)
+    app.refresh()
+    app.up()
+    renewed = app.url()
+    assert renewed != url
+    assert f"versionId={app.started()[0]}" in renewed
+
+    version = app.started()[0]
+    app.pass_time(10 * DAY)
+    for printed in (app.refresh(), app.refresh()):
+        assert f"warning: snapshot {DATABASE}/{version} is past its 30 days at the service" in printed
+        assert f"`pulumi up --replace '{URN}'` takes a new one; `rotate_after` does that by age." in printed
+        assert app.outputs()["available"] is False
+    assert "3 unchanged" in app.up()
+    assert len(app.posts()) == 1
+
+
+def test_a_snapshot_that_is_missing_at_the_service_stays_in_the_state(app: App) -> None:
+    app.program(PROGRAM)
+    app.up()
+    (version,) = app.started()
+    app.emulator.control(f"snapshots/{version}", method="DELETE")
+    app.pass_time(3600)
+    printed = app.refresh()
+    assert f"warning: snapshot {DATABASE}/{version} is not in the service's listing" in diagnostics(printed)
+    assert app.outputs()["available"] is False
+    assert "3 unchanged" in app.up()
+    printed = app.up("--replace", URN)
+    assert f"forgotten: {DATABASE}/{version}, which the service no longer listed" in diagnostics(printed)
+    assert app.started() == [version, app.outputs()["version_id"]]
+
+
+def test_a_changed_key_reaches_a_refresh_that_runs_the_program(app: App) -> None:
+    app.program(PROGRAM)
+    key = app.environment.pop("SQUARECLOUD_API_KEY")
+    app.stack.run("config", "set", "--secret", "squarecloud:apiKey", key)
+    app.up()
+    new_key = "new-key-" * 8
+    app.change_key(new_key)
+    app.stack.run("config", "set", "--secret", "squarecloud:apiKey", new_key)
+    refused = "401 ACCESS_DENIED: the API key is unknown, revoked or expired, so nothing more is sent with it."
+    told = diagnostics(app.refresh(fails=True))
+    assert refused in told
+    assert told.rstrip().endswith("if it was changed since, run `pulumi refresh --run-program`.")
+    app.refresh("--run-program")
+    assert app.outputs()["available"] is True
+
+
+def test_an_existing_snapshot_is_looked_up_by_its_id(app: App) -> None:
+    stored = app.emulator.control("snapshots", {"database_id": DATABASE, "size": 5_000_000_000})
+    found = f"{DATABASE}/{stored['version_id']}"
+    program = """
+snapshot = Snapshot.get("existing", "{}")
+pulumi.export("download_url", snapshot.download_url)
+pulumi.export("size", snapshot.size.apply(lambda size: [type(size).__name__, str(size)]))
+pulumi.export("requested_at", snapshot.requested_at.apply(repr))
+"""
+    app.program(program.format(found))
+    printed = app.preview()
+    assert "read pulumi-python:dynamic/squarecloud:Snapshot existing" in printed
+    app.up()
+    assert app.snapshot("existing")["id"] == found
+    assert app.stack.outputs() == {
+        "download_url": "[secret]",
+        "size": ["int", str(stored["size"])],
+        "requested_at": "None",
+    }
+    assert f"versionId={stored['version_id']}" in app.url()
+    assert app.url() not in app.state_file.read_text()
+    app.refresh()
+    assert app.snapshot("existing")["outputs"]["available"] is True
+    assert "forgotten" not in app.destroy()
+
+    for wrong, reason in {
+        f"{DATABASE}/nothing": f"The service lists no snapshot nothing of database {DATABASE}.",
+        f"{DATABASE}/pending:20260101T000000Z": f"error: {DATABASE}/pending:20260101T000000Z is the provisional id of a pending snapshot",
+        DATABASE: f"The id of a snapshot is DATABASE_ID/VERSION_ID, not '{DATABASE}'.",
+    }.items():
+        app.program(program.format(wrong))
+        assert reason in diagnostics(app.up(fails=True))
+    assert app.posts() == []
