@@ -93,6 +93,7 @@ class Gate:
         self._block_wait = block_wait
         self._waiting: list[_Ticket] = []
         self._sent: deque[float] = deque()
+        self._started: deque[float] = deque(maxlen=requests_per_minute)
         self._account_last: dict[Lane, float] = {}
         self._database_last: dict[tuple[Lane, str | None], float] = {}
         self._refused_key: KeyRefused | None = None
@@ -154,11 +155,16 @@ class Gate:
         self._waiting.append(ticket)
         try:
             self._wake_first()
+            had_timer = False
             while True:
                 self._stop_if_closed(ticket)
                 now = self._clock.monotonic()
                 first = self._first(now)
-                at = self._earliest(ticket, now)
+                at = self._earliest(ticket, self._budget_free(now))
+                if had_timer and first is not ticket:
+                    # Only time went by, and it changed who is first: whoever is needs the timer now.
+                    first.woken.set()
+                had_timer = first is ticket
                 if first is ticket and at <= now:
                     self._record(ticket, now)
                     return
@@ -177,21 +183,24 @@ class Gate:
 
     def _first(self, now: float) -> _Ticket:
         """Whose turn comes next: the earliest possible, then what starts something, then the longest wait."""
+        free = self._budget_free(now)
         return min(
             self._waiting,
-            key=lambda ticket: (max(self._earliest(ticket, now), now), not ticket.lane.starts, ticket.arrived),
+            key=lambda ticket: (max(self._earliest(ticket, free), now), not ticket.lane.starts, ticket.arrived),
         )
 
     def _wake_first(self) -> None:
         if self._waiting:
             self._first(self._clock.monotonic()).woken.set()
 
-    def _wake_all(self) -> None:
-        for ticket in self._waiting:
+    def _wake(self, tickets: list[_Ticket]) -> None:
+        for ticket in tickets:
             ticket.woken.set()
 
     def _record(self, ticket: _Ticket, now: float) -> None:
         self._sent.append(now)
+        if ticket.lane.starts:
+            self._started.append(now)
         self._account_last[ticket.lane] = now
         if ticket.lane.per_database:
             key = (ticket.lane, ticket.database_id)
@@ -205,12 +214,18 @@ class Gate:
 
     # When ------------------------------------------------------------------------------------------------------------
 
-    def _earliest(self, ticket: _Ticket, now: float) -> float:
+    def _earliest(self, ticket: _Ticket, free: dict[bool, float]) -> float:
         """When this request may go at the earliest, on the monotonic clock; infinite while nobody knows."""
-        at = max(self._spacing_ends(ticket), self._blocked_until)
-        if ticket.lane.starts:
-            return math.inf if self._outage_since is not None else max(at, self._budget_allows(now, reserved=0))
-        return max(at, self._budget_allows(now, reserved=self._reserved(now)))
+        if ticket.lane.starts and self._outage_since is not None:
+            return math.inf
+        return max(self._spacing_ends(ticket), self._blocked_until, free[ticket.lane.starts])
+
+    def _budget_free(self, now: float) -> dict[bool, float]:
+        """When the budget allows one more request: that starts something (True), or a look."""
+        return {
+            True: max(self._budget_allows(now, reserved=0), self._share_allows()),
+            False: self._budget_allows(now, reserved=self._reserved(now)),
+        }
 
     def _spacing_ends(self, ticket: _Ticket) -> float:
         lane = ticket.lane
@@ -224,12 +239,20 @@ class Gate:
         too_many = len(self._sent) + reserved - self._budget
         return self._sent[too_many] + BUDGET_WINDOW if too_many >= 0 and self._sent else -math.inf
 
+    def _share_allows(self) -> float:
+        """When one more may start without taking more than half of the budget while looks wait."""
+        share = self._budget - self._budget // 2
+        if len(self._started) < share or all(ticket.lane.starts for ticket in self._waiting):
+            return -math.inf
+        return self._started[-share] + BUDGET_WINDOW
+
     def _reserved(self, now: float) -> int:
         """How much of the budget looks leave to what is about to start: at most half, so that looks never starve."""
         if self._outage_since is not None:
             return 0
         soon = sum(ticket.lane.starts and self._spacing_ends(ticket) <= now + BUDGET_WINDOW for ticket in self._waiting)
-        return min(soon, math.ceil(BUDGET_WINDOW / CREATE.per_account), self._budget // 2)
+        begun = sum(at > now - BUDGET_WINDOW for at in self._started)
+        return min(soon, max(0, min(math.ceil(BUDGET_WINDOW / CREATE.per_account), self._budget // 2) - begun))
 
     def _reason(self, ticket: _Ticket, at: float, now: float) -> str:
         if ticket.lane.starts and self._outage_since is not None:
@@ -265,6 +288,7 @@ class Gate:
 
     def _learn(self, ticket: _Ticket, error: SquareCloudError | None) -> None:
         now = self._clock.monotonic()
+        outage = self._outage_since
         if isinstance(error, KeyRefused):
             self._refused_key = error
         elif isinstance(error, QuotaUsedUp):
@@ -283,7 +307,12 @@ class Gate:
         ):
             self._failures_in_row = 0
             self._outage_since = None
-        self._wake_all()
+        if isinstance(error, (KeyRefused, QuotaUsedUp, Blocked)) or outage != self._outage_since:
+            self._wake(self._waiting)
+        elif ticket.lane.starts:
+            # They tell how many are before them.
+            self._wake([other for other in self._waiting if other.lane.starts])
+        self._wake_first()
 
     def _count_failure(self, error: SquareCloudError | None, now: float) -> None:
         failed = error is not None and error.ambiguous and (error.status or 0) >= 500  # noqa: PLR2004  a server's failure

@@ -369,10 +369,11 @@ def serving(answer: bytes | None, *, reads: bool = True) -> Iterator[Server]:
             with connection:
                 server.connections += 1
                 if reads:
-                    server.requests.append(connection.recv(65536))
-                if answer is not None:
-                    connection.sendall(answer)
-                connection.shutdown(socket.SHUT_WR)
+                    with suppress(OSError):
+                        server.requests.append(connection.recv(65536))
+                with suppress(OSError):  # the client may have gone away already
+                    connection.sendall(answer or b"")
+                    connection.shutdown(socket.SHUT_WR)
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
