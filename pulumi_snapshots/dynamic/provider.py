@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pulumi.dynamic import (
     CheckFailure,
@@ -216,13 +216,23 @@ def _outcomes(
     try:
         yield
     except Pending as pending:
-        call.keep(kept[0] if kept else pending.record.id, _outputs(pending.record, inputs), [pending.reason(call.urn)])
+        if kept is None:
+            if not engine_access.features().partial_state:
+                call.fail(pending.reason_unkept())
+            kept = pending.record.id, pending.record
+        _stays_pending(call, inputs, kept[0], pending)
     except (SquareCloudError, NothingSent, NoSuchSnapshot, SettingsError) as error:
-        if kept is not None:
-            # A resume that could not even begin (no key): what is pending stays in the state.
-            id_, record = kept
-            call.keep(id_, _outputs(record, inputs), [Pending(record, _sentence(error)).reason(call.urn)])
+        if kept is not None:  # a resume that could not even begin (no key)
+            _stays_pending(call, inputs, kept[0], Pending(kept[1], _sentence(error)))
         call.fail(f"{_sentence(error)} {OLD_CONFIGURATION}" if refreshes else _sentence(error))
+
+
+def _stays_pending(call: engine_access.EngineCall, inputs: dict[str, Any], id_: str, pending: Pending) -> NoReturn:
+    """End the call, which leaves a pending snapshot in the state."""
+    reason = pending.reason(call.urn)
+    if not engine_access.features().partial_state:
+        call.fail(reason)  # the state holds it already, and goes on holding it
+    call.keep(id_, _outputs(pending.record, inputs), [reason])
 
 
 def _sentence(error: Exception) -> str:

@@ -39,6 +39,13 @@ class Pending(Exception):
             f"`pulumi up --replace '{resource or 'URN'}'` gives up on it instead, and may pay for one more."
         )
 
+    def reason_unkept(self) -> str:
+        """The same where there is no way to keep it in the state."""
+        return (
+            f"{self.happened} The installed Pulumi SDK has no known way to keep it in the stack's state: the next `pulumi up` "
+            "takes another one, unless `reuse_within` lets it adopt this one."
+        )
+
 
 class NothingSent(Exception):
     """The time was over, or it was interrupted, before anything was started; there is nothing to keep."""
