@@ -13,7 +13,7 @@ from pulumi_snapshots.api.models import Finished
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.operations.describe import describe, describe_unlisted, requested_text
 from pulumi_snapshots.operations.durations import duration_text
-from pulumi_snapshots.operations.find import LATE, AmbiguousSnapshot, Search, find_ours
+from pulumi_snapshots.operations.find import LATE, SKEW, AmbiguousSnapshot, Search, find_ours
 from pulumi_snapshots.operations.memory import KnownAttempt
 from pulumi_snapshots.operations.outcomes import NothingSent, Pending
 from pulumi_snapshots.operations.quota import quota_hint
@@ -38,6 +38,8 @@ BACK_OFF_LAST = 180.0
 JITTER = 0.1
 """Share of a pause that chance adds, so that clients which were refused together do not come back together."""
 UNREACHABLE_TRIES = 3
+CLEAR = SKEW + timedelta(seconds=1)
+"""How long a POST waits after a snapshot of the same database: longer than the skew that finding it allows."""
 HINTED_LOOKS = 180.0
 """Seconds of looking after a first KEEP_CALM: it may be our own earlier attempt that is still running."""
 NOT_AWAITED = "not awaited"
@@ -149,6 +151,7 @@ class _Job:
                 with anyio.move_on_after(max(0.0, patience)):
                     entry = await self._until_listed(known.attempt, first_after=0.0)
                     self.others.add(entry.version or "")
+                    memory.appeared(self.inputs.database_id, entry.modified)
             except AmbiguousSnapshot as either:
                 # Whichever it is, both were started before ours.
                 self.others.update(entry.version or "" for entry in either.candidates)
@@ -162,7 +165,7 @@ class _Job:
         memory, database_id = self.session.memory, self.inputs.database_id
         page = await self.session.looks.database(database_id, self.session.clock.monotonic())
         youngest = self.session.client.service_clock.now() - timedelta(seconds=self.inputs.reuse_within)
-        taken = memory.not_reusable(database_id)
+        taken = memory.not_reusable(database_id) | self.others
         fitting = [
             (entry.modified, entry)
             for entry in page.entries
@@ -185,6 +188,7 @@ class _Job:
         """
         self._does("waiting for its turn")
         self._note_known_posts()
+        await self._keep_clear()
         back_off = self._back_off()
         unreachable = 0
         while True:
@@ -205,6 +209,7 @@ class _Job:
                 if isinstance(error, Cooldown) and (record := await self._adopt_hinted()):
                     return record
                 pause = next(back_off)
+                self.step = "waiting to try again"
                 why = error.code or "not reached"
             else:
                 self.finished = answer if isinstance(answer, Finished) else None
@@ -232,6 +237,17 @@ class _Job:
         if newest is not None:
             age = (self.session.client.service_clock.now() - newest).total_seconds()
             self.session.gate.note_earlier_post(database_id, age)
+
+    async def _keep_clear(self) -> None:
+        """Let the newest snapshot that we know lie clearly before our POST.
+
+        One that ended within the skew before it would count as after it, for a later run that does not know whose it is.
+        """
+        newest = self.session.memory.newest_appearance(self.inputs.database_id)
+        if newest is not None:
+            age = self.session.client.service_clock.now() - newest
+            # Where the service's clock is not known it may seem to lie in the future; it never does.
+            await self.session.clock.sleep((CLEAR - max(age, timedelta(0))).total_seconds())
 
     def _leaves(self) -> None:
         """From here on the snapshot may be under way."""
@@ -355,6 +371,7 @@ class _Job:
         base_url = self.finished.url if self.finished else None
         record = await describe(self.session, database_id, entry, base_url=base_url, requested=requested)
         self.session.memory.claim(database_id, record.version_id or "")
+        self.session.memory.appeared(database_id, entry.modified)
         self.listener.progress(f"found snapshot {record.version_id}")
         return record
 
