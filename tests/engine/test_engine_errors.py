@@ -1,0 +1,145 @@
+"""What a user reads when a snapshot cannot be taken, word by word, and what is left in the state then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.engine.stage import DATABASE, OTHER_DATABASE, diagnostics
+
+if TYPE_CHECKING:
+    from tests.engine.stage import App
+
+pytestmark = pytest.mark.engine
+
+PROGRAM = f'Snapshot("before-release", "{DATABASE}")'
+POST = f"POST /databases/{DATABASE}/snapshots"
+
+REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
+    "key": (
+        {"status": 401, "code": "ACCESS_DENIED"},
+        (
+            f"{POST} was answered with 401 ACCESS_DENIED: the API key is unknown, revoked or expired, so nothing more is sent with "
+            "it. Set a valid key with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY."
+        ),
+    ),
+    "scope": (
+        {"status": 403, "code": "MISSING_SCOPE", "message": "snapshots:write is missing"},
+        (
+            f'{POST} was answered with 403 MISSING_SCOPE ("snapshots:write is missing"): the API key lacks a scope. Use a key with '
+            "the scopes snapshots:read (to wait and look up) and snapshots:write (to take and restore)."
+        ),
+    ),
+    "database": (
+        {"status": 404, "code": "DATABASE_NOT_FOUND"},
+        (
+            f"{POST} was answered with 404 DATABASE_NOT_FOUND: this account has no such database. Check database_id, and that the "
+            "API key belongs to the account that owns the database."
+        ),
+    ),
+    "failed": (
+        {"status": 500, "code": "SNAPSHOT_FAILED"},
+        (
+            f"{POST} was answered with 500 SNAPSHOT_FAILED: the service could not capture the snapshot. Check that the database is "
+            "running and healthy, then run it again."
+        ),
+    ),
+    "block": (
+        {"status": 429, "code": "RATE_LIMITED"},
+        (
+            f"{POST} was answered with 429 RATE_LIMITED: the account sent too many requests and is blocked for up to about 30 "
+            "minutes. Run it again in about 30 minutes, and lower squarecloud:requestsPerMinute if others use the account too."
+        ),
+    ),
+    "redirect": (
+        {"redirect": "https://elsewhere.test/"},
+        (
+            f"{POST} was answered with 302: it was redirected, which is never followed with the API key. Set squarecloud:apiUrl to "
+            "the API's own address."
+        ),
+    ),
+}
+
+
+def test_a_refusal_is_one_paragraph_and_leaves_nothing_in_the_state(app: App) -> None:
+    app.program(PROGRAM)
+    for name, (effect, text) in REFUSALS.items():
+        app.fault("create", **effect)
+        told = diagnostics(app.up(fails=True))
+        assert f"error: {text}\n" in told, name
+        assert told.count("error: ") == 3, name  # this one, `update failed`, and the program's end
+        assert app.snapshots() == [], name
+        app.mend()
+    assert app.started() == []
+
+
+def test_nothing_is_sent_without_a_key_or_a_network(app: App) -> None:
+    app.program(PROGRAM)
+    key = app.environment.pop("SQUARECLOUD_API_KEY")
+    assert "before-release create" in app.preview()
+    told = diagnostics(app.up(fails=True))
+    assert (
+        "error: No API key is set. Set one with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY.\n"
+    ) in told
+    app.environment["SQUARECLOUD_API_KEY"] = key
+    app.program(f'Snapshot("before-release", "{DATABASE}", timeout="3s")')
+    told = diagnostics(app.up("-c", "squarecloud:apiUrl=http://127.0.0.1:9/v2", fails=True))
+    assert (
+        f"No snapshot of database {DATABASE} was started. The wait ended after 3s, while waiting to try again." in told
+    )
+    assert "the service could not be reached, so nothing was sent" in told
+    assert app.snapshots() == []
+    assert app.requests() == []
+
+
+def test_a_used_up_quota_stops_the_others_and_says_when_a_slot_frees(app: App) -> None:
+    app.emulator.control("settings", {"plan_memory_mb": 256}, "PATCH")
+    others = [OTHER_DATABASE, "c" * 32, "d" * 32]
+    for database_id in others[1:]:
+        app.emulator.control("databases", {"id": database_id})
+    app.program(f"for id in {[DATABASE, *others]!r}:\n    Snapshot(id, id)")
+    told = diagnostics(app.up(fails=True))
+    assert told.count("was answered with 429 DAILY_SNAPSHOTS_LIMIT_REACHED") == 2  # the other one refers to it
+    assert told.count("was not sent, because another request was answered with 429 DAILY_SNAPSHOTS_LIMIT_REACHED") == 1
+    assert told.count("The plan has 256 MB, so 2 snapshots in any 24 hours. The oldest of them is of ") == 1
+    assert "a slot frees at about" in told
+    assert len(app.posts()) == 3
+    assert len(app.started()) == len(app.snapshots()) == 2
+
+
+def test_a_lost_answer_is_no_second_request(app: App) -> None:
+    app.program(PROGRAM)
+    for effect in ({"drop": True}, {"html": 502}):
+        app.forget_requests()
+        app.fault("create", when="after", **effect)
+        app.up()
+        assert len(app.posts()) == 1
+        assert app.outputs()["version_id"] == app.started()[0]
+        app.mend()
+        app.destroy()
+        app.pass_time(200)
+    app.slow()
+    app.fault("create", when="after", html=502)
+    app.program(f'Snapshot("before-release", "{DATABASE}", timeout="1s")')
+    told = diagnostics(app.up(fails=True))
+    assert (
+        "and the answer was lost (502): it may or may not have been started, and is not listed yet. The wait ended after 1s."
+    ) in told
+    assert app.outputs()["attempt"]["answered"] == "502"
+
+
+def test_two_snapshots_that_could_be_ours_are_shown_and_not_guessed_between(app: App) -> None:
+    app.program(PROGRAM)
+    app.slow()
+    up = app.start_up()
+    up.shows("accepted, not listed yet; look 1")
+    now = app.emulator.control("state")["now"]
+    app.emulator.control("snapshots", {"database_id": DATABASE, "version_id": "foreign", "modified": now})
+    app.emulator.control("snapshots", {"database_id": DATABASE, "version_id": "another", "modified": now})
+    told = diagnostics(app.ends(up, fails=True))
+    assert "Two snapshots of this database could be the one that was started: " in told
+    assert "foreign (" in told
+    assert "another (" in told
+    assert "`Snapshot.get` opens either of them." in told
+    assert "attempt" in app.outputs()
