@@ -32,6 +32,7 @@ class RunMemory:
         self._replaced: dict[str, set[str]] = defaultdict(set)
         self._claimed: dict[str, set[str]] = defaultdict(set)
         self._newest: dict[str, datetime] = {}
+        self._appeared: dict[str, datetime] = {}
         self._attempts: dict[str, list[KnownAttempt]] = defaultdict(list)
 
     def saw(self, record: SnapshotRecord, owner: str | None, *, replaced: bool = False) -> None:
@@ -52,6 +53,7 @@ class RunMemory:
             if record.created_at is not None and record.origin != "automatic":
                 created = parse_rfc3339(record.created_at)
                 self._newest[database_id] = max(created, self._newest.get(database_id, created))
+                self.appeared(database_id, created)
         elif record.attempt is not None and record.attempt.missing_since is None:
             known = KnownAttempt(owner, record.attempt)
             if known not in self._attempts[database_id]:
@@ -72,6 +74,15 @@ class RunMemory:
     def newest_creation(self, database_id: str) -> datetime | None:
         """When the newest manual snapshot in the state was created, by the service's clock."""
         return self._newest.get(database_id)
+
+    def appeared(self, database_id: str, modified: datetime | None) -> None:
+        """A manual snapshot of this time is known, by the service's clock."""
+        if modified is not None:
+            self._appeared[database_id] = max(modified, self._appeared.get(database_id, modified))
+
+    def newest_appearance(self, database_id: str) -> datetime | None:
+        """The time of the newest manual snapshot that is known, in the state or in a listing."""
+        return self._appeared.get(database_id)
 
     def attempts(self, database_id: str) -> list[KnownAttempt]:
         """The unresolved attempts on this database, in the order in which they became known."""

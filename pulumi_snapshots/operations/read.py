@@ -10,7 +10,7 @@ from pulumi_snapshots.api.client import ONCE
 from pulumi_snapshots.api.errors import KeyRefused, NotAllowed, SquareCloudError
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.operations.describe import describe, is_pinned, url_expiry, with_creation
-from pulumi_snapshots.operations.find import AmbiguousSnapshot, Search, find_ours
+from pulumi_snapshots.operations.find import AmbiguousSnapshot, Search, failed_after, find_ours
 from pulumi_snapshots.operations.looks import SERVICE_CACHE
 from pulumi_snapshots.operations.memory import KnownAttempt
 from pulumi_snapshots.operations.outcomes import NoSuchSnapshot, NothingSent
@@ -30,8 +30,6 @@ PENDING_PATIENCE = 9.0
 """Seconds; the reads of pending resources hold up the whole run, so each ends within 10 s."""
 URL_RENEWAL = timedelta(days=7)
 """A stored URL with more than this left is kept, so that dependants do not change at every refresh."""
-PROOF_OF_FAILURE = timedelta(hours=2)
-"""Far beyond any snapshot and any cached page: a listing without it, fetched so long after the POST, proves that it failed."""
 
 
 async def read(
@@ -54,6 +52,9 @@ async def read(
     """
     session.memory.saw(record, owner)
     if record.attempt is not None and record.pending:
+        if record.attempt.missing_since is not None:
+            # Proven failed: whatever is listed since is another one's.
+            return record
         return await _read_pending(session, record, KnownAttempt(owner, record.attempt))
     with session.until(REFRESH_PATIENCE):
         try:
@@ -186,7 +187,7 @@ async def _read_pending(session: Session, record: SnapshotRecord, known: KnownAt
             # The wait that follows meets the same and says so, with the current configuration.
             return record
         asked_at = page.listing.service_time
-        if page.complete and asked_at >= search.posted + _proof_of_failure(attempt):
+        if page.complete and asked_at >= search.posted + failed_after(attempt):
             memory.resolve(database_id, known)
             return replace(record, attempt=replace(attempt, missing_since=asked_at))
     return record
@@ -194,11 +195,6 @@ async def _read_pending(session: Session, record: SnapshotRecord, known: KnownAt
 
 async def _look_for_pending(session: Session, database_id: str, attempt: Attempt) -> Page:
     """Reads share the account's listing; only the database's own can prove that a snapshot failed."""
-    if session.clock.utc() - attempt.posted_at >= _proof_of_failure(attempt):
+    if session.clock.utc() - attempt.posted_at >= failed_after(attempt):
         return await session.looks.read_database(database_id, patience=ONCE)
     return await session.looks.read(database_id, patience=ONCE)
-
-
-def _proof_of_failure(attempt: Attempt) -> timedelta:
-    """How long after the POST a listing has to be fetched, to prove by its absence that the snapshot failed."""
-    return max(PROOF_OF_FAILURE, timedelta(seconds=attempt.timeout))
