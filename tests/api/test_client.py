@@ -1,0 +1,203 @@
+"""The service's verbs: what counts as started, and which looks are tried again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from pulumi_snapshots.api.client import BRIEF, ONCE, PATIENT, Client, Patience
+from pulumi_snapshots.api.errors import RequestRefused, SquareCloudError, UnreadableAnswer
+from pulumi_snapshots.api.gate import Gate
+from pulumi_snapshots.api.models import Accepted, Finished, Listing
+from pulumi_snapshots.clock import Clock
+from tests.support.virtual import virtual
+
+DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
+ENTRY = {"name": DATABASE, "version_id": "v" * 36}
+
+
+def ok(response: Any, **more: Any) -> httpx.Response:
+    return httpx.Response(200, json={"status": "success", "response": response, **more})
+
+
+def refused(status: int, code: str, **more: Any) -> httpx.Response:
+    return httpx.Response(status, json={"status": "error", "code": code}, **more)
+
+
+class Service:
+    """Gives these answers one after the other, the last one again and again."""
+
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
+        self.answers = list(answers)
+        self.requests: list[httpx.Request] = []
+        self.times: list[float] = []
+        clock = Clock()
+        gate = Gate(clock, requests_per_minute=30, block_wait=1800)
+        self.client = Client("https://api.example/v2", "k" * 64, gate, clock, http=httpx.MockTransport(self._answer))
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        self.times.append(anyio.current_time())
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    @property
+    def gaps(self) -> list[float]:
+        return [round(later - self.times[0], 3) for later in self.times[1:]]
+
+    async def post(self) -> Finished | Accepted | SquareCloudError:
+        try:
+            return await self.client.start_snapshot(DATABASE, on_send=lambda: None)
+        except SquareCloudError as error:
+            return error
+
+    async def look(self, patience: Patience = PATIENT) -> Listing | SquareCloudError:
+        try:
+            return await self.client.list_snapshots(DATABASE, patience=patience)
+        except SquareCloudError as error:
+            return error
+
+
+POSTS: list[tuple[httpx.Response, Finished | Accepted | type[SquareCloudError]]] = [
+    (refused(202, "SNAPSHOT_PROCESSING"), Accepted()),
+    (httpx.Response(202, json={"status": "error"}), Accepted()),
+    (httpx.Response(202, json={"status": "success", "response": {}}), Accepted()),
+    (refused(200, "SNAPSHOT_PROCESSING"), Accepted()),
+    (ok(None, code="SNAPSHOT_PROCESSING"), Accepted()),
+    (ok({"url": "https://h/x", "key": "versionId=v"}), Finished(url="https://h/x", key="versionId=v")),
+    (ok(None), Finished()),
+    (ok("done"), Finished()),
+    (ok([{"url": "x"}]), Finished()),
+    (ok({"url": 7, "key": ["x"]}), Finished()),
+    (httpx.Response(201, json={"status": "success"}), Finished()),
+    (httpx.Response(202, text="<html>"), UnreadableAnswer),
+    (refused(409, "SNAPSHOT_PROCESSING"), RequestRefused),
+]
+
+
+@pytest.mark.parametrize(("answer", "result"), POSTS)
+def test_a_snapshot_that_was_paid_for_is_never_taken_for_a_refusal(answer: httpx.Response, result: object) -> None:
+    @virtual
+    async def run() -> None:
+        found = await Service(answer).post()
+        assert type(found) is result if isinstance(result, type) else found == result
+
+    run()
+
+
+@virtual
+async def test_a_post_is_sent_once_whatever_comes_back() -> None:
+    for answer in (httpx.Response(502), httpx.ReadError("x"), refused(500, "OOPS"), httpx.ConnectError("x")):
+        service = Service(answer)
+        assert isinstance(await service.post(), SquareCloudError)
+        assert len(service.requests) == 1
+
+
+@virtual
+async def test_the_id_stays_one_segment_of_the_path() -> None:
+    service = Service(ok([]))
+    await service.client.list_snapshots("a/b?c#d%2F")
+    assert service.requests[0].url.raw_path == b"/v2/databases/a%2Fb%3Fc%23d%252F/snapshots"
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        httpx.Response(502, text="<html>"),
+        httpx.Response(503),
+        httpx.Response(524),
+        httpx.Response(500, text="x"),
+        refused(500, "OOPS"),
+        refused(503, "DATABASE_UNAVAILABLE"),
+        refused(429, "KEEP_CALM"),
+        httpx.ConnectError("x"),
+        httpx.ReadTimeout("x"),
+        httpx.Response(200, text="<html>"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize(("patience", "gaps"), [(PATIENT, [2, 6]), (BRIEF, [2, 6]), (ONCE, [])])
+def test_a_look_is_tried_three_times_where_that_may_help(
+    failure: httpx.Response | Exception, patience: Patience, gaps: list[float]
+) -> None:
+    @virtual
+    async def run() -> None:
+        service = Service(failure)
+        assert isinstance(await service.look(patience), SquareCloudError)
+        assert service.gaps == gaps
+        if gaps:
+            service = Service(failure, ok([ENTRY]))
+            listing = await service.look(patience)
+            assert isinstance(listing, Listing)
+            assert len(listing.entries) == 1
+
+    run()
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        refused(401, "ACCESS_DENIED"),
+        refused(403, "MISSING_SCOPE"),
+        refused(404, "DATABASE_NOT_FOUND"),
+        refused(400, "OOPS"),
+        refused(402, "UPGRADE_REQUIRED"),
+        refused(429, "RATE_LIMITED"),
+        refused(429, "RATE_LIMITED", headers={"Retry-After": "1"}),
+        httpx.Response(302, headers={"Location": "https://evil.example"}),
+    ],
+    ids=repr,
+)
+def test_a_look_is_not_tried_again_where_that_would_only_do_harm(failure: httpx.Response) -> None:
+    @virtual
+    async def run() -> None:
+        service = Service(failure)
+        assert isinstance(await service.look(), SquareCloudError)
+        assert len(service.requests) == 1
+
+    run()
+
+
+@pytest.mark.parametrize(("retry_after", "gap"), [("1", 2), ("10", 10), ("3000", 30)])
+def test_a_look_comes_back_when_the_service_asks_within_reason(retry_after: str, gap: float) -> None:
+    @virtual
+    async def run() -> None:
+        service = Service(httpx.Response(503, headers={"Retry-After": retry_after}), ok([]))
+        await service.look()
+        assert service.gaps == [gap]
+
+    run()
+
+
+@pytest.mark.parametrize("response", [None, {}, "x", 7, {"snapshots": []}])
+def test_a_listing_that_is_no_list_is_no_empty_listing(response: object) -> None:
+    @virtual
+    async def run() -> None:
+        service = Service(ok(response))
+        assert isinstance(await service.look(), UnreadableAnswer)
+        with pytest.raises(UnreadableAnswer):
+            await service.client.list_account()
+
+    run()
+
+
+@virtual
+async def test_a_listing_tells_how_much_of_it_could_not_be_read() -> None:
+    listing = await Service(ok([ENTRY, None, {"name": 7}])).look()
+    assert isinstance(listing, Listing)
+    assert (len(listing.entries), listing.unreadable) == (1, 2)
+
+
+@pytest.mark.parametrize("response", [None, [], {}, {"user": None}, {"user": {"id": 7}}, {"user": {"id": ""}}])
+def test_an_account_without_an_id_is_unreadable(response: object) -> None:
+    @virtual
+    async def run() -> None:
+        with pytest.raises(UnreadableAnswer):
+            await Service(ok(response)).client.account()
+
+    run()
