@@ -1,0 +1,138 @@
+"""Imports point down only, time has one source, and a program that declares a Snapshot loads no HTTP stack."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "pulumi_snapshots"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+BELOW = {
+    "": {"dynamic", "plugin", "operations", "clock", "shared_file"},
+    "dynamic": {"operations", "api", "clock", "shared_file"},
+    "plugin": {"operations", "api", "clock", "shared_file"},
+    "operations": {"api", "clock", "shared_file"},
+    "api": {"clock", "shared_file"},
+    "emulator": {"clock", "shared_file"},
+    "clock": set(),
+    "shared_file": {"clock"},
+}
+"""What each part may import beside itself; `shared_file` knows files and the clock only."""
+
+TIME = {
+    "clock.py": "the one source of time",
+    "dynamic/engine_access.py": "sleeps in threads of the SDK, where no event loop runs",
+}
+"""Files that may ask the machine for the time, or sleep; with reasons."""
+
+PULUMI = {"", "dynamic", "plugin"}
+"""Parts that may know of Pulumi."""
+
+
+def part_of(file: Path) -> str:
+    first = file.relative_to(PACKAGE).parts[0]
+    return "" if first == "__init__.py" else first.removesuffix(".py")
+
+
+def imports(file: Path, *, typing_too: bool = False) -> Iterator[str]:
+    """Full names of the modules and names that a file imports, at its top and inside functions."""
+    yield from _imports(ast.parse(file.read_text()), typing_too=typing_too)
+
+
+def _imports(node: ast.AST, *, typing_too: bool) -> Iterator[str]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING" and not typing_too:
+            continue
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            assert child.level == 0, "imports name the whole module"
+            yield from (f"{child.module}.{alias.name}" for alias in child.names)
+        else:
+            yield from _imports(child, typing_too=typing_too)
+
+
+def each_file(files: list[Path] = FILES) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("file", files, ids=lambda file: str(file.relative_to(PACKAGE)))
+
+
+@each_file()
+def test_imports_point_down_only(file: Path) -> None:
+    part = part_of(file)
+    for name in imports(file, typing_too=True):
+        if name.startswith("pulumi_snapshots."):
+            other = name.split(".")[1]
+            assert other == part or other in BELOW[part], f"{part or '__init__'} must not import {name}"
+
+
+@each_file()
+def test_the_core_knows_nothing_of_pulumi(file: Path) -> None:
+    if part_of(file) not in PULUMI:
+        assert not [name for name in imports(file, typing_too=True) if name.split(".")[0] in {"pulumi", "grpc"}]
+
+
+@each_file()
+def test_http_is_spoken_in_one_place(file: Path) -> None:
+    """Mentions in types are allowed: whoever builds a client may be handed a transport."""
+    if part_of(file) != "api":
+        assert not [name for name in imports(file) if name.split(".")[0] == "httpx"]
+
+
+@each_file()
+def test_time_comes_from_the_clock(file: Path) -> None:
+    if str(file.relative_to(PACKAGE)) in TIME:
+        return
+    assert not [name for name in imports(file) if name.split(".")[0] == "time"]
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Attribute):
+            assert ast.unparse(node) not in {
+                *("anyio.current_time", "anyio.sleep", "anyio.sleep_until", "asyncio.sleep", "trio.sleep"),
+                *("datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time", "time.sleep"),
+            }
+
+
+def test_every_exception_is_still_needed() -> None:
+    for name in TIME:
+        text = (PACKAGE / name).read_text()
+        assert any(word in text for word in ("anyio.sleep", "anyio.current_time", "datetime.now", "import time")), name
+
+
+def test_the_top_holds_names_and_nothing_else() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    assert all(isinstance(node, ast.Expr | ast.ImportFrom | ast.Assign) for node in tree.body)
+
+
+LOADED = """
+import sys
+import pulumi
+before = set(sys.modules)
+import pulumi_snapshots
+pulumi_snapshots.Snapshot
+print("\\n".join(sorted({name.split(".")[0] for name in set(sys.modules) - before})))
+"""
+
+
+def test_a_program_loads_no_http_stack_and_no_emulator() -> None:
+    done = subprocess.run(  # noqa: S603  this very interpreter
+        [sys.executable, "-c", LOADED], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    loaded = set(done.stdout.split())
+    assert "pulumi_snapshots" in loaded
+    assert not loaded & {"httpx", "httpcore", "pydantic", "pydantic_core", "starlette", "uvicorn", "trio"}
+
+
+def test_the_library_works_without_the_emulator_s_extra() -> None:
+    code = (
+        "import sys; import pulumi_snapshots.operations.session; assert not {'starlette', 'uvicorn'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)  # noqa: S603  this very interpreter
