@@ -22,6 +22,7 @@ from pulumi_snapshots.api.errors import (
     Unavailable,
     UnreadableAnswer,
 )
+from pulumi_snapshots.api.send_log import SendLog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -85,21 +86,21 @@ class Gate:
         clock: the time.
         requests_per_minute: the account's request budget.
         block_wait: seconds that a block lasts where the service sends no `Retry-After`.
+        log: what was sent; shared with other processes, or this gate's own.
     """
 
-    def __init__(self, clock: Clock, *, requests_per_minute: int, block_wait: float) -> None:
+    def __init__(
+        self, clock: Clock, *, requests_per_minute: int, block_wait: float, log: SendLog | None = None
+    ) -> None:
         self._clock = clock
         self._budget = requests_per_minute
         self._block_wait = block_wait
         self._waiting: list[_Ticket] = []
-        self._sent: deque[float] = deque()
+        self._log = log or SendLog(clock)
         self._started: deque[float] = deque(maxlen=requests_per_minute)
-        self._account_last: dict[Lane, float] = {}
-        self._database_last: dict[tuple[Lane, str | None], float] = {}
         self._refused_key: KeyRefused | None = None
         self._quota: QuotaUsedUp | None = None
-        self._block: Blocked | None = None
-        self._blocked_until = -math.inf
+        self._block = Blocked("", status=429, code="RATE_LIMITED")
         self._failures_in_row = 0
         self._outage_since: float | None = None
 
@@ -134,20 +135,19 @@ class Gate:
                 # Not accepted, so the database's cooldown did not start.
                 self._forget_post(ticket)
             self._learn(ticket, error)
+            await self._log.exchange(lambda: None)
             raise
         else:
             self._learn(ticket, None)
 
     def note_earlier_post(self, database_id: str, seconds_ago: float) -> None:
         """A POST of another process is known: its cooldown holds here too."""
-        at = self._clock.monotonic() - max(0.0, seconds_ago)
-        key = (CREATE, database_id)
-        self._database_last[key] = max(at, self._database_last.get(key, -math.inf))
+        self._log.note(CREATE.name, database_id, self._clock.monotonic() - max(0.0, seconds_ago))
 
     @property
     def blocked(self) -> bool:
         """Whether a block is on."""
-        return self._clock.monotonic() < self._blocked_until
+        return self._clock.monotonic() < self._log.blocked_until
 
     # Turns -----------------------------------------------------------------------------------------------------------
 
@@ -166,8 +166,9 @@ class Gate:
                     first.woken.set()
                 had_timer = first is ticket
                 if first is ticket and at <= now:
-                    self._record(ticket, now)
-                    return
+                    if await self._log.exchange(lambda: self._goes(ticket)):
+                        return
+                    continue  # another process was faster, or told of a block
                 if tell is not None:
                     tell(self._reason(ticket, at, now))
                 # Only the first needs a timer of its own; the others are woken when their place changes.
@@ -197,20 +198,25 @@ class Gate:
         for ticket in tickets:
             ticket.woken.set()
 
-    def _record(self, ticket: _Ticket, now: float) -> None:
-        self._sent.append(now)
-        if ticket.lane.starts:
+    def _goes(self, ticket: _Ticket) -> bool:
+        """Whether it may go, with what all processes have sent; if so it is recorded."""
+        now = self._clock.monotonic()
+        if self._earliest(ticket, self._budget_free(now)) > now:
+            return False
+        lane, database_id = ticket.lane, ticket.database_id if ticket.lane.per_database else None
+        if database_id is not None:
+            ticket.sent, ticket.earlier = now, self._log.ours_for_database(lane.name, database_id)
+        self._log.record(lane.name, database_id, now)
+        if lane.starts:
             self._started.append(now)
-        self._account_last[ticket.lane] = now
-        if ticket.lane.per_database:
-            key = (ticket.lane, ticket.database_id)
-            ticket.sent, ticket.earlier = now, self._database_last.get(key, -math.inf)
-            self._database_last[key] = now
+        return True
 
     def _forget_post(self, ticket: _Ticket) -> None:
-        key = (ticket.lane, ticket.database_id)
-        if ticket.sent is not None and self._database_last.get(key) == ticket.sent:
-            self._database_last[key] = ticket.earlier
+        lane, database_id = ticket.lane.name, ticket.database_id
+        if ticket.sent is None or database_id is None:
+            return
+        if self._log.ours_for_database(lane, database_id) == ticket.sent:
+            self._log.forget(lane, database_id, ticket.earlier)
 
     # When ------------------------------------------------------------------------------------------------------------
 
@@ -218,7 +224,7 @@ class Gate:
         """When this request may go at the earliest, on the monotonic clock; infinite while nobody knows."""
         if ticket.lane.starts and self._outage_since is not None:
             return math.inf
-        return max(self._spacing_ends(ticket), self._blocked_until, free[ticket.lane.starts])
+        return max(self._spacing_ends(ticket), self._log.blocked_until, free[ticket.lane.starts])
 
     def _budget_free(self, now: float) -> dict[bool, float]:
         """When the budget allows one more request: that starts something (True), or a look."""
@@ -229,15 +235,16 @@ class Gate:
 
     def _spacing_ends(self, ticket: _Ticket) -> float:
         lane = ticket.lane
-        account = self._account_last.get(lane, -math.inf) + lane.per_account
-        database = self._database_last.get((lane, ticket.database_id), -math.inf) + lane.per_database
-        return max(account, database)
+        account = self._log.last_for_account(lane.name) + lane.per_account
+        return max(account, self._database_ends(ticket))
+
+    def _database_ends(self, ticket: _Ticket) -> float:
+        return self._log.last_for_database(ticket.lane.name, ticket.database_id) + ticket.lane.per_database
 
     def _budget_allows(self, now: float, *, reserved: int) -> float:
-        while self._sent and self._sent[0] <= now - BUDGET_WINDOW:
-            self._sent.popleft()
-        too_many = len(self._sent) + reserved - self._budget
-        return self._sent[too_many] + BUDGET_WINDOW if too_many >= 0 and self._sent else -math.inf
+        sent = self._log.since(now - BUDGET_WINDOW)
+        too_many = len(sent) + reserved - self._budget
+        return sent[too_many] + BUDGET_WINDOW if too_many >= 0 and sent else -math.inf
 
     def _share_allows(self) -> float:
         """When one more may start without taking more than half of the budget while looks wait."""
@@ -259,7 +266,7 @@ class Gate:
             return "waiting: the service fails; it is sent once the service answers a look"
         if self.blocked:
             return "waiting for the end of the account's block"
-        database = self._database_last.get((ticket.lane, ticket.database_id), -math.inf) + ticket.lane.per_database
+        database = self._database_ends(ticket)
         if database > now and database >= at:
             return f"waiting {database - now:.0f} s: the service takes one snapshot per database in 180 s"
         before = sum(
@@ -277,8 +284,8 @@ class Gate:
         if self._refused_key is not None:
             raise self._refused_key.kept_back(ticket.request)
         now = self._clock.monotonic()
-        if self._block is not None and now < self._blocked_until and (ticket.lane.starts or not ticket.waits_out_block):
-            raise self._block.kept_back(ticket.request, retry_after=self._blocked_until - now)
+        if self.blocked and (ticket.lane.starts or not ticket.waits_out_block):
+            raise self._block.kept_back(ticket.request, retry_after=self._log.blocked_until - now)
         if not ticket.lane.starts:
             return
         if self._quota is not None:
@@ -296,10 +303,10 @@ class Gate:
         elif isinstance(error, Blocked):
             self._block = error
             wait = self._block_wait if error.retry_after is None else error.retry_after
-            self._blocked_until = max(self._blocked_until, now + wait)
+            self._log.blocked_until = max(self._log.blocked_until, now + wait)
         elif isinstance(error, Cooldown):
             # It does not say whose cooldown it was: the account's next one waits its full time again.
-            self._account_last[ticket.lane] = now
+            self._log.delay(ticket.lane.name, now)
         if ticket.lane.starts:
             self._count_failure(error, now)
         elif not isinstance(error, (Unavailable, UnreadableAnswer, ServiceFailed, NotSent)) and (
