@@ -137,13 +137,14 @@ from dependant import Dependant
 
 database = Dependant("database", "{DATABASE}")
 later = pulumi.Output.all(database.id, database.url)
-Snapshot("before-release", later.apply(lambda values: values[1]), triggers=[{{"nested": [later]}}],
+Snapshot("before-release", later.apply(lambda values: values[1]),
+         triggers=[{{"nested": [later]}}, pulumi.Output.secret("not for everyone")],
          timeout=later.apply(lambda _: "10m"), rotate_after=later.apply(lambda _: "30d"))
 """)
     assert "+ 3 to create" in app.preview()
     app.up()
     assert app.outputs()["database_id"] == DATABASE
-    assert app.outputs()["triggers"] == [{"nested": [["dependant", DATABASE]]}]
+    assert "not for everyone" not in app.state_file.read_text()
     assert "unchanged" in app.up()
     assert len(app.posts()) == 1
 

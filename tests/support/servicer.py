@@ -309,7 +309,8 @@ class Servicer:
         engine_pb2_grpc.add_EngineServicer_to_server(self._engine, server)
         self.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         server.start()
-        exit_.callback(lambda: server.stop(0).wait())
+        self._engine_server = server
+        exit_.callback(self.stop_engine)
 
     def _start_provider(self, exit_: contextlib.ExitStack) -> None:
         changed = {"PYTHONPATH": str(ROOT), "PULUMI_PROJECT": "project", **self.env}
@@ -348,6 +349,10 @@ class Servicer:
         if hasattr(self, "_reader"):
             self._reader.join(5)
         self.process.stdout.close()
+
+    def stop_engine(self) -> None:
+        """End the engine's own service, as when the engine is killed; calls that wait for the provider go on."""
+        self._engine_server.stop(0).wait()
 
     # What the provider has said meanwhile
 

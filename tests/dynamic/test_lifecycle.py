@@ -1,0 +1,431 @@
+"""Every call that the engine makes to the provider, in the SDK's own provider process, against an emulated service."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from concurrent.futures import wait
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pulumi_snapshots.dynamic.provider import SnapshotProvider
+from tests.support.servicer import UNKNOWN, Answer, CallFailedError, Kept, Servicer, urn
+from tools.sandbox import Emulator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+NAME = urn("before-release")
+PACE = {"SQUARECLOUD_FIRST_LOOK_AFTER": "0.2s", "SQUARECLOUD_LOOK_EVERY": "0.3s"}
+# The service's clock is two hours behind, so what it has made is old to a client that asks nobody.
+SERVICE = ("--clock-offset", "-7200", "--snapshot-seconds", "0", "--soft-deadline", "0.1", "--no-automatic",
+           "--cache-world", "invalidated", "--requests-per-minute", "10000", "--memory", "65536")  # fmt: skip
+_numbers = count(1)
+
+
+@dataclasses.dataclass
+class Place:
+    """A database of its own at the service, and a provider process."""
+
+    emulator: Emulator
+    servicer: Servicer
+    database: str
+
+    def create(self, **inputs: Any) -> Answer:
+        return self.servicer.create(NAME, {"database_id": self.database, **inputs})
+
+    def requests(self) -> list[dict[str, Any]]:
+        return [entry for entry in self.emulator.journal() if entry["database_id"] == self.database]
+
+    def posts(self) -> list[dict[str, Any]]:
+        return [entry for entry in self.requests() if entry["kind"] == "create"]
+
+    def started(self) -> str:
+        (version,) = [entry["version_id"] for entry in self.posts() if entry["accepted"]]
+        return str(version)
+
+    def slow(self) -> None:
+        self.emulator.control(f"databases/{self.database}", {"next_snapshot_seconds": 600}, "PATCH")
+
+    def pass_time(self, seconds: float) -> None:
+        self.emulator.control("clock", {"advance": seconds})
+
+    def fault(self, kind: str, **effect: Any) -> None:
+        self.emulator.control("faults", {"kind": kind, "database_id": self.database, **effect})
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    with Emulator(*SERVICE, log=tmp_path_factory.mktemp("emulator") / "log") as running:
+        yield running
+
+
+@pytest.fixture
+def database(emulator: Emulator) -> str:
+    return str(emulator.control("databases", {"id": f"{next(_numbers):032x}"})["id"])
+
+
+@pytest.fixture
+def place(emulator: Emulator, database: str) -> Iterator[Place]:
+    emulator.control("faults", method="DELETE")
+    emulator.control("clock", {"advance": 200})  # the cooldowns of the test before are over
+    with Servicer(SnapshotProvider(), env={**emulator.environment, **PACE}) as servicer:
+        yield Place(emulator, servicer, database)
+
+
+@pytest.fixture(scope="module")
+def idle() -> Iterator[Servicer]:
+    """A provider that has no key and no service, and needs none."""
+    nothing = dict.fromkeys(("SQUARECLOUD_API_KEY", "SQUARECLOUD_API_URL", "SQUARECLOUD_SNAPSHOTS_URL"))
+    with Servicer(SnapshotProvider(), env=nothing) as servicer:
+        yield servicer
+
+
+def failure(call: Callable[..., Any], *args: Any, **kwargs: Any) -> CallFailedError:
+    with pytest.raises(CallFailedError) as caught:
+        call(*args, **kwargs)
+    assert "Traceback" not in caught.value.message
+    return caught.value
+
+
+def kept(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Kept:
+    partial = failure(call, *args, **kwargs).kept
+    assert partial is not None, "no state was kept"
+    return partial
+
+
+# Check: without a request, without a key
+
+DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
+WRONG: list[tuple[dict[str, Any], str, str]] = [
+    ({}, "database_id", "is required: the id of the database to take a snapshot of"),
+    ({"database_id": ""}, "database_id", "must not be empty"),
+    ({"database_id": 7}, "database_id", "must be a string, not"),
+    ({"database_id": ["a"]}, "database_id", "must be a string, not list"),
+    ({"database_id": ".."}, "database_id", "must be a bare id"),
+    ({"database_id": "a b"}, "database_id", "must be a bare id"),
+    ({"database_id": "a/b"}, "database_id", "must be a bare id"),
+    ({"database_id": "a%2fb"}, "database_id", "must be a bare id"),
+    ({"triggers": "release"}, "triggers", "must be a list, not str"),
+    ({"triggers": {"a": 1}}, "triggers", "must be a list, not dict"),
+    ({"timeout": "soon"}, "timeout", "must be a duration such as 90s, 45m, 1h30m or 7d"),
+    ({"timeout": 0}, "timeout", "must be longer than zero"),
+    ({"timeout": "8d"}, "timeout", "must be at most 7d"),
+    ({"timeout": True}, "timeout", "must be a duration"),
+    ({"reuse_within": "-1s"}, "reuse_within", "must be a duration"),
+    ({"reuse_within": "31d"}, "reuse_within", "must be at most 30d"),
+    ({"rotate_after": "31d"}, "rotate_after", "must be at most 30d"),
+    ({"rotate_after": "1h", "reuse_within": "1h"}, "rotate_after", "must be longer than reuse_within"),
+]
+
+
+@pytest.mark.parametrize(("inputs", "property_", "reason"), WRONG, ids=[str(wrong[0]) for wrong in WRONG])
+def test_a_wrong_input_fails_on_its_property(
+    idle: Servicer, inputs: dict[str, Any], property_: str, reason: str
+) -> None:
+    given = inputs if property_ == "database_id" else {"database_id": DATABASE, **inputs}
+    ((name, told),) = idle.check(NAME, given).failures
+    assert name == property_
+    assert reason in told
+
+
+def test_everything_wrong_is_told_at_once(idle: Servicer) -> None:
+    answer = idle.check(NAME, {"triggers": 1, "timeout": "x", "reuse_within": [], "rotate_after": {}})
+    assert {name for name, _ in answer.failures} == {
+        "database_id",
+        "triggers",
+        "timeout",
+        "reuse_within",
+        "rotate_after",
+    }
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {"database_id": UNKNOWN},
+        {"triggers": UNKNOWN},
+        {"triggers": [UNKNOWN, {"a": [UNKNOWN]}]},
+        {"timeout": UNKNOWN},
+        {"reuse_within": UNKNOWN, "rotate_after": "1s"},
+        {"rotate_after": UNKNOWN, "reuse_within": "30d"},
+        {"timeout": "1h30m", "reuse_within": 0, "rotate_after": 1.5},
+        {"timeout": "7d", "reuse_within": "0.5h", "rotate_after": "30d"},
+        {"database_id": "My-Database"},
+    ],
+    ids=str,
+)
+def test_what_may_be_right_passes(idle: Servicer, inputs: dict[str, Any]) -> None:
+    assert idle.check(NAME, {"database_id": DATABASE, **inputs}).failures == []
+
+
+def test_a_wrong_input_beside_unknown_ones_is_found(idle: Servicer) -> None:
+    answer = idle.check(NAME, {"database_id": UNKNOWN, "triggers": [UNKNOWN], "timeout": "soon"})
+    assert [name for name, _ in answer.failures] == ["timeout"]
+
+
+# Diff: without a request, without a key
+
+STATE: dict[str, Any] = {
+    "database_id": DATABASE,
+    "triggers": ["1", {"a": [2.0]}],
+    "version_id": "v1",
+    "name": DATABASE,
+    "download_url": "https://snapshots.test/x?versionId=v1",
+    "size": 306.0,
+    "created_at": "2026-01-01T00:00:00Z",
+    "expires_at": "2026-01-31T00:00:00Z",
+    "available": True,
+    "origin": "manual",
+}
+INPUTS = {"database_id": DATABASE, "triggers": ["1", {"a": [2]}]}
+PENDING: dict[str, Any] = {
+    **INPUTS,
+    "available": False,
+    "requested_at": "2026-01-01T00:00:00Z",
+    "attempt": {"posted_at": "2026-01-01T00:00:00Z", "service_clock_offset": 0.0, "answered": "202", "timeout": 2700.0},
+}
+NEVER_CAME = {**PENDING, "attempt": {**PENDING["attempt"], "missing_since": "2026-01-01T03:00:00Z"}}
+NOW = datetime.now(UTC)
+
+
+@pytest.mark.parametrize(
+    ("olds", "news", "replaces", "changes"),
+    [
+        (STATE, {}, [], False),
+        (STATE, {"database_id": "other"}, ["database_id"], True),
+        (STATE, {"database_id": UNKNOWN}, ["database_id"], True),
+        (STATE, {"triggers": ["2"]}, ["triggers"], True),
+        (STATE, {"triggers": None}, ["triggers"], True),
+        (STATE, {"triggers": ["1", {"a": [UNKNOWN]}]}, ["triggers"], True),
+        (STATE, {"timeout": "1h", "reuse_within": "1h"}, [], False),
+        (STATE, {"rotate_after": "30d"}, ["created_at"], True),
+        (STATE, {"rotate_after": UNKNOWN}, [], False),
+        ({**STATE, "created_at": (NOW - timedelta(minutes=5)).isoformat()}, {"rotate_after": "10m"}, [], False),
+        ({**STATE, "created_at": (NOW - timedelta(minutes=15)).isoformat()}, {"rotate_after": "10m"}, ["created_at"], True),
+        ({**STATE, "triggers": None}, {"triggers": []}, [], False),
+        (PENDING, {}, [], True),
+        (PENDING, {"rotate_after": "1h"}, [], True),
+        (PENDING, {"triggers": ["2"]}, ["triggers"], True),
+        (NEVER_CAME, {}, ["attempt"], True),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_only_database_triggers_age_and_a_proven_failure_take_a_new_one(
+    idle: Servicer, olds: dict[str, Any], news: dict[str, Any], replaces: list[str], changes: Any
+) -> None:
+    answer = idle.diff(NAME, f"{DATABASE}/v1", olds, {**INPUTS, **news})
+    assert (answer.replaces, answer.changes, answer.delete_before_replace) == (replaces, changes, False)
+
+
+@pytest.mark.parametrize("created_at", [None, "2999-01-01T00:00:00Z"])
+def test_a_snapshot_of_unknown_age_is_not_rotated_and_its_user_is_told(idle: Servicer, created_at: str | None) -> None:
+    name = urn(f"created {created_at}")
+    answer = idle.diff(name, f"{DATABASE}/v1", {**STATE, "created_at": created_at}, {**INPUTS, "rotate_after": "1h"})
+    assert answer.replaces == []
+    (told,) = idle.diagnostics(name, "WARNING")
+    assert told.startswith(f"snapshot {DATABASE}/v1 is not rotated: its time of creation is ")
+
+
+def test_delete_says_what_was_forgotten_and_asks_nobody(idle: Servicer) -> None:
+    for name, state, text in (
+        ("there", STATE, "v1, at the service until 2026-01-31T00:00:00Z; Snapshot.get(…) brings it back"),
+        ("gone", {**STATE, "available": False}, "v1, which the service no longer listed"),
+        ("pending", PENDING, "pending:20260101T000000Z; if its snapshot was started, the service keeps it for 30 days"),
+    ):
+        idle.delete(urn(name), "any", state)
+        assert idle.diagnostics(urn(name)) == [f"forgotten: {DATABASE}/{text}"]
+
+
+def test_calls_that_need_a_key_say_how_to_set_one(idle: Servicer) -> None:
+    text = "No API key is set. Set one with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY."
+    assert failure(idle.create, NAME, INPUTS).message == text
+    assert failure(idle.read, NAME, f"{DATABASE}/v1").message == text
+    refresh = failure(idle.read, NAME, f"{DATABASE}/v1", STATE, INPUTS)
+    assert refresh.message.startswith(text)
+    assert refresh.message.endswith("run `pulumi refresh --run-program`.")
+    provisional = f"{DATABASE}/pending:20260101T000000Z"
+    still = kept(idle.read, NAME, provisional, PENDING, INPUTS)
+    assert still.id == provisional
+    assert still.outputs["attempt"] == PENDING["attempt"]
+    resumed = kept(idle.update, NAME, provisional, PENDING, INPUTS)
+    assert resumed.reasons[0].startswith(text)
+    assert resumed.outputs["attempt"] == PENDING["attempt"]
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        ({"squarecloud:apiKey": "a key"}, "squarecloud:apiKey "),
+        ({"squarecloud:apiUrl": "ftp://somewhere"}, "squarecloud:apiUrl must be"),
+        ({"squarecloud:requestsPerMinute": "many"}, "squarecloud:requestsPerMinute must be"),
+        ({"squarecloud:lookEvery": "0s"}, "squarecloud:lookEvery must be longer than zero"),
+    ],
+    ids=str,
+)
+def test_a_wrong_configuration_is_told_at_each_call_but_a_destroy(config: dict[str, Any], text: str) -> None:
+    with Servicer(SnapshotProvider(), config=config) as servicer:
+        for call, arguments in (
+            (servicer.check, (NAME, INPUTS)),
+            (servicer.create, (NAME, INPUTS)),
+            (servicer.read, (NAME, f"{DATABASE}/v1")),
+            (servicer.read, (NAME, f"{DATABASE}/v1", STATE, INPUTS)),
+        ):
+            told = failure(call, *arguments).message
+            assert told.startswith(text)
+            assert "a key" not in told.replace("such a key", "")
+        assert kept(servicer.read, NAME, f"{DATABASE}/pending:20260101T000000Z", PENDING, INPUTS).reasons
+        servicer.delete(NAME, f"{DATABASE}/v1", STATE)
+        assert servicer.diff(NAME, f"{DATABASE}/v1", STATE, INPUTS).changes is False
+
+
+# Create, read, update
+
+
+def test_create_gives_every_output_and_marks_the_url_alone_as_secret(place: Place) -> None:
+    answer = place.create(triggers=["1", 2], timeout="10m")
+    version = place.started()
+    assert answer.id == f"{place.database}/{version}"
+    assert answer.secrets == {"download_url"}
+    outputs = answer.outputs
+    assert f"versionId={version}" in outputs["download_url"]
+    assert "attempt" not in outputs  # a value that is None does not exist on the wire
+    assert {name: outputs[name] for name in ("version_id", "name", "available", "origin", "runtime")} == {
+        "version_id": version,
+        "name": place.database,
+        "available": True,
+        "origin": "manual",
+        "runtime": "postgres",
+    }
+    assert outputs["size"] == int(outputs["size"]) > 0
+    assert {outputs[name] for name in ("database_id", "timeout")} == {place.database, "10m"}
+    assert outputs["triggers"] == ["1", 2]
+    for name in ("created_at", "expires_at", "requested_at", "download_url_expires_at"):
+        assert datetime.fromisoformat(outputs[name]).tzinfo is not None
+    assert place.servicer.progress(NAME)[-1] == f"found snapshot {version}"
+    assert place.servicer.diagnostics(NAME) == []
+    # What is shown or printed never holds what opens the data.
+    shown = [message.text for message in place.servicer.messages] + place.servicer.printed
+    assert not [text for text in shown if place.emulator.key in text or "Signature" in text]
+
+
+def test_a_refresh_returns_the_same_outputs_and_a_get_finds_the_same_snapshot(place: Place) -> None:
+    created = place.create()
+    refreshed = place.servicer.read(NAME, created.id, created.outputs, {"database_id": place.database})
+    assert (refreshed.id, refreshed.outputs, refreshed.secrets) == (created.id, created.outputs, created.secrets)
+    found = place.servicer.read(urn("existing"), created.id)
+    assert found.id == created.id
+    assert found.outputs["version_id"] == created.outputs["version_id"]
+    assert "requested_at" not in found.outputs
+    assert found.secrets == {"download_url"}
+    updated = place.servicer.update(NAME, created.id, created.outputs, {"database_id": place.database, "timeout": "1h"})
+    assert {**created.outputs, "timeout": "1h"} == updated.outputs
+    assert len(place.posts()) == 1
+
+
+def test_a_refusal_keeps_nothing(place: Place) -> None:
+    place.fault("create", status=404, code="DATABASE_NOT_FOUND")
+    error = failure(place.create)
+    assert error.kept is None
+    assert error.message.startswith(
+        f"POST /databases/{place.database}/snapshots was answered with 404 DATABASE_NOT_FOUND"
+    )
+
+
+def test_cancel_ends_waits_with_partial_state_and_an_update_goes_on(place: Place) -> None:
+    place.slow()
+    creating = place.servicer.start(place.create, timeout="1h")
+    place.servicer.wait_for(
+        lambda: any("look 1" in text for text in place.servicer.progress(NAME)), "an accepted create"
+    )
+    begun = time.monotonic()
+    place.servicer.cancel()
+    partial = kept(creating.result, 30)
+    assert time.monotonic() - begun < 10
+    assert partial.id.startswith(f"{place.database}/pending:")
+    assert partial.refresh_before_update
+    assert partial.provider == place.servicer.serialized_provider
+    assert partial.outputs["attempt"]["answered"] == "202"
+    assert partial.outputs["attempt"]["timeout"] == 3600
+    assert partial.outputs["available"] is False
+    assert "The wait was interrupted." in partial.reasons[0]
+    assert f"`pulumi up --replace '{NAME}'`" in partial.reasons[0]
+    # The run is over for everybody: what is still to be sent never is.
+    late = failure(place.servicer.create, urn("late"), {"database_id": "f" * 32})
+    assert late.kept is None
+    assert late.message.startswith(f"No snapshot of database {'f' * 32} was started. The wait was interrupted")
+
+    inputs = {"database_id": place.database, "timeout": "0.5s"}
+    environment = {**place.emulator.environment, **PACE}
+    with Servicer(SnapshotProvider(), env=environment) as again:
+        seen = kept(again.read, NAME, partial.id, partial.outputs, inputs)
+        assert seen.id == partial.id
+        assert seen.inputs == inputs
+        assert seen.outputs == {**partial.outputs, "timeout": "1h"}
+        assert seen.reasons[0].endswith("is still pending.")
+        still = kept(again.update, NAME, partial.id, partial.outputs, inputs)
+        assert "The wait ended after 0.5s." in still.reasons[0]
+        assert still.id == partial.id
+        place.pass_time(600)
+        complete = again.update(NAME, partial.id, partial.outputs, inputs)
+        assert complete.outputs["version_id"] == place.started()
+        assert "attempt" not in complete.outputs
+        assert complete.secrets == {"download_url"}
+        canonical = again.read(NAME, partial.id, complete.outputs, inputs)
+        assert canonical.id == f"{place.database}/{place.started()}"
+    with Servicer(SnapshotProvider(), env=environment) as another:
+        found = another.read(NAME, partial.id, partial.outputs, inputs)
+        assert found.id == canonical.id
+        assert found.outputs == {**canonical.outputs, "timeout": "1h"}
+    assert len(place.posts()) == 1
+
+
+def test_twelve_creates_wait_at_once_and_each_finds_its_own(emulator: Emulator, place: Place) -> None:
+    databases = [str(emulator.control("databases", {"id": f"c{next(_numbers):031x}"})["id"]) for _ in range(12)]
+    for database_id in databases:
+        emulator.control("snapshots", {"database_id": database_id})
+    reuse = {"reuse_within": "3h"}
+    calls = {
+        database_id: place.servicer.start(
+            place.servicer.create, urn(database_id), {"database_id": database_id, **reuse}
+        )
+        for database_id in databases
+    }
+    wait(calls.values(), 60)
+    for database_id, call in calls.items():
+        assert call.result().id.startswith(f"{database_id}/")
+        assert place.servicer.progress(urn(database_id))[-1] == f"found snapshot {call.result().outputs['version_id']}"
+    # Two creates of one database in one run: the second must not adopt what the first has taken.
+    second = place.servicer.start(
+        place.servicer.create, urn("second"), {"database_id": databases[0], **reuse, "timeout": "1s"}
+    )
+    told = failure(second.result, 30)
+    assert told.kept is None
+
+
+def test_ten_resumes_wait_at_once(emulator: Emulator, place: Place) -> None:
+    posted = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
+    attempt = {"posted_at": posted, "service_clock_offset": -7200.0, "answered": "202", "timeout": 2700.0}
+    calls = []
+    for number in range(10):
+        database_id = str(emulator.control("databases", {"id": f"d{next(_numbers):031x}"})["id"])
+        inputs = {"database_id": database_id, "timeout": "2s"}
+        state = {**PENDING, **inputs, "attempt": attempt}
+        calls.append(
+            place.servicer.start(place.servicer.update, urn(f"r{number}"), f"{database_id}/pending:x", state, inputs)
+        )
+    begun = time.monotonic()
+    for call in calls:
+        assert "The wait ended after 2s." in kept(call.result, 30).reasons[0]
+    assert time.monotonic() - begun < 5.5  # four at a time, as the SDK serves them, take 6 s
+
+
+def test_the_provider_ends_soon_after_its_engine_was_killed(place: Place) -> None:
+    place.slow()
+    place.servicer.start(place.create)
+    place.servicer.wait_for(place.posts, "a request under way")
+    place.servicer.stop_engine()
+    place.servicer.wait_for(lambda: place.servicer.process.poll() is not None, "the provider's end")
