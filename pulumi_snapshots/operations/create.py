@@ -10,10 +10,9 @@ import anyio
 
 from pulumi_snapshots.api.errors import Cooldown, NotSent, QuotaUsedUp, SquareCloudError, UnreadableAnswer
 from pulumi_snapshots.api.models import Finished
-from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.operations.describe import describe, describe_unlisted, requested_text
 from pulumi_snapshots.operations.durations import duration_text
-from pulumi_snapshots.operations.find import LATE, SKEW, AmbiguousSnapshot, Search, find_ours
+from pulumi_snapshots.operations.find import LATE, SKEW, AmbiguousSnapshot, Search, failed_after, find_ours, late_text
 from pulumi_snapshots.operations.memory import KnownAttempt
 from pulumi_snapshots.operations.outcomes import NothingSent, Pending
 from pulumi_snapshots.operations.quota import quota_hint
@@ -138,14 +137,15 @@ class _Job:
     async def settle_earlier_attempts(self) -> None:
         """Wait until no earlier attempt on this database could be taken for ours.
 
-        An attempt of this resource itself was given up by whoever asked for this create, so it is waited for only as
-        long as a snapshot takes; another resource's until it is found.
+        An attempt of this resource itself was given up by whoever asked for this create, and one whose answer was lost
+        is looked for no longer than a snapshot takes; another resource's accepted one is waited for until it is found
+        or has failed.
         """
         memory = self.session.memory
         for known in memory.attempts(self.inputs.database_id):
             given_up = known.owner is None or known.owner == self.owner
-            age = (self.session.clock.utc() - known.attempt.posted_at).total_seconds()
-            patience = LATE.total_seconds() - age if given_up else self.inputs.timeout
+            longest = failed_after(known.attempt) if known.attempt.accepted and not given_up else LATE
+            patience = (longest + CLEAR).total_seconds() - self._age(known.attempt)
             self._does("waiting for an earlier attempt on this database to show up")
             try:
                 with anyio.move_on_after(max(0.0, patience)):
@@ -304,7 +304,7 @@ class _Job:
             return await self._found(await self._until_listed(attempt, first_after=self._first_look(attempt)))
         except (SquareCloudError, AmbiguousSnapshot) as error:
             if self.finished is not None and self.finished.version is not None:
-                return self._unlisted(self.finished.version)
+                return self._unlisted(self.finished.version, str(error).rstrip("."))
             raise Pending(self._record(), f"{self._sent_text()} {_sentence(error)}") from None
 
     async def _until_listed(self, attempt: Attempt, *, first_after: float) -> ListedSnapshot:
@@ -349,19 +349,20 @@ class _Job:
         if self.session.looks.sees_new_at_once:
             after = min(after, settings.look_every)
         if attempt.answered == NOT_AWAITED or self.resumed:
-            after -= (self.session.clock.utc() - attempt.posted_at).total_seconds()
+            after -= self._age(attempt)
         return max(0.0, after)
+
+    def _age(self, attempt: Attempt) -> float:
+        """Seconds since its POST; none where another machine's clock puts it into the future."""
+        return max(0.0, (self.session.clock.utc() - attempt.posted_at).total_seconds())
 
     async def _found(self, entry: ListedSnapshot) -> SnapshotRecord:
         if self.sent is None:
             raise AssertionError  # only what was sent is found
         attempt = self.sent.attempt
         search = self._search(attempt)
-        if search.is_late(entry) and entry.modified is not None:
-            self.listener.warn(
-                f"snapshot {entry.version} of database {self.inputs.database_id} is taken to be the one that was started at "
-                f"{requested_text(search.posted)}, although it is of {rfc3339(entry.modified)}: no earlier one is listed"
-            )
+        if search.is_late(entry):
+            self.listener.warn(late_text(self.inputs.database_id, entry, search))
         record = await self._claimed(entry, requested=search.posted)
         self._remember(None)
         return record
@@ -375,13 +376,13 @@ class _Job:
         self.listener.progress(f"found snapshot {record.version_id}")
         return record
 
-    def _unlisted(self, version_id: str) -> SnapshotRecord:
+    def _unlisted(self, version_id: str, why: str = "the service does not list it yet") -> SnapshotRecord:
         """The snapshot is there and its version known, but no listing shows it."""
         if self.sent is None or self.finished is None:
             raise AssertionError  # only a 200 comes here
         self.listener.warn(
             f"the download URL of snapshot {self.inputs.database_id}/{version_id} serves the newest snapshot of the database, "
-            "whichever that is, until `pulumi refresh` finds this one in the listing and pins it: the service does not list it yet"
+            f"whichever that is, until `pulumi refresh` finds this one in the listing and pins it: {why}"
         )
         requested = self._search(self.sent.attempt).posted
         self.session.memory.claim(self.inputs.database_id, version_id)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.api.models import ListedSnapshot
     from pulumi_snapshots.operations.record import Attempt
 
-__all__ = ["FAILED_AFTER", "AmbiguousSnapshot", "Search", "failed_after", "find_ours"]
+__all__ = ["FAILED_AFTER", "AmbiguousSnapshot", "Search", "failed_after", "find_ours", "late_text"]
 
 SKEW = timedelta(seconds=5)
 """How much `modified` may lie before the POST: `Date` has whole seconds, and clocks drift a little."""
@@ -95,6 +95,15 @@ class Search:
         return entry.modified is not None and entry.modified > self.posted + LATE
 
 
+def late_text(database_id: str, entry: ListedSnapshot, search: Search) -> str:
+    """What to warn of where an entry that is late was taken as ours: both times."""
+    of = rfc3339(entry.modified) if entry.modified else "no time"
+    return (
+        f"snapshot {entry.version} of database {database_id} is taken to be the one that was started at "
+        f"{rfc3339(search.posted.replace(microsecond=0))}, although it is of {of}: no earlier one is listed"
+    )
+
+
 def find_ours(entries: Iterable[ListedSnapshot], search: Search) -> ListedSnapshot | None:
     """The earliest manual entry since the POST, if it can only be ours.
 
@@ -108,6 +117,7 @@ def find_ours(entries: Iterable[ListedSnapshot], search: Search) -> ListedSnapsh
             if entry.origin != "automatic"
             and entry.modified is not None
             and entry.modified >= search.earliest
+            and (search.latest is None or entry.modified <= search.latest)
             and entry.version not in search.excluded
         ),
         key=lambda candidate: candidate[:2],
@@ -115,8 +125,6 @@ def find_ours(entries: Iterable[ListedSnapshot], search: Search) -> ListedSnapsh
     if not candidates:
         return None
     modified, _, ours = candidates[0]
-    if search.latest is not None and modified > search.latest:
-        return None
     if len(candidates) > 1 and candidates[1][0] - modified < CREATE_COOLDOWN:
         raise AmbiguousSnapshot((ours, candidates[1][2]))
     return ours

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -25,6 +26,9 @@ READS_SHARE = 60.0
 are up to 30 minutes old."""
 SERVICE_CACHE = 30 * 60.0
 """Seconds that the service may serve the same page."""
+
+_KIND = re.compile(r"_(mongo|mysql|postgres|redis)(_(automatic|manual))?$")
+"""What newer names of the storage objects have after the database's id."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +199,8 @@ class Looks:
 
 
 def _is_of(entry: ListedSnapshot, database_id: str) -> bool:
-    """Whether an entry of the account's listing is of this database: names are ambiguous, the URL's path is not."""
-    if entry.url is None:
-        return entry.name == database_id
-    return unquote(urlsplit(entry.url).path).rsplit("/", 1)[-1] == f"{database_id}.zip"
+    """Whether an entry of the account's listing is of this database: the object in its URL's path tells, or its name."""
+    name = (
+        entry.name if entry.url is None else unquote(urlsplit(entry.url).path).rpartition("/")[2].removesuffix(".zip")
+    )
+    return _KIND.sub("", name) == database_id

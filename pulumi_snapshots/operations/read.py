@@ -10,7 +10,7 @@ from pulumi_snapshots.api.client import ONCE
 from pulumi_snapshots.api.errors import KeyRefused, NotAllowed, SquareCloudError
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.operations.describe import describe, is_pinned, url_expiry, with_creation
-from pulumi_snapshots.operations.find import AmbiguousSnapshot, Search, failed_after, find_ours
+from pulumi_snapshots.operations.find import LATE, AmbiguousSnapshot, Search, failed_after, find_ours, late_text
 from pulumi_snapshots.operations.looks import SERVICE_CACHE
 from pulumi_snapshots.operations.memory import KnownAttempt
 from pulumi_snapshots.operations.outcomes import NoSuchSnapshot, NothingSent
@@ -30,6 +30,9 @@ PENDING_PATIENCE = 9.0
 """Seconds; the reads of pending resources hold up the whole run, so each ends within 10 s."""
 URL_RENEWAL = timedelta(days=7)
 """A stored URL with more than this left is kept, so that dependants do not change at every refresh."""
+
+LISTED_BY = timedelta(seconds=SERVICE_CACHE) + LATE
+"""After its creation: `modified` may be a snapshot's start, and the page may be from just before its end."""
 
 
 async def read(
@@ -55,7 +58,7 @@ async def read(
         if record.attempt.missing_since is not None:
             # Proven failed: whatever is listed since is another one's.
             return record
-        return await _read_pending(session, record, KnownAttempt(owner, record.attempt))
+        return await _read_pending(session, record, KnownAttempt(owner, record.attempt), listener)
     with session.until(REFRESH_PATIENCE):
         try:
             return await _read_listed(session, record, listener, owner)
@@ -67,7 +70,7 @@ async def read(
             raise
         except SquareCloudError as error:
             return _unread(record, listener, str(error))
-    return _unread(record, listener, "the service did not answer in time.")
+    return _unread(record, listener, f"{_cut(session)}.")
 
 
 async def get(session: Session, resource_id: str) -> SnapshotRecord:
@@ -99,7 +102,11 @@ async def get(session: Session, resource_id: str) -> SnapshotRecord:
                 "taken within the last 30 minutes may not be listed yet."
             )
         return await describe(session, database_id, entry)
-    raise NothingSent(f"The lookup of snapshot {resource_id} was cut short before the service answered.")
+    raise NothingSent(f"Snapshot {resource_id} was not looked up: {_cut(session)}.")
+
+
+def _cut(session: Session) -> str:
+    return "it was interrupted" if session.stopping else "the service did not answer in time"
 
 
 async def _read_listed(
@@ -148,7 +155,7 @@ def _missing(
         return _unread(record, listener, "the listing holds entries that cannot be read, so it proves nothing.")
     now = session.client.service_clock.now()
     created = parse_rfc3339(record.created_at) if record.created_at else None
-    if created is not None and now - created < timedelta(seconds=SERVICE_CACHE):
+    if created is not None and now - created < LISTED_BY:
         listener.progress("not listed yet: the service may serve a listing that is 30 minutes old")
         return record
     ended = record.expires_at is not None and now >= parse_rfc3339(record.expires_at)
@@ -170,7 +177,9 @@ def _unread(record: SnapshotRecord, listener: Listener, why: str) -> SnapshotRec
     return record
 
 
-async def _read_pending(session: Session, record: SnapshotRecord, known: KnownAttempt) -> SnapshotRecord:
+async def _read_pending(
+    session: Session, record: SnapshotRecord, known: KnownAttempt, listener: Listener
+) -> SnapshotRecord:
     """One look at most; whatever it meets, the snapshot is found, proven failed, or still pending."""
     database_id, attempt, memory = record.database_id, known.attempt, session.memory
     with session.until(PENDING_PATIENCE):
@@ -182,6 +191,8 @@ async def _read_pending(session: Session, record: SnapshotRecord, known: KnownAt
                 complete = await describe(session, database_id, entry, requested=search.posted)
                 memory.claim(database_id, complete.version_id or "")
                 memory.resolve(database_id, known)
+                if search.is_late(entry):
+                    listener.warn(late_text(database_id, entry, search))
                 return complete
         except (SquareCloudError, AmbiguousSnapshot):
             # The wait that follows meets the same and says so, with the current configuration.
