@@ -355,8 +355,8 @@ def page(body: Any, status: str = "200 OK") -> bytes:
 
 
 @contextmanager
-def serving(answer: bytes | None, *, reads: bool = True) -> Iterator[Server]:
-    """Answers every connection once with these bytes and closes it; None closes without an answer."""
+def serving(answer: bytes | None, *, keeps: bool = False) -> Iterator[Server]:
+    """Answers every connection with these bytes and closes it (None: without an answer), or keeps it as long as it may."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = Server(listener.getsockname()[1])
 
@@ -368,11 +368,12 @@ def serving(answer: bytes | None, *, reads: bool = True) -> Iterator[Server]:
                 return
             with connection:
                 server.connections += 1
-                if reads:
-                    with suppress(OSError):
-                        server.requests.append(connection.recv(65536))
                 with suppress(OSError):  # the client may have gone away already
+                    server.requests.append(connection.recv(65536))
                     connection.sendall(answer or b"")
+                    while keeps and (request := connection.recv(65536)):
+                        server.requests.append(request)
+                        connection.sendall(answer or b"")
                     connection.shutdown(socket.SHUT_WR)
 
     thread = threading.Thread(target=serve, daemon=True)
@@ -403,7 +404,7 @@ def really(port: int, scheme: str = "http", count: int = 1) -> Answer | SquareCl
 
 
 def test_each_request_has_a_connection_of_its_own() -> None:
-    with serving(page(SUCCESS)) as server:
+    with serving(page(SUCCESS), keeps=True) as server:
         assert isinstance(really(server.port, count=3), Answer)
         assert server.connections == 3
         assert KEY.encode() in server.requests[0]
