@@ -99,8 +99,8 @@ async def resume(
         return record
     job = _Job(session, inputs, listener, owner, KnownAttempt(owner, record.attempt), resumed=True)
     with session.until(inputs.timeout):
-        async with job.alone():
-            return await job.wait()
+        # Not alone: it starts nothing, and must not wait for another one that may never be found.
+        return await job.wait()
     return job.cut_short()
 
 
@@ -149,9 +149,10 @@ class _Job:
             self._does("waiting for an earlier attempt on this database to show up")
             try:
                 with anyio.move_on_after(max(0.0, patience)):
-                    entry = await self._until_listed(known.attempt, first_after=0.0)
-                    self.others.add(entry.version or "")
-                    memory.appeared(self.inputs.database_id, entry.modified)
+                    entry = await self._until_listed(known.attempt, first_after=0.0, of_another=known)
+                    if entry is not None:
+                        self.others.add(entry.version or "")
+                        memory.appeared(self.inputs.database_id, entry.modified)
             except AmbiguousSnapshot as either:
                 # Whichever it is, both were started before ours.
                 self.others.update(entry.version or "" for entry in either.candidates)
@@ -307,8 +308,14 @@ class _Job:
                 return self._unlisted(self.finished.version, str(error).rstrip("."))
             raise Pending(self._record(), f"{self._sent_text()} {_sentence(error)}") from None
 
-    async def _until_listed(self, attempt: Attempt, *, first_after: float) -> ListedSnapshot:
-        """Look until a listing shows the snapshot of `attempt`; ends only with it, or with a look that is refused."""
+    async def _until_listed(
+        self, attempt: Attempt, *, first_after: float, of_another: KnownAttempt | None = None
+    ) -> ListedSnapshot | None:
+        """Look until a listing shows the snapshot of `attempt`; ends only with it, or with a look that is refused.
+
+        Returns:
+            The entry; None only where the attempt is another's, who has found or given up its snapshot meanwhile.
+        """
         clock, looks, every = self.session.clock, self.session.looks, self.session.settings.look_every
         begun = clock.monotonic()
         pause = first_after
@@ -318,6 +325,8 @@ class _Job:
             if pause:
                 self.listener.progress(f"{_state_text(attempt)}; look {number} at {self._time_in(pause)} UTC")
                 await clock.sleep(pause)
+            if of_another and of_another not in self.session.memory.attempts(self.inputs.database_id):
+                return None
             if self.session.gate.blocked:
                 self.listener.progress(f"{_state_text(attempt)}; waiting for the end of the account's block")
             try:
@@ -356,8 +365,8 @@ class _Job:
         """Seconds since its POST; none where another machine's clock puts it into the future."""
         return max(0.0, (self.session.clock.utc() - attempt.posted_at).total_seconds())
 
-    async def _found(self, entry: ListedSnapshot) -> SnapshotRecord:
-        if self.sent is None:
+    async def _found(self, entry: ListedSnapshot | None) -> SnapshotRecord:
+        if self.sent is None or entry is None:
             raise AssertionError  # only what was sent is found
         attempt = self.sent.attempt
         search = self._search(attempt)
