@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
+import httpx
 
 from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.clock import Clock
@@ -133,6 +134,11 @@ class World:
             results.append(await operation)
             group.cancel_scope.cancel()
         return results[0]
+
+    async def download(self, url: str) -> bytes:
+        """What a download URL yields, without the API key."""
+        async with httpx.AsyncClient(transport=self.transport) as client:
+            return (await client.get(url)).raise_for_status().content
 
     async def later(self, after: float, happen: Callable[[], object]) -> None:
         """Call `happen` after so many seconds; for a task group."""
