@@ -155,11 +155,11 @@ class App:
 
     def run(self, *arguments: str, fails: bool = False) -> str:
         """Run `pulumi`; everything that it prints. It must fail where it is said to, and only there."""
+        begun = time.monotonic()
         result = self.stack.run(*arguments, check=False, timeout=PATIENCE)
         printed = result.stdout + result.stderr
-        sys.stdout.write(
-            f"$ pulumi {' '.join(arguments)}\n{printed}\n"
-        )  # pytest shows it where a test fails, or with -rP
+        # pytest shows it where a test fails, or with -rP
+        sys.stdout.write(f"$ pulumi {' '.join(arguments)}  ({time.monotonic() - begun:.1f} s)\n{printed}\n")
         self._is_decent(printed)
         assert (result.returncode != 0) is fails, (
             f"pulumi {' '.join(arguments)} ended with {result.returncode}:\n{printed}"
@@ -250,8 +250,14 @@ class App:
         self.emulator.control(f"databases/{database_id}", {"next_snapshot_seconds": seconds}, "PATCH")
 
     def pass_time(self, seconds: float) -> None:
-        """So much later at the service."""
+        """So much later at the service.
+
+        What this machine remembers of its last requests goes, since by its own clock no time has passed.
+        """
         self.emulator.control("clock", {"advance": seconds})
+        for remembered in (self.folder / "state").rglob("*"):
+            if remembered.is_file() and "attempt" not in remembered.name:
+                remembered.unlink()
 
     def fault(self, kind: str, times: int | None = None, **effect: Any) -> None:
         self.emulator.control("faults", {"kind": kind, "times": times, **effect})
