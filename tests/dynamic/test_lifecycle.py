@@ -17,6 +17,7 @@ from tools.sandbox import Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 NAME = urn("before-release")
 PACE = {"SQUARECLOUD_FIRST_LOOK_AFTER": "0.2s", "SQUARECLOUD_LOOK_EVERY": "0.3s"}
@@ -63,6 +64,12 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
         yield running
 
 
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a provider remembers on this machine stays in the test."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+
 @pytest.fixture
 def database(emulator: Emulator) -> str:
     return str(emulator.control("databases", {"id": f"{next(_numbers):032x}"})["id"])
@@ -79,7 +86,9 @@ def place(emulator: Emulator, database: str) -> Iterator[Place]:
 @pytest.fixture(scope="module")
 def idle() -> Iterator[Servicer]:
     """A provider that has no key and no service, and needs none."""
-    nothing = dict.fromkeys(("SQUARECLOUD_API_KEY", "SQUARECLOUD_API_URL", "SQUARECLOUD_SNAPSHOTS_URL"))
+    nothing: dict[str, str | None] = dict.fromkeys(
+        ("SQUARECLOUD_API_KEY", "SQUARECLOUD_API_URL", "SQUARECLOUD_SNAPSHOTS_URL")
+    )
     with Servicer(SnapshotProvider(), env=nothing) as servicer:
         yield servicer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,7 +35,7 @@ def lacks(app: App, change: str) -> None:
     site = app.folder / "site"
     site.mkdir()
     (site / "sitecustomize.py").write_text(SITE.format(change=change))
-    app.environment["PYTHONPATH"] = str(site)
+    app.environment["PYTHONPATH"] = os.pathsep.join([str(site), app.environment.get("PYTHONPATH", "")])
     app.program(PROGRAM)
 
 
