@@ -15,7 +15,7 @@ from pulumi_snapshots.api.service_clock import ServiceClock
 from pulumi_snapshots.api.transport import PROCESSING, Answer, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     import httpx
 
@@ -86,7 +86,7 @@ class Client:
         self,
         database_id: str,
         *,
-        on_send: Callable[[], None],
+        on_send: Callable[[], Awaitable[None]],
         tell: Callable[[str], None] | None = None,
     ) -> Finished | Accepted:
         """POST a snapshot of `database_id`, once.
@@ -104,7 +104,7 @@ class Client:
         """
         path = f"databases/{quote(database_id, safe='')}/snapshots"
         async with self._gate.passage(f"POST /{path}", CREATE, database_id, tell=tell):
-            on_send()
+            await on_send()
             answer = await self._transport.send("POST", path, read_timeout=CREATE_READ_TIMEOUT)
             if answer.status == 202 or answer.code == PROCESSING:  # noqa: PLR2004  accepted
                 return Accepted()

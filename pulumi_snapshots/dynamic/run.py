@@ -11,6 +11,7 @@ from anyio.from_thread import BlockingPortal
 
 from pulumi_snapshots.operations.memory import RunMemory
 from pulumi_snapshots.operations.settings import Settings
+from pulumi_snapshots.shared_file import state_directory
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -72,7 +73,7 @@ class Run:
 
         session = self._sessions.get(settings)
         if session is None:
-            session = self._sessions[settings] = Session(settings, self.memory)
+            session = self._sessions[settings] = Session(settings, self.memory, state=state_directory(os.environ))
             if self._stopping:
                 session.stop()
         return session

@@ -13,6 +13,7 @@ from pulumi_snapshots.api.models import Finished
 from pulumi_snapshots.operations.describe import describe, describe_unlisted, requested_text
 from pulumi_snapshots.operations.durations import duration_text
 from pulumi_snapshots.operations.find import LATE, SKEW, AmbiguousSnapshot, Search, failed_after, find_ours, late_text
+from pulumi_snapshots.operations.journal import Entry
 from pulumi_snapshots.operations.memory import KnownAttempt
 from pulumi_snapshots.operations.outcomes import NothingSent, Pending
 from pulumi_snapshots.operations.quota import quota_hint
@@ -65,11 +66,16 @@ async def create(
         SquareCloudError: the service refused; nothing was started.
     """
     job = _Job(session, inputs, listener, owner)
-    with session.until(inputs.timeout):
-        async with job.alone():
-            await job.settle_earlier_attempts()
-            return await job.adopt() or await job.post() or await job.wait()
-    return job.cut_short()
+    try:
+        with session.until(inputs.timeout):
+            async with job.alone():
+                if await job.take_over():
+                    return await job.wait()
+                await job.settle_earlier_attempts()
+                return await job.adopt() or await job.post() or await job.wait()
+        return job.cut_short()
+    finally:
+        await job.leave_journal()
 
 
 async def resume(
@@ -119,6 +125,7 @@ class _Job:
     others: set[str] = field(default_factory=set)
     hinted: bool = False
     step: str = ""
+    entry: Entry | None = None
     resumed: bool = False
 
     def _does(self, step: str) -> None:
@@ -131,6 +138,48 @@ class _Job:
         if lock.locked():
             self._does("waiting for another snapshot of this database")
         return lock
+
+    # The attempt journal ---------------------------------------------------------------------------------------------
+
+    async def take_over(self) -> bool:
+        """Whether an earlier run was killed in this very create, so that its POST is the one to wait for."""
+        journal, memory, database_id = self.session.journal, self.session.memory, self.inputs.database_id
+        await self._let_others_answer()
+        for entry in await journal.of_others(database_id):
+            known = KnownAttempt(entry.owner, entry.attempt)
+            if timedelta(seconds=self._age(entry.attempt)) > failed_after(entry.attempt):
+                await journal.erase(entry)
+            elif self.owner is not None and entry.owner == self.owner and entry.purpose == self.inputs.purpose:
+                self.resumed = True
+                self._remember(known)
+                self.entry = replace(entry, process=journal.process.name)
+                await journal.write(self.entry)
+                await journal.erase(entry)
+                return True
+            elif known not in memory.attempts(database_id):
+                memory.begin(database_id, known)
+        return False
+
+    async def _let_others_answer(self) -> None:
+        """Wait for the creates of other living processes on this database."""
+        journal = self.session.journal
+        while any(not journal.is_abandoned(one) for one in await journal.of_others(self.inputs.database_id)):
+            self._does("waiting for another run's snapshot of this database")
+            await self.session.clock.sleep(self.session.settings.look_every)
+
+    async def _enter_journal(self, attempt: Attempt) -> None:
+        """Before the POST leaves, and whenever more is known of it."""
+        journal = self.session.journal
+        self.entry = Entry(self.owner, self.inputs.database_id, self.inputs.purpose, attempt, journal.process.name)
+        await journal.write(self.entry)
+
+    async def leave_journal(self) -> None:
+        """The create has answered, however it ended: what must be kept is in the state now."""
+        if self.entry is not None:
+            with anyio.CancelScope(shield=True):
+                await self.session.journal.erase(self.entry)
+        if note := self.session.take_note():
+            self.listener.warn(note)
 
     # Before the POST -------------------------------------------------------------------------------------------------
 
@@ -199,9 +248,9 @@ class _Job:
                 )
             except SquareCloudError as error:
                 if error.ambiguous:
-                    self._answered(_how_lost(error))
+                    await self._answered(_how_lost(error))
                     return None
-                self._started_nothing(error)
+                await self._started_nothing(error)
                 if isinstance(error, QuotaUsedUp) and not error.unsent:
                     error.hint = await quota_hint(self.session, self.inputs.database_id)
                 unreachable += isinstance(error, NotSent)
@@ -214,7 +263,7 @@ class _Job:
                 why = error.code or "not reached"
             else:
                 self.finished = answer if isinstance(answer, Finished) else None
-                self._answered("200" if self.finished else "202")
+                await self._answered("200" if self.finished else "202")
                 return None
             self.listener.progress(f"{why}: nothing was started, trying again in {pause:.0f} s")
             await self.session.clock.sleep(pause)
@@ -250,7 +299,7 @@ class _Job:
             # Where the service's clock is not known it may seem to lie in the future; it never does.
             await self.session.clock.sleep((CLEAR - max(age, timedelta(0))).total_seconds())
 
-    def _leaves(self) -> None:
+    async def _leaves(self) -> None:
         """From here on the snapshot may be under way."""
         self.listener.progress("sent, waiting for the answer (up to 2 minutes)")
         attempt = Attempt(
@@ -259,20 +308,26 @@ class _Job:
             answered=NOT_AWAITED,
             timeout=self.inputs.timeout,
         )
+        await self._enter_journal(attempt)
         self._remember(KnownAttempt(self.owner, attempt))
 
-    def _answered(self, how: str) -> None:
+    async def _answered(self, how: str) -> None:
         if self.sent is None:
             raise AssertionError  # only what has left is answered
         offset = self.session.client.service_clock.offset
         attempt = self.sent.attempt
         known = attempt.service_clock_offset if offset is None else offset
         self.finished_at = self.session.client.service_clock.now() if self.finished else None
-        self._remember(replace(self.sent, attempt=replace(attempt, answered=how, service_clock_offset=known)))
+        attempt = replace(attempt, answered=how, service_clock_offset=known)
+        self._remember(replace(self.sent, attempt=attempt))
+        await self._enter_journal(attempt)
 
-    def _started_nothing(self, error: SquareCloudError) -> None:
+    async def _started_nothing(self, error: SquareCloudError) -> None:
         self.refused = error
         self._remember(None)
+        if self.entry is not None:
+            await self.session.journal.erase(self.entry)
+            self.entry = None
 
     def _remember(self, sent: KnownAttempt | None) -> None:
         """Keep the run's memory of our attempt in step with ours."""

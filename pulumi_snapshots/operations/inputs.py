@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -51,12 +53,14 @@ class SnapshotInputs:
         timeout: of the whole create, and of each resume anew.
         reuse_within: adopt a manual snapshot younger than this; 0 for never.
         rotate_after: take a new one when this one is older; None for never.
+        purpose: what it is for, a digest of the triggers; they themselves may be secret.
     """
 
     database_id: str
     timeout: float = DEFAULT_TIMEOUT
     reuse_within: float = 0.0
     rotate_after: float | None = None
+    purpose: str = ""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> SnapshotInputs:
@@ -67,7 +71,15 @@ class SnapshotInputs:
             timeout=DEFAULT_TIMEOUT if timeout is None else parse_duration(timeout),
             reuse_within=0.0 if reuse is None else parse_duration(reuse),
             rotate_after=None if rotate is None else parse_duration(rotate),
+            purpose=_digest(values.get("triggers")),
         )
+
+
+def _digest(triggers: object) -> str:
+    if not triggers:
+        return ""
+    text = json.dumps(triggers, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def is_usual_database_id(database_id: str) -> bool:

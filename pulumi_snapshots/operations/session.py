@@ -11,15 +11,20 @@ import anyio
 
 from pulumi_snapshots.api.client import Client
 from pulumi_snapshots.api.gate import Gate
+from pulumi_snapshots.api.send_log import SendLog
 from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.operations.journal import AttemptJournal, this_process
 from pulumi_snapshots.operations.looks import Looks
 from pulumi_snapshots.operations.memory import RunMemory
+from pulumi_snapshots.shared_file import SharedFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     import httpx
 
+    from pulumi_snapshots.operations.journal import Process
     from pulumi_snapshots.operations.settings import Settings
 
 __all__ = ["Listener", "Session"]
@@ -44,12 +49,14 @@ class Session:
         clock: the time.
         http: the HTTP transport below; the network unless a test gives another.
         chance: for the jitter of back-offs.
+        state: the user's directory for what runs of one machine tell each other; None keeps everything to this one.
+        process: this one; a test's own.
 
     Raises:
         MissingKey: the settings hold none.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what a test replaces
         self,
         settings: Settings,
         memory: RunMemory | None = None,
@@ -57,18 +64,32 @@ class Session:
         clock: Clock | None = None,
         http: httpx.AsyncBaseTransport | None = None,
         chance: random.Random | None = None,
+        state: Path | None = None,
+        process: Process | None = None,
     ) -> None:
         self.settings = settings
         self.memory = memory or RunMemory()
         self.clock = clock or Clock()
         self.chance = chance or random.Random()  # noqa: S311  jitter, no secret
-        self.gate = Gate(self.clock, requests_per_minute=settings.requests_per_minute, block_wait=settings.block_wait)
+        process = process or this_process()
+        self._files = [
+            SharedFile(state / f"{settings.fingerprint()}.{name}.json", self.clock) if state else None
+            for name in ("requests", "attempts")
+        ]
+        self.gate = Gate(
+            self.clock,
+            requests_per_minute=settings.requests_per_minute,
+            block_wait=settings.block_wait,
+            log=SendLog(self.clock, self._files[0], name=process.name),
+        )
+        self.journal = AttemptJournal(self._files[1], process)
         self.client = Client(settings.api_url, settings.required_key().value, self.gate, self.clock, http=http)
         self.looks = Looks(self.client, self.clock)
         self.stopping = False
         self._scopes: set[anyio.CancelScope] = set()
         self._database_locks: dict[str, anyio.Lock] = defaultdict(anyio.Lock)
         self._account_id: str | None = None
+        self._noted = False
 
     def stop(self) -> None:
         """End all waiting at once, as after ^C: what is pending is kept, what was not sent never is."""
@@ -91,6 +112,17 @@ class Session:
                 yield scope
             finally:
                 self._scopes.discard(scope)
+
+    def take_note(self) -> str:
+        """What the user should know of the files that runs share, once; empty where all is well."""
+        troubles = [file.trouble for file in self._files if file is not None and file.trouble]
+        if not troubles or self._noted:
+            return ""
+        self._noted = True
+        return (
+            f"runs on this machine cannot tell each other what they send ({troubles[0]}): run one at a time, since two may "
+            "pass the service's limits together and a killed one is not found again"
+        )
 
     def alone_on(self, database_id: str) -> anyio.Lock:
         """Held by whoever starts or waits for a snapshot of this database."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -104,6 +105,14 @@ class Settings:
                     raise SettingsError(f"{source} {error}") from None
                 break
         return cls(**values)
+
+    def fingerprint(self) -> str:
+        """Names files that belong to this key at this service; the key cannot be had from it.
+
+        Raises:
+            MissingKey: there is no key.
+        """
+        return hashlib.sha256(f"{self.api_url} {self.required_key().value}".encode()).hexdigest()[:16]
 
     def required_key(self) -> ApiKey:
         """The API key.

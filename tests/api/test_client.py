@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 
@@ -52,7 +53,7 @@ class Service:
 
     async def post(self) -> Finished | Accepted | SquareCloudError:
         try:
-            return await self.client.start_snapshot(DATABASE, on_send=lambda: None)
+            return await self.client.start_snapshot(DATABASE, on_send=anyio.lowlevel.checkpoint)
         except SquareCloudError as error:
             return error
 
