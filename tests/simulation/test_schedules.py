@@ -169,6 +169,12 @@ class Schedule(RuleBasedStateMachine):
         """All resources at once, as the engine does it; perhaps ^C on the way."""
         await self.run_up(doings, interrupt)
 
+    @rule(doings=DOINGS)
+    @played
+    async def up_to_its_end(self, doings: dict[str, Doing]) -> None:
+        # A rule of its own, so that what the user does is not lost among what befalls the service.
+        await self.run_up(doings)
+
     @rule(which=st.sampled_from(sorted(RESOURCES)))
     @played
     async def killed(self, which: str) -> None:
