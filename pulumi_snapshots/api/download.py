@@ -123,7 +123,7 @@ class Downloads:
 
     @asynccontextmanager
     async def open(self, url: str, *, offset: int = 0, known: Served | None = None) -> AsyncIterator[Part]:
-        """GET the object from byte `offset` on. (GET only: that is what the signature covers.)
+        """GET the object from byte `offset` on; never HEAD, which the signature does not cover.
 
         Args:
             url: signed; never shown.
