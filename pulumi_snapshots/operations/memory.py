@@ -31,6 +31,7 @@ class RunMemory:
         self._known: dict[str, set[str]] = defaultdict(set)
         self._replaced: dict[str, set[str]] = defaultdict(set)
         self._claimed: dict[str, set[str]] = defaultdict(set)
+        self._reserved: dict[str, set[str]] = defaultdict(set)
         self._newest: dict[str, datetime] = {}
         self._appeared: dict[str, datetime] = {}
         self._attempts: dict[str, list[KnownAttempt]] = defaultdict(list)
@@ -63,13 +64,17 @@ class RunMemory:
         """This version belongs to a resource of this process from now on."""
         self._claimed[database_id].add(version_id)
 
+    def reserve(self, database_id: str, version_id: str) -> None:
+        """This version is what an earlier attempt has started: its resource will find it, so nobody may adopt it."""
+        self._reserved[database_id].add(version_id)
+
     def not_new(self, database_id: str) -> frozenset[str]:
         """Versions that no new POST can have started: in the state, or another resource's."""
         return frozenset(self._known[database_id] | self._claimed[database_id])
 
     def not_reusable(self, database_id: str) -> frozenset[str]:
         """Versions that `reuse_within` must not adopt: about to be replaced, or another resource's."""
-        return frozenset(self._replaced[database_id] | self._claimed[database_id])
+        return frozenset(self._replaced[database_id] | self._claimed[database_id] | self._reserved[database_id])
 
     def newest_creation(self, database_id: str) -> datetime | None:
         """When the newest manual snapshot in the state was created, by the service's clock."""
