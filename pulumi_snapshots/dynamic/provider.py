@@ -31,6 +31,7 @@ from pulumi_snapshots.operations.outcomes import (
     NothingSent,
     Pending,
     forgotten,
+    sentence,
     still_pending,
 )
 from pulumi_snapshots.operations.record import SnapshotRecord
@@ -223,8 +224,8 @@ def _outcomes(
         _stays_pending(call, inputs, kept[0], pending)
     except (SquareCloudError, NothingSent, NoSuchSnapshot, SettingsError) as error:
         if kept is not None:  # a resume that could not even begin (no key)
-            _stays_pending(call, inputs, kept[0], Pending(kept[1], _sentence(error)))
-        call.fail(f"{_sentence(error)} {OLD_CONFIGURATION}" if refreshes else _sentence(error))
+            _stays_pending(call, inputs, kept[0], Pending(kept[1], sentence(error)))
+        call.fail(f"{sentence(error)} {OLD_CONFIGURATION}" if refreshes else sentence(error))
 
 
 def _stays_pending(call: engine_access.EngineCall, inputs: dict[str, Any], id_: str, pending: Pending) -> NoReturn:
@@ -233,13 +234,6 @@ def _stays_pending(call: engine_access.EngineCall, inputs: dict[str, Any], id_: 
     if not engine_access.features().partial_state:
         call.fail(reason)  # the state holds it already, and goes on holding it
     call.keep(id_, _outputs(pending.record, inputs), [reason])
-
-
-def _sentence(error: Exception) -> str:
-    text = str(error)
-    if text.partition(" ")[0].isalpha():  # an id or a setting's name stays as it is written
-        text = text[:1].upper() + text[1:]
-    return text + ("" if text.endswith(".") else ".")
 
 
 def _with_unknowns(value: Any) -> Any:

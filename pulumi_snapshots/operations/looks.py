@@ -147,13 +147,20 @@ class Looks:
         return await self.database(database_id, since)
 
     async def read(self, database_id: str, *, patience: Patience = BRIEF) -> Page:
-        """One look for the reads of a run, which wait a moment for each other.
+        """One look for the reads of a run.
+
+        Raises:
+            SquareCloudError: no listing.
+        """
+        return await self.shared(database_id, self._clock.monotonic() - READS_SHARE, patience=patience)
+
+    async def shared(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page:
+        """One look for everybody who wants one in this moment: they wait for each other.
 
         Raises:
             SquareCloudError: no listing.
         """
         others = await self._gather(database_id)
-        since = self._clock.monotonic() - READS_SHARE
         if len(others) > 1:
             page = await self.account(database_id, since, patience=patience)
             if page is not None:

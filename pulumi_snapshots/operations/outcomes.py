@@ -9,7 +9,7 @@ from pulumi_snapshots.clock import rfc3339
 if TYPE_CHECKING:
     from pulumi_snapshots.operations.record import SnapshotRecord
 
-__all__ = ["OLD_CONFIGURATION", "NoSuchSnapshot", "NothingSent", "Pending", "forgotten", "still_pending"]
+__all__ = ["OLD_CONFIGURATION", "NoSuchSnapshot", "NothingSent", "Pending", "forgotten", "sentence", "still_pending"]
 
 OLD_CONFIGURATION = "A refresh uses the configuration of the last `pulumi up`: if it was changed since, run `pulumi refresh --run-program`."
 """What a refresh that fails over its key or settings must add: setting them right does not reach it."""
@@ -53,6 +53,14 @@ class NothingSent(Exception):
 
 class NoSuchSnapshot(Exception):
     """A snapshot that was asked for by its id is not there."""
+
+
+def sentence(error: Exception) -> str:
+    """The text of an error, as a sentence."""
+    text = str(error)
+    if text.partition(" ")[0].isalpha():  # an id or a setting's name stays as it is written
+        text = text[:1].upper() + text[1:]
+    return text + ("" if text.endswith(".") else ".")
 
 
 def still_pending(record: SnapshotRecord) -> str:

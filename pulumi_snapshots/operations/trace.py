@@ -1,0 +1,109 @@
+"""What is written down of a create's POST while it lasts: for the other resources of this process, and for later runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import anyio
+
+from pulumi_snapshots.operations.find import failed_after
+from pulumi_snapshots.operations.journal import Entry
+from pulumi_snapshots.operations.memory import KnownAttempt
+from pulumi_snapshots.operations.watch import age_of
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.operations.inputs import SnapshotInputs
+    from pulumi_snapshots.operations.record import Attempt
+    from pulumi_snapshots.operations.session import Session
+
+__all__ = ["Trace"]
+
+
+class Trace:
+    """Keeps the run's memory and the attempt journal in step with one create.
+
+    Args:
+        session: has both.
+        inputs: the create's.
+        owner: the resource's name.
+
+    Attributes:
+        attempt: the POST that may have started a snapshot; None while none has.
+    """
+
+    def __init__(self, session: Session, inputs: SnapshotInputs, owner: str | None) -> None:
+        self._session = session
+        self._inputs = inputs
+        self._owner = owner
+        self._known: KnownAttempt | None = None
+        self._entry: Entry | None = None
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The POST that may have started a snapshot; None while none has."""
+        return self._known.attempt if self._known else None
+
+    async def others_are_answering(self) -> bool:
+        """Whether a living process has a create under way on this database."""
+        journal = self._session.journal
+        return any(not journal.is_abandoned(entry) for entry in await journal.of_others(self._inputs.database_id))
+
+    async def take_over(self) -> Attempt | None:
+        """The POST of an earlier run that was killed in this very create; None where there is none.
+
+        What other abandoned creates have sent becomes known to this run.
+        """
+        journal, memory, database_id = self._session.journal, self._session.memory, self._inputs.database_id
+        for entry in await journal.of_others(database_id):
+            known = KnownAttempt(entry.owner, entry.attempt)
+            if timedelta(seconds=age_of(self._session, entry.attempt)) > failed_after(entry.attempt):
+                await journal.erase(entry)
+            elif self._owner is not None and entry.owner == self._owner and entry.purpose == self._inputs.purpose:
+                self.resumes(entry.attempt)
+                self._entry = replace(entry, process=journal.process.name)
+                await journal.write(self._entry)
+                await journal.erase(entry)
+                return entry.attempt
+            elif known not in memory.attempts(database_id):
+                memory.begin(database_id, known)
+        return None
+
+    def resumes(self, attempt: Attempt) -> None:
+        """The POST was sent by an earlier run."""
+        self._remember(KnownAttempt(self._owner, attempt))
+
+    async def sends(self, attempt: Attempt) -> None:
+        """The POST leaves now, or more is known of it: written down for who comes after a kill."""
+        journal = self._session.journal
+        self._entry = Entry(self._owner, self._inputs.database_id, self._inputs.purpose, attempt, journal.process.name)
+        await journal.write(self._entry)
+        self._remember(KnownAttempt(self._owner, attempt))
+
+    async def nothing_was_started(self) -> None:
+        """The POST was refused, or never left."""
+        self._remember(None)
+        await self._erase()
+
+    def found(self) -> None:
+        """Its snapshot is known."""
+        self._remember(None)
+
+    async def answered(self) -> None:
+        """The create has answered, however it ended: what must be kept is in the state from now on."""
+        with anyio.CancelScope(shield=True):
+            await self._erase()
+
+    async def _erase(self) -> None:
+        if self._entry is not None:
+            await self._session.journal.erase(self._entry)
+            self._entry = None
+
+    def _remember(self, known: KnownAttempt | None) -> None:
+        memory, database_id = self._session.memory, self._inputs.database_id
+        if self._known is not None:
+            memory.resolve(database_id, self._known)
+        self._known = known
+        if known is not None:
+            memory.begin(database_id, known)
