@@ -379,3 +379,28 @@ async def test_state_after_a_pending_create_is_all_that_a_later_run_needs() -> N
         assert kept["attempt"]["answered"] == "202"
         restored = type(pending).from_outputs({key: value for key, value in kept.items() if value is not None})
         assert (await w.resume(restored, session=w.another_run())).complete.version_id == w.started()
+
+
+@virtual
+async def test_snapshots_of_two_resources_never_end_too_close_to_be_told_apart() -> None:
+    """Long first, short second: where `modified` is the end, they would lie within 180 s of each other."""
+    async with world(snapshot_seconds=590, cache_world="invalidated") as w:
+        pending = (await w.create(timeout=4 * MINUTE)).pending
+        theirs = w.started()
+        w.emulator.next_snapshot_takes(DATABASE, 5)
+        other = (await w.create(owner=ANOTHER)).complete
+        assert other.version_id != theirs
+        assert (await w.resume(pending, session=w.another_run())).complete.version_id == theirs
+
+
+@virtual
+async def test_reuse_never_takes_what_another_resource_waits_for_in_a_later_replacement_either() -> None:
+    async with world(snapshot_seconds=590, cache_world="invalidated") as w:
+        pending = (await w.create(timeout=4 * MINUTE)).pending
+        theirs = w.started()
+        w.emulator.next_snapshot_takes(DATABASE, 5)
+        other = (await w.create(owner=ANOTHER)).complete
+        w.session.memory.saw(other, ANOTHER, replaced=True)
+        again = (await w.create(owner=ANOTHER, reuse_within=HOUR)).complete
+        assert again.version_id != theirs
+        assert (await w.resume(pending)).complete.version_id == theirs

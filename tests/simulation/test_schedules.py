@@ -265,7 +265,9 @@ class Schedule(RuleBasedStateMachine):
         """Without faults, a pending snapshot that was started is found; one that was not is proven failed."""
         self.w.emulator.clear_faults()
         await self.begin_process()
-        pending = [name for name, record in self.state.items() if record.pending]
+        # Proven failed ones would be taken anew: a create of its own, which may end pending.
+        attempts = {name: record.attempt for name, record in self.state.items()}
+        pending = [name for name, attempt in attempts.items() if attempt and not attempt.missing_since]
         await self.run_up(dict.fromkeys(pending, Doing(replaces=False, timeout=HOUR, reuse_within=0.0)))
         for name in pending:
             assert not (self.state[name].pending and self.is_stored(name)), "it is there, and was not found"
