@@ -46,9 +46,8 @@ _DETAILS_HEADER = "grpc-status-details-bin"
 # they carry the same code as the call.
 _UNKNOWN_CODE = 2
 
-# Seconds between the looks whether the engine still listens, and for what is under way to end once it does not.
-_WATCH_EVERY = 5.0
-_LAST_WORDS = 2.0
+# Seconds between the looks whether the engine still listens. Short: what ends in between is answered to nobody.
+_WATCH_EVERY = 1.0
 
 # Seconds. The engine answers a Log call within a millisecond; one that does not is busy or gone, and neither is a
 # reason to hold up the work that the message is about.
@@ -509,10 +508,11 @@ _watching = threading.Event()
 
 
 def end_with_engine() -> bool:
-    """Watch the engine from now on, and end this process soon after it was killed.
+    """Watch the engine from now on, and end this process as soon as it was killed.
 
     A killed engine tells nobody, and the provider's parent is a shell that lives on: what is under way would be waited
-    for to its end, with requests whose outcome nobody hears. It is cancelled first, as at ^C.
+    for to its end, with requests whose outcome nobody hears. It ends at once and as it is, not as at ^C: an answer that
+    nobody hears must not look like one that was heard to whatever the provider keeps on this machine.
 
     Returns:
         Whether there is an engine to watch.
@@ -531,15 +531,13 @@ def end_with_engine() -> bool:
 def _watch(place: tuple[str, int]) -> None:
     while _listens(place) or _listens(place):
         time.sleep(_WATCH_EVERY)
-    _cancel.run()
-    time.sleep(_LAST_WORDS)
     os._exit(1)
 
 
 def _listens(place: tuple[str, int]) -> bool:
     """Whether somebody listens there; only a refusal says that nobody does."""
     try:
-        socket.create_connection(place, timeout=_WATCH_EVERY).close()
+        socket.create_connection(place, timeout=_LOG_DEADLINE).close()
     except ConnectionRefusedError:
         return False
     except OSError:
