@@ -250,21 +250,22 @@ class App:
         self.emulator.control(f"databases/{database_id}", {"next_snapshot_seconds": seconds}, "PATCH")
 
     def pass_time(self, seconds: float) -> None:
-        """So much later at the service.
-
-        What this machine remembers of its last requests goes, since by its own clock no time has passed.
-        """
+        """So much later at the service; by this machine's own clock no time has passed."""
         self.emulator.control("clock", {"advance": seconds})
-        for remembered in (self.folder / "state").rglob("*"):
-            if remembered.is_file() and "attempt" not in remembered.name:
-                remembered.unlink()
+        self.forget("requests")
+
+    def forget(self, what: str = "") -> None:
+        """This machine no longer knows what it has sent, or what a run that was killed was waiting for."""
+        for remembered in (self.folder / "state").rglob(f"*.{what or '*'}.json"):
+            remembered.unlink()
 
     def fault(self, kind: str, times: int | None = None, **effect: Any) -> None:
         self.emulator.control("faults", {"kind": kind, "times": times, **effect})
 
     def mend(self) -> None:
-        """No more faults."""
+        """No more faults, and no block in this machine's memory."""
         self.emulator.control("faults", method="DELETE")
+        self.forget("requests")
 
     def change_key(self, key: str) -> None:
         """The account's key is another one from now on."""

@@ -159,15 +159,19 @@ def test_a_key_changed_meanwhile_does_not_strand_a_pending_one(app: App) -> None
     assert len(app.posts()) == 1
 
 
-def test_a_killed_run_is_found_again_by_reuse_within(app: App) -> None:
+@pytest.mark.parametrize("machine", ["the same machine", "another machine"])
+def test_a_killed_run_is_not_paid_for_twice(app: App, machine: str) -> None:
+    reuse = ["-c", "reuse=1h"] if machine == "another machine" else []
     app.program(PROGRAM)
-    up = waiting(app, "-c", "reuse=1h")
+    up = waiting(app, *reuse)
     up.kill()
     up.process.wait()
     wait_for(lambda: not up.providers(), "the end of the provider that nobody listens to any more")
+    if machine == "another machine":
+        app.forget()
     app.pass_time(600)
     app.stack.run("cancel", "--yes")
-    printed = app.up("-c", "reuse=1h")
+    printed = app.up(*reuse)
     assert "Attempting to deploy or update resources with 1 pending operations" in printed
     assert [app.outputs()["version_id"]] == app.started()
     assert len(app.posts()) == 1

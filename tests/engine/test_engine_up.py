@@ -66,6 +66,7 @@ def test_up_takes_one_snapshot_and_no_further_up_takes_another_unasked(app: App)
     assert app.snapshot()["inputs"]["timeout"] == "10m"
     assert app.requests() == []
 
+    app.pass_time(200)
     printed = app.run("up", "--yes", "-c", "release=2")
     assert "[diff: ~triggers]" in printed
     (newer,) = app.started()
