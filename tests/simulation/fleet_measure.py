@@ -1,0 +1,199 @@
+"""What a client makes of a fleet of the standard scenario: how long, how many requests, what went wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from pulumi_snapshots.operations.create import create
+from pulumi_snapshots.operations.inputs import SnapshotInputs
+from tests.simulation.fleet import Heard, each, fleet, limit_of, play, standard_durations
+from tests.simulation.fleet_looks import POLICIES
+from tests.simulation.fleet_peers import Peer, until_it_works
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from typing import Self
+
+    from pulumi_snapshots.emulator import JournalEntry
+    from tests.simulation.fleet import Fleet
+
+__all__ = ["CLIENTS", "PARALLEL", "Client", "Measure", "Track", "measure", "ours"]
+
+REQUESTS_PER_MINUTE = 30
+PARALLEL = 64
+LONGEST = 7 * 86400.0
+"""Seconds; what is not done then is counted as not done."""
+BLOCKS = {"list account": 300.0}
+BLOCK = 1800.0
+"""Seconds that a block lasts; of the account's listing as above."""
+
+
+@dataclass(frozen=True)
+class Client:
+    """Who takes the snapshots.
+
+    Attributes:
+        begin: gets the fleet; what it returns takes a snapshot of a database and returns its version.
+        parallel: how many at a time.
+    """
+
+    name: str
+    begin: Callable[[Fleet], Callable[[str], Awaitable[str]]]
+    parallel: int
+
+
+def ours(name: str, policy: str = "the provider's", parallel: int = PARALLEL, **settings: Any) -> Client:
+    """This provider's create, as many at a time as the engine was told."""
+
+    def begin(here: Fleet) -> Callable[[str], Awaitable[str]]:
+        looks, chosen = POLICIES[policy].looks, {**POLICIES[policy].settings, **settings}
+        session = here.session(requests_per_minute=REQUESTS_PER_MINUTE, **chosen)
+        if looks is not None:
+            session.looks = looks(session)
+
+        async def take(database_id: str) -> str:
+            record = await create(session, SnapshotInputs(database_id), Heard(here.clock), owner=database_id)
+            return record.version_id or ""
+
+        return take
+
+    return Client(name, begin, parallel)
+
+
+CLIENTS = (
+    ours("this provider"),
+    Client("naive dynamic provider", lambda here: until_it_works(Peer(here).naive, here), 4),
+    Client("SDK, one after the other", lambda here: until_it_works(Peer(here).example, here), 1),
+    Client("SDK, 16 threads", lambda here: until_it_works(Peer(here).example, here), 16),
+)
+
+
+@dataclass(frozen=True)
+class Track:
+    """How it went for one database; seconds since the begin.
+
+    Attributes:
+        posted: when its last POST that was accepted was sent.
+        answered: when that was answered.
+        ready: when its snapshot was there.
+        done: when the client had its version; None where it never had.
+    """
+
+    posted: float
+    answered: float
+    ready: float
+    done: float | None
+
+
+@dataclass
+class Measure:
+    """What came out.
+
+    Attributes:
+        limit: seconds that nobody can beat.
+        limit_at_parallel: the same for as many at a time as this client takes.
+        requests: by kind.
+        refused: how many 429s.
+        blocked: seconds in which the account was blocked.
+        wrong: databases whose version is not that of the POST that was sent for it.
+        lost: accepted POSTs whose snapshot nobody has.
+        unfinished: databases without a version after a week.
+    """
+
+    client: str
+    databases: int
+    makespan: float
+    limit: float
+    limit_at_parallel: float
+    requests: dict[str, int] = field(default_factory=dict)
+    refused: int = 0
+    blocked: float = 0.0
+    wrong: int = 0
+    lost: int = 0
+    unfinished: int = 0
+    tracks: list[Track] = field(default_factory=list)
+
+    @property
+    def requests_per_snapshot(self) -> float:
+        return sum(self.requests.values()) / self.databases
+
+    @classmethod
+    def of(cls, client: Client, here: Fleet, durations: Sequence[float], done: dict[str, tuple[float, str]]) -> Self:
+        """From what the service saw (from second 0 on) and the client returned."""
+        journal = here.emulator.journal
+        accepted: dict[str, list[JournalEntry]] = {}
+        kinds: dict[str, int] = {}
+        for entry in journal:
+            kinds[entry.kind] = kinds.get(entry.kind, 0) + 1
+            if entry.accepted:
+                accepted.setdefault(entry.database_id or "", []).append(entry)
+        finished = len(done) == len(durations)
+        result = cls(
+            client.name,
+            len(durations),
+            max(at for at, _ in done.values()) if finished else LONGEST,
+            limit_of(durations),
+            limit_of(durations, client.parallel),
+            kinds,
+            refused=sum(entry.status == 429 for entry in journal),
+            unfinished=len(durations) - len(done),
+        )
+        result.blocked = blocked_seconds(journal, result.makespan)
+        for database_id, seconds in zip(here.databases, durations, strict=True):
+            posts = accepted.get(database_id, [])
+            at, version = done.get(database_id, (None, None))
+            right = version is not None and bool(posts) and version == posts[-1].version_id
+            result.wrong += version is not None and not right
+            result.lost += max(0, len(posts) - right)
+            if posts:
+                last = posts[-1]
+                answered = last.monotonic
+                if last.answered_at is not None:
+                    answered += (last.answered_at - last.at).total_seconds()
+                result.tracks.append(Track(last.monotonic, answered, last.monotonic + seconds, at))
+        return result
+
+
+def blocked_seconds(journal: Sequence[JournalEntry], end: float) -> float:
+    """How long the account was blocked, as its answers tell."""
+    total = until = 0.0
+    for entry in journal:
+        if entry.code == "RATE_LIMITED" and entry.monotonic >= until:
+            until = entry.monotonic + BLOCKS.get(entry.kind, BLOCK)
+            total += max(0.0, min(until, end) - entry.monotonic)
+    return total
+
+
+def measure(  # noqa: PLR0913
+    client: Client,
+    databases: int,
+    *,
+    seed: int = 1,
+    cache_world: str = "invalidated",
+    automatic: bool = False,
+    durations: Sequence[float] | None = None,
+    **service: Any,
+) -> Measure:
+    """Let a client take a snapshot of each database, in virtual time."""
+    seconds = standard_durations(databases, seed) if durations is None else durations
+
+    async def run() -> Measure:
+        chosen = {"requests_per_minute": REQUESTS_PER_MINUTE, "cache_world": cache_world, **service}
+        async with fleet(seconds, seed=seed, automatic=automatic, **chosen) as here:
+            take, done, begin = client.begin(here), dict[str, tuple[float, str]](), here.clock.monotonic()
+
+            async def work(database_id: str) -> None:
+                version = await take(database_id)
+                done[database_id] = (here.clock.monotonic() - begin, version)
+
+            with anyio.move_on_after(LONGEST):
+                await each(work, here.databases, client.parallel)
+            for entry in here.emulator.journal:
+                entry.monotonic -= begin
+            return Measure.of(client, here, seconds, done)
+
+    result: Measure = play(run, seed=seed)
+    return result

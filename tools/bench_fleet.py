@@ -1,0 +1,312 @@
+"""`make bench-fleet`: how fast a fleet's snapshots are taken, and by whom. Writes docs/fleets.md and docs/fleet.svg.
+
+Virtual time, except for one run of a real engine, which shows that the simulation and the real thing agree.
+"""
+
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tests.simulation.fleet_looks import POLICIES
+from tests.simulation.fleet_measure import CLIENTS, PARALLEL, Measure, measure, ours
+from tools.bench import say, table
+from tools.engine import ensure
+from tools.sandbox import Emulator, Stack
+
+PROJECT = Path(__file__).resolve().parent.parent
+PAGE = PROJECT / "docs" / "fleets.md"
+PICTURE = PROJECT / "docs" / "fleet.svg"
+SIZES = (1, 10, 50, 200)
+WORLDS = ("invalidated", "kept")
+SEEDS = (1, 2, 3, 4, 5)
+AIMS = {50: 1.10, 200: 1.05}
+PICTURED = 50
+
+REAL = 40
+REAL_DEADLINE = 3.0
+REAL_SETTINGS = {"first_look_after": 10.0, "look_every": 5.0}
+REAL_PROGRAM = """
+import json
+from pulumi_snapshots import Snapshot
+
+for number, database in enumerate(json.load(open("databases.json"))):
+    Snapshot(f"s{number}", database_id=database)
+"""
+
+INTRODUCTION = f"""# Fleets
+
+What happens when a program takes snapshots of many databases at once. Written by `make bench-fleet`.
+
+![A row for each of {PICTURED} databases](fleet.svg)
+
+**The standard scenario.** Every POST ends in a 202 after 90 s, and its snapshot is ready 20 to 150 s later, drawn from a
+seed. The account may send 30 requests a minute, the smallest plan's budget. The *limit* is what nobody can beat: the service takes a POST
+every 5 s, and the last snapshot must become ready. All times are virtual: client and emulator share one clock that
+jumps, so the numbers depend on neither the machine nor chance.
+
+**The clients.** This provider at `--parallel {PARALLEL}`. A naive dynamic provider: POST, then poll every 10 s until any entry is newer than the POST, four
+at a time, as many as a dynamic provider's process serves. The vendor's Python SDK 5.0.0 as its `examples/snapshots.py` uses it: list, create,
+list every 30 s until a version is new; one database after the other, or in 16 threads. Naive provider and SDK block a
+thread while they wait and cannot run under a virtual clock: their calls are made in the same order on the same emulator. Neither goes on after a 429: it is run again for that database after a minute
+(`KEEP_CALM`) or half an hour (`RATE_LIMITED`).
+
+Columns: *429s* is how many were received; *blocked* the seconds in which the account was blocked; *wrong* counts
+databases that were handed a version that their POST did not start; *lost* are snapshots that were paid for and that nobody has.
+"""
+
+
+def main() -> int:
+    """Measure everything and write the page."""
+    sections = [INTRODUCTION, *comparison(), *aims(), *parallelism(), *policies(), *reality()]
+    PAGE.write_text("\n".join(sections))
+    PICTURE.write_text(picture())
+    print(PAGE.read_text())
+    return 0
+
+
+def comparison() -> Iterator[str]:
+    """Everybody against everybody, in every world."""
+    head = ("databases", "client", "makespan, s", "over the limit", "requests per snapshot", "429s", "blocked, s", "wrong", "lost")  # fmt: skip
+    for cache_world in WORLDS:
+        for automatic in (False, True):
+            what = "an automatic snapshot of each database while its own is pending" if automatic else "nobody else"
+            yield f"## Cache {cache_world}, {what}\n"
+            rows = []
+            for size in SIZES:
+                for client in CLIENTS:
+                    say(f"{size} databases, cache {cache_world}, automatic {automatic}: {client.name}")
+                    rows.append(compared(measure(client, size, cache_world=cache_world, automatic=automatic)))
+            yield table(head, rows)
+
+
+def compared(one: Measure) -> list[object]:
+    """A row of the comparison."""
+    done = not one.unfinished
+    return [
+        one.databases,
+        one.client,
+        f"{one.makespan:.0f}" if done else f"not in a week ({one.unfinished} left)",
+        f"x {one.makespan / one.limit:.2f}" if done else "",
+        f"{one.requests_per_snapshot:.2f}",
+        one.refused,
+        f"{one.blocked:.0f}",
+        one.wrong,
+        one.lost,
+    ]
+
+
+def aims() -> Iterator[str]:
+    """The promises, over several seeds."""
+    yield "## Aims\n"
+    yield (
+        "Where new snapshots end the cache: a makespan of at most 1.10 x the limit at 50 databases and 1.05 x at 200, at "
+        f"most 2 requests per snapshot. Everywhere: no 429, no wrong version, none lost. Worst of {len(SEEDS)} seeds.\n"
+    )
+    rows = []
+    for cache_world in WORLDS:
+        for size in (50, 200):
+            say(f"aims: {size} databases, cache {cache_world}")
+            runs = [
+                measure(CLIENTS[0], size, seed=seed, cache_world=cache_world, automatic=bool(seed % 2))
+                for seed in SEEDS
+            ]
+            rows.append(
+                [
+                    cache_world,
+                    size,
+                    f"x {max(one.makespan / one.limit for one in runs):.3f}",
+                    f"x {AIMS[size]:.2f}" if cache_world == "invalidated" else "",
+                    f"{max(one.requests_per_snapshot for one in runs):.2f}",
+                    "2" if cache_world == "invalidated" else "",
+                    sum(one.refused + one.wrong + one.lost + one.unfinished for one in runs),
+                ]
+            )
+    yield table(
+        ("cache", "databases", "over the limit", "aim", "requests per snapshot", "aim", "429s, wrong and lost"), rows
+    )
+
+
+def parallelism() -> Iterator[str]:
+    """What the engine's own limit costs."""
+    yield "## The engine's parallelism\n"
+    yield (
+        "A snapshot takes a place of the engine's from its turn until it is found. The engine has four places for each core "
+        f"of the machine unless `--parallel` or `PULUMI_PARALLEL` says otherwise; {PARALLEL} are enough for a POST every 5 s. "
+        "The last column is the makespan over the limit of so many places.\n"
+    )
+    rows = []
+    for size in (50, 200):
+        for parallel in (8, 16, 32, PARALLEL):
+            for cache_world in WORLDS:
+                say(f"{size} databases, {parallel} at a time, cache {cache_world}")
+                one = measure(ours("this provider", parallel=parallel), size, cache_world=cache_world)
+                rows.append(
+                    [
+                        size,
+                        parallel,
+                        cache_world,
+                        f"{one.makespan:.0f}",
+                        f"x {one.makespan / one.limit:.2f}",
+                        f"x {one.makespan / one.limit_at_parallel:.2f}",
+                    ]
+                )
+    yield table(("databases", "places", "cache", "makespan, s", "over the limit", "over that of its places"), rows)
+
+
+def policies() -> Iterator[str]:
+    """The provider's way to look against simpler ones."""
+    yield "## Ways to look\n"
+    yield "The same create with other ways to look for what is pending.\n"
+    rows = []
+    for cache_world in WORLDS:
+        for size in (50, 200):
+            for name in POLICIES:
+                say(f"{size} databases, cache {cache_world}: {name}")
+                one = measure(ours(name, name), size, cache_world=cache_world)
+                rows.append(
+                    [
+                        cache_world,
+                        size,
+                        name,
+                        f"x {one.makespan / one.limit:.2f}",
+                        f"{one.requests_per_snapshot:.2f}",
+                        one.refused,
+                    ]
+                )
+    yield table(("cache", "databases", "way", "over the limit", "requests per snapshot", "429s"), rows)
+
+
+# The real engine
+
+
+def reality() -> Iterator[str]:
+    """One fleet at a real engine, and the same one simulated."""
+    yield "## A real engine\n"
+    yield (
+        f"{REAL} snapshots with `pulumi up --parallel {PARALLEL}` against the emulator on a real socket, and the same in virtual time. The spacing "
+        "of requests is in real seconds, so the emulator runs at speed 1 and the snapshots are short instead: a 202 after "
+        f"{REAL_DEADLINE:.0f} s, ready 2 to 10 s later, the first look after {REAL_SETTINGS['first_look_after']:.0f} s, looks every "
+        f"{REAL_SETTINGS['look_every']:.0f} s. Everything is comparable, except that the engine starts resources in an "
+        "order of its own and needs a few seconds to start itself: the makespan counts from the first POST.\n"
+    )
+    chance = random.Random("the real fleet")  # noqa: S311  repeatable, no secret
+    durations = [REAL_DEADLINE + chance.uniform(2, 10) for _ in range(REAL)]
+    rows = []
+    for cache_world in WORLDS:
+        say(f"{REAL} snapshots at a real engine, cache {cache_world} (about 4 minutes)")
+        real, simulated = real_run(durations, cache_world), simulated_run(durations, cache_world)
+        for who, (requests, seconds, wrong) in (("real engine", real), ("simulation", simulated)):
+            kinds = [requests[kind] for kind in ("create", "list", "list account")]
+            rows.append([cache_world, who, *kinds, f"{seconds:.1f}", wrong])
+    yield table(("cache", "run", "POSTs", "looks", "looks at the account", "makespan, s", "wrong"), rows)
+
+
+def simulated_run(durations: list[float], cache_world: str) -> tuple[Counter[str], float, int]:
+    """In virtual time."""
+    one = measure(
+        ours("this provider", **REAL_SETTINGS),
+        REAL,
+        durations=durations,
+        cache_world=cache_world,
+        soft_deadline_seconds=REAL_DEADLINE,
+    )
+    return Counter(one.requests), one.makespan, one.wrong + one.lost
+
+
+def real_run(durations: list[float], cache_world: str) -> tuple[Counter[str], float, int]:
+    """With the engine, on sockets."""
+    engine = ensure(os.environ)
+    with tempfile.TemporaryDirectory(prefix="pulumi-snapshots-fleet-") as name:
+        folder = Path(name)
+        options = ("--soft-deadline", str(REAL_DEADLINE), "--cache-world", cache_world, "--memory", "25600", "--no-automatic", "--requests-per-minute", "30")  # fmt: skip
+        with Emulator(*options, log=folder / "emulator.log") as emulator:
+            databases = [f"{number + 1:032x}" for number in range(REAL)]
+            for database, seconds in zip(databases, durations, strict=True):
+                emulator.control("databases", {"id": database, "snapshot_seconds": seconds})
+            project = folder / "project"
+            project.mkdir()
+            (project / "Pulumi.yaml").write_text("name: fleet\nruntime: python\n")
+            (project / "__main__.py").write_text(REAL_PROGRAM)
+            (project / "databases.json").write_text(json.dumps(databases))
+            environment = {
+                **emulator.environment,
+                "SQUARECLOUD_FIRST_LOOK_AFTER": str(REAL_SETTINGS["first_look_after"]),
+                "SQUARECLOUD_LOOK_EVERY": str(REAL_SETTINGS["look_every"]),
+            }
+            (folder / "stack").mkdir()
+            stack = Stack(folder / "stack", project, engine, environment)
+            stack.run("stack", "init", stack.name)
+            stack.run("up", "--yes", "--skip-preview", "--parallel", str(PARALLEL), timeout=3600)
+            ended = time.monotonic()
+            journal = emulator.journal()
+            found = {
+                one["outputs"]["database_id"]: one["outputs"]["version_id"]
+                for one in stack.resources()
+                if "version_id" in one.get("outputs", {})
+            }
+    posts = [one for one in journal if one["accepted"]]
+    wrong = sum(found.get(one["database_id"]) != one["version_id"] for one in posts) + abs(REAL - len(posts))
+    begin = min(one["monotonic"] for one in posts)
+    return Counter(str(one["kind"]) for one in journal), ended - begin, wrong
+
+
+# The picture
+
+WIDTH, LEFT, ROW, GAP = 960.0, 10.0, 4.0, 44.0
+COLOURS = {
+    "waits for its turn": "#d5d9df",
+    "POST open": "#e0a030",
+    "pending": "#5b8fd0",
+    "ready, not found yet": "#b03a48",
+}
+
+
+def picture() -> str:
+    """A panel for each of some clients, a row for each database."""
+    panels = [(client, measure(client, PICTURED)) for client in CLIENTS[:2]]
+    panels.append((ours("this provider, cache kept"), measure(CLIENTS[0], PICTURED, cache_world="kept")))
+    end = max(one.makespan for _, one in panels)
+    height = GAP * (len(panels) + 1) + ROW * PICTURED * len(panels)
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH:.0f} {height:.0f}" font-family="sans-serif" font-size="13">',
+        f'<rect width="{WIDTH:.0f}" height="{height:.0f}" fill="#ffffff"/>',
+    ]
+    x = LEFT
+    for name, colour in COLOURS.items():
+        lines.append(f'<rect x="{x:.0f}" y="10" width="14" height="12" fill="{colour}"/>')
+        lines.append(f'<text x="{x + 19:.0f}" y="21">{name}</text>')
+        x += 60 + 7 * len(name)
+    top = GAP
+    for client, one in panels:
+        lines += panel(client.name, one, top, (WIDTH - 2 * LEFT) / end)
+        top += GAP + ROW * PICTURED
+    return "\n".join([*lines, "</svg>", ""])
+
+
+def panel(name: str, one: Measure, top: float, scale: float) -> Iterable[str]:
+    """The rows of one client, in the order of their POSTs."""
+    text = f"{name}: {one.databases} snapshots in {one.makespan:.0f} s, {one.requests_per_snapshot:.1f} requests each"
+    yield f'<text x="{LEFT:.0f}" y="{top + 14:.0f}">{text}</text>'
+    first = top + 22
+    for number, track in enumerate(sorted(one.tracks, key=lambda track: track.posted)):
+        done = one.makespan if track.done is None else track.done
+        moments = (0.0, track.posted, track.answered, min(track.ready, done), done)
+        for begin, end, colour in zip(moments, moments[1:], COLOURS.values(), strict=False):
+            if end > begin:
+                yield (
+                    f'<rect x="{LEFT + begin * scale:.1f}" y="{first + number * ROW:.1f}" '
+                    f'width="{(end - begin) * scale:.1f}" height="{ROW - 0.5:.1f}" fill="{colour}"/>'
+                )
+    x, bottom = LEFT + one.limit * scale, first + one.databases * ROW
+    yield f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{first:.0f}" y2="{bottom:.0f}" stroke="#000000" stroke-dasharray="3 2"/>'
+    yield f'<text x="{x + 4:.1f}" y="{bottom - 4:.0f}">limit {one.limit:.0f} s</text>'
+
+
+if __name__ == "__main__":
+    sys.exit(main())
