@@ -1,0 +1,50 @@
+"""One archive in a process of its own: `python -m tests.archive.one_archive URL VERSION DESTINATION`.
+
+Prints JSON: the outputs or the error, the seconds that it took, and the memory above idle in MiB at its highest.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+import anyio
+
+from pulumi_snapshots.operations.archive import NotArchived, archive
+from pulumi_snapshots.operations.archive_inputs import ArchiveInputs, archive_problems_of
+from pulumi_snapshots.operations.transfers import Transfers
+from tests.support.world import Row
+
+
+def resident() -> float:
+    """MiB in memory now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+def peak() -> float:
+    """MiB in memory at the highest."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+async def run(url: str, version: str, destination: str) -> dict[str, object]:
+    values = {"download_url": url, "version_id": version, "destination": destination, "database_id": "d"}
+    problems = archive_problems_of(values)
+    assert not problems, problems
+    row = Row()
+    idle = resident()
+    began = time.perf_counter()
+    try:
+        record = await archive(None, Transfers(), ArchiveInputs.of(values), row)
+    except NotArchived as error:
+        return {"error": str(error), "shown": row.shown}
+    seconds = time.perf_counter() - began
+    return {**record.to_outputs(), "shown": row.shown, "seconds": seconds, "idle": idle, "above_idle": peak() - idle}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(anyio.run(run, sys.argv[1], sys.argv[2], sys.argv[3])))

@@ -1,0 +1,117 @@
+"""A snapshot at an emulated service, and a folder to archive it to, on one virtual clock; nothing runs in threads."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from pulumi_snapshots.operations.archive import archive
+from pulumi_snapshots.operations.archive_inputs import ArchiveInputs, archive_problems_of
+from pulumi_snapshots.operations.archive_upkeep import check_archived, remove
+from pulumi_snapshots.operations.read import get
+from pulumi_snapshots.operations.transfers import Transfers
+from tests.support.world import DATABASE, Row, World, world
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pulumi_snapshots.emulator import JournalEntry
+    from pulumi_snapshots.emulator.resources import StoredSnapshot
+    from pulumi_snapshots.operations.archive_record import ArchiveRecord
+    from pulumi_snapshots.operations.session import Session
+
+__all__ = ["SIZE", "Scene", "at_once", "file_of", "holds", "scene"]
+
+SIZE = 5_000_000
+"""Bytes: several blocks of a transfer."""
+
+
+async def at_once(call: Callable[..., Any], *args: Any) -> Any:
+    """In the event loop itself: a virtual clock does not wait for threads."""
+    return call(*args)
+
+
+@dataclass
+class Scene:
+    here: World
+    folder: Path
+    snapshot: StoredSnapshot
+    transfers: Transfers
+    row: Row = field(default_factory=Row)
+
+    @property
+    def zip(self) -> bytes:
+        return self.here.emulator.archive_of(self.snapshot.version_id)
+
+    def newer(self, size: int = SIZE) -> StoredSnapshot:
+        """Another snapshot, an hour later, which the listing shows; it is the scene's from now on."""
+        self.here.emulator.advance(3600)
+        self.snapshot = self.here.emulator.add_snapshot(DATABASE, size=size)
+        self.here.emulator.drop_cache()
+        return self.snapshot
+
+    async def outputs(self) -> dict[str, Any]:
+        """What a Snapshot resource of it gives to an Archive."""
+        run = self.here.another_run()
+        record = await get(run, f"{DATABASE}/{self.snapshot.version_id}")
+        await run.close()
+        names = ("database_id", "version_id", "download_url", "size", "created_at")
+        return {name: getattr(record, name) for name in names}
+
+    async def archive(
+        self, *, session: Session | None = None, previous: ArchiveRecord | None = None, **values: Any
+    ) -> ArchiveRecord:
+        given = {"destination": f"{self.folder}/", **values}
+        if not {"database_id", "download_url"} & given.keys():
+            given = {**await self.outputs(), **given}
+        problems = archive_problems_of(given)
+        assert not problems, problems
+        return await archive(session, self.transfers, ArchiveInputs.of(given), self.row, previous=previous)
+
+    async def refresh(self, record: ArchiveRecord) -> ArchiveRecord:
+        return await check_archived(self.transfers, record, self.row)
+
+    async def remove(self, record: ArchiveRecord, **how: Any) -> None:
+        await remove(self.transfers, record, self.row, **how)
+
+    def files(self) -> set[str]:
+        """Everything in the folder, hidden files and empty folders too."""
+        return {str(path.relative_to(self.folder)) for path in self.folder.rglob("*")}
+
+    def content(self) -> dict[str, bytes | None]:
+        """The same with the files' bytes."""
+        paths = {name: self.folder / name for name in self.files()}
+        return {name: path.read_bytes() if path.is_file() else None for name, path in paths.items()}
+
+    @property
+    def downloads(self) -> list[JournalEntry]:
+        return self.here.requests("download")
+
+
+def file_of(record: ArchiveRecord) -> Path:
+    return Path(unquote(urlsplit(record.uri).path))
+
+
+def holds(record: ArchiveRecord, content: bytes) -> bool:
+    """Whether object and outputs are of exactly these bytes."""
+    return (
+        file_of(record).read_bytes() == content
+        and record.size == len(content)
+        and record.sha256 == sha256(content).hexdigest()
+    )
+
+
+@asynccontextmanager
+async def scene(folder: Path, *, size: int = SIZE, **service: Any) -> AsyncIterator[Scene]:
+    folder.mkdir()  # noqa: ASYNC240  a test's own
+    async with world(**service) as here:
+        # Downloads are refused over http, except from this machine.
+        here.emulator.base_url = "https://emulator.test"
+        here.session = here.another_run(api_url=here.emulator.api_url, snapshots_url=here.emulator.snapshots_url)
+        snapshot = here.emulator.add_snapshot(DATABASE, size=size)
+        transfers = Transfers(clock=here.clock, http=here.transport, in_thread=at_once)
+            yield Scene(here, folder, snapshot, transfers)
+        await here.session.close()
