@@ -175,8 +175,8 @@ def unchanged_up(stack: Stack) -> None:
 
 def simulation() -> Iterable[list[object]]:
     """The random schedules of the tests, as many as the aim speaks of."""
-    command = [sys.executable, "-m", "pytest", "-q", "tests/simulation/test_machine.py"]
-    environment = {**os.environ, "SIMULATED_SCHEDULES": str(SCHEDULES)}
+    command = [sys.executable, "-m", "pytest", "-q", "tests/simulation/test_schedules.py"]
+    environment = {**os.environ, "SCHEDULES": str(SCHEDULES)}
     seconds = seconds_of(lambda: subprocess.run(command, cwd=PROJECT, env=environment, check=True, stdout=sys.stderr))  # noqa: S603
     yield ["random fault schedules (aim: 60 s)", SCHEDULES, f"{seconds:.0f}"]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 from anyio.from_thread import BlockingPortal
 
+from pulumi_snapshots.dynamic.engine_access import EngineCall
 from pulumi_snapshots.operations.memory import RunMemory
 from pulumi_snapshots.operations.settings import Settings
 from pulumi_snapshots.shared_file import state_directory
@@ -73,7 +74,9 @@ class Run:
 
         session = self._sessions.get(settings)
         if session is None:
-            session = self._sessions[settings] = Session(settings, self.memory, state=state_directory(os.environ))
+            session = self._sessions[settings] = Session(
+                settings, self.memory, state=state_directory(os.environ), announce=EngineCall().progress
+            )
             if self._stopping:
                 session.stop()
         return session

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from pulumi_snapshots.api.models import ListedSnapshot
+    from pulumi_snapshots.operations.fleet import Member
     from pulumi_snapshots.operations.inputs import SnapshotInputs
     from pulumi_snapshots.operations.memory import KnownAttempt
     from pulumi_snapshots.operations.session import Listener, Session
@@ -66,20 +67,21 @@ async def create(
         NothingSent: the time was over, or it was interrupted, before a request was sent.
         SquareCloudError: the service refused; nothing was started.
     """
-    job = _Job(session, inputs, listener, owner)
-    try:
-        with session.until(inputs.timeout):
-            async with job.alone():
-                if not await job.takes_over():
-                    await job.settle_earlier_attempts()
-                    if record := await job.adopt() or await job.post():
-                        return record
-                return await job.wait()
-        return job.cut_short()
-    finally:
-        await job.trace.answered()
-        if note := session.take_note():
-            listener.warn(note)
+    with session.fleet.joins(listener) as member:
+        job = _Job(session, inputs, member, owner)
+        try:
+            with session.until(inputs.timeout):
+                async with job.alone():
+                    if not await job.takes_over():
+                        await job.settle_earlier_attempts()
+                        if record := await job.adopt() or await job.post():
+                            return record
+                    return await job.wait()
+            return job.cut_short()
+        finally:
+            await job.trace.answered()
+            if note := session.take_note():
+                listener.warn(note)
 
 
 async def resume(
@@ -107,12 +109,13 @@ async def resume(
     """
     if record.attempt is None or not record.pending:
         return record
-    job = _Job(session, inputs, listener, owner)
-    job.resumes(record.attempt)
-    with session.until(inputs.timeout):
-        # Not alone: it starts nothing, and must not wait for another one that may never be found.
-        return await job.wait()
-    return job.cut_short()
+    with session.fleet.joins(listener) as member:
+        job = _Job(session, inputs, member, owner)
+        job.resumes(record.attempt)
+        with session.until(inputs.timeout):
+            # Not alone: it starts nothing, and must not wait for another one that may never be found.
+            return await job.wait()
+        return job.cut_short()
 
 
 @dataclass
@@ -121,7 +124,7 @@ class _Job:
 
     session: Session
     inputs: SnapshotInputs
-    listener: Listener
+    member: Member
     owner: str | None
     finished: Finished | None = None
     finished_at: datetime | None = None
@@ -137,7 +140,7 @@ class _Job:
 
     def _does(self, step: str) -> None:
         self.step = step
-        self.listener.progress(step)
+        self.member.progress(step)
 
     # Before the POST -------------------------------------------------------------------------------------------------
 
@@ -184,7 +187,7 @@ class _Job:
 
     async def _settle(self, known: KnownAttempt) -> None:
         memory = self.session.memory
-        watch = Watch(self.session, self.database_id, known.attempt, self.listener, others=self.others)
+        watch = Watch(self.session, self.database_id, known.attempt, self.member, others=self.others)
         entry = await watch.until_listed(
             first_after=0.0, settled=lambda: known not in memory.attempts(self.database_id)
         )
@@ -234,7 +237,7 @@ class _Job:
         while True:
             try:
                 answer = await self.session.client.start_snapshot(
-                    self.database_id, on_send=self._leaves, tell=self.listener.progress
+                    self.database_id, on_send=self._leaves, tell=self.member.routine
                 )
             except SquareCloudError as error:
                 if error.ambiguous:
@@ -256,7 +259,7 @@ class _Job:
                 self.finished = answer if isinstance(answer, Finished) else None
                 await self._answered("200" if self.finished else "202")
                 return None
-            self.listener.progress(f"{why}: nothing was started, trying again in {pause:.0f} s")
+            self.member.progress(f"{why}: nothing was started, trying again in {pause:.0f} s")
             await self.session.clock.sleep(pause)
 
     async def _adopt_hinted(self) -> SnapshotRecord | None:
@@ -266,7 +269,7 @@ class _Job:
         self.hinted = True
         ends = self.session.clock.monotonic() + HINTED_LOOKS
         while self.session.clock.monotonic() < ends:
-            self.listener.progress("KEEP_CALM: looking whether an earlier attempt is still running")
+            self.member.progress("KEEP_CALM: looking whether an earlier attempt is still running")
             await self.session.clock.sleep(self.session.settings.look_every)
             if record := await self.adopt():
                 return record
@@ -291,7 +294,7 @@ class _Job:
 
     async def _leaves(self) -> None:
         """From here on the snapshot may be under way."""
-        self.listener.progress("sent, waiting for the answer (up to 2 minutes)")
+        self.member.enters("answer", "sent, waiting for the answer (up to 2 minutes)")
         attempt = Attempt(
             posted_at=self.session.clock.utc(),
             service_clock_offset=self.session.client.service_clock.offset,
@@ -336,7 +339,7 @@ class _Job:
             raise AssertionError  # nobody else settles ours
         search = watch.search()
         if search.is_late(entry):
-            self.listener.warn(late_text(self.database_id, entry, search))
+            self.member.warn(late_text(self.database_id, entry, search))
         record = await self._claimed(entry, requested=search.posted)
         self.trace.found()
         return record
@@ -346,14 +349,14 @@ class _Job:
         record = await describe(self.session, self.database_id, entry, base_url=base_url, requested=requested)
         self.session.memory.claim(self.database_id, record.version_id or "")
         self.session.memory.appeared(self.database_id, entry.modified)
-        self.listener.progress(f"found snapshot {record.version_id}")
+        self.member.progress(f"found snapshot {record.version_id}")
         return record
 
     def _unlisted(self, version_id: str, why: str = "the service does not list it yet") -> SnapshotRecord:
         """The snapshot is there and its version known, but no listing shows it."""
         if self.finished is None:
             raise AssertionError  # only a 200 comes here
-        self.listener.warn(
+        self.member.warn(
             f"the download URL of snapshot {self.database_id}/{version_id} serves the newest snapshot of the database, "
             f"whichever that is, until `pulumi refresh` finds this one in the listing and pins it: {why}"
         )
@@ -393,7 +396,7 @@ class _Job:
             self.session,
             self.database_id,
             self._attempt(),
-            self.listener,
+            self.member,
             version=self.finished.version if self.finished else None,
             finished_at=self.finished_at,
             others=self.others,

@@ -13,13 +13,14 @@ from pulumi_snapshots.api.client import Client
 from pulumi_snapshots.api.gate import Gate
 from pulumi_snapshots.api.send_log import SendLog
 from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.operations.fleet import Fleet
 from pulumi_snapshots.operations.journal import AttemptJournal, this_process
 from pulumi_snapshots.operations.looks import Looks
 from pulumi_snapshots.operations.memory import RunMemory
 from pulumi_snapshots.shared_file import SharedFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import httpx
@@ -51,6 +52,7 @@ class Session:
         chance: for the jitter of back-offs.
         state: the user's directory for what runs of one machine tell each other; None keeps everything to this one.
         process: this one; a test's own.
+        announce: told a summary of all snapshots, now and then, while there are many.
 
     Raises:
         MissingKey: the settings hold none.
@@ -66,6 +68,7 @@ class Session:
         chance: random.Random | None = None,
         state: Path | None = None,
         process: Process | None = None,
+        announce: Callable[[str], None] | None = None,
     ) -> None:
         self.settings = settings
         self.memory = memory or RunMemory()
@@ -84,6 +87,7 @@ class Session:
         )
         self.journal = AttemptJournal(self._files[1], process)
         self.client = Client(settings.api_url, settings.required_key().value, self.gate, self.clock, http=http)
+        self.fleet = Fleet(self.clock, announce)
         self.looks = Looks(self.client, self.clock)
         self.stopping = False
         self._scopes: set[anyio.CancelScope] = set()

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from pulumi_snapshots.api.models import ListedSnapshot
+    from pulumi_snapshots.operations.fleet import Member
     from pulumi_snapshots.operations.record import Attempt
-    from pulumi_snapshots.operations.session import Listener, Session
+    from pulumi_snapshots.operations.session import Session
 
 __all__ = ["Watch", "age_of"]
 
@@ -33,7 +34,7 @@ class Watch:
         session: the service.
         database_id: whose snapshot.
         attempt: the POST.
-        listener: hears when the next look is.
+        member: hears when the next look is.
         version: the version, where a 200 named it.
         finished_at: service time of a 200; the snapshot was whole by then.
         others: versions that are known to be of other attempts.
@@ -42,7 +43,7 @@ class Watch:
     session: Session
     database_id: str
     attempt: Attempt
-    listener: Listener
+    member: Member
     version: str | None = None
     finished_at: datetime | None = None
     others: set[str] = field(default_factory=set)
@@ -78,12 +79,16 @@ class Watch:
             number += 1
             if pause:
                 at = clock.utc() + timedelta(seconds=pause)
-                self.listener.progress(f"{self._state()}; look {number} at {at:%H:%M:%S} UTC")
+                text = f"{self._state()}; look {number} at {at:%H:%M:%S} UTC"
+                if number == 1:
+                    self.member.enters("listing", text)
+                else:
+                    self.member.routine(text)
                 await clock.sleep(pause)
             if settled():
                 return None
             if self.session.gate.blocked:
-                self.listener.progress(f"{self._state()}; waiting for the end of the account's block")
+                self.member.progress(f"{self._state()}; waiting for the end of the account's block")
             try:
                 # What another watch has fetched meanwhile is as good.
                 since = max(begun, clock.monotonic() - every / 2)
@@ -91,7 +96,7 @@ class Watch:
             except SquareCloudError as error:
                 if not error.passing:
                     raise
-                self.listener.progress(f"look {number} failed ({error.code or error.status or 'no answer'})")
+                self.member.routine(f"look {number} failed ({error.code or error.status or 'no answer'})")
             else:
                 entry = page.version(self.version) if self.version else find_ours(page.entries, self.search())
                 if entry is not None:

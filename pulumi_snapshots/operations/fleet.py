@@ -1,0 +1,126 @@
+"""What the snapshots of a run are doing, each and all together: told often enough to follow, rarely enough for a log."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+from pulumi_snapshots.operations.outcomes import Pending
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pulumi_snapshots.clock import Clock
+    from pulumi_snapshots.operations.session import Listener
+
+__all__ = ["Fleet", "Member", "Phase"]
+
+Phase = Literal["turn", "answer", "listing"]
+"""What a snapshot waits for."""
+
+ROUTINE_EVERY = 10.0
+"""Seconds between two texts of one snapshot that tell no change, such as when the next look is."""
+ROUTINE_EVERY_IN_FLEET = 60.0
+"""The same where many are under way: in a log each text is a line."""
+MANY = 10
+"""From so many on they are a fleet."""
+SUMMARY_EVERY = 60.0
+
+
+class Fleet:
+    """All snapshots of a session.
+
+    Args:
+        clock: the time.
+        announce: told a summary of all, now and then, while there are many.
+    """
+
+    def __init__(self, clock: Clock, announce: Callable[[str], None] | None) -> None:
+        self._clock = clock
+        self._announce = announce
+        self._phases: dict[Member, Phase] = {}
+        self._ended = {"there": 0, "kept as pending": 0, "failed": 0}
+        self._last_summary: float | None = None
+
+    @contextmanager
+    def joins(self, listener: Listener) -> Iterator[Member]:
+        """One more snapshot, from its create or resume to its end."""
+        member = Member(self, listener)
+        self._phases[member] = "turn"
+        end = "failed"
+        try:
+            yield member
+            end = "there"
+        except Pending:
+            end = "kept as pending"
+            raise
+        finally:
+            del self._phases[member]
+            self._ended[end] += 1
+            self.summarize()
+
+    def enters(self, member: Member, phase: Phase) -> None:
+        """It waits for something else now."""
+        self._phases[member] = phase
+        self.summarize()
+
+    @property
+    def routine_every(self) -> float:
+        """Seconds between two texts of one snapshot that tell no change."""
+        return ROUTINE_EVERY if len(self._phases) < MANY else ROUTINE_EVERY_IN_FLEET
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return self._clock.monotonic()
+
+    def summarize(self) -> None:
+        """Announce how many are where, if there are many and it was not done lately."""
+        now = self.now()
+        if self._announce is None or len(self._phases) < MANY:
+            return
+        if self._last_summary is None:
+            self._last_summary = now  # they are only just beginning
+        if now - self._last_summary >= SUMMARY_EVERY:
+            self._last_summary = now
+            self._announce(self.summary())
+
+    def summary(self) -> str:
+        """How many are where."""
+        waiting = list(self._phases.values())
+        counts = {
+            **self._ended,
+            "waiting for the listing": waiting.count("listing"),
+            "waiting for the answer": waiting.count("answer"),
+            "waiting for their turn": waiting.count("turn"),
+        }
+        total = len(waiting) + sum(self._ended.values())
+        return f"{total} snapshots: " + ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+
+
+class Member:
+    """One snapshot of the fleet; passes on to its listener what is worth it."""
+
+    def __init__(self, fleet: Fleet, listener: Listener) -> None:
+        self._fleet = fleet
+        self._listener = listener
+        self._told: float | None = None
+
+    def enters(self, phase: Phase, text: str) -> None:
+        """It waits for something else now."""
+        self._fleet.enters(self, phase)
+        self.progress(text)
+
+    def progress(self, text: str) -> None:
+        """Something has changed."""
+        self._told = self._fleet.now()
+        self._listener.progress(text)
+
+    def routine(self, text: str) -> None:
+        """Nothing has changed, but time went by."""
+        self._fleet.summarize()
+        if self._told is None or self._fleet.now() - self._told >= self._fleet.routine_every:
+            self.progress(text)
+
+    def warn(self, text: str) -> None:
+        """Something that the user should know afterwards."""
+        self._listener.warn(text)
