@@ -21,6 +21,7 @@ __all__ = ["LIBRARIES", "Destination", "object_name"]
 LIBRARIES = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gcs"), "az": ("adlfs", "azure")}
 """By scheme: the fsspec library of the store, and the extra of this package that brings it."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_SLIP = re.compile(r"(file|s3|gs|az):")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]+")
 
 
@@ -51,6 +52,8 @@ class Destination:
             raise ValueError("must not hold `..` as a segment")
         found = _SCHEME.match(text)
         scheme = found[1] if found else "file"
+        if found is None and ("://" in text or _SLIP.match(text)):
+            raise ValueError(f"must be a path, or a URI of file://, s3://, gs:// or az://, not {shown(text)}")
         if scheme == "file":
             return cls._file(text, is_uri=found is not None)
         if scheme not in LIBRARIES:

@@ -1,6 +1,6 @@
-"""One archive in a process of its own: `python -m tests.archive.one_archive URL VERSION DESTINATION`.
+"""One archive in a process of its own: `python -m tests.archive.one_archive URL VERSION DESTINATION [STATEMENT]`.
 
-Prints JSON: the outputs or the error, the seconds that it took, and the memory above idle in MiB at its highest.
+The statement is run before, once everything is loaded; it may limit the process. Prints JSON: the outputs or the error, the seconds that it took, and the memory above idle in MiB at its highest.
 """
 
 from __future__ import annotations
@@ -31,11 +31,13 @@ def peak() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
-async def run(url: str, version: str, destination: str) -> dict[str, object]:
-    values = {"download_url": url, "version_id": version, "destination": destination, "database_id": "d"}
+async def run(arguments: list[str]) -> dict[str, object]:
+    url, version, destination, statement = (*arguments, "")[:4]
+    values = {"download_url": url, "version_id": version, "destination": destination}
     problems = archive_problems_of(values)
     assert not problems, problems
     row = Row()
+    exec(statement)  # noqa: S102  the test's own
     idle = resident()
     began = time.perf_counter()
     try:
@@ -47,4 +49,4 @@ async def run(url: str, version: str, destination: str) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(anyio.run(run, sys.argv[1], sys.argv[2], sys.argv[3])))
+    sys.stdout.write(json.dumps(anyio.run(run, sys.argv[1:])))

@@ -18,6 +18,7 @@ from tests.support.world import DATABASE, Row, World, world
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+
     from pulumi_snapshots.emulator import JournalEntry
     from pulumi_snapshots.emulator.resources import StoredSnapshot
     from pulumi_snapshots.operations.archive_record import ArchiveRecord
@@ -113,5 +114,5 @@ async def scene(folder: Path, *, size: int = SIZE, **service: Any) -> AsyncItera
         here.session = here.another_run(api_url=here.emulator.api_url, snapshots_url=here.emulator.snapshots_url)
         snapshot = here.emulator.add_snapshot(DATABASE, size=size)
         transfers = Transfers(clock=here.clock, http=here.transport, in_thread=at_once)
-            yield Scene(here, folder, snapshot, transfers)
+        yield Scene(here, folder, snapshot, transfers)
         await here.session.close()

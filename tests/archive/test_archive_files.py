@@ -1,0 +1,122 @@
+"""Archives to files of this machine: real sockets, threads, disks and kills."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pulumi_snapshots.operations.stores import FileStore, StoreTrouble
+from tests.archive.real import Host, hosted, outcome, start
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+GIB = 1024**3
+OLD = b"an archive that was there before"
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    with hosted(64 * 1024**2) as one:
+        yield one
+
+
+def test_memory_is_bounded_at_any_size(tmp_path: Path) -> None:
+    with hosted(GIB) as large:
+        done = outcome(start(large.url, tmp_path / "x.zip"))
+    assert done["sha256"] == large.sha256
+    assert done["size"] == GIB == (tmp_path / "x.zip").stat().st_size
+    assert done["above_idle"] <= 64, done
+    assert zipfile.ZipFile(tmp_path / "x.zip").namelist() == ["dump"]
+
+
+@pytest.mark.parametrize("old", [None, OLD])
+def test_full_disk_leaves_nothing_and_overwrites_nothing(host: Host, tmp_path: Path, old: bytes | None) -> None:
+    target = tmp_path / "x.zip"
+    if old is not None:
+        target.write_bytes(old)
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000_000, 20_000_000))"
+    done = outcome(start(host.url, target, before=limit))
+    assert "File too large" in done["error"]
+    assert "what was there is untouched" in done["error"]
+    assert [path.name for path in tmp_path.iterdir()] == ([] if old is None else ["x.zip"])
+    assert old is None or target.read_bytes() == old
+
+
+def test_disk_that_is_too_small_is_noticed_before_the_transfer(tmp_path: Path) -> None:
+    with pytest.raises(StoreTrouble, match="bytes free, and the archive has"):
+        FileStore(tmp_path / "new" / "x.zip").begin(10**18)
+    assert not list(tmp_path.iterdir())
+
+
+def test_place_that_is_read_only_is_an_error(host: Host) -> None:
+    # Not below pytest's folder, which only its owner may enter.
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "x.zip").write_bytes(OLD)
+        folder.chmod(0o555)
+        # What is loaded late may lie where only root can read.
+        as_nobody = "import os, httpx; httpx.AsyncClient(trust_env=False); os.geteuid() or os.seteuid(65534)"
+        for target in (folder / "x.zip", folder / "new" / "x.zip"):
+            done = outcome(start(host.url, target, before=as_nobody))
+            assert "Permission denied" in done["error"]
+        assert [path.name for path in folder.iterdir()] == ["x.zip"]
+        assert (folder / "x.zip").read_bytes() == OLD
+
+
+def test_killed_run_leaves_a_part_that_the_next_one_clears_away(tmp_path: Path) -> None:
+    with hosted(GIB) as large:
+        killed = start(large.url, tmp_path / "x.zip")
+        parts = await_part(tmp_path)
+        killed.kill()
+        killed.communicate()
+        assert list(tmp_path.iterdir()) == parts
+        running = start(large.url, tmp_path / "y.zip")
+        while list(tmp_path.iterdir()) == parts:
+            time.sleep(0.01)
+        # A part of a process that lives is nobody else's to clear away.
+        draft = FileStore(tmp_path / "z.zip").begin(1)
+        draft.discard()
+        assert outcome(running)["sha256"] == large.sha256
+    assert [path.name for path in tmp_path.iterdir()] == ["y.zip"]
+
+
+def await_part(folder: Path) -> list[Path]:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        parts = [path for path in folder.iterdir() if path.stat().st_size > 1_000_000]
+        if parts:
+            return parts
+        time.sleep(0.01)
+    raise AssertionError("nothing was written")
+
+
+def test_part_that_is_not_ours_is_not_cleared_away(tmp_path: Path) -> None:
+    names = {"archive-0.part", ".archive-link.part", "other.part", ".archive-folder.part"}
+    (tmp_path / "archive-0.part").touch()
+    (tmp_path / "other.part").touch()
+    (tmp_path / ".archive-folder.part").mkdir()
+    (tmp_path / ".archive-link.part").symlink_to(tmp_path / "other.part")
+    FileStore(tmp_path / "x.zip").begin(1).discard()
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
+@pytest.mark.parametrize("name", ["pipe", "folder"])
+def test_only_files_are_replaced(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(StoreTrouble, match=r"is no file|is a folder"):
+        FileStore(tmp_path / name).begin(1)
+
+
+def test_emptied_folder_of_somebody_else_stays(tmp_path: Path) -> None:
+    draft = FileStore(tmp_path / "new" / "deep" / "x.zip").begin(1)
+    (tmp_path / "new" / "theirs").touch()
+    draft.discard()
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["theirs"]
