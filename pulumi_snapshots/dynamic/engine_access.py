@@ -33,6 +33,7 @@ __all__ = [
     "ProviderError",
     "current_call",
     "end_with_engine",
+    "engine_listens",
     "features",
     "on_cancel",
     "widen",
@@ -517,15 +518,24 @@ def end_with_engine() -> bool:
     Returns:
         Whether there is an engine to watch.
     """
-    address = _find_engine_address()
-    host, _, port = (address or "").rpartition(":")
-    if not port.isdecimal():
+    place = _engine_place()
+    if place is None:
         return False
     if not _watching.is_set():
         _watching.set()
-        place = (host.strip("[]") or "127.0.0.1", int(port))
         threading.Thread(target=_watch, args=(place,), name="engine-watch", daemon=True).start()
     return True
+
+
+def engine_listens() -> bool:
+    """Whether the engine is there to hear an answer; True where that cannot be known."""
+    place = _engine_place()
+    return place is None or _listens(place)
+
+
+def _engine_place() -> tuple[str, int] | None:
+    host, _, port = (_find_engine_address() or "").rpartition(":")
+    return (host.strip("[]") or "127.0.0.1", int(port)) if port.isdecimal() else None
 
 
 def _watch(place: tuple[str, int]) -> None:

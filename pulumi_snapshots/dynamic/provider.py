@@ -184,12 +184,16 @@ class _Row:
     def __init__(self, call: engine_access.EngineCall) -> None:
         self._call = call
         self._warnings: list[str] = []
+        self._can_keep = engine_access.features().partial_state
 
     def progress(self, text: str) -> None:
         self._call.progress(text)
 
     def warn(self, text: str) -> None:
         self._warnings.append(text)
+
+    def will_keep(self, *, pending: bool) -> bool:
+        return engine_access.engine_listens() and (self._can_keep or not pending)
 
     def show_warnings(self) -> None:
         for text in self._warnings:
@@ -219,7 +223,7 @@ def _outcomes(
     except Pending as pending:
         if kept is None:
             if not engine_access.features().partial_state:
-                call.fail(pending.reason_unkept())
+                call.fail(pending.reason_unkept(call.urn))
             kept = pending.record.id, pending.record
         _stays_pending(call, inputs, kept[0], pending)
     except (SquareCloudError, NothingSent, NoSuchSnapshot, SettingsError) as error:

@@ -79,7 +79,9 @@ async def create(
                     return await job.wait()
             return job.cut_short()
         finally:
-            await job.trace.answered()
+            # Where the answer does not reach the state, the journal must go on remembering the POST.
+            if listener.will_keep(pending=job.trace.attempt is not None):
+                await job.trace.answered()
             if note := session.take_note():
                 listener.warn(note)
 
@@ -229,7 +231,7 @@ class _Job:
         Returns:
             A record only where the back-off found a snapshot to reuse, so that none was sent.
         """
-        self._does("waiting for its turn")
+        self.step = "waiting for its turn"
         self._note_known_posts()
         await self._keep_clear()
         back_off = self._back_off()
@@ -331,7 +333,8 @@ class _Job:
         except (SquareCloudError, AmbiguousSnapshot) as error:
             if watch.version is not None:
                 return self._unlisted(watch.version, str(error).rstrip("."))
-            raise Pending(self._record(), f"{self._sent_text()} {sentence(error)}") from None
+            undecided = isinstance(error, AmbiguousSnapshot)
+            raise Pending(self._record(), f"{self._sent_text()} {sentence(error)}", undecided=undecided) from None
 
     async def _found(self, watch: Watch, *, first_after: float) -> SnapshotRecord:
         entry = await watch.until_listed(first_after=first_after)

@@ -21,12 +21,14 @@ class Pending(Exception):
     Attributes:
         record: what is known, to be kept under its provisional id.
         happened: what was sent, what came of it, and why the wait ended; sentences.
+        undecided: whether going on to wait would only end the same way.
     """
 
-    def __init__(self, record: SnapshotRecord, happened: str) -> None:
+    def __init__(self, record: SnapshotRecord, happened: str, *, undecided: bool = False) -> None:
         super().__init__(happened)
         self.record = record
         self.happened = happened
+        self.undecided = undecided
 
     def reason(self, resource: str | None) -> str:
         """The paragraph for the user.
@@ -34,15 +36,29 @@ class Pending(Exception):
         Args:
             resource: the name to give to `--replace`; None where it is not known.
         """
+        next_up = (
+            "It stays in the state as pending, and every `pulumi up` asks again."
+            if self.undecided
+            else "It is kept in the state: the next `pulumi up` goes on waiting and sends no second request."
+        )
         return (
-            f"{self.happened} Nothing is lost: the next `pulumi up` goes on waiting and sends no second request. "
-            f"`pulumi up --replace '{resource or 'URN'}'` gives up on it instead, and may pay for one more."
+            f"{self.happened} {next_up} `pulumi up --replace '{resource or 'URN'}'` gives up on it instead, and may pay "
+            "for one more."
         )
 
-    def reason_unkept(self) -> str:
-        """The same where there is no way to keep it in the state."""
+    def reason_unkept(self, resource: str | None) -> str:
+        """The same where there is no way to keep it in the state.
+
+        Args:
+            resource: the resource's name, by which this machine remembers it; None where it is not known.
+        """
+        here = (
+            "the next `pulumi up` on this machine waits for it all the same, and one elsewhere"
+            if resource
+            else "the next `pulumi up`"
+        )
         return (
-            f"{self.happened} The installed Pulumi SDK has no known way to keep it in the stack's state: the next `pulumi up` "
+            f"{self.happened} The installed Pulumi SDK has no known way to keep it in the stack's state: {here} "
             "takes another one, unless `reuse_within` lets it adopt this one."
         )
 

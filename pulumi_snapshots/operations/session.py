@@ -40,6 +40,12 @@ class Listener(Protocol):
     def warn(self, text: str) -> None:
         """Something that the user should know afterwards."""
 
+    def will_keep(self, *, pending: bool) -> bool:
+        """Whether the end of the operation reaches the state.
+
+        False where nobody listens any more, or where what is pending cannot be kept.
+        """
+
 
 class Session:
     """One per API key and process.

@@ -51,7 +51,7 @@ def test_without_the_calls_surroundings_progress_is_on_the_stacks_row_and_errors
         "The installed Pulumi SDK has no known way to keep it in the stack's state: the next `pulumi up` takes another"
         in told
     )
-    assert "Nothing is lost" not in told
+    assert "It is kept" not in told
     assert app.snapshots() == []
 
     app.pass_time(600)
@@ -71,7 +71,7 @@ def test_without_partial_state_what_is_kept_already_is_resumed(app: App) -> None
     app.up("-c", "timeout=1s", fails=True)
     lacks(app, "engine_access._find_call = lambda: (None, None)")
     told = diagnostics(app.up("-c", "timeout=1s", fails=True))
-    assert "Nothing is lost: the next `pulumi up` goes on waiting" in told
+    assert "It is kept in the state: the next `pulumi up` goes on waiting" in told
     app.pass_time(600)
     app.up("-c", "timeout=1s")
     assert [app.outputs()["version_id"]] == app.started()

@@ -230,3 +230,16 @@ def test_a_process_is_told_from_a_later_one_with_its_number() -> None:
         assert not here.is_running(f"{pid} {int(started) + 1}")
     assert not here.is_running("")
     assert not here.is_running(f"{2**22 + 1} 7")
+
+
+@virtual
+async def test_what_could_not_be_kept_in_the_state_is_found_by_the_next_run_on_this_machine(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=600, cache_world="invalidated") as here:
+        machine = Machine(here, tmp_path)
+        name, session = machine.process()
+        unheard = Row(keeps=False)
+        with pytest.raises(Pending):
+            await create(session, SnapshotInputs.of({"database_id": DATABASE, "timeout": "3m"}), unheard, owner=OURS)
+        machine.running.discard(name)
+        record = await machine.run(SnapshotInputs.of({"database_id": DATABASE}))
+        assert [record.version_id] == accepted(here)

@@ -75,6 +75,7 @@ class Row:
 
     shown: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    keeps: bool = True
 
     def progress(self, text: str) -> None:
         if not self.shown or self.shown[-1] != text:
@@ -82,6 +83,9 @@ class Row:
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)
+
+    def will_keep(self, *, pending: bool) -> bool:
+        return self.keeps or not pending
 
 
 @dataclass
