@@ -39,6 +39,12 @@ engine: environment ## Find, install or build a Pulumi engine, and print its dir
 bench: engine ## Measure
 	@$(IN_VENV) -m tools.bench
 
+bench-fleet: engine ## Measure fleets: this provider against others, simulated and with the real engine
+	@$(IN_VENV) -m tools.bench_fleet
+
+simulate: environment ## Play thousands of random deployments and schedules in virtual time
+	FLEETS=$${FLEETS:-3000} SCHEDULES=$${SCHEDULES:-3000} $(IN_VENV) -m pytest -q tests/simulation
+
 environment: ## Make .venv, or bring it up to date
 	@$(environment)
 
@@ -46,4 +52,4 @@ clean: ## Remove what the other targets have made in this folder
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .pulumi-demo dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint unit test-engine engine bench environment clean
+.PHONY: help demo test lint unit test-engine engine bench bench-fleet simulate environment clean

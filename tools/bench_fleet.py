@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from tests.simulation.fleet_looks import POLICIES
 from tests.simulation.fleet_measure import CLIENTS, PARALLEL, Measure, measure, ours
@@ -28,9 +29,10 @@ SEEDS = (1, 2, 3, 4, 5)
 AIMS = {50: 1.10, 200: 1.05}
 PICTURED = 50
 
+TOO_MANY = 429
 REAL = 40
 REAL_DEADLINE = 3.0
-REAL_SETTINGS = {"first_look_after": 10.0, "look_every": 5.0}
+REAL_SETTINGS: dict[str, Any] = {"first_look_after": 10.0, "look_every": 5.0}
 REAL_PROGRAM = """
 import json
 from pulumi_snapshots import Snapshot
@@ -202,9 +204,9 @@ def reality() -> Iterator[str]:
         say(f"{REAL} snapshots at a real engine, cache {cache_world} (about 4 minutes)")
         real, simulated = real_run(durations, cache_world), simulated_run(durations, cache_world)
         for who, (requests, seconds, wrong) in (("real engine", real), ("simulation", simulated)):
-            kinds = [requests[kind] for kind in ("create", "list", "list account")]
+            kinds = [requests[kind] for kind in ("create", "list", "list account", "429")]
             rows.append([cache_world, who, *kinds, f"{seconds:.1f}", wrong])
-    yield table(("cache", "run", "POSTs", "looks", "looks at the account", "makespan, s", "wrong"), rows)
+    yield table(("cache", "run", "POSTs", "looks", "looks at the account", "429s", "makespan, s", "wrong"), rows)
 
 
 def simulated_run(durations: list[float], cache_world: str) -> tuple[Counter[str], float, int]:
@@ -216,7 +218,7 @@ def simulated_run(durations: list[float], cache_world: str) -> tuple[Counter[str
         cache_world=cache_world,
         soft_deadline_seconds=REAL_DEADLINE,
     )
-    return Counter(one.requests), one.makespan, one.wrong + one.lost
+    return Counter({**one.requests, "429": one.refused}), one.makespan, one.wrong + one.lost
 
 
 def real_run(durations: list[float], cache_world: str) -> tuple[Counter[str], float, int]:
@@ -253,7 +255,9 @@ def real_run(durations: list[float], cache_world: str) -> tuple[Counter[str], fl
     posts = [one for one in journal if one["accepted"]]
     wrong = sum(found.get(one["database_id"]) != one["version_id"] for one in posts) + abs(REAL - len(posts))
     begin = min(one["monotonic"] for one in posts)
-    return Counter(str(one["kind"]) for one in journal), ended - begin, wrong
+    requests = Counter(str(one["kind"]) for one in journal)
+    requests["429"] = sum(one["status"] == TOO_MANY for one in journal)
+    return requests, ended - begin, wrong
 
 
 # The picture

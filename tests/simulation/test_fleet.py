@@ -1,0 +1,49 @@
+"""Whole deployments in virtual time, each from a seed.
+
+`FLEETS=5000 pytest tests/simulation/test_fleet.py` plays more of them, `FLEET=123` only that one: the seed is the
+number in a failing test's name.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.simulation.fleet_deployments import draw, played
+from tests.simulation.fleet_measure import CLIENTS, measure
+
+FLEETS = int(os.environ.get("FLEETS", "200"))
+ONLY = os.environ.get("FLEET")
+SEEDS = range(FLEETS) if ONLY is None else [int(ONLY)]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_whatever_happens_to_a_deployment_each_snapshot_is_paid_for_once_and_found(seed: int) -> None:
+    drawn = draw(seed)
+    try:
+        played(drawn)
+    except BaseException:
+        print(f"again: FLEET={seed} python -m pytest tests/simulation/test_fleet.py\n{drawn}")  # noqa: T201
+        raise
+
+
+def test_a_seed_gives_the_same_deployment_again() -> None:
+    first, second = (
+        [(entry.monotonic, entry.path, entry.status) for entry in played(draw(SEEDS[-1])).here.emulator.journal]
+        for _ in range(2)
+    )
+    assert first == second
+
+
+@pytest.mark.parametrize("cache_world", ["invalidated", "kept"])
+@pytest.mark.parametrize("databases", [1, 10, 50])
+def test_a_fleet_gets_the_right_versions_without_a_refusal(databases: int, cache_world: str) -> None:
+    one = measure(CLIENTS[0], databases, cache_world=cache_world, automatic=True)
+    assert (one.refused, one.wrong, one.lost, one.unfinished) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(("databases", "over_the_limit"), [(50, 1.10), (200, 1.05)])
+def test_a_fleet_takes_hardly_longer_than_the_service_makes_it(databases: int, over_the_limit: float) -> None:
+    one = measure(CLIENTS[0], databases, cache_world="invalidated")
+    assert one.makespan <= over_the_limit * one.limit
