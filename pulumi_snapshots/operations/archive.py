@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -85,9 +86,9 @@ async def archive(
     record: ArchiveRecord | None = None
     trouble: Exception | None = None
     try:
-        with transfers.until(inputs.timeout) as scope:
+        with transfers.until(math.inf) as scope:
             async with transfers.turn:
-                # Waiting for others is no part of the transfer.
+                # Waiting for others, each of which has its own time-out, is no part of the transfer.
                 scope.deadline = transfers.clock.monotonic() + inputs.timeout
                 record = await job.run()
     except _EXPECTED as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import anyio
 import pytest
@@ -466,6 +467,18 @@ async def test_store_that_fails_in_the_middle_is_named_and_keeps_the_old_object(
 
 
 @virtual
+async def test_object_that_cannot_take_its_final_name_does_not_cost_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene(tmp_path / "a") as at:
+        (at.folder / "x.zip").write_bytes(OLD)
+        refused = OSError(1, "Operation not permitted")
+        monkeypatch.setattr("pathlib.Path.replace", Mock(side_effect=refused))
+        monkeypatch.setattr("pathlib.Path.rename", Mock(side_effect=refused))
+        await fails(at, what="Operation not permitted", destination=f"{at.folder}/x.zip")
+
+
+@virtual
 async def test_folder_without_its_slash_is_an_error_and_stays(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         (at.folder / "sub").mkdir()
@@ -616,7 +629,7 @@ async def test_fleet_of_archives_shares_a_few_lines_and_all_arrive(tmp_path: Pat
         ended: list[str] = []
 
         async def one(number: int) -> None:
-            ended.append((await at.archive(destination=f"{at.folder}/{number}.zip", **outputs)).uri)
+            ended.append((await at.archive(destination=f"{at.folder}/{number}.zip", timeout="15s", **outputs)).uri)
 
         at.here.emulator.add_fault(Fault(kind="download", delay=10, times=None))
         async with anyio.create_task_group() as group:
