@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +17,7 @@ import httpx
 from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.operations.create import create, resume
+from pulumi_snapshots.operations.find import LATE
 from pulumi_snapshots.operations.inputs import SnapshotInputs
 from pulumi_snapshots.operations.journal import Process
 from pulumi_snapshots.operations.memory import RunMemory
@@ -82,7 +85,14 @@ class Ending:
 
 @dataclass(frozen=True)
 class StackDrawn:
-    """One stack: the databases it takes snapshots of, one resource each."""
+    """One stack.
+
+    Attributes:
+        databases: of each resource; two may be of one database.
+        machine: the first one that it runs on.
+        starts: seconds until its first `up`.
+        moves: whether an `up` after a kill is made on another machine.
+    """
 
     databases: tuple[int, ...]
     machine: int
@@ -90,6 +100,7 @@ class StackDrawn:
     parallel: int
     timeout: float
     reuse_within: float
+    moves: bool
     endings: tuple[Ending, ...]
 
 
@@ -104,6 +115,7 @@ class Drawn:
     stacks: tuple[StackDrawn, ...]
     budgets: tuple[int, ...]
     others: int
+    others_take: bool
     blocked_at: float | None
     faults: tuple[dict[str, Any], ...]
     automatic: bool
@@ -139,6 +151,7 @@ def draw(seed: int) -> Drawn:
         stacks=stacks,
         budgets=budgets,
         others=others,
+        others_take=others > 0 and chance.random() < 0.4,
         blocked_at=chance.uniform(10, 900) if chance.random() < 0.15 else None,
         faults=tuple(_faults(chance)) if faults else (),
         automatic=chance.random() < 0.3,
@@ -168,14 +181,18 @@ def _stacks(chance: random.Random, count: int, machines: int) -> tuple[StackDraw
             Ending(chance.choice([1.0, 20.0, 95.0, chance.uniform(0, 600)]), kill=kills and chance.random() < 0.7)
             for _ in range(chance.choice([0, 0, 0, 1, 1, 2]))
         ]
+        own = list(range(number, count, len(stacks)))
+        if chance.random() < 0.2:
+            own.append(chance.choice(own))
         drawn.append(
             StackDrawn(
-                databases=tuple(range(number, count, len(stacks))),
+                databases=tuple(own),
                 machine=number % machines,
                 starts=chance.choice([0.0, 0.0, chance.uniform(0, 300)]),
                 parallel=chance.choice([2, 4, 16, 64, 64]),
                 timeout=chance.choice([5 * MINUTE, 45 * MINUTE, 45 * MINUTE]),
                 reuse_within=reuse_within,
+                moves=machines == 1 and len(stacks) == 1 and bool(reuse_within) and chance.random() < 0.5,
                 endings=tuple(endings),
             )
         )
@@ -221,6 +238,10 @@ class Resource:
 
     def is_done(self) -> bool:
         return self.record is not None and not self.record.pending
+
+    def is_taken(self) -> bool:
+        """Whether it was taken for this resource, not reused."""
+        return self.record is not None and self.record.requested_at is not None
 
     def is_proven_failed(self) -> bool:
         attempt = self.record.attempt if self.record else None
@@ -272,10 +293,15 @@ class Deployment:
             return
         headers = {"Authorization": emulator.settings.api_key}
         async with httpx.AsyncClient(base_url=emulator.api_url, headers=headers, transport=self.here.wire()) as http:
-            while True:
+            theirs = [emulator.add_database().id for _ in range(12)] if self.drawn.others_take else []
+            for number in itertools.count():
                 # A second more than their share needs: they are not quite even, and neither is the network.
                 await clock.sleep(BUDGET_WINDOW / self.drawn.others + 1)
-                await http.get("users/me")
+                with suppress(httpx.HTTPError):  # faults strike them too
+                    if theirs and number % 3 == 0:
+                        await http.post(f"databases/{theirs[number % len(theirs)]}/snapshots", timeout=120)
+                    else:
+                        await http.get("users/me")
 
     async def block(self, at: float) -> None:
         await self.here.clock.sleep(at)
@@ -290,13 +316,10 @@ class Deployment:
         for stack in self.stacks:
             for resource in stack.resources:
                 assert resource.is_done(), f"{resource.name} never came: {resource.record}"
-        versions = [
-            (one.record.database_id, one.record.version_id)
-            for stack in self.stacks
-            for one in stack.resources
-            if one.record
+        taken = [
+            one.record.version_id for stack in self.stacks for one in stack.resources if one.record and one.is_taken()
         ]
-        assert len(set(versions)) == len(versions), "two resources have one snapshot"
+        assert len(set(taken)) == len(taken), "two resources have one snapshot"
 
     def budget_is_kept(self) -> None:
         times = [entry.monotonic for entry in self.here.emulator.journal]
@@ -335,9 +358,13 @@ class Stack:
         self.drawn = drawn
         self.here = deployment.here
         self.ups = 0
+        self.machine = drawn.machine
         self.number = number
         databases = self.here.databases
-        self.resources = [Resource(f"stack {number}: snapshot {one}", databases[one]) for one in drawn.databases]
+        self.resources = [
+            Resource(f"stack {number}: snapshot {place} of database {one}", databases[one])
+            for place, one in enumerate(drawn.databases)
+        ]
 
     async def restless(self) -> None:
         """The ups that are cut short, and one that is not; the world is as it is."""
@@ -345,6 +372,10 @@ class Stack:
         for ending in (*self.drawn.endings, None):
             await self.up(ending)
             await self.here.clock.sleep(5.0)
+            if ending is not None and ending.kill and self.drawn.moves:
+                # What ends after the next POST could not be told from its snapshot there: the documentation says so.
+                await self.here.clock.sleep(LATE.total_seconds())
+                self.machine += 1
 
     async def until_all_is_there(self) -> None:
         for _ in range(ROUNDS):
@@ -357,7 +388,7 @@ class Stack:
         """The engine starts a provider, which reads what is pending, and then takes care of every resource."""
         self.ups += 1
         name = f"stack {self.number}, up {self.ups}"
-        machine = self.drawn.machine
+        machine = self.machine
         wire = self.here.wire()
         self.deployment.wires.setdefault(machine, []).append(wire)
         session = self.here.session(
@@ -365,7 +396,7 @@ class Stack:
             memory=RunMemory(),
             state=Path(f"machine {machine}"),
             process=Process(name, self.deployment.running.__contains__),
-            requests_per_minute=self.deployment.drawn.budgets[machine],
+            requests_per_minute=self.deployment.drawn.budgets[self.drawn.machine],
         )
         _in_memory(session, self.deployment.files)
         self.deployment.running.add(name)
@@ -483,7 +514,8 @@ class Stack:
     def may_be_paid_for_twice(self, one: Resource) -> bool:
         """Whether an earlier POST was proven failed, or could not be known."""
         *earlier, last = one.started()
-        return all(last.at - post.at > timedelta(hours=2) for post in earlier)
+        # An own page may have been frozen before the first POST, by the look for a snapshot to reuse.
+        return self.machine != self.drawn.machine or all(last.at - post.at > timedelta(hours=2) for post in earlier)
 
 
 def _in_memory(session: Session, machine: dict[Path, str]) -> None:
