@@ -353,7 +353,7 @@ class BucketStore:
                 raise StoreTrouble(f"{self.uri} is a folder: give it a final slash, or name an object")
             # Larger objects need larger parts: their number is limited.
             part_size = max(PART_SIZE, -(-(size or 0) // PARTS_LIMIT))
-            file = system.open(self._place.path, "wb", block_size=part_size, autocommit=False)
+            file = system.open(self._place.path, "wb", block_size=part_size)
         return _BucketDraft(self, file, None if before is None else _seen_in_bucket(before))
 
     def look(self) -> Seen | None:
@@ -418,9 +418,7 @@ class _BucketDraft:
     def commit(self) -> Seen:
         try:
             with _trouble_of_bucket(self._store.uri):
-                self._file.flush(force=True)
-                # Azure's has no such step: its last flush is the one that lets the object appear.
-                self._file.commit()
+                self._file.flush(force=True)  # the last one lets the object appear
         except StoreTrouble:
             # Perhaps only the answer was lost.
             seen = self._look()
