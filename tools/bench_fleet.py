@@ -63,6 +63,14 @@ databases that were handed a version that their POST did not start; *lost* are s
 """
 
 
+WAYS = """The same create with other ways to look for what is pending: *own listing* and *account listing* ask one of
+the two listings every 30 s from the 202 on; *no learning* is the provider's without its conclusion that new snapshots end the cache;
+*together* asks the account's listing for all at once, as soon as one database's page, asked early and often, hints that pages are not
+kept, and until then each other database's own page once, late, and later for all that follow once it came too early; the account's page is
+kept for the end.
+"""
+
+
 def main() -> int:
     """Measure everything and write the page."""
     sections = [INTRODUCTION, *comparison(), *aims(), *parallelism(), *policies(), *reality()]
@@ -164,7 +172,7 @@ def parallelism() -> Iterator[str]:
 def policies() -> Iterator[str]:
     """The provider's way to look against simpler ones."""
     yield "## Ways to look\n"
-    yield "The same create with other ways to look for what is pending.\n"
+    yield WAYS
     rows = []
     for cache_world in WORLDS:
         for size in (50, 200):

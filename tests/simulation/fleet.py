@@ -7,6 +7,7 @@ import random
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import anyio
 import trio
@@ -35,6 +36,8 @@ __all__ = ["SPACING", "Fleet", "Heard", "Wire", "each", "fleet", "limit_of", "pl
 SOFT_DEADLINE = 90.0
 SPACING = 5.0
 """Seconds between two POSTs that the service takes of one account."""
+REGISTRATION = 0.001
+"""Seconds between two resources that a program registers."""
 PLENTY_OF_MEMORY = 2_560_000
 """MB; the plan of an account that may take thousands of snapshots a day."""
 
@@ -196,21 +199,20 @@ def play(body: Callable[..., Awaitable[Any]], *args: Any, seed: int = 0) -> Any:
     """Run `body` in virtual time; the same seed gives the same run, to the order of tasks that wake together."""
     order_of_tasks.seed(seed)
     # Else tasks that are due together come in the order of their scopes' addresses, and only then by chance.
-    allowed, trio_run._ALLOW_DETERMINISTIC_SCHEDULING = trio_run._ALLOW_DETERMINISTIC_SCHEDULING, True
-    try:
+    with mock.patch.object(trio_run, "_ALLOW_DETERMINISTIC_SCHEDULING", new=True):
         return run_virtual(body, *args)
-    finally:
-        trio_run._ALLOW_DETERMINISTIC_SCHEDULING = allowed
 
 
 async def each(work: Callable[[str], Awaitable[None]], databases: Sequence[str], parallel: int) -> None:
     """What the engine does with resources that do not depend on each other: in order, so many at a time."""
     waiting = iter(databases)
 
-    async def place() -> None:
+    async def place(number: int) -> None:
+        # A program registers one resource after the other, so they start in its order.
+        await anyio.sleep(number * REGISTRATION)
         for database_id in waiting:
             await work(database_id)
 
     async with anyio.create_task_group() as group:
-        for _ in range(min(parallel, len(databases))):
-            group.start_soon(place)
+        for number in range(min(parallel, len(databases))):
+            group.start_soon(place, number)

@@ -44,6 +44,8 @@ ROUNDS = 30
 """Ups without faults until everything must be there."""
 PAUSE = 20 * MINUTE
 """Seconds between these."""
+STACKS_SHARE = False
+"""Whether stacks of one machine may take snapshots of one database at the same time."""
 
 POST_FAULTS: list[dict[str, Any]] = [
     {"drop": True},
@@ -183,7 +185,8 @@ def _stacks(chance: random.Random, count: int, machines: int) -> tuple[StackDraw
         ]
         own = list(range(number, count, len(stacks)))
         if chance.random() < 0.2:
-            own.append(chance.choice(own))
+            # Of one database two. Two stacks share none: what one of them has pending the other cannot know.
+            own.append(chance.choice(range(count) if STACKS_SHARE and machines == 1 else own))
         drawn.append(
             StackDrawn(
                 databases=tuple(own),
