@@ -11,19 +11,23 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
+import httpcore
 import httpx
 
 from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.api.signed_url import is_loopback, problem_of_url, version_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    import ssl
+    from collections.abc import AsyncIterator, Iterable
 
 __all__ = ["DownloadBroken", "Downloads", "Part", "Served", "UrlRefused", "WrongContent"]
 
 CONNECT_TIMEOUT = 15.0
 READ_TIMEOUT = 30.0
 """Seconds between any two pieces of the body."""
+WIDE_READ = 1024 * 1024
+"""Bytes that are read at once; httpcore asks for 64 KiB, and each read costs the event loop as much as it brings."""
 REDIRECTS = 3
 """Followed at most; an S3-compatible host sends one to a bucket's region."""
 REFUSAL_LIMIT = 64 * 1024
@@ -147,6 +151,7 @@ class Downloads:
             timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
             trust_env=not is_loopback(urlsplit(url).hostname or ""),
         ) as client:
+            _read_wide(client)
             response = await _follow(client, url, headers)
             try:
                 yield await _part(response, url, offset, known)
@@ -245,6 +250,61 @@ async def _refusal(response: httpx.Response, request: str) -> SquareCloudError:
         code=code[1] if code else None,
         message=_line(html.unescape(message[1])) if message else "",
     )
+
+
+def _read_wide(client: httpx.AsyncClient) -> None:
+    """Let a client read more at once; where httpx is built in another way it stays as it is, and only slower."""
+    pool = getattr(getattr(client, "_transport", None), "_pool", None)
+    backend = getattr(pool, "_network_backend", None)
+    if pool is not None and isinstance(backend, httpcore.AsyncNetworkBackend):
+        pool._network_backend = _WideBackend(backend)  # noqa: SLF001  there is no public way
+
+
+class _WideBackend(httpcore.AsyncNetworkBackend):
+    """Opens streams that read more at once."""
+
+    def __init__(self, backend: httpcore.AsyncNetworkBackend) -> None:
+        self._backend = backend
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109  httpcore's signature
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        return _WideStream(await self._backend.connect_tcp(host, port, timeout, local_address, socket_options))
+
+    async def sleep(self, seconds: float) -> None:
+        await self._backend.sleep(seconds)
+
+
+class _WideStream(httpcore.AsyncNetworkStream):
+    """Reads at least `WIDE_READ` at once, which a parser of HTTP takes as well."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109  httpcore's signature
+        return await self._stream.read(max(max_bytes, WIDE_READ), timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109  httpcore's signature
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  httpcore's signature
+    ) -> httpcore.AsyncNetworkStream:
+        return _WideStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> object:
+        return self._stream.get_extra_info(info)
 
 
 def _request(url: str) -> str:

@@ -10,6 +10,7 @@ import os
 import secrets
 import stat
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib import import_module
@@ -19,6 +20,7 @@ from pulumi_snapshots.operations.destination import LIBRARIES, Destination
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
     from pathlib import Path
 
 __all__ = ["BucketStore", "Buckets", "Draft", "FileStore", "Seen", "Store", "StoreTrouble"]
@@ -28,8 +30,8 @@ PART_SIZE = 8 * 1024 * 1024
 PARTS_LIMIT = 9_000
 """Parts of one upload that are used; S3 allows 10,000."""
 READ_SIZE = 1024 * 1024
-WRITE_BACK = 32 * 1024 * 1024
-"""Bytes after which a file's writing to the disk begins, so that little is left for the end."""
+WRITE_BACK = 64 * 1024 * 1024
+"""Bytes after which what was written is brought to the disk meanwhile, so that little is left for the end."""
 STALE = (".archive-", ".part")
 
 
@@ -167,6 +169,8 @@ class _FileDraft:
         self._path = path
         self._made = made
         self._written = self._sent = 0
+        self._beside = ThreadPoolExecutor(1)
+        self._syncing: Future[None] | None = None
         while True:
             self._part = path.with_name(secrets.token_hex(8).join(STALE))
             # The data is as private as the database.
@@ -183,16 +187,18 @@ class _FileDraft:
             while done < len(view):
                 done += os.write(self._file, view[done:])
             self._written += len(view)
-            if self._written - self._sent >= WRITE_BACK and hasattr(os, "posix_fadvise"):
-                os.posix_fadvise(self._file, self._sent, self._written - self._sent, os.POSIX_FADV_DONTNEED)
+            if self._written - self._sent >= WRITE_BACK and (self._syncing is None or self._syncing.done()):
+                self._await_sync()
                 self._sent = self._written
+                self._syncing = self._beside.submit(os.fsync, self._file)
 
     def commit(self) -> Seen:
         with _trouble_of_file(self._path):
+            self._await_sync()
             os.fsync(self._file)
             seen = _seen(os.fstat(self._file))
             self._part.replace(self._path)
-        os.close(self._file)
+        self._close()
         # It is there; where a folder cannot be synchronised, no more can be done.
         with contextlib.suppress(OSError):
             _sync_folder(self._path.parent)
@@ -200,10 +206,20 @@ class _FileDraft:
 
     def discard(self) -> None:
         with _trouble_of_file(self._part):
-            with contextlib.suppress(OSError):
-                os.close(self._file)
             self._part.unlink(missing_ok=True)
+            self._close()
             _remove_folders(self._made)
+
+    def _await_sync(self) -> None:
+        """A disk that fails says so once, to whoever asks first."""
+        syncing, self._syncing = self._syncing, None
+        if syncing is not None:
+            syncing.result()
+
+    def _close(self) -> None:
+        self._beside.shutdown(cancel_futures=True)
+        with contextlib.suppress(OSError):
+            os.close(self._file)
 
 
 def _seen(found: os.stat_result) -> Seen:

@@ -9,8 +9,10 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 
+from pulumi_snapshots.api.download import Downloads
 from pulumi_snapshots.operations.stores import FileStore, StoreTrouble
 from tests.archive.real import Host, hosted, outcome, start
 
@@ -120,3 +122,13 @@ def test_emptied_folder_of_somebody_else_stays(tmp_path: Path) -> None:
     (tmp_path / "new" / "theirs").touch()
     draft.discard()
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["theirs"]
+
+
+def test_download_reads_much_at_once(host: Host) -> None:
+    """With the installed httpx; another one may only make it slower."""
+
+    async def longest() -> int:
+        async with Downloads().open(host.url) as part:
+            return max([len(piece) async for piece in part])
+
+    assert anyio.run(longest) > 64 * 1024
