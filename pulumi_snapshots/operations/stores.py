@@ -32,7 +32,9 @@ PARTS_LIMIT = 9_000
 READ_SIZE = 1024 * 1024
 WRITE_BACK = 64 * 1024 * 1024
 """Bytes after which what was written is brought to the disk meanwhile, so that little is left for the end."""
-STALE = (".archive-", ".part")
+PART_NAME = (".archive-", ".part")
+PART_DIGITS = 16
+"""Hexadecimal digits between the two: what has another name is not ours to clear away."""
 
 
 class StoreTrouble(Exception):
@@ -172,7 +174,7 @@ class _FileDraft:
         self._beside = ThreadPoolExecutor(1)
         self._syncing: Future[None] | None = None
         while True:
-            self._part = path.with_name(secrets.token_hex(8).join(STALE))
+            self._part = path.with_name(secrets.token_hex(PART_DIGITS // 2).join(PART_NAME))
             # The data is as private as the database.
             self._file = os.open(self._part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
             _lock(self._file)
@@ -262,7 +264,7 @@ def _check_room(folder: Path, size: int | None) -> None:
 
 def _clear_stale(folder: Path) -> None:
     """Remove part files of processes that were killed; those of living ones are locked."""
-    for part in folder.glob("*".join(STALE)):
+    for part in folder.glob(("[0-9a-f]" * PART_DIGITS).join(PART_NAME)):
         with contextlib.suppress(OSError):
             file = os.open(part, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:

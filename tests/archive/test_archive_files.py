@@ -100,13 +100,14 @@ def await_part(folder: Path) -> list[Path]:
 
 
 def test_part_that_is_not_ours_is_not_cleared_away(tmp_path: Path) -> None:
-    names = {"archive-0.part", ".archive-link.part", "other.part", ".archive-folder.part"}
-    (tmp_path / "archive-0.part").touch()
-    (tmp_path / "other.part").touch()
-    (tmp_path / ".archive-folder.part").mkdir()
-    (tmp_path / ".archive-link.part").symlink_to(tmp_path / "other.part")
+    digits = "0123456789abcdef"
+    for name in ("archive-0.part", "other.part", ".archive-notes.part", f".archive-{digits}0.part"):
+        (tmp_path / name).touch()
+    (tmp_path / f".archive-{digits}.part").mkdir()
+    (tmp_path / f".archive-{digits[::-1]}.part").symlink_to(tmp_path / "other.part")
+    before = set(tmp_path.iterdir())
     FileStore(tmp_path / "x.zip").begin(1).discard()
-    assert {path.name for path in tmp_path.iterdir()} == names
+    assert set(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize("name", ["pipe", "folder"])
