@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic.functional_validators import AfterValidator, BeforeValidator
+
+from pulumi_snapshots.api.signed_url import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,12 +64,7 @@ def version_in(address: str | None) -> str | None:
     """The `versionId` in a signed URL or in an entry's `key` (a bare query string); None where there is none."""
     if not address:
         return None
-    try:
-        query = urlsplit(address).query if "://" in address else address.removeprefix("?")
-    except ValueError:
-        return None
-    # A version id may hold a plus, and never a space, which is what a plus in a query means otherwise.
-    return next((version for version in parse_qs(query.replace("+", "%2B")).get("versionId", ()) if version), None)
+    return version_of(address if "://" in address else f"?{address.removeprefix('?')}")
 
 
 class _Wire(BaseModel):

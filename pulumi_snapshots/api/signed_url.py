@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 from urllib.parse import parse_qs, unquote, urlsplit
 
-__all__ = ["database_of", "expiry_of", "is_loopback", "problem_of_url", "version_of"]
+__all__ = ["database_in", "database_of", "expiry_of", "is_loopback", "problem_of_url", "version_of"]
 
 _KIND = re.compile(r"_(mongo|mysql|postgres|redis)(_(automatic|manual))?$")
 """What newer names of the storage objects have after the database's id."""
@@ -33,7 +33,12 @@ def database_of(url: str) -> str | None:
         *_, family, _account, name = unquote(urlsplit(url).path).split("/")
     except ValueError:
         return None
-    return (_KIND.sub("", name.removesuffix(".zip")) or None) if family == "databases" else None
+    return database_in(name.removesuffix(".zip")) if family == "databases" else None
+
+
+def database_in(name: str) -> str | None:
+    """The database in a storage object's name: its id, or in newer names the id and what kind it is."""
+    return _KIND.sub("", name) or None
 
 
 def problem_of_url(url: str) -> str | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import quote
 
 from pulumi_snapshots.api.models import version_in
+from pulumi_snapshots.api.signed_url import expiry_of
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.operations.inputs import RETENTION
 from pulumi_snapshots.operations.record import SnapshotRecord
@@ -16,21 +17,12 @@ if TYPE_CHECKING:
     from pulumi_snapshots.api.models import Finished, ListedSnapshot
     from pulumi_snapshots.operations.session import Session
 
-__all__ = ["describe", "describe_unlisted", "is_pinned", "requested_text", "url_expiry", "with_creation"]
+__all__ = ["describe", "describe_unlisted", "is_pinned", "requested_text", "with_creation"]
 
 
 def is_pinned(url: str | None, version_id: str) -> bool:
     """Whether this URL serves exactly this version, whatever is newest."""
     return version_in(url) == version_id
-
-
-def url_expiry(url: str | None) -> datetime | None:
-    """Until when a signed URL works (`Expires`, Unix seconds); None where it does not say."""
-    try:
-        seconds = parse_qs(urlsplit(url or "").query)["Expires"][0]
-        return datetime.fromtimestamp(float(seconds), UTC)
-    except (KeyError, ValueError, OverflowError, OSError):
-        return None
 
 
 def requested_text(posted: datetime) -> str:
@@ -74,7 +66,7 @@ async def describe(
             account_id = await session.account_id()
             address = f"{session.settings.snapshots_url}/databases/{quote(account_id, safe='')}/{quote(entry.name, safe='')}.zip"
         url = f"{address}?{entry.key.removeprefix('?')}"
-    expiry = url_expiry(url)
+    expiry = expiry_of(url or "")
     record = SnapshotRecord(
         database_id=database_id,
         version_id=version_id,
@@ -93,7 +85,7 @@ async def describe(
 
 def describe_unlisted(database_id: str, version_id: str, finished: Finished, requested: datetime) -> SnapshotRecord:
     """The record of a snapshot that a 200 named and no listing shows yet; its URL serves the newest version."""
-    expiry = url_expiry(finished.url)
+    expiry = expiry_of(finished.url or "")
     record = SnapshotRecord(
         database_id=database_id,
         version_id=version_id,

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 import anyio
 
 from pulumi_snapshots.api.client import BRIEF, PATIENT, Client, Patience
 from pulumi_snapshots.api.errors import KeyRefused, SquareCloudError
+from pulumi_snapshots.api.signed_url import database_in, database_of
 
 if TYPE_CHECKING:
     from pulumi_snapshots.api.models import ListedSnapshot, Listing
@@ -26,9 +25,6 @@ READS_SHARE = 60.0
 are up to 30 minutes old."""
 SERVICE_CACHE = 30 * 60.0
 """Seconds that the service may serve the same page."""
-
-_KIND = re.compile(r"_(mongo|mysql|postgres|redis)(_(automatic|manual))?$")
-"""What newer names of the storage objects have after the database's id."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +203,4 @@ class Looks:
 
 def _is_of(entry: ListedSnapshot, database_id: str) -> bool:
     """Whether an entry of the account's listing is of this database: the object in its URL's path tells, or its name."""
-    name = (
-        entry.name if entry.url is None else unquote(urlsplit(entry.url).path).rpartition("/")[2].removesuffix(".zip")
-    )
-    return _KIND.sub("", name) == database_id
+    return (database_in(entry.name) if entry.url is None else database_of(entry.url)) == database_id

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from pulumi_snapshots.api.client import ONCE
 from pulumi_snapshots.api.errors import KeyRefused, NotAllowed, SquareCloudError
+from pulumi_snapshots.api.signed_url import expiry_of
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.operations.describe import describe, is_pinned, url_expiry, with_creation
+from pulumi_snapshots.operations.describe import describe, is_pinned, with_creation
 from pulumi_snapshots.operations.find import LATE, AmbiguousSnapshot, Search, failed_after, find_ours, late_text
 from pulumi_snapshots.operations.looks import SERVICE_CACHE
 from pulumi_snapshots.operations.memory import KnownAttempt
@@ -135,7 +136,7 @@ async def _renewed(session: Session, record: SnapshotRecord, entry: ListedSnapsh
     renewed = replace(fresh, requested_at=record.requested_at)
     if renewed.created_at is None and record.created_at is not None:
         renewed = with_creation(renewed, parse_rfc3339(record.created_at))
-    expiry = url_expiry(record.download_url)
+    expiry = expiry_of(record.download_url or "")
     if (
         is_pinned(record.download_url, version_id)
         and expiry
