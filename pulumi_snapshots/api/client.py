@@ -103,8 +103,9 @@ class Client:
             SquareCloudError: `ambiguous` tells whether the snapshot may be under way all the same.
         """
         path = f"databases/{quote(database_id, safe='')}/snapshots"
-        async with self._gate.passage(f"POST /{path}", CREATE, database_id, tell=tell):
+        async with self._gate.passage(f"POST /{path}", CREATE, database_id, tell=tell) as leaves:
             await on_send()
+            leaves()
             answer = await self._transport.send("POST", path, read_timeout=CREATE_READ_TIMEOUT)
             if answer.status == 202 or answer.code == PROCESSING:  # noqa: PLR2004  accepted
                 return Accepted()

@@ -18,6 +18,7 @@ from pulumi_snapshots.api.errors import (
     Outage,
     QuotaUsedUp,
     ServiceFailed,
+    SnapshotFailed,
     SquareCloudError,
     Unavailable,
     UnreadableAnswer,
@@ -25,7 +26,7 @@ from pulumi_snapshots.api.errors import (
 from pulumi_snapshots.api.send_log import SendLog
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from pulumi_snapshots.clock import Clock
 
@@ -55,7 +56,7 @@ class Lane:
     starts: bool = False
 
 
-CREATE = Lane("create", per_account=5.1, per_database=181.0, starts=True)
+CREATE = Lane("create", per_account=5.2, per_database=181.0, starts=True)
 """The service takes 1 create per 5 s per user and 1 per 180 s per database; the rest is for jitter on the way."""
 LOOK = Lane("look")
 ACCOUNT_LOOK = Lane("account look", per_account=20.2)
@@ -71,6 +72,7 @@ class _Ticket:
     database_id: str | None
     waits_out_block: bool
     arrived: float
+    tell: Callable[[str], None] | None = None
     sent: float | None = None
     earlier: float = -math.inf
     woken: anyio.Event = field(default_factory=anyio.Event)
@@ -113,8 +115,11 @@ class Gate:
         *,
         waits_out_block: bool = True,
         tell: Callable[[str], None] | None = None,
-    ) -> AsyncIterator[None]:
+    ) -> AsyncIterator[Callable[[], None]]:
         """Wait for a turn; the request is sent inside, and what it brings is learnt at the end.
+
+        What is entered is to be called where more than a moment lies between the turn and the sending: the limits count
+        from there.
 
         Args:
             request: method and path, for the error of a request that is not sent.
@@ -126,12 +131,12 @@ class Gate:
         Raises:
             SquareCloudError: it must not be sent (key refused, quota used up, blocked, outage).
         """
-        ticket = _Ticket(request, lane, database_id, waits_out_block, self._clock.monotonic())
-        await self._turn(ticket, tell)
+        ticket = _Ticket(request, lane, database_id, waits_out_block, self._clock.monotonic(), tell)
+        await self._turn(ticket)
         try:
-            yield
+            yield lambda: self._leaves(ticket)
         except SquareCloudError as error:
-            if not error.ambiguous:
+            if not error.ambiguous and not isinstance(error, SnapshotFailed):
                 # Not accepted, so the database's cooldown did not start.
                 self._forget_post(ticket)
             self._learn(ticket, error)
@@ -151,7 +156,7 @@ class Gate:
 
     # Turns -----------------------------------------------------------------------------------------------------------
 
-    async def _turn(self, ticket: _Ticket, tell: Callable[[str], None] | None) -> None:
+    async def _turn(self, ticket: _Ticket) -> None:
         self._waiting.append(ticket)
         try:
             self._wake_first()
@@ -169,8 +174,9 @@ class Gate:
                     if await self._log.exchange(lambda: self._goes(ticket)):
                         return
                     continue  # another process was faster, or told of a block
-                if tell is not None:
-                    tell(self._reason(ticket, at, now))
+                if ticket.tell is not None:
+                    before = sum(other.lane.starts == ticket.lane.starts for other in self._before(ticket))
+                    ticket.tell(self._reason(ticket, at, now, before))
                 # Only the first needs a timer of its own; the others are woken when their place changes.
                 wake = at if first is ticket else math.inf
                 if ticket.lane.starts and self._outage_since is not None:
@@ -210,6 +216,14 @@ class Gate:
         if lane.starts:
             self._started.append(now)
         return True
+
+    def _leaves(self, ticket: _Ticket) -> None:
+        """It leaves only now: its cooldowns begin here."""
+        now = self._clock.monotonic()
+        self._log.delay(ticket.lane.name, now)
+        if ticket.sent is not None and ticket.database_id is not None:
+            self._log.note(ticket.lane.name, ticket.database_id, now)
+            ticket.sent = now
 
     def _forget_post(self, ticket: _Ticket) -> None:
         lane, database_id = ticket.lane.name, ticket.database_id
@@ -257,11 +271,28 @@ class Gate:
         """How much of the budget looks leave to what is about to start: at most half, so that looks never starve."""
         if self._outage_since is not None:
             return 0
-        soon = sum(ticket.lane.starts and self._spacing_ends(ticket) <= now + BUDGET_WINDOW for ticket in self._waiting)
         begun = sum(at > now - BUDGET_WINDOW for at in self._started)
-        return min(soon, max(0, min(math.ceil(BUDGET_WINDOW / CREATE.per_account), self._budget // 2) - begun))
+        most = max(0, min(math.ceil(BUDGET_WINDOW / CREATE.per_account), self._budget // 2) - begun)
+        soon = 0
+        for ticket in self._waiting:
+            if soon == most:
+                break
+            soon += ticket.lane.starts and self._spacing_ends(ticket) <= now + BUDGET_WINDOW
+        return soon
 
-    def _reason(self, ticket: _Ticket, at: float, now: float) -> str:
+    def _before(self, ticket: _Ticket) -> Iterator[_Ticket]:
+        return (other for other in self._waiting if other.arrived < ticket.arrived)
+
+    def _tell_places(self) -> None:
+        """The queue has moved on."""
+        now = self._clock.monotonic()
+        free = self._budget_free(now)
+        starting = [ticket for ticket in self._waiting if ticket.lane.starts]
+        for before, ticket in enumerate(starting):
+            if ticket.tell is not None:
+                ticket.tell(self._reason(ticket, self._earliest(ticket, free), now, before))
+
+    def _reason(self, ticket: _Ticket, at: float, now: float, before: int) -> str:
         if ticket.lane.starts and self._outage_since is not None:
             return "waiting: the service fails; it is sent once the service answers a look"
         if self.blocked:
@@ -269,9 +300,6 @@ class Gate:
         database = self._database_ends(ticket)
         if database > now and database >= at:
             return f"waiting {database - now:.0f} s: the service takes one snapshot per database in 180 s"
-        before = sum(
-            other.arrived < ticket.arrived and other.lane.starts == ticket.lane.starts for other in self._waiting
-        )
         return f"waiting for its turn, {before} before it" if before else "waiting for its turn"
 
     # What the answers say --------------------------------------------------------------------------------------------
@@ -317,8 +345,7 @@ class Gate:
         if isinstance(error, (KeyRefused, QuotaUsedUp, Blocked)) or outage != self._outage_since:
             self._wake(self._waiting)
         elif ticket.lane.starts:
-            # They tell how many are before them.
-            self._wake([other for other in self._waiting if other.lane.starts])
+            self._tell_places()
         self._wake_first()
 
     def _count_failure(self, error: SquareCloudError | None, now: float) -> None:

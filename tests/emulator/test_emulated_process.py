@@ -160,7 +160,7 @@ def test_client_that_hangs_up_has_its_snapshot_taken_all_the_same(
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 def test_stop_ends_open_requests_quickly_and_keeps_the_state(tmp_path: Path, stop: signal.Signals) -> None:
-    options = ["--data-folder", str(tmp_path), "--database", DATABASE, "--database", f"{OTHER}:redis"]
+    options = ["--data-folder", str(tmp_path), "--database", DATABASE, "--database", f"{OTHER}:redis", "--no-automatic"]
     failures: list[squarecloud.SquareCloudAPIError] = []
     with served(*options, "--clock-offset", "-3600") as emulator:
 
