@@ -16,7 +16,7 @@ from pulumi_snapshots.operations.find import CREATE_COOLDOWN, LATE, SKEW, Ambigu
 from pulumi_snapshots.operations.outcomes import NothingSent, Pending, sentence
 from pulumi_snapshots.operations.quota import quota_hint
 from pulumi_snapshots.operations.record import Attempt, SnapshotRecord
-from pulumi_snapshots.operations.trace import Trace
+from pulumi_snapshots.operations.trace import HeldBack, Trace
 from pulumi_snapshots.operations.watch import Watch, age_of
 
 if TYPE_CHECKING:
@@ -79,11 +79,7 @@ async def create(
                     return await job.wait()
             return job.cut_short()
         finally:
-            # Where the answer does not reach the state, the journal must go on remembering the POST.
-            if listener.will_keep(pending=job.trace.attempt is not None):
-                await job.trace.answered()
-            if note := session.take_note():
-                listener.warn(note)
+            await job.has_answered()
 
 
 async def resume(
@@ -114,10 +110,13 @@ async def resume(
     with session.fleet.joins(listener) as member:
         job = _Job(session, inputs, member, owner)
         job.resumes(record.attempt)
-        with session.until(inputs.timeout):
-            # Not alone: it starts nothing, and must not wait for another one that may never be found.
-            return await job.wait()
-        return job.cut_short()
+        try:
+            with session.until(inputs.timeout):
+                # Not alone: it starts nothing, and must not wait for another one that may never be found.
+                return await job.wait()
+            return job.cut_short()
+        finally:
+            await job.has_answered()
 
 
 @dataclass
@@ -241,6 +240,12 @@ class _Job:
                 answer = await self.session.client.start_snapshot(
                     self.database_id, on_send=self._leaves, tell=self.member.routine
                 )
+            except HeldBack:
+                if await self.takes_over():
+                    return None
+                await self.settle_earlier_attempts()
+                await self._keep_clear()
+                continue
             except SquareCloudError as error:
                 if error.ambiguous:
                     await self._answered(_how_lost(error))
@@ -297,8 +302,10 @@ class _Job:
     async def _leaves(self) -> None:
         """From here on the snapshot may be under way."""
         self.member.enters("answer", "sent, waiting for the answer (up to 2 minutes)")
+        now = self.session.clock.utc()
         attempt = Attempt(
-            posted_at=self.session.clock.utc(),
+            # As exact as state and journal keep it, so that it is the same attempt everywhere.
+            posted_at=now.replace(microsecond=now.microsecond // 1000 * 1000),
             service_clock_offset=self.session.client.service_clock.offset,
             answered=NOT_AWAITED,
             timeout=self.inputs.timeout,
@@ -388,6 +395,14 @@ class _Job:
             raise Pending(self._record(), f"{self._sent_text()} {ended}.")
         last = f" Last refusal: {self.refused}" if self.refused else ""
         raise NothingSent(f"No snapshot of database {self.database_id} was started. {ended}, while {self.step}.{last}")
+
+    async def has_answered(self) -> None:
+        """The last thing of all: bring the journal in step with the state."""
+        # Where the answer does not reach the state, the journal must go on remembering the POST.
+        if self.member.will_keep(pending=self.trace.attempt is not None):
+            await self.trace.answered()
+        if note := self.session.take_note():
+            self.member.warn(note)
 
     def _attempt(self) -> Attempt:
         if self.trace.attempt is None:

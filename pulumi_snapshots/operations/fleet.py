@@ -124,3 +124,7 @@ class Member:
     def warn(self, text: str) -> None:
         """Something that the user should know afterwards."""
         self._listener.warn(text)
+
+    def will_keep(self, *, pending: bool) -> bool:
+        """Whether the end reaches the state."""
+        return self._listener.will_keep(pending=pending)

@@ -1,7 +1,8 @@
 """The attempt journal: what a killed run leaves for the next one, so that it finds its POST instead of sending another.
 
-An entry stands from before the POST until the create has answered, and belongs to a process. Knows nothing of how an
-attempt is found.
+An entry stands from before the POST until its snapshot is known. While its create lasts it belongs to a process; once
+that has answered "pending", the stack's state has it, and the entry is there for other stacks only. Knows nothing of how
+an attempt is found.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Entry:
         purpose: what the snapshot is for, as a digest of the triggers: another purpose wants another snapshot.
         attempt: the POST.
         process: who sent it, see `Process`.
+        in_state: whether the stack's state has it as pending, so that its owner resumes it from there.
     """
 
     owner: str | None
@@ -40,6 +42,7 @@ class Entry:
     purpose: str
     attempt: Attempt
     process: str
+    in_state: bool = False
 
     def to_file(self) -> dict[str, Any]:
         """As the file keeps it."""
@@ -49,6 +52,7 @@ class Entry:
             "purpose": self.purpose,
             "attempt": self.attempt.to_outputs(),
             "process": self.process,
+            "in_state": self.in_state,
         }
 
     @classmethod
@@ -61,13 +65,15 @@ class Entry:
                 purpose=str(content["purpose"]),
                 attempt=Attempt.from_outputs(content["attempt"]),
                 process=str(content["process"]),
+                in_state=bool(content.get("in_state")),
             )
         except (KeyError, TypeError, ValueError):
             return None
 
-    def is_same_create(self, other: Entry) -> bool:
-        """Whether both are of one create."""
-        return (self.owner, self.database_id, self.process) == (other.owner, other.database_id, other.process)
+    def is_same_attempt(self, other: Entry) -> bool:
+        """Whether both are of one POST."""
+        ours, theirs = ((one.owner, one.database_id, one.attempt.posted_at) for one in (self, other))
+        return ours == theirs
 
 
 class AttemptJournal:
@@ -82,23 +88,44 @@ class AttemptJournal:
         self._file = file
         self.process = process
 
-    async def write(self, entry: Entry) -> None:
-        """Enter an attempt, or renew what is known of it."""
-        await self._change(lambda entries: [*(old for old in entries if not old.is_same_create(entry)), entry])
+    async def write(self, entry: Entry) -> bool:
+        """Enter an attempt, or renew what is known of it; one of another process that is under way comes first.
+
+        Returns:
+            Whether it was entered: False where the create of another living process has an attempt on this database.
+        """
+        entered = True
+
+        def edit(entries: list[Entry]) -> list[Entry]:
+            nonlocal entered
+            others = [old for old in entries if not old.is_same_attempt(entry)]
+            entered = not any(self._is_before(old, entry) for old in others)
+            return [*others, entry] if entered else entries
+
+        await self._change(edit)
+        return entered
 
     async def erase(self, entry: Entry) -> None:
-        """The create has answered, or another one has taken the attempt over."""
-        await self._change(lambda entries: [old for old in entries if not old.is_same_create(entry)])
+        """Its end is known."""
+        await self._change(lambda entries: [old for old in entries if not old.is_same_attempt(entry)])
 
-    async def of_others(self, database_id: str) -> list[Entry]:
-        """The attempts of other processes on a database, living or gone, oldest first."""
+    async def forget(self, owner: str | None, database_id: str, attempt: Attempt) -> None:
+        """The end of an attempt is known to who has it in the state."""
+        await self.erase(Entry(owner, database_id, "", attempt, self.process.name))
+
+    async def of(self, database_id: str) -> list[Entry]:
+        """The attempts on a database, oldest first."""
         found = await self._change(lambda entries: entries)
-        others = [one for one in found if one.database_id == database_id and one.process != self.process.name]
-        return sorted(others, key=lambda entry: entry.attempt.posted_at)
+        return sorted(
+            (one for one in found if one.database_id == database_id), key=lambda entry: entry.attempt.posted_at
+        )
 
-    def is_abandoned(self, entry: Entry) -> bool:
-        """Whether its process is gone, so that nobody else will answer for it."""
-        return not self.process.is_running(entry.process)
+    def is_under_way(self, entry: Entry) -> bool:
+        """Whether a create of another living process will answer for it."""
+        return not entry.in_state and entry.process != self.process.name and self.process.is_running(entry.process)
+
+    def _is_before(self, other: Entry, entry: Entry) -> bool:
+        return other.database_id == entry.database_id and self.is_under_way(other)
 
     async def _change(self, edit: Any) -> list[Entry]:
         if self._file is None:

@@ -191,7 +191,7 @@ async def _read_pending(
             if entry is not None:
                 complete = await describe(session, database_id, entry, requested=search.posted)
                 memory.claim(database_id, complete.version_id or "")
-                memory.resolve(database_id, known)
+                await _resolve(session, database_id, known)
                 if search.is_late(entry):
                     listener.warn(late_text(database_id, entry, search))
                 return complete
@@ -200,7 +200,7 @@ async def _read_pending(
             return record
         asked_at = page.listing.service_time
         if page.complete and asked_at >= search.posted + failed_after(attempt):
-            memory.resolve(database_id, known)
+            await _resolve(session, database_id, known)
             return replace(record, attempt=replace(attempt, missing_since=asked_at))
     return record
 
@@ -210,3 +210,9 @@ async def _look_for_pending(session: Session, database_id: str, attempt: Attempt
     if session.clock.utc() - attempt.posted_at >= failed_after(attempt):
         return await session.looks.read_database(database_id, patience=ONCE)
     return await session.looks.read(database_id, patience=ONCE)
+
+
+async def _resolve(session: Session, database_id: str, known: KnownAttempt) -> None:
+    """Nobody needs to wait for it any more."""
+    session.memory.resolve(database_id, known)
+    await session.journal.forget(known.owner, database_id, known.attempt)

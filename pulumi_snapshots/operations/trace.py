@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from pulumi_snapshots.api.errors import NotSent
 from pulumi_snapshots.operations.find import failed_after
 from pulumi_snapshots.operations.journal import Entry
 from pulumi_snapshots.operations.memory import KnownAttempt
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
     from pulumi_snapshots.operations.record import Attempt
     from pulumi_snapshots.operations.session import Session
 
-__all__ = ["Trace"]
+__all__ = ["HeldBack", "Trace"]
+
+
+class HeldBack(NotSent):
+    """A create of another run on this database is under way, so that this one's POST did not leave."""
 
 
 class Trace:
@@ -48,37 +53,50 @@ class Trace:
     async def others_are_answering(self) -> bool:
         """Whether a living process has a create under way on this database."""
         journal = self._session.journal
-        return any(not journal.is_abandoned(entry) for entry in await journal.of_others(self._inputs.database_id))
+        return any(journal.is_under_way(entry) for entry in await journal.of(self._inputs.database_id))
 
     async def take_over(self) -> Attempt | None:
         """The POST of an earlier run that was killed in this very create; None where there is none.
 
-        What other abandoned creates have sent becomes known to this run.
+        What else the journal knows to be unresolved on this database becomes known to this run.
         """
         journal, memory, database_id = self._session.journal, self._session.memory, self._inputs.database_id
-        for entry in await journal.of_others(database_id):
+        for entry in await journal.of(database_id):
             known = KnownAttempt(entry.owner, entry.attempt)
             if timedelta(seconds=age_of(self._session, entry.attempt)) > failed_after(entry.attempt):
                 await journal.erase(entry)
-            elif self._owner is not None and entry.owner == self._owner and entry.purpose == self._inputs.purpose:
+            elif self._is_of_this_create(entry) and await journal.write(replace(entry, process=journal.process.name)):
                 self.resumes(entry.attempt)
-                self._entry = replace(entry, process=journal.process.name)
-                await journal.write(self._entry)
-                await journal.erase(entry)
                 return entry.attempt
             elif known not in memory.attempts(database_id):
                 memory.begin(database_id, known)
         return None
 
+    def _is_of_this_create(self, entry: Entry) -> bool:
+        """Whether a killed run left it in this create; one that is in the state was given up, or it would be resumed."""
+        return (
+            not entry.in_state
+            and entry.process != self._session.journal.process.name
+            and self._owner is not None
+            and entry.owner == self._owner
+            and entry.purpose == self._inputs.purpose
+        )
+
     def resumes(self, attempt: Attempt) -> None:
         """The POST was sent by an earlier run."""
+        self._entry = self._entry_of(attempt)
         self._remember(KnownAttempt(self._owner, attempt))
 
     async def sends(self, attempt: Attempt) -> None:
-        """The POST leaves now, or more is known of it: written down for who comes after a kill."""
-        journal = self._session.journal
-        self._entry = Entry(self._owner, self._inputs.database_id, self._inputs.purpose, attempt, journal.process.name)
-        await journal.write(self._entry)
+        """The POST leaves now, or more is known of it: written down for who comes after a kill.
+
+        Raises:
+            HeldBack: a create of another run on this database was faster; the POST must not leave.
+        """
+        entry = self._entry_of(attempt)
+        if not await self._session.journal.write(entry) and self._known is None:
+            raise HeldBack(f"POST /databases/{self._inputs.database_id}/snapshots")
+        self._entry = entry
         self._remember(KnownAttempt(self._owner, attempt))
 
     async def nothing_was_started(self) -> None:
@@ -91,14 +109,21 @@ class Trace:
         self._remember(None)
 
     async def answered(self) -> None:
-        """The create has answered, however it ended: what must be kept is in the state from now on."""
+        """The create or resume has answered, and the state has its end: found, failed, or still pending."""
         with anyio.CancelScope(shield=True):
-            await self._erase()
+            if self._known is None:
+                await self._erase()
+            elif self._entry is not None:
+                await self._session.journal.write(replace(self._entry, attempt=self._known.attempt, in_state=True))
 
     async def _erase(self) -> None:
         if self._entry is not None:
             await self._session.journal.erase(self._entry)
             self._entry = None
+
+    def _entry_of(self, attempt: Attempt) -> Entry:
+        process = self._session.journal.process.name
+        return Entry(self._owner, self._inputs.database_id, self._inputs.purpose, attempt, process)
 
     def _remember(self, known: KnownAttempt | None) -> None:
         memory, database_id = self._session.memory, self._inputs.database_id

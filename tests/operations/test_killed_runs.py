@@ -11,7 +11,7 @@ import anyio.lowlevel
 import pytest
 
 from pulumi_snapshots.emulator import Fault
-from pulumi_snapshots.operations.create import create
+from pulumi_snapshots.operations.create import create, resume
 from pulumi_snapshots.operations.inputs import SnapshotInputs
 from pulumi_snapshots.operations.journal import Process, this_process
 from pulumi_snapshots.operations.outcomes import NothingSent, Pending
@@ -55,7 +55,7 @@ class Machine:
         async with anyio.create_task_group() as process:
             process.start_soon(partial(create, session, inputs, Row(), owner=owner))
             await anyio.sleep(seconds)
-            session.journal.erase = _never  # type: ignore[assignment]  # a killed process does not tidy up
+            session.journal.erase = session.journal.write = _never  # type: ignore[assignment]  # it does not tidy up
             process.cancel_scope.cancel()
         self.running.discard(name)
 
@@ -150,13 +150,63 @@ async def test_a_run_that_waits_for_a_living_one_says_so_when_its_time_is_over(t
 
 
 @virtual
-async def test_an_answered_create_leaves_nothing_behind(tmp_path: Path) -> None:
-    async with world(snapshot_seconds=3000) as here:
+async def test_a_create_that_found_its_snapshot_leaves_nothing_behind(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=100) as here:
+        machine = Machine(here, tmp_path)
+        await machine.run()
+        _, session = machine.process()
+        assert await session.journal.of(DATABASE) == []
+
+
+@virtual
+async def test_another_stack_waits_for_what_this_ones_state_has_as_pending(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=600, cache_world="invalidated") as here:
         machine = Machine(here, tmp_path)
         with pytest.raises(Pending):
-            await machine.run(SnapshotInputs.of({"database_id": DATABASE, "timeout": "5m"}))
+            await machine.run(SnapshotInputs.of({"database_id": DATABASE, "timeout": "4m"}))
+        record = await machine.run(owner=ANOTHER)
+        first, second = accepted(here)
+        assert record.version_id == second != first
+        assert here.posts[1].monotonic - here.posts[0].monotonic >= 600
+
+
+@virtual
+async def test_what_a_resume_has_found_holds_up_no_other_stack(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=600, cache_world="invalidated") as here:
+        machine = Machine(here, tmp_path)
+        short = SnapshotInputs.of({"database_id": DATABASE, "timeout": "4m"})
+        with pytest.raises(Pending) as pending:
+            await machine.run(short)
         _, session = machine.process()
-        assert await session.journal.of_others(DATABASE) == []
+        assert len(await session.journal.of(DATABASE)) == 1
+        await resume(session, pending.value.record, RELEASE, Row(), owner=OURS)
+        assert await session.journal.of(DATABASE) == []
+
+
+@virtual
+async def test_one_that_is_in_the_state_and_is_made_again_was_given_up(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=400, cache_world="invalidated") as here:
+        machine = Machine(here, tmp_path)
+        with pytest.raises(Pending):
+            await machine.run(SnapshotInputs.of({"database_id": DATABASE, "triggers": ["v1"], "timeout": "4m"}))
+        record = await machine.run(RELEASE)
+        assert record.version_id == accepted(here)[1]
+
+
+@virtual
+async def test_of_two_runs_that_begin_at_once_one_waits_for_the_other(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=1000, cache_world="invalidated") as here:
+        machine = Machine(here, tmp_path)
+        ends: dict[str, str | None] = {}
+
+        async def run(owner: str) -> None:
+            ends[owner] = (await machine.run(owner=owner)).version_id
+
+        async with anyio.create_task_group() as runs:
+            runs.start_soon(run, OURS)
+            runs.start_soon(run, ANOTHER)
+        assert sorted(map(str, ends.values())) == sorted(map(str, accepted(here)))
+        assert here.posts[1].monotonic - here.posts[0].monotonic >= 1000
 
 
 @virtual

@@ -44,7 +44,7 @@ ROUNDS = 30
 """Ups without faults until everything must be there."""
 PAUSE = 20 * MINUTE
 """Seconds between these."""
-STACKS_SHARE = False
+STACKS_SHARE = True
 """Whether stacks of one machine may take snapshots of one database at the same time."""
 
 POST_FAULTS: list[dict[str, Any]] = [
