@@ -131,6 +131,7 @@ class _Job:
     finished_at: datetime | None = None
     refused: SquareCloudError | None = None
     others: set[str] = field(default_factory=set)
+    orphans: set[str] = field(default_factory=set)
     resumed: bool = False
     hinted: bool = False
     step: str = ""
@@ -185,6 +186,8 @@ class _Job:
                 # Whichever it is, both were started before ours.
                 self.others.update(entry.version or "" for entry in either.candidates)
             memory.resolve(self.database_id, known)
+            if known.orphaned:
+                await self.session.journal.forget(known.owner, self.database_id, known.attempt)
 
     async def _settle(self, known: KnownAttempt) -> None:
         memory = self.session.memory
@@ -194,7 +197,10 @@ class _Job:
         )
         if entry is not None:
             self.others.add(entry.version or "")
-            memory.reserve(self.database_id, entry.version or "")
+            if known.orphaned:
+                self.orphans.add(entry.version or "")
+            else:
+                memory.reserve(self.database_id, entry.version or "")
             memory.appeared(self.database_id, entry.modified)
             if known.owner not in {None, self.owner} and entry.modified is not None:
                 # It stays pending until its own resource has it, and two that end so close could not be told apart.
@@ -209,7 +215,7 @@ class _Job:
         self._does("looking for a snapshot to reuse")
         page = await self.session.looks.shared(self.database_id, self.session.clock.monotonic())
         youngest = self.session.client.service_clock.now() - timedelta(seconds=self.inputs.reuse_within)
-        taken = self.session.memory.not_reusable(self.database_id) | self.others
+        taken = self.session.memory.not_reusable(self.database_id) | (self.others - self.orphans)
         fitting = [
             (entry.modified, entry)
             for entry in page.entries

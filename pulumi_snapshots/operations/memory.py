@@ -18,10 +18,17 @@ __all__ = ["KnownAttempt", "RunMemory"]
 
 @dataclass(frozen=True)
 class KnownAttempt:
-    """A POST that is not resolved yet, and whose it is."""
+    """A POST that is not resolved yet.
+
+    Attributes:
+        owner: whose it is; None where that is not known.
+        attempt: the POST.
+        orphaned: whether nobody will claim its snapshot, so that `reuse_within` may adopt it.
+    """
 
     owner: str | None
     attempt: Attempt
+    orphaned: bool = False
 
 
 class RunMemory:

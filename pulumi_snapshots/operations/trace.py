@@ -62,7 +62,7 @@ class Trace:
         """
         journal, memory, database_id = self._session.journal, self._session.memory, self._inputs.database_id
         for entry in await journal.of(database_id):
-            known = KnownAttempt(entry.owner, entry.attempt)
+            known = KnownAttempt(entry.owner, entry.attempt, orphaned=self._is_orphaned(entry))
             if timedelta(seconds=age_of(self._session, entry.attempt)) > failed_after(entry.attempt):
                 await journal.erase(entry)
             elif self._is_of_this_create(entry) and await journal.write(replace(entry, process=journal.process.name)):
@@ -71,6 +71,10 @@ class Trace:
             elif known not in memory.attempts(database_id):
                 memory.begin(database_id, known)
         return None
+
+    def _is_orphaned(self, entry: Entry) -> bool:
+        """Whether nobody will claim it; what another resource left when it was killed, that one's next run will."""
+        return not entry.in_state and entry.owner in {None, self._owner}
 
     def _is_of_this_create(self, entry: Entry) -> bool:
         """Whether a killed run left it in this create; one that is in the state was given up, or it would be resumed."""

@@ -293,3 +293,19 @@ async def test_what_could_not_be_kept_in_the_state_is_found_by_the_next_run_on_t
         machine.running.discard(name)
         record = await machine.run(SnapshotInputs.of({"database_id": DATABASE}))
         assert [record.version_id] == accepted(here)
+
+
+@virtual
+async def test_reuse_adopts_what_a_run_without_a_name_left(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=100, cache_world="invalidated") as here:
+        machine = Machine(here, tmp_path)
+        name, session = machine.process()
+        with pytest.raises(Pending):
+            await create(session, SnapshotInputs.of({"database_id": DATABASE, "timeout": "95s"}), Row(keeps=False))
+        machine.running.discard(name)
+        await anyio.sleep(60)
+        _, session = machine.process()
+        again = SnapshotInputs.of({"database_id": DATABASE, "reuse_within": "1h"})
+        record = await create(session, again, Row())
+        assert [record.version_id] == accepted(here)
+        assert await session.journal.of(DATABASE) == []
