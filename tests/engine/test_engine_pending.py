@@ -31,7 +31,7 @@ def waiting(app: App, *arguments: str) -> Command:
     """A `pulumi up` whose request was accepted, and that waits for its snapshot."""
     app.slow()
     up = app.start_up(*arguments)
-    up.shows("accepted, not listed yet; look 2")
+    up.shows("accepted, not listed yet; look 1")
     return up
 
 
