@@ -5,26 +5,16 @@ Programs import this file, so it loads the HTTP stack only inside the methods th
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pulumi.dynamic import (
-    CheckFailure,
-    CheckResult,
-    ConfigureRequest,
-    CreateResult,
-    DiffResult,
-    ReadResult,
-    ResourceProvider,
-    UpdateResult,
-)
-from pulumi.output import Unknown
+from pulumi.dynamic import CheckFailure, CheckResult, CreateResult, DiffResult, ReadResult, UpdateResult
 
 from pulumi_snapshots.clock import system_utc
 from pulumi_snapshots.dynamic import engine_access
+from pulumi_snapshots.dynamic.translate import Provider, as_secret, carry_out, failing_with, with_unknowns
 from pulumi_snapshots.operations.difference import difference
-from pulumi_snapshots.operations.inputs import UNKNOWN, SnapshotInputs, problems_of
+from pulumi_snapshots.operations.inputs import SnapshotInputs, problems_of
 from pulumi_snapshots.operations.outcomes import (
     OLD_CONFIGURATION,
     NoSuchSnapshot,
@@ -35,37 +25,28 @@ from pulumi_snapshots.operations.outcomes import (
     still_pending,
 )
 from pulumi_snapshots.operations.record import SnapshotRecord
-from pulumi_snapshots.operations.settings import Settings, SettingsError
+from pulumi_snapshots.operations.settings import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
+    from pulumi_snapshots.dynamic.run import Run
+    from pulumi_snapshots.dynamic.translate import Row
     from pulumi_snapshots.operations.session import Listener, Session
 
 __all__ = ["SnapshotProvider"]
 
 INPUTS = ("database_id", "triggers", "rotate_after", "reuse_within", "timeout")
-WIDTH = 256
-"""Calls served at a time, beyond any `--parallel` in use: each of them only waits."""
-_SECRET = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270"}
-"""What marks a secret on the wire between engine and provider."""
 
 
-class SnapshotProvider(ResourceProvider):
-    """The class's path stands in every state, so it never moves; it has no attributes, because they would too."""
-
-    serialize_as_secret_always = False
-
-    def configure(self, req: ConfigureRequest) -> None:
-        """Keep the stack's config; it is read where it is needed, so that a destroy works with a bad one."""
-        self._config = req.config
-        engine_access.end_with_engine()
+class SnapshotProvider(Provider):
+    """The class's path stands in every state, so it never moves."""
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         """Validate inputs and configuration, without a request."""
-        with _outcomes(engine_access.current_call(), {}):
-            Settings.read(self._config, os.environ)
-        failures = [CheckFailure(problem.property, problem.reason) for problem in problems_of(_with_unknowns(news))]
+        with failing_with(engine_access.current_call(), SettingsError):
+            self._settings()
+        failures = [CheckFailure(problem.property, problem.reason) for problem in problems_of(with_unknowns(news))]
         return CheckResult(news, failures)
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
@@ -74,7 +55,7 @@ class SnapshotProvider(ResourceProvider):
 
         call = engine_access.current_call()
         record = SnapshotRecord.from_outputs(_olds)
-        found = difference(record, _olds, _with_unknowns(_news), system_utc())
+        found = difference(record, _olds, with_unknowns(_news), system_utc())
         this_run().memory.saw(record, call.urn, replaced=bool(found.replaces))
         if found.warning:
             call.warn(found.warning)
@@ -165,39 +146,13 @@ class SnapshotProvider(ResourceProvider):
     def _operate(
         self, call: engine_access.EngineCall, operation: Callable[[Session, Listener], Awaitable[SnapshotRecord]]
     ) -> SnapshotRecord:
-        from pulumi_snapshots.dynamic.run import this_run  # noqa: PLC0415  not for programs
+        settings = self._settings()
+        settings.required_key()
 
-        run = this_run()
-        engine_access.widen(WIDTH)
-        engine_access.on_cancel(run.stop)
-        row = _Row(call)
-        try:
-            return run.carry_out(self._config, operation, row)
-        finally:
-            call.flush()
-            row.show_warnings()
+        async def with_session(run: Run, row: Row) -> SnapshotRecord:
+            return await operation(run.session(settings), row)
 
-
-class _Row:
-    """A resource's row on the terminal; warnings wait for the end, since the event loop must not wait for them."""
-
-    def __init__(self, call: engine_access.EngineCall) -> None:
-        self._call = call
-        self._warnings: list[str] = []
-        self._can_keep = engine_access.features().partial_state
-
-    def progress(self, text: str) -> None:
-        self._call.progress(text)
-
-    def warn(self, text: str) -> None:
-        self._warnings.append(text)
-
-    def will_keep(self, *, pending: bool) -> bool:
-        return engine_access.engine_listens() and (self._can_keep or not pending)
-
-    def show_warnings(self) -> None:
-        for text in self._warnings:
-            self._call.warn(text)
+        return carry_out(call, with_session)
 
 
 @contextmanager
@@ -240,20 +195,7 @@ def _stays_pending(call: engine_access.EngineCall, inputs: dict[str, Any], id_: 
     call.keep(id_, _outputs(pending.record, inputs), [reason])
 
 
-def _with_unknowns(value: Any) -> Any:
-    """The value with the SDK's unknowns as `operations` knows them."""
-    if isinstance(value, Unknown):
-        return UNKNOWN
-    if isinstance(value, dict):
-        return {key: _with_unknowns(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_with_unknowns(item) for item in value]
-    return value
-
-
 def _outputs(record: SnapshotRecord, inputs: dict[str, Any]) -> dict[str, Any]:
     """All outputs, inputs among them: what is left out would be lost from the state. The URL is a secret."""
     outputs = {name: inputs[name] for name in INPUTS if name in inputs} | record.to_outputs()
-    if outputs["download_url"] is not None:
-        outputs["download_url"] = {**_SECRET, "value": outputs["download_url"]}
-    return outputs
+    return outputs | {"download_url": as_secret(outputs["download_url"])}

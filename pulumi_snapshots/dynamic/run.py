@@ -10,15 +10,16 @@ import anyio
 from anyio.from_thread import BlockingPortal
 
 from pulumi_snapshots.dynamic.engine_access import EngineCall
+from pulumi_snapshots.operations.archive_memory import ArchiveMemory
 from pulumi_snapshots.operations.memory import RunMemory
-from pulumi_snapshots.operations.settings import Settings
+from pulumi_snapshots.operations.transfers import Transfers
 from pulumi_snapshots.shared_file import state_directory
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from pulumi_snapshots.operations.session import Listener, Session
-    from pulumi_snapshots.operations.settings import Config
+    from pulumi_snapshots.operations.session import Session
+    from pulumi_snapshots.operations.settings import Settings
 
 __all__ = ["Run", "this_run"]
 
@@ -26,35 +27,20 @@ T = TypeVar("T")
 
 
 class Run:
-    """One per process: every resource of a run shares one connection pool, one gate and one view of the listings."""
+    """One per process: every resource of a run shares one connection pool, one gate and one view of the listings, its archives one turn."""
 
     def __init__(self) -> None:
         self.memory = RunMemory()
+        self.archives = ArchiveMemory()
         self._lock = threading.Lock()
         self._portal: BlockingPortal | None = None
         self._sessions: dict[Settings, Session] = {}
+        self._transfers: Transfers | None = None
         self._stopping = False
 
-    def carry_out(
-        self, config: Config, operation: Callable[[Session, Listener], Awaitable[T]], listener: Listener
-    ) -> T:
-        """Run an operation on the event loop; the calling thread only waits.
-
-        Args:
-            config: Pulumi config.
-            operation: gets the session of the configured key.
-            listener: called from the event loop's thread.
-
-        Raises:
-            SettingsError: the configuration cannot be used, or holds no key.
-        """
-        settings = Settings.read(config, os.environ)
-        settings.required_key()
-
-        async def on_loop() -> T:
-            return await operation(self._session(settings), listener)
-
-        return self._started().call(on_loop)
+    def carry_out(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """Run an operation on the event loop; the calling thread only waits."""
+        return self._started().call(operation)
 
     def stop(self) -> None:
         """End all waiting, from any thread; does not wait for it."""
@@ -62,13 +48,20 @@ class Run:
         with self._lock:
             portal = self._portal
         if portal is not None:
-            portal.start_task_soon(self._stop_sessions)
+            portal.start_task_soon(self._stop_all)
 
-    def _stop_sessions(self) -> None:
+    def _stop_all(self) -> None:
         for session in self._sessions.values():
             session.stop()
+        if self._transfers is not None:
+            self._transfers.stop()
 
-    def _session(self, settings: Settings) -> Session:
+    def session(self, settings: Settings) -> Session:
+        """The session of this key; in the event loop only.
+
+        Raises:
+            MissingKey: the settings hold none.
+        """
         # Loaded here, so that a run in which nothing is asked never loads the HTTP stack.
         from pulumi_snapshots.operations.session import Session  # noqa: PLC0415
 
@@ -80,6 +73,15 @@ class Run:
             if self._stopping:
                 session.stop()
         return session
+
+    @property
+    def transfers(self) -> Transfers:
+        """What all archives share; in the event loop only."""
+        if self._transfers is None:
+            self._transfers = Transfers()
+            if self._stopping:
+                self._transfers.stop()
+        return self._transfers
 
     def _started(self) -> BlockingPortal:
         with self._lock:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pulumi
 from pulumi.dynamic import Resource
-from pulumi.runtime.config import is_config_secret
 
+from pulumi_snapshots.dynamic.declaration import create_timeout, warn_of_plain_key, warn_once
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
 from pulumi_snapshots.operations.inputs import is_usual_database_id
 
@@ -30,8 +30,6 @@ _OUTPUTS = (
     "origin",
     "runtime",
 )
-_said: set[str] = set()
-"""Warnings that this program has shown; each is shown once."""
 
 
 class Snapshot(Resource, module="squarecloud", name="Snapshot"):
@@ -93,7 +91,7 @@ class Snapshot(Resource, module="squarecloud", name="Snapshot"):
         timeout: pulumi.Input[str | float] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        custom, opts = _create_timeout(opts)
+        custom, opts = create_timeout(opts)
         inputs = {
             "database_id": database_id,
             "triggers": triggers,
@@ -103,12 +101,8 @@ class Snapshot(Resource, module="squarecloud", name="Snapshot"):
         }
         self._register(resource_name, inputs, opts)
         if isinstance(database_id, str) and database_id and not is_usual_database_id(database_id):
-            _warn_once(f"{database_id!r} is not the usual shape of a database id (32 hexadecimal digits)", self)
-        if pulumi.Config("squarecloud").get("apiKey") is not None and not is_config_secret("squarecloud:apiKey"):
-            _warn_once(
-                "squarecloud:apiKey is configured in plain text; set it with `pulumi config set --secret squarecloud:apiKey`",
-                self,
-            )
+            warn_once(f"{database_id!r} is not the usual shape of a database id (32 hexadecimal digits)", self)
+        warn_of_plain_key(self)
 
     @classmethod
     def get(
@@ -137,23 +131,3 @@ class Snapshot(Resource, module="squarecloud", name="Snapshot"):
         # An output exists only where the inputs name it.
         properties = {**dict.fromkeys(_OUTPUTS), **inputs}
         super().__init__(SnapshotProvider(), resource_name, properties, pulumi.ResourceOptions.merge(secret, opts))
-
-
-def _create_timeout(opts: pulumi.ResourceOptions | None) -> tuple[Any, pulumi.ResourceOptions | None]:
-    """The create's custom timeout, and the options without it.
-
-    The engine keeps no dynamic resource to it, but ends the program with a traceback where it cannot read it, `7d`
-    included; as an input it is checked like the others.
-    """
-    custom = opts.custom_timeouts if opts is not None else None
-    if opts is None or custom is None or custom.create is None:
-        return None, opts
-    opts = pulumi.ResourceOptions.merge(opts, None)  # the program's own may serve other resources
-    opts.custom_timeouts = pulumi.CustomTimeouts(update=custom.update, delete=custom.delete)
-    return custom.create, opts
-
-
-def _warn_once(text: str, resource: pulumi.Resource) -> None:
-    if text not in _said:
-        _said.add(text)
-        pulumi.log.warn(text, resource)

@@ -52,8 +52,8 @@ def archive_difference(record: ArchiveRecord, old: Mapping[str, Any], new: Mappi
         )
         if was != now and (name == "version_id" or (was is not None and now is not None))
     ]
-    if "version_id" in replaces and new.get("version_id") is None:
-        replaces[replaces.index("version_id")] = "download_url"
+    # What only the URL tells is shown as the URL's change.
+    replaces = list(dict.fromkeys(name if new.get(name) is not None else "download_url" for name in replaces))
     if _place(old.get("destination")) != _place(new.get("destination")):
         replaces.append("destination")
     if replaces:

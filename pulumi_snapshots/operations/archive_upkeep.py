@@ -122,7 +122,9 @@ async def remove(  # noqa: PLR0913  what decides about an object
         NotRemoved: it may still be there.
     """
     if not delete_object:
-        listener.progress(f"kept: {record.uri}")
+        # What was replaced may have been pruned or overwritten since.
+        if record.lost is None and (successor is None or record.object in successor.earlier):
+            listener.progress(f"kept: {record.uri}")
         return
     if successor is not None and (
         successor.uri == record.uri or (keep_last is not None and record.object in successor.earlier)

@@ -1,0 +1,413 @@
+"""Every call that the engine makes for an Archive, in the SDK's own provider process: emulated service, real files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import socket
+import threading
+import time
+import urllib.request
+from contextlib import contextmanager
+from hashlib import sha256
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import pulumi
+import pytest
+
+from pulumi_snapshots import Archive
+from pulumi_snapshots.dynamic.archive_provider import ArchiveProvider
+from tests.support.servicer import UNKNOWN, Answer, CallFailedError, Servicer, urn
+from tools.sandbox import Emulator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+NAME = urn("offsite", "pulumi-python:dynamic/squarecloud:Archive")
+SERVICE = ("--no-automatic", "--cache-world", "invalidated", "--requests-per-minute", "10000")
+SIZE = 3_000_000
+NO_KEY: dict[str, str | None] = dict.fromkeys(
+    ("SQUARECLOUD_API_KEY", "SQUARECLOUD_API_URL", "SQUARECLOUD_SNAPSHOTS_URL")
+)
+_numbers = count(1)
+
+
+def path_of(outputs: dict[str, Any]) -> Path:
+    return Path(unquote(urlsplit(outputs["uri"]).path))
+
+
+@dataclasses.dataclass
+class Place:
+    """A database of its own at the service, a folder, and a provider process."""
+
+    emulator: Emulator
+    servicer: Servicer
+    database: str
+    folder: Path
+
+    def snapshot(self) -> dict[str, Any]:
+        """What a new Snapshot gives to an Archive."""
+        self.emulator.control("clock", {"advance": 3600})
+        stored = self.emulator.control("snapshots", {"database_id": self.database, "size": SIZE})
+        address = f"{self.emulator.api}/databases/{self.database}/snapshots"
+        request = urllib.request.Request(address, headers={"Authorization": self.emulator.key})  # noqa: S310  http to this machine
+        with urllib.request.urlopen(request) as response:  # noqa: S310
+            entries = json.loads(response.read())["response"]
+        (url,) = [entry["url"] for entry in entries if f"versionId={stored['version_id']}" in entry["url"]]
+        return {
+            "database_id": self.database,
+            "version_id": stored["version_id"],
+            "download_url": url,
+            "size": stored["size"],
+            "created_at": stored["modified"],
+        }
+
+    def inputs(self, source: dict[str, Any], **wishes: Any) -> dict[str, Any]:
+        return {**source, "destination": f"{self.folder}/", **wishes}
+
+    def create(self, inputs: dict[str, Any]) -> Answer:
+        return self.servicer.create(NAME, inputs)
+
+    def replace(self, old: Answer, inputs: dict[str, Any]) -> Answer:
+        """All that the engine does when a change replaces."""
+        assert self.servicer.diff(NAME, old.id, old.outputs, inputs).replaces
+        new = self.create(inputs)
+        self.servicer.delete(NAME, old.id, old.outputs)
+        return new
+
+    def files(self) -> set[str]:
+        return {path.name for path in self.folder.rglob("*") if path.is_file()}
+
+    def requests(self) -> list[str]:
+        return [entry["kind"] for entry in self.emulator.journal() if entry["database_id"] == self.database]
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    with Emulator(*SERVICE, log=tmp_path_factory.mktemp("emulator") / "log") as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a provider remembers on this machine stays in the test."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def place(emulator: Emulator, tmp_path: Path) -> Iterator[Place]:
+    emulator.control("faults", method="DELETE")
+    database = str(emulator.control("databases", {"id": f"{next(_numbers):032x}"})["id"])
+    with Servicer(ArchiveProvider(), env=emulator.environment) as servicer:
+        yield Place(emulator, servicer, database, tmp_path / "archives")
+
+
+@pytest.fixture(scope="module")
+def idle() -> Iterator[Servicer]:
+    """A provider that has no key and no service."""
+    with Servicer(ArchiveProvider(), env=NO_KEY) as servicer:
+        yield servicer
+
+
+def failure(call: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
+    with pytest.raises(CallFailedError) as caught:
+        call(*args, **kwargs)
+    assert caught.value.kept is None
+    assert not [text for text in ("Traceback", "Signature=", "\n") if text in caught.value.message]
+    return caught.value.message
+
+
+# Declaring it: what must be given
+
+DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
+SNAPSHOT: Any = dataclasses.make_dataclass(
+    "Snapshot", ["database_id", "version_id", "download_url", "size", "created_at"]
+)(DATABASE, "v1", None, 5, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, "nothing to archive is given"),
+        ({"snapshot": SNAPSHOT, "download_url": "https://x/y"}, "snapshot and download_url are given"),
+        ({"snapshot": SNAPSHOT, "database_id": "a", "version_id": "b"}, "snapshot and database_id and version_id are"),
+        ({"snapshot": "before-release"}, "snapshot is a str"),
+    ],
+    ids=str,
+)
+def test_a_program_is_told_what_to_give(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(pulumi.RunError) as caught:
+        Archive("offsite", destination="/backups/", **given)
+    assert str(caught.value).startswith(f"Archive 'offsite': {told}")
+    assert str(caught.value).endswith(
+        "Give snapshot=SNAPSHOT, a Snapshot of this program, or instead of it database_id= and version_id=, or "
+        "download_url= alone."
+    )
+
+
+# Check: without a request, without a key
+
+URL = f"https://snapshots.test/databases/account/{DATABASE}.zip?Expires=1757683751&Signature=s"
+GOOD: dict[str, Any] = {"database_id": DATABASE, "version_id": "v1", "destination": "/backups/"}
+WRONG: list[tuple[dict[str, Any], str, str]] = [
+    ({"database_id": None, "version_id": None}, "snapshot", "is required"),
+    ({"version_id": None}, "version_id", "a Snapshot that is pending has none yet"),
+    ({"database_id": "a/b"}, "database_id", "must be a bare id"),
+    ({"database_id": None, "version_id": None, "download_url": URL}, "download_url", "is not pinned"),
+    ({"download_url": f"{URL}&versionId=v2"}, "download_url", "is of version"),
+    ({"download_url": "http://snapshots.test/x?versionId=v1"}, "download_url", "must use https"),
+    ({"destination": None}, "destination", "is required: a path, or a URI of file://, s3://, gs:// or az://"),
+    ({"destination": "/backups/../etc/"}, "destination", "must not hold `..`"),
+    ({"destination": "ftp://host/x"}, "destination", "must be a path, or a URI of file://"),
+    ({"destination": "s3://bucket"}, "destination", "must be s3://BUCKET/NAME"),
+    ({"keep_last": 0}, "keep_last", "must be a whole number from 1 to 500"),
+    ({"keep_last": 1.5}, "keep_last", "must be a whole number"),
+    ({"delete_object": "yes"}, "delete_object", "must be true or false"),
+    ({"timeout": "soon"}, "timeout", "must be a duration"),
+    ({"timeout": "8d"}, "timeout", "must be at most 7d"),
+]
+
+
+@pytest.mark.parametrize(("changes", "property_", "reason"), WRONG, ids=[str(wrong[0]) for wrong in WRONG])
+def test_a_wrong_input_fails_on_its_property(
+    idle: Servicer, changes: dict[str, Any], property_: str, reason: str
+) -> None:
+    ((name, told),) = idle.check(NAME, {**GOOD, **changes}).failures
+    assert name == property_
+    assert reason in told
+    assert "Signature" not in told
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        GOOD,
+        {**GOOD, "version_id": UNKNOWN, "download_url": UNKNOWN, "size": UNKNOWN, "created_at": UNKNOWN},
+        {"download_url": UNKNOWN, "destination": UNKNOWN, "keep_last": UNKNOWN, "timeout": UNKNOWN},
+        {"download_url": f"{URL}&versionId=v1", "destination": "s3://bucket/folder/", "delete_object": UNKNOWN},
+        {**GOOD, "keep_last": 3, "delete_object": True, "timeout": "2h"},
+    ],
+    ids=str,
+)
+def test_what_may_be_right_passes(idle: Servicer, inputs: dict[str, Any]) -> None:
+    assert idle.check(NAME, inputs).failures == []
+
+
+def test_everything_wrong_is_told_at_once_beside_what_is_unknown(idle: Servicer) -> None:
+    answer = idle.check(NAME, {"download_url": UNKNOWN, "destination": "..", "keep_last": 0, "timeout": 0})
+    assert [name for name, _ in answer.failures] == ["destination", "keep_last", "timeout"]
+
+
+# Diff: without a request, without a key
+
+STATE: dict[str, Any] = {
+    "uri": f"file:///backups/{DATABASE}/20260101T000000Z-v1.zip",
+    "size": 5.0,
+    "sha256": "00",
+    "archived_at": "2026-01-01T00:00:10Z",
+    "database_id": DATABASE,
+    "version_id": "v1",
+    "mark": "1:2",
+    "destination": "/backups/",
+}
+INPUTS = {**GOOD, "download_url": f"{URL}&versionId=v1", "size": 5, "created_at": "2026-01-01T00:00:00Z"}
+FROM_URL = {"database_id": None, "version_id": None}
+
+
+@pytest.mark.parametrize(
+    ("olds", "news", "replaces", "changes"),
+    [
+        (STATE, {}, [], False),
+        (STATE, {"download_url": f"{URL}9&versionId=v1"}, [], False),
+        (STATE, {"download_url": UNKNOWN}, [], False),
+        (STATE, {"download_url": None, "size": None, "created_at": None}, [], False),
+        (STATE, FROM_URL, [], False),
+        (STATE, {"timeout": "2h"}, [], False),
+        (STATE, {"destination": "file:///backups/"}, [], False),
+        (STATE, {"version_id": "v2", "download_url": None}, ["version_id"], True),
+        (STATE, {"version_id": UNKNOWN, "download_url": UNKNOWN}, ["version_id"], True),
+        (STATE, {**FROM_URL, "download_url": f"{URL}&versionId=v2"}, ["download_url"], True),
+        (STATE, {**FROM_URL, "download_url": UNKNOWN}, ["download_url"], True),
+        (STATE, {"destination": "/elsewhere/"}, ["destination"], True),
+        (STATE, {"destination": UNKNOWN}, ["destination"], True),
+        (STATE, {"keep_last": 2}, [], True),
+        ({**STATE, "keep_last": 2.0}, {"keep_last": 2}, [], False),
+        (STATE, {"delete_object": True}, [], True),
+        (STATE, {"delete_object": False}, [], False),
+        ({**STATE, "lost": "missing"}, {}, [], True),
+        ({**STATE, "lost": "altered"}, {"version_id": "v2", "download_url": None}, ["version_id"], True),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_another_version_or_place_replaces_and_another_signature_changes_nothing(
+    idle: Servicer, olds: dict[str, Any], news: dict[str, Any], replaces: list[str], changes: Any
+) -> None:
+    answer = idle.diff(NAME, STATE["uri"], olds, {**INPUTS, **news})
+    assert (answer.replaces, answer.changes, answer.delete_before_replace) == (replaces, changes, False)
+
+
+# Create, read, update, delete
+
+
+def test_create_gives_a_verified_file_and_no_output_that_opens_anything(place: Place) -> None:
+    source = place.snapshot()
+    answer = place.create(place.inputs(source, keep_last=2))
+    outputs, path = answer.outputs, path_of(answer.outputs)
+    content = path.read_bytes()
+    assert answer.id == outputs["uri"] == path.as_uri()
+    assert path.parent == place.folder / place.database
+    assert path.name.endswith(f"Z-{source['version_id']}.zip")
+    assert len(content) == outputs["size"] == source["size"]
+    assert outputs["sha256"] == sha256(content).hexdigest()
+    assert (outputs["database_id"], outputs["version_id"]) == (place.database, source["version_id"])
+    assert (outputs["destination"], outputs["keep_last"]) == (f"{place.folder}/", 2)
+    assert "download_url" not in outputs
+    assert place.requests().count("download") == 1
+    assert place.servicer.progress(NAME)[-1] == f"archived {SIZE / 1e6:.1f} MB to {answer.id}"
+    shown = [message.text for message in place.servicer.messages] + place.servicer.printed
+    assert not [text for text in [*shown, str(outputs)] if place.emulator.key in text or "Signature" in text]
+
+
+def test_a_url_alone_needs_no_key_and_an_id_alone_does(place: Place) -> None:
+    source = place.snapshot()
+    with Servicer(ArchiveProvider(), env=NO_KEY) as keyless:
+        answer = keyless.create(
+            NAME, {"download_url": source["download_url"], "destination": str(place.folder / "x.zip")}
+        )
+        assert answer.outputs["database_id"] == place.database
+        assert path_of(answer.outputs) == place.folder / "x.zip"
+        ids = {name: source[name] for name in ("database_id", "version_id")}
+        told = failure(keyless.create, NAME, place.inputs(ids))
+        assert "no API key is set, so its download URL cannot be looked up" in told
+    assert place.create(place.inputs(ids)).outputs["sha256"] == answer.outputs["sha256"]
+
+
+def test_a_refresh_finds_what_is_missing_or_altered_and_an_update_archives_again(place: Place) -> None:
+    inputs = place.inputs(place.snapshot())
+    created = place.create(inputs)
+    same = place.servicer.read(NAME, created.id, created.outputs, inputs)
+    assert (same.id, same.outputs) == (created.id, created.outputs)
+    path_of(created.outputs).write_bytes(b"x")
+    altered = place.servicer.read(NAME, created.id, created.outputs, inputs)
+    assert altered.outputs["lost"] == "altered"
+    path_of(created.outputs).unlink()
+    missing = place.servicer.read(NAME, created.id, created.outputs, inputs)
+    assert missing.id == created.id
+    assert missing.outputs["lost"] == "missing"
+    assert place.servicer.diagnostics(NAME, "WARNING")[-1].endswith("is missing: the next `pulumi up` archives again.")
+    assert place.servicer.diff(NAME, created.id, missing.outputs, inputs).changes
+    assert place.servicer.progress(NAME)[-1] == f"{created.id} is missing: archiving again"
+    again = place.servicer.update(NAME, created.id, missing.outputs, inputs)
+    assert "lost" not in again.outputs
+    assert {again.outputs[name] for name in ("uri", "sha256")} == {created.outputs[name] for name in ("uri", "sha256")}
+    assert path_of(again.outputs).stat().st_size == SIZE
+
+
+def test_new_wishes_are_saved_and_nothing_is_transferred(place: Place) -> None:
+    inputs = place.inputs(place.snapshot())
+    created = place.create(inputs)
+    before = place.requests()
+    saved = place.servicer.update(NAME, created.id, created.outputs, {**inputs, "keep_last": 3, "delete_object": True})
+    assert saved.outputs == {**created.outputs, "keep_last": 3, "delete_object": True}
+    assert place.requests() == before
+
+
+def test_a_failed_update_leaves_the_state_as_it_was(place: Place) -> None:
+    inputs = place.inputs(place.snapshot(), timeout="1s")
+    created = place.create(inputs)
+    place.emulator.control("faults", {"kind": "download", "status": 404, "code": "NoSuchKey"})
+    told = failure(place.servicer.update, NAME, created.id, {**created.outputs, "lost": "missing"}, inputs)
+    assert told.startswith(f"Snapshot {place.database}/")
+    assert told.endswith("Nothing of it is left there, and what was there is untouched.")
+    assert place.files() == {path_of(created.outputs).name}
+
+
+def test_replacing_keeps_the_last_ones(place: Place) -> None:
+    archives = [place.create(place.inputs(place.snapshot(), keep_last=2))]
+    for _ in range(3):
+        archives.append(place.replace(archives[-1], place.inputs(place.snapshot(), keep_last=2)))
+    assert place.files() == {path_of(each.outputs).name for each in archives[-2:]}
+    assert place.servicer.diagnostics(NAME) == [f"kept: {each.id}" for each in archives[:-1]]
+
+
+def test_replacing_with_keep_last_1_removes_the_old_one_and_does_not_claim_to_keep_it(place: Place) -> None:
+    first = place.create(place.inputs(place.snapshot(), keep_last=1))
+    second = place.replace(first, place.inputs(place.snapshot(), keep_last=1))
+    assert place.files() == {path_of(second.outputs).name}
+    assert place.servicer.diagnostics(NAME) == []
+
+
+def test_a_replacement_never_loses_what_the_next_version_has_written(place: Place) -> None:
+    inputs = {"destination": str(place.folder / "latest.zip"), "delete_object": True}
+    first = place.create({**place.snapshot(), **inputs})
+    second = place.replace(first, {**place.snapshot(), **inputs})
+    assert sha256(path_of(second.outputs).read_bytes()).hexdigest() == second.outputs["sha256"]
+    # A run that was interrupted before the delete: the next one does it, and sees only that nothing has changed.
+    with Servicer(ArchiveProvider(), env=place.emulator.environment) as later:
+        later.diff(NAME, second.id, second.outputs, {**inputs, "version_id": second.outputs["version_id"]})
+        later.delete(NAME, first.id, first.outputs)
+    assert place.files() == {"latest.zip"}
+
+
+def test_delete_keeps_the_object_unless_told_otherwise(place: Place) -> None:
+    created = place.create(place.inputs(place.snapshot()))
+    with Servicer(ArchiveProvider(), env=NO_KEY, config={"squarecloud:lookEvery": "never"}) as idle:
+        idle.delete(NAME, created.id, created.outputs)
+        assert idle.diagnostics(NAME) == [f"kept: {created.id}"]
+        assert place.files()
+        idle.delete(NAME, created.id, {**created.outputs, "delete_object": True})
+        assert idle.diagnostics(NAME)[1:] == [f"deleted {created.id}"]
+    assert not place.files()
+
+
+def test_an_archive_cannot_be_looked_up(idle: Servicer) -> None:
+    assert failure(idle.read, NAME, STATE["uri"], None, GOOD).startswith("An Archive cannot be looked up or imported")
+
+
+def test_a_wrong_configuration_is_told_without_a_traceback(tmp_path: Path) -> None:
+    with Servicer(ArchiveProvider(), config={"squarecloud:lookEvery": "never"}) as servicer:
+        inputs = {**INPUTS, "destination": str(tmp_path / "x.zip")}
+        for call in (servicer.check, servicer.create):
+            assert failure(call, NAME, inputs).startswith("squarecloud:lookEvery must be")
+
+
+@contextmanager
+def stalling_host() -> Iterator[str]:
+    """A host that sends the first 2 MB of 5 and then nothing; its address."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        held: list[socket.socket] = []
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            held.append(connection)
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n" + bytes(2_000_000))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        thread.join()
+        for connection in held:
+            connection.close()
+
+
+def test_cancel_ends_a_transfer_at_once_and_leaves_nothing(place: Place) -> None:
+    with stalling_host() as address:
+        url = f"{address}/databases/account/{place.database}.zip?versionId=v1"
+        inputs = {"download_url": url, "destination": str(place.folder / "x.zip")}
+        creating = place.servicer.start(place.servicer.create, NAME, inputs)
+        place.servicer.wait_for(
+            lambda: any("of 5.0 MB" in text for text in place.servicer.progress(NAME)), "a transfer under way"
+        )
+        assert place.folder.exists()
+        begun = time.monotonic()
+        place.servicer.cancel()
+        told = failure(creating.result, 30)
+    assert time.monotonic() - begun < 5
+    assert "it was interrupted at " in told
+    assert told.endswith("Nothing of it is left there, and what was there is untouched.")
+    assert not place.folder.exists()
+    assert "it was interrupted" in failure(place.create, {**inputs, "download_url": f"{URL}&versionId=v1"})
