@@ -117,7 +117,7 @@ import sys
 import pulumi
 before = set(sys.modules)
 import pulumi_snapshots
-pulumi_snapshots.Snapshot
+pulumi_snapshots.Snapshot, pulumi_snapshots.Archive
 print("\\n".join(sorted({name.split(".")[0] for name in set(sys.modules) - before})))
 """
 
@@ -128,7 +128,17 @@ def test_a_program_loads_no_http_stack_and_no_emulator() -> None:
     )
     loaded = set(done.stdout.split())
     assert "pulumi_snapshots" in loaded
-    assert not loaded & {"httpx", "httpcore", "pydantic", "pydantic_core", "starlette", "uvicorn", "trio"}
+    assert not loaded & {
+        "httpx",
+        "httpcore",
+        "pydantic",
+        "pydantic_core",
+        "starlette",
+        "uvicorn",
+        "trio",
+        "fsspec",
+        "s3fs",
+    }
 
 
 def test_the_library_works_without_the_emulator_s_extra() -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
 import pytest
 
-from pulumi_snapshots import Snapshot
+from pulumi_snapshots import Archive, Snapshot
 from pulumi_snapshots.dynamic.provider import INPUTS
 from pulumi_snapshots.operations import settings
+from pulumi_snapshots.operations.archive_inputs import DEFAULT_TIMEOUT as ARCHIVE_TIMEOUT
 from pulumi_snapshots.operations.durations import duration_text
 from pulumi_snapshots.operations.inputs import DEFAULT_TIMEOUT
 
@@ -39,6 +41,15 @@ def test_a_reader_finds_every_output() -> None:
 
 def test_a_reader_finds_the_right_default_timeout() -> None:
     assert f"`{duration_text(DEFAULT_TIMEOUT)}`" in section("Inputs")
+
+
+def test_a_reader_finds_everything_about_an_archive() -> None:
+    text = section("Archive")
+    parameters = set(inspect.signature(Archive.__init__).parameters) - {"self", "resource_name", "opts"}
+    outputs = {name for name in Archive.__annotations__ if not name.startswith("_")}
+    assert {name for name in parameters | outputs if f"`{name}`" not in text} == set()
+    assert first_cells(text) <= parameters | outputs
+    assert f"`{duration_text(ARCHIVE_TIMEOUT)}`" in text
 
 
 def test_a_reader_finds_every_setting() -> None:
