@@ -20,6 +20,7 @@ import pytest
 
 from pulumi_snapshots import Archive
 from pulumi_snapshots.dynamic.archive_provider import ArchiveProvider
+from tests.archive.real import s3_server
 from tests.support.servicer import UNKNOWN, Answer, CallFailedError, Servicer, urn
 from tools.sandbox import Emulator
 
@@ -372,6 +373,27 @@ def test_a_wrong_configuration_is_told_without_a_traceback(tmp_path: Path) -> No
         inputs = {**INPUTS, "destination": str(tmp_path / "x.zip")}
         for call in (servicer.check, servicer.create):
             assert failure(call, NAME, inputs).startswith("squarecloud:lookEvery must be")
+
+
+def test_a_bucket_is_written_looked_at_and_tidied(place: Place) -> None:
+    source = place.snapshot()
+    with (
+        s3_server() as s3,
+        Servicer(ArchiveProvider(), env={**place.emulator.environment, **s3.environment}) as servicer,
+    ):
+        s3.client().create_bucket(Bucket="backups")
+        inputs = {**source, "destination": "s3://backups/shop/", "delete_object": True}
+        created = servicer.create(NAME, inputs)
+        assert created.id.startswith(f"s3://backups/shop/{place.database}/")
+        key = created.id.removeprefix("s3://backups/")
+        content = s3.client().get_object(Bucket="backups", Key=key)["Body"].read()
+        assert sha256(content).hexdigest() == created.outputs["sha256"]
+        assert servicer.read(NAME, created.id, created.outputs, inputs).outputs == created.outputs
+        servicer.delete(NAME, created.id, created.outputs)
+        assert servicer.diagnostics(NAME) == [f"deleted {created.id}"]
+        assert servicer.read(NAME, created.id, created.outputs, inputs).outputs["lost"] == "missing"
+        told = failure(servicer.create, NAME, {**source, "destination": "s3://nowhere/x.zip"})
+        assert "s3://nowhere/x.zip: the bucket does not exist" in told
 
 
 @contextmanager

@@ -118,7 +118,7 @@ def test_an_archive_is_replaced_lost_archived_again_and_outlives_its_stack(app: 
     assert files(folder) == [second]
 
 
-def test_a_url_of_another_stack_is_archived_without_a_key_and_stays_secret(app: App) -> None:
+def test_a_url_of_another_stack_needs_no_key_and_stays_secret(app: App) -> None:
     folder = app.folder / "archives"
     app.program(f'pulumi.export("download_url", Snapshot("before-release", "{DATABASE}").download_url)')
     app.up()
@@ -135,3 +135,22 @@ def test_a_url_of_another_stack_is_archived_without_a_key_and_stays_secret(app: 
     app.program('from pulumi_snapshots import Archive\nArchive("offsite", destination="/backups/")')
     printed = app.preview(fails=True)
     assert "Archive 'offsite': nothing to archive is given. Give snapshot=SNAPSHOT" in diagnostics(printed)
+    never = "opts=pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create='never'))"
+    app.program(FROM_URL.format(url=url, folder=folder).replace("keep_last=1", f"keep_last=0, {never}"))
+    told = diagnostics(app.preview(fails=True))
+    assert "property keep_last value {0} has a problem: must be a whole number from 1 to 500, not 0" in told
+    assert "property timeout value {never} has a problem: must be a duration" in told
+
+
+def test_an_archive_waits_for_a_snapshot_that_is_pending(app: App) -> None:
+    folder = app.folder / "archives"
+    app.program(PROGRAM.format(database=DATABASE, folder=folder).replace("triggers=", 'timeout="1s", triggers='))
+    app.slow()
+    app.up(fails=True)
+    assert app.outputs()["available"] is False
+    assert "offsite create" in app.preview()
+    assert not folder.exists()
+    app.pass_time(600)
+    app.up()
+    (file,) = files(folder)
+    assert app.started()[0] in file.name
