@@ -170,8 +170,9 @@ class Looking:
     def missed(self, wait: Wait) -> None:
         """All pages so far do not show it: if its own was asked for too early, those of later ones are asked later."""
         if wait.own_first is not None and wait.first_after is None:
-            later = min(LATEST_FIRST * self._usual_first, wait.own_first - wait.answered + self.every)
-            self._first = max(self._first, later)
+            later = wait.own_first - wait.answered + self.every
+            if later <= LATEST_FIRST * self._usual_first:
+                self._first = max(self._first, later)
 
     async def sleep_until(self, at: float) -> None:
         """Sleep until then, or until something is learnt that may change the plan."""
@@ -188,7 +189,7 @@ class Looking:
         account = looks.account_included and not looks.account_lags
         if looks.sees_new_at_once or (looks.hinted and not looks.account_lags):
             return self._while_not_cached(wait, account=account)
-        if account and not self._posts_to_come and all(other.own_tries for other in self._together()):
+        if account and not self._posts_to_come and all(other.tries for other in self._together()):
             return _sooner(self._own(wait), self._for_all())
         return self._own(wait)
 
@@ -220,7 +221,8 @@ class Looking:
             return Look(max(wait.answered, wait.own_tried) + self.every)
         if not wait.own_tries:
             return Look(max(wait.answered + self._first, wait.own_tried + self.every))
-        return Look(min(wait.own_tried + self.every * 2 ** (wait.own_tries - 1), wait.own_since + EXPIRED))
+        rarely = wait.own_tried + self.every * 2 ** (wait.own_tries - 1)
+        return Look(max(wait.own_tried + self.every, min(rarely, wait.own_since + EXPIRED)))
 
     def _for_all(self) -> Look:
         """The account's page, kept for the moment when everybody has waited long enough."""
