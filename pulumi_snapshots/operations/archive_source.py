@@ -105,7 +105,7 @@ class Source:
             self._say("the download URL was refused; asking for a fresh one")
             try:
                 # The two listings are cached apart, each for up to 30 minutes: the other one may have a fresh URL.
-                page = await session.looks.pending(database_id, number, session.clock.monotonic())
+                page = await session.looks.in_turn(database_id, number, session.clock.monotonic())
                 entry = page.version(self._inputs.version_id)
                 if entry is not None and await self._take(session, database_id, entry):
                     return

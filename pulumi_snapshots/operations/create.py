@@ -74,7 +74,11 @@ async def create(
                 async with job.alone():
                     if not await job.takes_over():
                         await job.settle_earlier_attempts()
-                        if record := await job.adopt() or await job.post():
+                        if record := await job.adopt():
+                            return record
+                        with session.looking.post_to_come():
+                            record = await job.post()
+                        if record is not None:
                             return record
                     return await job.wait()
             return job.cut_short()
@@ -342,15 +346,15 @@ class _Job:
                 if watch.version is not None:
                     return self._unlisted(watch.version)
                 return await self._found(watch, first_after=self.session.settings.look_every)
-            return await self._found(watch, first_after=watch.first_look_after(resumed=self.resumed))
+            return await self._found(watch, age=age_of(self.session, self._attempt()) if self.resumed else 0.0)
         except (SquareCloudError, AmbiguousSnapshot) as error:
             if watch.version is not None:
                 return self._unlisted(watch.version, str(error).rstrip("."))
             undecided = isinstance(error, AmbiguousSnapshot)
             raise Pending(self._record(), f"{self._sent_text()} {sentence(error)}", undecided=undecided) from None
 
-    async def _found(self, watch: Watch, *, first_after: float) -> SnapshotRecord:
-        entry = await watch.until_listed(first_after=first_after)
+    async def _found(self, watch: Watch, *, age: float = 0.0, first_after: float | None = None) -> SnapshotRecord:
+        entry = await watch.until_listed(age=age, first_after=first_after)
         if entry is None:
             raise AssertionError  # nobody else settles ours
         search = watch.search()

@@ -1,7 +1,8 @@
-"""Looks that cost little: one fetch of a listing serves everybody who needs it. Decides which listing to ask."""
+"""Looks that cost little: one fetch of a listing serves everybody who needs it, and teaches how the service caches."""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.api.models import ListedSnapshot, Listing
     from pulumi_snapshots.clock import Clock
 
-__all__ = ["Looks", "Page"]
+__all__ = ["Bell", "Looks", "Page"]
 
 GATHER = 0.2
 """Seconds that a read waits for the others of its run, so that they share one look."""
@@ -51,12 +52,35 @@ class _Shared:
     """The newest fetch of one listing, and the lock that makes others wait for one under way.
 
     Attributes:
+        same_since: when the page was first seen as it is.
         unchanged_at: the last time that the page was seen before it changed; None while it never did.
     """
 
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     listing: Listing | None = None
+    same_since: float = 0.0
     unchanged_at: float | None = None
+
+
+class Bell:
+    """Wakes whoever waits for news."""
+
+    def __init__(self) -> None:
+        self._waiting: set[anyio.Event] = set()
+
+    def ring(self) -> None:
+        """There is news."""
+        for event in self._waiting:
+            event.set()
+
+    async def wait(self) -> None:
+        """Wait for news."""
+        event = anyio.Event()
+        self._waiting.add(event)
+        try:
+            await event.wait()
+        finally:
+            self._waiting.discard(event)
 
 
 class Looks:
@@ -72,10 +96,18 @@ class Looks:
         self._clock = clock
         self._databases: dict[str, _Shared] = defaultdict(_Shared)
         self._account = _Shared()
-        self._account_included = True
         self._gathering: set[str] | None = None
+        self.account_included = True
+        """Whether plan and key allow the account's listing, as far as is known."""
+        self.hinted = False
+        """Whether a page changed within less than the cache's 30 minutes of being seen first: a new snapshot probably
+        invalidates it, unless the page was old already."""
         self.sees_new_at_once = False
-        """Whether a page changed faster than a cache of 30 minutes could: a new snapshot invalidates it."""
+        """Whether a page changed so twice: a new snapshot invalidates it."""
+        self.account_lags = False
+        """Whether the account's page lacks what an own page showed before: that page is an old one."""
+        self.learnt = Bell()
+        """Rung when a listing was fetched, or something else may change when to look."""
 
     async def database(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page:
         """The database's own listing, asked for at `since` (monotonic) or later.
@@ -102,7 +134,7 @@ class Looks:
         """
         shared = self._account
         async with shared.lock:
-            if not self._account_included:
+            if not self.account_included:
                 return None
             if shared.listing is None or shared.listing.sent_at < since:
                 try:
@@ -110,7 +142,7 @@ class Looks:
                 except SquareCloudError as error:
                     if error.passing or isinstance(error, KeyRefused):
                         raise
-                    self._account_included = False
+                    self.account_included = False
                     return None
                 self._take(shared, listing)
             return shared.listing
@@ -122,16 +154,25 @@ class Looks:
             SquareCloudError: no listing.
         """
         listing = await self.account_listing(since, patience=patience)
-        if listing is None:
-            return None
-        # An entry whose database cannot be told may be ours, so this listing alone never proves an absence.
-        return Page(tuple(entry for entry in listing.entries if _is_of(entry, database_id)), listing, complete=False)
+        return None if listing is None else _of_account(listing, database_id)
 
-    async def pending(self, database_id: str, number: int, since: float) -> Page:
-        """Look number `number` (from 1) for a pending snapshot.
+    def fetched(self, database_id: str) -> tuple[Page | None, Page | None]:
+        """What was fetched last, without asking: the database's own page and the account's."""
+        own, account = self._databases[database_id].listing, self._account.listing
+        return (
+            None if own is None else Page(own.entries, own, complete=own.unreadable == 0),
+            None if account is None else _of_account(account, database_id),
+        )
 
-        The two listings are cached apart. A look that comes too early freezes one of them without our snapshot for
-        up to half an hour, so every second look asks the other.
+    @property
+    def account_asked(self) -> float:
+        """When the account's page was asked for last (monotonic)."""
+        return -math.inf if self._account.listing is None else self._account.listing.sent_at
+
+    async def in_turn(self, database_id: str, number: int, since: float) -> Page:
+        """Look number `number` (from 1) at the two listings in turn.
+
+        They are cached apart, so where one shows an old page the other is a second chance.
 
         Raises:
             SquareCloudError: no listing.
@@ -188,17 +229,36 @@ class Looks:
     def _take(self, shared: _Shared, listing: Listing) -> None:
         """Keep a fetched page, and learn from it which of the two possible caches the service has.
 
-        One change proves nothing: the page may have been nearly 30 minutes old when it was seen first. Two changes
-        within less than that time do.
+        One change is a hint and no proof: the page may have been nearly 30 minutes old when it was seen first. Two
+        changes within less than that time prove it.
         """
         earlier, shared.listing = shared.listing, listing
-        if earlier is None or {entry.version for entry in listing.entries} <= {
-            entry.version for entry in earlier.entries
-        }:
-            return
-        if shared.unchanged_at is not None and listing.sent_at - shared.unchanged_at < SERVICE_CACHE:
-            self.sees_new_at_once = True
-        shared.unchanged_at = earlier.sent_at
+        if earlier is None:
+            shared.same_since = listing.sent_at
+        elif not _versions(listing) <= _versions(earlier):
+            if listing.sent_at - shared.same_since < SERVICE_CACHE:
+                self.hinted = True
+            if shared.unchanged_at is not None and listing.sent_at - shared.unchanged_at < SERVICE_CACHE:
+                self.sees_new_at_once = True
+            shared.same_since, shared.unchanged_at = listing.sent_at, earlier.sent_at
+        if self._account.listing is not None:
+            self.account_lags = self._lacks_what_was_seen(self._account.listing)
+        self.learnt.ring()
+
+    def _lacks_what_was_seen(self, account: Listing) -> bool:
+        """Whether it lacks a snapshot that its database's own page had shown by then."""
+        shown = _versions(account)
+        own = (shared.listing for shared in self._databases.values() if shared.listing is not None)
+        return any(page.sent_at < account.sent_at and not _versions(page) <= shown for page in own)
+
+
+def _versions(listing: Listing) -> set[str | None]:
+    return {entry.version for entry in listing.entries}
+
+
+def _of_account(listing: Listing, database_id: str) -> Page:
+    # An entry whose database cannot be told may be ours, so this listing alone never proves an absence.
+    return Page(tuple(entry for entry in listing.entries if _is_of(entry, database_id)), listing, complete=False)
 
 
 def _is_of(entry: ListedSnapshot, database_id: str) -> bool:

@@ -15,6 +15,7 @@ from pulumi_snapshots.api.send_log import SendLog
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.operations.fleet import Fleet
 from pulumi_snapshots.operations.journal import AttemptJournal, this_process
+from pulumi_snapshots.operations.looking import Looking
 from pulumi_snapshots.operations.looks import Looks
 from pulumi_snapshots.operations.memory import RunMemory
 from pulumi_snapshots.shared_file import SharedFile
@@ -95,6 +96,9 @@ class Session:
         self.client = Client(settings.api_url, settings.required_key().value, self.gate, self.clock, http=http)
         self.fleet = Fleet(self.clock, announce)
         self.looks = Looks(self.client, self.clock)
+        self.looking = Looking(
+            self.looks, self.clock, first_look_after=settings.first_look_after, look_every=settings.look_every
+        )
         self.stopping = False
         self._scopes: set[anyio.CancelScope] = set()
         self._database_locks: dict[str, anyio.Lock] = defaultdict(anyio.Lock)

@@ -1,4 +1,4 @@
-"""Watching the listings for the snapshot of one POST: when to look, and what to look for. Sends no POST."""
+"""Watching the listings for the snapshot of one POST: what to look for, and telling how it goes. Sends no POST."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.api.models import ListedSnapshot
     from pulumi_snapshots.operations.fleet import Member
+    from pulumi_snapshots.operations.looking import Look, Wait
     from pulumi_snapshots.operations.record import Attempt
     from pulumi_snapshots.operations.session import Session
 
@@ -56,12 +57,13 @@ class Watch:
         )
 
     async def until_listed(
-        self, *, first_after: float, settled: Callable[[], bool] = lambda: False
+        self, *, age: float = 0.0, first_after: float | None = None, settled: Callable[[], bool] = lambda: False
     ) -> ListedSnapshot | None:
         """Look until a listing shows the snapshot.
 
         Args:
-            first_after: seconds until the first look.
+            age: seconds of waiting that lie behind it, in an earlier run.
+            first_after: seconds until the first look, where the snapshot should be there by then.
             settled: asked before each look, whether it is of no more interest.
 
         Returns:
@@ -71,48 +73,40 @@ class Watch:
             AmbiguousSnapshot: two entries could be it.
             SquareCloudError: a look was refused in a way that does not pass.
         """
-        clock, every = self.session.clock, self.session.settings.look_every
-        begun = clock.monotonic()
-        pause = first_after
-        number = 0
-        while True:
-            number += 1
-            if pause:
-                at = clock.utc() + timedelta(seconds=pause)
-                text = f"{self._state()}; look {number} at {at:%H:%M:%S} UTC"
-                if number == 1:
-                    self.member.enters("listing", text)
-                else:
-                    self.member.routine(text)
-                await clock.sleep(pause)
-            if settled():
-                return None
-            if self.session.gate.blocked:
-                self.member.progress(f"{self._state()}; waiting for the end of the account's block")
-            try:
-                # What another watch has fetched meanwhile is as good.
-                since = max(begun, clock.monotonic() - every / 2)
-                page = await self.session.looks.pending(self.database_id, number, since)
-            except SquareCloudError as error:
-                if not error.passing:
-                    raise
-                self.member.routine(f"look {number} failed ({error.code or error.status or 'no answer'})")
-            else:
-                entry = page.version(self.version) if self.version else find_ours(page.entries, self.search())
-                if entry is not None:
-                    return entry
-            pause = every
+        clock, looking = self.session.clock, self.session.looking
+        told: Look | None = None
+        with looking.waits(self.database_id, age=age, first_after=first_after) as wait:
+            while not settled():
+                for page in looking.unseen(wait):
+                    entry = page.version(self.version) if self.version else find_ours(page.entries, self.search())
+                    if entry is not None:
+                        return entry
+                looking.missed(wait)
+                look = looking.next(wait)
+                if look.at > clock.monotonic():
+                    if look != told:
+                        self._tell(wait, look)
+                        told = look
+                    await looking.sleep_until(look.at)
+                    continue
+                if self.session.gate.blocked:
+                    self.member.progress(f"{self._state()}; waiting for the end of the account's block")
+                try:
+                    await looking.look(wait, look)
+                except SquareCloudError as error:
+                    if not error.passing:
+                        raise
+                    self.member.routine(f"look {wait.tries} failed ({error.code or error.status or 'no answer'})")
+        return None
 
-    def first_look_after(self, *, resumed: bool) -> float:
-        """Seconds until the first look: a page that is asked for too early may be frozen without our snapshot.
-
-        Args:
-            resumed: whether the answer came in an earlier run, so that a part of the time has passed.
-        """
-        after = self.session.settings.first_look_after
-        if self.session.looks.sees_new_at_once:
-            after = min(after, self.session.settings.look_every)
-        return max(0.0, after - age_of(self.session, self.attempt)) if resumed else after
+    def _tell(self, wait: Wait, look: Look) -> None:
+        clock = self.session.clock
+        at = clock.utc() + timedelta(seconds=look.at - clock.monotonic())
+        text = f"{self._state()}; look {wait.tries + 1} at {at:%H:%M:%S} UTC"
+        if wait.tries == 0:
+            self.member.enters("listing", text)
+        else:
+            self.member.routine(text)
 
     def _state(self) -> str:
         if self.attempt.accepted:

@@ -49,10 +49,11 @@ def ours(name: str, policy: str = "the provider's", parallel: int = PARALLEL, **
     """This provider's create, as many at a time as the engine was told."""
 
     def begin(here: Fleet) -> Callable[[str], Awaitable[str]]:
-        looks, chosen = POLICIES[policy].looks, {**POLICIES[policy].settings, **settings}
-        session = here.session(requests_per_minute=REQUESTS_PER_MINUTE, **chosen)
-        if looks is not None:
-            session.looks = looks(session)
+        session = here.session(requests_per_minute=REQUESTS_PER_MINUTE, **settings)
+        chosen = session.settings
+        session.looking = POLICIES[policy](
+            session.looks, session.clock, first_look_after=chosen.first_look_after, look_every=chosen.look_every
+        )
 
         async def take(database_id: str) -> str:
             record = await create(session, SnapshotInputs(database_id), Heard(here.clock), owner=database_id)

@@ -43,7 +43,11 @@ def test_a_fleet_gets_the_right_versions_without_a_refusal(databases: int, cache
     assert (one.refused, one.wrong, one.lost, one.unfinished) == (0, 0, 0, 0)
 
 
+@pytest.mark.parametrize("cache_world", ["invalidated", "kept"])
 @pytest.mark.parametrize(("databases", "over_the_limit"), [(50, 1.10), (200, 1.05)])
-def test_a_fleet_takes_hardly_longer_than_the_service_makes_it(databases: int, over_the_limit: float) -> None:
-    one = measure(CLIENTS[0], databases, cache_world="invalidated")
+def test_a_fleet_takes_hardly_longer_and_asks_hardly_more_than_it_must(
+    databases: int, over_the_limit: float, cache_world: str
+) -> None:
+    one = measure(CLIENTS[0], databases, cache_world=cache_world)
     assert one.makespan <= over_the_limit * one.limit
+    assert one.requests_per_snapshot <= (2 if cache_world == "invalidated" else 2.5)
