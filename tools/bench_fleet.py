@@ -63,11 +63,10 @@ databases that were handed a version that their POST did not start; *lost* are s
 """
 
 
-WAYS = """The same create with other ways to look for what is pending: *own listing* and *account listing* ask one of
-the two listings every 30 s from the 202 on; *no learning* is the provider's without its conclusion that new snapshots end the cache;
-*together* asks the account's listing for all at once, as soon as one database's page, asked early and often, hints that pages are not
-kept, and until then each other database's own page once, late, and later for all that follow once it came too early; the account's page is
-kept for the end.
+WAYS = """The same create with other ways to look for what is pending. *The provider's* asks the account's listing for all at once, as
+soon as one database's page, asked early and often, hints that pages are not kept; until then each other database's own page once, late.
+*In turn* asks each database's own listing and the account's by turns, *own listing* and *account listing* one of the two every 30 s
+from the 202 on; *no hint* is the provider's without the page that is asked early. [How waiting works](waiting.md) has the reasons.
 """
 
 

@@ -13,6 +13,7 @@ from pulumi_snapshots.api.models import Finished
 from pulumi_snapshots.operations.describe import describe, describe_unlisted, requested_text
 from pulumi_snapshots.operations.durations import duration_text
 from pulumi_snapshots.operations.find import CREATE_COOLDOWN, LATE, SKEW, AmbiguousSnapshot, failed_after, late_text
+from pulumi_snapshots.operations.looks import READS_SHARE
 from pulumi_snapshots.operations.outcomes import NothingSent, Pending, sentence
 from pulumi_snapshots.operations.quota import quota_hint
 from pulumi_snapshots.operations.record import Attempt, SnapshotRecord
@@ -212,12 +213,17 @@ class _Job:
                 self._does("waiting until it can be told apart from the snapshot before it")
                 await self.session.clock.sleep(apart.total_seconds())
 
-    async def adopt(self) -> SnapshotRecord | None:
-        """The newest manual snapshot younger than `reuse_within`, if that is wanted and there is one."""
+    async def adopt(self, *, again: bool = False) -> SnapshotRecord | None:
+        """The newest manual snapshot younger than `reuse_within`, if that is wanted and there is one.
+
+        Args:
+            again: whether it was asked for before, so that only a newer page tells more.
+        """
         if not self.inputs.reuse_within:
             return None
         self._does("looking for a snapshot to reuse")
-        page = await self.session.looks.shared(self.database_id, self.session.clock.monotonic())
+        since = self.session.clock.monotonic() - (0.0 if again else READS_SHARE)
+        page = await self.session.looks.shared(self.database_id, since)
         youngest = self.session.client.service_clock.now() - timedelta(seconds=self.inputs.reuse_within)
         taken = self.session.memory.not_reusable(self.database_id) | (self.others - self.orphans)
         fitting = [
@@ -288,7 +294,7 @@ class _Job:
         while self.session.clock.monotonic() < ends:
             self.member.progress("KEEP_CALM: looking whether an earlier attempt is still running")
             await self.session.clock.sleep(self.session.settings.look_every)
-            if record := await self.adopt():
+            if record := await self.adopt(again=True):
                 return record
         return None
 

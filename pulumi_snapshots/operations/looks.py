@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.api.models import ListedSnapshot, Listing
     from pulumi_snapshots.clock import Clock
 
-__all__ = ["Bell", "Looks", "Page"]
+__all__ = ["READS_SHARE", "Bell", "Looks", "Page"]
 
 GATHER = 0.2
 """Seconds that a read waits for the others of its run, so that they share one look."""
@@ -97,6 +97,7 @@ class Looks:
         self._databases: dict[str, _Shared] = defaultdict(_Shared)
         self._account = _Shared()
         self._gathering: set[str] | None = None
+        self._asked_alone: dict[str, float] = {}
         self.account_included = True
         """Whether plan and key allow the account's listing, as far as is known."""
         self.hinted = False
@@ -194,14 +195,18 @@ class Looks:
     async def shared(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page:
         """One look for everybody who wants one in this moment: they wait for each other.
 
+        The engine sends the reads of a fleet in waves, so that a second database within a minute is a fleet, too.
+
         Raises:
             SquareCloudError: no listing.
         """
-        others = await self._gather(database_id)
+        lately = self._clock.monotonic() - READS_SHARE
+        others = await self._gather(database_id) | {one for one, at in self._asked_alone.items() if at > lately}
         if len(others) > 1:
             page = await self.account(database_id, since, patience=patience)
             if page is not None:
                 return page
+        self._asked_alone[database_id] = self._clock.monotonic()
         return await self.database(database_id, since, patience=patience)
 
     async def read_database(self, database_id: str, *, patience: Patience = BRIEF) -> Page:
