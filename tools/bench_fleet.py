@@ -56,7 +56,9 @@ jumps, so the numbers depend on neither the machine nor chance.
 at a time, as many as a dynamic provider's process serves. The vendor's Python SDK 5.0.0 as its `examples/snapshots.py` uses it: list, create,
 list every 30 s until a version is new; one database after the other, or in 16 threads. Naive provider and SDK block a
 thread while they wait and cannot run under a virtual clock: their calls are made in the same order on the same emulator. Neither goes on after a 429: it is run again for that database after a minute
-(`KEEP_CALM`) or half an hour (`RATE_LIMITED`).
+(`KEEP_CALM`) or half an hour (`RATE_LIMITED`). These
+pauses have no jitter, so that the 16 threads come back in step and block the account again: with luck, or staggered by
+hand, they end some time.
 
 Columns: *429s* is how many were received; *blocked* the seconds in which the account was blocked; *wrong* counts
 databases that were handed a version that their POST did not start; *lost* are snapshots that were paid for and that nobody has.
