@@ -33,6 +33,7 @@ class Run:
         self.memory = RunMemory()
         self.archives = ArchiveMemory()
         self._lock = threading.Lock()
+        self._said: set[str] = set()
         self._portal: BlockingPortal | None = None
         self._sessions: dict[Settings, Session] = {}
         self._transfers: Transfers | None = None
@@ -41,6 +42,13 @@ class Run:
     def carry_out(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Run an operation on the event loop; the calling thread only waits."""
         return self._started().call(operation)
+
+    def is_first(self, what: str) -> bool:
+        """Whether nobody of this process has said this before."""
+        with self._lock:
+            first = what not in self._said
+            self._said.add(what)
+        return first
 
     def stop(self) -> None:
         """End all waiting, from any thread; does not wait for it."""

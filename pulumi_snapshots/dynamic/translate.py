@@ -29,6 +29,11 @@ __all__ = ["Provider", "Row", "as_secret", "carry_out", "failing_with", "with_un
 T = TypeVar("T")
 WIDTH = 256
 """Calls served at a time, beyond any `--parallel` in use: each of them only waits."""
+NARROW = (
+    "the installed Pulumi SDK has no known way to serve more than four resources at a time: more snapshots wait for a place, "
+    "and each for those before it"
+)
+"""Said once in a run."""
 _SECRET = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270"}
 """What marks a secret on the wire between engine and provider."""
 
@@ -97,7 +102,8 @@ def carry_out(
     from pulumi_snapshots.dynamic.run import this_run  # noqa: PLC0415  not for programs
 
     run = this_run()
-    engine_access.widen(WIDTH)
+    if not engine_access.widen(WIDTH) and run.is_first("narrow"):
+        call.warn(NARROW)
     engine_access.on_cancel(run.stop)
     row = Row(call, lasting=lasting)
     try:

@@ -113,6 +113,7 @@ def test_without_a_wider_pool_five_snapshots_still_come(app: App) -> None:
         assert stored["id"] == database_id
         app.emulator.control("snapshots", {"database_id": database_id})
     app.program(f'for id in {databases!r}:\n    Snapshot(id, id, reuse_within="3h")')
-    app.up()
+    printed = app.up()
+    assert diagnostics(printed).count("no known way to serve more than four resources at a time") == 1
     assert len(app.snapshots()) == 5
     assert app.posts() == []
