@@ -1,0 +1,72 @@
+"""What a user gets: the wheel in a clean environment, and the README's program as it stands there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.engine.stage import App
+
+pytestmark = pytest.mark.engine
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
+
+CHECK = """
+import importlib.metadata, importlib.resources, json, sys
+import pulumi_snapshots
+assert "site-packages" in pulumi_snapshots.__file__, pulumi_snapshots.__file__
+files = importlib.resources.files("pulumi_snapshots")
+assert json.loads(files.joinpath("pulumi-plugin.json").read_text()) == {"resource": False}
+assert files.joinpath("py.typed").is_file()
+assert not {"httpx", "pydantic", "starlette", "fsspec"} & set(sys.modules), "a program loads no HTTP stack"
+import pulumi_snapshots.dynamic.run, pulumi_snapshots.operations.session
+import importlib.util
+assert importlib.util.find_spec("starlette") is None, "an extra came without being asked for"
+print(importlib.metadata.version("pulumi-snapshots"), *pulumi_snapshots.__all__)
+"""
+
+
+def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=300)  # noqa: S603
+
+
+def test_the_wheel_works_in_a_clean_environment(tmp_path: Path) -> None:
+    built = run(sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, PROJECT, cwd=tmp_path)
+    assert built.returncode == 0, built.stdout + built.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    scripts = tmp_path / "clean" / "bin"
+    assert run(sys.executable, "-m", "venv", tmp_path / "clean", cwd=tmp_path).returncode == 0
+    installed = run(scripts / "python", "-m", "pip", "install", "--quiet", wheel, cwd=tmp_path)
+    assert installed.returncode == 0, installed.stdout + installed.stderr
+    checked = run(scripts / "python", "-c", CHECK, cwd=tmp_path)
+    assert checked.returncode == 0, checked.stderr
+    assert "Snapshot" in checked.stdout
+    emulator = run(scripts / "squarecloud-emulator", "--port", "0", cwd=tmp_path)
+    assert emulator.returncode != 0
+    assert "pulumi-snapshots[emulator]" in emulator.stdout + emulator.stderr, "it says what to install"
+
+
+def test_the_readmes_program_runs_as_it_stands_there(app: App) -> None:
+    program = BLOCK.findall((PROJECT / "README.md").read_text())[0]
+    app.program(program)
+    printed = app.up("-c", "release=v1")
+    assert "download_url: [secret]" in printed
+    assert [app.outputs()["version_id"]] == app.started()
+    assert f"versionId={app.started()[0]}" in str(app.stack.outputs(show_secrets=True)["download_url"])
+
+
+def test_the_readmes_archive_runs_as_it_stands_there_but_for_the_place(app: App, tmp_path: Path) -> None:
+    place = tmp_path / "backups"
+    program = BLOCK.findall((PROJECT / "README.md").read_text())[1]
+    assert "s3://backups/shop/" in program
+    app.program('import pulumi\nrelease = "v1"\n' + program.replace("s3://backups/shop/", f"{place}/"))
+    app.up()
+    (archived,) = place.rglob("*.zip")
+    assert archived.as_uri() == app.stack.outputs()["archive"]
