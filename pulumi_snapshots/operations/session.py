@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
@@ -18,10 +17,11 @@ from pulumi_snapshots.operations.journal import AttemptJournal, this_process
 from pulumi_snapshots.operations.looking import Looking
 from pulumi_snapshots.operations.looks import Looks
 from pulumi_snapshots.operations.memory import RunMemory
+from pulumi_snapshots.operations.stopping import Stoppable
 from pulumi_snapshots.shared_file import SharedFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     import httpx
@@ -48,7 +48,7 @@ class Listener(Protocol):
         """
 
 
-class Session:
+class Session(Stoppable):
     """One per API key and process.
 
     Args:
@@ -77,9 +77,9 @@ class Session:
         process: Process | None = None,
         announce: Callable[[str], None] | None = None,
     ) -> None:
+        super().__init__(clock or Clock())
         self.settings = settings
         self.memory = memory or RunMemory()
-        self.clock = clock or Clock()
         self.chance = chance or random.Random()  # noqa: S311  jitter, no secret
         process = process or this_process()
         self._files = [
@@ -99,33 +99,13 @@ class Session:
         self.looking = Looking(
             self.looks, self.clock, first_look_after=settings.first_look_after, look_every=settings.look_every
         )
-        self.stopping = False
-        self._scopes: set[anyio.CancelScope] = set()
         self._database_locks: dict[str, anyio.Lock] = defaultdict(anyio.Lock)
         self._account_id: str | None = None
         self._noted = False
 
-    def stop(self) -> None:
-        """End all waiting at once, as after ^C: what is pending is kept, what was not sent never is."""
-        self.stopping = True
-        for scope in tuple(self._scopes):
-            scope.cancel()
-
     async def close(self) -> None:
         """Close the connections."""
         await self.client.close()
-
-    @contextmanager
-    def until(self, seconds: float) -> Iterator[anyio.CancelScope]:
-        """Run the body for at most that long, and no longer than `stop` allows; the scope tells whether it was cut."""
-        with anyio.CancelScope(deadline=self.clock.monotonic() + seconds) as scope:
-            self._scopes.add(scope)
-            if self.stopping:
-                scope.cancel()
-            try:
-                yield scope
-            finally:
-                self._scopes.discard(scope)
 
     def take_note(self) -> str:
         """What the user should know of the files that runs share, once; empty where all is well."""

@@ -33,9 +33,6 @@ class Trace:
         session: has both.
         inputs: the create's.
         owner: the resource's name.
-
-    Attributes:
-        attempt: the POST that may have started a snapshot; None while none has.
     """
 
     def __init__(self, session: Session, inputs: SnapshotInputs, owner: str | None) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.to_thread
 
 from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.operations.stopping import Stoppable
 from pulumi_snapshots.operations.stores import Buckets, BucketStore, FileStore, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
     import httpx
 
@@ -25,7 +25,7 @@ AT_A_TIME = 4
 """Transfers at once: each takes memory and bandwidth, and one alone fills most lines."""
 
 
-class Transfers:
+class Transfers(Stoppable):
     """One per process.
 
     Args:
@@ -43,13 +43,11 @@ class Transfers:
         open_store: Callable[[Destination], Store] | None = None,
         in_thread: Callable[..., Awaitable[Any]] | None = None,
     ) -> None:
-        self.clock = clock or Clock()
+        super().__init__(clock or Clock())
         self.http = http
-        self.stopping = False
         self._buckets = Buckets()
         self._open_store = open_store or self._store
         self._in_thread = in_thread or self._thread
-        self._scopes: set[anyio.CancelScope] = set()
         self._turns: anyio.Semaphore | None = None
         self._threads: anyio.CapacityLimiter | None = None
 
@@ -68,24 +66,6 @@ class Transfers:
         if self._turns is None:  # belongs to the event loop
             self._turns = anyio.Semaphore(AT_A_TIME)
         return self._turns
-
-    def stop(self) -> None:
-        """End all transfers at once, as after ^C; nothing of what is not whole is left."""
-        self.stopping = True
-        for scope in tuple(self._scopes):
-            scope.cancel()
-
-    @contextmanager
-    def until(self, seconds: float) -> Iterator[anyio.CancelScope]:
-        """Run the body for at most that long, and no longer than `stop` allows; the scope tells whether it was cut."""
-        with anyio.CancelScope(deadline=self.clock.monotonic() + seconds) as scope:
-            self._scopes.add(scope)
-            if self.stopping:
-                scope.cancel()
-            try:
-                yield scope
-            finally:
-                self._scopes.discard(scope)
 
     def _store(self, place: Destination) -> Store:
         return FileStore(place.file) if place.scheme == "file" else BucketStore(self._buckets, place)
