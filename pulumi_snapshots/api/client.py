@@ -9,8 +9,16 @@ from urllib.parse import quote
 from pydantic import ValidationError
 
 from pulumi_snapshots.api.errors import Blocked, SquareCloudError, UnreadableAnswer
-from pulumi_snapshots.api.gate import ACCOUNT_LOOK, CREATE, LOOK, Gate, Lane
-from pulumi_snapshots.api.models import Accepted, Account, Finished, Listing, read_entries
+from pulumi_snapshots.api.gate import ACCOUNT_LOOK, CREATE, LOOK, RESTORE, Gate, Lane
+from pulumi_snapshots.api.models import (
+    Accepted,
+    Account,
+    AccountDatabase,
+    DatabaseStatus,
+    Finished,
+    Listing,
+    read_entries,
+)
 from pulumi_snapshots.api.service_clock import ServiceClock
 from pulumi_snapshots.api.transport import PROCESSING, Answer, Transport
 
@@ -19,12 +27,14 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from pulumi_snapshots.api.models import Model
     from pulumi_snapshots.clock import Clock
 
 __all__ = ["BRIEF", "ONCE", "PATIENT", "Client", "Patience"]
 
-CREATE_READ_TIMEOUT = 120.0
-"""Seconds: the service holds a create for up to about 90 s before its first byte; the vendor's own SDK waits 120."""
+POST_READ_TIMEOUT = 120.0
+"""Seconds: the service holds a create for up to about 90 s before its first byte; the vendor's own SDK waits 120.
+How long it holds a restore is not public, so as long."""
 GET_READ_TIMEOUT = 30.0
 GET_BACK_OFF = (2.0, 4.0)
 """Seconds between the tries of a GET."""
@@ -106,10 +116,38 @@ class Client:
         async with self._gate.passage(f"POST /{path}", CREATE, database_id, tell=tell) as leaves:
             await on_send()
             leaves()
-            answer = await self._transport.send("POST", path, read_timeout=CREATE_READ_TIMEOUT)
+            answer = await self._transport.send("POST", path, read_timeout=POST_READ_TIMEOUT)
             if answer.status == 202 or answer.code == PROCESSING:  # noqa: PLR2004  accepted
                 return Accepted()
             return Finished.model_validate(answer.response if isinstance(answer.response, dict) else {})
+
+    async def restore_snapshot(
+        self,
+        database_id: str,
+        *,
+        name: str,
+        version_id: str,
+        on_send: Callable[[], Awaitable[None]],
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
+        """POST a restore onto `database_id`, once; it overwrites what the database holds.
+
+        Args:
+            database_id: a checked id; whose data is overwritten.
+            name: the storage object's, as a listing gives it.
+            version_id: as a listing gives it.
+            on_send: called when the request is about to leave; from then on it may have been carried out.
+            tell: told what it waits for.
+
+        Raises:
+            SquareCloudError: `ambiguous` tells whether the restore may be under way all the same.
+        """
+        path = f"databases/{quote(database_id, safe='')}/snapshots/restore"
+        body = {"snapshotId": name, "versionId": version_id}
+        async with self._gate.passage(f"POST /{path}", RESTORE, database_id, tell=tell) as leaves:
+            await on_send()
+            leaves()
+            await self._transport.send("POST", path, read_timeout=POST_READ_TIMEOUT, body=body)
 
     async def list_snapshots(self, database_id: str, *, patience: Patience = PATIENT) -> Listing:
         """The listing of one database, newest first; the service may serve a page up to 30 minutes old.
@@ -140,11 +178,39 @@ class Client:
         Raises:
             SquareCloudError: no answer, or none that can be read.
         """
-        answer = await self._get("users/me", LOOK, None, patience=patience)
+        return await self._get_model("users/me", Account, None, patience)
+
+    async def database(self, database_id: str, *, patience: Patience = PATIENT) -> AccountDatabase:
+        """One database of the account, as it is configured.
+
+        Args:
+            database_id: a checked id.
+            patience: how long it may take.
+
+        Raises:
+            SquareCloudError: no answer, or none that can be read.
+        """
+        return await self._get_model(f"databases/{quote(database_id, safe='')}", AccountDatabase, database_id, patience)
+
+    async def database_status(self, database_id: str, *, patience: Patience = PATIENT) -> DatabaseStatus:
+        """How one database is at the moment.
+
+        Args:
+            database_id: a checked id.
+            patience: how long it may take.
+
+        Raises:
+            SquareCloudError: no answer, or none that can be read.
+        """
+        path = f"databases/{quote(database_id, safe='')}/status"
+        return await self._get_model(path, DatabaseStatus, database_id, patience)
+
+    async def _get_model(self, path: str, model: type[Model], database_id: str | None, patience: Patience) -> Model:
+        answer = await self._get(path, LOOK, database_id, patience=patience)
         try:
-            return Account.model_validate(answer.response)
+            return model.model_validate(answer.response)
         except ValidationError:
-            raise UnreadableAnswer("GET /users/me", status=answer.status) from None
+            raise UnreadableAnswer(f"GET /{path}", status=answer.status) from None
 
     async def _get(self, path: str, lane: Lane, database_id: str | None, *, patience: Patience) -> Answer:
         request = f"GET /{path.partition('?')[0]}"

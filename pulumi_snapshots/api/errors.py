@@ -18,6 +18,7 @@ __all__ = [
     "QuotaUsedUp",
     "Redirected",
     "RequestRefused",
+    "RestoreFailed",
     "RestoreRunning",
     "ServiceFailed",
     "SnapshotFailed",
@@ -123,10 +124,20 @@ class SnapshotFailed(SquareCloudError):
     advice = "Check that the database is running and healthy, then run it again."
 
 
-class Cooldown(SquareCloudError):
-    """A short cooldown (1 request per 5 s per user, 1 per 180 s per database); the request was not accepted."""
+class RestoreFailed(SquareCloudError):
+    """The service tried and could not restore the snapshot; what the database holds now is not known."""
 
-    meaning = "a short cooldown is running (1 snapshot per 5 s per account and per 180 s per database)"
+    meaning = "the service could not restore the snapshot"
+    advice = "Check what the database holds and that it is running and healthy, then run it again."
+
+
+class Cooldown(SquareCloudError):
+    """A short cooldown; the request was not accepted."""
+
+    meaning = (
+        "a short cooldown is running (1 snapshot per 5 s per account and per 180 s per database, "
+        "1 restore per 60 s per account and per 120 s per database)"
+    )
     advice = "Nothing was started; run it again in a few minutes."
     passing = True
 
@@ -275,15 +286,21 @@ _KNOWN = {
         "the service has no such snapshot",
         "Check the version id; a snapshot is kept for 30 days.",
     ),
-    "SNAPSHOT_RESTORE_FAILED": _Known(
-        RequestRefused,
-        "the service could not restore the snapshot",
-        "Check that the database is running and healthy, then run it again.",
-    ),
+    "SNAPSHOT_RESTORE_FAILED": _Known(RestoreFailed),
     "SNAPSHOT_DATABASE_MISMATCH": _Known(
         RequestRefused,
         "the snapshot is of another database engine",
         "Restore it onto a database of the same engine.",
+    ),
+    "INVALID_SNAPSHOT_ID": _Known(
+        RequestRefused,
+        "the service takes no such snapshot name",
+        "Use the name that the service's own listing gives for this version.",
+    ),
+    "INVALID_VERSION_ID": _Known(
+        RequestRefused,
+        "the service takes no such version id",
+        "Check the version id: it has 24 to 96 characters.",
     ),
 }
 

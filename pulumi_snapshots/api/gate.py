@@ -17,6 +17,7 @@ from pulumi_snapshots.api.errors import (
     NotSent,
     Outage,
     QuotaUsedUp,
+    RestoreFailed,
     ServiceFailed,
     SnapshotFailed,
     SquareCloudError,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.clock import Clock
 
-__all__ = ["ACCOUNT_LOOK", "CREATE", "LOOK", "Gate", "Lane"]
+__all__ = ["ACCOUNT_LOOK", "CREATE", "LOOK", "RESTORE", "Gate", "Lane"]
 
 BUDGET_WINDOW = 60.5
 """Seconds: the service counts requests a minute as they arrive; half a second for their jitter on the way."""
@@ -58,9 +59,15 @@ class Lane:
 
 CREATE = Lane("create", per_account=5.15, per_database=181.0, starts=True)
 """The service takes 1 create per 5 s per user and 1 per 180 s per database; the rest is for jitter on the way."""
+RESTORE = Lane("restore", per_account=60.5, per_database=120.5, starts=True)
+"""The service takes 1 restore per 60 s per user and 1 per 120 s per database; the rest is for jitter on the way."""
 LOOK = Lane("look")
 ACCOUNT_LOOK = Lane("account look", per_account=20.2)
 """The service answers 3 uncached account listings a minute, then blocks for 5 minutes; the rest is for jitter."""
+
+
+_WHAT = {CREATE: "snapshot per database in 180", RESTORE: "restore per database in 120"}
+"""The cooldowns of one database, in words."""
 
 
 @dataclass(eq=False)
@@ -136,7 +143,7 @@ class Gate:
         try:
             yield lambda: self._leaves(ticket)
         except SquareCloudError as error:
-            if not error.ambiguous and not isinstance(error, SnapshotFailed):
+            if not error.ambiguous and not isinstance(error, SnapshotFailed | RestoreFailed):
                 # Not accepted, so the database's cooldown did not start.
                 self._forget_post(ticket)
             self._learn(ticket, error)
@@ -299,7 +306,7 @@ class Gate:
             return "waiting for the end of the account's block"
         database = self._database_ends(ticket)
         if database > now and database >= at:
-            return f"waiting {database - now:.0f} s: the service takes one snapshot per database in 180 s"
+            return f"waiting {database - now:.0f} s: the service takes one {_WHAT[ticket.lane]} s"
         return f"waiting for its turn, {before} before it" if before else "waiting for its turn"
 
     # What the answers say --------------------------------------------------------------------------------------------
@@ -316,7 +323,7 @@ class Gate:
             raise self._block.kept_back(ticket.request, retry_after=self._log.blocked_until - now)
         if not ticket.lane.starts:
             return
-        if self._quota is not None:
+        if self._quota is not None and ticket.lane is CREATE:
             raise self._quota.kept_back(ticket.request)
         if self._outage_since is not None and now >= self._patience_ends(ticket):
             raise Outage(ticket.request)

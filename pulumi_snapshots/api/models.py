@@ -7,7 +7,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 
 from pulumi_snapshots.api.signed_url import version_of
@@ -19,6 +27,7 @@ __all__ = [
     "Accepted",
     "Account",
     "AccountDatabase",
+    "DatabaseStatus",
     "Finished",
     "ListedSnapshot",
     "Listing",
@@ -71,6 +80,7 @@ class _Wire(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
+# What is read as which model.
 Model = TypeVar("Model", bound=_Wire)
 
 
@@ -138,13 +148,19 @@ class Accepted:
 
 
 class AccountDatabase(_Wire):
-    """A database as `/users/me` lists it; `ram` in MB, `type` is its engine."""
+    """A database as `/users/me` lists it and its own route shows it; `ram` in MB, `type` is its engine."""
 
     id: str = Field(min_length=1)
     name: Lenient[str] = None
     ram: Lenient[int] = None
     type: Lenient[str] = None
     cluster: Lenient[str] = None
+
+
+class DatabaseStatus(_Wire):
+    """How a database is at the moment."""
+
+    running: StrictBool
 
 
 def _readable_databases(items: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import anyio
@@ -10,7 +11,7 @@ import httpx
 import pytest
 
 from pulumi_snapshots.api.client import BRIEF, ONCE, PATIENT, Client, Patience
-from pulumi_snapshots.api.errors import RequestRefused, SquareCloudError, UnreadableAnswer
+from pulumi_snapshots.api.errors import RequestRefused, RestoreFailed, SquareCloudError, UnreadableAnswer
 from pulumi_snapshots.api.gate import Gate
 from pulumi_snapshots.api.models import Accepted, Finished, Listing
 from pulumi_snapshots.clock import Clock
@@ -202,3 +203,51 @@ def test_an_account_without_an_id_is_unreadable(response: object) -> None:
             await Service(ok(response)).client.account()
 
     run()
+
+
+@pytest.mark.parametrize("response", [None, [], {}, {"running": None}, {"running": "yes"}, {"running": 1}])
+def test_a_status_that_does_not_say_whether_it_runs_is_unreadable(response: object) -> None:
+    @virtual
+    async def run() -> None:
+        with pytest.raises(UnreadableAnswer):
+            await Service(ok(response)).client.database_status(DATABASE)
+
+    run()
+
+
+@virtual
+async def test_a_database_tells_its_engine_and_whether_it_runs() -> None:
+    service = Service(ok({"id": DATABASE, "name": "orders", "type": "postgres", "ram": 512, "port": 7}))
+    database = await service.client.database(DATABASE)
+    assert (database.id, database.name, database.type, database.ram) == (DATABASE, "orders", "postgres", 512)
+    service.answers = [ok({"running": False, "status": "exited"})]
+    assert (await service.client.database_status(DATABASE)).running is False
+    assert [request.url.path for request in service.requests] == [
+        f"/v2/databases/{DATABASE}",
+        f"/v2/databases/{DATABASE}/status",
+    ]
+
+
+async def _restore(service: Service) -> None:
+    await service.client.restore_snapshot(DATABASE, name="n", version_id="v" * 36, on_send=anyio.lowlevel.checkpoint)
+
+
+@virtual
+async def test_a_restore_names_the_version_and_is_sent_once_whatever_comes_back() -> None:
+    for failure in (httpx.Response(502), refused(503, "DATABASE_UNAVAILABLE"), httpx.ReadError("lost")):
+        service = Service(failure)
+        with pytest.raises(SquareCloudError) as raised:
+            await _restore(service)
+        assert raised.value.ambiguous
+        (request,) = service.requests
+        assert (request.method, request.url.path) == ("POST", f"/v2/databases/{DATABASE}/snapshots/restore")
+        assert json.loads(request.content) == {"snapshotId": "n", "versionId": "v" * 36}
+
+
+@virtual
+async def test_a_failed_restore_keeps_its_cooldown() -> None:
+    service = Service(refused(404, "SNAPSHOT_RESTORE_FAILED"), ok(None))
+    with pytest.raises(RestoreFailed, match="what the database holds"):
+        await _restore(service)
+    await _restore(service)
+    assert 120 <= service.gaps[-1] < 121

@@ -92,7 +92,7 @@ CASES = [
     plain(200, "SNAPSHOT_FAILED", "SnapshotFailed", "could not capture"),
     plain(404, "SOMETHING_NEW", "RequestRefused", "documentation or support"),
     plain(404, "SNAPSHOT_NOT_FOUND", "RequestRefused", "Check the version id"),
-    plain(404, "SNAPSHOT_RESTORE_FAILED", "RequestRefused", "could not restore"),
+    plain(404, "SNAPSHOT_RESTORE_FAILED", "RestoreFailed", "could not restore"),
     plain(400, "SNAPSHOT_DATABASE_MISMATCH", "RequestRefused", "database of the same engine"),
     plain(400, "INVALID_VERSION_ID", "RequestRefused", "INVALID_VERSION_ID"),
     plain(400, "DATABASE_NOT_RUNNING", "RequestRefused", "Start the database"),

@@ -23,7 +23,7 @@ from pulumi_snapshots.api.errors import (
     Unavailable,
     error_for,
 )
-from pulumi_snapshots.api.gate import ACCOUNT_LOOK, CREATE, LOOK, Gate, Lane
+from pulumi_snapshots.api.gate import ACCOUNT_LOOK, CREATE, LOOK, RESTORE, Gate, Lane
 from pulumi_snapshots.clock import Clock
 from tests.support.virtual import run_virtual, virtual
 
@@ -433,3 +433,31 @@ async def test_two_hundred_waiters_sleep_until_something_happens(monkeypatch: py
             tasks.start_soon(partial(station.send, LOOK, f"{number}", takes=1))
     assert len(station.passed) == 200
     assert wakes < 5 * 200, f"{wakes} wake-ups for 200 requests"
+
+
+@virtual
+async def test_restores_have_cooldowns_of_their_own() -> None:
+    station = Station()
+    async with anyio.create_task_group() as group:
+        for lane, database in ((RESTORE, A), (CREATE, A), (RESTORE, B), (RESTORE, A)):
+            group.start_soon(partial(station.send, lane, database, name=f"{lane.name} {database[0]}"))
+    assert station.order == ["restore a", "create a", "restore b", "restore a"]
+    assert [round(at) for at in station.times] == [0, 0, 60, 121]
+    assert any("the service takes one restore per database in 120 s" in text for text in station.told)
+
+
+@virtual
+async def test_a_used_up_quota_of_snapshots_stops_no_restore() -> None:
+    station = Station()
+    await station.send(CREATE, A, brings=answer(429, "DAILY_SNAPSHOTS_LIMIT_REACHED"))
+    await station.send(RESTORE, A)
+    assert station.order == ["create", "restore"]
+
+
+@virtual
+async def test_a_block_stops_a_restore() -> None:
+    station = Station()
+    await station.send(LOOK, A, brings=answer(429, "RATE_LIMITED"))
+    await station.send(RESTORE, A)
+    assert isinstance(station.failed["restore"], Blocked)
+    assert station.failed["restore"].unsent
