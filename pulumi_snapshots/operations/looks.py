@@ -24,6 +24,8 @@ GATHER = 0.2
 READS_SHARE = 60.0
 """Seconds that reads of one run share a page: the engine sends them in waves, and the service itself serves pages that
 are up to 30 minutes old."""
+FLEET = 4
+"""Reads in one moment that are the first of more, even where all are of one database: the engine sends 4 for each core."""
 SERVICE_CACHE = 30 * 60.0
 """Seconds that the service may serve the same page."""
 
@@ -96,7 +98,7 @@ class Looks:
         self._clock = clock
         self._databases: dict[str, _Shared] = defaultdict(_Shared)
         self._account = _Shared()
-        self._gathering: set[str] | None = None
+        self._gathering: list[str] | None = None
         self._asked_alone: dict[str, float] = {}
         self.account_included = True
         """Whether plan and key allow the account's listing, as far as is known."""
@@ -195,14 +197,16 @@ class Looks:
     async def shared(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page:
         """One look for everybody who wants one in this moment: they wait for each other.
 
-        The engine sends the reads of a fleet in waves, so that a second database within a minute is a fleet, too.
+        The engine sends the reads of a fleet in waves, so that a second database within a minute is a fleet, too, and a
+        whole wave of one database.
 
         Raises:
             SquareCloudError: no listing.
         """
         lately = self._clock.monotonic() - READS_SHARE
-        others = await self._gather(database_id) | {one for one, at in self._asked_alone.items() if at > lately}
-        if len(others) > 1:
+        together = await self._gather(database_id)
+        databases = {*together, *(one for one, at in self._asked_alone.items() if at > lately)}
+        if len(databases) > 1 or len(together) >= FLEET:
             page = await self.account(database_id, since, patience=patience)
             if page is not None:
                 return page
@@ -217,17 +221,17 @@ class Looks:
         """
         return await self.database(database_id, self._clock.monotonic() - READS_SHARE, patience=patience)
 
-    async def _gather(self, database_id: str) -> set[str]:
-        """The databases that are read within the same moment."""
+    async def _gather(self, database_id: str) -> list[str]:
+        """The reads of the same moment: the database of each."""
         gathering = self._gathering
         if gathering is None:
-            gathering = self._gathering = {database_id}
+            gathering = self._gathering = [database_id]
             try:
                 await self._clock.sleep(GATHER)
             finally:
                 self._gathering = None
         else:
-            gathering.add(database_id)
+            gathering.append(database_id)
             await self._clock.sleep(GATHER)
         return gathering
 
