@@ -367,7 +367,7 @@ class _Job:
         if search.is_late(entry):
             self.member.warn(late_text(self.database_id, entry, search))
         record = await self._claimed(entry, requested=search.posted)
-        self.trace.found()
+        self.trace.found(record.version_id or "")
         return record
 
     async def _claimed(self, entry: ListedSnapshot, *, requested: datetime | None = None) -> SnapshotRecord:
@@ -388,7 +388,7 @@ class _Job:
         )
         requested = self._watch().search().posted
         self.session.memory.claim(self.database_id, version_id)
-        self.trace.found()
+        self.trace.found(version_id)
         return describe_unlisted(self.database_id, version_id, self.finished, requested)
 
     # The end ---------------------------------------------------------------------------------------------------------

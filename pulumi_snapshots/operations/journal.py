@@ -1,17 +1,20 @@
 """The attempt journal: what a killed run leaves for the next one, so that it finds its POST instead of sending another.
 
 An entry stands from before the POST until its snapshot is known. While its create lasts it belongs to a process; once
-that has answered "pending", the stack's state has it, and the entry is there for other stacks only. Knows nothing of how
-an attempt is found.
+that has answered "pending", the stack's state has it, and the entry is there for other stacks only. The versions that were
+found lately stand beside the entries: the next POST of another stack did not start them. Knows nothing of how an attempt
+is found.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.operations.record import Attempt
 
 if TYPE_CHECKING:
@@ -19,9 +22,12 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.shared_file import SharedFile
 
-__all__ = ["AttemptJournal", "Entry", "Process", "this_process"]
+__all__ = ["AttemptJournal", "Entry", "Found", "Process", "this_process"]
 
 ENTRIES = "attempts"
+FOUND = "found"
+FOUND_KEPT = timedelta(hours=2)
+"""How long a found version is kept: one that is older is before every POST that could be taken for its own."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,33 @@ class Entry:
         return ours == theirs
 
 
+@dataclass(frozen=True)
+class Found:
+    """A version that a create has found.
+
+    Attributes:
+        database_id: whose snapshot.
+        version_id: the service's.
+        at: when it was found, by this machine's clock.
+    """
+
+    database_id: str
+    version_id: str
+    at: datetime
+
+    def to_file(self) -> dict[str, str]:
+        """As the file keeps it."""
+        return {"database_id": self.database_id, "version_id": self.version_id, "at": rfc3339(self.at)}
+
+    @classmethod
+    def from_file(cls, content: Any) -> Found | None:
+        """From the file; None where it cannot be read."""
+        try:
+            return cls(str(content["database_id"]), str(content["version_id"]), parse_rfc3339(content["at"]))
+        except (KeyError, TypeError, ValueError):
+            return None
+
+
 class AttemptJournal:
     """The entries of one API key.
 
@@ -105,13 +138,25 @@ class AttemptJournal:
         await self._change(edit)
         return entered
 
-    async def erase(self, entry: Entry) -> None:
-        """Its end is known."""
-        await self._change(lambda entries: [old for old in entries if not old.is_same_attempt(entry)])
+    async def erase(self, entry: Entry, found: Found | None = None) -> None:
+        """Its end is known.
 
-    async def forget(self, owner: str | None, database_id: str, attempt: Attempt) -> None:
+        Args:
+            entry: the attempt.
+            found: its snapshot, where that is its end.
+        """
+        await self._change(lambda entries: [old for old in entries if not old.is_same_attempt(entry)], found)
+
+    async def forget(self, owner: str | None, database_id: str, attempt: Attempt, found: Found | None = None) -> None:
         """The end of an attempt is known to who has it in the state."""
-        await self.erase(Entry(owner, database_id, "", attempt, self.process.name))
+        await self.erase(Entry(owner, database_id, "", attempt, self.process.name), found)
+
+    async def found(self, database_id: str) -> list[str]:
+        """The versions of a database that creates of this machine have found lately."""
+        if self._file is None:
+            return []
+        found = await self._file.change(_found_in)
+        return [one.version_id for one in found if one.database_id == database_id]
 
     async def of(self, database_id: str) -> list[Entry]:
         """The attempts on a database, oldest first."""
@@ -127,7 +172,7 @@ class AttemptJournal:
     def _is_before(self, other: Entry, entry: Entry) -> bool:
         return other.database_id == entry.database_id and self.is_under_way(other)
 
-    async def _change(self, edit: Any) -> list[Entry]:
+    async def _change(self, edit: Callable[[list[Entry]], list[Entry]], found: Found | None = None) -> list[Entry]:
         if self._file is None:
             return []
 
@@ -136,9 +181,19 @@ class AttemptJournal:
             entries = [Entry.from_file(item) for item in (stored if isinstance(stored, list) else ())]
             kept: list[Entry] = edit([entry for entry in entries if entry is not None])
             content[ENTRIES] = [entry.to_file() for entry in kept]
+            if found is not None:
+                # In one change: an attempt is either under way or found.
+                lately = [one for one in _found_in(content) if found.at - one.at < FOUND_KEPT]
+                content[FOUND] = [one.to_file() for one in (*lately, found)]
             return kept
 
         return await self._file.change(in_file)
+
+
+def _found_in(content: dict[str, Any]) -> list[Found]:
+    stored = content.get(FOUND)
+    found = [Found.from_file(item) for item in (stored if isinstance(stored, list) else ())]
+    return [one for one in found if one is not None]
 
 
 @dataclass(frozen=True)

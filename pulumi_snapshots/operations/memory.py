@@ -71,12 +71,16 @@ class RunMemory:
         """This version belongs to a resource of this process from now on."""
         self._claimed[database_id].add(version_id)
 
+    def is_of_another(self, database_id: str, version_id: str) -> None:
+        """This version belongs to a resource of another process: no POST of this one has started it."""
+        self._known[database_id].add(version_id)
+
     def reserve(self, database_id: str, version_id: str) -> None:
         """This version is what an earlier attempt has started: its resource will find it, so nobody may adopt it."""
         self._reserved[database_id].add(version_id)
 
     def not_new(self, database_id: str) -> frozenset[str]:
-        """Versions that no new POST can have started: in the state, or another resource's."""
+        """Versions that no new POST can have started: in the state, or another resource's, of this process or not."""
         return frozenset(self._known[database_id] | self._claimed[database_id])
 
     def not_reusable(self, database_id: str) -> frozenset[str]:

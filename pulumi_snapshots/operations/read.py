@@ -12,6 +12,7 @@ from pulumi_snapshots.api.signed_url import expiry_of
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.operations.describe import describe, is_pinned, with_creation
 from pulumi_snapshots.operations.find import LATE, AmbiguousSnapshot, Search, failed_after, find_ours, late_text
+from pulumi_snapshots.operations.journal import Found
 from pulumi_snapshots.operations.looks import SERVICE_CACHE
 from pulumi_snapshots.operations.memory import KnownAttempt
 from pulumi_snapshots.operations.outcomes import NoSuchSnapshot, NothingSent
@@ -191,7 +192,9 @@ async def _read_pending(
             if entry is not None:
                 complete = await describe(session, database_id, entry, requested=search.posted)
                 memory.claim(database_id, complete.version_id or "")
-                await _resolve(session, database_id, known)
+                await _resolve(
+                    session, database_id, known, Found(database_id, complete.version_id or "", session.clock.utc())
+                )
                 if search.is_late(entry):
                     listener.warn(late_text(database_id, entry, search))
                 return complete
@@ -212,7 +215,7 @@ async def _look_for_pending(session: Session, database_id: str, attempt: Attempt
     return await session.looks.read(database_id, patience=ONCE)
 
 
-async def _resolve(session: Session, database_id: str, known: KnownAttempt) -> None:
+async def _resolve(session: Session, database_id: str, known: KnownAttempt, found: Found | None = None) -> None:
     """Nobody needs to wait for it any more."""
     session.memory.resolve(database_id, known)
-    await session.journal.forget(known.owner, database_id, known.attempt)
+    await session.journal.forget(known.owner, database_id, known.attempt, found)

@@ -10,7 +10,7 @@ import anyio
 
 from pulumi_snapshots.api.errors import NotSent
 from pulumi_snapshots.operations.find import failed_after
-from pulumi_snapshots.operations.journal import Entry
+from pulumi_snapshots.operations.journal import Entry, Found
 from pulumi_snapshots.operations.memory import KnownAttempt
 from pulumi_snapshots.operations.watch import age_of
 
@@ -41,6 +41,7 @@ class Trace:
         self._owner = owner
         self._known: KnownAttempt | None = None
         self._entry: Entry | None = None
+        self._found: Found | None = None
 
     @property
     def attempt(self) -> Attempt | None:
@@ -97,6 +98,10 @@ class Trace:
         entry = self._entry_of(attempt)
         if not await self._session.journal.write(entry) and self._known is None:
             raise HeldBack(f"POST /databases/{self._inputs.database_id}/snapshots")
+        if self._known is None:
+            # Read now that nobody else can start one: what others have found by now is not of this POST.
+            for version_id in await self._session.journal.found(entry.database_id):
+                self._session.memory.is_of_another(entry.database_id, version_id)
         self._entry = entry
         self._remember(KnownAttempt(self._owner, attempt))
 
@@ -105,8 +110,9 @@ class Trace:
         self._remember(None)
         await self._erase()
 
-    def found(self) -> None:
+    def found(self, version_id: str) -> None:
         """Its snapshot is known."""
+        self._found = Found(self._inputs.database_id, version_id, self._session.clock.utc())
         self._remember(None)
 
     async def answered(self) -> None:
@@ -119,7 +125,7 @@ class Trace:
 
     async def _erase(self) -> None:
         if self._entry is not None:
-            await self._session.journal.erase(self._entry)
+            await self._session.journal.erase(self._entry, self._found)
             self._entry = None
 
     def _entry_of(self, attempt: Attempt) -> Entry:

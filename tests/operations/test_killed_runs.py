@@ -15,6 +15,7 @@ from pulumi_snapshots.operations.create import create, resume
 from pulumi_snapshots.operations.inputs import SnapshotInputs
 from pulumi_snapshots.operations.journal import Process, this_process
 from pulumi_snapshots.operations.outcomes import NothingSent, Pending
+from pulumi_snapshots.operations.read import read
 from pulumi_snapshots.operations.session import Session
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, Row, World, world
@@ -207,6 +208,25 @@ async def test_of_two_runs_that_begin_at_once_one_waits_for_the_other(tmp_path: 
             runs.start_soon(run, ANOTHER)
         assert sorted(map(str, ends.values())) == sorted(map(str, accepted(here)))
         assert here.posts[1].monotonic - here.posts[0].monotonic >= 1000
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+@virtual
+async def test_what_another_stack_has_just_found_is_not_taken_for_ours(tmp_path: Path, *, resumed: bool) -> None:
+    # It ends a second before the first look finds it, and so within the skew before the next POST.
+    async with world(snapshot_seconds=209, cache_world="invalidated", modified_is="end") as here:
+        machine = Machine(here, tmp_path)
+        if resumed:
+            with pytest.raises(Pending) as pending:
+                await machine.run(SnapshotInputs.of({"database_id": DATABASE, "timeout": "2m"}))
+            await anyio.sleep(90)
+            _, session = machine.process()
+            first = await read(session, pending.value.record, Row(), owner=OURS)
+        else:
+            first = await machine.run()
+        second = await machine.run(owner=ANOTHER)
+        assert here.posts[1].monotonic - here.posts[0].monotonic < 214
+        assert [first.version_id, second.version_id] == accepted(here)
 
 
 @virtual
