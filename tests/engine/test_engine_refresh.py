@@ -110,7 +110,7 @@ def test_a_changed_key_reaches_a_refresh_that_runs_the_program(app: App) -> None
 
 
 def test_an_existing_snapshot_is_looked_up_by_its_id(app: App) -> None:
-    stored = app.emulator.control("snapshots", {"database_id": DATABASE, "size": 5_000_000_000})
+    stored = app.emulator.control("snapshots", {"database_id": DATABASE, "size": 30_000_001})
     found = f"{DATABASE}/{stored['version_id']}"
     program = """
 snapshot = Snapshot.get("existing", "{}")
