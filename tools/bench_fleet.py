@@ -48,17 +48,17 @@ What happens when a program takes snapshots of many databases at once. Written b
 ![A row for each of {PICTURED} databases](fleet.svg)
 
 **The standard scenario.** Every POST ends in a 202 after 90 s, and its snapshot is ready 20 to 150 s later, drawn from a
-seed. The account may send 30 requests a minute, the smallest plan's budget. The *limit* is what nobody can beat: the service takes a POST
-every 5 s, and the last snapshot must become ready. All times are virtual: client and emulator share one clock that
-jumps, so the numbers depend on neither the machine nor chance.
+seed. The account may send 30 requests a minute, the smallest plan's budget; this provider leaves three of them to others.
+The *limit* is what nobody can beat: the service takes a POST every 5 s, and the last snapshot must become ready. All times
+are virtual: client and emulator share one clock that jumps, so the numbers depend on neither the machine nor chance.
 
-**The clients.** This provider at `--parallel {PARALLEL}`. A naive dynamic provider: POST, then poll every 10 s until any entry is newer than the POST, four
-at a time, as many as a dynamic provider's process serves. The vendor's Python SDK 5.0.0 as its `examples/snapshots.py` uses it: list, create,
-list every 30 s until a version is new; one database after the other, or in 16 threads. Naive provider and SDK block a
-thread while they wait and cannot run under a virtual clock: their calls are made in the same order on the same emulator. Neither goes on after a 429: it is run again for that database after a minute
-(`KEEP_CALM`) or half an hour (`RATE_LIMITED`). These
-pauses have no jitter, so that the 16 threads come back in step and block the account again: with luck, or staggered by
-hand, they end some time.
+**The clients.** This provider at `--parallel {PARALLEL}`. A naive dynamic provider: POST, then poll every 10 s until any entry
+is newer than the POST, four at a time, as many as a dynamic provider's process serves. The vendor's Python SDK 5.0.0 as its
+`examples/snapshots.py` uses it: list, create, list every 30 s until a version is new; one database after the other, or in
+16 threads. Naive provider and SDK block a thread while they wait and cannot run under a virtual clock: their calls are made
+in the same order on the same emulator. Neither goes on after a 429: it is run again for that database after a minute
+(`KEEP_CALM`) or half an hour (`RATE_LIMITED`). These pauses have no jitter, so that the 16 threads come back in step and
+block the account again: with luck, or staggered by hand, they end some time.
 
 Columns: *429s* is how many were received; *blocked* the seconds in which the account was blocked; *wrong* counts
 databases that were handed a version that their POST did not start; *lost* are snapshots that were paid for and that nobody has.

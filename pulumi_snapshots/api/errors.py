@@ -157,7 +157,7 @@ class Blocked(SquareCloudError):
 
     def _advice(self) -> str:
         wait = 30 if self.retry_after is None else max(1, math.ceil(self.retry_after / 60))
-        return f"Run it again in about {wait} minute{'s' * (wait > 1)}, and lower squarecloud:requestsPerMinute if others use the account too."
+        return f"Run it again in about {wait} minute{'s' * (wait > 1)}, and raise squarecloud:requestsForOthers if others use the account too."
 
 
 class RestoreRunning(SquareCloudError):

@@ -93,7 +93,7 @@ class Gate:
 
     Args:
         clock: the time.
-        requests_per_minute: the account's request budget.
+        requests_per_minute: how many may be sent in any minute.
         block_wait: seconds that a block lasts where the service sends no `Retry-After`.
         log: what was sent; shared with other processes, or this gate's own.
     """

@@ -88,7 +88,7 @@ class Session(Stoppable):
         ]
         self.gate = Gate(
             self.clock,
-            requests_per_minute=settings.requests_per_minute,
+            requests_per_minute=settings.own_requests,
             block_wait=settings.block_wait,
             log=SendLog(self.clock, self._files[0], name=process.name),
         )

@@ -20,6 +20,9 @@ API_URL = "https://api.squarecloud.app/v2"
 SNAPSHOTS_URL = "https://snapshots.squarecloud.app"
 REQUESTS_PER_MINUTE = 30
 """The smallest paid plan's budget by the vendor's own test suite."""
+FOR_OTHERS = 10
+"""One in so many requests of the budget is left to others unless configured: past it the whole account is blocked for half
+an hour, and somebody may look at a listing by hand at any time."""
 FIRST_LOOK_AFTER = 120.0
 """Seconds; a snapshot that took longer than the soft deadline is listed "typically within ~2 minutes"."""
 LOOK_EVERY = 30.0
@@ -70,6 +73,7 @@ class Settings:
         api_url: without a trailing slash.
         snapshots_url: the snapshot host, for entries that carry no URL of their own.
         requests_per_minute: the account's request budget.
+        requests_for_others: how much of it is left to other users of the account; None for one in ten.
         first_look_after: from a 202 to the first look.
         look_every: between looks.
         block_wait: how long a block lasts where the service does not say.
@@ -79,6 +83,7 @@ class Settings:
     api_url: str = API_URL
     snapshots_url: str = SNAPSHOTS_URL
     requests_per_minute: int = REQUESTS_PER_MINUTE
+    requests_for_others: int | None = None
     first_look_after: float = FIRST_LOOK_AFTER
     look_every: float = LOOK_EVERY
     block_wait: float = BLOCK_WAIT
@@ -104,7 +109,19 @@ class Settings:
                 except ValueError as error:
                     raise SettingsError(f"{source} {error}") from None
                 break
-        return cls(**values)
+        settings = cls(**values)
+        if settings.own_requests < 1:
+            raise SettingsError(
+                f"squarecloud:requestsForOthers (or SQUARECLOUD_REQUESTS_FOR_OTHERS) must be less than "
+                f"requestsPerMinute, which is {settings.requests_per_minute}: {settings.requests_for_others} leave nothing to send"
+            )
+        return settings
+
+    @property
+    def own_requests(self) -> int:
+        """Requests in any minute that the runs of this machine send together at most."""
+        others = self.requests_for_others
+        return self.requests_per_minute - (self.requests_per_minute // FOR_OTHERS if others is None else others)
 
     def fingerprint(self) -> str:
         """Names files that belong to this key at this service; the key cannot be had from it.
@@ -160,14 +177,19 @@ def _is_host(host: str) -> bool:
     return True
 
 
-def _requests(value: object) -> int:
-    try:
-        number = float(str(value))
-    except ValueError:
-        number = 0
-    if not 1 <= number <= REQUESTS_LIMIT or number != int(number):
-        raise ValueError(f"must be a whole number of requests, from 1 to {REQUESTS_LIMIT}, not {shown(value)}")
-    return int(number)
+def _requests(*, least: int) -> Callable[[object], int]:
+    def check(value: object) -> int:
+        try:
+            number = float(str(value))
+        except ValueError:
+            number = -1
+        if not least <= number <= REQUESTS_LIMIT or number != int(number):
+            raise ValueError(
+                f"must be a whole number of requests, from {least} to {REQUESTS_LIMIT}, not {shown(value)}"
+            )
+        return int(number)
+
+    return check
 
 
 def _duration(*, may_be_zero: bool = False) -> Callable[[object], float]:
@@ -186,7 +208,16 @@ SOURCES: dict[str, tuple[str, str, Callable[[object], object]]] = {
     "api_key": ("squarecloud:apiKey", "SQUARECLOUD_API_KEY", _key),
     "api_url": ("squarecloud:apiUrl", "SQUARECLOUD_API_URL", _url),
     "snapshots_url": ("squarecloud:snapshotsUrl", "SQUARECLOUD_SNAPSHOTS_URL", _url),
-    "requests_per_minute": ("squarecloud:requestsPerMinute", "SQUARECLOUD_REQUESTS_PER_MINUTE", _requests),
+    "requests_per_minute": (
+        "squarecloud:requestsPerMinute",
+        "SQUARECLOUD_REQUESTS_PER_MINUTE",
+        _requests(least=1),
+    ),
+    "requests_for_others": (
+        "squarecloud:requestsForOthers",
+        "SQUARECLOUD_REQUESTS_FOR_OTHERS",
+        _requests(least=0),
+    ),
     "first_look_after": ("squarecloud:firstLookAfter", "SQUARECLOUD_FIRST_LOOK_AFTER", _duration(may_be_zero=True)),
     "look_every": ("squarecloud:lookEvery", "SQUARECLOUD_LOOK_EVERY", _duration()),
     "block_wait": ("squarecloud:blockWait", "SQUARECLOUD_BLOCK_WAIT", _duration()),

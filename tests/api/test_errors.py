@@ -100,7 +100,7 @@ CASES = [
     plain(429, "KEEP_CALM", "Cooldown", "in a few minutes", passing=True),
     plain(429, "DAILY_SNAPSHOTS_LIMIT_REACHED", "QuotaUsedUp", "A slot frees 24 hours after"),
     plain(429, "RATE_LIMITED", "Blocked", "about 30 minutes", passing=True),
-    plain(429, "RATE_LIMIT", "Blocked", "squarecloud:requestsPerMinute", passing=True),
+    plain(429, "RATE_LIMIT", "Blocked", "squarecloud:requestsForOthers", passing=True),
     plain(429, "RATE_LIMIT_EXCEEDED", "Blocked", "too many requests", passing=True),
     plain(429, "SOMETHING_NEW", "Blocked", "about 30 minutes", passing=True),
     Case(429, b"slow down", "Blocked", "about 30 minutes", passing=True),

@@ -22,6 +22,7 @@ NAMES = {
         "http://[::1]:8080",
     ),
     "requests_per_minute": ("squarecloud:requestsPerMinute", "SQUARECLOUD_REQUESTS_PER_MINUTE", "60", 60),
+    "requests_for_others": ("squarecloud:requestsForOthers", "SQUARECLOUD_REQUESTS_FOR_OTHERS", "0", 0),
     "first_look_after": ("squarecloud:firstLookAfter", "SQUARECLOUD_FIRST_LOOK_AFTER", "0s", 0.0),
     "look_every": ("squarecloud:lookEvery", "SQUARECLOUD_LOOK_EVERY", "10s", 10.0),
     "block_wait": ("squarecloud:blockWait", "SQUARECLOUD_BLOCK_WAIT", "1h", 3600.0),
@@ -38,6 +39,7 @@ def test_without_any_setting_the_defaults_are_the_service_s_own() -> None:
     assert Settings.read({}, {}) == Settings()
     assert Settings().api_url == "https://api.squarecloud.app/v2"
     assert Settings().requests_per_minute == 30
+    assert Settings().own_requests == 27, "some are left to whoever else uses the key"
 
 
 def test_every_setting_has_its_test() -> None:
@@ -165,3 +167,17 @@ async def test_the_key_is_shown_nowhere() -> None:
     for thing in (settings, settings.api_key, session, session.client, session.client._transport, session.gate):
         assert KEY not in f"{thing!r} {thing!s} {thing:}"
     await session.close()
+
+
+@pytest.mark.parametrize(
+    ("budget", "others", "own"), [("60", None, 54), ("9", None, 9), ("30", "0", 30), ("30", "29", 1)]
+)
+def test_part_of_the_budget_is_left_to_others(budget: str, others: str | None, own: int) -> None:
+    config = {"squarecloud:requestsPerMinute": budget, "squarecloud:requestsForOthers": others}
+    assert Settings.read(config, {}).own_requests == own
+
+
+def test_what_leaves_nothing_to_send_is_told() -> None:
+    told = error_of({}, {"SQUARECLOUD_REQUESTS_FOR_OTHERS": "30"})
+    assert "squarecloud:requestsForOthers" in told
+    assert "must be less than requestsPerMinute, which is 30" in told

@@ -49,7 +49,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
         {"status": 429, "code": "RATE_LIMITED"},
         (
             f"{POST} was answered with 429 RATE_LIMITED: the account sent too many requests and is blocked for up to about 30 "
-            "minutes. Run it again in about 30 minutes, and lower squarecloud:requestsPerMinute if others use the account too."
+            "minutes. Run it again in about 30 minutes, and raise squarecloud:requestsForOthers if others use the account too."
         ),
     ),
     "redirect": (

@@ -115,7 +115,7 @@ class Drawn:
     failing: frozenset[int]
     service: dict[str, Any]
     stacks: tuple[StackDrawn, ...]
-    budgets: tuple[int, ...]
+    left: int | None
     others: int
     others_take: bool
     blocked_at: float | None
@@ -129,11 +129,12 @@ def draw(seed: int) -> Drawn:
     count = chance.choice([1, 1, 2, 2, 3, 3, 5, 5, 8, 8, 12, 20])
     durations = _durations(chance, count, seed)
     faults = chance.random() < 0.4
-    per_minute = chance.choice([30, 30, 60])
+    per_minute = chance.choice([12, 30, 30, 60])
     machines = chance.choice([1, 1, 1, 2])
-    # Whoever shares an account has to share its budget: each machine is told its part, as the documentation asks.
-    others = chance.choice([0, 0, 4, 8])
-    budgets = tuple([(per_minute - others) // machines] * machines)
+    # Whoever shares an account has to share its budget: each machine is told its part, as the documentation asks. A few
+    # requests of others need no setting.
+    others = chance.choice([0, 3, 4, 8])
+    left = None if machines == 1 and others <= per_minute // 10 else per_minute - (per_minute - others) // machines
     stacks = _stacks(chance, count, machines)
     return Drawn(
         seed=seed,
@@ -151,7 +152,7 @@ def draw(seed: int) -> Drawn:
             "requests_per_minute": per_minute,
         },
         stacks=stacks,
-        budgets=budgets,
+        left=left,
         others=others,
         others_take=others > 0 and chance.random() < 0.4,
         blocked_at=chance.uniform(10, 900) if chance.random() < 0.15 else None,
@@ -399,7 +400,8 @@ class Stack:
             memory=RunMemory(),
             state=Path(f"machine {machine}"),
             process=Process(name, self.deployment.running.__contains__),
-            requests_per_minute=self.deployment.drawn.budgets[self.drawn.machine],
+            requests_per_minute=self.deployment.drawn.service["requests_per_minute"],
+            requests_for_others=self.deployment.drawn.left,
         )
         _in_memory(session, self.deployment.files)
         self.deployment.running.add(name)
