@@ -15,7 +15,6 @@ from pulumi_snapshots.operations.durations import duration_text
 from pulumi_snapshots.operations.find import CREATE_COOLDOWN, LATE, SKEW, AmbiguousSnapshot, failed_after, late_text
 from pulumi_snapshots.operations.looks import READS_SHARE
 from pulumi_snapshots.operations.outcomes import NothingSent, Pending, sentence
-from pulumi_snapshots.operations.quota import quota_hint
 from pulumi_snapshots.operations.record import Attempt, SnapshotRecord
 from pulumi_snapshots.operations.trace import HeldBack, Trace
 from pulumi_snapshots.operations.watch import Watch, age_of
@@ -268,8 +267,8 @@ class _Job:
                     return None
                 self.refused = error
                 await self.trace.nothing_was_started()
-                if isinstance(error, QuotaUsedUp) and not error.unsent:
-                    error.hint = await quota_hint(self.session, self.database_id)
+                if isinstance(error, QuotaUsedUp):
+                    error.hint = await self.session.quota_hint.text(self.session, self.database_id)
                 unreachable += isinstance(error, NotSent)
                 if not isinstance(error, Cooldown | NotSent) or unreachable == UNREACHABLE_TRIES:
                     raise

@@ -17,6 +17,7 @@ from pulumi_snapshots.operations.journal import AttemptJournal, this_process
 from pulumi_snapshots.operations.looking import Looking
 from pulumi_snapshots.operations.looks import Looks
 from pulumi_snapshots.operations.memory import RunMemory
+from pulumi_snapshots.operations.quota import QuotaHint
 from pulumi_snapshots.operations.stopping import Stoppable
 from pulumi_snapshots.shared_file import SharedFile
 
@@ -99,6 +100,7 @@ class Session(Stoppable):
         self.looking = Looking(
             self.looks, self.clock, first_look_after=settings.first_look_after, look_every=settings.look_every
         )
+        self.quota_hint = QuotaHint()
         self._database_locks: dict[str, anyio.Lock] = defaultdict(anyio.Lock)
         self._account_id: str | None = None
         self._noted = False

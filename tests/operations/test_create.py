@@ -187,6 +187,42 @@ async def test_used_up_quota_tells_when_a_slot_frees_where_the_plan_has_no_accou
         assert rfc3339(taken + timedelta(hours=24)) in str(ending.nothing)
 
 
+@virtual
+async def test_used_up_quota_in_a_fleet_is_asked_about_once_and_everybody_is_told() -> None:
+    fleet = tuple(f"{number:032x}" for number in range(8))
+    async with world(databases=fleet, snapshot_seconds=200, plan_memory_mb=256) as w:
+        endings: dict[str, Ending] = {}
+
+        async def take(database_id: str) -> None:
+            endings[database_id] = await w.create(database_id=database_id)
+
+        async with anyio.create_task_group() as group:
+            for database_id in fleet:
+                group.start_soon(take, database_id)
+        started = {post.database_id: post.version_id for post in w.posts if post.accepted}
+        assert {one: ending.complete.version_id for one, ending in endings.items() if ending.record} == started
+        assert len(started) == 2
+        refused = [ending.nothing for ending in endings.values() if not ending.record]
+        assert len(refused) == 6
+        for error in refused:
+            assert isinstance(error, QuotaUsedUp)
+            assert "The plan has 256 MB, so 2 snapshots in any 24 hours." in str(error)
+        assert len([post for post in w.posts if not post.accepted]) == 1, "nobody else tries"
+        assert len(w.requests("me")) == 1
+        assert w.emulator.journal[0].kind == "create", "nothing was asked before the first one"
+
+
+@virtual
+async def test_used_up_quota_of_a_smaller_plan_than_before_frees_a_slot_only_when_enough_have_gone() -> None:
+    async with world(plan_memory_mb=256) as w:
+        taken = [w.emulator.now() - timedelta(hours=hours) for hours in (20, 15, 10)]
+        for one in taken:
+            w.emulator.add_snapshot(DATABASE, modified=one)
+        w.emulator.account.quota.uses += taken
+        ending = await w.create()
+        assert rfc3339(taken[1] + timedelta(hours=24)) in str(ending.nothing), "then one is left, of two"
+
+
 # reuse_within ------------------------------------------------------------------------------------------------------
 
 
