@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -41,11 +40,13 @@ class SharedFile:
 
     Attributes:
         trouble: why the file cannot be used, for a note to the user; empty while it can.
+        damage: why what was in it is lost, though it can be used; empty while nothing is.
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self.path = path
         self.trouble = ""
+        self.damage = ""
         self._clock = clock
 
     async def change(self, edit: Callable[[dict[str, Any]], T]) -> T:
@@ -94,12 +95,21 @@ class SharedFile:
     def _read(self) -> dict[str, Any]:
         try:
             content = json.loads(self.path.read_bytes())
-        except (OSError, ValueError):
+        except FileNotFoundError:
             return {}
-        return content if isinstance(content, dict) else {}
+        except OSError as error:
+            self.damage = f"{self.path}: {error.strerror or error}"
+            return {}
+        except (ValueError, RecursionError):  # the latter where brackets are nested without end
+            content = None
+        if not isinstance(content, dict):
+            self.damage = f"{self.path}: not what a run writes"
+            return {}
+        return content
 
     def _write(self, content: dict[str, Any]) -> None:
-        # Renamed into place, so that a kill in the middle leaves the old content.
-        draft = self.path.with_suffix(f".{os.getpid()}")
+        # Renamed into place, so that a kill in the middle leaves the old content; one name, since only who has the lock
+        # writes, so that drafts of killed runs do not pile up.
+        draft = self.path.with_suffix(".draft")
         draft.write_text(json.dumps(content))
         draft.replace(self.path)

@@ -115,7 +115,7 @@ class Client:
         path = f"databases/{quote(database_id, safe='')}/snapshots"
         async with self._gate.passage(f"POST /{path}", CREATE, database_id, tell=tell) as leaves:
             await on_send()
-            leaves()
+            await leaves()
             answer = await self._transport.send("POST", path, read_timeout=POST_READ_TIMEOUT)
             if answer.status == 202 or answer.code == PROCESSING:  # noqa: PLR2004  accepted
                 return Accepted()
@@ -146,7 +146,7 @@ class Client:
         body = {"snapshotId": name, "versionId": version_id}
         async with self._gate.passage(f"POST /{path}", RESTORE, database_id, tell=tell) as leaves:
             await on_send()
-            leaves()
+            await leaves()
             await self._transport.send("POST", path, read_timeout=POST_READ_TIMEOUT, body=body)
 
     async def list_snapshots(self, database_id: str, *, patience: Patience = PATIENT) -> Listing:

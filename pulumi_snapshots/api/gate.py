@@ -6,6 +6,7 @@ import math
 from collections import deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -27,7 +28,7 @@ from pulumi_snapshots.api.errors import (
 from pulumi_snapshots.api.send_log import SendLog
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from pulumi_snapshots.clock import Clock
 
@@ -122,7 +123,7 @@ class Gate:
         *,
         waits_out_block: bool = True,
         tell: Callable[[str], None] | None = None,
-    ) -> AsyncIterator[Callable[[], None]]:
+    ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
         """Wait for a turn; the request is sent inside, and what it brings is learnt at the end.
 
         What is entered is to be called where more than a moment lies between the turn and the sending: the limits count
@@ -141,7 +142,7 @@ class Gate:
         ticket = _Ticket(request, lane, database_id, waits_out_block, self._clock.monotonic(), tell)
         await self._turn(ticket)
         try:
-            yield lambda: self._leaves(ticket)
+            yield partial(self._log.exchange, partial(self._leaves, ticket))
         except SquareCloudError as error:
             if not error.ambiguous and not isinstance(error, SnapshotFailed | RestoreFailed):
                 # Not accepted, so the database's cooldown did not start.

@@ -6,7 +6,7 @@ import math
 import os
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +20,14 @@ T = TypeVar("T")
 
 MEMORY = 200.0
 """Seconds that a request is remembered: longer than the longest limit, the 180 s of a database."""
+
+
+LATEST = 1e12
+"""Seconds since 1970 beyond which a time in a file is nonsense that no arithmetic should meet."""
+
+
+def _is_time(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and -LATEST < value < LATEST
 
 
 @dataclass
@@ -53,9 +61,7 @@ class _Sends:
             pairs = (
                 values.items() if isinstance(values, dict) else enumerate(values if isinstance(values, list) else ())
             )
-            return (
-                (key, min(at - shift, now)) for key, at in pairs if isinstance(at, int | float) and math.isfinite(at)
-            )
+            return ((key, min(at - shift, now)) for key, at in pairs if _is_time(at))
 
         return cls(
             deque(sorted(at for _, at in times(parts.get("requests")))),
@@ -94,7 +100,10 @@ class SendLog:
         def under_lock(content: dict[str, Any]) -> T:
             now = self._clock.monotonic()
             shift = self._clock.utc().timestamp() - now
-            self._read(content, shift, now)
+            written = content.get("written")
+            # All times in it are by the clock of who wrote it last: where that was ahead of ours, by how much at least.
+            ahead = max(0.0, written - shift - now) if _is_time(written) else 0.0
+            self._read(content, shift + ahead, now)
             result = decide()
             self._write(content, shift, now)
             return result
@@ -147,7 +156,7 @@ class SendLog:
         known = processes.items() if isinstance(processes, dict) else ()
         self._others = {name: _Sends.from_file(sends, shift, now) for name, sends in known if name != self._name}
         blocked = content.get("blocked_until")
-        if isinstance(blocked, int | float) and math.isfinite(blocked):
+        if _is_time(blocked):
             self.blocked_until = max(self.blocked_until, blocked - shift)
 
     def _write(self, content: dict[str, Any], shift: float, now: float) -> None:
@@ -155,4 +164,5 @@ class SendLog:
         for sends in everybody.values():
             sends.prune(now)
         content["processes"] = {name: sends.to_file(shift) for name, sends in everybody.items() if sends.requests}
+        content["written"] = now + shift
         content["blocked_until"] = self.blocked_until + shift if self.blocked_until > now else None

@@ -73,7 +73,7 @@ class Entry:
                 process=str(content["process"]),
                 in_state=bool(content.get("in_state")),
             )
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             return None
 
     def is_same_attempt(self, other: Entry) -> bool:
@@ -105,7 +105,7 @@ class Found:
         """From the file; None where it cannot be read."""
         try:
             return cls(str(content["database_id"]), str(content["version_id"]), parse_rfc3339(content["at"]))
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             return None
 
 
@@ -226,13 +226,22 @@ def _is_running(process: str) -> bool:
         return False
     except PermissionError:
         return True  # somebody else's
-    return _process(int(pid)) == process
+    return _process(int(pid)) == process and _stat(int(pid))[:1] not in (["Z"], ["X"])
 
 
 def _started(pid: int) -> str:
     """When a process started, in the system's own unit; empty where that is not to be had."""
+    return "".join(_stat(pid)[19:20])
+
+
+def _stat(pid: int) -> list[str]:
+    """What the system says of a process, from its state (field 3) on; empty where that is not to be had.
+
+    State `Z` is one that has ended and that nobody has taken note of: for ever, in a container whose first process does not
+    care for orphans.
+    """
     try:
-        # The name before the last ")" may hold anything; field 22 of the line is the start.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
+        # The name before the last ")" may hold anything.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []

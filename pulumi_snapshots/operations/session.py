@@ -32,6 +32,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Listener", "Session"]
 
+NOT_SHARED = (
+    "runs on this machine cannot tell each other what they send ({}): run one at a time, since two may pass the service's "
+    "limits together and a killed one is not found again"
+)
+LOST = (
+    "what runs on this machine had written down for each other was lost ({}), and is begun anew: one that was killed before "
+    "is not found again, so that its snapshot is paid for twice unless reuse_within adopts it"
+)
+
 
 class Listener(Protocol):
     """Who hears how an operation goes: a resource's row on the terminal."""
@@ -103,22 +112,22 @@ class Session(Stoppable):
         self.quota_hint = QuotaHint()
         self._database_locks: dict[str, anyio.Lock] = defaultdict(anyio.Lock)
         self._account_id: str | None = None
-        self._noted = False
+        self._noted: set[str] = set()
 
     async def close(self) -> None:
         """Close the connections."""
         await self.client.close()
 
     def take_note(self) -> str:
-        """What the user should know of the files that runs share, once; empty where all is well."""
-        troubles = [file.trouble for file in self._files if file is not None and file.trouble]
-        if not troubles or self._noted:
-            return ""
-        self._noted = True
-        return (
-            f"runs on this machine cannot tell each other what they send ({troubles[0]}): run one at a time, since two may "
-            "pass the service's limits together and a killed one is not found again"
+        """What the user should know of the files that runs share, each once; empty where all is well."""
+        files = [file for file in self._files if file is not None]
+        found = (
+            (NOT_SHARED, next((file.trouble for file in files if file.trouble), "")),
+            (LOST, next((file.damage for file in files if file.damage), "")),
         )
+        new = [(note, why) for note, why in found if why and note not in self._noted]
+        self._noted.update(note for note, _ in new)
+        return ". ".join(note.format(why) for note, why in new)
 
     def alone_on(self, database_id: str) -> anyio.Lock:
         """Held by whoever starts or waits for a snapshot of this database."""

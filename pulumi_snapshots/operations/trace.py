@@ -51,7 +51,11 @@ class Trace:
     async def others_are_answering(self) -> bool:
         """Whether a living process has a create under way on this database."""
         journal = self._session.journal
-        return any(journal.is_under_way(entry) for entry in await journal.of(self._inputs.database_id))
+        # None lasts that long, whatever the system says: another process may have its number by now.
+        return any(
+            journal.is_under_way(entry) and not self._is_over(entry)
+            for entry in await journal.of(self._inputs.database_id)
+        )
 
     async def take_over(self) -> Attempt | None:
         """The POST of an earlier run that was killed in this very create; None where there is none.
@@ -61,7 +65,7 @@ class Trace:
         journal, memory, database_id = self._session.journal, self._session.memory, self._inputs.database_id
         for entry in await journal.of(database_id):
             known = KnownAttempt(entry.owner, entry.attempt, orphaned=self._is_orphaned(entry))
-            if timedelta(seconds=age_of(self._session, entry.attempt)) > failed_after(entry.attempt):
+            if self._is_over(entry):
                 await journal.erase(entry)
             elif self._is_of_this_create(entry) and await journal.write(replace(entry, process=journal.process.name)):
                 self.resumes(entry.attempt)
@@ -69,6 +73,10 @@ class Trace:
             elif known not in memory.attempts(database_id):
                 memory.begin(database_id, known)
         return None
+
+    def _is_over(self, entry: Entry) -> bool:
+        """Whether a snapshot of it would be there by now."""
+        return timedelta(seconds=age_of(self._session, entry.attempt)) > failed_after(entry.attempt)
 
     def _is_orphaned(self, entry: Entry) -> bool:
         """Whether nobody will claim it; what another resource left when it was killed, that one's next run will."""

@@ -101,6 +101,18 @@ async def test_a_post_is_sent_once_whatever_comes_back() -> None:
 
 
 @virtual
+async def test_the_next_post_waits_from_when_this_one_left_and_not_from_its_turn() -> None:
+    service = Service(ok({"url": "https://h/x"}))
+
+    async def journal_is_slow() -> None:
+        await anyio.sleep(3)
+
+    for database_id in ("a", "b"):
+        await service.client.start_snapshot(database_id, on_send=journal_is_slow)
+    assert service.gaps == [8.15]
+
+
+@virtual
 async def test_the_id_stays_one_segment_of_the_path() -> None:
     service = Service(ok([]))
     await service.client.list_snapshots("a/b?c#d%2F")

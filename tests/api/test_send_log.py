@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from itertools import pairwise
 from typing import IO, TYPE_CHECKING
 
@@ -99,7 +100,9 @@ async def test_a_block_that_one_run_met_stops_the_others(tmp_path: Path) -> None
         "[]",
         '{"processes": 3}',
         '{"processes": {"z": 3, "y": {"requests": {"a": 1}, "account": [1], "database": null}}, "blocked_until": "x"}',
-        '{"processes": {"z": {"requests": ["x", null, NaN, 1e999], "account": {"create": "x"}}}, "blocked_until": NaN}',
+        '{"processes": {"z": {"requests": ["x", null, NaN, 1e999, 1'
+        + "0" * 400
+        + '], "account": {"create": "x"}}}, "blocked_until": NaN}',
     ],
 )
 @virtual
@@ -110,6 +113,64 @@ async def test_a_corrupt_file_counts_as_empty(tmp_path: Path, content: str) -> N
     await send(first, times, database_id="1")
     await send(second, times, database_id="2")
     assert times[1] - times[0] >= CREATE.per_account
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "[" * 100_000, b"\xff"], ids=repr)
+@virtual
+async def test_a_damaged_file_is_told_of_and_begun_anew(tmp_path: Path, content: str | bytes) -> None:
+    file = SharedFile(tmp_path / "requests.json", Clock())
+    await file.change(lambda kept: kept.update(a=1))
+    assert not file.damage, "one that is not there yet is no damage"
+    file.path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    await file.change(lambda kept: kept.update(b=2))
+    assert str(file.path) in file.damage
+    assert not file.trouble
+    assert list(_read(file.path)) == ["b"]
+
+
+@virtual
+async def test_a_draft_of_a_killed_run_is_not_kept(tmp_path: Path) -> None:
+    file = SharedFile(tmp_path / "requests.json", Clock())
+    _write(tmp_path / "requests.draft", "{")
+    await file.change(lambda kept: kept.update(a=1))
+    assert _names(tmp_path) == ["requests.json", "requests.lock"]
+
+
+@virtual
+async def test_a_post_that_leaves_late_counts_from_then_on_for_the_others_too(tmp_path: Path) -> None:
+    first, second = gates(tmp_path, "a", "b")
+    times: list[float] = []
+    async with first.passage("POST /x", CREATE, "1") as leaves:
+        await anyio.sleep(3)
+        await leaves()
+        left = anyio.current_time()
+    await send(second, times, database_id="2")
+    assert times[0] - left >= CREATE.per_account
+
+
+@pytest.mark.parametrize("ahead", [3600, 86400.0 * 365])
+@virtual
+async def test_a_run_whose_clock_is_ahead_keeps_its_part_and_stops_nobody(tmp_path: Path, ahead: float) -> None:
+    here = Clock()
+    theirs = Clock(here.utc() + timedelta(seconds=ahead))
+    path = tmp_path / "requests.json"
+    a, b = (
+        Gate(clock, requests_per_minute=30, block_wait=1800, log=SendLog(clock, SharedFile(path, clock), name=name))
+        for name, clock in (("a", theirs), ("b", here))
+    )
+    ours: list[float] = []
+    async with anyio.create_task_group() as group:
+        for number in range(12):
+            group.start_soon(send, a, [], CREATE, f"a{number}")
+        for number in range(4):
+            group.start_soon(send, b, ours, CREATE, f"b{number}")
+    assert max(ours) - min(ours) < 100
+    begun = anyio.current_time()
+    with pytest.raises(Blocked):
+        async with a.passage("GET /x", LOOK):
+            raise Blocked("GET /x", status=429, code="RATE_LIMITED")
+    await send(b, ours, LOOK)
+    assert 1800 - 1 <= anyio.current_time() - begun <= 1800 + 1
 
 
 @virtual
@@ -162,6 +223,10 @@ def _write(path: Path, content: str) -> None:
 
 def _read(path: Path) -> dict[str, dict[str, object]]:
     return dict(json.loads(path.read_text()))
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 def _opened(path: Path) -> IO[bytes]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,7 +16,7 @@ import pytest
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.operations.create import create, resume
 from pulumi_snapshots.operations.inputs import SnapshotInputs
-from pulumi_snapshots.operations.journal import Process, this_process
+from pulumi_snapshots.operations.journal import Process, _started, this_process
 from pulumi_snapshots.operations.outcomes import NothingSent, Pending
 from pulumi_snapshots.operations.read import read
 from pulumi_snapshots.operations.session import Session
@@ -248,8 +251,13 @@ async def test_a_damaged_journal_costs_only_its_memory(tmp_path: Path, damage: s
         await machine.killed_after(1)
         _damage(tmp_path, damage)
         here.emulator.advance(200)
-        await machine.run()
+        row = Row()
+        await machine.run(row=row)
         assert len(accepted(here)) == 2
+        if damage in {"", "{", "[]"}:
+            (told,) = row.warnings
+            assert "was lost" in told
+            assert str(tmp_path) in told
 
 
 @virtual
@@ -300,6 +308,28 @@ def test_a_process_is_told_from_a_later_one_with_its_number() -> None:
         assert not here.is_running(f"{pid} {int(started) + 1}")
     assert not here.is_running("")
     assert not here.is_running(f"{2**22 + 1} 7")
+
+
+def test_a_process_that_has_ended_is_not_running_even_where_nobody_takes_note_of_it() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    here = this_process()
+    name = f"{child.pid} {_started(child.pid)}"
+    assert here.is_running(name)
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and stays in the system's list
+    assert not here.is_running(name)
+    child.communicate()
+
+
+@virtual
+async def test_an_attempt_of_hours_ago_holds_up_nobody_though_its_process_seems_to_live(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=100, cache_world="invalidated") as here:
+        machine = Machine(here, tmp_path)
+        await machine.killed_after(20)
+        machine.running.add("process 1")  # another one has its number by now
+        await anyio.sleep(3 * 3600)
+        record = await machine.run(owner=ANOTHER)
+        assert record.version_id == accepted(here)[1]
 
 
 @virtual
