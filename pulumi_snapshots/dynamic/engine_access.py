@@ -568,16 +568,23 @@ def widen(threads: int) -> bool:
     """
     try:
         pool: Any = _find_thread_pool()
-        if pool._max_workers < threads:  # noqa: SLF001
+        if pool._max_workers < threads and not _widened.is_set():  # noqa: SLF001
+            _widened.set()
+            before = pool._max_workers  # noqa: SLF001
             pool._max_workers = threads  # noqa: SLF001
             _start_threads(pool, threads)
+            return bool(pool._max_workers > before)  # noqa: SLF001
     except Exception:  # noqa: BLE001  # not the pool that is known here: four at a time it is
         return False
     return True
 
 
-def _start_threads(pool: ThreadPoolExecutor, threads: int) -> None:
-    """Start all of a pool's threads.
+_widened = threading.Event()
+"""Set once it was tried: where the system gave fewer threads, it is not asked again at every call."""
+
+
+def _start_threads(pool: Any, threads: int) -> None:
+    """Start all of a pool's threads, or as many as the system allows (a container may limit them).
 
     A pool by itself starts them one by one as work arrives: what waits already would go on waiting, and a pool that
     was full has a count of idle threads that may be too high, which costs the next calls a thread.
@@ -586,5 +593,8 @@ def _start_threads(pool: ThreadPoolExecutor, threads: int) -> None:
     try:
         for _ in range(threads):
             pool.submit(gate.wait)
+    except RuntimeError:
+        # A pool that still wanted more would fail in the thread that takes the engine's calls, and no call would end.
+        pool._max_workers = max(1, len(pool._threads))  # noqa: SLF001
     finally:
         gate.set()

@@ -351,6 +351,12 @@ def test_without_the_pool_four_at_a_time_still_work() -> None:
         assert [call.result(30).id for call in calls] == ["toy/1"] * 10
 
 
+def test_a_system_that_gives_fewer_threads_costs_width_and_not_the_run() -> None:
+    with broken("threads") as servicer:
+        calls = [servicer.start(servicer.create, urn(f"r{n}"), {"seconds": 0.1}) for n in range(20)]
+        assert [call.result(30).outputs["width"] for call in calls] == [6] * 20
+
+
 # In a program
 
 

@@ -7,38 +7,62 @@ import sys
 import threading
 import time
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pulumi.dynamic import ConfigureRequest, CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult
 
 from pulumi_snapshots.dynamic import engine_access
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["ToyProvider"]
 
 
 def _break(what: str) -> None:
     """Take away what one feature stands on, as a changed SDK might."""
+    if what:
+        BREAKS[what]()
+
+
+def _no_context() -> None:
     import grpc._server  # noqa: PLC0415
+
+    grpc._server._Context.set_trailing_metadata = None
+
+
+def _google() -> None:
+    """Google's own clients are loaded, which excludes the SDK's class of the same name."""
     from google.protobuf import descriptor_pb2, descriptor_pool  # noqa: PLC0415
 
-    if what == "context":
-        grpc._server._Context.set_trailing_metadata = None
-    elif what == "google":  # Google's own clients are loaded, which excludes the SDK's class of the same name
-        file = descriptor_pb2.FileDescriptorProto(name="google/rpc/status.proto", package="google.rpc")
-        file.message_type.add(name="Status")
-        descriptor_pool.Default().AddSerializedFile(file.SerializeToString())
-    elif what == "log":
-        del sys.argv[1:]
-    elif what == "engine":  # nobody listens there
-        sys.argv[1:] = ["127.0.0.1:9"]
-    elif what == "pool":
-        engine_access._find_thread_pool = lambda: None
-    elif what == "server":
-        del sys._current_frames
-    elif what == "frames":  # nothing is found up the stack
-        engine_access._callers = lambda: iter(())
-    elif what:
-        raise AssertionError(what)
+    file = descriptor_pb2.FileDescriptorProto(name="google/rpc/status.proto", package="google.rpc")
+    file.message_type.add(name="Status")
+    descriptor_pool.Default().AddSerializedFile(file.SerializeToString())
+
+
+def _six_threads() -> None:
+    """The system gives the pool no more than that."""
+    start = threading.Thread.start
+
+    def limited(thread: threading.Thread) -> None:
+        ours = [one for one in threading.enumerate() if "ThreadPoolExecutor" in one.name]
+        if "ThreadPoolExecutor" in thread.name and len(ours) >= 6:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    threading.Thread.start = limited  # type: ignore[method-assign, assignment]
+
+
+BREAKS: dict[str, Callable[[], object]] = {
+    "context": _no_context,
+    "google": _google,
+    "log": lambda: sys.argv.__delitem__(slice(1, None)),
+    "engine": lambda: sys.argv.__setitem__(slice(1, None), ["127.0.0.1:9"]),  # nobody listens there
+    "pool": lambda: setattr(engine_access, "_find_thread_pool", lambda: None),
+    "server": lambda: delattr(sys, "_current_frames"),
+    "frames": lambda: setattr(engine_access, "_callers", lambda: iter(())),  # nothing is found up the stack
+    "threads": _six_threads,
+}
 
 
 class _Stop:
