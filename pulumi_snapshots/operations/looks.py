@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import anyio
 
 from pulumi_snapshots.api.client import BRIEF, PATIENT, Client, Patience
-from pulumi_snapshots.api.errors import KeyRefused, SquareCloudError
+from pulumi_snapshots.api.errors import KeyRefused, SquareCloudError, Unavailable
 from pulumi_snapshots.api.signed_url import database_in, database_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pulumi_snapshots.api.models import ListedSnapshot, Listing
     from pulumi_snapshots.clock import Clock
 
@@ -56,12 +59,15 @@ class _Shared:
     Attributes:
         same_since: when the page was first seen as it is.
         unchanged_at: the last time that the page was seen before it changed; None while it never did.
+        failed_at: when the newest fetch failed in a way that may pass, and `failure` how; None after a success.
     """
 
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     listing: Listing | None = None
     same_since: float = 0.0
     unchanged_at: float | None = None
+    failed_at: float = -math.inf
+    failure: SquareCloudError | None = None
 
 
 class Bell:
@@ -122,7 +128,8 @@ class Looks:
         async with shared.lock:
             listing = shared.listing
             if listing is None or listing.sent_at < since:
-                listing = await self._client.list_snapshots(database_id, patience=patience)
+                with self._sharing_failure(shared, since, f"GET /databases/{database_id}/snapshots"):
+                    listing = await self._client.list_snapshots(database_id, patience=patience)
                 self._take(shared, listing)
         return Page(listing.entries, listing, complete=listing.unreadable == 0)
 
@@ -141,7 +148,8 @@ class Looks:
                 return None
             if shared.listing is None or shared.listing.sent_at < since:
                 try:
-                    listing = await self._client.list_account(patience=patience)
+                    with self._sharing_failure(shared, since, "GET /users/snapshots"):
+                        listing = await self._client.list_account(patience=patience)
                 except SquareCloudError as error:
                     if error.passing or isinstance(error, KeyRefused):
                         raise
@@ -187,7 +195,7 @@ class Looks:
         return await self.database(database_id, since)
 
     async def read(self, database_id: str, *, patience: Patience = BRIEF) -> Page:
-        """One look for the reads of a run.
+        """One look for the reads of a run; one that failed is not made again for each of them.
 
         Raises:
             SquareCloudError: no listing.
@@ -203,6 +211,9 @@ class Looks:
         Raises:
             SquareCloudError: no listing.
         """
+        for page in self.fetched(database_id):
+            if page is not None and page.listing.sent_at >= since:
+                return page  # nobody needs to wait for the others of this moment
         lately = self._clock.monotonic() - READS_SHARE
         together = await self._gather(database_id)
         databases = {*together, *(one for one, at in self._asked_alone.items() if at > lately)}
@@ -220,6 +231,24 @@ class Looks:
             SquareCloudError: no listing.
         """
         return await self.database(database_id, self._clock.monotonic() - READS_SHARE, patience=patience)
+
+    @contextmanager
+    def _sharing_failure(self, shared: _Shared, since: float, request: str) -> Iterator[None]:
+        """A fetch that fails, or is given up because the service takes too long, serves everybody too.
+
+        Else hundreds of reads would wait for a service that is down, each.
+        """
+        if shared.failure is not None and shared.failed_at >= since:
+            raise shared.failure.with_traceback(None)
+        try:
+            yield
+        except SquareCloudError as error:
+            if error.passing:
+                shared.failed_at, shared.failure = self._clock.monotonic(), error
+            raise
+        except anyio.get_cancelled_exc_class():
+            shared.failed_at, shared.failure = self._clock.monotonic(), Unavailable(request)
+            raise
 
     async def _gather(self, database_id: str) -> list[str]:
         """The reads of the same moment: the database of each."""
@@ -242,6 +271,7 @@ class Looks:
         changes within less than that time prove it.
         """
         earlier, shared.listing = shared.listing, listing
+        shared.failure = None
         if earlier is None:
             shared.same_since = listing.sent_at
         elif not _versions(listing) <= _versions(earlier):

@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import anyio
+
 from pulumi_snapshots.api.client import ONCE
 from pulumi_snapshots.api.errors import KeyRefused, NotAllowed, SquareCloudError
 from pulumi_snapshots.api.signed_url import expiry_of
@@ -29,7 +31,7 @@ __all__ = ["get", "read"]
 REFRESH_PATIENCE = 110.0
 """Seconds; a refresh of one resource ends within 2 minutes."""
 PENDING_PATIENCE = 9.0
-"""Seconds; the reads of pending resources hold up the whole run, so each ends within 10 s."""
+"""Seconds; the reads of pending resources hold up the whole run, so all of them together end within 10 s."""
 URL_RENEWAL = timedelta(days=7)
 """A stored URL with more than this left is kept, so that dependants do not change at every refresh."""
 
@@ -182,13 +184,17 @@ def _unread(record: SnapshotRecord, listener: Listener, why: str) -> SnapshotRec
 async def _read_pending(
     session: Session, record: SnapshotRecord, known: KnownAttempt, listener: Listener
 ) -> SnapshotRecord:
-    """One look at most; whatever it meets, the snapshot is found, proven failed, or still pending."""
+    """One look for all; whatever it meets, the snapshot is found, proven failed, or still pending."""
     database_id, attempt, memory = record.database_id, known.attempt, session.memory
-    with session.until(PENDING_PATIENCE):
+    with session.until(session.left_for_reads(PENDING_PATIENCE)):
         try:
-            page = await _look_for_pending(session, database_id, attempt)
+            page = await session.looks.read(database_id, patience=ONCE)
             search = Search.of(attempt, session.client.service_clock.offset, excluded=memory.not_new(database_id))
             entry = find_ours(page.entries, search)
+            if entry is None and not page.complete and _should_be_there(session, attempt):
+                # Only the database's own listing can prove that it failed.
+                page = await session.looks.read_database(database_id, patience=ONCE)
+                entry = find_ours(page.entries, search)
             if entry is not None:
                 complete = await describe(session, database_id, entry, requested=search.posted)
                 memory.claim(database_id, complete.version_id or "")
@@ -208,14 +214,13 @@ async def _read_pending(
     return record
 
 
-async def _look_for_pending(session: Session, database_id: str, attempt: Attempt) -> Page:
-    """Reads share the account's listing; only the database's own can prove that a snapshot failed."""
-    if session.clock.utc() - attempt.posted_at >= failed_after(attempt):
-        return await session.looks.read_database(database_id, patience=ONCE)
-    return await session.looks.read(database_id, patience=ONCE)
+def _should_be_there(session: Session, attempt: Attempt) -> bool:
+    """Whether a listing without it, of now, proves that it failed."""
+    return session.clock.utc() - attempt.posted_at >= failed_after(attempt)
 
 
 async def _resolve(session: Session, database_id: str, known: KnownAttempt, found: Found | None = None) -> None:
     """Nobody needs to wait for it any more."""
     session.memory.resolve(database_id, known)
-    await session.journal.forget(known.owner, database_id, known.attempt, found)
+    with anyio.CancelScope(shield=True):  # what is claimed has to come back as found
+        await session.journal.forget(known.owner, database_id, known.attempt, found)

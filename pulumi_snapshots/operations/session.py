@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import defaultdict
 from typing import TYPE_CHECKING, Protocol
@@ -15,7 +16,7 @@ from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.operations.fleet import Fleet
 from pulumi_snapshots.operations.journal import AttemptJournal, this_process
 from pulumi_snapshots.operations.looking import Looking
-from pulumi_snapshots.operations.looks import Looks
+from pulumi_snapshots.operations.looks import READS_SHARE, Looks
 from pulumi_snapshots.operations.memory import RunMemory
 from pulumi_snapshots.operations.quota import QuotaHint
 from pulumi_snapshots.operations.stopping import Stoppable
@@ -112,6 +113,7 @@ class Session(Stoppable):
         self.quota_hint = QuotaHint()
         self._database_locks: dict[str, anyio.Lock] = defaultdict(anyio.Lock)
         self._account_id: str | None = None
+        self._reads_begun = -math.inf
         self._noted: set[str] = set()
 
     async def close(self) -> None:
@@ -132,6 +134,13 @@ class Session(Stoppable):
     def alone_on(self, database_id: str) -> anyio.Lock:
         """Held by whoever starts or waits for a snapshot of this database."""
         return self._database_locks[database_id]
+
+    def left_for_reads(self, seconds: float) -> float:
+        """What is left of so many seconds that the reads of a run have together, from the first of them on."""
+        now = self.clock.monotonic()
+        if now - self._reads_begun > READS_SHARE:
+            self._reads_begun = now
+        return max(0.0, self._reads_begun + seconds - now)
 
     async def account_id(self) -> str:
         """The account's id, asked for once.
