@@ -104,6 +104,7 @@ class Looks:
         self._clock = clock
         self._databases: dict[str, _Shared] = defaultdict(_Shared)
         self._account = _Shared()
+        self._sorted: tuple[Listing, dict[str | None, list[ListedSnapshot]]] | None = None
         self._gathering: list[str] | None = None
         self._asked_alone: dict[str, float] = {}
         self.account_included = True
@@ -165,14 +166,14 @@ class Looks:
             SquareCloudError: no listing.
         """
         listing = await self.account_listing(since, patience=patience)
-        return None if listing is None else _of_account(listing, database_id)
+        return None if listing is None else self._of_account(listing, database_id)
 
     def fetched(self, database_id: str) -> tuple[Page | None, Page | None]:
         """What was fetched last, without asking: the database's own page and the account's."""
         own, account = self._databases[database_id].listing, self._account.listing
         return (
             None if own is None else Page(own.entries, own, complete=own.unreadable == 0),
-            None if account is None else _of_account(account, database_id),
+            None if account is None else self._of_account(account, database_id),
         )
 
     @property
@@ -284,6 +285,16 @@ class Looks:
             self.account_lags = self._lacks_what_was_seen(self._account.listing)
         self.learnt.ring()
 
+    def _of_account(self, listing: Listing, database_id: str) -> Page:
+        if self._sorted is None or self._sorted[0] is not listing:
+            # Once for each listing: it holds a month of every database, and every pending snapshot looks through it.
+            entries: dict[str | None, list[ListedSnapshot]] = defaultdict(list)
+            for entry in listing.entries:
+                entries[_database(entry)].append(entry)
+            self._sorted = listing, entries
+        # An entry whose database cannot be told may be ours, so this listing alone never proves an absence.
+        return Page(tuple(self._sorted[1].get(database_id, ())), listing, complete=False)
+
     def _lacks_what_was_seen(self, account: Listing) -> bool:
         """Whether it lacks a snapshot that its database's own page had shown by then."""
         shown = _versions(account)
@@ -295,11 +306,6 @@ def _versions(listing: Listing) -> set[str | None]:
     return {entry.version for entry in listing.entries}
 
 
-def _of_account(listing: Listing, database_id: str) -> Page:
-    # An entry whose database cannot be told may be ours, so this listing alone never proves an absence.
-    return Page(tuple(entry for entry in listing.entries if _is_of(entry, database_id)), listing, complete=False)
-
-
-def _is_of(entry: ListedSnapshot, database_id: str) -> bool:
-    """Whether an entry of the account's listing is of this database: the object in its URL's path tells, or its name."""
-    return (database_in(entry.name) if entry.url is None else database_of(entry.url)) == database_id
+def _database(entry: ListedSnapshot) -> str | None:
+    """Whose an entry of the account's listing is: the object in its URL's path tells, or its name."""
+    return database_in(entry.name) if entry.url is None else database_of(entry.url)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from pulumi_snapshots.api.signed_url import database_of
 from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.operations import looks
 from pulumi_snapshots.operations.looking import FEW
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, Ending, World, world
@@ -216,3 +218,24 @@ async def test_account_listing_shows_each_database_only_its_own() -> None:
         assert page is not None
         assert [entry.version for entry in page.entries] == [ours.version_id]
         assert not page.complete, "an entry that cannot be told may be ours"
+
+
+@virtual
+async def test_month_of_every_database_in_the_account_listing_is_sorted_once_and_not_for_each_that_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sorted_entries: list[str] = []
+
+    def counted(url: str) -> str | None:
+        sorted_entries.append(url)
+        return database_of(url)
+
+    monkeypatch.setattr(looks, "database_of", counted)
+    async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=256_000, cache_world="invalidated") as w:
+        for database_id in FLEET:
+            for days in range(1, 30):
+                w.emulator.add_snapshot(database_id, origin="automatic", modified=START - timedelta(days=days))
+        await lateness(w)
+        fetched = len(w.requests("list account"))
+        assert fetched > 0
+        assert len(sorted_entries) <= fetched * len(FLEET) * 30
