@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from pulumi_snapshots.api.gate import Tell
     from pulumi_snapshots.api.models import Model
     from pulumi_snapshots.clock import Clock
 
@@ -97,14 +98,14 @@ class Client:
         database_id: str,
         *,
         on_send: Callable[[], Awaitable[None]],
-        tell: Callable[[str], None] | None = None,
+        tell: Tell | None = None,
     ) -> Finished | Accepted:
         """POST a snapshot of `database_id`, once.
 
         Args:
             database_id: a checked id.
             on_send: called when the request is about to leave; from then on it may have been carried out.
-            tell: told what it waits for.
+            tell: told what it waits for, and what of that changes meanwhile.
 
         Returns:
             `Finished` for a 200, `Accepted` for a 202.
@@ -128,7 +129,7 @@ class Client:
         name: str,
         version_id: str,
         on_send: Callable[[], Awaitable[None]],
-        tell: Callable[[str], None] | None = None,
+        tell: Tell | None = None,
     ) -> None:
         """POST a restore onto `database_id`, once; it overwrites what the database holds.
 
@@ -137,7 +138,7 @@ class Client:
             name: the storage object's, as a listing gives it.
             version_id: as a listing gives it.
             on_send: called when the request is about to leave; from then on it may have been carried out.
-            tell: told what it waits for.
+            tell: told what it waits for, and what of that changes meanwhile.
 
         Raises:
             SquareCloudError: `ambiguous` tells whether the restore may be under way all the same.

@@ -7,7 +7,7 @@ from collections import deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
 
@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.clock import Clock
 
-__all__ = ["ACCOUNT_LOOK", "CREATE", "LOOK", "RESTORE", "Gate", "Lane"]
+__all__ = ["ACCOUNT_LOOK", "CREATE", "LOOK", "RESTORE", "Gate", "Lane", "Tell"]
+
+Tell: TypeAlias = "Callable[[str, str], None]"
+"""Told what a request waits for, and what of that changes meanwhile."""
 
 BUDGET_WINDOW = 60.5
 """Seconds: the service counts requests a minute as they arrive; half a second for their jitter on the way."""
@@ -80,7 +83,7 @@ class _Ticket:
     database_id: str | None
     waits_out_block: bool
     arrived: float
-    tell: Callable[[str], None] | None = None
+    tell: Tell | None = None
     sent: float | None = None
     earlier: float = -math.inf
     woken: anyio.Event = field(default_factory=anyio.Event)
@@ -122,7 +125,7 @@ class Gate:
         database_id: str | None = None,
         *,
         waits_out_block: bool = True,
-        tell: Callable[[str], None] | None = None,
+        tell: Tell | None = None,
     ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
         """Wait for a turn; the request is sent inside, and what it brings is learnt at the end.
 
@@ -134,7 +137,7 @@ class Gate:
             lane: its kind.
             database_id: whose cooldown it is under.
             waits_out_block: whether a look waits for the end of a block, or fails at once.
-            tell: told what it waits for.
+            tell: told what it waits for, and what of that changes meanwhile, such as how many are before it.
 
         Raises:
             SquareCloudError: it must not be sent (key refused, quota used up, blocked, outage).
@@ -184,7 +187,7 @@ class Gate:
                     continue  # another process was faster, or told of a block
                 if ticket.tell is not None:
                     before = sum(other.lane.starts == ticket.lane.starts for other in self._before(ticket))
-                    ticket.tell(self._reason(ticket, at, now, before))
+                    ticket.tell(*self._reason(ticket, at, now, before))
                 # Only the first needs a timer of its own; the others are woken when their place changes.
                 wake = at if first is ticket else math.inf
                 if ticket.lane.starts and self._outage_since is not None:
@@ -298,17 +301,17 @@ class Gate:
         starting = [ticket for ticket in self._waiting if ticket.lane.starts]
         for before, ticket in enumerate(starting):
             if ticket.tell is not None:
-                ticket.tell(self._reason(ticket, self._earliest(ticket, free), now, before))
+                ticket.tell(*self._reason(ticket, self._earliest(ticket, free), now, before))
 
-    def _reason(self, ticket: _Ticket, at: float, now: float, before: int) -> str:
+    def _reason(self, ticket: _Ticket, at: float, now: float, before: int) -> tuple[str, str]:
         if ticket.lane.starts and self._outage_since is not None:
-            return "waiting: the service fails; it is sent once the service answers a look"
+            return "waiting: the service fails; it is sent once the service answers a look", ""
         if self.blocked:
-            return "waiting for the end of the account's block"
+            return "waiting for the end of the account's block", ""
         database = self._database_ends(ticket)
         if database > now and database >= at:
-            return f"waiting {database - now:.0f} s: the service takes one {_WHAT[ticket.lane]} s"
-        return f"waiting for its turn, {before} before it" if before else "waiting for its turn"
+            return f"waiting: the service takes one {_WHAT[ticket.lane]} s", f"{database - now:.0f} s more"
+        return "waiting for its turn", f"{before} before it" if before else ""
 
     # What the answers say --------------------------------------------------------------------------------------------
 

@@ -146,7 +146,7 @@ class _Job:
 
     def _does(self, step: str) -> None:
         self.step = step
-        self.member.progress(step)
+        self.member.waits(step)
 
     # Before the POST -------------------------------------------------------------------------------------------------
 
@@ -253,7 +253,7 @@ class _Job:
         while True:
             try:
                 answer = await self.session.client.start_snapshot(
-                    self.database_id, on_send=self._leaves, tell=self.member.routine
+                    self.database_id, on_send=self._leaves, tell=self.member.waits
                 )
             except HeldBack:
                 if await self.takes_over():
@@ -316,7 +316,7 @@ class _Job:
 
     async def _leaves(self) -> None:
         """From here on the snapshot may be under way."""
-        self.member.enters("answer", "sent, waiting for the answer (up to 2 minutes)")
+        self.member.waits("sent, waiting for the answer", "up to 2 minutes", phase="answer")
         now = self.session.clock.utc()
         attempt = Attempt(
             # As exact as state and journal keep it, so that it is the same attempt everywhere.

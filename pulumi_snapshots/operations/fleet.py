@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
@@ -20,10 +21,8 @@ Phase = Literal["turn", "answer", "listing"]
 
 ROUTINE_EVERY = 10.0
 """Seconds between two texts of one snapshot that tell no change, such as when the next look is."""
-ROUTINE_EVERY_IN_FLEET = 60.0
-"""The same where many are under way: in a log each text is a line."""
 MANY = 10
-"""From so many on they are a fleet."""
+"""From so many on they are a fleet, and changes alone are told: in a log each text is a line."""
 SUMMARY_EVERY = 60.0
 
 
@@ -59,15 +58,20 @@ class Fleet:
             self._ended[end] += 1
             self.summarize()
 
-    def enters(self, member: Member, phase: Phase) -> None:
-        """It waits for something else now."""
-        self._phases[member] = phase
+    def moves(self, member: Member, phase: Phase | None) -> None:
+        """It waits for something else now, or still for the same (None)."""
+        if phase is not None:
+            self._phases[member] = phase
         self.summarize()
 
     @property
-    def routine_every(self) -> float:
-        """Seconds between two texts of one snapshot that tell no change."""
-        return ROUTINE_EVERY if len(self._phases) < MANY else ROUTINE_EVERY_IN_FLEET
+    def is_many(self) -> bool:
+        """Whether so many are under way that a line of each in a log would be a flood."""
+        return len(self._phases) >= MANY
+
+    def time_of_day(self) -> str:
+        """The time in UTC, to the second."""
+        return f"{self._clock.utc():%H:%M:%S}"
 
     def now(self) -> float:
         """Monotonic seconds."""
@@ -76,7 +80,7 @@ class Fleet:
     def summarize(self) -> None:
         """Announce how many are where, if there are many and it was not done lately."""
         now = self.now()
-        if self._announce is None or len(self._phases) < MANY:
+        if self._announce is None or not self.is_many:
             return
         if self._last_summary is None:
             self._last_summary = now  # they are only just beginning
@@ -103,23 +107,33 @@ class Member:
     def __init__(self, fleet: Fleet, listener: Listener) -> None:
         self._fleet = fleet
         self._listener = listener
-        self._told: float | None = None
+        self._told: float = -math.inf
+        self._waits_for = ""
+        self._since = ""
 
-    def enters(self, phase: Phase, text: str) -> None:
-        """It waits for something else now."""
-        self._fleet.enters(self, phase)
-        self.progress(text)
+    def waits(self, text: str, detail: str = "", *, phase: Phase | None = None) -> None:
+        """What it waits for; told where that is something else than before, else now and then.
+
+        Args:
+            text: what for; shown with the time since when.
+            detail: what changes meanwhile, such as how many are before it; not shown in a fleet, where nobody renews it.
+            phase: where it is now; None where that has not changed.
+        """
+        self._fleet.moves(self, phase)
+        now = self._fleet.now()
+        if text != self._waits_for:
+            self._waits_for, self._since = text, self._fleet.time_of_day()
+        elif now - self._told < ROUTINE_EVERY:
+            return
+        self._told = now
+        # The same text again is no line of a log, so that a fleet's rows tell changes only.
+        rest = f"; {detail}" if detail and not self._fleet.is_many else ""
+        self._listener.progress(f"{text} (since {self._since} UTC){rest}")
 
     def progress(self, text: str) -> None:
-        """Something has changed."""
-        self._told = self._fleet.now()
+        """Something has happened."""
+        self._waits_for = ""
         self._listener.progress(text)
-
-    def routine(self, text: str) -> None:
-        """Nothing has changed, but time went by."""
-        self._fleet.summarize()
-        if self._told is None or self._fleet.now() - self._told >= self._fleet.routine_every:
-            self.progress(text)
 
     def warn(self, text: str) -> None:
         """Something that the user should know afterwards."""

@@ -39,6 +39,7 @@ class Watch:
         version: the version, where a 200 named it.
         finished_at: service time of a 200; the snapshot was whole by then.
         others: versions that are known to be of other attempts.
+        failed: what is to be told of the last look, where it failed.
     """
 
     session: Session
@@ -48,6 +49,7 @@ class Watch:
     version: str | None = None
     finished_at: datetime | None = None
     others: set[str] = field(default_factory=set)
+    failed: str = ""
 
     def search(self) -> Search:
         """What to look for, with what is known by now."""
@@ -90,25 +92,24 @@ class Watch:
                     await looking.sleep_until(look.at)
                     continue
                 if self.session.gate.blocked:
-                    self.member.progress(f"{self._state()}; waiting for the end of the account's block")
+                    self.member.waits(f"{self._state()}; waiting for the end of the account's block")
                 try:
                     await looking.look(wait, look)
                 except SquareCloudError as error:
                     if not error.passing:
                         raise
-                    self.member.routine(f"look {wait.tries} failed ({error.code or error.status or 'no answer'})")
+                    self.failed = f"; the last look failed ({error.code or error.status or 'no answer'})"
+                    self.member.waits(self._state())
+                else:
+                    self.failed = ""
         return None
 
     def _tell(self, wait: Wait, look: Look) -> None:
         clock = self.session.clock
         at = clock.utc() + timedelta(seconds=look.at - clock.monotonic())
-        text = f"{self._state()}; look {wait.tries + 1} at {at:%H:%M:%S} UTC"
-        if wait.tries == 0:
-            self.member.enters("listing", text)
-        else:
-            self.member.routine(text)
+        self.member.waits(self._state(), f"look {wait.tries + 1} at {at:%H:%M:%S} UTC", phase="listing")
 
     def _state(self) -> str:
         if self.attempt.accepted:
-            return "accepted, not listed yet"
-        return f"answer lost ({self.attempt.answered}), looking for it"
+            return f"accepted, not listed yet{self.failed}"
+        return f"answer lost ({self.attempt.answered}), looking for it{self.failed}"

@@ -63,6 +63,9 @@ class Station:
     def order(self) -> list[str]:
         return [name for _, name in self.passed]
 
+    def hear(self, text: str, detail: str) -> None:
+        self.told.append(f"{text}; {detail}" if detail else text)
+
     async def send(  # noqa: PLR0913  a request has this many parts
         self,
         lane: Lane,
@@ -77,7 +80,7 @@ class Station:
         name = name or lane.name
         await self.clock.sleep(at)
         try:
-            async with self.gate.passage(f"X /{name}", lane, database, waits_out_block=patient, tell=self.told.append):
+            async with self.gate.passage(f"X /{name}", lane, database, waits_out_block=patient, tell=self.hear):
                 self.passed.append((self.now, name))
                 await self.clock.sleep(takes)
                 if brings is not None:
