@@ -1,0 +1,74 @@
+"""A fleet that meets a block or an outage: what was paid for is found, the rest fails at once and says what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from pulumi_snapshots.api.errors import Blocked, Outage
+from pulumi_snapshots.emulator import Fault
+from tests.support.virtual import virtual
+from tests.support.world import world
+
+if TYPE_CHECKING:
+    from tests.support.world import Ending, World
+
+FLEET = tuple(f"{number:032x}" for number in range(40))
+BLOCK = 1800.0
+
+
+async def snapshots_of_all(here: World, seconds: float = 2700.0) -> dict[str, tuple[Ending, float]]:
+    """Each one's ending, and when it came."""
+    endings: dict[str, tuple[Ending, float]] = {}
+
+    async def take(database_id: str) -> None:
+        ending = await here.create(database_id=database_id, timeout=seconds)
+        endings[database_id] = ending, here.clock.monotonic()
+
+    async with anyio.create_task_group() as group:
+        for database_id in FLEET:
+            group.start_soon(take, database_id)
+    return endings
+
+
+@virtual
+async def test_block_in_the_middle_of_a_fleet_loses_nothing_and_says_when_to_try_again() -> None:
+    async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=64_000, cache_world="invalidated") as here:
+        began, blocked = here.clock.monotonic(), 62.0
+        endings = await here.meanwhile(blocked, here.emulator.block, snapshots_of_all(here))
+        told = next(entry.monotonic for entry in here.emulator.journal if entry.code == "RATE_LIMITED")
+        assert [one for one in here.emulator.journal if told < one.monotonic < began + blocked + BLOCK] == []
+        started = {post.database_id: post.version_id for post in here.posts if post.accepted}
+        assert 10 <= len(started) <= 14
+        for database_id, (ending, at) in endings.items():
+            if database_id in started:
+                assert ending.complete.version_id == started[database_id]
+                assert at >= began + blocked + BLOCK
+            else:
+                assert isinstance(ending.nothing, Blocked)
+                assert "Run it again in about 30 minutes" in ending.text
+                assert at - told <= 1, "at once"
+
+
+@pytest.mark.parametrize("fault", [{"html": 503}, {"status": 503, "code": "DATABASE_UNAVAILABLE"}], ids=str)
+def test_service_that_answers_503_to_everything_makes_two_of_a_fleet_pending_and_not_all(
+    fault: dict[str, object],
+) -> None:
+    @virtual
+    async def play() -> None:
+        async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=64_000) as here:
+            here.emulator.add_fault(Fault(times=None, **fault))  # type: ignore[arg-type]
+            began = here.clock.monotonic()
+            endings = await snapshots_of_all(here, seconds=300.0)
+            assert len(here.posts) == 2
+            assert sum(ending.record is not None and ending.record.pending for ending, _ in endings.values()) == 2
+            unsent = [(ending, at) for ending, at in endings.values() if ending.record is None]
+            assert len(unsent) == len(FLEET) - 2
+            for ending, at in unsent:
+                assert isinstance(ending.nothing, Outage)
+                assert "run it again when the service works" in ending.text
+                assert at - began <= 130
+
+    play()
