@@ -39,6 +39,8 @@ Tell: TypeAlias = "Callable[[str, str], None]"
 
 BUDGET_WINDOW = 60.5
 """Seconds: the service counts requests a minute as they arrive; half a second for their jitter on the way."""
+COURTESY = 0.05
+"""Seconds by which the run that sent last lets the others of this machine go first, so that two fleets take turns."""
 OUTAGE_AFTER = 2
 """POSTs in a row that ended in an ambiguous 5xx, after which no further one goes out until a look is answered."""
 OUTAGE_PATIENCE = 120.0
@@ -261,6 +263,8 @@ class Gate:
     def _spacing_ends(self, ticket: _Ticket) -> float:
         lane = ticket.lane
         account = self._log.last_for_account(lane.name) + lane.per_account
+        if self._log.was_ours(lane.name):
+            account += COURTESY
         return max(account, self._database_ends(ticket))
 
     def _database_ends(self, ticket: _Ticket) -> float:

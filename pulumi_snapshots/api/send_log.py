@@ -139,6 +139,11 @@ class SendLog:
         """When the last one in this lane left; minus infinity for never."""
         return max(sends.account.get(lane, -math.inf) for sends in self._everybody())
 
+    def was_ours(self, lane: str) -> bool:
+        """Whether this process sent the last one in this lane, and others were sending lately."""
+        ours = self._ours.account.get(lane, -math.inf)
+        return bool(self._others) and ours > -math.inf and ours >= self.last_for_account(lane)
+
     def last_for_database(self, lane: str, database_id: str | None) -> float:
         """When the last one for this database left; minus infinity for never."""
         key = f"{lane} {database_id}"
@@ -163,6 +168,10 @@ class SendLog:
         everybody = {**self._others, self._name: self._ours}
         for sends in everybody.values():
             sends.prune(now)
-        content["processes"] = {name: sends.to_file(shift) for name, sends in everybody.items() if sends.requests}
+        content["processes"] = {
+            name: sends.to_file(shift)
+            for name, sends in everybody.items()
+            if sends.requests or name == self._name  # who has had no turn yet is to be known, too
+        }
         content["written"] = now + shift
         content["blocked_until"] = self.blocked_until + shift if self.blocked_until > now else None

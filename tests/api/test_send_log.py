@@ -47,6 +47,22 @@ async def test_two_runs_do_not_trip_each_other_over_the_accounts_cooldown(tmp_pa
     assert times[-1] - times[0] < 12 * CREATE.per_account
 
 
+@pytest.mark.parametrize("chance", range(6))  # which of the two begins
+@virtual
+async def test_fleets_of_two_runs_take_turns(tmp_path: Path, chance: int) -> None:  # noqa: ARG001  another run each
+    order: list[str] = []
+
+    async def one(gate: Gate, name: str, number: int) -> None:
+        async with gate.passage("POST /x", CREATE, f"{name}{number}"):
+            order.append(name)
+
+    async with anyio.create_task_group() as group:
+        for name, gate in zip("ab", gates(tmp_path, "a", "b"), strict=True):
+            for number in range(20):
+                group.start_soon(one, gate, name, number)
+    assert all(6 <= order[begin : begin + 14].count("a") <= 8 for begin in range(4, 22))
+
+
 @virtual
 async def test_two_runs_do_not_trip_each_other_over_a_databases_cooldown(tmp_path: Path) -> None:
     times: list[float] = []
