@@ -1,6 +1,32 @@
 """Database snapshots of Square Cloud as Pulumi resources: take one, wait for exactly it, use its pinned download URL."""
 
 from pulumi_snapshots.dynamic.archive import Archive
+from pulumi_snapshots.dynamic.lookups import (
+    LookupFailed,
+    get_database,
+    get_database_output,
+    get_databases,
+    get_databases_output,
+    get_latest_snapshot,
+    get_latest_snapshot_output,
+    get_snapshots,
+    get_snapshots_output,
+)
 from pulumi_snapshots.dynamic.snapshot import Snapshot
+from pulumi_snapshots.operations.lookup_results import DatabaseInfo, SnapshotInfo
 
-__all__ = ["Archive", "Snapshot"]
+__all__ = [
+    "Archive",
+    "DatabaseInfo",
+    "LookupFailed",
+    "Snapshot",
+    "SnapshotInfo",
+    "get_database",
+    "get_database_output",
+    "get_databases",
+    "get_databases_output",
+    "get_latest_snapshot",
+    "get_latest_snapshot_output",
+    "get_snapshots",
+    "get_snapshots_output",
+]

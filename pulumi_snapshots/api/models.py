@@ -15,8 +15,9 @@ from pydantic import (
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
+    model_validator,
 )
-from pydantic.functional_validators import AfterValidator, BeforeValidator
+from pydantic.functional_validators import AfterValidator
 
 from pulumi_snapshots.api.signed_url import version_of
 
@@ -163,13 +164,6 @@ class DatabaseStatus(_Wire):
     running: StrictBool
 
 
-def _readable_databases(items: Any) -> Any:
-    """One database that cannot be read must not cost us the account."""
-    if not isinstance(items, list):
-        return ()
-    return tuple(database for item in items if (database := _read(AccountDatabase, item)) is not None)
-
-
 class _Memory(_Wire):
     limit: Lenient[int] = None
 
@@ -185,10 +179,28 @@ class _User(_Wire):
 
 
 class Account(_Wire):
-    """The answer of `/users/me`; of its databases those that could be read."""
+    """The answer of `/users/me`.
+
+    Attributes:
+        user: whose it is.
+        databases: those that could be read.
+        unreadable: how many could not; 1 where there was no list of databases.
+    """
 
     user: _User
-    databases: Annotated[tuple[AccountDatabase, ...], BeforeValidator(_readable_databases)] = ()
+    databases: tuple[AccountDatabase, ...]
+    unreadable: int
+
+    @model_validator(mode="before")
+    @classmethod
+    def _count_unreadable(cls, answer: Any) -> Any:
+        """One database that cannot be read must not cost us the account."""
+        if not isinstance(answer, dict):
+            return answer
+        items = answer.get("databases")
+        listed = items if isinstance(items, list) else [None]
+        databases = [database for item in listed if (database := _read(AccountDatabase, item)) is not None]
+        return {**answer, "databases": databases, "unreadable": len(listed) - len(databases)}
 
     @property
     def plan_memory(self) -> int | None:

@@ -27,7 +27,7 @@ def create_timeout(opts: pulumi.ResourceOptions | None) -> tuple[Any, pulumi.Res
     return custom.create, opts
 
 
-def warn_of_plain_key(resource: pulumi.Resource) -> None:
+def warn_of_plain_key(resource: pulumi.Resource | None = None) -> None:
     """Warn where the API key is configured in plain text."""
     if pulumi.Config("squarecloud").get("apiKey") is not None and not is_config_secret("squarecloud:apiKey"):
         warn_once(
@@ -36,7 +36,7 @@ def warn_of_plain_key(resource: pulumi.Resource) -> None:
         )
 
 
-def warn_once(text: str, resource: pulumi.Resource) -> None:
+def warn_once(text: str, resource: pulumi.Resource | None = None) -> None:
     """Show a warning, unless this program has shown it already."""
     if text not in _said:
         _said.add(text)

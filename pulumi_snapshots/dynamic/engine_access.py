@@ -32,6 +32,7 @@ __all__ = [
     "Features",
     "ProviderError",
     "current_call",
+    "debugging",
     "end_with_engine",
     "engine_listens",
     "features",
@@ -308,7 +309,7 @@ class EngineCall:
         """
         self.flush()
         reasons = [_readable(reason) for reason in reasons]
-        if _debugging() and sys.exc_info()[0] is not None:
+        if debugging() and sys.exc_info()[0] is not None:
             reasons.append(_readable(traceback.format_exc()))
         if self._send_details(
             lambda: self._init_failed(id, outputs, reasons, refresh_before_update), "\n".join(reasons)
@@ -327,7 +328,7 @@ class EngineCall:
         """
         self.flush()
         text = _readable(text)
-        if _debugging():
+        if debugging():
             raise ProviderError(text)
         if self._send_details(lambda: None, text):
             raise ProviderError(text) from None
@@ -366,7 +367,7 @@ class EngineCall:
     @staticmethod
     def _end_plainly(text: str) -> NoReturn:
         # The SDK formats the error together with its traceback, and this is the only thing that silences it.
-        if not _debugging():
+        if not debugging():
             sys.tracebacklimit = 0
         raise ProviderError(text) from None
 
@@ -390,7 +391,8 @@ def _readable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _debugging() -> bool:
+def debugging() -> bool:
+    """Whether the user asked for tracebacks."""
     return os.environ.get("SQUARECLOUD_DEBUG", "").lower() in {"1", "true", "yes", "on"}
 
 

@@ -17,6 +17,7 @@ from pulumi_snapshots.shared_file import state_directory
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from concurrent.futures import Future
 
     from pulumi_snapshots.operations.session import Session
     from pulumi_snapshots.operations.settings import Settings
@@ -27,7 +28,7 @@ T = TypeVar("T")
 
 
 class Run:
-    """One per process: every resource of a run shares one connection pool, one gate and one view of the listings, its archives one turn."""
+    """One per process: every resource and lookup of a run shares one connection pool, one gate and one view of the listings, its archives one turn."""
 
     def __init__(self) -> None:
         self.memory = RunMemory()
@@ -42,6 +43,10 @@ class Run:
     def carry_out(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Run an operation on the event loop; the calling thread only waits."""
         return self._started().call(operation)
+
+    def begin(self, operation: Callable[[], Awaitable[T]]) -> Future[T]:
+        """Start an operation on the event loop, for who waits for it on another one."""
+        return self._started().start_task_soon(operation)
 
     def is_first(self, what: str) -> bool:
         """Whether nobody of this process has said this before."""

@@ -14,7 +14,15 @@ from pulumi_snapshots.operations.durations import duration_text, parse_duration,
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["RETENTION", "UNKNOWN", "Problem", "SnapshotInputs", "is_usual_database_id", "problems_of"]
+__all__ = [
+    "RETENTION",
+    "UNKNOWN",
+    "Problem",
+    "SnapshotInputs",
+    "database_id_problem",
+    "is_usual_database_id",
+    "problems_of",
+]
 
 DEFAULT_TIMEOUT = 45 * 60.0
 """Seconds. A stale listing is served for up to 30 minutes; the soft deadline and the snapshot itself come on top."""
@@ -90,7 +98,7 @@ def is_usual_database_id(database_id: str) -> bool:
 def problems_of(values: Mapping[str, Any]) -> list[Problem]:
     """Everything that is wrong with these inputs; values that are `UNKNOWN` are taken to be right."""
     problems = []
-    if reason := _database_id_problem(values.get("database_id")):
+    if reason := database_id_problem(values.get("database_id")):
         problems.append(Problem("database_id", reason))
     triggers = values.get("triggers")
     if not (triggers is None or triggers is UNKNOWN or isinstance(triggers, list | tuple)):
@@ -119,15 +127,21 @@ def problems_of(values: Mapping[str, Any]) -> list[Problem]:
     return problems
 
 
-def _database_id_problem(value: object) -> str | None:
+def database_id_problem(value: object, *, purpose: str = "take a snapshot of") -> str | None:
+    """Why it is no id of a database; None where it may be one, or is `UNKNOWN`.
+
+    Args:
+        value: the input.
+        purpose: what the database is needed for, as "the id of the database to …".
+    """
     if value is UNKNOWN:
         return None
     if value is None:
-        return "is required: the id of the database to take a snapshot of"
+        return f"is required: the id of the database to {purpose}"
     if not isinstance(value, str):
         return f"must be a string, not {type(value).__name__}"
     if value == "":
-        return "must not be empty: it is the id of the database to take a snapshot of"
+        return f"must not be empty: it is the id of the database to {purpose}"
     # It becomes one segment of a path, so nothing that would make it another path may be in it.
     # Also in disguise: what a server that folds Unicode would read as one of them.
     folded = unicodedata.normalize("NFKC", value)

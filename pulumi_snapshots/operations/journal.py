@@ -153,10 +153,11 @@ class AttemptJournal:
 
     async def found(self, database_id: str) -> list[str]:
         """The versions of a database that creates of this machine have found lately."""
-        if self._file is None:
-            return []
-        found = await self._file.change(_found_in)
-        return [one.version_id for one in found if one.database_id == database_id]
+        return [one.version_id for one in await self.all_found() if one.database_id == database_id]
+
+    async def all_found(self) -> list[Found]:
+        """What creates of this machine have found lately, of every database."""
+        return [] if self._file is None else await self._file.change(_found_in)
 
     async def of(self, database_id: str) -> list[Entry]:
         """The attempts on a database, oldest first."""

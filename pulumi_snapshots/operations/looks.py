@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.api.models import ListedSnapshot, Listing
     from pulumi_snapshots.clock import Clock
 
-__all__ = ["READS_SHARE", "Bell", "Looks", "Page"]
+__all__ = ["READS_SHARE", "SERVICE_CACHE", "Bell", "Looks", "Page", "owner_of"]
 
 GATHER = 0.2
 """Seconds that a read waits for the others of its run, so that they share one look."""
@@ -28,7 +28,7 @@ READS_SHARE = 60.0
 """Seconds that reads of one run share a page: the engine sends them in waves, and the service itself serves pages that
 are up to 30 minutes old."""
 FLEET = 4
-"""Reads in one moment that are the first of more, even where all are of one database: the engine sends 4 for each core."""
+"""Reads in one moment, or databases that a program looks up within `READS_SHARE`, that are the first of more, even where all are of one database: the engine sends 4 for each core."""
 SERVICE_CACHE = 30 * 60.0
 """Seconds that the service may serve the same page."""
 
@@ -46,6 +46,15 @@ class Page:
     entries: tuple[ListedSnapshot, ...]
     listing: Listing
     complete: bool
+
+    @property
+    def shows_all(self) -> bool:
+        """Whether there are snapshots of the database, and nothing else in the listing may be one more.
+
+        A page of the account's listing without any says nothing: there may be none, or no such database.
+        """
+        listing = self.listing
+        return bool(self.entries) and not listing.unreadable and all(owner_of(entry) for entry in listing.entries)
 
     def version(self, version_id: str) -> ListedSnapshot | None:
         """The entry of this version."""
@@ -109,6 +118,8 @@ class Looks:
         self._asked_alone: dict[str, float] = {}
         self.account_included = True
         """Whether plan and key allow the account's listing, as far as is known."""
+        self.account_refusal: SquareCloudError | None = None
+        """How the service refused it, if it did."""
         self.hinted = False
         """Whether a page changed within less than the cache's 30 minutes of being seen first: a new snapshot probably
         invalidates it, unless the page was old already."""
@@ -154,7 +165,7 @@ class Looks:
                 except SquareCloudError as error:
                     if error.passing or isinstance(error, KeyRefused):
                         raise
-                    self.account_included = False
+                    self.account_included, self.account_refusal = False, error
                     return None
                 self._take(shared, listing)
             return shared.listing
@@ -225,6 +236,25 @@ class Looks:
         self._asked_alone[database_id] = self._clock.monotonic()
         return await self.database(database_id, since, patience=patience)
 
+    async def looked_up(self, database_id: str, since: float, *, patience: Patience = BRIEF) -> Page:
+        """One look for a program's lookup, which asks for one database after the other.
+
+        Few are asked for their own listings, which costs no waiting; then one look at the account's serves all that follow.
+
+        Raises:
+            SquareCloudError: no listing.
+        """
+        for known in self.fetched(database_id):
+            if known is not None and known.listing.sent_at >= since and (known.complete or known.shows_all):
+                return known
+        lately = self._clock.monotonic() - READS_SHARE
+        if sum(at > lately for one, at in self._asked_alone.items() if one != database_id) >= FLEET - 1:
+            page = await self.account(database_id, since, patience=patience)
+            if page is not None and page.shows_all:
+                return page
+        self._asked_alone[database_id] = self._clock.monotonic()
+        return await self.database(database_id, since, patience=patience)
+
     async def read_database(self, database_id: str, *, patience: Patience = BRIEF) -> Page:
         """The database's own listing, for a read that the account's listing leaves in doubt.
 
@@ -290,7 +320,7 @@ class Looks:
             # Once for each listing: it holds a month of every database, and every pending snapshot looks through it.
             entries: dict[str | None, list[ListedSnapshot]] = defaultdict(list)
             for entry in listing.entries:
-                entries[_database(entry)].append(entry)
+                entries[owner_of(entry)].append(entry)
             self._sorted = listing, entries
         # An entry whose database cannot be told may be ours, so this listing alone never proves an absence.
         return Page(tuple(self._sorted[1].get(database_id, ())), listing, complete=False)
@@ -306,6 +336,9 @@ def _versions(listing: Listing) -> set[str | None]:
     return {entry.version for entry in listing.entries}
 
 
-def _database(entry: ListedSnapshot) -> str | None:
-    """Whose an entry of the account's listing is: the object in its URL's path tells, or its name."""
+def owner_of(entry: ListedSnapshot) -> str | None:
+    """The database of an entry of the account's listing; None where it cannot be told.
+
+    The object in its URL's path tells; only old entries, which have none, are named by nothing but their database.
+    """
     return database_in(entry.name) if entry.url is None else database_of(entry.url)

@@ -9,7 +9,16 @@ from pulumi_snapshots.clock import rfc3339
 if TYPE_CHECKING:
     from pulumi_snapshots.operations.record import SnapshotRecord
 
-__all__ = ["OLD_CONFIGURATION", "NoSuchSnapshot", "NothingSent", "Pending", "forgotten", "sentence", "still_pending"]
+__all__ = [
+    "OLD_CONFIGURATION",
+    "CannotTell",
+    "NoSuchSnapshot",
+    "NothingSent",
+    "Pending",
+    "forgotten",
+    "sentence",
+    "still_pending",
+]
 
 OLD_CONFIGURATION = "A refresh uses the configuration of the last `pulumi up`: if it was changed since, run `pulumi refresh --run-program`."
 """What a refresh that fails over its key or settings must add: setting them right does not reach it."""
@@ -69,6 +78,10 @@ class NothingSent(Exception):
 
 class NoSuchSnapshot(Exception):
     """A snapshot that was asked for by its id is not there."""
+
+
+class CannotTell(Exception):
+    """A lookup was answered, but not so that its question has a certain answer; the text says why, and what to do."""
 
 
 def sentence(error: Exception) -> str:

@@ -13,6 +13,7 @@ from pulumi_snapshots.api.client import Client
 from pulumi_snapshots.api.gate import Gate
 from pulumi_snapshots.api.send_log import SendLog
 from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.operations.databases import Databases
 from pulumi_snapshots.operations.fleet import Fleet
 from pulumi_snapshots.operations.journal import AttemptJournal, this_process
 from pulumi_snapshots.operations.looking import Looking
@@ -105,6 +106,7 @@ class Session(Stoppable):
         )
         self.journal = AttemptJournal(self._files[1], process)
         self.client = Client(settings.api_url, settings.required_key().value, self.gate, self.clock, http=http)
+        self.databases = Databases(self.client, self.clock)
         self.fleet = Fleet(self.clock, announce)
         self.looks = Looks(self.client, self.clock)
         self.looking = Looking(
@@ -112,7 +114,6 @@ class Session(Stoppable):
         )
         self.quota_hint = QuotaHint()
         self._database_locks: dict[str, anyio.Lock] = defaultdict(anyio.Lock)
-        self._account_id: str | None = None
         self._reads_begun = -math.inf
         self._noted: set[str] = set()
 
@@ -148,6 +149,4 @@ class Session(Stoppable):
         Raises:
             SquareCloudError: no answer.
         """
-        if self._account_id is None:
-            self._account_id = (await self.client.account()).user.id
-        return self._account_id
+        return (await self.databases.account(since=-math.inf)).user.id
