@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 from pathlib import Path
 
 import pytest
 
-from pulumi_snapshots import Archive, Snapshot
+import pulumi_snapshots
+from pulumi_snapshots import Archive, DatabaseInfo, Snapshot, SnapshotInfo
 from pulumi_snapshots.dynamic.provider import INPUTS
 from pulumi_snapshots.operations import settings
 from pulumi_snapshots.operations.archive_inputs import DEFAULT_TIMEOUT as ARCHIVE_TIMEOUT
@@ -50,6 +52,34 @@ def test_a_reader_finds_everything_about_an_archive() -> None:
     assert {name for name in parameters | outputs if f"`{name}`" not in text} == set()
     assert first_cells(text) <= parameters | outputs
     assert f"`{duration_text(ARCHIVE_TIMEOUT)}`" in text
+
+
+LOOKUPS = [name for name in pulumi_snapshots.__all__ if name.startswith("get_") and not name.endswith("_output")]
+
+
+def test_a_reader_finds_every_lookup_with_its_arguments() -> None:
+    page = (PROJECT / "docs" / "lookups.md").read_text()
+    for name in LOOKUPS:
+        arguments = [
+            one.name if one.default is one.empty else f"{one.name}={one.default}"
+            for one in inspect.signature(getattr(pulumi_snapshots, name)).parameters.values()
+        ]
+        assert f"`{name}({', '.join(arguments)})`" in section("Look up")
+        assert f"`{name}({', '.join(arguments)})`" in page
+        assert f"`{name}_output`" in page
+        twin = inspect.signature(getattr(pulumi_snapshots, f"{name}_output")).parameters.values()
+        assert [(one.name, one.default) for one in twin] == [
+            (one.name, one.default) for one in inspect.signature(getattr(pulumi_snapshots, name)).parameters.values()
+        ]
+    for field in dataclasses.fields(DatabaseInfo):
+        assert f"`{field.name}`" in section("Look up")
+
+
+def test_a_lookups_snapshot_has_every_output_of_the_resource() -> None:
+    outputs = {name for name in Snapshot.__annotations__ if not name.startswith("_")} - set(INPUTS) | {"database_id"}
+    assert {
+        name for name in outputs if name not in SnapshotInfo.__annotations__ and not hasattr(SnapshotInfo, name)
+    } == set()
 
 
 def test_a_reader_finds_every_setting() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pulumi
 from pulumi.dynamic import Resource
@@ -12,6 +12,7 @@ from pulumi_snapshots.dynamic.declaration import create_timeout, warn_of_plain_k
 
 if TYPE_CHECKING:
     from pulumi_snapshots.dynamic.snapshot import Snapshot
+    from pulumi_snapshots.operations.lookup_results import SnapshotInfo
 
 __all__ = ["Archive"]
 
@@ -27,7 +28,8 @@ class Archive(Resource, module="squarecloud", name="Archive"):
 
     Args:
         resource_name: the resource's name in the program.
-        snapshot: the Snapshot to archive; instead of it `database_id` and `version_id`, or `download_url` alone.
+        snapshot: the Snapshot to archive, or what a lookup has found; instead of it `database_id` and `version_id`, or
+            `download_url` alone.
         destination: a path of the machine that runs `pulumi`, or a URI of `file://`, `s3://`, `gs://` or `az://`. One
             that ends in `/` is a folder, in which the object is named `DATABASE_ID/CREATED_AT-VERSION_ID.zip`.
         database_id: whose snapshot it is.
@@ -59,7 +61,7 @@ class Archive(Resource, module="squarecloud", name="Archive"):
     def __init__(  # noqa: PLR0913  each is an input of the resource
         self,
         resource_name: str,
-        snapshot: Snapshot | None = None,
+        snapshot: Snapshot | SnapshotInfo | pulumi.Output[SnapshotInfo | None] | None = None,
         *,
         destination: pulumi.Input[str],
         database_id: pulumi.Input[str] | None = None,
@@ -96,11 +98,27 @@ def _source(resource_name: str, snapshot: Any, given: dict[str, Any]) -> dict[st
         what = "nothing to archive is given"
     elif given:
         what = f"snapshot and {' and '.join(given)} are given"
-    elif not all(hasattr(snapshot, name) for name in _FROM_SNAPSHOT):
-        what = f"snapshot is a {type(snapshot).__name__}"
-    else:
+    elif isinstance(snapshot, pulumi.Output):
+        found = snapshot.apply(lambda known: known if _is_snapshot(known) else _refuse(resource_name, known))
+        return {name: getattr(found, name) for name in _FROM_SNAPSHOT}
+    elif _is_snapshot(snapshot):
         return {name: getattr(snapshot, name) for name in _FROM_SNAPSHOT}
-    raise pulumi.RunError(
-        f"Archive {resource_name!r}: {what}. Give snapshot=SNAPSHOT, a Snapshot of this program, or instead of it "
-        "database_id= and version_id=, or download_url= alone."
+    else:
+        _refuse(resource_name, snapshot)
+    raise pulumi.RunError(_wrong_source(resource_name, what))
+
+
+def _is_snapshot(value: Any) -> bool:
+    return all(hasattr(value, name) for name in _FROM_SNAPSHOT)
+
+
+def _refuse(resource_name: str, value: Any) -> NoReturn:
+    what = "the lookup has found no snapshot" if value is None else f"snapshot is a {type(value).__name__}"
+    raise pulumi.RunError(_wrong_source(resource_name, what))
+
+
+def _wrong_source(resource_name: str, what: str) -> str:
+    return (
+        f"Archive {resource_name!r}: {what}. Give snapshot=SNAPSHOT, a Snapshot of this program or one that a lookup has "
+        "found, or instead of it database_id= and version_id=, or download_url= alone."
     )

@@ -1,0 +1,270 @@
+"""The lookups as a program calls them: arguments, configuration, errors, and what is a secret."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+import pytest
+from pulumi.runtime.config import CONFIG, set_all_config
+
+import pulumi_snapshots
+from pulumi_snapshots import (
+    LookupFailed,
+    get_database,
+    get_database_output,
+    get_databases,
+    get_databases_output,
+    get_latest_snapshot,
+    get_latest_snapshot_output,
+    get_snapshots,
+    get_snapshots_output,
+)
+from pulumi_snapshots.dynamic import declaration, run
+from tests.emulator.served import KEY, Served, served
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
+VERSION = "v" * 24
+
+
+@pytest.fixture(autouse=True)
+def nothing_configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    for name in ("API_KEY", "API_URL", "SNAPSHOTS_URL", "DEBUG"):
+        monkeypatch.delenv(f"SQUARECLOUD_{name}", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(run, "_run", None)  # a process of its own
+    monkeypatch.setattr(declaration, "_said", set())
+    before = CONFIG.get()
+    set_all_config({}, [])
+    yield
+    CONFIG.set(before)
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Served]:
+    with served("--port", "0", "--no-automatic", "--database", DATABASE, "--requests-per-minute", "10000") as emulator:
+        emulator.control("snapshots", {"database_id": DATABASE, "version_id": VERSION})
+        yield emulator
+
+
+@pytest.fixture
+def service(emulator: Served, monkeypatch: pytest.MonkeyPatch) -> Served:
+    monkeypatch.setenv("SQUARECLOUD_API_KEY", KEY)
+    monkeypatch.setenv("SQUARECLOUD_API_URL", emulator.api_url)
+    monkeypatch.setenv("SQUARECLOUD_REQUESTS_PER_MINUTE", "10000")
+    emulator.control("journal", method="DELETE")
+    emulator.control("faults", method="DELETE")
+    return emulator
+
+
+def resolved(make: Callable[[], pulumi.Output[Any]]) -> tuple[Any, bool]:
+    """An output's value, and whether it is a secret."""
+
+    async def wait() -> tuple[Any, bool]:
+        output = make()
+        return await output.future(), await output.is_secret()
+
+    return asyncio.run(wait())
+
+
+def outcome_of(name: str, *arguments: Any, **named: Any) -> str:
+    """The text with which a lookup ends a program."""
+    function = getattr(pulumi_snapshots, name)
+
+    def call() -> Any:
+        return function(*arguments, **named)
+
+    with pytest.raises(pulumi.RunError) as failure:
+        resolved(call) if name.endswith("_output") else call()
+    assert isinstance(failure.value, LookupFailed)
+    assert failure.value.function == name
+    return str(failure.value)
+
+
+# Arguments ---------------------------------------------------------------------------------------------------------------
+
+BAD = [
+    ({"database_id": ""}, "database_id must not be empty"),
+    ({"database_id": "../x"}, "database_id must be a bare id"),
+    ({"database_id": 7}, "database_id must be a string, not int"),
+    ({"origin": "scheduled"}, "origin must be 'manual' or 'automatic', not 'scheduled'"),
+    ({"origin": ["manual"]}, "origin must be 'manual' or 'automatic', not ['manual']"),
+    ({"AGE": "soon"}, "AGE must be a duration such as 90s, 45m, 1h30m or 7d, or a number of seconds, not 'soon'"),
+    ({"AGE": -1}, "AGE must be a duration"),
+    ({"AGE": "-1h"}, "AGE must be a duration"),
+    ({"AGE": True}, "AGE must be a duration"),
+    ({"AGE": 0}, "AGE must be longer than zero"),
+    ({"AGE": "31d"}, "AGE must be at most 30d, not '31d': the service keeps no snapshot longer"),
+]
+AGES = {"get_snapshots": ("newer_than", "older_than"), "get_latest_snapshot": ("max_age",)}
+
+
+@pytest.mark.parametrize("twin", ["", "_output"])
+@pytest.mark.parametrize(("name", "age"), [(name, age) for name, ages in AGES.items() for age in ages])
+@pytest.mark.parametrize(("arguments", "words"), BAD, ids=str)
+def test_bad_arguments_are_named_before_anything_is_asked(
+    name: str, age: str, arguments: dict[str, Any], words: str, twin: str
+) -> None:
+    named = {key.replace("AGE", age): value for key, value in arguments.items()}
+    needed = {"database_id": DATABASE} if name == "get_latest_snapshot" else {}
+    text = outcome_of(name + twin, **{**needed, **named})
+    assert text.startswith(f"{name}{twin}: {words.replace('AGE', age)}")
+    assert text.count("\n") == 0
+
+
+@pytest.mark.parametrize("name", ["get_database", "get_latest_snapshot"])
+def test_a_database_is_needed(name: str) -> None:
+    assert outcome_of(name, None).startswith(f"{name}: database_id is required: the id of the database to ")
+    assert outcome_of(name, "a b") == (
+        f"{name}: database_id must be a bare id, without slashes, backslashes, ?, #, %, white space or control characters."
+    )
+
+
+@pytest.mark.parametrize("twin", ["", "_output"])
+def test_ages_that_no_snapshot_has_are_an_error(twin: str) -> None:
+    assert outcome_of(f"get_snapshots{twin}", newer_than="1h", older_than="1h30m") == (
+        f"get_snapshots{twin}: newer_than must be longer than older_than ('1h30m'), not '1h': else no snapshot is both."
+    )
+    several = outcome_of(f"get_snapshots{twin}", database_id="", origin="x", newer_than="y")
+    assert all(word in several for word in ("database_id must", "; origin must", "; newer_than must"))
+
+
+def test_an_output_belongs_to_the_twin() -> None:
+    async def call() -> None:
+        with pytest.raises(
+            LookupFailed, match=r"get_database: database_id is an output.*Call get_database_output instead"
+        ):
+            get_database(pulumi.Output.from_input(DATABASE))  # type: ignore[arg-type]  # the mistake itself
+
+    asyncio.run(call())
+
+
+def test_an_output_without_a_value_does_not_ask_for_everything() -> None:
+    async def call() -> None:
+        twin = get_snapshots_output(database_id=pulumi.Output.from_input(None))  # type: ignore[arg-type]  # as an unset one
+        with pytest.raises(LookupFailed, match="get_snapshots_output: database_id is an output whose value is None"):
+            await twin.future()
+
+    asyncio.run(call())
+
+
+def test_an_unknown_argument_asks_nobody_in_preview(service: Served) -> None:
+    async def call() -> None:
+        unknown: pulumi.Output[str] = pulumi.Output(set(), _later(None), _later(False), _later(False))  # noqa: FBT003  as the SDK has it
+        for twin in (get_latest_snapshot_output(unknown), get_database_output(unknown)):
+            assert not await twin.is_known()
+        assert await get_latest_snapshot_output(unknown).is_secret()
+
+    asyncio.run(call())
+    assert service.control("journal") == []
+
+
+async def _later(value: Any) -> Any:
+    return value
+
+
+# Configuration -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["get_snapshots", "get_databases", "get_databases_output", "get_snapshots_output"])
+def test_without_a_key_both_places_for_it_are_named(name: str) -> None:
+    assert outcome_of(name) == (
+        f"{name}: No API key is set. Set one with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY."
+    )
+
+
+def test_the_stacks_config_wins_over_the_environment(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SQUARECLOUD_API_KEY", "another")
+    monkeypatch.setenv("SQUARECLOUD_API_URL", "http://127.0.0.1:9/v2")
+    set_all_config({"squarecloud:apiKey": KEY, "squarecloud:apiUrl": service.api_url}, ["squarecloud:apiKey"])
+    assert [one.version_id for one in get_snapshots(DATABASE)] == [VERSION]
+    set_all_config({"squarecloud:apiKey": KEY, "squarecloud:lookEvery": "often"})
+    assert outcome_of("get_databases").startswith("get_databases: squarecloud:lookEvery must be a duration")
+
+
+def test_a_key_in_plain_text_is_warned_about(service: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    set_all_config({"squarecloud:apiKey": KEY})
+    get_databases()
+    get_databases()
+    assert capsys.readouterr().err.count("squarecloud:apiKey is configured in plain text") == 1
+    assert service.control("journal")
+
+
+# Answers -----------------------------------------------------------------------------------------------------------------
+
+
+def test_every_lookup_answers_and_asks_once(service: Served) -> None:
+    for _ in range(2):
+        (one,) = get_snapshots()
+        assert get_snapshots(DATABASE, "manual", "1h", None) == [one]
+        assert get_snapshots(older_than=3600) == []
+        assert get_latest_snapshot(DATABASE) == get_latest_snapshot(DATABASE, max_age="1h") == one
+        assert get_latest_snapshot(DATABASE, origin="automatic") is None
+        (database,) = get_databases()
+        assert (database.id, database.type, database.running) == (DATABASE, "postgres", True)
+        assert get_database(DATABASE) == database
+    kinds = [entry["kind"] for entry in service.control("journal")]
+    assert sorted(kinds) == ["list account", "me", "status"]
+
+
+def test_what_holds_a_url_is_a_secret_and_what_does_not_is_none(service: Served) -> None:
+    def database_id() -> pulumi.Output[str]:
+        return pulumi.Output.from_input(DATABASE)
+
+    (found,), secret = resolved(lambda: get_snapshots_output(database_id(), newer_than=pulumi.Output.from_input("1h")))
+    assert (found.version_id, secret) == (VERSION, True)
+    assert resolved(lambda: get_latest_snapshot_output(database_id())) == (found, True)
+    assert resolved(lambda: get_latest_snapshot_output(database_id()).download_url) == (found.download_url, True)
+    assert resolved(lambda: get_latest_snapshot_output(database_id(), origin="automatic")) == (None, True)
+    assert resolved(lambda: get_database_output(database_id()).type) == ("postgres", False)
+    assert resolved(lambda: get_databases_output()[0].id) == (DATABASE, False)
+    assert resolved(lambda: get_database_output(pulumi.Output.secret(DATABASE)))[1] is True
+    assert service.control("journal")
+
+
+def test_twins_do_not_hold_up_the_programs_event_loop(service: Served) -> None:
+    service.control("faults", {"kind": "list", "delay": 1.0})
+
+    async def call() -> int:
+        twin = asyncio.ensure_future(get_latest_snapshot_output(DATABASE).future())
+        ticks = 0
+        while not twin.done():
+            await asyncio.sleep(0.01)
+            ticks += 1
+        assert (await twin).version_id == VERSION  # type: ignore[union-attr]  # it is there
+        return ticks
+
+    assert asyncio.run(call()) > 20
+
+
+def test_a_failure_names_function_and_code_and_can_be_caught(service: Served) -> None:
+    for name in ("get_database", "get_latest_snapshot", "get_database_output", "get_latest_snapshot_output"):
+        text = outcome_of(name, "b" * 32)
+        assert text.startswith(f"{name}: GET /databases/{'b' * 32}")
+        assert "404 DATABASE_NOT_FOUND: this account has no such database. Check database_id" in text
+    with pytest.raises(LookupFailed) as failure:
+        get_database("b" * 32)
+    assert (failure.value.code, failure.value.status) == ("DATABASE_NOT_FOUND", 404)
+    assert failure.value.__cause__ is None
+    assert service.control("journal")
+
+
+def test_debugging_shows_where_a_lookup_failed(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SQUARECLOUD_DEBUG", "1")
+    assert "Traceback (most recent call last)" in outcome_of("get_database", "b" * 32)
+    assert service.control("journal")
+
+
+def test_a_refused_key_is_shown_to_nobody_and_used_no_more(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SQUARECLOUD_API_KEY", "w" * 64)
+    for words in ("was answered with 401", "was not sent, because another request was answered with 401"):
+        text = outcome_of("get_databases")
+        assert words in text
+        assert "the API key is unknown, revoked or expired" in text
+        assert "w" * 64 not in text
+    assert len(service.control("journal")) == 1

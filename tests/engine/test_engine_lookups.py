@@ -1,0 +1,211 @@
+"""Programs that look up snapshots and databases, at a real engine: in previews and updates, with errors, and inline."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.engine.stage import DATABASE, OTHER_DATABASE, PATIENCE, diagnostics
+
+if TYPE_CHECKING:
+    from tests.engine.stage import App
+
+pytestmark = pytest.mark.engine
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+BLOCKS: list[str] = [
+    block
+    for page in (PROJECT / "README.md", PROJECT / "docs" / "lookups.md")
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+]
+IMPORT = "from pulumi_snapshots import *\n"
+EXIT = "program exited with non-zero exit code"
+"""What the engine says once more of every program that ends with an error."""
+
+
+def documented(*words: str) -> str:
+    """The program of the documents that has these words."""
+    (found,) = {block for block in BLOCKS if all(word in block for word in words)}
+    return str(found)
+
+
+def add(app: App, database_id: str = DATABASE, **known: Any) -> str:
+    """Somebody else takes a snapshot."""
+    return str(app.emulator.control("snapshots", {"database_id": database_id, **known})["version_id"])
+
+
+def kinds(app: App) -> list[str]:
+    return sorted(entry["kind"] for entry in app.requests())
+
+
+def error_of(app: App, program: str, *arguments: str) -> str:
+    """The one error of a program, which previews and updates show alike."""
+    app.program(IMPORT + program)
+    texts = []
+    for printed in (app.preview(*arguments, fails=True), app.up(*arguments, fails=True)):
+        errors = [line.strip() for line in diagnostics(printed).splitlines() if line.strip().startswith("error: ")]
+        (text,) = [error.removeprefix("error: ") for error in errors if EXIT not in error]
+        texts.append(text)
+    assert texts[0] == texts[1]
+    return texts[0]
+
+
+def test_every_postgresql_database_of_the_account_in_four_lines(app: App) -> None:
+    third = "c" * 32
+    app.emulator.control("databases", {"id": third, "type": "postgres", "name": "emulated"})
+    app.program(documented("get_databases", "postgres"))
+    preview = app.preview()
+    assert preview.count("squarecloud:Snapshot") >= 2
+    assert kinds(app) == ["me", "status", "status", "status"]
+    app.up()
+    assert {one["outputs"]["database_id"] for one in app.snapshots()} == {DATABASE, third}
+    assert {entry["database_id"] for entry in app.posts()} == {DATABASE, third}
+    app.up()
+    assert len(app.posts()) == 2
+
+
+def test_a_twin_sees_the_snapshot_that_it_depends_on_and_keeps_its_url_secret(app: App) -> None:
+    earlier = add(app)
+    app.program(f"""
+from pulumi_snapshots import get_database_output, get_latest_snapshot, get_latest_snapshot_output, get_snapshots_output
+snapshot = Snapshot("before-release", "{DATABASE}")
+plain = get_latest_snapshot("{DATABASE}")  # before the snapshot is taken
+latest = get_latest_snapshot_output(snapshot.database_id, max_age="5m")
+print(f"plain: {{plain}}")
+latest.apply(lambda found: print(f"latest: {{found}}"))
+pulumi.export("plain", plain)
+pulumi.export("version", latest.version_id)
+pulumi.export("url", latest.download_url)
+pulumi.export("all", get_snapshots_output(snapshot.database_id))
+pulumi.export("engine", get_database_output(snapshot.database_id).type)
+""")
+    for printed in (app.preview(), app.up()):
+        assert re.search(r"url *: \[secret\]", printed)
+        assert re.search(r"all *: \[secret\]", printed)
+        assert f"plain: SnapshotInfo(database_id='{DATABASE}', version_id='{earlier}'" in printed
+        assert "latest: SnapshotInfo(" in printed
+    shown, hidden = app.stack.outputs(), app.stack.outputs(show_secrets=True)
+    assert shown == {**shown, "url": "[secret]", "version": "[secret]", "all": "[secret]", "engine": "postgres"}
+    assert shown["plain"]["version_id"] == earlier
+    assert "download_url" not in shown["plain"]
+    assert hidden["version"] == app.started()[0] == app.outputs()["version_id"]
+    assert f"versionId={hidden['version']}" in hidden["url"]
+    assert [one["version_id"] for one in hidden["all"]] == [hidden["version"], earlier]
+    state = app.state_file.read_text()
+    assert "Signature=" not in state
+    assert "AWSAccessKeyId" not in state
+
+
+def test_what_was_found_can_be_archived(app: App) -> None:
+    automatic = add(app, origin="automatic")
+    folder = app.folder / "archives"
+    program = documented("get_latest_snapshot(", "Archive(").replace("s3://backups/shop/", f"{folder}/plain/")
+    app.program(f"""{program}
+from pulumi_snapshots import get_latest_snapshot_output
+Archive("twin", get_latest_snapshot_output(pulumi.Output.from_input("{DATABASE}")), destination="{folder}/twin/")
+""")
+    app.up()
+    assert len(list(folder.rglob(f"*{automatic}.zip"))) == 2
+    assert "Signature=" not in app.state_file.read_text()
+    told = error_of(
+        app,
+        f'Archive("none", get_latest_snapshot_output("{OTHER_DATABASE}"), destination="{folder}/none/")',
+    )
+    assert told.startswith("Archive 'none': the lookup has found no snapshot. Give snapshot=SNAPSHOT")
+
+
+def test_errors_are_one_paragraph_in_preview_and_update(app: App) -> None:
+    missing = "b" * 32
+    assert error_of(app, 'get_snapshots(newer_than="soon")').startswith("get_snapshots: newer_than must be a duration")
+    assert app.requests() == []
+    advice = "this account has no such database. Check database_id, and that the API key belongs to the account that owns the database."
+    assert error_of(app, f'get_latest_snapshot("{missing}")') == (
+        f"get_latest_snapshot: GET /databases/{missing}/snapshots was answered with 404 DATABASE_NOT_FOUND: {advice}"
+    )
+    # Of a twin, also where a resource waits for what it brings.
+    assert error_of(app, f'Snapshot("s", get_database_output(pulumi.Output.from_input("{missing}")).id)') == (
+        f"get_database_output: GET /databases/{missing} was answered with 404 DATABASE_NOT_FOUND: {advice}"
+    )
+    app.fault("me", status=403, code="MISSING_SCOPE")
+    assert "the API key lacks a scope" in error_of(app, "get_databases()")
+    app.mend()
+    app.fault("list", html=502)
+    latest = f'get_latest_snapshot("{DATABASE}")'
+    assert error_of(app, latest).startswith(
+        f"get_latest_snapshot: GET /databases/{DATABASE}/snapshots was answered with 502: the service is not available."
+    )
+    app.mend()
+    app.fault("list", malformed=True)
+    assert "the answer could not be read" in error_of(app, latest)
+    app.mend()
+    assert "could not be reached" in error_of(app, "get_databases()", "-c", "squarecloud:apiUrl=http://127.0.0.1:9/v2")
+    del app.environment["SQUARECLOUD_API_KEY"]
+    assert error_of(app, "get_databases()").startswith(
+        "get_databases: No API key is set. Set one with `pulumi config set"
+    )
+    assert app.snapshots() == []
+
+
+def test_the_documented_twin_counts_and_a_caught_failure_fails_nothing(app: App) -> None:
+    add(app)
+    caught = documented("LookupFailed").replace(DATABASE, "b" * 32)
+    app.program(f"""{IMPORT}
+{documented("get_snapshots_output")}
+{caught}
+pulumi.export("running", running)
+twin = get_database_output("{"b" * 32}").apply(lambda found: found.name).recover(lambda failure: "no such database")
+pulumi.export("twin", twin)
+""")
+    app.up()
+    assert app.stack.outputs(show_secrets=True) == {"kept": 2, "running": False, "twin": "no such database"}
+
+
+INLINE = """
+import json, sys
+from pulumi import automation as auto
+import pulumi
+from pulumi_snapshots import Snapshot, get_databases, get_latest_snapshot, get_latest_snapshot_output
+
+
+def program():
+    database = next(one for one in get_databases() if one.type == "postgres")
+    latest = get_latest_snapshot(database.id)
+    pulumi.export("latest", latest.version_id if latest else None)
+    if pulumi.Config().get_bool("take"):
+        snapshot = Snapshot("inline", database.id)
+        pulumi.export("taken", get_latest_snapshot_output(snapshot.database_id).version_id)
+
+
+stack = auto.create_or_select_stack(stack_name="inline", project_name="inline", program=program)
+stack.set_config("squarecloud:apiKey", auto.ConfigValue(value=sys.argv[1], secret=True))
+seen = []
+for take in ("false", "true", "false"):
+    stack.set_config("take", auto.ConfigValue(value=take))
+    stack.preview()
+    seen.append({name: output.value for name, output in stack.up().outputs.items()})
+print(json.dumps(seen))
+"""
+
+
+def test_inline_programs_look_up_anew_in_each_run(app: App) -> None:
+    key = app.environment.pop("SQUARECLOUD_API_KEY")
+    earlier = add(app)
+    done = subprocess.run(  # noqa: S603  this very interpreter
+        [sys.executable, "-c", INLINE, key],
+        env=app.environment | {"PULUMI_PYTHON_CMD": sys.executable},
+        cwd=app.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    taken = app.started()[0]
+    assert json.loads(done.stdout) == [{"latest": earlier}, {"latest": earlier, "taken": taken}, {"latest": taken}]
+    assert key not in done.stdout + done.stderr
