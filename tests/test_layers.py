@@ -1,4 +1,4 @@
-"""Imports point down only, time has one source, and a program that declares a Snapshot loads no HTTP stack."""
+"""Imports point down only, time has one source, and a program that looks up nothing loads no HTTP stack."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ import sys
 import pulumi
 before = set(sys.modules)
 import pulumi_snapshots
-pulumi_snapshots.Snapshot, pulumi_snapshots.Archive
+[getattr(pulumi_snapshots, name) for name in pulumi_snapshots.__all__]
 print("\\n".join(sorted({name.split(".")[0] for name in set(sys.modules) - before})))
 """
 

@@ -21,7 +21,8 @@ from pulumi_snapshots import (
     get_snapshots,
     get_snapshots_output,
 )
-from pulumi_snapshots.dynamic import declaration, run
+from pulumi_snapshots.dynamic import declaration, lookups, run
+from pulumi_snapshots.operations import looks
 from tests.emulator.served import KEY, Served, served
 
 if TYPE_CHECKING:
@@ -210,6 +211,23 @@ def test_every_lookup_answers_and_asks_once(service: Served) -> None:
         assert get_database(DATABASE) == database
     kinds = [entry["kind"] for entry in service.control("journal")]
     assert sorted(kinds) == ["list account", "me", "status"]
+
+
+def test_a_program_asks_once_however_long_it_takes_and_the_next_one_anew(
+    service: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looks, "READS_SHARE", 0.0)  # as if a minute had passed each time
+    for number in (1, 2):
+        program = pulumi.Resource.__new__(pulumi.Resource)
+        monkeypatch.setattr(lookups, "get_root_resource", lambda: program)  # noqa: B023  called within this turn
+        for _ in range(3):
+            get_latest_snapshot(DATABASE)
+            get_database(DATABASE)
+        kinds = [entry["kind"] for entry in service.control("journal")]
+        assert sorted(kinds) == sorted(["database", "list", "status"] * number)
+    # A twin may depend on what happened since.
+    resolved(lambda: get_latest_snapshot_output(DATABASE))
+    assert [entry["kind"] for entry in service.control("journal")].count("list") == 3
 
 
 def test_what_holds_a_url_is_a_secret_and_what_does_not_is_none(service: Served) -> None:
