@@ -144,8 +144,8 @@ def test_a_program_is_told_what_to_give(given: dict[str, Any], told: str) -> Non
         Archive("offsite", destination="/backups/", **given)
     assert str(caught.value).startswith(f"Archive 'offsite': {told}")
     assert str(caught.value).endswith(
-        "Give snapshot=SNAPSHOT, a Snapshot of this program, or instead of it database_id= and version_id=, or "
-        "download_url= alone."
+        "Give snapshot=SNAPSHOT, a Snapshot of this program or one that a lookup has found, or instead of it "
+        "database_id= and version_id=, or download_url= alone."
     )
 
 
