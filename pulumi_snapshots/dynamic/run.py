@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from concurrent.futures import Future
 
+    from anyio.abc import TaskGroup
+
     from pulumi_snapshots.operations.session import Session
     from pulumi_snapshots.operations.settings import Settings
 
@@ -36,6 +38,7 @@ class Run:
         self._lock = threading.Lock()
         self._said: set[str] = set()
         self._portal: BlockingPortal | None = None
+        self._background: TaskGroup | None = None
         self._sessions: dict[Settings, Session] = {}
         self._transfers: Transfers | None = None
         self._stopping = False
@@ -83,6 +86,8 @@ class Run:
             session = self._sessions[settings] = Session(
                 settings, self.memory, state=state_directory(os.environ), announce=EngineCall().progress
             )
+            if self._background is not None:
+                self._background.start_soon(session.fleet.keep_announcing)
             if self._stopping:
                 session.stop()
         return session
@@ -102,8 +107,8 @@ class Run:
                 ready = threading.Event()
 
                 async def serve() -> None:
-                    async with BlockingPortal() as portal:
-                        self._portal = portal
+                    async with BlockingPortal() as portal, anyio.create_task_group() as background:
+                        self._portal, self._background = portal, background
                         ready.set()
                         await portal.sleep_until_stopped()
 

@@ -6,6 +6,8 @@ import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
+import anyio
+
 from pulumi_snapshots.operations.outcomes import Pending
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ ROUTINE_EVERY = 10.0
 MANY = 10
 """From so many on they are a fleet, and changes alone are told: in a log each text is a line."""
 SUMMARY_EVERY = 60.0
+"""Seconds; also where nothing happens, as in a block: a log that stays silent looks dead, and some CI systems end it."""
 
 
 class Fleet:
@@ -31,7 +34,7 @@ class Fleet:
 
     Args:
         clock: the time.
-        announce: told a summary of all, now and then, while there are many.
+        announce: told a summary of all every minute while there are many, where `keep_announcing` runs.
     """
 
     def __init__(self, clock: Clock, announce: Callable[[str], None] | None) -> None:
@@ -39,7 +42,6 @@ class Fleet:
         self._announce = announce
         self._phases: dict[Member, Phase] = {}
         self._ended = {"there": 0, "kept as pending": 0, "failed": 0}
-        self._last_summary: float | None = None
 
     @contextmanager
     def joins(self, listener: Listener) -> Iterator[Member]:
@@ -56,13 +58,11 @@ class Fleet:
         finally:
             del self._phases[member]
             self._ended[end] += 1
-            self.summarize()
 
     def moves(self, member: Member, phase: Phase | None) -> None:
         """It waits for something else now, or still for the same (None)."""
         if phase is not None:
             self._phases[member] = phase
-        self.summarize()
 
     @property
     def is_many(self) -> bool:
@@ -77,16 +77,12 @@ class Fleet:
         """Monotonic seconds."""
         return self._clock.monotonic()
 
-    def summarize(self) -> None:
-        """Announce how many are where, if there are many and it was not done lately."""
-        now = self.now()
-        if self._announce is None or not self.is_many:
-            return
-        if self._last_summary is None:
-            self._last_summary = now  # they are only just beginning
-        if now - self._last_summary >= SUMMARY_EVERY:
-            self._last_summary = now
-            self._announce(self.summary())
+    async def keep_announcing(self) -> None:
+        """Announce every minute how many are where, while there are many; ends only by being cancelled."""
+        while self._announce is not None:
+            await anyio.sleep(SUMMARY_EVERY)
+            if self.is_many:
+                self._announce(self.summary())
 
     def summary(self) -> str:
         """How many are where."""

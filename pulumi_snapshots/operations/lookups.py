@@ -120,7 +120,7 @@ async def find_databases(
     """
     try:
         databases = await _databases(session, since)
-        budget = session.settings.requests_per_minute
+        budget = session.settings.own_requests
         if len(databases) >= budget:
             minutes = len(databases) // budget + 1
             tell(
@@ -238,7 +238,7 @@ def _seconds_since(session: Session, found: Found) -> float:
 async def _databases_instead(session: Session, since: float) -> list[AccountDatabase]:
     """The databases to be asked one by one, where plan or key do not allow the account's listing."""
     databases = await _databases(session, since)
-    budget = session.settings.requests_per_minute
+    budget = session.settings.own_requests
     if len(databases) + 2 > budget:  # the refused one and the account were two
         raise CannotTell(
             f"{session.looks.account_refusal} Each of its {len(databases)} databases would have to be asked by itself, which is "

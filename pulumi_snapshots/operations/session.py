@@ -71,7 +71,7 @@ class Session(Stoppable):
         chance: for the jitter of back-offs.
         state: the user's directory for what runs of one machine tell each other; None keeps everything to this one.
         process: this one; a test's own.
-        announce: told a summary of all snapshots, now and then, while there are many.
+        announce: told a summary of all snapshots every minute while there are many, where `fleet.keep_announcing` runs.
 
     Raises:
         MissingKey: the settings hold none.

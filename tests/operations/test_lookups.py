@@ -240,13 +240,13 @@ async def test_without_the_accounts_listing_its_databases_are_asked_one_by_one()
 
 @virtual
 async def test_more_databases_than_a_minutes_budget_are_not_asked_one_by_one() -> None:
-    async with world(databases=MANY, plan="free", settings={"requests_per_minute": 13}) as w:
+    async with world(databases=MANY, plan="free", settings={"requests_per_minute": 14}) as w:
         with pytest.raises(
             CannotTell, match=r"402 UPGRADE_REQUIRED.*12 databases.*13 requests of a minute.*database_id"
         ):
             await snapshots(w)
         assert kinds(w) == ["list account", "me"]
-    async with world(databases=MANY, plan="free", settings={"requests_per_minute": 14}) as w:
+    async with world(databases=MANY, plan="free", settings={"requests_per_minute": 15}) as w:
         assert await snapshots(w) == []
 
 

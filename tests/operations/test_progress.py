@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 from typing import TYPE_CHECKING
@@ -30,10 +31,13 @@ async def snapshots_of_all(here: World, announced: list[tuple[float, str]]) -> l
         announce=lambda text: announced.append((here.clock.monotonic(), text)),
     )
     rows = []
-    async with anyio.create_task_group() as group:
-        for database_id in here.emulator.databases:
-            rows.append(Row())
-            group.start_soon(create, session, SnapshotInputs(database_id), rows[-1])
+    async with anyio.create_task_group() as background:
+        background.start_soon(session.fleet.keep_announcing)
+        async with anyio.create_task_group() as group:
+            for database_id in here.emulator.databases:
+                rows.append(Row())
+                group.start_soon(create, session, SnapshotInputs(database_id), rows[-1])
+        background.cancel_scope.cancel()
     return rows
 
 
@@ -50,6 +54,18 @@ async def test_a_log_of_a_fleet_is_not_flooded_and_says_every_minute_where_all_a
         assert text.startswith("50 snapshots: ")
         assert sum(int(word) for word in text.replace(",", "").split() if word.isdigit()) == 100
     assert any("waiting for their turn" in text and "waiting for the listing" in text for _, text in announced)
+
+
+@virtual
+async def test_a_log_of_a_fleet_is_not_silent_while_nothing_happens() -> None:
+    announced: list[tuple[float, str]] = []
+    async with world(databases=FLEET[:20], snapshot_seconds=150, plan_memory_mb=64_000) as here:
+        here.emulator.add_fault(Fault(kind="list", status=429, code="RATE_LIMITED", times=1))
+        here.emulator.add_fault(Fault(kind="list account", status=429, code="RATE_LIMITED", times=1))
+        await snapshots_of_all(here, announced)
+    times = [at for at, _ in announced]
+    assert times[-1] - times[0] > 1800, "a block was waited out"
+    assert {later - earlier for earlier, later in itertools.pairwise(times)} == {60.0}
 
 
 @virtual
