@@ -27,7 +27,7 @@ lint: environment ## Style and types: ruff and mypy
 	$(IN_VENV) -m ruff format --check
 	$(IN_VENV) -m mypy
 
-unit: environment ## Tests in virtual time, without an engine
+unit: postgres ## Tests without an engine: in virtual time, and with a real PostgreSQL
 	$(IN_VENV) -m pytest -m 'not engine'
 
 test-engine: engine ## Tests with the real engine, in real time
@@ -35,6 +35,9 @@ test-engine: engine ## Tests with the real engine, in real time
 
 engine: environment ## Find, install or build a Pulumi engine, and print its directory
 	@$(IN_VENV) tools/engine.py
+
+postgres: environment ## Find or fetch a PostgreSQL, and print the directory of its programs
+	@$(IN_VENV) -m tools.postgres --programs
 
 bench: engine ## Measure
 	@$(IN_VENV) -m tools.bench
@@ -52,4 +55,4 @@ clean: ## Remove what the other targets have made in this folder
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .pulumi-demo dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint unit test-engine engine bench bench-fleet simulate environment clean
+.PHONY: help demo test lint unit test-engine engine postgres bench bench-fleet simulate environment clean

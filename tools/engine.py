@@ -23,7 +23,8 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -87,16 +88,35 @@ def ensure(environment: Environment, ways: tuple[Way, ...] | None = None) -> Pat
         say(f"Pulumi {version}, installed in {directory}")
         return directory
     home = cache_directory(environment) / f"engine-{ENGINE}-{platform.system()}-{platform.machine()}".lower()
-    home.parent.mkdir(parents=True, exist_ok=True)
-    if flaw(home):
-        with locked(home.parent / f"{home.name}.lock"):
-            defect = flaw(home)  # another run may have made it meanwhile
-            if defect:
-                if home.exists():
-                    say(f"the kept one is made again: {defect}")
-                make(home, environment, ways or (released, built, built_with_borrowed_go))
+    keep(home, KEPT, environment, ways or (released, built, built_with_borrowed_go))
     say(f"Pulumi {ENGINE}, {origin(home)}, kept in {home}")
     return home
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is kept in the cache: `files` are named relative to its directory, `flaw` says what is wrong with it, or nothing."""
+
+    files: Callable[[Path], Iterable[str]]
+    flaw: Callable[[Path], str]
+    advice: str
+    say: Callable[[str], None]
+
+
+def keep(home: Path, kind: Kind, environment: Environment, ways: tuple[Way, ...]) -> None:
+    """Make `home` unless it is there and whole; runs at the same time make it once.
+
+    Raises:
+        Closed: No way led to it.
+    """
+    home.parent.mkdir(parents=True, exist_ok=True)
+    if kind.flaw(home):
+        with locked(home.parent / f"{home.name}.lock", kind.say):
+            defect = kind.flaw(home)  # another run may have made it meanwhile
+            if defect:
+                if home.exists():
+                    kind.say(f"the kept one is made again: {defect}")
+                make(home, kind, environment, ways)
 
 
 def cache_directory(environment: Environment) -> Path:
@@ -166,7 +186,7 @@ def origin(home: Path) -> str:
     return str(json.loads((home / MARKER).read_text()).get("origin"))
 
 
-def make(home: Path, environment: Environment, ways: tuple[Way, ...]) -> None:
+def make(home: Path, kind: Kind, environment: Environment, ways: tuple[Way, ...]) -> None:
     """Fill `home` by the first way that is open: beside it first, then moved in one step. Call it with the lock held."""
     for left_over in home.parent.glob(f"{home.name}.making-*"):
         remove(left_over)
@@ -174,9 +194,9 @@ def make(home: Path, environment: Environment, ways: tuple[Way, ...]) -> None:
         making = Path(tempfile.mkdtemp(prefix=f"{home.name}.making-", dir=home.parent))
         try:
             source = way(making, environment)
-            sizes = {name: (making / name).stat().st_size for name in FILES}
+            sizes = {name: (making / name).stat().st_size for name in kind.files(making)}
             (making / MARKER).write_text(json.dumps({"origin": source, "sizes": sizes}))
-            defect = flaw(making)
+            defect = kind.flaw(making)
             if defect:
                 raise Closed(f"{source}: {defect}")  # noqa: TRY301 - as any other reason to try the next way
             if home.exists():
@@ -184,12 +204,15 @@ def make(home: Path, environment: Environment, ways: tuple[Way, ...]) -> None:
             making.rename(home)
             remove(home / "broken")
         except Closed as reason:
-            say(str(reason))
+            kind.say(str(reason))
         else:
             return
         finally:
             remove(making)
-    raise Closed("no way is open: install Pulumi (https://www.pulumi.com/docs/install/) and run this again")
+    raise Closed(f"no way is open: {kind.advice} and run this again")
+
+
+KEPT = Kind(lambda _: FILES, flaw, "install Pulumi (https://www.pulumi.com/docs/install/)", say)
 
 
 def remove(directory: Path) -> None:
@@ -201,7 +224,7 @@ def remove(directory: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(file: Path) -> Iterator[None]:
+def locked(file: Path, say: Callable[[str], None]) -> Iterator[None]:
     """One run at a time; the lock ends with its process, however that ends."""
     with file.open("w") as lock:
         try:
@@ -354,7 +377,9 @@ def module(folder: Path, package: str, requires: str) -> Path:
     return folder
 
 
-def run(command: list[str], doing: str, folder: Path, environment: Environment) -> str:
+def run(
+    command: list[str], doing: str, folder: Path, environment: Environment, say: Callable[[str], None] = say
+) -> str:
     """What a command prints on stdout; every HEARTBEAT_SECONDS a line says how far it is.
 
     Raises:

@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, get_args
 
 from pulumi_snapshots.emulator.emulator import Emulator
 from pulumi_snapshots.emulator.settings import TEST_API_KEY, CacheWorld, ModifiedIs, NameStyle, Plan, Settings
+from pulumi_snapshots.emulator.store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pulumi_snapshots.emulator.store import Store
+
 __all__ = ["main"]
 
 _KEY_VARIABLE = "SQUARECLOUD_EMULATOR_API_KEY"
+_DSN_VARIABLE = "SQUARECLOUD_EMULATOR_POSTGRES_DSN"
 _FAILED = 1
 _WRONG_USE = 2  # as argparse
 
@@ -38,16 +42,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{missing} is missing; install it with: pip install 'pulumi-snapshots[emulator]'")
     if not (_is_loopback(options.host) or options.allow_remote):
         return _fail(f"{options.host} can be reached from other machines; --allow-remote if that is wanted", _WRONG_USE)
+    store: Store | None = None
     try:
         if options.data_folder is not None:
             _claim(options.data_folder)
-        emulator = Emulator(_settings(options), data_folder=options.data_folder)
+        store = _store(options)
+        emulator = Emulator(_settings(options), data_folder=options.data_folder, store=store)
         for described in options.database:
             database_id, _, kind = described.partition(":")
             if database_id not in emulator.databases:
                 emulator.add_database(database_id, type=kind or "postgres")
         listening = _listen(options.host, options.port)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, StoreError) as error:
+        if store is not None:
+            store.close()
         return _fail(" ".join(str(error).split()))
     host, port = listening.getsockname()[:2]
     emulator.base_url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -82,6 +90,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--allow-remote", action="store_true", help="allow a --host that other machines can reach")
     add("--data-folder", type=Path, help="keep databases and snapshots here; without it all is gone at the end")
     add("--database", action="append", default=[], metavar="ID[:TYPE]", help="add a database; may be repeated")
+    add(
+        "--postgres-dsn",
+        metavar="DSN",
+        help="a PostgreSQL server that has the databases of type postgres, instead of SQLite; without the password, "
+        f"which comes from PGPASSWORD or a password file. {_DSN_VARIABLE} may hold it all",
+    )
     add("--speed", type=float, default=usual.speed, help="seconds of the service in one real second")
     add("--clock-offset", type=float, default=usual.clock_offset_seconds, help="seconds the service's clock is ahead")
     add("--snapshot-seconds", type=float, default=usual.snapshot_seconds, help="how long a snapshot takes")
@@ -124,6 +138,28 @@ def _settings(options: argparse.Namespace) -> Settings:
         old_style_entries=options.old_style_entries,
         automatic_snapshots=options.automatic,
     )
+
+
+def _store(options: argparse.Namespace) -> Store | None:
+    """Where the data is kept, if the emulator is not to decide it.
+
+    Raises:
+        ValueError: The server cannot be used, or the password stands among the arguments.
+    """
+    dsn = options.postgres_dsn or os.environ.get(_DSN_VARIABLE)
+    if not dsn:
+        return None
+    try:
+        from pulumi_snapshots.emulator.postgres_store import PostgresStore, holds_password  # noqa: PLC0415 - it needs the extra
+    except ImportError as error:
+        missing = "psycopg is missing" if isinstance(error, ModuleNotFoundError) else f"psycopg does not load ({error})"
+        raise ValueError(f"{missing}; install it with: pip install 'pulumi-snapshots[emulator-postgres]'") from None
+    if options.postgres_dsn and holds_password(options.postgres_dsn):
+        raise ValueError(
+            "--postgres-dsn holds a password, which every user of this machine can read: give it in PGPASSWORD or a"
+            f" password file, or the whole DSN in {_DSN_VARIABLE}"
+        )
+    return PostgresStore(dsn, options.data_folder)
 
 
 def _claim(folder: Path) -> None:

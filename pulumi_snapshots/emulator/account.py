@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import heapq
+import logging
 import uuid
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -26,12 +27,16 @@ from pulumi_snapshots.emulator.resources import (
 from pulumi_snapshots.emulator.store import StoreError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from pulumi_snapshots.emulator.settings import Settings
     from pulumi_snapshots.emulator.store import Store
 
-__all__ = ["Account", "AccountState"]
+__all__ = ["Account", "AccountState", "Capture"]
 
+_LOG = logging.getLogger("pulumi_snapshots.emulator")  # the service never says why a store failed; a user must know
 _DAY = timedelta(days=1)
+_A_MOMENT = timedelta(microseconds=1)  # later than the time for which everything else is settled
 
 
 @dataclass
@@ -48,6 +53,14 @@ class AccountState:
     versions_issued: int = 0
     next_automatic: datetime | None = None
     key_revoked: bool = False
+
+
+@dataclass(frozen=True)
+class Capture:
+    """The data of a snapshot on its way into an archive."""
+
+    version_id: str
+    size: Future[int]
 
 
 class Account:
@@ -72,7 +85,11 @@ class Account:
         for one in state.snapshots:
             self._snapshots.setdefault(one.database_id, []).append(one)
         self._running = list(state.running)
+        for running in self._running:
+            running.fails = running.fails or running.size is None  # its capture ended with the process that ran it
         heapq.heapify(self._running)
+        self._captures: dict[str, Future[int]] = {}  # by version id, while they are not done
+        self._put_back: dict[str, Future[None]] = {}  # by database id, the work of restores
         self._restores = {one.database_id: one for one in state.restores}
         self._versions_issued = state.versions_issued
         self._next_automatic = state.next_automatic
@@ -126,15 +143,22 @@ class Account:
         """Whether it runs at this moment."""
         return resource.running and not self.restoring(resource.id)
 
+    def captured(self, version_id: str) -> Future[int] | None:
+        """The work on a snapshot's archive, while it goes on."""
+        return self._captures.get(version_id)
+
+    def put_back(self, resource_id: str) -> Future[None] | None:
+        """The work of a restore, while it goes on."""
+        return self._put_back.get(resource_id)
+
     # Acting.
 
     def add(self, resource: Resource) -> None:
-        """Take a new database or application into the account."""
+        """Take a new database or application, whose data the store has, into the account."""
         if isinstance(resource, Database):
             self.databases[resource.id] = resource
         elif isinstance(resource, Application):
             self.applications[resource.id] = resource
-        self.store.create(resource.id)
         self.changed = True
 
     def remove(self, resource_id: str) -> None:
@@ -142,7 +166,9 @@ class Account:
         self.databases.pop(resource_id, None)
         self.applications.pop(resource_id, None)
         self._restores.pop(resource_id, None)
+        self._put_back.pop(resource_id, None)
         for running in self.running(resource_id):
+            self._captures.pop(running.version_id, None)
             self.store.discard(running.version_id)
         self._running = [one for one in self._running if one.database_id != resource_id]
         heapq.heapify(self._running)
@@ -175,7 +201,7 @@ class Account:
         version_id = self._issue_version()
         self.quota.spend(settings.plan_memory_mb, now)
         try:
-            size = self.store.capture(resource.id, version_id, None)
+            size = self._captured_size(Capture(version_id, self.store.capture(resource.id, version_id, None)))
         except StoreError as error:
             self.quota.give_back(now)
             raise refusal("SNAPSHOT_FAILED") from error
@@ -220,28 +246,45 @@ class Account:
         ends_at = now + timedelta(seconds=self.settings.restore_seconds)
         restore = RunningRestore(ends_at=ends_at, database_id=resource.id, version_id=version_id)
         self._restores[resource.id] = restore
+        if self.store.takes_time:  # a restore of seconds begins now, so that it is over when its time is
+            self._put_back[resource.id] = self.store.restore(resource.id, version_id)
         self.changed = True
         return restore
+
+    def _captured_size(self, capture: Capture) -> int | None:
+        """The archive's size, or None where the store takes its time."""
+        if capture.size.done():
+            return capture.size.result()
+        self._captures[capture.version_id] = capture.size
+        return None
+
+    def capture(self, resource: Resource, size: int | None = None, version_id: str | None = None) -> Capture:
+        """Begin a snapshot that no POST asked for; `store_snapshot` takes it once its work is done."""
+        version_id = self._issue_version() if version_id is None else version_id
+        return Capture(version_id, self.store.capture(resource.id, version_id, size))
 
     def store_snapshot(  # noqa: PLR0913 - what a snapshot consists of
         self,
         resource: Resource,
         modified: datetime,
+        capture: Capture,
         *,
         origin: Origin | None,
         runtime: str | None,
-        size: int | None = None,
-        version_id: str | None = None,
         listed: bool = True,
     ) -> StoredSnapshot:
-        """Take a snapshot that no POST asked for: the automatic one, or one of another client."""
-        version_id = self._issue_version() if version_id is None else version_id
+        """Take a snapshot that no POST asked for: the automatic one, or one of another client.
+
+        Raises:
+            ValueError: The archive is larger than was asked for.
+            StoreError: The data could not be read.
+        """
         stored = StoredSnapshot(
-            version_id=version_id,
+            version_id=capture.version_id,
             database_id=resource.id,
             family=resource.family,
             name=self._object_name(resource, origin),
-            size=self.store.capture(resource.id, version_id, size),
+            size=capture.size.result(),
             modified=modified,
             stored_at=modified,
             runtime=runtime,
@@ -265,15 +308,13 @@ class Account:
 
     def settle(self, now: datetime) -> None:
         """Catch up: finish what is due, take the automatic snapshots, drop what is past its days."""
+        if self._captures:
+            self._collect(now)
         while self._running and self._running[0].ready_at <= now:
             self._finish(heapq.heappop(self._running))
         if self._restores:
             for restore in [one for one in self._restores.values() if one.ends_at <= now]:
-                del self._restores[restore.database_id]
-                with contextlib.suppress(StoreError):  # the database comes up with what it held
-                    self.store.restore(restore.database_id, restore.version_id)
-                self._owner(restore.database_id).running = True
-                self.changed = True
+                self._end_restore(restore)
         if self.settings.automatic_snapshots:
             self._take_automatic(now)
         else:
@@ -281,9 +322,43 @@ class Account:
         if self._next_expiry is not None and now - self._next_expiry >= self._retention():
             self._drop_expired(now)
 
+    def _collect(self, now: datetime) -> None:
+        """Note which captures are done; the snapshots of the others are not ready yet, whatever their time."""
+        for running in self._running:
+            work = self._captures.get(running.version_id)
+            if work is None:
+                continue
+            if work.done():
+                del self._captures[running.version_id]
+                try:
+                    running.size = work.result()
+                except (StoreError, CancelledError) as error:
+                    _LOG.warning("snapshot failed: %s", error)
+                    running.fails = True
+                self.changed = True
+            elif running.ready_at <= now:
+                running.ready_at = now + _A_MOMENT
+        heapq.heapify(self._running)
+
+    def _end_restore(self, restore: RunningRestore) -> None:
+        work = self._put_back.get(restore.database_id)
+        if work is None:
+            work = self.store.restore(restore.database_id, restore.version_id)
+            self._put_back[restore.database_id] = work
+        if not work.done():
+            return  # the database stays down
+        del self._put_back[restore.database_id]
+        del self._restores[restore.database_id]
+        try:
+            work.result()
+        except (StoreError, CancelledError) as error:
+            _LOG.warning("restore failed, and the database holds what it held: %s", error)
+        self._owner(restore.database_id).running = True
+        self.changed = True
+
     def _finish(self, running: RunningSnapshot) -> None:
         self.changed = True
-        if running.fails:
+        if running.fails or running.size is None:
             self.store.discard(running.version_id)
             if not self.settings.failures_spend_quota:
                 self.quota.give_back(running.started_at)
@@ -299,7 +374,7 @@ class Account:
                 modified=running.ready_at if self.settings.modified_is == "end" else running.started_at,
                 stored_at=running.ready_at,
                 runtime=resource.runtime,
-                origin="manual",
+                origin=running.origin,
             )
         )
 
@@ -321,12 +396,31 @@ class Account:
             if now - self._next_automatic < self._retention():  # older ones would be gone already
                 for database in list(self.databases.values()):
                     if self.is_up(database) and database.created_at <= self._next_automatic:
-                        with contextlib.suppress(StoreError):  # tomorrow is another day
-                            self.store_snapshot(
-                                database, self._next_automatic, origin="automatic", runtime=database.runtime
-                            )
+                        self._take_automatic_of(database, self._next_automatic)
             self._next_automatic += _DAY
             self.changed = True
+
+    def _take_automatic_of(self, database: Database, at: datetime) -> None:
+        capture = self.capture(database)
+        try:
+            size = self._captured_size(capture)
+        except StoreError as error:
+            _LOG.warning("automatic snapshot failed: %s", error)  # tomorrow is another day
+            return
+        if size is not None:
+            self.store_snapshot(database, at, capture, origin="automatic", runtime=database.runtime)
+            return
+        running = RunningSnapshot(
+            ready_at=at,
+            version_id=capture.version_id,
+            database_id=database.id,
+            name=self._object_name(database, "automatic"),
+            size=None,
+            started_at=at,
+            fails=False,
+            origin="automatic",
+        )
+        heapq.heappush(self._running, running)
 
     def _drop_expired(self, now: datetime) -> None:
         # Restores under way hold their archive.

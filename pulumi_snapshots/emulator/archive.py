@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
+from pathlib import Path
 from typing import IO
 
-__all__ = ["DATA", "data_of", "write_archive"]
+__all__ = ["DATA", "DUMP", "data_of", "unpack", "write_archive"]
 
 DATA = "database.sqlite"  # the member that holds the data: an SQLite database, or nothing for an empty one
+DUMP = "database.dump"  # the member of a PostgreSQL database: pg_dump's custom format
 _ABOUT = "snapshot.json"
 _PADDING = "padding"
 # What a stored member adds to a zip beside its data: a local header of 30 bytes, a central one of 46, its name twice.
@@ -16,9 +19,23 @@ _MEMBER_OVERHEAD = 30 + 46 + 2 * len(_PADDING)
 
 
 def write_archive(  # noqa: PLR0913 - what an archive consists of
-    target: IO[bytes], data: bytes, database_id: str, version_id: str, size: int | None, *, compress: bool = False
+    target: IO[bytes],
+    data: bytes | Path,
+    database_id: str,
+    version_id: str,
+    size: int | None,
+    *,
+    compress: bool = False,
 ) -> None:
     """Write a snapshot's zip to an empty file; the same data of the same version gives the same bytes.
+
+    Args:
+        target: The empty file.
+        data: What SQLite holds, or a file of pg_dump's; it is never whole in memory.
+        database_id: Whose data it is.
+        version_id: The snapshot's.
+        size: The zip's wanted size in bytes, if any.
+        compress: Whether SQLite's data is compressed; a dump is by itself.
 
     Raises:
         ValueError: The zip does not fit into `size` bytes.
@@ -27,7 +44,11 @@ def write_archive(  # noqa: PLR0913 - what an archive consists of
     how = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
     with zipfile.ZipFile(target, "w", compression=how) as archive:
         archive.writestr(zipfile.ZipInfo(_ABOUT), about)
-        archive.writestr(zipfile.ZipInfo(DATA), data, compress_type=how)
+        if isinstance(data, Path):
+            with data.open("rb") as source, archive.open(zipfile.ZipInfo(DUMP), "w", force_zip64=True) as member:
+                shutil.copyfileobj(source, member, 1 << 20)
+        else:
+            archive.writestr(zipfile.ZipInfo(DATA), data, compress_type=how)
     if size is None or target.tell() == size:
         return
     padding = size - target.tell() - _MEMBER_OVERHEAD
@@ -42,3 +63,16 @@ def data_of(source: IO[bytes]) -> bytes:
     """The data in a snapshot's zip."""
     with zipfile.ZipFile(source) as archive:
         return archive.read(DATA)
+
+
+def unpack(source: IO[bytes], into: Path) -> None:
+    """Write the dump in a snapshot's zip to a file.
+
+    Raises:
+        ValueError: It holds no dump: it is of another engine, or from before the emulator used PostgreSQL.
+    """
+    with zipfile.ZipFile(source) as archive:
+        if DUMP not in archive.namelist():
+            raise ValueError("the snapshot holds no dump of PostgreSQL")
+        with archive.open(DUMP) as member, into.open("wb") as target:
+            shutil.copyfileobj(member, target, 1 << 20)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from concurrent.futures import wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import anyio
 
 from pulumi_snapshots.emulator.refusals import refusal
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from starlette.requests import Request
 
     from pulumi_snapshots.emulator.emulator import Emulator
@@ -66,6 +72,18 @@ class Call:
     async def hold_until(self, moment: datetime) -> None:
         """Hold the request open until the service's clock shows `moment`, then catch up."""
         await self.emulator.clock.sleep_until(moment)
+        self.now = self.emulator.settle()
+
+    async def hold_for(self, work: Future[Any] | None, *, until: datetime | None = None) -> None:
+        """Hold the request open for a store's work, if it goes on; at most until the service's clock shows `until`."""
+        if work is None or work.done():
+            self.now = self.emulator.settle()
+            return
+        left = math.inf
+        if until is not None:
+            left = max(0.0, (until - self.emulator.now()).total_seconds() / self.emulator.settings.speed)
+        with anyio.move_on_after(left):
+            await anyio.to_thread.run_sync(wait, [work], abandon_on_cancel=True)
         self.now = self.emulator.settle()
 
     async def hold(self, seconds: float) -> None:

@@ -17,7 +17,7 @@ from starlette.routing import Route, Router
 from pulumi_snapshots.emulator.faults import Fault
 from pulumi_snapshots.emulator.resources import Origin  # noqa: TC001 - as above
 from pulumi_snapshots.emulator.settings import Settings
-from pulumi_snapshots.emulator.store import StoreError
+from pulumi_snapshots.emulator.store import StoreError, outcome
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -150,10 +150,12 @@ class _Control:
 
     async def add_database(self, request: Request) -> Response:
         new = await _read(request, _NewDatabase)
-        one = self._emulator.add_database(
+        emulator = self._emulator
+        one = emulator.new_database(
             new.id, name=new.name, type=new.type, ram=new.ram, snapshot_seconds=new.snapshot_seconds
         )
-        return _json(self._resource(one), HTTPStatus.CREATED)
+        await outcome(emulator.account.store.create(one.id, one.runtime))
+        return _json(self._resource(emulator.take_in(one)), HTTPStatus.CREATED)
 
     async def database(self, request: Request) -> Response:
         emulator = self._emulator
@@ -180,19 +182,16 @@ class _Control:
         emulator.settle()
         if not emulator.account.is_up(one):
             return _error(HTTPStatus.CONFLICT, "the database is down")
-        return _json({"rows": emulator.execute(one.id, *wanted.statements)})
+        return _json({"rows": await outcome(emulator.account.store.execute(one.id, wanted.statements))})
 
     async def add_snapshot(self, request: Request) -> Response:
         new = await _read(request, _NewSnapshot)
         if self._emulator.account.resource(new.database_id) is None:
             return _error(HTTPStatus.NOT_FOUND, "no such database")
-        stored = self._emulator.add_snapshot(
-            new.database_id,
-            origin=new.origin,
-            modified=new.modified,
-            size=new.size,
-            version_id=new.version_id,
-            listed=new.listed,
+        capture = self._emulator.capture(new.database_id, size=new.size, version_id=new.version_id)
+        await outcome(capture.size)
+        stored = self._emulator.add_captured(
+            new.database_id, capture, origin=new.origin, modified=new.modified, listed=new.listed
         )
         return _json(stored, HTTPStatus.CREATED)
 

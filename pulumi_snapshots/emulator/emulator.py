@@ -6,7 +6,7 @@ import hashlib
 import re
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.emulator.account import Account
@@ -17,7 +17,7 @@ from pulumi_snapshots.emulator.resources import DATABASE_TYPES, Application, Dat
 from pulumi_snapshots.emulator.service_clock import ServiceClock
 from pulumi_snapshots.emulator.settings import Settings
 from pulumi_snapshots.emulator.state_file import Kept, StateFile
-from pulumi_snapshots.emulator.store import MemoryStore, Store
+from pulumi_snapshots.emulator.store import MemoryStore
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -25,12 +25,15 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+    from pulumi_snapshots.emulator.account import Capture
     from pulumi_snapshots.emulator.journal import JournalEntry
+    from pulumi_snapshots.emulator.store import Rows, Store
 
 __all__ = ["Emulator"]
 
 _AS_ITS_DATABASE = "as its database"
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+AnyResource = TypeVar("AnyResource", Database, Application)
 
 
 class Emulator:
@@ -132,10 +135,11 @@ class Emulator:
         return now
 
     def stop(self) -> None:
-        """End the requests that are held open, and keep the state."""
+        """End the requests that are held open, and keep the state; work on data that takes time is given up."""
         self.clock.stop()
         self.settle()
         self.save()
+        self._store.close()
 
     def save(self) -> None:
         """Keep the state in the data folder, if there is one."""
@@ -187,10 +191,25 @@ class Emulator:
 
         Raises:
             ValueError: The id is taken or cannot stand in a path, or there is no such engine.
+            StoreError: The store cannot make it.
         """
+        database = self.new_database(id, name=name, type=type, ram=ram, snapshot_seconds=snapshot_seconds)
+        self._store.create(database.id, database.runtime).result()
+        return self.take_in(database)
+
+    def new_database(
+        self,
+        id: str | None = None,  # noqa: A002 - the service's words
+        *,
+        name: str = "emulated",
+        type: str = "postgres",  # noqa: A002
+        ram: int = 512,
+        snapshot_seconds: float | None = None,
+    ) -> Database:
+        """A database that the account may take in once the store has its data; arguments as for `add_database`."""
         if type not in DATABASE_TYPES:
             raise ValueError(f"a database is {', '.join(DATABASE_TYPES)}, not {type}")
-        database = Database(
+        return Database(
             id=self._free_id("database", id),
             name=name,
             type=type,
@@ -198,9 +217,17 @@ class Emulator:
             created_at=self.settle(),
             snapshot_seconds=snapshot_seconds,
         )
-        self.account.add(database)
+
+    def take_in(self, resource: AnyResource) -> AnyResource:
+        """Make a database or application the account's; its data is in the store already.
+
+        Raises:
+            ValueError: The id was taken meanwhile.
+        """
+        self._free_id(resource.family, resource.id)
+        self.account.add(resource)
         self.save()
-        return database
+        return resource
 
     def add_application(
         self,
@@ -218,9 +245,8 @@ class Emulator:
             created_at=self.settle(),
             snapshot_seconds=snapshot_seconds,
         )
-        self.account.add(application)
-        self.save()
-        return application
+        self._store.create(application.id, application.runtime).result()
+        return self.take_in(application)
 
     def add_snapshot(  # noqa: PLR0913 - what a snapshot consists of
         self,
@@ -244,15 +270,34 @@ class Emulator:
             version_id: A version id of a special shape.
             listed: Whether listings show it.
         """
-        now = self.settle()
+        capture = self.capture(database_id, size=size, version_id=version_id)
+        return self.add_captured(database_id, capture, origin=origin, modified=modified, runtime=runtime, listed=listed)
+
+    def capture(self, database_id: str, *, size: int | None = None, version_id: str | None = None) -> Capture:
+        """Begin a snapshot for `add_captured`; only where data is in PostgreSQL this goes on after the call."""
+        self.settle()
+        return self.account.capture(self._existing(database_id), size, version_id)
+
+    def add_captured(  # noqa: PLR0913 - what a snapshot consists of
+        self,
+        database_id: str,
+        capture: Capture,
+        *,
+        origin: Origin | None = "manual",
+        modified: datetime | None = None,
+        runtime: str | None = _AS_ITS_DATABASE,
+        listed: bool = True,
+    ) -> StoredSnapshot:
+        """Add a snapshot whose capture has begun, and wait for its end; arguments as for `add_snapshot`."""
+        capture.size.result()  # before the time is read
         resource = self._existing(database_id)
+        now = self.settle()
         stored = self.account.store_snapshot(
             resource,
             now if modified is None else modified,
+            capture,
             origin=origin,
             runtime=resource.runtime if runtime == _AS_ITS_DATABASE else runtime,
-            size=size,
-            version_id=version_id,
             listed=listed,
         )
         self.save()
@@ -309,15 +354,16 @@ class Emulator:
 
     # Data.
 
-    def execute(self, database_id: str, *statements: str) -> list[list[list[Any]]]:
+    def execute(self, database_id: str, *statements: str) -> list[Rows]:
         """Run SQL on a database's data in one transaction; returns the rows of each statement.
 
         Raises:
             sqlite3.Error: A statement is wrong.
+            StoreError: A statement is wrong, where the data is in PostgreSQL.
         """
         self.settle()
         self._existing(database_id)
-        return self._store.execute(database_id, statements)
+        return self._store.execute(database_id, statements).result()
 
     def archive_of(self, version_id: str) -> bytes:
         """The bytes that a download of this version yields."""

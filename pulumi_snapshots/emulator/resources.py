@@ -93,15 +93,16 @@ class StoredSnapshot:
 
 @dataclass(kw_only=True, order=True)
 class RunningSnapshot:
-    """A snapshot under way: its data is captured already, only time has to pass. Ordered by when it is ready."""
+    """A snapshot under way: time has to pass, and a store that takes time to end. Ordered by when it is ready."""
 
     ready_at: datetime
     version_id: str
     database_id: str = field(compare=False)
     name: str = field(compare=False)
-    size: int = field(compare=False)
+    size: int | None = field(compare=False)  # bytes; None until the data is captured
     started_at: datetime = field(compare=False)
     fails: bool = field(compare=False)
+    origin: Origin = field(compare=False, default="manual")
 
 
 @dataclass(kw_only=True)

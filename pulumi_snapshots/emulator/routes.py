@@ -59,7 +59,8 @@ async def create(call: Call) -> Answer:
     call.started(running.version_id, anew=running.started_at == call.now)
     deadline = call.now + timedelta(seconds=settings.soft_deadline_seconds)
     await call.hold_until(min(running.ready_at, deadline))
-    if running.ready_at > deadline:
+    await call.hold_for(account.captured(running.version_id), until=deadline)
+    if running.ready_at > deadline or account.captured(running.version_id) is not None:
         return accepted_later()
     stored = account.version(running.version_id)
     if stored is None:
@@ -125,6 +126,7 @@ async def restore(call: Call) -> Answer:
     call.started(version_id)
     if call.emulator.settings.restore_holds:
         await call.hold_until(running.ends_at)
+        await call.hold_for(call.emulator.account.put_back(resource.id))
     return success()
 
 

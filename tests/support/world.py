@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.emulator import JournalEntry
     from pulumi_snapshots.emulator.resources import StoredSnapshot
+    from pulumi_snapshots.emulator.store import Store
     from pulumi_snapshots.operations.record import SnapshotRecord
 
 __all__ = ["DATABASE", "OTHER_DATABASE", "OWNER", "START", "Ending", "Row", "World", "world"]
@@ -186,11 +187,12 @@ async def world(
     databases: tuple[str, ...] = (DATABASE,),
     api_key: str | None = None,
     settings: dict[str, Any] | None = None,
+    store: Store | None = None,
     **service: Any,
 ) -> AsyncIterator[World]:
     """Build one; keyword arguments choose the service's behaviour."""
     clock = Clock(START)
-    emulator = Emulator(Service(**service), clock=clock)
+    emulator = Emulator(Service(**service), clock=clock, store=store)
     for database_id in databases:
         emulator.add_database(database_id)
     transport = EmulatorTransport(emulator)

@@ -1,0 +1,174 @@
+"""The store whose postgres databases live at a PostgreSQL server; the other engines and all zips are a folder's."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+import tempfile
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import quote
+from zipfile import BadZipFile
+
+from pulumi_snapshots.emulator.archive import unpack
+from pulumi_snapshots.emulator.folder_store import FolderStore
+from pulumi_snapshots.emulator.postgres_server import PostgresServer, holds_password
+from pulumi_snapshots.emulator.store import Rows, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+__all__ = ["PostgresStore", "holds_password"]
+
+_LOG = logging.getLogger("pulumi_snapshots.emulator")
+_ENGINE = "postgres"
+T = TypeVar("T")
+
+
+class PostgresStore:
+    """Databases of type postgres as real ones at a server; a snapshot is a zip with pg_dump's custom format in it.
+
+    Everything that the server does happens in threads, one for each database, so its work keeps its order.
+
+    Args:
+        dsn: Where the server is.
+        folder: Keeps the zips, the SQLite files of other engines, and which databases are at the server. None: a folder
+            that is gone at the end, and so are the databases.
+
+    Raises:
+        ValueError: The server cannot be used, or lacks a database that the folder speaks of.
+    """
+
+    takes_time = True
+
+    def __init__(self, dsn: str, folder: Path | None = None) -> None:
+        self._temporary = None if folder else Path(tempfile.mkdtemp(prefix="squarecloud-emulator-"))
+        try:
+            self._server = PostgresServer(dsn, kept=folder is not None)
+            self._folder = FolderStore(folder or self._temporary or Path(), with_server=True)
+            self._ours = self._folder.at_server()
+            for database_id in sorted(self._ours):
+                self._server.claim(database_id)
+        except BaseException:
+            if self._temporary is not None:
+                shutil.rmtree(self._temporary, ignore_errors=True)
+            raise
+        self._lines: dict[str, ThreadPoolExecutor] = {}
+        self._wanted: set[str] = set()  # versions whose archive is not written yet
+        self._lock = threading.Lock()
+
+    def create(self, database_id: str, engine: str) -> Future[None]:
+        """Begin an empty database, unless it is there already."""
+        if engine != _ENGINE:
+            return self._folder.create(database_id, engine)
+        if database_id in self._ours:
+            return self._in_line(database_id, _nothing)
+        return self._in_line(database_id, self._create, database_id)
+
+    def remove(self, database_id: str) -> None:
+        """Drop a database's data, soon; its snapshots stay."""
+        if database_id not in self._ours:
+            self._folder.remove(database_id)
+            return
+        self._ours.discard(database_id)
+        self._in_line(database_id, self._remove, database_id).add_done_callback(_tell)
+
+    def capture(self, database_id: str, version_id: str, size: int | None) -> Future[int]:
+        """Archive the data as it is when the work begins, while others go on writing."""
+        if database_id not in self._ours:
+            return self._folder.capture(database_id, version_id, size)
+        self._wanted.add(version_id)
+        return self._in_line(database_id, self._capture, database_id, version_id, size)
+
+    def discard(self, version_id: str) -> None:
+        """Drop an archive, be it finished or under way."""
+        with self._lock:
+            self._wanted.discard(version_id)
+            self._folder.discard(version_id)
+
+    def restore(self, database_id: str, version_id: str) -> Future[None]:
+        """Put an archive's data into a database; programs that are connected to it are cut off."""
+        if database_id not in self._ours:
+            return self._folder.restore(database_id, version_id)
+        return self._in_line(database_id, self._restore, database_id, version_id)
+
+    def read(self, version_id: str, start: int, stop: int) -> Iterator[bytes]:
+        """The archive's bytes."""
+        return self._folder.read(version_id, start, stop)
+
+    def execute(self, database_id: str, statements: Sequence[str]) -> Future[list[Rows]]:
+        """Run SQL statements in one transaction."""
+        if database_id not in self._ours:
+            return self._folder.execute(database_id, statements)
+        return self._in_line(database_id, self._server.execute, database_id, statements)
+
+    def close(self) -> None:
+        """End what is under way; without a folder of the user's, everything is dropped."""
+        self._server.close()
+        for line in self._lines.values():
+            line.shutdown(cancel_futures=True)
+        self._lines.clear()
+        if self._temporary is None:
+            return
+        for database_id in self._ours:
+            try:
+                self._server.drop(database_id)
+            except StoreError as error:
+                _LOG.warning("%s", error)
+        shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def _in_line(self, database_id: str, call: Callable[..., T], *arguments: object) -> Future[T]:
+        line = self._lines.get(database_id)
+        if line is None:
+            line = self._lines[database_id] = ThreadPoolExecutor(1, thread_name_prefix=f"postgres {database_id}")
+        return line.submit(call, *arguments)
+
+    def _create(self, database_id: str) -> None:
+        self._server.create(database_id)
+        self._folder.note_at_server(database_id)
+        self._ours.add(database_id)
+
+    def _remove(self, database_id: str) -> None:
+        self._server.drop(database_id)
+        self._folder.remove(database_id)
+
+    def _capture(self, database_id: str, version_id: str, size: int | None) -> int:
+        with self._dump_file(version_id) as dump:
+            self._server.dump(database_id, str(dump))
+            try:
+                archived = self._folder.keep(version_id, dump, database_id, size)
+            except OSError as error:
+                raise StoreError(f"cannot keep the snapshot of {database_id}: {error}") from error
+        with self._lock:
+            if version_id not in self._wanted:
+                self._folder.discard(version_id)
+            self._wanted.discard(version_id)
+        return archived
+
+    def _restore(self, database_id: str, version_id: str) -> None:
+        with self._dump_file(version_id) as dump:
+            try:
+                with self._folder.open_archive(version_id) as source:
+                    unpack(source, dump)
+            except (OSError, BadZipFile, ValueError) as error:
+                raise StoreError(f"cannot restore {database_id}: {error}") from error
+            self._server.restore(database_id, str(dump))
+
+    @contextlib.contextmanager
+    def _dump_file(self, version_id: str) -> Iterator[Path]:
+        with tempfile.NamedTemporaryFile(
+            dir=self._folder.workplace, prefix=quote(version_id, safe=""), suffix=".dump.part"
+        ) as file:
+            yield Path(file.name)
+
+
+def _nothing() -> None:
+    return None
+
+
+def _tell(work: Future[None]) -> None:
+    if not work.cancelled() and (error := work.exception()) is not None:
+        _LOG.warning("%s", error)

@@ -1,0 +1,28 @@
+"""What tests of every folder may ask for: a real PostgreSQL server, one for the run, found or fetched by itself."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tools import postgres
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Server]:
+    """A server of this machine; without one the tests that need it fail."""
+    with postgres.served(postgres.ensure(os.environ)) as server:
+        yield server
+
+
+@pytest.fixture
+def server(postgres_server: postgres.Server, monkeypatch: pytest.MonkeyPatch) -> postgres.Server:
+    """The server, with its programs and its password in the environment of the test."""
+    for name, value in postgres_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return postgres_server

@@ -1,0 +1,336 @@
+"""Databases at a real PostgreSQL server: what a snapshot holds, what a restore brings back, what is never touched."""
+
+from __future__ import annotations
+
+import io
+import socket
+import threading
+import zipfile
+from contextlib import asynccontextmanager, closing
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import psycopg
+import pytest
+
+from pulumi_snapshots.emulator import Emulator, Settings
+from pulumi_snapshots.emulator.folder_store import FolderStore
+from pulumi_snapshots.emulator.postgres_server import PostgresServer
+from pulumi_snapshots.emulator.postgres_store import PostgresStore
+from pulumi_snapshots.emulator.store import StoreError
+from tests.support.real_data import SPOIL, content_of, filled, fresh, sql_at
+from tests.support.world import DATABASE, OTHER_DATABASE, World, world
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tools.postgres import Server
+
+QUICK: dict[str, Any] = {"snapshot_seconds": 0.0, "restore_seconds": 0.0, "cache_world": "invalidated"}
+BUSY_SECONDS = 10.0
+
+
+@asynccontextmanager
+async def at_server(server: Server, folder: Path | None = None, **options: Any) -> AsyncIterator[World]:
+    store = PostgresStore(server.dsn(), folder)
+    try:
+        async with world(store=store, settings={"look_every": 0.05}, **{**QUICK, **options}) as here:
+            yield here
+    finally:
+        store.close()
+
+
+def databases(server: Server) -> set[str]:
+    return {name for (name,) in sql_at(server.url(), "SELECT datname FROM pg_database")}
+
+
+async def restored(here: World, version_id: str) -> None:
+    """Restore through the client, and wait until the service brings the database up."""
+
+    async def on_send() -> None:
+        pass
+
+    client = here.session.client
+    name = here.newest().name
+    await client.restore_snapshot(DATABASE, name=name, version_id=version_id, on_send=on_send)
+    with anyio.fail_after(BUSY_SECONDS):
+        while here.emulator.account.restoring(DATABASE):  # asking over HTTP would use up the request budget
+            await anyio.lowlevel.checkpoint()
+            here.emulator.settle()
+    assert (await client.database_status(DATABASE)).running
+
+
+def test_a_restore_brings_back_all_that_the_snapshot_saw(server: Server) -> None:
+    url = server.url(DATABASE)
+
+    async def body() -> None:
+        async with at_server(server) as here:
+            before = filled(url)
+            taken = (await here.create()).complete
+            sql_at(url, SPOIL)
+            spoilt = sql_at(url, "SELECT name FROM customer ORDER BY id")
+            with closing(psycopg.connect(url)) as application:
+                await restored(here, taken.version_id or "")
+                assert content_of(url) == before
+                assert spoilt == [("Zoë 🦉 O'Hara lost",), ("空 lost",), ("later",)]
+                with pytest.raises(psycopg.OperationalError):
+                    application.execute("SELECT 1")
+            # It lives: counters go on where they were, and what was forbidden stays so.
+            assert sql_at(url, "SELECT nextval('tickets')") == [(1014,)]
+            assert sql_at(url, "INSERT INTO customer (name) VALUES ('next') RETURNING id") == [(42,)]
+            for wrong in (
+                "INSERT INTO customer (name) VALUES ('')",
+                """INSERT INTO "Bestellung für 日本" (customer, state) VALUES (1, 'open')""",
+                """UPDATE "Bestellung für 日本" SET price = -1""",
+            ):
+                with pytest.raises(psycopg.IntegrityError):
+                    sql_at(url, wrong)
+        assert not {DATABASE, f"{DATABASE}.new", f"{DATABASE}.old"} & databases(server)
+
+    anyio.run(body)
+
+
+def test_the_same_data_comes_back_through_sqlite(tmp_path: Path) -> None:
+    schema = (
+        "CREATE TABLE customer (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE CHECK (name <> ''))",
+        "CREATE TABLE bestellung (customer INTEGER NOT NULL REFERENCES customer, price NUMERIC, ratio REAL, photo BLOB)",
+        "INSERT INTO customer (name) VALUES ('Zoë 🦉 O''Hara'), ('空')",
+        "INSERT INTO bestellung VALUES (1, 12.3456, 1e308, x'00ff27'), (2, NULL, -0.5, NULL)",
+        "DELETE FROM customer WHERE id = 2",
+        "CREATE VIEW owed AS SELECT customer, sum(price) AS sum FROM bestellung GROUP BY customer",
+    )
+    queries = (
+        *("SELECT sql FROM sqlite_schema ORDER BY name", "SELECT * FROM customer", "SELECT * FROM bestellung"),
+        *("SELECT typeof(price), typeof(ratio), typeof(photo) FROM bestellung", "SELECT * FROM sqlite_sequence"),
+    )
+
+    async def body() -> None:
+        async with world(store=FolderStore(tmp_path), settings={"look_every": 0.05}, **QUICK) as here:
+            here.emulator.execute(DATABASE, *schema)
+            before = here.emulator.execute(DATABASE, *queries)
+            taken = (await here.create()).complete
+            here.emulator.execute(DATABASE, "DELETE FROM bestellung", "DROP VIEW owed", "CREATE TABLE added (n)")
+            assert here.emulator.execute(DATABASE, *queries) != before
+            await restored(here, taken.version_id or "")
+            assert here.emulator.execute(DATABASE, *queries) == before
+            new = "INSERT INTO customer (name) VALUES ('next') RETURNING id"
+            assert here.emulator.execute(DATABASE, new) == [[[3]]]
+
+    anyio.run(body)
+
+
+def test_the_zip_holds_what_pg_dump_writes(server: Server) -> None:
+    async def body() -> None:
+        async with at_server(server) as here:
+            filled(server.url(DATABASE))
+            taken = (await here.create()).complete
+            content = await here.download(taken.download_url or "")
+            assert len(content) == taken.size
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                assert archive.testzip() is None
+                assert archive.namelist() == ["snapshot.json", "database.dump"]
+                assert archive.read("database.dump").startswith(b"PGDMP")
+            padded = here.emulator.add_snapshot(DATABASE, size=1_000_000)
+            assert len(here.emulator.archive_of(padded.version_id)) == padded.size == 1_000_000
+            with pytest.raises(ValueError, match="takes"):
+                here.emulator.add_snapshot(DATABASE, size=100)
+
+    anyio.run(body)
+
+
+def test_a_program_that_writes_meanwhile_does_no_harm(server: Server) -> None:
+    url = server.url(DATABASE)
+    stop = threading.Event()
+
+    def transfer() -> None:
+        with closing(psycopg.connect(url, autocommit=True)) as application:
+            while not stop.is_set():
+                application.execute("UPDATE account SET money = money + CASE id WHEN 1 THEN -1 ELSE 1 END")
+
+    async def body() -> None:
+        async with at_server(server) as here:
+            sql_at(url, "CREATE TABLE account AS SELECT id, 100 AS money FROM generate_series(1, 2) AS id")
+            writing = threading.Thread(target=transfer)
+            writing.start()
+            try:
+                stored = here.emulator.add_snapshot(DATABASE)
+            finally:
+                stop.set()
+                writing.join()
+            sql_at(url, "UPDATE account SET money = 0")
+            await restored(here, stored.version_id)
+            assert sql_at(url, "SELECT sum(money) FROM account") == [(200,)]
+
+    anyio.run(body)
+
+
+def test_others_are_served_while_a_dump_takes_its_time(server: Server) -> None:
+    """A lock that somebody holds makes pg_dump wait as long as the test wants."""
+    url = server.url(DATABASE)
+
+    async def body() -> None:
+        async with at_server(server, databases=(DATABASE, OTHER_DATABASE), soft_deadline_seconds=0.2) as here:
+            sql_at(url, "CREATE TABLE t (n integer)")
+            with psycopg.connect(url) as application:
+                application.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+                client = here.session.client
+
+                async def on_send() -> None:
+                    pass
+
+                accepted = await client.start_snapshot(DATABASE, on_send=on_send)
+                assert type(accepted).__name__ == "Accepted"
+                assert (await client.list_snapshots(DATABASE)).entries == ()
+                assert (await client.database_status(OTHER_DATABASE)).running
+                (running,) = here.emulator.account.running(DATABASE)
+                assert running.size is None
+            with anyio.fail_after(BUSY_SECONDS):
+                while not here.emulator.snapshots(DATABASE):
+                    await anyio.lowlevel.checkpoint()
+            (stored,) = here.emulator.snapshots(DATABASE)
+            assert (stored.version_id, stored.origin) == (running.version_id, "manual")
+
+    anyio.run(body)
+
+
+def test_automatic_snapshots_are_dumps_too(server: Server) -> None:
+    async def body() -> None:
+        async with at_server(server, automatic_snapshots=True) as here:
+            here.emulator.settle()
+            here.emulator.advance(86400)
+            with anyio.fail_after(BUSY_SECONDS):
+                while not here.emulator.snapshots(DATABASE):
+                    await anyio.lowlevel.checkpoint()
+            (stored,) = here.emulator.snapshots(DATABASE)
+            assert stored.origin == "automatic"
+            with zipfile.ZipFile(io.BytesIO(here.emulator.archive_of(stored.version_id))) as archive:
+                assert "database.dump" in archive.namelist()
+
+    anyio.run(body)
+
+
+def test_a_dump_that_fails_is_told_and_fails_the_snapshot(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body() -> None:
+        async with at_server(server) as here:
+            broken = tmp_path / "pg_dump"
+            broken.write_text("#!/bin/sh\necho 'no space left' >&2\nexit 1\n")
+            broken.chmod(0o755)
+            monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+            ending = await here.create()
+            assert "SNAPSHOT_FAILED" in str(ending.nothing)
+            assert here.emulator.snapshots(DATABASE) == []
+
+    anyio.run(body)
+    assert "snapshot failed: pg_dump failed: no space left" in caplog.text
+
+
+def test_a_restore_that_fails_leaves_what_was_there(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    url = server.url(DATABASE)
+
+    async def body() -> None:
+        async with at_server(server) as here:
+            sql_at(url, "CREATE TABLE t AS SELECT 7 AS n")
+            stored = here.emulator.add_snapshot(DATABASE)
+            store = here.emulator.account.store
+            assert isinstance(store, PostgresStore)
+            archive = store._folder._archive(stored.version_id)
+            archive.write_bytes(archive.read_bytes()[:-1000])
+            await restored(here, stored.version_id)
+            assert sql_at(url, "SELECT n FROM t") == [(7,)]
+        assert f"{DATABASE}.new" not in databases(server)
+
+    anyio.run(body)
+    assert "restore failed, and the database holds what it held" in caplog.text
+
+
+def test_sql_of_a_demo_runs_at_the_server(server: Server) -> None:
+    async def body() -> None:
+        async with at_server(server) as here:
+            rows = here.emulator.execute(DATABASE, "CREATE TABLE t (n integer)", "INSERT INTO t VALUES (1) RETURNING n")
+            assert rows == [[], [[1]]]
+            with pytest.raises(StoreError, match='relation "nothing" does not exist'):
+                here.emulator.execute(DATABASE, "INSERT INTO t VALUES (2)", "SELECT * FROM nothing")
+            assert here.emulator.execute(DATABASE, "SELECT n FROM t") == [[[1]]]
+
+    anyio.run(body)
+
+
+def test_other_engines_stay_sqlite(server: Server) -> None:
+    async def body() -> None:
+        async with at_server(server, databases=()) as here:
+            here.emulator.add_database(DATABASE, type="mysql")
+            assert here.emulator.execute(DATABASE, "SELECT sqlite_version()")
+            stored = here.emulator.add_snapshot(DATABASE)
+            with zipfile.ZipFile(io.BytesIO(here.emulator.archive_of(stored.version_id))) as archive:
+                assert "database.sqlite" in archive.namelist()
+        assert DATABASE not in databases(server)
+
+    anyio.run(body)
+
+
+def test_databases_of_others_are_never_touched(server: Server) -> None:
+    url = fresh(server, DATABASE)
+    sql_at(url, "CREATE TABLE theirs (n integer)")
+
+    async def body() -> None:
+        async with at_server(server, databases=()) as here:
+            with pytest.raises(ValueError, match="not the emulator's"):
+                here.emulator.add_database(DATABASE)
+            assert DATABASE not in here.emulator.databases
+        assert sql_at(url, "SELECT * FROM theirs") == []
+
+    try:
+        anyio.run(body)
+    finally:
+        sql_at(server.url(), f'DROP DATABASE "{DATABASE}"')
+
+
+def test_a_database_of_a_killed_emulator_is_made_anew_and_one_of_a_live_emulator_is_not(server: Server) -> None:
+    first = PostgresServer(server.dsn(), kept=False)
+    first.create(DATABASE)
+    try:
+        with pytest.raises(ValueError, match="another emulator's"):
+            PostgresServer(server.dsn(), kept=False).create(DATABASE)
+        dead = f"squarecloud-emulator, {socket.gethostname()} 999999999"
+        sql_at(server.url(), f"COMMENT ON DATABASE \"{DATABASE}\" IS '{dead}'")
+        sql_at(server.url(DATABASE), "CREATE TABLE old (n integer)")
+        PostgresServer(server.dsn(), kept=False).create(DATABASE)
+        assert sql_at(server.url(DATABASE), "SELECT count(*) FROM pg_tables WHERE tablename = 'old'") == [(0,)]
+    finally:
+        first.drop(DATABASE)
+
+
+def test_a_folder_keeps_databases_and_says_where_they_are(server: Server, tmp_path: Path) -> None:
+    url = server.url(DATABASE)
+    settings = Settings(snapshot_seconds=0)
+    emulator = Emulator(settings, data_folder=tmp_path, store=PostgresStore(server.dsn(), tmp_path))
+    emulator.add_database(DATABASE)
+    sql_at(url, "CREATE TABLE t AS SELECT 7 AS n")
+    stored = emulator.add_snapshot(DATABASE)
+    emulator.stop()
+    assert sql_at(url, "SELECT n FROM t") == [(7,)]
+
+    with pytest.raises(ValueError, match="is at a PostgreSQL server: give its DSN"):
+        Emulator(settings, data_folder=tmp_path)
+
+    # As a run leaves it that was killed in the middle of a restore.
+    sql_at(server.url(), f'ALTER DATABASE "{DATABASE}" ALLOW_CONNECTIONS false')
+    emulator = Emulator(settings, data_folder=tmp_path, store=PostgresStore(server.dsn(), tmp_path))
+    assert emulator.execute(DATABASE, "SELECT n FROM t") == [[[7]]]
+    assert [one.version_id for one in emulator.snapshots(DATABASE)] == [stored.version_id]
+    emulator.remove_database(DATABASE)
+    emulator.stop()
+    assert DATABASE not in databases(server)
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["state.json"]
+
+
+def test_a_database_that_the_server_lost_is_an_error(server: Server, tmp_path: Path) -> None:
+    emulator = Emulator(data_folder=tmp_path, store=PostgresStore(server.dsn(), tmp_path))
+    emulator.add_database(DATABASE)
+    emulator.stop()
+    sql_at(server.url(), f'DROP DATABASE "{DATABASE}"')
+    with pytest.raises(ValueError, match=f"has no database {DATABASE} of the emulator's"):
+        PostgresStore(server.dsn(), tmp_path)
