@@ -366,10 +366,11 @@ def started(programs: Path, folder: Path, user: pwd.struct_passwd | None) -> Ite
 def follow(process: "subprocess.Popen[str]", words: deque[str], ready: threading.Event) -> None:
     """Read what a server says, until it ends."""
     assert process.stdout is not None  # noqa: S101 - for the type checker
-    for line in process.stdout:
-        words.append(line.rstrip())
-        if "database system is ready to accept connections" in line:
-            ready.set()
+    with process.stdout:
+        for line in process.stdout:
+            words.append(line.rstrip())
+            if "database system is ready to accept connections" in line:
+                ready.set()
     ready.set()
 
 

@@ -47,7 +47,7 @@ class Scene:
     def zip(self) -> bytes:
         return self.here.emulator.archive_of(self.snapshot.version_id)
 
-    def newer(self, size: int = SIZE) -> StoredSnapshot:
+    def newer(self, size: int | None = SIZE) -> StoredSnapshot:
         """Another snapshot, an hour later, which the listing shows; it is the scene's from now on."""
         self.here.emulator.advance(3600)
         self.snapshot = self.here.emulator.add_snapshot(DATABASE, size=size)
@@ -106,7 +106,7 @@ def holds(record: ArchiveRecord, content: bytes) -> bool:
 
 
 @asynccontextmanager
-async def scene(folder: Path, *, size: int = SIZE, **service: Any) -> AsyncIterator[Scene]:
+async def scene(folder: Path, *, size: int | None = SIZE, **service: Any) -> AsyncIterator[Scene]:
     folder.mkdir()  # noqa: ASYNC240  a test's own
     async with world(**service) as here:
         # Downloads are refused over http, except from this machine.

@@ -18,7 +18,7 @@ from pulumi_snapshots.emulator.folder_store import FolderStore
 from pulumi_snapshots.emulator.postgres_server import PostgresServer
 from pulumi_snapshots.emulator.postgres_store import PostgresStore
 from pulumi_snapshots.emulator.store import StoreError
-from tests.support.real_data import SPOIL, content_of, filled, fresh, sql_at
+from tests.support.real_data import SPOIL, content_of, databases_of, filled, fresh, sql_at
 from tests.support.world import DATABASE, OTHER_DATABASE, World, world
 
 if TYPE_CHECKING:
@@ -39,10 +39,6 @@ async def at_server(server: Server, folder: Path | None = None, **options: Any) 
             yield here
     finally:
         store.close()
-
-
-def databases(server: Server) -> set[str]:
-    return {name for (name,) in sql_at(server.url(), "SELECT datname FROM pg_database")}
 
 
 async def restored(here: World, version_id: str) -> None:
@@ -86,7 +82,7 @@ def test_a_restore_brings_back_all_that_the_snapshot_saw(server: Server) -> None
             ):
                 with pytest.raises(psycopg.IntegrityError):
                     sql_at(url, wrong)
-        assert not {DATABASE, f"{DATABASE}.new", f"{DATABASE}.old"} & databases(server)
+        assert not {DATABASE, f"{DATABASE}.new", f"{DATABASE}.old"} & databases_of(server)
 
     anyio.run(body)
 
@@ -240,7 +236,7 @@ def test_a_restore_that_fails_leaves_what_was_there(server: Server, caplog: pyte
             archive.write_bytes(archive.read_bytes()[:-1000])
             await restored(here, stored.version_id)
             assert sql_at(url, "SELECT n FROM t") == [(7,)]
-        assert f"{DATABASE}.new" not in databases(server)
+        assert f"{DATABASE}.new" not in databases_of(server)
 
     anyio.run(body)
     assert "restore failed, and the database holds what it held" in caplog.text
@@ -266,7 +262,7 @@ def test_other_engines_stay_sqlite(server: Server) -> None:
             stored = here.emulator.add_snapshot(DATABASE)
             with zipfile.ZipFile(io.BytesIO(here.emulator.archive_of(stored.version_id))) as archive:
                 assert "database.sqlite" in archive.namelist()
-        assert DATABASE not in databases(server)
+        assert DATABASE not in databases_of(server)
 
     anyio.run(body)
 
@@ -323,7 +319,7 @@ def test_a_folder_keeps_databases_and_says_where_they_are(server: Server, tmp_pa
     assert [one.version_id for one in emulator.snapshots(DATABASE)] == [stored.version_id]
     emulator.remove_database(DATABASE)
     emulator.stop()
-    assert DATABASE not in databases(server)
+    assert DATABASE not in databases_of(server)
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["state.json"]
 
 

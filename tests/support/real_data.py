@@ -10,7 +10,7 @@ from psycopg import sql
 if TYPE_CHECKING:
     from tools.postgres import Server
 
-__all__ = ["SCHEMA", "SPOIL", "content_of", "filled", "fresh", "sql_at"]
+__all__ = ["SPOIL", "content_of", "databases_of", "filled", "fresh", "sql_at"]
 
 SCHEMA = """
 CREATE TYPE state AS ENUM ('open', 'paid', 'zurück');
@@ -79,6 +79,11 @@ def sql_at(url: str, *statements: str) -> list[Any]:
         for statement in statements:
             cursor.execute(statement.encode())
         return cursor.fetchall() if cursor.description else []
+
+
+def databases_of(server: Server) -> set[str]:
+    """The names of all databases of a server."""
+    return {name for (name,) in sql_at(server.url(), "SELECT datname FROM pg_database")}
 
 
 def content_of(url: str) -> dict[str, Any]:

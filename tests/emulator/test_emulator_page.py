@@ -1,0 +1,64 @@
+"""docs/emulator.md says what is so: options, control, faults, and a program that runs as it stands there."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from pulumi_snapshots.emulator import Emulator, Fault
+from pulumi_snapshots.emulator.__main__ import _parser
+from pulumi_snapshots.emulator.control import control_app
+from pulumi_snapshots.emulator.settings import TEST_API_KEY
+
+if TYPE_CHECKING:
+    from starlette.routing import Router
+
+PAGE = (Path(__file__).resolve().parent.parent.parent / "docs" / "emulator.md").read_text()
+
+
+def section(title: str) -> str:
+    return re.split(r"\n## ", PAGE.partition(f"\n## {title}\n")[2])[0]
+
+
+def test_a_reader_finds_every_option_with_its_default() -> None:
+    options = section("Options")
+    for action in _parser()._actions:
+        long = [name for name in action.option_strings if name.startswith("--") and name != "--help"]
+        for name in long:
+            assert f"`{name}" in options, name
+        if long and isinstance(action.default, int | float | str) and not isinstance(action.default, bool):
+            (row,) = [line for line in options.splitlines() if re.match(rf"\| [^|]*`{long[0]}\b", line)]
+            default = f"{action.default:g}" if isinstance(action.default, float) else action.default
+            assert f"`{default}`" in row
+
+
+def test_a_reader_finds_every_control_request() -> None:
+    control = section("Control")
+    routes: Any = control_app(Emulator())
+    router: Router = routes
+    for route in router.routes:
+        path = route.path.removeprefix("/_emulator/")  # type: ignore[attr-defined]  # each is a plain route
+        path = re.sub(r"\{id\}", "ID", re.sub(r"\{version_id:path\}", "VERSION", path))
+        assert re.search(rf"`[A-Z ]*{re.escape(path)}", control) or f"`{path}" in control or "faults" in path, path
+
+
+def test_a_reader_finds_every_kind_of_fault() -> None:
+    assert {one.name for one in fields(Fault) if f"`{one.name}`" not in section("Faults")} == set()
+
+
+def test_the_key_is_the_emulators_own() -> None:
+    assert f"SQUARECLOUD_API_KEY={TEST_API_KEY}\n" in PAGE
+
+
+def test_the_program_of_the_page_runs() -> None:
+    (program,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(program, names)  # noqa: S102  what the page says
+    answer = anyio.run(names["take"])
+    assert answer.json()["status"] == "success"
+    (fault,) = names["emulator"].faults.rules
+    assert fault.status == 503

@@ -1,0 +1,178 @@
+"""`squarecloud-emulator --postgres-dsn`: a run from start to end, and every way in which it does not start."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.request
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import squarecloud
+
+from tests.emulator.served import KEY, run, served
+from tests.support.real_data import content_of, databases_of, filled, sql_at
+from tools.postgres import free_port
+
+if TYPE_CHECKING:
+    from tools.postgres import Server
+
+DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
+
+
+def script(file: Path, text: str) -> None:
+    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.chmod(0o755)
+
+
+def left_overs() -> set[str]:
+    return {path.name for path in Path(tempfile.gettempdir()).glob("squarecloud-emulator-*")}
+
+
+def refused(*options: str) -> str:
+    """It does not start, says why in one line without a password, and leaves nothing."""
+    before = left_overs()
+    ended = run(*options)
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+    assert ended.stderr.startswith("squarecloud-emulator: ")
+    assert "secret-word" not in ended.stderr
+    assert left_overs() == before
+    return ended.stderr
+
+
+def test_vendors_sdk_takes_and_restores_a_real_database(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = tmp_path / "seen"
+    for name in ("pg_dump", "pg_restore"):
+        script(tmp_path / name, f'echo "$0 $@" >> {seen}\nexec {shutil.which(name)} "$@"')
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    before = left_overs()
+    options = ["--postgres-dsn", server.dsn(), "--snapshot-seconds", "0", "--restore-seconds", "0", "--no-automatic"]
+    with (
+        served(*options, "--database", f"{DATABASE}:postgres") as emulator,
+        squarecloud.SquareCloud(KEY, base_url=emulator.api_url, max_retries=0) as client,
+    ):
+        content = filled(server.url(DATABASE))
+        url = client.databases.snapshots.create(DATABASE)["url"]
+        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - http to this machine
+            assert "database.dump" in zipfile.ZipFile(io.BytesIO(answer.read())).namelist()
+        sql_at(server.url(DATABASE), 'DROP TABLE "Bestellung für 日本" CASCADE')
+        (entry,) = client.databases.snapshots.list(DATABASE)
+        client.databases.snapshots.restore(DATABASE, entry["name"], entry["version_id"])
+        while not client.databases.status(DATABASE)["running"]:
+            emulator.control("state")  # costs nothing of the request budget
+        assert content_of(server.url(DATABASE)) == content
+        rows = emulator.control(f"databases/{DATABASE}/sql", {"statements": ["SELECT count(*) FROM customer"]})
+        assert rows == {"rows": [[[2]]]}
+        made = emulator.control("databases", {"id": "another", "type": "postgres"})
+        assert made["id"] == "another"
+        assert sql_at(server.url("another"), "SELECT 1") == [(1,)]
+        stored = emulator.control("snapshots", {"database_id": "another"})
+        assert stored["size"] > 0
+        emulator.process.send_signal(signal.SIGTERM)
+        assert emulator.process.communicate(timeout=20) == ("", "")
+        assert emulator.process.returncode == 0
+    assert not {DATABASE, "another"} & databases_of(server)
+    assert left_overs() == before
+    ran = seen.read_text()
+    # Their versions, two snapshots and a restore.
+    assert [Path(line.split()[0]).name for line in ran.splitlines()] == [
+        *("pg_dump", "pg_restore"),
+        *("pg_dump", "pg_restore", "pg_dump"),
+    ]
+    assert server.password not in ran
+
+
+def test_nobody_there_is_told(server: Server) -> None:
+    port = free_port()
+    told = refused("--postgres-dsn", f"postgresql://postgres@127.0.0.1:{port}/postgres")
+    assert f"cannot use PostgreSQL at 127.0.0.1 port {port}: " in told
+    assert "refused" in told
+    assert server.port != port
+
+
+@pytest.mark.parametrize(
+    ("dsn", "told"),
+    [
+        ("secret-word", "not a PostgreSQL DSN"),
+        ("mysql://root@127.0.0.1/x", "not a PostgreSQL DSN"),
+        ("postgresql://postgres:secret-word@127.0.0.1/x", "give it in PGPASSWORD or a password file"),
+        ("host=127.0.0.1 password=secret-word", "SQUARECLOUD_EMULATOR_POSTGRES_DSN"),
+        ("host=127.0.0.1 sslpassword=secret-word", "use a key without a password"),
+    ],
+)
+def test_a_dsn_that_cannot_be_used_is_told(dsn: str, told: str) -> None:
+    assert told in refused("--postgres-dsn", dsn)
+
+
+def test_a_wrong_password_user_or_database_is_told(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert 'database "nothing" does not exist' in refused("--postgres-dsn", server.dsn("nothing"))
+    sql_at(server.url(), "DROP ROLE IF EXISTS guest", f"CREATE ROLE guest LOGIN PASSWORD '{server.password}'")
+    assert "may not create databases" in refused("--postgres-dsn", server.dsn().replace("postgres@", "guest@"))
+    monkeypatch.setenv("PGPASSWORD", "secret-word")
+    assert "password authentication failed" in refused("--postgres-dsn", server.dsn())
+    monkeypatch.delenv("PGPASSWORD")
+    (tmp_path / "empty").touch(mode=0o600)
+    monkeypatch.setenv("PGPASSFILE", str(tmp_path / "empty"))
+    assert "no password supplied" in refused("--postgres-dsn", server.dsn())
+
+
+def test_a_dsn_with_its_password_comes_from_the_environment(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PGPASSWORD")
+    monkeypatch.setenv("SQUARECLOUD_EMULATOR_POSTGRES_DSN", server.url())
+    with served("--database", DATABASE) as emulator:
+        assert sql_at(server.url(DATABASE), "SELECT 1") == [(1,)]
+        emulator.control("snapshots", {"database_id": DATABASE})
+        emulator.process.send_signal(signal.SIGINT)
+        emulator.process.communicate(timeout=20)
+
+
+def test_programs_that_are_missing_or_do_not_fit_are_told(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = int(re.match(r"\d+", sql_at(server.url(), "SHOW server_version")[0][0])[0])  # type: ignore[index]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    options = ("--postgres-dsn", server.dsn())
+    install = f"install PostgreSQL's client programs, version {version} or later"
+    assert f"pg_dump is not on PATH: {install}" in refused(*options)
+    for name in ("pg_dump", "pg_restore"):
+        script(tmp_path / name, "echo 'pg_dump (PostgreSQL) 9.6.24'")
+        assert f"{name} is version 9, older than the server's {version}" in refused(*options)
+        script(tmp_path / name, "echo lost >&2; exit 127")
+        assert f"{name} does not run: lost" in refused(*options)
+        script(tmp_path / name, f"echo '{name} (PostgreSQL) {version}.1'")
+    if version < 17:
+        script(tmp_path / "pg_restore", "echo 'pg_restore (PostgreSQL) 17.1'")
+        assert f"cannot restore into a server of version {version}" in refused(*options)
+
+
+def test_an_id_that_cannot_be_a_databases_name_is_told(server: Server) -> None:
+    options = ("--postgres-dsn", server.dsn(), "--database")
+    assert "at most 59 characters" in refused(*options, "a" * 60)
+    assert "the PostgreSQL server has a database postgres already" in refused(*options, "postgres")
+
+
+def test_a_missing_library_is_named_with_its_install_command() -> None:
+    program = (
+        "import sys; sys.modules['psycopg'] = None\n"
+        "from pulumi_snapshots.emulator.__main__ import main\n"
+        "sys.exit(main(['--postgres-dsn', 'postgresql://127.0.0.1/x']))"
+    )
+    ended = subprocess.run(  # noqa: S603 - a fixed command, no shell
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert ended.returncode == 1
+    assert "psycopg is missing; install it with: pip install 'pulumi-snapshots[emulator-postgres]'" in ended.stderr
