@@ -97,7 +97,7 @@ def installed(environment: Environment, usual: Iterable[str] = USUAL) -> tuple[P
         version = "" if missing else version_of(folder)
         if version and major(version) >= OLDEST:
             return folder, version
-        if chosen or (folder / "postgres").exists():
+        if chosen or os.access(folder / "postgres", os.F_OK):
             what = f"lacks {', '.join(missing)}" if missing else f"is {version or 'not able to run'}"
             found.append(f"{folder} {what}")
     raise Closed("; ".join(found) or "no postgres on PATH or in the usual places")
@@ -106,7 +106,8 @@ def installed(environment: Environment, usual: Iterable[str] = USUAL) -> tuple[P
 def places(environment: Environment, usual: Iterable[str]) -> list[Path]:
     """Where programs may be, best first: PATH, what links on PATH lead to, and the usual places, newest first."""
     path = [Path(entry) for entry in environment.get("PATH", os.defpath).split(os.pathsep) if entry]
-    real = [(entry / "postgres").resolve().parent for entry in path if (entry / "postgres").exists()]
+    # Folders of PATH may be closed to this user, which `Path.exists` takes for an error.
+    real = [(entry / "postgres").resolve().parent for entry in path if os.access(entry / "postgres", os.F_OK)]
     others = [
         Path(match) for pattern in usual for match in sorted(map(str, globbed(pattern)), key=numbers, reverse=True)
     ]

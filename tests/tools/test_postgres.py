@@ -58,6 +58,14 @@ def test_installed_one_on_path_is_used(tmp_path: Path, environment: dict[str, st
     assert postgres.ensure(environment, (), ()) == tmp_path / "bin"
 
 
+def test_folder_on_path_that_is_closed_or_gone_is_passed_over(tmp_path: Path, environment: dict[str, str]) -> None:
+    fill(tmp_path / "bin")
+    closed = tmp_path / "file"
+    closed.touch()
+    environment["PATH"] = os.pathsep.join([str(closed), str(tmp_path / "gone"), "", environment["PATH"]])
+    assert postgres.ensure(environment, (), ()) == tmp_path / "bin"
+
+
 def test_links_on_path_lead_to_the_rest(tmp_path: Path, environment: dict[str, str]) -> None:
     fill(tmp_path / "real")
     (tmp_path / "bin").mkdir()
