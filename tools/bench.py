@@ -1,6 +1,7 @@
 """`make bench`: what the project promises about speed, measured; ratios come from one run. Writes docs/measures.md.
 
-Nothing here is a test: the machine decides about seconds, so read medians and ratios.
+Nothing here is a test: the machine decides about seconds, so read medians and ratios. `python -m tools.bench archives`
+measures one part, and leaves the rest of the page as it is.
 """
 
 import os
@@ -10,10 +11,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.operations.create import create
+from tests.archive.real import Host, hosted, outcome, s3_server, start
 from tests.support.virtual import run_virtual
 from tests.support.world import world
 from tools.engine import ensure
@@ -23,6 +26,10 @@ PROJECT = Path(__file__).resolve().parent.parent
 PAGE = PROJECT / "docs" / "measures.md"
 IMPORT_RUNS = 15
 UP_RUNS = 5
+ARCHIVE_RUNS = 7
+ARCHIVE_SIZE = 1024**3
+BUCKET_RUNS = 3
+BUCKET_SIZE = 256 * 1024**2
 RESOURCES = 200
 SCHEDULES = 1000
 
@@ -50,29 +57,35 @@ for number in range(RESOURCES):
 
 
 def main() -> int:
-    """Measure everything and write the page."""
-    say("one snapshot, virtual time")
-    tables = [table(("one snapshot", "POSTs", "looks", "other requests", "seconds (virtual)"), one_snapshot())]
-    say("imports")
-    tables.append(table(("import, milliseconds", "median", "min", "max"), imports()))
-    say(f"an `up` without changes of {RESOURCES} resources (takes a few minutes)")
-    tables.append(
-        table((f"`up` without changes, {RESOURCES} resources", "requests", "seconds", "min", "max"), no_op_up())
-    )
-    say(f"{SCHEDULES} random schedules")
-    tables.append(table(("simulation", "schedules", "seconds"), simulation()))
-    page = "\n".join(
-        [
-            "# Measures",
-            "",
-            "Written by `make bench`. Seconds depend on the machine; requests, virtual seconds and ratios do not.",
-            "",
-            *tables,
-        ]
-    )
+    """Measure everything, or the parts that are named, and write the page."""
+    wanted = set(sys.argv[1:]) or PARTS.keys()
+    if unknown := wanted - PARTS.keys():
+        say(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+        return 2
+    before = PAGE.read_text().split("\n\n") if PAGE.exists() else []
+    tables = []
+    for name, part in PARTS.items():
+        if name in wanted:
+            say(part.what)
+            tables.append("\n".join(filter(None, (table(part.head, part.measure()), part.note))))
+        else:
+            kept = [at for at, text in enumerate(before) if text.startswith(f"| {part.head[0]} |")]
+            tables += ["\n\n".join(before[at : at + (2 if part.note else 1)]).rstrip() + "\n" for at in kept]
+    head = "# Measures\n\nWritten by `make bench`. Seconds depend on the machine; requests, virtual seconds and ratios do not.\n"
+    page = "\n".join([head, *tables])
     PAGE.write_text(page)
     print(page)
     return 0
+
+
+@dataclass(frozen=True)
+class Part:
+    """One table of the page."""
+
+    what: str
+    head: tuple[str, ...]
+    measure: Callable[[], Iterable[Iterable[object]]]
+    note: str = ""
 
 
 def say(what: str) -> None:
@@ -181,6 +194,48 @@ def simulation() -> Iterable[list[object]]:
     yield ["random fault schedules (aim: 60 s)", SCHEDULES, f"{seconds:.0f}"]
 
 
+def archives() -> Iterable[list[object]]:
+    """One pass of an Archive against what does the same by hand in two; in turns, from one host on this machine."""
+    by_hand: list[float] = []
+    ours: list[float] = []
+    memory: list[float] = []
+    with tempfile.TemporaryDirectory(prefix="pulumi-snapshots-bench-") as name, hosted(ARCHIVE_SIZE) as host:
+        for run in range(ARCHIVE_RUNS):
+            file, target = Path(name) / f"{run}-by-hand.zip", Path(name) / f"{run}-archive.zip"
+            by_hand.append(seconds_of(lambda file=file: downloaded_and_hashed(host, file)))  # type: ignore[misc]
+            file.unlink()
+            done = outcome(start(host.url, target))
+            if done["sha256"] != host.sha256:
+                raise AssertionError("a wrong archive was written")
+            target.unlink()
+            ours.append(done["seconds"])
+            memory.append(done["above_idle"])
+    yield ["`curl` to a file, then `sha256sum`", *spread(by_hand, digits=2), ""]
+    yield ["Archive to a file, flushed to the disk (memory, aim: 64)", *spread(ours, digits=2), f"{max(memory):.0f}"]
+    ratios = [hand / our for hand, our in zip(by_hand, ours, strict=True)]
+    yield ["ratio, pair by pair (aim: 1.2 or more)", *spread(ratios, digits=2), ""]
+    seconds, memory = [], []
+    with s3_server() as server, hosted(BUCKET_SIZE) as host:
+        server.client().create_bucket(Bucket="bench")
+        for run in range(BUCKET_RUNS):
+            done = outcome(start(host.url, f"s3://bench/{run}.zip", environment=server.environment))
+            if done["sha256"] != host.sha256:
+                raise AssertionError("a wrong archive was written")
+            seconds.append(done["seconds"])
+            memory.append(done["above_idle"])
+    size = f"{BUCKET_SIZE >> 20} MiB to a bucket, a server in Python on the same machine"
+    yield [f"Archive of {size} (memory, aim: 96)", *spread(seconds, digits=2), f"{max(memory):.0f}"]
+
+
+def downloaded_and_hashed(host: Host, file: Path) -> None:
+    """The two passes that an Archive saves."""
+    # Whichever PATH has.
+    subprocess.run(["curl", "--fail", "--silent", "--output", file, host.url], check=True)  # noqa: S603, S607
+    shown = subprocess.run(["sha256sum", file], check=True, capture_output=True, text=True).stdout  # noqa: S603, S607
+    if not shown.startswith(host.sha256):
+        raise AssertionError("a wrong file was downloaded")
+
+
 def seconds_of(work: Callable[[], object]) -> float:
     """How long it takes."""
     begin = time.perf_counter()
@@ -191,6 +246,31 @@ def seconds_of(work: Callable[[], object]) -> float:
 def spread(values: list[float], digits: int = 1) -> list[str]:
     """Median, minimum and maximum."""
     return [f"{value:.{digits}f}" for value in (statistics.median(values), min(values), max(values))]
+
+
+PARTS = {
+    "snapshot": Part(
+        "one snapshot, virtual time",
+        ("one snapshot", "POSTs", "looks", "other requests", "seconds (virtual)"),
+        one_snapshot,
+    ),
+    "imports": Part("imports", ("import, milliseconds", "median", "min", "max"), imports),
+    "up": Part(
+        f"an `up` without changes of {RESOURCES} resources (takes a few minutes)",
+        (f"`up` without changes, {RESOURCES} resources", "requests", "seconds", "min", "max"),
+        no_op_up,
+    ),
+    "simulation": Part(f"{SCHEDULES} random schedules", ("simulation", "schedules", "seconds"), simulation),
+    "archives": Part(
+        f"archives of {ARCHIVE_SIZE >> 20} MiB",
+        (f"archive of {ARCHIVE_SIZE >> 20} MiB", "seconds", "min", "max", "MiB above idle at most"),
+        archives,
+        "Both download from one host of plain sockets on this machine. By hand means two processes one after the other; an\n"
+        "Archive's time begins with its first request, in a process that is loaded, as Pulumi's is, and ends when the file is\n"
+        "on the disk under its name, which `curl` does not wait for. Memory is the process's highest, less what it had before.\n",
+    ),
+}
+"""The page, table by table."""
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import ipaddress
+import logging
 import os
 import socket
 import sys
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 after a signal, 1 if it could not start, 2 for wrong options.
     """
     options = _parser().parse_args(arguments)
+    _warn_as_ourselves()
     try:
         from pulumi_snapshots.emulator import gateway, serving  # noqa: F401, PLC0415 - they need the extra
     except ModuleNotFoundError as error:
@@ -195,6 +197,15 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _warn_as_ourselves() -> None:
+    """Show why a snapshot or a restore failed, which clients are not told."""
+    shown = logging.StreamHandler()
+    shown.setFormatter(logging.Formatter("squarecloud-emulator: %(message)s"))
+    logger = logging.getLogger("pulumi_snapshots.emulator")
+    logger.addHandler(shown)
+    logger.propagate = False
 
 
 def _fail(message: str, code: int = _FAILED) -> int:

@@ -246,7 +246,7 @@ class Account:
         ends_at = now + timedelta(seconds=self.settings.restore_seconds)
         restore = RunningRestore(ends_at=ends_at, database_id=resource.id, version_id=version_id)
         self._restores[resource.id] = restore
-        if self.store.takes_time:  # a restore of seconds begins now, so that it is over when its time is
+        if self.store.takes_time(resource.id):  # a restore of seconds begins now, so that it is over when its time is
             self._put_back[resource.id] = self.store.restore(resource.id, version_id)
         self.changed = True
         return restore

@@ -28,8 +28,6 @@ _LOCK_SECONDS = 1.0  # how long another program's lock on a database is waited f
 class FolderStore:
     """Keeps databases under `databases/` and snapshots under `snapshots/`; other programs may use the databases meanwhile."""
 
-    takes_time = False
-
     def __init__(self, folder: Path, *, with_server: bool = False) -> None:
         """Use a folder.
 
@@ -47,6 +45,10 @@ class FolderStore:
         elsewhere = self.at_server()
         if elsewhere and not with_server:
             raise ValueError(f"{', '.join(sorted(elsewhere))} in {folder} is at a PostgreSQL server: give its DSN")
+
+    def takes_time(self, database_id: str) -> bool:  # noqa: ARG002 - no database does
+        """Nothing does: a lock of another program is waited for, with all requests."""
+        return False
 
     def create(self, database_id: str, engine: str) -> Future[None]:  # noqa: ARG002 - every engine is SQLite here
         """Begin an empty database, unless it is there already."""

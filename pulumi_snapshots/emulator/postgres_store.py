@@ -42,8 +42,6 @@ class PostgresStore:
         ValueError: The server cannot be used, or lacks a database that the folder speaks of.
     """
 
-    takes_time = True
-
     def __init__(self, dsn: str, folder: Path | None = None) -> None:
         self._temporary = None if folder else Path(tempfile.mkdtemp(prefix="squarecloud-emulator-"))
         try:
@@ -59,6 +57,10 @@ class PostgresStore:
         self._lines: dict[str, ThreadPoolExecutor] = {}
         self._wanted: set[str] = set()  # versions whose archive is not written yet
         self._lock = threading.Lock()
+
+    def takes_time(self, database_id: str) -> bool:
+        """What is at the server does."""
+        return database_id in self._ours
 
     def create(self, database_id: str, engine: str) -> Future[None]:
         """Begin an empty database, unless it is there already."""

@@ -32,8 +32,8 @@ class Store(Protocol):
     What may take long is returned as a future. One database's work is done in the order in which it was asked for.
     """
 
-    takes_time: bool
-    """Whether futures are not done when they are returned, and the work goes on in threads: real seconds pass."""
+    def takes_time(self, database_id: str) -> bool:
+        """Whether work on this database goes on in a thread when its future is returned: real seconds pass."""
 
     def create(self, database_id: str, engine: str) -> Future[None]:
         """Begin an empty database, unless it is there already.
@@ -99,11 +99,13 @@ async def outcome(work: Future[T]) -> T:
 class MemoryStore:
     """Keeps everything in memory; a database is an SQLite image, and costs nothing until SQL is run on it."""
 
-    takes_time = False
-
     def __init__(self) -> None:
         self._images: dict[str, bytes] = {}
         self._archives: dict[str, bytes] = {}
+
+    def takes_time(self, database_id: str) -> bool:  # noqa: ARG002 - no database does
+        """Nothing does."""
+        return False
 
     def create(self, database_id: str, engine: str) -> Future[None]:  # noqa: ARG002 - every engine is SQLite here
         """Begin an empty database, unless it is there already."""

@@ -32,8 +32,10 @@ BUSY_SECONDS = 10.0
 
 
 @asynccontextmanager
-async def at_server(server: Server, folder: Path | None = None, **options: Any) -> AsyncIterator[World]:
-    store = PostgresStore(server.dsn(), folder)
+async def at_server(
+    server: Server, folder: Path | None = None, *, dsn: str | None = None, **options: Any
+) -> AsyncIterator[World]:
+    store = PostgresStore(dsn or server.dsn(), folder)
     try:
         async with world(store=store, settings={"look_every": 0.05}, **{**QUICK, **options}) as here:
             yield here
@@ -252,6 +254,40 @@ def test_sql_of_a_demo_runs_at_the_server(server: Server) -> None:
             assert here.emulator.execute(DATABASE, "SELECT n FROM t") == [[[1]]]
 
     anyio.run(body)
+
+
+def test_a_user_who_may_create_databases_is_enough(server: Server) -> None:
+    role = f"DO $$BEGIN CREATE ROLE maker LOGIN CREATEDB PASSWORD '{server.password}'; EXCEPTION WHEN duplicate_object THEN END$$"
+    sql_at(server.url(), role)
+    own, dsn = (url.replace("//postgres", "//maker") for url in (server.url(DATABASE), server.dsn()))
+
+    async def body() -> None:
+        async with at_server(server, dsn=dsn) as here:
+            before = filled(own)
+            stored = here.emulator.add_snapshot(DATABASE)
+            sql_at(own, SPOIL)
+            await restored(here, stored.version_id)
+            assert content_of(own) == before
+
+    anyio.run(body)
+
+
+def test_a_snapshot_whose_dump_died_with_its_emulator_never_appears(server: Server, tmp_path: Path) -> None:
+    settings = Settings(snapshot_seconds=0)
+    killed = Emulator(settings, data_folder=tmp_path, store=PostgresStore(server.dsn(), tmp_path))
+    database = killed.add_database(DATABASE)
+    sql_at(server.url(DATABASE), "CREATE TABLE t (n integer)")
+    with psycopg.connect(server.url(DATABASE)) as application:
+        application.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+        killed.account.start_snapshot(database, killed.now())
+        killed.save()
+        killed.account.store.close()
+    emulator = Emulator(settings, data_folder=tmp_path, store=PostgresStore(server.dsn(), tmp_path))
+    assert emulator.snapshots(DATABASE) == []
+    assert emulator.account.running(DATABASE) == []
+    emulator.remove_database(DATABASE)
+    emulator.stop()
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["state.json"]
 
 
 def test_other_engines_stay_sqlite(server: Server) -> None:
