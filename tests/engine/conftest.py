@@ -43,9 +43,15 @@ def fresh(tmp_path_factory: pytest.TempPathFactory, engine: Path) -> Path:
 
 
 @pytest.fixture
-def app(tmp_path: Path, fresh: Path, engine: Path) -> Iterator[App]:
+def service() -> tuple[str, ...]:
+    """More options of the emulator; a file of tests may have its own."""
+    return ()
+
+
+@pytest.fixture
+def app(tmp_path: Path, fresh: Path, engine: Path, service: tuple[str, ...]) -> Iterator[App]:
     shutil.copytree(fresh / "project", tmp_path / "project")
-    with Emulator(*SERVICE, log=tmp_path / "emulator.log") as emulator:
+    with Emulator(*SERVICE, *service, log=tmp_path / "emulator.log") as emulator:
         stack = Stack(tmp_path, tmp_path / "project", engine, {**_environment(), **emulator.environment, **PACE})
         shutil.copytree(fresh / "backend", tmp_path / "backend", dirs_exist_ok=True)
         staged = App(tmp_path, stack, emulator)
