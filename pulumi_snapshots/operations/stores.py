@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BucketStore", "Buckets", "Draft", "FileStore", "Seen", "Store", "StoreTrouble"]
 
-PART_SIZE = 8 * 1024 * 1024
+PART_SIZE = 6 * 1024 * 1024
 """Bytes of one part of an upload; it is in memory about three times while it is sent."""
 PARTS_LIMIT = 9_000
 """Parts of one upload that are used; S3 allows 10,000."""

@@ -125,7 +125,7 @@ def test_a_dump_that_stops_in_the_middle_leaves_the_database_empty(
     folder = unpacked(record, tmp_path)
     url = fresh(server, COPY)
     dump = folder / "data" / "database.dump"
-    dump.write_bytes(dump.read_bytes()[:-800])
+    dump.write_bytes(dump.read_bytes()[:-200])  # in the data: the tables are made by then
     (restore,) = [line for line in of_engine("PostgreSQL") if line.startswith("pg_restore ")]
     with pytest.raises(AssertionError, match="pg_restore: error"):
         run(folder, [restore.replace("data/FILE", "data/database.dump")], URL=server.dsn(COPY))
