@@ -55,6 +55,7 @@ class PostgresStore:
                 shutil.rmtree(self._temporary, ignore_errors=True)
             raise
         self._lines: dict[str, ThreadPoolExecutor] = {}
+        self._leaving: set[str] = set()  # databases that are to be dropped and are not yet
         self._wanted: set[str] = set()  # versions whose archive is not written yet
         self._lock = threading.Lock()
 
@@ -76,6 +77,7 @@ class PostgresStore:
             self._folder.remove(database_id)
             return
         self._ours.discard(database_id)
+        self._leaving.add(database_id)
         self._in_line(database_id, self._remove, database_id).add_done_callback(_tell)
 
     def capture(self, database_id: str, version_id: str, size: int | None) -> Future[int]:
@@ -113,14 +115,13 @@ class PostgresStore:
         for line in self._lines.values():
             line.shutdown(cancel_futures=True)
         self._lines.clear()
-        if self._temporary is None:
-            return
-        for database_id in self._ours:
+        for database_id in {*self._leaving, *(self._ours if self._temporary is not None else ())}:
             try:
-                self._server.drop(database_id)
+                self._remove(database_id)
             except StoreError as error:
                 _LOG.warning("%s", error)
-        shutil.rmtree(self._temporary, ignore_errors=True)
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
 
     def _in_line(self, database_id: str, call: Callable[..., T], *arguments: object) -> Future[T]:
         line = self._lines.get(database_id)
@@ -136,6 +137,7 @@ class PostgresStore:
     def _remove(self, database_id: str) -> None:
         self._server.drop(database_id)
         self._folder.remove(database_id)
+        self._leaving.discard(database_id)
 
     def _capture(self, database_id: str, version_id: str, size: int | None) -> int:
         with self._dump_file(version_id) as dump:

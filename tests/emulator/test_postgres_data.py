@@ -290,6 +290,20 @@ def test_a_snapshot_whose_dump_died_with_its_emulator_never_appears(server: Serv
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["state.json"]
 
 
+def test_a_database_that_is_removed_right_before_the_end_is_dropped(server: Server, tmp_path: Path) -> None:
+    """Its removal still waits for a dump when the emulator stops."""
+    emulator = Emulator(Settings(), data_folder=tmp_path, store=PostgresStore(server.dsn(), tmp_path))
+    emulator.add_database(DATABASE)
+    sql_at(server.url(DATABASE), "CREATE TABLE t (n integer)")
+    with closing(psycopg.connect(server.url(DATABASE))) as application:
+        application.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+        emulator.capture(DATABASE)
+        emulator.remove_database(DATABASE)
+        emulator.stop()
+    assert DATABASE not in databases_of(server)
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["state.json"]
+
+
 def test_other_engines_stay_sqlite(server: Server) -> None:
     async def body() -> None:
         async with at_server(server, databases=()) as here:
