@@ -11,11 +11,11 @@ import pytest
 
 import pulumi_snapshots
 from pulumi_snapshots import Archive, DatabaseInfo, Snapshot, SnapshotInfo
-from pulumi_snapshots.dynamic.provider import INPUTS
 from pulumi_snapshots.operations import settings
 from pulumi_snapshots.operations.archive_inputs import DEFAULT_TIMEOUT as ARCHIVE_TIMEOUT
 from pulumi_snapshots.operations.durations import duration_text
 from pulumi_snapshots.operations.inputs import DEFAULT_TIMEOUT
+from pulumi_snapshots.operations.snapshot_calls import SnapshotCalls
 
 PROJECT = Path(__file__).resolve().parent.parent
 README = (PROJECT / "README.md").read_text()
@@ -33,12 +33,12 @@ def first_cells(text: str) -> set[str]:
 
 
 def test_a_reader_finds_every_input() -> None:
-    assert first_cells(section("Inputs")) == set(INPUTS)
+    assert first_cells(section("Inputs")) == set(SnapshotCalls.inputs)
 
 
 def test_a_reader_finds_every_output() -> None:
     declared = {name for name in Snapshot.__annotations__ if not name.startswith("_")}
-    assert first_cells(section("Outputs")) == declared - set(INPUTS)
+    assert first_cells(section("Outputs")) == declared - set(SnapshotCalls.inputs)
 
 
 def test_a_reader_finds_the_right_default_timeout() -> None:
@@ -76,7 +76,9 @@ def test_a_reader_finds_every_lookup_with_its_arguments() -> None:
 
 
 def test_a_lookups_snapshot_has_every_output_of_the_resource() -> None:
-    outputs = {name for name in Snapshot.__annotations__ if not name.startswith("_")} - set(INPUTS) | {"database_id"}
+    outputs = {name for name in Snapshot.__annotations__ if not name.startswith("_")} - set(SnapshotCalls.inputs) | {
+        "database_id"
+    }
     assert {
         name for name in outputs if name not in SnapshotInfo.__annotations__ and not hasattr(SnapshotInfo, name)
     } == set()

@@ -222,7 +222,7 @@ class _Lookup(Generic[T]):
         async def ask() -> tuple[T, str]:
             from pulumi_snapshots.dynamic.run import this_run  # noqa: PLC0415  only who looks up something needs the loop
 
-            session = this_run().session(settings)
+            session = this_run().shared.session(settings)
             answer = await self.find(session, arguments, _since(session, program, lately=lately))
             return answer, session.take_note()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
@@ -10,19 +9,11 @@ import anyio
 from anyio.from_thread import BlockingPortal
 
 from pulumi_snapshots.dynamic.engine_access import EngineCall
-from pulumi_snapshots.operations.archive_memory import ArchiveMemory
-from pulumi_snapshots.operations.memory import RunMemory
-from pulumi_snapshots.operations.transfers import Transfers
-from pulumi_snapshots.shared_file import state_directory
+from pulumi_snapshots.operations.shared import Shared
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from concurrent.futures import Future
-
-    from anyio.abc import TaskGroup
-
-    from pulumi_snapshots.operations.session import Session
-    from pulumi_snapshots.operations.settings import Settings
 
 __all__ = ["Run", "this_run"]
 
@@ -30,17 +21,13 @@ T = TypeVar("T")
 
 
 class Run:
-    """One per process: every resource and lookup of a run shares one connection pool, one gate and one view of the listings, its archives one turn."""
+    """One per process."""
 
     def __init__(self) -> None:
-        self.memory = RunMemory()
-        self.archives = ArchiveMemory()
+        self.shared = Shared(announce=EngineCall().progress)
         self._lock = threading.Lock()
         self._said: set[str] = set()
         self._portal: BlockingPortal | None = None
-        self._background: TaskGroup | None = None
-        self._sessions: dict[Settings, Session] = {}
-        self._transfers: Transfers | None = None
         self._stopping = False
 
     def carry_out(self, operation: Callable[[], Awaitable[T]]) -> T:
@@ -64,42 +51,7 @@ class Run:
         with self._lock:
             portal = self._portal
         if portal is not None:
-            portal.start_task_soon(self._stop_all)
-
-    def _stop_all(self) -> None:
-        for session in self._sessions.values():
-            session.stop()
-        if self._transfers is not None:
-            self._transfers.stop()
-
-    def session(self, settings: Settings) -> Session:
-        """The session of this key; in the event loop only.
-
-        Raises:
-            MissingKey: the settings hold none.
-        """
-        # Loaded here, so that a run in which nothing is asked never loads the HTTP stack.
-        from pulumi_snapshots.operations.session import Session  # noqa: PLC0415
-
-        session = self._sessions.get(settings)
-        if session is None:
-            session = self._sessions[settings] = Session(
-                settings, self.memory, state=state_directory(os.environ), announce=EngineCall().progress
-            )
-            if self._background is not None:
-                self._background.start_soon(session.fleet.keep_announcing)
-            if self._stopping:
-                session.stop()
-        return session
-
-    @property
-    def transfers(self) -> Transfers:
-        """What all archives share; in the event loop only."""
-        if self._transfers is None:
-            self._transfers = Transfers()
-            if self._stopping:
-                self._transfers.stop()
-        return self._transfers
+            portal.start_task_soon(self.shared.stop)
 
     def _started(self) -> BlockingPortal:
         with self._lock:
@@ -108,7 +60,10 @@ class Run:
 
                 async def serve() -> None:
                     async with BlockingPortal() as portal, anyio.create_task_group() as background:
-                        self._portal, self._background = portal, background
+                        self.shared.background = background
+                        if self._stopping:
+                            self.shared.stop()
+                        self._portal = portal
                         ready.set()
                         await portal.sleep_until_stopped()
 

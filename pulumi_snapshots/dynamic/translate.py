@@ -1,4 +1,4 @@
-"""What every provider here translates: values and outcomes to the engine's, its calls to operations on the run's loop.
+"""What every dynamic provider translates: the engine's calls to those of `operations`, values and endings to the engine's.
 
 Programs load this file with the providers, so it loads nothing that speaks HTTP.
 """
@@ -7,14 +7,22 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from pulumi.dynamic import ResourceProvider
+from pulumi.dynamic import (
+    CheckFailure,
+    CheckResult,
+    CreateResult,
+    DiffResult,
+    ReadResult,
+    ResourceProvider,
+    UpdateResult,
+)
 from pulumi.output import Unknown
 
 from pulumi_snapshots.dynamic import engine_access
+from pulumi_snapshots.operations.calls import Call, Calls, Failed, Resource, Unfinished
 from pulumi_snapshots.operations.inputs import UNKNOWN
-from pulumi_snapshots.operations.outcomes import sentence
 from pulumi_snapshots.operations.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,9 +30,7 @@ if TYPE_CHECKING:
 
     from pulumi.dynamic import ConfigureRequest
 
-    from pulumi_snapshots.dynamic.run import Run
-
-__all__ = ["Provider", "Row", "as_secret", "carry_out", "failing_with", "with_unknowns"]
+__all__ = ["Provider"]
 
 T = TypeVar("T")
 WIDTH = 256
@@ -39,29 +45,110 @@ _SECRET = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270
 
 
 class Provider(ResourceProvider):
-    """A provider without attributes until it is configured: they would stand in every state."""
+    """A provider without attributes until it is configured: they would stand in every state.
+
+    Attributes:
+        calls: what to do at each of the engine's calls.
+    """
 
     serialize_as_secret_always = False
+    calls: ClassVar[Calls]
 
     def configure(self, req: ConfigureRequest) -> None:
         """Keep the stack's config; it is read where it is needed, so that a destroy works with a bad one."""
         self._config = req.config
         engine_access.end_with_engine()
 
+    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        """Validate inputs and configuration, without a request."""
+        with self._call() as call:
+            problems = self.calls.check(call, _with_unknowns(news))
+        return CheckResult(news, [CheckFailure(problem.property, problem.reason) for problem in problems])
+
+    def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
+        """Compare."""
+        with self._call() as call:
+            found = self.calls.diff(call, _olds, _with_unknowns(_news))
+        return DiffResult(
+            changes=bool(found.replaces) or found.updates, replaces=list(found.replaces), delete_before_replace=False
+        )
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """Make the resource."""
+        made = self._resource(lambda call: self.calls.create(call, props))
+        return CreateResult(made.id, made.outputs)
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        """Refresh a resource in the state, or get an existing one by its id."""
+        seen = self._resource(lambda call: self.calls.read(call, id_, props))
+        return ReadResult(seen.id, seen.outputs)
+
+    def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
+        """Go on with an unfinished resource, or keep its new inputs."""
+        return UpdateResult(self._resource(lambda call: self.calls.update(call, _id, _olds, _news)).outputs)
+
+    def delete(self, _id: str, _props: dict[str, Any]) -> None:
+        """Let the resource go."""
+        with self._call(lasting=True) as call:
+            _carry_out(call, lambda: self.calls.delete(call, _id, _props))
+
+    def _resource(self, operation: Callable[[Call], Awaitable[Resource]]) -> Resource:
+        """What an operation answers; what is unfinished is kept in the state, where the SDK has a way."""
+        try:
+            with self._call() as call:
+                made = _carry_out(call, lambda: operation(call))
+        except Unfinished as end:
+            engine = engine_access.current_call()
+            made = self._hidden(end.resource)
+            if engine_access.features().partial_state:
+                engine.keep(made.id, made.outputs, [end.reason])
+            if end.unkept is not None:
+                engine.fail(end.unkept)
+            return made
+        return self._hidden(made)
+
+    def _hidden(self, resource: Resource) -> Resource:
+        """The resource with its secrets as the wire has them: encrypted in the state, and never shown."""
+        hidden = {
+            name: {**_SECRET, "value": resource.outputs[name]}
+            for name in self.calls.secrets
+            if resource.outputs.get(name) is not None  # None does not exist in the state
+        }
+        return Resource(resource.id, resource.outputs | hidden)
+
+    @contextmanager
+    def _call(self, *, lasting: bool = False) -> Iterator[Call]:
+        """The engine's call, as operations know it; however it fails, the engine is told in one paragraph.
+
+        Args:
+            lasting: whether the last progress stays under Diagnostics, as the call's result.
+        """
+        from pulumi_snapshots.dynamic.run import this_run  # noqa: PLC0415  not for programs
+
+        engine = engine_access.current_call()
+        row = _Row(engine, lasting=lasting)
+        try:
+            try:
+                yield Call(engine.urn, self._settings, this_run().shared, row)
+            finally:
+                row.end()
+        except Failed as failure:
+            engine.fail(str(failure))
+
     def _settings(self) -> Settings:
         return Settings.read(self._config, os.environ)
 
 
-class Row:
+class _Row:
     """A resource's row on the terminal; what is to stay waits for the end, since the event loop must not wait for it.
 
     Args:
-        call: the engine's.
-        lasting: whether the last progress stays under Diagnostics, as the call's result.
+        engine: the engine's call.
+        lasting: whether the last progress stays under Diagnostics.
     """
 
-    def __init__(self, call: engine_access.EngineCall, *, lasting: bool = False) -> None:
-        self._call = call
+    def __init__(self, engine: engine_access.EngineCall, *, lasting: bool) -> None:
+        self._engine = engine
         self._lasting = lasting
         self._last = ""
         self._warnings: list[str] = []
@@ -70,7 +157,7 @@ class Row:
     def progress(self, text: str) -> None:
         """What goes on now."""
         self._last = text
-        self._call.progress(text)
+        self._engine.progress(text)
 
     def warn(self, text: str) -> None:
         """Something that the user should know afterwards."""
@@ -82,62 +169,30 @@ class Row:
 
     def end(self) -> None:
         """Leave what is to stay; in the call's own thread."""
-        self._call.flush()
+        self._engine.flush()
         for text in self._warnings:
-            self._call.warn(text)
+            self._engine.warn(text)
         if self._lasting and self._last:
-            self._call.info(self._last)
+            self._engine.info(self._last)
 
 
-def carry_out(
-    call: engine_access.EngineCall, operation: Callable[[Run, Row], Awaitable[T]], *, lasting: bool = False
-) -> T:
-    """Run an operation on the run's event loop, shown on the resource's row; the calling thread only waits.
-
-    Args:
-        call: the engine's.
-        operation: gets what the resources of this process share, and who hears how it goes.
-        lasting: whether the last progress stays under Diagnostics.
-    """
+def _carry_out(call: Call, operation: Callable[[], Awaitable[T]]) -> T:
+    """Run an operation on the run's event loop; the calling thread only waits."""
     from pulumi_snapshots.dynamic.run import this_run  # noqa: PLC0415  not for programs
 
     run = this_run()
     if not engine_access.widen(WIDTH) and run.is_first("narrow"):
-        call.warn(NARROW)
+        call.listener.warn(NARROW)
     engine_access.on_cancel(run.stop)
-    row = Row(call, lasting=lasting)
-    try:
-        return run.carry_out(lambda: operation(run, row))
-    finally:
-        row.end()
+    return run.carry_out(operation)
 
 
-@contextmanager
-def failing_with(call: engine_access.EngineCall, *expected: type[Exception], addition: str = "") -> Iterator[None]:
-    """Tell the engine how the body failed: one paragraph, without a traceback.
-
-    Args:
-        call: the engine's.
-        expected: errors whose texts are for users.
-        addition: one more sentence.
-    """
-    try:
-        yield
-    except expected as error:
-        call.fail(f"{sentence(error)} {addition}".rstrip())
-
-
-def with_unknowns(value: Any) -> Any:
+def _with_unknowns(value: Any) -> Any:
     """The value with the SDK's unknowns as `operations` knows them."""
     if isinstance(value, Unknown):
         return UNKNOWN
     if isinstance(value, dict):
-        return {key: with_unknowns(item) for key, item in value.items()}
+        return {key: _with_unknowns(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [with_unknowns(item) for item in value]
+        return [_with_unknowns(item) for item in value]
     return value
-
-
-def as_secret(value: Any) -> Any:
-    """A value that the state encrypts and nothing shows; None stays None, which does not exist there."""
-    return None if value is None else {**_SECRET, "value": value}

@@ -6,8 +6,6 @@ import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
-import anyio
-
 from pulumi_snapshots.operations.outcomes import Pending
 
 if TYPE_CHECKING:
@@ -80,7 +78,7 @@ class Fleet:
     async def keep_announcing(self) -> None:
         """Announce every minute how many are where, while there are many; ends only by being cancelled."""
         while self._announce is not None:
-            await anyio.sleep(SUMMARY_EVERY)
+            await self._clock.sleep(SUMMARY_EVERY)
             if self.is_many:
                 self._announce(self.summary())
 

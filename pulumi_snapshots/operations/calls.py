@@ -1,0 +1,179 @@
+"""What an engine asks of a resource, and how each call may end; the adapters translate, the resources decide.
+
+Inputs and outputs are plain values by their Python names, `UNKNOWN` where a preview does not know one. Programs load this
+file, so it loads nothing that speaks HTTP.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pulumi_snapshots.operations.outcomes import sentence
+from pulumi_snapshots.operations.settings import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from pulumi_snapshots.operations.inputs import Problem
+    from pulumi_snapshots.operations.session import Listener, Session
+    from pulumi_snapshots.operations.settings import Settings
+    from pulumi_snapshots.operations.shared import Shared
+
+__all__ = ["Call", "Calls", "Changes", "Failed", "Resource", "Unfinished", "failing"]
+
+
+@dataclass(frozen=True)
+class Call:
+    """What surrounds one call.
+
+    Attributes:
+        owner: the resource's URN; None where it cannot be known.
+        settings: reads them; raises SettingsError. Late, since what sends nothing works with bad ones.
+        shared: what the resources of this process share.
+        listener: hears how it goes.
+    """
+
+    owner: str | None
+    settings: Callable[[], Settings]
+    shared: Shared
+    listener: Listener
+
+    def session(self) -> Session:
+        """The service; in the event loop only.
+
+        Raises:
+            SettingsError: a setting cannot be used, or there is no key.
+        """
+        settings = self.settings()
+        settings.required_key()
+        return self.shared.session(settings)
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A resource as the state keeps it: all outputs, inputs among them, since what is left out would be lost."""
+
+    id: str
+    outputs: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What new inputs, or time, mean for a resource.
+
+    Attributes:
+        replaces: the properties because of which another one is made; the old one is deleted after that.
+        updates: whether an update has something to do.
+    """
+
+    replaces: tuple[str, ...] = ()
+    updates: bool = False
+
+
+class Failed(Exception):
+    """A call that failed; `str()` is one paragraph for the user. The state stays as it was."""
+
+
+class Unfinished(Exception):
+    """A call that did not come to its end, and whose resource must be kept; the next run reads it first.
+
+    Attributes:
+        resource: as far as it is known.
+        reason: the paragraph for the user.
+        unkept: what to fail with where an engine cannot be handed an unfinished resource; None where the state holds it
+            already and nothing has failed.
+    """
+
+    def __init__(self, resource: Resource, reason: str, *, unkept: str | None) -> None:
+        super().__init__(reason)
+        self.resource = resource
+        self.reason = reason
+        self.unkept = unkept
+
+
+class Calls(ABC):
+    """What the engine can ask of one kind of resource.
+
+    Attributes:
+        inputs: the names of all inputs.
+        secrets: the properties that the state encrypts and nothing shows.
+    """
+
+    inputs: tuple[str, ...]
+    secrets: frozenset[str] = frozenset()
+
+    def check(self, call: Call, values: Mapping[str, Any]) -> list[Problem]:
+        """What is wrong with the inputs, without a request.
+
+        Raises:
+            Failed: the configuration cannot be used.
+        """
+        with failing(SettingsError):
+            call.settings()
+        return self.problems(values)
+
+    @abstractmethod
+    def problems(self, values: Mapping[str, Any]) -> list[Problem]:
+        """What is wrong with the inputs themselves."""
+
+    @abstractmethod
+    def diff(self, call: Call, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
+        """Compare; remember what create and delete are not told.
+
+        Args:
+            call: what surrounds it.
+            state: the outputs, inputs among them.
+            values: the inputs now.
+        """
+
+    @abstractmethod
+    async def create(self, call: Call, values: Mapping[str, Any]) -> Resource:
+        """Make one.
+
+        Raises:
+            Failed: there is nothing to keep.
+            Unfinished: there may be.
+        """
+
+    @abstractmethod
+    async def read(self, call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
+        """Refresh what the state holds; or, where it holds nothing, look up an existing one by its id.
+
+        Raises:
+            Failed: the state stays as it is.
+            Unfinished: it still is.
+        """
+
+    @abstractmethod
+    async def update(self, call: Call, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
+        """Go on with an unfinished one, or keep inputs that replace nothing.
+
+        Raises:
+            Failed: the state stays as it is.
+            Unfinished: it still is.
+        """
+
+    @abstractmethod
+    async def delete(self, call: Call, id_: str, state: Mapping[str, Any]) -> None:
+        """Let it go; the last progress says what became of it.
+
+        Raises:
+            Failed: it is still there.
+        """
+
+
+@contextmanager
+def failing(*expected: type[Exception], addition: str = "") -> Iterator[None]:
+    """Fail as the body does, in one paragraph.
+
+    Args:
+        expected: errors whose texts are for users.
+        addition: one more sentence.
+    """
+    try:
+        yield
+    except expected as error:
+        raise Failed(f"{sentence(error)} {addition}".rstrip()) from error
