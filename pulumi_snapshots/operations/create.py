@@ -2,50 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import anyio
 
-from pulumi_snapshots.api.errors import Cooldown, NotSent, QuotaUsedUp, SquareCloudError, UnreadableAnswer
+from pulumi_snapshots.api.errors import Cooldown, QuotaUsedUp, SquareCloudError
 from pulumi_snapshots.api.models import Finished
 from pulumi_snapshots.operations.describe import describe, describe_unlisted, requested_text
-from pulumi_snapshots.operations.durations import duration_text
 from pulumi_snapshots.operations.find import CREATE_COOLDOWN, LATE, SKEW, AmbiguousSnapshot, failed_after, late_text
 from pulumi_snapshots.operations.looks import READS_SHARE
-from pulumi_snapshots.operations.outcomes import NothingSent, Pending, sentence
-from pulumi_snapshots.operations.record import Attempt, SnapshotRecord
-from pulumi_snapshots.operations.trace import HeldBack, Trace
+from pulumi_snapshots.operations.outcomes import Pending, sentence
+from pulumi_snapshots.operations.posting import Posting
+from pulumi_snapshots.operations.record import SnapshotRecord
+from pulumi_snapshots.operations.trace import HeldBack, SnapshotTrace
 from pulumi_snapshots.operations.watch import Watch, age_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable
     from datetime import datetime
 
     from pulumi_snapshots.api.models import ListedSnapshot
     from pulumi_snapshots.operations.fleet import Member
     from pulumi_snapshots.operations.inputs import SnapshotInputs
     from pulumi_snapshots.operations.memory import KnownAttempt
+    from pulumi_snapshots.operations.record import Attempt
     from pulumi_snapshots.operations.session import Listener, Session
 
 __all__ = ["create", "resume"]
 
 PINNING = 5 * 60.0
 """Seconds after a 200 in which the listing should show the snapshot with its pinned URL."""
-BACK_OFF = (5.0, 10.0, 20.0, 40.0, 80.0)
-"""Seconds between refused POSTs: the account's cooldown is 5 s ..."""
-BACK_OFF_LAST = 180.0
-"""... and a database's is 180 s, so waiting longer gains nothing."""
-JITTER = 0.1
-"""Share of a pause that chance adds, so that clients which were refused together do not come back together."""
-UNREACHABLE_TRIES = 3
 CLEAR = SKEW + timedelta(seconds=1)
 """How long a POST waits after a snapshot of the same database: longer than the skew that finding it allows."""
 HINTED_LOOKS = 180.0
 """Seconds of looking after a first KEEP_CALM: it may be our own earlier attempt that is still running."""
-NOT_AWAITED = "not awaited"
-"""How a POST was answered whose answer we did not stay for."""
 
 
 async def create(
@@ -83,7 +75,7 @@ async def create(
                     return await job.wait()
             return job.cut_short()
         finally:
-            await job.has_answered()
+            await job.posting.has_answered()
 
 
 async def resume(
@@ -120,7 +112,7 @@ async def resume(
                 return await job.wait()
             return job.cut_short()
         finally:
-            await job.has_answered()
+            await job.posting.has_answered()
 
 
 @dataclass
@@ -133,20 +125,16 @@ class _Job:
     owner: str | None
     finished: Finished | None = None
     finished_at: datetime | None = None
-    refused: SquareCloudError | None = None
     others: set[str] = field(default_factory=set)
     orphans: set[str] = field(default_factory=set)
     resumed: bool = False
     hinted: bool = False
-    step: str = ""
+    adopted: SnapshotRecord | None = None
 
     def __post_init__(self) -> None:
         self.database_id = self.inputs.database_id
-        self.trace = Trace(self.session, self.inputs, self.owner)
-
-    def _does(self, step: str) -> None:
-        self.step = step
-        self.member.waits(step)
+        self.trace = SnapshotTrace(self.session, self.inputs, self.owner)
+        self.posting = Posting(self.session, self.trace, self.member, timeout=self.inputs.timeout)
 
     # Before the POST -------------------------------------------------------------------------------------------------
 
@@ -154,7 +142,7 @@ class _Job:
         """Keeps other jobs off this database: two snapshots at once could not be told apart."""
         lock = self.session.alone_on(self.database_id)
         if lock.locked():
-            self._does("waiting for another snapshot of this database")
+            self.posting.does("waiting for another snapshot of this database")
         return lock
 
     def resumes(self, attempt: Attempt) -> None:
@@ -165,7 +153,7 @@ class _Job:
     async def takes_over(self) -> bool:
         """Whether an earlier run was killed in this very create, so that its POST is the one to wait for."""
         while await self.trace.others_are_answering():
-            self._does("waiting for another run's snapshot of this database")
+            self.posting.does("waiting for another run's snapshot of this database")
             await self.session.clock.sleep(self.session.settings.look_every)
         self.resumed = await self.trace.take_over() is not None
         return self.resumed
@@ -182,7 +170,7 @@ class _Job:
             given_up = known.owner is None or known.owner == self.owner
             longest = failed_after(known.attempt) if known.attempt.accepted and not given_up else LATE
             patience = (longest + CLEAR).total_seconds() - age_of(self.session, known.attempt)
-            self._does("waiting for an earlier attempt on this database to show up")
+            self.posting.does("waiting for an earlier attempt on this database to show up")
             try:
                 with anyio.move_on_after(max(0.0, patience)):
                     await self._settle(known)
@@ -209,7 +197,7 @@ class _Job:
             if known.owner not in {None, self.owner} and entry.modified is not None:
                 # It stays pending until its own resource has it, and two that end so close could not be told apart.
                 apart = entry.modified + CREATE_COOLDOWN + CLEAR - self.session.client.service_clock.now()
-                self._does("waiting until it can be told apart from the snapshot before it")
+                self.posting.does("waiting until it can be told apart from the snapshot before it")
                 await self.session.clock.sleep(apart.total_seconds())
 
     async def adopt(self, *, again: bool = False) -> SnapshotRecord | None:
@@ -220,7 +208,7 @@ class _Job:
         """
         if not self.inputs.reuse_within:
             return None
-        self._does("looking for a snapshot to reuse")
+        self.posting.does("looking for a snapshot to reuse")
         since = self.session.clock.monotonic() - (0.0 if again else READS_SHARE)
         page = await self.session.looks.shared(self.database_id, since)
         youngest = self.session.client.service_clock.now() - timedelta(seconds=self.inputs.reuse_within)
@@ -245,57 +233,41 @@ class _Job:
         Returns:
             A record only where the back-off found a snapshot to reuse, so that none was sent.
         """
-        self.step = "waiting for its turn"
+        self.posting.step = "waiting for its turn"
         self._note_known_posts()
         await self._keep_clear()
-        back_off = self._back_off()
-        unreachable = 0
         while True:
             try:
-                answer = await self.session.client.start_snapshot(
-                    self.database_id, on_send=self._leaves, tell=self.member.waits
-                )
+                await self.posting.send(self._start, stop_before_again=self._adopts_hinted)
             except HeldBack:
                 if await self.takes_over():
                     return None
                 await self.settle_earlier_attempts()
                 await self._keep_clear()
-                continue
-            except SquareCloudError as error:
-                if error.ambiguous:
-                    await self._answered(_how_lost(error))
-                    return None
-                self.refused = error
-                await self.trace.nothing_was_started()
-                if isinstance(error, QuotaUsedUp):
-                    error.hint = await self.session.quota_hint.text(self.session, self.database_id)
-                unreachable += isinstance(error, NotSent)
-                if not isinstance(error, Cooldown | NotSent) or unreachable == UNREACHABLE_TRIES:
-                    raise
-                if isinstance(error, Cooldown) and (record := await self._adopt_hinted()):
-                    return record
-                pause = max(next(back_off), error.retry_after or 0.0)
-                self.step = "waiting to try again"
-                why = error.code or "not reached"
+            except QuotaUsedUp as error:
+                error.hint = await self.session.quota_hint.text(self.session, self.database_id)
+                raise
             else:
-                self.finished = answer if isinstance(answer, Finished) else None
-                await self._answered("200" if self.finished else "202")
-                return None
-            self.member.progress(f"{why}: nothing was started, trying again in {pause:.0f} s")
-            await self.session.clock.sleep(pause)
+                return self.adopted
 
-    async def _adopt_hinted(self) -> SnapshotRecord | None:
+    async def _start(self, on_send: Callable[[], Awaitable[None]]) -> str:
+        answer = await self.session.client.start_snapshot(self.database_id, on_send=on_send, tell=self.member.waits)
+        if not isinstance(answer, Finished):
+            return "202"
+        self.finished, self.finished_at = answer, self.session.client.service_clock.now()
+        return "200"
+
+    async def _adopts_hinted(self, refusal: SquareCloudError) -> bool:
         """KEEP_CALM on the first POST: look whether an earlier attempt of ours was still running."""
-        if self.hinted or not self.inputs.reuse_within:
-            return None
+        if self.hinted or not self.inputs.reuse_within or not isinstance(refusal, Cooldown):
+            return False
         self.hinted = True
         ends = self.session.clock.monotonic() + HINTED_LOOKS
-        while self.session.clock.monotonic() < ends:
+        while self.adopted is None and self.session.clock.monotonic() < ends:
             self.member.progress("KEEP_CALM: looking whether an earlier attempt is still running")
             await self.session.clock.sleep(self.session.settings.look_every)
-            if record := await self.adopt(again=True):
-                return record
-        return None
+            self.adopted = await self.adopt(again=True)
+        return self.adopted is not None
 
     def _note_known_posts(self) -> None:
         newest = self.session.memory.newest_creation(self.database_id)
@@ -314,31 +286,6 @@ class _Job:
             # Where the service's clock is not known it may seem to lie in the future; it never does.
             await self.session.clock.sleep((CLEAR - max(age, timedelta(0))).total_seconds())
 
-    async def _leaves(self) -> None:
-        """From here on the snapshot may be under way."""
-        self.member.waits("sent, waiting for the answer", "up to 2 minutes", phase="answer")
-        now = self.session.clock.utc()
-        attempt = Attempt(
-            # As exact as state and journal keep it, so that it is the same attempt everywhere.
-            posted_at=now.replace(microsecond=now.microsecond // 1000 * 1000),
-            service_clock_offset=self.session.client.service_clock.offset,
-            answered=NOT_AWAITED,
-            timeout=self.inputs.timeout,
-        )
-        await self.trace.sends(attempt)
-
-    async def _answered(self, how: str) -> None:
-        attempt, clock = self._attempt(), self.session.client.service_clock
-        offset = attempt.service_clock_offset if clock.offset is None else clock.offset
-        self.finished_at = clock.now() if self.finished else None
-        await self.trace.sends(replace(attempt, answered=how, service_clock_offset=offset))
-
-    def _back_off(self) -> Iterator[float]:
-        for pause in BACK_OFF:
-            yield pause * (1 + JITTER * self.session.chance.random())
-        while True:
-            yield BACK_OFF_LAST * (1 + JITTER * self.session.chance.random())
-
     # After the POST --------------------------------------------------------------------------------------------------
 
     async def wait(self) -> SnapshotRecord:
@@ -351,7 +298,7 @@ class _Job:
                 if watch.version is not None:
                     return self._unlisted(watch.version)
                 return await self._found(watch, first_after=self.session.settings.look_every)
-            return await self._found(watch, age=age_of(self.session, self._attempt()) if self.resumed else 0.0)
+            return await self._found(watch, age=age_of(self.session, self.posting.attempt) if self.resumed else 0.0)
         except (SquareCloudError, AmbiguousSnapshot) as error:
             if watch.version is not None:
                 return self._unlisted(watch.version, str(error).rstrip("."))
@@ -401,34 +348,15 @@ class _Job:
         """
         if self.finished is not None and self.finished.version is not None:
             return self._unlisted(self.finished.version)
-        ended = (
-            "The wait was interrupted"
-            if self.session.stopping
-            else f"The wait ended after {duration_text(self.inputs.timeout)}"
-        )
         if self.trace.attempt is not None:
-            raise Pending(self._record(), f"{self._sent_text()} {ended}.")
-        last = f" Last refusal: {self.refused}" if self.refused else ""
-        raise NothingSent(f"No snapshot of database {self.database_id} was started. {ended}, while {self.step}.{last}")
-
-    async def has_answered(self) -> None:
-        """The last thing of all: bring the journal in step with the state."""
-        # Where the answer does not reach the state, the journal must go on remembering the POST.
-        if self.member.will_keep(pending=self.trace.attempt is not None):
-            await self.trace.answered()
-        if note := self.session.take_note():
-            self.member.warn(note)
-
-    def _attempt(self) -> Attempt:
-        if self.trace.attempt is None:
-            raise AssertionError  # asked for only after something was sent
-        return self.trace.attempt
+            raise Pending(self._record(), f"{self._sent_text()} {self.posting.ended()}.")
+        raise self.posting.nothing_sent(f"No snapshot of database {self.database_id} was started.")
 
     def _watch(self) -> Watch:
         return Watch(
             self.session,
             self.database_id,
-            self._attempt(),
+            self.posting.attempt,
             self.member,
             version=self.finished.version if self.finished else None,
             finished_at=self.finished_at,
@@ -439,10 +367,10 @@ class _Job:
         return requested_text(self._watch().search().posted)
 
     def _record(self) -> SnapshotRecord:
-        return SnapshotRecord(self.database_id, attempt=self._attempt(), requested_at=self._requested())
+        return SnapshotRecord(self.database_id, attempt=self.posting.attempt, requested_at=self._requested())
 
     def _sent_text(self) -> str:
-        attempt = self._attempt()
+        attempt = self.posting.attempt
         what = f"A snapshot of database {self.database_id} was requested at {self._requested()}"
         if attempt.accepted:
             return f"{what} and accepted ({attempt.answered}), but is not listed yet."
@@ -450,10 +378,3 @@ class _Job:
             f"{what} and the answer was lost ({attempt.answered}): it may or may not have been "
             "started, and is not listed yet."
         )
-
-
-def _how_lost(error: SquareCloudError) -> str:
-    """How a POST ended in doubt, in a few words; never just `200`, which would say that it was accepted."""
-    if isinstance(error, UnreadableAnswer):
-        return f"unreadable {error.status}"
-    return " ".join(str(part) for part in (error.status, error.code) if part) or error.message or "no answer"
