@@ -18,7 +18,7 @@ from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.operations.record import Attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from pulumi_snapshots.shared_file import SharedFile
 
@@ -121,18 +121,28 @@ class AttemptJournal:
         self._file = file
         self.process = process
 
-    async def write(self, entry: Entry) -> bool:
+    async def write(self, entry: Entry, *, after: Collection[Entry] | None = None) -> bool:
         """Enter an attempt, or renew what is known of it; one of another process that is under way comes first.
 
+        Args:
+            entry: the attempt.
+            after: attempts on this database that its create has dealt with: any other comes first too. None where its
+                POST has left already.
+
         Returns:
-            Whether it was entered: False where the create of another living process has an attempt on this database.
+            Whether it was entered: False where another attempt on this database comes first.
         """
         entered = True
+
+        def comes_first(other: Entry) -> bool:
+            return self.is_under_way(other) or (
+                after is not None and not any(other.is_same_attempt(known) for known in after)
+            )
 
         def edit(entries: list[Entry]) -> list[Entry]:
             nonlocal entered
             others = [old for old in entries if not old.is_same_attempt(entry)]
-            entered = not any(self._is_before(old, entry) for old in others)
+            entered = not any(comes_first(old) for old in others if old.database_id == entry.database_id)
             return [*others, entry] if entered else entries
 
         await self._change(edit)
@@ -169,9 +179,6 @@ class AttemptJournal:
     def is_under_way(self, entry: Entry) -> bool:
         """Whether a create of another living process will answer for it."""
         return not entry.in_state and entry.process != self.process.name and self.process.is_running(entry.process)
-
-    def _is_before(self, other: Entry, entry: Entry) -> bool:
-        return other.database_id == entry.database_id and self.is_under_way(other)
 
     async def _change(self, edit: Callable[[list[Entry]], list[Entry]], found: Found | None = None) -> list[Entry]:
         if self._file is None:

@@ -24,7 +24,7 @@ __all__ = ["HeldBack", "SnapshotTrace", "Trace"]
 
 
 class HeldBack(NotSent):
-    """An operation of another run on this database is under way, so that this one's POST did not leave."""
+    """Another run has an attempt on this database that was not waited for, so that this one's POST did not leave."""
 
 
 class Trace:
@@ -49,6 +49,7 @@ class Trace:
         self._attempt: Attempt | None = None
         self._entry: Entry | None = None
         self._found: Found | None = None
+        self._earlier: list[Entry] = []
 
     @property
     def attempt(self) -> Attempt | None:
@@ -66,7 +67,7 @@ class Trace:
     async def take_over(self) -> Attempt | None:
         """The POST of an earlier run that was killed in this very operation; None where there is none.
 
-        What else the journal knows to be unresolved on this database becomes known to this run.
+        What else the journal knows to be unresolved on this database becomes known to this run, once.
         """
         process = self._journal.process.name
         for entry in await self._journal.of(self._database_id):
@@ -75,7 +76,8 @@ class Trace:
             elif self._is_ours(entry) and await self._journal.write(replace(entry, process=process)):
                 self._takes(entry)
                 return entry.attempt
-            else:
+            elif not any(entry.is_same_attempt(earlier) for earlier in self._earlier):
+                self._earlier.append(entry)
                 self._learns_of(entry)
         return None
 
@@ -112,12 +114,15 @@ class Trace:
         """The POST leaves now, or more is known of it: written down for who comes after a kill.
 
         Raises:
-            HeldBack: an operation of another run on this database was faster; the POST must not leave.
+            HeldBack: another run on this database was faster, also where its operation has ended meanwhile with its end
+                unknown; the POST must not leave.
         """
         entry = self._entry_of(attempt)
-        if not await self._journal.write(entry) and self._attempt is None:
-            raise HeldBack(f"POST /databases/{self._database_id}/snapshots")
-        if self._attempt is None:
+        if self._attempt is not None:
+            await self._journal.write(entry)
+        else:
+            if not await self._journal.write(entry, after=self._earlier):
+                raise HeldBack(f"POST /databases/{self._database_id}/snapshots")
             await self._leaves()
         self._entry = entry
         self._remember(attempt)

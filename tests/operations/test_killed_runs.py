@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -211,6 +211,28 @@ async def test_of_two_runs_that_begin_at_once_one_waits_for_the_other(tmp_path: 
             runs.start_soon(run, ANOTHER)
         assert sorted(map(str, ends.values())) == sorted(map(str, accepted(here)))
         assert here.posts[1].monotonic - here.posts[0].monotonic >= 1000
+
+
+@virtual
+async def test_what_another_run_gave_up_while_ours_waited_for_its_turn_is_waited_for(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=400, cache_world="invalidated", modified_is="end") as here:
+        machine = Machine(here, tmp_path)
+        here.emulator.add_fault(Fault(kind="list", delay=10, times=1))
+        ends: list[SnapshotRecord] = []
+
+        async def ours() -> None:
+            # Nobody has an attempt on this database yet; then it looks for one to reuse.
+            ends.append(await machine.run(replace(RELEASE, reuse_within=60.0)))
+
+        async with anyio.create_task_group() as runs:
+            runs.start_soon(ours)
+            await anyio.sleep(1)
+            with pytest.raises(Pending) as pending:
+                await machine.run(SnapshotInputs.of({"database_id": DATABASE, "timeout": "2m"}), ANOTHER)
+        assert [end.version_id for end in ends] == accepted(here)[1:]
+        _, session = machine.process()
+        theirs = await resume(session, pending.value.record, RELEASE, Row(), owner=ANOTHER)
+        assert theirs.version_id == accepted(here)[0]
 
 
 @pytest.mark.parametrize("resumed", [False, True])
