@@ -156,7 +156,8 @@ class Gateway:
                 )
             raise refusal("ACCESS_DENIED")
         emulator.budget.check(now)
-        emulator.budget.count(now, settings.requests_per_minute, settings.block_seconds)
+        # At the service's edge, before whatever holds the request up.
+        emulator.budget.count(call.entry.at, settings.requests_per_minute, settings.block_seconds)
         if route.scope is not None and settings.scopes is not None and route.scope not in settings.scopes:
             raise refusal("MISSING_SCOPE")
         resource_id = call.entry.database_id

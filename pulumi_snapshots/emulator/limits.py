@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -95,10 +96,17 @@ class RateBlock:
         raise refusal("RATE_LIMITED", retry_after=(self._until - now).total_seconds())
 
     def count(self, now: datetime, per_minute: int, block_seconds: float) -> None:
-        """Count one event; the one too many starts the block and is the first to be refused."""
-        while self._events and now - self._events[0] >= _BUDGET_WINDOW:
+        """Count one event; the one too many starts the block and is the first to be refused.
+
+        Args:
+            now: when it arrived. One that was held up comes after later ones, and counts where it belongs.
+            per_minute: how many may.
+            block_seconds: how long the block lasts.
+        """
+        insort(self._events, now)
+        while self._events[-1] - self._events[0] >= _BUDGET_WINDOW:
             self._events.popleft()
-        self._events.append(now)
         if len(self._events) > per_minute:
-            self.block(now, block_seconds)
-            self.check(now)
+            newest = self._events[-1]
+            self.block(newest, block_seconds)
+            self.check(newest)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import trio
 
+from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.emulator.settings import TEST_API_KEY
 from tests.emulator.visit import DATABASE, visit
 from tests.support.virtual import run_virtual, virtual
@@ -99,6 +100,17 @@ async def test_request_budget_is_over_any_60_seconds() -> None:
             assert (await at.api.get("users/me")).status_code == 200
             await at.clock.sleep(30)
         assert "retry-after" not in (await at.api.get("users/me")).headers
+
+
+@virtual
+async def test_a_request_that_is_held_up_counts_from_when_it_arrived() -> None:
+    async with visit(requests_per_minute=2) as at:
+        at.emulator.add_fault(Fault(kind="me", delay=50, times=1))
+        assert (await at.api.get("users/me")).status_code == 200  # at 50 s
+        await at.clock.sleep(11)
+        for _ in range(2):
+            assert (await at.api.get("users/me")).status_code == 200
+        assert (await at.api.get("users/me")).json()["code"] == "RATE_LIMITED"
 
 
 @virtual
