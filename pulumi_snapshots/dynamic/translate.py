@@ -70,7 +70,7 @@ class Provider(ResourceProvider):
         with self._call() as call:
             found = self.calls.diff(call, _olds, _with_unknowns(_news))
         return DiffResult(
-            changes=bool(found.replaces) or found.updates, replaces=list(found.replaces), delete_before_replace=False
+            changes=bool(found.replaces or found.updates), replaces=list(found.replaces), delete_before_replace=False
         )
 
     def create(self, props: dict[str, Any]) -> CreateResult:

@@ -39,7 +39,7 @@ class ArchiveCalls(Calls):
         call.shared.archives.has(call.owner, record, _keep_last(state))
         if found.reason:
             call.listener.progress(found.reason)
-        return Changes(found.replaces, updates=found.archives_again or found.saves)
+        return Changes(found.replaces, updates=("lost",) if found.archives_again else found.saves)
 
     async def create(self, call: Call, values: Mapping[str, Any]) -> Resource:
         """Archive it, after what this resource has archived before."""
@@ -55,12 +55,12 @@ class ArchiveCalls(Calls):
         record = await check_archived(call.shared.transfers, ArchiveRecord.from_outputs(state), call.listener)
         return Resource(id_, _outputs(record, state))
 
-    async def update(self, call: Call, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
+    async def update(self, call: Call, _id: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
         """Archive again what a refresh has found lost; else only the wishes have changed, and the state keeps them."""
         record = ArchiveRecord.from_outputs(state)
         if record.lost is not None:
             record = await _archive(call, values, record)
-        return Resource(id_, _outputs(record, values))
+        return Resource(record.id, _outputs(record, values))
 
     async def delete(self, call: Call, _id: str, state: Mapping[str, Any]) -> None:
         """Keep the object, or delete it, as the resource says."""

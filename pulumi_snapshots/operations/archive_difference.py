@@ -24,13 +24,13 @@ class ArchiveDifference:
     Attributes:
         replaces: the properties because of which another object is written.
         archives_again: whether the object is lost, so that an update writes it again.
-        saves: whether an update has only new wishes to keep (`keep_last`, `delete_object`), and writes nothing.
+        saves: new wishes that an update only keeps (`keep_last`, `delete_object`), writing nothing.
         reason: why it is archived again; empty otherwise.
     """
 
     replaces: tuple[str, ...] = ()
     archives_again: bool = False
-    saves: bool = False
+    saves: tuple[str, ...] = ()
     reason: str = ""
 
 
@@ -61,7 +61,7 @@ def archive_difference(record: ArchiveRecord, old: Mapping[str, Any], new: Mappi
     if record.lost is not None:
         return ArchiveDifference(archives_again=True, reason=f"{record.uri} is {record.lost}: archiving again")
     changed = [name for name in ("keep_last", "delete_object") if (old.get(name) or None) != (new.get(name) or None)]
-    return ArchiveDifference(saves=bool(changed))
+    return ArchiveDifference(saves=tuple(changed))
 
 
 def _place(destination: Any) -> Any:

@@ -66,11 +66,11 @@ class Changes:
 
     Attributes:
         replaces: the properties because of which another one is made; the old one is deleted after that.
-        updates: whether an update has something to do.
+        updates: the properties because of which an update has something to do.
     """
 
     replaces: tuple[str, ...] = ()
-    updates: bool = False
+    updates: tuple[str, ...] = ()
 
 
 class Failed(Exception):
@@ -150,6 +150,9 @@ class Calls(ABC):
     @abstractmethod
     async def update(self, call: Call, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
         """Go on with an unfinished one, or keep inputs that replace nothing.
+
+        Returns:
+            The resource; under another id than the state's where that is provisional, for a later read to set right.
 
         Raises:
             Failed: the state stays as it is.

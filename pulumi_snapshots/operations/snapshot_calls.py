@@ -46,7 +46,7 @@ class SnapshotCalls(Calls):
             call.listener.warn(found.warning)
         if found.reason:
             call.listener.progress(found.reason)
-        return Changes(found.replaces, updates=found.resumes)
+        return Changes(found.replaces, updates=("attempt",) if found.resumes else ())
 
     async def create(self, call: Call, values: Mapping[str, Any]) -> Resource:
         """Take a snapshot and wait for it."""
@@ -87,7 +87,7 @@ class SnapshotCalls(Calls):
             inputs = SnapshotInputs.of(values)
             with _outcomes(call, values, kept=(id_, record)):
                 record = await resume(call.session(), record, inputs, call.listener, owner=call.owner)
-        return Resource(id_, _outputs(record, values))
+        return _resource(record, values)
 
     async def delete(self, call: Call, _id: str, state: Mapping[str, Any]) -> None:
         """Forget it: the service has no delete, so nothing is sent."""
