@@ -19,7 +19,8 @@ from pulumi_snapshots.operations.snapshot_calls import SnapshotCalls
 
 PROJECT = Path(__file__).resolve().parent.parent
 README = (PROJECT / "README.md").read_text()
-PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+EXAMPLES = sorted((PROJECT / "examples").glob("*/README.md"))
+PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")), *EXAMPLES]
 
 
 def section(title: str) -> str:
@@ -98,7 +99,14 @@ def test_a_reader_finds_every_setting() -> None:
         assert f"| `{default}` |" in page
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_reader_finds_every_example() -> None:
+    listed = re.findall(r"^\| \[`examples/([\w-]+)`\]\(examples/\1/README\.md\) \|", section("Examples"), re.MULTILINE)
+    assert sorted(listed) == [page.parent.name for page in EXAMPLES]
+    for page in EXAMPLES:
+        assert (page.parent / "Pulumi.yaml").is_file()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         if not target.startswith("http"):

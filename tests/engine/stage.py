@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -22,6 +23,7 @@ __all__ = ["DATABASE", "OTHER_DATABASE", "App", "Command", "diagnostics", "wait_
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 OTHER_DATABASE = "b25c9e6f2dc8516b962fc5d186617232"
+EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
 PATIENCE = 90.0
 """Seconds that anything may take on a machine that is busy with other things."""
 
@@ -134,10 +136,11 @@ def _session(session: int) -> Iterator[int]:
 
 
 class App:
-    """A project with one stack, whose environment leads to the emulator."""
+    """A project with one selected stack, whose environment leads to the emulator."""
 
     def __init__(self, folder: Path, stack: Stack, emulator: Emulator) -> None:
         self.folder = folder
+        self.project = "app"
         self.stack = stack
         self.emulator = emulator
         self.commands: list[Command] = []
@@ -150,6 +153,18 @@ class App:
     def program(self, text: str) -> None:
         """Write the user's program; imports of pulumi and Snapshot come before it."""
         (self.stack.project / "__main__.py").write_text(HEADER + text)
+
+    def example(self, name: str, *stacks: str) -> None:
+        """Have an example's folder as the project, with these new stacks; the last one is selected."""
+        shutil.copytree(EXAMPLES / name, self.stack.project, dirs_exist_ok=True)
+        self.project = name
+        for stack in stacks:
+            self.select(stack)
+            self.run("stack", "init", stack)
+
+    def select(self, stack: str) -> None:
+        """Work with this stack of the project from now on."""
+        self.stack.name = self.environment["PULUMI_STACK"] = stack
 
     # Commands
 
@@ -207,7 +222,7 @@ class App:
 
     @property
     def state_file(self) -> Path:
-        return self.folder / "backend" / ".pulumi" / "stacks" / "app" / "dev.json"
+        return self.folder / "backend" / ".pulumi" / "stacks" / self.project / f"{self.stack.name}.json"
 
     def resources(self) -> list[dict[str, Any]]:
         return list(json.loads(self.state_file.read_text())["checkpoint"]["latest"].get("resources", []))
