@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.operations.archive_inputs import which_snapshot
 from pulumi_snapshots.operations.destination import Destination
+from pulumi_snapshots.operations.difference import changed
 from pulumi_snapshots.operations.inputs import UNKNOWN
 
 if TYPE_CHECKING:
@@ -60,8 +61,7 @@ def archive_difference(record: ArchiveRecord, old: Mapping[str, Any], new: Mappi
         return ArchiveDifference(tuple(replaces))
     if record.lost is not None:
         return ArchiveDifference(archives_again=True, reason=f"{record.uri} is {record.lost}: archiving again")
-    changed = [name for name in ("keep_last", "delete_object") if (old.get(name) or None) != (new.get(name) or None)]
-    return ArchiveDifference(saves=tuple(changed))
+    return ArchiveDifference(saves=tuple(name for name in ("keep_last", "delete_object") if changed(name, old, new)))
 
 
 def _place(destination: Any) -> Any:

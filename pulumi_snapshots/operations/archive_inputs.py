@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.api.signed_url import database_of, problem_of_url, version_of
 from pulumi_snapshots.operations.destination import Destination
-from pulumi_snapshots.operations.durations import duration_text, parse_duration, shown
-from pulumi_snapshots.operations.inputs import UNKNOWN, Problem, problems_of
+from pulumi_snapshots.operations.durations import parse_duration, shown
+from pulumi_snapshots.operations.inputs import UNKNOWN, Problem, problems_of, timeout_problem, version_id_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,8 +17,6 @@ __all__ = ["KEEP_LIMIT", "ArchiveInputs", "archive_problems_of", "which_snapshot
 
 DEFAULT_TIMEOUT = 3600.0
 """Seconds."""
-TIMEOUT_LIMIT = 7 * 86400.0
-"""Seconds; a larger time-out is a mistake in the unit."""
 KEEP_LIMIT = 500
 """Objects that `keep_last` may name: each stands in the state with about 200 bytes."""
 
@@ -89,7 +87,7 @@ def archive_problems_of(values: Mapping[str, Any]) -> list[Problem]:
         ("destination", _destination_problem(values.get("destination"))),
         ("keep_last", _keep_last_problem(values.get("keep_last"))),
         ("delete_object", _flag_problem(values.get("delete_object"))),
-        ("timeout", _timeout_problem(values.get("timeout"))),
+        ("timeout", timeout_problem(values.get("timeout"))),
     ]
     return [Problem(name, reason) for name, reason in found if reason]
 
@@ -103,10 +101,8 @@ def _source_problems(values: Mapping[str, Any]) -> list[tuple[str, str | None]]:
         problems += [(problem.property, problem.reason) for problem in problems_of({"database_id": database_id})]
     elif url is None:
         problems.append(("database_id", "is required: the id of the database whose snapshot it is"))
-    if version_id is not None and version_id is not UNKNOWN:
-        fits = isinstance(version_id, str) and version_id and version_id.isprintable() and " " not in version_id
-        problems.append(("version_id", None if fits else f"must be a snapshot's version id, not {shown(version_id)}"))
-    elif version_id is None and url is None:
+    problems.append(("version_id", version_id_problem(version_id)))
+    if version_id is None and url is None:
         problems.append(("version_id", "is required: which snapshot (a Snapshot that is pending has none yet)"))
     if url is not None and url is not UNKNOWN:
         problems.append(("download_url", _url_problem(url, version_id)))
@@ -153,15 +149,3 @@ def _keep_last_problem(value: object) -> str | None:
 
 def _flag_problem(value: object) -> str | None:
     return None if value is None or value is UNKNOWN or isinstance(value, bool) else "must be true or false"
-
-
-def _timeout_problem(value: object) -> str | None:
-    if value is None or value is UNKNOWN:
-        return None
-    try:
-        seconds = parse_duration(value)
-    except ValueError as error:
-        return str(error)
-    if seconds == 0:
-        return "must be longer than zero"
-    return None if seconds <= TIMEOUT_LIMIT else f"must be at most {duration_text(TIMEOUT_LIMIT)}, not {shown(value)}"

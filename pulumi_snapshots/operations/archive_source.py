@@ -8,6 +8,7 @@ from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.api.signed_url import expiry_of, version_of
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.operations.describe import describe
+from pulumi_snapshots.operations.outcomes import not_listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,14 +69,9 @@ class Source:
             )
         else:
             self._say("looking up its download URL")
-            looks = self._session.looks
-            entry = (await looks.read(database_id)).version(self._inputs.version_id)
-            entry = entry or (await looks.read_database(database_id)).version(self._inputs.version_id)
+            entry = await self._session.looks.listed(database_id, self._inputs.version_id)
             if entry is None or not await self._take(self._session, database_id, entry):
-                raise NoUrl(
-                    f"the service lists no snapshot {self._inputs.version_id} of database {database_id}. It keeps one for 30 "
-                    "days; one that was taken within the last 30 minutes may not be listed yet."
-                )
+                raise NoUrl(not_listed(database_id, self._inputs.version_id))
 
     def pinned(self, url: str) -> bool:
         """Whether a URL serves this version, whatever is newest."""

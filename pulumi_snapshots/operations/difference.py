@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.operations.record import SnapshotRecord
 
-__all__ = ["Difference", "difference"]
+__all__ = ["Difference", "changed", "difference"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,11 @@ class Difference:
     warning: str = ""
 
 
+def changed(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether an input is another one; one that is empty is as good as none, and one that is `UNKNOWN` has changed."""
+    return (old.get(name) or None) != (new.get(name) or None)
+
+
 def difference(record: SnapshotRecord, old: Mapping[str, Any], new: Mapping[str, Any], now: datetime) -> Difference:
     """Compare by value: only another database, other triggers, age, or a proven failure take a new snapshot.
 
@@ -44,7 +49,7 @@ def difference(record: SnapshotRecord, old: Mapping[str, Any], new: Mapping[str,
         new: the inputs now; a value that is `UNKNOWN`, or holds one, counts as changed.
         now: this machine's time, since a diff asks nobody.
     """
-    replaces = [name for name in ("database_id", "triggers") if (old.get(name) or None) != (new.get(name) or None)]
+    replaces = [name for name in ("database_id", "triggers") if changed(name, old, new)]
     if record.pending:
         if record.attempt is not None and record.attempt.missing_since is not None:
             reason = f"the snapshot requested at {record.requested_at} never came" if not replaces else ""

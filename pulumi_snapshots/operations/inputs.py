@@ -20,8 +20,12 @@ __all__ = [
     "Problem",
     "SnapshotInputs",
     "database_id_problem",
+    "digest_of",
     "is_usual_database_id",
     "problems_of",
+    "timeout_problem",
+    "triggers_problem",
+    "version_id_problem",
 ]
 
 DEFAULT_TIMEOUT = 45 * 60.0
@@ -29,7 +33,7 @@ DEFAULT_TIMEOUT = 45 * 60.0
 RETENTION = 30 * 86400.0
 """Seconds that the service keeps a snapshot."""
 TIMEOUT_LIMIT = 7 * 86400.0
-"""Seconds; far beyond any snapshot, so a larger time-out is a mistake in the unit."""
+"""Seconds; far beyond any snapshot, restore or transfer, so a larger time-out is a mistake in the unit."""
 
 _USUAL_ID = re.compile(r"[a-f0-9]{32}")
 
@@ -79,11 +83,12 @@ class SnapshotInputs:
             timeout=DEFAULT_TIMEOUT if timeout is None else parse_duration(timeout),
             reuse_within=0.0 if reuse is None else parse_duration(reuse),
             rotate_after=None if rotate is None else parse_duration(rotate),
-            purpose=_digest(values.get("triggers")),
+            purpose=digest_of(values.get("triggers")),
         )
 
 
-def _digest(triggers: object) -> str:
+def digest_of(triggers: object) -> str:
+    """A digest of the triggers, to tell whether they are the same; they themselves may be secret."""
     if not triggers:
         return ""
     text = json.dumps(triggers, sort_keys=True, default=str)
@@ -100,15 +105,12 @@ def problems_of(values: Mapping[str, Any]) -> list[Problem]:
     problems = []
     if reason := database_id_problem(values.get("database_id")):
         problems.append(Problem("database_id", reason))
-    triggers = values.get("triggers")
-    if not (triggers is None or triggers is UNKNOWN or isinstance(triggers, list | tuple)):
-        problems.append(Problem("triggers", f"must be a list, not {type(triggers).__name__}"))
+    if reason := triggers_problem(values.get("triggers")):
+        problems.append(Problem("triggers", reason))
+    if reason := timeout_problem(values.get("timeout")):
+        problems.append(Problem("timeout", reason))
     durations: dict[str, float] = {}
-    for name, limit, may_be_zero in (
-        ("timeout", TIMEOUT_LIMIT, False),
-        ("reuse_within", RETENTION, True),
-        ("rotate_after", RETENTION, False),
-    ):
+    for name, may_be_zero in (("reuse_within", True), ("rotate_after", False)):
         value = values.get(name)
         if value is None or value is UNKNOWN:
             continue
@@ -117,8 +119,8 @@ def problems_of(values: Mapping[str, Any]) -> list[Problem]:
         except ValueError as error:
             problems.append(Problem(name, str(error)))
             continue
-        if durations[name] > limit:
-            problems.append(Problem(name, f"must be at most {duration_text(limit)}, not {shown(value)}"))
+        if durations[name] > RETENTION:
+            problems.append(Problem(name, f"must be at most {duration_text(RETENTION)}, not {shown(value)}"))
         elif durations[name] == 0 and not may_be_zero:
             problems.append(Problem(name, "must be longer than zero"))
     if not problems and 0 < durations.get("rotate_after", 0.0) <= durations.get("reuse_within", 0.0):
@@ -148,6 +150,34 @@ def database_id_problem(value: object, *, purpose: str = "take a snapshot of") -
     if folded in {".", ".."} or any(_is_unsafe(character) for character in value + folded):
         return r"must be a bare id, without slashes, backslashes, ?, #, %, white space or control characters"
     return None
+
+
+def triggers_problem(value: object) -> str | None:
+    """Why these are no triggers."""
+    if value is None or value is UNKNOWN or isinstance(value, list | tuple):
+        return None
+    return f"must be a list, not {type(value).__name__}"
+
+
+def version_id_problem(value: object) -> str | None:
+    """Why it is no version id that was given; whether one is missing is another question."""
+    if value is None or value is UNKNOWN:
+        return None
+    fits = isinstance(value, str) and value and value.isprintable() and " " not in value
+    return None if fits else f"must be a snapshot's version id, not {shown(value)}"
+
+
+def timeout_problem(value: object) -> str | None:
+    """Why it is no time-out."""
+    if value is None or value is UNKNOWN:
+        return None
+    try:
+        seconds = parse_duration(value)
+    except ValueError as error:
+        return str(error)
+    if seconds == 0:
+        return "must be longer than zero"
+    return None if seconds <= TIMEOUT_LIMIT else f"must be at most {duration_text(TIMEOUT_LIMIT)}, not {shown(value)}"
 
 
 def _is_unsafe(character: str) -> bool:

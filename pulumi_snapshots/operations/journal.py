@@ -36,11 +36,12 @@ class Entry:
 
     Attributes:
         owner: the resource's name (its URN).
-        database_id: whose snapshot.
-        purpose: what the snapshot is for, as a digest of the triggers: another purpose wants another snapshot.
+        database_id: whom it was sent to.
+        purpose: what it is for, as a digest of the triggers: another purpose wants another snapshot, or another restore.
         attempt: the POST.
         process: who sent it, see `Process`.
         in_state: whether the stack's state has it as pending, so that its owner resumes it from there.
+        restores: the snapshot that it puts back, as DATABASE_ID/VERSION_ID; None where it takes one.
     """
 
     owner: str | None
@@ -49,6 +50,7 @@ class Entry:
     attempt: Attempt
     process: str
     in_state: bool = False
+    restores: str | None = None
 
     def to_file(self) -> dict[str, Any]:
         """As the file keeps it."""
@@ -59,6 +61,7 @@ class Entry:
             "attempt": self.attempt.to_outputs(),
             "process": self.process,
             "in_state": self.in_state,
+            "restores": self.restores,
         }
 
     @classmethod
@@ -72,6 +75,7 @@ class Entry:
                 attempt=Attempt.from_outputs(content["attempt"]),
                 process=str(content["process"]),
                 in_state=bool(content.get("in_state")),
+                restores=content.get("restores"),
             )
         except (KeyError, TypeError, ValueError, OverflowError):
             return None
@@ -156,6 +160,19 @@ class AttemptJournal:
             found: its snapshot, where that is its end.
         """
         await self._change(lambda entries: [old for old in entries if not old.is_same_attempt(entry)], found)
+
+    async def supersede(self, entry: Entry) -> None:
+        """What the same resource has sent before, to whatever database, is of no more interest to it."""
+        await self._change(
+            lambda entries: [
+                old
+                for old in entries
+                if entry.owner is None
+                or old.owner != entry.owner
+                or old.is_same_attempt(entry)
+                or self.is_under_way(old)
+            ]
+        )
 
     async def forget(self, owner: str | None, database_id: str, attempt: Attempt, found: Found | None = None) -> None:
         """The end of an attempt is known to who has it in the state."""

@@ -255,6 +255,15 @@ class Looks:
         self._asked_alone[database_id] = self._clock.monotonic()
         return await self.database(database_id, since, patience=patience)
 
+    async def listed(self, database_id: str, version_id: str) -> ListedSnapshot | None:
+        """The entry of a snapshot that should be there; None where neither page shows it.
+
+        Raises:
+            SquareCloudError: the service could not be asked.
+        """
+        entry = (await self.read(database_id)).version(version_id)
+        return entry or (await self.read_database(database_id)).version(version_id)
+
     async def read_database(self, database_id: str, *, patience: Patience = BRIEF) -> Page:
         """The database's own listing, for a read that the account's listing leaves in doubt.
 

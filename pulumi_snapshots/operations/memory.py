@@ -71,6 +71,10 @@ class RunMemory:
         """This version belongs to a resource of this process from now on."""
         self._claimed[database_id].add(version_id)
 
+    def is_claimed(self, database_id: str, version_id: str) -> bool:
+        """Whether a resource of this process has got this version in this run."""
+        return version_id in self._claimed[database_id]
+
     def is_of_another(self, database_id: str, version_id: str) -> None:
         """This version belongs to a resource of another process: no POST of this one has started it."""
         self._known[database_id].add(version_id)

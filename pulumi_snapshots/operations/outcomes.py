@@ -1,4 +1,4 @@
-"""How an operation can end without a snapshot, besides the service's own errors; the texts that users read then."""
+"""How an operation can end without what it was to bring, besides the service's own errors; the texts that users read then."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pulumi_snapshots.clock import rfc3339
 
 if TYPE_CHECKING:
     from pulumi_snapshots.operations.record import SnapshotRecord
+    from pulumi_snapshots.operations.restore_record import RestoreRecord
 
 __all__ = [
     "OLD_CONFIGURATION",
@@ -15,7 +16,12 @@ __all__ = [
     "NoSuchSnapshot",
     "NothingSent",
     "Pending",
+    "RestorePending",
+    "RestoreRefused",
     "forgotten",
+    "not_listed",
+    "restore_forgotten",
+    "restore_still_pending",
     "sentence",
     "still_pending",
 ]
@@ -72,6 +78,59 @@ class Pending(Exception):
         )
 
 
+class RestorePending(Exception):
+    """The restore was started, or may have been, and its end was not seen. It must be kept.
+
+    Attributes:
+        record: what is known, to be kept.
+        happened: what was sent, what came of it, and why the wait ended; sentences.
+        undecided: whether going on to wait would only end the same way.
+    """
+
+    def __init__(self, record: RestoreRecord, happened: str, *, undecided: bool = False) -> None:
+        super().__init__(happened)
+        self.record = record
+        self.happened = happened
+        self.undecided = undecided
+
+    def reason(self, resource: str | None) -> str:
+        """The paragraph for the user.
+
+        Args:
+            resource: the name to give to `--replace`; None where it is not known.
+        """
+        next_up = (
+            "It stays in the state as unknown: check the database, then take the Restore out of the program if it was "
+            "carried out."
+            if self.undecided
+            else "It is kept in the state: the next `pulumi up` goes on watching the database and sends no second request."
+        )
+        return (
+            f"{self.happened} {next_up} `pulumi up --replace '{resource or 'URN'}'` restores again, over whatever the "
+            "database holds by then."
+        )
+
+    def reason_unkept(self, resource: str | None) -> str:
+        """The same where there is no way to keep it in the state.
+
+        Args:
+            resource: the resource's name, by which this machine remembers it; None where it is not known.
+        """
+        here = (
+            "The next `pulumi up` on this machine watches the database all the same; one elsewhere"
+            if resource
+            else "The next `pulumi up`"
+        )
+        return (
+            f"{self.happened} The installed Pulumi SDK has no known way to keep it in the stack's state. {here} restores "
+            "again, over whatever the database holds by then: take the Restore out of the program first."
+        )
+
+
+class RestoreRefused(Exception):
+    """A restore that must not be sent; the text says why."""
+
+
 class NothingSent(Exception):
     """The time was over, or it was interrupted, before anything was started; there is nothing to keep."""
 
@@ -82,6 +141,14 @@ class NoSuchSnapshot(Exception):
 
 class CannotTell(Exception):
     """A lookup was answered, but not so that its question has a certain answer; the text says why, and what to do."""
+
+
+def not_listed(database_id: str, version_id: str) -> str:
+    """What to say of a snapshot that was asked for and that no listing shows."""
+    return (
+        f"The service lists no snapshot {version_id} of database {database_id}. It keeps one for 30 days; one that was "
+        "taken within the last 30 minutes may not be listed yet."
+    )
 
 
 def sentence(error: Exception) -> str:
@@ -113,3 +180,16 @@ def forgotten(record: SnapshotRecord) -> str:
         f"forgotten: {record.id}, at the service until {record.expires_at or 'its 30 days are over'}; "
         "Snapshot.get(…) brings it back"
     )
+
+
+def restore_still_pending(record: RestoreRecord) -> str:
+    """What a refresh says of a restore whose end was not seen."""
+    return (
+        f"what database {record.target_database_id} holds is not known: the end of the restore that was requested at "
+        f"{record.requested_at} was not seen. `pulumi up` goes on watching the database."
+    )
+
+
+def restore_forgotten(record: RestoreRecord) -> str:
+    """What a delete says: nothing is sent, so the database keeps what it holds."""
+    return f"forgotten: the restore of {record.snapshot}; database {record.target_database_id} keeps what it holds"

@@ -17,7 +17,7 @@ from pulumi_snapshots.operations.find import LATE, AmbiguousSnapshot, Search, fa
 from pulumi_snapshots.operations.journal import Found
 from pulumi_snapshots.operations.looks import SERVICE_CACHE
 from pulumi_snapshots.operations.memory import KnownAttempt
-from pulumi_snapshots.operations.outcomes import NoSuchSnapshot, NothingSent
+from pulumi_snapshots.operations.outcomes import NoSuchSnapshot, NothingSent, not_listed
 from pulumi_snapshots.operations.record import SnapshotRecord, is_provisional, split_id
 
 if TYPE_CHECKING:
@@ -98,13 +98,9 @@ async def get(session: Session, resource_id: str) -> SnapshotRecord:
     except ValueError as error:
         raise NoSuchSnapshot(f"{error}.") from None
     with session.until(REFRESH_PATIENCE):
-        page = await session.looks.read(database_id)
-        entry = page.version(version_id) or (await session.looks.read_database(database_id)).version(version_id)
+        entry = await session.looks.listed(database_id, version_id)
         if entry is None:
-            raise NoSuchSnapshot(
-                f"The service lists no snapshot {version_id} of database {database_id}. It keeps one for 30 days; one that was "
-                "taken within the last 30 minutes may not be listed yet."
-            )
+            raise NoSuchSnapshot(not_listed(database_id, version_id))
         return await describe(session, database_id, entry)
     raise NothingSent(f"Snapshot {resource_id} was not looked up: {_cut(session)}.")
 

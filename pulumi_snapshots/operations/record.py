@@ -38,14 +38,16 @@ def is_provisional(resource_id: str) -> bool:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A POST whose snapshot was not seen yet.
+    """A POST whose end was not seen yet: of a snapshot, or of a restore.
 
     Attributes:
         posted_at: when it was sent, by this machine's clock.
         service_clock_offset: seconds that the service's clock was ahead then; None where no answer had shown it.
         answered: `202`, `200`, or how the answer was lost.
         timeout: seconds that the create was to wait.
-        missing_since: service time of a listing that proved that it failed; None while there is hope.
+        missing_since: of a snapshot, service time of a listing that proved that it failed; None while there is hope.
+        down_before: of a restore, whether its database was not seen running since before the POST.
+        seen_down: of a restore, whether its database was seen down because of it.
     """
 
     posted_at: datetime
@@ -53,6 +55,8 @@ class Attempt:
     answered: str
     timeout: float
     missing_since: datetime | None = None
+    down_before: bool = False
+    seen_down: bool = False
 
     @property
     def accepted(self) -> bool:
@@ -69,7 +73,7 @@ class Attempt:
         }
         if self.missing_since is not None:
             outputs["missing_since"] = rfc3339(self.missing_since)
-        return outputs
+        return outputs | {name: True for name in ("down_before", "seen_down") if getattr(self, name)}
 
     @classmethod
     def from_outputs(cls, outputs: Mapping[str, Any]) -> Attempt:
@@ -81,6 +85,8 @@ class Attempt:
             answered=str(outputs.get("answered")),
             timeout=float(outputs["timeout"]),
             missing_since=parse_rfc3339(missing) if missing else None,
+            down_before=bool(outputs.get("down_before")),
+            seen_down=bool(outputs.get("seen_down")),
         )
 
 

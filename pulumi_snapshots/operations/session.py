@@ -96,7 +96,7 @@ class Session(Stoppable):
         process = process or this_process()
         self._files = [
             SharedFile(state / f"{settings.fingerprint()}.{name}.json", self.clock) if state else None
-            for name in ("requests", "attempts")
+            for name in ("requests", "attempts", "restores")
         ]
         self.gate = Gate(
             self.clock,
@@ -105,6 +105,7 @@ class Session(Stoppable):
             log=SendLog(self.clock, self._files[0], name=process.name),
         )
         self.journal = AttemptJournal(self._files[1], process)
+        self.restores = AttemptJournal(self._files[2], process)
         self.client = Client(settings.api_url, settings.required_key().value, self.gate, self.clock, http=http)
         self.databases = Databases(self.client, self.clock)
         self.fleet = Fleet(self.clock, announce)
@@ -114,6 +115,7 @@ class Session(Stoppable):
         )
         self.quota_hint = QuotaHint()
         self._database_locks: dict[str, anyio.Lock] = defaultdict(anyio.Lock)
+        self._restore_locks: dict[str, anyio.Lock] = defaultdict(anyio.Lock)
         self._reads_begun = -math.inf
         self._noted: set[str] = set()
 
@@ -135,6 +137,10 @@ class Session(Stoppable):
     def alone_on(self, database_id: str) -> anyio.Lock:
         """Held by whoever starts or waits for a snapshot of this database."""
         return self._database_locks[database_id]
+
+    def alone_restoring(self, database_id: str) -> anyio.Lock:
+        """Held by whoever restores onto this database, or watches a restore: of two nobody could tell which has ended."""
+        return self._restore_locks[database_id]
 
     def left_for_reads(self, seconds: float) -> float:
         """What is left of so many seconds that the reads of a run have together, from the first of them on."""

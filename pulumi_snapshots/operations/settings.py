@@ -28,6 +28,8 @@ FIRST_LOOK_AFTER = 120.0
 LOOK_EVERY = 30.0
 BLOCK_WAIT = 30 * 60.0
 """Seconds; the vendor asks clients to wait 30 minutes after RATE_LIMITED."""
+RESTORE_SETTLE = 60.0
+"""Seconds; a restore takes "about 60 s until the data is stable"."""
 KEY_LIMIT = 1024
 """Characters of the longest key that the service gives out."""
 DURATION_LIMIT = 86400.0
@@ -77,6 +79,7 @@ class Settings:
         first_look_after: from a 202 to the first look.
         look_every: between looks.
         block_wait: how long a block lasts where the service does not say.
+        restore_settle: how long an accepted restore is watched where the database is never seen down.
     """
 
     api_key: ApiKey | None = None
@@ -87,6 +90,7 @@ class Settings:
     first_look_after: float = FIRST_LOOK_AFTER
     look_every: float = LOOK_EVERY
     block_wait: float = BLOCK_WAIT
+    restore_settle: float = RESTORE_SETTLE
 
     @classmethod
     def read(cls, config: Config, environment: Mapping[str, str]) -> Settings:
@@ -221,5 +225,6 @@ SOURCES: dict[str, tuple[str, str, Callable[[object], object]]] = {
     "first_look_after": ("squarecloud:firstLookAfter", "SQUARECLOUD_FIRST_LOOK_AFTER", _duration(may_be_zero=True)),
     "look_every": ("squarecloud:lookEvery", "SQUARECLOUD_LOOK_EVERY", _duration()),
     "block_wait": ("squarecloud:blockWait", "SQUARECLOUD_BLOCK_WAIT", _duration()),
+    "restore_settle": ("squarecloud:restoreSettle", "SQUARECLOUD_RESTORE_SETTLE", _duration(may_be_zero=True)),
 }
 """By attribute: the key in Pulumi config, the environment variable, and the check that makes the value of it."""

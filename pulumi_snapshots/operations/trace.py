@@ -36,16 +36,25 @@ class Trace:
         database_id: whom it is sent to.
         purpose: what it is for, see `Entry`.
         owner: the resource's name.
+        restores: see `Entry`.
     """
 
-    def __init__(
-        self, session: Session, journal: AttemptJournal, *, database_id: str, purpose: str, owner: str | None
+    def __init__(  # noqa: PLR0913  what an entry holds
+        self,
+        session: Session,
+        journal: AttemptJournal,
+        *,
+        database_id: str,
+        purpose: str,
+        owner: str | None,
+        restores: str | None = None,
     ) -> None:
         self._session = session
         self._journal = journal
         self._database_id = database_id
         self._purpose = purpose
         self._owner = owner
+        self._restores = restores
         self._attempt: Attempt | None = None
         self._entry: Entry | None = None
         self._found: Found | None = None
@@ -74,7 +83,8 @@ class Trace:
             if self._is_over(entry):
                 await self._journal.erase(entry)
             elif self._is_ours(entry) and await self._journal.write(replace(entry, process=process)):
-                self._takes(entry)
+                self._restores = entry.restores
+                self.resumes(entry.attempt)
                 return entry.attempt
             elif not any(entry.is_same_attempt(earlier) for earlier in self._earlier):
                 self._earlier.append(entry)
@@ -98,10 +108,6 @@ class Trace:
     def _age(self, entry: Entry) -> timedelta:
         return timedelta(seconds=age_of(self._session, entry.attempt))
 
-    def _takes(self, entry: Entry) -> None:
-        """The operation that was killed is this one."""
-        self.resumes(entry.attempt)
-
     def _learns_of(self, entry: Entry) -> None:
         """Somebody else's attempt on this database is not resolved."""
 
@@ -123,12 +129,12 @@ class Trace:
         else:
             if not await self._journal.write(entry, after=self._earlier):
                 raise HeldBack(f"POST /databases/{self._database_id}/snapshots")
-            await self._leaves()
+            await self._entered(entry)
         self._entry = entry
         self._remember(attempt)
 
-    async def _leaves(self) -> None:
-        """It has been entered: nobody else can start one now."""
+    async def _entered(self, entry: Entry) -> None:
+        """Nobody else can start one on this database now."""
 
     async def nothing_was_started(self) -> None:
         """The POST was refused, or never left."""
@@ -149,10 +155,20 @@ class Trace:
             self._entry = None
 
     def _entry_of(self, attempt: Attempt) -> Entry:
-        return Entry(self._owner, self._database_id, self._purpose, attempt, self._journal.process.name)
+        process = self._journal.process.name
+        return Entry(self._owner, self._database_id, self._purpose, attempt, process, restores=self._restores)
 
     def _remember(self, attempt: Attempt | None) -> None:
         self._attempt = attempt
+
+    async def learns(self, attempt: Attempt) -> None:
+        """More is known of it than how it was answered."""
+        self._remember(attempt)
+        await self.sends(attempt)
+
+    def resolved(self) -> None:
+        """Its end is known."""
+        self._remember(None)
 
 
 class SnapshotTrace(Trace):
@@ -174,7 +190,7 @@ class SnapshotTrace(Trace):
         if known not in self._session.memory.attempts(self._database_id):
             self._session.memory.begin(self._database_id, known)
 
-    async def _leaves(self) -> None:
+    async def _entered(self, _entry: Entry) -> None:
         # What others have found by now is not of this POST.
         for version_id in await self._journal.found(self._database_id):
             self._session.memory.is_of_another(self._database_id, version_id)
@@ -182,7 +198,7 @@ class SnapshotTrace(Trace):
     def found(self, version_id: str) -> None:
         """Its snapshot is known."""
         self._found = Found(self._database_id, version_id, self._session.clock.utc())
-        self._remember(None)
+        self.resolved()
 
     def _remember(self, attempt: Attempt | None) -> None:
         memory = self._session.memory

@@ -1,0 +1,122 @@
+"""What the engine's calls do with a restore. Programs load this file, so what speaks HTTP is loaded by the calls that need it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from pulumi_snapshots.operations.calls import Call, Calls, Changes, Failed, Resource, Unfinished
+from pulumi_snapshots.operations.outcomes import (
+    NothingSent,
+    RestorePending,
+    RestoreRefused,
+    restore_forgotten,
+    restore_still_pending,
+    sentence,
+)
+from pulumi_snapshots.operations.restore_difference import restore_difference
+from pulumi_snapshots.operations.restore_inputs import RestoreInputs, restore_problems_of
+from pulumi_snapshots.operations.restore_record import RestoreRecord
+from pulumi_snapshots.operations.settings import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pulumi_snapshots.operations.inputs import Problem
+
+__all__ = ["RestoreCalls"]
+
+WISHES = ("overwrite", "triggers", "timeout")
+"""Inputs that the outputs repeat; the record has what was restored, and onto which database."""
+NO_LOOKUP = (
+    "A Restore cannot be looked up or imported: it is an act of this stack, and the service keeps no list of them."
+)
+
+
+class RestoreCalls(Calls):
+    """The calls of `operations.restore` and `restore_difference`."""
+
+    inputs = ("database_id", "version_id", "target_database_id", "name", "runtime", *WISHES)
+
+    def problems(self, values: Mapping[str, Any]) -> list[Problem]:
+        """What is wrong with the inputs."""
+        return restore_problems_of(values)
+
+    def diff(self, call: Call, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
+        """Compare."""
+        found = restore_difference(RestoreRecord.from_outputs(state), state, values)
+        if found.warning:
+            call.listener.warn(found.warning)
+        return Changes(found.replaces, updates=("attempt",) if found.resumes else ())
+
+    async def create(self, call: Call, values: Mapping[str, Any]) -> Resource:
+        """Restore, and wait until the database runs again."""
+        from pulumi_snapshots.operations.restore import restore  # noqa: PLC0415  not for programs
+
+        inputs = RestoreInputs.of(values)
+        with _outcomes(call, values):
+            record = await restore(call.session(), inputs, call.listener, owner=call.owner)
+            return Resource(record.id, _outputs(record, values))
+        raise AssertionError  # a failed operation has ended the call
+
+    async def read(self, _call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
+        """Nothing is asked: what was done is done, whatever becomes of the snapshot."""
+        if "requested_at" not in state:
+            raise Failed(NO_LOOKUP)
+        record = RestoreRecord.from_outputs(state)
+        seen = Resource(id_, _outputs(record, state))
+        if record.pending:
+            raise Unfinished(seen, restore_still_pending(record), unkept=None)
+        return seen
+
+    async def update(self, call: Call, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
+        """Go on watching a restore whose end was not seen; there is nothing else to update."""
+        from pulumi_snapshots.operations.restore import resume_restore  # noqa: PLC0415  not for programs
+
+        record = RestoreRecord.from_outputs(state)
+        if record.pending:
+            inputs = RestoreInputs.of(values)
+            with _outcomes(call, values, kept=(id_, record)):
+                record = await resume_restore(call.session(), record, inputs, call.listener, owner=call.owner)
+        return Resource(id_, _outputs(record, values))
+
+    async def delete(self, call: Call, _id: str, state: Mapping[str, Any]) -> None:
+        """Forget it: nothing is sent, and the database keeps what it holds."""
+        call.listener.progress(restore_forgotten(RestoreRecord.from_outputs(state)))
+
+
+@contextmanager
+def _outcomes(
+    call: Call, inputs: Mapping[str, Any], *, kept: tuple[str, RestoreRecord] | None = None
+) -> Iterator[None]:
+    """End the call as the body fails: unfinished where something must be kept, else failed.
+
+    Args:
+        call: whose it is.
+        inputs: of the resource.
+        kept: what the state holds already and must go on holding: id and record.
+    """
+    from pulumi_snapshots.api.errors import SquareCloudError  # noqa: PLC0415  standard library, but not for programs
+
+    try:
+        yield
+    except RestorePending as pending:
+        raise _unfinished(call, pending, inputs, kept=kept) from pending
+    except (SquareCloudError, NothingSent, RestoreRefused, SettingsError) as error:
+        if kept is not None:  # a resume that could not even begin (no key)
+            raise _unfinished(call, RestorePending(kept[1], sentence(error)), inputs, kept=kept) from error
+        raise Failed(sentence(error)) from error
+
+
+def _unfinished(
+    call: Call, pending: RestorePending, inputs: Mapping[str, Any], *, kept: tuple[str, RestoreRecord] | None
+) -> Unfinished:
+    reason = pending.reason(call.owner)
+    id_ = pending.record.id if kept is None else kept[0]
+    # What the state holds already goes on being there, whatever the engine can be handed.
+    unkept = pending.reason_unkept(call.owner) if kept is None else reason
+    return Unfinished(Resource(id_, _outputs(pending.record, inputs)), reason, unkept=unkept)
+
+
+def _outputs(record: RestoreRecord, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: inputs[name] for name in WISHES if name in inputs} | record.to_outputs()

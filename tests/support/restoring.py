@@ -1,0 +1,176 @@
+"""A database with a snapshot and newer rows at an emulated service, and restores of it by runs of one machine."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import anyio
+import anyio.lowlevel
+
+from pulumi_snapshots.api.errors import SquareCloudError
+from pulumi_snapshots.operations.journal import Process
+from pulumi_snapshots.operations.outcomes import NothingSent, RestorePending, RestoreRefused
+from pulumi_snapshots.operations.restore import restore, resume_restore
+from pulumi_snapshots.operations.restore_inputs import RestoreInputs
+from pulumi_snapshots.operations.session import Session
+from tests.support.world import DATABASE, OTHER_DATABASE, Row, World, world
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from pulumi_snapshots.emulator import JournalEntry
+    from pulumi_snapshots.emulator.resources import StoredSnapshot
+    from pulumi_snapshots.operations.restore_record import RestoreRecord
+
+__all__ = ["RESTORER", "RestoreEnding", "Scene", "scene"]
+
+RESTORER = "urn:pulumi:dev::shop::pulumi-python:dynamic/squarecloud:Restore::back"
+
+
+@dataclass(frozen=True)
+class RestoreEnding:
+    """How a restore ended: what the state holds then, the error if there was one, and all that was shown."""
+
+    record: RestoreRecord | None
+    error: Exception | None
+    text: str
+
+    @property
+    def how(self) -> Literal["complete", "pending", "nothing"]:
+        """What is left of it in the state."""
+        return "nothing" if self.record is None else "pending" if self.record.pending else "complete"
+
+    @property
+    def complete(self) -> RestoreRecord:
+        assert self.error is None, self.text
+        assert self.record is not None
+        assert not self.record.pending
+        assert self.record.attempt is None
+        return self.record
+
+    @property
+    def pending(self) -> RestoreRecord:
+        assert isinstance(self.error, RestorePending), self.text
+        assert self.record is not None
+        assert self.record.pending
+        return self.record
+
+    @property
+    def nothing(self) -> Exception:
+        assert self.record is None, self.text
+        assert self.error is not None
+        return self.error
+
+
+@dataclass
+class Scene:
+    """Databases whose rows say `now`, and a snapshot of the first one from when they said `then`.
+
+    Attributes:
+        here: the service, and a session.
+        stored: the snapshot.
+        state: the user's state directory; None where nothing outlives a run.
+        running: the processes that live.
+    """
+
+    here: World
+    stored: StoredSnapshot
+    state: Path | None = None
+    row: Row = field(default_factory=Row)
+    running: set[str] = field(default_factory=set)
+    started: int = 0
+
+    def inputs(self, **changes: Any) -> RestoreInputs:
+        stored = self.stored
+        usual = RestoreInputs(DATABASE, stored.version_id, DATABASE, name=stored.name, runtime=stored.runtime)
+        return replace(usual, **changes)
+
+    def process(self, **settings: Any) -> Session:
+        """A session of a process of its own."""
+        self.started += 1
+        name = f"process {self.started}"
+        self.running.add(name)
+        here = self.here
+        return Session(
+            replace(here.session.settings, **settings),
+            clock=here.clock,
+            http=here.transport,
+            state=self.state,
+            process=Process(name, self.running.__contains__),
+        )
+
+    async def restore(self, session: Session | None = None, **inputs: Any) -> RestoreEnding:
+        return await self.ending(restore(session or self.here.session, self.inputs(**inputs), self.row, owner=RESTORER))
+
+    async def resume(self, record: RestoreRecord, session: Session | None = None, **inputs: Any) -> RestoreEnding:
+        """What the next `up` does."""
+        session = session or self.process()
+        return await self.ending(resume_restore(session, record, self.inputs(**inputs), self.row, owner=RESTORER))
+
+    async def ending(self, operation: Awaitable[RestoreRecord]) -> RestoreEnding:
+        record: RestoreRecord | None = None
+        error: Exception | None = None
+        said = ""
+        try:
+            record = await operation
+        except RestorePending as pending:
+            record, error, said = pending.record, pending, pending.reason(RESTORER)
+        except (NothingSent, RestoreRefused, SquareCloudError) as failure:
+            error, said = failure, str(failure)
+        return RestoreEnding(record, error, "\n".join([*self.row.shown, *self.row.warnings, said]))
+
+    async def interrupted(self, after: float, **inputs: Any) -> RestoreEnding:
+        """^C after so many seconds."""
+        session = self.process()
+        return await self.here.meanwhile(after, session.stop, self.restore(session, **inputs))
+
+    async def killed(self, after: float, **inputs: Any) -> None:
+        """kill -9 after so many seconds: nothing of the run is left but what it wrote."""
+        session = self.process()
+        async with anyio.create_task_group() as process:
+            process.start_soon(partial(restore, session, self.inputs(**inputs), Row(), owner=RESTORER))
+            await anyio.sleep(after)
+            session.restores.erase = session.restores.write = _never  # type: ignore[assignment]  # it does not tidy up
+            process.cancel_scope.cancel()
+        self.running.discard(session.restores.process.name)
+
+    async def later(self, after: float, happen: Callable[[], object]) -> None:
+        await self.here.later(after, happen)
+
+    def holds(self, database_id: str = DATABASE) -> str:
+        """What the rows of a database say."""
+        ((row,),) = self.here.emulator.execute(database_id, "SELECT state FROM rows")[0:1]
+        return str(row[0])
+
+    def writes(self, text: str, database_id: str = DATABASE) -> None:
+        """The application goes on writing."""
+        self.here.emulator.execute(database_id, f"UPDATE rows SET state = '{text}'")  # noqa: S608  the test's own text
+
+    @property
+    def posts(self) -> list[JournalEntry]:
+        return self.here.requests("restore")
+
+    @property
+    def accepted(self) -> list[str | None]:
+        return [post.version_id for post in self.posts if post.accepted]
+
+
+async def _never(*_: Any) -> None:
+    await anyio.lowlevel.checkpoint()
+
+
+@asynccontextmanager
+async def scene(state: Path | None = None, **service: Any) -> AsyncIterator[Scene]:
+    """Build one; keyword arguments choose the service's behaviour, `settings` the client's."""
+    async with world(databases=(DATABASE, OTHER_DATABASE), **service) as here:
+        for database_id in (DATABASE, OTHER_DATABASE):
+            here.emulator.execute(database_id, "CREATE TABLE rows (state)", "INSERT INTO rows VALUES ('then')")
+        stored = here.emulator.add_snapshot(DATABASE)
+        staged = Scene(here, stored, state)
+        for database_id in (DATABASE, OTHER_DATABASE):
+            staged.writes("now", database_id)
+        yield staged
