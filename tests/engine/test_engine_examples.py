@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
+from http.client import HTTPConnection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from tests.engine.stage import DATABASE, EXAMPLES, OTHER_DATABASE, diagnostics
+from tests.engine.stage import DATABASE, EXAMPLES, OTHER_DATABASE, PATIENCE, diagnostics, wait_for
+from tools.sandbox import end
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.engine.stage import App
 
 pytestmark = pytest.mark.engine
@@ -102,3 +109,64 @@ def test_each_night_archives_every_database_anew_and_keeps_the_last_ones(app: Ap
     app.forget_requests()
     night()
     assert {entry["kind"] for entry in app.requests()} == {"me", "status"}, "the same night takes no second one"
+
+
+class Service:
+    """The automation example, running."""
+
+    def __init__(self, app: App, log: Path) -> None:
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "service.py"],
+                cwd=app.stack.project,
+                env={**app.environment, "PORT": "0"},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.log = log
+        found = wait_for(lambda: re.search(r"listening on http://(\S+)", log.read_text()), "its address")
+        self.address = found[1]
+
+    def put(self, database_id: str, release: str) -> Iterator[dict[str, Any]]:
+        """The lines of the answer, each as soon as it comes."""
+        connection = HTTPConnection(self.address, timeout=PATIENCE)
+        connection.request("PUT", f"/databases/{database_id}/releases/{release}")
+        answer = connection.getresponse()
+        assert answer.status == 200
+        yield from map(json.loads, answer)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        end(self.process)
+        sys.stdout.write(self.log.read_text())
+
+
+def test_a_service_tells_the_progress_of_an_inline_program(app: App) -> None:
+    app.example("automation")
+    app.environment["SQUARECLOUD_LOOK_EVERY"] = "3s"  # what is pending leaves requests to the others
+    app.slow()
+    with Service(app, app.folder / "first.log") as service:
+        waiting = service.put(DATABASE, "v2")
+        assert next(line for line in waiting if "accepted" in line["progress"])
+        *_, last = service.put(OTHER_DATABASE, "v1")
+        assert last["snapshot"]["version_id"] == app.started()[1], "another database is served meanwhile"
+        *_, last = service.put(DATABASE, "v2")
+        assert last == {"error": "another request for this database is under way"}
+        *_, last = service.put("0" * 32, "v1")
+        assert "this account has no such database" in last["error"]
+        service.process.terminate()
+        *_, last = waiting
+        assert "the next `pulumi up` goes on waiting and sends no second request" in last["error"]
+        wait_for(lambda: service.process.poll() is not None, "the service's end")
+    app.pass_time(600)
+    posts = app.posts()
+    with Service(app, app.folder / "second.log") as service:
+        for _ in range(2):
+            *_, last = service.put(DATABASE, "v2")
+            snapshot = last["snapshot"]
+            assert snapshot["version_id"] == app.started()[0]
+            assert snapshot["size"] > 0
+    assert app.posts() == posts
