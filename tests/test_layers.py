@@ -19,8 +19,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 BELOW = {
     "": {"dynamic", "plugin", "operations", "clock", "shared_file"},
-    "dynamic": {"operations", "api", "clock", "shared_file"},
-    "plugin": {"operations", "api", "clock", "shared_file"},
+    "declaration": {"operations"},
+    "dynamic": {"declaration", "operations", "api", "clock", "shared_file"},
+    "plugin": {"declaration", "operations", "api", "clock", "shared_file"},
     "operations": {"api", "clock", "shared_file"},
     "api": {"clock", "shared_file"},
     "emulator": {"clock", "shared_file"},
@@ -35,7 +36,7 @@ TIME = {
 }
 """Files that may ask the machine for the time, or sleep; with reasons."""
 
-PULUMI = {"", "dynamic", "plugin"}
+PULUMI = {"", "declaration", "dynamic", "plugin"}
 """Parts that may know of Pulumi."""
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 import pulumi
 from pulumi.dynamic import Resource
 
+from pulumi_snapshots.declaration import archive_source, create_timeout, warn_of_plain_key
 from pulumi_snapshots.dynamic.archive_provider import ArchiveProvider
-from pulumi_snapshots.dynamic.declaration import create_timeout, warn_of_plain_key
 
 if TYPE_CHECKING:
     from pulumi_snapshots.dynamic.snapshot import Snapshot
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Archive"]
 
-_FROM_SNAPSHOT = ("database_id", "version_id", "download_url", "size", "created_at")
 _OUTPUTS = ("uri", "size", "sha256", "archived_at", "database_id", "version_id")
 
 
@@ -72,10 +71,7 @@ class Archive(Resource, module="squarecloud", name="Archive"):
         timeout: pulumi.Input[str | float] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        given = {"database_id": database_id, "version_id": version_id, "download_url": download_url}
-        source = _source(resource_name, snapshot, {name: value for name, value in given.items() if value is not None})
-        if source.get("download_url") is not None:
-            source["download_url"] = pulumi.Output.secret(source["download_url"])
+        source = archive_source(resource_name, snapshot, database_id, version_id, download_url)
         custom, opts = create_timeout(opts)
         properties = {
             **dict.fromkeys(_OUTPUTS),  # an output exists only where the inputs name it
@@ -88,37 +84,3 @@ class Archive(Resource, module="squarecloud", name="Archive"):
         secret = pulumi.ResourceOptions(additional_secret_outputs=["download_url"])
         super().__init__(ArchiveProvider(), resource_name, properties, pulumi.ResourceOptions.merge(secret, opts))
         warn_of_plain_key(self)
-
-
-def _source(resource_name: str, snapshot: Any, given: dict[str, Any]) -> dict[str, Any]:
-    """The properties that say what to archive."""
-    if snapshot is None:
-        if given:
-            return given
-        what = "nothing to archive is given"
-    elif given:
-        what = f"snapshot and {' and '.join(given)} are given"
-    elif isinstance(snapshot, pulumi.Output):
-        found = snapshot.apply(lambda known: known if _is_snapshot(known) else _refuse(resource_name, known))
-        return {name: getattr(found, name) for name in _FROM_SNAPSHOT}
-    elif _is_snapshot(snapshot):
-        return {name: getattr(snapshot, name) for name in _FROM_SNAPSHOT}
-    else:
-        _refuse(resource_name, snapshot)
-    raise pulumi.RunError(_wrong_source(resource_name, what))
-
-
-def _is_snapshot(value: Any) -> bool:
-    return all(hasattr(value, name) for name in _FROM_SNAPSHOT)
-
-
-def _refuse(resource_name: str, value: Any) -> NoReturn:
-    what = "the lookup has found no snapshot" if value is None else f"snapshot is a {type(value).__name__}"
-    raise pulumi.RunError(_wrong_source(resource_name, what))
-
-
-def _wrong_source(resource_name: str, what: str) -> str:
-    return (
-        f"Archive {resource_name!r}: {what}. Give snapshot=SNAPSHOT, a Snapshot of this program or one that a lookup has "
-        "found, or instead of it database_id= and version_id=, or download_url= alone."
-    )

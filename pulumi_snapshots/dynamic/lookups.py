@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 import pulumi
 from pulumi.runtime import get_root_resource
 
-from pulumi_snapshots.dynamic.declaration import warn_of_plain_key, warn_once
+from pulumi_snapshots.declaration import warn_of_plain_key, warn_once
 from pulumi_snapshots.dynamic.engine_access import debugging
 from pulumi_snapshots.operations.lookup_inputs import (
     SnapshotQuery,

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 from pulumi.dynamic import Resource
 
-from pulumi_snapshots.dynamic.declaration import create_timeout, warn_of_plain_key, warn_once
+from pulumi_snapshots.declaration import create_timeout, warn_of_plain_key, warn_of_unusual_id
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
-from pulumi_snapshots.operations.inputs import is_usual_database_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -100,8 +99,7 @@ class Snapshot(Resource, module="squarecloud", name="Snapshot"):
             "timeout": timeout if custom is None else custom,
         }
         self._register(resource_name, inputs, opts)
-        if isinstance(database_id, str) and database_id and not is_usual_database_id(database_id):
-            warn_once(f"{database_id!r} is not the usual shape of a database id (32 hexadecimal digits)", self)
+        warn_of_unusual_id(database_id, self)
         warn_of_plain_key(self)
 
     @classmethod

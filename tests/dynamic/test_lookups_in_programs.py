@@ -12,6 +12,7 @@ from pulumi.runtime.config import CONFIG, set_all_config
 import pulumi_snapshots
 from pulumi_snapshots import (
     LookupFailed,
+    declaration,
     get_database,
     get_database_output,
     get_databases,
@@ -20,8 +21,9 @@ from pulumi_snapshots import (
     get_latest_snapshot_output,
     get_snapshots,
     get_snapshots_output,
+    lookups,
+    run,
 )
-from pulumi_snapshots.dynamic import declaration, lookups, run
 from pulumi_snapshots.operations import looks
 from tests.emulator.served import KEY, Served, served
 

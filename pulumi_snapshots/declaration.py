@@ -1,0 +1,108 @@
+"""What the resources share where programs declare them: the create's time-out, and warnings that are shown once."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import pulumi
+from pulumi.runtime.config import is_config_secret
+
+from pulumi_snapshots.operations.inputs import is_usual_database_id
+
+__all__ = ["archive_source", "create_timeout", "warn_of_plain_key", "warn_of_unusual_id", "warn_once"]
+
+_FROM_SNAPSHOT = ("database_id", "version_id", "download_url", "size", "created_at")
+
+_said: set[str] = set()
+"""Warnings that this program has shown; each is shown once."""
+
+
+def create_timeout(opts: pulumi.ResourceOptions | None) -> tuple[Any, pulumi.ResourceOptions | None]:
+    """The create's custom timeout, and the options without it.
+
+    The engine keeps no dynamic resource to it, but ends the program with a traceback where it cannot read it, `7d`
+    included; as an input it is checked like the others.
+    """
+    custom = opts.custom_timeouts if opts is not None else None
+    if opts is None or custom is None or custom.create is None:
+        return None, opts
+    opts = pulumi.ResourceOptions.merge(opts, None)  # the program's own may serve other resources
+    opts.custom_timeouts = pulumi.CustomTimeouts(update=custom.update, delete=custom.delete)
+    return custom.create, opts
+
+
+def warn_of_plain_key(resource: pulumi.Resource | None = None) -> None:
+    """Warn where the API key is configured in plain text."""
+    if pulumi.Config("squarecloud").get("apiKey") is not None and not is_config_secret("squarecloud:apiKey"):
+        warn_once(
+            "squarecloud:apiKey is configured in plain text; set it with `pulumi config set --secret squarecloud:apiKey`",
+            resource,
+        )
+
+
+def warn_of_unusual_id(database_id: Any, resource: pulumi.Resource) -> None:
+    """Warn where a database id, known as the program runs, has another shape than the usual one."""
+    if isinstance(database_id, str) and database_id and not is_usual_database_id(database_id):
+        warn_once(f"{database_id!r} is not the usual shape of a database id (32 hexadecimal digits)", resource)
+
+
+def warn_once(text: str, resource: pulumi.Resource | None = None) -> None:
+    """Show a warning, unless this program has shown it already."""
+    if text not in _said:
+        _said.add(text)
+        pulumi.log.warn(text, resource)
+
+
+def archive_source(
+    resource_name: str, snapshot: Any, database_id: Any, version_id: Any, download_url: Any
+) -> dict[str, Any]:
+    """The properties that say what to archive; the URL is a secret.
+
+    Args:
+        resource_name: the resource's name in the program.
+        snapshot: a Snapshot, what a lookup has found, or an output of that.
+        database_id: instead of a snapshot.
+        version_id: instead of a snapshot.
+        download_url: instead of a snapshot.
+
+    Raises:
+        pulumi.RunError: what to archive is not given, or given twice.
+    """
+    given = {"database_id": database_id, "version_id": version_id, "download_url": download_url}
+    source = _source(resource_name, snapshot, {name: value for name, value in given.items() if value is not None})
+    if source.get("download_url") is not None:
+        source["download_url"] = pulumi.Output.secret(source["download_url"])
+    return source
+
+
+def _source(resource_name: str, snapshot: Any, given: dict[str, Any]) -> dict[str, Any]:
+    if snapshot is None:
+        if given:
+            return given
+        what = "nothing to archive is given"
+    elif given:
+        what = f"snapshot and {' and '.join(given)} are given"
+    elif isinstance(snapshot, pulumi.Output):
+        found = snapshot.apply(lambda known: known if _is_snapshot(known) else _refuse(resource_name, known))
+        return {name: getattr(found, name) for name in _FROM_SNAPSHOT}
+    elif _is_snapshot(snapshot):
+        return {name: getattr(snapshot, name) for name in _FROM_SNAPSHOT}
+    else:
+        _refuse(resource_name, snapshot)
+    raise pulumi.RunError(_wrong_source(resource_name, what))
+
+
+def _is_snapshot(value: Any) -> bool:
+    return all(hasattr(value, name) for name in _FROM_SNAPSHOT)
+
+
+def _refuse(resource_name: str, value: Any) -> NoReturn:
+    what = "the lookup has found no snapshot" if value is None else f"snapshot is a {type(value).__name__}"
+    raise pulumi.RunError(_wrong_source(resource_name, what))
+
+
+def _wrong_source(resource_name: str, what: str) -> str:
+    return (
+        f"Archive {resource_name!r}: {what}. Give snapshot=SNAPSHOT, a Snapshot of this program or one that a lookup has "
+        "found, or instead of it database_id= and version_id=, or download_url= alone."
+    )
