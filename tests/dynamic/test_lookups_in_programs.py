@@ -21,9 +21,8 @@ from pulumi_snapshots import (
     get_latest_snapshot_output,
     get_snapshots,
     get_snapshots_output,
-    lookups,
-    run,
 )
+from pulumi_snapshots.dynamic import lookups, run
 from pulumi_snapshots.operations import looks
 from tests.emulator.served import KEY, Served, served
 
