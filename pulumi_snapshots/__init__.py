@@ -12,6 +12,7 @@ from pulumi_snapshots.dynamic.lookups import (
     get_snapshots,
     get_snapshots_output,
 )
+from pulumi_snapshots.dynamic.restore import Restore
 from pulumi_snapshots.dynamic.snapshot import Snapshot
 from pulumi_snapshots.operations.lookup_results import DatabaseInfo, SnapshotInfo
 
@@ -19,6 +20,7 @@ __all__ = [
     "Archive",
     "DatabaseInfo",
     "LookupFailed",
+    "Restore",
     "Snapshot",
     "SnapshotInfo",
     "get_database",

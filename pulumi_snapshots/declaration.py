@@ -1,17 +1,21 @@
-"""What the resources share where programs declare them: the create's time-out, and warnings that are shown once."""
+"""What the resources share where programs declare them: which snapshot, the create's time-out, warnings shown once."""
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pulumi
 from pulumi.runtime.config import is_config_secret
 
 from pulumi_snapshots.operations.inputs import is_usual_database_id
 
-__all__ = ["archive_source", "create_timeout", "warn_of_plain_key", "warn_of_unusual_id", "warn_once"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-_FROM_SNAPSHOT = ("database_id", "version_id", "download_url", "size", "created_at")
+__all__ = ["archive_source", "create_timeout", "restore_source", "warn_of_plain_key", "warn_of_unusual_id", "warn_once"]
+
+_FOR_ARCHIVE = ("database_id", "version_id", "download_url", "size", "created_at")
+_FOR_RESTORE = ("database_id", "version_id", "name", "runtime")
 
 _said: set[str] = set()
 """Warnings that this program has shown; each is shown once."""
@@ -69,40 +73,50 @@ def archive_source(
         pulumi.RunError: what to archive is not given, or given twice.
     """
     given = {"database_id": database_id, "version_id": version_id, "download_url": download_url}
-    source = _source(resource_name, snapshot, {name: value for name, value in given.items() if value is not None})
+    ways = "database_id= and version_id=, or download_url= alone"
+    source = _source(f"Archive {resource_name!r}", "archive", snapshot, _FOR_ARCHIVE, given, ways)
     if source.get("download_url") is not None:
         source["download_url"] = pulumi.Output.secret(source["download_url"])
     return source
 
 
-def _source(resource_name: str, snapshot: Any, given: dict[str, Any]) -> dict[str, Any]:
+def restore_source(resource_name: str, snapshot: Any, database_id: Any, version_id: Any) -> dict[str, Any]:
+    """The properties that say what to restore.
+
+    Args:
+        resource_name: the resource's name in the program.
+        snapshot: a Snapshot, what a lookup has found, or an output of that.
+        database_id: instead of a snapshot.
+        version_id: instead of a snapshot.
+
+    Raises:
+        pulumi.RunError: what to restore is not given, or given twice.
+    """
+    given = {"database_id": database_id, "version_id": version_id}
+    ways = "database_id= and version_id="
+    return _source(f"Restore {resource_name!r}", "restore", snapshot, _FOR_RESTORE, given, ways)
+
+
+def _source(  # noqa: PLR0913, PLR0917  half of them for the error's text
+    resource: str, act: str, snapshot: Any, names: tuple[str, ...], instead: Mapping[str, Any], ways: str
+) -> dict[str, Any]:
+    """What to take of a snapshot, by these names, or what is given instead of one."""
+    given = {name: value for name, value in instead.items() if value is not None}
+
+    def refuse(what: str) -> NoReturn:
+        raise pulumi.RunError(
+            f"{resource}: {what}. Give snapshot=SNAPSHOT, a Snapshot of this program or one that a lookup has found, or "
+            f"instead of it {ways}."
+        )
+
+    def checked(value: Any) -> Any:
+        if not all(hasattr(value, name) for name in names):
+            refuse("the lookup has found no snapshot" if value is None else f"snapshot is a {type(value).__name__}")
+        return value
+
     if snapshot is None:
-        if given:
-            return given
-        what = "nothing to archive is given"
-    elif given:
-        what = f"snapshot and {' and '.join(given)} are given"
-    elif isinstance(snapshot, pulumi.Output):
-        found = snapshot.apply(lambda known: known if _is_snapshot(known) else _refuse(resource_name, known))
-        return {name: getattr(found, name) for name in _FROM_SNAPSHOT}
-    elif _is_snapshot(snapshot):
-        return {name: getattr(snapshot, name) for name in _FROM_SNAPSHOT}
-    else:
-        _refuse(resource_name, snapshot)
-    raise pulumi.RunError(_wrong_source(resource_name, what))
-
-
-def _is_snapshot(value: Any) -> bool:
-    return all(hasattr(value, name) for name in _FROM_SNAPSHOT)
-
-
-def _refuse(resource_name: str, value: Any) -> NoReturn:
-    what = "the lookup has found no snapshot" if value is None else f"snapshot is a {type(value).__name__}"
-    raise pulumi.RunError(_wrong_source(resource_name, what))
-
-
-def _wrong_source(resource_name: str, what: str) -> str:
-    return (
-        f"Archive {resource_name!r}: {what}. Give snapshot=SNAPSHOT, a Snapshot of this program or one that a lookup has "
-        "found, or instead of it database_id= and version_id=, or download_url= alone."
-    )
+        return given or refuse(f"nothing to {act} is given")
+    if given:
+        refuse(f"snapshot and {' and '.join(given)} are given")
+    found = snapshot.apply(checked) if isinstance(snapshot, pulumi.Output) else checked(snapshot)
+    return {name: getattr(found, name) for name in names}

@@ -1,0 +1,310 @@
+"""Every call that the engine makes for a Restore, in the SDK's own provider process, against an emulated service."""
+
+from __future__ import annotations
+
+import dataclasses
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+import pytest
+
+from pulumi_snapshots import Restore
+from pulumi_snapshots.dynamic.restore_provider import RestoreProvider
+from tests.support.servicer import UNKNOWN, Answer, CallFailedError, Kept, Servicer, urn
+from tools.sandbox import Emulator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+NAME = urn("back", "pulumi-python:dynamic/squarecloud:Restore")
+PACE = {"SQUARECLOUD_LOOK_EVERY": "0.2s", "SQUARECLOUD_RESTORE_SETTLE": "0.5s"}
+SERVICE = (
+    "--restore-seconds",
+    "0.6",
+    "--no-automatic",
+    "--cache-world",
+    "invalidated",
+    "--requests-per-minute",
+    "10000",
+)
+NO_KEY: dict[str, str | None] = dict.fromkeys(
+    ("SQUARECLOUD_API_KEY", "SQUARECLOUD_API_URL", "SQUARECLOUD_SNAPSHOTS_URL")
+)
+DATABASE, OTHER = "a14b8d5e1cb7405a851eb4c075506121", "b25c9e6f2dc8516b962fc5d186617232"
+GOOD: dict[str, Any] = {"database_id": DATABASE, "version_id": "v1", "overwrite": True}
+STATE: dict[str, Any] = {
+    **GOOD,
+    "target_database_id": DATABASE,
+    "requested_at": "2026-03-01T12:00:00Z",
+    "restored_at": "2026-03-01T12:01:30Z",
+}
+ATTEMPT = {"posted_at": "2026-03-01T12:00:00Z", "service_clock_offset": 0.0, "answered": "200", "timeout": 900.0}
+ID = f"{DATABASE}/restore:20260301T120000Z"
+_numbers = count(1)
+
+
+@dataclasses.dataclass
+class Place:
+    """A database of its own at the service, with a snapshot and newer rows, and a provider process."""
+
+    emulator: Emulator
+    servicer: Servicer
+    database: str
+    stored: dict[str, Any]
+
+    def inputs(self, **changes: Any) -> dict[str, Any]:
+        source = {name: self.stored[name] for name in ("version_id", "name", "runtime")}
+        return {"database_id": self.database, **source, "overwrite": True, **changes}
+
+    def create(self, **changes: Any) -> Answer:
+        return self.servicer.create(NAME, self.inputs(**changes))
+
+    def writes(self, text: str) -> None:
+        self.emulator.sql(self.database, f"UPDATE rows SET state = '{text}'")  # noqa: S608  the test's own text
+
+    def holds(self) -> str:
+        return str(self.emulator.sql(self.database, "SELECT state FROM rows")[0][0][0])
+
+    def is_up(self) -> bool:
+        databases = self.emulator.control("state")["databases"]
+        return any(one["up"] for one in databases if one["id"] == self.database)
+
+    def posts(self) -> list[dict[str, Any]]:
+        return [
+            one for one in self.emulator.journal() if one["database_id"] == self.database and one["kind"] == "restore"
+        ]
+
+    def requests(self) -> list[str]:
+        return [one["kind"] for one in self.emulator.journal() if one["database_id"] == self.database]
+
+    def fault(self, kind: str, **effect: Any) -> None:
+        self.emulator.control("faults", {"kind": kind, "database_id": self.database, **effect})
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    with Emulator(*SERVICE, log=tmp_path_factory.mktemp("emulator") / "log") as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a provider remembers on this machine stays in the test."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def place(emulator: Emulator) -> Iterator[Place]:
+    emulator.control("faults", method="DELETE")
+    emulator.control("clock", {"advance": 200})  # the cooldowns of the test before are over
+    database = str(emulator.control("databases", {"id": f"{next(_numbers):032x}"})["id"])
+    emulator.sql(database, "CREATE TABLE rows (state)", "INSERT INTO rows VALUES ('then')")
+    stored = emulator.control("snapshots", {"database_id": database})
+    with Servicer(RestoreProvider(), env={**emulator.environment, **PACE}) as servicer:
+        place = Place(emulator, servicer, database, stored)
+        place.writes("now")
+        yield place
+
+
+@pytest.fixture(scope="module")
+def idle() -> Iterator[Servicer]:
+    """A provider that has no key and no service, and needs none."""
+    with Servicer(RestoreProvider(), env=NO_KEY) as servicer:
+        yield servicer
+
+
+def failure(call: Callable[..., Any], *args: Any) -> CallFailedError:
+    with pytest.raises(CallFailedError) as caught:
+        call(*args)
+    assert "Traceback" not in caught.value.message
+    return caught.value
+
+
+def kept(call: Callable[..., Any], *args: Any) -> Kept:
+    partial = failure(call, *args).kept
+    assert partial is not None, "no state was kept"
+    return partial
+
+
+# Declaration, check and diff: without a request, without a key -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({}, "nothing to restore is given"),
+        ({"snapshot": 7}, "snapshot is a int"),
+        ({"snapshot": 7, "version_id": "v1"}, "snapshot and version_id are given"),
+    ],
+)
+def test_what_to_restore_must_be_given_once(given: dict[str, Any], reason: str) -> None:
+    with pytest.raises(pulumi.RunError) as caught:
+        Restore("back", overwrite=True, **given)
+    assert str(caught.value).startswith(f"Restore 'back': {reason}. Give snapshot=SNAPSHOT")
+    assert str(caught.value).endswith("or instead of it database_id= and version_id=.")
+
+
+@pytest.mark.parametrize(
+    ("change", "property_", "reason"),
+    [
+        ({"overwrite": None}, "overwrite", "must be true: a restore overwrites everything that the database holds"),
+        ({"overwrite": False}, "overwrite", "must be true"),
+        ({"version_id": None}, "version_id", "a Snapshot that is pending has none yet"),
+        ({"target_database_id": "a/b"}, "target_database_id", "must be a bare id"),
+        ({"triggers": "v2"}, "triggers", "must be a list, not str"),
+        ({"timeout": "soon"}, "timeout", "must be a duration"),
+    ],
+)
+def test_a_wrong_input_fails_on_its_property_in_the_preview(
+    idle: Servicer, change: dict[str, Any], property_: str, reason: str
+) -> None:
+    ((name, told),) = idle.check(NAME, {**GOOD, **change}).failures
+    assert name == property_
+    assert reason in told
+
+
+def test_what_a_preview_does_not_know_yet_is_fine(idle: Servicer) -> None:
+    unknown = {"version_id": UNKNOWN, "name": UNKNOWN, "runtime": UNKNOWN, "triggers": [UNKNOWN]}
+    assert not idle.check(NAME, {**GOOD, **unknown}).failures
+    assert not idle.check(NAME, {**GOOD, "overwrite": UNKNOWN, "target_database_id": UNKNOWN}).failures
+
+
+def test_a_changed_snapshot_alone_changes_nothing_and_warns(idle: Servicer) -> None:
+    """`get_latest_snapshot` as its source: the next day it brings another one."""
+    answer = idle.diff(NAME, ID, STATE, {**GOOD, "version_id": "v2", "timeout": "1h"})
+    assert (answer.changes, answer.replaces) == (False, [])
+    (warning,) = idle.diagnostics(NAME)
+    assert warning.startswith("the snapshot changed; set triggers to restore again.")
+
+
+@pytest.mark.parametrize("change", [{}, {"timeout": "1h"}, {"version_id": UNKNOWN}, {"target_database_id": DATABASE}])
+def test_what_is_no_difference(idle: Servicer, change: dict[str, Any]) -> None:
+    before = len(idle.diagnostics(NAME))
+    assert idle.diff(NAME, ID, STATE, {**GOOD, **change}).changes is False
+    assert len(idle.diagnostics(NAME)) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "replaces"),
+    [
+        ({"triggers": ["v2"]}, "triggers"),
+        ({"triggers": [UNKNOWN]}, "triggers"),
+        ({"target_database_id": OTHER}, "target_database_id"),
+        ({"database_id": OTHER}, "database_id"),
+    ],
+)
+def test_triggers_and_another_target_restore_again(idle: Servicer, change: dict[str, Any], replaces: str) -> None:
+    answer = idle.diff(NAME, ID, STATE, {**GOOD, **change})
+    assert (answer.changes, answer.replaces, answer.delete_before_replace) == (True, [replaces], False)
+
+
+def test_a_refresh_and_a_delete_send_nothing_and_need_no_key(idle: Servicer) -> None:
+    answer = idle.read(NAME, ID, STATE, GOOD)
+    assert (answer.id, answer.outputs) == (ID, STATE)
+    idle.delete(NAME, ID, STATE)
+    assert idle.diagnostics(NAME)[-1] == (
+        f"forgotten: the restore of {DATABASE}/v1; database {DATABASE} keeps what it holds"
+    )
+
+
+def test_a_restore_cannot_be_looked_up(idle: Servicer) -> None:
+    assert failure(idle.read, NAME, ID, None, GOOD).message.startswith("A Restore cannot be looked up or imported")
+
+
+def test_without_a_key_nothing_is_restored_and_a_pending_one_stays(idle: Servicer) -> None:
+    assert "no API key is set" in failure(idle.create, NAME, GOOD).message.lower().replace("api", "API")
+    pending = {**STATE, "restored_at": None, "attempt": ATTEMPT}
+    held = kept(idle.update, NAME, ID, pending, GOOD)
+    assert held.id == ID
+    assert held.outputs["attempt"] == ATTEMPT
+    assert "restored_at" not in held.outputs
+
+
+# With a service ------------------------------------------------------------------------------------------------------
+
+
+def test_a_restore_brings_the_rows_back_and_waits_until_the_database_runs(place: Place) -> None:
+    inputs = place.inputs(triggers=["v2"], timeout="10m")
+    created = place.servicer.create(NAME, inputs)
+    assert place.holds() == "then"
+    assert created.id.startswith(f"{place.database}/restore:2")
+    assert created.secrets == frozenset()
+    requested, restored = (created.outputs.pop(name) for name in ("requested_at", "restored_at"))
+    assert requested <= restored
+    assert {name: value for name, value in created.outputs.items() if value is not None} == {
+        "database_id": place.database,
+        "version_id": place.stored["version_id"],
+        "target_database_id": place.database,
+        "overwrite": True,
+        "triggers": ["v2"],
+        "timeout": "10m",
+    }
+    assert place.servicer.progress(NAME)[-1].startswith(f"restored {place.database}/{place.stored['version_id']} onto")
+    state = {**created.outputs, "requested_at": requested, "restored_at": restored}
+    place.writes("later")
+    before = place.requests()
+    assert place.servicer.diff(NAME, created.id, state, inputs).changes is False
+    assert place.servicer.read(NAME, created.id, state, inputs).outputs == {
+        name: value for name, value in state.items() if value is not None
+    }
+    assert place.requests() == before
+    assert place.holds() == "later"
+
+
+def test_cancel_keeps_the_restore_and_the_next_up_watches_without_a_second_request(place: Place) -> None:
+    place.fault("restore", delay=600, when="after")  # it is carried out, but the answer does not come
+    creating = place.servicer.start(place.create)
+    place.servicer.wait_for(
+        lambda: any(text.startswith("sent, waiting") for text in place.servicer.progress(NAME)), "the request"
+    )
+    place.servicer.wait_for(lambda: place.posts() and place.is_up(), "the end of the restore")
+    place.servicer.cancel()
+    held = kept(creating.result, 30)
+    assert held.refresh_before_update
+    assert held.provider == place.servicer.serialized_provider
+    assert held.outputs["attempt"]["answered"] == "not awaited"
+    (reason,) = held.reasons
+    assert "The wait was interrupted. It is kept in the state" in reason
+    assert f"`pulumi up --replace '{NAME}'` restores again" in reason
+
+    with Servicer(RestoreProvider(), env={**place.emulator.environment, **PACE}) as later:
+        read = kept(later.read, NAME, held.id, held.outputs, place.inputs())
+        assert (read.id, read.outputs) == (held.id, held.outputs)
+        assert "what database" in read.reasons[0]
+        assert later.diff(NAME, held.id, held.outputs, place.inputs(version_id="v" * 24)).changes
+        answer = later.update(NAME, held.id, held.outputs, place.inputs())
+    assert answer.outputs["restored_at"]
+    assert answer.outputs.get("attempt") is None
+    assert len(place.posts()) == 1
+
+
+def test_a_time_out_says_that_the_state_is_unknown_and_no_later_up_sends_it_again(place: Place) -> None:
+    place.fault("restore", drop=True)
+    held = kept(place.servicer.create, NAME, place.inputs(timeout="1s"))
+    (reason,) = held.reasons
+    assert "it may or may not have been carried out" in reason
+    assert "what it holds now is not known. The wait ended after 1s." in reason
+    time_is_over = {**held.outputs, "attempt": {**held.outputs["attempt"], "posted_at": "2026-03-01T12:00:00Z"}}
+    again = kept(place.servicer.update, NAME, held.id, time_is_over, place.inputs())
+    assert "take the Restore out of the program if it was carried out" in again.reasons[0]
+    assert len(place.posts()) <= 1  # the service itself did not take it
+    assert place.holds() == "now"
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ({"status": 404, "code": "SNAPSHOT_NOT_FOUND"}, "the service has no such snapshot"),
+        ({"status": 400, "code": "SNAPSHOT_DATABASE_MISMATCH"}, "the snapshot is of another database engine"),
+        ({"status": 404, "code": "SNAPSHOT_RESTORE_FAILED"}, "Check what the database holds"),
+    ],
+)
+def test_a_refusal_is_one_paragraph_and_leaves_nothing(place: Place, fault: dict[str, Any], words: str) -> None:
+    place.fault("restore", **fault)
+    failed = failure(place.servicer.create, NAME, place.inputs())
+    assert failed.kept is None
+    assert words in failed.message
+    assert "\n" not in failed.message
+    assert place.holds() == "now"
