@@ -1,4 +1,4 @@
-"""A real PostgreSQL database, snapshotted and archived by a real engine, comes back elsewhere row for row."""
+"""A real PostgreSQL database, snapshotted, archived and restored by a real engine, comes back row for row."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.engine
 
 PROGRAM = """
-from pulumi_snapshots import Archive
+from pulumi_snapshots import Archive, Restore
 
 snapshot = Snapshot("before-release", "{database}")
 Archive("offsite", snapshot, destination="{folder}/snapshot.zip")
+if pulumi.Config().get_bool("back"):
+    Restore("back", snapshot, overwrite=True)
 """
 
 
 @pytest.fixture
 def service(server: Server) -> tuple[str, ...]:
-    return ("--postgres-dsn", server.dsn())
+    return ("--postgres-dsn", server.dsn(), "--restore-seconds", "0.5")
 
 
 def test_an_up_keeps_the_rows_that_were_there_then(app: App, server: Server) -> None:
@@ -41,3 +43,8 @@ def test_an_up_keeps_the_rows_that_were_there_then(app: App, server: Server) -> 
     subprocess.run(["pg_restore", "--exit-on-error", "--dbname", server.dsn("elsewhere"), dump], check=True)  # noqa: S603, S607
     assert content_of(elsewhere) == content
     assert app.outputs()["runtime"] == "postgres"
+
+    assert content_of(server.url(DATABASE)) != content
+    app.environment["SQUARECLOUD_RESTORE_SETTLE"] = "1s"
+    app.up("-c", "back=true")
+    assert content_of(server.url(DATABASE)) == content

@@ -1,0 +1,216 @@
+"""A Restore at a real engine overwrites a database once: never because something else changed, or a run was killed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.engine.stage import DATABASE, OTHER_DATABASE, diagnostics, wait_for
+
+if TYPE_CHECKING:
+    from tests.engine.stage import App, Command
+
+pytestmark = pytest.mark.engine
+
+DAY = 86400.0
+URN = "urn:pulumi:dev::app::pulumi-python:dynamic/squarecloud:Restore::back"
+ANOTHER_SNAPSHOT = "the snapshot changed; set triggers to restore again."
+LATEST = f"""
+from pulumi_snapshots import Restore, get_latest_snapshot
+
+config = pulumi.Config()
+Restore("back", get_latest_snapshot("{DATABASE}"), overwrite=config.get_bool("overwrite"), triggers=[config.get("again")])
+"""
+RELEASES = f"""
+from pulumi_snapshots import Restore
+
+config = pulumi.Config()
+before = Snapshot("before-release", "{DATABASE}", triggers=[config.get("release")])
+if config.get_bool("restore"):
+    back = Restore("back", before, overwrite=True)
+    pulumi.export("restored_at", back.restored_at)
+"""
+PLAIN = """
+from dependant import Dependant
+from pulumi_snapshots import Restore
+
+back = Restore("back", database_id="{database}", version_id="{version}", overwrite=True, timeout="5m",
+               target_database_id={target})
+Dependant("dependant", back.restored_at)
+"""
+
+
+@pytest.fixture
+def service() -> tuple[str, ...]:
+    return ("--restore-seconds", "0.5")
+
+
+@pytest.fixture(autouse=True)
+def _soon_settled(app: App) -> None:
+    app.environment["SQUARECLOUD_RESTORE_SETTLE"] = "1s"
+    app.emulator.sql(DATABASE, "CREATE TABLE rows (state)", "INSERT INTO rows VALUES ('then')")
+
+
+def writes(app: App, text: str) -> None:
+    """The application goes on writing."""
+    app.emulator.sql(DATABASE, f"UPDATE rows SET state = '{text}'")  # noqa: S608  the test's own text
+
+
+def holds(app: App) -> str:
+    return str(app.emulator.sql(DATABASE, "SELECT state FROM rows")[0][0][0])
+
+
+def stored(app: App, **kind: Any) -> str:
+    """The version of a snapshot that no run of ours took."""
+    return str(app.emulator.control("snapshots", {"database_id": DATABASE, **kind})["version_id"])
+
+
+def restores(app: App) -> list[dict[str, Any]]:
+    return [entry for entry in app.requests() if entry["kind"] == "restore"]
+
+
+def back(app: App) -> dict[str, Any]:
+    (found,) = [one for one in app.resources() if one["type"] == "pulumi-python:dynamic/squarecloud:Restore"]
+    return found
+
+
+def test_it_needs_leave_to_overwrite_and_acts_once_while_newer_snapshots_appear(app: App) -> None:
+    app.program(LATEST)
+    version = stored(app)
+    writes(app, "now")
+    printed = app.preview(fails=True)
+    assert "property overwrite value" in printed
+    assert "must be true: a restore overwrites everything that the database holds" in printed
+
+    app.stack.run("config", "set", "overwrite", "true")
+    app.up()
+    assert holds(app) == "then"
+    outputs = back(app)["outputs"]
+    assert (outputs["version_id"], outputs["target_database_id"]) == (version, DATABASE)
+    assert outputs["requested_at"] <= outputs["restored_at"]
+    assert "attempt" not in outputs
+
+    # The night's automatic snapshot is the latest one from now on, and the application has gone on.
+    app.pass_time(DAY)
+    writes(app, "later")
+    stored(app, origin="automatic")
+    for printed in (app.preview(), app.up()):
+        assert ANOTHER_SNAPSHOT in diagnostics(printed)
+        assert "2 unchanged" in printed
+    assert back(app)["outputs"]["version_id"] == version
+    assert holds(app) == "later"
+
+    printed = app.run("up", "--yes", "-c", "again=yes")
+    assert "back replace" in printed
+    assert f"forgotten: the restore of {DATABASE}/{version}; database {DATABASE} keeps what it holds" in diagnostics(
+        printed
+    )
+    assert back(app)["outputs"]["version_id"] != version
+    assert len(restores(app)) == 2
+
+    # Nothing is left of either snapshot after 30 days.
+    app.pass_time(31 * DAY)
+    writes(app, "a month later")
+    before, app_state = len(app.requests()), back(app)
+    app.refresh()
+    assert back(app)["outputs"] == app_state["outputs"]
+    app.destroy()
+    assert len(app.requests()) == before
+    assert holds(app) == "a month later"
+
+
+def test_a_forgotten_restore_overwrites_nothing_whichever_release_comes_next(app: App) -> None:
+    app.program(RELEASES)
+    printed = app.up("-c", "release=1", "-c", "restore=true", fails=True)
+    assert "was taken by this same run, so there is nothing to go back to" in diagnostics(printed)
+    assert not restores(app)
+    first = app.outputs()["version_id"]
+
+    writes(app, "broken by release 1")
+    app.up("-c", "release=1", "-c", "restore=true")
+    assert holds(app) == "then"
+    assert app.stack.outputs()["restored_at"] == back(app)["outputs"]["restored_at"]
+
+    for release in (2, 1):  # the next one, and back to the older one
+        app.pass_time(200)
+        writes(app, f"running {release}")
+        printed = app.up("-c", f"release={release}", "-c", "restore=true")
+        assert ANOTHER_SNAPSHOT in diagnostics(printed)
+        assert app.outputs()["version_id"] != first
+        assert holds(app) == f"running {release}"
+    assert back(app)["outputs"]["version_id"] == first
+    assert len(restores(app)) == 1
+
+
+def under_way(app: App) -> Command:
+    """A `pulumi up` whose restore was accepted, and that waits for its database."""
+    app.program(PLAIN.format(database=DATABASE, version=stored(app), target=None))
+    writes(app, "now")
+    app.emulator.control("settings", {"restore_seconds": 600}, "PATCH")
+    up = app.start_up()
+    up.shows("accepted, the database is down")
+    return up
+
+
+def test_an_interrupted_restore_is_watched_by_the_next_up_and_not_sent_again(app: App) -> None:
+    up = under_way(app)
+    up.interrupt()
+    printed = app.ends(up, fails=True)
+    kept = back(app)
+    assert kept["id"].startswith(f"{DATABASE}/restore:2")
+    assert kept["outputs"]["attempt"]["seen_down"] is True
+    (reason,) = kept["initErrors"]
+    assert reason == (
+        f"The restore of snapshot {DATABASE}/{kept['outputs']['version_id']} onto database {DATABASE} was requested at "
+        f"{kept['outputs']['requested_at']} and accepted, and the database was seen down, but not running again: what it "
+        "holds now is not known. The wait was interrupted. It is kept in the state: the next `pulumi up` goes on watching "
+        f"the database and sends no second request. `pulumi up --replace '{URN}'` restores again, over whatever the database "
+        "holds by then."
+    )
+    assert reason in diagnostics(printed)
+    assert not any(one["urn"].endswith("::dependant") for one in app.resources())
+
+    again = app.start_up()
+    again.shows("accepted, the database is down")
+    app.pass_time(600)
+    app.ends(again)
+    assert holds(app) == "then"
+    assert back(app)["outputs"]["restored_at"]
+    assert "attempt" not in back(app)["outputs"]
+    writes(app, "later")
+    assert "3 unchanged" in app.up()
+    assert len(restores(app)) == 1
+    assert holds(app) == "later"
+
+
+def test_a_killed_restore_is_not_sent_again(app: App) -> None:
+    up = under_way(app)
+    up.kill()
+    up.process.wait()
+    wait_for(lambda: not up.providers(), "the end of the provider that nobody listens to any more")
+    app.pass_time(600)
+    assert holds(app) == "then"
+    writes(app, "later")
+    app.stack.run("cancel", "--yes")
+    printed = app.up()
+    assert "Attempting to deploy or update resources with 1 pending operations" in printed
+    assert "an earlier run was killed after it had requested the restore" in diagnostics(printed)
+    assert back(app)["outputs"]["restored_at"]
+    assert len(restores(app)) == 1
+    assert holds(app) == "later"
+
+
+def test_what_cannot_be_restored_is_told_in_one_paragraph_before_any_request(app: App) -> None:
+    version = stored(app)
+    writes(app, "now")
+    app.program(PLAIN.format(database=DATABASE, version=version, target=repr(OTHER_DATABASE)))
+    assert (
+        f"Snapshot {DATABASE}/{version} is of a postgres database, and database {OTHER_DATABASE} is redis: a snapshot can be "
+        "restored onto the same engine only. Nothing was restored." in diagnostics(app.up(fails=True))
+    )
+    app.program(PLAIN.format(database=DATABASE, version="v" * 32, target=None))
+    assert f"The service lists no snapshot {'v' * 32} of database {DATABASE}" in diagnostics(app.up(fails=True))
+    assert not restores(app)
+    assert holds(app) == "now"
+    assert not [one for one in app.resources() if "Restore" in one["type"]]
