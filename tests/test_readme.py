@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 import pulumi_snapshots
-from pulumi_snapshots import Archive, DatabaseInfo, Snapshot, SnapshotInfo
+from pulumi_snapshots import Archive, DatabaseInfo, Restore, Snapshot, SnapshotInfo
 from pulumi_snapshots.operations import settings
 from pulumi_snapshots.operations.archive_inputs import DEFAULT_TIMEOUT as ARCHIVE_TIMEOUT
 from pulumi_snapshots.operations.durations import duration_text
 from pulumi_snapshots.operations.inputs import DEFAULT_TIMEOUT
+from pulumi_snapshots.operations.restore_inputs import DEFAULT_TIMEOUT as RESTORE_TIMEOUT
 from pulumi_snapshots.operations.snapshot_calls import SnapshotCalls
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -53,6 +54,15 @@ def test_a_reader_finds_everything_about_an_archive() -> None:
     assert {name for name in parameters | outputs if f"`{name}`" not in text} == set()
     assert first_cells(text) <= parameters | outputs
     assert f"`{duration_text(ARCHIVE_TIMEOUT)}`" in text
+
+
+def test_a_reader_finds_everything_about_a_restore() -> None:
+    text = section("Restore")
+    parameters = set(inspect.signature(Restore.__init__).parameters) - {"self", "resource_name", "opts"}
+    outputs = {name for name in Restore.__annotations__ if not name.startswith("_")}
+    assert {name for name in parameters | outputs if f"`{name}`" not in text} == set()
+    assert first_cells(text) <= parameters | outputs
+    assert f"`{duration_text(RESTORE_TIMEOUT)}`" in text
 
 
 LOOKUPS = [name for name in pulumi_snapshots.__all__ if name.startswith("get_") and not name.endswith("_output")]
@@ -95,6 +105,7 @@ def test_a_reader_finds_every_setting() -> None:
         duration_text(settings.FIRST_LOOK_AFTER),
         duration_text(settings.LOOK_EVERY),
         duration_text(settings.BLOCK_WAIT),
+        duration_text(settings.RESTORE_SETTLE),
     ):
         assert f"| `{default}` |" in page
 

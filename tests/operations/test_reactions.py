@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +14,7 @@ from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.operations.describe import is_pinned
 from pulumi_snapshots.operations.difference import difference
 from pulumi_snapshots.operations.settings import MissingKey
+from tests.support.reactions import Reaction, reactions_in
 from tests.support.virtual import run_virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, Ending, World, world
 
@@ -26,25 +26,8 @@ THIRD_DATABASE = "c36d0f7a3ed9627ca73fd6e297348343"
 FIVE_MINUTES = 300.0
 
 
-@dataclass(frozen=True)
-class Reaction:
-    """A row of the table."""
-
-    event: str
-    posts: int
-    state: str
-    reads: tuple[str, ...]
-
-
 def rows() -> list[Reaction]:
-    text = README.read_text().split("<!-- reactions -->")[1].split("<!-- /reactions -->")[0]
-    lines = [line for line in text.splitlines() if line.startswith("|")]
-    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
-    assert cells[0] == ["event", "POSTs sent", "what the state holds", "what the user reads"]
-    return [
-        Reaction(event, int(posts), state, tuple(re.findall(r'"([^"]+)"', reads)))
-        for event, posts, state, reads in cells[2:]
-    ]
+    return reactions_in(README)
 
 
 @dataclass(frozen=True)

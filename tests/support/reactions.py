@@ -1,0 +1,34 @@
+"""The tables of reactions in the documentation: what each event leads to, as its reader finds it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Reaction", "reactions_in"]
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """A row: what happens, how many POSTs the service sees, what the state holds, and words that the user reads."""
+
+    event: str
+    posts: int
+    state: str
+    reads: tuple[str, ...]
+
+
+def reactions_in(page: Path) -> list[Reaction]:
+    """The rows between the page's two marks."""
+    text = page.read_text().split("<!-- reactions -->")[1].split("<!-- /reactions -->")[0]
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    assert cells[0] == ["event", "POSTs sent", "what the state holds", "what the user reads"]
+    return [
+        Reaction(event, int(posts), state, tuple(re.findall(r'"([^"]+)"', reads)))
+        for event, posts, state, reads in cells[2:]
+    ]
