@@ -19,6 +19,7 @@ from pulumi.runtime import get_root_resource
 
 from pulumi_snapshots.declaration import warn_of_plain_key, warn_once
 from pulumi_snapshots.dynamic.engine_access import debugging
+from pulumi_snapshots.operations.error_pages import with_address
 from pulumi_snapshots.operations.lookup_inputs import (
     SnapshotQuery,
     database_problems_of,
@@ -60,8 +61,16 @@ class LookupFailed(pulumi.RunError):
         status: HTTP status of the service's answer; None where there was none.
     """
 
-    def __init__(self, function: str, text: str, *, code: str | None = None, status: int | None = None) -> None:
-        super().__init__(f"{function}: {text}")
+    def __init__(
+        self,
+        function: str,
+        text: str,
+        *,
+        code: str | None = None,
+        status: int | None = None,
+        why: Exception | None = None,
+    ) -> None:
+        super().__init__(with_address(f"{function}: {text}", why or self))
         self.function = function
         self.code = code
         self.status = status
@@ -291,7 +300,7 @@ def _failures(function: str) -> Iterator[None]:
         if debugging():
             text += f"\n{traceback.format_exc()}"
         raise LookupFailed(
-            function, text, code=getattr(error, "code", None), status=getattr(error, "status", None)
+            function, text, code=getattr(error, "code", None), status=getattr(error, "status", None), why=error
         ) from None
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pulumi_snapshots.operations.error_pages import with_address
 from pulumi_snapshots.operations.outcomes import sentence
 from pulumi_snapshots.operations.settings import SettingsError
 
@@ -74,7 +75,10 @@ class Changes:
 
 
 class Failed(Exception):
-    """A call that failed; `str()` is one paragraph for the user. The state stays as it was."""
+    """A call that failed; `str()` is one paragraph for the user, which leads to its cause's page. The state stays as it was."""
+
+    def __str__(self) -> str:
+        return with_address(super().__str__(), self)
 
 
 class Unfinished(Exception):
@@ -82,16 +86,26 @@ class Unfinished(Exception):
 
     Attributes:
         resource: as far as it is known.
-        reason: the paragraph for the user.
-        unkept: what to fail with where an engine cannot be handed an unfinished resource; None where the state holds it
-            already and nothing has failed.
     """
 
     def __init__(self, resource: Resource, reason: str, *, unkept: str | None) -> None:
         super().__init__(reason)
         self.resource = resource
-        self.reason = reason
-        self.unkept = unkept
+        self._reason = reason
+        self._unkept = unkept
+
+    @property
+    def reason(self) -> str:
+        """The paragraph for the user; it leads to its cause's page."""
+        return with_address(self._reason, self)
+
+    @property
+    def unkept(self) -> str | None:
+        """What to fail with where an engine cannot be handed an unfinished resource.
+
+        None where the state holds it already and nothing has failed.
+        """
+        return None if self._unkept is None else with_address(self._unkept, self)
 
 
 class Calls(ABC):

@@ -303,7 +303,7 @@ class _Job:
             if watch.version is not None:
                 return self._unlisted(watch.version, str(error).rstrip("."))
             undecided = isinstance(error, AmbiguousSnapshot)
-            raise Pending(self._record(), f"{self._sent_text()} {sentence(error)}", undecided=undecided) from None
+            raise Pending(self._record(), f"{self._sent_text()} {sentence(error)}", undecided=undecided) from error
 
     async def _found(self, watch: Watch, *, age: float = 0.0, first_after: float | None = None) -> SnapshotRecord:
         entry = await watch.until_listed(age=age, first_after=first_after)

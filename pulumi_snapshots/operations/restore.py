@@ -275,10 +275,10 @@ class _Job:
         age = age_of(self.session, self.posting.attempt) if self.resumed else 0.0
         try:
             restored = await self.status.until_over(age=age)
-        except NeverSeen:
-            raise RestorePending(self._record(), self._sent_text(), undecided=True) from None
+        except NeverSeen as never:
+            raise RestorePending(self._record(), self._sent_text(), undecided=True) from never
         except SquareCloudError as error:
-            raise RestorePending(self._record(), f"{self._sent_text()} {sentence(error)}") from None
+            raise RestorePending(self._record(), f"{self._sent_text()} {sentence(error)}") from error
         record = replace(self._record(), restored_at=rfc3339(restored.replace(microsecond=0)), attempt=None)
         self.trace.resolved()
         self.member.progress(f"restored {record.snapshot} onto database {self.target}")

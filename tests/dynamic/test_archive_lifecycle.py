@@ -322,7 +322,7 @@ def test_a_failed_update_leaves_the_state_as_it_was(place: Place) -> None:
     place.emulator.control("faults", {"kind": "download", "status": 404, "code": "NoSuchKey"})
     told = failure(place.servicer.update, NAME, created.id, {**created.outputs, "lost": "missing"}, inputs)
     assert told.startswith(f"Snapshot {place.database}/")
-    assert told.endswith("Nothing of it is left there, and what was there is untouched.")
+    assert "Nothing of it is left there, and what was there is untouched. See docs/errors/" in told
     assert place.files() == {path_of(created.outputs).name}
 
 
@@ -430,6 +430,6 @@ def test_cancel_ends_a_transfer_at_once_and_leaves_nothing(place: Place) -> None
         told = failure(creating.result, 30)
     assert time.monotonic() - begun < 5
     assert "it was interrupted at " in told
-    assert told.endswith("Nothing of it is left there, and what was there is untouched.")
+    assert "Nothing of it is left there, and what was there is untouched. See docs/errors/" in told
     assert not place.folder.exists()
     assert "it was interrupted" in failure(place.create, {**inputs, "download_url": f"{URL}&versionId=v1"})

@@ -251,17 +251,19 @@ def test_delete_says_what_was_forgotten_and_asks_nobody(idle: Servicer) -> None:
 
 def test_calls_that_need_a_key_say_how_to_set_one(idle: Servicer) -> None:
     text = "No API key is set. Set one with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY."
-    assert failure(idle.create, NAME, INPUTS).message == text
-    assert failure(idle.read, NAME, f"{DATABASE}/v1").message == text
+    page = " See docs/errors/missing-key.md"
+    assert failure(idle.create, NAME, INPUTS).message == text + page
+    assert failure(idle.read, NAME, f"{DATABASE}/v1").message == text + page
     refresh = failure(idle.read, NAME, f"{DATABASE}/v1", STATE, INPUTS)
     assert refresh.message.startswith(text)
-    assert refresh.message.endswith("run `pulumi refresh --run-program`.")
+    assert refresh.message.endswith(f"run `pulumi refresh --run-program`.{page}")
     provisional = f"{DATABASE}/pending:20260101T000000Z"
     still = kept(idle.read, NAME, provisional, PENDING, INPUTS)
     assert still.id == provisional
     assert still.outputs["attempt"] == PENDING["attempt"]
     resumed = kept(idle.update, NAME, provisional, PENDING, INPUTS)
     assert resumed.reasons[0].startswith(text)
+    assert resumed.reasons[0].endswith(page)
     assert resumed.outputs["attempt"] == PENDING["attempt"]
 
 

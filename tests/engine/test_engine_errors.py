@@ -61,13 +61,22 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
     ),
 }
 
+PAGES = {
+    "key": "key-refused",
+    "scope": "not-allowed",
+    "database": "database-missing",
+    "failed": "snapshot-failed",
+    "block": "blocked",
+    "redirect": "redirected",
+}
+
 
 def test_a_refusal_is_one_paragraph_and_leaves_nothing_in_the_state(app: App) -> None:
     app.program(PROGRAM)
     for name, (effect, text) in REFUSALS.items():
         app.fault("create", **effect)
         told = diagnostics(app.up(fails=True))
-        assert f"error: {text}\n" in told, name
+        assert f"error: {text} See docs/errors/{PAGES[name]}.md\n" in told, name
         assert told.count("error: ") == 3, name  # this one, `update failed`, and the program's end
         assert app.snapshots() == [], name
         app.mend()
@@ -80,7 +89,8 @@ def test_nothing_is_sent_without_a_key_or_a_network(app: App) -> None:
     assert "before-release create" in app.preview()
     told = diagnostics(app.up(fails=True))
     assert (
-        "error: No API key is set. Set one with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY.\n"
+        "error: No API key is set. Set one with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY. "
+        "See docs/errors/missing-key.md\n"
     ) in told
     app.environment["SQUARECLOUD_API_KEY"] = key
     app.program(f'Snapshot("before-release", "{DATABASE}", timeout="3s")')
@@ -133,7 +143,7 @@ def test_two_snapshots_that_could_be_ours_are_shown_and_not_guessed_between(app:
     app.program(PROGRAM)
     app.slow()
     up = app.start_up()
-    up.shows("accepted, not listed yet; look 1")
+    up.shows("accepted, not listed yet (since")
     now = app.emulator.control("state")["now"]
     app.emulator.control("snapshots", {"database_id": DATABASE, "version_id": "foreign", "modified": now})
     app.emulator.control("snapshots", {"database_id": DATABASE, "version_id": "another", "modified": now})

@@ -44,7 +44,7 @@ def test_without_the_calls_surroundings_progress_is_on_the_stacks_row_and_errors
     app.slow()
     printed = app.up("-c", "timeout=2s", fails=True)
     assert "app-dev creating" in printed
-    assert "accepted, not listed yet; look 1" in printed
+    assert "accepted, not listed yet (since" in printed
     told = diagnostics(printed)
     assert f"A snapshot of database {DATABASE} was requested at" in told
     assert (
@@ -82,7 +82,7 @@ def test_without_cancel_a_wait_that_is_interrupted_goes_on_to_its_end_and_is_sav
     lacks(app, "engine_access._find_cancel_handlers = lambda: []")
     app.slow()
     up = app.start_up()
-    up.shows("accepted, not listed yet; look 1")
+    up.shows("accepted, not listed yet (since")
     up.interrupt()
     up.shows("^C received; cancelling.")
     app.pass_time(600)

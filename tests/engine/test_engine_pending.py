@@ -31,7 +31,7 @@ def waiting(app: App, *arguments: str) -> Command:
     """A `pulumi up` whose request was accepted, and that waits for its snapshot."""
     app.slow()
     up = app.start_up(*arguments)
-    up.shows("accepted, not listed yet; look 1")
+    up.shows("accepted, not listed yet (since")
     return up
 
 
@@ -58,13 +58,14 @@ def test_an_interrupted_wait_is_kept_and_the_next_up_goes_on_without_a_second_re
     assert reason == (
         f"A snapshot of database {DATABASE} was requested at {kept['outputs']['requested_at']} and accepted (202), but is "
         "not listed yet. The wait was interrupted. It is kept in the state: the next `pulumi up` goes on waiting and sends no "
-        f"second request. `pulumi up --replace '{URN}'` gives up on it instead, and may pay for one more."
+        f"second request. `pulumi up --replace '{URN}'` gives up on it instead, and may pay for one more. "
+        "See docs/errors/pending.md"
     )
     assert reason in diagnostics(printed)
     assert not any(one["urn"].endswith("::dependant") for one in app.resources())
 
     again = app.start_up()
-    again.shows("accepted, not listed yet; look")
+    again.shows("accepted, not listed yet (since")
     app.pass_time(600)
     app.ends(again)
     (version,) = app.started()

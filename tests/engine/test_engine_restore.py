@@ -166,7 +166,7 @@ def test_an_interrupted_restore_is_watched_by_the_next_up_and_not_sent_again(app
         f"{kept['outputs']['requested_at']} and accepted, and the database was seen down, but not running again: what it "
         "holds now is not known. The wait was interrupted. It is kept in the state: the next `pulumi up` goes on watching "
         f"the database and sends no second request. `pulumi up --replace '{URN}'` restores again, over whatever the database "
-        "holds by then."
+        "holds by then. See docs/errors/restore-pending.md"
     )
     assert reason in diagnostics(printed)
     assert not any(one["urn"].endswith("::dependant") for one in app.resources())

@@ -38,7 +38,7 @@ def test_up_takes_one_snapshot_and_no_further_up_takes_another_unasked(app: App)
 
     app.slow()
     up = app.start_up()
-    up.shows("accepted, not listed yet; look 1")  # live progress, on the resource's own row
+    up.shows("accepted, not listed yet (since")  # live progress, on the resource's own row
     assert "squarecloud:Snapshot before-release creating" in up.text
     app.pass_time(600)
     printed = app.ends(up)

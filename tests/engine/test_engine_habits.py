@@ -1,0 +1,127 @@
+"""What the habits of Pulumi users do to snapshots, at a real engine; docs/habits.md tells it, a habit in a row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.engine.stage import DATABASE, OTHER_DATABASE, diagnostics
+
+if TYPE_CHECKING:
+    from tests.engine.stage import App
+
+pytestmark = pytest.mark.engine
+
+TYPE = "pulumi-python:dynamic/squarecloud:Snapshot"
+PROGRAM = f"""
+from dependant import Dependant
+
+config = pulumi.Config()
+release = config.get("release") or "1"
+options = pulumi.ResourceOptions
+shop = Snapshot("shop", "{DATABASE}", triggers=[release], opts=options(protect=config.get_bool("protect")))
+Snapshot("{{cache}}", "{OTHER_DATABASE}", triggers=[release],
+         opts=options(ignore_changes=["triggers"] if config.get_bool("ignore") else None, aliases={{aliases}}))
+Dependant("deploy", shop.version_id, opts=options(depends_on=[shop]))
+"""
+BESIDE_A_FAILURE = f"""
+from dependant import Dependant
+
+options = pulumi.ResourceOptions
+gone = Snapshot("gone", "{"e" * 32}", opts=options(depends_on=[Dependant("first", "url")]))
+Dependant("after-gone", "url", opts=options(depends_on=[gone]))
+shop = Snapshot("shop", "{DATABASE}", reuse_within=pulumi.Config().get("reuse"),
+                opts=options(depends_on=[Dependant("second", "url")]))
+Dependant("after-shop", "url", opts=options(depends_on=[shop]))
+"""
+LATER = 200.0
+"""Seconds after which the service takes another snapshot of a database."""
+
+
+def urn(name: str) -> str:
+    return f"urn:pulumi:dev::app::{TYPE}::{name}"
+
+
+def versions(app: App) -> dict[str, str]:
+    """By the resource's name."""
+    return {one["urn"].rpartition("::")[2]: one["outputs"]["version_id"] for one in app.snapshots()}
+
+
+def names(app: App) -> set[str]:
+    return {one["urn"].rpartition("::")[2] for one in app.resources()}
+
+
+def test_snapshots_that_were_not_asked_for_are_not_taken(app: App) -> None:
+    app.program(PROGRAM.format(cache="cache", aliases=None))
+    app.up()
+    first = versions(app)
+
+    # --target: both triggers have changed, and one snapshot is taken.
+    app.pass_time(LATER)
+    app.up("-c", "release=2", "--target", urn("shop"))
+    targeted = versions(app)
+    assert targeted["shop"] != first["shop"]
+    assert targeted["cache"] == first["cache"]
+
+    # ignore_changes: the other one's changed triggers are no difference. An alias keeps one that is given another name.
+    settled = ("-c", "release=2", "-c", "ignore=true")
+    app.forget_requests()
+    app.program(PROGRAM.format(cache="sessions", aliases='[pulumi.Alias(name="cache")]'))
+    app.up(*settled)
+    assert versions(app) == {"shop": targeted["shop"], "sessions": first["cache"]}
+    assert app.requests() == []
+
+    # --replace: one more of exactly this one, and what uses it follows.
+    app.pass_time(LATER)
+    printed = app.up(*settled, "--replace", urn("shop"))
+    replaced = versions(app)
+    assert replaced["shop"] != targeted["shop"]
+    assert replaced["sessions"] == first["cache"]
+    assert "deploy updated" in printed
+    assert len(app.posts()) == 1
+
+    # protect: setting it costs nothing; a replacement is refused before its request, a destroy leaves it.
+    app.forget_requests()
+    app.pass_time(LATER)
+    protected = ("-c", "ignore=true", "-c", "protect=true")
+    app.up("-c", "release=2", *protected)
+    for command in (app.preview, app.up):
+        told = diagnostics(command("-c", "release=3", *protected, fails=True))
+        assert f'unable to replace resource "{urn("shop")}"' in told
+    told = diagnostics(app.run("destroy", "--yes", "--skip-preview", fails=True))
+    assert "because it is protected" in told
+    assert versions(app) == {"shop": replaced["shop"]}
+    assert app.requests() == []
+
+    # state delete: nothing is sent.
+    app.run("state", "unprotect", "--yes", urn("shop"))
+    app.run("state", "delete", "--yes", urn("shop"))
+    assert app.snapshots() == []
+    assert app.requests() == []
+
+
+def test_a_failure_stops_what_depends_on_it_and_nothing_else(app: App) -> None:
+    app.program(BESIDE_A_FAILURE)
+    told = diagnostics(app.up("--continue-on-error", fails=True))
+    assert "404 DATABASE_NOT_FOUND: this account has no such database." in told
+    assert {"shop", "after-shop"} <= names(app)
+    assert not {"gone", "after-gone"} & names(app)
+    taken = versions(app)["shop"]
+    assert app.started() == [taken]
+
+    # import: refused by the SDK, whose text is no help; nothing is sent and the state stays as it was.
+    app.forget_requests()
+    result = app.stack.run("import", "--yes", TYPE, "imported", f"{DATABASE}/{taken}", check=False)
+    assert result.returncode != 0
+    assert "KeyError: '__provider'" in result.stdout + result.stderr
+    assert names(app) >= {"shop"}
+    assert "imported" not in names(app)
+    assert app.requests() == []
+
+    # What was deleted from the state is adopted again, instead of an import.
+    app.run("state", "delete", "--yes", "--target-dependents", urn("shop"))
+    assert "shop" not in names(app)
+    app.up("-c", "reuse=2h", "--target", urn("shop"))
+    assert versions(app) == {"shop": taken}
+    assert app.posts() == []

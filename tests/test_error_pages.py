@@ -1,0 +1,91 @@
+"""Every error that a user reads leads to a page that tells of it, and every page tells of an error that there is."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import pulumi_snapshots
+from pulumi_snapshots.api import errors
+from pulumi_snapshots.api.errors import KeyRefused, SquareCloudError, error_for
+from pulumi_snapshots.operations import error_pages
+from pulumi_snapshots.operations.archive import NotArchived
+from pulumi_snapshots.operations.error_pages import WITHOUT_PAGE, address_of, page_name, with_address
+from pulumi_snapshots.operations.settings import MissingKey
+from pulumi_snapshots.operations.stores import StoreTrouble
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FOLDER = Path(__file__).parents[1] / "docs" / "errors"
+PAGES = sorted(path for path in FOLDER.glob("*.md") if path.name != "index.md")
+SECTIONS = ["## What happened", "## What the provider did", "## What to do"]
+
+
+def the_errors() -> Iterator[type[Exception]]:
+    """Every public exception class of the package beside the emulator, which has users of its own."""
+    for module in pkgutil.walk_packages(pulumi_snapshots.__path__, "pulumi_snapshots."):
+        if ".emulator" in module.name or module.name.endswith("__main__"):
+            continue
+        for kind in vars(importlib.import_module(module.name)).values():
+            # Its module says where it is made; others only import it.
+            made_here = isinstance(kind, type) and kind.__module__ == module.name and issubclass(kind, Exception)
+            if made_here and not kind.__name__.startswith("_") and kind.__name__ not in WITHOUT_PAGE:
+                yield kind
+
+
+ERRORS = sorted(the_errors(), key=lambda kind: kind.__name__)
+
+
+def test_every_error_has_its_page_and_every_page_its_error() -> None:
+    assert {path.stem for path in PAGES} == {page_name(kind) for kind in ERRORS}
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
+def test_a_page_tells_what_happened_what_was_done_and_what_to_do(kind: type[Exception]) -> None:
+    page = (FOLDER / f"{page_name(kind)}.md").read_text()
+    assert page.startswith(f"# {kind.__name__}\n\n> ")
+    assert [line for line in page.splitlines() if line.startswith("## ")] == SECTIONS
+    assert all(part.partition("\n")[2].strip() for part in page.split("\n## ")[1:])
+    assert f"[{kind.__name__}]({page_name(kind)}.md)" in (FOLDER / "index.md").read_text()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ERRORS if issubclass(kind, SquareCloudError)], ids=page_name)
+def test_a_page_shows_the_text_that_a_user_searches_for(kind: type[SquareCloudError]) -> None:
+    page = " ".join((FOLDER / f"{page_name(kind)}.md").read_text().replace("\n> ", " ").split())
+    assert vars(kind).get("meaning", "").lower() in page.lower()
+
+
+def test_every_code_of_the_service_stands_on_the_page_of_its_error() -> None:
+    for code in errors._KNOWN:
+        error = error_for("POST /x", 400, code=code, readable=True)
+        assert f"`{code}`" in (FOLDER / f"{page_name(type(error))}.md").read_text()
+
+
+def test_the_address_ends_the_message() -> None:
+    told = with_address("No API key is set.", MissingKey())
+    assert told == "No API key is set. See docs/errors/missing-key.md"
+
+
+def test_the_cause_leads_to_the_better_page() -> None:
+    caused = NotArchived("it was not archived: no room")
+    caused.__cause__ = StoreTrouble("no room")
+    caused.__cause__.__cause__ = OSError("of no page here")
+    assert address_of(caused) == "docs/errors/store-trouble.md"
+    assert address_of(NotArchived("it was interrupted")) == "docs/errors/not-archived.md"
+
+
+def test_a_site_that_the_metadata_name_is_where_the_pages_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    published = metadata.metadata("pulumi-snapshots")
+    published.add_header("Project-URL", "Documentation, https://docs.example/snapshots/")  # type: ignore[attr-defined]
+    monkeypatch.setattr(metadata, "metadata", lambda _: published)
+    error_pages._site.cache_clear()
+    try:
+        assert address_of(KeyRefused("GET /x")) == "https://docs.example/snapshots/errors/key-refused.html"
+    finally:
+        error_pages._site.cache_clear()
