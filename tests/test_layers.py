@@ -22,6 +22,7 @@ BELOW = {
     "declaration": {"operations"},
     "dynamic": {"declaration", "operations", "api", "clock", "shared_file"},
     "plugin": {"declaration", "operations", "api", "clock", "shared_file"},
+    "cli": {"dynamic", "operations", "api", "clock", "shared_file"},
     "operations": {"api", "clock", "shared_file"},
     "api": {"clock", "shared_file"},
     "emulator": {"clock", "shared_file"},

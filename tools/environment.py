@@ -19,7 +19,7 @@ STAMP = ENVIRONMENT / "made-for"
 
 OLDEST_PIP = "pip>=25.1"
 """The first pip that installs a dependency group."""
-NEEDED = ("--group", "dev", "--editable", ".[emulator-postgres]")
+NEEDED = ("--group", "dev", "--editable", ".[cli,emulator-postgres]")
 
 
 def wanted() -> str:

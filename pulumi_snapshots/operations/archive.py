@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,6 @@ from pulumi_snapshots.operations.stores import StoreTrouble
 from pulumi_snapshots.operations.zip_directory import BrokenZip, check_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
     from pulumi_snapshots.api.download import Part
@@ -47,6 +46,10 @@ PROGRESS_EVERY = 10.0
 """Seconds: in CI each message is a line of the log."""
 
 
+Meter = Callable[[int, int | None], None]
+"""Told bytes received, and of the whole."""
+
+
 class NotArchived(Exception):
     """It was not archived: what was under the final name is as it was. `str()` is one paragraph for the user."""
 
@@ -59,13 +62,14 @@ _EXPECTED = (SquareCloudError, StoreTrouble, BrokenZip, NoUrl, _WrongSnapshot)
 """Whatever may end a transfer; their texts are for users."""
 
 
-async def archive(
+async def archive(  # noqa: PLR0913  a progress bar is the sixth
     session: Session | None,
     transfers: Transfers,
     inputs: ArchiveInputs,
     listener: Listener,
     *,
     previous: ArchiveRecord | None = None,
+    meter: Meter | None = None,
 ) -> ArchiveRecord:
     """Stream a snapshot to its destination.
 
@@ -75,6 +79,8 @@ async def archive(
         inputs: checked.
         listener: hears how it goes.
         previous: what this resource has archived before, for `keep_last`.
+        meter: told the bytes that came and those of the whole (None where nobody says), for a progress bar; the
+            listener hears of them every 10 s without one.
 
     Returns:
         The record of an object that is whole.
@@ -82,7 +88,7 @@ async def archive(
     Raises:
         NotArchived: it is not; what was there before still is.
     """
-    job = _Job(session, transfers, inputs, listener)
+    job = _Job(session, transfers, inputs, listener, meter)
     record: ArchiveRecord | None = None
     trouble: Exception | None = None
     try:
@@ -103,11 +109,17 @@ class _Job:
     """One transfer: receives in the event loop, writes in a worker thread."""
 
     def __init__(
-        self, session: Session | None, transfers: Transfers, inputs: ArchiveInputs, listener: Listener
+        self,
+        session: Session | None,
+        transfers: Transfers,
+        inputs: ArchiveInputs,
+        listener: Listener,
+        meter: Meter | None,
     ) -> None:
         self._transfers = transfers
         self._inputs = inputs
         self._listener = listener
+        self._meter = meter
         self._source = Source(session, inputs, listener.progress)
         self._writer = _Writer(transfers)
         self._downloads = Downloads(http=transfers.http)
@@ -221,6 +233,9 @@ class _Job:
             raise DownloadBroken(part.request, message=f"it ended after {self._received} of {self._total} bytes")
 
     def _say(self) -> None:
+        if self._meter is not None:
+            self._meter(self._received, self._total)
+            return
         now = self._transfers.clock.monotonic()
         if now - self._said_at >= PROGRESS_EVERY:
             self._said_at = now

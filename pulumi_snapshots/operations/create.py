@@ -41,7 +41,12 @@ HINTED_LOOKS = 180.0
 
 
 async def create(
-    session: Session, inputs: SnapshotInputs, listener: Listener, *, owner: str | None = None
+    session: Session,
+    inputs: SnapshotInputs,
+    listener: Listener,
+    *,
+    owner: str | None = None,
+    anew: bool = False,
 ) -> SnapshotRecord:
     """Take a snapshot and wait until the listing shows exactly it.
 
@@ -50,6 +55,7 @@ async def create(
         inputs: checked.
         listener: hears how it goes.
         owner: the resource's name, as a user would give it to `--replace`.
+        anew: whether it gives up on what a killed run has left of this very create, instead of waiting for that.
 
     Returns:
         The record, complete.
@@ -60,7 +66,7 @@ async def create(
         SquareCloudError: the service refused; nothing was started.
     """
     with session.fleet.joins(listener) as member:
-        job = _Job(session, inputs, member, owner)
+        job = _Job(session, inputs, member, owner, anew=anew)
         try:
             with session.until(inputs.timeout):
                 async with job.alone():
@@ -123,6 +129,7 @@ class _Job:
     inputs: SnapshotInputs
     member: Member
     owner: str | None
+    anew: bool = False
     finished: Finished | None = None
     finished_at: datetime | None = None
     others: set[str] = field(default_factory=set)
@@ -133,7 +140,7 @@ class _Job:
 
     def __post_init__(self) -> None:
         self.database_id = self.inputs.database_id
-        self.trace = SnapshotTrace(self.session, self.inputs, self.owner)
+        self.trace = SnapshotTrace(self.session, self.inputs, self.owner, anew=self.anew)
         self.posting = Posting(self.session, self.trace, self.member, timeout=self.inputs.timeout)
 
     # Before the POST -------------------------------------------------------------------------------------------------

@@ -188,10 +188,11 @@ class AttemptJournal:
 
     async def of(self, database_id: str) -> list[Entry]:
         """The attempts on a database, oldest first."""
-        found = await self._change(lambda entries: entries)
-        return sorted(
-            (one for one in found if one.database_id == database_id), key=lambda entry: entry.attempt.posted_at
-        )
+        return [entry for entry in await self.all() if entry.database_id == database_id]
+
+    async def all(self) -> list[Entry]:
+        """The attempts on every database, oldest first."""
+        return sorted(await self._change(lambda entries: entries), key=lambda entry: entry.attempt.posted_at)
 
     def is_under_way(self, entry: Entry) -> bool:
         """Whether a create of another living process will answer for it."""

@@ -14,9 +14,10 @@ from pulumi_snapshots.clock import rfc3339
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from pulumi_snapshots.api.models import Listing
     from pulumi_snapshots.operations.session import Session
 
-__all__ = ["QuotaHint", "allowance_of"]
+__all__ = ["QUOTA_WINDOW", "QuotaHint", "allowance_of", "counted"]
 
 QUOTA_WINDOW = timedelta(hours=24)
 MEMORY_PER_PAIR = 256
@@ -74,10 +75,19 @@ async def _next_to_leave(session: Session, database_id: str, allowance: int) -> 
     listing = await session.looks.account_listing(now, patience=ONCE)
     if listing is None:
         listing = (await session.looks.database(database_id, now, patience=ONCE)).listing
-    begin = session.client.service_clock.now() - QUOTA_WINDOW
-    times = sorted(
+    times = counted(listing, session.client.service_clock.now())
+    return times[max(0, len(times) - allowance) if allowance else 0] if times else None
+
+
+def counted(listing: Listing, now: datetime) -> list[datetime]:
+    """When the snapshots were taken that count against the allowance, oldest first; as far as the listing tells.
+
+    Args:
+        listing: of the account, or of its only database.
+        now: the service's time.
+    """
+    return sorted(
         entry.modified
         for entry in listing.entries
-        if entry.origin != "automatic" and entry.modified is not None and entry.modified > begin
+        if entry.origin != "automatic" and entry.modified is not None and entry.modified > now - QUOTA_WINDOW
     )
-    return times[max(0, len(times) - allowance) if allowance else 0] if times else None

@@ -178,10 +178,15 @@ class SnapshotTrace(Trace):
         session: the service.
         inputs: the create's.
         owner: the resource's name.
+        anew: whether it gives up on what a killed run has left of this very create.
     """
 
-    def __init__(self, session: Session, inputs: SnapshotInputs, owner: str | None) -> None:
+    def __init__(self, session: Session, inputs: SnapshotInputs, owner: str | None, *, anew: bool = False) -> None:
         super().__init__(session, session.journal, database_id=inputs.database_id, purpose=inputs.purpose, owner=owner)
+        self._anew = anew
+
+    def _is_ours(self, entry: Entry) -> bool:
+        return not self._anew and super()._is_ours(entry)
 
     def _learns_of(self, entry: Entry) -> None:
         # Nobody will claim what an earlier run of this resource left; what another one's left, that one's next run will.

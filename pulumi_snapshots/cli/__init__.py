@@ -1,0 +1,1 @@
+"""The command line: `squarecloud-snapshots`, for people and cron. Translates; every rule stands in `operations`."""

@@ -1,0 +1,27 @@
+"""Starts the command line, if what it needs is installed."""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> int:
+    """Run the command of this process's arguments; returns the exit code."""
+    try:
+        from pulumi_snapshots.cli.commands import run  # noqa: PLC0415  needs the extra
+    except ModuleNotFoundError as missing:
+        name = (missing.name or "").partition(".")[0]
+        if name not in {"click", "rich"}:
+            raise
+        print(  # noqa: T201  nothing else could say it
+            f"squarecloud-snapshots: {name} is missing; install it with: pip install 'pulumi-snapshots[cli]'",
+            file=sys.stderr,
+        )
+        return 1
+    return run(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,193 @@
+"""The commands and their arguments: what is typed becomes a job, or a usage error before any request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import get_completion_class
+
+from pulumi_snapshots.cli.jobs import Listing, Printing, Taking, Transfer
+from pulumi_snapshots.cli.running import run_job, streams
+from pulumi_snapshots.cli.words import for_people, printable
+from pulumi_snapshots.operations.archive_inputs import ArchiveInputs, archive_problems_of
+from pulumi_snapshots.operations.inputs import SnapshotInputs, problems_of
+from pulumi_snapshots.operations.lookup_inputs import ORIGINS, SnapshotQuery, snapshots_problems_of
+from pulumi_snapshots.operations.record import is_provisional, split_id
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pulumi_snapshots.cli.jobs import Job
+    from pulumi_snapshots.operations.inputs import Problem
+
+__all__ = ["commands", "job_of", "run"]
+
+NAME = "squarecloud-snapshots"
+DURATION = "DURATION"
+TYPED = {"database_id": "DATABASE", "destination": "DESTINATION", "version_id": "DATABASE/VERSION"}
+"""How an input is called where it is typed without an option."""
+
+
+class SnapshotId(click.ParamType[tuple[str, str]]):
+    """`DATABASE/VERSION`, as `list` shows it."""
+
+    name = "DATABASE/VERSION"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Take it apart."""
+        try:
+            database_id, version_id = split_id(value)
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
+        if is_provisional(value):
+            self.fail("it is pending: `create DATABASE --wait` goes on waiting for it.", param, ctx)
+        return database_id, version_id
+
+
+def json_option(function: Any) -> Any:
+    """`--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(function)
+
+
+def urls_option(function: Any) -> Any:
+    """`--urls`."""
+    text = "With --json: print download URLs too. Whoever has one can download the data."
+    return click.option("--urls", is_flag=True, help=text)(function)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pulumi-snapshots", message="%(prog)s %(version)s")
+def commands() -> None:
+    """Snapshots of Square Cloud databases, for people and cron.
+
+    The API key comes from SQUARECLOUD_API_KEY. Results go to standard output; progress, warnings and errors to
+    standard error.
+
+    Exit codes: 0 done, 1 failed, 2 wrong arguments, 130 after ^C, 143 after SIGTERM.
+    """
+
+
+@commands.command("list")
+@click.argument("database", required=False)
+@click.option("--origin", type=click.Choice(ORIGINS), help="Only those that were taken so.")
+@click.option("--newer-than", metavar=DURATION, help="Only those taken within so long before now, as 90s, 12h or 7d.")
+@click.option("--older-than", metavar=DURATION, help="Only those taken longer ago than that.")
+@json_option
+@urls_option
+def list_snapshots(  # noqa: PLR0913  what can be typed
+    database: str | None,
+    origin: str | None,
+    newer_than: str | None,
+    older_than: str | None,
+    *,
+    as_json: bool,
+    urls: bool,
+) -> Job:
+    """List the snapshots of DATABASE, or of the whole account, newest first."""
+    values = {"database_id": database, "origin": origin, "newer_than": newer_than, "older_than": older_than}
+    _refuse(snapshots_problems_of(values))
+    _needs_json(as_json=as_json, urls=urls)
+    return Listing(SnapshotQuery.of(values), as_json, urls)
+
+
+@commands.command()
+@click.argument("database")
+@click.option("--wait", is_flag=True, default=True, help="Wait until the listing shows exactly it; so it always does.")
+@click.option("--reuse-within", metavar=DURATION, help="Take none if there is a manual one younger than this.")
+@click.option("--timeout", metavar=DURATION, help="How long to wait; 45m unless given.")
+@click.option("--new", "anew", is_flag=True, help="Give up on what an earlier run has started and not found.")
+@json_option
+@urls_option
+def create(  # noqa: PLR0913  what can be typed
+    database: str, reuse_within: str | None, timeout: str | None, *, wait: bool, anew: bool, as_json: bool, urls: bool
+) -> Job:
+    """Take a snapshot of DATABASE and wait for it.
+
+    One request at most: what an interrupted run on this machine has started, the next one waits for.
+    """
+    del wait
+    values = {"database_id": database, "reuse_within": reuse_within, "timeout": timeout}
+    _refuse(problems_of(values))
+    _needs_json(as_json=as_json, urls=urls)
+    return Taking(SnapshotInputs.of(values), anew, as_json, urls)
+
+
+@commands.command()
+@click.argument("snapshot", type=SnapshotId(), metavar="DATABASE/VERSION")
+@click.option(
+    "--output", required=True, metavar="FILE", help="Where to; a final / is a folder. Replaced only by a whole one."
+)
+@click.option("--timeout", metavar=DURATION, help="How long it may take; 1h unless given.")
+@json_option
+def download(snapshot: tuple[str, str], output: str, timeout: str | None, *, as_json: bool) -> Job:
+    """Download a snapshot to a file, verified, whole or not at all."""
+    return _transfer(snapshot, output, timeout, "--output", as_json=as_json)
+
+
+@commands.command()
+@click.argument("snapshot", type=SnapshotId(), metavar="DATABASE/VERSION")
+@click.argument("destination")
+@click.option("--timeout", metavar=DURATION, help="How long it may take; 1h unless given.")
+@json_option
+def archive(snapshot: tuple[str, str], destination: str, timeout: str | None, *, as_json: bool) -> Job:
+    """Stream a snapshot to DESTINATION, verified, whole or not at all.
+
+    DESTINATION is a path or a URI of file://, s3://, gs:// or az://; with a final / it is a folder, which gets
+    DATABASE/CREATED-VERSION.zip.
+    """
+    return _transfer(snapshot, destination, timeout, "DESTINATION", as_json=as_json)
+
+
+@commands.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> Job:
+    """Print the completion script for SHELL.
+
+    For bash: eval "$(squarecloud-snapshots completion bash)" in ~/.bashrc.
+    """
+    found = get_completion_class(shell)
+    if found is None:
+        raise AssertionError  # click knows these three
+    variable = f"_{NAME.replace('-', '_').upper()}_COMPLETE"  # where click looks for it
+    return Printing(found(commands, {}, NAME, variable).source() + "\n")
+
+
+def _transfer(snapshot: tuple[str, str], place: str, timeout: str | None, typed: str, *, as_json: bool) -> Job:
+    values = {"database_id": snapshot[0], "version_id": snapshot[1], "destination": place, "timeout": timeout}
+    _refuse(archive_problems_of(values), destination=typed)
+    return Transfer(ArchiveInputs.of(values), as_json)
+
+
+def _refuse(problems: Sequence[Problem], **typed: str) -> None:
+    """End with a usage error where there is one."""
+    for problem in problems:
+        option = f"--{problem.property.replace('_', '-')}"
+        name = {**TYPED, **typed}.get(problem.property, option)
+        raise click.UsageError(f"{name} {for_people(problem.reason)}.")
+
+
+def _needs_json(*, as_json: bool, urls: bool) -> None:
+    if urls and not as_json:
+        raise click.UsageError("--urls needs --json.")
+
+
+def job_of(arguments: Sequence[str]) -> Job | int:
+    """What is typed, as a job; as the exit code where there is nothing more to do.
+
+    Raises:
+        click.ClickException: the arguments are wrong.
+    """
+    parsed: Job | int | None = commands.main(list(arguments), NAME, standalone_mode=False)
+    return 0 if parsed is None else parsed
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line; returns the exit code."""
+    with streams():
+        try:
+            job = job_of(arguments)
+        except click.ClickException as error:
+            click.echo(f"{NAME}: {printable(error.format_message())}", err=True)
+            return error.exit_code
+        return job if isinstance(job, int) else run_job(job)

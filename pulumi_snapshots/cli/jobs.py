@@ -1,0 +1,188 @@
+"""What each command does once its arguments are known to be right: calls `operations`, shows what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pulumi_snapshots.cli.progress import display
+from pulumi_snapshots.cli.tables import as_json, facts, table, width_of
+from pulumi_snapshots.cli.words import moment
+from pulumi_snapshots.operations.archive import archive, bytes_text
+from pulumi_snapshots.operations.create import create
+from pulumi_snapshots.operations.lookups import find_snapshots
+from pulumi_snapshots.operations.outcomes import Pending
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.cli.place import Place
+    from pulumi_snapshots.operations.archive_inputs import ArchiveInputs
+    from pulumi_snapshots.operations.archive_record import ArchiveRecord
+    from pulumi_snapshots.operations.inputs import SnapshotInputs
+    from pulumi_snapshots.operations.lookup_inputs import SnapshotQuery
+    from pulumi_snapshots.operations.lookup_results import SnapshotInfo
+    from pulumi_snapshots.operations.record import SnapshotRecord
+
+__all__ = ["DONE", "FAILED", "Job", "Listing", "Printing", "Taking", "Transfer"]
+
+DONE, FAILED = 0, 1
+"""Exit codes of what a command has done; usage errors are 2, which click knows by itself."""
+OWNER = "squarecloud-snapshots create"
+"""Whose the command's attempts are, in the journal: the next run of it goes on with what a killed one has started."""
+SNAPSHOT_FIELDS = (
+    "id",
+    "database_id",
+    "version_id",
+    "name",
+    "size",
+    "created_at",
+    "expires_at",
+    "requested_at",
+    "download_url_expires_at",
+    "available",
+    "origin",
+    "runtime",
+)
+"""What programs are told of a snapshot: the resource's outputs, but for the URL, which opens the data to whoever has it."""
+URL_FIELD = "download_url"
+ASKING = "asking the service, in turn with other runs of this machine"
+ARCHIVE_FIELDS = ("uri", "size", "sha256", "archived_at", "database_id", "version_id")
+
+
+class Job(Protocol):
+    """A command with its arguments."""
+
+    async def __call__(self, place: Place) -> int:
+        """Carry it out; returns the exit code.
+
+        Raises:
+            Exception: one of those whose texts are for users.
+        """
+
+
+@dataclass(frozen=True)
+class Printing:
+    """`completion`: a text that is known already."""
+
+    text: str
+
+    async def __call__(self, place: Place) -> int:
+        """Print it."""
+        place.show(self.text)
+        return DONE
+
+
+@dataclass(frozen=True)
+class Listing:
+    """`list`: the snapshots that the service lists, newest first."""
+
+    query: SnapshotQuery
+    json: bool
+    urls: bool
+
+    async def __call__(self, place: Place) -> int:
+        """List them."""
+        with place.ending():
+            async with place.session() as session:
+                with display(place, logged=False) as shown:
+                    shown.progress(ASKING)
+                    found = await find_snapshots(session, self.query, session.clock.monotonic())
+            place.show(self._text(found, place))
+            return DONE
+        place.fail("interrupted before the service had answered.")
+        return FAILED
+
+    def _text(self, found: list[SnapshotInfo], place: Place) -> str:
+        if self.json:
+            return as_json([_snapshot(one, urls=self.urls) for one in found])
+        if not found:
+            place.say("no snapshots")
+            return ""
+        rows = [
+            (one.id, moment(one.created_at), _size(one.size), one.origin or "", one.runtime or "")
+            if one.available
+            else (one.id, moment(one.created_at), "expired", one.origin or "", one.runtime or "")
+            for one in found
+        ]
+        return table(("SNAPSHOT", "CREATED (UTC)", "SIZE", "ORIGIN", "ENGINE"), rows, width_of(place.out))
+
+
+@dataclass(frozen=True)
+class Taking:
+    """`create`: takes one and waits until the listing shows exactly it."""
+
+    inputs: SnapshotInputs
+    anew: bool
+    json: bool
+    urls: bool
+
+    async def __call__(self, place: Place) -> int:
+        """Take it, or go on waiting for the one that an earlier run of the command has started."""
+        try:
+            async with place.session() as session:
+                with place.ending(session), display(place) as shown:
+                    record = await create(session, self.inputs, shown, owner=OWNER, anew=self.anew)
+        except Pending as pending:
+            if self.json:
+                place.show(as_json(_snapshot(pending.record, urls=self.urls)))
+            place.fail(_still_pending(pending))
+            return FAILED
+        place.show(self._text(record))
+        return DONE
+
+    def _text(self, record: SnapshotRecord) -> str:
+        if self.json:
+            return as_json(_snapshot(record, urls=self.urls))
+        return facts(
+            {
+                "snapshot": record.id,
+                "created": _utc(record.created_at),
+                "expires": _utc(record.expires_at),
+                "size": _size(record.size),
+                "engine": record.runtime or "",
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """`download` and `archive`: streams one to a file or to a bucket, whole or not at all."""
+
+    inputs: ArchiveInputs
+    json: bool
+
+    async def __call__(self, place: Place) -> int:
+        """Transfer it."""
+        transfers = place.transfers
+        async with place.session() as session:
+            with place.ending(session, transfers), display(place, transfers=True) as shown:
+                record = await archive(session, transfers, self.inputs, shown, meter=shown.meter)
+        place.show(self._text(record))
+        return DONE
+
+    def _text(self, record: ArchiveRecord) -> str:
+        if self.json:
+            return as_json({name: getattr(record, name) for name in ARCHIVE_FIELDS})
+        return facts({"archived": record.uri, "size": _size(record.size), "sha256": record.sha256})
+
+
+def _snapshot(one: SnapshotInfo | SnapshotRecord, *, urls: bool) -> dict[str, Any]:
+    fields = {name: getattr(one, name) for name in (*SNAPSHOT_FIELDS, *([URL_FIELD] if urls else []))}
+    return fields | {"attempt": one.attempt.to_outputs() if one.attempt else None}
+
+
+def _still_pending(pending: Pending) -> str:
+    again = f"`squarecloud-snapshots create {pending.record.database_id} --wait`"
+    if pending.undecided:
+        return f"{pending.happened} {again} asks again; with `--new` it takes another one, and pays for one more."
+    return (
+        f"{pending.happened} {again} on this machine goes on waiting for it and sends no second request; with `--new` it "
+        "gives up on it instead, and may pay for one more."
+    )
+
+
+def _utc(text: str | None) -> str:
+    return "" if text is None else f"{moment(text)} UTC"
+
+
+def _size(size: int | None) -> str:
+    return "" if size is None else bytes_text(size)

@@ -1,0 +1,93 @@
+"""Runs one command to its exit code: the event loop, signals, and every error that has a text for users."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from contextlib import contextmanager
+from functools import partial
+from io import TextIOWrapper
+from typing import TYPE_CHECKING
+
+import anyio
+
+from pulumi_snapshots.api.errors import SquareCloudError
+from pulumi_snapshots.cli.jobs import DONE, FAILED
+from pulumi_snapshots.cli.place import OutputClosed, Place
+from pulumi_snapshots.dynamic.engine_access import debugging
+from pulumi_snapshots.operations.archive import NotArchived
+from pulumi_snapshots.operations.outcomes import CannotTell, NoSuchSnapshot, NothingSent, sentence
+from pulumi_snapshots.operations.settings import MissingKey, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pulumi_snapshots.cli.jobs import Job
+
+__all__ = ["carried_out", "run_job", "streams"]
+
+FOR_USERS = (SquareCloudError, CannotTell, NoSuchSnapshot, NotArchived, NothingSent, OutputClosed, SettingsError)
+"""Errors whose texts are for users."""
+BY_SIGNAL = 128
+"""What shells add to the number of the signal that ended a command: 130 after ^C, 143 after SIGTERM."""
+
+
+def run_job(job: Job) -> int:
+    """Run a command in this process; returns the exit code."""
+    return anyio.run(partial(carried_out, job, Place(os.environ)))
+
+
+async def carried_out(job: Job, place: Place) -> int:
+    """Run a command until it ends, or a signal ends it; returns the exit code."""
+    code: int | None = None
+    async with anyio.create_task_group() as group:
+        group.start_soon(_heed_signals, place, group.cancel_scope)
+        code = await _told(job, place)
+        group.cancel_scope.cancel()
+    if code is None:
+        place.fail("ended at once.")
+    if place.signal is not None and code != DONE:
+        return BY_SIGNAL + place.signal
+    return FAILED if code is None else code
+
+
+async def _told(job: Job, place: Place) -> int:
+    """Run a command; why it failed is told in one paragraph."""
+    try:
+        return await job(place)
+    except MissingKey:
+        place.fail("no API key is set: set it in SQUARECLOUD_API_KEY, never as an argument.")
+    except OutputClosed as error:
+        place.fail(f"not all of the result was written to standard output: {error}.")
+    except FOR_USERS as error:
+        place.fail(sentence(error))
+        if debugging():
+            place.say(traceback.format_exc())
+    return FAILED
+
+
+async def _heed_signals(place: Place, scope: anyio.CancelScope) -> None:
+    """The first lets the command come to its own end, which keeps what is to be kept; the second does not wait for it."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for received in signals:
+            if not place.stop(received):
+                scope.cancel()
+
+
+@contextmanager
+def streams() -> Iterator[None]:
+    """Standard output and error as this process may use them, whatever locale it has and whoever reads them."""
+    both = (sys.stdout, sys.stderr)
+    for stream in both:
+        if isinstance(stream, TextIOWrapper):
+            # A locale may lack a character that a name has.
+            stream.reconfigure(errors="backslashreplace")
+    yield
+    for stream in both:
+        try:
+            stream.flush()
+        except OSError:
+            # Else the interpreter tries again at its end, and says so in its own way.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

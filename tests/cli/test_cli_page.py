@@ -1,0 +1,76 @@
+"""docs/cli.md and the README say what is so: every command and option is there, and the commands shown do what they say."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from pulumi_snapshots.cli.commands import commands
+from tests.emulator.served import KEY, served
+
+PROJECT = Path(__file__).resolve().parents[2]
+PAGE = (PROJECT / "docs" / "cli.md").read_text()
+README = (PROJECT / "README.md").read_text()
+DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
+
+
+def shown(text: str) -> list[str]:
+    """The blocks of commands in a text."""
+    return re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def test_a_reader_finds_every_command_with_its_arguments() -> None:
+    table = PAGE.partition("| command | does |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)", table, re.MULTILINE)) == set(commands.commands)
+    for name, command in commands.commands.items():
+        arguments = [one for one in command.params if isinstance(one, click.Argument) or one.required]
+        row = next(line for line in table.splitlines() if line.startswith(f"| `{name}"))
+        for one in arguments:
+            word = one.make_metavar(click.Context(command)) if isinstance(one, click.Argument) else one.opts[0]
+            assert word.strip("[]{}").upper() in row.upper() or "|" in word, (name, word)
+
+
+def test_what_the_readme_and_the_page_show_runs(tmp_path: Path) -> None:
+    """The installation apart, which needs a published package, and the completion, which needs a shell's own folders."""
+    blocks = [block for block in shown(PAGE) if "create " in block or "list" in block]
+    assert len(blocks) == 2
+    (readme,) = [block for block in shown(README) if "squarecloud-snapshots create" in block]
+    script = "".join(blocks) + "".join(line for line in readme.splitlines(keepends=True) if "pip " not in line)
+    script = script.replace("DATABASE/VERSION", '"$snapshot"')
+    plenty = ("--requests-per-minute", "1000", "--cache-world", "invalidated", "--snapshot-seconds", "0.1")
+    with served("--no-automatic", "--database", DATABASE, *plenty) as emulator:
+        environment = {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "HOME": str(tmp_path),
+            "SQUARECLOUD_API_KEY": KEY,
+            "SQUARECLOUD_API_URL": emulator.api_url,
+            "SQUARECLOUD_SNAPSHOTS_URL": f"{emulator.url}/files",
+            "SQUARECLOUD_LOOK_EVERY": "0.2s",
+        }
+        # The README's second create of the same database would wait for the cooldown, which is as it must be.
+        script = script.replace(f"create {DATABASE} --wait\n", f"create {DATABASE} --wait --reuse-within 1h\n")
+        ended = subprocess.run(  # noqa: S603  what the page says
+            ["bash", "-euo", "pipefail", "-c", script],  # noqa: S607
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert ended.returncode == 0, ended.stderr
+    (archived,) = (tmp_path / "backups" / DATABASE).iterdir()
+    assert archived.read_bytes() == (tmp_path / "snapshot.zip").read_bytes()
+    assert ended.stdout.count("SNAPSHOT") == 3
+
+
+@pytest.mark.parametrize("code", ["0", "1", "2", "130", "143"])
+def test_the_exit_codes_of_the_help_are_those_of_the_page(code: str) -> None:
+    assert f"`{code}`" in PAGE.partition("| exit code | means |")[2].partition("\n\n")[0]
+    assert re.search(rf"\b{code}\b", commands.help or "")

@@ -1,0 +1,288 @@
+"""What the commands bring: on standard output for people and programs, on standard error how it goes."""
+
+from __future__ import annotations
+
+import signal
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from pulumi_snapshots.cli.jobs import SNAPSHOT_FIELDS
+from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.operations.record import SnapshotRecord
+from tests.cli.typed import Desk, Terminal
+from tests.support.virtual import virtual
+from tests.support.world import DATABASE, OTHER_DATABASE, START, world
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.typed import Ended
+
+BOTH = (DATABASE, OTHER_DATABASE)
+SIZE = 5_000_000
+
+
+# list ----------------------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_list_shows_the_account_newest_first_or_one_database(tmp_path: Path) -> None:
+    async with world(databases=BOTH) as w:
+        desk = Desk(w, tmp_path)
+        old = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(days=2), size=10_644_463)
+        new = w.emulator.add_snapshot(OTHER_DATABASE, modified=START - timedelta(hours=1), origin="automatic")
+        ended = (await desk.types("list")).done
+        heading, first, second = ended.out.splitlines()
+        assert heading.split() == ["SNAPSHOT", "CREATED", "(UTC)", "SIZE", "ORIGIN", "ENGINE"]
+        assert first.startswith(f"{OTHER_DATABASE}/{new.version_id}  2026-03-01 11:00:00  ")
+        assert second.split() == [
+            *(f"{DATABASE}/{old.version_id}", "2026-02-27", "12:00:00", "10.6", "MB", "manual", "postgres"),
+        ]
+        assert ended.err == ""
+        one = (await desk.types("list", DATABASE)).done
+        assert [line.split()[0] for line in one.out.splitlines()] == ["SNAPSHOT", f"{DATABASE}/{old.version_id}"]
+        assert not w.posts
+
+
+@virtual
+async def test_list_for_programs_has_the_outputs_of_the_resource_and_urls_only_where_asked_for(tmp_path: Path) -> None:
+    async with world() as w:
+        desk = Desk(w, tmp_path)
+        stored = w.emulator.add_snapshot(DATABASE, size=SIZE)
+        plain = (await desk.types("list", DATABASE, "--json")).done
+        (one,) = plain.json
+        assert (one["id"], one["size"]) == (f"{DATABASE}/{stored.version_id}", SIZE)
+        assert set(SNAPSHOT_FIELDS) | {"attempt"} == set(one)
+        assert set(SNAPSHOT_FIELDS) >= set(SnapshotRecord(DATABASE).to_outputs()) - {"attempt", "download_url"}
+        assert "http" not in plain.out
+        (one,) = (await desk.types("list", DATABASE, "--json", "--urls")).done.json
+        assert await w.download(one["download_url"]) == w.emulator.archive_of(stored.version_id)
+
+
+@virtual
+async def test_list_chooses_by_origin_and_age(tmp_path: Path) -> None:
+    async with world() as w:
+        desk = Desk(w, tmp_path)
+        for hours, origin in ((1, "automatic"), (2, "manual"), (30, "manual")):
+            w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=hours), origin=origin)  # type: ignore[arg-type]  # its literals
+        times = ["--newer-than", "24h", "--older-than", "90m"]
+        found = (await desk.types("list", DATABASE, "--origin", "manual", *times, "--json")).done.json
+        assert [one["created_at"] for one in found] == ["2026-03-01T10:00:00Z"]
+
+
+@virtual
+async def test_an_empty_list_says_so_and_is_a_list_for_programs(tmp_path: Path) -> None:
+    async with world() as w:
+        desk = Desk(w, tmp_path)
+        people = (await desk.types("list", DATABASE)).done
+        assert (people.out, people.err) == ("", "no snapshots\n")
+        programs = (await desk.types("list", DATABASE, "--json")).done
+        assert (programs.json, programs.err) == ([], "")
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(130, 2), (80, 2), (20, 2)])
+@virtual
+async def test_a_narrow_terminal_never_cuts_an_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int, lines: int
+) -> None:
+    monkeypatch.setattr("pulumi_snapshots.cli.jobs.width_of", lambda _: columns)
+    async with world() as w:
+        stored = w.emulator.add_snapshot(DATABASE)
+        ended = (await Desk(w, tmp_path).types("list", out=Terminal())).done
+        assert len(ended.out.splitlines()) == lines
+        assert f"{DATABASE}/{stored.version_id}" in ended.out
+        assert ("SNAPSHOT" in ended.out) == (columns == 130)
+
+
+@virtual
+async def test_what_the_service_says_steers_no_terminal(tmp_path: Path) -> None:
+    async with world() as w:
+        w.emulator.add_snapshot(DATABASE, runtime="\x1b]0;owned\x07[red]x")
+        ended = (await Desk(w, tmp_path).types("list", out=Terminal())).done
+        assert "\x1b" not in ended.out
+        assert "\\x1b]0;owned\\x07[red]x" in ended.out
+
+
+# create --------------------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_create_waits_for_exactly_its_snapshot(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=200) as w:
+        ended = (await Desk(w, tmp_path).types("create", DATABASE, "--wait")).done
+        assert ended.out.splitlines()[0] == f"snapshot  {DATABASE}/{w.started()}"
+        assert len(w.posts) == 1
+        log = ended.err.splitlines()
+        assert log[0] == "12:00:00 UTC  sent, waiting for the answer (since 12:00:00 UTC); up to 2 minutes"
+        assert log[-1].endswith(f"found snapshot {w.started()}")
+
+
+@virtual
+async def test_create_for_programs(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=1) as w:
+        one = (await Desk(w, tmp_path).types("create", DATABASE, "--wait", "--json", "--urls")).done.json
+        assert (one["version_id"], one["attempt"]) == (w.started(), None)
+        assert await w.download(one["download_url"])
+
+
+@virtual
+async def test_on_a_terminal_create_has_one_live_line(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=200) as w:
+        ended = (await Desk(w, tmp_path).types("create", DATABASE, "--wait", err=Terminal())).done
+        assert "UTC  sent" not in ended.err  # no line of a log
+
+
+@virtual
+async def test_create_reuses_what_is_young_enough(tmp_path: Path) -> None:
+    async with world() as w:
+        stored = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=3))
+        desk = Desk(w, tmp_path)
+        ended = (await desk.types("create", DATABASE, "--wait", "--reuse-within", "4h", "--json")).done
+        assert ended.json["version_id"] == stored.version_id
+        assert not w.posts
+
+
+async def interrupted(desk: Desk, after: float, *arguments: str, by: signal.Signals = signal.SIGINT) -> Ended:
+    """Type a command; after so many seconds a signal comes."""
+    return await desk.w.meanwhile(after, partial(signal.raise_signal, by), desk.types(*arguments))
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("after", "sent"), [(50, "not awaited"), (100, "202")], ids=["POST open", "waiting"])
+@virtual
+async def test_an_interrupted_create_is_gone_on_with_by_the_next_one(
+    tmp_path: Path, by: signal.Signals, after: int, sent: str
+) -> None:
+    async with world(snapshot_seconds=300) as w:
+        desk = Desk(w, tmp_path)
+        ended = await interrupted(desk, after, "create", DATABASE, "--wait", "--json", by=by)
+        assert ended.code == 128 + by
+        assert (ended.json["version_id"], ended.json["attempt"]["answered"]) == (None, sent)
+        assert "is not listed yet. The wait was interrupted." in ended.err
+        assert f"`squarecloud-snapshots create {DATABASE} --wait` on this machine goes on waiting" in ended.err
+        assert "pulumi" not in ended.err
+        again = (await desk.types("create", DATABASE, "--wait")).done
+        assert w.started() in again.out
+        assert len(w.posts) == 1
+
+
+@virtual
+async def test_a_create_that_takes_too_long_is_gone_on_with_by_the_next_one(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=1000) as w:
+        desk = Desk(w, tmp_path)
+        ended = await desk.types("create", DATABASE, "--wait", "--timeout", "5m")
+        assert ended.code == 1
+        assert "The wait ended after 5m." in ended.err
+        assert ended.out == ""
+        assert w.started() in (await desk.types("create", DATABASE, "--wait")).done.out
+        assert len(w.posts) == 1
+
+
+@virtual
+async def test_a_killed_create_is_gone_on_with_by_the_next_one(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=300) as w:
+        desk = Desk(w, tmp_path)
+        async with anyio.create_task_group() as process:
+            process.start_soon(desk.types, "create", DATABASE, "--wait")
+            await w.clock.sleep(100)
+            process.cancel_scope.cancel()
+        assert w.started() in (await desk.types("create", DATABASE, "--wait")).done.out
+        assert len(w.posts) == 1
+
+
+@virtual
+async def test_new_gives_up_on_what_was_left_and_takes_another(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=200) as w:
+        desk = Desk(w, tmp_path)
+        await interrupted(desk, 100, "create", DATABASE, "--wait")
+        again = (await desk.types("create", DATABASE, "--wait", "--new")).done
+        first, second = [entry.version_id for entry in w.posts if entry.accepted]
+        assert str(second) in again.out
+        assert str(first) not in again.out
+        # And nothing of either is left to wait for.
+        w.emulator.advance(600)
+        third = (await desk.types("create", DATABASE, "--wait")).done
+        assert str(w.newest().version_id) in third.out
+        assert w.newest().version_id not in {first, second}
+
+
+@virtual
+async def test_two_creates_of_a_machine_send_one_after_the_other(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=60) as w:
+        desk = Desk(w, tmp_path, running="run 1")
+        ends: list[Ended] = []
+
+        async def second() -> None:
+            ends.append(await desk.types("create", DATABASE, "--wait", "--json"))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(second)
+            await w.clock.sleep(30)
+            group.start_soon(second)
+        assert len({ended.done.json["version_id"] for ended in ends}) == 2
+        assert [entry.status for entry in w.posts] == [200, 200]  # no cooldown was hit
+
+
+# download, archive -----------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_download_brings_the_whole_file_and_says_its_digest(tmp_path: Path) -> None:
+    async with world() as w:
+        desk, file = Desk(w, tmp_path / "state"), tmp_path / "one.zip"
+        stored = w.emulator.add_snapshot(DATABASE, size=SIZE)
+        file.write_text("what was there before")
+        ended = (await desk.types("download", f"{DATABASE}/{stored.version_id}", "--output", str(file), "--json")).done
+        assert file.read_bytes() == w.emulator.archive_of(stored.version_id)
+        assert (ended.json["uri"], ended.json["size"]) == (file.as_uri(), file.stat().st_size)
+        people = (await desk.types("download", f"{DATABASE}/{stored.version_id}", "--output", str(file))).done
+        assert people.out.splitlines() == [
+            f"archived  {file.as_uri()}",
+            "size      5.0 MB",
+            f"sha256    {ended.json['sha256']}",
+        ]
+
+
+@virtual
+async def test_archive_into_a_folder_names_the_file_after_the_snapshot(tmp_path: Path) -> None:
+    async with world() as w:
+        stored = w.emulator.add_snapshot(DATABASE, size=SIZE)
+        desk = Desk(w, tmp_path / "state")
+        await desk.types("archive", f"{DATABASE}/{stored.version_id}", f"{tmp_path}/kept/")
+        (file,) = (tmp_path / "kept" / DATABASE).iterdir()
+        assert file.name == f"20260301T120000Z-{stored.version_id}.zip"
+
+
+@virtual
+async def test_an_interrupted_download_leaves_nothing_half_written(tmp_path: Path) -> None:
+    async with world() as w:
+        desk, folder = Desk(w, tmp_path / "state"), tmp_path / "folder"
+        folder.mkdir()
+        (folder / "one.zip").write_text("what was there before")
+        stored = w.emulator.add_snapshot(DATABASE, size=SIZE)
+        w.emulator.add_fault(Fault(kind="download", cut_after=600_000, times=None))
+        where = ("--output", str(folder / "one.zip"))
+        ended = await interrupted(desk, 5, "download", f"{DATABASE}/{stored.version_id}", *where)
+        assert ended.code == 130
+        assert "was not archived" in ended.err
+        assert "it was interrupted at" in ended.err
+        assert [(file.name, file.read_text()) for file in folder.iterdir()] == [("one.zip", "what was there before")]
+        assert ended.out == ""
+
+
+@virtual
+async def test_on_a_terminal_a_download_has_a_bar(tmp_path: Path) -> None:
+    async with world() as w:
+        stored = w.emulator.add_snapshot(DATABASE, size=SIZE)
+        where = ("--output", str(tmp_path / "one.zip"))
+        ended = (
+            await Desk(w, tmp_path / "state").types(
+                "download", f"{DATABASE}/{stored.version_id}", *where, err=Terminal()
+            )
+        ).done
+        assert "MB" in ended.err
+        assert "5.0 MB archived" not in ended.err

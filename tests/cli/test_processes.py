@@ -1,0 +1,166 @@
+"""What only a real process shows: signals, a kill, a closed pipe, a terminal, a locale without UTF-8."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.emulator.served import KEY, Served, served
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
+COMMAND = (sys.executable, "-W", "error", "-m", "pulumi_snapshots.cli")
+PLENTY = ("--cache-world", "invalidated", "--requests-per-minute", "1000")
+NO_UTF8 = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Served]:
+    with served(
+        "--no-automatic", "--snapshot-seconds", "3", "--soft-deadline", "1", *PLENTY, "--database", DATABASE
+    ) as one:
+        yield one
+
+
+@pytest.fixture
+def environment(emulator: Served, tmp_path: Path) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "TERM": "xterm",
+        "SQUARECLOUD_API_KEY": KEY,
+        "SQUARECLOUD_API_URL": emulator.api_url,
+        "SQUARECLOUD_SNAPSHOTS_URL": f"{emulator.url}/files",
+        "SQUARECLOUD_REQUESTS_PER_MINUTE": "1000",
+        "SQUARECLOUD_FIRST_LOOK_AFTER": "0.2s",
+        "SQUARECLOUD_LOOK_EVERY": "0.2s",
+    }
+
+
+@pytest.fixture
+def start(environment: dict[str, str]) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts a command; none outlives the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def one(*arguments: str, more: Mapping[str, str] = MappingProxyType({}), **options: Any) -> subprocess.Popen[str]:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+        process = subprocess.Popen([*COMMAND, *arguments], env={**environment, **more}, **pipes)  # noqa: S603  a fixed command
+        started.append(process)
+        return process
+
+    yield one
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def posts(emulator: Served) -> list[str]:
+    """The version that each POST has started."""
+    return [entry["version_id"] for entry in emulator.control("journal") if entry["kind"] == "create"]
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_whatever_ends_a_create_the_next_one_goes_on_with_it(
+    emulator: Served, start: Callable[..., subprocess.Popen[str]], end: signal.Signals
+) -> None:
+    before = len(posts(emulator))
+    emulator.control("clock", {"advance": 300})
+    process = start("create", DATABASE, "--wait")
+    assert process.stderr is not None
+    lines = iter(process.stderr.readline, "")
+    assert any("accepted" in line for line in lines)
+    process.send_signal(end)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (-9 if end is signal.SIGKILL else 128 + end, "")
+    assert ("The wait was interrupted." in err) == (end is not signal.SIGKILL)
+    again = start("create", DATABASE, "--wait", "--json")
+    out, err = again.communicate(timeout=20)
+    assert again.returncode == 0, err
+    assert json.loads(out)["version_id"] == posts(emulator)[-1]
+    assert len(posts(emulator)) == before + 1
+
+
+def test_a_closed_pipe_is_one_line(start: Callable[..., subprocess.Popen[str]]) -> None:
+    readable, writable = os.pipe()
+    os.close(readable)
+    process = start("list", "--json", stdout=writable)
+    os.close(writable)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert err == "squarecloud-snapshots: not all of the result was written to standard output: Broken pipe.\n"
+
+
+def test_a_locale_without_utf8_shows_what_it_has(start: Callable[..., subprocess.Popen[str]]) -> None:
+    process = start("download", "größe", "--output", "x", more=NO_UTF8)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (2, "")
+    assert "not 'gr\\xf6\\xdfe'" in err.encode().decode("ascii").replace("\\udcc3\\udcb6", "\\xf6").replace(
+        "\\udcc3\\udc9f", "\\xdf"
+    )
+
+
+@pytest.mark.parametrize("more", [{}, NO_UTF8], ids=["UTF-8", "ASCII"])
+def test_a_narrow_terminal_shows_one_live_line(
+    emulator: Served, start: Callable[..., subprocess.Popen[str]], more: dict[str, str]
+) -> None:
+    emulator.control("clock", {"advance": 300})
+    ours, theirs = pty.openpty()
+    process = start("create", DATABASE, "--wait", more={"COLUMNS": "25", **more}, stderr=theirs, stdin=theirs)
+    os.close(theirs)
+    seen = b""
+    while piece := _read(ours):
+        seen += piece
+    os.close(ours)
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 0, seen
+    assert posts(emulator)[-1] in out
+    lines = re.sub(rb"\x1b\[[0-9?]*[a-zA-Z]", b"", seen).replace(b"\r", b"\n").decode().split("\n")
+    assert any("sent" in line for line in lines)
+    assert max(map(len, lines)) <= 25
+    assert "Traceback" not in seen.decode()
+    assert more == {} or seen.isascii()
+
+
+def _read(terminal: int) -> bytes:
+    """What comes; nothing once nobody has the other end open."""
+    try:
+        return os.read(terminal, 1024)
+    except OSError:
+        return b""
+
+
+def test_a_missing_extra_is_named_with_its_install_command(environment: dict[str, str]) -> None:
+    program = "import sys; sys.modules['rich'] = None\nfrom pulumi_snapshots.cli.__main__ import main\nsys.exit(main())"
+    ended = subprocess.run(  # noqa: S603  a fixed command
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False, env=environment
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == (
+        "squarecloud-snapshots: rich is missing; install it with: pip install 'pulumi-snapshots[cli]'\n"
+    )
+
+
+def test_a_shell_completes_commands_and_options(environment: dict[str, str]) -> None:
+    script = subprocess.run(  # noqa: S603  a fixed command
+        [*COMMAND, "completion", "bash"], capture_output=True, text=True, timeout=20, check=True, env=environment
+    ).stdout
+    variable, asked = re.findall(r"(_\w+_COMPLETE)=(bash_complete)", script)[0]
+    for typed, offered in (("cr", "create"), ("create --re", "--reuse-within")):
+        words = f"squarecloud-snapshots {typed}"
+        completing = {variable: asked, "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+        ended = subprocess.run(  # noqa: S603  a fixed command
+            COMMAND, capture_output=True, text=True, timeout=20, check=False, env={**environment, **completing}
+        )
+        assert ended.stdout.split() == [f"plain,{offered}"], ended.stderr

@@ -1,0 +1,222 @@
+"""Bad input and trouble: whatever it is, one clear text on standard error, the documented exit code, nothing half-written."""
+
+from __future__ import annotations
+
+import errno
+import re
+import signal
+from functools import partial
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import pulumi_snapshots
+from pulumi_snapshots.cli.words import PHRASES, for_people, printable
+from pulumi_snapshots.emulator import Fault
+from tests.cli.typed import Desk, Ended
+from tests.support.virtual import virtual
+from tests.support.world import DATABASE, OTHER_DATABASE, world
+
+if TYPE_CHECKING:
+    from tests.support.world import World
+
+VERSION = "45ec0b49-9af6-445e-a55c-abd7ec5278b2"
+SNAPSHOT = f"{DATABASE}/{VERSION}"
+
+ASKING = {
+    "list": ("list",),
+    "list DATABASE": ("list", DATABASE),
+    "create": ("create", DATABASE, "--wait"),
+    "download": ("download", SNAPSHOT, "--output", "FOLDER/one.zip"),
+    "archive": ("archive", SNAPSHOT, "FOLDER/"),
+}
+"""Every command that asks the service."""
+each_command = pytest.mark.parametrize("command", ASKING)
+
+
+async def typed(w: World, tmp_path: Path, command: str, **environment: str) -> Ended:
+    """The command, which must leave no file behind and show no secret."""
+    folder = tmp_path / "folder"
+    folder.mkdir(exist_ok=True)
+    desk = Desk(w, tmp_path / "state")
+    desk.environment |= environment
+    ended = await desk.types(*(part.replace("FOLDER", str(folder)) for part in ASKING[command]))
+    assert list(folder.rglob("*")) == []
+    assert ended.out == ""
+    assert ended.err.splitlines()[-1].startswith("squarecloud-snapshots: ")
+    assert "Traceback" not in ended.err
+    assert not re.search(r"pulumi |squarecloud:|Snapshot\.get", ended.err), "words of programs, not of commands"
+    key = desk.environment["SQUARECLOUD_API_KEY"]
+    assert not key or key not in ended.err
+    return ended
+
+
+@each_command
+@virtual
+async def test_no_key(tmp_path: Path, command: str) -> None:
+    async with world() as w:
+        ended = await typed(w, tmp_path, command, SQUARECLOUD_API_KEY="")
+        assert ended.code == 1
+        assert "no API key is set: set it in SQUARECLOUD_API_KEY" in ended.err
+        assert not w.emulator.journal
+
+
+@each_command
+@virtual
+async def test_a_wrong_key_is_sent_once(tmp_path: Path, command: str) -> None:
+    async with world() as w:
+        ended = await typed(w, tmp_path, command, SQUARECLOUD_API_KEY="wrong-" + "k" * 64)
+        assert ended.code == 1
+        assert "the API key is unknown, revoked or expired" in ended.err
+        assert "Set a valid key in SQUARECLOUD_API_KEY." in ended.err
+        assert len(w.emulator.journal) == 1
+
+
+@each_command
+@virtual
+async def test_a_setting_that_cannot_be_used(tmp_path: Path, command: str) -> None:
+    async with world() as w:
+        ended = await typed(w, tmp_path, command, SQUARECLOUD_API_URL="http://api.squarecloud.app/v2")
+        assert ended.code == 1
+        assert "SQUARECLOUD_API_URL must use https" in ended.err
+
+
+@each_command
+@virtual
+async def test_no_network(tmp_path: Path, command: str) -> None:
+    async with world() as w:
+        ended = await typed(w, tmp_path, command, SQUARECLOUD_API_URL="https://nowhere.test/v2")
+        assert ended.code == 1
+        assert "could not be reached, so nothing was sent" in ended.err
+        assert "Check the network and SQUARECLOUD_API_URL" in ended.err
+
+
+@each_command
+@virtual
+async def test_a_key_without_the_scope(tmp_path: Path, command: str) -> None:
+    async with world() as w:
+        w.emulator.add_fault(Fault(status=403, code="MISSING_SCOPE", times=None))
+        ended = await typed(w, tmp_path, command)
+        assert ended.code == 1
+        assert "the API key lacks a scope" in ended.err
+
+
+@pytest.mark.parametrize("command", [name for name in ASKING if name != "list"])
+@virtual
+async def test_an_unknown_database(tmp_path: Path, command: str) -> None:
+    async with world(databases=(OTHER_DATABASE,)) as w:
+        ended = await typed(w, tmp_path, command)
+        assert ended.code == 1
+        assert "this account has no such database" in ended.err
+
+
+@pytest.mark.parametrize("command", ["download", "archive"])
+@virtual
+async def test_an_unknown_version(tmp_path: Path, command: str) -> None:
+    async with world() as w:
+        ended = await typed(w, tmp_path, command)
+        assert ended.code == 1
+        assert f"service lists no snapshot {VERSION} of database {DATABASE}" in ended.err
+
+
+@each_command
+@virtual
+async def test_a_broken_service(tmp_path: Path, command: str) -> None:
+    async with world() as w:
+        w.emulator.add_fault(Fault(html=502, times=None))
+        ended = await typed(w, tmp_path, command, SQUARECLOUD_FIRST_LOOK_AFTER="1s")
+        assert ended.code == 1
+
+
+@each_command
+@virtual
+async def test_interrupted_while_the_service_does_not_answer(tmp_path: Path, command: str) -> None:
+    async with world() as w:
+        w.emulator.add_fault(Fault(delay=10_000, times=None))
+        ended = await w.meanwhile(3, partial(signal.raise_signal, signal.SIGINT), typed(w, tmp_path, command))
+        assert ended.code == 130
+        assert "interrupted" in ended.err
+        assert w.clock.monotonic() < 10
+
+
+# Wrong arguments -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("list ../x", "DATABASE must be a bare id"),
+        ("list --origin mine", "'mine' is not one of 'manual', 'automatic'"),
+        ("list --newer-than soon", "--newer-than must be a duration"),
+        ("list --newer-than 1h --older-than 2h", "--newer-than must be longer than older_than"),
+        ("list --urls", "--urls needs --json"),
+        ("list a b", "unexpected extra argument"),
+        ("create", "Missing argument 'DATABASE'"),
+        ("create a/b --wait", "DATABASE must be a bare id"),
+        ("create a --wait --timeout 0", "--timeout must be longer than zero"),
+        ("create a --wait --reuse-within 31d", "--reuse-within must be at most 30d"),
+        ("download a --output x", "the id of a snapshot is DATABASE_ID/VERSION_ID, not 'a'"),
+        ("download a/v", "Missing option '--output'"),
+        ("download a/v --output x/../y", "--output must not hold `..`"),
+        ("download a/pending:20260301T120000Z --output x", "it is pending: `create DATABASE --wait` goes on waiting"),
+        ("download a/v --output x --timeout 8d", "--timeout must be at most 7d"),
+        ("archive a/v", "Missing argument 'DESTINATION'"),
+        ("archive a/v ftp://x/y", "DESTINATION must be a path, or a URI"),
+        ("archive a/v s3://bucket", "DESTINATION must be s3://BUCKET/NAME"),
+        ("completion tcsh", "'tcsh' is not one of"),
+        ("frob", "No such command 'frob'"),
+        ("list --api-key x", "No such option"),
+    ],
+)
+@virtual
+async def test_a_wrong_argument_is_named_and_nothing_is_sent(tmp_path: Path, arguments: str, said: str) -> None:
+    async with world() as w:
+        ended = await Desk(w, tmp_path).types(*arguments.split())
+        assert ended.code == 2
+        assert said in ended.err
+        assert not w.emulator.journal
+
+
+# Standard output and the terminal ------------------------------------------------------------------------------------
+
+
+class Closed(StringIO):
+    """A pipe whose reader has gone."""
+
+    def write(self, _text: str) -> int:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+@virtual
+async def test_a_closed_output_is_said_and_what_was_done_stays_done(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=1) as w:
+        desk = Desk(w, tmp_path)
+        ended = await desk.types("create", DATABASE, "--wait", out=Closed())
+        assert ended.code == 1
+        assert ended.err.endswith("not all of the result was written to standard output: Broken pipe.\n")
+        assert w.started() in ended.err  # the log says which it was
+
+
+@virtual
+async def test_a_closed_error_output_stops_no_work(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=200) as w:
+        ended = await Desk(w, tmp_path).types("create", DATABASE, "--wait", err=Closed())
+        assert ended.code == 0
+        assert w.started() in ended.out
+
+
+def test_only_harmless_characters_are_shown() -> None:
+    assert printable("größe\n") == "größe\n"
+    assert printable("\x1b[2J\r\x07\u202e\ud800") == "\\x1b[2J\\r\\x07\\u202e\\ud800"
+
+
+def test_every_phrase_of_programs_is_one_of_the_operations() -> None:
+    sources = "".join(
+        re.sub(r'"\s*\n\s*f?"', "", file.read_text())
+        for part in ("operations", "api")
+        for file in (Path(pulumi_snapshots.__file__).parent / part).glob("*.py")
+    )
+    assert [phrase for phrase in PHRASES if phrase not in sources] == []
+    assert for_people("check squarecloud:apiUrl") == "check SQUARECLOUD_API_URL"

@@ -1,0 +1,109 @@
+"""Commands as they are typed, at an emulated service on a virtual clock: no process, no socket, no real time."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass, field
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pulumi_snapshots.cli.commands import job_of
+from pulumi_snapshots.cli.place import Place
+from pulumi_snapshots.cli.running import carried_out
+from pulumi_snapshots.operations.journal import Process
+from pulumi_snapshots.operations.session import Session
+from pulumi_snapshots.operations.transfers import Transfers
+from tests.archive.scene import at_once
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pulumi_snapshots.operations.settings import Settings
+    from tests.support.world import World
+
+__all__ = ["Desk", "Ended", "Terminal"]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def done(self) -> Ended:
+        assert self.code == 0, self.err
+        return self
+
+
+class Terminal(StringIO):
+    """A stream that says of itself that a person looks at it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@dataclass
+class Desk:
+    """Where commands are typed: one machine, whose runs share what is in `state`."""
+
+    w: World
+    state: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    runs: int = 0
+    running: str = ""
+    """The run that is alive, as the machine tells the others."""
+
+    def __post_init__(self) -> None:
+        # Downloads are refused over http, except from this machine.
+        self.w.emulator.base_url = "https://emulator.test"
+        self.environment = {
+            "SQUARECLOUD_API_KEY": self.w.emulator.settings.api_key,
+            "SQUARECLOUD_API_URL": self.w.emulator.api_url,
+            "SQUARECLOUD_SNAPSHOTS_URL": self.w.emulator.snapshots_url,
+            **self.environment,
+        }
+
+    def place(self, out: StringIO | None = None, err: StringIO | None = None) -> Place:
+        self.runs += 1
+        process = Process(f"run {self.runs}", lambda name: name == self.running)
+
+        def session(settings: Settings) -> Session:
+            return Session(
+                settings,
+                clock=self.w.clock,
+                http=self.w.transport,
+                chance=random.Random(1),
+                state=self.state,
+                process=process,
+            )
+
+        transfers = Transfers(clock=self.w.clock, http=self.w.transport, in_thread=at_once)
+        return Place(
+            self.environment,
+            out or StringIO(),
+            err or StringIO(),
+            clock=self.w.clock,
+            open_session=session,
+            transfers=transfers,
+        )
+
+    async def types(self, *arguments: str, out: StringIO | None = None, err: StringIO | None = None) -> Ended:
+        """Type a command and wait for its end."""
+        out, err = out or StringIO(), err or StringIO()
+        try:
+            job = job_of(arguments)
+        except click.ClickException as error:
+            return Ended(error.exit_code, "", error.format_message())
+        assert not isinstance(job, int)
+        code = await carried_out(job, self.place(out, err))
+        return Ended(code, out.getvalue(), err.getvalue())
