@@ -16,7 +16,7 @@ import anyio
 from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.cli.jobs import DONE, FAILED
 from pulumi_snapshots.cli.place import OutputClosed, Place
-from pulumi_snapshots.dynamic.engine_access import debugging
+from pulumi_snapshots.engine_errors import debugging
 from pulumi_snapshots.operations.archive import NotArchived
 from pulumi_snapshots.operations.outcomes import CannotTell, NoSuchSnapshot, NothingSent, sentence
 from pulumi_snapshots.operations.settings import MissingKey, SettingsError

@@ -1,86 +1,29 @@
-"""The `Archive` resource, as programs declare it."""
+"""The `Archive` resource of the dynamic provider."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 from pulumi.dynamic import Resource
 
-from pulumi_snapshots.declaration import archive_source, create_timeout, warn_of_plain_key
+from pulumi_snapshots.declaration.archive import ARCHIVE_OUTPUTS, ArchiveDeclaration
 from pulumi_snapshots.dynamic.archive_provider import ArchiveProvider
 
 if TYPE_CHECKING:
-    from pulumi_snapshots.dynamic.snapshot import Snapshot
-    from pulumi_snapshots.operations.lookup_results import SnapshotInfo
+    from collections.abc import Mapping
 
 __all__ = ["Archive"]
 
-_OUTPUTS = ("uri", "size", "sha256", "archived_at", "database_id", "version_id")
 
+class Archive(ArchiveDeclaration, Resource, module="squarecloud", name="Archive"):  # noqa: D101  the declaration's
+    __doc__ = ArchiveDeclaration.__doc__
+    __annotations__ = ArchiveDeclaration.__annotations__  # the SDK looks for types in the class itself
 
-class Archive(Resource, module="squarecloud", name="Archive"):
-    """A snapshot's zip in storage of your own, beyond the 30 days that the service keeps it.
-
-    `pulumi up` streams it there, resumes a transfer that breaks off, and lets the object appear under its name only once
-    it is whole and verified. Another version is another object; a new signature of the same version changes nothing.
-
-    Args:
-        resource_name: the resource's name in the program.
-        snapshot: the Snapshot to archive, or what a lookup has found; instead of it `database_id` and `version_id`, or
-            `download_url` alone.
-        destination: a path of the machine that runs `pulumi`, or a URI of `file://`, `s3://`, `gs://` or `az://`. One
-            that ends in `/` is a folder, in which the object is named `DATABASE_ID/CREATED_AT-VERSION_ID.zip`.
-        database_id: whose snapshot it is.
-        version_id: which one.
-        download_url: signed and pinned to a version, such as another stack's output; needs no API key.
-        keep_last: so many objects of this resource are kept; older ones are removed once a new one is whole. All
-            unless given.
-        delete_object: whether deleting the resource deletes its object; it is kept unless given.
-        timeout: of the whole transfer; an hour unless given. `custom_timeouts` wins.
-        opts: as for every resource.
-
-    Raises:
-        pulumi.RunError: what to archive is not given, or given twice.
-    """
-
-    uri: pulumi.Output[str]
-    """Where the object is, always a URI."""
-    size: pulumi.Output[int]
-    """Bytes."""
-    sha256: pulumi.Output[str]
-    """Of the object, hexadecimal."""
-    archived_at: pulumi.Output[str]
-    """When it was whole, RFC 3339, UTC, by this machine's clock."""
-    database_id: pulumi.Output[str | None]
-    """Whose snapshot it holds; None where a URL alone does not tell."""
-    version_id: pulumi.Output[str]
-    """Which one."""
-
-    def __init__(  # noqa: PLR0913  each is an input of the resource
-        self,
-        resource_name: str,
-        snapshot: Snapshot | SnapshotInfo | pulumi.Output[SnapshotInfo | None] | None = None,
-        *,
-        destination: pulumi.Input[str],
-        database_id: pulumi.Input[str] | None = None,
-        version_id: pulumi.Input[str] | None = None,
-        download_url: pulumi.Input[str] | None = None,
-        keep_last: pulumi.Input[int] | None = None,
-        delete_object: pulumi.Input[bool] | None = None,
-        timeout: pulumi.Input[str | float] | None = None,
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        source = archive_source(resource_name, snapshot, database_id, version_id, download_url)
-        custom, opts = create_timeout(opts)
-        properties = {
-            **dict.fromkeys(_OUTPUTS),  # an output exists only where the inputs name it
-            **source,
-            "destination": destination,
-            "keep_last": keep_last,
-            "delete_object": delete_object,
-            "timeout": timeout if custom is None else custom,
-        }
+    def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
         secret = pulumi.ResourceOptions(additional_secret_outputs=["download_url"])
-        super().__init__(ArchiveProvider(), resource_name, properties, pulumi.ResourceOptions.merge(secret, opts))
-        warn_of_plain_key(self)
+        # An output exists only where the inputs name it.
+        properties = {**dict.fromkeys(ARCHIVE_OUTPUTS), **inputs}
+        Resource.__init__(
+            self, ArchiveProvider(), resource_name, properties, pulumi.ResourceOptions.merge(secret, opts)
+        )

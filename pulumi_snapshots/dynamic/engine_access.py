@@ -22,6 +22,8 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from pulumi_snapshots.engine_errors import DETAILS_HEADER, debugging, readable, status
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +34,6 @@ __all__ = [
     "Features",
     "ProviderError",
     "current_call",
-    "debugging",
     "end_with_engine",
     "engine_listens",
     "features",
@@ -42,10 +43,8 @@ __all__ = [
 
 _PROVIDER_KEY = "__provider"
 _CANCEL_METHOD = "/pulumirpc.ResourceProvider/Cancel"
-_DETAILS_HEADER = "grpc-status-details-bin"
 
-# gRPC's number for UNKNOWN, which is what the SDK ends every failed call with. The Go side believes the details only if
-# they carry the same code as the call.
+# gRPC's number for UNKNOWN, which is what the SDK ends every failed call with.
 _UNKNOWN_CODE = 2
 
 # Seconds between the looks whether the engine still listens. Short: what ends in between is answered to nobody.
@@ -185,7 +184,7 @@ class _Messages:
 
     def send(self, text: str, urn: str | None, *, ephemeral: bool = False, warning: bool = False) -> _Delivery:
         """Put one message in line."""
-        text = _readable(text)
+        text = readable(text)
         done, sent = threading.Event(), list[bool]()
         if _find_engine_address() is None:
             done.set()
@@ -308,9 +307,9 @@ class EngineCall:
             refresh_before_update: Whether the next run reads the resource before anything else.
         """
         self.flush()
-        reasons = [_readable(reason) for reason in reasons]
+        reasons = [readable(reason) for reason in reasons]
         if debugging() and sys.exc_info()[0] is not None:
-            reasons.append(_readable(traceback.format_exc()))
+            reasons.append(readable(traceback.format_exc()))
         if self._send_details(
             lambda: self._init_failed(id, outputs, reasons, refresh_before_update), "\n".join(reasons)
         ):
@@ -327,7 +326,7 @@ class EngineCall:
         `SQUARECLOUD_DEBUG=1` in the environment brings the traceback back, the error's cause included.
         """
         self.flush()
-        text = _readable(text)
+        text = readable(text)
         if debugging():
             raise ProviderError(text)
         if self._send_details(lambda: None, text):
@@ -337,7 +336,7 @@ class EngineCall:
     def _send_details(self, make_detail: Callable[[], Any], text: str) -> bool:
         """Attach a status to the end of the call that the engine believes more than the SDK's traceback."""
         try:
-            self._context.set_trailing_metadata(((_DETAILS_HEADER, _status(text, make_detail())),))
+            self._context.set_trailing_metadata(((DETAILS_HEADER, status(_UNKNOWN_CODE, text, make_detail())),))
         except Exception:  # noqa: BLE001  # no context, or not as it is known here: the plain way is the answer
             return False
         return True
@@ -386,49 +385,9 @@ def _provider_value(request: Any) -> Any:
     return None
 
 
-def _readable(text: str) -> str:
-    """`text` as it can be sent: half a surrogate pair fits no message, and an error that cannot be sent ends no call."""
-    return text.encode("utf-8", "replace").decode()
-
-
-def debugging() -> bool:
-    """Whether the user asked for tracebacks."""
-    return os.environ.get("SQUARECLOUD_DEBUG", "").lower() in {"1", "true", "yes", "on"}
-
-
 def _print(text: str, stream: Any) -> None:
     with contextlib.suppress(OSError, ValueError):  # the engine may be gone
-        print(_readable(text), file=stream, flush=True)  # the engine shows what a provider prints
-
-
-# --- google.rpc.Status ---------------------------------------------------------------------------------------------
-
-
-def _status(text: str, detail: Any) -> bytes:
-    """A google.rpc.Status with at most one detail.
-
-    Written by hand: the generated class exists twice (in the SDK, and in googleapis-common-protos, which Google's own
-    clients use), and a process that loads the one can never load the other.
-    """
-    message = b"\x08" + _varint(_UNKNOWN_CODE) + _field(2, text.encode())
-    if detail is None:
-        return message
-    type_url = f"type.googleapis.com/{detail.DESCRIPTOR.full_name}".encode()
-    return message + _field(3, _field(1, type_url) + _field(2, detail.SerializeToString()))
-
-
-def _field(number: int, content: bytes) -> bytes:
-    """A length-delimited field of a protobuf message."""
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
-
-
-def _varint(number: int) -> bytes:
-    digits = bytearray()
-    while number > 0x7F:  # noqa: PLR2004  # seven bits a byte
-        digits.append(number & 0x7F | 0x80)
-        number >>= 7
-    digits.append(number)
-    return bytes(digits)
+        print(readable(text), file=stream, flush=True)  # the engine shows what a provider prints
 
 
 # --- Cancel ----------------------------------------------------------------------------------------------------------

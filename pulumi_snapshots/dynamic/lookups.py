@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import traceback
-from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
@@ -17,20 +16,16 @@ from weakref import WeakKeyDictionary
 import pulumi
 from pulumi.runtime import get_root_resource
 
-from pulumi_snapshots.declaration import warn_of_plain_key, warn_once
-from pulumi_snapshots.dynamic.engine_access import debugging
-from pulumi_snapshots.operations.error_pages import with_address
-from pulumi_snapshots.operations.lookup_inputs import (
-    SnapshotQuery,
-    database_problems_of,
-    latest_problems_of,
-    snapshots_problems_of,
-)
+from pulumi_snapshots.declaration import LookupFailed, warn_of_plain_key, warn_once
+from pulumi_snapshots.engine_errors import debugging
+from pulumi_snapshots.operations import lookup_calls
 from pulumi_snapshots.operations.outcomes import CannotTell, sentence
 from pulumi_snapshots.operations.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
-    from pulumi_snapshots.operations.inputs import Problem
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
+
+    from pulumi_snapshots.operations.lookup_calls import Lookup
     from pulumi_snapshots.operations.lookup_results import DatabaseInfo, SnapshotInfo
     from pulumi_snapshots.operations.session import Session
 
@@ -50,30 +45,6 @@ T = TypeVar("T")
 Origin = Literal["manual", "automatic"]
 Duration = str | float
 """`90s`, `45m`, `1h30m`, `7d`, or a number of seconds."""
-
-
-class LookupFailed(pulumi.RunError):
-    """A lookup without a certain answer; ends a program with its text and without a traceback.
-
-    Attributes:
-        function: which lookup.
-        code: the service's code, such as `DATABASE_NOT_FOUND`; None where it was not the service.
-        status: HTTP status of the service's answer; None where there was none.
-    """
-
-    def __init__(
-        self,
-        function: str,
-        text: str,
-        *,
-        code: str | None = None,
-        status: int | None = None,
-        why: Exception | None = None,
-    ) -> None:
-        super().__init__(with_address(f"{function}: {text}", why or self))
-        self.function = function
-        self.code = code
-        self.status = status
 
 
 def get_snapshots(
@@ -171,24 +142,16 @@ def get_databases_output() -> pulumi.Output[list[DatabaseInfo]]:
 # How they are looked up ----------------------------------------------------------------------------------------------
 
 
-Find = Callable[["Session", Mapping[str, Any], float], Awaitable[T]]
-
-
 @dataclass(frozen=True)
 class _Lookup(Generic[T]):
-    """One lookup and its twin.
+    """One lookup and its twin."""
 
-    Attributes:
-        function: its name.
-        problems: what is wrong with its arguments.
-        find: asks the service; may use what was asked for at the given time (monotonic) or later.
-        secret: whether its result must not be shown.
-    """
+    lookup: Lookup[T]
 
-    function: str
-    problems: Callable[[Mapping[str, Any]], list[Problem]]
-    find: Find[T]
-    secret: bool = False
+    @property
+    def function(self) -> str:
+        """Its name."""
+        return self.lookup.function
 
     def now(self, **arguments: Any) -> T:
         """Ask, and wait for the answer."""
@@ -202,7 +165,7 @@ class _Lookup(Generic[T]):
     def later(self, **arguments: Any) -> pulumi.Output[T]:
         """Ask once the arguments are known."""
         given = pulumi.Output.all(arguments={name: value for name, value in arguments.items() if value is not None})
-        if self.secret:
+        if self.lookup.secret:
             given = pulumi.Output.secret(given)
         function = f"{self.function}_output"
 
@@ -232,7 +195,7 @@ class _Lookup(Generic[T]):
             from pulumi_snapshots.dynamic.run import this_run  # noqa: PLC0415  only who looks up something needs the loop
 
             session = this_run().shared.session(settings)
-            answer = await self.find(session, arguments, _since(session, program, lately=lately))
+            answer = await self.lookup.find(session, arguments, _since(session, program, lately=lately), _tell)
             return answer, session.take_note()
 
         return ask
@@ -250,7 +213,7 @@ class _Lookup(Generic[T]):
                 raise LookupFailed(
                     function, f"{name} is an output, whose value is not known yet. Call {self.function}_output instead."
                 )
-        problems = self.problems(values)
+        problems = self.lookup.problems(values)
         if problems:
             raise LookupFailed(
                 function, "; ".join(f"{problem.property} {problem.reason}" for problem in problems) + "."
@@ -304,31 +267,11 @@ def _failures(function: str) -> Iterator[None]:
         ) from None
 
 
-async def _find_snapshots(session: Session, arguments: Mapping[str, Any], since: float) -> list[SnapshotInfo]:
-    from pulumi_snapshots.operations.lookups import find_snapshots  # noqa: PLC0415  loads the HTTP stack
-
-    return await find_snapshots(session, SnapshotQuery.of(arguments), since)
+def _tell(text: str) -> None:
+    pulumi.log.info(f"get_databases: {text}")
 
 
-async def _find_latest(session: Session, arguments: Mapping[str, Any], since: float) -> SnapshotInfo | None:
-    from pulumi_snapshots.operations.lookups import find_latest  # noqa: PLC0415  loads the HTTP stack
-
-    return await find_latest(session, SnapshotQuery.of(arguments), since)
-
-
-async def _find_database(session: Session, arguments: Mapping[str, Any], since: float) -> DatabaseInfo:
-    from pulumi_snapshots.operations.lookups import find_database  # noqa: PLC0415  loads the HTTP stack
-
-    return await find_database(session, arguments["database_id"], since)
-
-
-async def _find_databases(session: Session, _arguments: Mapping[str, Any], since: float) -> list[DatabaseInfo]:
-    from pulumi_snapshots.operations.lookups import find_databases  # noqa: PLC0415  loads the HTTP stack
-
-    return await find_databases(session, since, tell=lambda text: pulumi.log.info(f"get_databases: {text}"))
-
-
-_SNAPSHOTS: _Lookup[list[SnapshotInfo]] = _Lookup("get_snapshots", snapshots_problems_of, _find_snapshots, secret=True)
-_LATEST: _Lookup[SnapshotInfo | None] = _Lookup("get_latest_snapshot", latest_problems_of, _find_latest, secret=True)
-_DATABASE: _Lookup[DatabaseInfo] = _Lookup("get_database", database_problems_of, _find_database)
-_DATABASES: _Lookup[list[DatabaseInfo]] = _Lookup("get_databases", lambda _: [], _find_databases)
+_SNAPSHOTS = _Lookup(lookup_calls.SNAPSHOTS)
+_LATEST = _Lookup(lookup_calls.LATEST)
+_DATABASE = _Lookup(lookup_calls.DATABASE)
+_DATABASES = _Lookup(lookup_calls.DATABASES)

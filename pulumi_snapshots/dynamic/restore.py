@@ -1,4 +1,4 @@
-"""The `Restore` resource, as programs declare it."""
+"""The `Restore` resource of the dynamic provider."""
 
 from __future__ import annotations
 
@@ -7,79 +7,19 @@ from typing import TYPE_CHECKING, Any
 import pulumi  # noqa: TC002  the SDK resolves the annotations
 from pulumi.dynamic import Resource
 
-from pulumi_snapshots.declaration import create_timeout, restore_source, warn_of_plain_key
+from pulumi_snapshots.declaration.restore import RESTORE_OUTPUTS, RestoreDeclaration
 from pulumi_snapshots.dynamic.restore_provider import RestoreProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pulumi_snapshots.dynamic.snapshot import Snapshot
-    from pulumi_snapshots.operations.lookup_results import SnapshotInfo
+    from collections.abc import Mapping
 
 __all__ = ["Restore"]
 
-_OUTPUTS = ("database_id", "version_id", "target_database_id", "requested_at", "restored_at", "attempt")
 
+class Restore(RestoreDeclaration, Resource, module="squarecloud", name="Restore"):  # noqa: D101  the declaration's
+    __doc__ = RestoreDeclaration.__doc__
+    __annotations__ = RestoreDeclaration.__annotations__  # the SDK looks for types in the class itself
 
-class Restore(Resource, module="squarecloud", name="Restore"):
-    """Puts a snapshot back into a database, over everything that the database holds; once, when it is created.
-
-    `pulumi up` sends one request and waits until the database was seen down and runs again. Afterwards only other
-    `triggers`, or another target, restore again. A changed snapshot alone restores nothing and warns; neither does a
-    refresh, nor the end of the snapshot's 30 days, nor deleting the resource.
-
-    Args:
-        resource_name: the resource's name in the program.
-        snapshot: the Snapshot to put back, or what a lookup has found; instead of it `database_id` and `version_id`.
-        overwrite: must be True, else the preview fails: what the database holds is lost, unless a snapshot has it.
-        database_id: whose snapshot it is.
-        version_id: which one.
-        target_database_id: whose data is overwritten; the snapshot's own database unless given. Of the same engine.
-        triggers: any values; a change of any restores again.
-        timeout: of the whole restore, and of each resume anew; 15 minutes unless given. `custom_timeouts` wins.
-        opts: as for every resource.
-
-    Raises:
-        pulumi.RunError: which snapshot to put back is not given, or given twice.
-    """
-
-    database_id: pulumi.Output[str]
-    """Whose snapshot was put back."""
-    version_id: pulumi.Output[str]
-    """Which one."""
-    target_database_id: pulumi.Output[str]
-    """Whose data was overwritten."""
-    requested_at: pulumi.Output[str]
-    """When the request was sent, RFC 3339, UTC, by the service's clock."""
-    restored_at: pulumi.Output[str | None]
-    """When the database was seen running again, RFC 3339, UTC, by the service's clock; None until then."""
-    attempt: pulumi.Output[dict[str, Any] | None]
-    """Only until then: `posted_at`, `service_clock_offset` (seconds), `answered`, `timeout` (seconds), `seen_down`."""
-    triggers: pulumi.Output[list[Any] | None]
-    """The triggers that it was restored for."""
-
-    def __init__(  # noqa: PLR0913  each is an input of the resource
-        self,
-        resource_name: str,
-        snapshot: Snapshot | SnapshotInfo | pulumi.Output[SnapshotInfo | None] | None = None,
-        *,
-        overwrite: pulumi.Input[bool] | None = None,
-        database_id: pulumi.Input[str] | None = None,
-        version_id: pulumi.Input[str] | None = None,
-        target_database_id: pulumi.Input[str] | None = None,
-        triggers: pulumi.Input[Sequence[pulumi.Input[Any]]] | None = None,
-        timeout: pulumi.Input[str | float] | None = None,
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        source = restore_source(resource_name, snapshot, database_id, version_id)
-        custom, opts = create_timeout(opts)
-        properties = {
-            **dict.fromkeys(_OUTPUTS),  # an output exists only where the inputs name it
-            **source,
-            "target_database_id": target_database_id,
-            "overwrite": overwrite,
-            "triggers": triggers,
-            "timeout": timeout if custom is None else custom,
-        }
-        super().__init__(RestoreProvider(), resource_name, properties, opts)
-        warn_of_plain_key(self)
+    def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
+        # An output exists only where the inputs name it.
+        Resource.__init__(self, RestoreProvider(), resource_name, {**dict.fromkeys(RESTORE_OUTPUTS), **inputs}, opts)

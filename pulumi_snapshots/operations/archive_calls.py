@@ -26,6 +26,7 @@ class ArchiveCalls(Calls):
     """The calls of `operations.archive`, `archive_upkeep` and `archive_difference`."""
 
     inputs = ("database_id", "version_id", "download_url", "size", "created_at", *WISHES)
+    computed = frozenset({"database_id", "version_id", "size"})
     secrets = frozenset({"download_url"})
 
     def problems(self, values: Mapping[str, Any]) -> list[Problem]:

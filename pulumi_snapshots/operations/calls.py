@@ -113,10 +113,12 @@ class Calls(ABC):
 
     Attributes:
         inputs: the names of all inputs.
+        computed: those of them that the outputs hold also where they were not given.
         secrets: the properties that the state encrypts and nothing shows.
     """
 
     inputs: tuple[str, ...]
+    computed: frozenset[str] = frozenset()
     secrets: frozenset[str] = frozenset()
 
     def check(self, call: Call, values: Mapping[str, Any]) -> list[Problem]:

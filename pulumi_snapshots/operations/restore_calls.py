@@ -37,6 +37,7 @@ class RestoreCalls(Calls):
     """The calls of `operations.restore` and `restore_difference`."""
 
     inputs = ("database_id", "version_id", "target_database_id", "name", "runtime", *WISHES)
+    computed = frozenset({"target_database_id"})
 
     def problems(self, values: Mapping[str, Any]) -> list[Problem]:
         """What is wrong with the inputs."""

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from pulumi_snapshots.operations.durations import duration_text, parse_duration, shown
+from pulumi_snapshots.operations.inputs import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["SOURCES", "ApiKey", "Config", "MissingKey", "Settings", "SettingsError"]
+__all__ = ["SOURCES", "ApiKey", "Config", "MissingKey", "Settings", "SettingsError", "settings_problems"]
 
 API_URL = "https://api.squarecloud.app/v2"
 SNAPSHOTS_URL = "https://snapshots.squarecloud.app"
@@ -144,6 +145,19 @@ class Settings:
         if self.api_key is None:
             raise MissingKey
         return self.api_key
+
+
+def settings_problems(config: Config) -> list[Problem]:
+    """What is wrong with each setting of Pulumi config, by its name there; they are not compared with each other."""
+    problems = []
+    for config_key, _, check in SOURCES.values():
+        given = config.get(config_key)
+        try:
+            if given is not None and given != "":
+                check(given)
+        except ValueError as error:
+            problems.append(Problem(config_key.partition(":")[2], str(error)))
+    return problems
 
 
 def _key(value: object) -> ApiKey:

@@ -108,7 +108,11 @@ class Command:
 
     def providers(self) -> list[int]:
         """The dynamic providers that still run in its session."""
-        return [process for process in _session(self.process.pid) if "pulumi.dynamic" in _command_line(process)]
+        return self.processes("pulumi.dynamic")
+
+    def processes(self, called: str) -> list[int]:
+        """What still runs in its session with this in its command line."""
+        return [process for process in _session(self.process.pid) if called in _command_line(process)]
 
     def end_family(self) -> None:
         """End whatever a killed engine has left behind: providers, the language host, the program."""

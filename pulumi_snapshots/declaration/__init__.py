@@ -7,18 +7,51 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pulumi
 from pulumi.runtime.config import is_config_secret
 
+from pulumi_snapshots.operations.error_pages import with_address
 from pulumi_snapshots.operations.inputs import is_usual_database_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["archive_source", "create_timeout", "restore_source", "warn_of_plain_key", "warn_of_unusual_id", "warn_once"]
+__all__ = [
+    "LookupFailed",
+    "archive_source",
+    "create_timeout",
+    "restore_source",
+    "warn_of_plain_key",
+    "warn_of_unusual_id",
+    "warn_once",
+]
 
 _FOR_ARCHIVE = ("database_id", "version_id", "download_url", "size", "created_at")
 _FOR_RESTORE = ("database_id", "version_id", "name", "runtime")
 
 _said: set[str] = set()
 """Warnings that this program has shown; each is shown once."""
+
+
+class LookupFailed(pulumi.RunError):
+    """A lookup without a certain answer; ends a program with its text and without a traceback.
+
+    Attributes:
+        function: which lookup.
+        code: the service's code, such as `DATABASE_NOT_FOUND`; None where it was not the service, or the plugin was asked.
+        status: HTTP status of the service's answer; None where there was none, or the plugin was asked.
+    """
+
+    def __init__(
+        self,
+        function: str,
+        text: str,
+        *,
+        code: str | None = None,
+        status: int | None = None,
+        why: Exception | None = None,
+    ) -> None:
+        super().__init__(with_address(f"{function}: {text}", why or self))
+        self.function = function
+        self.code = code
+        self.status = status
 
 
 def create_timeout(opts: pulumi.ResourceOptions | None) -> tuple[Any, pulumi.ResourceOptions | None]:

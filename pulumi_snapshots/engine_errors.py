@@ -1,0 +1,53 @@
+"""How an error reaches a Pulumi engine: a text that can be sent, and the status that carries what is to be kept."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+__all__ = ["DETAILS_HEADER", "debugging", "readable", "status"]
+
+DETAILS_HEADER = "grpc-status-details-bin"
+"""The trailer in which gRPC carries a status with details."""
+
+
+def debugging() -> bool:
+    """Whether the user asked for tracebacks."""
+    return os.environ.get("SQUARECLOUD_DEBUG", "").lower() in {"1", "true", "yes", "on"}
+
+
+def readable(text: str) -> str:
+    """`text` as it can be sent: half a surrogate pair fits no message, and an error that cannot be sent ends no call."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def status(code: int, text: str, detail: Any) -> bytes:
+    """A google.rpc.Status with at most one detail.
+
+    Written by hand: the generated class exists twice (in the SDK, and in googleapis-common-protos, which Google's own
+    clients use), and a process that loads the one can never load the other.
+
+    Args:
+        code: gRPC's number. The Go side believes the details only if they carry the same code as the call.
+        text: the error's.
+        detail: a protobuf message; None for none.
+    """
+    message = b"\x08" + _varint(code) + _field(2, text.encode())
+    if detail is None:
+        return message
+    type_url = f"type.googleapis.com/{detail.DESCRIPTOR.full_name}".encode()
+    return message + _field(3, _field(1, type_url) + _field(2, detail.SerializeToString()))
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A length-delimited field of a protobuf message."""
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+def _varint(number: int) -> bytes:
+    digits = bytearray()
+    while number > 0x7F:  # noqa: PLR2004  # seven bits a byte
+        digits.append(number & 0x7F | 0x80)
+        number >>= 7
+    digits.append(number)
+    return bytes(digits)

@@ -1,0 +1,110 @@
+"""The engine that the plugin serves: whether it is there, and what is told to it. Nothing about snapshots."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import grpc
+from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
+
+from pulumi_snapshots.engine_errors import readable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Engine", "Row"]
+
+LOG_DEADLINE = 5.0
+"""Seconds. The engine takes a message within a millisecond; one that does not is busy or gone, and neither is a reason to
+hold up the work that the message is about."""
+
+
+class Engine:
+    """Sends messages to the engine, in order, while the work goes on; in the event loop only.
+
+    Args:
+        address: where it listens; None where nobody has told it.
+    """
+
+    def __init__(self, address: str | None = None) -> None:
+        self._parent = os.getppid()
+        self._address = address
+        self._waiting: asyncio.Queue[engine_pb2.LogRequest] = asyncio.Queue()
+        self._sender: asyncio.Task[None] | None = None
+
+    def is_at(self, address: str) -> None:
+        """Where it listens, as a handshake tells it."""
+        self._address = self._address or address
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs: this process is its child until it ends."""
+        return os.getppid() == self._parent
+
+    def say(self, text: str, urn: str = "", *, warning: bool = False, ephemeral: bool = False) -> None:
+        """Put one message in line."""
+        if self._address is None:
+            return
+        severity = engine_pb2.WARNING if warning else engine_pb2.INFO
+        text = readable(text)
+        self._waiting.put_nowait(engine_pb2.LogRequest(severity=severity, message=text, urn=urn, ephemeral=ephemeral))
+        if self._sender is None:
+            self._sender = asyncio.create_task(self._send(self._address))
+
+    async def flush(self) -> None:
+        """Wait, for a bounded time, until the engine has what was said, so that it does not arrive after a call's end."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._waiting.join(), LOG_DEADLINE)
+
+    async def _send(self, address: str) -> None:
+        # Without the option, gRPC sends even this machine's own address through the HTTP proxy of the environment.
+        async with grpc.aio.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+            stub = engine_pb2_grpc.EngineStub(channel)
+            while True:
+                message = await self._waiting.get()
+                with suppress(grpc.aio.AioRpcError):  # whoever is not there needs no message
+                    await stub.Log(message, timeout=LOG_DEADLINE)
+                self._waiting.task_done()
+
+
+class Row:
+    """A resource's row on the terminal.
+
+    Args:
+        engine: shows it.
+        urn: of the resource; empty for the stack's.
+        worded: a text with the properties called as programs call them.
+
+    Attributes:
+        last: what was said last of what goes on.
+        lost: whether the call was given up by the engine, so that nobody hears its end.
+    """
+
+    def __init__(self, engine: Engine, urn: str, worded: Callable[[str], str] = str) -> None:
+        self._engine = engine
+        self._urn = urn
+        self._worded = worded
+        self.last = ""
+        self.lost = False
+
+    def progress(self, text: str) -> None:
+        """What goes on now; the same again says nothing."""
+        if text != self.last:
+            self.last = text
+            self._engine.say(self._worded(text), self._urn, ephemeral=True)
+
+    def warn(self, text: str) -> None:
+        """Something that the user should know afterwards."""
+        self._engine.say(self._worded(text), self._urn, warning=True)
+
+    def leave(self) -> None:
+        """Let what was said last stay, as the call's result."""
+        if self.last:
+            self._engine.say(self._worded(self.last), self._urn)
+
+    def will_keep(self, *, pending: bool) -> bool:  # noqa: ARG002  everything can be kept
+        """Whether the end of the operation reaches the state."""
+        return not self.lost and self._engine.alive

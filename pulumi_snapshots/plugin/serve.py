@@ -1,0 +1,73 @@
+"""The plugin's process: serves the engine that has started it, and ends with it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+
+import anyio
+import grpc
+from pulumi.runtime.proto import provider_pb2_grpc
+
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.operations.shared import Shared
+from pulumi_snapshots.plugin.engine import Engine
+from pulumi_snapshots.plugin.servicer import Plugin
+
+__all__ = ["main"]
+
+MESSAGE_LIMIT = 400 * 1024 * 1024
+"""Bytes of one message: the engine's own limit."""
+WATCH_EVERY = 1.0
+"""Seconds between looks whether the engine still runs. Short: what ends in between is answered to nobody."""
+GRACE = 30.0
+"""Seconds in which calls under way answer, once this process was asked to end: their waits end at once."""
+BY_HAND = (
+    "This is Pulumi's plugin for Square Cloud; `pulumi` starts it by itself. To debug it, run the program with "
+    "PULUMI_DEBUG_PROVIDERS=squarecloud:{}"
+)
+
+
+def main() -> None:
+    """The console script `pulumi-resource-squarecloud`: the engine's address is its last argument."""
+    last = sys.argv[-1] if len(sys.argv) > 1 else ""
+    anyio.run(_serve, last if re.fullmatch(r"[\w.\-\[\]:]*:\d+|unix:\S+", last) else None)
+
+
+async def _serve(address: str | None) -> None:
+    engine = Engine(address)
+    shared = Shared(announce=lambda text: engine.say(text, ephemeral=True))
+    options = [("grpc.max_receive_message_length", MESSAGE_LIMIT), ("grpc.max_send_message_length", MESSAGE_LIMIT)]
+    server = grpc.aio.server(options=options)
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(Plugin(engine, shared), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with anyio.create_task_group() as background:
+        shared.background = background
+        asked_to_end = asyncio.Event()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(each, asked_to_end.set)
+        if address is None:
+            print(BY_HAND.format(port), file=sys.stderr)  # noqa: T201  for who has started it
+        else:
+            background.start_soon(_end_with, engine)
+        print(port, flush=True)  # noqa: T201  what the engine waits for
+        await asked_to_end.wait()
+        shared.stop()
+        await server.stop(GRACE)
+        background.cancel_scope.cancel()
+
+
+async def _end_with(engine: Engine) -> None:
+    """End this process as soon as its engine was killed, which tells nobody.
+
+    At once and as it is, not as at ^C: an answer that nobody hears must not look like one that was heard to whatever this
+    machine remembers.
+    """
+    clock = Clock()
+    while engine.alive:
+        await clock.sleep(WATCH_EVERY)
+    os._exit(1)

@@ -1,0 +1,441 @@
+"""The plugin's side of the provider protocol: translates between the engine and `operations`, and decides nothing itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import traceback
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import grpc
+from google.protobuf import empty_pb2
+from google.protobuf.struct_pb2 import Struct
+from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
+
+from pulumi_snapshots.api.errors import SquareCloudError
+from pulumi_snapshots.engine_errors import DETAILS_HEADER, debugging, readable, status
+from pulumi_snapshots.operations.calls import Call, Failed, Unfinished, failing
+from pulumi_snapshots.operations.inputs import UNKNOWN, Problem
+from pulumi_snapshots.operations.looks import READS_SHARE
+from pulumi_snapshots.operations.outcomes import CannotTell
+from pulumi_snapshots.operations.settings import Settings, SettingsError, settings_problems
+from pulumi_snapshots.plugin import description
+from pulumi_snapshots.plugin.engine import Row
+from pulumi_snapshots.plugin.functions import FUNCTIONS
+from pulumi_snapshots.plugin.kinds import KINDS, PACKAGE
+from pulumi_snapshots.plugin.schema import VERSION, schema
+from pulumi_snapshots.plugin.values import UNKNOWN_VALUE, Names, as_secret, is_secret, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from pulumi_snapshots.operations.calls import Changes, Resource
+    from pulumi_snapshots.operations.shared import Shared
+    from pulumi_snapshots.plugin.engine import Engine
+    from pulumi_snapshots.plugin.kinds import Kind
+
+__all__ = ["Plugin"]
+
+T = TypeVar("T")
+ENGINE_NEEDED = "3.178"
+"""The first whose partial state can ask for a read before the next update, without which a pending snapshot keeps its
+provisional id."""
+TOO_OLD = (
+    f"This plugin ({PACKAGE} {VERSION}) needs Pulumi {ENGINE_NEEDED} or later, and this one is older (`pulumi version` shows "
+    "it). Install a newer one, or use the classes of the `pulumi_snapshots` package without a plugin."
+)
+NO_SECRET = f"{PACKAGE}:apiKey is configured in plain text; set it with `pulumi config set --secret {PACKAGE}:apiKey`"
+SETTINGS = Names(description.Settings)
+SECRET_SETTINGS = frozenset({"api_key"})
+OF_THE_ENGINE = frozenset({"version", "pluginDownloadURL"})
+"""Properties of every provider that are the engine's business."""
+
+
+class Plugin(provider_pb2_grpc.ResourceProviderServicer):
+    """Serves one engine, with one provider's settings: each explicit provider has a process of its own.
+
+    Args:
+        engine: who is served.
+        shared: what the resources of this process share.
+    """
+
+    def __init__(self, engine: Engine, shared: Shared) -> None:
+        self._engine = engine
+        self._shared = shared
+        self._config: dict[str, Any] = {}
+        self._engine_can = False
+
+    # The package -------------------------------------------------------------------------------------------------------
+
+    async def Handshake(self, request: Any, _context: Any) -> Any:
+        """Who the engine is, and what it can."""
+        self._engine.is_at(request.engine_address)
+        self._engine_can = request.supports_refresh_before_update
+        return provider_pb2.ProviderHandshakeResponse(accept_secrets=True)
+
+    async def Attach(self, request: Any, _context: Any) -> Any:
+        """Where the engine is that has not started this process."""
+        self._engine.is_at(request.address)
+        return empty_pb2.Empty()
+
+    async def GetPluginInfo(self, _request: Any, _context: Any) -> Any:
+        """The version."""
+        return plugin_pb2.PluginInfo(version=VERSION)
+
+    async def GetSchema(self, request: Any, context: Any) -> Any:
+        """The package's schema."""
+        if request.version or request.subpackage_name:
+            await _fail(context, "This package has one schema, of version 0, and no others in it.")
+        return provider_pb2.GetSchemaResponse(schema=json.dumps(schema()))
+
+    async def Cancel(self, _request: Any, _context: Any) -> Any:
+        """End all waiting; it comes at ^C, and at normal ends too."""
+        self._shared.stop()
+        return empty_pb2.Empty()
+
+    # The settings ------------------------------------------------------------------------------------------------------
+
+    async def CheckConfig(self, request: Any, _context: Any) -> Any:
+        """Validate the settings, without a request."""
+        fields = request.news.fields
+        config = _config(request.news)
+        problems = [
+            Problem(name, "is no setting of this provider")
+            for name in SETTINGS.unknown_to(request.news)
+            if name not in OF_THE_ENGINE
+        ]
+        problems += settings_problems({key: value for key, value in config.items() if value is not UNKNOWN})
+        if not problems and UNKNOWN not in config.values():
+            try:
+                Settings.read(config, os.environ)
+            except SettingsError as error:
+                problems.append(Problem("", str(error)))
+        if "apiKey" in fields and not is_secret(fields["apiKey"]):
+            self._engine.say(NO_SECRET, request.urn, warning=True)
+            await self._engine.flush()
+        return _checked(request.news, problems, SETTINGS, SECRET_SETTINGS)
+
+    async def DiffConfig(self, _request: Any, _context: Any) -> Any:
+        """Another setting is no reason to make a provider, or any resource, anew."""
+        return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_UNKNOWN)
+
+    async def Configure(self, request: Any, context: Any) -> Any:
+        """Keep the settings; they are read where they are needed, so that a destroy works with bad ones."""
+        if not self._engine_can:
+            await _fail(context, TOO_OLD)
+        self._config = _config(request.args)
+        return provider_pb2.ConfigureResponse(acceptSecrets=True, supportsPreview=True)
+
+    def _settings(self) -> Settings:
+        return Settings.read(self._config, os.environ)
+
+    # Resources ---------------------------------------------------------------------------------------------------------
+
+    async def Check(self, request: Any, context: Any) -> Any:
+        """Validate inputs, without a request."""
+        kind = await self._kind(request, context)
+        inputs = request.news
+        problems = [
+            Problem(name, f"is no input of {kind.token}; its inputs are {', '.join(kind.input_names.all)}")
+            for name in kind.input_names.unknown_to(inputs)
+        ]
+        values = kind.input_names.read(inputs)
+        problems += await self._answer(kind, request, context, lambda call: _now(kind.calls.check(call, values)))
+        return _checked(inputs, problems, kind.input_names, kind.calls.secrets)
+
+    async def Diff(self, request: Any, context: Any) -> Any:
+        """Compare."""
+        kind = await self._kind(request, context)
+        state, values = kind.names.read(request.olds), kind.input_names.read(request.news)
+        found = await self._answer(kind, request, context, lambda call: _now(kind.calls.diff(call, state, values)))
+        return _difference(kind, found, request)
+
+    async def Create(self, request: Any, context: Any) -> Any:
+        """Make a resource; in a preview, say which outputs will be known."""
+        kind = await self._kind(request, context)
+        if request.preview:
+            return provider_pb2.CreateResponse(properties=_foreseen(kind, request.properties))
+        values = kind.input_names.read(request.properties)
+        if request.timeout:
+            values["timeout"] = request.timeout
+        id_, properties = await self._resource(
+            kind, request, context, request.properties, lambda call: kind.calls.create(call, values)
+        )
+        return provider_pb2.CreateResponse(id=id_, properties=properties)
+
+    async def Read(self, request: Any, context: Any) -> Any:
+        """Refresh a resource in the state, or look up an existing one by its id."""
+        kind = await self._kind(request, context)
+        state = kind.names.read(request.properties)
+        id_, properties = await self._resource(
+            kind, request, context, request.properties, lambda call: kind.calls.read(call, request.id, state)
+        )
+        inputs = request.inputs if state else _inputs_of(kind, properties)
+        return provider_pb2.ReadResponse(id=id_, properties=properties, inputs=inputs)
+
+    async def Update(self, request: Any, context: Any) -> Any:
+        """Go on with an unfinished resource, or keep its new inputs."""
+        kind = await self._kind(request, context)
+        state, values = kind.names.read(request.olds), kind.input_names.read(request.news)
+        if request.preview:
+            found = kind.calls.diff(
+                Call(request.urn, self._settings, self._shared, Row(self._engine, "")), state, values
+            )
+            stays = set(found.updates) <= set(kind.calls.inputs)
+            return provider_pb2.UpdateResponse(
+                properties=_foreseen(kind, request.news, state=request.olds if stays else None)
+            )
+        kept = state.get("timeout")
+        if request.timeout:
+            values["timeout"] = request.timeout
+        elif kept is not None and kept != kind.input_names.read(request.old_inputs).get("timeout"):
+            values["timeout"] = kept  # the create's own, which nobody tells an update
+        id_, properties = await self._resource(
+            kind, request, context, request.news, lambda call: kind.calls.update(call, request.id, state, values)
+        )
+        # Only a read can give it another id.
+        return provider_pb2.UpdateResponse(properties=properties, refresh_before_update=id_ != request.id)
+
+    async def Delete(self, request: Any, context: Any) -> Any:
+        """Let a resource go."""
+        kind = await self._kind(request, context)
+        state = kind.names.read(request.properties)
+        await self._answer(
+            kind, request, context, lambda call: kind.calls.delete(call, request.id, state), lasting=True
+        )
+        return empty_pb2.Empty()
+
+    # Functions -----------------------------------------------------------------------------------------------------------
+
+    async def Invoke(self, request: Any, context: Any) -> Any:
+        """Look something up; in previews, too."""
+        function = FUNCTIONS.get(request.tok)
+        if function is None:
+            await _fail(context, f"This package has no function {request.tok}.", grpc.StatusCode.NOT_FOUND)
+        names, lookup = function.arguments, function.lookup
+        values = names.read(request.args)
+        if UNKNOWN in values.values():
+            unknown = Struct()
+            for name in function.result.model_fields:
+                unknown.fields[function.results.wire(name)].CopyFrom(UNKNOWN_VALUE)
+            return _returned(unknown)
+        problems = [Problem(name, "is no argument of it") for name in names.unknown_to(request.args)]
+        problems += lookup.problems(values)
+        if problems:
+            return provider_pb2.InvokeResponse(failures=_failures(problems, names, shown=request.args.fields))
+        row = Row(self._engine, "", names.in_text)
+        call = Call(None, self._settings, self._shared, row)
+
+        async def find() -> Any:
+            session = call.session()
+            found = await lookup.find(session, values, session.clock.monotonic() - READS_SHARE, row.progress)
+            if note := session.take_note():
+                row.warn(note)
+            return found
+
+        with_errors = (SquareCloudError, CannotTell, SettingsError)
+        try:
+            with failing(*with_errors):
+                found = await find()
+        except Failed as failure:
+            await _fail(context, names.in_text(str(failure)), cause=failure)
+        finally:
+            await self._engine.flush()
+        return _returned(function.results.write(function.values(found), secrets={"download_url"}))
+
+    # How a call is answered ------------------------------------------------------------------------------------------------
+
+    async def _kind(self, request: Any, context: Any) -> Kind:
+        type_ = request.urn.split("::")[2].rpartition("$")[2]
+        kind = KINDS.get(type_)
+        if kind is None:
+            await _fail(context, f"This package has no resource {type_}.", grpc.StatusCode.NOT_FOUND)
+        return kind
+
+    async def _resource(
+        self,
+        kind: Kind,
+        request: Any,
+        context: Any,
+        echo: Struct,
+        operation: Callable[[Call], Awaitable[Resource]],
+    ) -> tuple[str, Struct]:
+        """What an operation answers; what is unfinished is kept in the state."""
+        try:
+            made = await self._answer(kind, request, context, operation)
+        except Unfinished as end:
+            detail = provider_pb2.ErrorResourceInitFailed(
+                id=end.resource.id,
+                properties=_properties(kind, end.resource, echo),
+                # The engine shows a list with one star for each reason; what follows stands below its first line.
+                reasons=[readable(kind.names.in_text(_debugged(end.reason, end))).replace("\n", "\n\t  ")],
+                refresh_before_update=True,
+            )
+            if hasattr(request, "inputs"):  # a read: the engine takes the inputs from the answer
+                detail.inputs.CopyFrom(request.inputs)
+            code = grpc.StatusCode.UNKNOWN
+            await context.abort(
+                code, readable(end.reason), ((DETAILS_HEADER, status(code.value[0], readable(end.reason), detail)),)
+            )
+            raise AssertionError from end  # it has ended the call
+        return made.id, _properties(kind, made, echo)
+
+    async def _answer(
+        self,
+        kind: Kind,
+        request: Any,
+        context: Any,
+        operation: Callable[[Call], Awaitable[T]],
+        *,
+        lasting: bool = False,
+    ) -> T:
+        """Run an operation, shown on the resource's row; however it fails, the engine is told in one paragraph.
+
+        Args:
+            kind: of resource.
+            request: of the engine's.
+            context: gRPC's.
+            operation: what to run.
+            lasting: whether the last progress stays under Diagnostics, as the call's result.
+        """
+        row = Row(self._engine, request.urn, kind.names.in_text)
+        call = Call(request.urn, self._settings, self._shared, row)
+        # A task of its own: where the engine hangs up, the operation must know that nobody hears its end.
+        task = asyncio.ensure_future(operation(call))
+        try:
+            answer = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            row.lost = True
+            task.cancel()
+            await asyncio.wait([task])
+            raise
+        except Failed as failure:
+            await self._engine.flush()
+            await _fail(context, kind.names.in_text(str(failure)), cause=failure)
+        except Unfinished:
+            await self._engine.flush()
+            raise
+        if lasting:
+            row.leave()
+        await self._engine.flush()
+        return answer
+
+
+async def _now(value: T) -> T:
+    return value
+
+
+async def _fail(
+    context: Any,
+    text: str,
+    code: grpc.StatusCode = grpc.StatusCode.FAILED_PRECONDITION,
+    *,
+    cause: BaseException | None = None,
+) -> NoReturn:
+    """End a call with exactly this text as the error."""
+    await context.abort(code, readable(_debugged(text, cause)))
+    raise AssertionError  # it has ended the call
+
+
+def _debugged(text: str, cause: BaseException | None) -> str:
+    """The text; with `SQUARECLOUD_DEBUG=1` what led to it, too."""
+    if cause is None or not debugging():
+        return text
+    return text + "\n" + "".join(traceback.format_exception(cause))
+
+
+def _config(properties: Struct) -> dict[str, Any]:
+    """Settings by their names in Pulumi config, as `operations` know them; an empty one is none."""
+    return {f"{PACKAGE}:{name}": plain(value) for name, value in properties.fields.items()}
+
+
+def _checked(inputs: Struct, problems: Iterable[Problem], names: Names, secrets: Iterable[str]) -> Any:
+    """The answer to a check: the inputs, in which secrets are marked as such, and what is wrong with them."""
+    checked = Struct()
+    checked.CopyFrom(inputs)
+    open_secrets = {}
+    for name in secrets:
+        wire = names.wire(name)
+        if wire in inputs.fields and not is_secret(inputs.fields[wire]):
+            open_secrets[wire] = as_secret(inputs.fields[wire])
+    for wire, value in open_secrets.items():
+        checked.fields[wire].CopyFrom(value)
+    return provider_pb2.CheckResponse(
+        inputs=checked, failures=_failures(problems, names, hidden=open_secrets, shown=inputs.fields)
+    )
+
+
+def _failures(
+    problems: Iterable[Problem], names: Names, hidden: Iterable[str] = (), shown: Iterable[str] = ()
+) -> list[Any]:
+    """What is wrong, as the engine shows it: it prints the property's value, too, unless that is marked as a secret.
+
+    Args:
+        problems: by Python names.
+        names: how the properties are called.
+        hidden: properties whose values must not be printed.
+        shown: properties that are given, also those that there are not.
+    """
+    failures = []
+    for problem in problems:
+        wire, reason = names.wire(problem.property), names.in_text(problem.reason)
+        if wire in hidden or wire not in {*names.all, *shown}:
+            wire, reason = "", f"{wire} {reason}".lstrip()
+        failures.append(provider_pb2.CheckFailure(property=wire, reason=reason))
+    return failures
+
+
+def _difference(kind: Kind, found: Changes, request: Any) -> Any:
+    answer = provider_pb2.DiffResponse
+    response = answer(
+        replaces=[kind.names.wire(name) for name in found.replaces],
+        changes=answer.DIFF_SOME if found.replaces or found.updates else answer.DIFF_NONE,
+        hasDetailedDiff=True,
+    )
+    for names, suffix in ((found.replaces, "_REPLACE"), (found.updates, "")):
+        for name in names:
+            wire, is_input = kind.names.wire(name), name in kind.calls.inputs
+            was, now = wire in request.old_inputs.fields, wire in request.news.fields
+            change = "UPDATE" if not is_input or was is now else "ADD" if now else "DELETE"
+            response.diffs.append(wire)
+            response.detailedDiff[wire].kind = provider_pb2.PropertyDiff.Kind.Value(change + suffix)
+            response.detailedDiff[wire].inputDiff = is_input
+    return response
+
+
+def _foreseen(kind: Kind, inputs: Struct, *, state: Struct | None = None) -> Struct:
+    """The outputs as a preview knows them: what is given, what the state has if it stays, and unknown the rest."""
+    foreseen = Struct()
+    for name in kind.outputs.model_fields:
+        wire = kind.names.wire(name)
+        if wire in inputs.fields:
+            value = inputs.fields[wire]
+        elif state is not None and wire in state.fields and name not in kind.calls.inputs:
+            value = state.fields[wire]
+        elif state is not None or (name in kind.calls.inputs and name not in kind.calls.computed):
+            continue
+        else:
+            value = UNKNOWN_VALUE
+        foreseen.fields[wire].CopyFrom(as_secret(value) if name in kind.calls.secrets else value)
+    return foreseen
+
+
+def _properties(kind: Kind, resource: Resource, echo: Struct) -> Struct:
+    return kind.names.write(resource.outputs, echo=echo, secrets=kind.calls.secrets)
+
+
+def _inputs_of(kind: Kind, properties: Struct) -> Struct:
+    """The inputs of a resource that was looked up by its id."""
+    inputs = Struct()
+    for name in kind.calls.inputs:
+        wire = kind.names.wire(name)
+        if wire in properties.fields:
+            inputs.fields[wire].CopyFrom(properties.fields[wire])
+    return inputs
+
+
+def _returned(values: Struct) -> Any:
+    response = provider_pb2.InvokeResponse()
+    getattr(response, "return").CopyFrom(values)
+    return response

@@ -1,0 +1,182 @@
+"""Values as the engine sends them and as operations know them: unknowns, secrets, and each language's names.
+
+Nothing about any one resource: which names there are, the models of `description` say.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, get_args
+
+from google.protobuf.struct_pb2 import ListValue, Struct, Value
+from pydantic import BaseModel
+
+from pulumi_snapshots.engine_errors import readable
+from pulumi_snapshots.operations.inputs import UNKNOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+__all__ = ["UNKNOWN_VALUE", "Names", "as_secret", "is_secret", "plain"]
+
+# The engine's own marks, the same in every language's SDK and in every state; published in its protocol's documentation.
+SIGNATURE = "4dabf18193072939515e22adb298388d"
+SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105  says that something is one
+OUTPUT = "d0e6a833031e9bbcd3f4e8bde6ca49a4"
+UNKNOWN_STRING = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+UNKNOWNS = frozenset(
+    {
+        UNKNOWN_STRING,
+        "1c4a061d-8072-4f0a-a4cb-0ff528b18fe7",  # a boolean
+        "3eeb2bf0-c639-47a8-9e75-3b44932eb421",  # a number
+        "6a19a0b0-7e62-4c92-b797-7f8e31da9cc2",  # a list
+        "030794c1-ac77-496b-92df-f27374a8bd58",  # an asset
+        "e48ece36-62e2-4504-bad9-02848725956a",  # an archive
+        "dd056dcd-154b-4c76-9bd3-c8f88648b5ff",  # an object
+    }
+)
+"""An unknown of each type; most SDKs send that of a string for all of them."""
+
+UNKNOWN_VALUE = Value(string_value=UNKNOWN_STRING)
+
+
+def plain(value: Value) -> Any:
+    """The value without its marks; `UNKNOWN` where a preview does not know it."""
+    kind = value.WhichOneof("kind")
+    if kind == "struct_value":
+        fields = value.struct_value.fields
+        mark = fields[SIGNATURE].string_value if SIGNATURE in fields else ""
+        if mark == SECRET:
+            return plain(fields["value"])
+        if mark == OUTPUT:
+            return plain(fields["value"]) if "value" in fields else UNKNOWN
+        return {name: plain(item) for name, item in fields.items()}
+    if kind == "list_value":
+        return [plain(item) for item in value.list_value.values]
+    if kind is None or kind == "null_value":
+        return None
+    found = getattr(value, kind)
+    return UNKNOWN if kind == "string_value" and found in UNKNOWNS else found
+
+
+def is_secret(value: Value) -> bool:
+    """Whether the value is marked as one that the state encrypts and nothing shows."""
+    fields = value.struct_value.fields
+    mark = fields[SIGNATURE].string_value if SIGNATURE in fields else ""
+    return mark == SECRET or (mark == OUTPUT and fields["secret"].bool_value)
+
+
+def as_secret(value: Value) -> Value:
+    """The value marked as a secret."""
+    if is_secret(value):
+        return value
+    marked = Value()
+    marked.struct_value.fields[SIGNATURE].string_value = SECRET
+    marked.struct_value.fields["value"].CopyFrom(value)
+    return marked
+
+
+def _wire(value: Any) -> Value:
+    """A plain value as the engine takes it; what is None in an object does not exist."""
+    if value is UNKNOWN:
+        return UNKNOWN_VALUE
+    made = Value()
+    if value is None:
+        made.null_value = 0
+    elif isinstance(value, bool):
+        made.bool_value = value
+    elif isinstance(value, int | float):
+        made.number_value = value
+    elif isinstance(value, dict):
+        made.struct_value.SetInParent()
+        for name, item in value.items():
+            if item is not None:
+                made.struct_value.fields[name].CopyFrom(_wire(item))
+    elif isinstance(value, list | tuple):
+        made.list_value.SetInParent()
+        made.list_value.values.extend(_wire(item) for item in value)
+    else:
+        made.string_value = readable(str(value))
+    return made
+
+
+class Names:
+    """The names of a bag of properties: `database_id` in Python, `databaseId` on the wire.
+
+    Args:
+        model: describes the properties.
+    """
+
+    def __init__(self, model: type[BaseModel]) -> None:
+        fields = model.model_fields
+        self._wire = {name: field.alias or name for name, field in fields.items()}
+        self._python = {wire: name for name, wire in self._wire.items()}
+        self._inner = {
+            name: Names(inner) for name, field in fields.items() if (inner := _inner_model(field.annotation))
+        }
+        # Whole words only, and no part of a path. Longer names come first.
+        words = sorted((name for name in self._wire if "_" in name), key=len, reverse=True)
+        self._words = re.compile(rf"(?<![\w/.-])({'|'.join(words)})(?![\w/-]|\.\w)") if words else None
+
+    @property
+    def all(self) -> list[str]:
+        """All names, as they are on the wire."""
+        return list(self._python)
+
+    def wire(self, name: str) -> str:
+        """The name of a property on the wire."""
+        return self._wire.get(name, name)
+
+    def unknown_to(self, properties: Struct) -> list[str]:
+        """The properties, by their wire names, that there are not; the engine's own begin with two underscores."""
+        return [name for name in properties.fields if name not in self._python and not name.startswith("__")]
+
+    def in_text(self, text: str) -> str:
+        """A text for users, with the properties called as their program calls them."""
+        return self._words.sub(lambda found: self._wire[found.group()], text) if self._words else text
+
+    def read(self, properties: Struct) -> dict[str, Any]:
+        """The properties in plain values by their Python names; what is null does not exist."""
+        return self._renamed({name: plain(value) for name, value in properties.fields.items()})
+
+    def _renamed(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        known = {self._python.get(name, name): value for name, value in values.items() if value is not None}
+        for name, inner in self._inner.items():
+            if isinstance(known.get(name), dict):
+                known[name] = inner._renamed(known[name])  # noqa: SLF001  its own class
+        return known
+
+    def write(self, values: Mapping[str, Any], *, echo: Struct | None = None, secrets: Iterable[str] = ()) -> Struct:
+        """The properties as the engine takes them.
+
+        Args:
+            values: plain, by their Python names; what is None does not exist.
+            echo: properties of the engine's: those with the same values are returned as they came, with their marks.
+            secrets: Python names of those that are secrets.
+        """
+        came = echo.fields if echo is not None else {}
+        made = Struct()
+        for name, value in values.items():
+            wire = self.wire(name)
+            if wire in came and plain(came[wire]) == value:
+                put = came[wire]
+            elif value is None:
+                continue
+            else:
+                put = self._value(name, value, secrets)
+            made.fields[wire].CopyFrom(as_secret(put) if name in secrets else put)
+        return made
+
+    def _value(self, name: str, value: Any, secrets: Iterable[str]) -> Value:
+        inner = self._inner.get(name)
+        if inner is None:
+            return _wire(value)
+        if isinstance(value, list):
+            return Value(list_value=ListValue(values=[self._value(name, each, secrets) for each in value]))
+        return Value(struct_value=inner.write(value, secrets=secrets)) if isinstance(value, dict) else _wire(value)
+
+
+def _inner_model(annotation: Any) -> type[BaseModel] | None:
+    """The model of a property that is an object or a list of them, or may be; None where it is neither."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for each in get_args(annotation) if (found := _inner_model(each))), None)

@@ -1,0 +1,138 @@
+"""The plugin at a real engine: found by `plugins.providers`, with the whole life of a snapshot and an archive."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.engine.stage import DATABASE, wait_for
+
+if TYPE_CHECKING:
+    from tests.engine.stage import App
+
+pytestmark = pytest.mark.engine
+
+PROJECT = f"""name: app
+runtime: python
+plugins:
+  providers:
+    - name: squarecloud
+      path: {Path(sys.executable).parent}
+"""
+
+HEAD = "import pulumi\nfrom pulumi_snapshots import plugin\nfrom pulumi_snapshots.plugin import Archive, Snapshot\n"
+SNAPSHOT = f"""
+config = pulumi.Config()
+snapshot = Snapshot("before-release", "{DATABASE}", triggers=[config.get("release")], timeout=config.get("timeout"))
+pulumi.export("download_url", snapshot.download_url)
+pulumi.export("id", snapshot.id)
+pulumi.export("version_id", snapshot.version_id)
+pulumi.export("types", pulumi.Output.all(snapshot.size, snapshot.available, snapshot.created_at, snapshot.attempt).apply(
+    lambda values: [type(value).__name__ for value in values]))
+"""
+ARCHIVE = """
+archive = Archive("offsite", snapshot, destination="{}/", keep_last=config.get_int("keep"))
+pulumi.export("archive", archive.uri)
+pulumi.export("archived", archive.version_id)
+"""
+
+
+@pytest.fixture
+def plugged(app: App) -> App:
+    (app.stack.project / "Pulumi.yaml").write_text(PROJECT)
+    return app
+
+
+def in_state(app: App, kind: str) -> list[dict[str, Any]]:
+    return [one for one in app.resources() if one["type"] == f"squarecloud:index:{kind}"]
+
+
+def test_the_life_of_a_snapshot_and_its_archive(plugged: App) -> None:
+    app = plugged
+    storage = app.folder / "storage"
+    app.program(HEAD + SNAPSHOT + ARCHIVE.format(storage))
+    preview = app.preview()
+    assert "squarecloud:index:Snapshot before-release create" in preview
+    assert "download_url: [secret]" in preview
+    assert "version_id  : [unknown]" in preview
+    assert "warning" not in preview
+    assert app.requests() == []
+
+    app.slow()
+    up = app.start_up()
+    up.shows("look 1 at")  # live progress, on the resource's own row
+    app.pass_time(600)
+    printed = app.ends(up)
+    assert "Diagnostics" not in printed
+    (version,) = app.started()
+    assert f"found snapshot {version}" in printed
+    outputs = app.stack.outputs()
+    assert outputs["id"] == f"{DATABASE}/{version}"
+    assert outputs["types"] == ["int", "bool", "str", "NoneType"]
+    assert outputs["archived"] == version
+    assert [each.name for each in storage.rglob("*.zip")] == [outputs["archive"].rpartition("/")[2]]
+    assert f"versionId={version}" in app.url()
+    for stored in (app.stack.run("stack", "export").stdout, app.state_file.read_text()):
+        assert "Signature=" not in stored
+        assert app.emulator.key not in stored
+
+    app.forget_requests()
+    assert "3 unchanged" in app.up("-c", "timeout=10m")
+    assert in_state(app, "Snapshot")[0]["inputs"]["timeout"] == "10m"
+    assert app.requests() == []
+    assert "[diff: +keepLast]" in app.run("up", "--yes", "-c", "keep=1")
+    assert in_state(app, "Archive")[0]["outputs"]["keepLast"] == 1
+
+    app.pass_time(200)
+    printed = app.run("up", "--yes", "-c", "release=2", "-c", "keep=1")
+    assert "[diff: +triggers]" in printed or "[diff: ~triggers]" in printed
+    (newer,) = app.started()
+    assert f"forgotten: {DATABASE}/{version}, at the service until" in printed
+    assert len(list(storage.rglob("*.zip"))) == 1
+    assert "unchanged" in app.refresh()
+
+    del app.environment["SQUARECLOUD_API_KEY"]
+    app.forget_requests()
+    printed = app.destroy()
+    assert f"forgotten: {DATABASE}/{newer}, at the service until" in printed
+    assert "kept: file://" in printed
+    assert app.requests() == []
+    assert app.resources() == []
+
+
+def test_what_is_interrupted_is_kept_and_goes_on(plugged: App) -> None:
+    app = plugged
+    app.program(HEAD + SNAPSHOT)
+    app.slow()
+    up = app.start_up()
+    up.shows("look 1 at")
+    up.interrupt()
+    printed = app.ends(up, fails=True)
+    assert "The wait was interrupted." in printed
+    (pending,) = in_state(app, "Snapshot")
+    assert pending["id"].startswith(f"{DATABASE}/pending:")
+    assert pending["outputs"]["attempt"]["answered"] == "202"
+    assert pending["initErrors"]
+    printed = app.up("-c", "timeout=1s", fails=True)
+    assert "The wait ended after 1s." in printed
+    app.pass_time(600)
+    app.up()
+    app.up()
+    (found,) = in_state(app, "Snapshot")
+    (version,) = app.started()
+    assert found["id"] == f"{DATABASE}/{version}"
+    assert "initErrors" not in found
+    assert "attempt" not in found["outputs"]
+
+    # Killed engines take the plugin with them.
+    app.pass_time(600)
+    app.slow()
+    up = app.start_up("-c", "release=2")
+    up.shows("look 1 at")
+    plugins = up.processes("pulumi-resource-squarecloud")
+    assert plugins
+    up.kill()
+    wait_for(lambda: not up.processes("pulumi-resource-squarecloud"), "the end of the plugin")
