@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import get_completion_class
 
-from pulumi_snapshots.cli.jobs import Listing, Printing, Taking, Transfer
+from pulumi_snapshots.cli.jobs import Listing, Printing, Restoring, Taking, Transfer
 from pulumi_snapshots.cli.running import run_job, streams
 from pulumi_snapshots.cli.words import for_people, printable
 from pulumi_snapshots.operations.archive_inputs import ArchiveInputs, archive_problems_of
 from pulumi_snapshots.operations.inputs import SnapshotInputs, problems_of
 from pulumi_snapshots.operations.lookup_inputs import ORIGINS, SnapshotQuery, snapshots_problems_of
 from pulumi_snapshots.operations.record import is_provisional, split_id
+from pulumi_snapshots.operations.restore_inputs import RestoreInputs, restore_problems_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,12 @@ __all__ = ["commands", "job_of", "run"]
 
 NAME = "squarecloud-snapshots"
 DURATION = "DURATION"
-TYPED = {"database_id": "DATABASE", "destination": "DESTINATION", "version_id": "DATABASE/VERSION"}
+TYPED = {
+    "database_id": "DATABASE",
+    "destination": "DESTINATION",
+    "version_id": "DATABASE/VERSION",
+    "target_database_id": "--onto",
+}
 """How an input is called where it is typed without an option."""
 
 
@@ -137,6 +143,37 @@ def archive(snapshot: tuple[str, str], destination: str, timeout: str | None, *,
     DATABASE/CREATED-VERSION.zip.
     """
     return _transfer(snapshot, destination, timeout, "DESTINATION", as_json=as_json)
+
+
+@commands.command()
+@click.argument("snapshot", type=SnapshotId(), metavar="DATABASE/VERSION")
+@click.option("--yes", is_flag=True, help="Required: everything that the database holds is overwritten.")
+@click.option("--onto", "target", metavar="DATABASE", help="Another database, of the same engine, to overwrite.")
+@click.option("--timeout", metavar=DURATION, help="How long it may take; 15m unless given.")
+@click.option("--new", "anew", is_flag=True, help="Restore again, whatever became of an earlier run's restore of it.")
+@json_option
+def restore(  # noqa: PLR0913  what can be typed
+    snapshot: tuple[str, str], target: str | None, timeout: str | None, *, yes: bool, anew: bool, as_json: bool
+) -> Job:
+    """Put a snapshot back, over everything that its database holds.
+
+    One request at most: a restore that an interrupted run on this machine has requested, the next one watches.
+    """
+    if not yes:
+        where = target or snapshot[0]
+        raise click.UsageError(f"restore overwrites everything that database {where} holds: say --yes to do it.")
+    database_id, version_id = snapshot
+    values = {
+        "database_id": database_id,
+        "version_id": version_id,
+        "target_database_id": target,
+        "overwrite": yes,
+        # What an earlier run has left is of this very restore only if it was of the same snapshot.
+        "triggers": [f"{database_id}/{version_id}"],
+        "timeout": timeout,
+    }
+    _refuse(restore_problems_of(values))
+    return Restoring(RestoreInputs.of(values), anew, as_json)
 
 
 @commands.command()

@@ -10,8 +10,10 @@ from pulumi_snapshots.cli.tables import as_json, facts, table, width_of
 from pulumi_snapshots.cli.words import moment
 from pulumi_snapshots.operations.archive import archive, bytes_text
 from pulumi_snapshots.operations.create import create
+from pulumi_snapshots.operations.error_pages import with_address
 from pulumi_snapshots.operations.lookups import find_snapshots
-from pulumi_snapshots.operations.outcomes import Pending
+from pulumi_snapshots.operations.outcomes import Pending, RestorePending
+from pulumi_snapshots.operations.restore import restore
 
 if TYPE_CHECKING:
     from pulumi_snapshots.cli.place import Place
@@ -21,13 +23,15 @@ if TYPE_CHECKING:
     from pulumi_snapshots.operations.lookup_inputs import SnapshotQuery
     from pulumi_snapshots.operations.lookup_results import SnapshotInfo
     from pulumi_snapshots.operations.record import SnapshotRecord
+    from pulumi_snapshots.operations.restore_inputs import RestoreInputs
 
-__all__ = ["DONE", "FAILED", "Job", "Listing", "Printing", "Taking", "Transfer"]
+__all__ = ["DONE", "FAILED", "Job", "Listing", "Printing", "Restoring", "Taking", "Transfer"]
 
 DONE, FAILED = 0, 1
 """Exit codes of what a command has done; usage errors are 2, which click knows by itself."""
 OWNER = "squarecloud-snapshots create"
-"""Whose the command's attempts are, in the journal: the next run of it goes on with what a killed one has started."""
+RESTORE_OWNER = "squarecloud-snapshots restore"
+"""Whose the commands' attempts are, in the journals: the next run goes on with what a killed one has started."""
 SNAPSHOT_FIELDS = (
     "id",
     "database_id",
@@ -124,7 +128,7 @@ class Taking:
         except Pending as pending:
             if self.json:
                 place.show(as_json(_snapshot(pending.record, urls=self.urls)))
-            place.fail(_still_pending(pending))
+            place.fail(with_address(_still_pending(pending), pending))
             return FAILED
         place.show(self._text(record))
         return DONE
@@ -141,6 +145,40 @@ class Taking:
                 "engine": record.runtime or "",
             }
         )
+
+
+@dataclass(frozen=True)
+class Restoring:
+    """`restore`: puts one back, over what its database holds."""
+
+    inputs: RestoreInputs
+    anew: bool
+    json: bool
+
+    async def __call__(self, place: Place) -> int:
+        """Restore it, or go on watching the restore that an earlier run of the command has requested."""
+        try:
+            async with place.session() as session:
+                with place.ending(session), display(place) as shown:
+                    record = await restore(session, self.inputs, shown, owner=RESTORE_OWNER, anew=self.anew)
+        except RestorePending as pending:
+            if self.json:
+                place.show(as_json(pending.record.to_outputs()))
+            place.fail(with_address(_unknown(pending), pending))
+            return FAILED
+        if self.json:
+            place.show(as_json(record.to_outputs()))
+        else:
+            place.show(
+                facts(
+                    {
+                        "restored": record.snapshot,
+                        "onto": record.target_database_id,
+                        "running": _utc(record.restored_at),
+                    }
+                )
+            )
+        return DONE
 
 
 @dataclass(frozen=True)
@@ -178,6 +216,14 @@ def _still_pending(pending: Pending) -> str:
         f"{pending.happened} {again} on this machine goes on waiting for it and sends no second request; with `--new` it "
         "gives up on it instead, and may pay for one more."
     )
+
+
+def _unknown(pending: RestorePending) -> str:
+    again = f"`squarecloud-snapshots restore {pending.record.snapshot} --yes`"
+    more = "with `--new` it restores again, over whatever the database holds by then"
+    if pending.undecided:
+        return f"{pending.happened} Check the database. {again} asks again; {more}."
+    return f"{pending.happened} {again} on this machine goes on watching it and sends no second request; {more}."
 
 
 def _utc(text: str | None) -> str:

@@ -27,7 +27,7 @@ NAME = "squarecloud-snapshots"
 
 
 class OutputClosed(Exception):
-    """The result could not be written to standard output; the text says why."""
+    """The result could not be written to standard output; the text says why. What the command was to do is done."""
 
 
 class Place:
@@ -76,7 +76,8 @@ class Place:
             self.out.write(text)
             self.out.flush()
         except OSError as error:
-            raise OutputClosed(error.strerror or str(error)) from None
+            why = error.strerror or str(error)
+            raise OutputClosed(f"not all of the result was written to standard output: {why}") from error
 
     def say(self, text: str) -> None:
         """Write a line for people; where nobody reads them any more the work goes on."""

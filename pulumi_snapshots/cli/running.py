@@ -18,7 +18,8 @@ from pulumi_snapshots.cli.jobs import DONE, FAILED
 from pulumi_snapshots.cli.place import OutputClosed, Place
 from pulumi_snapshots.engine_errors import debugging
 from pulumi_snapshots.operations.archive import NotArchived
-from pulumi_snapshots.operations.outcomes import CannotTell, NoSuchSnapshot, NothingSent, sentence
+from pulumi_snapshots.operations.error_pages import with_address
+from pulumi_snapshots.operations.outcomes import CannotTell, NoSuchSnapshot, NothingSent, RestoreRefused, sentence
 from pulumi_snapshots.operations.settings import MissingKey, SettingsError
 
 if TYPE_CHECKING:
@@ -28,7 +29,16 @@ if TYPE_CHECKING:
 
 __all__ = ["carried_out", "run_job", "streams"]
 
-FOR_USERS = (SquareCloudError, CannotTell, NoSuchSnapshot, NotArchived, NothingSent, OutputClosed, SettingsError)
+FOR_USERS = (
+    SquareCloudError,
+    CannotTell,
+    NoSuchSnapshot,
+    NotArchived,
+    NothingSent,
+    OutputClosed,
+    RestoreRefused,
+    SettingsError,
+)
 """Errors whose texts are for users."""
 BY_SIGNAL = 128
 """What shells add to the number of the signal that ended a command: 130 after ^C, 143 after SIGTERM."""
@@ -57,12 +67,10 @@ async def _told(job: Job, place: Place) -> int:
     """Run a command; why it failed is told in one paragraph."""
     try:
         return await job(place)
-    except MissingKey:
-        place.fail("no API key is set: set it in SQUARECLOUD_API_KEY, never as an argument.")
-    except OutputClosed as error:
-        place.fail(f"not all of the result was written to standard output: {error}.")
+    except MissingKey as missing:
+        place.fail(with_address("No API key is set: set it in SQUARECLOUD_API_KEY, never as an argument.", missing))
     except FOR_USERS as error:
-        place.fail(sentence(error))
+        place.fail(with_address(sentence(error), error))
         if debugging():
             place.say(traceback.format_exc())
     return FAILED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from datetime import UTC
 
@@ -19,12 +20,15 @@ PHRASES = {
     "Check database_id,": "Check the database's id,",
 }
 """What is said to who writes a Pulumi program, and what to who types a command."""
+OWN_REPLACE = re.compile(r"`pulumi up --replace '(squarecloud-snapshots \w+)'`")
+"""How a command is told to act again, where `operations` takes it for a resource."""
 
 
 def for_people(text: str) -> str:
     """A text of `operations`, in the words of the command line: here settings come from the environment."""
     for phrase, instead in PHRASES.items():
         text = text.replace(phrase, instead)
+    text = OWN_REPLACE.sub(r"`\1` with `--new`", text)
     for config_key, variable, _ in SOURCES.values():
         text = text.replace(config_key, variable)
     return text

@@ -35,7 +35,7 @@ __all__ = ["restore", "resume_restore"]
 
 
 async def restore(
-    session: Session, inputs: RestoreInputs, listener: Listener, *, owner: str | None = None
+    session: Session, inputs: RestoreInputs, listener: Listener, *, owner: str | None = None, anew: bool = False
 ) -> RestoreRecord:
     """Put a snapshot back and wait until its database runs again.
 
@@ -44,6 +44,7 @@ async def restore(
         inputs: checked.
         listener: hears how it goes.
         owner: the resource's name, as a user would give it to `--replace`.
+        anew: whether it gives up on what a killed run has left of this very restore, and acts again.
 
     Returns:
         The record, complete.
@@ -54,7 +55,7 @@ async def restore(
         NothingSent: the time was over, or it was interrupted, before a request was sent.
         SquareCloudError: the service refused; nothing was started.
     """
-    job = _Job(session, inputs, Member(session.fleet, listener), owner)
+    job = _Job(session, inputs, Member(session.fleet, listener), owner, anew=anew)
     try:
         with session.until(inputs.timeout):
             async with job.alone():
@@ -124,6 +125,7 @@ class _Job:
     inputs: RestoreInputs
     member: Member
     owner: str | None
+    anew: bool = False
     resumed: bool = False
     name: str | None = None
 
@@ -136,6 +138,7 @@ class _Job:
             purpose=self.inputs.purpose,
             owner=self.owner,
             restores=self.inputs.snapshot,
+            anew=self.anew,
         )
         self.posting = Posting(
             self.session,

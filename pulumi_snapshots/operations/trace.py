@@ -37,6 +37,7 @@ class Trace:
         purpose: what it is for, see `Entry`.
         owner: the resource's name.
         restores: see `Entry`.
+        anew: whether it gives up on what a killed run has left of this very operation.
     """
 
     def __init__(  # noqa: PLR0913  what an entry holds
@@ -48,6 +49,7 @@ class Trace:
         purpose: str,
         owner: str | None,
         restores: str | None = None,
+        anew: bool = False,
     ) -> None:
         self._session = session
         self._journal = journal
@@ -55,6 +57,7 @@ class Trace:
         self._purpose = purpose
         self._owner = owner
         self._restores = restores
+        self._anew = anew
         self._attempt: Attempt | None = None
         self._entry: Entry | None = None
         self._found: Found | None = None
@@ -94,7 +97,8 @@ class Trace:
     def _is_ours(self, entry: Entry) -> bool:
         """Whether a killed run left it in this operation; one that is in the state was given up, or it would be resumed."""
         return (
-            not entry.in_state
+            not self._anew
+            and not entry.in_state
             and entry.process != self._journal.process.name
             and self._owner is not None
             and entry.owner == self._owner
@@ -182,11 +186,9 @@ class SnapshotTrace(Trace):
     """
 
     def __init__(self, session: Session, inputs: SnapshotInputs, owner: str | None, *, anew: bool = False) -> None:
-        super().__init__(session, session.journal, database_id=inputs.database_id, purpose=inputs.purpose, owner=owner)
-        self._anew = anew
-
-    def _is_ours(self, entry: Entry) -> bool:
-        return not self._anew and super()._is_ours(entry)
+        super().__init__(
+            session, session.journal, database_id=inputs.database_id, purpose=inputs.purpose, owner=owner, anew=anew
+        )
 
     def _learns_of(self, entry: Entry) -> None:
         # Nobody will claim what an earlier run of this resource left; what another one's left, that one's next run will.

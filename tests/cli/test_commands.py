@@ -286,3 +286,62 @@ async def test_on_a_terminal_a_download_has_a_bar(tmp_path: Path) -> None:
         ).done
         assert "MB" in ended.err
         assert "5.0 MB archived" not in ended.err
+
+
+# restore ---------------------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_restore_brings_the_data_back(tmp_path: Path) -> None:
+    async with world() as w:
+        desk = Desk(w, tmp_path)
+        w.emulator.execute(DATABASE, "CREATE TABLE orders (n)", "INSERT INTO orders VALUES (7)")
+        stored = w.emulator.add_snapshot(DATABASE)
+        w.emulator.execute(DATABASE, "DELETE FROM orders")
+        ended = (await desk.types("restore", f"{DATABASE}/{stored.version_id}", "--yes")).done
+        assert ended.out.splitlines()[:2] == [f"restored  {DATABASE}/{stored.version_id}", f"onto      {DATABASE}"]
+        assert [[tuple(row) for row in rows] for rows in w.emulator.execute(DATABASE, "SELECT n FROM orders")] == [
+            [(7,)]
+        ]
+        assert len(w.requests("restore")) == 1
+
+
+@virtual
+async def test_an_interrupted_restore_is_watched_by_the_next_one_of_the_same_snapshot_only(tmp_path: Path) -> None:
+    async with world(databases=BOTH) as w:
+        desk = Desk(w, tmp_path)
+        first, second = (w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=age)) for age in (2, 1))
+        ended = await interrupted(desk, 20, "restore", f"{DATABASE}/{first.version_id}", "--yes", "--json")
+        assert (ended.code, ended.json["restored_at"]) == (130, None)
+        assert "goes on watching it and sends no second request; with `--new` it restores again" in ended.err
+        again = (await desk.types("restore", f"{DATABASE}/{first.version_id}", "--yes")).done
+        assert len(w.requests("restore")) == 1
+        assert (
+            "that one is watched, and none is sent. `squarecloud-snapshots restore` with `--new` restores" in again.err
+        )
+        assert "pulumi up" not in again.err
+        # Of another snapshot it is another restore, once the cooldown allows it.
+        (await desk.types("restore", f"{DATABASE}/{second.version_id}", "--yes")).done  # noqa: B018  asserts
+        assert [one.accepted for one in w.requests("restore")] == [True, True]
+
+
+@virtual
+async def test_new_restores_again(tmp_path: Path) -> None:
+    async with world() as w:
+        desk, stored = Desk(w, tmp_path), w.emulator.add_snapshot(DATABASE)
+        await interrupted(desk, 20, "restore", f"{DATABASE}/{stored.version_id}", "--yes")
+        ended = (await desk.types("restore", f"{DATABASE}/{stored.version_id}", "--yes", "--new", "--json")).done
+        assert ended.json["restored_at"]
+        assert [one.accepted for one in w.requests("restore")] == [True, True]
+
+
+@virtual
+async def test_restore_onto_another_database(tmp_path: Path) -> None:
+    async with world(databases=BOTH) as w:
+        stored = w.emulator.add_snapshot(DATABASE)
+        ended = (
+            await Desk(w, tmp_path).types(
+                "restore", f"{DATABASE}/{stored.version_id}", "--yes", "--onto", OTHER_DATABASE
+            )
+        ).done
+        assert f"onto      {OTHER_DATABASE}" in ended.out

@@ -31,6 +31,7 @@ ASKING = {
     "create": ("create", DATABASE, "--wait"),
     "download": ("download", SNAPSHOT, "--output", "FOLDER/one.zip"),
     "archive": ("archive", SNAPSHOT, "FOLDER/"),
+    "restore": ("restore", SNAPSHOT, "--yes"),
 }
 """Every command that asks the service."""
 each_command = pytest.mark.parametrize("command", ASKING)
@@ -59,7 +60,7 @@ async def test_no_key(tmp_path: Path, command: str) -> None:
     async with world() as w:
         ended = await typed(w, tmp_path, command, SQUARECLOUD_API_KEY="")
         assert ended.code == 1
-        assert "no API key is set: set it in SQUARECLOUD_API_KEY" in ended.err
+        assert "No API key is set: set it in SQUARECLOUD_API_KEY" in ended.err
         assert not w.emulator.journal
 
 
@@ -112,7 +113,7 @@ async def test_an_unknown_database(tmp_path: Path, command: str) -> None:
         assert "this account has no such database" in ended.err
 
 
-@pytest.mark.parametrize("command", ["download", "archive"])
+@pytest.mark.parametrize("command", ["download", "archive", "restore"])
 @virtual
 async def test_an_unknown_version(tmp_path: Path, command: str) -> None:
     async with world() as w:
@@ -165,6 +166,10 @@ async def test_interrupted_while_the_service_does_not_answer(tmp_path: Path, com
         ("archive a/v", "Missing argument 'DESTINATION'"),
         ("archive a/v ftp://x/y", "DESTINATION must be a path, or a URI"),
         ("archive a/v s3://bucket", "DESTINATION must be s3://BUCKET/NAME"),
+        ("restore a/v", "restore overwrites everything that database a holds: say --yes"),
+        ("restore a/v --onto b", "restore overwrites everything that database b holds: say --yes"),
+        ("restore a/v --yes --onto b/c", "--onto must be a bare id"),
+        ("restore a/v --yes --timeout x", "--timeout must be a duration"),
         ("completion tcsh", "'tcsh' is not one of"),
         ("frob", "No such command 'frob'"),
         ("list --api-key x", "No such option"),
@@ -195,7 +200,10 @@ async def test_a_closed_output_is_said_and_what_was_done_stays_done(tmp_path: Pa
         desk = Desk(w, tmp_path)
         ended = await desk.types("create", DATABASE, "--wait", out=Closed())
         assert ended.code == 1
-        assert ended.err.endswith("not all of the result was written to standard output: Broken pipe.\n")
+        assert (
+            "Not all of the result was written to standard output: Broken pipe. See docs/errors/output-closed.md\n"
+            in ended.err
+        )
         assert w.started() in ended.err  # the log says which it was
 
 
