@@ -48,6 +48,10 @@ bench-fleet: engine ## Measure fleets: this provider against others, simulated a
 simulate: environment ## Play thousands of random deployments and schedules in virtual time
 	FLEETS=$${FLEETS:-3000} SCHEDULES=$${SCHEDULES:-3000} $(IN_VENV) -m pytest -q tests/simulation
 
+docs: environment ## Make the site of docs/ in build/site; a warning is an error
+	@$(IN_VENV) -m sphinx --quiet --fail-on-warning --keep-going docs build/site
+	@echo build/site/index.html
+
 environment: ## Make .venv, or bring it up to date
 	@$(environment)
 
@@ -55,4 +59,4 @@ clean: ## Remove what the other targets have made in this folder
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .pulumi-demo dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint unit test-engine engine postgres bench bench-fleet simulate environment clean
+.PHONY: help demo test lint unit test-engine engine postgres bench bench-fleet simulate docs environment clean

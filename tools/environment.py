@@ -1,7 +1,8 @@
 """The project's virtual environment: made, brought up to date, or repaired, whichever it needs.
 
-`python tools/environment.py` makes `.venv` of the Python that runs it, with the package in editable mode, the emulator
-and the development tools. A stamp, written last, says for what it was made; without it the environment is unfinished.
+`python tools/environment.py` makes `.venv` of the Python that runs it, with the package in editable mode, the emulator,
+what makes the documentation, and the development tools. A stamp, written last, says for what it was made; without it the
+environment is unfinished.
 """
 
 import fcntl
@@ -19,7 +20,7 @@ STAMP = ENVIRONMENT / "made-for"
 
 OLDEST_PIP = "pip>=25.1"
 """The first pip that installs a dependency group."""
-NEEDED = ("--group", "dev", "--editable", ".[cli,emulator-postgres]")
+NEEDED = ("--group", "dev", "--editable", ".[cli,docs,emulator-postgres]")
 
 
 def wanted() -> str:

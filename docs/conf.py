@@ -1,0 +1,41 @@
+"""How Sphinx makes the site of these pages: `make docs`. What the pages say stands in them and in the docstrings."""
+
+import re
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+# The version stands once, in pyproject.toml.
+VERSION = re.search(r'^version = "(.+)"$', (PROJECT / "pyproject.toml").read_text(), re.MULTILINE)
+
+project = "pulumi-snapshots"
+release = VERSION[1] if VERSION else ""
+html_title = f"{project} {release}"
+copyright = "the authors of pulumi-snapshots, Apache-2.0"  # noqa: A001  Sphinx's name
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+root_doc = "index"
+language = "en"
+
+# The headings' anchors are those that a repository's own view of the Markdown gives them, so that links hold in both.
+myst_heading_anchors = 3
+myst_enable_extensions = ["colon_fence"]
+
+# Docstrings are written with Markdown's backticks.
+default_role = "code"
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+python_maximum_signature_line_length = 80
+napoleon_google_docstring = True
+napoleon_use_ivar = True
+
+html_theme = "furo"
+html_show_sphinx = False
+html_copy_source = False
+html_show_sourcelink = False
+# Nothing is loaded from elsewhere: the site works without a network, and tells nobody who reads it.
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+pygments_style = "friendly"
+pygments_dark_style = "native"

@@ -1,0 +1,87 @@
+"""The pages of docs/: each is in the navigation, each link leads somewhere, and the site is made without a warning."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import pulumi_snapshots
+
+PROJECT = Path(__file__).resolve().parent.parent
+DOCS = PROJECT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+EXAMPLES = sorted((PROJECT / "examples").glob("*/README.md"))
+TOCTREE = re.compile(r"^```\{toctree\}\n(?::[^\n]*\n)*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+INCLUDED = re.compile(r"^```\{(?:include|literalinclude)\} (\S+)", re.MULTILINE)
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link may name in a page: its headings, as a repository's own view of Markdown turns them into anchors."""
+    text = page.read_text()
+    for included in INCLUDED.findall(text):
+        if included.endswith(".md"):
+            text += (page.parent / included).read_text()
+    headings = re.findall(r"^#+ (.+)$", FENCED.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_page_is_in_the_navigation_once() -> None:
+    listed: Counter[Path] = Counter()
+    for page in PAGES:
+        for entries in TOCTREE.findall(page.read_text()):
+            listed.update(page.parent / f"{entry}.md" for entry in entries.split())
+    assert listed == Counter(page for page in PAGES if page != DOCS / "index.md")
+
+
+@pytest.mark.parametrize(
+    "page", [PROJECT / "README.md", *PAGES, *EXAMPLES], ids=lambda page: str(page.relative_to(PROJECT))
+)
+def test_links_lead_to_pages_and_headings_that_there_are(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", FENCED.sub("", page.read_text())):
+        if target.startswith(("http:", "https:")):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), target
+
+
+def test_every_example_has_its_place_among_the_how_tos() -> None:
+    included = INCLUDED.findall((DOCS / "howto.md").read_text())
+    for folder in (PROJECT / "examples").iterdir():
+        assert any(f"/examples/{folder.name}/" in path for path in included), folder.name
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    # What `make docs` runs, into another folder.
+    command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going", str(DOCS), str(folder)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  a fixed command
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+def test_the_reference_has_every_public_name(site: Path) -> None:
+    reference = (site / "reference.html").read_text()
+    missing = [name for name in pulumi_snapshots.__all__ if f'id="pulumi_snapshots.{name}"' not in reference]
+    assert missing == []
+
+
+def test_the_site_loads_nothing_from_elsewhere_and_can_be_searched(site: Path) -> None:
+    for page in site.rglob("*.html"):
+        assert (
+            re.findall(
+                r'<(?:script|img|iframe|link rel="stylesheet")[^>]*(?:src|href)="(?:https?:)?//', page.read_text()
+            )
+            == []
+        )
+    index = (site / "searchindex.js").read_text()
+    for word in ("reuse_within", "keyrefus", "pin"):  # as its stemmer has them
+        assert word in index
