@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
@@ -128,15 +127,23 @@ class Scene:
         session = self.process()
         return await self.here.meanwhile(after, session.stop, self.restore(session, **inputs))
 
-    async def killed(self, after: float, **inputs: Any) -> None:
-        """kill -9 after so many seconds: nothing of the run is left but what it wrote."""
+    async def killed(self, after: float, **inputs: Any) -> RestoreEnding | None:
+        """kill -9 after so many seconds: nothing of the run is left but what it wrote; its ending, if that came before."""
         session = self.process()
+        endings: list[RestoreEnding] = []
+
+        async def run() -> None:
+            endings.append(await self.restore(session, **inputs))
+
         async with anyio.create_task_group() as process:
-            process.start_soon(partial(restore, session, self.inputs(**inputs), Row(), owner=RESTORER))
+            process.start_soon(run)
             await anyio.sleep(after)
-            session.restores.erase = session.restores.write = _never  # type: ignore[assignment]  # it does not tidy up
+            if not endings:
+                session.restores.erase = session.restores.write = _never  # type: ignore[assignment]  # it does not tidy up
+                self.row = Row()
             process.cancel_scope.cancel()
         self.running.discard(session.restores.process.name)
+        return endings[0] if endings else None
 
     async def later(self, after: float, happen: Callable[[], object]) -> None:
         await self.here.later(after, happen)

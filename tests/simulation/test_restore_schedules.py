@@ -1,0 +1,202 @@
+"""Random schedules of one Restore: ups, ^C and kill -9, in random worlds, with random faults; it never acts twice.
+
+`SCHEDULES=5000 pytest tests/simulation/test_restore_schedules.py` runs more of them. A failure prints how to replay it.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import tests.simulation.loop  # noqa: F401  the order in which tasks wake comes from the seed, to be replayed
+from pulumi_snapshots.emulator import Fault
+from tests.support.restoring import RestoreEnding, Scene, scene
+from tests.support.virtual import run_virtual
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.emulator import JournalEntry
+    from pulumi_snapshots.operations.restore_record import RestoreRecord
+
+SCHEDULES = int(os.environ.get("SCHEDULES", "200"))
+MINUTE, HOUR = 60.0, 3600.0
+
+SERVICE = st.fixed_dictionaries(
+    {
+        "restore_seconds": st.sampled_from([0.0, 5.0, 45.0, 60.0, 200.0, 1500.0]),
+        "restore_holds": st.booleans(),
+        "refusals_start_cooldown": st.booleans(),
+        "clock_offset_seconds": st.sampled_from([0.0, 0.7, -20.0, HOUR, -HOUR]),
+    }
+)
+REFUSALS: list[dict[str, Any]] = [
+    {"status": 429, "code": "KEEP_CALM"},
+    {"status": 409, "code": "RESTORE_IN_PROGRESS"},
+    {"status": 404, "code": "SNAPSHOT_RESTORE_FAILED"},
+    {"status": 429, "code": "RATE_LIMITED"},
+    {"no_connect": True},
+]
+DOUBTS: list[dict[str, Any]] = [
+    {"drop": True},
+    {"drop": True, "delay": 150.0},
+    {"html": 502},
+    {"status": 503, "code": "DATABASE_UNAVAILABLE"},
+    {"malformed": True},
+]
+POST_FAULTS = st.one_of(
+    st.none(),
+    st.sampled_from([{**fault, "times": times} for fault in REFUSALS for times in (1, 3)]),
+    st.sampled_from([{**fault, "when": when} for fault in DOUBTS for when in ("before", "after")]),
+    st.sampled_from([{"truncated": True}, {"delay": 20.0}, {"delay": 300.0}]),
+)
+STATUS_FAULTS = st.one_of(
+    st.none(),
+    st.sampled_from(
+        [{**fault, "times": times, "skip": skip} for fault in DOUBTS for times in (1, 6) for skip in (0, 2)]
+    ),
+    st.sampled_from([{"status": 401, "code": "ACCESS_DENIED", "skip": 1}, {"delay": 40.0, "times": 3}]),
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run: how it ends, what strikes it, and how long nothing happens afterwards.
+
+    Attributes:
+        ends: `up` by itself, `^C` or `kill -9` after so many seconds.
+        anew: whether the user has changed the triggers.
+    """
+
+    ends: str
+    after: float
+    anew: bool
+    timeout: float
+    post_fault: dict[str, Any] | None
+    status_fault: dict[str, Any] | None
+    pause: float
+
+
+STEPS = st.lists(
+    st.builds(
+        Step,
+        ends=st.sampled_from(["up", "up", "^C", "kill -9"]),
+        after=st.sampled_from([0.5, 10.0, 45.0, 100.0, 130.0, 400.0]),
+        anew=st.sampled_from([False, False, False, True]),
+        timeout=st.sampled_from([MINUTE, 5 * MINUTE, 15 * MINUTE]),
+        post_fault=POST_FAULTS,
+        status_fault=STATUS_FAULTS,
+        pause=st.sampled_from([0.0, 70.0, HOUR, 3 * HOUR]),
+    ),
+    min_size=1,
+    max_size=7,
+)
+
+
+@dataclass
+class Deployment:
+    """A stack with one Restore.
+
+    Attributes:
+        record: what the state holds.
+        triggers: how often the user has changed them.
+        made: the triggers of the record.
+        sent: triggers for which a request was sent that may have been carried out.
+        text: what the application has written since the restore was over.
+    """
+
+    at: Scene
+    record: RestoreRecord | None = None
+    triggers: int = 0
+    made: int = 0
+    sent: set[int] = field(default_factory=set)
+    text: str = ""
+    number: int = 0
+
+    async def play(self, step: Step) -> None:
+        at, emulator = self.at, self.at.here.emulator
+        emulator.clear_faults()
+        for kind, fault in (("restore", step.post_fault), ("status", step.status_fault)):
+            if fault is not None:
+                emulator.add_fault(Fault(kind=kind, **fault))
+        self.triggers += step.anew
+        before = list(at.posts)
+        ending = await self._run(step)
+        at.running.clear()
+        new = at.posts[len(before) :]
+        if self.triggers in self.sent:
+            assert not new, "a second request for the same triggers"
+        if any(map(may_have_been_carried_out, new)):
+            self.sent.add(self.triggers)
+        if ending is not None:
+            self._keeps(ending)
+        await at.here.clock.sleep(step.pause)
+        self._nothing_was_overwritten()
+
+    async def _run(self, step: Step) -> RestoreEnding | None:
+        """The next `up`; None where the engine was killed in it, or had nothing to do."""
+        at = self.at
+        resumes = self.record is not None and self.made == self.triggers
+        if resumes and self.record is not None and not self.record.pending:
+            return None
+        chosen: dict[str, Any] = {"purpose": f"v{self.triggers}", "timeout": step.timeout}
+        if step.ends == "kill -9":
+            return None if resumes else await at.killed(step.after, **chosen)
+        session = at.process()
+        operation = (
+            at.resume(self.record, session, **chosen) if resumes and self.record else at.restore(session, **chosen)
+        )
+        if step.ends == "up":
+            return await operation
+        return await at.here.meanwhile(step.after, session.stop, operation)
+
+    def _keeps(self, ending: RestoreEnding) -> None:
+        at = self.at
+        if self.triggers in self.sent:
+            assert ending.record is not None, f"a request that may be carried out was dropped: {ending.text}"
+        if ending.record is None:
+            return
+        self.record, self.made = ending.record, self.triggers
+        if ending.how == "complete" and self._is_quiet():
+            if self.triggers in self.sent and not self.text:
+                assert at.holds() == "then", ending.text
+            self.number += 1
+            self.text = f"later {self.number}"
+            at.writes(self.text)
+
+    def _nothing_was_overwritten(self) -> None:
+        """Once it is over the application's rows stay, until other triggers restore again."""
+        if self.record is None or self.record.pending or self.made != self.triggers or not self._is_quiet():
+            self.text = ""
+        elif self.text:
+            assert self.at.holds() == self.text
+
+    def _is_quiet(self) -> bool:
+        """Whether no request is held up on its way, and no restore goes on."""
+        self.at.here.emulator.settle()
+        databases = self.at.here.emulator.databases.values()
+        return all(post.answered_at is not None for post in self.at.posts) and not any(
+            self.at.here.emulator.account.restoring(one.id) for one in databases
+        )
+
+
+def may_have_been_carried_out(post: JournalEntry) -> bool:
+    """Whether the client was not told that nothing was started."""
+    return not (post.answered_at is not None and post.code is not None and 400 <= (post.status or 0) < 500)
+
+
+@settings(max_examples=SCHEDULES, deadline=None, print_blob=True, suppress_health_check=list(HealthCheck))
+@given(service=SERVICE, steps=STEPS)
+def test_a_restore_never_acts_twice_and_nothing_in_doubt_is_dropped(service: dict[str, Any], steps: list[Step]) -> None:
+    async def body() -> None:
+        with tempfile.TemporaryDirectory() as state:
+            async with scene(Path(state), **service) as at:
+                stack = Deployment(at)
+                for step in steps:
+                    await stack.play(step)
+
+    run_virtual(body)
