@@ -22,6 +22,7 @@ from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.operations.create import create
 from pulumi_snapshots.operations.inputs import SnapshotInputs
 from pulumi_snapshots.operations.outcomes import NothingSent, RestorePending, RestoreRefused
+from pulumi_snapshots.operations.restore_record import RestoreRecord
 from tests.support.restoring import RESTORER, scene
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START
@@ -117,6 +118,15 @@ async def test_looks_that_fail_meanwhile_are_no_end() -> None:
         assert ending.how == "complete"
         assert "the last look failed (BROKEN)" in ending.text
         assert at.accepted == [at.stored.version_id]
+
+
+@virtual
+async def test_a_look_that_is_answered_with_restore_in_progress_shows_the_database_down() -> None:
+    """The service may say that instead of "not running": a lost answer is resolved by it too."""
+    async with scene(restore_seconds=0.0) as at:
+        at.here.emulator.add_fault(on_restore(when="after", drop=True))
+        at.here.emulator.add_fault(Fault(kind="status", status=409, code="RESTORE_IN_PROGRESS", skip=1, times=2))
+        assert (await at.restore()).how == "complete"
 
 
 # Cooldowns and other restores ------------------------------------------------------------------------------------------
@@ -327,6 +337,19 @@ async def test_a_key_that_is_refused_meanwhile_keeps_the_restore() -> None:
         await anyio.sleep(HOUR)
         assert (await at.resume(record)).how == "complete"
         assert len(at.posts) == 1
+
+
+@pytest.mark.parametrize("resource", [RESTORER, None])
+def test_where_nothing_can_be_kept_in_the_state_the_user_is_told_what_the_next_up_does(resource: str | None) -> None:
+    record = RestoreRecord(DATABASE, "v1", DATABASE, "2026-03-01T12:00:00Z")
+    text = RestorePending(record, "It was interrupted.").reason_unkept(resource)
+    assert text.startswith(
+        "It was interrupted. The installed Pulumi SDK has no known way to keep it in the stack's state."
+    )
+    assert ("on this machine watches the database all the same" in text) is (resource is not None)
+    assert text.endswith(
+        "restores again, over whatever the database holds by then: take the Restore out of the program first."
+    )
 
 
 # Refusals ------------------------------------------------------------------------------------------------------------
