@@ -186,6 +186,23 @@ async def test_another_restore_s_end_is_not_taken_for_that_of_a_lost_one() -> No
 
 
 @virtual
+async def test_of_two_restores_of_one_run_the_lost_one_is_not_taken_for_done_by_the_other_s_end() -> None:
+    async with scene() as at:
+        at.here.emulator.add_fault(on_restore(drop=True))
+        endings: list[str] = []
+
+        async def one(longest: float) -> None:
+            endings.append((await at.restore(timeout=longest)).how)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(one, 300.0)
+            await anyio.sleep(1)
+            group.start_soon(one, 900.0)
+        assert endings == ["pending", "complete"]
+        assert len(at.accepted) == 1
+
+
+@virtual
 async def test_a_wait_for_another_restore_that_outlasts_the_time_out_has_sent_nothing() -> None:
     async with scene(restore_seconds=4 * HOUR) as at:
         await somebody_restores(at, at.stored)
@@ -315,6 +332,21 @@ async def test_an_interrupted_restore_is_kept_and_the_next_up_sends_nothing(*, h
             assert again.how == "complete"
         assert len(at.posts) == 1
         assert at.holds() == "later"
+
+
+@virtual
+async def test_a_resume_long_after_an_accepted_restore_does_not_wait_for_it_to_settle_again() -> None:
+    async with scene(restore_seconds=0.0) as at:
+        record = (await at.interrupted(5)).pending
+        assert record.attempt is not None
+        assert not record.attempt.seen_down
+        before = elapsed(at)
+        assert (await at.resume(record)).how == "complete"
+        assert elapsed(at) - before == pytest.approx(55, abs=1)
+        await anyio.sleep(HOUR)
+        before = elapsed(at)
+        assert (await at.resume(record)).how == "complete"
+        assert elapsed(at) - before < 1
 
 
 @virtual
