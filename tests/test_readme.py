@@ -7,8 +7,6 @@ import inspect
 import re
 from pathlib import Path
 
-import pytest
-
 import pulumi_snapshots
 from pulumi_snapshots import Archive, DatabaseInfo, Restore, Snapshot, SnapshotInfo
 from pulumi_snapshots.operations import settings
