@@ -20,13 +20,14 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 BELOW = {
     "": {"dynamic", "plugin", "operations", "clock", "shared_file"},
     "declaration": {"operations"},
-    "dynamic": {"declaration", "operations", "api", "clock", "shared_file", "engine_errors"},
-    "plugin": {"declaration", "operations", "api", "clock", "shared_file", "engine_errors"},
-    "cli": {"dynamic", "operations", "api", "clock", "shared_file", "engine_errors"},
+    "dynamic": {"declaration", "operations", "api", "clock", "shared_file", "engine_errors", "engine_presence"},
+    "plugin": {"declaration", "operations", "api", "clock", "shared_file", "engine_errors", "engine_presence"},
+    "cli": {"dynamic", "operations", "api", "clock", "shared_file", "engine_errors", "engine_presence"},
     "operations": {"api", "clock", "shared_file"},
     "api": {"clock", "shared_file"},
     "emulator": {"clock", "shared_file"},
     "engine_errors": set(),
+    "engine_presence": set(),
     "clock": set(),
     "shared_file": {"clock"},
 }

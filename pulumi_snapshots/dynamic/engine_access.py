@@ -14,7 +14,6 @@ import contextlib
 import os
 import queue
 import re
-import socket
 import sys
 import threading
 import time
@@ -23,6 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pulumi_snapshots.engine_errors import DETAILS_HEADER, debugging, readable, status
+from pulumi_snapshots.engine_presence import listens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -479,41 +479,25 @@ def end_with_engine() -> bool:
     Returns:
         Whether there is an engine to watch.
     """
-    place = _engine_place()
-    if place is None:
+    address = _find_engine_address()
+    if address is None:
         return False
     if not _watching.is_set():
         _watching.set()
-        threading.Thread(target=_watch, args=(place,), name="engine-watch", daemon=True).start()
+        threading.Thread(target=_watch, args=(address,), name="engine-watch", daemon=True).start()
     return True
 
 
 def engine_listens() -> bool:
     """Whether the engine is there to hear an answer; True where that cannot be known."""
-    place = _engine_place()
-    return place is None or _listens(place)
+    address = _find_engine_address()
+    return address is None or listens(address)
 
 
-def _engine_place() -> tuple[str, int] | None:
-    host, _, port = (_find_engine_address() or "").rpartition(":")
-    return (host.strip("[]") or "127.0.0.1", int(port)) if port.isdecimal() else None
-
-
-def _watch(place: tuple[str, int]) -> None:
-    while _listens(place) or _listens(place):
+def _watch(address: str) -> None:
+    while listens(address) or listens(address):
         time.sleep(_WATCH_EVERY)
     os._exit(1)
-
-
-def _listens(place: tuple[str, int]) -> bool:
-    """Whether somebody listens there; only a refusal says that nobody does."""
-    try:
-        socket.create_connection(place, timeout=_LOG_DEADLINE).close()
-    except ConnectionRefusedError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 # --- Width -----------------------------------------------------------------------------------------------------------

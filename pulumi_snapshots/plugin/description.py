@@ -313,3 +313,7 @@ class Settings(_Described):
     block_wait: str | None = Field(
         None, description="How long a block lasts where the service does not say; `30m` unless given."
     )
+    restore_settle: str | None = Field(
+        None,
+        description="How long a restored database must be seen running where it was never seen down; `60s` unless given.",
+    )

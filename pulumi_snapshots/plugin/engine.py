@@ -11,6 +11,7 @@ import grpc
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
 
 from pulumi_snapshots.engine_errors import readable
+from pulumi_snapshots.engine_presence import listens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,8 +42,8 @@ class Engine:
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs: this process is its child until it ends."""
-        return os.getppid() == self._parent
+        """Whether it still runs: it listens, and this process is its child until it ends."""
+        return os.getppid() == self._parent and (self._address is None or listens(self._address))
 
     def say(self, text: str, urn: str = "", *, warning: bool = False, ephemeral: bool = False) -> None:
         """Put one message in line."""

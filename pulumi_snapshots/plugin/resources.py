@@ -66,6 +66,7 @@ class Provider(pulumi.ProviderResource):
         first_look_after: from an answer 202 to the first look at a listing.
         look_every: between looks for one snapshot.
         block_wait: how long a block lasts where the service does not say.
+        restore_settle: how long a restored database must be seen running where it was never seen down.
         opts: as for every resource.
     """
 
@@ -81,6 +82,7 @@ class Provider(pulumi.ProviderResource):
         first_look_after: pulumi.Input[str] | None = None,
         look_every: pulumi.Input[str] | None = None,
         block_wait: pulumi.Input[str] | None = None,
+        restore_settle: pulumi.Input[str] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         settings = {
@@ -93,6 +95,7 @@ class Provider(pulumi.ProviderResource):
             "first_look_after": first_look_after,
             "look_every": look_every,
             "block_wait": block_wait,
+            "restore_settle": restore_settle,
         }
         super().__init__(PACKAGE, resource_name, {in_camel(name): value for name, value in settings.items()}, opts)
 

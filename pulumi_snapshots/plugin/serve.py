@@ -68,6 +68,6 @@ async def _end_with(engine: Engine) -> None:
     machine remembers.
     """
     clock = Clock()
-    while engine.alive:
+    while engine.alive or engine.alive:
         await clock.sleep(WATCH_EVERY)
     os._exit(1)

@@ -141,14 +141,14 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             for name in kind.input_names.unknown_to(inputs)
         ]
         values = kind.input_names.read(inputs)
-        problems += await self._answer(kind, request, context, lambda call: _now(kind.calls.check(call, values)))
+        problems += await self._answer(kind, request, context, lambda call: _now(kind.calls.check, call, values))
         return _checked(inputs, problems, kind.input_names, kind.calls.secrets)
 
     async def Diff(self, request: Any, context: Any) -> Any:
         """Compare."""
         kind = await self._kind(request, context)
         state, values = kind.names.read(request.olds), kind.input_names.read(request.news)
-        found = await self._answer(kind, request, context, lambda call: _now(kind.calls.diff(call, state, values)))
+        found = await self._answer(kind, request, context, lambda call: _now(kind.calls.diff, call, state, values))
         return _difference(kind, found, request)
 
     async def Create(self, request: Any, context: Any) -> Any:
@@ -322,8 +322,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         return answer
 
 
-async def _now(value: T) -> T:
-    return value
+async def _now(function: Callable[..., T], *args: Any) -> T:
+    return function(*args)
 
 
 async def _fail(

@@ -8,7 +8,9 @@ import socket
 import threading
 import time
 import urllib.request
+from collections.abc import Callable
 from contextlib import contextmanager
+from functools import partial
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -21,18 +23,20 @@ import pytest
 from pulumi_snapshots import Archive
 from pulumi_snapshots.dynamic.archive_provider import ArchiveProvider
 from tests.archive.real import s3_server
+from tests.support.plugin_servicer import ADAPTERS
 from tests.support.servicer import UNKNOWN, Answer, CallFailedError, Servicer, urn
 from tools.sandbox import Emulator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-NAME = urn("offsite", "pulumi-python:dynamic/squarecloud:Archive")
+NAME = urn("offsite", "squarecloud:index:Archive")
 SERVICE = ("--no-automatic", "--cache-world", "invalidated", "--requests-per-minute", "10000")
 SIZE = 3_000_000
 NO_KEY: dict[str, str | None] = dict.fromkeys(
     ("SQUARECLOUD_API_KEY", "SQUARECLOUD_API_URL", "SQUARECLOUD_SNAPSHOTS_URL")
 )
+Serve = Callable[..., Servicer]
 _numbers = count(1)
 
 
@@ -86,6 +90,12 @@ class Place:
         return [entry["kind"] for entry in self.emulator.journal() if entry["database_id"] == self.database]
 
 
+@pytest.fixture(scope="module", params=ADAPTERS)
+def serve(request: pytest.FixtureRequest) -> Serve:
+    """Starts a provider, by each way to the engine."""
+    return partial(ADAPTERS[request.param], ArchiveProvider())
+
+
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     with Emulator(*SERVICE, log=tmp_path_factory.mktemp("emulator") / "log") as running:
@@ -99,17 +109,17 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def place(emulator: Emulator, tmp_path: Path) -> Iterator[Place]:
+def place(serve: Serve, emulator: Emulator, tmp_path: Path) -> Iterator[Place]:
     emulator.control("faults", method="DELETE")
     database = str(emulator.control("databases", {"id": f"{next(_numbers):032x}"})["id"])
-    with Servicer(ArchiveProvider(), env=emulator.environment) as servicer:
+    with serve(env=emulator.environment) as servicer:
         yield Place(emulator, servicer, database, tmp_path / "archives")
 
 
 @pytest.fixture(scope="module")
-def idle() -> Iterator[Servicer]:
+def idle(serve: Serve) -> Iterator[Servicer]:
     """A provider that has no key and no service."""
-    with Servicer(ArchiveProvider(), env=NO_KEY) as servicer:
+    with serve(env=NO_KEY) as servicer:
         yield servicer
 
 
@@ -272,9 +282,9 @@ def test_create_gives_a_verified_file_and_no_output_that_opens_anything(place: P
     assert not [text for text in [*shown, str(outputs)] if place.emulator.key in text or "Signature" in text]
 
 
-def test_a_url_alone_needs_no_key_and_an_id_alone_does(place: Place) -> None:
+def test_a_url_alone_needs_no_key_and_an_id_alone_does(serve: Serve, place: Place) -> None:
     source = place.snapshot()
-    with Servicer(ArchiveProvider(), env=NO_KEY) as keyless:
+    with serve(env=NO_KEY) as keyless:
         answer = keyless.create(
             NAME, {"download_url": source["download_url"], "destination": str(place.folder / "x.zip")}
         )
@@ -341,21 +351,21 @@ def test_replacing_with_keep_last_1_removes_the_old_one_and_does_not_claim_to_ke
     assert place.servicer.diagnostics(NAME) == []
 
 
-def test_a_replacement_never_loses_what_the_next_version_has_written(place: Place) -> None:
+def test_a_replacement_never_loses_what_the_next_version_has_written(serve: Serve, place: Place) -> None:
     inputs = {"destination": str(place.folder / "latest.zip"), "delete_object": True}
     first = place.create({**place.snapshot(), **inputs})
     second = place.replace(first, {**place.snapshot(), **inputs})
     assert sha256(path_of(second.outputs).read_bytes()).hexdigest() == second.outputs["sha256"]
     # A run that was interrupted before the delete: the next one does it, and sees only that nothing has changed.
-    with Servicer(ArchiveProvider(), env=place.emulator.environment) as later:
+    with serve(env=place.emulator.environment) as later:
         later.diff(NAME, second.id, second.outputs, {**inputs, "version_id": second.outputs["version_id"]})
         later.delete(NAME, first.id, first.outputs)
     assert place.files() == {"latest.zip"}
 
 
-def test_delete_keeps_the_object_unless_told_otherwise(place: Place) -> None:
+def test_delete_keeps_the_object_unless_told_otherwise(serve: Serve, place: Place) -> None:
     created = place.create(place.inputs(place.snapshot()))
-    with Servicer(ArchiveProvider(), env=NO_KEY, config={"squarecloud:lookEvery": "never"}) as idle:
+    with serve(env=NO_KEY, config={"squarecloud:lookEvery": "never"}) as idle:
         idle.delete(NAME, created.id, created.outputs)
         assert idle.diagnostics(NAME) == [f"kept: {created.id}"]
         assert place.files()
@@ -368,18 +378,18 @@ def test_an_archive_cannot_be_looked_up(idle: Servicer) -> None:
     assert failure(idle.read, NAME, STATE["uri"], None, GOOD).startswith("An Archive cannot be looked up or imported")
 
 
-def test_a_wrong_configuration_is_told_without_a_traceback(tmp_path: Path) -> None:
-    with Servicer(ArchiveProvider(), config={"squarecloud:lookEvery": "never"}) as servicer:
+def test_a_wrong_configuration_is_told_without_a_traceback(serve: Serve, tmp_path: Path) -> None:
+    with serve(config={"squarecloud:lookEvery": "never"}) as servicer:
         inputs = {**INPUTS, "destination": str(tmp_path / "x.zip")}
         for call in (servicer.check, servicer.create):
             assert failure(call, NAME, inputs).startswith("squarecloud:lookEvery must be")
 
 
-def test_a_bucket_is_written_looked_at_and_tidied(place: Place) -> None:
+def test_a_bucket_is_written_looked_at_and_tidied(serve: Serve, place: Place) -> None:
     source = place.snapshot()
     with (
         s3_server() as s3,
-        Servicer(ArchiveProvider(), env={**place.emulator.environment, **s3.environment}) as servicer,
+        serve(env={**place.emulator.environment, **s3.environment}) as servicer,
     ):
         s3.client().create_bucket(Bucket="backups")
         inputs = {**source, "destination": "s3://backups/shop/", "delete_object": True}
@@ -402,13 +412,13 @@ def stalling_host() -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         held: list[socket.socket] = []
 
-        def serve() -> None:
+        def stall() -> None:
             connection, _ = server.accept()
             held.append(connection)
             connection.recv(65536)
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n" + bytes(2_000_000))
 
-        thread = threading.Thread(target=serve)
+        thread = threading.Thread(target=stall)
         thread.start()
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
         thread.join()

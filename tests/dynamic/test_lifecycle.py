@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from concurrent.futures import wait
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
+from tests.support.plugin_servicer import ADAPTERS
 from tests.support.servicer import UNKNOWN, Answer, CallFailedError, Kept, Servicer, urn
 from tools.sandbox import Emulator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 NAME = urn("before-release")
@@ -24,6 +27,7 @@ PACE = {"SQUARECLOUD_FIRST_LOOK_AFTER": "0.2s", "SQUARECLOUD_LOOK_EVERY": "0.3s"
 # The service's clock is two hours behind, so what it has made is old to a client that asks nobody.
 SERVICE = ("--clock-offset", "-7200", "--snapshot-seconds", "0", "--soft-deadline", "0.1", "--no-automatic",
            "--cache-world", "invalidated", "--requests-per-minute", "10000", "--memory", "65536")  # fmt: skip
+Serve = Callable[..., Servicer]
 _numbers = count(1)
 
 
@@ -58,6 +62,12 @@ class Place:
         self.emulator.control("faults", {"kind": kind, "database_id": self.database, **effect})
 
 
+@pytest.fixture(scope="module", params=ADAPTERS)
+def serve(request: pytest.FixtureRequest) -> Serve:
+    """Starts a provider, by each way to the engine."""
+    return partial(ADAPTERS[request.param], SnapshotProvider())
+
+
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     with Emulator(*SERVICE, log=tmp_path_factory.mktemp("emulator") / "log") as running:
@@ -76,20 +86,20 @@ def database(emulator: Emulator) -> str:
 
 
 @pytest.fixture
-def place(emulator: Emulator, database: str) -> Iterator[Place]:
+def place(serve: Serve, emulator: Emulator, database: str) -> Iterator[Place]:
     emulator.control("faults", method="DELETE")
     emulator.control("clock", {"advance": 200})  # the cooldowns of the test before are over
-    with Servicer(SnapshotProvider(), env={**emulator.environment, **PACE}) as servicer:
+    with serve(env={**emulator.environment, **PACE}) as servicer:
         yield Place(emulator, servicer, database)
 
 
 @pytest.fixture(scope="module")
-def idle() -> Iterator[Servicer]:
+def idle(serve: Serve) -> Iterator[Servicer]:
     """A provider that has no key and no service, and needs none."""
     nothing: dict[str, str | None] = dict.fromkeys(
         ("SQUARECLOUD_API_KEY", "SQUARECLOUD_API_URL", "SQUARECLOUD_SNAPSHOTS_URL")
     )
-    with Servicer(SnapshotProvider(), env=nothing) as servicer:
+    with serve(env=nothing) as servicer:
         yield servicer
 
 
@@ -277,8 +287,10 @@ def test_calls_that_need_a_key_say_how_to_set_one(idle: Servicer) -> None:
     ],
     ids=str,
 )
-def test_a_wrong_configuration_is_told_at_each_call_but_a_destroy(config: dict[str, Any], text: str) -> None:
-    with Servicer(SnapshotProvider(), config=config) as servicer:
+def test_a_wrong_configuration_is_told_at_each_call_but_a_destroy(
+    serve: Serve, config: dict[str, Any], text: str
+) -> None:
+    with serve(config=config) as servicer:
         for call, arguments in (
             (servicer.check, (NAME, INPUTS)),
             (servicer.create, (NAME, INPUTS)),
@@ -346,7 +358,7 @@ def test_a_refusal_keeps_nothing(place: Place) -> None:
     )
 
 
-def test_cancel_ends_waits_with_partial_state_and_an_update_goes_on(place: Place) -> None:
+def test_cancel_ends_waits_with_partial_state_and_an_update_goes_on(serve: Serve, place: Place) -> None:
     place.slow()
     creating = place.servicer.start(place.create, timeout="1h")
     place.servicer.wait_for(
@@ -371,7 +383,7 @@ def test_cancel_ends_waits_with_partial_state_and_an_update_goes_on(place: Place
 
     inputs = {"database_id": place.database, "timeout": "0.5s"}
     environment = {**place.emulator.environment, **PACE}
-    with Servicer(SnapshotProvider(), env=environment) as again:
+    with serve(env=environment) as again:
         seen = kept(again.read, NAME, partial.id, partial.outputs, inputs)
         assert seen.id == partial.id
         assert seen.inputs == inputs
@@ -387,7 +399,7 @@ def test_cancel_ends_waits_with_partial_state_and_an_update_goes_on(place: Place
         assert complete.secrets == {"download_url"}
         canonical = again.read(NAME, partial.id, complete.outputs, inputs)
         assert canonical.id == f"{place.database}/{place.started()}"
-    with Servicer(SnapshotProvider(), env=environment) as another:
+    with serve(env=environment) as another:
         found = another.read(NAME, partial.id, partial.outputs, inputs)
         assert found.id == canonical.id
         assert found.outputs == {**canonical.outputs, "timeout": "1h"}

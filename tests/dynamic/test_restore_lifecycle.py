@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +13,15 @@ import pytest
 
 from pulumi_snapshots import Restore
 from pulumi_snapshots.dynamic.restore_provider import RestoreProvider
+from tests.support.plugin_servicer import ADAPTERS
 from tests.support.servicer import UNKNOWN, Answer, CallFailedError, Kept, Servicer, urn
 from tools.sandbox import Emulator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-NAME = urn("back", "pulumi-python:dynamic/squarecloud:Restore")
+NAME = urn("back", "squarecloud:index:Restore")
 PACE = {"SQUARECLOUD_LOOK_EVERY": "0.2s", "SQUARECLOUD_RESTORE_SETTLE": "0.5s"}
 SERVICE = (
     "--restore-seconds",
@@ -42,6 +45,7 @@ STATE: dict[str, Any] = {
 }
 ATTEMPT = {"posted_at": "2026-03-01T12:00:00Z", "service_clock_offset": 0.0, "answered": "200", "timeout": 900.0}
 ID = f"{DATABASE}/restore:20260301T120000Z"
+Serve = Callable[..., Servicer]
 _numbers = count(1)
 
 
@@ -83,6 +87,12 @@ class Place:
         self.emulator.control("faults", {"kind": kind, "database_id": self.database, **effect})
 
 
+@pytest.fixture(scope="module", params=ADAPTERS)
+def serve(request: pytest.FixtureRequest) -> Serve:
+    """Starts a provider, by each way to the engine."""
+    return partial(ADAPTERS[request.param], RestoreProvider())
+
+
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     with Emulator(*SERVICE, log=tmp_path_factory.mktemp("emulator") / "log") as running:
@@ -96,22 +106,22 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def place(emulator: Emulator) -> Iterator[Place]:
+def place(serve: Serve, emulator: Emulator) -> Iterator[Place]:
     emulator.control("faults", method="DELETE")
     emulator.control("clock", {"advance": 200})  # the cooldowns of the test before are over
     database = str(emulator.control("databases", {"id": f"{next(_numbers):032x}"})["id"])
     emulator.sql(database, "CREATE TABLE rows (state)", "INSERT INTO rows VALUES ('then')")
     stored = emulator.control("snapshots", {"database_id": database})
-    with Servicer(RestoreProvider(), env={**emulator.environment, **PACE}) as servicer:
+    with serve(env={**emulator.environment, **PACE}) as servicer:
         place = Place(emulator, servicer, database, stored)
         place.writes("now")
         yield place
 
 
 @pytest.fixture(scope="module")
-def idle() -> Iterator[Servicer]:
+def idle(serve: Serve) -> Iterator[Servicer]:
     """A provider that has no key and no service, and needs none."""
-    with Servicer(RestoreProvider(), env=NO_KEY) as servicer:
+    with serve(env=NO_KEY) as servicer:
         yield servicer
 
 
@@ -253,7 +263,7 @@ def test_a_restore_brings_the_rows_back_and_waits_until_the_database_runs(place:
     assert place.holds() == "later"
 
 
-def test_cancel_keeps_the_restore_and_the_next_up_watches_without_a_second_request(place: Place) -> None:
+def test_cancel_keeps_the_restore_and_the_next_up_watches_without_a_second_request(serve: Serve, place: Place) -> None:
     place.fault("restore", delay=600, when="after")  # it is carried out, but the answer does not come
     creating = place.servicer.start(place.create)
     place.servicer.wait_for(
@@ -269,7 +279,7 @@ def test_cancel_keeps_the_restore_and_the_next_up_watches_without_a_second_reque
     assert "The wait was interrupted. It is kept in the state" in reason
     assert f"`pulumi up --replace '{NAME}'` restores again" in reason
 
-    with Servicer(RestoreProvider(), env={**place.emulator.environment, **PACE}) as later:
+    with serve(env={**place.emulator.environment, **PACE}) as later:
         read = kept(later.read, NAME, held.id, held.outputs, place.inputs())
         assert (read.id, read.outputs) == (held.id, held.outputs)
         assert "what database" in read.reasons[0]

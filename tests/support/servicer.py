@@ -66,8 +66,8 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-def urn(name: str, type_: str = "pulumi-python:dynamic/squarecloud:Snapshot") -> str:
-    """URN of a resource called `name`."""
+def urn(name: str, type_: str = "squarecloud:index:Snapshot") -> str:
+    """URN of a resource called `name`; the plugin goes by its type, the dynamic provider does not look at it."""
     return f"urn:pulumi:dev::project::{type_}::{name}"
 
 
@@ -316,7 +316,7 @@ class Servicer:
         changed = {"PYTHONPATH": str(ROOT), "PULUMI_PROJECT": "project", **self.env}
         env = {key: value for key, value in {**os.environ, **changed}.items() if value is not None}
         self.process = subprocess.Popen(  # noqa: S603  # this very interpreter
-            [sys.executable, "-u", "-m", "pulumi.dynamic", self.address],
+            self._command(),
             cwd=self.cwd,
             env=env,
             stdout=subprocess.PIPE,
@@ -336,6 +336,9 @@ class Servicer:
         exit_.callback(channel.close)
         self._stub = provider_pb2_grpc.ResourceProviderStub(channel)
         self.configure(self.config)
+
+    def _command(self) -> list[str]:
+        return [sys.executable, "-u", "-m", "pulumi.dynamic", self.address]
 
     def _read_output(self) -> None:
         assert self.process.stdout is not None
@@ -412,7 +415,12 @@ class Servicer:
     ) -> DiffAnswer:
         """Compare the outputs `olds` of the state with the new inputs."""
         request = provider_pb2.DiffRequest(
-            urn=urn, id=id_, olds=self._bag(olds), news=self._bag(news), ignoreChanges=ignore_changes
+            urn=urn,
+            id=id_,
+            olds=self._bag(olds),
+            news=self._bag(news),
+            old_inputs=self._bag(olds),
+            ignoreChanges=ignore_changes,
         )
         answer = self._call("Diff", request)
         changes = {provider_pb2.DiffResponse.DIFF_SOME: True, provider_pb2.DiffResponse.DIFF_NONE: False}
@@ -425,7 +433,9 @@ class Servicer:
 
     def update(self, urn: str, id_: str, olds: Mapping[str, Any], news: Mapping[str, Any]) -> Answer:
         """Update the resource whose outputs are `olds` to the inputs `news`; its id cannot change."""
-        request = provider_pb2.UpdateRequest(urn=urn, id=id_, olds=self._bag(olds), news=self._bag(news))
+        request = provider_pb2.UpdateRequest(
+            urn=urn, id=id_, olds=self._bag(olds), news=self._bag(news), old_inputs=self._bag(olds)
+        )
         return Answer(id_, *_values(self._call("Update", request).properties))
 
     def read(
