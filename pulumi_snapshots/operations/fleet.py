@@ -59,7 +59,7 @@ class Fleet:
 
     def moves(self, member: Member, phase: Phase | None) -> None:
         """It waits for something else now, or still for the same (None)."""
-        if phase is not None:
+        if phase is not None and member in self._phases:  # a restore tells how it goes, and is no snapshot of the fleet
             self._phases[member] = phase
 
     @property

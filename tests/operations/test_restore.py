@@ -76,6 +76,13 @@ async def test_a_restore_brings_the_rows_back_and_ends_when_the_database_runs_ag
 
 
 @virtual
+async def test_a_restore_is_not_counted_among_the_snapshots_of_a_run() -> None:
+    async with scene() as at:
+        assert (await at.restore()).how == "complete"
+        assert at.here.session.fleet.summary() == "0 snapshots: "
+
+
+@virtual
 async def test_a_restore_onto_another_database_leaves_the_snapshot_s_own_alone() -> None:
     async with scene() as at:
         record = (await at.restore(target=OTHER_DATABASE)).complete
