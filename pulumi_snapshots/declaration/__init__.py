@@ -148,7 +148,7 @@ def _source(  # noqa: PLR0913, PLR0917  half of them for the error's text
         return value
 
     if snapshot is None:
-        return given or refuse(f"nothing to {act} is given")
+        return given or refuse(f"nothing to {act} is given, or a lookup has found no snapshot")
     if given:
         refuse(f"snapshot and {' and '.join(given)} are given")
     found = snapshot.apply(checked) if isinstance(snapshot, pulumi.Output) else checked(snapshot)

@@ -170,8 +170,15 @@ def still_pending(record: SnapshotRecord) -> str:
     return f"{which} is still pending."
 
 
-def forgotten(record: SnapshotRecord) -> str:
-    """What a delete says: nothing is sent, so the snapshot outlives the resource."""
+def forgotten(record: SnapshotRecord, *, adopted: bool) -> str:
+    """What a delete says: nothing is sent, so the snapshot outlives the resource.
+
+    Args:
+        record: what leaves the state.
+        adopted: whether a resource of this run has the very same snapshot now.
+    """
+    if adopted:
+        return f"not forgotten: {record.id}, which `reuse_within` has adopted; without it another one is taken"
     if record.pending:
         return f"forgotten: {record.id}; if its snapshot was started, the service keeps it for 30 days"
     if not record.available:

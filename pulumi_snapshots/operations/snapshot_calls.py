@@ -91,7 +91,10 @@ class SnapshotCalls(Calls):
 
     async def delete(self, call: Call, _id: str, state: Mapping[str, Any]) -> None:
         """Forget it: the service has no delete, so nothing is sent."""
-        call.listener.progress(forgotten(SnapshotRecord.from_outputs(state)))
+        record = SnapshotRecord.from_outputs(state)
+        # A create is not told what it replaces where the user wants that (`--replace`), so it may adopt the same one.
+        adopted = record.version_id is not None and call.shared.memory.is_claimed(record.database_id, record.version_id)
+        call.listener.progress(forgotten(record, adopted=adopted))
 
 
 @contextmanager

@@ -142,7 +142,7 @@ SNAPSHOT: Any = dataclasses.make_dataclass(
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({}, "nothing to archive is given"),
+        ({}, "nothing to archive is given, or a lookup has found no snapshot. Give snapshot=SNAPSHOT"),
         ({"snapshot": SNAPSHOT, "download_url": "https://x/y"}, "snapshot and download_url are given"),
         ({"snapshot": SNAPSHOT, "database_id": "a", "version_id": "b"}, "snapshot and database_id and version_id are"),
         ({"snapshot": "before-release"}, "snapshot is a str"),

@@ -144,7 +144,7 @@ def kept(call: Callable[..., Any], *args: Any) -> Kept:
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        ({}, "nothing to restore is given"),
+        ({}, "nothing to restore is given, or a lookup has found no snapshot"),
         ({"snapshot": 7}, "snapshot is a int"),
         ({"snapshot": 7, "version_id": "v1"}, "snapshot and version_id are given"),
     ],

@@ -134,7 +134,10 @@ def test_a_url_of_another_stack_needs_no_key_and_stays_secret(app: App) -> None:
 
     app.program('from pulumi_snapshots import Archive\nArchive("offsite", destination="/backups/")')
     printed = app.preview(fails=True)
-    assert "Archive 'offsite': nothing to archive is given. Give snapshot=SNAPSHOT" in diagnostics(printed)
+    assert (
+        "Archive 'offsite': nothing to archive is given, or a lookup has found no snapshot. Give snapshot=SNAPSHOT"
+        in diagnostics(printed)
+    )
     never = "opts=pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create='never'))"
     app.program(FROM_URL.format(url=url, folder=folder).replace("keep_last=1", f"keep_last=0, {never}"))
     told = diagnostics(app.preview(fails=True))

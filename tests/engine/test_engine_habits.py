@@ -122,6 +122,11 @@ def test_a_failure_stops_what_depends_on_it_and_nothing_else(app: App) -> None:
     # What was deleted from the state is adopted again, instead of an import.
     app.run("state", "delete", "--yes", "--target-dependents", urn("shop"))
     assert "shop" not in names(app)
-    app.up("-c", "reuse=2h", "--target", urn("shop"))
+    reuse = ("-c", "reuse=2h", "--target", urn("shop"))
+    app.up(*reuse)
+    assert versions(app) == {"shop": taken}
+    # Also where it is to be replaced, which no create is told.
+    told = diagnostics(app.up(*reuse, "--replace", urn("shop")))
+    assert f"not forgotten: {DATABASE}/{taken}, which `reuse_within` has adopted" in told
     assert versions(app) == {"shop": taken}
     assert app.posts() == []
