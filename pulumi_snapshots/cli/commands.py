@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import get_completion_class
 
-from pulumi_snapshots.cli.jobs import Listing, Printing, Restoring, Taking, Transfer
+from pulumi_snapshots.cli.jobs import Checkup, Listing, Printing, Restoring, Taking, Transfer
 from pulumi_snapshots.cli.running import run_job, streams
 from pulumi_snapshots.cli.words import for_people, printable
 from pulumi_snapshots.operations.archive_inputs import ArchiveInputs, archive_problems_of
@@ -174,6 +174,16 @@ def restore(  # noqa: PLR0913  what can be typed
     }
     _refuse(restore_problems_of(values))
     return Restoring(RestoreInputs.of(values), anew, as_json)
+
+
+@commands.command()
+@json_option
+def doctor(*, as_json: bool) -> Job:
+    """Check key, scopes, plan, quota, clock, listing, attempts left behind and what is installed.
+
+    Sends three requests at most, and never one that starts something. Exit code 1 where something stands in the way.
+    """
+    return Checkup(as_json)
 
 
 @commands.command()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pulumi_snapshots.cli.installed import look_at_installation
 from pulumi_snapshots.cli.progress import display
-from pulumi_snapshots.cli.tables import as_json, facts, table, width_of
-from pulumi_snapshots.cli.words import moment
+from pulumi_snapshots.cli.tables import as_json, facts, report, table, width_of
+from pulumi_snapshots.cli.words import for_people, moment
 from pulumi_snapshots.operations.archive import archive, bytes_text
 from pulumi_snapshots.operations.create import create
+from pulumi_snapshots.operations.doctor import Finding, examine
 from pulumi_snapshots.operations.error_pages import with_address
 from pulumi_snapshots.operations.lookups import find_snapshots
-from pulumi_snapshots.operations.outcomes import Pending, RestorePending
+from pulumi_snapshots.operations.outcomes import Pending, RestorePending, sentence
 from pulumi_snapshots.operations.restore import restore
+from pulumi_snapshots.operations.settings import MissingKey, SettingsError
 
 if TYPE_CHECKING:
     from pulumi_snapshots.cli.place import Place
@@ -25,13 +28,14 @@ if TYPE_CHECKING:
     from pulumi_snapshots.operations.record import SnapshotRecord
     from pulumi_snapshots.operations.restore_inputs import RestoreInputs
 
-__all__ = ["DONE", "FAILED", "Job", "Listing", "Printing", "Restoring", "Taking", "Transfer"]
+__all__ = ["DONE", "FAILED", "Checkup", "Job", "Listing", "Printing", "Restoring", "Taking", "Transfer"]
 
 DONE, FAILED = 0, 1
 """Exit codes of what a command has done; usage errors are 2, which click knows by itself."""
 OWNER = "squarecloud-snapshots create"
 RESTORE_OWNER = "squarecloud-snapshots restore"
 """Whose the commands' attempts are, in the journals: the next run goes on with what a killed one has started."""
+MARKS = {"ok": "ok", "note": "note", "problem": "PROBLEM", "unknown": "?"}
 SNAPSHOT_FIELDS = (
     "id",
     "database_id",
@@ -179,6 +183,49 @@ class Restoring:
                 )
             )
         return DONE
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """`doctor`: what may stand in the way of the next snapshot, and what to do."""
+
+    json: bool
+
+    async def __call__(self, place: Place) -> int:
+        """Check."""
+        with place.ending():
+            with display(place, logged=False) as shown:
+                shown.progress("looking at what is installed")
+                findings = await place.blocking(look_at_installation, place.environment)
+                shown.progress(ASKING)
+                findings = [*await self._of_service(place), *findings]
+            place.show(self._text(findings, width_of(place.out)))
+            return FAILED if any(one.state == "problem" for one in findings) else DONE
+        place.fail("interrupted before all was checked.")
+        return FAILED
+
+    @staticmethod
+    async def _of_service(place: Place) -> list[Finding]:
+        try:
+            async with place.session() as session:
+                return await examine(session)
+        except MissingKey:
+            return [
+                Finding(
+                    "key",
+                    "problem",
+                    "none is set",
+                    "Set it in SQUARECLOUD_API_KEY; what the service tells was not checked.",
+                )
+            ]
+        except SettingsError as error:
+            return [Finding("settings", "problem", sentence(error), "What the service tells was not checked.")]
+
+    def _text(self, findings: list[Finding], width: int) -> str:
+        said = [Finding(one.check, one.state, for_people(one.found), for_people(one.advice)) for one in findings]
+        if self.json:
+            return as_json([asdict(one) for one in said])
+        return report([(MARKS[one.state], one.check, one.found, one.advice) for one in said], width)
 
 
 @dataclass(frozen=True)

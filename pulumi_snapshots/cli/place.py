@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import anyio
+import anyio.to_thread
 
 from pulumi_snapshots.cli.words import for_people, printable
 from pulumi_snapshots.clock import Clock
@@ -17,12 +18,13 @@ from pulumi_snapshots.shared_file import state_directory
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 
     from pulumi_snapshots.operations.stopping import Stoppable
 
 __all__ = ["OutputClosed", "Place"]
 
+T = TypeVar("T")
 NAME = "squarecloud-snapshots"
 
 
@@ -40,6 +42,7 @@ class Place:
         clock: the time.
         open_session: the service; over the network unless a test gives another.
         transfers: for downloads; a test's own.
+        in_thread: runs a blocking call; in a worker thread unless a test gives another.
 
     Attributes:
         signal: the first that asked it to stop; None while none has.
@@ -54,6 +57,7 @@ class Place:
         clock: Clock | None = None,
         open_session: Callable[[Settings], Session] | None = None,
         transfers: Transfers | None = None,
+        in_thread: Callable[..., Awaitable[Any]] | None = None,
     ) -> None:
         self.environment = environment
         self.out = out or sys.stdout
@@ -62,6 +66,7 @@ class Place:
         self.signal: signal.Signals | None = None
         self._open_session = open_session or self._session
         self._transfers = transfers
+        self._in_thread = in_thread or anyio.to_thread.run_sync
         self._stops: list[Callable[[], None]] = []
 
     # Writing -------------------------------------------------------------------------------------------------------------
@@ -124,6 +129,11 @@ class Place:
         if self._transfers is None:
             self._transfers = Transfers(clock=self.clock)
         return self._transfers
+
+    async def blocking(self, call: Callable[..., T], *args: Any) -> T:
+        """Run a blocking call apart from the event loop."""
+        result: T = await self._in_thread(call, *args)
+        return result
 
     # Ending --------------------------------------------------------------------------------------------------------------
 

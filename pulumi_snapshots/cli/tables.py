@@ -17,10 +17,13 @@ from pulumi_snapshots.cli.words import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["as_json", "facts", "table", "width_of"]
+__all__ = ["as_json", "facts", "report", "table", "width_of"]
 
 UNLIMITED = 10_000
 """Columns where nobody's terminal limits them: a line of a pipe is never folded."""
+
+NARROW = 70
+"""Columns below which a report has no columns of its own."""
 
 
 def as_json(content: Any) -> str:
@@ -48,6 +51,30 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> 
             wide.print(grid)
         return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
     return "".join(f"{first}\n  {'  '.join(filter(None, others))}\n" for first, *others in shown)
+
+
+def report(rows: Sequence[tuple[str, str, str, str]], width: int) -> str:
+    """What was checked: mark, what, what was found, and below it what to do.
+
+    Folded at the terminal's width; on one with hardly any beside the first two, all stands below them instead.
+
+    Args:
+        rows: mark, check, found and advice of each.
+        width: columns.
+    """
+    if width < NARROW:
+        return "".join(
+            f"{mark}  {check}\n" + "".join(f"  {printable(text)}\n" for text in (found, advice) if text)
+            for mark, check, found, advice in rows
+        )
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for mark, check, found, advice in rows:
+        text = "\n".join(filter(None, (printable(found), printable(advice))))
+        grid.add_row(mark, Text(check), Text(text, overflow="fold"))
+    console = _console(width)
+    with console.capture() as captured:
+        console.print(grid)
+    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
 def facts(values: Mapping[str, str]) -> str:

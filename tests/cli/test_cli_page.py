@@ -38,8 +38,8 @@ def test_a_reader_finds_every_command_with_its_arguments() -> None:
 
 def test_what_the_readme_and_the_page_show_runs(tmp_path: Path) -> None:
     """The installation apart, which needs a published package, and the completion, which needs a shell's own folders."""
-    blocks = [block for block in shown(PAGE) if "create " in block or "list" in block]
-    assert len(blocks) == 2
+    blocks = [block for block in shown(PAGE) if re.search(" (create|list|doctor)\\b", block)]
+    assert len(blocks) == 3
     (readme,) = [block for block in shown(README) if "squarecloud-snapshots create" in block]
     script = "".join(blocks) + "".join(line for line in readme.splitlines(keepends=True) if "pip " not in line)
     script = script.replace("DATABASE/VERSION", '"$snapshot"')

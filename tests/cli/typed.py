@@ -19,6 +19,7 @@ from pulumi_snapshots.operations.transfers import Transfers
 from tests.archive.scene import at_once
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from pulumi_snapshots.operations.settings import Settings
@@ -59,6 +60,7 @@ class Desk:
     w: World
     state: Path
     environment: dict[str, str] = field(default_factory=dict)
+    in_thread: Callable[..., Awaitable[Any]] = at_once
     runs: int = 0
     running: str = ""
     """The run that is alive, as the machine tells the others."""
@@ -95,6 +97,7 @@ class Desk:
             clock=self.w.clock,
             open_session=session,
             transfers=transfers,
+            in_thread=self.in_thread,
         )
 
     async def types(self, *arguments: str, out: StringIO | None = None, err: StringIO | None = None) -> Ended:

@@ -1,0 +1,82 @@
+"""Which features of the installed SDK the dynamic provider finds: asked of a real provider process, without an engine."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from pulumi.dynamic import CreateResult, ResourceProvider
+
+from pulumi_snapshots.dynamic.engine_access import Features, features
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["FeatureProbe", "probe_features"]
+
+PATIENCE = 30.0
+"""Seconds for a process to start and to answer one call."""
+URN = "urn:pulumi:probe::probe::pulumi-python:dynamic/squarecloud:Probe::probe"
+
+
+class FeatureProbe(ResourceProvider):
+    """Creates nothing, and answers with what it finds around the call."""
+
+    serialize_as_secret_always = False
+
+    def create(self, _props: dict[str, Any]) -> CreateResult:
+        """Look."""
+        return CreateResult("probe", asdict(features()))
+
+
+def probe_features(environment: Mapping[str, str] = os.environ) -> Features:
+    """Start the SDK's provider process as the engine does, and let a create in it look; takes about a second.
+
+    Args:
+        environment: of the process; the API key is not passed on.
+
+    Raises:
+        RuntimeError: the process did not start or answer; the text says how it ended.
+    """
+    passed = {name: value for name, value in environment.items() if name != "SQUARECLOUD_API_KEY"}
+    with socket.create_server(("127.0.0.1", 0)) as engine:  # an address, behind which nobody needs to answer
+        process = subprocess.Popen(  # noqa: S603  this very interpreter
+            [sys.executable, "-u", "-m", "pulumi.dynamic", f"127.0.0.1:{engine.getsockname()[1]}"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=passed,
+            start_new_session=True,  # ^C is for whoever waits for it
+        )
+        overdue = threading.Timer(PATIENCE, process.kill)
+        overdue.start()
+        try:
+            return _ask(process)
+        finally:
+            overdue.cancel()
+            process.kill()
+            process.communicate()
+
+
+def _ask(process: subprocess.Popen[str]) -> Features:
+    import grpc  # noqa: PLC0415  heavy
+    from pulumi.dynamic.dynamic import serialize_provider  # noqa: PLC0415
+    from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc  # noqa: PLC0415
+
+    port = process.stdout.readline().strip() if process.stdout else ""
+    if not port.isdecimal():
+        raise RuntimeError(f"the SDK's provider process did not start: {port or 'it ended without a word'}")
+    request = provider_pb2.CreateRequest(urn=URN)
+    request.properties.update({"__provider": serialize_provider(FeatureProbe())})
+    with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
+        try:
+            answer = provider_pb2_grpc.ResourceProviderStub(channel).Create(request, timeout=PATIENCE)
+        except grpc.RpcError as error:
+            raise RuntimeError(f"the SDK's provider process failed: {error}") from None
+    return Features(**{name: bool(answer.properties[name]) for name in asdict(Features(*[False] * 5))})

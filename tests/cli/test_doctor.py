@@ -1,0 +1,284 @@
+"""What doctor finds, what it says to do, and that it sends three requests at most and never one that starts something."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from pulumi_snapshots.cli import installed
+from pulumi_snapshots.cli.installed import OLDEST_ENGINE, WITHOUT, look_at_installation
+from pulumi_snapshots.dynamic import probe
+from pulumi_snapshots.dynamic.engine_access import Features
+from pulumi_snapshots.dynamic.probe import probe_features
+from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.operations.doctor import Finding
+from tests.cli.typed import Desk, Ended, Terminal
+from tests.support.virtual import virtual
+from tests.support.world import DATABASE, START, world
+from tools.engine import OLDEST_INSTALLED
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.world import World
+
+HERE = [Finding("package", "ok", "pulumi-snapshots 1.2.3")]
+
+
+async def installed_here(_call: Any, *_: Any) -> Any:
+    await anyio.lowlevel.checkpoint()
+    return HERE
+
+
+def desk_of(w: World, state: Path, **environment: str) -> Desk:
+    desk = Desk(w, state, in_thread=installed_here)
+    desk.environment |= environment
+    return desk
+
+
+def findings(ended: Ended) -> dict[str, tuple[str, str, str]]:
+    """State, found and advice of each check; of several attempts the last."""
+    return {one["check"]: (one["state"], one["found"], one["advice"]) for one in ended.json}
+
+
+async def checked(desk: Desk) -> dict[str, tuple[str, str, str]]:
+    before = len(desk.w.emulator.journal)
+    ended = await desk.types("doctor", "--json")
+    assert ended.code == (1 if any(one["state"] == "problem" for one in ended.json) else 0)
+    sent = desk.w.emulator.journal[before:]
+    assert len(sent) <= 3
+    assert {entry.method for entry in sent} <= {"GET"}
+    return findings(ended)
+
+
+@virtual
+async def test_all_is_well_in_two_requests(tmp_path: Path) -> None:
+    async with world() as w:
+        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(minutes=5))
+        ended = (await desk_of(w, tmp_path).types("doctor")).done
+        assert [entry.kind for entry in w.emulator.journal] == ["me", "list account"]
+        assert [line.split()[0] for line in ended.out.splitlines() if line[0] != " "] == [
+            *("ok", "ok", "?", "ok", "ok", "ok", "ok", "ok", "ok", "ok"),
+        ]
+        assert "15 of 16 left" in ended.out
+        assert "at most 5m old" in ended.out
+        assert "pulumi-snapshots 1.2.3" in ended.out
+        assert ended.err == ""
+
+
+@virtual
+async def test_a_wrong_key_is_sent_once(tmp_path: Path) -> None:
+    async with world() as w:
+        found = await checked(desk_of(w, tmp_path, SQUARECLOUD_API_KEY="wrong-" + "k" * 64))
+        assert found["key"][0] == "problem"
+        assert "Set a valid key in SQUARECLOUD_API_KEY." in found["key"][1]
+        assert len(w.emulator.journal) == 1
+        assert found["quota"][0] == "unknown"
+        assert found["package"] == ("ok", "pulumi-snapshots 1.2.3", "")
+
+
+@pytest.mark.parametrize(
+    ("environment", "check", "said"),
+    [
+        ({"SQUARECLOUD_API_KEY": ""}, "key", "none is set"),
+        ({"SQUARECLOUD_LOOK_EVERY": "never"}, "settings", "SQUARECLOUD_LOOK_EVERY must be a duration"),
+        ({"SQUARECLOUD_API_URL": "https://nowhere.test/v2"}, "service", "could not be reached, so nothing was sent"),
+    ],
+)
+@virtual
+async def test_what_keeps_it_from_asking_is_the_first_finding(
+    tmp_path: Path, environment: dict[str, str], check: str, said: str
+) -> None:
+    async with world() as w:
+        found = await checked(desk_of(w, tmp_path, **environment))
+        assert next(iter(found)) == check
+        assert found[check][0] == "problem"
+        assert said in found[check][1]
+        assert not w.emulator.journal
+        assert found["package"][0] == "ok"
+
+
+@virtual
+async def test_a_missing_scope_is_named(tmp_path: Path) -> None:
+    async with world() as w:
+        w.emulator.add_fault(Fault(kind="list account", status=403, code="MISSING_SCOPE", times=None))
+        found = await checked(desk_of(w, tmp_path))
+        assert found["scope snapshots:read"][0] == "problem"
+        assert "the API key lacks a scope" in found["scope snapshots:read"][1]
+        assert found["plan"][0] == "ok"
+
+
+@virtual
+async def test_a_plan_without_the_accounts_listing_is_no_problem(tmp_path: Path) -> None:
+    async with world(plan="free") as w:
+        found = await checked(desk_of(w, tmp_path))
+        assert [entry.kind for entry in w.emulator.journal] == ["me", "list account", "list"]
+        state, text, _ = found["scope snapshots:read"]
+        assert (state, text.partition(": ")[2]) == ("note", "the plan does not include it")
+
+
+@virtual
+async def test_a_key_that_may_not_see_the_account_is_told(tmp_path: Path) -> None:
+    async with world() as w:
+        w.emulator.add_fault(Fault(kind="me", status=403, code="PERMISSION_DENIED", times=None))
+        found = await checked(desk_of(w, tmp_path))
+        assert found["key"][0] == "note"
+        assert found["scope snapshots:read"][0] == "ok"
+        assert (found["plan"][0], found["quota"][0]) == ("unknown", "unknown")
+
+
+@virtual
+async def test_a_used_up_quota_tells_when_a_slot_frees(tmp_path: Path) -> None:
+    async with world(plan_memory_mb=512) as w:
+        for hours in (30, 20, 10, 5, 1):
+            w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=hours))
+        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=3), origin="automatic")
+        state, text, advice = (await checked(desk_of(w, tmp_path)))["quota"]
+        assert (state, text) == ("problem", "0 of 4 left, as far as the listing tells")
+        # 24 hours after the one of 20 hours ago.
+        assert "A slot frees at about 2026-03-01T16:00:00Z" in advice
+
+
+@pytest.mark.parametrize(("offset", "said"), [(0, ""), (7200, "2h behind"), (-7200, "2h ahead of")])
+@virtual
+async def test_a_wrong_clock_is_told(tmp_path: Path, offset: int, said: str) -> None:
+    async with world(clock_offset_seconds=offset) as w:
+        state, text, advice = (await checked(desk_of(w, tmp_path)))["clock"]
+        assert (state == "note") == bool(said)
+        assert said in text
+        assert ("rotate_after" in advice) == bool(said)
+
+
+@virtual
+async def test_an_old_page_is_told_and_what_it_lacks_counts(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=1) as w:
+        desk = desk_of(w, tmp_path)
+        before = await checked(desk)
+        assert before["quota"][1].startswith("16 of 16")
+        await desk.types("create", DATABASE, "--wait")
+        found = await checked(desk)
+        assert found["listing"][0] == "note"
+        assert w.started() in found["listing"][1]
+        assert "renewed by" in found["listing"][2]
+        assert found["quota"][1].startswith("15 of 16")
+
+
+@virtual
+async def test_an_attempt_that_was_left_behind_is_told_with_who_goes_on(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=300) as w:
+        desk = desk_of(w, tmp_path)
+        async with anyio.create_task_group() as process:
+            process.start_soon(partial(desk.types, "create", DATABASE, "--wait"))
+            await w.clock.sleep(100)
+            desk.running = f"run {desk.runs}"
+            state, text, _ = (await checked(desk))["snapshot attempts"]
+            assert state == "ok"
+            assert text.endswith("it is under way")
+            desk.running = ""
+            process.cancel_scope.cancel()
+        state, text, advice = (await checked(desk))["snapshot attempts"]
+        assert state == "note"
+        assert f"a snapshot of database {DATABASE} at 2026-03-01T12:00:00Z (202), and its end was not seen" in text
+        assert "running `squarecloud-snapshots create` again on this machine goes on" in advice
+        await w.clock.sleep(3 * 3600)
+        assert "It is over" in (await checked(desk))["snapshot attempts"][2]
+
+
+@pytest.mark.parametrize("columns", [30, 80])
+@virtual
+async def test_a_narrow_terminal_is_told_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setattr("pulumi_snapshots.cli.jobs.width_of", lambda _: columns)
+    async with world() as w:
+        out = (await desk_of(w, tmp_path).types("doctor", out=Terminal())).done.out
+        assert re.search(r"\?\s+scope snapshots:write\s+only a POST could tell, and none is sent\n", out)
+        assert columns == 30 or max(map(len, out.splitlines())) <= columns
+
+
+@virtual
+async def test_an_interrupted_doctor_says_so(tmp_path: Path) -> None:
+    async with world() as w:
+        w.emulator.add_fault(Fault(delay=10_000, times=None))
+        ended = await w.meanwhile(3, partial(signal.raise_signal, signal.SIGINT), desk_of(w, tmp_path).types("doctor"))
+        assert (ended.code, ended.out) == (130, "")
+        assert ended.err == "squarecloud-snapshots: interrupted before all was checked.\n"
+
+
+# What is installed ---------------------------------------------------------------------------------------------------
+
+
+def installation(environment: dict[str, str]) -> dict[str, tuple[str, str, str]]:
+    return {one.check: (one.state, one.found, one.advice) for one in look_at_installation(environment)}
+
+
+@pytest.fixture
+def probed(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
+    """What the SDK offers, without starting it."""
+    offered = dict.fromkeys(WITHOUT, True)
+    monkeypatch.setattr(probe, "probe_features", lambda _: Features(**offered))
+    return offered
+
+
+def test_the_installed_sdk_is_asked_in_its_own_process() -> None:
+    assert probe_features() == Features(**dict.fromkeys(WITHOUT, True))
+
+
+def test_an_sdk_that_does_not_start_is_told(tmp_path: Path) -> None:
+    (tmp_path / "grpc.py").write_text("raise SystemExit('a broken grpc')")
+    state, text, advice = installation({**os.environ, "PYTHONPATH": str(tmp_path)})["engine access"]
+    assert (state, text) == ("problem", "the SDK's provider process did not start: a broken grpc")
+    assert advice
+
+
+@pytest.mark.usefixtures("probed")
+@pytest.mark.parametrize(
+    ("script", "state", "said"),
+    [
+        (None, "note", "no pulumi on PATH"),
+        ("echo v3.274.1", "ok", "pulumi v3.274.1"),
+        ("echo v3.100.0", "problem", "pulumi v3.100.0"),
+        ("echo dev", "unknown", "'dev'"),
+        ("exit 3", "problem", "`pulumi version` failed"),
+        ("echo $SQUARECLOUD_API_KEY", "unknown", "''"),
+    ],
+)
+def test_the_engine_is_asked_for_its_version(tmp_path: Path, script: str | None, state: str, said: str) -> None:
+    if script is not None:
+        (tmp_path / "pulumi").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "pulumi").chmod(0o755)
+    found = installation({"PATH": str(tmp_path), "HOME": str(tmp_path), "SQUARECLOUD_API_KEY": "secret"})["engine"]
+    assert found[0] == state
+    assert said in found[1]
+    assert "secret" not in str(found)
+
+
+def test_the_oldest_engine_is_the_one_that_the_tools_know() -> None:
+    assert OLDEST_ENGINE == OLDEST_INSTALLED
+
+
+@pytest.mark.usefixtures("probed")
+def test_a_plugin_of_another_version_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {"PATH": "", "HOME": str(tmp_path)}
+    assert installation(environment)["plugin"][:2] == ("note", "none is installed")
+    folder = tmp_path / ".pulumi" / "plugins" / "resource-squarecloud-v0.0.1"
+    folder.mkdir(parents=True)
+    assert installation(environment)["plugin"][0] == "note"
+    assert "0.0.1 is installed, this package is" in installation(environment)["plugin"][1]
+    monkeypatch.setattr(installed, "version", lambda _: "0.0.1")
+    assert installation({"PATH": "", "PULUMI_HOME": str(tmp_path / ".pulumi")})["plugin"][0] == "ok"
+
+
+def test_a_feature_that_the_sdk_lacks_is_told_with_what_it_costs(probed: dict[str, bool], tmp_path: Path) -> None:
+    probed["partial_state"] = False
+    state, text, advice = installation({"PATH": "", "HOME": str(tmp_path)})["engine access"]
+    assert state == "note"
+    assert "partial_state is not found in the installed SDK: a wait that ends early is not kept" in text
+    assert advice
