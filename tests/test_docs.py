@@ -72,6 +72,8 @@ def test_the_reference_has_every_public_name(site: Path) -> None:
     reference = (site / "reference.html").read_text()
     missing = [name for name in pulumi_snapshots.__all__ if f'id="pulumi_snapshots.{name}"' not in reference]
     assert missing == []
+    # An attribute's docstring that begins with words and a colon is taken for its type.
+    assert ">Type<" not in reference
 
 
 def test_the_site_loads_nothing_from_elsewhere_and_can_be_searched(site: Path) -> None:

@@ -53,7 +53,7 @@ class RestoreDeclaration(pulumi.CustomResource):
     restored_at: pulumi.Output[str | None]
     """When the database was seen running again, RFC 3339, UTC, by the service's clock; None until then."""
     attempt: pulumi.Output[dict[str, Any] | None]
-    """Only until then: `posted_at`, `service_clock_offset` (seconds), `answered`, `timeout` (seconds), `seen_down`."""
+    """`posted_at`, `service_clock_offset` (seconds), `answered`, `timeout` (seconds), `seen_down`; only until then."""
     triggers: pulumi.Output[list[Any] | None]
     """The triggers that it was restored for."""
 

@@ -67,17 +67,17 @@ class SnapshotDeclaration(pulumi.CustomResource):
     created_at: pulumi.Output[str | None]
     """RFC 3339, UTC."""
     expires_at: pulumi.Output[str | None]
-    """RFC 3339, UTC: the end of its 30 days at the service."""
+    """The end of its 30 days at the service, RFC 3339, UTC."""
     requested_at: pulumi.Output[str | None]
     """When the request was sent, by the service's clock; None where the snapshot was adopted or looked up."""
     available: pulumi.Output[bool]
     """False while it is pending, and once a refresh finds it missing or past its 30 days."""
     attempt: pulumi.Output[dict[str, Any] | None]
-    """Only while pending: `posted_at`, `service_clock_offset` (seconds), `answered`, `timeout` (seconds)."""
+    """`posted_at`, `service_clock_offset` (seconds), `answered`, `timeout` (seconds); only while pending."""
     origin: pulumi.Output[str | None]
     """`manual` or `automatic`."""
     runtime: pulumi.Output[str | None]
-    """The database's engine: `postgres`, `mongo`, `mysql` or `redis`."""
+    """The database's engine, `postgres`, `mongo`, `mysql` or `redis`."""
 
     def __init__(  # noqa: PLR0913, PLR0917  each is an input of the resource
         self,
