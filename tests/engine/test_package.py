@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -54,9 +55,17 @@ def test_the_wheel_works_in_a_clean_environment(tmp_path: Path) -> None:
 
 
 def test_the_readmes_program_runs_as_it_stands_there(app: App) -> None:
-    program = BLOCK.findall((PROJECT / "README.md").read_text())[0]
-    app.program(program)
-    printed = app.up("-c", "release=v1")
+    readme = (PROJECT / "README.md").read_text()
+    app.program(BLOCK.findall(readme)[0])
+    install, *commands = readme.partition("## Use it\n")[2].partition("```sh\n")[2].partition("```")[0].splitlines()
+    assert install == "pip install pulumi-snapshots"
+    key = app.environment.pop("SQUARECLOUD_API_KEY")
+    answers = {"apiKey": [key], "up": ["--yes"]}  # what a user types at the command's question
+    printed = ""
+    for command in commands:
+        pulumi, *arguments = shlex.split(command, comments=True)
+        assert pulumi == "pulumi"
+        printed = app.run(*arguments, *answers.get(arguments[-1].rpartition(":")[2], []))
     assert "download_url: [secret]" in printed
     assert [app.outputs()["version_id"]] == app.started()
     assert f"versionId={app.started()[0]}" in str(app.stack.outputs(show_secrets=True)["download_url"])
