@@ -15,7 +15,9 @@ from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.operations.describe import describe, is_pinned, with_creation
 from pulumi_snapshots.operations.find import LATE, AmbiguousSnapshot, Search, failed_after, find_ours, late_text
 from pulumi_snapshots.operations.journal import Found
-from pulumi_snapshots.operations.looks import SERVICE_CACHE
+from pulumi_snapshots.operations.looks import READS_SHARE, SERVICE_CACHE
+from pulumi_snapshots.operations.lookup_inputs import SnapshotQuery
+from pulumi_snapshots.operations.lookups import find_latest
 from pulumi_snapshots.operations.memory import KnownAttempt
 from pulumi_snapshots.operations.outcomes import NoSuchSnapshot, NothingSent, not_listed
 from pulumi_snapshots.operations.record import SnapshotRecord, is_provisional, split_id
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["get", "read"]
 
+LATEST = "latest"
+"""In place of a version id, which is never shorter than 24 characters."""
 REFRESH_PATIENCE = 110.0
 """Seconds; a refresh of one resource ends within 2 minutes."""
 PENDING_PATIENCE = 9.0
@@ -82,10 +86,11 @@ async def get(session: Session, resource_id: str) -> SnapshotRecord:
 
     Args:
         session: the service.
-        resource_id: `DATABASE_ID/VERSION_ID`.
+        resource_id: `DATABASE_ID/VERSION_ID`, or `DATABASE_ID/latest` for the newest one, whoever took it.
 
     Raises:
         NoSuchSnapshot: the id is malformed or provisional, or the service does not list it.
+        CannotTell: which one is the newest is not certain.
         NothingSent: interrupted, or no answer within 2 minutes.
         SquareCloudError: it could not be asked.
     """
@@ -98,11 +103,20 @@ async def get(session: Session, resource_id: str) -> SnapshotRecord:
     except ValueError as error:
         raise NoSuchSnapshot(f"{error}.") from None
     with session.until(REFRESH_PATIENCE):
+        if version_id == LATEST:
+            version_id = await _latest(session, database_id)
         entry = await session.looks.listed(database_id, version_id)
         if entry is None:
             raise NoSuchSnapshot(not_listed(database_id, version_id))
         return await describe(session, database_id, entry)
     raise NothingSent(f"Snapshot {resource_id} was not looked up: {_cut(session)}.")
+
+
+async def _latest(session: Session, database_id: str) -> str:
+    found = await find_latest(session, SnapshotQuery(database_id=database_id), session.clock.monotonic() - READS_SHARE)
+    if found is None:
+        raise NoSuchSnapshot(f"The service lists no snapshot of database {database_id}.")
+    return found.version_id
 
 
 def _cut(session: Session) -> str:

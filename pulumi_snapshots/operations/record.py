@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.operations.durations import shown
-from pulumi_snapshots.operations.inputs import problems_of
+from pulumi_snapshots.operations.inputs import problems_of, version_id_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,7 @@ def split_id(resource_id: str) -> tuple[str, str]:
         ValueError: it is not `DATABASE_ID/VERSION_ID`.
     """
     database_id, slash, version_id = resource_id.partition("/")
-    if not (slash and version_id) or problems_of({"database_id": database_id}):
+    if not (slash and version_id) or problems_of({"database_id": database_id}) or version_id_problem(version_id):
         raise ValueError(f"the id of a snapshot is DATABASE_ID/VERSION_ID, not {shown(resource_id)}")
     return database_id, version_id
 

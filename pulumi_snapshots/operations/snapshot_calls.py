@@ -11,6 +11,7 @@ from pulumi_snapshots.operations.difference import difference
 from pulumi_snapshots.operations.inputs import Problem, SnapshotInputs, problems_of
 from pulumi_snapshots.operations.outcomes import (
     OLD_CONFIGURATION,
+    CannotTell,
     NoSuchSnapshot,
     NothingSent,
     Pending,
@@ -118,7 +119,7 @@ def _outcomes(
         if kept is None:
             raise _unfinished(call, record.id, pending, inputs, unkept=pending.reason_unkept(call.owner)) from pending
         raise _unfinished(call, kept[0], pending, inputs) from pending
-    except (SquareCloudError, NothingSent, NoSuchSnapshot, SettingsError) as error:
+    except (SquareCloudError, CannotTell, NothingSent, NoSuchSnapshot, SettingsError) as error:
         if kept is not None:  # a resume that could not even begin (no key)
             raise _unfinished(call, kept[0], Pending(kept[1], sentence(error)), inputs) from error
         raise Failed(f"{sentence(error)} {OLD_CONFIGURATION}" if refreshes else sentence(error)) from error

@@ -49,7 +49,7 @@ NO_SECRET = f"{PACKAGE}:apiKey is configured in plain text; set it with `pulumi 
 SETTINGS = Names(description.Settings)
 SECRET_SETTINGS = frozenset({"api_key"})
 OF_THE_ENGINE = frozenset({"version", "pluginDownloadURL"})
-"""Properties of every provider that are the engine's business."""
+"""Properties, of every provider, that are the engine's business."""
 
 
 class Plugin(provider_pb2_grpc.ResourceProviderServicer):
@@ -100,12 +100,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Validate the settings, without a request."""
         fields = request.news.fields
         config = _config(request.news)
-        problems = [
-            Problem(name, "is no setting of this provider")
-            for name in SETTINGS.unknown_to(request.news)
-            if name not in OF_THE_ENGINE
-        ]
-        problems += settings_problems({key: value for key, value in config.items() if value is not UNKNOWN})
+        problems = settings_problems({key: value for key, value in config.items() if value is not UNKNOWN})
         if not problems and UNKNOWN not in config.values():
             try:
                 Settings.read(config, os.environ)
@@ -114,7 +109,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         if "apiKey" in fields and not is_secret(fields["apiKey"]):
             self._engine.say(NO_SECRET, request.urn, warning=True)
             await self._engine.flush()
-        return _checked(request.news, problems, SETTINGS, SECRET_SETTINGS)
+        unknown = f"is no setting of this provider; its settings are {', '.join(SETTINGS.all)}"
+        return _checked(request.news, problems, SETTINGS, SECRET_SETTINGS, unknown=unknown)
 
     async def DiffConfig(self, _request: Any, _context: Any) -> Any:
         """Another setting is no reason to make a provider, or any resource, anew."""
@@ -136,13 +132,10 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Validate inputs, without a request."""
         kind = await self._kind(request, context)
         inputs = request.news
-        problems = [
-            Problem(name, f"is no input of {kind.token}; its inputs are {', '.join(kind.input_names.all)}")
-            for name in kind.input_names.unknown_to(inputs)
-        ]
         values = kind.input_names.read(inputs)
-        problems += await self._answer(kind, request, context, lambda call: _now(kind.calls.check, call, values))
-        return _checked(inputs, problems, kind.input_names, kind.calls.secrets)
+        problems = await self._answer(kind, request, context, lambda call: _now(kind.calls.check, call, values))
+        unknown = f"is no input of {kind.token}; its inputs are {', '.join(kind.input_names.all)}"
+        return _checked(inputs, problems, kind.input_names, kind.calls.secrets, unknown=unknown)
 
     async def Diff(self, request: Any, context: Any) -> Any:
         """Compare."""
@@ -220,10 +213,10 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             for name in function.result.model_fields:
                 unknown.fields[function.results.wire(name)].CopyFrom(UNKNOWN_VALUE)
             return _returned(unknown)
-        problems = [Problem(name, "is no argument of it") for name in names.unknown_to(request.args)]
-        problems += lookup.problems(values)
-        if problems:
-            return provider_pb2.InvokeResponse(failures=_failures(problems, names, shown=request.args.fields))
+        failures = _unknown(request.args, names, f"is no argument of {lookup.function}")
+        failures += _failures(lookup.problems(values), names)
+        if failures:
+            return provider_pb2.InvokeResponse(failures=failures)
         row = Row(self._engine, "", names.in_text)
         call = Call(None, self._settings, self._shared, row)
 
@@ -350,37 +343,46 @@ def _config(properties: Struct) -> dict[str, Any]:
     return {f"{PACKAGE}:{name}": plain(value) for name, value in properties.fields.items()}
 
 
-def _checked(inputs: Struct, problems: Iterable[Problem], names: Names, secrets: Iterable[str]) -> Any:
-    """The answer to a check: the inputs, in which secrets are marked as such, and what is wrong with them."""
+def _checked(  # noqa: D417  the others are the parts of a check
+    inputs: Struct, problems: Iterable[Problem], names: Names, secrets: Iterable[str], *, unknown: str
+) -> Any:
+    """The answer to a check: the inputs, in which secrets are marked as such, and what is wrong with them.
+
+    Args:
+        unknown: what is wrong with a property that there is not.
+    """
     checked = Struct()
     checked.CopyFrom(inputs)
-    open_secrets = {}
+    hidden = []
     for name in secrets:
         wire = names.wire(name)
         if wire in inputs.fields and not is_secret(inputs.fields[wire]):
-            open_secrets[wire] = as_secret(inputs.fields[wire])
-    for wire, value in open_secrets.items():
-        checked.fields[wire].CopyFrom(value)
-    return provider_pb2.CheckResponse(
-        inputs=checked, failures=_failures(problems, names, hidden=open_secrets, shown=inputs.fields)
-    )
+            hidden.append(wire)
+            checked.fields[wire].CopyFrom(as_secret(inputs.fields[wire]))
+    failures = [*_unknown(inputs, names, unknown), *_failures(problems, names, hidden)]
+    return provider_pb2.CheckResponse(inputs=checked, failures=failures)
 
 
-def _failures(
-    problems: Iterable[Problem], names: Names, hidden: Iterable[str] = (), shown: Iterable[str] = ()
-) -> list[Any]:
+def _unknown(inputs: Struct, names: Names, reason: str) -> list[Any]:
+    return [
+        provider_pb2.CheckFailure(property=name, reason=reason)
+        for name in names.unknown_to(inputs)
+        if name not in OF_THE_ENGINE
+    ]
+
+
+def _failures(problems: Iterable[Problem], names: Names, hidden: Iterable[str] = ()) -> list[Any]:
     """What is wrong, as the engine shows it: it prints the property's value, too, unless that is marked as a secret.
 
     Args:
         problems: by Python names.
         names: how the properties are called.
         hidden: properties whose values must not be printed.
-        shown: properties that are given, also those that there are not.
     """
     failures = []
     for problem in problems:
         wire, reason = names.wire(problem.property), names.in_text(problem.reason)
-        if wire in hidden or wire not in {*names.all, *shown}:
+        if wire in hidden or wire not in names.all:
             wire, reason = "", f"{wire} {reason}".lstrip()
         failures.append(provider_pb2.CheckFailure(property=wire, reason=reason))
     return failures

@@ -12,6 +12,7 @@ import pytest
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.operations.describe import is_pinned
+from pulumi_snapshots.operations.looks import SERVICE_CACHE
 from pulumi_snapshots.operations.outcomes import NoSuchSnapshot
 from pulumi_snapshots.operations.read import get
 from tests.support.virtual import virtual
@@ -349,6 +350,17 @@ async def test_get_finds_what_others_took_and_an_automatic_one() -> None:
         assert is_pinned(record.download_url, stored.version_id)
 
 
+@virtual
+async def test_get_of_the_latest_finds_the_newest_whoever_took_it() -> None:
+    async with world() as w:
+        with pytest.raises(NoSuchSnapshot, match=f"lists no snapshot of database {DATABASE}"):
+            await get(w.session, f"{DATABASE}/latest")
+        await w.clock.sleep(SERVICE_CACHE + 1)
+        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(days=3))
+        newest = w.emulator.add_snapshot(DATABASE, origin="automatic", modified=START - timedelta(days=1))
+        assert (await get(w.session, f"{DATABASE}/latest")).id == f"{DATABASE}/{newest.version_id}"
+
+
 @pytest.mark.parametrize(
     ("resource_id", "words"),
     [
@@ -357,6 +369,9 @@ async def test_get_finds_what_others_took_and_an_automatic_one() -> None:
         (DATABASE, "DATABASE_ID/VERSION_ID"),
         (f"{DATABASE}/", "DATABASE_ID/VERSION_ID"),
         ("/45ec0b49", "DATABASE_ID/VERSION_ID"),
+        (f" {DATABASE}/45ec0b49", "DATABASE_ID/VERSION_ID"),
+        (f"{DATABASE}/45ec 0b49", "DATABASE_ID/VERSION_ID"),
+        (f"{DATABASE}/45ec/0b49", "lists no snapshot"),
         ("../me/45ec0b49", "lists no snapshot|DATABASE_ID/VERSION_ID"),
     ],
 )

@@ -1,0 +1,343 @@
+"""What the plugin says on the wire beyond what both ways to the engine share: marks, previews, details, and trouble."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from google.protobuf import empty_pb2
+from google.protobuf.struct_pb2 import Struct
+from pulumi.runtime.proto import provider_pb2
+
+from pulumi_snapshots.dynamic.provider import SnapshotProvider
+from pulumi_snapshots.plugin.schema import VERSION
+from tests.support.plugin_servicer import PluginServicer
+from tests.support.servicer import UNKNOWN, CallFailedError, secret, urn
+from tools.sandbox import Emulator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NAME, OFFSITE, BACK = (urn("x", f"squarecloud:index:{kind}") for kind in ("Snapshot", "Archive", "Restore"))
+DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
+VERSION_ID = "45ec0b49-9af6-445e-a55c-abd7ec5278b2"
+URL = f"https://snapshots.test/databases/account/{DATABASE}.zip?Signature=s3cret&versionId={VERSION_ID}"
+STATE = {
+    "databaseId": DATABASE,
+    "versionId": VERSION_ID,
+    "downloadUrl": secret(URL),
+    "available": True,
+    "createdAt": "2026-01-01T00:00:00Z",
+}
+PENDING = {
+    "databaseId": DATABASE,
+    "available": False,
+    "requestedAt": "2026-01-01T00:00:00Z",
+    "attempt": {"postedAt": "2026-01-01T00:00:00Z", "answered": "202", "timeout": 600.0},
+}
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def idle() -> Iterator[PluginServicer]:
+    nothing: dict[str, str | None] = dict.fromkeys(("SQUARECLOUD_API_KEY", "SQUARECLOUD_API_URL"))
+    with PluginServicer(SnapshotProvider(), env=nothing) as servicer:
+        yield servicer
+
+
+def bag(values: dict[str, Any]) -> Struct:
+    made = Struct()
+    made.update(values)
+    return made
+
+
+def plain(struct: Struct) -> dict[str, Any]:
+    """As it is on the wire, marks included."""
+    return json.loads(_json(struct))  # type: ignore[no-any-return]
+
+
+def _json(struct: Struct) -> str:
+    from google.protobuf.json_format import MessageToJson  # noqa: PLC0415
+
+    return str(MessageToJson(struct))
+
+
+def call(servicer: PluginServicer, method: str, request: Any) -> Any:
+    return servicer._call(method, request)
+
+
+def check(servicer: PluginServicer, name: str, inputs: dict[str, Any]) -> Any:
+    return call(servicer, "Check", provider_pb2.CheckRequest(urn=name, news=bag(inputs)))
+
+
+# Names and marks
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "property_", "reason"),
+    [
+        (NAME, {"databaseId": DATABASE, "databaseID": "x"}, "databaseID", "is no input of squarecloud:index:Snapshot; its"),
+        (NAME, {"databaseId": DATABASE, "database_id": "x"}, "database_id", "is no input of"),
+        (NAME, {"databaseId": DATABASE, "downloadUrl": "x"}, "downloadUrl", "is no input of"),
+        (NAME, {"databaseId": secret("a/b")}, "databaseId", "must be a bare id"),
+        (NAME, {"databaseId": DATABASE, "rotateAfter": "1h", "reuseWithin": "2h"}, "rotateAfter", "longer than reuseWithin"),
+        (OFFSITE, {"destination": "/x/"}, "", "snapshot is required: a Snapshot, or databaseId and versionId, or downloadUrl"),
+        (OFFSITE, {"destination": "/x/", "downloadUrl": URL.replace("https", "http")}, "", "downloadUrl must use https"),
+        (OFFSITE, {"destination": "/x/", "downloadUrl": secret("x")}, "downloadUrl", "must"),
+        (BACK, {"databaseId": DATABASE, "versionId": VERSION_ID}, "overwrite", "must be true"),
+    ],
+)  # fmt: skip
+def test_a_wrong_input_is_told_by_the_name_that_programs_use(
+    idle: PluginServicer, name: str, inputs: dict[str, Any], property_: str, reason: str
+) -> None:
+    answer = idle._stub.Check(provider_pb2.CheckRequest(urn=name, news=bag(inputs)))
+    (failure,) = answer.failures
+    assert failure.property == property_
+    assert reason in failure.reason
+    # The engine prints the value of a property that it is given the name of.
+    assert "s3cret" not in failure.reason
+
+
+def test_unknown_and_secret_values_pass_a_check_and_keep_their_marks(idle: PluginServicer) -> None:
+    triggers = [UNKNOWN, secret("a"), {"b": [UNKNOWN, secret(UNKNOWN)]}]
+    inputs = {"databaseId": UNKNOWN, "triggers": triggers, "timeout": secret(UNKNOWN)}
+    answer = check(idle, NAME, inputs)
+    assert not answer.failures
+    assert plain(answer.inputs) == inputs
+    # What opens the data is a secret also where a program forgot to say so.
+    checked = check(idle, OFFSITE, {"destination": "/x/", "downloadUrl": URL})
+    assert plain(checked.inputs)["downloadUrl"] == secret(URL)
+
+
+def test_a_preview_knows_what_is_given_and_nothing_else(idle: PluginServicer) -> None:
+    triggers = [UNKNOWN, secret("a"), {"b": [secret(UNKNOWN)]}]
+    request = provider_pb2.CreateRequest(
+        urn=NAME, properties=bag({"databaseId": DATABASE, "triggers": triggers}), preview=True
+    )
+    answer = call(idle, "Create", request)
+    outputs = plain(answer.properties)
+    assert answer.id == ""
+    assert outputs["databaseId"] == DATABASE
+    assert outputs["triggers"] == triggers
+    assert outputs["downloadUrl"] == secret(UNKNOWN)
+    assert outputs["versionId"] == outputs["available"] == UNKNOWN
+    assert "rotateAfter" not in outputs
+    inputs = bag({"downloadUrl": secret(URL), "destination": "/x/"})
+    archive = plain(
+        call(idle, "Create", provider_pb2.CreateRequest(urn=OFFSITE, properties=inputs, preview=True)).properties
+    )
+    assert archive["versionId"] == archive["uri"] == UNKNOWN
+    assert "downloadUrl" not in archive
+    pending = provider_pb2.UpdateRequest(
+        urn=NAME, id=f"{DATABASE}/pending:x", olds=bag(PENDING), news=bag({"databaseId": DATABASE}), preview=True
+    )
+    assert plain(call(idle, "Update", pending).properties)["versionId"] == UNKNOWN
+
+
+def diff(servicer: PluginServicer, olds: dict[str, Any], was: dict[str, Any], now: dict[str, Any]) -> Any:
+    request = provider_pb2.DiffRequest(urn=NAME, id="x", olds=bag(olds), old_inputs=bag(was), news=bag(now))
+    return call(servicer, "Diff", request)
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "property_", "detail"),
+    [
+        ({}, {"triggers": [UNKNOWN]}, "triggers", ("ADD_REPLACE", True)),
+        ({"triggers": ["a"]}, {}, "triggers", ("DELETE_REPLACE", True)),
+        ({"triggers": ["a"]}, {"triggers": [secret("b")]}, "triggers", ("UPDATE_REPLACE", True)),
+        ({"databaseId": "b" * 32}, {}, "databaseId", ("UPDATE_REPLACE", True)),
+        ({}, {"rotateAfter": "1h"}, "createdAt", ("UPDATE_REPLACE", False)),
+    ],
+)
+def test_a_diff_says_which_property_replaces(
+    idle: PluginServicer, was: dict[str, Any], now: dict[str, Any], property_: str, detail: tuple[str, bool]
+) -> None:
+    answer = diff(idle, {**STATE, **was}, {"databaseId": DATABASE, **was}, {"databaseId": DATABASE, **now})
+    assert list(answer.replaces) == [property_]
+    told = answer.detailedDiff[property_]
+    assert (provider_pb2.PropertyDiff.Kind.Name(told.kind), told.inputDiff) == detail
+
+
+def test_a_secret_or_unchanged_value_is_no_difference(idle: PluginServicer) -> None:
+    answer = diff(
+        idle,
+        {**STATE, "triggers": [secret("a"), 1.0]},
+        {"databaseId": DATABASE, "triggers": [secret("a"), 1.0]},
+        {"databaseId": secret(DATABASE), "triggers": ["a", 1.0], "timeout": "1h", "reuseWithin": UNKNOWN},
+    )
+    assert answer.changes == provider_pb2.DiffResponse.DIFF_NONE
+    assert not answer.replaces
+    assert not answer.detailedDiff
+
+
+# The package
+
+
+def test_who_asks_gets_version_and_schema(idle: PluginServicer) -> None:
+    assert call(idle, "GetPluginInfo", empty_pb2.Empty()).version == VERSION
+    schema = json.loads(call(idle, "GetSchema", provider_pb2.GetSchemaRequest()).schema)
+    assert schema["name"] == "squarecloud"
+    with pytest.raises(CallFailedError, match="one schema"):
+        call(idle, "GetSchema", provider_pb2.GetSchemaRequest(version=7))
+
+
+@pytest.mark.parametrize(
+    ("method", "request_", "words"),
+    [
+        ("Check", provider_pb2.CheckRequest(urn=urn("x", "squarecloud:index:Snapshoot")), "no resource squarecloud:index:Snapshoot"),
+        ("Invoke", provider_pb2.InvokeRequest(tok="squarecloud:index:getAll"), "no function squarecloud:index:getAll"),
+    ],
+)  # fmt: skip
+def test_what_there_is_not_is_told(idle: PluginServicer, method: str, request_: Any, words: str) -> None:
+    with pytest.raises(CallFailedError, match=words):
+        call(idle, method, request_)
+
+
+# Settings
+
+
+def check_config(servicer: PluginServicer, settings: dict[str, Any]) -> list[tuple[str, str]]:
+    name = "urn:pulumi:dev::project::pulumi:providers:squarecloud::default"
+    answer = call(servicer, "CheckConfig", provider_pb2.CheckRequest(urn=name, news=bag(settings)))
+    return [(failure.property, failure.reason) for failure in answer.failures]
+
+
+def test_settings_are_checked_before_anything_else(idle: PluginServicer) -> None:
+    assert check_config(idle, {"apiKey": secret("k" * 64), "apiUrl": UNKNOWN, "version": "0.1.0"}) == []
+    ((name, reason),) = check_config(idle, {"apiKey": secret("a key")})
+    assert name == "apiKey"
+    assert "must be the bare API key" in reason
+    assert "a key" not in reason.replace("a key at most", "")
+    # The engine would print the value of one that is no secret.
+    ((name, reason),) = check_config(idle, {"apiKey": "an open key"})
+    assert name == ""
+    assert reason.startswith("apiKey must be the bare API key")
+    assert "open" not in reason
+    assert (
+        "apiKey is configured in plain text"
+        in idle.diagnostics("urn:pulumi:dev::project::pulumi:providers:squarecloud::default")[-1]
+    )
+    found = check_config(idle, {"apiURL": "x", "apiUrl": "ftp://x", "requestsPerMinute": "many", "lookEvery": "0s"})
+    assert [name for name, _ in found] == ["apiURL", "apiUrl", "requestsPerMinute", "lookEvery"]
+    ((name, reason),) = check_config(idle, {"requestsPerMinute": "3", "requestsForOthers": "3"})
+    assert "leave nothing to send" in reason
+
+
+def test_an_old_engine_is_told_which_one_is_needed() -> None:
+    with PluginServicer(SnapshotProvider()) as servicer:
+        call(servicer, "Handshake", provider_pb2.ProviderHandshakeRequest(engine_address=servicer.address))
+        with pytest.raises(CallFailedError, match=r"needs Pulumi 3\.178 or later"):
+            call(servicer, "Configure", provider_pb2.ConfigureRequest())
+
+
+# Trouble
+
+
+def test_it_says_what_it_is_to_who_starts_it_by_hand_and_ends_when_asked() -> None:
+    code = "from pulumi_snapshots.plugin.serve import main; main()"
+    with subprocess.Popen(  # noqa: S603  this very interpreter
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip().isdecimal()
+        process.terminate()
+        _, printed = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "`pulumi` starts it by itself" in printed
+
+
+SERVICE = ("--clock-offset", "-7200", "--snapshot-seconds", "600", "--soft-deadline", "0.1", "--no-automatic",
+           "--memory", "65536")  # fmt: skip
+PACE = {"SQUARECLOUD_FIRST_LOOK_AFTER": "0.2s", "SQUARECLOUD_LOOK_EVERY": "0.3s"}
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Emulator]:
+    with Emulator(*SERVICE, "--database", DATABASE, log=tmp_path / "log") as running:
+        yield running
+
+
+@pytest.fixture
+def waiting(service: Emulator) -> Iterator[PluginServicer]:
+    """A plugin whose snapshots are accepted and not there yet."""
+    with PluginServicer(SnapshotProvider(), env={**service.environment, **PACE}) as servicer:
+        yield servicer
+
+
+def looks(servicer: PluginServicer) -> bool:
+    return any("look 1" in text for text in servicer.progress(NAME))
+
+
+def test_sigterm_ends_waits_with_their_state(waiting: PluginServicer) -> None:
+    creating = waiting.start(waiting.create, NAME, {"database_id": DATABASE})
+    waiting.wait_for(lambda: looks(waiting), "an accepted create")
+    waiting.process.terminate()
+    with pytest.raises(CallFailedError, match="The wait was interrupted") as caught:
+        creating.result(30)
+    assert caught.value.kept is not None
+    assert caught.value.kept.outputs["attempt"]["answered"] == "202"
+    waiting.wait_for(lambda: waiting.process.poll() is not None, "the plugin's end")
+    assert waiting.process.returncode == 0
+
+
+def test_a_call_that_the_engine_hangs_up_is_remembered_as_unheard(waiting: PluginServicer, tmp_path: Path) -> None:
+    request = provider_pb2.CreateRequest(urn=NAME, properties=bag({"databaseId": DATABASE}))
+    with pytest.raises(grpc.RpcError):
+        waiting._stub.Create(request, timeout=3)
+    (journal,) = tmp_path.rglob("*.attempts.json")
+    waiting.wait_for(lambda: len(json.loads(journal.read_text())["attempts"]) == 1, "the attempt's entry")
+    assert not json.loads(journal.read_text())["attempts"][0]["in_state"]
+
+
+def test_the_creates_own_timeout_is_kept_for_who_resumes(waiting: PluginServicer) -> None:
+    inputs = bag({"databaseId": DATABASE, "timeout": "1h"})
+    request = provider_pb2.CreateRequest(urn=NAME, properties=inputs, timeout=1)
+    with pytest.raises(CallFailedError, match=r"The wait ended after 1s\.") as caught:
+        call(waiting, "Create", request)
+    assert caught.value.kept is not None
+    state = {"databaseId": DATABASE, "timeout": 1.0, "available": False, "attempt": PENDING["attempt"]}
+    update = provider_pb2.UpdateRequest(urn=NAME, id="x", olds=bag(state), old_inputs=inputs, news=inputs)
+    with pytest.raises(CallFailedError, match=r"The wait ended after 1s\."):
+        call(waiting, "Update", update)
+    update.timeout = 2
+    with pytest.raises(CallFailedError, match=r"The wait ended after 2s\."):
+        call(waiting, "Update", update)
+
+
+def test_a_hundred_waits_cost_one_process_and_few_megabytes(service: Emulator, waiting: PluginServicer) -> None:
+    def memory() -> int:
+        lines = Path(f"/proc/{waiting.process.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+
+    def resume(number: int) -> None:
+        database = service.control("databases", {"id": f"{number:032x}"})["id"]
+        attempt = {**PENDING["attempt"], "postedAt": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}  # type: ignore[dict-item]
+        state = {**PENDING, "databaseId": database, "attempt": attempt}
+        request = provider_pb2.UpdateRequest(
+            urn=urn(f"r{number}"),
+            id=f"{database}/pending:x",
+            olds=bag(state),
+            news=bag({"databaseId": database, "timeout": "1h"}),
+        )
+        call(waiting, "Update", request)
+
+    waiting.start(resume, 0)
+    waiting.wait_for(lambda: waiting.progress(urn("r0")), "the first wait")
+    before = memory()
+    calls = [waiting.start(resume, number) for number in range(1, 101)]
+    waiting.wait_for(lambda: all(waiting.progress(urn(f"r{number}")) for number in range(1, 101)), "a hundred waits")
+    assert memory() - before < 40_000  # kilobytes
+    waiting.cancel()
+    for each in calls:
+        with pytest.raises(CallFailedError, match="interrupted"):
+            each.result(30)
