@@ -8,6 +8,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from pulumi_snapshots.cli.jobs import Checkup, Listing, Printing, Restoring, Taking, Transfer
+from pulumi_snapshots.cli.plugins import Installing, Uninstalling
 from pulumi_snapshots.cli.running import run_job, streams
 from pulumi_snapshots.cli.words import for_people, printable
 from pulumi_snapshots.operations.archive_inputs import ArchiveInputs, archive_problems_of
@@ -174,6 +175,23 @@ def restore(  # noqa: PLR0913  what can be typed
     }
     _refuse(restore_problems_of(values))
     return Restoring(RestoreInputs.of(values), anew, as_json)
+
+
+@commands.group()
+def plugin() -> None:
+    """Let every Pulumi project of this user find the plugin, whatever its language."""
+
+
+@plugin.command()
+def install() -> Job:
+    """Install the plugin for every Pulumi project of this user: it runs in the Python environment of this command."""
+    return Installing()
+
+
+@plugin.command()
+def uninstall() -> Job:
+    """Uninstall the plugin, whichever version `install` has installed."""
+    return Uninstalling()
 
 
 @commands.command()

@@ -92,11 +92,12 @@ def _plugin(environment: Mapping[str, str]) -> Finding:
             "plugin",
             "note",
             f"squarecloud {', '.join(installed)} is installed, this package is {ours}",
-            "Install the plugin of this version.",
+            "Install this version: squarecloud-snapshots plugin install.",
         )
     if shutil.which(PLUGIN, path=environment.get("PATH", "")):
         return Finding("plugin", "ok", f"{PLUGIN} is on PATH, of this package")
-    return Finding("plugin", "note", "none is installed", "Only programs of other languages than Python need it.")
+    advice = "Only programs of other languages than Python need it: squarecloud-snapshots plugin install."
+    return Finding("plugin", "note", "none is installed", advice)
 
 
 def _features(environment: Mapping[str, str]) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ import anyio
 from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.cli.jobs import DONE, FAILED
 from pulumi_snapshots.cli.place import OutputClosed, Place
+from pulumi_snapshots.cli.plugins import PluginTrouble
 from pulumi_snapshots.engine_errors import debugging
 from pulumi_snapshots.operations.archive import NotArchived
 from pulumi_snapshots.operations.error_pages import with_address
@@ -36,6 +37,7 @@ FOR_USERS = (
     NotArchived,
     NothingSent,
     OutputClosed,
+    PluginTrouble,
     RestoreRefused,
     SettingsError,
 )

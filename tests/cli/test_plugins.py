@@ -1,0 +1,57 @@
+"""`plugin install` where Pulumi is not as it should be; what it does at a real one is in tests/engine."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from pulumi_snapshots.cli.plugins import Plugin
+from tests.cli.test_processes import COMMAND
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def types(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": str(path), "HOME": str(path)}
+    return subprocess.run(  # noqa: S603  this very interpreter
+        [*COMMAND, "plugin", *arguments], env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def pulumi_that(path: Path, script: str) -> None:
+    (path / "pulumi").write_text(f"#!/bin/sh\n{script}\n")
+    (path / "pulumi").chmod(0o700)
+
+
+def test_without_pulumi_it_says_what_is_missing(tmp_path: Path) -> None:
+    ended = types(tmp_path, "install")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "Pulumi is not on PATH: install it" in ended.stderr
+    assert "docs/errors/plugin-trouble.md" in ended.stderr
+
+
+def test_a_pulumi_that_fails_or_does_not_run_is_quoted(tmp_path: Path) -> None:
+    pulumi_that(tmp_path, "echo 'error: no room left' >&2; exit 255")
+    ended = types(tmp_path, "install")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "`pulumi plugin install` ended with 255: error: no room left" in ended.stderr
+    (tmp_path / "pulumi").write_text("#!/nowhere/sh\n")
+    ended = types(tmp_path, "uninstall")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert f"{tmp_path}/pulumi does not run: No such file or directory" in ended.stderr
+
+
+def test_a_launcher_starts_this_environment_s_plugin_wherever_it_lies_and_whatever_lies_there(tmp_path: Path) -> None:
+    """The engine starts it in the project's folder, whose files may be called like a module."""
+    (tmp_path / "json.py").write_text("raise SystemExit('the project took the place of a module')")
+    launcher = tmp_path / "launcher"
+    launcher.write_text(Plugin.installed().launcher.replace("main()", "print(main)"))
+    launcher.chmod(0o700)
+    ended = subprocess.run(  # noqa: S603  the launcher
+        [launcher], cwd=tmp_path, env={}, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ended.stdout.startswith("<function main"), ended.stderr
+    assert f"python={shlex.quote(sys.executable)}\n" in launcher.read_text()
