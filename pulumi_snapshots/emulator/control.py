@@ -9,6 +9,7 @@ from dataclasses import asdict, fields, replace
 from datetime import datetime  # noqa: TC003 - pydantic resolves these annotations at run time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from starlette.responses import JSONResponse, Response
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.emulator.emulator import Emulator
     from pulumi_snapshots.emulator.resources import Resource
 
-__all__ = ["control_app"]
+__all__ = ["control_app", "is_from_here"]
 
 _JSON_VALUE = TypeAdapter[Any](Any)
 _FAULT = TypeAdapter(Fault)
@@ -103,6 +104,8 @@ class _Control:
             {
                 "now": emulator.now(),
                 "settings": _shown(emulator.settings),
+                "requests": len(emulator.journal),
+                "blocked_until": emulator.budget.until(emulator.now()),
                 "key_revoked": emulator.account.key_revoked,
                 "databases": [self._resource(one) for one in resources.values()],
                 "faults": emulator.faults.rules,
@@ -124,7 +127,8 @@ class _Control:
         if request.method == "DELETE":
             self._emulator.journal.clear()
             return _done()
-        return _json(self._emulator.journal)
+        after = int(request.query_params.get("after", "0"))
+        return _json([entry for entry in self._emulator.journal if entry.number > after])
 
     async def clock(self, request: Request) -> Response:
         emulator = self._emulator
@@ -257,9 +261,7 @@ def control_app(emulator: Emulator) -> ASGIApp:
 
 def _guarded(answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
     async def guarded(request: Request) -> Response:
-        # It runs SQL and forgets keys, so nobody else on the network may use it, whatever the API listens on; and no
-        # page in a browser on this machine, which always sends an Origin with a POST.
-        if request.client is None or not _is_loopback(request.client.host) or "origin" in request.headers:
+        if not is_from_here(request):
             return _error(HTTPStatus.FORBIDDEN, "the control plane is for programs on this machine")
         try:
             return await answer(request)
@@ -270,6 +272,23 @@ def _guarded(answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Requ
             return _error(HTTPStatus.BAD_REQUEST, str(error))
 
     return guarded
+
+
+def is_from_here(request: Request) -> bool:
+    """Whether a request comes from a program on this machine, or from the emulator's own page.
+
+    The control plane runs SQL and forgets keys, so nobody else on the network may use it, whatever the API listens on; and
+    no other page in a browser on this machine. A browser sends an Origin with every POST. It is this page's own where it is
+    what was asked; and that must be a name of this machine, since a foreign page may have its own name lead here.
+    """
+    if request.client is None or not _is_loopback(request.client.host):
+        return False
+    origin = request.headers.get("origin")
+    return origin is None or (origin == f"http://{request.headers.get('host')}" and _is_here(urlsplit(origin).hostname))
+
+
+def _is_here(name: str | None) -> bool:
+    return name == "localhost" or _is_loopback(name or "")
 
 
 def _is_loopback(host: str) -> bool:

@@ -16,6 +16,7 @@ from pulumi_snapshots.emulator.control import control_app
 from pulumi_snapshots.emulator.fault_answers import faulty_answer, sending_only
 from pulumi_snapshots.emulator.journal import JournalEntry, KeySeen
 from pulumi_snapshots.emulator.limits import RateBlock
+from pulumi_snapshots.emulator.own_page import PAGE, page_app
 from pulumi_snapshots.emulator.refusals import RefusedError, refusal
 from pulumi_snapshots.emulator.routes import ROUTES, ApiRoute
 
@@ -61,10 +62,14 @@ class Gateway:
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
         self._control = control_app(emulator)
+        self._page = page_app()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
+            return
+        if scope["path"] in PAGE:
+            await self._page(scope, receive, send)
             return
         if scope["path"].startswith("/_emulator"):
             await self._control(scope, receive, send)

@@ -86,6 +86,10 @@ class RateBlock:
         self._until = now + timedelta(seconds=seconds)
         self._events.clear()
 
+    def until(self, now: datetime) -> datetime | None:
+        """When the block ends; None where there is none."""
+        return self._until if self._until is not None and now < self._until else None
+
     def check(self, now: datetime) -> None:
         """Refuse while the block lasts."""
         if self._until is None:

@@ -106,6 +106,15 @@ async def test_what_keeps_it_from_asking_is_the_first_finding(
 
 
 @virtual
+async def test_a_service_that_fails_is_not_asked_again(tmp_path: Path) -> None:
+    async with world() as w:
+        w.emulator.add_fault(Fault(html=502, times=None))
+        found = await checked(desk_of(w, tmp_path))
+        assert found["service"][0] == "problem"
+        assert [entry.kind for entry in w.emulator.journal] == ["me"]
+
+
+@virtual
 async def test_a_missing_scope_is_named(tmp_path: Path) -> None:
     async with world() as w:
         w.emulator.add_fault(Fault(kind="list account", status=403, code="MISSING_SCOPE", times=None))

@@ -1,0 +1,47 @@
+"""The emulator's own page at `/`, for people: three files as they are. What it shows and changes is the control plane's."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route, Router
+
+from pulumi_snapshots.emulator.control import is_from_here
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.types import ASGIApp
+
+__all__ = ["PAGE", "page_app"]
+
+FOLDER = Path(__file__).parent / "page"
+PAGE = {
+    "/": ("index.html", "text/html"),
+    "/_emulator/page.css": ("page.css", "text/css"),
+    "/_emulator/page.js": ("page.js", "text/javascript"),
+}
+"""By path: the file and what it is."""
+HEADERS = {
+    # Its own files and requests only, and in nobody's frame: a click on one of its buttons is meant.
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+
+
+def page_app() -> ASGIApp:
+    """The page and what it loads, for this machine only."""
+    return Router(routes=[Route(path, endpoint=_file) for path in PAGE], redirect_slashes=False)
+
+
+async def _file(request: Request) -> Response:
+    if not is_from_here(request):
+        return PlainTextResponse("the emulator's page is for this machine", HTTPStatus.FORBIDDEN)
+    name, kind = PAGE[request.url.path]
+    return Response((FOLDER / name).read_bytes(), media_type=kind, headers=HEADERS)

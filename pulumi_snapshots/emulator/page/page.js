@@ -1,0 +1,218 @@
+// The emulator's own page: shows the state and the journal, and sends what its buttons say to the control plane.
+// Whatever comes from a request or a name is put in as text, never as markup.
+"use strict";
+
+const EVERY = 1000; // milliseconds between two looks
+const ROWS = 300; // requests shown
+const SNAPSHOTS = 12; // shown of one database
+
+const FAULTS = {
+  "503, nothing applied": { status: 503, code: "DATABASE_UNAVAILABLE" },
+  "503, applied before": { status: 503, code: "DATABASE_UNAVAILABLE", when: "after" },
+  "502, a proxy's page": { html: 502 },
+  "no answer, nothing applied": { drop: true },
+  "no answer, applied before": { drop: true, when: "after" },
+  "429 KEEP_CALM": { status: 429, code: "KEEP_CALM" },
+  "429 DAILY_SNAPSHOTS_LIMIT_REACHED": { status: 429, code: "DAILY_SNAPSHOTS_LIMIT_REACHED" },
+  "429 RATE_LIMITED": { status: 429, code: "RATE_LIMITED" },
+  "401 ACCESS_DENIED": { status: 401, code: "ACCESS_DENIED" },
+  "403 MISSING_SCOPE": { status: 403, code: "MISSING_SCOPE" },
+  "404 SNAPSHOT_FAILED": { status: 404, code: "SNAPSHOT_FAILED" },
+  "an answer 60 s late": { delay: 60 },
+  "JSON that stops in the middle": { truncated: true },
+  "a redirect": { redirect: "https://elsewhere.example/" },
+};
+const KINDS = ["create", "list", "list account", "restore", "database", "status", "me", "download"];
+
+const at = (id) => document.getElementById(id);
+
+/** An element with text and children; text stays text. */
+function made(tag, options = {}, ...children) {
+  const element = document.createElement(tag);
+  const { title, kind, text } = options;
+  if (title) element.title = title;
+  if (kind) element.className = kind;
+  if (text !== undefined) element.textContent = text;
+  element.append(...children);
+  return element;
+}
+
+async function ask(method, path, body) {
+  const answer = await fetch(`/_emulator/${path}`, { method, body, cache: "no-store" });
+  if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).message || `${answer.status}`);
+  return answer.status === 204 ? null : answer.json();
+}
+
+const trouble = { looking: "", pressed: "" };
+
+/** Shows what went wrong: while looking, until a look succeeds; of what was pressed, until the next press. */
+function tell(where, error) {
+  trouble[where] = error ? `${error instanceof TypeError ? "The emulator does not answer." : error.message}` : "";
+  at("trouble").textContent = trouble.looking || trouble.pressed;
+  at("trouble").hidden = !at("trouble").textContent;
+}
+
+const shown = new Map();
+
+/** Puts elements into a place, where they are of other data than those that are there: a selection or focus stays. */
+function show(id, data, make) {
+  const now = JSON.stringify(data);
+  if (shown.get(id) === now) return;
+  shown.set(id, now);
+  at(id).replaceChildren(...data.map(make));
+}
+
+/** A button that sends one control request. */
+function button(text, method, path, body) {
+  const element = made("button", { text });
+  element.dataset.do = `${method} ${path}`;
+  if (body !== undefined) element.dataset.body = JSON.stringify(body);
+  return element;
+}
+
+document.addEventListener("click", async (event) => {
+  const pressed = event.target.closest("[data-do]");
+  if (!pressed) return;
+  const [method, ...path] = pressed.dataset.do.split(" ");
+  await send(method, path.join(" "), pressed.dataset.body);
+});
+
+async function send(method, path, body) {
+  try {
+    await ask(method, path, body);
+    tell("pressed", null);
+  } catch (error) {
+    tell("pressed", error);
+  }
+  await look();
+}
+
+// The state ---------------------------------------------------------------------------------------------------------
+
+const moment = (text) => text.slice(0, 19).replace("T", " ");
+const clock = (text) => text.slice(11, 19);
+const bytes = (size) => (size === null ? "?" : size < 1000 ? `${size} bytes` : size < 1e6 ? `${(size / 1e3).toFixed(1)} kB` : `${(size / 1e6).toFixed(1)} MB`);
+
+function showState(state) {
+  at("now").textContent = `${moment(state.now)} UTC`;
+  const { speed, clock_offset_seconds: offset } = state.settings;
+  at("speed").textContent = [speed !== 1 && `${speed}× as fast`, offset && `${offset} s from this machine's`].filter(Boolean).join(", ");
+  at("blocked").hidden = !state.blocked_until;
+  at("blocked").textContent = state.blocked_until ? `The account is blocked until ${clock(state.blocked_until)} UTC.` : "";
+  at("key").hidden = !state.key_revoked;
+  show("faults", state.faults, fault);
+  show("databases", state.databases, database);
+}
+
+function fault(rule) {
+  const which = rule.kind || rule.method || "every request";
+  const times = rule.times === null ? "for ever" : rule.times ? `${rule.times} more` : "spent";
+  return made("li", { kind: rule.times === 0 ? "quiet" : "", text: `${which}: ${[rule.status, rule.code].filter(Boolean).join(" ") || rule.name}, ${rule.when}, ${times}` });
+}
+
+function database(one) {
+  const path = `databases/${encodeURIComponent(one.id)}`;
+  const state = one.restoring ? "restoring" : one.up ? "up" : "down";
+  const next = [one.next_snapshot_seconds !== null && `takes ${one.next_snapshot_seconds} s`, one.next_snapshot_fails && "fails"].filter(Boolean);
+  const lines = [
+    made("h3", {}, made("span", { text: `${one.name} ` }), made("small", { text: `${one.type || one.language} ` }), made("span", { text: state, kind: one.up ? "good" : "bad" })),
+    made("div", { text: one.id, kind: "id quiet" }),
+  ];
+  if (next.length) lines.push(made("div", { text: `the next snapshot ${next.join(" and ")}`, kind: "odd" }));
+  lines.push(
+    made("p", { kind: "tools" },
+      one.running ? button("Stop", "PATCH", path, { running: false }) : button("Start", "PATCH", path, { running: true }),
+      button("Next takes 5 min", "PATCH", path, { next_snapshot_seconds: 300 }),
+      button("Next fails", "PATCH", path, { next_snapshot_fails: true }),
+      button("Add an automatic one", "POST", "snapshots", { database_id: one.id, origin: "automatic" }),
+      button("Add a manual one", "POST", "snapshots", { database_id: one.id }),
+    ),
+  );
+  const items = [
+    ...one.running_snapshots.map((running) => made("li", { kind: "mark" }, made("span", { kind: "id", text: `${clock(running.started_at)}–${clock(running.ready_at)} under way ${running.version_id}` }))),
+    ...one.snapshots.slice(0, SNAPSHOTS).map((stored) => made("li", {}, made("span", { kind: "id", text: `${moment(stored.modified)} ${stored.version_id}` }), made("small", { text: ` ${stored.origin || "?"}, ${bytes(stored.size)}${stored.listed ? "" : ", not listed"}` }))),
+  ];
+  if (one.snapshots.length > SNAPSHOTS) items.push(made("li", { kind: "quiet", text: `and ${one.snapshots.length - SNAPSHOTS} older` }));
+  lines.push(items.length ? made("ul", {}, ...items) : made("p", { kind: "quiet", text: "no snapshot" }));
+  return made("article", {}, ...lines);
+}
+
+// The journal -------------------------------------------------------------------------------------------------------
+
+const requests = new Map(); // by number
+
+function showRequests(entries, total) {
+  // Fewer than were known: somebody has cleared the journal.
+  if (total < requests.size) requests.clear();
+  for (const entry of entries) requests.set(entry.number, entry);
+  const only = at("only").value;
+  const wanted = [...requests.values()].filter((entry) => !only || entry.kind === only).slice(-ROWS).reverse();
+  show("requests", wanted, row);
+  at("count").textContent = requests.size ? `${requests.size}` : "";
+  at("no-requests").hidden = at("variables").hidden = requests.size > 0;
+}
+
+function row(entry) {
+  const { text, kind } = answer(entry);
+  const more = [entry.fault && `fault: ${entry.fault}`, entry.key !== "right" && `key: ${entry.key}`, entry.accepted && entry.version_id && `started ${entry.version_id}`].filter(Boolean);
+  return made("tr", {},
+    made("td", { text: clock(entry.at), title: entry.at }),
+    made("td", { title: entry.kind }, made("span", { text: `${entry.method} ${entry.path}` })),
+    made("td", {}, made("span", { text, kind }), made("div", { text: more.join(", "), kind: "quiet" })),
+    made("td", { kind: "wide", text: entry.answered_at ? `${((new Date(entry.answered_at) - new Date(entry.at)) / 1000).toFixed(1)} s` : "" }),
+  );
+}
+
+function answer(entry) {
+  if (entry.status === null) return entry.answered_at ? { text: "connection closed", kind: "bad" } : { text: "held open", kind: "mark" };
+  const text = [entry.status, entry.code].filter(Boolean).join(" ");
+  return { text, kind: entry.status === 202 || entry.status === 429 ? "odd" : entry.status < 400 ? "good" : "bad" };
+}
+
+/** From which request on something may be new: those that are held open are still to be answered. */
+function known() {
+  let last = 0;
+  for (const entry of requests.values()) {
+    if (entry.status === null && !entry.answered_at) break;
+    last = entry.number;
+  }
+  return last;
+}
+
+// Looking -----------------------------------------------------------------------------------------------------------
+
+let looking = null;
+
+/** One look at a time; who asks meanwhile gets the one that follows. */
+async function look() {
+  while (looking) await looking;
+  looking = (async () => {
+    const state = await ask("GET", "state");
+    if (state.requests < requests.size) requests.clear();
+    showRequests(await ask("GET", `journal?after=${known()}`), state.requests);
+    showState(state);
+    tell("looking", null);
+  })().catch((error) => tell("looking", error)).finally(() => { looking = null; });
+  await looking;
+}
+
+async function keepLooking() {
+  if (!document.hidden) await look();
+  setTimeout(keepLooking, EVERY);
+}
+
+for (const kind of KINDS) {
+  at("only").append(made("option", { text: kind }));
+}
+const form = at("fault");
+form.elements.effect.append(...Object.keys(FAULTS).map((text) => made("option", { text })));
+form.elements.kind.append(...KINDS.map((text) => made("option", { text })));
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const { effect, kind, times } = form.elements;
+  const rule = { ...FAULTS[effect.value], kind: kind.value, times: times.value ? Number(times.value) : null };
+  send("POST", "faults", JSON.stringify(rule));
+});
+at("only").addEventListener("change", look);
+at("variables").textContent = `export SQUARECLOUD_API_URL=${location.origin}/v2\nexport SQUARECLOUD_SNAPSHOTS_URL=${location.origin}/files`;
+keepLooking();

@@ -1,0 +1,208 @@
+"""The emulator's own page: for this machine only, never markup from outside, and its buttons do what they say."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+from contextlib import closing
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+from pulumi_snapshots.emulator.own_page import FOLDER, PAGE
+from tests.emulator.browser import CHROMIUM, Browser, browser
+from tests.emulator.served import KEY, Served, served
+from tests.emulator.visit import DATABASE, Visit, visit
+from tests.support.virtual import virtual
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SCRIPT = (FOLDER / "page.js").read_text()
+MARKUP = (FOLDER / "index.html").read_text()
+TIMES = "\N{MULTIPLICATION SIGN}"
+EVIL = "<img src=x onerror=document.title='owned'><script>document.title='owned'</script>"
+
+
+@pytest.mark.parametrize("path", PAGE)
+@virtual
+async def test_the_page_and_what_it_loads_leave_no_trace(path: str) -> None:
+    async with visit() as at:
+        answer = await at.files.get(f"{at.emulator.base_url}{path}")
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].partition(";")[0] == PAGE[path][1]
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+        assert answer.content == (FOLDER / PAGE[path][0]).read_bytes()
+        assert not at.emulator.journal
+
+
+async def pressed(at: Visit, origin: str, host: str) -> int:
+    headers = {"Origin": origin, "Host": host}
+    url = f"{at.emulator.base_url}/_emulator/clock"
+    return (await at.files.post(url, json={"advance": 1}, headers=headers)).status_code
+
+
+@virtual
+async def test_only_the_own_page_may_press_its_buttons() -> None:
+    async with visit() as at:
+        for here in ("127.0.0.1:8900", "localhost:8900", "[::1]:8900"):
+            assert await pressed(at, f"http://{here}", here) == 200
+        for origin, host in (
+            ("http://evil.example", "127.0.0.1:8900"),  # a page that sends here
+            ("http://evil.example:8900", "evil.example:8900"),  # one whose name leads here
+            ("http://127.0.0.1:9000", "127.0.0.1:8900"),  # another program's page
+            ("http://localhost:8900", "127.0.0.1:8900"),
+            ("https://127.0.0.1:8900", "127.0.0.1:8900"),
+            ("http://127.0.0.1.evil.example", "127.0.0.1.evil.example"),
+            ("null", "127.0.0.1:8900"),
+            ("http://", ""),
+        ):
+            assert await pressed(at, origin, host) == 403, origin
+
+
+@virtual
+async def test_the_journal_can_be_read_from_where_it_was_left() -> None:
+    async with visit() as at:
+        for _ in range(3):
+            await at.listing()
+        url = f"{at.emulator.base_url}/_emulator/journal"
+        assert [one["number"] for one in (await at.files.get(url, params={"after": 1})).json()] == [2, 3]
+        assert (await at.files.get(url, params={"after": "x"})).status_code == 400
+        state = (await at.files.get(f"{at.emulator.base_url}/_emulator/state")).json()
+        assert (state["requests"], state["blocked_until"]) == (3, None)
+        at.emulator.block(60)
+        state = (await at.files.get(f"{at.emulator.base_url}/_emulator/state")).json()
+        assert state["blocked_until"] == "2026-03-01T12:01:00Z"
+
+
+def test_nothing_in_the_script_makes_markup_of_text() -> None:
+    """The content security policy stops a script that came as markup; this stops the markup itself."""
+    for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "DOMParser", "eval(", "Function("):
+        assert way not in SCRIPT
+    assert not re.search(r"\son\w+=", MARKUP)
+    assert "<script>" not in MARKUP
+    assert "<style" not in MARKUP
+    assert not re.search(r"https?://", MARKUP)  # it loads nothing from elsewhere
+
+
+def test_every_place_that_the_script_fills_is_in_the_page() -> None:
+    places = set(re.findall(r'\b(?:at|show)\("([\w-]+)"', SCRIPT))
+    assert places
+    assert {place for place in places if f'id="{place}"' not in MARKUP} == set()
+
+
+# In a browser --------------------------------------------------------------------------------------------------------
+
+in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="this machine has no Chromium; the page itself needs none")
+
+
+@pytest.fixture
+def emulator() -> Iterator[Served]:
+    with served("--no-automatic", "--database", DATABASE, "--soft-deadline", "3600") as one:
+        yield one
+
+
+@pytest.fixture
+def tab(emulator: Served, tmp_path: Path) -> Iterator[Browser]:
+    with browser(f"{emulator.url}/", tmp_path / "profile") as one:
+        yield one
+
+
+def text_of(place: str) -> str:
+    return f"document.getElementById({json.dumps(place)}).innerText"
+
+
+def press(text: str) -> str:
+    return f"[...document.querySelectorAll('button')].find((one) => one.textContent === {json.dumps(text)}).click()"
+
+
+@in_a_browser
+def test_a_person_sees_requests_as_they_come_and_foreign_text_as_text(
+    emulator: Served, tab: Browser, tmp_path: Path
+) -> None:
+    tab.until(f"{text_of('variables')}.includes('SQUARECLOUD_API_URL={emulator.url}/v2')")
+    emulator.control("databases", {"id": "evil", "name": EVIL, "type": "mysql"})
+    emulator.control("snapshots", {"database_id": DATABASE, "version_id": "45ec0b49-9af6-445e-a55c-abd7ec5278b2"})
+    ask(emulator, f"/v2/{quote(EVIL)}")
+    assert "<img" in tab.until(f"{text_of('requests')}.includes('404') && {text_of('requests')}")
+    assert EVIL in tab.until(f"{text_of('databases')}.includes('onerror') && {text_of('databases')}")
+    assert "45ec0b49-9af6-445e-a55c-abd7ec5278b2" in tab.until(text_of("databases"))
+    assert tab.evaluate("document.querySelectorAll('main img, main script').length") == 0
+    assert tab.evaluate("document.title") == "Square Cloud, emulated"
+    assert "/favicon.ico" not in json.dumps(emulator.control("journal"))
+    for width in (1280, 400):
+        tab.picture(tmp_path / f"{width}.png", width, 1000)
+        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is cut off"
+
+
+def ask(emulator: Served, path: str) -> None:
+    """A request of a client, whatever is answered."""
+    with closing(http.client.HTTPConnection(urlsplit(emulator.url).netloc, timeout=10)) as connection:
+        connection.request("GET", path, headers={"Authorization": KEY})
+        connection.getresponse().read()
+
+
+@in_a_browser
+def test_every_button_does_what_it_says(emulator: Served, tab: Browser) -> None:
+    tab.until(f"{text_of('databases')}.includes({json.dumps(DATABASE)})")
+    before = emulator.control("clock")["now"]
+    tab.evaluate(press("+1 day"))
+    tab.until(f"{text_of('now')}.slice(0, 10) > {json.dumps(before[:10])}")
+    tab.evaluate(press(f"60{TIMES}"))
+    tab.until(f"{text_of('speed')} === '60{TIMES} as fast'")
+    tab.evaluate(press(f"speed 1{TIMES}"))
+    tab.until(f"{text_of('speed')} === ''")
+
+    tab.evaluate("document.querySelector('[name=effect]').value = '502, a proxy\\'s page'")
+    tab.evaluate("document.querySelector('[name=kind]').value = 'list'")
+    tab.evaluate(press("Add"))
+    tab.until(f"{text_of('faults')}.includes('list: html before, before, 1 more')")
+    ask(emulator, f"/v2/databases/{DATABASE}/snapshots")
+    tab.until(f"{text_of('requests')}.includes('502')")
+    tab.until(f"{text_of('faults')}.includes('spent')")
+    tab.evaluate(press("Clear all"))
+    tab.until(f"{text_of('faults')} === ''")
+
+    tab.evaluate(press("Block 30 min"))
+    tab.until(f"{text_of('blocked')}.startsWith('The account is blocked until')")
+    tab.evaluate(press("Unblock"))
+    tab.until(f"{text_of('blocked')} === ''")
+    tab.evaluate(press("Revoke the key"))
+    tab.until("!document.getElementById('key').hidden")
+    tab.evaluate(press("Give it back"))
+    tab.until("document.getElementById('key').hidden")
+    tab.evaluate(press("Drop cached listings"))
+
+    tab.evaluate(press("Add an automatic one"))
+    tab.until(f"{text_of('databases')}.includes('automatic')")
+    tab.evaluate(press("Add a manual one"))
+    tab.until(f"{text_of('databases')}.includes('manual')")
+    tab.evaluate(press("Next takes 5 min"))
+    tab.evaluate(press("Next fails"))
+    tab.until(f"{text_of('databases')}.includes('the next snapshot takes 300 s and fails')")
+    tab.evaluate(press("Stop"))
+    tab.until(f"{text_of('databases')}.includes('down')")
+    tab.evaluate(press("Start"))
+    tab.until(f"!{text_of('databases')}.includes('down')")
+    for kind in ("Add postgres", "mysql", "mongo", "redis"):
+        tab.evaluate(press(kind))
+    tab.until("document.querySelectorAll('article').length === 5")
+
+    tab.evaluate(press("Clear"))
+    tab.until(f"{text_of('requests')} === ''")
+    assert tab.evaluate(text_of("trouble")) == ""
+
+
+@in_a_browser
+def test_a_refused_button_and_a_stopped_emulator_are_told(emulator: Served, tab: Browser) -> None:
+    tab.until(f"{text_of('databases')}.includes({json.dumps(DATABASE)})")
+    emulator.control(f"databases/{DATABASE}", None, "DELETE")
+    tab.evaluate(f"send('PATCH', 'databases/{DATABASE}', '{{}}')")
+    tab.until(f"{text_of('trouble')} === 'no such database'")
+    emulator.process.kill()
+    emulator.process.wait()
+    tab.until(f"{text_of('trouble')} === 'The emulator does not answer.'")
