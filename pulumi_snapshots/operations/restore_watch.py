@@ -94,6 +94,8 @@ class StatusWatch:
         clock, settings = self.session.clock, self.session.settings
         accepted_at = clock.monotonic() - age
         while True:
+            if self.session.gate.blocked:
+                self.member.waits(f"{_state_of(self._attempt())}; waiting for the end of the account's block")
             runs = await self._look()
             attempt = self._attempt()
             settling = settings.restore_settle - (clock.monotonic() - accepted_at) if attempt.accepted else 0.0
@@ -141,9 +143,11 @@ class StatusWatch:
         return self.trace.attempt
 
     def _tell(self, attempt: Attempt, pause: float) -> None:
-        if attempt.accepted:
-            state = "accepted, the database is down" if attempt.seen_down else "accepted, watching the database"
-        else:
-            state = f"answer lost ({attempt.answered}), watching the database"
         at = self.session.clock.utc() + timedelta(seconds=pause)
-        self.member.waits(f"{state}{self.failed}", f"look {self.looks + 1} at {at:%H:%M:%S} UTC")
+        self.member.waits(f"{_state_of(attempt)}{self.failed}", f"look {self.looks + 1} at {at:%H:%M:%S} UTC")
+
+
+def _state_of(attempt: Attempt) -> str:
+    if not attempt.accepted:
+        return f"answer lost ({attempt.answered}), watching the database"
+    return "accepted, the database is down" if attempt.seen_down else "accepted, watching the database"
