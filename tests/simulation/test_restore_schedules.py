@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.emulator import JournalEntry
     from pulumi_snapshots.operations.restore_record import RestoreRecord
 
-SCHEDULES = int(os.environ.get("SCHEDULES", "200"))
+SCHEDULES = int(os.environ.get("SCHEDULES", "100"))
 MINUTE, HOUR = 60.0, 3600.0
 
 SERVICE = st.fixed_dictionaries(
