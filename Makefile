@@ -49,7 +49,7 @@ simulate: environment ## Play thousands of random deployments and schedules in v
 	FLEETS=$${FLEETS:-3000} SCHEDULES=$${SCHEDULES:-3000} $(IN_VENV) -m pytest -q tests/simulation
 
 docs: environment ## Make the site of docs/ in build/site; a warning is an error
-	@$(IN_VENV) -m sphinx --quiet --fail-on-warning --keep-going docs build/site
+	@$(IN_VENV) -m sphinx --quiet --fail-on-warning --keep-going --fresh-env --write-all docs build/site
 	@echo build/site/index.html
 
 environment: ## Make .venv, or bring it up to date
