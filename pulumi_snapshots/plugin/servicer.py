@@ -45,7 +45,6 @@ TOO_OLD = (
     f"This plugin ({PACKAGE} {VERSION}) needs Pulumi {ENGINE_NEEDED} or later, and this one is older (`pulumi version` shows "
     "it). Install a newer one, or use the classes of the `pulumi_snapshots` package without a plugin."
 )
-NO_SECRET = f"{PACKAGE}:apiKey is configured in plain text; set it with `pulumi config set --secret {PACKAGE}:apiKey`"
 SETTINGS = Names(description.Settings)
 SECRET_SETTINGS = frozenset({"api_key"})
 OF_THE_ENGINE = frozenset({"version", "pluginDownloadURL"})
@@ -98,7 +97,6 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
 
     async def CheckConfig(self, request: Any, _context: Any) -> Any:
         """Validate the settings, without a request."""
-        fields = request.news.fields
         config = _config(request.news)
         problems = settings_problems({key: value for key, value in config.items() if value is not UNKNOWN})
         if not problems and UNKNOWN not in config.values():
@@ -106,9 +104,6 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
                 Settings.read(config, os.environ)
             except SettingsError as error:
                 problems.append(Problem("", str(error)))
-        if "apiKey" in fields and not is_secret(fields["apiKey"]):
-            self._engine.say(NO_SECRET, request.urn, warning=True)
-            await self._engine.flush()
         unknown = f"is no setting of this provider; its settings are {', '.join(SETTINGS.all)}"
         return _checked(request.news, problems, SETTINGS, SECRET_SETTINGS, unknown=unknown)
 

@@ -195,6 +195,11 @@ class App:
     def refresh(self, *arguments: str, fails: bool = False) -> str:
         return self.run("refresh", "--yes", "--skip-preview", *arguments, fails=fails)
 
+    def import_(self, name: str, id_: str, *, fails: bool = False) -> str:
+        """`pulumi import` of a snapshot of the plugin, without the code that it would print."""
+        what = ("squarecloud:index:Snapshot", name, id_)
+        return self.run("import", *what, "--yes", "--generate-code=false", "--protect=false", fails=fails)
+
     def destroy(self) -> str:
         return self.run("destroy", "--yes", "--skip-preview")
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.engine.stage import DATABASE, wait_for
+from tests.engine.conftest import SERVICE
+from tests.engine.stage import DATABASE, OTHER_DATABASE, wait_for
+from tools.sandbox import Emulator
 
 if TYPE_CHECKING:
     from tests.engine.stage import App
@@ -136,3 +138,82 @@ def test_what_is_interrupted_is_kept_and_goes_on(plugged: App) -> None:
     assert plugins
     up.kill()
     wait_for(lambda: not up.processes("pulumi-resource-squarecloud"), "the end of the plugin")
+
+
+TWO_ACCOUNTS = f"""
+import pulumi
+from pulumi_snapshots.plugin import Provider, Snapshot, get_databases, get_latest_snapshot_output
+
+second = Provider("second", api_key="{{key}}", api_url="{{api}}", snapshots_url="{{files}}", look_every="0.2s",
+                  requests_per_minute=100)
+first = Snapshot("first", "{DATABASE}")
+other = Snapshot("other", "{DATABASE}", opts=pulumi.ResourceOptions(provider=second))
+pulumi.export("names", [one.id for one in get_databases(opts=pulumi.InvokeOptions(provider=None))])
+latest = get_latest_snapshot_output(first.database_id, opts=pulumi.InvokeOutputOptions(depends_on=[first]))
+pulumi.export("latest", pulumi.Output.unsecret(latest.version_id))
+pulumi.export("first", first.version_id)
+pulumi.export("other", other.id)
+"""
+
+
+def test_it_serves_two_accounts_and_imports_what_is_listed(plugged: App) -> None:
+    app = plugged
+    with Emulator(*SERVICE, log=app.folder / "second.log") as second:
+        app.program(TWO_ACCOUNTS.format(key=second.key, api=second.api, files=second.snapshots))
+        printed = app.up()
+        assert "warning" not in printed
+        outputs = app.stack.outputs()
+        assert sorted(outputs["names"]) == [DATABASE, OTHER_DATABASE]
+        (taken,) = [entry["version_id"] for entry in second.journal() if entry["kind"] == "create"]
+        assert outputs["other"] == f"{DATABASE}/{taken}"
+        assert app.started() == [outputs["first"]] == [outputs["latest"]]
+        stored = app.state_file.read_text()
+        for secret in (second.key, app.emulator.key, "Signature="):
+            assert secret not in stored
+            assert secret not in printed
+        assert "4 unchanged" in app.up()
+
+    # Import: any snapshot that is listed, whoever took it
+    automatic = app.emulator.control("snapshots", {"database_id": OTHER_DATABASE, "origin": "automatic"})["version_id"]
+    told = app.import_("wrong", f"{DATABASE}/pending:20260101T000000Z", fails=True)
+    assert "is the provisional id of a pending snapshot" in told
+    app.import_("imported", f"{OTHER_DATABASE}/{automatic}")
+    app.import_("newest", f"{OTHER_DATABASE}/latest")
+    found = {each["urn"].rpartition("::")[2]: each for each in in_state(app, "Snapshot")}
+    for name in ("imported", "newest"):
+        assert found[name]["id"] == f"{OTHER_DATABASE}/{automatic}"
+        assert found[name]["inputs"]["databaseId"] == OTHER_DATABASE
+        assert found[name]["outputs"]["origin"] == "automatic"
+
+
+WRONG_SETTINGS = {
+    "squarecloud:apiUrl=somewhere": "property apiUrl value {somewhere} has a problem: must be an address",
+    "squarecloud:apiurl=x": "property apiurl value {x} has a problem: is no setting of this provider",
+    "squarecloud:apiKey=two words": "apiKey must be the bare API key",
+}
+
+
+def test_wrong_settings_and_inputs_fail_in_the_preview_on_their_names(plugged: App) -> None:
+    app = plugged
+    app.program(HEAD + SNAPSHOT)
+    for setting, problem in WRONG_SETTINGS.items():
+        # The engine ends the program then, and a language host of this age shows that as a traceback of the program's.
+        ended = app.stack.run("preview", "-c", setting, check=False)
+        assert ended.returncode != 0
+        assert problem in ended.stdout
+        assert "two words" not in ended.stdout + ended.stderr
+        app.run("config", "rm", setting.partition("=")[0])
+    token = "squarecloud:index:Snapshot"
+    app.program(f'pulumi.CustomResource("{token}", "x", {{"databaseId": ["x"], "timeout": "soon", "trigger": ["x"]}})')
+    printed = app.preview(fails=True)
+    for problem in (
+        f"property trigger value {{[{{x}}]}} has a problem: is no input of {token}; its inputs are databaseId, triggers,",
+        "property databaseId value {[{x}]} has a problem: must be a string, not list",
+        "property timeout value {soon} has a problem: must be a duration",
+    ):
+        assert problem in printed
+    app.program(HEAD + 'Archive("x", destination="/x.zip", download_url="http://host/x?Signature=opens-the-data")')
+    printed = app.preview(fails=True)
+    assert "property downloadUrl value {[secret]} has a problem: " in printed
+    assert "opens-the-data" not in printed
+    assert app.requests() == []
