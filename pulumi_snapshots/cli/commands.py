@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import get_completion_class
 
 from pulumi_snapshots.cli.jobs import Checkup, Listing, Printing, Restoring, Taking, Transfer
+from pulumi_snapshots.cli.place import Place
 from pulumi_snapshots.cli.plugins import Installing, Uninstalling
 from pulumi_snapshots.cli.running import run_job, streams
-from pulumi_snapshots.cli.words import for_people, printable
+from pulumi_snapshots.cli.words import for_people
 from pulumi_snapshots.operations.archive_inputs import ArchiveInputs, archive_problems_of
 from pulumi_snapshots.operations.inputs import SnapshotInputs, problems_of
 from pulumi_snapshots.operations.lookup_inputs import ORIGINS, SnapshotQuery, snapshots_problems_of
@@ -162,7 +164,7 @@ def restore(  # noqa: PLR0913  what can be typed
     """
     if not yes:
         where = target or snapshot[0]
-        raise click.UsageError(f"restore overwrites everything that database {where} holds: say --yes to do it.")
+        raise _usage(f"restore overwrites everything that database {where} holds: say --yes to do it.")
     database_id, version_id = snapshot
     values = {
         "database_id": database_id,
@@ -229,12 +231,16 @@ def _refuse(problems: Sequence[Problem], **typed: str) -> None:
     for problem in problems:
         option = f"--{problem.property.replace('_', '-')}"
         name = {**TYPED, **typed}.get(problem.property, option)
-        raise click.UsageError(f"{name} {for_people(problem.reason)}.")
+        raise _usage(f"{name} {for_people(problem.reason)}.")
+
+
+def _usage(text: str) -> click.UsageError:
+    return click.UsageError(text, click.get_current_context())
 
 
 def _needs_json(*, as_json: bool, urls: bool) -> None:
     if urls and not as_json:
-        raise click.UsageError("--urls needs --json.")
+        raise _usage("--urls needs --json.")
 
 
 def job_of(arguments: Sequence[str]) -> Job | int:
@@ -250,9 +256,18 @@ def job_of(arguments: Sequence[str]) -> Job | int:
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; returns the exit code."""
     with streams():
+        place = Place(os.environ)
         try:
             job = job_of(arguments)
-        except click.ClickException as error:
-            click.echo(f"{NAME}: {printable(error.format_message())}", err=True)
+        except click.exceptions.NoArgsIsHelpError as error:
+            place.say(error.format_message())
             return error.exit_code
-        return job if isinstance(job, int) else run_job(job)
+        except click.ClickException as error:
+            context = getattr(error, "ctx", None)
+            more = f" `{context.command_path} --help` has all arguments." if context else ""
+            place.fail(error.format_message() + more)
+            return error.exit_code
+        except OSError as error:
+            place.fail(f"standard output cannot be written: {error.strerror or error}.")
+            return 1
+        return job if isinstance(job, int) else run_job(job, place)

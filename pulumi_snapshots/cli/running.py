@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 import traceback
 from contextlib import contextmanager
 from functools import partial
-from io import TextIOWrapper
+from io import StringIO, TextIOWrapper
 from typing import TYPE_CHECKING
 
 import anyio
 
 from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.cli.jobs import DONE, FAILED
-from pulumi_snapshots.cli.place import OutputClosed, Place
+from pulumi_snapshots.cli.place import OutputClosed
 from pulumi_snapshots.cli.plugins import PluginTrouble
 from pulumi_snapshots.engine_errors import debugging
 from pulumi_snapshots.operations.archive import NotArchived
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pulumi_snapshots.cli.jobs import Job
+    from pulumi_snapshots.cli.place import Place
 
 __all__ = ["carried_out", "run_job", "streams"]
 
@@ -46,9 +48,9 @@ BY_SIGNAL = 128
 """What shells add to the number of the signal that ended a command: 130 after ^C, 143 after SIGTERM."""
 
 
-def run_job(job: Job) -> int:
+def run_job(job: Job, place: Place) -> int:
     """Run a command in this process; returns the exit code."""
-    return anyio.run(partial(carried_out, job, Place(os.environ)))
+    return anyio.run(partial(carried_out, job, place))
 
 
 async def carried_out(job: Job, place: Place) -> int:
@@ -86,18 +88,28 @@ async def _heed_signals(place: Place, scope: anyio.CancelScope) -> None:
                 scope.cancel()
 
 
+class _Nowhere(StringIO):
+    """A stream that whoever has started this process has closed."""
+
+    def write(self, _text: str) -> int:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+
 @contextmanager
 def streams() -> Iterator[None]:
     """Standard output and error as this process may use them, whatever locale it has and whoever reads them."""
+    sys.stdout, sys.stderr = sys.stdout or _Nowhere(), sys.stderr or _Nowhere()
     both = (sys.stdout, sys.stderr)
     for stream in both:
         if isinstance(stream, TextIOWrapper):
             # A locale may lack a character that a name has.
             stream.reconfigure(errors="backslashreplace")
-    yield
-    for stream in both:
-        try:
-            stream.flush()
-        except OSError:
-            # Else the interpreter tries again at its end, and says so in its own way.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    try:
+        yield
+    finally:
+        for stream in both:
+            try:
+                stream.flush()
+            except OSError:
+                # Else the interpreter tries again at its end, and says so in its own way.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -54,6 +54,8 @@ def test_what_the_readme_and_the_page_show_runs(tmp_path: Path) -> None:
             "SQUARECLOUD_LOOK_EVERY": "0.2s",
         }
         # The README's second create of the same database would wait for the cooldown, which is as it must be.
+        # And a doctor right after a list would wait for the account's listing, whose turn comes every 20 s.
+        script = script.replace("squarecloud-snapshots doctor", "XDG_STATE_HOME=$PWD squarecloud-snapshots doctor")
         script = script.replace(f"create {DATABASE} --wait\n", f"create {DATABASE} --wait --reuse-within 1h\n")
         ended = subprocess.run(  # noqa: S603  what the page says
             ["bash", "-euo", "pipefail", "-c", script],  # noqa: S607

@@ -71,7 +71,7 @@ def posts(emulator: Served) -> list[str]:
     return [entry["version_id"] for entry in emulator.control("journal") if entry["kind"] == "create"]
 
 
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 def test_whatever_ends_a_create_the_next_one_goes_on_with_it(
     emulator: Served, start: Callable[..., subprocess.Popen[str]], end: signal.Signals
 ) -> None:
@@ -103,6 +103,37 @@ def test_a_closed_pipe_is_one_line(start: Callable[..., subprocess.Popen[str]]) 
         "squarecloud-snapshots: Not all of the result was written to standard output: Broken pipe. See "
     )
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "closed"),
+    [
+        ("list --json", "1>&- 2>&-"),
+        ("list --json", ">/dev/full"),
+        ("--help", "1>&-"),
+        ("--help", ">/dev/full"),
+        ("list --frob", "2>&-"),
+        ("list --frob", "2>/dev/full"),
+    ],
+)
+def test_streams_that_are_closed_or_full_end_in_no_traceback(
+    environment: dict[str, str], arguments: str, closed: str
+) -> None:
+    script = f'"$@" {arguments} {closed}'
+    ended = subprocess.run(  # noqa: S603  a fixed command
+        ["bash", "-c", script, "bash", *COMMAND],  # noqa: S607
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+        env=environment,
+    )
+    no_result = "1>&-" in closed or closed == ">/dev/full"
+    usage = arguments == "list --frob"
+    assert ended.returncode == (2 if usage else 1 if no_result else 0), ended.stderr
+    lines = ended.stderr.splitlines()
+    assert len(lines) == (0 if "2>" in closed else 1 if usage or no_result else 0)
+    assert all(line.startswith("squarecloud-snapshots: ") for line in lines)
 
 
 def test_a_locale_without_utf8_shows_what_it_has(start: Callable[..., subprocess.Popen[str]]) -> None:
