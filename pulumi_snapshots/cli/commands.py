@@ -73,7 +73,7 @@ def commands() -> None:
     The API key comes from SQUARECLOUD_API_KEY. Results go to standard output; progress, warnings and errors to
     standard error.
 
-    Exit codes: 0 done, 1 failed, 2 wrong arguments, 130 after ^C, 143 after SIGTERM.
+    Exit codes: 0 done, 1 failed, 2 wrong arguments, 130 after ^C, 143 after SIGTERM, 129 after SIGHUP.
     """
 
 
@@ -131,7 +131,12 @@ def create(  # noqa: PLR0913  what can be typed
 @json_option
 def download(snapshot: tuple[str, str], output: str, timeout: str | None, *, as_json: bool) -> Job:
     """Download a snapshot to a file, verified, whole or not at all."""
-    return _transfer(snapshot, output, timeout, "--output", as_json=as_json)
+    if output == "-":
+        raise _usage("--output must be a file: what is not whole yet is handed to nobody.")
+    inputs = _archive_inputs(snapshot, output, timeout, "--output")
+    if inputs.destination.scheme != "file":
+        raise _usage("--output must be a file of this machine: `archive` streams to a bucket.")
+    return Transfer(inputs, "downloaded", as_json)
 
 
 @commands.command()
@@ -145,7 +150,7 @@ def archive(snapshot: tuple[str, str], destination: str, timeout: str | None, *,
     DESTINATION is a path or a URI of file://, s3://, gs:// or az://; with a final / it is a folder, which gets
     DATABASE/CREATED-VERSION.zip.
     """
-    return _transfer(snapshot, destination, timeout, "DESTINATION", as_json=as_json)
+    return Transfer(_archive_inputs(snapshot, destination, timeout, "DESTINATION"), "archived", as_json)
 
 
 @commands.command()
@@ -220,10 +225,10 @@ def completion(shell: str) -> Job:
     return Printing(found(commands, {}, NAME, variable).source() + "\n")
 
 
-def _transfer(snapshot: tuple[str, str], place: str, timeout: str | None, typed: str, *, as_json: bool) -> Job:
+def _archive_inputs(snapshot: tuple[str, str], place: str, timeout: str | None, typed: str) -> ArchiveInputs:
     values = {"database_id": snapshot[0], "version_id": snapshot[1], "destination": place, "timeout": timeout}
     _refuse(archive_problems_of(values), destination=typed)
-    return Transfer(ArchiveInputs.of(values), as_json)
+    return ArchiveInputs.of(values)
 
 
 def _refuse(problems: Sequence[Problem], **typed: str) -> None:

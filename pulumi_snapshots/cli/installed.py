@@ -94,8 +94,8 @@ def _plugin(environment: Mapping[str, str]) -> Finding:
             f"squarecloud {', '.join(installed)} is installed, this package is {ours}",
             "Install this version: squarecloud-snapshots plugin install.",
         )
-    if shutil.which(PLUGIN, path=environment.get("PATH", "")):
-        return Finding("plugin", "ok", f"{PLUGIN} is on PATH, of this package")
+    if on_path := shutil.which(PLUGIN, path=environment.get("PATH", "")):
+        return Finding("plugin", "ok", f"{on_path} is on PATH")
     advice = "Only programs of other languages than Python need it: squarecloud-snapshots plugin install."
     return Finding("plugin", "note", "none is installed", advice)
 

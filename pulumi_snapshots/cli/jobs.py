@@ -230,9 +230,16 @@ class Checkup:
 
 @dataclass(frozen=True)
 class Transfer:
-    """`download` and `archive`: streams one to a file or to a bucket, whole or not at all."""
+    """`download` and `archive`: streams one to a file or to a bucket, whole or not at all.
+
+    Attributes:
+        inputs: checked.
+        done: what is said of it then, in a word.
+        json: whether programs are told.
+    """
 
     inputs: ArchiveInputs
+    done: str
     json: bool
 
     async def __call__(self, place: Place) -> int:
@@ -247,7 +254,7 @@ class Transfer:
     def _text(self, record: ArchiveRecord) -> str:
         if self.json:
             return as_json({name: getattr(record, name) for name in ARCHIVE_FIELDS})
-        return facts({"archived": record.uri, "size": _size(record.size), "sha256": record.sha256})
+        return facts({self.done: record.uri, "size": _size(record.size), "sha256": record.sha256})
 
 
 def _snapshot(one: SnapshotInfo | SnapshotRecord, *, urls: bool) -> dict[str, Any]:

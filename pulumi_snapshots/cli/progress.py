@@ -88,7 +88,7 @@ class _Terminal:
         return not pending
 
     def _meter(self, received: int, total: int | None) -> None:
-        self.live.update(self._task, completed=received, total=total)
+        self.live.update(self._task, description="transferring", completed=received, total=total)
 
 
 @contextmanager

@@ -44,8 +44,10 @@ FOR_USERS = (
     SettingsError,
 )
 """Errors whose texts are for users."""
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals after which a command ends in order: ^C, a request to end, a terminal that is closed."""
 BY_SIGNAL = 128
-"""What shells add to the number of the signal that ended a command: 130 after ^C, 143 after SIGTERM."""
+"""What shells add to the number of the signal that ended a command: 130, 143 and 129 after these."""
 
 
 def run_job(job: Job, place: Place) -> int:
@@ -82,7 +84,9 @@ async def _told(job: Job, place: Place) -> int:
 
 async def _heed_signals(place: Place, scope: anyio.CancelScope) -> None:
     """The first lets the command come to its own end, which keeps what is to be kept; the second does not wait for it."""
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    # What was set to be ignored, as by nohup or for a job in the background, goes on being ignored.
+    heeded = [one for one in ENDING if signal.getsignal(one) is not signal.SIG_IGN]
+    with anyio.open_signal_receiver(*heeded) as signals:
         async for received in signals:
             if not place.stop(received):
                 scope.cancel()

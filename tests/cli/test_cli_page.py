@@ -72,7 +72,7 @@ def test_what_the_readme_and_the_page_show_runs(tmp_path: Path) -> None:
     assert ended.stdout.count("SNAPSHOT") == 3
 
 
-@pytest.mark.parametrize("code", ["0", "1", "2", "130", "143"])
+@pytest.mark.parametrize("code", ["0", "1", "2", "130", "143", "129"])
 def test_the_exit_codes_of_the_help_are_those_of_the_page(code: str) -> None:
     assert f"`{code}`" in PAGE.partition("| exit code | means |")[2].partition("\n\n")[0]
     assert re.search(rf"\b{code}\b", commands.help or "")

@@ -151,7 +151,7 @@ async def interrupted(desk: Desk, after: float, *arguments: str, by: signal.Sign
     return await desk.w.meanwhile(after, partial(signal.raise_signal, by), desk.types(*arguments))
 
 
-@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize(("after", "sent"), [(50, "not awaited"), (100, "202")], ids=["POST open", "waiting"])
 @virtual
 async def test_an_interrupted_create_is_gone_on_with_by_the_next_one(
@@ -168,6 +168,18 @@ async def test_an_interrupted_create_is_gone_on_with_by_the_next_one(
         again = (await desk.types("create", DATABASE, "--wait")).done
         assert w.started() in again.out
         assert len(w.posts) == 1
+
+
+@virtual
+async def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    """As under nohup, or for ^C in a script's background job."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        async with world(snapshot_seconds=300) as w:
+            ended = await interrupted(Desk(w, tmp_path), 100, "create", DATABASE, "--wait", by=signal.SIGHUP)
+            assert w.started() in ended.done.out
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @virtual
@@ -241,9 +253,9 @@ async def test_download_brings_the_whole_file_and_says_its_digest(tmp_path: Path
         assert (ended.json["uri"], ended.json["size"]) == (file.as_uri(), file.stat().st_size)
         people = (await desk.types("download", f"{DATABASE}/{stored.version_id}", "--output", str(file))).done
         assert people.out.splitlines() == [
-            f"archived  {file.as_uri()}",
-            "size      5.0 MB",
-            f"sha256    {ended.json['sha256']}",
+            f"downloaded  {file.as_uri()}",
+            "size        5.0 MB",
+            f"sha256      {ended.json['sha256']}",
         ]
 
 

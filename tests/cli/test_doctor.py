@@ -277,6 +277,9 @@ def test_the_oldest_engine_is_the_one_that_the_tools_know() -> None:
 def test_a_plugin_of_another_version_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = {"PATH": "", "HOME": str(tmp_path)}
     assert installation(environment)["plugin"][:2] == ("note", "none is installed")
+    program = tmp_path / "pulumi-resource-squarecloud"
+    program.touch(0o755)
+    assert installation({**environment, "PATH": str(tmp_path)})["plugin"] == ("ok", f"{program} is on PATH", "")
     folder = tmp_path / ".pulumi" / "plugins" / "resource-squarecloud-v0.0.1"
     folder.mkdir(parents=True)
     assert installation(environment)["plugin"][0] == "note"

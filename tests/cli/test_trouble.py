@@ -163,6 +163,11 @@ async def test_interrupted_while_the_service_does_not_answer(tmp_path: Path, com
         ("download a/v --output x/../y", "--output must not hold `..`"),
         ("download a/pending:20260301T120000Z --output x", "it is pending: `create DATABASE --wait` goes on waiting"),
         ("download a/v --output x --timeout 8d", "--timeout must be at most 7d"),
+        ("download a/v --output -", "--output must be a file: what is not whole yet is handed to nobody"),
+        (
+            "download a/v --output s3://bucket/x",
+            "--output must be a file of this machine: `archive` streams to a bucket",
+        ),
         ("archive a/v", "Missing argument 'DESTINATION'"),
         ("archive a/v ftp://x/y", "DESTINATION must be a path, or a URI"),
         ("archive a/v s3://bucket", "DESTINATION must be s3://BUCKET/NAME"),
