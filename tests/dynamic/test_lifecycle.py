@@ -208,7 +208,6 @@ PENDING: dict[str, Any] = {
     "attempt": {"posted_at": "2026-01-01T00:00:00Z", "service_clock_offset": 0.0, "answered": "202", "timeout": 2700.0},
 }
 NEVER_CAME = {**PENDING, "attempt": {**PENDING["attempt"], "missing_since": "2026-01-01T03:00:00Z"}}
-NOW = datetime.now(UTC)
 
 
 @pytest.mark.parametrize(
@@ -223,8 +222,6 @@ NOW = datetime.now(UTC)
         (STATE, {"timeout": "1h", "reuse_within": "1h"}, [], False),
         (STATE, {"rotate_after": "30d"}, ["created_at"], True),
         (STATE, {"rotate_after": UNKNOWN}, [], False),
-        ({**STATE, "created_at": (NOW - timedelta(hours=5)).isoformat()}, {"rotate_after": "10h"}, [], False),
-        ({**STATE, "created_at": (NOW - timedelta(hours=15)).isoformat()}, {"rotate_after": "10h"}, ["created_at"], True),
         ({**STATE, "triggers": None}, {"triggers": []}, [], False),
         (PENDING, {}, [], True),
         (PENDING, {"rotate_after": "1h"}, [], True),
@@ -238,6 +235,13 @@ def test_only_database_triggers_age_and_a_proven_failure_take_a_new_one(
 ) -> None:
     answer = idle.diff(NAME, f"{DATABASE}/v1", olds, {**INPUTS, **news})
     assert (answer.replaces, answer.changes, answer.delete_before_replace) == (replaces, changes, False)
+
+
+@pytest.mark.parametrize(("hours", "replaces"), [(5, []), (15, ["created_at"])])
+def test_a_snapshot_is_rotated_by_its_age(idle: Servicer, hours: int, replaces: list[str]) -> None:
+    created_at = (datetime.now(UTC) - timedelta(hours=hours)).isoformat()
+    answer = idle.diff(NAME, f"{DATABASE}/v1", {**STATE, "created_at": created_at}, {**INPUTS, "rotate_after": "10h"})
+    assert (answer.replaces, answer.changes) == (replaces, bool(replaces))
 
 
 @pytest.mark.parametrize("created_at", [None, "2999-01-01T00:00:00Z"])
