@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.operations.lookup_results import SnapshotInfo
     from pulumi_snapshots.operations.record import SnapshotRecord
     from pulumi_snapshots.operations.restore_inputs import RestoreInputs
+    from pulumi_snapshots.operations.restore_record import RestoreRecord
 
 __all__ = ["DONE", "FAILED", "Checkup", "Job", "Listing", "Printing", "Restoring", "Taking", "Transfer"]
 
@@ -106,9 +107,13 @@ class Listing:
             place.say("no snapshots")
             return ""
         rows = [
-            (one.id, moment(one.created_at), _size(one.size), one.origin or "", one.runtime or "")
-            if one.available
-            else (one.id, moment(one.created_at), "expired", one.origin or "", one.runtime or "")
+            (
+                one.id,
+                moment(one.created_at),
+                _size(one.size) if one.available else "expired",
+                one.origin or "",
+                one.runtime or "",
+            )
             for one in found
         ]
         return table(("SNAPSHOT", "CREATED (UTC)", "SIZE", "ORIGIN", "ENGINE"), rows, width_of(place.out))
@@ -130,9 +135,9 @@ class Taking:
                 with place.ending(session), display(place) as shown:
                     record = await create(session, self.inputs, shown, owner=OWNER, anew=self.anew)
         except Pending as pending:
+            place.fail(with_address(_still_pending(pending), pending))
             if self.json:
                 place.show(as_json(_snapshot(pending.record, urls=self.urls)))
-            place.fail(with_address(_still_pending(pending), pending))
             return FAILED
         place.show(self._text(record))
         return DONE
@@ -166,23 +171,18 @@ class Restoring:
                 with place.ending(session), display(place) as shown:
                     record = await restore(session, self.inputs, shown, owner=RESTORE_OWNER, anew=self.anew)
         except RestorePending as pending:
+            place.fail(with_address(_unknown(pending), pending))
             if self.json:
                 place.show(as_json(pending.record.to_outputs()))
-            place.fail(with_address(_unknown(pending), pending))
             return FAILED
-        if self.json:
-            place.show(as_json(record.to_outputs()))
-        else:
-            place.show(
-                facts(
-                    {
-                        "restored": record.snapshot,
-                        "onto": record.target_database_id,
-                        "running": _utc(record.restored_at),
-                    }
-                )
-            )
+        place.show(self._text(record))
         return DONE
+
+    def _text(self, record: RestoreRecord) -> str:
+        if self.json:
+            return as_json(record.to_outputs())
+        done = {"restored": record.snapshot, "onto": record.target_database_id, "running": _utc(record.restored_at)}
+        return facts(done)
 
 
 @dataclass(frozen=True)
@@ -273,7 +273,9 @@ def _still_pending(pending: Pending) -> str:
 
 
 def _unknown(pending: RestorePending) -> str:
-    again = f"`squarecloud-snapshots restore {pending.record.snapshot} --yes`"
+    record = pending.record
+    onto = "" if record.target_database_id == record.database_id else f" --onto {record.target_database_id}"
+    again = f"`squarecloud-snapshots restore {record.snapshot}{onto} --yes`"
     more = "with `--new` it restores again, over whatever the database holds by then"
     if pending.undecided:
         return f"{pending.happened} Check the database. {again} asks again; {more}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from datetime import timedelta
 from functools import partial
@@ -353,6 +354,17 @@ async def test_new_restores_again(tmp_path: Path) -> None:
         ended = (await desk.types("restore", f"{DATABASE}/{stored.version_id}", "--yes", "--new", "--json")).done
         assert ended.json["restored_at"]
         assert [one.accepted for one in w.requests("restore")] == [True, True]
+
+
+@virtual
+async def test_what_is_to_be_typed_after_an_interrupted_restore_goes_on_with_it(tmp_path: Path) -> None:
+    async with world(databases=BOTH) as w:
+        desk, stored = Desk(w, tmp_path), w.emulator.add_snapshot(DATABASE)
+        where = (f"{DATABASE}/{stored.version_id}", "--onto", OTHER_DATABASE)
+        ended = await interrupted(desk, 20, "restore", *where, "--yes")
+        (said,) = re.findall(r"`squarecloud-snapshots (restore [^`]+)`", ended.err)
+        assert OTHER_DATABASE in (await desk.types(*str(said).split())).done.out
+        assert len(w.requests("restore")) == 1
 
 
 @virtual

@@ -213,6 +213,16 @@ async def test_a_closed_output_is_said_and_what_was_done_stays_done(tmp_path: Pa
 
 
 @virtual
+async def test_a_pending_snapshot_is_told_even_where_the_output_is_closed(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=1000) as w:
+        arguments = ("create", DATABASE, "--wait", "--timeout", "3m", "--json")
+        ended = await Desk(w, tmp_path).types(*arguments, out=Closed())
+        assert ended.code == 1
+        assert "on this machine goes on waiting for it and sends no second request" in ended.err
+        assert "Not all of the result was written" in ended.err
+
+
+@virtual
 async def test_a_closed_error_output_stops_no_work(tmp_path: Path) -> None:
     async with world(snapshot_seconds=200) as w:
         ended = await Desk(w, tmp_path).types("create", DATABASE, "--wait", err=Closed())
