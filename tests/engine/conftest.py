@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,14 +49,31 @@ def service() -> tuple[str, ...]:
     return ()
 
 
-@pytest.fixture
-def app(tmp_path: Path, fresh: Path, engine: Path, service: tuple[str, ...]) -> Iterator[App]:
-    shutil.copytree(fresh / "project", tmp_path / "project")
-    with Emulator(*SERVICE, *service, log=tmp_path / "emulator.log") as emulator:
-        stack = Stack(tmp_path, tmp_path / "project", engine, {**_environment(), **emulator.environment, **PACE})
-        shutil.copytree(fresh / "backend", tmp_path / "backend", dirs_exist_ok=True)
-        staged = App(tmp_path, stack, emulator)
+@contextmanager
+def staged(folder: Path, fresh: Path, engine: Path, service: tuple[str, ...]) -> Iterator[App]:
+    """An app in a folder of its own, with a service of its own."""
+    shutil.copytree(fresh / "project", folder / "project")
+    with Emulator(*SERVICE, *service, log=folder / "emulator.log") as emulator:
+        stack = Stack(folder, folder / "project", engine, {**_environment(), **emulator.environment, **PACE})
+        shutil.copytree(fresh / "backend", folder / "backend", dirs_exist_ok=True)
+        staged = App(folder, stack, emulator)
         yield staged
         for command in staged.commands:
             command.end_family()
             command.process.wait()
+
+
+@pytest.fixture
+def app(tmp_path: Path, fresh: Path, engine: Path, service: tuple[str, ...]) -> Iterator[App]:
+    with staged(tmp_path, fresh, engine, service) as one:
+        yield one
+
+
+@pytest.fixture
+def both_apps(tmp_path: Path, fresh: Path, engine: Path, service: tuple[str, ...]) -> Iterator[tuple[App, App]]:
+    """One whose programs use the dynamic provider, and one whose programs use the plugin."""
+    folders = tmp_path / "dynamic", tmp_path / "plugin"
+    for folder in folders:
+        folder.mkdir()
+    with staged(folders[0], fresh, engine, service) as one, staged(folders[1], fresh, engine, service) as other:
+        yield one, other
