@@ -68,7 +68,7 @@ class Browser:
     def until(self, condition: str) -> Any:
         """Wait, in the page itself, until an expression is true; its value."""
         waiting = f"""new Promise((done, give_up) => {{
-            setTimeout(() => give_up(new Error("not in 20 s: " + document.body.innerText)), 20000);
+            setTimeout(() => give_up(new Error("not in a minute: " + document.body.innerText)), 60000);
             const look = () => {{ const value = {condition}; value ? done(value) : setTimeout(look, 20); }};
             look();
         }})"""

@@ -160,7 +160,7 @@ def test_every_button_does_what_it_says(emulator: Served, tab: Browser) -> None:
     tab.evaluate("document.querySelector('[name=effect]').value = '502, a proxy\\'s page'")
     tab.evaluate("document.querySelector('[name=kind]').value = 'list'")
     tab.evaluate(press("Add"))
-    tab.until(f"{text_of('faults')}.includes('list: html before, before, 1 more')")
+    tab.until(f"{text_of('faults')}.includes('list: 502, a proxy\\'s page; 1 more')")
     ask(emulator, f"/v2/databases/{DATABASE}/snapshots")
     tab.until(f"{text_of('requests')}.includes('502')")
     tab.until(f"{text_of('faults')}.includes('spent')")

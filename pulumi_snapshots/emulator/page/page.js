@@ -106,8 +106,18 @@ function showState(state) {
 
 function fault(rule) {
   const which = rule.kind || rule.method || "every request";
+  const applied = rule.when === "after" ? ", applied before" : "";
   const times = rule.times === null ? "for ever" : rule.times ? `${rule.times} more` : "spent";
-  return made("li", { kind: rule.times === 0 ? "quiet" : "", text: `${which}: ${[rule.status, rule.code].filter(Boolean).join(" ") || rule.name}, ${rule.when}, ${times}` });
+  return made("li", { kind: rule.times === 0 ? "quiet" : "", text: `${which}: ${effect(rule)}${applied}; ${times}` });
+}
+
+function effect(rule) {
+  if (rule.status) return [rule.status, rule.code].filter(Boolean).join(" ");
+  if (rule.html) return `${rule.html}, a proxy's page`;
+  if (rule.drop) return "no answer";
+  if (rule.truncated) return "JSON that stops in the middle";
+  if (rule.redirect) return `a redirect to ${rule.redirect}`;
+  return rule.delay ? `an answer ${rule.delay} s late` : rule.name;
 }
 
 function database(one) {
