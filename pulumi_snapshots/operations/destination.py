@@ -62,8 +62,8 @@ class Destination:
         if not _BUCKET.fullmatch(bucket) or not slash:
             raise ValueError(f"must be {scheme}://BUCKET/NAME, or {scheme}://BUCKET/FOLDER/ with a final slash")
         # Each of these is read in different ways by the stores' libraries.
-        if "?" in key or "#" in key or "" in key.removesuffix("/").split("/")[: None if key else 0]:
-            raise ValueError("must hold no ?, # or empty segment")
+        if "?" in key or "#" in key or {"", "."} & set(key.removesuffix("/").split("/")[: None if key else 0]):
+            raise ValueError("must hold no ?, #, empty segment or `.` as a segment")
         return cls(scheme, f"{bucket}/{key}".removesuffix("/"), folder=not key or key.endswith("/"))
 
     @classmethod
@@ -74,6 +74,10 @@ class Destination:
             if parts.netloc not in {"", "localhost"} or not parts.path or parts.query or parts.fragment:
                 raise ValueError("must be file:///PATH, with an absolute path of this machine")
             path = unquote(parts.path)
+        try:
+            Path(path).expanduser()
+        except RuntimeError:
+            raise ValueError(f"must begin with a home folder that this machine knows, not {shown(path)}") from None
         folder = path.endswith("/")
         # As Path sees it, so that two spellings of one place are no difference.
         return cls("file", str(Path(path)), folder)

@@ -190,7 +190,7 @@ class _Job:
         database_id, version_id = self.inputs.database_id, self.inputs.version_id
         if database_id == self.target and self.session.memory.is_claimed(database_id, version_id):
             raise RestoreRefused(
-                f"snapshot {self.inputs.snapshot} was taken by this same run, so there is nothing to go back to, and nothing was "
+                f"snapshot {self.inputs.snapshot} is new in this same run, so there is nothing to go back to yet, and nothing was "
                 "restored. Take the Restore out of the program, unless the next `pulumi up` is to restore this snapshot."
             )
         self.name, runtime = self.inputs.name, self.inputs.runtime
@@ -264,9 +264,10 @@ class _Job:
 
     async def _sees_again(self, refusal: SquareCloudError) -> bool:
         """Before the next try: another restore may be running, and what it does must not count as ours."""
-        self.posting.step = "waiting for another restore of this database"
+        others = isinstance(refusal, RestoreRunning)
+        self.posting.step = "waiting for another restore of this database" if others else "looking whether it runs"
         await self.status.before()
-        if isinstance(refusal, RestoreRunning):
+        if others:
             self.status.down_before = True
             await self.status.until_other_ends()
         return False
@@ -307,7 +308,7 @@ class _Job:
         if attempt.accepted:
             seen = "seen down, but not running again" if attempt.seen_down else "not seen running since"
             return f"{what} and accepted, and the database was {seen}: what it holds now is not known."
-        seen = "was seen down, but not running again" if attempt.seen_down else "was never seen down"
+        seen = "was seen down, but not running again" if attempt.seen_down else "was never seen going down"
         return (
             f"{what} and the answer was lost ({attempt.answered}): it may or may not have been carried out. The database "
             f"{seen}, so what it holds now is not known."

@@ -24,7 +24,7 @@ __all__ = ["RestoreInputs", "restore_problems_of", "target_of"]
 DEFAULT_TIMEOUT = 15 * 60.0
 """Seconds. A restore takes about 60 s; it may wait 120 s for the one before it on its database, and 60 s for each other
 one of the account."""
-OVERWRITES = "must be true: a restore overwrites everything that the database holds, with nothing to undo it but another snapshot"
+OVERWRITES = "a restore overwrites everything that the database holds, with nothing to undo it but another snapshot"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def target_of(values: Mapping[str, Any]) -> Any:
 def restore_problems_of(values: Mapping[str, Any]) -> list[Problem]:
     """Everything that is wrong with these inputs; values that are `UNKNOWN` are taken to be right."""
     found = [
-        ("overwrite", None if any(values.get("overwrite") is fine for fine in (True, UNKNOWN)) else OVERWRITES),
+        ("overwrite", _overwrite_problem(values.get("overwrite"))),
         *_source_problems(values),
         ("triggers", triggers_problem(values.get("triggers"))),
         ("timeout", timeout_problem(values.get("timeout"))),
@@ -87,6 +87,16 @@ def restore_problems_of(values: Mapping[str, Any]) -> list[Problem]:
         reason = database_id_problem(values["target_database_id"], purpose="restore onto")
         found.append(("target_database_id", reason))
     return [Problem(name, reason) for name, reason in found if reason]
+
+
+def _overwrite_problem(value: object) -> str | None:
+    if value is True or value is UNKNOWN:
+        return None
+    # The engine shows a text as it shows what it should be.
+    must = (
+        "must be true, not a text (`get_bool` reads one from the config)" if isinstance(value, str) else "must be true"
+    )
+    return f"{must}: {OVERWRITES}"
 
 
 def _source_problems(values: Mapping[str, Any]) -> list[tuple[str, str | None]]:

@@ -41,7 +41,7 @@ class StatusWatch:
         database_id: whose.
         trace: of the restore.
         member: hears when the next look is.
-        down_before: whether it was not running the last time that it was seen before the POST.
+        down_before: whether the last look before the POST did not see it running.
         looks: how many have been made since.
         failed: what is to be told of the last look, where it failed.
     """
@@ -60,7 +60,8 @@ class StatusWatch:
         Raises:
             SquareCloudError: the status is refused, so that nobody could tell the end of a restore.
         """
-        self.down_before = await self._running(BRIEF) is False
+        # A look that failed may hide that it was down, and what strikes a look may well strike the POST.
+        self.down_before = await self._running(BRIEF) is not True
 
     async def until_other_ends(self) -> None:
         """Wait for the end of a restore that is not ours; asking for ours again tells whether it is over."""

@@ -130,11 +130,12 @@ class Trace:
         entry = self._entry_of(attempt)
         if self._attempt is not None:
             await self._journal.write(entry)
+            self._entry = entry
         else:
             if not await self._journal.write(entry, after=self._earlier):
                 raise HeldBack(f"POST /databases/{self._database_id}/snapshots")
+            self._entry = entry  # known before the next wait: an interrupt must not leave it behind
             await self._entered(entry)
-        self._entry = entry
         self._remember(attempt)
 
     async def _entered(self, entry: Entry) -> None:

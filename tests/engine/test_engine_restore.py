@@ -123,7 +123,7 @@ def test_it_needs_leave_to_overwrite_and_acts_once_while_newer_snapshots_appear(
 def test_a_forgotten_restore_overwrites_nothing_whichever_release_comes_next(app: App) -> None:
     app.program(RELEASES)
     printed = app.up("-c", "release=1", "-c", "restore=true", fails=True)
-    assert "was taken by this same run, so there is nothing to go back to" in diagnostics(printed)
+    assert "is new in this same run, so there is nothing to go back to yet" in diagnostics(printed)
     assert not restores(app)
     first = app.outputs()["version_id"]
 

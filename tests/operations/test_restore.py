@@ -188,7 +188,7 @@ async def test_another_restore_s_end_is_not_taken_for_that_of_a_lost_one() -> No
         at.here.emulator.add_fault(on_restore(drop=True))
         ending = await at.restore(timeout=600.0)
         assert ending.how == "pending"
-        assert "was never seen down" in ending.text
+        assert "was never seen going down" in ending.text
         assert len(at.posts) == 2
 
 
@@ -293,7 +293,22 @@ async def test_a_database_that_was_down_before_the_post_proves_nothing_by_being_
             group.start_soon(at.later, 200, lambda: at.here.emulator.start_database(DATABASE))
             ending = await at.restore()
         assert ending.how == "pending"
-        assert "was never seen down" in ending.text
+        assert "was never seen going down" in ending.text
+
+
+@virtual
+async def test_a_database_that_could_not_be_seen_before_the_post_proves_nothing_by_being_down_after_it() -> None:
+    """An outage in which the look fails, the request is lost, and the database was down all the time."""
+    async with scene() as at:
+        at.here.emulator.stop_database(DATABASE)
+        at.here.emulator.add_fault(Fault(kind="status", status=502, times=3))
+        at.here.emulator.add_fault(on_restore(drop=True))
+        async with anyio.create_task_group() as group:
+            group.start_soon(at.later, 200, lambda: at.here.emulator.start_database(DATABASE))
+            ending = await at.restore()
+        assert ending.how == "pending"
+        assert "was never seen going down" in ending.text
+        assert at.holds() == "now"
 
 
 @virtual
@@ -431,7 +446,7 @@ async def test_a_version_that_this_very_run_took_is_not_restored_onto_its_own_da
         chosen: dict[str, Any] = {"version_id": taken.version_id, "name": taken.name}
         ending = await at.restore(**chosen)
         assert isinstance(ending.nothing, RestoreRefused)
-        assert "was taken by this same run" in ending.text
+        assert "is new in this same run" in ending.text
         assert not at.posts
         assert (await at.restore(**chosen, target=OTHER_DATABASE)).how == "complete"
         assert at.holds(OTHER_DATABASE) == "now"

@@ -35,6 +35,10 @@ def test_only_overwrite_true_lets_it_destroy_data(overwrite: object) -> None:
     assert "a restore overwrites everything" in problems(overwrite=overwrite)["overwrite"]
 
 
+def test_a_text_from_the_config_is_told_from_true() -> None:
+    assert "must be true, not a text (`get_bool` reads" in problems(overwrite="true")["overwrite"]
+
+
 @pytest.mark.parametrize(
     ("values", "name", "words"),
     [

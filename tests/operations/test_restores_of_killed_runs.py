@@ -131,6 +131,19 @@ async def test_two_runs_of_one_machine_restore_one_database_after_the_other(tmp_
 
 
 @virtual
+async def test_an_interrupt_right_before_the_post_leaves_no_note_of_one(tmp_path: Path) -> None:
+    """Another process holds the journal's lock then; a note that stayed would pass for the request of a killed run."""
+    async with scene(tmp_path) as at:
+        session = at.process()
+        session.restores.supersede = lambda _: anyio.sleep_forever()  # type: ignore[assignment]
+        ending = await at.here.meanwhile(20, session.stop, at.restore(session))
+        assert ending.how == "nothing"
+        assert await at.process().restores.of(at.stored.database_id) == []
+        assert (await at.restore(at.process())).how == "complete"
+        assert len(at.posts) == 1
+
+
+@virtual
 async def test_an_end_that_does_not_reach_the_state_stays_in_the_journal(tmp_path: Path) -> None:
     async with scene(tmp_path) as at:
         at.row.keeps = False  # an SDK that cannot keep what is pending
