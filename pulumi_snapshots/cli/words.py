@@ -15,6 +15,8 @@ PHRASES = {
     "with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY": "in SQUARECLOUD_API_KEY",
     "`Snapshot.get` opens a snapshot whose version is known.": "`squarecloud-snapshots download` takes one whose version is known.",
     "`Snapshot.get` opens either of them": "`squarecloud-snapshots download` takes either of them",
+    "until `pulumi refresh` finds this one in the listing and pins it": "until the service lists this one",
+    "which a `pulumi up` on this machine has found": "which a run on this machine has found",
     "Give database_id:": "Name the database:",
     "Give database_id,": "Name the database,",
     "Check database_id,": "Check the database's id,",

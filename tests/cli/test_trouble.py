@@ -142,6 +142,22 @@ async def test_interrupted_while_the_service_does_not_answer(tmp_path: Path, com
         assert w.clock.monotonic() < 10
 
 
+@virtual
+async def test_a_snapshot_that_is_not_listed_yet_is_told_in_the_commands_words(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=1, key_of_200_has_version=True) as w:
+        desk = Desk(w, tmp_path)
+        # Both listings show the pages of before it, for half an hour.
+        await desk.types("list")
+        await desk.types("list", DATABASE)
+        ended = (await desk.types("create", DATABASE, "--wait")).done
+        assert w.started() in ended.out
+        assert (
+            "serves the newest snapshot of the database, whichever that is, until the service lists this one: "
+            in ended.err
+        )
+        assert "pulumi" not in ended.err
+
+
 # Wrong arguments -----------------------------------------------------------------------------------------------------
 
 
