@@ -16,6 +16,7 @@ from pulumi_snapshots.cli.words import for_people
 from pulumi_snapshots.operations.archive_inputs import ArchiveInputs, archive_problems_of
 from pulumi_snapshots.operations.inputs import SnapshotInputs, problems_of
 from pulumi_snapshots.operations.lookup_inputs import ORIGINS, SnapshotQuery, snapshots_problems_of
+from pulumi_snapshots.operations.read import LATEST
 from pulumi_snapshots.operations.record import is_provisional, split_id
 from pulumi_snapshots.operations.restore_inputs import RestoreInputs, restore_problems_of
 
@@ -130,7 +131,7 @@ def create(  # noqa: PLR0913  what can be typed
 @click.option("--timeout", metavar=DURATION, help="How long it may take; 1h unless given.")
 @json_option
 def download(snapshot: tuple[str, str], output: str, timeout: str | None, *, as_json: bool) -> Job:
-    """Download a snapshot to a file, verified, whole or not at all."""
+    """Download a snapshot to a file, verified, whole or not at all; DATABASE/latest is the newest."""
     if output == "-":
         raise _usage("--output must be a file: what is not whole yet is handed to nobody.")
     inputs = _archive_inputs(snapshot, output, timeout, "--output")
@@ -145,7 +146,7 @@ def download(snapshot: tuple[str, str], output: str, timeout: str | None, *, as_
 @click.option("--timeout", metavar=DURATION, help="How long it may take; 1h unless given.")
 @json_option
 def archive(snapshot: tuple[str, str], destination: str, timeout: str | None, *, as_json: bool) -> Job:
-    """Stream a snapshot to DESTINATION, verified, whole or not at all.
+    """Stream a snapshot to DESTINATION, verified, whole or not at all; DATABASE/latest is the newest.
 
     DESTINATION is a path or a URI of file://, s3://, gs:// or az://; with a final / it is a folder, which gets
     DATABASE/CREATED-VERSION.zip.
@@ -171,6 +172,8 @@ def restore(  # noqa: PLR0913  what can be typed
         where = target or snapshot[0]
         raise _usage(f"restore overwrites everything that database {where} holds: say --yes to do it.")
     database_id, version_id = snapshot
+    if version_id == LATEST:
+        raise _usage("restore needs a version id, since the newest may be another one by then: `list` shows them.")
     values = {
         "database_id": database_id,
         "version_id": version_id,

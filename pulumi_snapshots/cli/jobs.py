@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pulumi_snapshots.cli.installed import look_at_installation
@@ -15,6 +15,7 @@ from pulumi_snapshots.operations.doctor import Finding, examine
 from pulumi_snapshots.operations.error_pages import with_address
 from pulumi_snapshots.operations.lookups import find_snapshots
 from pulumi_snapshots.operations.outcomes import Pending, RestorePending, sentence
+from pulumi_snapshots.operations.read import LATEST, get
 from pulumi_snapshots.operations.restore import restore
 from pulumi_snapshots.operations.settings import MissingKey, SettingsError
 
@@ -244,10 +245,14 @@ class Transfer:
 
     async def __call__(self, place: Place) -> int:
         """Transfer it."""
-        transfers = place.transfers
+        transfers, inputs = place.transfers, self.inputs
         async with place.session() as session:
             with place.ending(session, transfers), display(place, transfers=True) as shown:
-                record = await archive(session, transfers, self.inputs, shown, meter=shown.meter)
+                if inputs.version_id == LATEST:
+                    newest = await get(session, f"{inputs.database_id}/{LATEST}")
+                    inputs = replace(inputs, version_id=newest.version_id or "", download_url=newest.download_url)
+                    shown.progress(f"the newest snapshot is {newest.id}, of {_utc(newest.created_at)}")
+                record = await archive(session, transfers, inputs, shown, meter=shown.meter)
         place.show(self._text(record))
         return DONE
 

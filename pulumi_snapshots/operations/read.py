@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.operations.record import Attempt
     from pulumi_snapshots.operations.session import Listener, Session
 
-__all__ = ["get", "read"]
+__all__ = ["LATEST", "get", "read"]
 
 LATEST = "latest"
 """In place of a version id, which is never shorter than 24 characters."""

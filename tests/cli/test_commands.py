@@ -271,6 +271,22 @@ async def test_archive_into_a_folder_names_the_file_after_the_snapshot(tmp_path:
 
 
 @virtual
+async def test_the_newest_snapshot_is_downloaded_and_named(tmp_path: Path) -> None:
+    async with world() as w:
+        desk, file = Desk(w, tmp_path / "state"), tmp_path / "one.zip"
+        old = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=2), size=SIZE)
+        new = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1), origin="automatic", size=SIZE)
+        ended = (await desk.types("download", f"{DATABASE}/latest", "--output", str(file), "--json")).done
+        assert (ended.json["version_id"], file.read_bytes()) == (new.version_id, w.emulator.archive_of(new.version_id))
+        assert old.version_id not in ended.err
+        assert f"the newest snapshot is {DATABASE}/{new.version_id}, of 2026-03-01 11:00:00 UTC" in ended.err
+        assert [entry.kind for entry in w.emulator.journal] == ["list", "download"]
+        none = await desk.types("download", "unknown/latest", "--output", str(file))
+        assert none.code == 1
+        assert file.read_bytes() == w.emulator.archive_of(new.version_id)
+
+
+@virtual
 async def test_an_interrupted_download_leaves_nothing_half_written(tmp_path: Path) -> None:
     async with world() as w:
         desk, folder = Desk(w, tmp_path / "state"), tmp_path / "folder"

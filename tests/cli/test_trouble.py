@@ -188,6 +188,7 @@ async def test_a_snapshot_that_is_not_listed_yet_is_told_in_the_commands_words(t
         ("archive a/v ftp://x/y", "DESTINATION must be a path, or a URI"),
         ("archive a/v s3://bucket", "DESTINATION must be s3://BUCKET/NAME"),
         ("restore a/v", "restore overwrites everything that database a holds: say --yes"),
+        ("restore a/latest --yes", "restore needs a version id, since the newest may be another one by then"),
         ("restore a/v --onto b", "restore overwrites everything that database b holds: say --yes"),
         ("restore a/v --yes --onto b/c", "--onto must be a bare id"),
         ("restore a/v --yes --timeout x", "--timeout must be a duration"),
