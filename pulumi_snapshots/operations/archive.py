@@ -100,9 +100,17 @@ async def archive(  # noqa: PLR0913  a progress bar is the sixth
     except _EXPECTED as error:
         trouble = error
     if record is None:
-        raise NotArchived(job.why_not(trouble)) from trouble
+        raise NotArchived(job.why_not(trouble) + _way_out(trouble, inputs, previous)) from trouble
     listener.progress(f"archived {bytes_text(record.size)} to {record.uri}")
     return await prune(transfers, record, previous, inputs.keep_last, listener)
+
+
+def _way_out(trouble: Exception | None, inputs: ArchiveInputs, previous: ArchiveRecord | None) -> str:
+    """What else can be done where a lost object cannot be had from the service any more: each `up` would ask again."""
+    is_lost = previous is not None and previous.lost is not None and previous.version_id == inputs.version_id
+    if not is_lost or previous is None or not isinstance(trouble, NoUrl):
+        return ""
+    return f" Put {previous.uri} back and run `pulumi refresh`, or take the Archive out of the program."
 
 
 class _Job:
@@ -129,6 +137,7 @@ class _Job:
         self._pending = bytearray()
         self._said_at = float("-inf")
         self._left = ""
+        self._broke_off = ""
 
     async def run(self) -> ArchiveRecord:
         """Locate, transfer, verify, and let it appear under its name."""
@@ -176,6 +185,7 @@ class _Job:
             except UrlRefused as refusal:
                 await self._source.renew(refusal)
             except DownloadBroken as error:
+                self._broke_off = str(error).rstrip(".")
                 if self._received > before:
                     pauses = iter(PAUSES)
                 pause = next(pauses, None)
@@ -267,6 +277,7 @@ class _Job:
             why = f"it was interrupted at {self._so_far()}"
         else:
             why = f"it was not whole after {duration_text(self._inputs.timeout)} (timeout): {self._so_far()}"
+            why += f" (it broke off last: {self._broke_off})" if self._broke_off else ""
         return (
             f"Snapshot {which} was not archived to {self._place.uri}: {why}. "
             f"{self._left or 'Nothing of it is left there, and what was there is untouched.'}"

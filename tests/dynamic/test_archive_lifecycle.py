@@ -332,7 +332,8 @@ def test_a_failed_update_leaves_the_state_as_it_was(place: Place) -> None:
     place.emulator.control("faults", {"kind": "download", "status": 404, "code": "NoSuchKey"})
     told = failure(place.servicer.update, NAME, created.id, {**created.outputs, "lost": "missing"}, inputs)
     assert told.startswith(f"Snapshot {place.database}/")
-    assert "Nothing of it is left there, and what was there is untouched. See docs/errors/" in told
+    assert f"Nothing of it is left there, and what was there is untouched. Put {created.id} back" in told
+    assert told.endswith("or take the Archive out of the program. See docs/errors/no-url.md")
     assert place.files() == {path_of(created.outputs).name}
 
 

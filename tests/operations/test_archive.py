@@ -176,6 +176,14 @@ async def test_host_that_stays_away_ends_it_long_before_the_timeout(tmp_path: Pa
 
 
 @virtual
+async def test_timeout_says_what_broke_it_off_last(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        given = {"download_url": (await at.outputs())["download_url"], "size": at.snapshot.size, "timeout": "20s"}
+        at.here.emulator.add_fault(Fault(kind="download", status=503, times=None))
+        await fails(at, what=r"0 %, 0 bytes of 5.0 MB \(it broke off last: GET /.*zip was answered with 503", **given)
+
+
+@virtual
 async def test_timeout_says_how_far_it_came(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         url = (await at.outputs())["download_url"]
@@ -592,6 +600,22 @@ async def test_refresh_finds_a_missing_and_an_altered_object(tmp_path: Path) -> 
         again = await at.archive(previous=lost)
         assert again.uri == record.uri
         assert (await at.refresh(again)).lost is None
+
+
+@virtual
+async def test_lost_object_whose_snapshot_is_gone_is_told_with_a_way_out(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        record = await at.archive()
+        file_of(record).unlink()
+        lost = await at.refresh(record)
+        at.here.emulator.advance(31 * 86400)
+        ids = {"database_id": DATABASE, "version_id": record.version_id, "previous": lost}
+        text = await fails(at, what="lists no snapshot", session=at.here.another_run(), **ids)
+        assert f"Put {record.uri} back and run `pulumi refresh`, or take the Archive out of the program." in text
+        other = await fails(
+            at, what="lists no snapshot", session=at.here.another_run(), **ids | {"version_id": "another"}
+        )
+        assert "take the Archive out" not in other
 
 
 @virtual
