@@ -31,10 +31,14 @@ unit: postgres ## Tests without an engine: in virtual time, and with a real Post
 	$(IN_VENV) -m pytest -m 'not engine'
 
 test-engine: engine ## Tests with the real engine, in real time
+	@$(IN_VENV) -m tools.sdks --prepare
 	$(IN_VENV) -m pytest -m engine
 
 engine: environment ## Find, install or build a Pulumi engine, and print its directory
 	@$(IN_VENV) tools/engine.py
+
+sdks: environment ## Generate the SDKs for TypeScript and Go, in sdks/
+	@$(IN_VENV) -m tools.sdks
 
 postgres: environment ## Find or fetch a PostgreSQL, and print the directory of its programs
 	@$(IN_VENV) -m tools.postgres --programs
@@ -56,7 +60,7 @@ environment: ## Make .venv, or bring it up to date
 	@$(environment)
 
 clean: ## Remove what the other targets have made in this folder
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .pulumi-demo dist build
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .pulumi-demo dist build sdks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint unit test-engine engine postgres bench bench-fleet simulate docs environment clean
+.PHONY: help demo test lint unit test-engine engine sdks postgres bench bench-fleet simulate docs environment clean

@@ -58,7 +58,14 @@ HEARTBEAT_SECONDS = 10.0
 
 PKG = "github.com/pulumi/pulumi/pkg/v3"
 SDK = "github.com/pulumi/pulumi/sdk/v3"
-CLIPBOARD = "github.com/atotto/clipboard => github.com/tgummerer/clipboard v0.0.0-20241001131231-d02d263e614e"
+MODULES = f"""\
+require (
+	{PKG} v{ENGINE}
+	{SDK} v{ENGINE}
+)
+replace github.com/atotto/clipboard => github.com/tgummerer/clipboard v0.0.0-20241001131231-d02d263e614e
+"""
+"""What a Go module requires to compile the engine, or with its packages; the replacement is the engine's own."""
 
 Environment = Mapping[str, str]
 Way = Callable[[Path, Environment], str]
@@ -171,16 +178,23 @@ def parse_version(text: str) -> tuple[int, int, int] | None:
 
 
 def flaw(home: Path) -> str:
-    """What is wrong with a kept engine, or nothing. The marker, written last, holds the size of every file."""
+    """What is wrong with a kept engine, or nothing."""
+    return incomplete(home, FILES, os.X_OK) or (
+        "" if version_of(home / "pulumi") == parse_version(ENGINE) else "it does not run"
+    )
+
+
+def incomplete(home: Path, files: Iterable[str], mode: int = os.R_OK) -> str:
+    """What is missing of these files, or nothing. The marker, written last, holds the size of each."""
     try:
         sizes = json.loads((home / MARKER).read_text())["sizes"]
     except (OSError, ValueError, KeyError, TypeError):
         return "it was not finished"
-    for name in FILES:
+    for name in files:
         file = home / name
-        if not os.access(file, os.X_OK) or file.stat().st_size != sizes.get(name):
+        if not os.access(file, mode) or file.stat().st_size != sizes.get(name):
             return f"{name} is missing or incomplete"
-    return "" if version_of(home / "pulumi") == parse_version(ENGINE) else "it does not run"
+    return ""
 
 
 def origin(home: Path) -> str:
@@ -359,20 +373,14 @@ def compiled_with_borrowed_go(into: Path, environment: Environment, compile_: Co
 def compile_engine(into: Path, go: Path, environment: Environment) -> None:
     """Build the engine and its language host, and copy the two scripts that go with them."""
     work = into / "work"
-    environment = {**environment, "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "-mod=mod"}
-    requires = f"require (\n\t{PKG} v{ENGINE}\n\t{SDK} v{ENGINE}\n)\nreplace {CLIPBOARD}\n"
-    engine = module(work / "engine", f"{PKG}/cmd/pulumi", requires)
-    host = module(work / "host", f"{SDK}/python/cmd/pulumi-language-python", f"require {SDK} v{LANGUAGE_HOST}\n")
-    have = run([str(go), "env", "GOVERSION"], "", engine, environment).strip()
-    if parse_version(have.removeprefix("go") + ".0") < parse_version(GO_DIRECTIVE):  # type: ignore[operator]
-        raise Closed(f"{go} is {have}, older than {GO_DIRECTIVE}")
+    package, host_package = f"{PKG}/cmd/pulumi", f"{SDK}/python/cmd/pulumi-language-python"
+    engine = module(work / "engine", MODULES, needing(package))
+    host = module(work / "host", f"require {SDK} v{LANGUAGE_HOST}\n", needing(host_package))
+    have = new_enough(go, engine, environment)
     say(f"building one with {have}: about 4 minutes on two cores, once")
-    for folder, name, version in ((engine, "pulumi", ENGINE), (host, "pulumi-language-python", LANGUAGE_HOST)):
-        package = (folder / "package").read_text()
-        flags = ["-v", "-trimpath", "-tags", "osusergo grpcnotrace", "-o", str(into / name)]
-        stamp = f"-s -w -X {SDK}/go/common/version.Version=v{version}"
-        run([str(go), "build", *flags, "-ldflags", stamp, package], f"compiling {name} {version}", folder, environment)
-    told = run([str(go), "mod", "download", "-json", f"{SDK}@v{ENGINE}"], "", engine, environment)
+    build(go, engine, package, into / "pulumi", ENGINE, environment)
+    build(go, host, host_package, into / "pulumi-language-python", LANGUAGE_HOST, environment)
+    told = run([str(go), "mod", "download", "-json", f"{SDK}@v{ENGINE}"], "", engine, for_builds(environment))
     sources = Path(json.loads(told)["Dir"]) / "python"
     for script in (sources / "cmd" / FILES[2], sources / "dist" / FILES[3]):
         shutil.copyfile(script, into / script.name)
@@ -380,13 +388,47 @@ def compile_engine(into: Path, go: Path, environment: Environment) -> None:
     remove(work)
 
 
-def module(folder: Path, package: str, requires: str) -> Path:
-    """A Go module whose only content is that it needs a package: builds honour its versions and replacements."""
+def module(folder: Path, requires: str, source: str) -> Path:
+    """A Go module of one file."""
     folder.mkdir(parents=True)
     (folder / "go.mod").write_text(f"module {folder.name}\n\ngo {GO_DIRECTIVE}\n\n{requires}")
-    (folder / "tools.go").write_text(f'//go:build tools\n\npackage tools\n\nimport _ "{package}"\n')
-    (folder / "package").write_text(package)
+    (folder / "main.go").write_text(source)
     return folder
+
+
+def needing(package: str) -> str:
+    """A Go file whose only content is that it needs a package: builds honour its module's versions and replacements."""
+    return f'//go:build tools\n\npackage tools\n\nimport _ "{package}"\n'
+
+
+def for_builds(environment: Environment) -> Environment:
+    """What Go runs with."""
+    return {**environment, "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "-mod=mod"}
+
+
+def new_enough(go: Path, folder: Path, environment: Environment) -> str:
+    """The version of a Go that can build what needs GO_DIRECTIVE.
+
+    Raises:
+        Closed: It is older.
+    """
+    have = run([str(go), "env", "GOVERSION"], "", folder, for_builds(environment)).strip()
+    if parse_version(have.removeprefix("go") + ".0") < parse_version(GO_DIRECTIVE):  # type: ignore[operator]
+        raise Closed(f"{go} is {have}, older than {GO_DIRECTIVE}")
+    return have
+
+
+def build(  # noqa: PLR0913, PLR0917 - what a build has
+    go: Path, folder: Path, package: str, program: Path, version: str, environment: Environment
+) -> None:
+    """Compile a package that the module in `folder` needs.
+
+    All with the same flags, so that each finds in Go's cache what the others have compiled.
+    """
+    flags = ["-v", "-trimpath", "-tags", "osusergo grpcnotrace", "-o", str(program)]
+    stamp = f"-s -w -X {SDK}/go/common/version.Version=v{version}"
+    command = [str(go), "build", *flags, "-ldflags", stamp, package]
+    run(command, f"compiling {program.name} {version}", folder, for_builds(environment))
 
 
 def run(

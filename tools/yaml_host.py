@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 from tools.engine import (
     MARKER,
     Kind,
+    build,
     cache_directory,
     compiled,
     compiled_with_borrowed_go,
     keep,
     module,
-    run,
+    needing,
+    remove,
     say,
 )
 
@@ -60,9 +62,7 @@ def _built_with_borrowed_go(into: Path, environment: Environment) -> str:
 
 
 def _compile(into: Path, go: Path, environment: Environment) -> None:
-    environment = {**environment, "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "-mod=mod"}
     package = f"{MODULE}/cmd/{PROGRAM}"
-    folder = module(into / "work" / "yaml", package, f"require {MODULE} v{VERSION}\n")
-    flags = ["-v", "-trimpath", "-tags", "osusergo grpcnotrace", "-ldflags", "-s -w", "-o", str(into / PROGRAM)]
-    run([str(go), "build", *flags, package], f"compiling {PROGRAM} {VERSION}", folder, environment)
-    shutil.rmtree(into / "work")
+    folder = module(into / "work" / "yaml", f"require {MODULE} v{VERSION}\n", needing(package))
+    build(go, folder, package, into / PROGRAM, VERSION, environment)
+    remove(into / "work")

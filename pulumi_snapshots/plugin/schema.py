@@ -48,6 +48,7 @@ def schema() -> dict[str, Any]:
         "resources": {token: _resource(kind, types) for token, kind in KINDS.items()},
         "functions": {token: _function(function, types) for token, function in FUNCTIONS.items()},
         "types": types,
+        "meta": {"supportPack": True},  # each generated SDK is a package of its own
         "language": {
             "nodejs": {"respectSchemaVersion": True},
             "python": {"respectSchemaVersion": True, "pyproject": {"enabled": True}},

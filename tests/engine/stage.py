@@ -160,7 +160,8 @@ class App:
 
     def example(self, name: str, *stacks: str) -> None:
         """Have an example's folder as the project, with these new stacks; the last one is selected."""
-        shutil.copytree(EXAMPLES / name, self.stack.project, dirs_exist_ok=True)
+        made = shutil.ignore_patterns("node_modules", "bin")  # by whoever tries the example where it stands
+        shutil.copytree(EXAMPLES / name, self.stack.project, dirs_exist_ok=True, ignore=made)
         self.project = name
         for stack in stacks:
             self.select(stack)
