@@ -42,6 +42,7 @@ class RunMemory:
         self._newest: dict[str, datetime] = {}
         self._appeared: dict[str, datetime] = {}
         self._attempts: dict[str, list[KnownAttempt]] = defaultdict(list)
+        self._restored: dict[str, str] = {}
 
     def saw(self, record: SnapshotRecord, owner: str | None, *, replaced: bool = False) -> None:
         """Take note of a record in the state.
@@ -74,6 +75,12 @@ class RunMemory:
     def is_claimed(self, database_id: str, version_id: str) -> bool:
         """Whether a resource of this process has got this version in this run."""
         return version_id in self._claimed[database_id]
+
+    def restored(self, database_id: str, snapshot: str) -> str | None:
+        """A snapshot was put back into this database; which one this run had put back into it before, None if none."""
+        earlier = self._restored.get(database_id)
+        self._restored[database_id] = snapshot
+        return earlier
 
     def is_of_another(self, database_id: str, version_id: str) -> None:
         """This version belongs to a resource of another process: no POST of this one has started it."""

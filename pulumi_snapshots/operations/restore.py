@@ -285,6 +285,11 @@ class _Job:
             raise RestorePending(self._record(), f"{self._sent_text()} {sentence(error)}") from error
         record = replace(self._record(), restored_at=rfc3339(restored.replace(microsecond=0)), attempt=None)
         self.trace.resolved()
+        if earlier := self.session.memory.restored(self.target, record.snapshot):
+            self.member.warn(
+                f"database {self.target} was restored twice by this run, first from {earlier} and then from "
+                f"{record.snapshot}: without `depends_on` between the two, chance decides which comes last."
+            )
         self.member.progress(f"restored {record.snapshot} onto database {self.target}")
         return record
 
