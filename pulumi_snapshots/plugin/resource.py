@@ -26,6 +26,9 @@ class PluginResource(pulumi.CustomResource):
     output_names: ClassVar[tuple[str, ...]]
 
     def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
+        # What the dynamic provider has made is the same resource: a changed import line takes nothing anew.
+        alias = pulumi.ResourceOptions(aliases=[pulumi.Alias(type_=f"pulumi-python:dynamic/{PACKAGE}:{self.kind}")])
+        opts = pulumi.ResourceOptions.merge(opts, alias)
         properties = {in_camel(name): value for name, value in {**dict.fromkeys(self.output_names), **inputs}.items()}
         pulumi.CustomResource.__init__(self, f"{PACKAGE}:index:{self.kind}", resource_name, properties, opts)
 

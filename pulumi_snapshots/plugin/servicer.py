@@ -170,10 +170,9 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             found = kind.calls.diff(
                 Call(request.urn, self._settings, self._shared, Row(self._engine, "")), state, values
             )
-            stays = set(found.updates) <= set(kind.calls.inputs)
-            return provider_pb2.UpdateResponse(
-                properties=_foreseen(kind, request.news, state=request.olds if stays else None)
-            )
+            known = set(found.updates) <= set(kind.calls.inputs)
+            stays = kind.names.write(state, secrets=kind.calls.secrets) if known else None
+            return provider_pb2.UpdateResponse(properties=_foreseen(kind, request.news, state=stays))
         kept = state.get("timeout")
         if request.timeout:
             values["timeout"] = request.timeout
@@ -385,10 +384,12 @@ def _failures(problems: Iterable[Problem], names: Names, hidden: Iterable[str] =
 
 def _difference(kind: Kind, found: Changes, request: Any) -> Any:
     answer = provider_pb2.DiffResponse
+    # What comes from the dynamic provider is updated once, to the names that this state has.
+    moves = kind.names.are_pythons(request.olds)
     response = answer(
         replaces=[kind.names.wire(name) for name in found.replaces],
-        changes=answer.DIFF_SOME if found.replaces or found.updates else answer.DIFF_NONE,
-        hasDetailedDiff=True,
+        changes=answer.DIFF_SOME if found.replaces or found.updates or moves else answer.DIFF_NONE,
+        hasDetailedDiff=not moves,
     )
     for names, suffix in ((found.replaces, "_REPLACE"), (found.updates, "")):
         for name in names:

@@ -130,6 +130,10 @@ class Names:
         """The properties, by their wire names, that there are not; the engine's own begin with two underscores."""
         return [name for name in properties.fields if name not in self._python and not name.startswith("__")]
 
+    def are_pythons(self, properties: Struct) -> bool:
+        """Whether these properties have Python's names, as a dynamic provider has left them in the state."""
+        return any(self._wire.get(name, name) != name for name in properties.fields)
+
     def in_text(self, text: str) -> str:
         """A text for users, with the properties called as their program calls them."""
         return self._words.sub(lambda found: self._wire[found.group()], text) if self._words else text

@@ -217,3 +217,36 @@ def test_wrong_settings_and_inputs_fail_in_the_preview_on_their_names(plugged: A
     assert "property downloadUrl value {[secret]} has a problem: " in printed
     assert "opens-the-data" not in printed
     assert app.requests() == []
+
+
+MOVES = f"""
+from dependant import Dependant
+
+snapshot = Snapshot("before-release", "{DATABASE}", triggers=["a", {{{{"b_c": 1}}}}], rotate_after="7d", timeout="10m")
+Archive("offsite", snapshot, destination="{{storage}}/")
+Dependant("dependant", snapshot.download_url)
+pulumi.export("version_id", snapshot.version_id)
+pulumi.export("download_url", snapshot.download_url)
+"""
+
+
+def test_a_changed_import_line_moves_what_is_there_and_takes_nothing_anew(plugged: App) -> None:
+    app = plugged
+    program = MOVES.format(storage=app.folder / "storage")
+    app.program("from pulumi_snapshots import Archive\n" + program)
+    app.up()
+    (version,), url = app.started(), app.url()
+    app.forget_requests()
+    app.program("from pulumi_snapshots.plugin import Archive, Snapshot\n" + program)
+    preview = app.preview("--diff")
+    for word in ("replace", "create", "delete"):
+        assert f"to {word}" not in preview
+    printed = app.run("up", "--yes")
+    assert "~ 2 updated" in printed
+    assert "Diagnostics" not in printed
+    assert app.stack.outputs()["version_id"] == version
+    assert app.url() == url
+    assert in_state(app, "Snapshot")[0]["outputs"]["triggers"] == ["a", {"b_c": 1}]
+    assert not any("_" in name for kind in ("Snapshot", "Archive") for name in in_state(app, kind)[0]["outputs"])
+    assert "4 unchanged" in app.up()
+    assert app.requests() == []
