@@ -32,6 +32,8 @@ DEFAULT_TIMEOUT = 45 * 60.0
 """Seconds. A stale listing is served for up to 30 minutes; the soft deadline and the snapshot itself come on top."""
 RETENTION = 30 * 86400.0
 """Seconds that the service keeps a snapshot."""
+TRIGGERS_LIMIT = 2**20
+"""Characters of JSON. What is pending is handed to the engine in a message's trailer, of which it takes 16 MiB at most."""
 TIMEOUT_LIMIT = 7 * 86400.0
 """Seconds; far beyond any snapshot, restore or transfer, so a larger time-out is a mistake in the unit."""
 
@@ -154,9 +156,14 @@ def database_id_problem(value: object, *, purpose: str = "take a snapshot of") -
 
 def triggers_problem(value: object) -> str | None:
     """Why these are no triggers."""
-    if value is None or value is UNKNOWN or isinstance(value, list | tuple):
+    if value is None or value is UNKNOWN:
         return None
-    return f"must be a list, not {type(value).__name__}"
+    if not isinstance(value, list | tuple):
+        return f"must be a list, not {type(value).__name__}"
+    size = len(json.dumps(value, default=str))
+    if size > TRIGGERS_LIMIT:
+        return f"must be 1 MiB at most, as JSON, not {size / 2**20:.0f}: give a digest of what it is taken for"
+    return None
 
 
 def version_id_problem(value: object) -> str | None:

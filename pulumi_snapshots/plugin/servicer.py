@@ -47,6 +47,8 @@ TOO_OLD = (
 )
 SETTINGS = Names(description.Settings)
 SECRET_SETTINGS = frozenset({"api_key"})
+SHOWN_LIMIT = 10_000
+"""Bytes of a wrong value that the engine may print."""
 OF_THE_ENGINE = frozenset({"version", "pluginDownloadURL"})
 """Properties, of every provider, that are the engine's business."""
 
@@ -347,7 +349,8 @@ def _checked(  # noqa: D417  the others are the parts of a check
     """
     checked = Struct()
     checked.CopyFrom(inputs)
-    hidden = []
+    # Nobody reads a page of one value.
+    hidden = [name for name, value in inputs.fields.items() if value.ByteSize() > SHOWN_LIMIT]
     for name in secrets:
         wire = names.wire(name)
         if wire in inputs.fields and not is_secret(inputs.fields[wire]):

@@ -63,6 +63,7 @@ BAD: list[tuple[str, Any, str]] = [
     ),
     ("triggers", "x", "must be a list, not str"),
     ("triggers", {"a": 1}, "must be a list, not dict"),
+    ("triggers", ["x" * 2**26], "must be 1 MiB at most, as JSON, not 64: give a digest"),
     *((name, value, DURATION) for name in ("timeout", "reuse_within", "rotate_after") for value in BAD_DURATIONS),
     ("timeout", 0, "must be longer than zero"),
     ("timeout", "0s", "must be longer than zero"),

@@ -108,6 +108,14 @@ def test_a_wrong_input_is_told_by_the_name_that_programs_use(
     assert "s3cret" not in failure.reason
 
 
+def test_a_huge_value_is_refused_and_not_printed(idle: PluginServicer) -> None:
+    (failure,) = check(idle, NAME, {"databaseId": DATABASE, "triggers": ["x" * 2**26]}).failures
+    assert failure.property == ""
+    assert failure.reason.startswith("triggers must be 1 MiB at most, as JSON, not 64")
+    (failure,) = check(idle, NAME, {"databaseId": "x/" * 2**25}).failures
+    assert len(failure.reason) < 1000
+
+
 def test_unknown_and_secret_values_pass_a_check_and_keep_their_marks(idle: PluginServicer) -> None:
     triggers = [UNKNOWN, secret("a"), {"b": [UNKNOWN, secret(UNKNOWN)]}]
     inputs = {"databaseId": UNKNOWN, "triggers": triggers, "timeout": secret(UNKNOWN)}

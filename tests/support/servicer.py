@@ -59,6 +59,7 @@ _HEADER = "grpc-status-details-bin"
 _CLIENT_OPTIONS = [
     ("grpc.max_metadata_size", 16 << 20),
     ("grpc.absolute_max_metadata_size", 16 << 20),
+    ("grpc.max_receive_message_length", 400 << 20),
     ("grpc.enable_http_proxy", 0),
 ]
 
