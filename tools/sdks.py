@@ -78,9 +78,7 @@ def _compile(into: Path, go: Path, environment: Environment) -> None:
     work = into / "work"
     module = engine.module(work / "sdkgen", engine.MODULES, SOURCE.read_text())
     have = engine.new_enough(go, module, environment)
-    say(
-        f"building the generator with {have}: half a minute where Go's cache has the engine, else about 3 minutes, once"
-    )
+    say(f"building the generator with {have}: half a minute where Go has built an engine before, else minutes; once")
     engine.build(go, module, ".", into / "sdkgen", engine.ENGINE, environment)
     engine.remove(work)
 

@@ -61,7 +61,7 @@ def test_the_typescript_example_runs_with_the_plugin_that_is_installed_for_the_u
     shutil.copytree(generated / "nodejs", ours)
     scripts = Path(sys.executable).parent
     app.environment["PATH"] = os.pathsep.join([str(packages / ".bin"), str(engine), os.environ["PATH"]])
-    assert shutil.which("pulumi-resource-squarecloud", path=app.environment["PATH"]) is None, "Python is not on PATH"
+    app.environment["PULUMI_IGNORE_AMBIENT_PLUGINS"] = "true"  # whatever else is on the PATH of who runs the tests
     runs("node", "scripts/postinstall.js", folder=ours, environment=app.environment)
     runs("tsc", folder=project, environment=app.environment)
 
