@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.simulation.fleet_looks import POLICIES
 from tests.simulation.fleet_measure import CLIENTS, PARALLEL, Measure, measure, ours
+from tests.support.plugin_servicer import NAMES, renamed
 from tools.bench import say, table
 from tools.engine import ensure
 from tools.sandbox import Emulator, Stack
@@ -35,10 +36,16 @@ REAL_DEADLINE = 3.0
 REAL_SETTINGS: dict[str, Any] = {"first_look_after": 10.0, "look_every": 5.0}
 REAL_PROGRAM = """
 import json
-from pulumi_snapshots import Snapshot
+from {package} import Snapshot
 
 for number, database in enumerate(json.load(open("databases.json"))):
-    Snapshot(f"s{number}", database_id=database)
+    Snapshot(f"s{{number}}", database_id=database)
+"""
+REAL_WAYS = {"real engine, dynamic provider": "pulumi_snapshots", "real engine, plugin": "pulumi_snapshots.plugin"}
+"""The module that the program imports from, by way to the engine."""
+REAL_PROJECT = f"""name: fleet
+runtime: python
+plugins: {{providers: [{{name: squarecloud, path: {json.dumps(str(Path(sys.executable).parent))}}}]}}
 """
 
 INTRODUCTION = f"""# Fleets
@@ -210,9 +217,12 @@ def reality() -> Iterator[str]:
     durations = [REAL_DEADLINE + chance.uniform(2, 10) for _ in range(REAL)]
     rows = []
     for cache_world in WORLDS:
-        say(f"{REAL} snapshots at a real engine, cache {cache_world} (about 4 minutes)")
-        real, simulated = real_run(durations, cache_world), simulated_run(durations, cache_world)
-        for who, (requests, seconds, wrong) in (("real engine", real), ("simulation", simulated)):
+        runs = {}
+        for who, package in REAL_WAYS.items():
+            say(f"{REAL} snapshots at a {who}, cache {cache_world} (about 4 minutes)")
+            runs[who] = real_run(durations, cache_world, package)
+        runs["simulation"] = simulated_run(durations, cache_world)
+        for who, (requests, seconds, wrong) in runs.items():
             kinds = [requests[kind] for kind in ("create", "list", "list account", "429")]
             rows.append([cache_world, who, *kinds, f"{seconds:.1f}", wrong])
     yield table(("cache", "run", "POSTs", "looks", "looks at the account", "429s", "makespan, s", "wrong"), rows)
@@ -230,7 +240,7 @@ def simulated_run(durations: list[float], cache_world: str) -> tuple[Counter[str
     return Counter({**one.requests, "429": one.refused}), one.makespan, one.wrong + one.lost
 
 
-def real_run(durations: list[float], cache_world: str) -> tuple[Counter[str], float, int]:
+def real_run(durations: list[float], cache_world: str, package: str) -> tuple[Counter[str], float, int]:
     """With the engine, on sockets."""
     engine = ensure(os.environ)
     with tempfile.TemporaryDirectory(prefix="pulumi-snapshots-fleet-") as name:
@@ -242,8 +252,8 @@ def real_run(durations: list[float], cache_world: str) -> tuple[Counter[str], fl
                 emulator.control("databases", {"id": database, "snapshot_seconds": seconds})
             project = folder / "project"
             project.mkdir()
-            (project / "Pulumi.yaml").write_text("name: fleet\nruntime: python\n")
-            (project / "__main__.py").write_text(REAL_PROGRAM)
+            (project / "Pulumi.yaml").write_text(REAL_PROJECT)
+            (project / "__main__.py").write_text(REAL_PROGRAM.format(package=package))
             (project / "databases.json").write_text(json.dumps(databases))
             environment = {
                 **emulator.environment,
@@ -256,11 +266,8 @@ def real_run(durations: list[float], cache_world: str) -> tuple[Counter[str], fl
             stack.run("up", "--yes", "--skip-preview", "--parallel", str(PARALLEL), timeout=3600)
             ended = time.monotonic()
             journal = emulator.journal()
-            found = {
-                one["outputs"]["database_id"]: one["outputs"]["version_id"]
-                for one in stack.resources()
-                if "version_id" in one.get("outputs", {})
-            }
+            states = (renamed(one.get("outputs", {}), NAMES) for one in stack.resources())
+            found = {one["database_id"]: one["version_id"] for one in states if "version_id" in one}
     posts = [one for one in journal if one["accepted"]]
     wrong = sum(found.get(one["database_id"]) != one["version_id"] for one in posts) + abs(REAL - len(posts))
     begin = min(one["monotonic"] for one in posts)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pulumi_snapshots.plugin.schema import schema
 from tests.engine.stage import DATABASE
 from tools import yaml_host
 
@@ -40,6 +41,9 @@ def test_a_yaml_program_takes_a_snapshot_and_archives_it(app: App) -> None:
     (archive,) = (app.stack.project / "archives").rglob("*.zip")
     assert outputs["archive"] == archive.as_uri()
     assert "3 unchanged" in app.up()
+
+    told = app.stack.run("package", "get-schema", str(plugin / "pulumi-resource-squarecloud")).stdout
+    assert json.loads(told)["resources"].keys() == schema()["resources"].keys()
 
     wrong = (app.stack.project / "Pulumi.yaml").read_text().replace("keepLast: 10", "keepLast: many")
     (app.stack.project / "Pulumi.yaml").write_text(wrong.replace("triggers:", "trigger:"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -261,6 +262,14 @@ def test_it_says_what_it_is_to_who_starts_it_by_hand_and_ends_when_asked() -> No
         _, printed = process.communicate(timeout=30)
     assert process.returncode == 0
     assert "`pulumi` starts it by itself" in printed
+
+
+def test_it_does_not_outlive_an_engine_that_never_speaks() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        nobody = f"127.0.0.1:{server.getsockname()[1]}"
+    code = "from pulumi_snapshots.plugin.serve import main; main()"
+    with subprocess.Popen([sys.executable, "-c", code, nobody], stdout=subprocess.PIPE) as process:  # noqa: S603  this very interpreter
+        assert process.wait(30) == 1
 
 
 SERVICE = ("--clock-offset", "-7200", "--snapshot-seconds", "600", "--soft-deadline", "0.1", "--no-automatic",
