@@ -269,7 +269,10 @@ def test_it_does_not_outlive_an_engine_that_never_speaks() -> None:
         nobody = f"127.0.0.1:{server.getsockname()[1]}"
     code = "from pulumi_snapshots.plugin.serve import main; main()"
     with subprocess.Popen([sys.executable, "-c", code, nobody], stdout=subprocess.PIPE) as process:  # noqa: S603  this very interpreter
-        assert process.wait(30) == 1
+        try:
+            assert process.wait(30) == 1
+        finally:
+            process.kill()
 
 
 SERVICE = ("--clock-offset", "-7200", "--snapshot-seconds", "600", "--soft-deadline", "0.1", "--no-automatic",
@@ -310,9 +313,12 @@ def test_a_call_that_the_engine_hangs_up_is_remembered_as_unheard(waiting: Plugi
     request = provider_pb2.CreateRequest(urn=NAME, properties=bag({"databaseId": DATABASE}))
     with pytest.raises(grpc.RpcError):
         waiting._stub.Create(request, timeout=3)
+    call(waiting, "GetPluginInfo", empty_pb2.Empty())  # on the same connection: it has heard of the end before
+    waiting.process.terminate()
+    waiting.wait_for(lambda: waiting.process.poll() is not None, "the plugin's end")
     (journal,) = tmp_path.rglob("*.attempts.json")
-    waiting.wait_for(lambda: len(json.loads(journal.read_text())["attempts"]) == 1, "the attempt's entry")
-    assert not json.loads(journal.read_text())["attempts"][0]["in_state"]
+    (entry,) = json.loads(journal.read_text())["attempts"]
+    assert not entry["in_state"]
 
 
 def test_the_creates_own_timeout_is_kept_for_who_resumes(waiting: PluginServicer) -> None:
