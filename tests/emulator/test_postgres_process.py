@@ -33,6 +33,13 @@ def script(file: Path, text: str) -> None:
     file.chmod(0o755)
 
 
+@pytest.fixture(autouse=True)
+def _own_folder_for_what_is_temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that emulators of others do not count."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("tmp")))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+
+
 def left_overs() -> set[str]:
     return {path.name for path in Path(tempfile.gettempdir()).glob("squarecloud-emulator-*")}
 

@@ -364,5 +364,5 @@ def test_a_hundred_waits_cost_one_process_and_few_megabytes(service: Emulator, w
     waiting.cancel()
     for each in (first, *others):
         with pytest.raises(CallFailedError, match="interrupted"):
-            each.result(30)
+            each.result(120)
     assert memory("VmHWM") - before < 40_000  # kilobytes
