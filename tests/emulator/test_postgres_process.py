@@ -34,7 +34,9 @@ def script(file: Path, text: str) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _own_folder_for_what_is_temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_folder_for_what_is_temporary(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """So that emulators of others do not count."""
     monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("tmp")))
     monkeypatch.setattr(tempfile, "tempdir", None)
