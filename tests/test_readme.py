@@ -7,6 +7,8 @@ import inspect
 import re
 from pathlib import Path
 
+import pulumi
+
 import pulumi_snapshots
 from pulumi_snapshots import Archive, DatabaseInfo, Restore, Snapshot, SnapshotInfo
 from pulumi_snapshots.operations import settings
@@ -29,6 +31,19 @@ def first_cells(text: str) -> set[str]:
     """The names in the first column of a section's table."""
     rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
     return {name for cell in rows for name in re.findall(r"`([^`]+)`", cell)}
+
+
+def test_a_newcomer_sees_everything_that_there_is_at_once() -> None:
+    text = section("What is in it")
+    resources = [
+        name
+        for name in pulumi_snapshots.__all__
+        if isinstance(kind := getattr(pulumi_snapshots, name), type) and issubclass(kind, pulumi.Resource)
+    ]
+    assert resources
+    assert [name for name in resources if f"[`{name}`]" not in text] == []
+    assert [name for name in ("list", "create", "download", "archive", "restore", "doctor") if name not in text] == []
+    assert README.index("\n## What is in it\n") < README.index("\n## See it work\n") < README.index("\n## Use it\n")
 
 
 def test_a_reader_finds_every_input() -> None:
