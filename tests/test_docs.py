@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pulumi
 import pytest
 
 import pulumi_snapshots
@@ -72,6 +73,9 @@ def test_the_reference_has_every_public_name(site: Path) -> None:
     reference = (site / "reference.html").read_text()
     missing = [name for name in pulumi_snapshots.__all__ if f'id="pulumi_snapshots.{name}"' not in reference]
     assert missing == []
+    # What every resource of Pulumi has would hide what a snapshot has.
+    assert [name for name in dir(pulumi.Resource) if f'"pulumi_snapshots.Snapshot.{name}"' in reference] == []
+    assert 'id="pulumi_snapshots.Snapshot.download_url"' in reference
     # An attribute's docstring that begins with words and a colon is taken for its type.
     assert ">Type<" not in reference
 

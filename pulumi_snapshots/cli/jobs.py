@@ -210,17 +210,12 @@ class Checkup:
         try:
             async with place.session() as session:
                 return await examine(session)
-        except MissingKey:
-            return [
-                Finding(
-                    "key",
-                    "problem",
-                    "none is set",
-                    "Set it in SQUARECLOUD_API_KEY; what the service tells was not checked.",
-                )
-            ]
+        except MissingKey as error:
+            advice = "Set it in SQUARECLOUD_API_KEY; what the service tells was not checked."
+            return [Finding("key", "problem", "none is set", with_address(advice, error))]
         except SettingsError as error:
-            return [Finding("settings", "problem", sentence(error), "What the service tells was not checked.")]
+            advice = "What the service tells was not checked."
+            return [Finding("settings", "problem", sentence(error), with_address(advice, error))]
 
     def _text(self, findings: list[Finding], width: int) -> str:
         said = [Finding(one.check, one.state, for_people(one.found), for_people(one.advice)) for one in findings]

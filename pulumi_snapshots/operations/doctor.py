@@ -14,6 +14,7 @@ from pulumi_snapshots.api.client import ONCE
 from pulumi_snapshots.api.errors import KeyRefused, NotAllowed, SquareCloudError, UpgradeRequired
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.operations.durations import duration_text
+from pulumi_snapshots.operations.error_pages import with_address
 from pulumi_snapshots.operations.find import failed_after
 from pulumi_snapshots.operations.looks import SERVICE_CACHE
 from pulumi_snapshots.operations.outcomes import sentence
@@ -84,7 +85,7 @@ async def examine(session: Session) -> list[Finding]:
 
 
 def _failed(check: str, error: SquareCloudError) -> Finding:
-    return Finding(check, "problem", sentence(error))
+    return Finding(check, "problem", with_address(sentence(error), error))
 
 
 async def _reading(session: Session, account: Account | None) -> tuple[Finding, Listing | None]:

@@ -78,29 +78,35 @@ async def test_a_wrong_key_is_sent_once(tmp_path: Path) -> None:
     async with world() as w:
         found = await checked(desk_of(w, tmp_path, SQUARECLOUD_API_KEY="wrong-" + "k" * 64))
         assert found["key"][0] == "problem"
-        assert "Set a valid key in SQUARECLOUD_API_KEY." in found["key"][1]
+        assert found["key"][1].endswith("Set a valid key in SQUARECLOUD_API_KEY. See docs/errors/key-refused.md")
         assert len(w.emulator.journal) == 1
         assert found["quota"][0] == "unknown"
         assert found["package"] == ("ok", "pulumi-snapshots 1.2.3", "")
 
 
 @pytest.mark.parametrize(
-    ("environment", "check", "said"),
+    ("environment", "check", "said", "page"),
     [
-        ({"SQUARECLOUD_API_KEY": ""}, "key", "none is set"),
-        ({"SQUARECLOUD_LOOK_EVERY": "never"}, "settings", "SQUARECLOUD_LOOK_EVERY must be a duration"),
-        ({"SQUARECLOUD_API_URL": "https://nowhere.test/v2"}, "service", "could not be reached, so nothing was sent"),
+        ({"SQUARECLOUD_API_KEY": ""}, "key", "none is set", "missing-key"),
+        (
+            {"SQUARECLOUD_LOOK_EVERY": "never"},
+            "settings",
+            "SQUARECLOUD_LOOK_EVERY must be a duration",
+            "settings-error",
+        ),
+        ({"SQUARECLOUD_API_URL": "https://nowhere.test/v2"}, "service", "so nothing was sent", "not-sent"),
     ],
 )
 @virtual
 async def test_what_keeps_it_from_asking_is_the_first_finding(
-    tmp_path: Path, environment: dict[str, str], check: str, said: str
+    tmp_path: Path, environment: dict[str, str], check: str, said: str, page: str
 ) -> None:
     async with world() as w:
         found = await checked(desk_of(w, tmp_path, **environment))
         assert next(iter(found)) == check
         assert found[check][0] == "problem"
         assert said in found[check][1]
+        assert "".join(found[check][1:]).endswith(f" See docs/errors/{page}.md")
         assert not w.emulator.journal
         assert found["package"][0] == "ok"
 
