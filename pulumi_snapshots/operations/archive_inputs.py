@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from pulumi_snapshots.api.signed_url import database_of, problem_of_url, version_of
 from pulumi_snapshots.operations.destination import Destination
@@ -88,6 +89,8 @@ def archive_problems_of(values: Mapping[str, Any]) -> list[Problem]:
         ("keep_last", _keep_last_problem(values.get("keep_last"))),
         ("delete_object", _flag_problem(values.get("delete_object"))),
         ("timeout", timeout_problem(values.get("timeout"))),
+        ("size", _size_problem(values.get("size"))),
+        ("created_at", _moment_problem(values.get("created_at"))),
     ]
     return [Problem(name, reason) for name, reason in found if reason]
 
@@ -141,10 +144,30 @@ def _destination_problem(value: object) -> str | None:
 def _keep_last_problem(value: object) -> str | None:
     if value is None or value is UNKNOWN:
         return None
-    whole = isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1
-    if whole and isinstance(value, int | float) and 1 <= value <= KEEP_LIMIT:
+    if _is_whole(value, least=1) and value <= KEEP_LIMIT:
         return None
     return f"must be a whole number from 1 to {KEEP_LIMIT}, not {shown(value)}"
+
+
+def _size_problem(value: object) -> str | None:
+    if value is None or value is UNKNOWN or _is_whole(value, least=0):
+        return None
+    return f"must be a whole number of bytes, not {shown(value)}"
+
+
+def _moment_problem(value: object) -> str | None:
+    if value is None or value is UNKNOWN:
+        return None
+    try:
+        datetime.fromisoformat(value if isinstance(value, str) else "")
+    except ValueError:
+        return f"must be a time such as 2026-11-24T23:00:00Z, not {shown(value)}"
+    return None
+
+
+def _is_whole(value: object, *, least: int) -> TypeGuard[int | float]:
+    """Whether it is a whole number; the engine has only floats."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= least and value % 1 == 0
 
 
 def _flag_problem(value: object) -> str | None:

@@ -23,6 +23,7 @@ __all__ = [
     "digest_of",
     "is_usual_database_id",
     "problems_of",
+    "text_problem",
     "timeout_problem",
     "triggers_problem",
     "version_id_problem",
@@ -172,6 +173,12 @@ def version_id_problem(value: object) -> str | None:
         return None
     fits = isinstance(value, str) and value and value.isprintable() and " " not in value
     return None if fits else f"must be a snapshot's version id, not {shown(value)}"
+
+
+def text_problem(value: object) -> str | None:
+    """Why it is no text that was given; whether one is missing is another question."""
+    fits = value is None or value is UNKNOWN or isinstance(value, str)
+    return None if fits else f"must be a string, not {type(value).__name__}"
 
 
 def timeout_problem(value: object) -> str | None:

@@ -11,6 +11,7 @@ from pulumi_snapshots.operations.inputs import (
     Problem,
     database_id_problem,
     digest_of,
+    text_problem,
     timeout_problem,
     triggers_problem,
     version_id_problem,
@@ -82,6 +83,8 @@ def restore_problems_of(values: Mapping[str, Any]) -> list[Problem]:
         *_source_problems(values),
         ("triggers", triggers_problem(values.get("triggers"))),
         ("timeout", timeout_problem(values.get("timeout"))),
+        ("name", text_problem(values.get("name"))),
+        ("runtime", text_problem(values.get("runtime"))),
     ]
     if values.get("target_database_id") is not None:
         reason = database_id_problem(values["target_database_id"], purpose="restore onto")

@@ -16,6 +16,7 @@ from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.engine_errors import DETAILS_HEADER, debugging, readable, status
 from pulumi_snapshots.operations.calls import Call, Failed, Unfinished, failing
+from pulumi_snapshots.operations.durations import shown
 from pulumi_snapshots.operations.inputs import UNKNOWN, Problem
 from pulumi_snapshots.operations.looks import READS_SHARE
 from pulumi_snapshots.operations.outcomes import CannotTell
@@ -25,7 +26,7 @@ from pulumi_snapshots.plugin.engine import Row
 from pulumi_snapshots.plugin.functions import FUNCTIONS
 from pulumi_snapshots.plugin.kinds import KINDS, PACKAGE
 from pulumi_snapshots.plugin.schema import VERSION, schema
-from pulumi_snapshots.plugin.values import UNKNOWN_VALUE, Names, as_secret, is_secret, plain
+from pulumi_snapshots.plugin.values import UNKNOWN_VALUE, Names, as_secret, holds_secret, is_secret, plain
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -209,8 +210,10 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             for name in function.result.model_fields:
                 unknown.fields[function.results.wire(name)].CopyFrom(UNKNOWN_VALUE)
             return _returned(unknown)
-        failures = _unknown(request.args, names, f"is no argument of {lookup.function}")
-        failures += _failures(lookup.problems(values), names)
+        failures = _unknown(
+            request.args, names, f"is no argument of {request.tok}; its arguments are {', '.join(names.all) or 'none'}"
+        )
+        failures += _failures(lookup.problems(values), names, request.args)
         if failures:
             return provider_pb2.InvokeResponse(failures=failures)
         row = Row(self._engine, "", names.in_text)
@@ -356,7 +359,7 @@ def _checked(  # noqa: D417  the others are the parts of a check
         if wire in inputs.fields and not is_secret(inputs.fields[wire]):
             hidden.append(wire)
             checked.fields[wire].CopyFrom(as_secret(inputs.fields[wire]))
-    failures = [*_unknown(inputs, names, unknown), *_failures(problems, names, hidden)]
+    failures = [*_unknown(inputs, names, unknown), *_failures(problems, names, inputs, hidden)]
     return provider_pb2.CheckResponse(inputs=checked, failures=failures)
 
 
@@ -368,17 +371,21 @@ def _unknown(inputs: Struct, names: Names, reason: str) -> list[Any]:
     ]
 
 
-def _failures(problems: Iterable[Problem], names: Names, hidden: Iterable[str] = ()) -> list[Any]:
+def _failures(problems: Iterable[Problem], names: Names, inputs: Struct, hidden: Iterable[str] = ()) -> list[Any]:
     """What is wrong, as the engine shows it: it prints the property's value, too, unless that is marked as a secret.
 
     Args:
         problems: by Python names.
         names: how the properties are called.
+        inputs: what has them; a reason that repeats a secret of theirs must not tell it.
         hidden: properties whose values must not be printed.
     """
+    secrets = [shown(plain(value)) for value in inputs.fields.values() if holds_secret(value)]
     failures = []
     for problem in problems:
         wire, reason = names.wire(problem.property), names.in_text(problem.reason)
+        for secret in secrets:
+            reason = reason.replace(secret, "[secret]")
         if wire in hidden or wire not in names.all:
             wire, reason = "", f"{wire} {reason}".lstrip()
         failures.append(provider_pb2.CheckFailure(property=wire, reason=reason))

@@ -16,7 +16,7 @@ from pulumi_snapshots.operations.inputs import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-__all__ = ["UNKNOWN_VALUE", "Names", "as_secret", "is_secret", "plain"]
+__all__ = ["UNKNOWN_VALUE", "Names", "as_secret", "holds_secret", "is_secret", "plain"]
 
 # The engine's own marks, the same in every language's SDK and in every state; published in its protocol's documentation.
 SIGNATURE = "4dabf18193072939515e22adb298388d"
@@ -63,6 +63,12 @@ def is_secret(value: Value) -> bool:
     fields = value.struct_value.fields
     mark = fields[SIGNATURE].string_value if SIGNATURE in fields else ""
     return mark == SECRET or (mark == OUTPUT and fields["secret"].bool_value)
+
+
+def holds_secret(value: Value) -> bool:
+    """Whether it is a secret, or something in it is."""
+    inside = [*value.struct_value.fields.values(), *value.list_value.values]
+    return is_secret(value) or any(holds_secret(each) for each in inside)
 
 
 def as_secret(value: Value) -> Value:

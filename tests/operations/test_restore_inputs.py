@@ -52,6 +52,8 @@ def test_a_text_from_the_config_is_told_from_true() -> None:
         ({"target_database_id": ".."}, "target_database_id", "must be a bare id"),
         ({"target_database_id": ""}, "target_database_id", "it is the id of the database to restore onto"),
         ({"triggers": "v2"}, "triggers", "must be a list, not str"),
+        ({"name": ["x"]}, "name", "must be a string, not list"),
+        ({"runtime": 5.0}, "runtime", "must be a string, not float"),
         ({"timeout": "0s"}, "timeout", "longer than zero"),
         ({"timeout": "8d"}, "timeout", "at most 7d"),
         ({"timeout": "soon"}, "timeout", "must be a duration"),

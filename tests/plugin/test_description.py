@@ -56,7 +56,7 @@ def test_outputs_are_those_of_both_classes(name: str, kind: Kind) -> None:
 def test_each_input_is_checked_as_what_it_is_described_as(name: str, kind: Kind) -> None:
     """A value that no input may have is told on its property, whichever it is."""
     checked = {problem.property for input_ in kind.calls.inputs for problem in kind.calls.problems({input_: object()})}
-    assert set(kind.calls.inputs) - checked <= {"name", "runtime", "size", "created_at"}, name
+    assert checked >= set(kind.calls.inputs), name
 
 
 def test_what_is_secret_is_marked_as_such() -> None:

@@ -117,6 +117,28 @@ def test_a_huge_value_is_refused_and_not_printed(idle: PluginServicer) -> None:
     assert len(failure.reason) < 1000
 
 
+@pytest.mark.parametrize("hide", [secret, lambda value: [secret(value)]], ids=["secret", "secret inside"])
+def test_a_reason_that_repeats_a_value_repeats_no_secret(idle: PluginServicer, hide: Any) -> None:
+    answer = idle._stub.Check(
+        provider_pb2.CheckRequest(urn=NAME, news=bag({"databaseId": DATABASE, "timeout": hide("pw")}))
+    )
+    (failure,) = answer.failures
+    assert failure.property == "timeout"
+    assert failure.reason.endswith("or a number of seconds, not [secret]")
+    settings = provider_pb2.CheckRequest(news=bag({"requestsPerMinute": hide("pw")}))
+    (failure,) = idle._stub.CheckConfig(settings).failures
+    assert failure.reason.endswith("not [secret]")
+    query = provider_pb2.InvokeRequest(
+        tok="squarecloud:index:getSnapshots", args=bag({"origin": hide("pw"), "trigger": "x"})
+    )
+    unknown, failure = idle._stub.Invoke(query).failures
+    assert failure.reason == "must be 'manual' or 'automatic', not [secret]"
+    told = (
+        "is no argument of squarecloud:index:getSnapshots; its arguments are databaseId, origin, newerThan, olderThan"
+    )
+    assert (unknown.property, unknown.reason) == ("trigger", told)
+
+
 def test_unknown_and_secret_values_pass_a_check_and_keep_their_marks(idle: PluginServicer) -> None:
     triggers = [UNKNOWN, secret("a"), {"b": [UNKNOWN, secret(UNKNOWN)]}]
     inputs = {"databaseId": UNKNOWN, "triggers": triggers, "timeout": secret(UNKNOWN)}
