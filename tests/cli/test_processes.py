@@ -186,15 +186,18 @@ def test_a_missing_extra_is_named_with_its_install_command(environment: dict[str
     )
 
 
-def test_a_shell_completes_commands_and_options(environment: dict[str, str]) -> None:
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_commands_and_options(environment: dict[str, str], shell: str) -> None:
     script = subprocess.run(  # noqa: S603  a fixed command
-        [*COMMAND, "completion", "bash"], capture_output=True, text=True, timeout=20, check=True, env=environment
+        [*COMMAND, "completion", shell], capture_output=True, text=True, timeout=20, check=True, env=environment
     ).stdout
-    variable, asked = re.findall(r"(_\w+_COMPLETE)=(bash_complete)", script)[0]
+    variable, asked = re.findall(rf"(_\w+_COMPLETE)=({shell}_complete)", script)[0]
     for typed, offered in (("cr", "create"), ("create --re", "--reuse-within")):
         words = f"squarecloud-snapshots {typed}"
-        completing = {variable: asked, "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+        # fish names the word itself, the others its place.
+        current = words.rsplit(maxsplit=1)[-1] if shell == "fish" else str(len(words.split()) - 1)
+        completing = {variable: asked, "COMP_WORDS": words, "COMP_CWORD": current}
         ended = subprocess.run(  # noqa: S603  a fixed command
             COMMAND, capture_output=True, text=True, timeout=20, check=False, env={**environment, **completing}
         )
-        assert ended.stdout.split() == [f"plain,{offered}"], ended.stderr
+        assert re.findall(r"^(?:plain[,\n])([\w-]+)", ended.stdout, re.MULTILINE) == [offered], ended
