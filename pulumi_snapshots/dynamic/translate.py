@@ -22,6 +22,7 @@ from pulumi.output import Unknown
 
 from pulumi_snapshots.dynamic import engine_access
 from pulumi_snapshots.operations.calls import Call, Calls, Failed, Resource, Unfinished
+from pulumi_snapshots.operations.durations import unrepeated
 from pulumi_snapshots.operations.inputs import UNKNOWN
 from pulumi_snapshots.operations.settings import Settings
 
@@ -63,7 +64,11 @@ class Provider(ResourceProvider):
         """Validate inputs and configuration, without a request."""
         with self._call() as call:
             problems = self.calls.check(call, _with_unknowns(news))
-        return CheckResult(news, [CheckFailure(problem.property, problem.reason) for problem in problems])
+        failures = [
+            CheckFailure(problem.property, unrepeated(problem.reason, news.get(problem.property)))
+            for problem in problems
+        ]
+        return CheckResult(news, failures)
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """Compare."""

@@ -6,7 +6,7 @@ import math
 import re
 import sys
 
-__all__ = ["duration_text", "parse_duration", "shown"]
+__all__ = ["duration_text", "parse_duration", "shown", "unrepeated"]
 
 SHOWN_LIMIT = 100
 """Characters of a bad value that an error repeats."""
@@ -45,6 +45,11 @@ def shown(value: object) -> str:
     except ValueError:  # a whole number of thousands of digits
         return "that number"
     return text if len(text) <= SHOWN_LIMIT else f"{text[:SHOWN_LIMIT]}…"
+
+
+def unrepeated(reason: str, value: object) -> str:
+    """What is wrong with a value without the value, for an engine, which prints it itself unless it is a secret."""
+    return reason.replace(f", not {shown(value)}", "")
 
 
 def duration_text(seconds: float) -> str:

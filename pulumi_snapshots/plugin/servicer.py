@@ -16,7 +16,7 @@ from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.engine_errors import DETAILS_HEADER, debugging, readable, status
 from pulumi_snapshots.operations.calls import Call, Failed, Unfinished, failing
-from pulumi_snapshots.operations.durations import shown
+from pulumi_snapshots.operations.durations import shown, unrepeated
 from pulumi_snapshots.operations.inputs import UNKNOWN, Problem
 from pulumi_snapshots.operations.looks import READS_SHARE
 from pulumi_snapshots.operations.outcomes import CannotTell
@@ -359,7 +359,12 @@ def _checked(  # noqa: D417  the others are the parts of a check
         if wire in inputs.fields and not is_secret(inputs.fields[wire]):
             hidden.append(wire)
             checked.fields[wire].CopyFrom(as_secret(inputs.fields[wire]))
-    failures = [*_unknown(inputs, names, unknown), *_failures(problems, names, inputs, hidden)]
+    values = {name: plain(value) for name, value in inputs.fields.items()}
+    told = [
+        Problem(problem.property, unrepeated(problem.reason, values.get(names.wire(problem.property))))
+        for problem in problems
+    ]
+    failures = [*_unknown(inputs, names, unknown), *_failures(told, names, inputs, hidden)]
     return provider_pb2.CheckResponse(inputs=checked, failures=failures)
 
 

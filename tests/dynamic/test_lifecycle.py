@@ -181,6 +181,13 @@ def test_what_may_be_right_passes(idle: Servicer, inputs: dict[str, Any]) -> Non
     assert idle.check(NAME, {"database_id": DATABASE, **inputs}).failures == []
 
 
+def test_what_is_wrong_does_not_repeat_the_value_which_the_engine_hides_where_it_is_a_secret(idle: Servicer) -> None:
+    given = {"database_id": DATABASE, "timeout": "pw-1", "reuse_within": "pw-2", "rotate_after": ["pw-3"]}
+    answer = idle.check(NAME, given)
+    assert [name for name, _ in answer.failures] == ["timeout", "reuse_within", "rotate_after"]
+    assert "pw-" not in str(answer.failures)
+
+
 def test_a_wrong_input_beside_unknown_ones_is_found(idle: Servicer) -> None:
     answer = idle.check(NAME, {"database_id": UNKNOWN, "triggers": [UNKNOWN], "timeout": "soon"})
     assert [name for name, _ in answer.failures] == ["timeout"]
