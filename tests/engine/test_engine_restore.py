@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,15 +23,12 @@ from pulumi_snapshots import Restore, get_latest_snapshot
 config = pulumi.Config()
 Restore("back", get_latest_snapshot("{DATABASE}"), overwrite=config.get_bool("overwrite"), triggers=[config.get("again")])
 """
-RELEASES = f"""
-from pulumi_snapshots import Restore
-
-config = pulumi.Config()
-before = Snapshot("before-release", "{DATABASE}", triggers=[config.get("release")])
-if config.get_bool("restore"):
-    back = Restore("back", before, overwrite=True)
-    pulumi.export("restored_at", back.restored_at)
-"""
+README = (Path(__file__).parents[2] / "README.md").read_text()
+RELEASES = (
+    'release = pulumi.Config().require("release")\n'
+    + (README.partition("\n## Restore\n")[2].partition("```python\n")[2].partition("```")[0])
+)
+"""The README's program, as it stands there."""
 PLAIN = """
 from dependant import Dependant
 from pulumi_snapshots import Restore
@@ -122,20 +120,20 @@ def test_it_needs_leave_to_overwrite_and_acts_once_while_newer_snapshots_appear(
 
 def test_a_forgotten_restore_overwrites_nothing_whichever_release_comes_next(app: App) -> None:
     app.program(RELEASES)
-    printed = app.up("-c", "release=1", "-c", "restore=true", fails=True)
+    printed = app.up("-c", "release=1", "-c", "rollback=true", fails=True)
     assert "is new in this same run, so there is nothing to go back to yet" in diagnostics(printed)
     assert not restores(app)
     first = app.outputs()["version_id"]
 
     writes(app, "broken by release 1")
-    app.up("-c", "release=1", "-c", "restore=true")
+    app.up("-c", "release=1", "-c", "rollback=true")
     assert holds(app) == "then"
     assert app.stack.outputs()["restored_at"] == back(app)["outputs"]["restored_at"]
 
     for release in (2, 1):  # the next one, and back to the older one
         app.pass_time(200)
         writes(app, f"running {release}")
-        printed = app.up("-c", f"release={release}", "-c", "restore=true")
+        printed = app.up("-c", f"release={release}", "-c", "rollback=true")
         assert ANOTHER_SNAPSHOT in diagnostics(printed)
         assert app.outputs()["version_id"] != first
         assert holds(app) == f"running {release}"
