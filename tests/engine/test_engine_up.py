@@ -90,7 +90,7 @@ WRONG_INPUTS = {
     '"a/b"': ["property database_id value {a/b} has a problem: must be a bare id, without slashes"],
     f'"{DATABASE}", timeout="soon", rotate_after="31d", triggers="release"': [
         "property timeout value {soon} has a problem: must be a duration such as 90s, 45m, 1h30m or 7d",
-        "property rotate_after value {31d} has a problem: must be at most 30d, not '31d'",
+        "property rotate_after value {31d} has a problem: must be at most 30d",
         "property triggers value {release} has a problem: must be a list, not str",
     ],
     f'"{DATABASE}", rotate_after="1h", reuse_within="2h"': [

@@ -24,6 +24,7 @@ from pulumi_snapshots.plugin.schema import schema
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pulumi_snapshots.plugin.functions import Function
     from pulumi_snapshots.plugin.kinds import Kind
 
 PROJECT = Path(__file__).parents[2]
@@ -153,3 +154,26 @@ def test_the_page_tells_every_resource_function_and_setting() -> None:
         assert f"`{token.rpartition(':')[2]}`" in page, token
     for name in (*description.Settings.model_fields,):
         assert f"`{description.Settings.model_fields[name].alias}`" in page, name
+
+
+@each_kind
+def test_the_pages_table_has_exactly_the_properties(name: str, kind: Kind) -> None:
+    inputs, outputs = _row(name)
+    assert sorted(inputs) == sorted(str(field.alias) for field in kind.inputs.model_fields.values())
+    described = [
+        field.alias for each, field in kind.outputs.model_fields.items() if each not in kind.inputs.model_fields
+    ]
+    assert sorted(outputs) == sorted(map(str, described))
+
+
+@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=lambda function: function.lookup.function)
+def test_the_pages_table_has_exactly_the_arguments(function: Function) -> None:
+    arguments, _ = _row(function.token.rpartition(":")[2])
+    assert arguments == [field.alias for field in function.query.model_fields.values()]
+
+
+def _row(name: str) -> tuple[list[str], list[str]]:
+    """The names in the second and third column of the row that begins with this one."""
+    page = (PROJECT / "docs" / "plugin.md").read_text()
+    (row,) = re.findall(rf"^\| `{name}` \| (.*) \| (.*) \|$", page, re.MULTILINE)
+    return re.findall(r"`(\w+)`", row[0]), re.findall(r"`(\w+)`", row[1])
