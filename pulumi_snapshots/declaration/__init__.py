@@ -70,7 +70,7 @@ def create_timeout(opts: pulumi.ResourceOptions | None) -> tuple[Any, pulumi.Res
 
 def warn_of_plain_key(resource: pulumi.Resource | None = None) -> None:
     """Warn where the API key is configured in plain text."""
-    if pulumi.Config("squarecloud").get("apiKey") is not None and not is_config_secret("squarecloud:apiKey"):
+    if pulumi.Config("squarecloud").get("apiKey") and not is_config_secret("squarecloud:apiKey"):
         warn_once(
             "squarecloud:apiKey is configured in plain text; set it with `pulumi config set --secret squarecloud:apiKey`",
             resource,

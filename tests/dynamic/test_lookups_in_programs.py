@@ -193,6 +193,10 @@ def test_the_stacks_config_wins_over_the_environment(service: Served, monkeypatc
 
 
 def test_a_key_in_plain_text_is_warned_about(service: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    # An empty one is none: the environment's is used.
+    set_all_config({"squarecloud:apiKey": ""})
+    get_databases()
+    assert capsys.readouterr().err == ""
     set_all_config({"squarecloud:apiKey": KEY})
     get_databases()
     get_databases()
