@@ -142,7 +142,8 @@ def test_what_is_interrupted_is_kept_and_goes_on(plugged: App) -> None:
 
 TWO_ACCOUNTS = f"""
 import pulumi
-from pulumi_snapshots.plugin import Provider, Snapshot, get_databases, get_latest_snapshot_output
+from pulumi_snapshots.plugin import LookupFailed, Provider, Snapshot
+from pulumi_snapshots.plugin import get_database, get_databases, get_latest_snapshot_output
 
 second = Provider("second", api_key="{{key}}", api_url="{{api}}", snapshots_url="{{files}}", look_every="0.2s",
                   requests_per_minute=100)
@@ -153,6 +154,10 @@ latest = get_latest_snapshot_output(first.database_id, opts=pulumi.InvokeOutputO
 pulumi.export("latest", pulumi.Output.unsecret(latest.version_id))
 pulumi.export("first", first.version_id)
 pulumi.export("other", other.id)
+try:
+    get_database("{"c" * 32}")
+except LookupFailed as failure:
+    pulumi.export("failed", [str(failure), failure.code])
 """
 
 
@@ -164,6 +169,11 @@ def test_it_serves_two_accounts_and_imports_what_is_listed(plugged: App) -> None
         assert "warning" not in printed
         outputs = app.stack.outputs()
         assert sorted(outputs["names"]) == [DATABASE, OTHER_DATABASE]
+        told, code = outputs["failed"]
+        assert told.startswith(
+            f"get_database: GET /databases/{'c' * 32} was answered with 404 DATABASE_NOT_FOUND: this "
+        )
+        assert code is None
         (taken,) = [entry["version_id"] for entry in second.journal() if entry["kind"] == "create"]
         assert outputs["other"] == f"{DATABASE}/{taken}"
         assert app.started() == [outputs["first"]] == [outputs["latest"]]
