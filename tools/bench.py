@@ -268,7 +268,7 @@ PARTS = {
         "Both download from one host of plain sockets on this machine. By hand means two processes one after the other; an\n"
         "Archive's time begins with its first request, in a process that is loaded, as Pulumi's is, and ends when the file is\n"
         "on the disk under its name, which `curl` does not wait for. Memory is the process's highest, less what it had before.\n"
-        "The committed numbers are from two cores that others kept busy: read the ratio, whose pairs ran one after the other.\n",
+        "The committed numbers are from two quiet cores; the pairs of the ratio ran one after the other.\n",
     ),
 }
 """The page, table by table."""
