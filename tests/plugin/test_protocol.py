@@ -331,6 +331,45 @@ def test_sigterm_ends_waits_with_their_state(waiting: PluginServicer) -> None:
     assert waiting.process.returncode == 0
 
 
+@pytest.mark.parametrize("id_", ["", DATABASE, f"{DATABASE}/", f" {DATABASE}/v1", f"{DATABASE}/v 1", f"{DATABASE}/v1 "])
+def test_an_id_that_no_snapshot_has_is_not_asked_for(service: Emulator, waiting: PluginServicer, id_: str) -> None:
+    with pytest.raises(CallFailedError) as caught:
+        waiting.read(NAME, id_)
+    assert caught.value.message.startswith(f"The id of a snapshot is DATABASE_ID/VERSION_ID, not {id_!r}. ")
+    assert service.journal() == []
+
+
+@pytest.mark.parametrize(
+    ("id_", "words"),
+    [
+        (f"{DATABASE}/vanished", f"The service lists no snapshot vanished of database {DATABASE}. It keeps one for 30 days"),
+        # A version id may hold slashes.
+        (f"{DATABASE}/a/b", f"The service lists no snapshot a/b of database {DATABASE}."),
+        (f"{'b' * 32}/v1", "404 DATABASE_NOT_FOUND: this account has no such database. Check database_id"),
+    ],
+)  # fmt: skip
+def test_what_the_account_does_not_have_cannot_be_imported(waiting: PluginServicer, id_: str, words: str) -> None:
+    with pytest.raises(CallFailedError) as caught:
+        waiting.read(NAME, id_)
+    assert words in caught.value.message
+
+
+def test_of_two_engines_at_once_the_second_waits_and_sends_nothing(service: Emulator, waiting: PluginServicer) -> None:
+    first = waiting.start(waiting.create, NAME, {"database_id": DATABASE})
+    waiting.wait_for(lambda: looks(waiting), "an accepted create")
+    with PluginServicer(SnapshotProvider(), env={**service.environment, **PACE}) as other:
+        second = other.start(other.create, NAME, {"database_id": DATABASE})
+        other.wait_for(lambda: any("another run" in text for text in other.progress(NAME)), "the second one's wait")
+        other.cancel()
+        with pytest.raises(CallFailedError, match="No snapshot of database") as caught:
+            second.result(30)
+        assert caught.value.kept is None
+    assert len([entry for entry in service.journal() if entry["kind"] == "create"]) == 1
+    waiting.cancel()
+    with pytest.raises(CallFailedError, match="The wait was interrupted"):
+        first.result(30)
+
+
 def test_a_call_that_the_engine_hangs_up_is_remembered_as_unheard(waiting: PluginServicer, tmp_path: Path) -> None:
     request = provider_pb2.CreateRequest(urn=NAME, properties=bag({"databaseId": DATABASE}))
     with pytest.raises(grpc.RpcError):
