@@ -123,7 +123,9 @@ class Deployment:
         for kind, fault in (("restore", step.post_fault), ("status", step.status_fault)):
             if fault is not None:
                 emulator.add_fault(Fault(kind=kind, **fault))
-        self.triggers += step.anew
+        if step.anew:
+            self.triggers += 1
+            self.text = ""  # they may restore over it, also where their request is held up beyond the end of the step
         before = list(at.posts)
         ending = await self._run(step)
         at.running.clear()
