@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pulumi_snapshots.operations.doctor import Finding
+from pulumi_snapshots.operations.settings import without_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,7 +54,6 @@ def _engine(environment: Mapping[str, str]) -> Finding:
         return Finding(
             "engine", "note", "no pulumi on PATH", "Install the Pulumi CLI to run programs; these commands need none."
         )
-    passed = {name: value for name, value in environment.items() if name != "SQUARECLOUD_API_KEY"}
     try:
         answer = subprocess.run(  # noqa: S603  the program that a user would run
             [program, "version"],
@@ -61,7 +61,7 @@ def _engine(environment: Mapping[str, str]) -> Finding:
             text=True,
             timeout=ENGINE_PATIENCE,
             check=True,
-            env={**passed, "PULUMI_SKIP_UPDATE_CHECK": "true"},
+            env={**without_key(environment), "PULUMI_SKIP_UPDATE_CHECK": "true"},
         ).stdout.strip()
     except (OSError, subprocess.SubprocessError) as error:
         return Finding("engine", "problem", f"`pulumi version` failed: {error}", "Install the Pulumi CLI anew.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import pulumi
 from pulumi.runtime.config import is_config_secret
@@ -14,14 +14,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "Duration",
     "LookupFailed",
+    "Origin",
     "archive_source",
     "create_timeout",
+    "refuse_outputs",
     "restore_source",
     "warn_of_plain_key",
     "warn_of_unusual_id",
     "warn_once",
 ]
+
+Origin = Literal["manual", "automatic"]
+Duration = str | float
+"""`90s`, `45m`, `1h30m`, `7d`, or a number of seconds."""
 
 _FOR_ARCHIVE = ("database_id", "version_id", "download_url", "size", "created_at")
 _FOR_RESTORE = ("database_id", "version_id", "name", "runtime")
@@ -52,6 +59,25 @@ class LookupFailed(pulumi.RunError):
         self.function = function
         self.code = code
         self.status = status
+
+
+def refuse_outputs(function: str, arguments: Mapping[str, Any], *, name: str | None = None) -> None:
+    """Fail where an argument of a lookup is an output.
+
+    Args:
+        function: the lookup.
+        arguments: by their names.
+        name: what the failure calls it; its own name unless given.
+
+    Raises:
+        LookupFailed: one is.
+    """
+    for argument, value in arguments.items():
+        if isinstance(value, pulumi.Output):
+            raise LookupFailed(
+                name or function,
+                f"{argument} is an output, whose value is not known yet. Call {function}_output instead.",
+            )
 
 
 def create_timeout(opts: pulumi.ResourceOptions | None) -> tuple[Any, pulumi.ResourceOptions | None]:

@@ -10,13 +10,13 @@ import os
 import traceback
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 import pulumi
 from pulumi.runtime import get_root_resource
 
-from pulumi_snapshots.declaration import LookupFailed, warn_of_plain_key, warn_once
+from pulumi_snapshots.declaration import Duration, LookupFailed, Origin, refuse_outputs, warn_of_plain_key, warn_once
 from pulumi_snapshots.engine_errors import debugging
 from pulumi_snapshots.operations import lookup_calls
 from pulumi_snapshots.operations.outcomes import CannotTell, sentence
@@ -42,9 +42,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-Origin = Literal["manual", "automatic"]
-Duration = str | float
-"""`90s`, `45m`, `1h30m`, `7d`, or a number of seconds."""
 
 
 def get_snapshots(
@@ -208,11 +205,7 @@ class _Lookup(Generic[T]):
         return answer
 
     def _check(self, function: str, values: Mapping[str, Any]) -> None:
-        for name, value in values.items():
-            if isinstance(value, pulumi.Output):
-                raise LookupFailed(
-                    function, f"{name} is an output, whose value is not known yet. Call {self.function}_output instead."
-                )
+        refuse_outputs(self.function, values, name=function)
         problems = self.lookup.problems(values)
         if problems:
             raise LookupFailed(

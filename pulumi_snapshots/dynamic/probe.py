@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pulumi.dynamic import CreateResult, ResourceProvider
 
 from pulumi_snapshots.dynamic.engine_access import Features, features
+from pulumi_snapshots.operations.settings import without_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +44,6 @@ def probe_features(environment: Mapping[str, str] = os.environ) -> Features:
     Raises:
         RuntimeError: the process did not start or answer; the text says how it ended.
     """
-    passed = {name: value for name, value in environment.items() if name != "SQUARECLOUD_API_KEY"}
     with socket.create_server(("127.0.0.1", 0)) as engine:  # an address, behind which nobody needs to answer
         process = subprocess.Popen(  # noqa: S603  this very interpreter
             [sys.executable, "-u", "-m", "pulumi.dynamic", f"127.0.0.1:{engine.getsockname()[1]}"],
@@ -51,7 +51,7 @@ def probe_features(environment: Mapping[str, str] = os.environ) -> Features:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=passed,
+            env=without_key(environment),
             start_new_session=True,  # ^C is for whoever waits for it
         )
         overdue = threading.Timer(PATIENCE, process.kill)

@@ -12,18 +12,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.operations.error_pages import with_address
-from pulumi_snapshots.operations.outcomes import sentence
+from pulumi_snapshots.operations.outcomes import Unresolved, sentence
 from pulumi_snapshots.operations.settings import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from pulumi_snapshots.operations.inputs import Problem
+    from pulumi_snapshots.operations.outcomes import R
     from pulumi_snapshots.operations.session import Listener, Session
     from pulumi_snapshots.operations.settings import Settings
     from pulumi_snapshots.operations.shared import Shared
 
-__all__ = ["Call", "Calls", "Changes", "Failed", "Resource", "Unfinished", "failing"]
+__all__ = ["Call", "Calls", "Changes", "Failed", "Resource", "Unfinished", "failing", "keeping"]
 
 
 @dataclass(frozen=True)
@@ -195,4 +196,48 @@ def failing(*expected: type[Exception], addition: str = "") -> Iterator[None]:
     try:
         yield
     except expected as error:
-        raise Failed(f"{sentence(error)} {addition}".rstrip()) from error
+        raise _failed(error, addition) from error
+
+
+@contextmanager
+def keeping(
+    call: Call,
+    ends: type[Unresolved[R]],
+    outputs: Callable[[R], dict[str, Any]],
+    *expected: type[Exception],
+    kept: tuple[str, R] | None = None,
+    addition: str = "",
+) -> Iterator[None]:
+    """End the call as the body fails: unfinished where something must be kept, else failed.
+
+    Args:
+        call: whose it is.
+        ends: how the body ends where something must be kept.
+        outputs: of the resource, from its record.
+        expected: errors whose texts are for users.
+        kept: what the state holds already and must go on holding, whatever happens: id and record.
+        addition: one more sentence where it failed.
+    """
+
+    def unfinished(end: Unresolved[R]) -> Unfinished:
+        reason = end.reason(call.owner)
+        if kept is None:
+            return Unfinished(
+                Resource(end.record.id, outputs(end.record)), reason, unkept=end.reason_unkept(call.owner)
+            )
+        # The state holds it already, and goes on holding it, whatever the engine can be handed.
+        return Unfinished(Resource(kept[0], outputs(end.record)), reason, unkept=reason)
+
+    try:
+        yield
+    except ends as end:
+        raise unfinished(end) from end
+    except expected as error:
+        if kept is None:
+            raise _failed(error, addition) from error
+        # A resume that could not even begin (no key).
+        raise unfinished(ends(kept[1], sentence(error))) from error
+
+
+def _failed(error: Exception, addition: str) -> Failed:
+    return Failed(f"{sentence(error)} {addition}".rstrip())

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from pulumi_snapshots.operations.fleet import Member
     from pulumi_snapshots.operations.inputs import SnapshotInputs
     from pulumi_snapshots.operations.memory import KnownAttempt
-    from pulumi_snapshots.operations.record import Attempt
     from pulumi_snapshots.operations.session import Listener, Session
 
 __all__ = ["create", "resume"]
@@ -69,8 +68,9 @@ async def create(
         job = _Job(session, inputs, member, owner, anew=anew)
         try:
             with session.until(inputs.timeout):
-                async with job.alone():
-                    if not await job.takes_over():
+                # Two snapshots at once could not be told apart.
+                async with job.posting.alone(session.alone_on(inputs.database_id)):
+                    if not await job.posting.takes_over():
                         await job.settle_earlier_attempts()
                         if record := await job.adopt():
                             return record
@@ -111,7 +111,7 @@ async def resume(
         return record
     with session.fleet.joins(listener) as member:
         job = _Job(session, inputs, member, owner)
-        job.resumes(record.attempt)
+        job.posting.resumes(record.attempt)
         try:
             with session.until(inputs.timeout):
                 # Not alone: it starts nothing, and must not wait for another one that may never be found.
@@ -134,36 +134,15 @@ class _Job:
     finished_at: datetime | None = None
     others: set[str] = field(default_factory=set)
     orphans: set[str] = field(default_factory=set)
-    resumed: bool = False
     hinted: bool = False
     adopted: SnapshotRecord | None = None
 
     def __post_init__(self) -> None:
         self.database_id = self.inputs.database_id
         self.trace = SnapshotTrace(self.session, self.inputs, self.owner, anew=self.anew)
-        self.posting = Posting(self.session, self.trace, self.member, timeout=self.inputs.timeout)
+        self.posting = Posting(self.session, self.trace, self.member, what="snapshot", timeout=self.inputs.timeout)
 
     # Before the POST -------------------------------------------------------------------------------------------------
-
-    def alone(self) -> anyio.Lock:
-        """Keeps other jobs off this database: two snapshots at once could not be told apart."""
-        lock = self.session.alone_on(self.database_id)
-        if lock.locked():
-            self.posting.does("waiting for another snapshot of this database")
-        return lock
-
-    def resumes(self, attempt: Attempt) -> None:
-        """The POST was sent by an earlier run."""
-        self.resumed = True
-        self.trace.resumes(attempt)
-
-    async def takes_over(self) -> bool:
-        """Whether an earlier run was killed in this very create, so that its POST is the one to wait for."""
-        while await self.trace.others_are_answering():
-            self.posting.does("waiting for another run's snapshot of this database")
-            await self.session.clock.sleep(self.session.settings.look_every)
-        self.resumed = await self.trace.take_over() is not None
-        return self.resumed
 
     async def settle_earlier_attempts(self) -> None:
         """Wait until no earlier attempt on this database could be taken for ours.
@@ -247,7 +226,7 @@ class _Job:
             try:
                 await self.posting.send(self._start, stop_before_again=self._adopts_hinted)
             except HeldBack:
-                if await self.takes_over():
+                if await self.posting.takes_over():
                     return None
                 await self.settle_earlier_attempts()
                 await self._keep_clear()
@@ -305,7 +284,7 @@ class _Job:
                 if watch.version is not None:
                     return self._unlisted(watch.version)
                 return await self._found(watch, first_after=self.session.settings.look_every)
-            return await self._found(watch, age=age_of(self.session, self.posting.attempt) if self.resumed else 0.0)
+            return await self._found(watch, age=self.posting.age)
         except (SquareCloudError, AmbiguousSnapshot) as error:
             if watch.version is not None:
                 return self._unlisted(watch.version, str(error).rstrip("."))

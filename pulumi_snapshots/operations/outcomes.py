@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from pulumi_snapshots.clock import rfc3339
 
@@ -18,6 +19,7 @@ __all__ = [
     "Pending",
     "RestorePending",
     "RestoreRefused",
+    "Unresolved",
     "forgotten",
     "not_listed",
     "restore_forgotten",
@@ -26,31 +28,56 @@ __all__ = [
     "still_pending",
 ]
 
+
+class _Record(Protocol):
+    """What the state keeps."""
+
+    @property
+    def id(self) -> str: ...
+
+
+R = TypeVar("R", bound=_Record)
 OLD_CONFIGURATION = "A refresh uses the configuration of the last `pulumi up`: if it was changed since, run `pulumi refresh --run-program`."
 """What a refresh that fails over its key or settings must add: setting them right does not reach it."""
 
 
-class Pending(Exception):
-    """The snapshot was started, or may have been, and is not known yet. It must be kept.
+class Unresolved(Exception, Generic[R]):
+    """Something was started, or may have been, and its end is not known. It must be kept.
 
-    Attributes:
+    Args:
         record: what is known, to be kept under its provisional id.
         happened: what was sent, what came of it, and why the wait ended; sentences.
         undecided: whether going on to wait would only end the same way.
     """
 
-    def __init__(self, record: SnapshotRecord, happened: str, *, undecided: bool = False) -> None:
+    def __init__(self, record: R, happened: str, *, undecided: bool = False) -> None:
         super().__init__(happened)
         self.record = record
         self.happened = happened
         self.undecided = undecided
 
+    @abstractmethod
     def reason(self, resource: str | None) -> str:
         """The paragraph for the user.
 
         Args:
             resource: the name to give to `--replace`; None where it is not known.
         """
+
+    @abstractmethod
+    def reason_unkept(self, resource: str | None) -> str:
+        """The same where there is no way to keep it in the state.
+
+        Args:
+            resource: the resource's name, by which this machine remembers it; None where it is not known.
+        """
+
+
+class Pending(Unresolved["SnapshotRecord"]):
+    """The snapshot was started, or may have been, and is not known yet. It must be kept."""
+
+    def reason(self, resource: str | None) -> str:
+        """The paragraph for the user."""
         next_up = (
             "It stays in the state as pending, and every `pulumi up` asks again."
             if self.undecided
@@ -62,11 +89,7 @@ class Pending(Exception):
         )
 
     def reason_unkept(self, resource: str | None) -> str:
-        """The same where there is no way to keep it in the state.
-
-        Args:
-            resource: the resource's name, by which this machine remembers it; None where it is not known.
-        """
+        """The same where there is no way to keep it in the state."""
         here = (
             "the next `pulumi up` on this machine waits for it all the same, and one elsewhere"
             if resource
@@ -78,27 +101,11 @@ class Pending(Exception):
         )
 
 
-class RestorePending(Exception):
-    """The restore was started, or may have been, and its end was not seen. It must be kept.
-
-    Attributes:
-        record: what is known, to be kept.
-        happened: what was sent, what came of it, and why the wait ended; sentences.
-        undecided: whether going on to wait would only end the same way.
-    """
-
-    def __init__(self, record: RestoreRecord, happened: str, *, undecided: bool = False) -> None:
-        super().__init__(happened)
-        self.record = record
-        self.happened = happened
-        self.undecided = undecided
+class RestorePending(Unresolved["RestoreRecord"]):
+    """The restore was started, or may have been, and its end was not seen. It must be kept."""
 
     def reason(self, resource: str | None) -> str:
-        """The paragraph for the user.
-
-        Args:
-            resource: the name to give to `--replace`; None where it is not known.
-        """
+        """The paragraph for the user."""
         next_up = (
             "It stays in the state as unknown: check the database, then take the Restore out of the program if it was "
             "carried out."
@@ -111,11 +118,7 @@ class RestorePending(Exception):
         )
 
     def reason_unkept(self, resource: str | None) -> str:
-        """The same where there is no way to keep it in the state.
-
-        Args:
-            resource: the resource's name, by which this machine remembers it; None where it is not known.
-        """
+        """The same where there is no way to keep it in the state."""
         here = (
             "The next `pulumi up` on this machine watches the database all the same; one elsewhere"
             if resource

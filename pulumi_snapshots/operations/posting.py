@@ -10,9 +10,12 @@ from pulumi_snapshots.operations.durations import duration_text
 from pulumi_snapshots.operations.outcomes import NothingSent
 from pulumi_snapshots.operations.record import Attempt
 from pulumi_snapshots.operations.trace import HeldBack
+from pulumi_snapshots.operations.watch import age_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
+
+    import anyio
 
     from pulumi_snapshots.operations.fleet import Member
     from pulumi_snapshots.operations.session import Session
@@ -39,28 +42,33 @@ class Posting:
         session: the service.
         trace: writes down what is sent.
         member: hears how it goes.
+        what: what it starts, in a word.
         timeout: seconds of the whole operation.
         passing: refusals of the service after which the same POST may succeed a little later.
 
     Attributes:
         step: what the operation is doing, for the text of an early end.
         refused: the last refusal.
+        resumed: whether it was sent by an earlier run.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  what operations differ in
         self,
         session: Session,
         trace: Trace,
         member: Member,
         *,
+        what: str,
         timeout: float,
         passing: tuple[type[SquareCloudError], ...] = (Cooldown,),
     ) -> None:
         self.step = ""
         self.refused: SquareCloudError | None = None
+        self.resumed = False
         self._session = session
         self._trace = trace
         self._member = member
+        self._what = what
         self._timeout = timeout
         self._passing = (*passing, NotSent)
         self._pauses = self._back_off()
@@ -70,6 +78,30 @@ class Posting:
         """What goes on before the POST."""
         self.step = step
         self._member.waits(step)
+
+    def alone(self, lock: anyio.Lock) -> anyio.Lock:
+        """The lock that keeps other operations of this process off the database; says so where it has to be waited for."""
+        if lock.locked():
+            self.does(f"waiting for another {self._what} of this database")
+        return lock
+
+    def resumes(self, attempt: Attempt) -> None:
+        """It was sent by an earlier run."""
+        self.resumed = True
+        self._trace.resumes(attempt)
+
+    async def takes_over(self) -> bool:
+        """Whether an earlier run was killed in this very operation, so that its POST is the one to wait for."""
+        while await self._trace.others_are_answering():
+            self.does(f"waiting for another run's {self._what} of this database")
+            await self._session.clock.sleep(self._session.settings.look_every)
+        self.resumed = await self._trace.take_over() is not None
+        return self.resumed
+
+    @property
+    def age(self) -> float:
+        """Seconds of waiting that lie behind it, in earlier runs."""
+        return age_of(self._session, self.attempt) if self.resumed else 0.0
 
     @property
     def attempt(self) -> Attempt:

@@ -21,13 +21,11 @@ from pulumi_snapshots.operations.restore_difference import another_snapshot
 from pulumi_snapshots.operations.restore_record import RestoreRecord
 from pulumi_snapshots.operations.restore_watch import NeverSeen, StatusWatch
 from pulumi_snapshots.operations.trace import HeldBack, Trace
-from pulumi_snapshots.operations.watch import age_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from pulumi_snapshots.operations.journal import Entry
-    from pulumi_snapshots.operations.record import Attempt
     from pulumi_snapshots.operations.restore_inputs import RestoreInputs
     from pulumi_snapshots.operations.session import Listener, Session
 
@@ -58,7 +56,8 @@ async def restore(
     job = _Job(session, inputs, Member(session.fleet, listener), owner, anew=anew)
     try:
         with session.until(inputs.timeout):
-            async with job.alone():
+            # Of two restores nobody could tell which has ended.
+            async with job.posting.alone(session.alone_restoring(inputs.target)):
                 if not await job.takes_over():
                     await job.prepare()
                     await job.post()
@@ -92,7 +91,7 @@ async def resume_restore(
         inputs, database_id=record.database_id, version_id=record.version_id, target=record.target_database_id
     )
     job = _Job(session, ours, Member(session.fleet, listener), owner)
-    job.resumes(record.attempt)
+    job.posting.resumes(record.attempt)
     try:
         with session.until(inputs.timeout):
             # Not alone: it starts nothing, and must not wait for another one that may never be seen to end.
@@ -126,7 +125,6 @@ class _Job:
     member: Member
     owner: str | None
     anew: bool = False
-    resumed: bool = False
     name: str | None = None
 
     def __post_init__(self) -> None:
@@ -144,6 +142,7 @@ class _Job:
             self.session,
             self.trace,
             self.member,
+            what="restore",
             timeout=self.inputs.timeout,
             passing=(Cooldown, RestoreRunning),
         )
@@ -151,25 +150,9 @@ class _Job:
 
     # Before the POST -------------------------------------------------------------------------------------------------
 
-    def alone(self) -> anyio.Lock:
-        """Keeps other jobs off this database: of two restores nobody could tell which has ended."""
-        lock = self.session.alone_restoring(self.target)
-        if lock.locked():
-            self.posting.does("waiting for another restore of this database")
-        return lock
-
-    def resumes(self, attempt: Attempt) -> None:
-        """The POST was sent by an earlier run."""
-        self.resumed = True
-        self.trace.resumes(attempt)
-
     async def takes_over(self) -> bool:
-        """Whether an earlier run was killed in this very restore, so that its POST is the one to watch."""
-        while await self.trace.others_are_answering():
-            self.posting.does("waiting for another run's restore of this database")
-            await self.session.clock.sleep(self.session.settings.look_every)
-        self.resumed = await self.trace.take_over() is not None
-        if self.resumed:
+        """As the posting does, and tell the user whose restore it is."""
+        if await self.posting.takes_over():
             record = self._record()
             self.member.warn(
                 f"an earlier run was killed after it had requested the restore of {record.snapshot} onto database "
@@ -178,7 +161,7 @@ class _Job:
             )
             if record.snapshot != self.inputs.snapshot:
                 self.member.warn(another_snapshot(record))
-        return self.resumed
+        return self.posting.resumed
 
     async def prepare(self) -> None:
         """Find out what the POST needs, and whether it would be a mistake.
@@ -276,9 +259,8 @@ class _Job:
 
     async def watched(self) -> RestoreRecord:
         """Watch the database until the restore is over."""
-        age = age_of(self.session, self.posting.attempt) if self.resumed else 0.0
         try:
-            restored = await self.status.until_over(age=age)
+            restored = await self.status.until_over(age=self.posting.age)
         except NeverSeen as never:
             raise RestorePending(self._record(), self._sent_text(), undecided=True) from never
         except SquareCloudError as error:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from pulumi_snapshots.operations.calls import Call, Calls, Changes, Failed, Resource, Unfinished
+from pulumi_snapshots.operations.calls import Call, Calls, Changes, Failed, Resource, Unfinished, keeping
 from pulumi_snapshots.operations.outcomes import (
     NothingSent,
     RestorePending,
     RestoreRefused,
     restore_forgotten,
     restore_still_pending,
-    sentence,
 )
 from pulumi_snapshots.operations.restore_difference import restore_difference
 from pulumi_snapshots.operations.restore_inputs import RestoreInputs, restore_problems_of
@@ -20,7 +18,8 @@ from pulumi_snapshots.operations.restore_record import RestoreRecord
 from pulumi_snapshots.operations.settings import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
     from pulumi_snapshots.operations.inputs import Problem
 
@@ -86,11 +85,10 @@ class RestoreCalls(Calls):
         call.listener.progress(restore_forgotten(RestoreRecord.from_outputs(state)))
 
 
-@contextmanager
 def _outcomes(
     call: Call, inputs: Mapping[str, Any], *, kept: tuple[str, RestoreRecord] | None = None
-) -> Iterator[None]:
-    """End the call as the body fails: unfinished where something must be kept, else failed.
+) -> AbstractContextManager[None]:
+    """End the call as the body fails, see `keeping`.
 
     Args:
         call: whose it is.
@@ -99,24 +97,8 @@ def _outcomes(
     """
     from pulumi_snapshots.api.errors import SquareCloudError  # noqa: PLC0415  standard library, but not for programs
 
-    try:
-        yield
-    except RestorePending as pending:
-        raise _unfinished(call, pending, inputs, kept=kept) from pending
-    except (SquareCloudError, NothingSent, RestoreRefused, SettingsError) as error:
-        if kept is not None:  # a resume that could not even begin (no key)
-            raise _unfinished(call, RestorePending(kept[1], sentence(error)), inputs, kept=kept) from error
-        raise Failed(sentence(error)) from error
-
-
-def _unfinished(
-    call: Call, pending: RestorePending, inputs: Mapping[str, Any], *, kept: tuple[str, RestoreRecord] | None
-) -> Unfinished:
-    reason = pending.reason(call.owner)
-    id_ = pending.record.id if kept is None else kept[0]
-    # What the state holds already goes on being there, whatever the engine can be handed.
-    unkept = pending.reason_unkept(call.owner) if kept is None else reason
-    return Unfinished(Resource(id_, _outputs(pending.record, inputs)), reason, unkept=unkept)
+    expected = (SquareCloudError, NothingSent, RestoreRefused, SettingsError)
+    return keeping(call, RestorePending, lambda record: _outputs(record, inputs), *expected, kept=kept)
 
 
 def _outputs(record: RestoreRecord, inputs: Mapping[str, Any]) -> dict[str, Any]:

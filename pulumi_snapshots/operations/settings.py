@@ -15,7 +15,7 @@ from pulumi_snapshots.operations.inputs import Problem
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["SOURCES", "ApiKey", "Config", "MissingKey", "Settings", "SettingsError", "settings_problems"]
+__all__ = ["SOURCES", "ApiKey", "Config", "MissingKey", "Settings", "SettingsError", "settings_problems", "without_key"]
 
 API_URL = "https://api.squarecloud.app/v2"
 SNAPSHOTS_URL = "https://snapshots.squarecloud.app"
@@ -242,3 +242,9 @@ SOURCES: dict[str, tuple[str, str, Callable[[object], object]]] = {
     "restore_settle": ("squarecloud:restoreSettle", "SQUARECLOUD_RESTORE_SETTLE", _duration(may_be_zero=True)),
 }
 """By attribute: the key in Pulumi config, the environment variable, and the check that makes the value of it."""
+
+
+def without_key(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that needs no API key."""
+    _, variable, _ = SOURCES["api_key"]
+    return {name: value for name, value in environment.items() if name != variable}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.clock import system_utc
-from pulumi_snapshots.operations.calls import Call, Calls, Changes, Failed, Resource, Unfinished
+from pulumi_snapshots.operations.calls import Call, Calls, Changes, Resource, Unfinished, keeping
 from pulumi_snapshots.operations.difference import difference
 from pulumi_snapshots.operations.inputs import Problem, SnapshotInputs, problems_of
 from pulumi_snapshots.operations.outcomes import (
@@ -16,14 +15,14 @@ from pulumi_snapshots.operations.outcomes import (
     NothingSent,
     Pending,
     forgotten,
-    sentence,
     still_pending,
 )
 from pulumi_snapshots.operations.record import SnapshotRecord
 from pulumi_snapshots.operations.settings import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
 __all__ = ["SnapshotCalls"]
 
@@ -98,11 +97,10 @@ class SnapshotCalls(Calls):
         call.listener.progress(forgotten(record, adopted=adopted))
 
 
-@contextmanager
 def _outcomes(
     call: Call, inputs: Mapping[str, Any], *, kept: tuple[str, SnapshotRecord] | None = None, refreshes: bool = False
-) -> Iterator[None]:
-    """End the call as the body fails: unfinished where something must be kept, else failed.
+) -> AbstractContextManager[None]:
+    """End the call as the body fails, see `keeping`.
 
     Args:
         call: whose it is.
@@ -112,25 +110,9 @@ def _outcomes(
     """
     from pulumi_snapshots.api.errors import SquareCloudError  # noqa: PLC0415  standard library, but not for programs
 
-    try:
-        yield
-    except Pending as pending:
-        record = pending.record
-        if kept is None:
-            raise _unfinished(call, record.id, pending, inputs, unkept=pending.reason_unkept(call.owner)) from pending
-        raise _unfinished(call, kept[0], pending, inputs) from pending
-    except (SquareCloudError, CannotTell, NothingSent, NoSuchSnapshot, SettingsError) as error:
-        if kept is not None:  # a resume that could not even begin (no key)
-            raise _unfinished(call, kept[0], Pending(kept[1], sentence(error)), inputs) from error
-        raise Failed(f"{sentence(error)} {OLD_CONFIGURATION}" if refreshes else sentence(error)) from error
-
-
-def _unfinished(
-    call: Call, id_: str, pending: Pending, inputs: Mapping[str, Any], *, unkept: str | None = None
-) -> Unfinished:
-    reason = pending.reason(call.owner)
-    # Without another text it is the same: the state holds it already, and goes on holding it.
-    return Unfinished(Resource(id_, _outputs(pending.record, inputs)), reason, unkept=unkept or reason)
+    expected = (SquareCloudError, CannotTell, NothingSent, NoSuchSnapshot, SettingsError)
+    addition = OLD_CONFIGURATION if refreshes else ""
+    return keeping(call, Pending, lambda record: _outputs(record, inputs), *expected, kept=kept, addition=addition)
 
 
 def _resource(record: SnapshotRecord, inputs: Mapping[str, Any]) -> Resource:

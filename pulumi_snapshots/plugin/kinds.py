@@ -10,6 +10,7 @@ from pulumi_snapshots.operations.archive_calls import ArchiveCalls
 from pulumi_snapshots.operations.restore_calls import RestoreCalls
 from pulumi_snapshots.operations.snapshot_calls import SnapshotCalls
 from pulumi_snapshots.plugin import description
+from pulumi_snapshots.plugin.resource import PACKAGE
 from pulumi_snapshots.plugin.values import Names
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from pulumi_snapshots.operations.calls import Calls
 
 __all__ = ["KINDS", "PACKAGE", "Kind"]
-
-PACKAGE = "squarecloud"
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 from pulumi.runtime import invoke, invoke_output
 
-from pulumi_snapshots.declaration import LookupFailed
+from pulumi_snapshots.declaration import Duration, LookupFailed, Origin, refuse_outputs
 from pulumi_snapshots.operations.lookup_results import DatabaseInfo, SnapshotInfo
 from pulumi_snapshots.plugin.resource import PACKAGE, in_camel, in_python
 
@@ -25,10 +25,6 @@ __all__ = [
     "get_snapshots",
     "get_snapshots_output",
 ]
-
-Origin = Literal["manual", "automatic"]
-Duration = str | float
-"""`90s`, `45m`, `1h30m`, `7d`, or a number of seconds."""
 
 
 def get_snapshots(
@@ -124,11 +120,7 @@ def get_databases_output(*, opts: pulumi.InvokeOutputOptions | None = None) -> p
 
 
 def _now(function: str, arguments: Mapping[str, Any], opts: pulumi.InvokeOptions | None) -> dict[str, Any]:
-    for name, value in arguments.items():
-        if isinstance(value, pulumi.Output):
-            raise LookupFailed(
-                function, f"{name} is an output, whose value is not known yet. Call {function}_output instead."
-            )
+    refuse_outputs(function, arguments)
     try:
         found = invoke(_token(function), _given(arguments), opts).value
     except Exception as error:  # noqa: BLE001  the SDK raises no other

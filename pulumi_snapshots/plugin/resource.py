@@ -9,7 +9,7 @@ import pulumi
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["PluginResource", "in_camel", "in_python"]
+__all__ = ["PACKAGE", "PluginResource", "in_camel", "in_python"]
 
 PACKAGE = "squarecloud"
 
