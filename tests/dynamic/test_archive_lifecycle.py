@@ -8,9 +8,7 @@ import socket
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
 from contextlib import contextmanager
-from functools import partial
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -23,20 +21,18 @@ import pytest
 from pulumi_snapshots import Archive
 from pulumi_snapshots.dynamic.archive_provider import ArchiveProvider
 from tests.archive.real import s3_server
-from tests.support.plugin_servicer import ADAPTERS
-from tests.support.servicer import UNKNOWN, Answer, CallFailedError, Servicer, urn
-from tools.sandbox import Emulator
+from tests.support.servicer import NO_KEY, UNKNOWN, Answer, CallFailedError, Servicer, urn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from tests.dynamic.conftest import Serve
+    from tools.sandbox import Emulator
 
 NAME = urn("offsite", "squarecloud:index:Archive")
+PROVIDER = ArchiveProvider()
 SERVICE = ("--no-automatic", "--cache-world", "invalidated", "--requests-per-minute", "10000")
 SIZE = 3_000_000
-NO_KEY: dict[str, str | None] = dict.fromkeys(
-    ("SQUARECLOUD_API_KEY", "SQUARECLOUD_API_URL", "SQUARECLOUD_SNAPSHOTS_URL")
-)
-Serve = Callable[..., Servicer]
 _numbers = count(1)
 
 
@@ -90,37 +86,12 @@ class Place:
         return [entry["kind"] for entry in self.emulator.journal() if entry["database_id"] == self.database]
 
 
-@pytest.fixture(scope="module", params=ADAPTERS)
-def serve(request: pytest.FixtureRequest) -> Serve:
-    """Starts a provider, by each way to the engine."""
-    return partial(ADAPTERS[request.param], ArchiveProvider())
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    with Emulator(*SERVICE, log=tmp_path_factory.mktemp("emulator") / "log") as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a provider remembers on this machine stays in the test."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-
 @pytest.fixture
 def place(serve: Serve, emulator: Emulator, tmp_path: Path) -> Iterator[Place]:
     emulator.control("faults", method="DELETE")
     database = str(emulator.control("databases", {"id": f"{next(_numbers):032x}"})["id"])
     with serve(env=emulator.environment) as servicer:
         yield Place(emulator, servicer, database, tmp_path / "archives")
-
-
-@pytest.fixture(scope="module")
-def idle(serve: Serve) -> Iterator[Servicer]:
-    """A provider that has no key and no service."""
-    with serve(env=NO_KEY) as servicer:
-        yield servicer
 
 
 def failure(call: Callable[..., Any], *args: Any, **kwargs: Any) -> str:

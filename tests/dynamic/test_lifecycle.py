@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
 from concurrent.futures import wait
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
-from tests.support.plugin_servicer import ADAPTERS
 from tests.support.servicer import UNKNOWN, Answer, CallFailedError, Kept, Servicer, urn
-from tools.sandbox import Emulator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
+
+    from tests.dynamic.conftest import Serve
+    from tools.sandbox import Emulator
 
 NAME = urn("before-release")
 PACE = {"SQUARECLOUD_FIRST_LOOK_AFTER": "0.2s", "SQUARECLOUD_LOOK_EVERY": "0.3s"}
 # The service's clock is two hours behind, so what it has made is old to a client that asks nobody.
+PROVIDER = SnapshotProvider()
 SERVICE = ("--clock-offset", "-7200", "--snapshot-seconds", "0", "--soft-deadline", "0.1", "--no-automatic",
            "--cache-world", "invalidated", "--requests-per-minute", "10000", "--memory", "65536")  # fmt: skip
-Serve = Callable[..., Servicer]
 _numbers = count(1)
 
 
@@ -62,24 +60,6 @@ class Place:
         self.emulator.control("faults", {"kind": kind, "database_id": self.database, **effect})
 
 
-@pytest.fixture(scope="module", params=ADAPTERS)
-def serve(request: pytest.FixtureRequest) -> Serve:
-    """Starts a provider, by each way to the engine."""
-    return partial(ADAPTERS[request.param], SnapshotProvider())
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    with Emulator(*SERVICE, log=tmp_path_factory.mktemp("emulator") / "log") as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a provider remembers on this machine stays in the test."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-
-
 @pytest.fixture
 def database(emulator: Emulator) -> str:
     return str(emulator.control("databases", {"id": f"{next(_numbers):032x}"})["id"])
@@ -91,16 +71,6 @@ def place(serve: Serve, emulator: Emulator, database: str) -> Iterator[Place]:
     emulator.control("clock", {"advance": 200})  # the cooldowns of the test before are over
     with serve(env={**emulator.environment, **PACE}) as servicer:
         yield Place(emulator, servicer, database)
-
-
-@pytest.fixture(scope="module")
-def idle(serve: Serve) -> Iterator[Servicer]:
-    """A provider that has no key and no service, and needs none."""
-    nothing: dict[str, str | None] = dict.fromkeys(
-        ("SQUARECLOUD_API_KEY", "SQUARECLOUD_API_URL", "SQUARECLOUD_SNAPSHOTS_URL")
-    )
-    with serve(env=nothing) as servicer:
-        yield servicer
 
 
 def failure(call: Callable[..., Any], *args: Any, **kwargs: Any) -> CallFailedError:

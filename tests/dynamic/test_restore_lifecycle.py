@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +11,17 @@ import pytest
 
 from pulumi_snapshots import Restore
 from pulumi_snapshots.dynamic.restore_provider import RestoreProvider
-from tests.support.plugin_servicer import ADAPTERS
 from tests.support.servicer import UNKNOWN, Answer, CallFailedError, Kept, Servicer, urn
-from tools.sandbox import Emulator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
+
+    from tests.dynamic.conftest import Serve
+    from tools.sandbox import Emulator
 
 NAME = urn("back", "squarecloud:index:Restore")
 PACE = {"SQUARECLOUD_LOOK_EVERY": "0.2s", "SQUARECLOUD_RESTORE_SETTLE": "0.5s"}
+PROVIDER = RestoreProvider()
 SERVICE = (
     "--restore-seconds",
     "0.6",
@@ -31,9 +30,6 @@ SERVICE = (
     "invalidated",
     "--requests-per-minute",
     "10000",
-)
-NO_KEY: dict[str, str | None] = dict.fromkeys(
-    ("SQUARECLOUD_API_KEY", "SQUARECLOUD_API_URL", "SQUARECLOUD_SNAPSHOTS_URL")
 )
 DATABASE, OTHER = "a14b8d5e1cb7405a851eb4c075506121", "b25c9e6f2dc8516b962fc5d186617232"
 GOOD: dict[str, Any] = {"database_id": DATABASE, "version_id": "v1", "overwrite": True}
@@ -45,7 +41,6 @@ STATE: dict[str, Any] = {
 }
 ATTEMPT = {"posted_at": "2026-03-01T12:00:00Z", "service_clock_offset": 0.0, "answered": "200", "timeout": 900.0}
 ID = f"{DATABASE}/restore:20260301T120000Z"
-Serve = Callable[..., Servicer]
 _numbers = count(1)
 
 
@@ -87,24 +82,6 @@ class Place:
         self.emulator.control("faults", {"kind": kind, "database_id": self.database, **effect})
 
 
-@pytest.fixture(scope="module", params=ADAPTERS)
-def serve(request: pytest.FixtureRequest) -> Serve:
-    """Starts a provider, by each way to the engine."""
-    return partial(ADAPTERS[request.param], RestoreProvider())
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    with Emulator(*SERVICE, log=tmp_path_factory.mktemp("emulator") / "log") as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a provider remembers on this machine stays in the test."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-
 @pytest.fixture
 def place(serve: Serve, emulator: Emulator) -> Iterator[Place]:
     emulator.control("faults", method="DELETE")
@@ -116,13 +93,6 @@ def place(serve: Serve, emulator: Emulator) -> Iterator[Place]:
         place = Place(emulator, servicer, database, stored)
         place.writes("now")
         yield place
-
-
-@pytest.fixture(scope="module")
-def idle(serve: Serve) -> Iterator[Servicer]:
-    """A provider that has no key and no service, and needs none."""
-    with serve(env=NO_KEY) as servicer:
-        yield servicer
 
 
 def failure(call: Callable[..., Any], *args: Any) -> CallFailedError:

@@ -5,27 +5,24 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tests.simulation.loop  # noqa: F401  the order in which tasks wake comes from the seed, to be replayed
 from pulumi_snapshots.emulator import Fault
 from tests.support.restoring import RestoreEnding, Scene, scene
+from tests.support.schedules import schedules
 from tests.support.virtual import run_virtual
 
 if TYPE_CHECKING:
     from pulumi_snapshots.emulator import JournalEntry
     from pulumi_snapshots.operations.restore_record import RestoreRecord
 
-SCHEDULES = int(os.environ.get("SCHEDULES", "100"))
-REPEATABLE = "SCHEDULES" not in os.environ
-"""The usual ones are the same each time, so that a change is judged by itself; more of them are others each time."""
 MINUTE, HOUR = 60.0, 3600.0
 
 SERVICE = st.fixed_dictionaries(
@@ -193,13 +190,7 @@ def may_have_been_carried_out(post: JournalEntry) -> bool:
     return not (post.answered_at is not None and post.code is not None and 400 <= (post.status or 0) < 500)
 
 
-@settings(
-    max_examples=SCHEDULES,
-    derandomize=REPEATABLE,
-    deadline=None,
-    print_blob=True,
-    suppress_health_check=list(HealthCheck),
-)
+@schedules(100)
 @given(service=SERVICE, steps=STEPS)
 def test_a_restore_never_acts_twice_and_nothing_in_doubt_is_dropped(service: dict[str, Any], steps: list[Step]) -> None:
     async def body() -> None:

@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 import functools
-import os
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import anyio
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -23,6 +22,7 @@ from pulumi_snapshots.operations.describe import is_pinned
 from pulumi_snapshots.operations.find import LATE
 from pulumi_snapshots.operations.read import read
 from tests.simulation.loop import VirtualLoop
+from tests.support.schedules import schedules
 from tests.support.world import DATABASE, OTHER_DATABASE, Ending, Row, World, world
 
 if TYPE_CHECKING:
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from pulumi_snapshots.operations.record import SnapshotRecord
     from pulumi_snapshots.operations.session import Session
 
-SCHEDULES = int(os.environ.get("SCHEDULES", "200"))
-REPEATABLE = "SCHEDULES" not in os.environ
-"""The usual ones are the same each time, so that a change is judged by itself; more of them are others each time."""
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 
 RESOURCES = {"first": DATABASE, "second": DATABASE, "third": OTHER_DATABASE}
@@ -421,12 +418,5 @@ class Schedule(RuleBasedStateMachine):
         return False
 
 
-Schedule.TestCase.settings = settings(
-    max_examples=SCHEDULES,
-    derandomize=REPEATABLE,
-    stateful_step_count=12,
-    deadline=None,  # of real time, which is not what is tested
-    print_blob=True,
-    suppress_health_check=list(HealthCheck),
-)
+Schedule.TestCase.settings = settings(schedules(200), stateful_step_count=12)
 TestSchedule = Schedule.TestCase

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pulumi.dynamic import ResourceProvider
 
 __all__ = [
+    "NO_KEY",
     "UNKNOWN",
     "Answer",
     "CallFailedError",
@@ -65,6 +66,12 @@ _CLIENT_OPTIONS = [
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+
+
+NO_KEY: dict[str, str | None] = dict.fromkeys(
+    ("SQUARECLOUD_API_KEY", "SQUARECLOUD_API_URL", "SQUARECLOUD_SNAPSHOTS_URL")
+)
+"""The environment of a provider that has no key and no service."""
 
 
 def urn(name: str, type_: str = "squarecloud:index:Snapshot") -> str:
