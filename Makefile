@@ -49,6 +49,9 @@ bench: engine ## Measure
 bench-fleet: engine ## Measure fleets: this provider against others, simulated and with the real engine
 	@$(IN_VENV) -m tools.bench_fleet
 
+structure: environment ## Measure how the package is built; REPO=… measures a checkout of another commit
+	@$(IN_VENV) -m tools.measure_structure $(if $(REPO),--repo "$(REPO)")
+
 simulate: environment ## Play thousands of random deployments and schedules in virtual time
 	FLEETS=$${FLEETS:-3000} SCHEDULES=$${SCHEDULES:-3000} $(IN_VENV) -m pytest -q tests/simulation
 
@@ -63,4 +66,4 @@ clean: ## Remove what the other targets have made in this folder
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .pulumi-demo dist build sdks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint unit test-engine engine sdks postgres bench bench-fleet simulate docs environment clean
+.PHONY: help demo test lint unit test-engine engine sdks postgres bench bench-fleet structure simulate docs environment clean

@@ -1,0 +1,350 @@
+"""Measure how the package is built: its rooms, its circles, and what one create passes. Prints Markdown.
+
+`python -m tools.measure_structure` measures this folder; `--repo PATH` measures a checkout of another commit, which must
+work with the packages of this virtual environment. Nothing is asked of a network: the create talks to the emulator.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import inspect
+import json
+import os
+import pkgutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+PROJECT = Path(__file__).resolve().parent.parent
+PACKAGE = "pulumi_snapshots"
+EMULATOR = "emulator"
+"""The folder that is no part of the provider; only its circles are counted."""
+CALLS = "SnapshotCalls"
+"""The class whose `create` is measured, wherever it is."""
+PLUGIN = "pulumi-resource-squarecloud"
+"""The console script that serves the engine."""
+NOT_CREATE = (EMULATOR, "plugin", "engine")
+"""How folders and files begin that are no part of a create: the service, and the way that the engine's calls take."""
+DATABASES = ("a14b8d5e1cb7405a851eb4c075506121", "b25c9e6f2dc8516b962fc5d186617232")
+"""One is snapshotted first, so that the measured create of the other finds connections and settings as most do."""
+URN = "urn:pulumi:dev::shop::squarecloud:index:Snapshot::before-release"
+SECONDS = 60.0
+"""How long anything here may take."""
+
+
+# The files
+
+
+@dataclass
+class File:
+    """One file of the package and what it imports of it."""
+
+    path: Path
+    lines: int
+    uses: set[str] = field(default_factory=set)
+    """The modules of the package that it imports, in functions and for types too."""
+    lazy: int = 0
+    assertions: int = 0
+
+    @property
+    def room(self) -> str:
+        """The folder, relative to the package."""
+        return self.path.parent.as_posix()
+
+
+def files_of(package: Path) -> dict[str, File]:
+    """Every file of a package, by its module's name."""
+    paths = {
+        ".".join([package.name, *path.relative_to(package).with_suffix("").parts]).removesuffix(".__init__"): path
+        for path in sorted(package.rglob("*.py"))
+    }
+    found = {}
+    for module, path in paths.items():
+        text = path.read_text()
+        file = found[module] = File(path.relative_to(package), len(text.splitlines()))
+        at = module if path.name == "__init__.py" else module.rpartition(".")[0]
+        for node, in_function in walk(ast.parse(text)):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                file.lazy += in_function
+                file.uses.update(name for name in imported(node, at, paths) if name != module)
+            elif isinstance(node, ast.Raise):
+                file.assertions += "AssertionError" in ast.unparse(node)
+    return found
+
+
+def walk(node: ast.AST, *, in_function: bool = False) -> Iterator[tuple[ast.AST, bool]]:
+    """Every node, and whether it is inside a function."""
+    for child in ast.iter_child_nodes(node):
+        yield child, in_function
+        yield from walk(child, in_function=in_function or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def imported(node: ast.Import | ast.ImportFrom, at: str, modules: dict[str, Path]) -> Iterator[str]:
+    """The modules of the package that a statement names; a name of a module counts as that module.
+
+    Args:
+        node: the statement.
+        at: the package that a relative import begins at.
+        modules: all there are.
+    """
+    if isinstance(node, ast.Import):
+        names = [(alias.name, "") for alias in node.names]
+    else:
+        above = at.rsplit(".", node.level - 1)[0] if node.level else ""
+        module = ".".join(part for part in (above, node.module) if part)
+        names = [(module, alias.name) for alias in node.names]
+    for module, name in names:
+        yield from [each for each in (f"{module}.{name}", module) if each in modules][:1]
+
+
+def circles(files: dict[str, File]) -> list[list[str]]:
+    """Groups of files each of which imports every other, directly or not."""
+    reached: dict[str, set[str]] = {}
+    for start in files:
+        seen: set[str] = set()
+        waiting = [start]
+        while waiting:
+            for name in files[waiting.pop()].uses - seen:
+                seen.add(name)
+                waiting.append(name)
+        reached[start] = seen
+    groups = {
+        frozenset(other for other in reached[name] if name in reached[other]) for name in files if name in reached[name]
+    }
+    return sorted((sorted(group) for group in groups), key=len)
+
+
+# The create
+
+
+@dataclass
+class Trace:
+    """What a create has passed so far."""
+
+    package: Path
+    state: Path
+    under_way: bool = False
+    calls: Counter[str] = field(default_factory=Counter)
+    to_post: dict[str, int] = field(default_factory=dict)
+    requests: list[str] = field(default_factory=list)
+    writes: Counter[str] = field(default_factory=Counter)
+    reads: Counter[str] = field(default_factory=Counter)
+
+    def begin(self) -> None:
+        """Forget an earlier create, and count from now on."""
+        for counted in (self.calls, self.to_post, self.requests, self.writes, self.reads):
+            counted.clear()
+        self.under_way = True
+
+    def profile(self, frame: FrameType, event: str, _: object) -> None:
+        """Count a call of a function of the package; a coroutine that goes on is not called again."""
+        code = frame.f_code
+        if event != "call" or not self.under_way or not code.co_filename.startswith(str(self.package)):
+            return
+        file = Path(code.co_filename).relative_to(self.package)
+        # Python 3.12 and later have no calls for most comprehensions, so none is counted.
+        named = not code.co_name.startswith("<") or code.co_name == "<lambda>"
+        if not file.parts[0].startswith(NOT_CREATE) and named and starts(frame):
+            self.calls[f"{file}:{code.co_firstlineno}:{code.co_qualname}"] += 1
+
+    def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Count the reads and the rewrites of the files in the state directory."""
+        if not self.under_way or event not in {"os.rename", "open"}:
+            return
+        path = arguments[1 if event == "os.rename" else 0]
+        if not isinstance(path, str | bytes | os.PathLike):
+            return
+        file = Path(os.fsdecode(path))
+        if file.suffix == ".json" and file.is_relative_to(self.state):
+            name = file.stem.rpartition(".")[2]
+            if event == "os.rename":
+                self.writes[name] += 1
+            elif "r" in str(arguments[1]):
+                self.reads[name] += 1
+
+    def sums(self) -> dict[str, int]:
+        """Files, functions and calls."""
+        return {
+            "files": len({name.partition(":")[0] for name in self.calls}),
+            "functions": len(self.calls),
+            "calls": self.calls.total(),
+        }
+
+    def end(self, result: Path) -> None:
+        """Write down what was counted."""
+        self.under_way = False
+        found = {"to_post": self.to_post, "whole": self.sums(), "requests": self.requests}
+        result.write_text(json.dumps({**found, "writes": self.writes, "reads": self.reads}))
+
+
+def starts(frame: FrameType) -> bool:
+    """Whether a frame runs for the first time: the profiler takes a coroutine that goes on for a call too."""
+    if not frame.f_code.co_flags & (inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR):
+        return True
+    # RESUME's argument: 0 at the start of a function, others after `yield` and `await`.
+    return frame.f_code.co_code[frame.f_lasti + 1] & 3 == 0
+
+
+def serve_traced(package: Path, state: Path, result: Path) -> None:
+    """Serve as the plugin does, and write down what its first create passes. For a process of its own."""
+    import httpx  # noqa: PLC0415 - what measures files alone does without it
+
+    project = tomllib.loads((package.parent / "pyproject.toml").read_text())["project"]
+    for module in pkgutil.walk_packages([str(package)], f"{package.name}."):
+        # All of them now: a module that is loaded by the create is not passed by it.
+        if EMULATOR not in module.name.split(".") and not module.name.endswith("__main__"):
+            import_module(module.name)
+    calls = next(
+        value
+        for name, module in sorted(sys.modules.items())
+        if name.startswith(package.name)
+        for value in [getattr(module, CALLS, None)]
+        if value is not None and value.__module__ == name
+    )
+    trace = Trace(package, state)
+    create = calls.create
+
+    async def traced(*args: Any, **kwargs: Any) -> Any:
+        trace.begin()
+        try:
+            return await create(*args, **kwargs)
+        finally:
+            trace.end(result)
+
+    send = httpx.AsyncHTTPTransport.handle_async_request
+
+    async def sent(self: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+        if trace.under_way:
+            trace.requests.append(f"{request.method} {request.url.path.rpartition('/')[2]}")
+            if request.method == "POST":
+                trace.to_post = trace.sums()
+        return await send(self, request)
+
+    calls.create = traced
+    httpx.AsyncHTTPTransport.handle_async_request = sent  # type: ignore[method-assign]
+    sys.addaudithook(trace.audit)
+    sys.setprofile(trace.profile)
+    module, _, function = project["scripts"][PLUGIN].partition(":")
+    sys.argv = sys.argv[:1]
+    getattr(import_module(module), function)()
+
+
+def measured_create(package: Path, databases: tuple[str, ...] = DATABASES) -> dict[str, Any]:
+    """What a create of the last database passes that the service answers with 200 at once, plugin and emulator being real."""
+    import grpc  # noqa: PLC0415 - as above
+    from google.protobuf import struct_pb2  # noqa: PLC0415
+    from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc  # noqa: PLC0415
+
+    from tools.sandbox import Emulator  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place).resolve()
+        os.environ["PYTHONPATH"] = str(package.parent)  # for the emulator of the same commit
+        service = (
+            "--snapshot-seconds",
+            "0",
+            "--cache-world",
+            "invalidated",
+            "--database",
+            DATABASES[0],
+            "--database",
+            DATABASES[1],
+        )
+        with Emulator(*service, log=folder / "emulator.log") as emulator:
+            paths = [str(path) for path in (package, folder / "state", folder / "result")]
+            environment = {**os.environ, **emulator.environment, "XDG_STATE_HOME": str(folder / "state")}
+            with subprocess.Popen(  # noqa: S603 - this very interpreter
+                [sys.executable, __file__, "--serve", *paths],
+                cwd=package.parent,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            ) as plugin:
+                try:
+                    assert plugin.stdout is not None  # noqa: S101 - for the type checker
+                    port = plugin.stdout.readline().strip()
+                    with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
+                        stub = provider_pb2_grpc.ResourceProviderStub(channel)
+                        # Without an address: nobody hears the progress of the create.
+                        greeting = provider_pb2.ProviderHandshakeRequest(supports_refresh_before_update=True)
+                        stub.Handshake(greeting, timeout=SECONDS)
+                        stub.Configure(provider_pb2.ConfigureRequest(acceptSecrets=True), timeout=SECONDS)
+                        for database in databases:
+                            properties = struct_pb2.Struct()
+                            properties.update({"databaseId": database})
+                            request = provider_pb2.CreateRequest(urn=f"{URN}-{database}", properties=properties)
+                            stub.Create(request, timeout=SECONDS)
+                finally:
+                    plugin.terminate()
+            return dict(json.loads((folder / "result").read_text()))
+
+
+# The table
+
+
+def rows(package: Path) -> Iterator[tuple[str, str]]:
+    """What is measured, and its value."""
+    everything = files_of(package)
+    provider = {name: file for name, file in everything.items() if file.path.parts[0] != EMULATOR}
+    rooms: dict[str, list[str]] = defaultdict(list)
+    for name, file in provider.items():
+        rooms[file.room].append(name)
+    inside = {room: sum(len(set(modules) & provider[each].uses) for each in modules) for room, modules in rooms.items()}
+    largest = max(rooms, key=lambda room: len(rooms[room]))
+    yield "lines of the package without the emulator", f"{sum(file.lines for file in provider.values()):,}"
+    yield "files", str(len(provider))
+    yield "folders", str(len(rooms))
+    yield "largest folder", f"`{largest}`: {len(rooms[largest])} files, {inside[largest]} imports of each other"
+    found = circles(everything)
+    sizes = ", ".join(f"{len(one)} files" for one in found)
+    yield "circles of imports, the emulator's too", f"{len(found)} ({sizes})" if found else "0"
+    yield "imports inside functions", str(sum(file.lazy for file in provider.values()))
+    yield "`raise AssertionError`", str(sum(file.assertions for file in provider.values()))
+    create = measured_create(package)
+    for name, sums in (("to the POST", create["to_post"]), ("there and back", create["whole"])):
+        yield f"one create, {name}", ", ".join(f"{number} {what}" for what, number in sums.items())
+    for name, counted in (("rewrites", create["writes"]), ("reads", create["reads"])):
+        each = ", ".join(f"{number} of `{what}`" for what, number in sorted(counted.items()))
+        yield f"{name} of locked files in it", f"{sum(counted.values())}" + (f" ({each})" if each else "")
+    yield "requests in it", ", ".join(create["requests"])
+    yield from (
+        (f"folder `{room}`", f"{len(rooms[room])} files, {inside[room]} imports of each other")
+        for room in sorted(rooms)
+    )
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description="Measure the structure of the package.")
+    parser.add_argument(
+        "--repo", metavar="PATH", type=Path, default=PROJECT, help="the checkout to measure (default: this one)"
+    )
+    parser.add_argument("--circles", action="store_true", help="print the files of each circle, and nothing else")
+    parser.add_argument("--serve", nargs=3, type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        serve_traced(*options.serve)
+        return
+    package = options.repo.resolve() / PACKAGE
+    if options.circles:
+        print("\n".join(", ".join(circle) for circle in circles(files_of(package))))
+        return
+    print("| measure | value |\n| --- | --- |")
+    for name, value in rows(package):
+        print(f"| {name} | {value} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
