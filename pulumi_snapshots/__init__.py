@@ -14,7 +14,7 @@ from pulumi_snapshots.dynamic.lookups import (
 )
 from pulumi_snapshots.dynamic.restore import Restore
 from pulumi_snapshots.dynamic.snapshot import Snapshot
-from pulumi_snapshots.operations.lookup_results import DatabaseInfo, SnapshotInfo
+from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
 
 __all__ = [
     "Archive",

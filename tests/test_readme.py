@@ -11,12 +11,12 @@ import pulumi
 
 import pulumi_snapshots
 from pulumi_snapshots import Archive, DatabaseInfo, Restore, Snapshot, SnapshotInfo
-from pulumi_snapshots.operations import settings
-from pulumi_snapshots.operations.archive_inputs import DEFAULT_TIMEOUT as ARCHIVE_TIMEOUT
-from pulumi_snapshots.operations.durations import duration_text
-from pulumi_snapshots.operations.inputs import DEFAULT_TIMEOUT
-from pulumi_snapshots.operations.restore_inputs import DEFAULT_TIMEOUT as RESTORE_TIMEOUT
-from pulumi_snapshots.operations.snapshot_calls import SnapshotCalls
+from pulumi_snapshots.archive.inputs import DEFAULT_TIMEOUT as ARCHIVE_TIMEOUT
+from pulumi_snapshots.properties.durations import duration_text
+from pulumi_snapshots.restore.inputs import DEFAULT_TIMEOUT as RESTORE_TIMEOUT
+from pulumi_snapshots.run import settings
+from pulumi_snapshots.snapshot.calls import SnapshotCalls
+from pulumi_snapshots.snapshot.inputs import DEFAULT_TIMEOUT
 
 PROJECT = Path(__file__).resolve().parent.parent
 README = (PROJECT / "README.md").read_text()

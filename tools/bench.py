@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pulumi_snapshots.emulator import Fault
-from pulumi_snapshots.operations.create import create
+from pulumi_snapshots.snapshot.create import create
 from tests.archive.real import Host, hosted, outcome, s3_server, start
 from tests.support.virtual import run_virtual
 from tests.support.world import world

@@ -9,7 +9,6 @@ from urllib.parse import quote
 from pydantic import ValidationError
 
 from pulumi_snapshots.api.errors import Blocked, SquareCloudError, UnreadableAnswer
-from pulumi_snapshots.api.gate import ACCOUNT_LOOK, CREATE, LOOK, RESTORE, Gate, Lane
 from pulumi_snapshots.api.models import (
     Accepted,
     Account,
@@ -19,6 +18,7 @@ from pulumi_snapshots.api.models import (
     Listing,
     read_entries,
 )
+from pulumi_snapshots.api.rate_limiter import ACCOUNT_LOOK, CREATE, LOOK, RESTORE, Gate, Lane
 from pulumi_snapshots.api.service_clock import ServiceClock
 from pulumi_snapshots.api.transport import PROCESSING, Answer, Transport
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from pulumi_snapshots.api.gate import Tell
     from pulumi_snapshots.api.models import Model
+    from pulumi_snapshots.api.rate_limiter import Tell
     from pulumi_snapshots.clock import Clock
 
 __all__ = ["BRIEF", "ONCE", "PATIENT", "Client", "Patience"]

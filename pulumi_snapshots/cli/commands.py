@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import get_completion_class
 
+from pulumi_snapshots.archive.inputs import ArchiveInputs, archive_problems_of
 from pulumi_snapshots.cli.jobs import Checkup, Listing, Printing, Restoring, Taking, Transfer
 from pulumi_snapshots.cli.place import Place
 from pulumi_snapshots.cli.plugins import Installing, Uninstalling
 from pulumi_snapshots.cli.running import run_job, streams
 from pulumi_snapshots.cli.words import for_people
-from pulumi_snapshots.operations.archive_inputs import ArchiveInputs, archive_problems_of
-from pulumi_snapshots.operations.inputs import SnapshotInputs, problems_of
-from pulumi_snapshots.operations.lookup_inputs import ORIGINS, SnapshotQuery, snapshots_problems_of
-from pulumi_snapshots.operations.read import LATEST
-from pulumi_snapshots.operations.record import is_provisional, split_id
-from pulumi_snapshots.operations.restore_inputs import RestoreInputs, restore_problems_of
+from pulumi_snapshots.lookup.inputs import ORIGINS, SnapshotQuery, snapshots_problems_of
+from pulumi_snapshots.restore.inputs import RestoreInputs, restore_problems_of
+from pulumi_snapshots.snapshot.inputs import SnapshotInputs, problems_of
+from pulumi_snapshots.snapshot.read import LATEST
+from pulumi_snapshots.snapshot.record import is_provisional, split_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pulumi_snapshots.cli.jobs import Job
-    from pulumi_snapshots.operations.inputs import Problem
+    from pulumi_snapshots.properties.checks import Problem
 
 __all__ = ["commands", "job_of", "run"]
 

@@ -10,8 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pulumi_snapshots.operations.doctor import Finding
-from pulumi_snapshots.operations.settings import without_key
+from pulumi_snapshots.cli.doctor import Finding
+from pulumi_snapshots.run.settings import without_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

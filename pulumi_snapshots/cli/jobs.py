@@ -5,30 +5,32 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pulumi_snapshots.archive.archive import archive, bytes_text
+from pulumi_snapshots.cli.doctor import Finding, examine
 from pulumi_snapshots.cli.installed import look_at_installation
 from pulumi_snapshots.cli.progress import display
 from pulumi_snapshots.cli.tables import as_json, facts, report, table, width_of
 from pulumi_snapshots.cli.words import for_people, moment
-from pulumi_snapshots.operations.archive import archive, bytes_text
-from pulumi_snapshots.operations.create import create
-from pulumi_snapshots.operations.doctor import Finding, examine
-from pulumi_snapshots.operations.error_pages import with_address
-from pulumi_snapshots.operations.lookups import find_snapshots
-from pulumi_snapshots.operations.outcomes import Pending, RestorePending, sentence
-from pulumi_snapshots.operations.read import LATEST, get
-from pulumi_snapshots.operations.restore import restore
-from pulumi_snapshots.operations.settings import MissingKey, SettingsError
+from pulumi_snapshots.errors.outcomes import sentence
+from pulumi_snapshots.errors.pages import with_address
+from pulumi_snapshots.lookup.find import find_snapshots
+from pulumi_snapshots.restore.outcomes import RestorePending
+from pulumi_snapshots.restore.restore import restore
+from pulumi_snapshots.run.settings import MissingKey, SettingsError
+from pulumi_snapshots.snapshot.create import create
+from pulumi_snapshots.snapshot.outcomes import Pending
+from pulumi_snapshots.snapshot.read import LATEST, get
 
 if TYPE_CHECKING:
+    from pulumi_snapshots.archive.inputs import ArchiveInputs
+    from pulumi_snapshots.archive.record import ArchiveRecord
     from pulumi_snapshots.cli.place import Place
-    from pulumi_snapshots.operations.archive_inputs import ArchiveInputs
-    from pulumi_snapshots.operations.archive_record import ArchiveRecord
-    from pulumi_snapshots.operations.inputs import SnapshotInputs
-    from pulumi_snapshots.operations.lookup_inputs import SnapshotQuery
-    from pulumi_snapshots.operations.lookup_results import SnapshotInfo
-    from pulumi_snapshots.operations.record import SnapshotRecord
-    from pulumi_snapshots.operations.restore_inputs import RestoreInputs
-    from pulumi_snapshots.operations.restore_record import RestoreRecord
+    from pulumi_snapshots.lookup.inputs import SnapshotQuery
+    from pulumi_snapshots.lookup.results import SnapshotInfo
+    from pulumi_snapshots.restore.inputs import RestoreInputs
+    from pulumi_snapshots.restore.record import RestoreRecord
+    from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+    from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 __all__ = ["DONE", "FAILED", "Checkup", "Job", "Listing", "Printing", "Restoring", "Taking", "Transfer"]
 

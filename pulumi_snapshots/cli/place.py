@@ -9,18 +9,18 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import anyio
 import anyio.to_thread
 
+from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.words import for_people, printable
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.operations.session import Session
-from pulumi_snapshots.operations.settings import Settings
-from pulumi_snapshots.operations.transfers import Transfers
-from pulumi_snapshots.shared_file import state_directory
+from pulumi_snapshots.locked_file import state_directory
+from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.run.settings import Settings
 
 if TYPE_CHECKING:
     import signal
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 
-    from pulumi_snapshots.operations.stopping import Stoppable
+    from pulumi_snapshots.stopping import Stoppable
 
 __all__ = ["OutputClosed", "Place"]
 

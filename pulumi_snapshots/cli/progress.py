@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from rich.progress import ProgressColumn
 
+    from pulumi_snapshots.archive.archive import Meter
     from pulumi_snapshots.cli.place import Place
-    from pulumi_snapshots.operations.archive import Meter
 
 __all__ = ["Display", "display"]
 

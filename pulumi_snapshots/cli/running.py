@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING
 import anyio
 
 from pulumi_snapshots.api.errors import SquareCloudError
+from pulumi_snapshots.archive.archive import NotArchived
 from pulumi_snapshots.cli.jobs import DONE, FAILED
 from pulumi_snapshots.cli.place import OutputClosed
 from pulumi_snapshots.cli.plugins import PluginTrouble
-from pulumi_snapshots.engine_errors import debugging
-from pulumi_snapshots.operations.archive import NotArchived
-from pulumi_snapshots.operations.error_pages import with_address
-from pulumi_snapshots.operations.outcomes import CannotTell, NoSuchSnapshot, NothingSent, RestoreRefused, sentence
-from pulumi_snapshots.operations.settings import MissingKey, SettingsError
+from pulumi_snapshots.engine.errors import debugging
+from pulumi_snapshots.errors.outcomes import CannotTell, NoSuchSnapshot, NothingSent, sentence
+from pulumi_snapshots.errors.pages import with_address
+from pulumi_snapshots.restore.outcomes import RestoreRefused
+from pulumi_snapshots.run.settings import MissingKey, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

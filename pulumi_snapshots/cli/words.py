@@ -7,7 +7,7 @@ import unicodedata
 from datetime import UTC
 
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.operations.settings import SOURCES
+from pulumi_snapshots.run.settings import SOURCES
 
 __all__ = ["PHRASES", "for_people", "moment", "printable"]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import pulumi
 from pulumi.runtime.config import is_config_secret
 
-from pulumi_snapshots.operations.error_pages import with_address
-from pulumi_snapshots.operations.inputs import is_usual_database_id
+from pulumi_snapshots.errors.pages import with_address
+from pulumi_snapshots.properties.checks import is_usual_database_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pulumi_snapshots.declaration.snapshot import SnapshotDeclaration
-    from pulumi_snapshots.operations.lookup_results import SnapshotInfo
+    from pulumi_snapshots.lookup.results import SnapshotInfo
 
 __all__ = ["ARCHIVE_OUTPUTS", "ArchiveDeclaration"]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pulumi_snapshots.archive.calls import ArchiveCalls
 from pulumi_snapshots.dynamic.translate import Provider
-from pulumi_snapshots.operations.archive_calls import ArchiveCalls
 
 __all__ = ["ArchiveProvider"]
 

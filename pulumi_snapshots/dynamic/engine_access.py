@@ -21,8 +21,8 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pulumi_snapshots.engine_errors import DETAILS_HEADER, debugging, readable, status
-from pulumi_snapshots.engine_presence import listens
+from pulumi_snapshots.engine.errors import DETAILS_HEADER, debugging, readable, status
+from pulumi_snapshots.engine.presence import listens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

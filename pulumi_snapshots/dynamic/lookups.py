@@ -17,17 +17,17 @@ import pulumi
 from pulumi.runtime import get_root_resource
 
 from pulumi_snapshots.declaration import Duration, LookupFailed, Origin, refuse_outputs, warn_of_plain_key, warn_once
-from pulumi_snapshots.engine_errors import debugging
-from pulumi_snapshots.operations import lookup_calls
-from pulumi_snapshots.operations.outcomes import CannotTell, sentence
-from pulumi_snapshots.operations.settings import Settings, SettingsError
+from pulumi_snapshots.engine.errors import debugging
+from pulumi_snapshots.errors.outcomes import CannotTell, sentence
+from pulumi_snapshots.lookup import calls as lookup_calls
+from pulumi_snapshots.run.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
 
-    from pulumi_snapshots.operations.lookup_calls import Lookup
-    from pulumi_snapshots.operations.lookup_results import DatabaseInfo, SnapshotInfo
-    from pulumi_snapshots.operations.session import Session
+    from pulumi_snapshots.lookup.calls import Lookup
+    from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
+    from pulumi_snapshots.run.session import Session
 
 __all__ = [
     "LookupFailed",
@@ -237,7 +237,7 @@ _programs: WeakKeyDictionary[pulumi.Resource, float] = WeakKeyDictionary()
 
 def _since(session: Session, program: pulumi.Resource | None, *, lately: bool) -> float:
     """When what is good enough may have been asked for at the earliest (monotonic); in the event loop only."""
-    from pulumi_snapshots.operations.looks import READS_SHARE  # noqa: PLC0415  loads the HTTP stack
+    from pulumi_snapshots.listing.listings import READS_SHARE  # noqa: PLC0415  loads the HTTP stack
 
     now = session.clock.monotonic()
     begun = now - READS_SHARE if program is None else _programs.setdefault(program, now)

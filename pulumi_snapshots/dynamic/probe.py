@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pulumi.dynamic import CreateResult, ResourceProvider
 
 from pulumi_snapshots.dynamic.engine_access import Features, features
-from pulumi_snapshots.operations.settings import without_key
+from pulumi_snapshots.run.settings import without_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pulumi_snapshots.dynamic.translate import Provider
-from pulumi_snapshots.operations.snapshot_calls import SnapshotCalls
+from pulumi_snapshots.snapshot.calls import SnapshotCalls
 
 __all__ = ["SnapshotProvider"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pulumi_snapshots.dynamic.translate import Provider
-from pulumi_snapshots.operations.restore_calls import RestoreCalls
+from pulumi_snapshots.restore.calls import RestoreCalls
 
 __all__ = ["RestoreProvider"]
 

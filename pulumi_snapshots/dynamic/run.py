@@ -9,7 +9,7 @@ import anyio
 from anyio.from_thread import BlockingPortal
 
 from pulumi_snapshots.dynamic.engine_access import EngineCall
-from pulumi_snapshots.operations.shared import Shared
+from pulumi_snapshots.run.shared import Shared
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -21,10 +21,10 @@ from pulumi.dynamic import (
 from pulumi.output import Unknown
 
 from pulumi_snapshots.dynamic import engine_access
-from pulumi_snapshots.operations.calls import Call, Calls, Failed, Resource, Unfinished
-from pulumi_snapshots.operations.durations import unrepeated
-from pulumi_snapshots.operations.inputs import UNKNOWN
-from pulumi_snapshots.operations.settings import Settings
+from pulumi_snapshots.properties.checks import UNKNOWN
+from pulumi_snapshots.properties.durations import unrepeated
+from pulumi_snapshots.run.calls import Call, Calls, Failed, Resource, Unfinished
+from pulumi_snapshots.run.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

@@ -1,7 +1,7 @@
 """The native plugin `pulumi-resource-squarecloud`: the classes and functions of the top level, by way of the plugin."""
 
 from pulumi_snapshots.declaration import LookupFailed
-from pulumi_snapshots.operations.lookup_results import DatabaseInfo, SnapshotInfo
+from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
 from pulumi_snapshots.plugin.lookups import (
     get_database,
     get_database_output,

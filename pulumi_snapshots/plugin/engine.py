@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import grpc
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
 
-from pulumi_snapshots.engine_errors import readable
-from pulumi_snapshots.engine_presence import listens
+from pulumi_snapshots.engine.errors import readable
+from pulumi_snapshots.engine.presence import listens
 
 if TYPE_CHECKING:
     from collections.abc import Callable

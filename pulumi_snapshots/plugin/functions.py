@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.alias_generators import to_camel
 
-from pulumi_snapshots.operations import lookup_calls
+from pulumi_snapshots.lookup import calls as lookup_calls
 from pulumi_snapshots.plugin import description
 from pulumi_snapshots.plugin.kinds import PACKAGE
 from pulumi_snapshots.plugin.values import Names
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from pulumi_snapshots.operations.lookup_calls import Lookup
-    from pulumi_snapshots.operations.lookup_results import SnapshotInfo
+    from pulumi_snapshots.lookup.calls import Lookup
+    from pulumi_snapshots.lookup.results import SnapshotInfo
 
 __all__ = ["FUNCTIONS", "Function"]
 

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pulumi_snapshots.operations.archive_calls import ArchiveCalls
-from pulumi_snapshots.operations.restore_calls import RestoreCalls
-from pulumi_snapshots.operations.snapshot_calls import SnapshotCalls
+from pulumi_snapshots.archive.calls import ArchiveCalls
 from pulumi_snapshots.plugin import description
 from pulumi_snapshots.plugin.resource import PACKAGE
 from pulumi_snapshots.plugin.values import Names
+from pulumi_snapshots.restore.calls import RestoreCalls
+from pulumi_snapshots.snapshot.calls import SnapshotCalls
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from pulumi_snapshots.operations.calls import Calls
+    from pulumi_snapshots.run.calls import Calls
 
 __all__ = ["KINDS", "PACKAGE", "Kind"]
 

@@ -9,7 +9,7 @@ import pulumi
 from pulumi.runtime import invoke, invoke_output
 
 from pulumi_snapshots.declaration import Duration, LookupFailed, Origin, refuse_outputs
-from pulumi_snapshots.operations.lookup_results import DatabaseInfo, SnapshotInfo
+from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
 from pulumi_snapshots.plugin.resource import PACKAGE, in_camel, in_python
 
 if TYPE_CHECKING:

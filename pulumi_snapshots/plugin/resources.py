@@ -7,10 +7,10 @@ from typing import Any
 
 import pulumi
 
+from pulumi_snapshots.attempt.record import Attempt
 from pulumi_snapshots.declaration.archive import ARCHIVE_OUTPUTS, ArchiveDeclaration
 from pulumi_snapshots.declaration.restore import RESTORE_OUTPUTS, RestoreDeclaration
 from pulumi_snapshots.declaration.snapshot import SNAPSHOT_OUTPUTS, SnapshotDeclaration
-from pulumi_snapshots.operations.record import Attempt
 from pulumi_snapshots.plugin.resource import PACKAGE, PluginResource, in_camel, in_python
 
 __all__ = ["Archive", "Provider", "Restore", "Snapshot"]

@@ -6,10 +6,10 @@ from importlib.metadata import version
 from inspect import getdoc
 from typing import TYPE_CHECKING, Any
 
-from pulumi_snapshots.operations.settings import SOURCES
 from pulumi_snapshots.plugin.description import Settings
 from pulumi_snapshots.plugin.functions import FUNCTIONS
 from pulumi_snapshots.plugin.kinds import KINDS, PACKAGE
+from pulumi_snapshots.run.settings import SOURCES
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

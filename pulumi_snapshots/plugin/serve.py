@@ -13,9 +13,9 @@ import grpc
 from pulumi.runtime.proto import provider_pb2_grpc
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.operations.shared import Shared
 from pulumi_snapshots.plugin.engine import Engine
 from pulumi_snapshots.plugin.servicer import Plugin
+from pulumi_snapshots.run.shared import Shared
 
 __all__ = ["main"]
 

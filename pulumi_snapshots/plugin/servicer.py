@@ -14,27 +14,27 @@ from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from pulumi_snapshots.api.errors import SquareCloudError
-from pulumi_snapshots.engine_errors import DETAILS_HEADER, debugging, readable, status
-from pulumi_snapshots.operations.calls import Call, Failed, Unfinished, failing
-from pulumi_snapshots.operations.durations import shown, unrepeated
-from pulumi_snapshots.operations.inputs import UNKNOWN, Problem
-from pulumi_snapshots.operations.looks import READS_SHARE
-from pulumi_snapshots.operations.outcomes import CannotTell
-from pulumi_snapshots.operations.settings import Settings, SettingsError, settings_problems
+from pulumi_snapshots.engine.errors import DETAILS_HEADER, debugging, readable, status
+from pulumi_snapshots.errors.outcomes import CannotTell
+from pulumi_snapshots.listing.listings import READS_SHARE
 from pulumi_snapshots.plugin import description
 from pulumi_snapshots.plugin.engine import Row
 from pulumi_snapshots.plugin.functions import FUNCTIONS
 from pulumi_snapshots.plugin.kinds import KINDS, PACKAGE
 from pulumi_snapshots.plugin.schema import VERSION, schema
 from pulumi_snapshots.plugin.values import UNKNOWN_VALUE, Names, as_secret, holds_secret, is_secret, plain
+from pulumi_snapshots.properties.checks import UNKNOWN, Problem
+from pulumi_snapshots.properties.durations import shown, unrepeated
+from pulumi_snapshots.run.calls import Call, Failed, Unfinished, failing
+from pulumi_snapshots.run.settings import Settings, SettingsError, settings_problems
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from pulumi_snapshots.operations.calls import Changes, Resource
-    from pulumi_snapshots.operations.shared import Shared
     from pulumi_snapshots.plugin.engine import Engine
     from pulumi_snapshots.plugin.kinds import Kind
+    from pulumi_snapshots.run.calls import Changes, Resource
+    from pulumi_snapshots.run.shared import Shared
 
 __all__ = ["Plugin"]
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, get_args
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from pydantic import BaseModel
 
-from pulumi_snapshots.engine_errors import readable
-from pulumi_snapshots.operations.inputs import UNKNOWN
+from pulumi_snapshots.engine.errors import readable
+from pulumi_snapshots.properties.checks import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -12,8 +12,8 @@ import pytest
 
 from pulumi_snapshots.api.client import BRIEF, ONCE, PATIENT, Client, Patience
 from pulumi_snapshots.api.errors import RequestRefused, RestoreFailed, SquareCloudError, UnreadableAnswer
-from pulumi_snapshots.api.gate import Gate
 from pulumi_snapshots.api.models import Accepted, Finished, Listing
+from pulumi_snapshots.api.rate_limiter import Gate
 from pulumi_snapshots.clock import Clock
 from tests.support.virtual import virtual
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import anyio
 
-from pulumi_snapshots.operations.archive import NotArchived, archive
-from pulumi_snapshots.operations.archive_inputs import ArchiveInputs, archive_problems_of
-from pulumi_snapshots.operations.transfers import Transfers
+from pulumi_snapshots.archive.archive import NotArchived, archive
+from pulumi_snapshots.archive.inputs import ArchiveInputs, archive_problems_of
+from pulumi_snapshots.archive.transfers import Transfers
 from tests.support.world import Row
 
 

@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from pulumi_snapshots.operations.archive import archive
-from pulumi_snapshots.operations.archive_inputs import ArchiveInputs, archive_problems_of
-from pulumi_snapshots.operations.archive_upkeep import check_archived, remove
-from pulumi_snapshots.operations.read import get
-from pulumi_snapshots.operations.transfers import Transfers
+from pulumi_snapshots.archive.archive import archive
+from pulumi_snapshots.archive.inputs import ArchiveInputs, archive_problems_of
+from pulumi_snapshots.archive.transfers import Transfers
+from pulumi_snapshots.archive.upkeep import check_archived, remove
+from pulumi_snapshots.snapshot.read import get
 from tests.support.world import DATABASE, Row, World, world
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from pulumi_snapshots.archive.record import ArchiveRecord
     from pulumi_snapshots.emulator import JournalEntry
     from pulumi_snapshots.emulator.resources import StoredSnapshot
-    from pulumi_snapshots.operations.archive_record import ArchiveRecord
-    from pulumi_snapshots.operations.session import Session
+    from pulumi_snapshots.run.session import Session
 
 __all__ = ["SIZE", "Scene", "at_once", "file_of", "holds", "scene"]
 

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.api.download import Downloads
-from pulumi_snapshots.operations.stores import FileStore, StoreTrouble
+from pulumi_snapshots.archive.stores import FileStore, StoreTrouble
 from tests.archive.real import Host, hosted, outcome, start
 
 if TYPE_CHECKING:

@@ -11,17 +11,17 @@ from unittest.mock import patch
 import anyio
 import pytest
 
-from pulumi_snapshots.operations.archive import NotArchived, archive
-from pulumi_snapshots.operations.archive_inputs import ArchiveInputs, archive_problems_of
-from pulumi_snapshots.operations.archive_upkeep import NotRemoved, check_archived, remove
-from pulumi_snapshots.operations.transfers import Transfers
+from pulumi_snapshots.archive.archive import NotArchived, archive
+from pulumi_snapshots.archive.inputs import ArchiveInputs, archive_problems_of
+from pulumi_snapshots.archive.transfers import Transfers
+from pulumi_snapshots.archive.upkeep import NotRemoved, check_archived, remove
 from tests.archive.real import S3, VERSION, Host, hosted, outcome, s3_server, start
 from tests.support.world import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pulumi_snapshots.operations.archive_record import ArchiveRecord
+    from pulumi_snapshots.archive.record import ArchiveRecord
 
 MIB = 1024**2
 OLD = b"an archive that was there before"
@@ -233,7 +233,7 @@ def test_missing_library_is_named_with_its_extra(bucket: Bucket, host: Host) -> 
 
 
 def test_key_that_may_only_write_is_enough(bucket: Bucket, host: Host) -> None:
-    store = "pulumi_snapshots.operations.stores.BucketStore"
+    store = "pulumi_snapshots.archive.stores.BucketStore"
     with patch(f"{store}._info", side_effect=PermissionError("Forbidden")):
         record = bucket.archive(host.url, "x.zip")
         assert bucket.refresh(record) == record

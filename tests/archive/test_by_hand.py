@@ -23,7 +23,7 @@ from tests.support.world import DATABASE
 if TYPE_CHECKING:
     from typing import Any
 
-    from pulumi_snapshots.operations.archive_record import ArchiveRecord
+    from pulumi_snapshots.archive.record import ArchiveRecord
     from tools.postgres import Server
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs"

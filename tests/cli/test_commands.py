@@ -13,7 +13,7 @@ import pytest
 
 from pulumi_snapshots.cli.jobs import SNAPSHOT_FIELDS
 from pulumi_snapshots.emulator import Fault
-from pulumi_snapshots.operations.record import SnapshotRecord
+from pulumi_snapshots.snapshot.record import SnapshotRecord
 from tests.cli.typed import Desk, Terminal
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, world

@@ -13,12 +13,12 @@ import anyio
 import pytest
 
 from pulumi_snapshots.cli import installed
+from pulumi_snapshots.cli.doctor import Finding
 from pulumi_snapshots.cli.installed import OLDEST_ENGINE, WITHOUT, look_at_installation
 from pulumi_snapshots.dynamic import probe
 from pulumi_snapshots.dynamic.engine_access import Features
 from pulumi_snapshots.dynamic.probe import probe_features
 from pulumi_snapshots.emulator import Fault
-from pulumi_snapshots.operations.doctor import Finding
 from tests.cli.typed import Desk, Ended, Terminal
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, START, world

@@ -254,9 +254,7 @@ def test_only_harmless_characters_are_shown() -> None:
 
 def test_every_phrase_of_programs_is_one_of_the_operations() -> None:
     sources = "".join(
-        re.sub(r'"\s*\n\s*f?"', "", file.read_text())
-        for part in ("operations", "api")
-        for file in (Path(pulumi_snapshots.__file__).parent / part).glob("*.py")
+        re.sub(r'"\s*\n\s*f?"', "", file.read_text()) for file in Path(pulumi_snapshots.__file__).parent.rglob("*.py")
     )
     assert [phrase for phrase in PHRASES if phrase not in sources] == []
     assert for_people("check squarecloud:apiUrl") == "check SQUARECLOUD_API_URL"

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pulumi_snapshots.archive.transfers import Transfers
+from pulumi_snapshots.attempt.process import Process
 from pulumi_snapshots.cli.commands import job_of
 from pulumi_snapshots.cli.place import Place
 from pulumi_snapshots.cli.running import carried_out
-from pulumi_snapshots.operations.journal import Process
-from pulumi_snapshots.operations.session import Session
-from pulumi_snapshots.operations.transfers import Transfers
+from pulumi_snapshots.run.session import Session
 from tests.archive.scene import at_once
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from pulumi_snapshots.operations.settings import Settings
+    from pulumi_snapshots.run.settings import Settings
     from tests.support.world import World
 
 __all__ = ["Desk", "Ended", "Terminal"]

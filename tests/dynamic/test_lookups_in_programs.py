@@ -23,7 +23,7 @@ from pulumi_snapshots import (
     get_snapshots_output,
 )
 from pulumi_snapshots.dynamic import lookups, run
-from pulumi_snapshots.operations import looks
+from pulumi_snapshots.listing import listings as looks
 from tests.emulator.served import KEY, Served, served
 
 if TYPE_CHECKING:

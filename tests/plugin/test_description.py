@@ -12,14 +12,14 @@ import pytest
 
 import pulumi_snapshots
 from pulumi_snapshots import plugin
-from pulumi_snapshots.operations.calls import Calls
-from pulumi_snapshots.operations.lookup_results import DatabaseInfo, SnapshotInfo
-from pulumi_snapshots.operations.record import Attempt
-from pulumi_snapshots.operations.settings import SOURCES
+from pulumi_snapshots.attempt.record import Attempt
+from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
 from pulumi_snapshots.plugin import description
 from pulumi_snapshots.plugin.functions import FUNCTIONS
 from pulumi_snapshots.plugin.kinds import KINDS
 from pulumi_snapshots.plugin.schema import schema
+from pulumi_snapshots.run.calls import Calls
+from pulumi_snapshots.run.settings import SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

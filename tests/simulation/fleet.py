@@ -14,12 +14,12 @@ import trio
 from trio._core import _run as trio_run
 from trio._core._run import _r as order_of_tasks
 
+from pulumi_snapshots.attempt.memory import RunMemory
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.emulator import Emulator
 from pulumi_snapshots.emulator import Settings as Service
-from pulumi_snapshots.operations.memory import RunMemory
-from pulumi_snapshots.operations.session import Session
-from pulumi_snapshots.operations.settings import ApiKey, Settings
+from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.run.settings import ApiKey, Settings
 from tests.support.virtual import run_virtual
 from tests.support.wire import EmulatorTransport
 from tests.support.world import START, Row
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
     from pathlib import Path
 
+    from pulumi_snapshots.attempt.process import Process
     from pulumi_snapshots.emulator import JournalEntry
-    from pulumi_snapshots.operations.journal import Process
 
 __all__ = ["SPACING", "Fleet", "Heard", "Wire", "each", "fleet", "limit_of", "play", "standard_durations"]
 

@@ -15,22 +15,23 @@ import anyio
 import httpx
 
 from pulumi_snapshots.api.errors import SquareCloudError
+from pulumi_snapshots.attempt.memory import RunMemory
+from pulumi_snapshots.attempt.process import Process
 from pulumi_snapshots.emulator import Fault
-from pulumi_snapshots.operations.create import create, resume
-from pulumi_snapshots.operations.find import LATE
-from pulumi_snapshots.operations.inputs import SnapshotInputs
-from pulumi_snapshots.operations.journal import Process
-from pulumi_snapshots.operations.memory import RunMemory
-from pulumi_snapshots.operations.outcomes import NothingSent, Pending
-from pulumi_snapshots.operations.read import read
+from pulumi_snapshots.errors.outcomes import NothingSent
+from pulumi_snapshots.listing.match import LATE
+from pulumi_snapshots.snapshot.create import create, resume
+from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from pulumi_snapshots.snapshot.outcomes import Pending
+from pulumi_snapshots.snapshot.read import read
 from tests.simulation.fleet import Heard, each, fleet, play, standard_durations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pulumi_snapshots.emulator import JournalEntry
-    from pulumi_snapshots.operations.record import SnapshotRecord
-    from pulumi_snapshots.operations.session import Session
+    from pulumi_snapshots.run.session import Session
+    from pulumi_snapshots.snapshot.record import SnapshotRecord
     from tests.simulation.fleet import Fleet, Wire
 
 __all__ = ["Drawn", "draw", "played"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pulumi_snapshots.operations.looking import Look, Looking, Wait
+from pulumi_snapshots.listing.poll_plan import Look, Looking, Wait
 
 __all__ = ["POLICIES"]
 

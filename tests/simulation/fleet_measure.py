@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from pulumi_snapshots.operations.create import create
-from pulumi_snapshots.operations.inputs import SnapshotInputs
+from pulumi_snapshots.snapshot.create import create
+from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from tests.simulation.fleet import Heard, each, fleet, limit_of, play, standard_durations
 from tests.simulation.fleet_looks import POLICIES
 from tests.simulation.fleet_peers import Peer, until_it_works

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pulumi_snapshots.emulator import Fault
-from pulumi_snapshots.operations.describe import is_pinned
-from pulumi_snapshots.operations.outcomes import Pending
+from pulumi_snapshots.snapshot.describe import is_pinned
+from pulumi_snapshots.snapshot.outcomes import Pending
 from tests.support.virtual import run_virtual
 from tests.support.world import DATABASE, Ending, World, world
 
 if TYPE_CHECKING:
-    from pulumi_snapshots.operations.record import SnapshotRecord
+    from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 BEFORE, AFTER = "before", "after"
 MINUTE, HOUR = 60.0, 3600.0

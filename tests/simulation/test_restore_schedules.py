@@ -21,7 +21,7 @@ from tests.support.virtual import run_virtual
 
 if TYPE_CHECKING:
     from pulumi_snapshots.emulator import JournalEntry
-    from pulumi_snapshots.operations.restore_record import RestoreRecord
+    from pulumi_snapshots.restore.record import RestoreRecord
 
 MINUTE, HOUR = 60.0, 3600.0
 

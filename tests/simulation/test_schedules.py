@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pulumi_snapshots.emulator import Fault
-from pulumi_snapshots.operations.create import create, resume
-from pulumi_snapshots.operations.describe import is_pinned
-from pulumi_snapshots.operations.find import LATE
-from pulumi_snapshots.operations.read import read
+from pulumi_snapshots.listing.match import LATE
+from pulumi_snapshots.snapshot.create import create, resume
+from pulumi_snapshots.snapshot.describe import is_pinned
+from pulumi_snapshots.snapshot.read import read
 from tests.simulation.loop import VirtualLoop
 from tests.support.schedules import schedules
 from tests.support.world import DATABASE, OTHER_DATABASE, Ending, Row, World, world
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from pulumi_snapshots.emulator import JournalEntry
-    from pulumi_snapshots.operations.record import SnapshotRecord
-    from pulumi_snapshots.operations.session import Session
+    from pulumi_snapshots.run.session import Session
+    from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 

@@ -10,11 +10,12 @@ import anyio
 import anyio.lowlevel
 
 from pulumi_snapshots.api.errors import SquareCloudError
-from pulumi_snapshots.operations.journal import Process
-from pulumi_snapshots.operations.outcomes import NothingSent, RestorePending, RestoreRefused
-from pulumi_snapshots.operations.restore import restore, resume_restore
-from pulumi_snapshots.operations.restore_inputs import RestoreInputs
-from pulumi_snapshots.operations.session import Session
+from pulumi_snapshots.attempt.process import Process
+from pulumi_snapshots.errors.outcomes import NothingSent
+from pulumi_snapshots.restore.inputs import RestoreInputs
+from pulumi_snapshots.restore.outcomes import RestorePending, RestoreRefused
+from pulumi_snapshots.restore.restore import restore, resume_restore
+from pulumi_snapshots.run.session import Session
 from tests.support.world import DATABASE, OTHER_DATABASE, Row, World, world
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.emulator import JournalEntry
     from pulumi_snapshots.emulator.resources import StoredSnapshot
-    from pulumi_snapshots.operations.restore_record import RestoreRecord
+    from pulumi_snapshots.restore.record import RestoreRecord
 
 __all__ = ["RESTORER", "RestoreEnding", "Scene", "scene"]
 

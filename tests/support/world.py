@@ -12,16 +12,17 @@ import anyio
 import httpx
 
 from pulumi_snapshots.api.errors import SquareCloudError
+from pulumi_snapshots.attempt.memory import RunMemory
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.emulator import Emulator
 from pulumi_snapshots.emulator import Settings as Service
-from pulumi_snapshots.operations.create import create, resume
-from pulumi_snapshots.operations.inputs import SnapshotInputs
-from pulumi_snapshots.operations.memory import RunMemory
-from pulumi_snapshots.operations.outcomes import NoSuchSnapshot, NothingSent, Pending
-from pulumi_snapshots.operations.read import read
-from pulumi_snapshots.operations.session import Session
-from pulumi_snapshots.operations.settings import ApiKey, Settings
+from pulumi_snapshots.errors.outcomes import NoSuchSnapshot, NothingSent
+from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.run.settings import ApiKey, Settings
+from pulumi_snapshots.snapshot.create import create, resume
+from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from pulumi_snapshots.snapshot.outcomes import Pending
+from pulumi_snapshots.snapshot.read import read
 from tests.support.wire import EmulatorTransport
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.emulator import JournalEntry
     from pulumi_snapshots.emulator.resources import StoredSnapshot
     from pulumi_snapshots.emulator.store import Store
-    from pulumi_snapshots.operations.record import SnapshotRecord
+    from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 __all__ = ["DATABASE", "OTHER_DATABASE", "OWNER", "START", "Ending", "Row", "World", "world"]
 

@@ -1,0 +1,1 @@
+"""Archives: a snapshot's zip in storage of your own."""

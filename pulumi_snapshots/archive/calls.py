@@ -1,0 +1,103 @@
+"""What the engine's calls do with an archive. Programs load this file, so what speaks HTTP is loaded by the calls that need it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pulumi_snapshots.archive.difference import archive_difference
+from pulumi_snapshots.archive.inputs import ArchiveInputs, archive_problems_of
+from pulumi_snapshots.archive.record import ArchiveRecord
+from pulumi_snapshots.run.calls import Call, Calls, Changes, Failed, Resource, failing
+from pulumi_snapshots.run.settings import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pulumi_snapshots.properties.checks import Problem
+
+__all__ = ["ArchiveCalls"]
+
+WISHES = ("destination", "keep_last", "delete_object", "timeout")
+"""Inputs that the outputs repeat. The URL is not among them: once the object is whole nobody needs it."""
+NO_LOOKUP = "An Archive cannot be looked up or imported: declare it, and it archives its snapshot."
+
+
+class ArchiveCalls(Calls):
+    """The calls of `operations.archive`, `archive_upkeep` and `archive_difference`."""
+
+    inputs = ("database_id", "version_id", "download_url", "size", "created_at", *WISHES)
+    computed = frozenset({"database_id", "version_id", "size"})
+    secrets = frozenset({"download_url"})
+
+    def problems(self, values: Mapping[str, Any]) -> list[Problem]:
+        """What is wrong with the inputs."""
+        return archive_problems_of(values)
+
+    def diff(self, call: Call, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
+        """Compare; remember what the state holds, since create is not told what it replaces."""
+        record = ArchiveRecord.from_outputs(state)
+        found = archive_difference(record, state, values)
+        call.shared.archives.has(call.owner, record, _keep_last(state))
+        if found.reason:
+            call.listener.progress(found.reason)
+        return Changes(found.replaces, updates=("lost",) if found.archives_again else found.saves)
+
+    async def create(self, call: Call, values: Mapping[str, Any]) -> Resource:
+        """Archive it, after what this resource has archived before."""
+        record = await _archive(call, values, call.shared.archives.previous(call.owner))
+        return Resource(record.id, _outputs(record, values))
+
+    async def read(self, call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
+        """Look whether the object is there, as it was written."""
+        from pulumi_snapshots.archive.upkeep import check_archived  # noqa: PLC0415  not for programs
+
+        if "mark" not in state:
+            raise Failed(NO_LOOKUP)
+        record = await check_archived(call.shared.transfers, ArchiveRecord.from_outputs(state), call.listener)
+        return Resource(id_, _outputs(record, state))
+
+    async def update(self, call: Call, _id: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
+        """Archive again what a refresh has found lost; else only the wishes have changed, and the state keeps them."""
+        record = ArchiveRecord.from_outputs(state)
+        if record.lost is not None:
+            record = await _archive(call, values, record)
+        return Resource(record.id, _outputs(record, values))
+
+    async def delete(self, call: Call, _id: str, state: Mapping[str, Any]) -> None:
+        """Keep the object, or delete it, as the resource says."""
+        from pulumi_snapshots.archive.upkeep import NotRemoved, remove  # noqa: PLC0415  not for programs
+
+        record = ArchiveRecord.from_outputs(state)
+        successor, keep_last = call.shared.archives.successor(call.owner, record)
+        with failing(NotRemoved):
+            await remove(
+                call.shared.transfers,
+                record,
+                call.listener,
+                delete_object=bool(state.get("delete_object")),
+                keep_last=keep_last,
+                successor=successor,
+            )
+
+
+async def _archive(call: Call, values: Mapping[str, Any], previous: ArchiveRecord | None) -> ArchiveRecord:
+    from pulumi_snapshots.archive.archive import NotArchived, archive  # noqa: PLC0415  not for programs
+
+    inputs = ArchiveInputs.of(values)
+    with failing(NotArchived, SettingsError):
+        settings = call.settings()
+        # Without a key a URL is enough; whoever needs the service says so.
+        session = None if settings.api_key is None else call.shared.session(settings)
+        record = await archive(session, call.shared.transfers, inputs, call.listener, previous=previous)
+        call.shared.archives.has(call.owner, record, inputs.keep_last)
+        return record
+    raise AssertionError  # a failed operation has ended the call
+
+
+def _keep_last(values: Mapping[str, Any]) -> int | None:
+    kept = values.get("keep_last")
+    return None if kept is None else int(kept)
+
+
+def _outputs(record: ArchiveRecord, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: inputs[name] for name in WISHES if name in inputs} | record.to_outputs()

@@ -1,0 +1,1 @@
+"""What users read when something ends otherwise than they wanted."""

@@ -1,0 +1,1 @@
+"""Fetching the listings, planning polls, and finding which entry is ours."""

@@ -1,0 +1,1 @@
+"""Lookups: which snapshots and databases there are."""

@@ -1,0 +1,1 @@
+"""Values of properties: durations, checks, and what is not known yet."""

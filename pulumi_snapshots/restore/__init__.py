@@ -1,0 +1,1 @@
+"""Restores: putting a snapshot back into a database, once."""

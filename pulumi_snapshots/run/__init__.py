@@ -1,0 +1,1 @@
+"""What everything in one process shares."""

@@ -1,0 +1,143 @@
+"""Everything that the operations of one API key share in a process: client, gate, looks, memory, and the way to stop."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import anyio
+
+from pulumi_snapshots.api.client import Client
+from pulumi_snapshots.api.rate_limiter import Gate
+from pulumi_snapshots.api.request_log import SendLog
+from pulumi_snapshots.attempt.journal import AttemptJournal
+from pulumi_snapshots.attempt.memory import RunMemory
+from pulumi_snapshots.attempt.process import this_process
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.listing.listings import READS_SHARE, Looks
+from pulumi_snapshots.listing.poll_plan import Looking
+from pulumi_snapshots.locked_file import SharedFile
+from pulumi_snapshots.progress import Fleet
+from pulumi_snapshots.run.databases import Databases
+from pulumi_snapshots.run.quota import QuotaHint
+from pulumi_snapshots.stopping import Stoppable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import httpx
+
+    from pulumi_snapshots.attempt.process import Process
+    from pulumi_snapshots.run.settings import Settings
+
+__all__ = ["Session"]
+
+NOT_SHARED = (
+    "runs on this machine cannot tell each other what they send ({}): run one at a time, since two may pass the service's "
+    "limits together and a killed one is not found again"
+)
+LOST = (
+    "what runs on this machine had written down for each other was lost ({}), and is begun anew: one that was killed before "
+    "is not found again, so that its snapshot is paid for twice unless reuse_within adopts it"
+)
+
+
+class Session(Stoppable):
+    """One per API key and process.
+
+    Args:
+        settings: with a key.
+        memory: what the run knows; shared by sessions.
+        clock: the time.
+        http: the HTTP transport below; the network unless a test gives another.
+        chance: for the jitter of back-offs.
+        state: the user's directory for what runs of one machine tell each other; None keeps everything to this one.
+        process: this one; a test's own.
+        announce: told a summary of all snapshots every minute while there are many, where `fleet.keep_announcing` runs.
+
+    Raises:
+        MissingKey: the settings hold none.
+    """
+
+    def __init__(  # noqa: PLR0913  what a test replaces
+        self,
+        settings: Settings,
+        memory: RunMemory | None = None,
+        *,
+        clock: Clock | None = None,
+        http: httpx.AsyncBaseTransport | None = None,
+        chance: random.Random | None = None,
+        state: Path | None = None,
+        process: Process | None = None,
+        announce: Callable[[str], None] | None = None,
+    ) -> None:
+        super().__init__(clock or Clock())
+        self.settings = settings
+        self.memory = memory or RunMemory()
+        self.chance = chance or random.Random()  # noqa: S311  jitter, no secret
+        process = process or this_process()
+        self._files = [
+            SharedFile(state / f"{settings.fingerprint()}.{name}.json", self.clock) if state else None
+            for name in ("requests", "attempts", "restores")
+        ]
+        self.gate = Gate(
+            self.clock,
+            requests_per_minute=settings.own_requests,
+            block_wait=settings.block_wait,
+            log=SendLog(self.clock, self._files[0], name=process.name),
+        )
+        self.journal = AttemptJournal(self._files[1], process)
+        self.restores = AttemptJournal(self._files[2], process)
+        self.client = Client(settings.api_url, settings.required_key().value, self.gate, self.clock, http=http)
+        self.databases = Databases(self.client, self.clock)
+        self.fleet = Fleet(self.clock, announce)
+        self.looks = Looks(self.client, self.clock)
+        self.looking = Looking(
+            self.looks, self.clock, first_look_after=settings.first_look_after, look_every=settings.look_every
+        )
+        self.quota_hint = QuotaHint()
+        self._database_locks: dict[str, anyio.Lock] = defaultdict(anyio.Lock)
+        self._restore_locks: dict[str, anyio.Lock] = defaultdict(anyio.Lock)
+        self._reads_begun = -math.inf
+        self._noted: set[str] = set()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.client.close()
+
+    def take_note(self) -> str:
+        """What the user should know of the files that runs share, each once; empty where all is well."""
+        files = [file for file in self._files if file is not None]
+        found = (
+            (NOT_SHARED, next((file.trouble for file in files if file.trouble), "")),
+            (LOST, next((file.damage for file in files if file.damage), "")),
+        )
+        new = [(note, why) for note, why in found if why and note not in self._noted]
+        self._noted.update(note for note, _ in new)
+        return ". ".join(note.format(why) for note, why in new)
+
+    def alone_on(self, database_id: str) -> anyio.Lock:
+        """Held by whoever starts or waits for a snapshot of this database."""
+        return self._database_locks[database_id]
+
+    def alone_restoring(self, database_id: str) -> anyio.Lock:
+        """Held by whoever restores onto this database, or watches a restore: of two nobody could tell which has ended."""
+        return self._restore_locks[database_id]
+
+    def left_for_reads(self, seconds: float) -> float:
+        """What is left of so many seconds that the reads of a run have together, from the first of them on."""
+        now = self.clock.monotonic()
+        if now - self._reads_begun > READS_SHARE:
+            self._reads_begun = now
+        return max(0.0, self._reads_begun + seconds - now)
+
+    async def account_id(self) -> str:
+        """The account's id, asked for once.
+
+        Raises:
+            SquareCloudError: no answer.
+        """
+        return (await self.databases.account(since=-math.inf)).user.id

@@ -1,0 +1,250 @@
+"""The provider's settings, from Pulumi config or the environment: each with its default, its check and its names."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
+
+from pulumi_snapshots.properties.checks import Problem
+from pulumi_snapshots.properties.durations import duration_text, parse_duration, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["SOURCES", "ApiKey", "Config", "MissingKey", "Settings", "SettingsError", "settings_problems", "without_key"]
+
+API_URL = "https://api.squarecloud.app/v2"
+SNAPSHOTS_URL = "https://snapshots.squarecloud.app"
+REQUESTS_PER_MINUTE = 30
+"""The smallest paid plan's budget by the vendor's own test suite."""
+FOR_OTHERS = 10
+"""One in so many requests of the budget is left to others unless configured: past it the whole account is blocked for half
+an hour, and somebody may look at a listing by hand at any time."""
+FIRST_LOOK_AFTER = 120.0
+"""Seconds; a snapshot that took longer than the soft deadline is listed "typically within ~2 minutes"."""
+LOOK_EVERY = 30.0
+BLOCK_WAIT = 30 * 60.0
+"""Seconds; the vendor asks clients to wait 30 minutes after RATE_LIMITED."""
+RESTORE_SETTLE = 60.0
+"""Seconds; a restore takes "about 60 s until the data is stable"."""
+KEY_LIMIT = 1024
+"""Characters of the longest key that the service gives out."""
+DURATION_LIMIT = 86400.0
+REQUESTS_LIMIT = 100_000
+"""Requests a minute; beyond any plan, so more is a mistake."""
+_HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?")
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the text names it, and where it came from."""
+
+
+class MissingKey(SettingsError):
+    """No API key is set; only those who need to send a request care."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no API key is set. Set one with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY."
+        )
+
+
+class Config(Protocol):
+    """Pulumi config, or a dict with its keys."""
+
+    def get(self, key: str, /) -> Any:
+        """The value of a key with its namespace; None where there is none."""
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """The API key; hidden wherever it might be printed."""
+
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings, checked; durations in seconds.
+
+    Attributes:
+        api_key: None where none is set.
+        api_url: without a trailing slash.
+        snapshots_url: the snapshot host, for entries that carry no URL of their own.
+        requests_per_minute: the account's request budget.
+        requests_for_others: how much of it is left to other users of the account; None for one in ten.
+        first_look_after: from a 202 to the first look.
+        look_every: between looks.
+        block_wait: how long a block lasts where the service does not say.
+        restore_settle: how long an accepted restore is watched where the database is never seen down.
+    """
+
+    api_key: ApiKey | None = None
+    api_url: str = API_URL
+    snapshots_url: str = SNAPSHOTS_URL
+    requests_per_minute: int = REQUESTS_PER_MINUTE
+    requests_for_others: int | None = None
+    first_look_after: float = FIRST_LOOK_AFTER
+    look_every: float = LOOK_EVERY
+    block_wait: float = BLOCK_WAIT
+    restore_settle: float = RESTORE_SETTLE
+
+    @classmethod
+    def read(cls, config: Config, environment: Mapping[str, str]) -> Settings:
+        """The settings of a run.
+
+        Args:
+            config: Pulumi config, keys with their namespace; it wins.
+            environment: the process's environment.
+
+        Raises:
+            SettingsError: one cannot be used.
+        """
+        values: dict[str, Any] = {}
+        for name, (config_key, variable, check) in SOURCES.items():
+            for source, given in ((config_key, config.get(config_key)), (variable, environment.get(variable))):
+                if given is None or given == "":
+                    continue
+                try:
+                    values[name] = check(given)
+                except ValueError as error:
+                    raise SettingsError(f"{source} {error}") from None
+                break
+        settings = cls(**values)
+        if settings.own_requests < 1:
+            raise SettingsError(
+                f"squarecloud:requestsForOthers (or SQUARECLOUD_REQUESTS_FOR_OTHERS) must be less than "
+                f"requestsPerMinute, which is {settings.requests_per_minute}: {settings.requests_for_others} leave nothing to send"
+            )
+        return settings
+
+    @property
+    def own_requests(self) -> int:
+        """Requests in any minute that the runs of this machine send together at most."""
+        others = self.requests_for_others
+        return self.requests_per_minute - (self.requests_per_minute // FOR_OTHERS if others is None else others)
+
+    def fingerprint(self) -> str:
+        """Names files that belong to this key at this service; the key cannot be had from it.
+
+        Raises:
+            MissingKey: there is no key.
+        """
+        return hashlib.sha256(f"{self.api_url} {self.required_key().value}".encode()).hexdigest()[:16]
+
+    def required_key(self) -> ApiKey:
+        """The API key.
+
+        Raises:
+            MissingKey: there is none.
+        """
+        if self.api_key is None:
+            raise MissingKey
+        return self.api_key
+
+
+def settings_problems(config: Config) -> list[Problem]:
+    """What is wrong with each setting of Pulumi config, by its name there; they are not compared with each other."""
+    problems = []
+    for config_key, _, check in SOURCES.values():
+        given = config.get(config_key)
+        try:
+            if given is not None and given != "":
+                check(given)
+        except ValueError as error:
+            problems.append(Problem(config_key.partition(":")[2], str(error)))
+    return problems
+
+
+def _key(value: object) -> ApiKey:
+    # White space around a key comes from a file or a shell and is never part of one.
+    text = str(value).strip()
+    if not text.isascii() or not text.isprintable() or " " in text or not text:
+        raise ValueError("must be the bare API key: it holds white space or characters that no key has")
+    if len(text) > KEY_LIMIT:
+        raise ValueError(f"must be the bare API key: it has {len(text)} characters, a key at most {KEY_LIMIT}")
+    return ApiKey(text)
+
+
+def _url(value: object) -> str:
+    text = str(value).strip().rstrip("/")
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        host, port, parts = "", None, urlsplit("")
+    # Each of these characters begins a user, a query or a fragment, or is read in different ways by different readers.
+    odd = not text.isascii() or any(character in "@?#\\% " or not character.isprintable() for character in text)
+    if odd or parts.scheme not in {"https", "http"} or not _is_host(host) or port == 0:
+        raise ValueError("must be an address such as https://host/path, without user, query or fragment")
+    if parts.scheme == "http" and host not in LOOPBACK:
+        raise ValueError("must use https: over http the API key could be read on the way (http is for loopback only)")
+    return text
+
+
+def _is_host(host: str) -> bool:
+    """Whether it is a host name (international ones in their xn-- form) or an IP address."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return _HOST.fullmatch(host) is not None
+    return True
+
+
+def _requests(*, least: int) -> Callable[[object], int]:
+    def check(value: object) -> int:
+        try:
+            number = float(str(value))
+        except ValueError:
+            number = -1
+        if not least <= number <= REQUESTS_LIMIT or number != int(number):
+            raise ValueError(
+                f"must be a whole number of requests, from {least} to {REQUESTS_LIMIT}, not {shown(value)}"
+            )
+        return int(number)
+
+    return check
+
+
+def _duration(*, may_be_zero: bool = False) -> Callable[[object], float]:
+    def check(value: object) -> float:
+        seconds = parse_duration(value)
+        if seconds == 0 and not may_be_zero:
+            raise ValueError("must be longer than zero")
+        if seconds > DURATION_LIMIT:
+            raise ValueError(f"must be at most {duration_text(DURATION_LIMIT)}, not {shown(value)}")
+        return seconds
+
+    return check
+
+
+SOURCES: dict[str, tuple[str, str, Callable[[object], object]]] = {
+    "api_key": ("squarecloud:apiKey", "SQUARECLOUD_API_KEY", _key),
+    "api_url": ("squarecloud:apiUrl", "SQUARECLOUD_API_URL", _url),
+    "snapshots_url": ("squarecloud:snapshotsUrl", "SQUARECLOUD_SNAPSHOTS_URL", _url),
+    "requests_per_minute": (
+        "squarecloud:requestsPerMinute",
+        "SQUARECLOUD_REQUESTS_PER_MINUTE",
+        _requests(least=1),
+    ),
+    "requests_for_others": (
+        "squarecloud:requestsForOthers",
+        "SQUARECLOUD_REQUESTS_FOR_OTHERS",
+        _requests(least=0),
+    ),
+    "first_look_after": ("squarecloud:firstLookAfter", "SQUARECLOUD_FIRST_LOOK_AFTER", _duration(may_be_zero=True)),
+    "look_every": ("squarecloud:lookEvery", "SQUARECLOUD_LOOK_EVERY", _duration()),
+    "block_wait": ("squarecloud:blockWait", "SQUARECLOUD_BLOCK_WAIT", _duration()),
+    "restore_settle": ("squarecloud:restoreSettle", "SQUARECLOUD_RESTORE_SETTLE", _duration(may_be_zero=True)),
+}
+"""By attribute: the key in Pulumi config, the environment variable, and the check that makes the value of it."""
+
+
+def without_key(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that needs no API key."""
+    _, variable, _ = SOURCES["api_key"]
+    return {name: value for name, value in environment.items() if name != variable}

@@ -1,0 +1,1 @@
+"""Snapshots: one folder for what the resource is, checks, does and remembers."""

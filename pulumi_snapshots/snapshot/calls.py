@@ -1,0 +1,118 @@
+"""What the engine's calls do with a snapshot. Programs load this file, so what speaks HTTP is loaded by the calls that need it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pulumi_snapshots.clock import system_utc
+from pulumi_snapshots.errors.outcomes import OLD_CONFIGURATION, CannotTell, NoSuchSnapshot, NothingSent
+from pulumi_snapshots.run.calls import Call, Calls, Changes, Resource, Unfinished, keeping
+from pulumi_snapshots.run.settings import SettingsError
+from pulumi_snapshots.snapshot.difference import difference
+from pulumi_snapshots.snapshot.inputs import SnapshotInputs, problems_of
+from pulumi_snapshots.snapshot.outcomes import Pending, forgotten, still_pending
+from pulumi_snapshots.snapshot.record import SnapshotRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+
+    from pulumi_snapshots.properties.checks import Problem
+
+__all__ = ["SnapshotCalls"]
+
+
+class SnapshotCalls(Calls):
+    """The calls of `operations.create`, `read` and `difference`."""
+
+    inputs = ("database_id", "triggers", "rotate_after", "reuse_within", "timeout")
+    secrets = frozenset({"download_url"})
+
+    def problems(self, values: Mapping[str, Any]) -> list[Problem]:
+        """What is wrong with the inputs."""
+        return problems_of(values)
+
+    def diff(self, call: Call, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
+        """Compare; remember what is about to be replaced, since create is not told."""
+        record = SnapshotRecord.from_outputs(state)
+        found = difference(record, state, values, system_utc())
+        call.shared.memory.saw(record, call.owner, replaced=bool(found.replaces))
+        if found.warning:
+            call.listener.warn(found.warning)
+        if found.reason:
+            call.listener.progress(found.reason)
+        return Changes(found.replaces, updates=("attempt",) if found.resumes else ())
+
+    async def create(self, call: Call, values: Mapping[str, Any]) -> Resource:
+        """Take a snapshot and wait for it."""
+        from pulumi_snapshots.snapshot.create import create  # noqa: PLC0415  not for programs
+
+        inputs = SnapshotInputs.of(values)
+        with _outcomes(call, values):
+            return _resource(await create(call.session(), inputs, call.listener, owner=call.owner), values)
+        raise AssertionError  # a failed operation has ended the call
+
+    async def read(self, call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
+        """Refresh a snapshot in the state, or get an existing one by its id."""
+        from pulumi_snapshots.snapshot.read import get, read  # noqa: PLC0415  not for programs
+
+        if "available" not in state:
+            with _outcomes(call, state):
+                return _resource(await get(call.session(), id_), state)
+        record = SnapshotRecord.from_outputs(state)
+        if not record.pending:
+            with _outcomes(call, state, refreshes=True):
+                # Its own id: a snapshot that was resumed still has the provisional one.
+                return _resource(await read(call.session(), record, call.listener, owner=call.owner), state)
+        try:
+            seen = await read(call.session(), record, call.listener, owner=call.owner)
+        except SettingsError:
+            # The engine reads with the configuration of the last run; the update that follows has the current one.
+            seen = record
+        if seen.pending:
+            raise Unfinished(Resource(id_, _outputs(seen, state)), still_pending(seen), unkept=None)
+        return _resource(seen, state)
+
+    async def update(self, call: Call, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
+        """Go on waiting for a pending snapshot; there is nothing else to update."""
+        from pulumi_snapshots.snapshot.create import resume  # noqa: PLC0415  not for programs
+
+        record = SnapshotRecord.from_outputs(state)
+        if record.pending:
+            inputs = SnapshotInputs.of(values)
+            with _outcomes(call, values, kept=(id_, record)):
+                record = await resume(call.session(), record, inputs, call.listener, owner=call.owner)
+        return _resource(record, values)
+
+    async def delete(self, call: Call, _id: str, state: Mapping[str, Any]) -> None:
+        """Forget it: the service has no delete, so nothing is sent."""
+        record = SnapshotRecord.from_outputs(state)
+        # A create is not told what it replaces where the user wants that (`--replace`), so it may adopt the same one.
+        adopted = record.version_id is not None and call.shared.memory.is_claimed(record.database_id, record.version_id)
+        call.listener.progress(forgotten(record, adopted=adopted))
+
+
+def _outcomes(
+    call: Call, inputs: Mapping[str, Any], *, kept: tuple[str, SnapshotRecord] | None = None, refreshes: bool = False
+) -> AbstractContextManager[None]:
+    """End the call as the body fails, see `keeping`.
+
+    Args:
+        call: whose it is.
+        inputs: of the resource.
+        kept: what the state holds already and must go on holding: id and record.
+        refreshes: whether it is a refresh of a snapshot that is there.
+    """
+    from pulumi_snapshots.api.errors import SquareCloudError  # noqa: PLC0415  standard library, but not for programs
+
+    expected = (SquareCloudError, CannotTell, NothingSent, NoSuchSnapshot, SettingsError)
+    addition = OLD_CONFIGURATION if refreshes else ""
+    return keeping(call, Pending, lambda record: _outputs(record, inputs), *expected, kept=kept, addition=addition)
+
+
+def _resource(record: SnapshotRecord, inputs: Mapping[str, Any]) -> Resource:
+    return Resource(record.id, _outputs(record, inputs))
+
+
+def _outputs(record: SnapshotRecord, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: inputs[name] for name in SnapshotCalls.inputs if name in inputs} | record.to_outputs()

@@ -1,0 +1,237 @@
+"""Read: what a refresh learns about a snapshot. Never drops one, and never fails while one is pending."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import anyio
+
+from pulumi_snapshots.api.client import ONCE
+from pulumi_snapshots.api.errors import KeyRefused, NotAllowed, SquareCloudError
+from pulumi_snapshots.api.signed_url import expiry_of
+from pulumi_snapshots.attempt.journal import Found
+from pulumi_snapshots.attempt.memory import KnownAttempt
+from pulumi_snapshots.clock import parse_rfc3339
+from pulumi_snapshots.errors.outcomes import NoSuchSnapshot, NothingSent, not_listed
+from pulumi_snapshots.listing.listings import READS_SHARE, SERVICE_CACHE
+from pulumi_snapshots.listing.match import LATE, AmbiguousSnapshot, Search, failed_after, find_ours, late_text
+from pulumi_snapshots.lookup.find import find_latest
+from pulumi_snapshots.lookup.inputs import SnapshotQuery
+from pulumi_snapshots.snapshot.describe import describe, is_pinned, with_creation
+from pulumi_snapshots.snapshot.record import SnapshotRecord, is_provisional, split_id
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.api.models import ListedSnapshot
+    from pulumi_snapshots.attempt.record import Attempt
+    from pulumi_snapshots.listing.listings import Page
+    from pulumi_snapshots.progress import Listener
+    from pulumi_snapshots.run.session import Session
+
+__all__ = ["LATEST", "get", "read"]
+
+LATEST = "latest"
+"""In place of a version id, which is never shorter than 24 characters."""
+REFRESH_PATIENCE = 110.0
+"""Seconds; a refresh of one resource ends within 2 minutes."""
+PENDING_PATIENCE = 9.0
+"""Seconds; the reads of pending resources hold up the whole run, so all of them together end within 10 s."""
+URL_RENEWAL = timedelta(days=7)
+"""A stored URL with more than this left is kept, so that dependants do not change at every refresh."""
+
+LISTED_BY = timedelta(seconds=SERVICE_CACHE) + LATE
+"""After its creation: `modified` may be a snapshot's start, and the page may be from just before its end."""
+
+
+async def read(
+    session: Session, record: SnapshotRecord, listener: Listener, *, owner: str | None = None
+) -> SnapshotRecord:
+    """What the service says now of a snapshot in the state.
+
+    Args:
+        session: the service.
+        record: as the state keeps it.
+        listener: hears warnings.
+        owner: the resource's name, for the texts.
+
+    Returns:
+        The record, renewed; as it was where nothing could be learnt. A pending one may come back complete.
+
+    Raises:
+        KeyRefused: the key is refused, so no resource can be read; never for a pending one.
+        NotAllowed: it lacks a scope or permission; never for a pending one.
+    """
+    session.memory.saw(record, owner)
+    if record.attempt is not None and record.pending:
+        if record.attempt.missing_since is not None:
+            # Proven failed: whatever is listed since is another one's.
+            return record
+        return await _read_pending(session, record, KnownAttempt(owner, record.attempt), listener)
+    with session.until(REFRESH_PATIENCE):
+        try:
+            return await _read_listed(session, record, listener, owner)
+        except NotAllowed as error:
+            if error.code != "RESOURCE_NOT_ALLOWED":
+                raise
+            return _unread(record, listener, str(error))
+        except KeyRefused:
+            raise
+        except SquareCloudError as error:
+            return _unread(record, listener, str(error))
+    return _unread(record, listener, f"{_cut(session)}.")
+
+
+async def get(session: Session, resource_id: str) -> SnapshotRecord:
+    """Look up an existing snapshot by its id.
+
+    Args:
+        session: the service.
+        resource_id: `DATABASE_ID/VERSION_ID`, or `DATABASE_ID/latest` for the newest one, whoever took it.
+
+    Raises:
+        NoSuchSnapshot: the id is malformed or provisional, or the service does not list it.
+        CannotTell: which one is the newest is not certain.
+        NothingSent: interrupted, or no answer within 2 minutes.
+        SquareCloudError: it could not be asked.
+    """
+    if is_provisional(resource_id):
+        raise NoSuchSnapshot(
+            f"{resource_id} is the provisional id of a pending snapshot; use its outputs database_id and version_id once it is complete."
+        )
+    try:
+        database_id, version_id = split_id(resource_id)
+    except ValueError as error:
+        raise NoSuchSnapshot(f"{error}.") from None
+    with session.until(REFRESH_PATIENCE):
+        if version_id == LATEST:
+            version_id = await _latest(session, database_id)
+        entry = await session.looks.listed(database_id, version_id)
+        if entry is None:
+            raise NoSuchSnapshot(not_listed(database_id, version_id))
+        return await describe(session, database_id, entry)
+    raise NothingSent(f"Snapshot {resource_id} was not looked up: {_cut(session)}.")
+
+
+async def _latest(session: Session, database_id: str) -> str:
+    found = await find_latest(session, SnapshotQuery(database_id=database_id), session.clock.monotonic() - READS_SHARE)
+    if found is None:
+        raise NoSuchSnapshot(f"The service lists no snapshot of database {database_id}.")
+    return found.version_id
+
+
+def _cut(session: Session) -> str:
+    return "it was interrupted" if session.stopping else "the service did not answer in time"
+
+
+async def _read_listed(
+    session: Session, record: SnapshotRecord, listener: Listener, owner: str | None
+) -> SnapshotRecord:
+    version_id = record.version_id or ""
+    page = await session.looks.read(record.database_id)
+    entry = page.version(version_id)
+    if entry is None and not page.complete:
+        page = await session.looks.read_database(record.database_id)
+        entry = page.version(version_id)
+    if entry is None:
+        return _missing(session, record, page, listener, owner)
+    renewed = await _renewed(session, record, entry)
+    if not renewed.available:
+        listener.warn(
+            f"snapshot {record.id} is past its 30 days at the service, which ended {renewed.expires_at}. {_ways_out(owner)}"
+        )
+    return renewed
+
+
+async def _renewed(session: Session, record: SnapshotRecord, entry: ListedSnapshot) -> SnapshotRecord:
+    """The record with what its entry says now; the URL only where the stored one is not good enough."""
+    version_id = record.version_id or ""
+    fresh = await describe(session, record.database_id, entry, base_url=record.download_url)
+    renewed = replace(fresh, requested_at=record.requested_at)
+    if renewed.created_at is None and record.created_at is not None:
+        renewed = with_creation(renewed, parse_rfc3339(record.created_at))
+    expiry = expiry_of(record.download_url or "")
+    if (
+        is_pinned(record.download_url, version_id)
+        and expiry
+        and expiry > session.client.service_clock.now() + URL_RENEWAL
+    ):
+        renewed = replace(
+            renewed, download_url=record.download_url, download_url_expires_at=record.download_url_expires_at
+        )
+    return renewed
+
+
+def _missing(
+    session: Session, record: SnapshotRecord, page: Page, listener: Listener, owner: str | None
+) -> SnapshotRecord:
+    """The listing does not show it. The service has no delete, so that is never a reason to take another one."""
+    if not page.complete:
+        return _unread(record, listener, "the listing holds entries that cannot be read, so it proves nothing.")
+    now = session.client.service_clock.now()
+    created = parse_rfc3339(record.created_at) if record.created_at else None
+    if created is not None and now - created < LISTED_BY:
+        listener.progress("not listed yet: the service may serve a listing that is 30 minutes old")
+        return record
+    ended = record.expires_at is not None and now >= parse_rfc3339(record.expires_at)
+    why = (
+        f"is past its 30 days at the service, which ended {record.expires_at}."
+        if ended
+        else "is not in the service's listing (another account's key? a database that was deleted and made again?)."
+    )
+    listener.warn(f"snapshot {record.id} {why} It stays in the state as not available. {_ways_out(owner)}")
+    return replace(record, available=False)
+
+
+def _ways_out(owner: str | None) -> str:
+    return f"`pulumi up --replace '{owner or 'URN'}'` takes a new one; `rotate_after` does that by age."
+
+
+def _unread(record: SnapshotRecord, listener: Listener, why: str) -> SnapshotRecord:
+    listener.warn(f"snapshot {record.id} was not refreshed and stays as it was: {why}")
+    return record
+
+
+async def _read_pending(
+    session: Session, record: SnapshotRecord, known: KnownAttempt, listener: Listener
+) -> SnapshotRecord:
+    """One look for all; whatever it meets, the snapshot is found, proven failed, or still pending."""
+    database_id, attempt, memory = record.database_id, known.attempt, session.memory
+    with session.until(session.left_for_reads(PENDING_PATIENCE)):
+        try:
+            page = await session.looks.read(database_id, patience=ONCE)
+            search = Search.of(attempt, session.client.service_clock.offset, excluded=memory.not_new(database_id))
+            entry = find_ours(page.entries, search)
+            if entry is None and not page.complete and _should_be_there(session, attempt):
+                # Only the database's own listing can prove that it failed.
+                page = await session.looks.read_database(database_id, patience=ONCE)
+                entry = find_ours(page.entries, search)
+            if entry is not None:
+                complete = await describe(session, database_id, entry, requested=search.posted)
+                memory.claim(database_id, complete.version_id or "")
+                await _resolve(
+                    session, database_id, known, Found(database_id, complete.version_id or "", session.clock.utc())
+                )
+                if search.is_late(entry):
+                    listener.warn(late_text(database_id, entry, search))
+                return complete
+        except (SquareCloudError, AmbiguousSnapshot):
+            # The wait that follows meets the same and says so, with the current configuration.
+            return record
+        asked_at = page.listing.service_time
+        if page.complete and asked_at >= search.posted + failed_after(attempt):
+            await _resolve(session, database_id, known)
+            return replace(record, attempt=replace(attempt, missing_since=asked_at))
+    return record
+
+
+def _should_be_there(session: Session, attempt: Attempt) -> bool:
+    """Whether a listing without it, of now, proves that it failed."""
+    return session.clock.utc() - attempt.posted_at >= failed_after(attempt)
+
+
+async def _resolve(session: Session, database_id: str, known: KnownAttempt, found: Found | None = None) -> None:
+    """Nobody needs to wait for it any more."""
+    session.memory.resolve(database_id, known)
+    with anyio.CancelScope(shield=True):  # what is claimed has to come back as found
+        await session.journal.forget(known.owner, database_id, known.attempt, found)

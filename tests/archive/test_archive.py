@@ -1,0 +1,663 @@
+"""Archives of an emulated service on a virtual clock: which bytes arrive, and what is left when they do not."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
+
+import anyio
+import pytest
+
+from pulumi_snapshots.archive import stores
+from pulumi_snapshots.archive.archive import NotArchived
+from pulumi_snapshots.archive.stores import FileStore, StoreTrouble
+from pulumi_snapshots.archive.transfers import Transfers
+from pulumi_snapshots.emulator import Fault
+from tests.archive.scene import SIZE, Scene, at_once, file_of, holds, scene
+from tests.support.virtual import run_virtual, virtual
+from tests.support.world import DATABASE, OTHER_DATABASE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import httpx
+
+OLD = b"an archive that was there before"
+
+
+async def fails(scene: Scene, *, what: str, **values: Any) -> str:
+    """It fails, saying so, and leaves the folder as it was."""
+    before = scene.content()
+    with pytest.raises(NotArchived) as failed:
+        await scene.archive(**values)
+    text = str(failed.value)
+    assert re.search(what, text), text
+    assert scene.content() == before
+    assert "Signature" not in text
+    return text
+
+
+# What arrives, and where ----------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_snapshot_outlives_its_thirty_days_byte_for_byte(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        record = await at.archive()
+        assert holds(record, at.zip)
+        created = at.snapshot.modified.strftime("%Y%m%dT%H%M%SZ")
+        assert file_of(record) == at.folder / DATABASE / f"{created}-{at.snapshot.version_id}.zip"
+        assert record.archived_at.startswith("2026-03-01T12:00:00")
+        assert at.files() == {DATABASE, f"{DATABASE}/{file_of(record).name}"}
+        assert len(at.downloads) == 1
+
+
+@virtual
+async def test_all_ways_to_name_a_snapshot_lead_to_the_same_object(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        outputs = await at.outputs()
+        first = await at.archive()
+        by_id = await at.archive(session=at.here.session, database_id=DATABASE, version_id=at.snapshot.version_id)
+        by_url = await at.archive(download_url=outputs["download_url"])
+        for other in (by_id, by_url):
+            assert replace(other, mark=first.mark, archived_at=first.archived_at) == first
+        assert holds(first, at.zip)
+
+
+@virtual
+async def test_url_alone_of_another_stack_needs_no_key(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        url = (await at.outputs())["download_url"]
+        seen = len(at.here.emulator.journal)
+        record = await at.archive(download_url=url)
+        assert (record.database_id, record.version_id) == (DATABASE, at.snapshot.version_id)
+        assert [entry.kind for entry in at.here.emulator.journal[seen:]] == ["download"]
+
+
+@virtual
+async def test_key_never_reaches_the_snapshot_host_and_no_head_is_sent(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        at.here.emulator.add_fault(Fault(kind="download", cut_after=1_000_000))
+        await at.archive(session=at.here.session, database_id=DATABASE, version_id=at.snapshot.version_id)
+        assert {(entry.method, entry.key) for entry in at.downloads} == {("GET", "none")}
+
+
+@virtual
+async def test_version_id_with_slashes_stays_one_name(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        at.snapshot = at.here.emulator.add_snapshot(DATABASE, size=SIZE, version_id="ab/cd+ef=_01234567890123")
+        record = await at.archive()
+        assert file_of(record).name.endswith("-ab%2Fcd%2Bef%3D_01234567890123.zip")
+        assert file_of(record).parent == at.folder / DATABASE
+        assert holds(record, at.zip)
+
+
+@virtual
+async def test_archive_is_as_private_as_the_database(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        assert file_of(await at.archive()).stat().st_mode & 0o077 == 0
+
+
+@virtual
+async def test_progress_tells_percent_and_bytes_but_does_not_flood_the_log(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        at.here.emulator.add_fault(Fault(kind="download", cut_after=2_500_000, times=1))
+        await at.archive(destination=f"{at.folder}/x.zip")
+        assert any("50 %, 2.5 MB of 5.0 MB" in text for text in at.row.shown)
+        assert len(at.row.shown) <= 4
+        assert at.row.shown[-1] == f"archived 5.0 MB to {(at.folder / 'x.zip').as_uri()}"
+
+
+# The network ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cuts", [[1], [999_999], [1_048_576], [SIZE - 1], [10, 10, 10, 1_000_000, 1, 7]])
+def test_broken_transfer_goes_on_where_it_broke(tmp_path: Path, cuts: list[int]) -> None:
+    async def body() -> None:
+        async with scene(tmp_path / "a") as at:
+            for cut in cuts:
+                at.here.emulator.add_fault(Fault(kind="download", cut_after=cut))
+            record = await at.archive()
+            assert holds(record, at.zip)
+            assert len(at.downloads) == len(cuts) + 1
+            assert at.here.clock.monotonic() < 120
+
+    run_virtual(body)
+
+
+@virtual
+async def test_resumed_transfer_asks_for_the_rest_only(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        ranges: list[tuple[str | None, str | None]] = []
+        send = at.here.transport.handle_async_request
+
+        async def noted(request: httpx.Request) -> httpx.Response:
+            ranges.append((request.headers.get("range"), request.headers.get("if-range")))
+            return await send(request)
+
+        at.here.transport.handle_async_request = noted  # type: ignore[method-assign]
+        at.here.emulator.add_fault(Fault(kind="download", cut_after=3_000_000))
+        url = (await at.outputs())["download_url"]
+        ranges.clear()
+        await at.archive(download_url=url)
+        assert ranges == [(None, None), ("bytes=3000000-", f'"{at.snapshot.version_id}"')]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(kind="download", drop=True, times=3),
+        Fault(kind="download", no_connect=True, times=3),
+        Fault(kind="download", html=502, times=3),
+        Fault(kind="download", status=503, code="SlowDown", times=3),
+        Fault(kind="download", status=429, code="SlowDown", times=3),
+        Fault(kind="download", delay=100, times=3),
+    ],
+    ids=lambda fault: f"{fault.name} {fault.status}",
+)
+def test_trouble_that_passes_costs_time_and_nothing_else(tmp_path: Path, fault: Fault) -> None:
+    async def body() -> None:
+        async with scene(tmp_path / "a") as at:
+            at.here.emulator.add_fault(replace(fault))
+            assert holds(await at.archive(), at.zip)
+
+    run_virtual(body)
+
+
+@virtual
+async def test_host_that_stays_away_ends_it_long_before_the_timeout(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        url = (await at.outputs())["download_url"]
+        at.here.emulator.add_fault(Fault(kind="download", no_connect=True, times=None))
+        await fails(at, what="broke off", download_url=url)
+        assert 60 < at.here.clock.monotonic() < 300
+
+
+@virtual
+async def test_timeout_says_what_broke_it_off_last(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        given = {"download_url": (await at.outputs())["download_url"], "size": at.snapshot.size, "timeout": "20s"}
+        at.here.emulator.add_fault(Fault(kind="download", status=503, times=None))
+        await fails(at, what=r"0 %, 0 bytes of 5.0 MB \(it broke off last: GET /.*zip was answered with 503", **given)
+
+
+@virtual
+async def test_timeout_says_how_far_it_came(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        url = (await at.outputs())["download_url"]
+        at.here.emulator.add_fault(Fault(kind="download", cut_after=2_000_000))
+        at.here.emulator.add_fault(Fault(kind="download", delay=25, cut_after=1, times=None))
+        await fails(at, what=r"not whole after 2m \(timeout\): 40 %, 2.0 MB of 5.0 MB", download_url=url, timeout="2m")
+        assert at.here.clock.monotonic() == pytest.approx(120, abs=1)
+
+
+@virtual
+async def test_url_that_expires_on_the_way_is_renewed_and_the_transfer_goes_on(tmp_path: Path) -> None:
+    # The cached page shows the expired URL for half an hour; the account's listing is asked in between.
+    async with scene(tmp_path / "a", url_valid_days=600 / 86400, cache_seconds=1800.0) as at:
+        outputs = await at.outputs()
+        at.here.emulator.add_fault(Fault(kind="download", cut_after=2_000_000))
+        at.here.emulator.add_fault(Fault(kind="download", delay=5, drop=True))
+        archived = at.archive(session=at.here.session, **outputs)
+        record = await at.here.meanwhile(3, lambda: at.here.emulator.advance(700), archived)
+        assert holds(record, at.zip)
+        assert [entry.status for entry in at.downloads if entry.status] == [200, 403, 206]
+        assert at.here.requests("list account")
+
+
+@virtual
+async def test_expired_url_without_a_key_says_how_to_get_another(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a", url_valid_days=600 / 86400) as at:
+        outputs = await at.outputs()
+        at.here.emulator.advance(700)
+        text = await fails(at, what="Request has expired", **outputs)
+        assert "squarecloud:apiKey" in text
+        assert "pulumi refresh" in text
+
+
+@virtual
+async def test_url_that_is_refused_for_good_does_not_keep_the_user_waiting(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        outputs = await at.outputs()
+        outputs["download_url"] = outputs["download_url"].replace("Signature=", "Signature=A")
+        at.here.emulator.add_fault(Fault(kind="download", status=403, code="AccessDenied", times=None))
+        await fails(at, what="refused likewise", session=at.here.session, **outputs)
+        assert at.here.clock.monotonic() < 60
+
+
+@virtual
+async def test_snapshot_that_the_service_lists_no_more_is_said_so(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        outputs = await at.outputs()
+        at.here.emulator.remove_snapshot(at.snapshot.version_id)
+        at.here.emulator.drop_cache()
+        await fails(at, what="NoSuchVersion.*not list this snapshot any more", session=at.here.session, **outputs)
+        ids = {"database_id": DATABASE, "version_id": at.snapshot.version_id}
+        await fails(at, what="lists no snapshot .* 30 days", session=at.here.another_run(), **ids)
+
+
+@virtual
+async def test_ids_without_a_key_say_what_is_missing(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        await fails(at, what="no API key is set", database_id=DATABASE, version_id=at.snapshot.version_id)
+
+
+# Never another version ------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_unpinned_url_of_a_newer_version_is_refused_before_a_byte_is_written(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a", key_of_200_has_version=True) as at:
+        older = at.snapshot.version_id
+        url = await signed_without_version(at)
+        at.here.emulator.add_snapshot(DATABASE, size=SIZE)
+        await fails(at, what="serves version .*, not", download_url=url, version_id=older)
+
+
+async def signed_without_version(at: Scene) -> str:
+    from pulumi_snapshots.emulator.signing import signed_query  # noqa: PLC0415
+
+    path = f"/databases/{at.here.emulator.settings.account_id}/{DATABASE}.zip"
+    later = at.here.clock.utc().replace(year=2027)
+    return f"{at.here.emulator.snapshots_url}{path}?{signed_query(path, later)}"
+
+
+@virtual
+async def test_unpinned_url_with_its_version_is_good_where_the_host_says_so(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        record = await at.archive(download_url=await signed_without_version(at), version_id=at.snapshot.version_id)
+        assert holds(record, at.zip)
+
+
+@virtual
+async def test_unpinned_url_is_refused_where_nobody_can_say_what_it_serves(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a", version_header=False) as at:
+        url = await signed_without_version(at)
+        await fails(at, what="not pinned", download_url=url, version_id=at.snapshot.version_id)
+
+
+@virtual
+async def test_with_a_key_an_unpinned_url_is_exchanged_for_the_pinned_one(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a", version_header=False) as at:
+        outputs = {**await at.outputs(), "download_url": await signed_without_version(at)}
+        at.here.emulator.add_snapshot(DATABASE, size=SIZE)
+        assert holds(await at.archive(session=at.here.session, **outputs), at.zip)
+
+
+@pytest.mark.parametrize("version_header", [True, False])
+def test_version_that_changes_in_the_middle_is_never_mixed(tmp_path: Path, version_header: bool) -> None:  # noqa: FBT001
+    async def body() -> None:
+        async with scene(tmp_path / "a") as at:
+            url = await signed_without_version(at)
+            at.here.emulator.add_fault(Fault(kind="download", cut_after=2_000_000))
+            at.here.emulator.add_fault(Fault(kind="download", delay=5, drop=True))
+
+            def another() -> None:
+                at.here.emulator.settings = replace(at.here.emulator.settings, version_header=version_header)
+                at.here.emulator.add_snapshot(DATABASE, size=SIZE)
+
+            ended = at.here.meanwhile(
+                3, another, fails(at, what="now serves another", download_url=url, version_id=at.snapshot.version_id)
+            )
+            await ended
+
+    run_virtual(body)
+
+
+@virtual
+async def test_host_that_ignores_ranges_costs_traffic_and_no_byte(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        send = at.here.transport.handle_async_request
+
+        async def without_range(request: httpx.Request) -> httpx.Response:
+            request.headers.pop("range", None)
+            return await send(request)
+
+        at.here.transport.handle_async_request = without_range  # type: ignore[method-assign]
+        at.here.emulator.add_fault(Fault(kind="download", cut_after=2_000_000))
+        assert holds(await at.archive(), at.zip)
+
+
+# What the host says is checked ----------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_another_size_than_announced_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        outputs = {**await at.outputs(), "size": SIZE + 1}
+        await fails(at, what="serves 5000000 bytes, but the service announced 5000001", **outputs)
+
+
+@virtual
+async def test_zip_cut_short_is_not_archived(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        outputs = await at.outputs()
+        at.here.emulator.add_fault(Fault(kind="download", body="PK\x03\x04 and no directory", times=None))
+        url, place = outputs["download_url"], f"{at.folder}/x.zip"
+        await fails(at, what="no zip that can be opened.*cut short", download_url=url, destination=place)
+        await fails(at, what="time is not known.*give the destination a file name", download_url=url)
+
+
+@pytest.mark.parametrize(
+    ("headers", "what"),
+    [
+        ({"content-encoding": "gzip"}, "compressed"),
+        ({"x-amz-version-id": "another"}, "serves version another"),
+    ],
+)
+def test_answer_that_cannot_be_right_is_refused(tmp_path: Path, headers: dict[str, str], what: str) -> None:
+    async def body() -> None:
+        async with scene(tmp_path / "a") as at:
+            outputs = await at.outputs()
+            at.here.emulator.add_fault(Fault(kind="download", headers=headers, times=None))
+            await fails(at, what=what, **outputs)
+
+    run_virtual(body)
+
+
+@virtual
+async def test_redirect_to_another_scheme_or_host_in_the_open_is_not_followed(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        outputs = await at.outputs()
+        for target in ("http://elsewhere.test/x.zip", "http://127.0.0.1/x.zip", "file:///etc/passwd"):
+            at.here.emulator.add_fault(Fault(kind="download", redirect=target))
+            await fails(at, what="redirected to an address that is not followed", **outputs)
+        assert not at.here.transport.strayed
+
+
+@virtual
+async def test_redirect_within_the_scheme_is_followed_without_the_key(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        outputs = await at.outputs()
+        at.here.emulator.add_fault(Fault(kind="download", redirect=outputs["download_url"]))
+        assert holds(await at.archive(**outputs), at.zip)
+        at.here.emulator.add_fault(Fault(kind="download", redirect=outputs["download_url"], times=None))
+        await fails(at, what="redirected more than 3 times", **outputs)
+        assert {entry.key for entry in at.downloads} == {"none"}
+
+
+# Atomic ---------------------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_existing_object_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        target = at.folder / "x.zip"
+        target.write_bytes(OLD)
+        outputs = await at.outputs()
+        at.here.emulator.add_fault(Fault(kind="download", cut_after=2_000_000))
+        seen: list[bytes] = []
+        record = await at.here.meanwhile(
+            0.5, lambda: seen.append(target.read_bytes()), at.archive(destination=str(target), **outputs)
+        )
+        assert seen == [OLD]
+        assert holds(record, at.zip)
+        assert at.files() == {"x.zip"}
+
+
+@pytest.mark.parametrize("after", [0.0, 0.1, 0.9, 1.0, 5.0, 20.0])
+def test_interrupted_transfer_leaves_nothing_and_says_so(tmp_path: Path, after: float) -> None:
+    async def body() -> None:
+        async with scene(tmp_path / "a") as at:
+            (at.folder / "x.zip").write_bytes(OLD)
+            outputs = await at.outputs()
+            at.here.emulator.add_fault(Fault(kind="download", cut_after=1_500_000))
+            at.here.emulator.add_fault(Fault(kind="download", delay=10, cut_after=10, times=None))
+            for destination in (f"{at.folder}/x.zip", f"{at.folder}/new/folder/"):
+                at.transfers.stopping = False
+                ended = fails(at, what="was interrupted", destination=destination, **outputs)
+                await at.here.meanwhile(after, at.transfers.stop, ended)
+
+    run_virtual(body)
+
+
+@virtual
+async def test_cancelled_by_its_caller_it_leaves_nothing_either(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        outputs = await at.outputs()
+        at.here.emulator.add_fault(Fault(kind="download", cut_after=1_500_000))
+        at.here.emulator.add_fault(Fault(kind="download", delay=10, cut_after=10, times=None))
+        with anyio.move_on_after(5) as scope:
+            await at.archive(**outputs)
+        assert scope.cancelled_caught
+        assert at.files() == set()
+
+
+@virtual
+async def test_stop_at_the_very_end_keeps_what_is_whole(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        commit = stores._FileDraft.commit
+
+        class Stopping(stores._FileDraft):
+            def commit(self) -> stores.Seen:
+                at.transfers.stop()
+                return commit(self)
+
+        class Store(FileStore):
+            def begin(self, size: int | None) -> stores.Draft:
+                assert size == SIZE
+                return Stopping(self._path, [])
+
+        at.transfers = Transfers(
+            clock=at.here.clock,
+            http=at.here.transport,
+            in_thread=at_once,
+            open_store=lambda place: Store(place.file),
+        )
+        record = await at.archive(destination=f"{at.folder}/x.zip")
+        assert holds(record, at.zip)
+
+
+@virtual
+async def test_store_that_fails_in_the_middle_is_named_and_keeps_the_old_object(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        (at.folder / "x.zip").write_bytes(OLD)
+
+        class Failing(stores._FileDraft):
+            def write(self, data: bytes | bytearray) -> None:
+                super().write(data)
+                if self._written > 2_000_000:
+                    raise StoreTrouble("the disk is on fire")
+
+        class Store(FileStore):
+            def begin(self, size: int | None) -> stores.Draft:  # noqa: ARG002
+                return Failing(self._path, [])
+
+        at.transfers = Transfers(
+            clock=at.here.clock,
+            http=at.here.transport,
+            in_thread=at_once,
+            open_store=lambda place: Store(place.file),
+        )
+        await fails(at, what="disk is on fire", destination=f"{at.folder}/x.zip")
+
+
+@virtual
+async def test_object_that_cannot_take_its_final_name_does_not_cost_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene(tmp_path / "a") as at:
+        (at.folder / "x.zip").write_bytes(OLD)
+        refused = OSError(1, "Operation not permitted")
+        monkeypatch.setattr("pathlib.Path.replace", Mock(side_effect=refused))
+        monkeypatch.setattr("pathlib.Path.rename", Mock(side_effect=refused))
+        await fails(at, what="Operation not permitted", destination=f"{at.folder}/x.zip")
+
+
+@virtual
+async def test_folder_without_its_slash_is_an_error_and_stays(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        (at.folder / "sub").mkdir()
+        with pytest.raises(NotArchived, match="is a folder: give it a final slash"):
+            await at.archive(destination=f"{at.folder}/sub")
+        assert at.files() == {"sub"}
+
+
+# keep_last, delete, refresh -------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_keep_last_removes_own_older_objects_and_nobody_else_s(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        record = await at.archive(keep_last=2)
+        foreign = file_of(record).with_name("20200101T000000Z-somebody-else.zip")
+        foreign.write_bytes(OLD)
+        records = [record]
+        for _ in range(4):
+            at.newer()
+            records.append(await at.archive(keep_last=2, previous=type(record).from_outputs(records[-1].to_outputs())))
+        there = [file_of(each).exists() for each in records]
+        assert there == [False, False, False, True, True]
+        assert foreign.read_bytes() == OLD
+        assert records[-1].earlier == (records[-2].object,)
+
+
+@virtual
+async def test_older_objects_stay_while_the_new_one_is_not_whole(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        first = await at.archive(keep_last=1)
+        at.newer()
+        outputs = {**await at.outputs(), "size": 1}
+        with pytest.raises(NotArchived):
+            await at.archive(keep_last=1, previous=first, **outputs)
+        assert file_of(first).exists()
+
+
+@virtual
+async def test_object_that_somebody_wrote_anew_is_not_pruned(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        first = await at.archive(keep_last=1)
+        file_of(first).unlink()
+        file_of(first).write_bytes(OLD)
+        at.newer()
+        await at.archive(keep_last=1, previous=first)
+        assert file_of(first).read_bytes() == OLD
+
+
+@virtual
+async def test_without_keep_last_everything_stays_and_is_remembered(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        first = await at.archive()
+        at.newer()
+        second = await at.archive(previous=first)
+        at.newer()
+        third = await at.archive(previous=second)
+        assert third.earlier == (second.object, first.object)
+        assert all(file_of(each).exists() for each in (first, second, third))
+
+
+@virtual
+async def test_delete_keeps_the_object_unless_told_otherwise(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        record = await at.archive()
+        await at.remove(record, delete_object=False)
+        assert file_of(record).exists()
+        await at.remove(record, delete_object=True)
+        assert not file_of(record).exists()
+        await at.remove(record, delete_object=True)  # gone is success
+
+
+@virtual
+async def test_replacement_under_the_same_name_survives_the_old_one_s_delete(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        first = await at.archive(destination=f"{at.folder}/x.zip")
+        at.newer()
+        second = await at.archive(destination=f"{at.folder}/x.zip", previous=first)
+        await at.remove(first, delete_object=True)  # a later run, which does not know the successor
+        await at.remove(first, delete_object=True, successor=second)
+        assert holds(second, at.zip)
+        assert second.earlier == ()
+
+
+@virtual
+async def test_replaced_object_that_keep_last_counts_is_kept(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        first = await at.archive(keep_last=2)
+        at.newer()
+        second = await at.archive(keep_last=2, previous=first)
+        await at.remove(first, delete_object=True, keep_last=2, successor=second)
+        assert file_of(first).exists()
+        await at.remove(first, delete_object=True, successor=second)
+        assert not file_of(first).exists()
+
+
+@virtual
+async def test_refresh_finds_a_missing_and_an_altered_object(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        record = await at.archive()
+        assert await at.refresh(record) == record
+        content = file_of(record).read_bytes()
+        file_of(record).write_bytes(content[:-1] + b"x")
+        assert (await at.refresh(record)).lost == "altered"
+        file_of(record).write_bytes(content[:-1])
+        assert (await at.refresh(record)).lost == "altered"
+        file_of(record).unlink()
+        lost = await at.refresh(record)
+        assert lost.lost == "missing"
+        assert "missing: the next `pulumi up` archives again" in at.row.warnings[-1]
+        again = await at.archive(previous=lost)
+        assert again.uri == record.uri
+        assert (await at.refresh(again)).lost is None
+
+
+@virtual
+async def test_lost_object_whose_snapshot_is_gone_is_told_with_a_way_out(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        record = await at.archive()
+        file_of(record).unlink()
+        lost = await at.refresh(record)
+        at.here.emulator.advance(31 * 86400)
+        ids = {"database_id": DATABASE, "version_id": record.version_id, "previous": lost}
+        text = await fails(at, what="lists no snapshot", session=at.here.another_run(), **ids)
+        assert f"Put {record.uri} back and run `pulumi refresh`, or take the Archive out of the program." in text
+        other = await fails(
+            at, what="lists no snapshot", session=at.here.another_run(), **ids | {"version_id": "another"}
+        )
+        assert "take the Archive out" not in other
+
+
+@virtual
+async def test_object_that_was_copied_back_is_not_archived_again(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        record = await at.archive()
+        content = file_of(record).read_bytes()
+        file_of(record).unlink()
+        file_of(record).write_bytes(content)
+        renewed = await at.refresh(record)
+        assert renewed.lost is None
+        assert renewed.mark != record.mark
+        assert await at.refresh(replace(record, lost="missing")) == renewed
+
+
+@virtual
+async def test_store_that_does_not_answer_proves_nothing(tmp_path: Path) -> None:
+    class Silent(FileStore):
+        def look(self) -> stores.Seen | None:
+            raise StoreTrouble("no route to it")
+
+    async with scene(tmp_path / "a") as at:
+        record = await at.archive()
+        silent = Transfers(clock=at.here.clock, in_thread=at_once, open_store=lambda place: Silent(place.file))
+        at.transfers = silent
+        assert await at.refresh(record) == record
+        assert "stays as it was: no route to it" in at.row.warnings[-1]
+
+
+@virtual
+async def test_fleet_of_archives_shares_a_few_lines_and_all_arrive(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a", size=100_000) as at:
+        at.here.emulator.add_database(OTHER_DATABASE)
+        outputs = await at.outputs()
+        ended: list[str] = []
+
+        async def one(number: int) -> None:
+            ended.append((await at.archive(destination=f"{at.folder}/{number}.zip", timeout="15s", **outputs)).uri)
+
+        at.here.emulator.add_fault(Fault(kind="download", delay=10, times=None))
+        async with anyio.create_task_group() as group:
+            for number in range(12):
+                group.start_soon(one, number)
+        assert len(set(ended)) == 12
+        assert at.here.clock.monotonic() == pytest.approx(30, abs=2)

@@ -1,0 +1,261 @@
+"""Which inputs an archive takes, where they lead, and which changes mean another object."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pulumi_snapshots.archive.destination import Destination, object_name
+from pulumi_snapshots.archive.difference import archive_difference
+from pulumi_snapshots.archive.inputs import ArchiveInputs, archive_problems_of
+from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject
+from pulumi_snapshots.properties.checks import UNKNOWN
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
+VERSION = "45ec0b49-9af6-445e-a55c-abd7ec5278b2"
+UNPINNED = (
+    f"https://snapshots.squarecloud.app/databases/5f1c/{DATABASE}.zip?AWSAccessKeyId=a&Expires=1757683751&Signature=s"
+)
+PINNED = f"{UNPINNED}&versionId={VERSION}"
+GOOD = {"database_id": DATABASE, "version_id": VERSION, "destination": "/backups/"}
+
+
+def problems(**changes: Any) -> dict[str, str]:
+    return {problem.property: problem.reason for problem in archive_problems_of({**GOOD, **changes})}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"download_url": PINNED},
+        {"download_url": UNPINNED},
+        {"database_id": None, "version_id": None, "download_url": PINNED},
+        {"database_id": None, "download_url": UNPINNED},
+        {"destination": "backups/x.zip"},
+        {"destination": "./backups/"},
+        {"destination": "~/x.zip"},
+        {"destination": "a..b/c...zip"},
+        {"destination": "file:///backups/x.zip"},
+        {"destination": "file://localhost/backups/"},
+        {"destination": "s3://bucket/"},
+        {"destination": "s3://my.bucket-1/a/b.zip"},
+        {"keep_last": 1, "delete_object": True, "timeout": "2h"},
+        {"keep_last": 3.0},
+        {"size": 335.0, "created_at": "2026-11-24T23:00:00.123Z"},
+        {"size": UNKNOWN, "created_at": UNKNOWN},
+        dict.fromkeys(("database_id", "version_id", "download_url", "destination", "keep_last", "timeout"), UNKNOWN),
+        {"download_url": "http://127.0.0.1:8000/databases/a/b.zip?versionId=v", "version_id": "v"},
+    ],
+)
+def test_good_inputs_pass(changes: dict[str, Any]) -> None:
+    assert problems(**changes) == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "where", "what"),
+    [
+        ({"database_id": None, "version_id": None}, "snapshot", "is required"),
+        ({"version_id": None}, "version_id", "pending has none"),
+        ({"version_id": ""}, "version_id", "must be a snapshot's version id"),
+        ({"version_id": 5}, "version_id", "must be a snapshot's version id"),
+        ({"database_id": None}, "database_id", "is required"),
+        ({"database_id": "../x"}, "database_id", "bare id"),
+        ({"database_id": None, "version_id": None, "download_url": UNPINNED}, "download_url", "whatever is newest"),
+        ({"download_url": PINNED, "version_id": "another"}, "download_url", "is of version"),
+        ({"download_url": PINNED.replace("https", "http")}, "download_url", "must use https"),
+        ({"download_url": PINNED.replace("://", "://user:password@")}, "download_url", "user or a password"),
+        ({"download_url": "ftp://host/x.zip"}, "download_url", "must be a URL"),
+        ({"download_url": "https://[bad/x.zip"}, "download_url", "must be a URL"),
+        ({"download_url": 5}, "download_url", "must be a string"),
+        ({"destination": None}, "destination", "is required"),
+        ({"destination": ""}, "destination", "must be a path"),
+        ({"destination": 5}, "destination", "must be a string"),
+        ({"destination": "a\0b"}, "destination", "must be a path"),
+        ({"destination": ".."}, "destination", "`..`"),
+        ({"destination": "/backups/../etc/passwd"}, "destination", "`..`"),
+        ({"destination": "backups/.."}, "destination", "`..`"),
+        ({"destination": "a\\..\\b"}, "destination", "`..`"),
+        ({"destination": "file:///backups/%2e%2e/etc/passwd"}, "destination", "`..`"),
+        ({"destination": "s3://bucket/a/../b"}, "destination", "`..`"),
+        ({"destination": "s3://bucket/%2E%2E/b"}, "destination", "`..`"),
+        ({"destination": "file://otherhost/x.zip"}, "destination", "file:///PATH"),
+        ({"destination": "file:x"}, "destination", "file://"),
+        ({"destination": "s3:/bucket/x"}, "destination", "s3://"),
+        ({"destination": "s3://bucket"}, "destination", "s3://BUCKET/NAME"),
+        ({"destination": "s3:///x"}, "destination", "s3://BUCKET/NAME"),
+        ({"destination": "s3://key:secret@bucket/x"}, "destination", "s3://BUCKET/NAME"),
+        ({"destination": "~nobody-of-this-name/x.zip"}, "destination", "a home folder that this machine knows"),
+        ({"destination": "s3://bucket/a//b"}, "destination", "empty segment"),
+        ({"destination": "s3://bucket/./b"}, "destination", "`.` as a segment"),
+        ({"destination": "s3://bucket/a/."}, "destination", "`.` as a segment"),
+        ({"destination": "s3://bucket//"}, "destination", "empty segment"),
+        ({"destination": "s3://bucket/x?versionId=1"}, "destination", "empty segment"),
+        ({"destination": "ftp://host/x"}, "destination", "file://, s3://, gs:// or az://"),
+        ({"destination": "simplecache::s3://bucket/x"}, "destination", "s3://"),
+        ({"keep_last": 0}, "keep_last", "from 1 to 500"),
+        ({"keep_last": 1.5}, "keep_last", "from 1 to 500"),
+        ({"keep_last": True}, "keep_last", "from 1 to 500"),
+        ({"keep_last": "2"}, "keep_last", "from 1 to 500"),
+        ({"keep_last": 501}, "keep_last", "from 1 to 500"),
+        ({"keep_last": float("nan")}, "keep_last", "from 1 to 500"),
+        ({"keep_last": float("inf")}, "keep_last", "from 1 to 500"),
+        ({"size": "big"}, "size", "whole number of bytes, not 'big'"),
+        ({"size": -1}, "size", "whole number of bytes"),
+        ({"size": float("nan")}, "size", "whole number of bytes"),
+        ({"created_at": "yesterday"}, "created_at", "must be a time such as"),
+        ({"created_at": 5.0}, "created_at", "must be a time such as"),
+        ({"delete_object": "yes"}, "delete_object", "true or false"),
+        ({"timeout": "soon"}, "timeout", "must be a duration"),
+        ({"timeout": 0}, "timeout", "longer than zero"),
+        ({"timeout": "8d"}, "timeout", "at most 7d"),
+    ],
+)
+def test_bad_input_is_named_with_what_would_be_right(changes: dict[str, Any], where: str | None, what: str) -> None:
+    found = problems(**changes)
+    assert list(found) == ([where] if where else [])
+    assert what in "".join(found.values())
+    assert "Signature" not in "".join(found.values())
+
+
+@pytest.mark.parametrize("scheme", ["gs", "az"])
+def test_store_whose_library_is_missing_fails_in_preview(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    monkeypatch.setitem(sys.modules, "adlfs", None)
+    assert "pip install 'pulumi-snapshots[" in problems(destination=f"{scheme}://bucket/x")["destination"]
+
+
+@pytest.mark.parametrize(
+    ("destination", "uri"),
+    [
+        ("/backups/x.zip", "file:///backups/x.zip"),
+        ("file:///backups/x.zip", "file:///backups/x.zip"),
+        ("/with space/50%.zip", "file:///with%20space/50%25.zip"),
+        ("s3://bucket/a/x.zip", "s3://bucket/a/x.zip"),
+        ("gs://bucket/a/x.zip", "gs://bucket/a/x.zip"),
+        ("az://container/x.zip", "az://container/x.zip"),
+    ],
+)
+def test_uri_leads_back_to_the_place(destination: str, uri: str) -> None:
+    place = Destination.parse(destination)
+    assert place.uri == uri
+    assert Destination.parse(uri) == place
+
+
+def test_relative_path_and_home_become_whole_uris(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    assert Destination.parse("x.zip").uri == (tmp_path / "x.zip").as_uri()
+    assert Destination.parse("~/x.zip").uri == "file:///home/me/x.zip"
+
+
+@pytest.mark.parametrize(
+    ("folder", "uri"),
+    [
+        ("/backups/", f"file:///backups/{DATABASE}/20261124T230000Z-a%252Fb.zip"),
+        ("s3://bucket/", f"s3://bucket/{DATABASE}/20261124T230000Z-a%2Fb.zip"),
+        ("s3://bucket/deep/er/", f"s3://bucket/deep/er/{DATABASE}/20261124T230000Z-a%2Fb.zip"),
+    ],
+)
+def test_name_in_a_folder_tells_database_time_and_version(folder: str, uri: str) -> None:
+    name = object_name(DATABASE, "a/b", datetime(2026, 11, 24, 23, 0, 0, 999999, tzinfo=UTC))
+    assert Destination.parse(folder).named(name).uri == uri
+
+
+def test_url_alone_tells_database_and_version() -> None:
+    inputs = ArchiveInputs.of({"download_url": PINNED, "destination": "/x.zip"})
+    assert (inputs.database_id, inputs.version_id) == (DATABASE, VERSION)
+    newer = PINNED.replace(".zip", "_postgres_manual.zip")
+    assert ArchiveInputs.of({"download_url": newer, "destination": "/x.zip"}).database_id == DATABASE
+    assert "Signature" not in repr(inputs)
+
+
+def test_programs_load_no_http_stack_and_no_store_with_it() -> None:
+    code = (
+        "import sys; before = set(sys.modules); import pulumi_snapshots.archive.difference; "
+        "print({'httpx', 'fsspec', 's3fs', 'pydantic', 'anyio'} & (set(sys.modules) - before))"
+    )
+    # The clock brings anyio, which pulumi's programs load anyway.
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)  # noqa: S603
+    assert done.stdout.strip() in {"set()", "{'anyio'}"}
+
+
+# What a change means --------------------------------------------------------------------------------------------------
+
+RECORD = ArchiveRecord(
+    uri="file:///backups/x.zip",
+    size=5,
+    sha256="00",
+    archived_at="2026-11-24T23:00:00Z",
+    database_id=DATABASE,
+    version_id=VERSION,
+    mark="1",
+    earlier=(StoredObject("file:///backups/w.zip", "0"),),
+)
+INPUTS = {**GOOD, "download_url": PINNED, "timeout": "1h", "keep_last": None, "delete_object": False}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"download_url": PINNED.replace("Expires=1757683751&Signature=s", "Expires=1999999999&Signature=t")},
+        {"download_url": None},
+        {"database_id": None, "version_id": None},
+        {"timeout": "5m"},
+        {"timeout": None},
+        {"size": 7, "created_at": "2020-01-01T00:00:00Z"},
+        {"destination": "file:///backups/"},
+        {"destination": "/backups//"},
+        {"delete_object": None},
+        {"database_id": None, "download_url": f"https://elsewhere.test/x?versionId={VERSION}"},
+    ],
+)
+def test_same_version_and_place_is_no_difference(changes: dict[str, Any]) -> None:
+    found = archive_difference(RECORD, INPUTS, {**INPUTS, **changes})
+    assert (found.replaces, found.archives_again, found.saves) == ((), False, ())
+
+
+@pytest.mark.parametrize(
+    ("changes", "replaces"),
+    [
+        ({"version_id": "v2", "download_url": None}, ("version_id",)),
+        ({"version_id": None, "download_url": PINNED.replace(VERSION, "v2")}, ("download_url",)),
+        ({"version_id": UNKNOWN}, ("version_id",)),
+        ({"version_id": None, "download_url": UNKNOWN}, ("download_url",)),
+        ({"database_id": "other", "version_id": "v2"}, ("database_id", "version_id")),
+        ({"destination": "/elsewhere/"}, ("destination",)),
+        ({"destination": "/backups"}, ("destination",)),
+        ({"destination": UNKNOWN}, ("destination",)),
+    ],
+)
+def test_another_version_or_place_replaces(changes: dict[str, Any], replaces: tuple[str, ...]) -> None:
+    assert archive_difference(RECORD, INPUTS, {**INPUTS, **changes}).replaces == replaces
+
+
+def test_lost_object_is_archived_again() -> None:
+    lost = ArchiveRecord.from_outputs({**RECORD.to_outputs(), "lost": "missing"})
+    found = archive_difference(lost, INPUTS, INPUTS)
+    assert found.archives_again
+    assert found.reason == "file:///backups/x.zip is missing: archiving again"
+
+
+@pytest.mark.parametrize("changes", [{"keep_last": 3}, {"delete_object": True}])
+def test_new_wishes_are_kept_and_nothing_is_written(changes: dict[str, Any]) -> None:
+    found = archive_difference(RECORD, INPUTS, {**INPUTS, **changes})
+    assert (found.replaces, found.archives_again, found.saves) == ((), False, tuple(changes))
+
+
+def test_record_survives_the_state_which_makes_floats_and_drops_none() -> None:
+    kept = {name: float(value) if isinstance(value, int) else value for name, value in RECORD.to_outputs().items()}
+    kept = {name: value for name, value in kept.items() if value is not None}
+    assert ArchiveRecord.from_outputs(kept) == RECORD
+    assert ArchiveRecord.from_outputs({**kept, "earlier": None}).earlier == ()

@@ -1,0 +1,67 @@
+"""A zip that could not be opened again is no archive: its directory is read from its last bytes."""
+
+from __future__ import annotations
+
+import io
+import random
+import zipfile
+
+import pytest
+
+from pulumi_snapshots.archive.zip_directory import LONGEST_END, BrokenZip, check_directory
+
+
+def made(members: int, comment: bytes = b"", content: bytes = b"PK\x05\x06 PK\x01\x02") -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.comment = comment
+        for number in range(members):
+            archive.writestr(f"{'folder/' * (number % 5)}{number}", content)
+    return target.getvalue()
+
+
+@pytest.mark.parametrize("members", [0, 1, 3, 1000, 65_534, 65_535, 65_536, 70_000])
+def test_zip_of_any_number_of_members_is_read(members: int) -> None:
+    archive = made(members, content=b"")
+    assert check_directory(archive, len(archive)) == members
+    tail = archive[-(LONGEST_END + 1000) :]
+    assert 0 <= check_directory(tail, len(archive)) <= members
+
+
+@pytest.mark.parametrize("comment", [b"hello", b"PK\x05\x06", b"PK\x05\x06" * 20, b"x" * 65_535])
+def test_comment_does_not_hide_the_end(comment: bytes) -> None:
+    archive = made(3, comment)
+    assert check_directory(archive, len(archive)) == 3
+
+
+def test_zip_cut_anywhere_is_noticed() -> None:
+    archive = made(20, b"a comment")
+    for cut in range(1, len(archive)):
+        with pytest.raises(BrokenZip):
+            check_directory(archive[:-cut], len(archive) - cut)
+
+
+def test_bytes_lost_in_the_middle_are_noticed() -> None:
+    archive = made(20)
+    for begin in range(0, len(archive) - 30, 7):
+        with pytest.raises(BrokenZip):
+            check_directory(archive[:begin] + archive[begin + 5 :], len(archive) - 5)
+
+
+def test_spoilt_directory_never_ends_in_another_error() -> None:
+    chance = random.Random(1)
+    archive = made(5, b"comment")
+    for _ in range(3000):
+        spoilt = bytearray(archive)
+        for _ in range(chance.randint(1, 4)):
+            spoilt[chance.randrange(len(archive) - 400, len(archive))] = chance.choice([0, 255, chance.randrange(256)])
+        try:
+            check_directory(bytes(spoilt), len(spoilt))
+        except BrokenZip:
+            continue
+
+
+@pytest.mark.parametrize("other", [b"", b"PK", b"<html>502</html>", bytes(100_000)])
+def test_what_is_no_zip_is_noticed(other: bytes) -> None:
+    with pytest.raises(BrokenZip, match="no zip, or was cut short"):
+        check_directory(other, len(other))

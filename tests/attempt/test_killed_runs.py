@@ -1,0 +1,384 @@
+"""What a killed run leaves in the attempt journal, and what later runs on the same machine make of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from pulumi_snapshots.attempt.process import Process, _started, this_process
+from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.errors.outcomes import NothingSent
+from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.snapshot.create import create, resume
+from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from pulumi_snapshots.snapshot.outcomes import Pending
+from pulumi_snapshots.snapshot.read import read
+from tests.support.virtual import virtual
+from tests.support.world import DATABASE, OTHER_DATABASE, Row, World, world
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from pulumi_snapshots.snapshot.record import SnapshotRecord
+
+OURS, ANOTHER = "urn:ours", "urn:another"
+RELEASE = SnapshotInputs.of({"database_id": DATABASE, "triggers": ["v1"], "timeout": "45m"})
+NEXT_RELEASE = SnapshotInputs.of({"database_id": DATABASE, "triggers": ["v2"], "timeout": "45m"})
+
+
+@dataclass
+class Machine:
+    """One machine: processes that share the user's state directory."""
+
+    here: World
+    state: Path
+    running: set[str] = field(default_factory=set)
+    started: int = 0
+
+    def process(self) -> tuple[str, Session]:
+        self.started += 1
+        name = f"process {self.started}"
+        self.running.add(name)
+        process = Process(name, self.running.__contains__)
+        settings = self.here.session.settings
+        return name, Session(
+            settings, clock=self.here.clock, http=self.here.transport, state=self.state, process=process
+        )
+
+    async def killed_after(self, seconds: float, inputs: SnapshotInputs = RELEASE, owner: str = OURS) -> None:
+        """A run that is killed in the middle of its create: nothing of it is left but what it wrote."""
+        name, session = self.process()
+        async with anyio.create_task_group() as process:
+            process.start_soon(partial(create, session, inputs, Row(), owner=owner))
+            await anyio.sleep(seconds)
+            session.journal.erase = session.journal.write = _never  # type: ignore[assignment]  # it does not tidy up
+            process.cancel_scope.cancel()
+        self.running.discard(name)
+
+    async def run(self, inputs: SnapshotInputs = RELEASE, owner: str = OURS, row: Row | None = None) -> SnapshotRecord:
+        _, session = self.process()
+        return await create(session, inputs, row or Row(), owner=owner)
+
+
+async def _never(*_: Any) -> None:
+    await anyio.lowlevel.checkpoint()
+
+
+def accepted(here: World) -> list[str | None]:
+    return [post.version_id for post in here.posts if post.accepted]
+
+
+@pytest.mark.parametrize("cache_world", ["invalidated", "kept"])
+@pytest.mark.parametrize("after", [10.0, 95.0, 150.0], ids=["POST open", "202 answered", "waiting"])
+@virtual
+async def test_a_killed_run_is_not_paid_for_twice(tmp_path: Path, after: float, cache_world: str) -> None:
+    async with world(snapshot_seconds=150, cache_world=cache_world) as here:
+        machine = Machine(here, tmp_path)
+        await machine.killed_after(after)
+        record = await machine.run()
+        assert [record.version_id] == accepted(here)
+        assert len(here.posts) == 1
+        assert record.requested_at == "2026-03-01T12:00:00Z"
+
+
+@virtual
+async def test_a_run_killed_again_and_again_still_ends_with_its_one_snapshot(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=400) as here:
+        machine = Machine(here, tmp_path)
+        for _ in range(3):
+            await machine.killed_after(100)
+        record = await machine.run()
+        assert [record.version_id] == accepted(here)
+
+
+@virtual
+async def test_a_run_killed_before_its_post_left_sends_it(tmp_path: Path) -> None:
+    async with world(databases=(DATABASE, OTHER_DATABASE), snapshot_seconds=10) as here:
+        machine = Machine(here, tmp_path)
+        _, session = machine.process()
+        await create(session, SnapshotInputs(OTHER_DATABASE), Row(), owner=ANOTHER)
+        here.emulator.add_fault(Fault(kind="create", status=429, code="KEEP_CALM", times=None))
+        await machine.killed_after(8)
+        here.emulator.clear_faults()
+        record = await machine.run()
+        assert accepted(here)[1:] == [record.version_id]
+
+
+@virtual
+async def test_another_release_takes_its_own_snapshot_after_the_killed_one(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=100, cache_world="invalidated") as here:
+        machine = Machine(here, tmp_path)
+        await machine.killed_after(20)
+        record = await machine.run(NEXT_RELEASE)
+        first, second = accepted(here)
+        assert record.version_id == second != first
+
+
+@virtual
+async def test_the_attempt_of_a_living_run_is_never_taken_over(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=150, cache_world="invalidated") as here:
+        machine = Machine(here, tmp_path)
+        ends: list[SnapshotRecord] = []
+
+        async def run(delay: float) -> None:
+            await anyio.sleep(delay)
+            ends.append(await machine.run())
+
+        async with anyio.create_task_group() as runs:
+            runs.start_soon(run, 0.0)
+            runs.start_soon(run, 50.0)
+        assert [end.version_id for end in ends] == accepted(here)
+        assert len(set(accepted(here))) == 2
+
+
+@virtual
+async def test_a_run_that_waits_for_a_living_one_says_so_when_its_time_is_over(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=3000) as here:
+        machine = Machine(here, tmp_path)
+        async with anyio.create_task_group() as runs:
+            runs.start_soon(machine.killed_after, 2000.0)
+            await anyio.sleep(10)
+            short = SnapshotInputs.of({"database_id": DATABASE, "timeout": "5m"})
+            with pytest.raises(NothingSent, match="another run's snapshot of this database"):
+                await machine.run(short, ANOTHER)
+            runs.cancel_scope.cancel()
+        assert len(here.posts) == 1
+
+
+@virtual
+async def test_a_create_that_found_its_snapshot_leaves_nothing_behind(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=100) as here:
+        machine = Machine(here, tmp_path)
+        await machine.run()
+        _, session = machine.process()
+        assert await session.journal.of(DATABASE) == []
+
+
+@virtual
+async def test_another_stack_waits_for_what_this_ones_state_has_as_pending(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=600, cache_world="invalidated") as here:
+        machine = Machine(here, tmp_path)
+        with pytest.raises(Pending):
+            await machine.run(SnapshotInputs.of({"database_id": DATABASE, "timeout": "4m"}))
+        record = await machine.run(owner=ANOTHER)
+        first, second = accepted(here)
+        assert record.version_id == second != first
+        assert here.posts[1].monotonic - here.posts[0].monotonic >= 600
+
+
+@virtual
+async def test_what_a_resume_has_found_holds_up_no_other_stack(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=600, cache_world="invalidated") as here:
+        machine = Machine(here, tmp_path)
+        short = SnapshotInputs.of({"database_id": DATABASE, "timeout": "4m"})
+        with pytest.raises(Pending) as pending:
+            await machine.run(short)
+        _, session = machine.process()
+        assert len(await session.journal.of(DATABASE)) == 1
+        await resume(session, pending.value.record, RELEASE, Row(), owner=OURS)
+        assert await session.journal.of(DATABASE) == []
+
+
+@virtual
+async def test_one_that_is_in_the_state_and_is_made_again_was_given_up(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=400, cache_world="invalidated") as here:
+        machine = Machine(here, tmp_path)
+        with pytest.raises(Pending):
+            await machine.run(SnapshotInputs.of({"database_id": DATABASE, "triggers": ["v1"], "timeout": "4m"}))
+        record = await machine.run(RELEASE)
+        assert record.version_id == accepted(here)[1]
+
+
+@virtual
+async def test_of_two_runs_that_begin_at_once_one_waits_for_the_other(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=1000, cache_world="invalidated") as here:
+        machine = Machine(here, tmp_path)
+        ends: dict[str, str | None] = {}
+
+        async def run(owner: str) -> None:
+            ends[owner] = (await machine.run(owner=owner)).version_id
+
+        async with anyio.create_task_group() as runs:
+            runs.start_soon(run, OURS)
+            runs.start_soon(run, ANOTHER)
+        assert sorted(map(str, ends.values())) == sorted(map(str, accepted(here)))
+        assert here.posts[1].monotonic - here.posts[0].monotonic >= 1000
+
+
+@virtual
+async def test_what_another_run_gave_up_while_ours_waited_for_its_turn_is_waited_for(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=400, cache_world="invalidated", modified_is="end") as here:
+        machine = Machine(here, tmp_path)
+        here.emulator.add_fault(Fault(kind="list", delay=10, times=1))
+        ends: list[SnapshotRecord] = []
+
+        async def ours() -> None:
+            # Nobody has an attempt on this database yet; then it looks for one to reuse.
+            ends.append(await machine.run(replace(RELEASE, reuse_within=60.0)))
+
+        async with anyio.create_task_group() as runs:
+            runs.start_soon(ours)
+            await anyio.sleep(1)
+            with pytest.raises(Pending) as pending:
+                await machine.run(SnapshotInputs.of({"database_id": DATABASE, "timeout": "2m"}), ANOTHER)
+        assert [end.version_id for end in ends] == accepted(here)[1:]
+        _, session = machine.process()
+        theirs = await resume(session, pending.value.record, RELEASE, Row(), owner=ANOTHER)
+        assert theirs.version_id == accepted(here)[0]
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+@virtual
+async def test_what_another_stack_has_just_found_is_not_taken_for_ours(tmp_path: Path, *, resumed: bool) -> None:
+    # It ends a second before the first look finds it, and so within the skew before the next POST.
+    async with world(snapshot_seconds=209, cache_world="invalidated", modified_is="end") as here:
+        machine = Machine(here, tmp_path)
+        if resumed:
+            with pytest.raises(Pending) as pending:
+                await machine.run(SnapshotInputs.of({"database_id": DATABASE, "timeout": "2m"}))
+            await anyio.sleep(90)
+            _, session = machine.process()
+            first = await read(session, pending.value.record, Row(), owner=OURS)
+        else:
+            first = await machine.run()
+        second = await machine.run(owner=ANOTHER)
+        assert here.posts[1].monotonic - here.posts[0].monotonic < 214
+        assert [first.version_id, second.version_id] == accepted(here)
+
+
+@virtual
+async def test_a_forgotten_attempt_of_hours_ago_does_not_stand_for_today(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=100) as here:
+        machine = Machine(here, tmp_path)
+        await machine.killed_after(20)
+        await anyio.sleep(3 * 3600)
+        record = await machine.run()
+        first, second = accepted(here)
+        assert record.version_id == second != first
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"attempts": 7}', '{"attempts": [{"owner": 1}, 3]}'])
+@virtual
+async def test_a_damaged_journal_costs_only_its_memory(tmp_path: Path, damage: str) -> None:
+    async with world(snapshot_seconds=10) as here:
+        machine = Machine(here, tmp_path)
+        await machine.killed_after(1)
+        _damage(tmp_path, damage)
+        here.emulator.advance(200)
+        row = Row()
+        await machine.run(row=row)
+        assert len(accepted(here)) == 2
+        if damage in {"", "{", "[]"}:
+            (told,) = row.warnings
+            assert "was lost" in told
+            assert str(tmp_path) in told
+
+
+@virtual
+async def test_a_directory_that_cannot_be_used_is_said_once(tmp_path: Path) -> None:
+    async with world(databases=(DATABASE, OTHER_DATABASE), snapshot_seconds=10) as here:
+        (tmp_path / "file").write_text("")
+        machine = Machine(here, tmp_path / "file" / "below")
+        _, session = machine.process()
+        row = Row()
+        for database_id in (DATABASE, OTHER_DATABASE):
+            await create(session, SnapshotInputs(database_id), row, owner=OURS)
+        assert [warning for warning in row.warnings if "run one at a time" in warning] == row.warnings
+        assert len(row.warnings) == 1
+
+
+def test_the_files_hold_neither_key_nor_triggers(tmp_path: Path) -> None:
+    secret = SnapshotInputs.of({"database_id": DATABASE, "triggers": ["a secret value"]})
+    key: list[str] = []
+
+    @virtual
+    async def killed() -> None:
+        async with world(snapshot_seconds=100) as here:
+            key.append(here.emulator.settings.api_key)
+            await Machine(here, tmp_path).killed_after(20, secret)
+
+    killed()
+    texts = list(_texts(tmp_path))
+    assert len(texts) == 2
+    for text in texts:
+        assert key[0] not in text
+        assert "a secret value" not in text
+
+
+def _damage(folder: Path, content: str) -> None:
+    for file in folder.glob("*.json"):
+        file.write_text(content)
+
+
+def _texts(folder: Path) -> Iterable[str]:
+    return (f"{file.name} {file.read_text()}" for file in folder.glob("*.json"))
+
+
+def test_a_process_is_told_from_a_later_one_with_its_number() -> None:
+    here = this_process()
+    assert here.is_running(here.name)
+    pid, _, started = here.name.partition(" ")
+    if started:
+        assert not here.is_running(f"{pid} {int(started) + 1}")
+    assert not here.is_running("")
+    assert not here.is_running(f"{2**22 + 1} 7")
+
+
+def test_a_process_that_has_ended_is_not_running_even_where_nobody_takes_note_of_it() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    here = this_process()
+    name = f"{child.pid} {_started(child.pid)}"
+    assert here.is_running(name)
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and stays in the system's list
+    assert not here.is_running(name)
+    child.communicate()
+
+
+@virtual
+async def test_an_attempt_of_hours_ago_holds_up_nobody_though_its_process_seems_to_live(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=100, cache_world="invalidated") as here:
+        machine = Machine(here, tmp_path)
+        await machine.killed_after(20)
+        machine.running.add("process 1")  # another one has its number by now
+        await anyio.sleep(3 * 3600)
+        record = await machine.run(owner=ANOTHER)
+        assert record.version_id == accepted(here)[1]
+
+
+@virtual
+async def test_what_could_not_be_kept_in_the_state_is_found_by_the_next_run_on_this_machine(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=600, cache_world="invalidated") as here:
+        machine = Machine(here, tmp_path)
+        name, session = machine.process()
+        unheard = Row(keeps=False)
+        with pytest.raises(Pending):
+            await create(session, SnapshotInputs.of({"database_id": DATABASE, "timeout": "3m"}), unheard, owner=OURS)
+        machine.running.discard(name)
+        record = await machine.run(SnapshotInputs.of({"database_id": DATABASE}))
+        assert [record.version_id] == accepted(here)
+
+
+@virtual
+async def test_reuse_adopts_what_a_run_without_a_name_left(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=100, cache_world="invalidated") as here:
+        machine = Machine(here, tmp_path)
+        name, session = machine.process()
+        with pytest.raises(Pending):
+            await create(session, SnapshotInputs.of({"database_id": DATABASE, "timeout": "95s"}), Row(keeps=False))
+        machine.running.discard(name)
+        await anyio.sleep(60)
+        _, session = machine.process()
+        again = SnapshotInputs.of({"database_id": DATABASE, "reuse_within": "1h"})
+        record = await create(session, again, Row())
+        assert [record.version_id] == accepted(here)
+        assert await session.journal.of(DATABASE) == []

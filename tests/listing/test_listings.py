@@ -1,0 +1,241 @@
+"""Looks that are shared, what they teach about the service's cache, and when they come for many databases."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from pulumi_snapshots.api.signed_url import database_of
+from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.listing import listings as looks
+from pulumi_snapshots.listing.poll_plan import FEW
+from tests.support.virtual import virtual
+from tests.support.world import DATABASE, OTHER_DATABASE, START, Ending, World, world
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.run.session import Session
+
+MINUTE = 60.0
+
+
+async def look(w: World) -> set[str | None]:
+    page = await w.session.looks.database(DATABASE, w.clock.monotonic())
+    return {entry.version for entry in page.entries}
+
+
+@virtual
+async def test_two_changes_within_half_an_hour_prove_that_new_snapshots_end_the_cache() -> None:
+    async with world(cache_world="invalidated") as w:
+        await look(w)
+        for changes, proven in ((1, False), (2, True)):
+            await w.clock.sleep(5 * MINUTE)
+            w.emulator.add_snapshot(DATABASE)
+            assert len(await look(w)) == changes
+            assert w.session.looks.sees_new_at_once is proven
+
+
+@pytest.mark.parametrize("every", [1.0, 7.0, 29.0])
+def test_cache_that_is_kept_is_never_taken_for_one_that_is_not(every: float) -> None:
+    @virtual
+    async def play() -> None:
+        async with world(cache_world="kept") as w:
+            for _ in range(200):
+                w.emulator.add_snapshot(DATABASE)
+                await look(w)
+                await w.clock.sleep(every * MINUTE)
+            assert not w.session.looks.sees_new_at_once
+
+    play()
+
+
+@virtual
+async def test_run_that_knows_the_cache_looks_sooner_and_at_one_listing_only() -> None:
+    async with world(cache_world="invalidated", snapshot_seconds=200) as w:
+        w.session.looks.sees_new_at_once = True
+        (await w.create()).complete  # noqa: B018  asserts
+        posted = w.posts[0].monotonic
+        assert [(one.kind, one.monotonic - posted) for one in w.looks] == [
+            ("list", 120.0), ("list", 150.0), ("list", 180.0), ("list", 210.0),
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        {"status": 402, "code": "UPGRADE_REQUIRED"},
+        {"status": 403, "code": "RESOURCE_NOT_ALLOWED"},
+        {"status": 404, "code": "NOT_FOUND"},
+    ],
+    ids=str,
+)
+def test_refused_account_listing_is_asked_for_once_and_fails_nobody(refusal: dict[str, Any]) -> None:
+    @virtual
+    async def play() -> None:
+        async with world(snapshot_seconds=400, cache_world="invalidated") as w:
+            w.emulator.add_fault(Fault(kind="list account", times=None, **refusal))
+            assert (await w.create()).complete.version_id == w.started()
+            assert len(w.requests("list account")) == 1
+
+    play()
+
+
+# Many at once ------------------------------------------------------------------------------------------------------
+
+FLEET = tuple(f"{number:032x}" for number in range(20))
+
+
+async def lateness(
+    w: World, databases: tuple[str, ...] = FLEET, session: Session | None = None
+) -> dict[str | None, float]:
+    """Take a snapshot of each; everybody gets the own one. Seconds from the moment at which it was there."""
+    endings: dict[str, Ending] = {}
+    ended: dict[str, float] = {}
+
+    async def take(number: int, database_id: str) -> None:
+        await w.clock.sleep(number / 1000)  # a program registers one after the other
+        endings[database_id] = await w.create(session=session, database_id=database_id)
+        ended[database_id] = w.clock.monotonic()
+
+    async with anyio.create_task_group() as group:
+        for number, database_id in enumerate(databases):
+            group.start_soon(take, number, database_id)
+    started = {post.database_id: post.version_id for post in w.posts}
+    assert {one: ending.complete.version_id for one, ending in endings.items()} == started
+    assert len(w.posts) == len(databases)
+    assert all(entry.code != "RATE_LIMITED" for entry in w.emulator.journal)
+    seconds = w.emulator.settings.snapshot_seconds
+    return {post.database_id: ended[post.database_id or ""] - post.monotonic - seconds for post in w.posts}
+
+
+@pytest.mark.parametrize(("cache_world", "late", "looks"), [("invalidated", 61, 30), ("kept", 120, 45)])
+def test_many_databases_wait_with_few_looks_and_each_finds_its_own(cache_world: str, late: float, looks: int) -> None:
+    @virtual
+    async def play() -> None:
+        async with world(databases=FLEET, snapshot_seconds=200, plan_memory_mb=256_000, cache_world=cache_world) as w:
+            assert max((await lateness(w)).values()) <= late
+            assert len(w.looks) <= looks
+
+    play()
+
+
+@virtual
+async def test_one_page_is_given_up_for_a_hint_and_then_one_look_at_the_account_serves_all() -> None:
+    async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=256_000, cache_world="invalidated") as w:
+        await lateness(w)
+        own = [one.database_id for one in w.requests("list")]
+        assert own[0] == FLEET[0]
+        assert len(set(own)) <= 1 + FEW, "the last few are looked for at their own pages too"
+        assert len(w.looks) <= len(FLEET)
+
+
+@virtual
+async def test_looks_that_serve_all_leave_two_other_machines_their_part_of_3_a_minute() -> None:
+    async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=256_000, cache_world="invalidated") as w:
+        await lateness(w)
+        times = [one.monotonic for one in w.requests("list account")]
+        assert len(times) > 1
+        assert all(later - earlier >= 60 for earlier, later in pairwise(times))
+
+
+@virtual
+async def test_account_listing_is_kept_for_the_moment_when_one_look_shows_all_that_were_missed() -> None:
+    async with world(databases=FLEET, snapshot_seconds=215, plan_memory_mb=256_000, cache_world="kept") as w:
+        assert max((await lateness(w)).values()) < 5 * MINUTE, (
+            "their own pages were asked for too early, and freeze for 30 minutes"
+        )
+        assert len(w.requests("list account")) == 1
+
+
+@virtual
+async def test_page_that_was_too_early_for_one_is_asked_for_later_by_those_that_follow() -> None:
+    async with world(databases=FLEET, snapshot_seconds=215, plan_memory_mb=256_000, cache_world="kept") as w:
+        await lateness(w)
+        posted = {post.database_id: post.monotonic for post in w.posts}
+        first = {one.database_id: one.monotonic - posted[one.database_id] for one in reversed(w.requests("list"))}
+        assert first[FLEET[1]] == pytest.approx(210), "2 minutes after the answer"
+        assert first[FLEET[-1]] == pytest.approx(240), "half a minute later"
+
+
+@virtual
+async def test_hint_that_was_wrong_costs_nobody_but_the_probe_its_page() -> None:
+    """A page that was old when it was seen first changes soon, though pages are kept."""
+    async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=256_000, cache_world="kept") as w:
+        await w.another_run().client.list_snapshots(FLEET[0])
+        w.emulator.add_snapshot(FLEET[0], modified=START - timedelta(hours=1))
+        await w.clock.sleep(30 * MINUTE - 130)
+        late = await lateness(w)
+        assert max(seconds for database_id, seconds in late.items() if database_id != FLEET[0]) <= 2 * MINUTE
+        assert w.session.looks.hinted
+        assert not w.session.looks.sees_new_at_once
+
+
+@virtual
+async def test_page_that_was_fetched_for_somebody_else_is_looked_through_at_once() -> None:
+    async with world(snapshot_seconds=120) as w:
+
+        async def refresh() -> None:
+            await w.clock.sleep(130)
+            await w.session.looks.account_listing(w.clock.monotonic())
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(refresh)
+            (await w.create()).complete  # noqa: B018  asserts
+        assert [(one.kind, one.monotonic - w.posts[0].monotonic) for one in w.looks] == [("list account", 130.0)]
+
+
+@pytest.mark.parametrize("cache_world", ["invalidated", "kept"])
+def test_many_databases_without_an_account_listing_are_found_at_their_own_pages(cache_world: str) -> None:
+    @virtual
+    async def play() -> None:
+        async with world(
+            databases=FLEET, snapshot_seconds=150, plan="free", plan_memory_mb=256_000, cache_world=cache_world
+        ) as w:
+            await lateness(w)
+            assert len(w.requests("list account")) <= 1
+
+    play()
+
+
+@virtual
+async def test_short_settings_make_a_fleet_quick() -> None:
+    async with world(
+        databases=FLEET[:4], snapshot_seconds=100, cache_world="invalidated", requests_per_minute=600
+    ) as w:
+        session = w.another_run(first_look_after=1.0, look_every=0.5, requests_per_minute=600)
+        assert max((await lateness(w, FLEET[:4], session)).values()) <= 2
+
+
+@virtual
+async def test_account_listing_shows_each_database_only_its_own() -> None:
+    async with world(databases=(DATABASE, OTHER_DATABASE), name_style="id_type_origin") as w:
+        ours = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1))
+        w.emulator.add_snapshot(OTHER_DATABASE, modified=START - timedelta(hours=2))
+        page = await w.session.looks.account(DATABASE, 0.0)
+        assert page is not None
+        assert [entry.version for entry in page.entries] == [ours.version_id]
+        assert not page.complete, "an entry that cannot be told may be ours"
+
+
+@virtual
+async def test_month_of_every_database_in_the_account_listing_is_sorted_once_and_not_for_each_that_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sorted_entries: list[str] = []
+
+    def counted(url: str) -> str | None:
+        sorted_entries.append(url)
+        return database_of(url)
+
+    monkeypatch.setattr(looks, "database_of", counted)
+    async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=256_000, cache_world="invalidated") as w:
+        for database_id in FLEET:
+            for days in range(1, 30):
+                w.emulator.add_snapshot(database_id, origin="automatic", modified=START - timedelta(days=days))
+        await lateness(w)
+        fetched = len(w.requests("list account"))
+        assert fetched > 0
+        assert len(sorted_entries) <= fetched * len(FLEET) * 30

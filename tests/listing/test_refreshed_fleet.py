@@ -1,0 +1,186 @@
+"""A refresh of many snapshots costs next to nothing: one look at the account, and one at each database it leaves in doubt."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import anyio
+import pytest
+
+from pulumi_snapshots.attempt.record import Attempt
+from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.snapshot.create import create
+from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from pulumi_snapshots.snapshot.read import read
+from pulumi_snapshots.snapshot.record import SnapshotRecord
+from tests.support.virtual import virtual
+from tests.support.world import Row, World, world
+
+FLEET = tuple(f"{number:032x}" for number in range(50))
+EACH = 10
+
+
+def records_of(here: World) -> list[SnapshotRecord]:
+    """500 snapshots in a state, ten of each database, one a day."""
+    records = []
+    for database_id in FLEET:
+        for days in range(EACH):
+            modified = here.emulator.now() - timedelta(days=days + 1)
+            stored = here.emulator.add_snapshot(database_id, modified=modified)
+            created = rfc3339(stored.modified)
+            records.append(SnapshotRecord(database_id, stored.version_id, created_at=created, available=True))
+    return records
+
+
+async def refreshed(
+    here: World, records: list[SnapshotRecord], parallel: int, row: Row | None = None
+) -> list[SnapshotRecord]:
+    session, places, rows = here.another_run(), anyio.CapacityLimiter(parallel), row or Row()
+    results: list[SnapshotRecord] = []
+
+    async def one(record: SnapshotRecord) -> None:
+        async with places:
+            results.append(await read(session, record, rows))
+
+    async with anyio.create_task_group() as group:
+        for record in records:
+            group.start_soon(one, record)
+    return results
+
+
+@pytest.mark.parametrize("parallel", [4, 8, 64, 500])
+def test_500_snapshots_cost_one_look(parallel: int) -> None:
+    @virtual
+    async def play() -> None:
+        async with world(databases=FLEET) as here:
+            results = await refreshed(here, records_of(here), parallel)
+            assert len(results) == len(FLEET) * EACH
+            assert all(record.available and record.download_url for record in results)
+            assert [entry.kind for entry in here.emulator.journal] == ["list account"]
+
+    play()
+
+
+@virtual
+async def test_a_database_that_the_account_leaves_in_doubt_is_asked_once() -> None:
+    async with world(databases=FLEET) as here:
+        records = records_of(here)
+        for record in (records[0], records[1], records[-1]):
+            here.emulator.remove_snapshot(record.version_id or "")
+        results = await refreshed(here, records, 64)
+        assert sum(not record.available for record in results) == 3
+        kinds = sorted(entry.kind for entry in here.emulator.journal)
+        assert kinds == ["list", "list", "list account"]
+
+
+@virtual
+async def test_a_few_snapshots_of_one_database_cost_one_look_at_it() -> None:
+    async with world(databases=FLEET) as here:
+        await refreshed(here, records_of(here)[:3], 64)
+        assert [entry.kind for entry in here.emulator.journal] == ["list"]
+
+
+@virtual
+async def test_reuse_in_a_fleet_costs_one_look() -> None:
+    async with world(databases=FLEET) as here:
+        for database_id in FLEET:
+            here.emulator.add_snapshot(database_id, modified=here.emulator.now() - timedelta(minutes=10))
+        session, places = here.another_run(), anyio.CapacityLimiter(8)
+
+        async def one(database_id: str) -> None:
+            async with places:
+                await create(session, SnapshotInputs(database_id, reuse_within=3600), Row())
+
+        async with anyio.create_task_group() as group:
+            for database_id in FLEET:
+                group.start_soon(one, database_id)
+        assert [entry.kind for entry in here.emulator.journal] == ["list account"]
+
+
+@pytest.mark.parametrize("fault", [{"html": 503}, {"no_connect": True}, {"drop": True, "delay": 1000.0}], ids=str)
+def test_500_snapshots_do_not_wait_each_for_a_service_that_is_down(fault: dict[str, Any]) -> None:
+    @virtual
+    async def play() -> None:
+        async with world(databases=FLEET) as here:
+            records, row = records_of(here), Row()
+            here.emulator.add_fault(Fault(times=None, **fault))
+            begun = here.clock.monotonic()
+            assert set(await refreshed(here, records, 8, row)) == set(records)
+            assert here.clock.monotonic() - begun <= 120
+            assert len(row.warnings) == len(records)
+            assert len(here.emulator.journal) <= 3
+
+    play()
+
+
+@virtual
+async def test_refresh_asks_again_when_a_service_that_was_down_has_had_a_minute() -> None:
+    async with world(databases=FLEET) as here:
+        records, session = records_of(here), here.another_run()
+        here.emulator.add_fault(Fault(times=3, html=503))
+        for wait, warnings in ((0, 1), (30, 2), (31, 2)):
+            await here.clock.sleep(wait)
+            await read(session, records[0], here.row)
+            assert len(here.row.warnings) == warnings
+
+
+# Pending: all these reads come before the program, so nothing else goes on meanwhile --------------------------------
+
+
+def pending_fleet(here: World, hours: float, *, there: bool) -> list[SnapshotRecord]:
+    """One of each database, posted so long ago."""
+    records = []
+    for database_id in here.emulator.databases:
+        posted = here.emulator.now() - timedelta(hours=hours)
+        records.append(SnapshotRecord(database_id, attempt=Attempt(posted, 0.0, "202", 2700.0)))
+        if there:
+            here.emulator.add_snapshot(database_id, modified=posted + timedelta(minutes=3))
+    return records
+
+
+HUNDREDS = tuple(f"{number:032x}" for number in range(200))
+
+
+@pytest.mark.parametrize("hours", [0.5, 5])
+@pytest.mark.parametrize("parallel", [4, 64])
+def test_200_pending_snapshots_are_all_found_with_one_look_before_the_program(hours: float, parallel: int) -> None:
+    @virtual
+    async def play() -> None:
+        async with world(databases=HUNDREDS) as here:
+            records, begun = pending_fleet(here, hours, there=True), here.clock.monotonic()
+            results = await refreshed(here, records, parallel)
+            assert not any(record.pending for record in results)
+            assert [entry.kind for entry in here.emulator.journal] == ["list account"]
+            assert here.clock.monotonic() - begun <= 1
+
+    play()
+
+
+@virtual
+async def test_pending_snapshots_that_never_came_cost_one_look_each_and_the_others_none() -> None:
+    async with world(databases=FLEET) as here:
+        records = pending_fleet(here, 5, there=True)
+        for record in records[:3]:
+            here.emulator.remove_snapshot(here.emulator.snapshots(record.database_id)[0].version_id)
+        results = await refreshed(here, records, 64)
+        assert sum(record.attempt is not None and record.attempt.missing_since is not None for record in results) == 3
+        assert sorted(entry.kind for entry in here.emulator.journal) == [*["list"] * 3, "list account"]
+
+
+@pytest.mark.parametrize("fault", [None, {"html": 503}, {"drop": True, "delay": 1000.0}], ids=str)
+def test_200_pending_snapshots_never_hold_a_run_up_for_longer_than_a_look(fault: dict[str, Any] | None) -> None:
+    @virtual
+    async def play() -> None:
+        async with world(databases=HUNDREDS) as here:
+            # Without a fault none of them is there, and the budget is far too small to ask for each.
+            records = pending_fleet(here, 5, there=False)
+            if fault:
+                here.emulator.add_fault(Fault(times=None, **fault))
+            begun = here.clock.monotonic()
+            results = await refreshed(here, records, 8)
+            assert all(record.pending for record in results)
+            assert here.clock.monotonic() - begun <= 10
+
+    play()

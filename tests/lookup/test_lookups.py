@@ -1,0 +1,486 @@
+"""What lookups bring, what they cost, and that none of them answers by half."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from pulumi_snapshots.api.errors import Blocked, DatabaseMissing, KeyRefused, NotAllowed, SquareCloudError
+from pulumi_snapshots.attempt.process import Process
+from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.errors.outcomes import CannotTell
+from pulumi_snapshots.lookup.find import find_database, find_databases, find_latest, find_snapshots
+from pulumi_snapshots.lookup.inputs import SnapshotQuery
+from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.snapshot.create import create
+from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from tests.support.virtual import virtual
+from tests.support.world import DATABASE, OTHER_DATABASE, START, Row, World, world
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pulumi_snapshots.lookup.results import SnapshotInfo
+    from pulumi_snapshots.snapshot.record import SnapshotRecord
+
+HOUR, DAY = 3600.0, 86400.0
+BOTH = (DATABASE, OTHER_DATABASE)
+MANY = tuple(f"{number:032x}" for number in range(1, 13))
+
+
+def process(w: World, state: Path, name: str) -> Session:
+    """Another process of the same machine."""
+    there = Process(name, lambda _: True)
+    return Session(w.session.settings, clock=w.clock, http=w.transport, state=state, process=there)
+
+
+async def snapshots(w: World, session: Session | None = None, **query: Any) -> list[SnapshotInfo]:
+    """A lookup of a program that has just begun."""
+    return await find_snapshots(session or w.session, SnapshotQuery.of(query), w.clock.monotonic())
+
+
+async def latest(w: World, session: Session | None = None, **query: Any) -> SnapshotInfo | None:
+    query = {"database_id": DATABASE, **query}
+    return await find_latest(session or w.session, SnapshotQuery.of(query), w.clock.monotonic())
+
+
+def versions(found: list[SnapshotInfo]) -> list[str]:
+    return [one.version_id for one in found]
+
+
+def kinds(w: World) -> list[str]:
+    return [entry.kind for entry in w.emulator.journal]
+
+
+# What is found ---------------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_a_found_snapshot_has_the_outputs_of_the_resource_and_hides_its_url() -> None:
+    async with world(snapshot_seconds=1) as w:
+        record = (await w.create()).complete
+        found = await latest(w)
+        assert found is not None
+        outputs = record.to_outputs() | {"requested_at": None, "download_url": found.download_url}
+        outputs |= {"download_url_expires_at": found.download_url_expires_at}
+        assert {name: getattr(found, name) for name in outputs} == outputs
+        assert found.id == record.id
+        assert found.download_url is not None
+        assert f"versionId={found.version_id}" in found.download_url
+        assert await w.download(found.download_url)
+        assert "Signature" not in repr(found) + str(vars(found).keys())
+        assert "http" not in repr([found])
+
+
+@virtual
+async def test_snapshots_come_newest_first_from_whichever_listing() -> None:
+    async with world(databases=BOTH) as w:
+        ages = [(DATABASE, 3), (OTHER_DATABASE, 1), (DATABASE, 2), (OTHER_DATABASE, 4)]
+        stored = {age: w.emulator.add_snapshot(of, modified=START - timedelta(hours=age)) for of, age in ages}
+        assert versions(await snapshots(w)) == [stored[age].version_id for age in (1, 2, 3, 4)]
+        assert [one.database_id for one in await snapshots(w)] == [OTHER_DATABASE, DATABASE, DATABASE, OTHER_DATABASE]
+        assert versions(await snapshots(w, database_id=DATABASE)) == [stored[age].version_id for age in (2, 3)]
+
+
+@pytest.mark.parametrize("style", ["id", "id_type", "id_type_origin"])
+@virtual
+async def test_in_the_accounts_listing_the_url_tells_the_database(style: str) -> None:
+    async with world(databases=(DATABASE, "db_redis"), name_style=style) as w:
+        w.emulator.add_snapshot(DATABASE)
+        w.emulator.add_snapshot(DATABASE, origin="automatic", runtime=None)
+        assert {one.database_id for one in await snapshots(w)} == {DATABASE}
+
+
+@virtual
+async def test_old_entries_without_a_url_are_found_with_one() -> None:
+    async with world(databases=BOTH, old_style_entries=True) as w:
+        stored = w.emulator.add_snapshot(OTHER_DATABASE)
+        for found in (await snapshots(w))[0], (await snapshots(w, database_id=OTHER_DATABASE))[0]:
+            assert (found.database_id, found.version_id) == (OTHER_DATABASE, stored.version_id)
+            assert found.download_url is not None
+            assert await w.download(found.download_url) == w.emulator.archive_of(stored.version_id)
+        assert kinds(w).count("me") == 1
+        assert versions(await snapshots(w, origin="manual")) == []  # nobody says that they are
+
+
+@virtual
+async def test_origin_and_ages_choose_by_the_services_clock() -> None:
+    async with world(clock_offset_seconds=-5 * HOUR) as w:
+        now = START - timedelta(hours=5)
+        ages = {1: "manual", 2: "automatic", 26: "manual", 50: "automatic", 60: None}
+        stored = {
+            age: w.emulator.add_snapshot(DATABASE, modified=now - timedelta(hours=age), origin=origin).version_id  # type: ignore[arg-type]  # one of its literals
+            for age, origin in ages.items()
+        }
+        of_age = {version: age for age, version in stored.items()}
+
+        async def ages_of(**query: Any) -> list[int]:
+            return [of_age[one.version_id] for one in await snapshots(w, database_id=DATABASE, **query)]
+
+        assert await ages_of() == [1, 2, 26, 50, 60]
+        assert await ages_of(origin="manual") == [1, 26]
+        assert await ages_of(origin="automatic") == [2, 50]
+        assert await ages_of(newer_than="1d") == [1, 2]
+        assert await ages_of(older_than="1d") == [26, 50, 60]
+        assert await ages_of(newer_than="2d", older_than="90m") == [2, 26]
+        for query, age in ({"max_age": "30d"}, 1), ({"origin": "automatic"}, 2), ({"max_age": "90m"}, 1):
+            found = await latest(w, None, **query)
+            assert found is not None
+            assert of_age[found.version_id] == age
+        assert await latest(w, max_age="30m") is None
+        assert await latest(w, origin="automatic", max_age="90m") is None
+
+
+@virtual
+async def test_a_database_without_snapshots_has_no_latest_one() -> None:
+    async with world() as w:
+        assert await latest(w) is None
+        assert await snapshots(w) == await snapshots(w, database_id=DATABASE) == []
+
+
+@virtual
+async def test_one_past_its_30_days_is_listed_and_not_the_latest() -> None:
+    async with world(retention_days=40) as w:
+        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(days=31))
+        (listed,) = await snapshots(w, database_id=DATABASE)
+        assert not listed.available
+        assert await latest(w) is None
+
+
+# What it costs -----------------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_one_program_asks_once_for_each_database_or_the_account() -> None:
+    async with world(databases=BOTH) as w:
+        w.emulator.add_snapshot(DATABASE)
+        begun = w.clock.monotonic()
+        for _ in range(3):
+            await w.clock.sleep(100)
+            for query in ({"database_id": DATABASE}, {"database_id": DATABASE, "origin": "manual"}, {}):
+                await find_snapshots(w.session, SnapshotQuery.of(query), begun)
+            await find_latest(w.session, SnapshotQuery(DATABASE), begun)
+            await find_databases(w.session, begun)
+            await find_database(w.session, DATABASE, begun)
+        assert sorted(kinds(w)) == ["list", "list account", "me", "status", "status"]
+        await snapshots(w, database_id=DATABASE)  # the next program
+        assert kinds(w).count("list") == 2
+
+
+@virtual
+async def test_lookups_of_many_databases_share_the_accounts_listing() -> None:
+    async with world(databases=MANY) as w:
+        for one in MANY[:-1]:
+            w.emulator.add_snapshot(one)
+        begun = w.clock.monotonic()
+        for one in MANY:
+            found = await find_latest(w.session, SnapshotQuery(one), begun)
+            assert (found is None) == (one == MANY[-1])
+        # the last one has none at the account's listing: it may not exist, so it is asked for itself
+        assert kinds(w) == ["list", "list", "list", "list account", "list"]
+        assert w.clock.monotonic() - begun < 5
+        with pytest.raises(DatabaseMissing, match="DATABASE_NOT_FOUND"):
+            await find_latest(w.session, SnapshotQuery("e" * 32), begun)
+
+
+@virtual
+async def test_lookups_at_once_share_what_they_can() -> None:
+    async with world(databases=MANY) as w:
+        for one in MANY:
+            w.emulator.add_snapshot(one)
+        async with anyio.create_task_group() as group:
+            for one in MANY * 2:
+                group.start_soon(find_latest, w.session, SnapshotQuery(one), w.clock.monotonic())
+        assert len(w.looks) <= 4
+
+
+@virtual
+async def test_a_lookup_shares_what_a_create_of_the_same_process_has_seen() -> None:
+    async with world(snapshot_seconds=1) as w:
+        begun = w.clock.monotonic()
+        record = (await w.create()).complete
+        found = await find_latest(w.session, SnapshotQuery(DATABASE), begun)
+        assert found is not None
+        assert found.version_id == record.version_id
+        assert kinds(w) == ["create", "list"]
+
+
+@virtual
+async def test_program_and_provider_keep_the_services_limits_together(tmp_path: Path) -> None:
+    async with world(databases=MANY, settings={"requests_per_minute": 10}, requests_per_minute=11) as w:
+        for number in range(4):
+            session = process(w, tmp_path, str(number))
+            await snapshots(w, session)
+            await find_databases(session, w.clock.monotonic())
+        asked = [entry.monotonic for entry in w.requests("list account")]
+        assert all(later - earlier >= 20 for earlier, later in pairwise(asked))
+        sent = [entry.monotonic for entry in w.emulator.journal]
+        assert all(later - earlier >= 60 for earlier, later in zip(sent, sent[10:], strict=False))
+        assert {entry.code for entry in w.emulator.journal} == {None}
+
+
+# Where the account's listing is not to be had ------------------------------------------------------------------------------
+
+
+@virtual
+async def test_without_the_accounts_listing_its_databases_are_asked_one_by_one() -> None:
+    async with world(databases=BOTH, plan="free") as w:
+        stored = [w.emulator.add_snapshot(one).version_id for one in BOTH]
+        assert sorted(versions(await snapshots(w))) == sorted(stored)
+        assert kinds(w) == ["list account", "me", "list", "list"]
+        await snapshots(w)
+        assert kinds(w).count("list account") == 1
+
+
+@virtual
+async def test_more_databases_than_a_minutes_budget_are_not_asked_one_by_one() -> None:
+    async with world(databases=MANY, plan="free", settings={"requests_per_minute": 14}) as w:
+        with pytest.raises(
+            CannotTell, match=r"402 UPGRADE_REQUIRED.*12 databases.*13 requests of a minute.*database_id"
+        ):
+            await snapshots(w)
+        assert kinds(w) == ["list account", "me"]
+    async with world(databases=MANY, plan="free", settings={"requests_per_minute": 15}) as w:
+        assert await snapshots(w) == []
+
+
+# Never by half -------------------------------------------------------------------------------------------------------------
+
+
+def listing_of(*entries: Any) -> Fault:
+    return Fault(kind=None, method="GET", times=None, body=json.dumps({"status": "success", "response": entries}))
+
+
+def entry(**changes: Any) -> dict[str, Any]:
+    version = changes.get("version_id", "v" * 24)
+    url = f"https://snapshots.test/databases/account/{DATABASE}.zip?Expires=1788000000&versionId={version}"
+    known = {"name": DATABASE, "size": 1, "modified": rfc3339(START), "key": "", "version_id": version, "url": url}
+    return {**known, "runtime": "postgres", "origin": "manual", **changes}
+
+
+@pytest.mark.parametrize(
+    ("strange", "words"),
+    [
+        ({"name": "", "version_id": "w" * 24}, "1 that cannot be read beside 1 that can"),
+        ({"version_id": None, "url": None}, "1 that cannot be read beside 1 that can"),
+        (None, "1 that cannot be read beside 1 that can"),
+    ],
+)
+@virtual
+async def test_a_listing_that_cannot_be_read_whole_answers_nothing(strange: Any, words: str) -> None:
+    async with world() as w:
+        w.emulator.add_fault(listing_of(entry(), strange if strange is None else entry(**strange)))
+        for question in (latest(w), snapshots(w), snapshots(w, database_id=DATABASE)):
+            with pytest.raises(CannotTell, match=words):
+                await question
+
+
+@virtual
+async def test_a_snapshot_without_a_time_is_listed_last_and_never_guessed_about() -> None:
+    async with world() as w:
+        w.emulator.add_fault(listing_of(entry(version_id="w" * 24, modified="yesterday"), entry()))
+        assert versions(await snapshots(w, database_id=DATABASE)) == ["v" * 24, "w" * 24]
+        for question in (latest(w), snapshots(w, database_id=DATABASE, newer_than="1d"), snapshots(w, older_than="1d")):
+            with pytest.raises(CannotTell, match=r"w{24} without a time"):
+                await question
+        assert await latest(w, origin="automatic") is None
+
+
+@virtual
+async def test_an_entry_of_nobody_in_the_accounts_listing_is_given_to_nobody() -> None:
+    async with world() as w:
+        w.emulator.add_fault(listing_of(entry(url="https://snapshots.test/elsewhere?versionId=" + "v" * 24)))
+        with pytest.raises(CannotTell, match=r"does not tell whose snapshot v{24} is. Give database_id"):
+            await snapshots(w)
+        assert versions(await snapshots(w, database_id=DATABASE)) == ["v" * 24]
+
+
+FAILURES: dict[str, tuple[Fault | None, type[Exception], str]] = {
+    "down": (Fault(method="GET", times=None, html=502), SquareCloudError, "502: the service is not available"),
+    "no connection": (Fault(method="GET", times=None, no_connect=True), SquareCloudError, "could not be reached"),
+    "malformed": (Fault(method="GET", times=None, malformed=True), SquareCloudError, "the answer could not be read"),
+    "no list": (Fault(method="GET", times=None, body='{"status":"success","response":7}'), SquareCloudError, "not be read"),
+    "key refused": (Fault(method="GET", status=401, code="ACCESS_DENIED"), KeyRefused, "the API key is unknown"),
+    "no scope": (Fault(method="GET", times=None, status=403, code="MISSING_SCOPE"), Exception, "lacks a scope"),
+    "blocked": (Fault(method="GET", status=429, code="RATE_LIMITED"), Blocked, "blocked for up to about 30 minutes"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAILURES)
+@virtual
+async def test_failures_say_what_happened_and_end_soon(name: str) -> None:
+    fault, reaction, words = FAILURES[name]
+    for question in (
+        latest,
+        snapshots,
+        lambda w: find_database(w.session, DATABASE, 0.0),
+        lambda w: find_databases(w.session, 0.0),
+    ):
+        async with world() as w:
+            assert fault is not None
+            w.emulator.add_fault(Fault(**{key: value for key, value in vars(fault).items() if key != "effect"}))
+            begun = w.clock.monotonic()
+            with pytest.raises(reaction, match=words):
+                await question(w)
+            assert w.clock.monotonic() - begun < 120
+
+
+@virtual
+async def test_an_unknown_database_is_an_error() -> None:
+    async with world() as w:
+        for question in (latest(w, database_id=OTHER_DATABASE), find_database(w.session, OTHER_DATABASE, 0.0)):
+            with pytest.raises(DatabaseMissing, match="Check database_id"):
+                await question
+
+
+# Databases -----------------------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_databases_are_told_with_whether_they_run() -> None:
+    async with world(databases=()) as w:
+        w.emulator.add_database(DATABASE, name="shop", type="postgres", ram=1024)
+        w.emulator.add_database(OTHER_DATABASE, name="shop", type="redis")
+        w.emulator.stop_database(OTHER_DATABASE)
+        found = await find_databases(w.session, 0.0)
+        assert [(one.id, one.name, one.type, one.ram, one.cluster, one.running) for one in found] == [
+            (DATABASE, "shop", "postgres", 1024, "emulator-1", True),
+            (OTHER_DATABASE, "shop", "redis", 512, "emulator-1", False),
+        ]
+        assert kinds(w) == ["me", "status", "status"]
+        assert [await find_database(w.session, one, w.clock.monotonic()) for one in BOTH] == found
+
+
+@virtual
+async def test_a_long_answer_is_announced() -> None:
+    async with world(databases=MANY, settings={"requests_per_minute": 5}) as w:
+        told: list[str] = []
+        assert len(await find_databases(w.session, 0.0, tell=told.append)) == 12
+        assert told == ["asking for the status of 12 databases, 5 requests a minute: about 3 minutes"]
+
+
+STRANGE: list[tuple[Any, str]] = [
+    ([{"id": DATABASE, "name": "shop"}], "name or type is missing"),
+    ([{"id": DATABASE, "type": "postgres", "name": 7}], "name or type is missing"),
+    ([{"id": DATABASE, "name": "shop", "type": "postgres"}, {"name": "x"}], "1 that cannot be read beside 1 that can"),
+    ({"a": 1}, "1 that cannot be read beside 0 that can"),
+    (None, "1 that cannot be read beside 0 that can"),
+]
+
+
+@pytest.mark.parametrize(("databases", "words"), STRANGE)
+@virtual
+async def test_databases_that_cannot_be_read_are_never_left_out(databases: Any, words: str) -> None:
+    async with world() as w:
+        body = json.dumps({"status": "success", "response": {"user": {"id": "u"}, "databases": databases}})
+        w.emulator.add_fault(Fault(kind="me", times=None, body=body))
+        with pytest.raises(CannotTell, match=words):
+            await find_databases(w.session, 0.0)
+
+
+@virtual
+async def test_one_status_that_fails_fails_the_list_at_once() -> None:
+    async with world(databases=MANY, settings={"requests_per_minute": 4}) as w:
+        w.emulator.add_fault(Fault(kind="status", status=404, code="DATABASE_NOT_FOUND"))
+        with pytest.raises(DatabaseMissing):
+            await find_databases(w.session, 0.0)
+        assert w.clock.monotonic() < 5
+        await w.clock.sleep(300)
+        assert kinds(w).count("status") <= 3
+
+
+@virtual
+async def test_a_key_of_another_scope_is_told_that_the_scope_is_not_published() -> None:
+    async with world() as w:
+        w.emulator.add_fault(Fault(kind="database", status=403, code="MISSING_SCOPE"))
+        with pytest.raises(CannotTell, match=r"lacks a scope.*does not publish"):
+            await find_database(w.session, DATABASE, 0.0)
+        w.emulator.add_fault(Fault(kind="database", status=403, code="RESOURCE_NOT_ALLOWED"))
+        with pytest.raises(NotAllowed):
+            await find_database(w.session, DATABASE, 0.0)
+
+
+@virtual
+async def test_another_database_in_the_answer_is_not_taken_for_the_one_asked_for() -> None:
+    async with world() as w:
+        body = '{"status":"success","response":{"id":"another","name":"shop","type":"redis"}}'
+        w.emulator.add_fault(Fault(kind="database", body=body))
+        with pytest.raises(CannotTell, match="another"):
+            await find_database(w.session, DATABASE, 0.0)
+
+
+# A lookup and a create in the same `up` --------------------------------------------------------------------------------------
+
+
+async def created(session: Session) -> SnapshotRecord:
+    return await create(session, SnapshotInputs(DATABASE), Row(), owner="urn:ours")
+
+
+@pytest.mark.parametrize(
+    ("cache_world", "queries", "seconds"),
+    [
+        ("kept", [{"database_id": DATABASE}], 240),
+        ("kept", [{}], 210),
+        ("kept", [{"database_id": DATABASE}, {}], 1800),
+        ("invalidated", [{"database_id": DATABASE}, {}], 210),
+    ],
+    ids=["own page kept", "account's page kept", "both pages kept", "invalidated"],
+)
+@virtual
+async def test_a_lookup_before_a_create_costs_time_at_most_and_one_after_it_sees_its_snapshot(
+    tmp_path: Path, cache_world: str, queries: list[dict[str, Any]], seconds: int
+) -> None:
+    async with world(snapshot_seconds=100, cache_world=cache_world) as w:
+        program, provider = process(w, tmp_path, "program"), process(w, tmp_path, "provider")
+        begun = w.clock.monotonic()
+        for query in queries:
+            assert await find_snapshots(program, SnapshotQuery.of(query), begun) == []
+        posted = w.clock.monotonic()
+        record = await created(provider)
+        assert record.version_id == w.started()
+        assert w.clock.monotonic() - posted == pytest.approx(seconds, abs=1)
+        # The program's own pages are from before; it learns of the snapshot from what runs of a machine share.
+        for query in queries:
+            assert versions(await find_snapshots(program, SnapshotQuery.of(query), begun)) == [record.version_id]
+        found = await find_latest(program, SnapshotQuery(DATABASE), begun)
+        assert found is not None
+        assert found.version_id == record.version_id
+
+
+@virtual
+async def test_an_old_page_that_lacks_what_this_machine_has_found_is_an_error_as_long_as_it_may_be_old(
+    tmp_path: Path,
+) -> None:
+    async with world(snapshot_seconds=1) as w:
+        program, provider = process(w, tmp_path, "program"), process(w, tmp_path, "provider")
+        record = await created(provider)
+        w.emulator.remove_snapshot(record.version_id or "")
+        w.emulator.drop_cache()
+        for query in ({"database_id": DATABASE}, {}):
+            with pytest.raises(CannotTell, match=f"old page: it lacks snapshot {record.version_id}"):
+                await snapshots(w, program, **query)
+            assert await snapshots(w, program, origin="automatic", **query) == []
+        await w.clock.sleep(31 * 60)
+        assert await latest(w, program) is None
+        assert await snapshots(w, program) == []
+
+
+@virtual
+async def test_two_lookups_of_one_old_page_do_not_ask_again_and_again(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=100) as w:
+        program, provider = process(w, tmp_path, "program"), process(w, tmp_path, "provider")
+        begun = w.clock.monotonic()
+        await find_latest(program, SnapshotQuery(DATABASE), begun)
+        record = await created(provider)
+        before = len(w.looks)
+        for _ in range(3):
+            found = await find_latest(program, SnapshotQuery(DATABASE), begun)
+            assert found is not None
+            assert found.version_id == record.version_id
+        assert len(w.looks) - before <= 2

@@ -1,0 +1,191 @@
+"""Bad inputs fail in the preview, on the right property, with a text that names what would be right."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from pulumi_snapshots.properties.checks import UNKNOWN, is_usual_database_id
+from pulumi_snapshots.properties.durations import duration_text, parse_duration
+from pulumi_snapshots.snapshot.inputs import SnapshotInputs, problems_of
+from pulumi_snapshots.snapshot.record import SnapshotRecord, is_provisional, split_id
+
+DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
+DURATION = "must be a duration such as 90s, 45m, 1h30m or 7d, or a number of seconds, not "
+BARE = "must be a bare id, without slashes"
+
+BAD_DURATIONS: list[Any] = [
+    *(-1, -0.5, math.nan, math.inf, -math.inf, 10**400, True, False, [], {}, b"45m", "", " ", "9" * 400),
+    *("soon", "45 m", "-45m", "+45m", "1e3", "45min", "m", "1h-30m", "\u0664\u0665m", "nan", "inf"),
+]
+
+BAD: list[tuple[str, Any, str]] = [
+    ("database_id", None, "is required: the id of the database"),
+    ("database_id", "", "the id of the database"),
+    ("database_id", 7, "must be a string, not int"),
+    ("database_id", ["x"], "must be a string, not list"),
+    *(
+        ("database_id", value, BARE)
+        for value in (
+            *(
+                ".",
+                "..",
+                "/",
+                "a/b",
+                "a\\b",
+                "../x",
+                "a?b",
+                "a#b",
+                "a%2Fb",
+                " a",
+                "a\n",
+                "a b",
+                "a\tb",
+                "a\x00",
+                "a\x7f",
+            ),
+            *("a\u00a0b", "a\u2028b", "a\u3000b"),  # white space of other scripts
+            *("a\u200bb", "\ufeffa", "a\u200db", "a\u00adb"),  # of no width
+            *("\u202ea", "a\u200f", "a\u2066b"),  # that turn the direction of the text
+            *(
+                "a\uff0fb",
+                "a\uff3cb",
+                "a\uff1fb",
+                "a\uff03b",
+                "a\uff05b",
+                "\u2025",
+                "\uff0e\uff0e",
+                "\u2100",
+            ),  # in disguise
+            *("a\ud800", "a\ue000"),  # no characters at all
+        )
+    ),
+    ("triggers", "x", "must be a list, not str"),
+    ("triggers", {"a": 1}, "must be a list, not dict"),
+    ("triggers", ["x" * 2**26], "must be 1 MiB at most, as JSON, not 64: give a digest"),
+    *((name, value, DURATION) for name in ("timeout", "reuse_within", "rotate_after") for value in BAD_DURATIONS),
+    ("timeout", 0, "must be longer than zero"),
+    ("timeout", "0s", "must be longer than zero"),
+    ("timeout", "8d", "must be at most 7d, not '8d'"),
+    ("timeout", 1e300, "must be at most 7d"),
+    ("reuse_within", "31d", "must be at most 30d"),
+    ("reuse_within", "720h1s", "must be at most 30d"),
+    ("rotate_after", 0, "must be longer than zero"),
+    ("rotate_after", "31d", "must be at most 30d"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"), BAD, ids=lambda value: ascii(value)[:40] if isinstance(value, str) else None
+)
+def test_a_bad_input_is_told_on_its_property(name: str, value: Any, says: str) -> None:
+    (problem,) = problems_of({"database_id": DATABASE, name: value})
+    assert problem.property == name
+    assert problem.reason.startswith(says) or says in problem.reason
+    assert len(problem.reason) < 250
+
+
+def test_a_number_too_long_to_be_shown_is_told_all_the_same() -> None:
+    (problem,) = problems_of({"database_id": DATABASE, "timeout": 10**5000})
+    assert problem.reason == f"{DURATION}that number"
+
+
+GOOD: list[tuple[str, Any]] = [
+    *(
+        ("database_id", value)
+        for value in (DATABASE, "db_abc123def456abc123def4", "a.b", "...", "datenbank-ä", "a:b", "a@b")
+    ),
+    *(("triggers", value) for value in (None, [], ["x", {"a": [1]}], ())),
+    *(("timeout", value) for value in (None, 1, 0.5, "90", "1h30m", "1.5h", "500ms", ".5m", "7d", " 45m ", "1d12h")),
+    *(("reuse_within", value) for value in (0, "0s", "30d", 30 * 86400)),
+    *(("rotate_after", value) for value in ("1s", "30d")),
+    *((name, UNKNOWN) for name in ("database_id", "triggers", "timeout", "reuse_within", "rotate_after")),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), GOOD, ids=ascii)
+def test_a_good_or_unknown_input_is_no_problem(name: str, value: Any) -> None:
+    assert problems_of({"database_id": DATABASE, name: value}) == []
+
+
+@pytest.mark.parametrize(
+    ("reuse", "rotate", "right"),
+    [
+        ("1h", "1h", False),
+        ("2h", "1h", False),
+        ("1h", "61m", True),
+        (0, "1s", True),
+        (UNKNOWN, "1h", True),
+        ("1h", UNKNOWN, True),
+    ],
+)
+def test_a_rotation_must_not_adopt_what_it_should_renew(reuse: Any, rotate: Any, right: bool) -> None:  # noqa: FBT001
+    problems = problems_of({"database_id": DATABASE, "reuse_within": reuse, "rotate_after": rotate})
+    assert [problem.property for problem in problems] == ([] if right else ["rotate_after"])
+    assert right or "longer than reuse_within" in problems[0].reason
+
+
+def test_every_problem_is_told_at_once() -> None:
+    problems = problems_of({"database_id": "", "triggers": 1, "timeout": "x", "reuse_within": "x", "rotate_after": "x"})
+    assert [problem.property for problem in problems] == [
+        *("database_id", "triggers", "timeout", "reuse_within", "rotate_after")
+    ]
+
+
+def test_checked_inputs_are_seconds() -> None:
+    values = {"database_id": DATABASE, "timeout": "1h30m", "reuse_within": "1d", "rotate_after": 90000.0}
+    assert SnapshotInputs.of(values) == SnapshotInputs(DATABASE, 5400, 86400, 90000)
+    assert SnapshotInputs.of({"database_id": DATABASE}) == SnapshotInputs(DATABASE, 2700, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("1h30m5s", 5405), ("1.5h", 5400), ("500ms", 0.5), ("250us", 2.5e-4), ("1µs", 1e-6), ("7d", 604800)],
+)
+def test_durations_are_read_as_pulumi_s_own_timeouts_are(text: str, seconds: float) -> None:
+    assert parse_duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (0.5, "0.5s"), (1.5, "1.5s"), (59, "59s"), (60, "1m"), (2700, "45m"), (5400, "1h30m"), (604800, "7d")],
+)
+def test_a_duration_is_shown_as_a_person_would_write_it(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
+
+
+def test_the_usual_shape_of_an_id_is_known() -> None:
+    assert is_usual_database_id(DATABASE)
+    assert not any(
+        map(is_usual_database_id, ["", DATABASE.upper(), DATABASE + "\n", DATABASE[1:], "db_abc123def456abc123def4"])
+    )
+
+
+@pytest.mark.parametrize(
+    "version", ["45ec0b49-9af6-445e-a55c-abd7ec5278b2", "a+b/c=_-", "3HL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY"]
+)
+def test_an_id_is_split_at_its_first_slash(version: str) -> None:
+    assert split_id(f"{DATABASE}/{version}") == (DATABASE, version)
+    assert SnapshotRecord(DATABASE, version_id=version).id == f"{DATABASE}/{version}"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "/", DATABASE, f"{DATABASE}/", "/v", "../v", "./v", "a b/v", "a?b/v", "a\uff0fb/v"]
+)
+def test_an_id_that_is_none_is_told_with_the_form_of_one(text: str) -> None:
+    with pytest.raises(ValueError, match="the id of a snapshot is DATABASE_ID/VERSION_ID, not "):
+        split_id(text)
+
+
+def test_a_provisional_id_is_known_by_its_version() -> None:
+    assert is_provisional(f"{DATABASE}/pending:20260301T120000Z")
+    assert not is_provisional(f"{DATABASE}/45ec0b49")
+
+
+def test_a_record_survives_the_state_and_hides_its_url() -> None:
+    record = SnapshotRecord(DATABASE, "v", download_url="https://h/x?Signature=secret", size=7, available=True)
+    stored = {name: value for name, value in record.to_outputs().items() if value is not None}
+    assert SnapshotRecord.from_outputs({**stored, "size": 7.0, "unknown": 1}) == record
+    assert "secret" not in repr(record)

@@ -1,0 +1,499 @@
+"""A restore overwrites live data: it is sent once, never on doubt, and ends only when what the database holds is known."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from pulumi_snapshots.api.errors import (
+    DatabaseMissing,
+    KeyRefused,
+    NotAllowed,
+    RequestRefused,
+    RestoreFailed,
+    SquareCloudError,
+)
+from pulumi_snapshots.clock import parse_rfc3339
+from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.errors.outcomes import NothingSent
+from pulumi_snapshots.restore.outcomes import RestorePending, RestoreRefused
+from pulumi_snapshots.restore.record import RestoreRecord
+from pulumi_snapshots.snapshot.create import create
+from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from tests.support.restoring import RESTORER, scene
+from tests.support.virtual import virtual
+from tests.support.world import DATABASE, OTHER_DATABASE, START
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.emulator.resources import StoredSnapshot
+    from tests.support.restoring import Scene
+
+HOUR = 3600.0
+
+
+def elapsed(at: Scene) -> float:
+    """Seconds since the test began."""
+    return (at.here.clock.utc() - START).total_seconds()
+
+
+def on_restore(**fault: Any) -> Fault:
+    return Fault(kind="restore", **fault)
+
+
+async def somebody_restores(at: Scene, stored: StoredSnapshot, target: str = DATABASE) -> None:
+    """Another client of the account, which this machine knows nothing of."""
+    client = at.here.another_run().client
+    await client.restore_snapshot(
+        target, name=stored.name, version_id=stored.version_id, on_send=anyio.lowlevel.checkpoint
+    )
+
+
+# The plain way -------------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_a_restore_brings_the_rows_back_and_ends_when_the_database_runs_again() -> None:
+    async with scene() as at:
+        record = (await at.restore()).complete
+        assert at.holds() == "then"
+        assert at.holds(OTHER_DATABASE) == "now"
+        assert at.accepted == [at.stored.version_id]
+        assert (record.database_id, record.version_id, record.target_database_id) == (
+            DATABASE,
+            at.stored.version_id,
+            DATABASE,
+        )
+        assert record.requested_at == "2026-03-01T12:00:00Z"
+        assert record.restored_at is not None
+        assert parse_rfc3339(record.restored_at) - START <= timedelta(seconds=95)
+        assert record.id == f"{DATABASE}/restore:20260301T120000Z"
+        # One look before the POST, then one every 30 s; the snapshot is known, so no listing is asked.
+        assert len(at.here.requests("status")) <= 5
+        assert not at.here.looks
+
+
+@virtual
+async def test_a_restore_is_not_counted_among_the_snapshots_of_a_run() -> None:
+    async with scene() as at:
+        assert (await at.restore()).how == "complete"
+        assert at.here.session.fleet.summary() == "0 snapshots: "
+
+
+@virtual
+async def test_a_restore_onto_another_database_leaves_the_snapshot_s_own_alone() -> None:
+    async with scene() as at:
+        record = (await at.restore(target=OTHER_DATABASE)).complete
+        assert (at.holds(), at.holds(OTHER_DATABASE)) == ("now", "then")
+        assert record.target_database_id == OTHER_DATABASE
+
+
+@virtual
+async def test_a_version_named_by_its_ids_alone_is_looked_up() -> None:
+    async with scene() as at:
+        assert (await at.restore(name=None, runtime=None)).how == "complete"
+        assert at.holds() == "then"
+        assert len(at.here.looks) == 1
+
+
+@virtual
+async def test_a_database_that_is_never_seen_down_is_watched_for_the_settling_time() -> None:
+    async with scene(restore_seconds=0.0) as at:
+        assert (await at.restore()).how == "complete"
+        assert 60 <= elapsed(at) <= 61
+    async with scene(restore_seconds=0.0, settings={"restore_settle": 200.0}) as at:
+        assert (await at.restore()).how == "complete"
+        assert 200 <= elapsed(at) <= 201
+
+
+@virtual
+async def test_an_answer_that_comes_with_the_data_ends_the_wait_at_once() -> None:
+    """The service may hold the answer: then the database was seen down while the POST was open."""
+    async with scene(restore_holds=True) as at:
+        assert (await at.restore()).how == "complete"
+        assert elapsed(at) < 61
+        assert at.holds() == "then"
+
+
+@virtual
+async def test_looks_that_fail_meanwhile_are_no_end() -> None:
+    async with scene() as at:
+        at.here.emulator.add_fault(Fault(kind="status", status=500, code="BROKEN", skip=1, times=12))
+        ending = await at.restore()
+        assert ending.how == "complete"
+        assert "the last look failed (BROKEN)" in ending.text
+        assert at.accepted == [at.stored.version_id]
+
+
+@virtual
+async def test_a_look_that_is_answered_with_restore_in_progress_shows_the_database_down() -> None:
+    """The service may say that instead of "not running": a lost answer is resolved by it too."""
+    async with scene(restore_seconds=0.0) as at:
+        at.here.emulator.add_fault(on_restore(when="after", drop=True))
+        at.here.emulator.add_fault(Fault(kind="status", status=409, code="RESTORE_IN_PROGRESS", skip=1, times=2))
+        assert (await at.restore()).how == "complete"
+
+
+# Cooldowns and other restores ------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_restores_of_one_run_keep_both_cooldowns_without_a_refusal() -> None:
+    async with scene(restore_seconds=5.0, settings={"restore_settle": 5.0, "look_every": 5.0}) as at:
+        async with anyio.create_task_group() as group:
+            group.start_soon(at.restore)
+            await anyio.sleep(1)
+            group.start_soon(lambda: at.restore(target=OTHER_DATABASE))
+        assert 60 <= elapsed(at) <= 80
+        assert (await at.restore()).how == "complete"
+        assert 120 <= elapsed(at) <= 150
+        assert [post.status for post in at.posts] == [200, 200, 200]
+
+
+@virtual
+async def test_two_restores_of_one_database_in_one_run_are_told_which_came_last() -> None:
+    async with scene() as at:
+        newer = at.here.emulator.add_snapshot(DATABASE)
+        assert (await at.restore()).how == "complete"
+        assert at.row.warnings == []
+        assert (await at.restore(version_id=newer.version_id)).how == "complete"
+        (told,) = at.row.warnings
+        assert f"first from {DATABASE}/{at.stored.version_id} and then from {DATABASE}/{newer.version_id}" in told
+        assert "without `depends_on` between the two, chance decides which comes last" in told
+        assert at.holds() == "now"
+
+
+@virtual
+async def test_a_cooldown_that_another_client_has_started_is_waited_out() -> None:
+    async with scene(restore_seconds=5.0) as at:
+        await somebody_restores(at, at.stored, OTHER_DATABASE)
+        ending = await at.restore()
+        assert ending.how == "complete"
+        assert "KEEP_CALM: nothing was started, trying again in" in ending.text
+        assert [post.code for post in at.posts if not post.accepted] == ["KEEP_CALM"]
+        assert at.holds() == "then"
+
+
+@virtual
+async def test_another_restore_that_runs_is_waited_for_and_ours_comes_after_it() -> None:
+    async with scene(restore_seconds=400.0) as at:
+        at.writes("theirs")
+        theirs = at.here.emulator.add_snapshot(DATABASE)
+        at.writes("now")
+        await somebody_restores(at, theirs)
+        await anyio.sleep(200)  # its cooldown is over, it is not
+        ending = await at.restore()
+        assert ending.how == "complete"
+        assert at.accepted == [theirs.version_id, at.stored.version_id]
+        assert "RESTORE_IN_PROGRESS" in [post.code for post in at.posts]
+        assert "waiting for the end of another restore of this database" in ending.text
+        assert at.holds() == "then"
+
+
+@virtual
+async def test_another_restore_s_end_is_not_taken_for_that_of_a_lost_one() -> None:
+    """The database is down and comes up again, but for somebody else: our request was not carried out."""
+    async with scene(restore_seconds=400.0) as at:
+        await somebody_restores(at, at.stored)
+        await anyio.sleep(200)
+        at.here.emulator.add_fault(on_restore(drop=True))
+        ending = await at.restore(timeout=600.0)
+        assert ending.how == "pending"
+        assert "was never seen going down" in ending.text
+        assert len(at.posts) == 2
+
+
+@virtual
+async def test_of_two_restores_of_one_run_the_lost_one_is_not_taken_for_done_by_the_other_s_end() -> None:
+    async with scene() as at:
+        at.here.emulator.add_fault(on_restore(drop=True))
+        endings: list[str] = []
+
+        async def one(longest: float) -> None:
+            endings.append((await at.restore(timeout=longest)).how)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(one, 300.0)
+            await anyio.sleep(1)
+            group.start_soon(one, 900.0)
+        assert endings == ["pending", "complete"]
+        assert len(at.accepted) == 1
+
+
+@virtual
+async def test_a_wait_for_another_restore_that_outlasts_the_time_out_has_sent_nothing() -> None:
+    async with scene(restore_seconds=4 * HOUR) as at:
+        await somebody_restores(at, at.stored)
+        await anyio.sleep(200)
+        ending = await at.restore()
+        assert isinstance(ending.nothing, NothingSent)
+        assert (
+            f"Database {DATABASE} was not restored. The wait ended after 15m, while waiting for another" in ending.text
+        )
+        assert "RESTORE_IN_PROGRESS" in ending.text
+
+
+# Doubt ---------------------------------------------------------------------------------------------------------------
+
+LOST = {
+    "dropped": {"drop": True},
+    "no answer": {"drop": True, "delay": 400.0},
+    "502 page": {"html": 502},
+    "503": {"status": 503, "code": "DATABASE_UNAVAILABLE"},
+    "504": {"status": 504, "code": "GATEWAY"},
+    "522 page": {"html": 522},
+    "408 page": {"html": 408},
+    "500 page": {"html": 500},
+    "unreadable 200": {"malformed": True},
+}
+
+
+@pytest.mark.parametrize("fault", LOST.values(), ids=LOST)
+@virtual
+async def test_a_lost_answer_is_resolved_by_watching_the_database(fault: dict[str, Any]) -> None:
+    async with scene(restore_seconds=300.0) as at:
+        at.here.emulator.add_fault(on_restore(when="after", **fault))
+        record = (await at.restore()).complete
+        assert at.holds() == "then"
+        assert record.restored_at is not None
+        assert len(at.posts) == 1
+
+
+@pytest.mark.parametrize("fault", LOST.values(), ids=LOST)
+@virtual
+async def test_a_lost_request_that_was_never_carried_out_is_said_to_be_unknown_and_never_sent_again(
+    fault: dict[str, Any],
+) -> None:
+    async with scene() as at:
+        at.here.emulator.add_fault(on_restore(when="before", **fault))
+        ending = await at.restore()
+        record = ending.pending
+        assert "it may or may not have been carried out" in ending.text
+        assert "what it holds now is not known" in ending.text
+        assert f"`pulumi up --replace '{RESTORER}'` restores again" in ending.text
+        assert record.attempt is not None
+        again = await at.resume(record)
+        assert isinstance(again.error, RestorePending)
+        assert again.error.undecided
+        assert "take the Restore out of the program if it was carried out" in again.text
+        assert len(at.posts) == 1
+        assert at.holds() == "now"
+
+
+@virtual
+async def test_a_resume_after_the_time_of_a_lost_request_ends_at_once_and_one_before_it_watches_on() -> None:
+    async with scene() as at:
+        at.here.emulator.add_fault(on_restore(drop=True))
+        record = (await at.interrupted(5)).pending
+        at.here.emulator.stop_database(DATABASE)
+        async with anyio.create_task_group() as group:
+            group.start_soon(at.later, 300, lambda: at.here.emulator.start_database(DATABASE))
+            assert (await at.resume(record)).how == "complete"  # it was seen down and up
+        await anyio.sleep(HOUR)
+        before = elapsed(at)
+        assert (await at.resume(record)).how == "pending"
+        assert elapsed(at) - before < 1
+
+
+@virtual
+async def test_a_database_that_was_down_before_the_post_proves_nothing_by_being_down() -> None:
+    async with scene() as at:
+        at.here.emulator.stop_database(DATABASE)
+        at.here.emulator.add_fault(on_restore(drop=True))
+        async with anyio.create_task_group() as group:
+            group.start_soon(at.later, 200, lambda: at.here.emulator.start_database(DATABASE))
+            ending = await at.restore()
+        assert ending.how == "pending"
+        assert "was never seen going down" in ending.text
+
+
+@virtual
+async def test_a_database_that_could_not_be_seen_before_the_post_proves_nothing_by_being_down_after_it() -> None:
+    """An outage in which the look fails, the request is lost, and the database was down all the time."""
+    async with scene() as at:
+        at.here.emulator.stop_database(DATABASE)
+        at.here.emulator.add_fault(Fault(kind="status", status=502, times=3))
+        at.here.emulator.add_fault(on_restore(drop=True))
+        async with anyio.create_task_group() as group:
+            group.start_soon(at.later, 200, lambda: at.here.emulator.start_database(DATABASE))
+            ending = await at.restore()
+        assert ending.how == "pending"
+        assert "was never seen going down" in ending.text
+        assert at.holds() == "now"
+
+
+@virtual
+async def test_a_database_that_does_not_run_can_be_restored() -> None:
+    async with scene() as at:
+        at.here.emulator.stop_database(DATABASE)
+        assert (await at.restore()).how == "complete"
+        assert at.holds() == "then"
+
+
+@virtual
+async def test_a_time_out_says_that_the_state_is_unknown_and_the_next_up_watches_on() -> None:
+    async with scene(restore_seconds=1500.0) as at:
+        ending = await at.restore()
+        record = ending.pending
+        assert "was requested at 2026-03-01T12:00:00Z and accepted" in ending.text
+        assert "what it holds now is not known. The wait ended after 15m." in ending.text
+        assert "the next `pulumi up` goes on watching the database and sends no second request" in ending.text
+        assert elapsed(at) == 900
+        assert record.attempt is not None
+        assert record.attempt.seen_down
+        still = (await at.resume(record, timeout=60.0)).pending
+        done = (await at.resume(still)).complete
+        assert done.requested_at == record.requested_at
+        assert at.holds() == "then"
+        assert len(at.posts) == 1
+
+
+@pytest.mark.parametrize("holds", [True, False], ids=["while the POST is open", "accepted"])
+@virtual
+async def test_an_interrupted_restore_is_kept_and_the_next_up_sends_nothing(*, holds: bool) -> None:
+    async with scene(restore_holds=holds) as at:
+        ending = await at.interrupted(20)
+        record = ending.pending
+        assert elapsed(at) == 20
+        assert "The wait was interrupted." in ending.text
+        await anyio.sleep(HOUR)
+        at.writes("later")
+        again = await at.resume(record)
+        if holds:  # its answer was not awaited, and nobody saw the database down
+            assert again.how == "pending"
+        else:
+            assert again.how == "complete"
+        assert len(at.posts) == 1
+        assert at.holds() == "later"
+
+
+@virtual
+async def test_a_resume_long_after_an_accepted_restore_does_not_wait_for_it_to_settle_again() -> None:
+    async with scene(restore_seconds=0.0) as at:
+        record = (await at.interrupted(5)).pending
+        assert record.attempt is not None
+        assert not record.attempt.seen_down
+        before = elapsed(at)
+        assert (await at.resume(record)).how == "complete"
+        assert elapsed(at) - before == pytest.approx(55, abs=1)
+        await anyio.sleep(HOUR)
+        before = elapsed(at)
+        assert (await at.resume(record)).how == "complete"
+        assert elapsed(at) - before < 1
+
+
+@virtual
+async def test_an_interrupt_before_the_post_leaves_nothing() -> None:
+    async with scene() as at:
+        at.here.emulator.add_fault(on_restore(status=429, code="KEEP_CALM", times=None))
+        ending = await at.interrupted(30)
+        assert isinstance(ending.nothing, NothingSent)
+        assert "was not restored. The wait was interrupted" in ending.text
+        assert not at.accepted
+
+
+@virtual
+async def test_a_key_that_is_refused_meanwhile_keeps_the_restore() -> None:
+    async with scene() as at:
+        at.here.emulator.add_fault(Fault(kind="status", status=401, code="ACCESS_DENIED", skip=1))
+        ending = await at.restore()
+        record = ending.pending
+        assert "the API key is unknown, revoked or expired" in ending.text
+        await anyio.sleep(HOUR)
+        assert (await at.resume(record)).how == "complete"
+        assert len(at.posts) == 1
+
+
+@pytest.mark.parametrize("resource", [RESTORER, None])
+def test_where_nothing_can_be_kept_in_the_state_the_user_is_told_what_the_next_up_does(resource: str | None) -> None:
+    record = RestoreRecord(DATABASE, "v1", DATABASE, "2026-03-01T12:00:00Z")
+    text = RestorePending(record, "It was interrupted.").reason_unkept(resource)
+    assert text.startswith(
+        "It was interrupted. The installed Pulumi SDK has no known way to keep it in the stack's state."
+    )
+    assert ("on this machine watches the database all the same" in text) is (resource is not None)
+    assert text.endswith(
+        "restores again, over whatever the database holds by then: take the Restore out of the program first."
+    )
+
+
+# Refusals ------------------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_differing_engines_are_told_before_the_request_where_known() -> None:
+    async with scene() as at:
+        redis = at.here.emulator.add_database(type="redis").id
+        both: tuple[dict[str, Any], ...] = ({}, {"name": None, "runtime": None})
+        for given in both:
+            ending = await at.restore(target=redis, **given)
+            assert isinstance(ending.nothing, RestoreRefused)
+            assert f"is of a postgres database, and database {redis} is redis" in ending.text
+        assert not at.posts
+        unknown = await at.restore(target=redis, runtime=None)
+        assert isinstance(unknown.nothing, RequestRefused)
+        assert "the snapshot is of another database engine" in unknown.text
+        assert at.accepted == []
+
+
+@virtual
+async def test_a_vanished_version_is_an_error_and_nothing_is_overwritten() -> None:
+    async with scene() as at:
+        at.here.emulator.remove_snapshot(at.stored.version_id)
+        ending = await at.restore(name=None)
+        assert isinstance(ending.nothing, RestoreRefused)
+        assert f"lists no snapshot {at.stored.version_id} of database {DATABASE}" in ending.text
+        assert not at.posts
+        known = await at.restore()
+        assert isinstance(known.nothing, RequestRefused)
+        assert "the service has no such snapshot" in known.text
+        assert at.holds() == "now"
+
+
+@virtual
+async def test_a_version_that_this_very_run_took_is_not_restored_onto_its_own_database() -> None:
+    async with scene(snapshot_seconds=1.0, cache_world="invalidated") as at:
+        taken = await create(at.here.session, SnapshotInputs(DATABASE), at.row)
+        chosen: dict[str, Any] = {"version_id": taken.version_id, "name": taken.name}
+        ending = await at.restore(**chosen)
+        assert isinstance(ending.nothing, RestoreRefused)
+        assert "is new in this same run" in ending.text
+        assert not at.posts
+        assert (await at.restore(**chosen, target=OTHER_DATABASE)).how == "complete"
+        assert at.holds(OTHER_DATABASE) == "now"
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "words"),
+    [
+        ({"status": 404, "code": "SNAPSHOT_RESTORE_FAILED"}, RestoreFailed, "Check what the database holds"),
+        ({"status": 404, "code": "DATABASE_NOT_FOUND"}, DatabaseMissing, "no such database"),
+        ({"status": 401, "code": "ACCESS_DENIED"}, KeyRefused, "the API key is unknown"),
+        ({"status": 403, "code": "MISSING_SCOPE"}, NotAllowed, "lacks a scope"),
+        ({"status": 400, "code": "INVALID_VERSION_ID"}, RequestRefused, "takes no such version id"),
+        ({"status": 429, "code": "RATE_LIMITED"}, SquareCloudError, "blocked"),
+        ({"no_connect": True, "times": 3}, SquareCloudError, "could not be reached"),
+    ],
+    ids=lambda value: value.get("code", "no connection") if isinstance(value, dict) else "",
+)
+@virtual
+async def test_a_refusal_leaves_no_state(fault: dict[str, Any], error: type[Exception], words: str) -> None:
+    async with scene() as at:
+        at.here.emulator.add_fault(on_restore(**fault))
+        ending = await at.restore()
+        assert isinstance(ending.nothing, error)
+        assert words in ending.text
+        assert not at.accepted
+        assert at.holds() == "now"
+
+
+@pytest.mark.parametrize("code", ["MISSING_SCOPE", "RESOURCE_NOT_ALLOWED", "PERMISSION_DENIED"])
+@virtual
+async def test_a_key_that_could_not_tell_the_end_of_a_restore_starts_none(code: str) -> None:
+    async with scene() as at:
+        at.here.emulator.add_fault(Fault(kind="status", status=403, code=code, times=None))
+        assert isinstance((await at.restore()).nothing, NotAllowed)
+        assert not at.posts

@@ -1,0 +1,142 @@
+"""A restore's inputs: what is refused before any request, and what counts as a change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pulumi_snapshots.attempt.record import Attempt
+from pulumi_snapshots.properties.checks import UNKNOWN
+from pulumi_snapshots.restore.difference import restore_difference
+from pulumi_snapshots.restore.inputs import RestoreInputs, restore_problems_of
+from pulumi_snapshots.restore.record import RestoreRecord
+from tests.support.world import DATABASE, OTHER_DATABASE, START
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+GOOD: dict[str, Any] = {"database_id": DATABASE, "version_id": "v1", "overwrite": True}
+RECORD = RestoreRecord(DATABASE, "v1", DATABASE, "2026-03-01T12:00:00Z", "2026-03-01T12:01:30Z")
+
+
+def problems(**values: Any) -> dict[str, str]:
+    return {problem.property: problem.reason for problem in restore_problems_of({**GOOD, **values})}
+
+
+def test_good_inputs_have_no_problem() -> None:
+    assert problems() == {}
+    assert problems(target_database_id=OTHER_DATABASE, triggers=["v2"], timeout="20m") == {}
+    assert problems(**dict.fromkeys(GOOD, UNKNOWN), target_database_id=UNKNOWN, triggers=UNKNOWN, timeout=UNKNOWN) == {}
+
+
+@pytest.mark.parametrize("overwrite", [None, False, 1, 1.0, "true", "yes", [], {}])
+def test_only_overwrite_true_lets_it_destroy_data(overwrite: object) -> None:
+    assert "a restore overwrites everything" in problems(overwrite=overwrite)["overwrite"]
+
+
+def test_a_text_from_the_config_is_told_from_true() -> None:
+    assert "must be true, not a text (`get_bool` reads" in problems(overwrite="true")["overwrite"]
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "words"),
+    [
+        ({"database_id": None, "version_id": None}, "snapshot", "a Snapshot, or database_id and version_id"),
+        ({"version_id": None}, "version_id", "a Snapshot that is pending has none yet"),
+        ({"version_id": "a b"}, "version_id", "must be a snapshot's version id"),
+        ({"version_id": ""}, "version_id", "must be a snapshot's version id"),
+        ({"version_id": 7}, "version_id", "must be a snapshot's version id"),
+        ({"database_id": None}, "database_id", "the id of the database to restore a snapshot of"),
+        ({"database_id": "a/b"}, "database_id", "must be a bare id"),
+        ({"target_database_id": ".."}, "target_database_id", "must be a bare id"),
+        ({"target_database_id": ""}, "target_database_id", "it is the id of the database to restore onto"),
+        ({"triggers": "v2"}, "triggers", "must be a list, not str"),
+        ({"name": ["x"]}, "name", "must be a string, not list"),
+        ({"runtime": 5.0}, "runtime", "must be a string, not float"),
+        ({"timeout": "0s"}, "timeout", "longer than zero"),
+        ({"timeout": "8d"}, "timeout", "at most 7d"),
+        ({"timeout": "soon"}, "timeout", "must be a duration"),
+    ],
+)
+def test_a_bad_input_is_told_on_its_property(values: Mapping[str, Any], name: str, words: str) -> None:
+    found = problems(**values)
+    assert set(found) == {name}
+    assert words in found[name]
+
+
+def test_the_target_is_the_snapshot_s_own_database_unless_another_one_is_given() -> None:
+    assert RestoreInputs.of(GOOD).target == DATABASE
+    assert RestoreInputs.of(GOOD).timeout == 900
+    assert RestoreInputs.of({**GOOD, "target_database_id": OTHER_DATABASE}).target == OTHER_DATABASE
+    assert RestoreInputs.of(GOOD).purpose == RestoreInputs.of({**GOOD, "triggers": []}).purpose
+    assert RestoreInputs.of(GOOD).purpose != RestoreInputs.of({**GOOD, "triggers": ["v1"]}).purpose
+
+
+# Changes -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"timeout": "1h"},
+        {"version_id": UNKNOWN},
+        {"name": "another name"},
+        {"runtime": "redis"},
+        {"target_database_id": DATABASE},
+        {"triggers": []},
+    ],
+)
+def test_what_restores_nothing_and_warns_of_nothing(change: Mapping[str, Any]) -> None:
+    found = restore_difference(RECORD, GOOD, {**GOOD, **change})
+    assert (found.replaces, found.resumes, found.warning) == ((), False, "")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version_id": "v2"},
+        {"version_id": "v2", "database_id": OTHER_DATABASE, "target_database_id": DATABASE},
+        {"version_id": UNKNOWN, "database_id": OTHER_DATABASE, "target_database_id": DATABASE},
+    ],
+)
+def test_a_changed_snapshot_alone_restores_nothing_and_warns(change: Mapping[str, Any]) -> None:
+    found = restore_difference(RECORD, GOOD, {**GOOD, **change})
+    assert (found.replaces, found.resumes) == ((), False)
+    assert found.warning.startswith("the snapshot changed; set triggers to restore again.")
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"triggers": ["v2"]}, "triggers"),
+        ({"triggers": ["v2"], "version_id": "v2"}, "triggers"),
+        ({"triggers": UNKNOWN}, "triggers"),
+        ({"triggers": [UNKNOWN]}, "triggers"),
+        ({"target_database_id": OTHER_DATABASE}, "target_database_id"),
+        ({"target_database_id": UNKNOWN}, "target_database_id"),
+        ({"database_id": OTHER_DATABASE}, "database_id"),
+    ],
+)
+def test_only_triggers_or_another_target_restore_again(change: Mapping[str, Any], name: str) -> None:
+    found = restore_difference(RECORD, GOOD, {**GOOD, **change})
+    assert found.replaces == (name,)
+    assert not found.warning
+
+
+def test_a_pending_one_is_resumed_whatever_snapshot_the_program_names() -> None:
+    attempt = Attempt(START, 0.5, "200", 900.0, seen_down=True)
+    pending = RestoreRecord(DATABASE, "v1", DATABASE, "2026-03-01T12:00:00Z", attempt=attempt)
+    assert restore_difference(pending, GOOD, GOOD).resumes
+    found = restore_difference(pending, GOOD, {**GOOD, "version_id": "v2"})
+    assert found.resumes
+    assert found.warning
+    assert restore_difference(pending, GOOD, {**GOOD, "triggers": [1]}).replaces
+
+
+@pytest.mark.parametrize("attempt", [None, Attempt(START, 0.5, "200", 900.0, seen_down=True, down_before=True)])
+def test_the_state_gives_a_record_back_as_it_was(attempt: Attempt | None) -> None:
+    record = RestoreRecord(DATABASE, "v1", OTHER_DATABASE, "2026-03-01T12:00:00Z", attempt=attempt)
+    kept = {name: value for name, value in record.to_outputs().items() if value is not None}
+    assert RestoreRecord.from_outputs(kept) == record

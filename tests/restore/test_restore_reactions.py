@@ -1,0 +1,248 @@
+"""The table of reactions to a restore, row by row: each event is played on the emulator, and its row must tell the truth."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from pulumi_snapshots.emulator import Fault
+from tests.support.reactions import Reaction, reactions_in
+from tests.support.restoring import RestoreEnding, Scene, scene
+from tests.support.virtual import run_virtual
+from tests.support.world import DATABASE
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from pulumi_snapshots.restore.record import RestoreRecord
+
+PAGE = Path(__file__).parents[2] / "docs" / "restore.md"
+ROWS = {row.event: row for row in reactions_in(PAGE)}
+HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """How an event is played: by what, with which variant of it, at which service."""
+
+    play: Callable[[Scene, Any], Awaitable[RestoreEnding]]
+    variant: Any
+    service: dict[str, Any]
+
+
+SCENARIOS: dict[str, list[Scenario]] = {}
+
+
+def event(name: str, *variants: Any, **service: Any) -> Callable[[Any], Any]:
+    def register(play: Any) -> Any:
+        SCENARIOS.setdefault(name, []).extend(Scenario(play, one, service) for one in (variants or (None,)))
+        return play
+
+    return register
+
+
+def refuses(at: Scene, code: str, status: int = 404, kind: str = "restore", **rule: Any) -> None:
+    at.here.emulator.add_fault(Fault(kind=kind, status=status, code=code, **rule))
+
+
+async def next_up(at: Scene, record: RestoreRecord) -> RestoreEnding:
+    """What is shown and sent from here on is of interest."""
+    at.row.shown.clear()
+    at.here.emulator.journal.clear()
+    return await at.resume(record)
+
+
+# Accepted ------------------------------------------------------------------------------------------------------------
+
+
+@event("200, and the database goes down")
+@event("200, and the database is never seen down", restore_seconds=0.0)
+@event("200 only when the data is there", restore_holds=True)
+@event("200, and the database is not back until `timeout`", restore_seconds=HOUR)
+async def plain(at: Scene, _: Any) -> RestoreEnding:
+    return await at.restore()
+
+
+@event("the next `up` while pending", restore_seconds=1000.0)
+async def resumed(at: Scene, _: Any) -> RestoreEnding:
+    return await next_up(at, (await at.restore()).pending)
+
+
+@event("^C before the POST was sent")
+async def stopped_early(at: Scene, _: Any) -> RestoreEnding:
+    session = at.process()
+    session.stop()
+    return await at.restore(session)
+
+
+@event("^C while the POST is open", restore_holds=True)
+@event("^C while the database is down")
+async def stopped(at: Scene, _: Any) -> RestoreEnding:
+    return await at.interrupted(20)
+
+
+@event("kill -9 after the POST, and the next `up`", 20.0, 45.0)
+async def killed(at: Scene, after: float) -> RestoreEnding:
+    with tempfile.TemporaryDirectory() as state:
+        at.state = Path(state)
+        await at.killed(after)
+        return await at.restore(at.process())
+
+
+# In doubt ------------------------------------------------------------------------------------------------------------
+
+LOST: tuple[dict[str, Any], ...] = ({"drop": True}, {"html": 502}, {"status": 503}, {"malformed": True})
+
+
+@event("the answer is lost, and it was carried out", *LOST)
+async def lost(at: Scene, fault: dict[str, Any]) -> RestoreEnding:
+    at.here.emulator.add_fault(Fault(kind="restore", when="after", **fault))
+    return await at.restore()
+
+
+@event("the answer is lost, and nothing was started", *LOST)
+async def lost_before(at: Scene, fault: dict[str, Any]) -> RestoreEnding:
+    at.here.emulator.add_fault(Fault(kind="restore", **fault))
+    return await at.restore()
+
+
+@event("the next `up` after that, when `timeout` is over")
+async def unknown(at: Scene, _: Any) -> RestoreEnding:
+    return await next_up(at, (await lost_before(at, LOST[0])).pending)
+
+
+# Refused -------------------------------------------------------------------------------------------------------------
+
+
+@event("`KEEP_CALM`")
+async def calm(at: Scene, _: Any) -> RestoreEnding:
+    refuses(at, "KEEP_CALM", 429)
+    return await at.restore()
+
+
+@event("`RESTORE_IN_PROGRESS`")
+async def running(at: Scene, _: Any) -> RestoreEnding:
+    refuses(at, "RESTORE_IN_PROGRESS", 409)
+    at.here.emulator.stop_database(DATABASE)
+    async with anyio.create_task_group() as group:
+        group.start_soon(at.later, 90, lambda: at.here.emulator.start_database(DATABASE))
+        ending = await at.restore()
+        group.cancel_scope.cancel()
+    return ending
+
+
+@event("`RESTORE_IN_PROGRESS` until `timeout`")
+async def running_on(at: Scene, _: Any) -> RestoreEnding:
+    refuses(at, "RESTORE_IN_PROGRESS", 409, times=None)
+    at.here.emulator.stop_database(DATABASE)
+    return await at.restore()
+
+
+@event("`SNAPSHOT_NOT_FOUND`")
+async def vanished(at: Scene, _: Any) -> RestoreEnding:
+    at.here.emulator.remove_snapshot(at.stored.version_id)
+    return await at.restore()
+
+
+@event("a version that is not listed, named by its ids")
+async def not_listed(at: Scene, _: Any) -> RestoreEnding:
+    return await at.restore(name=None, version_id="v" * 32)
+
+
+@event("the engines differ")
+async def engines_differ(at: Scene, _: Any) -> RestoreEnding:
+    return await at.restore(target=at.here.emulator.add_database(type="mysql").id)
+
+
+@event("`SNAPSHOT_DATABASE_MISMATCH`")
+async def mismatch(at: Scene, _: Any) -> RestoreEnding:
+    return await at.restore(target=at.here.emulator.add_database(type="mysql").id, runtime=None)
+
+
+@event("`SNAPSHOT_RESTORE_FAILED`")
+async def failed(at: Scene, _: Any) -> RestoreEnding:
+    at.here.emulator.fail_next_restore(DATABASE)
+    return await at.restore()
+
+
+@event("the snapshot was taken by the same run, onto its own database")
+async def just_taken(at: Scene, _: Any) -> RestoreEnding:
+    at.here.session.memory.claim(DATABASE, at.stored.version_id)
+    return await at.restore()
+
+
+@event("`RATE_LIMITED`")
+async def blocked(at: Scene, _: Any) -> RestoreEnding:
+    refuses(at, "RATE_LIMITED", 429)
+    return await at.restore()
+
+
+@event("`RATE_LIMITED` while the database is down", settings={"block_wait": 300.0})
+async def blocked_meanwhile(at: Scene, _: Any) -> RestoreEnding:
+    refuses(at, "RATE_LIMITED", 429, kind="status", skip=2)
+    return await at.restore()
+
+
+@event("401")
+async def refused_key(at: Scene, _: Any) -> RestoreEnding:
+    refuses(at, "ACCESS_DENIED", 401)
+    return await at.restore()
+
+
+@event("the key is refused while the database is down")
+async def key_refused_meanwhile(at: Scene, _: Any) -> RestoreEnding:
+    refuses(at, "ACCESS_DENIED", 401, kind="status", skip=1)
+    return await at.restore()
+
+
+@event("the key may not see the database's status")
+async def status_refused(at: Scene, _: Any) -> RestoreEnding:
+    refuses(at, "MISSING_SCOPE", 403, kind="status")
+    return await at.restore()
+
+
+@event("no connection")
+async def unreachable(at: Scene, _: Any) -> RestoreEnding:
+    at.here.emulator.add_fault(Fault(kind="restore", no_connect=True, times=3))
+    return await at.restore()
+
+
+# The test ------------------------------------------------------------------------------------------------------------
+
+PLAYED = [
+    pytest.param(name, one, id=f"{name}-{number}")
+    for name, several in SCENARIOS.items()
+    for number, one in enumerate(several)
+]
+
+
+def test_each_row_has_a_scenario_and_each_scenario_a_row() -> None:
+    assert set(ROWS) == set(SCENARIOS)
+    assert len(ROWS) == len(reactions_in(PAGE))
+
+
+@pytest.mark.parametrize(("name", "scenario"), PLAYED)
+def test_reaction_is_what_the_page_promises(name: str, scenario: Scenario) -> None:
+    reaction: Reaction = ROWS[name]
+
+    async def body() -> None:
+        async with scene(**scenario.service) as at:
+            ending = await scenario.play(at, scenario.variant)
+            shown = ending.text
+            assert len(at.posts) == reaction.posts, shown
+            assert {"complete": "the restore"}.get(ending.how, ending.how) == reaction.state, shown
+            assert [words for words in reaction.reads if words not in shown] == [], shown
+            assert at.here.emulator.settings.api_key not in shown
+            assert len(at.accepted) <= 1
+            if ending.how == "complete":
+                assert at.holds() == "then"
+            elif ending.how == "nothing":
+                assert at.holds() == "now"
+
+    run_virtual(body)

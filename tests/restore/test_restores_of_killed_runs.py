@@ -1,0 +1,156 @@
+"""What a killed run leaves of a restore, and that no later run on the same machine restores again because of it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.restore.restore import restore
+from tests.support.restoring import RESTORER, scene
+from tests.support.virtual import virtual
+from tests.support.world import OTHER_DATABASE, Row
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOUR, DAY = 3600.0, 86400.0
+
+
+@pytest.mark.parametrize("later", [1.0, 3 * HOUR, 20 * DAY], ids=["at once", "hours later", "weeks later"])
+@pytest.mark.parametrize("after", [20.0, 45.0], ids=["before it was seen down", "seen down"])
+@virtual
+async def test_a_killed_restore_is_not_sent_again(tmp_path: Path, after: float, later: float) -> None:
+    async with scene(tmp_path) as at:
+        await at.killed(after)
+        assert len(at.accepted) == 1
+        await anyio.sleep(later)
+        if later > 1:
+            at.writes("later")
+        ending = await at.restore(at.process())
+        record = ending.complete
+        assert record.requested_at == "2026-03-01T12:00:00Z"
+        assert len(at.posts) == 1
+        assert at.holds() == ("later" if later > 1 else "then")
+        (told,) = at.row.warnings
+        assert "an earlier run was killed after it had requested the restore" in told
+        assert f"`pulumi up --replace '{RESTORER}'` restores again" in told
+
+
+@virtual
+async def test_one_killed_while_its_post_is_open_is_kept_as_unknown_unless_it_is_seen_down_and_up(
+    tmp_path: Path,
+) -> None:
+    async with scene(tmp_path, restore_holds=True, restore_seconds=100.0) as at:
+        await at.killed(20)
+        assert (await at.restore(at.process())).how == "complete"  # it was down, and came up
+        assert at.holds() == "then"
+        at.writes("later")
+        await anyio.sleep(HOUR)
+        await at.killed(5, purpose="another")
+        await anyio.sleep(HOUR)
+        at.writes("later still")
+        ending = await at.restore(at.process(), purpose="another")
+        assert ending.how == "pending"
+        assert "the answer was lost (not awaited)" in ending.text
+        assert len(at.posts) == 2
+        assert at.holds() == "later still"
+
+
+@virtual
+async def test_one_that_was_killed_again_and_again_is_sent_once(tmp_path: Path) -> None:
+    async with scene(tmp_path, restore_seconds=400.0) as at:
+        for _ in range(3):
+            await at.killed(70)
+        assert (await at.restore(at.process())).how == "complete"
+        assert len(at.posts) == 1
+
+
+@virtual
+async def test_one_killed_before_its_post_left_is_sent(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        at.here.emulator.add_fault(Fault(kind="restore", status=429, code="KEEP_CALM", times=None))
+        await at.killed(30)
+        at.here.emulator.clear_faults()
+        assert (await at.restore(at.process())).how == "complete"
+        assert len(at.accepted) == 1
+
+
+@virtual
+async def test_a_newer_snapshot_after_a_kill_is_not_restored_but_told(tmp_path: Path) -> None:
+    """`get_latest_snapshot` as its source, and an automatic snapshot came between the kill and the next up."""
+    async with scene(tmp_path) as at:
+        await at.killed(45)
+        await anyio.sleep(30)
+        at.writes("later")
+        newer = at.here.emulator.add_snapshot(at.stored.database_id, origin="automatic")
+        record = (await at.restore(at.process(), version_id=newer.version_id)).complete
+        assert record.version_id == at.stored.version_id
+        assert any("set triggers to restore again" in warning for warning in at.row.warnings)
+        assert at.holds() == "later"
+        assert len(at.posts) == 1
+
+
+@virtual
+async def test_other_triggers_after_a_kill_restore_anew_and_a_return_to_the_first_ones_too(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        await at.killed(45, purpose="v1")
+        assert (await at.restore(at.process(), purpose="v2")).how == "complete"
+        assert len(at.accepted) == 2
+        at.writes("later")
+        await anyio.sleep(HOUR)
+        assert (await at.restore(at.process(), purpose="v1")).how == "complete"
+        assert len(at.accepted) == 3
+        assert at.holds() == "then"
+
+
+@virtual
+async def test_another_target_after_a_kill_restores_there_and_forgets_the_killed_one(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        await at.killed(45)
+        assert (await at.restore(at.process(), target=OTHER_DATABASE)).how == "complete"
+        await anyio.sleep(HOUR)
+        assert (await at.restore(at.process())).how == "complete"
+        assert len(at.accepted) == 3
+
+
+@virtual
+async def test_two_runs_of_one_machine_restore_one_database_after_the_other(tmp_path: Path) -> None:
+    async with scene(tmp_path, restore_seconds=200.0) as at:
+        rows = Row(), Row()
+        async with anyio.create_task_group() as group:
+            for number, row in enumerate(rows):
+                operation = partial(restore, at.process(), at.inputs(), row, owner=f"urn:{number}")
+                group.start_soon(operation)
+        assert len(at.accepted) == 2
+        assert any("waiting for another run's restore of this database" in text for row in rows for text in row.shown)
+        assert all(post.code != "RESTORE_IN_PROGRESS" for post in at.posts)
+
+
+@virtual
+async def test_an_interrupt_right_before_the_post_leaves_no_note_of_one(tmp_path: Path) -> None:
+    """Another process holds the journal's lock then; a note that stayed would pass for the request of a killed run."""
+    async with scene(tmp_path) as at:
+        session = at.process()
+        session.restores.supersede = lambda _: anyio.sleep_forever()  # type: ignore[assignment]
+        ending = await at.here.meanwhile(20, session.stop, at.restore(session))
+        assert ending.how == "nothing"
+        assert await at.process().restores.of(at.stored.database_id) == []
+        assert (await at.restore(at.process())).how == "complete"
+        assert len(at.posts) == 1
+
+
+@virtual
+async def test_an_end_that_does_not_reach_the_state_stays_in_the_journal(tmp_path: Path) -> None:
+    async with scene(tmp_path) as at:
+        at.row.keeps = False  # an SDK that cannot keep what is pending
+        session = at.process()
+        ending = await at.here.meanwhile(20, session.stop, at.restore(session))
+        assert ending.how == "pending"
+        at.running.clear()
+        assert (await at.restore(at.process())).how == "complete"
+        assert len(at.posts) == 1
+        assert await at.process().restores.of(at.stored.database_id) == []

@@ -1,0 +1,125 @@
+"""What a person reads while many snapshots are under way: each one's state, a summary, and no flood."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+from typing import TYPE_CHECKING
+
+import anyio
+
+from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.snapshot.create import create
+from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from tests.support.virtual import virtual
+from tests.support.world import Row, world
+
+if TYPE_CHECKING:
+    from tests.support.world import World
+
+FLEET = tuple(f"{number:032x}" for number in range(50))
+
+
+async def snapshots_of_all(here: World, announced: list[tuple[float, str]]) -> list[Row]:
+    session = Session(
+        here.session.settings,
+        clock=here.clock,
+        http=here.transport,
+        chance=random.Random(1),
+        announce=lambda text: announced.append((here.clock.monotonic(), text)),
+    )
+    rows = []
+    async with anyio.create_task_group() as background:
+        background.start_soon(session.fleet.keep_announcing)
+        async with anyio.create_task_group() as group:
+            for database_id in here.emulator.databases:
+                rows.append(Row())
+                group.start_soon(create, session, SnapshotInputs(database_id), rows[-1])
+        background.cancel_scope.cancel()
+    return rows
+
+
+@virtual
+async def test_a_log_of_a_fleet_is_not_flooded_and_says_every_minute_where_all_are() -> None:
+    announced: list[tuple[float, str]] = []
+    async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=64_000, cache_world="invalidated") as here:
+        begun = here.clock.monotonic()
+        rows = await snapshots_of_all(here, announced)
+        minutes = (here.clock.monotonic() - begun) / 60
+    assert all(len(row.shown) <= 5 for row in rows), "its turn, the answer, the listing, found: changes only"
+    assert minutes - 3 <= len(announced) <= minutes
+    for _, text in announced:
+        assert text.startswith("50 snapshots: ")
+        assert sum(int(word) for word in text.replace(",", "").split() if word.isdigit()) == 100
+    assert any("waiting for their turn" in text and "waiting for the listing" in text for _, text in announced)
+
+
+@virtual
+async def test_a_log_of_a_fleet_is_not_silent_while_nothing_happens() -> None:
+    announced: list[tuple[float, str]] = []
+    async with world(databases=FLEET[:20], snapshot_seconds=150, plan_memory_mb=64_000) as here:
+        here.emulator.add_fault(Fault(kind="list", status=429, code="RATE_LIMITED", times=1))
+        here.emulator.add_fault(Fault(kind="list account", status=429, code="RATE_LIMITED", times=1))
+        await snapshots_of_all(here, announced)
+    times = [at for at, _ in announced]
+    assert times[-1] - times[0] > 1800, "a block was waited out"
+    assert {later - earlier for earlier, later in itertools.pairwise(times)} == {60.0}
+
+
+@virtual
+async def test_each_row_still_tells_every_change() -> None:
+    async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=64_000, cache_world="invalidated") as here:
+        rows = await snapshots_of_all(here, [])
+    for row in rows:
+        steps = " | ".join(row.shown)
+        for step in ("sent, waiting for the answer", "accepted, not listed yet", "found snapshot"):
+            assert step in steps
+    assert sum("waiting for its turn" in row.shown[0] for row in rows) == len(rows) - 1, "only the first goes at once"
+
+
+@virtual
+async def test_each_row_tells_since_when_it_waits() -> None:
+    async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=64_000, cache_world="invalidated") as here:
+        rows = await snapshots_of_all(here, [])
+        sent = {post.at.strftime("%H:%M:%S") for post in here.posts}
+        answered = {post.answered_at.strftime("%H:%M:%S") for post in here.posts if post.answered_at}
+    for row in rows:
+        for text in row.shown[:-1]:
+            assert re.search(r"\(since \d\d:\d\d:\d\d UTC\)", text), text
+    assert {since(row, "waiting for its turn") for row in rows if not row.shown[0].startswith("sent")} == {"12:00:00"}
+    assert {since(row, "sent, waiting for the answer") for row in rows} == sent
+    assert {since(row, "accepted, not listed yet") for row in rows} == answered
+
+
+def since(row: Row, begin: str) -> str:
+    """When it began to wait for that, as the row tells; never more than one time."""
+    (time,) = {text.partition("since ")[2][:8] for text in row.shown if text.startswith(begin)}
+    return time
+
+
+@virtual
+async def test_failing_looks_of_a_fleet_are_told_once_and_not_at_every_look() -> None:
+    async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=64_000, cache_world="invalidated") as here:
+        for kind in ("list", "list account"):
+            here.emulator.add_fault(Fault(kind=kind, html=503, times=60))
+        rows = await snapshots_of_all(here, [])
+    assert any("the last look failed (503)" in text for row in rows for text in row.shown)
+    assert max(len(row.shown) for row in rows) <= 8
+
+
+@virtual
+async def test_one_that_waits_alone_tells_how_it_goes_on() -> None:
+    async with world(snapshot_seconds=400, cache_world="invalidated") as here:
+        await here.create()
+    looks = [text for text in here.row.shown if text.startswith("accepted, not listed yet (since 12:01:30 UTC); look ")]
+    assert len(looks) > 3
+
+
+@virtual
+async def test_a_few_snapshots_need_no_summary() -> None:
+    announced: list[tuple[float, str]] = []
+    async with world(databases=FLEET[:5], snapshot_seconds=150) as here:
+        await snapshots_of_all(here, announced)
+    assert announced == []

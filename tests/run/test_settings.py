@@ -1,0 +1,183 @@
+"""Settings: config wins over the environment, a bad one is named with its source, and the key is never shown."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.run.settings import ApiKey, MissingKey, Settings, SettingsError
+from tests.support.virtual import virtual
+
+KEY = "sq-" + "k3y" * 30
+NAMES = {
+    "api_key": ("squarecloud:apiKey", "SQUARECLOUD_API_KEY", KEY, ApiKey(KEY)),
+    "api_url": ("squarecloud:apiUrl", "SQUARECLOUD_API_URL", "https://a.example/v2/", "https://a.example/v2"),
+    "snapshots_url": (
+        "squarecloud:snapshotsUrl",
+        "SQUARECLOUD_SNAPSHOTS_URL",
+        "http://[::1]:8080",
+        "http://[::1]:8080",
+    ),
+    "requests_per_minute": ("squarecloud:requestsPerMinute", "SQUARECLOUD_REQUESTS_PER_MINUTE", "60", 60),
+    "requests_for_others": ("squarecloud:requestsForOthers", "SQUARECLOUD_REQUESTS_FOR_OTHERS", "0", 0),
+    "first_look_after": ("squarecloud:firstLookAfter", "SQUARECLOUD_FIRST_LOOK_AFTER", "0s", 0.0),
+    "look_every": ("squarecloud:lookEvery", "SQUARECLOUD_LOOK_EVERY", "10s", 10.0),
+    "block_wait": ("squarecloud:blockWait", "SQUARECLOUD_BLOCK_WAIT", "1h", 3600.0),
+}
+
+
+def error_of(config: dict[str, Any], environment: dict[str, str]) -> str:
+    with pytest.raises(SettingsError) as caught:
+        Settings.read(config, environment)
+    return str(caught.value)
+
+
+def test_without_any_setting_the_defaults_are_the_service_s_own() -> None:
+    assert Settings.read({}, {}) == Settings()
+    assert Settings().api_url == "https://api.squarecloud.app/v2"
+    assert Settings().requests_per_minute == 30
+    assert Settings().own_requests == 27, "some are left to whoever else uses the key"
+
+
+def test_every_setting_has_its_test() -> None:
+    assert {field.name for field in dataclasses.fields(Settings)} >= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_config_wins_over_the_environment(name: str) -> None:
+    config_key, variable, text, value = NAMES[name]
+    assert getattr(Settings.read({config_key: text}, {}), name) == value
+    assert getattr(Settings.read({}, {variable: text}), name) == value
+    assert getattr(Settings.read({config_key: text}, {variable: "\n bad \n"}), name) == value
+    assert getattr(Settings.read({config_key: ""}, {variable: text}), name) == value
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_bad_setting_is_named_with_its_source(name: str) -> None:
+    config_key, variable, text, _ = NAMES[name]
+    assert error_of({config_key: "a bad one"}, {variable: text}).startswith(f"{config_key} must be ")
+    assert error_of({}, {variable: "a bad one"}).startswith(f"{variable} must be ")
+
+
+@pytest.mark.parametrize("around", [" {}", "{}\n", "\t{}\r\n", "\u00a0{} "])
+def test_white_space_around_a_key_is_no_part_of_it(around: str) -> None:
+    assert Settings.read({}, {"SQUARECLOUD_API_KEY": around.format(KEY)}).api_key == ApiKey(KEY)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [f"Bearer {KEY}", f"{KEY}\n{KEY}", f"{KEY}\x00", f"{KEY}é", f"\u200b{KEY}", f"\ufeff{KEY}", "k" * 1025, " ", "\n"],
+)
+def test_what_cannot_be_a_key_is_refused_without_being_shown(key: str) -> None:
+    text = error_of({"squarecloud:apiKey": key}, {})
+    assert "must be the bare API key" in text
+    assert KEY not in text
+
+
+def test_the_longest_key_is_accepted_and_a_missing_one_names_both_places() -> None:
+    assert Settings.read({"squarecloud:apiKey": "k" * 1024}, {}).required_key().value == "k" * 1024
+    with pytest.raises(MissingKey, match=r"squarecloud:apiKey` or in SQUARECLOUD_API_KEY"):
+        Settings.read({}, {}).required_key()
+
+
+BAD_URLS = [
+    *("api.squarecloud.app/v2", "ftp://host", "https://", "https:///v2", "//host", "x", "https:host"),
+    *("http://api.squarecloud.app/v2", "http://localhost.evil.example", "http://127.0.0.1.evil.example"),
+    *("http://localhost@evil.example", "http://evil.example#localhost", "http://0.0.0.0", "http://127.0.0.2"),
+    *(
+        "https://user:word@host/v2",
+        "https://user@host",
+        "https://:word@host",
+        "https://@host",
+        "https://host\\@evil.example",
+    ),
+    *("https://host?x=1", "https://host/v2?", "https://host/v2#", "https://host#x", "https://host/%2e%2e"),
+    *("https://host:70000", "https://host:port", "https://host:0", "https://host:-1", "https://[::1", "https://::1"),
+    *("https://ho st", "https://host/a b", "https://ho\nst", "https://ho\tst/v2", "https://host\x00"),
+    *(
+        "https://h\u00f6st",
+        "https://api.squarecloud.app\uff0fv2",
+        "https://api\u3002squarecloud.app",
+        "https://a\u202eb",
+    ),
+    *("https://a..b", "https://-a.example", "https://a-.example", "https://" + "a" * 64),
+]
+
+
+@pytest.mark.parametrize("url", BAD_URLS, ids=ascii)
+def test_an_address_that_the_key_must_not_go_to_is_refused(url: str) -> None:
+    text = error_of({"squarecloud:apiUrl": url}, {})
+    assert text.startswith("squarecloud:apiUrl must ")
+    assert "https" in text
+    assert "word" not in text, "a password in it is not shown"
+
+
+GOOD_URLS = [
+    *("https://api.squarecloud.app/v2", "https://host", "https://host.", "https://HOST:8443/a/b", "https://10.0.0.1"),
+    *(
+        "https://[2001:db8::1]:443/v2",
+        "http://[::1]:8080/v2",
+        "http://127.0.0.1:80",
+        "http://localhost:1",
+        "HTTP://LOCALHOST",
+    ),
+    *("https://xn--hst-sna.example", "https://my_host/v2"),
+]
+
+
+@pytest.mark.parametrize("url", GOOD_URLS)
+def test_a_right_address_can_be_used(url: str) -> None:
+    settings = Settings.read({"squarecloud:apiUrl": f" {url}/ ", "squarecloud:apiKey": KEY}, {})
+    assert settings.api_url == url
+
+    @virtual
+    async def run() -> None:
+        await Session(settings).close()
+
+    run()
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "nan", "inf", "many", "", " ", "100001", True, [], "9" * 400])
+def test_a_budget_that_is_no_number_of_requests_is_refused(value: Any) -> None:
+    if value == "":
+        assert Settings.read({"squarecloud:requestsPerMinute": value}, {}).requests_per_minute == 30
+        return
+    assert "a whole number of requests, from 1 to 100000" in error_of({"squarecloud:requestsPerMinute": value}, {})
+
+
+@pytest.mark.parametrize("name", ["firstLookAfter", "lookEvery", "blockWait"])
+@pytest.mark.parametrize("value", ["-1", "soon", "25h", "nan", True, float("inf"), "1e9"])
+def test_a_duration_that_is_none_is_refused(name: str, value: Any) -> None:
+    text = error_of({f"squarecloud:{name}": value}, {})
+    assert text.startswith(f"squarecloud:{name} must be ")
+
+
+@pytest.mark.parametrize("name", ["lookEvery", "blockWait"])
+def test_no_pause_at_all_is_refused(name: str) -> None:
+    assert "longer than zero" in error_of({f"squarecloud:{name}": "0"}, {})
+
+
+@virtual
+async def test_the_key_is_shown_nowhere() -> None:
+    settings = Settings.read({"squarecloud:apiKey": KEY}, {})
+    session = Session(settings)
+    for thing in (settings, settings.api_key, session, session.client, session.client._transport, session.gate):
+        assert KEY not in f"{thing!r} {thing!s} {thing:}"
+    await session.close()
+
+
+@pytest.mark.parametrize(
+    ("budget", "others", "own"), [("60", None, 54), ("9", None, 9), ("30", "0", 30), ("30", "29", 1)]
+)
+def test_part_of_the_budget_is_left_to_others(budget: str, others: str | None, own: int) -> None:
+    config = {"squarecloud:requestsPerMinute": budget, "squarecloud:requestsForOthers": others}
+    assert Settings.read(config, {}).own_requests == own
+
+
+def test_what_leaves_nothing_to_send_is_told() -> None:
+    told = error_of({}, {"SQUARECLOUD_REQUESTS_FOR_OTHERS": "30"})
+    assert "squarecloud:requestsForOthers" in told
+    assert "must be less than requestsPerMinute, which is 30" in told

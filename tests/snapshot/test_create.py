@@ -1,0 +1,443 @@
+"""Create and resume: when a POST is sent, when a look, and what is never sent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import anyio
+import pytest
+
+from pulumi_snapshots.api.errors import QuotaUsedUp
+from pulumi_snapshots.clock import parse_rfc3339, rfc3339
+from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.errors.outcomes import NothingSent
+from pulumi_snapshots.snapshot.describe import is_pinned
+from pulumi_snapshots.snapshot.outcomes import Pending
+from tests.support.virtual import virtual
+from tests.support.world import DATABASE, OTHER_DATABASE, OWNER, START, Ending, World, world
+
+MINUTE, HOUR = 60.0, 3600.0
+ANOTHER = OWNER.replace("before-release", "nightly")
+
+
+def seconds(w: World, kinds: set[str]) -> list[tuple[float, str]]:
+    """When requests of these kinds arrived, from the start."""
+    began = w.emulator.journal[0].monotonic
+    return [(round(one.monotonic - began, 1), one.kind) for one in w.emulator.journal if one.kind in kinds]
+
+
+LOOKS = {"list", "list account"}
+
+# When to look ------------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_no_look_goes_before_the_post_and_freezes_a_page_without_our_snapshot() -> None:
+    async with world() as w:
+        (await w.create()).complete  # noqa: B018  asserts
+        assert w.emulator.journal[0].kind == "create"
+
+
+@virtual
+async def test_looks_come_2_minutes_after_a_202_then_every_30_s_at_the_two_listings_in_turn() -> None:
+    async with world(snapshot_seconds=290, cache_world="invalidated") as w:
+        (await w.create()).complete  # noqa: B018  asserts
+        turns = [(210.0, "list"), (240.0, "list account"), (270.0, "list"), (300.0, "list account")]
+        assert seconds(w, LOOKS) == turns
+
+
+@virtual
+async def test_look_comes_at_once_after_a_200() -> None:
+    async with world(snapshot_seconds=20) as w:
+        (await w.create()).complete  # noqa: B018  asserts
+        assert seconds(w, LOOKS) == [(20.0, "list")]
+
+
+@virtual
+async def test_outputs_are_those_of_the_listing() -> None:
+    async with world(snapshot_seconds=20, clock_offset_seconds=HOUR) as w:
+        record = (await w.create()).complete
+        stored = w.newest()
+        assert record.id == f"{DATABASE}/{stored.version_id}"
+        assert is_pinned(record.download_url, stored.version_id)
+        assert (record.name, record.size, record.origin, record.runtime) == (
+            stored.name, stored.size, "manual", "postgres",
+        )  # fmt: skip
+        created = parse_rfc3339(record.created_at or "")
+        assert created == stored.modified
+        assert parse_rfc3339(record.expires_at or "") == created + timedelta(days=30)
+        requested = parse_rfc3339(record.requested_at or "")
+        assert abs(requested - (START + timedelta(hours=1))) <= timedelta(seconds=1), "by the service's clock"
+
+
+# 200, and the URL is not pinned yet --------------------------------------------------------------------------------
+
+
+async def frozen(w: World) -> None:
+    other = w.another_run()
+    await other.client.list_snapshots(DATABASE)
+    await other.client.list_account()
+
+
+@pytest.mark.parametrize("end", ["interrupted", "timeout"])
+def test_known_version_is_a_success_even_if_the_wait_for_its_url_ends_early(end: str) -> None:
+    @virtual
+    async def play() -> None:
+        async with world() as w:
+            await frozen(w)
+            ending = await (w.create(timeout=60.0) if end == "timeout" else w.interrupted(60, w.create()))
+            assert ending.complete.version_id == w.started()
+            assert "serves the newest snapshot" in ending.text
+
+    play()
+
+
+@virtual
+async def test_warning_says_why_the_url_is_not_pinned() -> None:
+    async with world(scopes=frozenset({"snapshots:write"})) as w:
+        ending = await w.create()
+        assert ending.complete.version_id == w.started()
+        assert "the API key lacks a scope" in ending.text
+
+
+@virtual
+async def test_refresh_pins_the_url_that_a_create_could_not() -> None:
+    async with world() as w:
+        await frozen(w)
+        record = (await w.create()).complete
+        assert not is_pinned(record.download_url, record.version_id or "")
+        await w.clock.sleep(31 * MINUTE)
+        renewed = (await w.read(record, session=w.another_run())).complete
+        assert is_pinned(renewed.download_url, w.started())
+        assert renewed.size
+        assert renewed.requested_at == record.requested_at
+
+
+# When to POST ------------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_pauses_after_keep_calm_grow_to_3_minutes_with_a_little_chance() -> None:
+    async with world() as w:
+        w.emulator.add_fault(Fault(kind="create", status=429, code="KEEP_CALM", times=None))
+        ending = await w.create(timeout=20 * MINUTE)
+        assert isinstance(ending.nothing, NothingSent)
+        pauses = [later.monotonic - earlier.monotonic for earlier, later in pairwise(w.posts)]
+        for pause, least in zip(pauses, [5, 10, 20, 40, 80, 180, 180, 180, 180], strict=False):
+            assert least <= pause <= least * 1.1 + 0.2
+        assert len(pauses) >= 8
+        assert len(set(pauses[5:])) == len(pauses[5:]), "clients that were refused together must not come back together"
+
+
+@virtual
+async def test_post_waits_for_the_cooldown_that_a_version_in_the_state_tells() -> None:
+    async with world() as w:
+        record = (await w.create()).complete
+        await w.clock.sleep(60)
+        session = w.another_run()
+        session.memory.saw(record, OWNER, replaced=True)
+        (await w.create(session=session)).complete  # noqa: B018  asserts
+        assert [post.code for post in w.posts] == [None, None], "no KEEP_CALM was met"
+        created = parse_rfc3339(record.created_at or "")
+        assert w.posts[1].at - created >= timedelta(seconds=180)
+
+
+@virtual
+async def test_two_resources_on_one_database_get_a_snapshot_each() -> None:
+    async with world(snapshot_seconds=200) as w:
+        endings: list[Ending] = []
+
+        async def take(owner: str) -> None:
+            endings.append(await w.create(owner=owner))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(take, OWNER)
+            group.start_soon(take, ANOTHER)
+        assert {one.complete.version_id for one in endings} == {post.version_id for post in w.posts}
+        assert w.posts[1].at - w.posts[0].at >= timedelta(seconds=180)
+        assert all(post.accepted for post in w.posts)
+
+
+@virtual
+async def test_used_up_quota_stops_the_posts_that_wait_and_not_the_looks() -> None:
+    async with world(databases=(DATABASE, OTHER_DATABASE), snapshot_seconds=200, plan_memory_mb=128) as w:
+        w.emulator.settings = replace(w.emulator.settings, plan_memory_mb=256)
+        w.emulator.account.quota.uses.append(w.emulator.now())
+        endings: dict[str, Ending] = {}
+
+        async def take(database_id: str) -> None:
+            endings[database_id] = await w.create(database_id=database_id)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(take, DATABASE)
+            group.start_soon(w.later, 1, lambda: group.start_soon(take, OTHER_DATABASE))
+        assert endings[DATABASE].complete.version_id == w.started()
+        assert isinstance(endings[OTHER_DATABASE].nothing, QuotaUsedUp)
+
+
+@virtual
+async def test_used_up_quota_tells_when_a_slot_frees_where_the_plan_has_no_account_listing() -> None:
+    async with world(plan="free", plan_memory_mb=256) as w:
+        taken = w.emulator.now() - timedelta(hours=20)
+        w.emulator.add_snapshot(DATABASE, modified=taken)
+        w.emulator.account.quota.uses += [taken, w.emulator.now()]
+        ending = await w.create()
+        assert rfc3339(taken + timedelta(hours=24)) in str(ending.nothing)
+
+
+@virtual
+async def test_used_up_quota_in_a_fleet_is_asked_about_once_and_everybody_is_told() -> None:
+    fleet = tuple(f"{number:032x}" for number in range(8))
+    async with world(databases=fleet, snapshot_seconds=200, plan_memory_mb=256) as w:
+        endings: dict[str, Ending] = {}
+
+        async def take(database_id: str) -> None:
+            endings[database_id] = await w.create(database_id=database_id)
+
+        async with anyio.create_task_group() as group:
+            for database_id in fleet:
+                group.start_soon(take, database_id)
+        started = {post.database_id: post.version_id for post in w.posts if post.accepted}
+        assert {one: ending.complete.version_id for one, ending in endings.items() if ending.record} == started
+        assert len(started) == 2
+        refused = [ending.nothing for ending in endings.values() if not ending.record]
+        assert len(refused) == 6
+        for error in refused:
+            assert isinstance(error, QuotaUsedUp)
+            assert "The plan has 256 MB, so 2 snapshots in any 24 hours." in str(error)
+        assert len([post for post in w.posts if not post.accepted]) == 1, "nobody else tries"
+        assert len(w.requests("me")) == 1
+        assert w.emulator.journal[0].kind == "create", "nothing was asked before the first one"
+
+
+@virtual
+async def test_used_up_quota_of_a_smaller_plan_than_before_frees_a_slot_only_when_enough_have_gone() -> None:
+    async with world(plan_memory_mb=256) as w:
+        taken = [w.emulator.now() - timedelta(hours=hours) for hours in (20, 15, 10)]
+        for one in taken:
+            w.emulator.add_snapshot(DATABASE, modified=one)
+        w.emulator.account.quota.uses += taken
+        ending = await w.create()
+        assert rfc3339(taken[1] + timedelta(hours=24)) in str(ending.nothing), "then one is left, of two"
+
+
+# reuse_within ------------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_reuse_takes_the_newest_manual_one_and_never_an_automatic_one() -> None:
+    async with world() as w:
+        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(minutes=40))
+        right = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(minutes=20))
+        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(minutes=5), origin="automatic")
+        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(minutes=4), origin=None)
+        record = (await w.create(reuse_within=HOUR)).complete
+        assert record.version_id == right.version_id
+        assert record.requested_at is None
+        assert not w.posts
+
+
+@pytest.mark.parametrize(("offset", "age", "posts"), [(HOUR, 50, 0), (HOUR, 70, 1), (-HOUR, 50, 0), (-HOUR, 70, 1)])
+def test_reuse_counts_the_age_by_the_clock_of_the_service(offset: float, age: int, posts: int) -> None:
+    @virtual
+    async def play() -> None:
+        async with world(clock_offset_seconds=offset) as w:
+            w.emulator.add_snapshot(DATABASE, modified=w.emulator.now() - timedelta(minutes=age))
+            (await w.create(reuse_within=HOUR)).complete  # noqa: B018  asserts
+            assert len(w.posts) == posts
+
+    play()
+
+
+@virtual
+async def test_reuse_never_takes_the_snapshot_that_is_to_be_replaced() -> None:
+    async with world() as w:
+        record = (await w.create()).complete
+        await w.clock.sleep(10 * MINUTE)
+        session = w.another_run()
+        session.memory.saw(record, OWNER, replaced=True)
+        again = (await w.create(session=session, reuse_within=HOUR)).complete
+        assert again.version_id != record.version_id
+        assert len(w.posts) == 2
+
+
+@virtual
+async def test_reuse_never_takes_what_another_resource_of_this_run_has() -> None:
+    async with world(cache_world="invalidated") as w:
+        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(minutes=5))
+        first = (await w.create(reuse_within=HOUR)).complete
+        second = (await w.create(reuse_within=HOUR, owner=ANOTHER)).complete
+        assert first.version_id != second.version_id
+        assert len(w.posts) == 1
+
+
+@virtual
+async def test_reuse_never_takes_what_another_resource_still_waits_for() -> None:
+    async with world(snapshot_seconds=200, cache_world="invalidated") as w:
+        pending = (await w.interrupted(120, w.create())).pending
+        theirs = w.started()
+        session = w.another_run()
+        session.memory.saw(pending, OWNER)
+        second = (await w.create(session=session, reuse_within=HOUR, owner=ANOTHER)).complete
+        assert second.version_id != theirs
+        assert (await w.resume(pending, session=session)).complete.version_id == theirs
+
+
+@virtual
+async def test_killed_run_elsewhere_is_recovered_where_its_snapshot_still_runs() -> None:
+    async with world(snapshot_seconds=80, cache_world="invalidated") as w:
+        await w.interrupted(10, w.create())  # its state is lost
+        theirs = w.started()
+        ending = await w.create(session=w.another_run(), reuse_within=HOUR)
+        assert ending.complete.version_id == theirs
+        assert sum(post.accepted for post in w.posts) == 1
+        assert "looking whether an earlier attempt is still running" in ending.text
+
+
+# Earlier attempts --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("appears", [True, False])
+def test_given_up_attempt_holds_the_next_post_up_for_15_minutes_at_most(*, appears: bool) -> None:
+    @virtual
+    async def play() -> None:
+        async with world(snapshot_seconds=200, cache_world="invalidated") as w:
+            w.emulator.add_fault(Fault(kind="create", drop=True, when="after" if appears else "before"))
+            pending = (await w.interrupted(60, w.create())).pending
+            session = w.another_run()
+            session.memory.saw(pending, OWNER, replaced=True)
+            record = (await w.create(session=session)).complete
+            accepted = [post for post in w.posts if post.accepted]
+            assert record.version_id == accepted[-1].version_id
+            waited = (w.posts[1].at - w.posts[0].at).total_seconds()
+            assert waited <= 15 * MINUTE + 10
+            assert waited >= (180 if appears else 15 * MINUTE)
+            assert len(accepted) == (2 if appears else 1)
+
+    play()
+
+
+@virtual
+async def test_lost_request_of_another_resource_holds_a_post_up_no_longer_than_its_snapshot_could_take() -> None:
+    async with world() as w:
+        w.emulator.add_fault(Fault(kind="create", html=502))
+        pending = (await w.create(timeout=5 * MINUTE)).pending
+        ending = await w.create(owner=ANOTHER)
+        assert ending.complete.version_id == w.started()
+        assert (await w.resume(pending, timeout=5 * MINUTE)).pending.id == pending.id, "this one is not its own"
+
+
+@virtual
+async def test_resume_is_not_held_up_by_another_resource_that_waits_in_vain() -> None:
+    async with world(snapshot_seconds=100, cache_world="invalidated") as w:
+        pending = (await w.interrupted(95, w.create())).pending
+        ours = w.started()
+        await w.clock.sleep(10 * MINUTE)
+        session = w.another_run()
+        w.emulator.fail_next_snapshot(DATABASE)
+        endings: dict[str, Ending] = {}
+
+        async def take() -> None:
+            endings["other"] = await w.create(session=session, owner=ANOTHER)
+
+        async def go_on() -> None:
+            endings["ours"] = await w.resume(pending, session=session, timeout=5 * MINUTE)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(take)
+            await w.clock.sleep(1)
+            group.start_soon(go_on)
+        assert endings["ours"].complete.version_id == ours
+        assert isinstance(endings["other"].error, Pending)
+
+
+@virtual
+async def test_post_waits_until_the_snapshot_before_it_is_out_of_the_skew() -> None:
+    """Otherwise a later run, which does not know whose it is, would take the one before for ours."""
+    async with world(cache_world="invalidated", snapshot_seconds=209) as w:
+        first = (await w.create(owner=ANOTHER)).complete
+        pending = (await w.interrupted(20, w.create())).pending
+        ours = w.posts[-1].version_id
+        await w.clock.sleep(10 * MINUTE)
+        found = await w.read(pending, session=w.another_run())
+        assert found.complete.version_id == ours
+        assert first.version_id != ours
+
+
+# Going on ----------------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_resume_has_its_time_anew_and_asks_at_once() -> None:
+    async with world(snapshot_seconds=HOUR) as w:
+        pending = (await w.create(timeout=10 * MINUTE)).pending
+        assert pending.attempt is not None
+        await w.clock.sleep(MINUTE)
+        looks = len(w.looks)
+        began = w.clock.monotonic()
+        again = await w.resume(pending, session=w.another_run(), timeout=10 * MINUTE)
+        assert again.pending.attempt == pending.attempt
+        assert w.clock.monotonic() - began == 10 * MINUTE
+        assert w.looks[looks].monotonic == began
+        assert f"--replace '{OWNER}'" in again.text
+        assert "The wait ended after 10m" in again.text
+
+
+@virtual
+async def test_resume_on_a_machine_whose_clock_is_behind_does_not_wait_for_its_future() -> None:
+    async with world(snapshot_seconds=200) as w:
+        pending = (await w.interrupted(95, w.create())).pending
+        assert pending.attempt is not None
+        ahead = replace(
+            pending, attempt=replace(pending.attempt, posted_at=pending.attempt.posted_at + timedelta(hours=1))
+        )
+        began, looks = w.clock.monotonic(), len(w.looks)
+        await w.resume(ahead, session=w.another_run(), timeout=10 * MINUTE)
+        assert w.looks[looks].monotonic - began <= 2 * MINUTE
+
+
+@virtual
+async def test_complete_record_is_not_waited_for() -> None:
+    async with world() as w:
+        record = (await w.create()).complete
+        requests = len(w.emulator.journal)
+        assert (await w.resume(record)).complete is record
+        assert len(w.emulator.journal) == requests
+
+
+@virtual
+async def test_state_after_a_pending_create_is_all_that_a_later_run_needs() -> None:
+    async with world(snapshot_seconds=200, clock_offset_seconds=HOUR) as w:
+        pending = (await w.interrupted(150, w.create())).pending
+        kept: dict[str, Any] = pending.to_outputs()
+        assert kept["attempt"]["answered"] == "202"
+        restored = type(pending).from_outputs({key: value for key, value in kept.items() if value is not None})
+        assert (await w.resume(restored, session=w.another_run())).complete.version_id == w.started()
+
+
+@virtual
+async def test_snapshots_of_two_resources_never_end_too_close_to_be_told_apart() -> None:
+    """Long first, short second: where `modified` is the end, they would lie within 180 s of each other."""
+    async with world(snapshot_seconds=590, cache_world="invalidated") as w:
+        pending = (await w.create(timeout=4 * MINUTE)).pending
+        theirs = w.started()
+        w.emulator.next_snapshot_takes(DATABASE, 5)
+        other = (await w.create(owner=ANOTHER)).complete
+        assert other.version_id != theirs
+        assert (await w.resume(pending, session=w.another_run())).complete.version_id == theirs
+
+
+@virtual
+async def test_reuse_never_takes_what_another_resource_waits_for_in_a_later_replacement_either() -> None:
+    async with world(snapshot_seconds=590, cache_world="invalidated") as w:
+        pending = (await w.create(timeout=4 * MINUTE)).pending
+        theirs = w.started()
+        w.emulator.next_snapshot_takes(DATABASE, 5)
+        other = (await w.create(owner=ANOTHER)).complete
+        w.session.memory.saw(other, ANOTHER, replaced=True)
+        again = (await w.create(owner=ANOTHER, reuse_within=HOUR)).complete
+        assert again.version_id != theirs
+        assert (await w.resume(pending)).complete.version_id == theirs

@@ -1,0 +1,64 @@
+"""What changed inputs, or time, mean for a snapshot that exists: a table."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from pulumi_snapshots.attempt.record import Attempt
+from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.properties.checks import UNKNOWN
+from pulumi_snapshots.snapshot.difference import difference
+from pulumi_snapshots.snapshot.record import SnapshotRecord
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+BASE = {"database_id": "a", "triggers": ["1"]}
+COMPLETE = SnapshotRecord("a", version_id="v", created_at=rfc3339(NOW - timedelta(days=2)), available=True)
+PENDING = SnapshotRecord("a", attempt=Attempt(NOW - timedelta(days=2), 0.0, "202", 2700.0))
+FAILED = SnapshotRecord("a", attempt=Attempt(NOW - timedelta(days=2), 0.0, "202", 2700.0, missing_since=NOW))
+
+
+@pytest.mark.parametrize(
+    ("record", "new", "replaces", "resumes"),
+    [
+        pytest.param(COMPLETE, {}, (), False, id="nothing changed"),
+        pytest.param(COMPLETE, {"database_id": "b"}, ("database_id",), False, id="another database"),
+        pytest.param(COMPLETE, {"database_id": UNKNOWN}, ("database_id",), False, id="perhaps another database"),
+        pytest.param(COMPLETE, {"triggers": ["2"]}, ("triggers",), False, id="another trigger"),
+        pytest.param(COMPLETE, {"triggers": ["1", "2"]}, ("triggers",), False, id="one trigger more"),
+        pytest.param(COMPLETE, {"triggers": []}, ("triggers",), False, id="no trigger any more"),
+        pytest.param(COMPLETE, {"triggers": [UNKNOWN]}, ("triggers",), False, id="a trigger not known yet"),
+        pytest.param(COMPLETE, {"timeout": "9h", "reuse_within": "1h"}, (), False, id="only how to wait changed"),
+        pytest.param(COMPLETE, {"rotate_after": "3d"}, (), False, id="not old enough"),
+        pytest.param(COMPLETE, {"rotate_after": "2d"}, (), False, id="exactly as old as allowed"),
+        pytest.param(COMPLETE, {"rotate_after": "47h59m"}, ("created_at",), False, id="too old"),
+        pytest.param(COMPLETE, {"rotate_after": UNKNOWN}, (), False, id="an age not known yet"),
+        pytest.param(PENDING, {}, (), True, id="pending: go on"),
+        pytest.param(PENDING, {"rotate_after": "1h"}, (), True, id="pending: has no age"),
+        pytest.param(PENDING, {"triggers": ["2"]}, ("triggers",), False, id="pending, and another trigger"),
+        pytest.param(PENDING, {"database_id": "b"}, ("database_id",), False, id="pending, and another database"),
+        pytest.param(FAILED, {}, ("attempt",), False, id="proven failed: take another one"),
+    ],
+)
+def test_only_what_should_takes_a_new_snapshot(
+    record: SnapshotRecord, new: dict[str, Any], replaces: tuple[str, ...], *, resumes: bool
+) -> None:
+    found = difference(record, BASE, BASE | new, NOW)
+    assert (found.replaces, found.resumes, found.warning) == (replaces, resumes, "")
+
+
+def test_no_triggers_and_an_empty_list_are_the_same() -> None:
+    assert difference(COMPLETE, {"database_id": "a"}, {"database_id": "a", "triggers": []}, NOW).replaces == ()
+
+
+@pytest.mark.parametrize(("created", "words"), [(None, "not known"), (NOW + timedelta(hours=1), "in the future")])
+def test_snapshot_without_a_believable_age_is_not_rotated_but_warned_about(
+    created: datetime | None, words: str
+) -> None:
+    record = SnapshotRecord("a", version_id="v", created_at=rfc3339(created) if created else None)
+    found = difference(record, BASE, BASE | {"rotate_after": "1h"}, NOW)
+    assert found.replaces == ()
+    assert words in found.warning
+    assert "a/v" in found.warning

@@ -1,0 +1,449 @@
+"""The table of reactions in docs/answers.md, row by row: each event is played on the emulator, and its row must tell the truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.run.settings import MissingKey
+from pulumi_snapshots.snapshot.describe import is_pinned
+from pulumi_snapshots.snapshot.difference import difference
+from tests.support.reactions import Reaction, reactions_in
+from tests.support.virtual import run_virtual
+from tests.support.world import DATABASE, OTHER_DATABASE, START, Ending, World, world
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+PAGE = Path(__file__).parents[2] / "docs" / "answers.md"
+THIRD_DATABASE = "c36d0f7a3ed9627ca73fd6e297348343"
+FIVE_MINUTES = 300.0
+
+
+def rows() -> list[Reaction]:
+    return reactions_in(PAGE)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a scenario ended with, and how many POSTs of it the service saw."""
+
+    ending: Ending
+    posts: int
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """How an event is played: in which worlds, with which variants of the fault."""
+
+    play: Callable[[World, Any], Awaitable[Seen | Ending]]
+    variant: Any
+    service: dict[str, Any]
+
+
+SCENARIOS: dict[str, list[Scenario]] = {}
+
+
+def event(name: str, *variants: Any, **service: Any) -> Callable[[Any], Any]:
+    def register(play: Any) -> Any:
+        SCENARIOS.setdefault(name, []).extend(Scenario(play, one, service) for one in (variants or (None,)))
+        return play
+
+    return register
+
+
+def on_post(**fault: Any) -> Fault:
+    return Fault(kind="create", **fault)
+
+
+# Answers that bring the snapshot -----------------------------------------------------------------------------------
+
+
+@event("200 with the version in `key`")
+@event("200 without a version", key_of_200_has_version=False)
+@event("202", snapshot_seconds=200)
+@event("202, listed more than 15 minutes later", snapshot_seconds=1000, cache_world="invalidated")
+async def plain(w: World, _: Any) -> Ending:
+    return await w.create()
+
+
+async def freeze_listings(w: World) -> None:
+    """Another client has just looked: without invalidation, both pages stay as they are for 30 minutes."""
+    other = w.another_run()
+    await other.client.list_snapshots(DATABASE)
+    await other.client.list_account()
+    await other.close()
+
+
+@event("200 with the version, not listed for 5 minutes")
+async def not_listed(w: World, _: Any) -> Ending:
+    await freeze_listings(w)
+    return await w.create()
+
+
+@event("200 without a version, not listed until `timeout`", key_of_200_has_version=False)
+async def nothing_to_hold_on_to(w: World, _: Any) -> Ending:
+    await freeze_listings(w)
+    return await w.create(timeout=20 * 60.0)
+
+
+@event("202, not listed until `timeout`", snapshot_seconds=3600)
+async def timed_out(w: World, _: Any) -> Ending:
+    return await w.create()
+
+
+@event("the next `up` while pending", snapshot_seconds=3600)
+async def resumed(w: World, _: Any) -> Seen:
+    pending = (await w.create()).pending
+    w.row.shown.clear()
+    before = len(w.posts)
+    return Seen(await w.resume(pending, session=w.another_run()), len(w.posts) - before)
+
+
+@event("the next `up`, 2 hours after the POST, not listed")
+async def proven_failed(w: World, _: Any) -> Seen:
+    w.emulator.next_snapshot_takes(DATABASE, 200)
+    w.emulator.fail_next_snapshot(DATABASE)
+    pending = (await w.create()).pending
+    w.row.shown.clear()
+    before = len(w.posts)
+    await w.clock.sleep(2 * 3600)
+    ending = await w.read(pending, session=w.another_run())
+    assert ending.record is not None
+    found = difference(ending.record, {"database_id": DATABASE}, {"database_id": DATABASE}, w.clock.utc())
+    assert found.replaces == ("attempt",), "the engine must be told to take a new one"
+    return Seen(ending, len(w.posts) - before)
+
+
+# Interrupted -------------------------------------------------------------------------------------------------------
+
+
+@event("^C before the POST was sent")
+async def interrupted_before(w: World, _: Any) -> Ending:
+    w.emulator.add_snapshot(DATABASE)
+    w.session.gate.note_earlier_post(DATABASE, 0.0)
+    return await w.interrupted(60, w.create())
+
+
+@event("^C while the POST is open", snapshot_seconds=200)
+async def interrupted_during(w: World, _: Any) -> Ending:
+    return await w.interrupted(60, w.create())
+
+
+@event("^C while pending", snapshot_seconds=200)
+async def interrupted_after(w: World, _: Any) -> Ending:
+    return await w.interrupted(150, w.create())
+
+
+# Answers in doubt --------------------------------------------------------------------------------------------------
+
+
+@event("sent, and the connection breaks", {"drop": True}, {"drop": True, "delay": 40})
+@event("no answer within 120 s", {"delay": 400, "drop": True})
+@event(
+    "502, 504 or 52x, also from a proxy", *({"html": status} for status in (502, 504, 520, 524, 530)), {"status": 502}
+)
+@event("503, whatever its code", {"status": 503, "code": "DATABASE_UNAVAILABLE"}, {"html": 503})
+@event("408 or 499", {"html": 408}, {"html": 499}, {"status": 408, "code": "REQUEST_TIMEOUT"})
+@event("500 without a code", {"html": 500})
+@event("2xx that cannot be read", {"malformed": True}, {"empty": True}, {"body": "[]"}, {"html": 200})
+async def in_doubt(w: World, fault: dict[str, Any]) -> Ending:
+    w.emulator.add_fault(on_post(when="after", **fault))
+    return await w.create()
+
+
+@event("2xx whose JSON stops in the middle", {"truncated": True}, {"cut_after": 10})
+async def broken_off(w: World, fault: dict[str, Any]) -> Ending:
+    w.emulator.add_fault(on_post(**fault))
+    return await w.create()
+
+
+@event("any of these, and nothing was started", {"drop": True}, {"html": 502}, {"status": 503}, {"empty": True})
+async def in_doubt_and_in_vain(w: World, fault: dict[str, Any]) -> Ending:
+    w.emulator.add_fault(on_post(when="before", **fault))
+    return await w.create()
+
+
+# Refusals ----------------------------------------------------------------------------------------------------------
+
+
+@event("a redirect", {"redirect": "https://elsewhere.test/v2"})
+@event("500 with a code", {"status": 500, "code": "INTERNAL_SERVER_ERROR"})
+@event("a code that is not known", {"status": 409, "code": "SOMETHING_NEW"}, {"status": 400, "code": "SOMETHING_NEW"})
+@event("`RESTORE_IN_PROGRESS`", {"status": 403, "code": "RESTORE_IN_PROGRESS"})
+@event("`RATE_LIMITED`", {"status": 429, "code": "RATE_LIMITED"}, {"status": 429, "code": "RATE_LIMIT"})
+async def refused(w: World, fault: dict[str, Any]) -> Ending:
+    w.emulator.add_fault(on_post(**fault))
+    ending = await w.create()
+    assert not w.transport.strayed, "the key must not follow a redirect"
+    return ending
+
+
+@event("`KEEP_CALM`")
+async def cooldown(w: World, _: Any) -> Ending:
+    w.emulator.account.cooldowns.start("snapshot", DATABASE, w.emulator.now() - timedelta(seconds=177))
+    return await w.create()
+
+
+@event("`KEEP_CALM` until a `timeout` of 5 minutes")
+async def cooldown_for_ever(w: World, _: Any) -> Ending:
+    w.emulator.add_fault(on_post(status=429, code="KEEP_CALM", times=None))
+    return await w.create(timeout=FIVE_MINUTES)
+
+
+@event("`DAILY_SNAPSHOTS_LIMIT_REACHED`", plan_memory_mb=256)
+async def quota(w: World, _: Any) -> Ending:
+    for hours in (20, 3):
+        taken = w.emulator.now() - timedelta(hours=hours)
+        w.emulator.add_snapshot(DATABASE, modified=taken)
+        w.emulator.account.quota.uses.append(taken)
+    return await w.create()
+
+
+@event("`DATABASE_NOT_FOUND`")
+async def no_such_database(w: World, _: Any) -> Ending:
+    w.emulator.remove_database(DATABASE)
+    return await w.create()
+
+
+@event("`SNAPSHOT_FAILED`")
+async def failed(w: World, _: Any) -> Ending:
+    w.emulator.fail_next_snapshot(DATABASE)
+    return await w.create()
+
+
+@event("`DATABASE_NOT_RUNNING`")
+async def down(w: World, _: Any) -> Ending:
+    w.emulator.stop_database(DATABASE)
+    return await w.create()
+
+
+@event("401")
+async def wrong_key(w: World, _: Any) -> Ending:
+    w.emulator.revoke_key()
+    return await w.create()
+
+
+@event("401 for another resource of the same run")
+async def wrong_key_elsewhere(w: World, _: Any) -> Seen:
+    w.emulator.revoke_key()
+    before = (await w.create()).nothing
+    assert str(before)
+    w.row.shown.clear()
+    sent = len(w.posts)
+    return Seen(await w.create(database_id=OTHER_DATABASE), len(w.posts) - sent)
+
+
+@event("`MISSING_SCOPE`", scopes=frozenset({"snapshots:read"}))
+@event("`RESOURCE_NOT_ALLOWED`", resources=frozenset({OTHER_DATABASE}))
+async def not_allowed(w: World, _: Any) -> Ending:
+    return await w.create()
+
+
+@event("no API key")
+async def no_key(w: World, _: Any) -> Ending:
+    with pytest.raises(MissingKey) as missing:
+        w.another_run(api_key=None)
+    return Ending(None, missing.value, str(missing.value))
+
+
+# The network and the others ----------------------------------------------------------------------------------------
+
+
+@event("no connection")
+async def unreachable(w: World, _: Any) -> Ending:
+    w.emulator.add_fault(on_post(no_connect=True, times=None))
+    return await w.create()
+
+
+@event("no connection at first")
+async def unreachable_at_first(w: World, _: Any) -> Ending:
+    w.emulator.add_fault(on_post(no_connect=True, times=2))
+    return await w.create()
+
+
+@event("two new snapshots within 180 s in the listing", snapshot_seconds=200)
+async def two_candidates(w: World, _: Any) -> Ending:
+    return await w.meanwhile(150, lambda: w.emulator.add_snapshot(DATABASE), w.create())
+
+
+@event("the key is refused while pending", snapshot_seconds=200)
+async def refused_while_pending(w: World, _: Any) -> Ending:
+    return await w.meanwhile(150, w.emulator.revoke_key, w.create())
+
+
+@event("`RATE_LIMITED` while pending", snapshot_seconds=200)
+async def blocked_while_pending(w: World, _: Any) -> Ending:
+    return await w.meanwhile(150, w.emulator.block, w.create())
+
+
+@event("looks fail for a while, while pending", {"html": 502}, {"drop": True}, {"status": 500, "code": "INTERNAL"})
+async def looks_fail(w: World, fault: dict[str, Any]) -> Ending:
+    for kind in ("list", "list account"):
+        w.emulator.add_fault(Fault(kind=kind, times=7, **fault))
+    w.emulator.next_snapshot_takes(DATABASE, 200)
+    return await w.create()
+
+
+@event("`RATE_LIMITED` for another resource of the same run")
+async def blocked_elsewhere(w: World, _: Any) -> Seen:
+    w.emulator.block()
+    blocked = (await w.create(database_id=OTHER_DATABASE)).nothing
+    assert str(blocked)
+    w.row.shown.clear()
+    sent = len(w.posts)
+    return Seen(await w.create(), len(w.posts) - sent)
+
+
+@event("the service fails for the two POSTs before it, and for every look")
+async def outage(w: World, _: Any) -> Seen:
+    w.emulator.add_fault(Fault(html=502, times=None))
+    endings: dict[str, Ending] = {}
+
+    async def take(database_id: str) -> None:
+        endings[database_id] = await w.create(database_id=database_id)
+
+    async with anyio.create_task_group() as group:
+        for number, database_id in enumerate((OTHER_DATABASE, THIRD_DATABASE, DATABASE)):
+            group.start_soon(w.later, number, lambda one=database_id: group.start_soon(take, one))
+    return Seen(endings[DATABASE], sum(post.database_id == DATABASE for post in w.posts))
+
+
+# reuse_within ------------------------------------------------------------------------------------------------------
+
+
+@event("`reuse_within`, and there is one young enough")
+async def reused(w: World, _: Any) -> Ending:
+    w.emulator.add_snapshot(DATABASE, modified=START - timedelta(minutes=10))
+    return await w.create(reuse_within=3600.0)
+
+
+@event("`reuse_within`, and the look for one fails")
+async def reuse_in_vain(w: World, _: Any) -> Ending:
+    w.emulator.add_fault(Fault(kind="list", html=502, times=None))
+    return await w.create(reuse_within=3600.0)
+
+
+# Refresh -----------------------------------------------------------------------------------------------------------
+
+
+async def taken_and_old(w: World) -> Ending:
+    """A snapshot of yesterday in the state; what was shown when it was taken is not of interest."""
+    ending = await w.create()
+    await w.clock.sleep(86400)
+    w.row.shown.clear()
+    return ending
+
+
+async def refreshed(w: World, ending: Ending) -> Seen:
+    before = len(w.posts)
+    kept = ending.complete
+    seen = await w.read(kept, session=w.another_run())
+    assert seen.record is not None
+    assert replace(seen.record, available=True) == replace(kept, available=True)
+    return Seen(seen, len(w.posts) - before)
+
+
+@event("refresh")
+async def listed(w: World, _: Any) -> Seen:
+    return await refreshed(w, await taken_and_old(w))
+
+
+@event("refresh: not listed any more")
+async def gone(w: World, _: Any) -> Seen:
+    ending = await taken_and_old(w)
+    w.emulator.remove_snapshot(w.started())
+    return await refreshed(w, ending)
+
+
+@event("refresh: 401 or `MISSING_SCOPE`", "401", "MISSING_SCOPE")
+async def refresh_refused(w: World, variant: str) -> Seen:
+    ending = await taken_and_old(w)
+    if variant == "401":
+        w.emulator.revoke_key()
+    else:
+        w.emulator.settings = replace(w.emulator.settings, scopes=frozenset({"snapshots:write"}))
+    seen = await refreshed(w, ending)
+    assert seen.ending.error is not None
+    return seen
+
+
+@event(
+    "refresh: `RESOURCE_NOT_ALLOWED`, `DATABASE_NOT_FOUND`, a block, or no answer",
+    {"status": 403, "code": "RESOURCE_NOT_ALLOWED"},
+    {"status": 404, "code": "DATABASE_NOT_FOUND"},
+    {"status": 429, "code": "RATE_LIMITED"},
+    {"html": 502},
+    {"drop": True},
+    {"no_connect": True},
+)
+async def refresh_fails(w: World, fault: dict[str, Any]) -> Seen:
+    ending = await taken_and_old(w)
+    w.emulator.add_fault(Fault(times=None, **fault))
+    seen = await refreshed(w, ending)
+    assert seen.ending.error is None, "a fleet's refresh must not fail because of one database"
+    return seen
+
+
+# The test ----------------------------------------------------------------------------------------------------------
+
+
+def holds(state: str, w: World, ending: Ending) -> None:
+    """Whether what the state holds is what the table says."""
+    record = ending.record
+    if state == "nothing":
+        assert record is None, ending.text
+        return
+    assert record is not None, ending.text
+    if state == "pending":
+        assert record.version_id is None
+        assert record.attempt is not None
+        assert "/pending:" in record.id
+        return
+    if state == "the snapshot that was there":
+        assert record.version_id == w.newest().version_id
+    else:
+        assert record.version_id == w.started(), ending.text
+    assert record.attempt is None
+    assert record.available is (state != "the snapshot, `available` false")
+    assert is_pinned(record.download_url, record.version_id or "") is (state != "the snapshot, its URL not pinned")
+
+
+def played() -> list[Any]:
+    reactions = {row.event: row for row in rows()}
+    return [
+        pytest.param(reactions.get(name), one, id=f"{name}-{number}")
+        for name, several in SCENARIOS.items()
+        for number, one in enumerate(several)
+    ]
+
+
+def test_each_row_has_a_scenario_and_each_scenario_a_row() -> None:
+    events = [row.event for row in rows()]
+    assert len(events) == len(set(events))
+    assert set(events) == set(SCENARIOS)
+
+
+@pytest.mark.parametrize(("reaction", "scenario"), played())
+def test_reaction_is_what_the_readme_promises(reaction: Reaction | None, scenario: Scenario) -> None:
+    assert reaction is not None, "this scenario has no row"
+
+    async def body() -> None:
+        async with world(databases=(DATABASE, OTHER_DATABASE, THIRD_DATABASE), **scenario.service) as w:
+            result = await scenario.play(w, scenario.variant)
+            seen = result if isinstance(result, Seen) else Seen(result, len(w.posts))
+            assert seen.posts == reaction.posts
+            holds(reaction.state, w, seen.ending)
+            shown = seen.ending.text
+            assert [words for words in reaction.reads if words not in shown] == [], shown
+            assert w.emulator.settings.api_key not in shown
+            assert sum(post.accepted for post in w.posts if post.database_id == DATABASE) <= 1
+            assert not w.transport.strayed
+
+    run_virtual(body)

@@ -1,0 +1,386 @@
+"""Refresh and get: nothing is ever dropped, and a fleet's reads cost few looks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from pulumi_snapshots.clock import parse_rfc3339
+from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.errors.outcomes import NoSuchSnapshot
+from pulumi_snapshots.listing.listings import SERVICE_CACHE
+from pulumi_snapshots.snapshot.describe import is_pinned
+from pulumi_snapshots.snapshot.read import get
+from tests.support.virtual import virtual
+from tests.support.world import DATABASE, OTHER_DATABASE, START, Ending, World, world
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.snapshot.record import SnapshotRecord
+
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+UNREADABLE_ENTRY = '{"status": "success", "response": [{"name": "x", "size": 1}]}'
+
+
+async def taken(w: World) -> SnapshotRecord:
+    record = (await w.create()).complete
+    w.row.shown.clear()
+    return record
+
+
+async def refreshed(w: World, record: SnapshotRecord) -> Ending:
+    w.row.warnings.clear()
+    return await w.read(record, session=w.another_run())
+
+
+# The URL -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("days", "kept"), [(1, True), (22.9, True), (23.1, False), (29, False)])
+def test_url_changes_only_in_its_last_7_days_so_that_dependants_stay_as_they_are(days: float, *, kept: bool) -> None:
+    @virtual
+    async def play() -> None:
+        async with world() as w:
+            record = await taken(w)
+            await w.clock.sleep(days * DAY)
+            renewed = (await refreshed(w, record)).complete
+            assert (renewed.download_url == record.download_url) is kept
+            assert is_pinned(renewed.download_url, record.version_id or "")
+            assert (renewed == record) is kept
+            until = parse_rfc3339(renewed.download_url_expires_at or "")
+            assert until - w.clock.utc() > timedelta(days=6.9)
+
+    play()
+
+
+# Missing -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("minutes", "available"), [(1, True), (44, True), (46, False)])
+def test_snapshot_that_a_stale_page_may_lack_is_not_called_gone(minutes: float, *, available: bool) -> None:
+    @virtual
+    async def play() -> None:
+        async with world() as w:
+            record = await taken(w)
+            w.emulator.remove_snapshot(w.started())
+            w.emulator.drop_cache()
+            await w.clock.sleep(minutes * MINUTE)
+            ending = await refreshed(w, record)
+            assert ending.complete == replace(record, available=available)
+            assert bool(w.row.warnings) is not available
+
+    play()
+
+
+@virtual
+async def test_listing_with_entries_that_cannot_be_read_proves_no_absence() -> None:
+    async with world() as w:
+        record = await taken(w)
+        await w.clock.sleep(DAY)
+        w.emulator.add_fault(Fault(kind="list", body=UNREADABLE_ENTRY, times=None))
+        ending = await refreshed(w, record)
+        assert ending.complete == record
+        assert "proves nothing" in ending.text
+
+
+@virtual
+async def test_snapshot_past_its_30_days_stays_in_the_state() -> None:
+    async with world() as w:
+        record = await taken(w)
+        await w.clock.sleep(31 * DAY)
+        ending = await refreshed(w, record)
+        assert ending.complete == replace(record, available=False)
+        assert "past its 30 days" in ending.text
+        assert "rotate_after" in ending.text
+        assert "--replace" in ending.text
+
+
+@virtual
+async def test_snapshot_past_its_30_days_is_available_as_it_was_where_nobody_answers() -> None:
+    async with world() as w:
+        record = await taken(w)
+        await w.clock.sleep(31 * DAY)
+        w.emulator.add_fault(Fault(html=502, times=None))
+        ending = await refreshed(w, record)
+        assert ending.complete == record
+        assert "stays as it was" in ending.text
+
+
+@virtual
+async def test_snapshot_that_comes_back_is_available_again() -> None:
+    async with world() as w:
+        record = await taken(w)
+        assert (await refreshed(w, replace(record, available=False))).complete == record
+
+
+# How long, how many ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fault", [{"drop": True, "delay": 1000.0}, {"html": 502}, {"status": 429, "code": "KEEP_CALM"}]
+)
+def test_refresh_ends_within_2_minutes_whatever_the_service_does(fault: dict[str, Any]) -> None:
+    @virtual
+    async def play() -> None:
+        async with world() as w:
+            record = await taken(w)
+            await w.clock.sleep(HOUR)
+            w.emulator.add_fault(Fault(times=None, **fault))
+            began = w.clock.monotonic()
+            assert (await refreshed(w, record)).complete == record
+            assert w.clock.monotonic() - began <= 2 * MINUTE
+            assert w.row.warnings
+
+    play()
+
+
+@virtual
+async def test_refresh_does_not_wait_for_the_end_of_a_block() -> None:
+    async with world() as w:
+        record = await taken(w)
+        await w.clock.sleep(HOUR)
+        w.emulator.block()
+        session, began = w.another_run(), w.clock.monotonic()
+        for _ in range(2):
+            assert (await w.read(record, session=session)).complete == record
+        assert w.clock.monotonic() - began < 2
+        assert len(w.row.warnings) == 2
+        assert [look.code for look in w.looks][-2:] == [None, "RATE_LIMITED"], "the second was not even sent"
+
+
+@virtual
+async def test_interrupted_refresh_says_so_and_changes_nothing() -> None:
+    async with world() as w:
+        record = await taken(w)
+        await w.clock.sleep(HOUR)
+        w.emulator.add_fault(Fault(drop=True, delay=500, times=None))
+        ending = await w.interrupted(10, w.read(record))
+        assert ending.complete == record
+        assert "it was interrupted" in ending.text
+
+
+@pytest.mark.parametrize("style", ["id", "id_type", "id_type_origin"])
+@pytest.mark.parametrize(("plan", "looks"), [("paid", 1), ("free", 5)])
+def test_refresh_of_20_snapshots_of_5_databases_costs_few_looks(plan: Any, looks: int, style: Any) -> None:
+    @virtual
+    async def play() -> None:
+        databases = tuple(f"{number:032x}" for number in range(5))
+        async with world(databases=databases, plan=plan, name_style=style) as w:
+            for number in range(20):
+                w.emulator.add_snapshot(databases[number % 5], modified=START - timedelta(hours=number))
+            records = [
+                await get(w.session, f"{one}/{stored.version_id}")
+                for one in databases
+                for stored in w.emulator.snapshots(one)
+            ]
+            before = len(w.emulator.journal)
+            session, endings = w.another_run(), []
+
+            async def one(record: SnapshotRecord) -> None:
+                endings.append(await w.read(record, session=session))
+
+            async with anyio.create_task_group() as group:
+                for record in records:
+                    group.start_soon(one, record)
+            assert {ending.complete for ending in endings} == set(records)
+            assert len(endings) == 20
+            asked = [entry for entry in w.emulator.journal[before:] if entry.code != "UPGRADE_REQUIRED"]
+            assert len(asked) == looks
+
+    play()
+
+
+# Pending -----------------------------------------------------------------------------------------------------------
+
+
+async def pending_of(w: World, **inputs: Any) -> SnapshotRecord:
+    record = (await w.interrupted(95, w.create(**inputs))).pending
+    w.row.shown.clear()
+    w.session = w.another_run()
+    return record
+
+
+@virtual
+async def test_read_of_a_pending_snapshot_completes_it_with_one_look() -> None:
+    async with world(snapshot_seconds=200) as w:
+        record = await pending_of(w)
+        await w.clock.sleep(200)
+        before = len(w.emulator.journal)
+        found = (await w.read(record, session=w.another_run())).complete
+        assert found.version_id == w.started()
+        assert found.attempt is None
+        assert len(w.emulator.journal) - before == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"drop": True, "delay": 1000.0},
+        {"html": 502},
+        {"no_connect": True},
+        {"truncated": True},
+        {"status": 401, "code": "ACCESS_DENIED"},
+        {"status": 403, "code": "MISSING_SCOPE"},
+        {"status": 404, "code": "DATABASE_NOT_FOUND"},
+        {"status": 429, "code": "RATE_LIMITED"},
+        {"status": 418, "code": "NEVER_SEEN"},
+    ],
+    ids=str,
+)
+def test_read_of_a_pending_snapshot_never_fails_and_holds_nobody_up(fault: dict[str, Any]) -> None:
+    @virtual
+    async def play() -> None:
+        async with world(snapshot_seconds=200) as w:
+            record = await pending_of(w)
+            await w.clock.sleep(200)
+            w.emulator.add_fault(Fault(times=None, **fault))
+            before, began = len(w.emulator.journal), w.clock.monotonic()
+            ending = await w.read(record, session=w.another_run())
+            assert ending.error is None
+            assert ending.record == record
+            assert w.clock.monotonic() - began <= 10
+            assert len(w.emulator.journal) - before <= 1
+
+    play()
+
+
+@virtual
+async def test_several_pending_snapshots_that_failed_are_all_proven_failed() -> None:
+    async with world(databases=(DATABASE, OTHER_DATABASE), snapshot_seconds=200) as w:
+        endings: list[Ending] = []
+
+        async def take(database_id: str) -> None:
+            w.emulator.fail_next_snapshot(database_id)
+            endings.append(await w.create(database_id=database_id))
+
+        async def look(record: SnapshotRecord) -> None:
+            proven.append((await w.read(record, session=session)).record)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(take, DATABASE)
+            group.start_soon(take, OTHER_DATABASE)
+        await w.clock.sleep(3 * HOUR)
+        session = w.another_run()
+        proven: list[SnapshotRecord | None] = []
+        async with anyio.create_task_group() as group:
+            for ending in endings:
+                group.start_soon(look, ending.pending)
+        assert all(record and record.attempt and record.attempt.missing_since for record in proven)
+        assert len(proven) == 2
+
+
+@pytest.mark.parametrize(
+    ("waits", "hours", "failed"), [(45 * MINUTE, 1.9, False), (45 * MINUTE, 2.1, True), (4 * HOUR, 3.9, False)]
+)
+def test_pending_snapshot_is_not_given_up_before_its_time(waits: float, hours: float, *, failed: bool) -> None:
+    @virtual
+    async def play() -> None:
+        async with world(snapshot_seconds=200) as w:
+            w.emulator.fail_next_snapshot(DATABASE)
+            record = await pending_of(w, timeout=waits)
+            await w.clock.sleep(hours * HOUR - 95)
+            seen = (await w.read(record, session=w.another_run())).record
+            assert seen is not None
+            assert seen.attempt is not None
+            assert (seen.attempt.missing_since is not None) is failed
+            assert seen.id == record.id
+
+    play()
+
+
+@virtual
+async def test_snapshot_that_has_failed_does_not_take_another_ones_later() -> None:
+    async with world(snapshot_seconds=200) as w:
+        w.emulator.fail_next_snapshot(DATABASE)
+        record = await pending_of(w)
+        await w.clock.sleep(3 * HOUR)
+        failed = (await w.read(record, session=w.another_run())).record
+        assert failed is not None
+        w.emulator.add_snapshot(DATABASE)
+        w.emulator.drop_cache()
+        assert (await w.read(failed, session=w.another_run())).record == failed
+
+
+@virtual
+async def test_late_snapshot_that_a_read_finds_is_warned_about() -> None:
+    async with world(snapshot_seconds=1000) as w:
+        record = await pending_of(w)
+        await w.clock.sleep(1000)
+        ending = await w.read(record, session=w.another_run())
+        assert ending.complete.version_id == w.started()
+        assert "no earlier one is listed" in ending.text
+
+
+# Old entries -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("style", ["id", "id_type"])
+@pytest.mark.parametrize("seconds", [20, 200])
+def test_old_entries_without_url_and_version_give_a_pinned_url_that_works(seconds: float, style: Any) -> None:
+    @virtual
+    async def play() -> None:
+        async with world(old_style_entries=True, snapshot_seconds=seconds, name_style=style) as w:
+            record = (await w.create()).complete
+            assert record.version_id == w.started()
+            assert is_pinned(record.download_url, w.started())
+            w.emulator.add_snapshot(DATABASE, origin="automatic")
+            answer = await w.download(record.download_url or "")
+            assert answer == w.emulator.archive_of(w.started())
+            # Only where no URL told the account's id was it asked for.
+            assert len(w.requests("me")) == (seconds > 90)
+
+    play()
+
+
+# Get ---------------------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_get_finds_what_others_took_and_an_automatic_one() -> None:
+    async with world() as w:
+        stored = w.emulator.add_snapshot(DATABASE, origin="automatic", modified=START - timedelta(days=3))
+        record = await get(w.session, f"{DATABASE}/{stored.version_id}")
+        assert record.version_id == stored.version_id
+        assert record.origin == "automatic"
+        assert record.available
+        assert record.requested_at is None
+        assert is_pinned(record.download_url, stored.version_id)
+
+
+@virtual
+async def test_get_of_the_latest_finds_the_newest_whoever_took_it() -> None:
+    async with world() as w:
+        with pytest.raises(NoSuchSnapshot, match=f"lists no snapshot of database {DATABASE}"):
+            await get(w.session, f"{DATABASE}/latest")
+        await w.clock.sleep(SERVICE_CACHE + 1)
+        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(days=3))
+        newest = w.emulator.add_snapshot(DATABASE, origin="automatic", modified=START - timedelta(days=1))
+        assert (await get(w.session, f"{DATABASE}/latest")).id == f"{DATABASE}/{newest.version_id}"
+
+
+@pytest.mark.parametrize(
+    ("resource_id", "words"),
+    [
+        (f"{DATABASE}/45ec0b49-9af6-445e-a55c-abd7ec5278b2", "lists no snapshot"),
+        (f"{DATABASE}/pending:20260301T120000Z", "provisional id"),
+        (DATABASE, "DATABASE_ID/VERSION_ID"),
+        (f"{DATABASE}/", "DATABASE_ID/VERSION_ID"),
+        ("/45ec0b49", "DATABASE_ID/VERSION_ID"),
+        (f" {DATABASE}/45ec0b49", "DATABASE_ID/VERSION_ID"),
+        (f"{DATABASE}/45ec 0b49", "DATABASE_ID/VERSION_ID"),
+        (f"{DATABASE}/45ec/0b49", "lists no snapshot"),
+        ("../me/45ec0b49", "lists no snapshot|DATABASE_ID/VERSION_ID"),
+    ],
+)
+def test_get_of_what_is_not_there_is_an_error_and_no_other_request(resource_id: str, words: str) -> None:
+    @virtual
+    async def play() -> None:
+        async with world() as w:
+            with pytest.raises(NoSuchSnapshot, match=words):
+                await get(w.session, resource_id)
+            assert {entry.kind for entry in w.emulator.journal} <= {"list"}
+
+    play()
