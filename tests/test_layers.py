@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "pulumi_snapshots"
@@ -49,6 +50,17 @@ STILL_UPWARDS = {
 }
 """Files whose imports still point up."""
 
+FREE_OF_CIRCLES = ("emulator",)
+"""Folders without a circle of imports between their files."""
+
+EMULATOR = {
+    "data": set[str](),
+    "service": {"data"},
+    "wire": {"data", "service"},
+    "control": {"data", "service"},
+}
+"""What each folder of the emulator may import beside itself; the files above them may import all."""
+
 TIME = {
     "clock.py": "the one source of time",
     "dynamic/engine_access.py": "sleeps in threads of the SDK, where no event loop runs",
@@ -82,6 +94,15 @@ def _imports(node: ast.AST, *, typing_too: bool) -> Iterator[str]:
             yield from _imports(child, typing_too=typing_too)
 
 
+def module_of(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported(name: str, modules: Collection[str]) -> str | None:
+    """The module of `modules` that an import of `name` needs: itself, or the one that defines it."""
+    return next((module for module in (name, name.rpartition(".")[0]) if module in modules), None)
+
+
 def each_file(files: list[Path] = FILES) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("file", files, ids=lambda file: str(file.relative_to(PACKAGE)))
 
@@ -95,6 +116,28 @@ def test_imports_point_down_only(file: Path) -> None:
         if name.startswith("pulumi_snapshots."):
             other = name.split(".")[1]
             assert other == part or FLOOR[other] > FLOOR[part], f"{part} must not import {name}"
+
+
+@pytest.mark.parametrize("folder", FREE_OF_CIRCLES)
+def test_no_two_files_need_each_other(folder: str) -> None:
+    """Imports for type checkers count too: a reader follows them like any other."""
+    files = {module_of(file): file for file in sorted((PACKAGE / folder).rglob("*.py"))}
+    needed = {
+        module: {found for name in imports(file, typing_too=True) if (found := imported(name, files)) is not None}
+        for module, file in files.items()
+    }
+    try:
+        graphlib.TopologicalSorter(needed).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
+
+
+@each_file([file for file in FILES if file.parent.parent == PACKAGE / "emulator"])
+def test_imports_of_the_emulator_point_down_only(file: Path) -> None:
+    folder = file.parent.name
+    for name in imports(file, typing_too=True):
+        if name.startswith("pulumi_snapshots.emulator."):
+            assert name.split(".")[2] in {folder, *EMULATOR[folder]}, f"{folder} must not import {name}"
 
 
 @each_file()

@@ -1,8 +1,11 @@
-"""The service on this machine, for tests and demos: its public names, nothing else."""
+"""Square Cloud's snapshots on this machine, for tests and demos."""
 
 from pulumi_snapshots.emulator.emulator import Emulator
-from pulumi_snapshots.emulator.faults import Fault
-from pulumi_snapshots.emulator.journal import JournalEntry
-from pulumi_snapshots.emulator.settings import Settings
+from pulumi_snapshots.emulator.service.faults import Fault
+from pulumi_snapshots.emulator.service.request_journal import JournalEntry
+from pulumi_snapshots.emulator.service.settings import EmulatorSettings
 
-__all__ = ["Emulator", "Fault", "JournalEntry", "Settings"]
+Settings = EmulatorSettings
+"""The shorter name, for programs that import it from here."""
+
+__all__ = ["Emulator", "EmulatorSettings", "Fault", "JournalEntry", "Settings"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-import ipaddress
 import logging
 import os
 import socket
@@ -12,14 +11,22 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from pulumi_snapshots.emulator.control.local_only import is_loopback
+from pulumi_snapshots.emulator.data.store import StoreError
 from pulumi_snapshots.emulator.emulator import Emulator
-from pulumi_snapshots.emulator.settings import TEST_API_KEY, CacheWorld, ModifiedIs, NameStyle, Plan, Settings
-from pulumi_snapshots.emulator.store import StoreError
+from pulumi_snapshots.emulator.service.settings import (
+    TEST_API_KEY,
+    CacheWorld,
+    EmulatorSettings,
+    ModifiedIs,
+    NameStyle,
+    Plan,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pulumi_snapshots.emulator.store import Store
+    from pulumi_snapshots.emulator.data.store import Store
 
 __all__ = ["main"]
 
@@ -38,11 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     _warn_as_ourselves()
     try:
-        from pulumi_snapshots.emulator import gateway, serving  # noqa: F401, PLC0415 - they need the extra
+        from pulumi_snapshots.emulator import app, serving  # noqa: F401, PLC0415 - they need the extra
     except ModuleNotFoundError as error:
         missing = str(error.name).partition(".")[0]
         return _fail(f"{missing} is missing; install it with: pip install 'pulumi-snapshots[emulator]'")
-    if not (_is_loopback(options.host) or options.allow_remote):
+    if not (is_loopback(options.host) or options.allow_remote):
         return _fail(f"{options.host} can be reached from other machines; --allow-remote if that is wanted", _WRONG_USE)
     store: Store | None = None
     try:
@@ -76,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    usual = Settings()
+    usual = EmulatorSettings()
     parser = argparse.ArgumentParser(
         prog="squarecloud-emulator",
         description=(
@@ -121,8 +128,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _settings(options: argparse.Namespace) -> Settings:
-    return Settings(
+def _settings(options: argparse.Namespace) -> EmulatorSettings:
+    return EmulatorSettings(
         api_key=os.environ.get(_KEY_VARIABLE) or TEST_API_KEY,
         speed=options.speed,
         clock_offset_seconds=options.clock_offset,
@@ -152,7 +159,7 @@ def _store(options: argparse.Namespace) -> Store | None:
     if not dsn:
         return None
     try:
-        from pulumi_snapshots.emulator.postgres_store import PostgresStore, holds_password  # noqa: PLC0415 - it needs the extra
+        from pulumi_snapshots.emulator.data.postgres_store import PostgresStore, holds_password  # noqa: PLC0415 - it needs the extra
     except ImportError as error:
         missing = "psycopg is missing" if isinstance(error, ModuleNotFoundError) else f"psycopg does not load ({error})"
         raise ValueError(f"{missing}; install it with: pip install 'pulumi-snapshots[emulator-postgres]'") from None
@@ -188,15 +195,6 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.close()
         raise ValueError(f"cannot listen on {host} port {port}: {error}") from error
     return listening
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _warn_as_ourselves() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from pulumi_snapshots.emulator.refusals import DroppedConnectionError
+from pulumi_snapshots.emulator.service.refusals import DroppedConnectionError
 
 if TYPE_CHECKING:
     import socket

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.archive.record import ArchiveRecord
     from pulumi_snapshots.emulator import JournalEntry
-    from pulumi_snapshots.emulator.resources import StoredSnapshot
+    from pulumi_snapshots.emulator.service.resources import StoredSnapshot
     from pulumi_snapshots.run.session import Session
 
 __all__ = ["SIZE", "Scene", "at_once", "file_of", "holds", "scene"]

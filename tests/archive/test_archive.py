@@ -257,7 +257,7 @@ async def test_unpinned_url_of_a_newer_version_is_refused_before_a_byte_is_writt
 
 
 async def signed_without_version(at: Scene) -> str:
-    from pulumi_snapshots.emulator.signing import signed_query  # noqa: PLC0415
+    from pulumi_snapshots.emulator.wire.url_signing import signed_query  # noqa: PLC0415
 
     path = f"/databases/{at.here.emulator.settings.account_id}/{DATABASE}.zip"
     later = at.here.clock.utc().replace(year=2027)

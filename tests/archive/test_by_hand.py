@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from pulumi_snapshots.emulator.postgres_store import PostgresStore
+from pulumi_snapshots.emulator.data.postgres_store import PostgresStore
 from tests.archive.scene import file_of, scene
 from tests.support.real_data import content_of, filled, fresh, sql_at
 from tests.support.world import DATABASE

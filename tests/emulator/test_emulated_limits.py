@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from pulumi_snapshots.emulator import Fault
-from pulumi_snapshots.emulator.settings import TEST_API_KEY
+from pulumi_snapshots.emulator.service.settings import TEST_API_KEY
 from tests.emulator.visit import DATABASE, visit
 from tests.support.virtual import run_virtual, virtual
 

@@ -11,8 +11,8 @@ import anyio
 
 from pulumi_snapshots.emulator import Emulator, Fault
 from pulumi_snapshots.emulator.__main__ import _parser
-from pulumi_snapshots.emulator.control import control_app
-from pulumi_snapshots.emulator.settings import TEST_API_KEY
+from pulumi_snapshots.emulator.control.control_api import control_app
+from pulumi_snapshots.emulator.service.settings import TEST_API_KEY
 
 if TYPE_CHECKING:
     from starlette.routing import Router

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from pulumi_snapshots.emulator.own_page import FOLDER, PAGE
+from pulumi_snapshots.emulator.control.dashboard import FILES, STATIC
 from tests.emulator.browser import CHROMIUM, Browser, browser
 from tests.emulator.served import KEY, Served, served
 from tests.emulator.visit import DATABASE, Visit, visit
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SCRIPT = (FOLDER / "page.js").read_text()
-MARKUP = (FOLDER / "index.html").read_text()
+SCRIPT = (STATIC / "page.js").read_text()
+MARKUP = (STATIC / "index.html").read_text()
 TIMES = "\N{MULTIPLICATION SIGN}"
 EVIL = "<img src=x onerror=document.title='owned'><script>document.title='owned'</script>"
 
 
-@pytest.mark.parametrize("path", PAGE)
+@pytest.mark.parametrize("path", FILES)
 @virtual
 async def test_the_page_and_what_it_loads_leave_no_trace(path: str) -> None:
     async with visit() as at:
         answer = await at.files.get(f"{at.emulator.base_url}{path}")
         assert answer.status_code == 200
-        assert answer.headers["content-type"].partition(";")[0] == PAGE[path][1]
+        assert answer.headers["content-type"].partition(";")[0] == FILES[path][1]
         assert "default-src 'none'" in answer.headers["content-security-policy"]
         assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
-        assert answer.content == (FOLDER / PAGE[path][0]).read_bytes()
+        assert answer.content == (STATIC / FILES[path][0]).read_bytes()
         assert not at.emulator.journal
 
 

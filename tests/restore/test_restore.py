@@ -29,7 +29,7 @@ from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START
 
 if TYPE_CHECKING:
-    from pulumi_snapshots.emulator.resources import StoredSnapshot
+    from pulumi_snapshots.emulator.service.resources import StoredSnapshot
     from tests.support.restoring import Scene
 
 HOUR = 3600.0

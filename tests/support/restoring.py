@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pulumi_snapshots.emulator import JournalEntry
-    from pulumi_snapshots.emulator.resources import StoredSnapshot
+    from pulumi_snapshots.emulator.service.resources import StoredSnapshot
     from pulumi_snapshots.restore.record import RestoreRecord
 
 __all__ = ["RESTORER", "RestoreEnding", "Scene", "scene"]

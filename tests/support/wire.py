@@ -9,8 +9,8 @@ import anyio
 import httpx
 import trio
 
-from pulumi_snapshots.emulator.gateway import CONNECTED, kind_of
-from pulumi_snapshots.emulator.refusals import DroppedConnectionError
+from pulumi_snapshots.emulator.service.refusals import DroppedConnectionError
+from pulumi_snapshots.emulator.wire.gateway import CONNECTED, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping

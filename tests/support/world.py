@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from pulumi_snapshots.emulator import JournalEntry
-    from pulumi_snapshots.emulator.resources import StoredSnapshot
-    from pulumi_snapshots.emulator.store import Store
+    from pulumi_snapshots.emulator.data.store import Store
+    from pulumi_snapshots.emulator.service.resources import StoredSnapshot
     from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 __all__ = ["DATABASE", "OTHER_DATABASE", "OWNER", "START", "Ending", "Row", "World", "world"]

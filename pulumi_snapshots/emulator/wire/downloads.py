@@ -8,43 +8,43 @@ from datetime import UTC
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
-from pulumi_snapshots.emulator.answers import Answer, StreamedAnswer, xml_refusal
-from pulumi_snapshots.emulator.signing import ACCESS_KEY_ID, sign
+from pulumi_snapshots.emulator.wire.answers import Answer, StreamedAnswer, xml_refusal
+from pulumi_snapshots.emulator.wire.url_signing import ACCESS_KEY_ID, sign
 
 if TYPE_CHECKING:
-    from pulumi_snapshots.emulator.calls import Call
-    from pulumi_snapshots.emulator.resources import StoredSnapshot
+    from pulumi_snapshots.emulator.service.resources import StoredSnapshot
+    from pulumi_snapshots.emulator.wire.exchange import Exchange
 
 __all__ = ["download"]
 
 _RANGE = re.compile(r"bytes=(?:(\d+)-(\d*)|-(\d+))")
 
 
-async def download(call: Call) -> Answer:
+async def download(exchange: Exchange) -> Answer:
     """Serve the version that the URL names, or the newest one."""
-    refused = _refusal_of_signature(call)
+    refused = _refusal_of_signature(exchange)
     if refused is not None:
         return refused
-    account = call.emulator.account
-    version_id = call.request.query_params.get("versionId")
-    name = call.entry.path.rsplit("/", 1)[-1].removesuffix(".zip")
+    account = exchange.service.account
+    version_id = exchange.request.query_params.get("versionId")
+    name = exchange.entry.path.rsplit("/", 1)[-1].removesuffix(".zip")
     stored = account.newest_version(name) if version_id is None else account.version(version_id)
     if stored is None:
         return xml_refusal(404, "NoSuchKey" if version_id is None else "NoSuchVersion", "It does not exist.")
-    call.entry.version_id = stored.version_id
-    call.entry.database_id = stored.database_id
-    return _content(call, stored)
+    exchange.entry.version_id = stored.version_id
+    exchange.entry.database_id = stored.database_id
+    return _content(exchange, stored)
 
 
-def _refusal_of_signature(call: Call) -> Answer | None:
-    request = call.request
+def _refusal_of_signature(exchange: Exchange) -> Answer | None:
+    request = exchange.request
     if "authorization" in request.headers:
         return xml_refusal(400, "InvalidArgument", "Only one auth mechanism allowed.")
     query = request.query_params
     if not {"AWSAccessKeyId", "Expires", "Signature"} <= query.keys() or not query["Expires"].isdecimal():
         return xml_refusal(403, "AccessDenied", "Access Denied.")
     expires = int(query["Expires"])
-    resource = call.entry.path.removeprefix("/files")
+    resource = exchange.entry.path.removeprefix("/files")
     signature = sign(resource, expires, query.get("versionId"))
     # The signature covers the method: a HEAD with the signature of a GET does not match.
     if (
@@ -53,20 +53,20 @@ def _refusal_of_signature(call: Call) -> Answer | None:
         or not hmac.compare_digest(signature.encode(), query["Signature"].encode())
     ):
         return xml_refusal(403, "SignatureDoesNotMatch", "The signature does not match.")
-    if call.now.timestamp() > expires:
+    if exchange.now.timestamp() > expires:
         return xml_refusal(403, "AccessDenied", "Request has expired.")
     return None
 
 
-def _content(call: Call, stored: StoredSnapshot) -> Answer:
-    sent = call.request.headers
+def _content(exchange: Exchange, stored: StoredSnapshot) -> Answer:
+    sent = exchange.request.headers
     tag = f'"{stored.version_id}"'
     headers = {
         "accept-ranges": "bytes",
         "etag": tag,
         "last-modified": format_datetime(stored.modified.astimezone(UTC), usegmt=True),
     }
-    if call.emulator.settings.version_header:
+    if exchange.service.settings.version_header:
         headers["x-amz-version-id"] = stored.version_id
     if sent.get("if-match", tag) != tag:
         return xml_refusal(412, "PreconditionFailed", "It is another version.")
@@ -85,5 +85,5 @@ def _content(call: Call, stored: StoredSnapshot) -> Answer:
             return xml_refusal(416, "InvalidRange", "The range is not satisfiable.", headers)
         headers["content-range"] = f"bytes {start}-{stop - 1}/{stored.size}"
         status = 206
-    pieces = call.emulator.account.store.read(stored.version_id, start, stop)
+    pieces = exchange.service.account.store.read(stored.version_id, start, stop)
     return StreamedAnswer(status, pieces, stop - start, media_type="application/zip", headers=headers)

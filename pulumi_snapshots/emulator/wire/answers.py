@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from pulumi_snapshots.emulator.refusals import RefusedError
+    from pulumi_snapshots.emulator.service.refusals import RefusedError
 
 __all__ = [
     "Answer",

@@ -3,49 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from pulumi_snapshots.emulator.signing import signed_query
+from pulumi_snapshots.emulator.wire.url_signing import signed_query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pulumi_snapshots.emulator.resources import StoredSnapshot
-    from pulumi_snapshots.emulator.settings import Settings
+    from pulumi_snapshots.emulator.service.resources import StoredSnapshot
+    from pulumi_snapshots.emulator.service.settings import EmulatorSettings
 
-__all__ = ["Pages", "entry", "object_path", "page_of", "rfc3339"]
-
-ACCOUNT = "the account"
-
-
-@dataclass
-class _Page:
-    body: bytes
-    fetched_at: datetime
-
-
-class Pages:
-    """What the service remembers of its listings, by resource id, and by scope for the whole account."""
-
-    def __init__(self) -> None:
-        self._pages: dict[tuple[str, str], _Page] = {}
-
-    def cached(self, owner: str, variant: str, now: datetime, cache_seconds: float) -> bytes | None:
-        """The page, unless it is too old."""
-        page = self._pages.get((owner, variant))
-        if page is None or now - page.fetched_at >= timedelta(seconds=cache_seconds):
-            return None
-        return page.body
-
-    def keep(self, owner: str, variant: str, body: bytes, now: datetime) -> None:
-        """Remember a page that was just made."""
-        self._pages[owner, variant] = _Page(body, now)
-
-    def drop(self, owner: str | None = None) -> None:
-        """Forget one owner's pages, or all."""
-        self._pages = {} if owner is None else {key: page for key, page in self._pages.items() if key[0] != owner}
+__all__ = ["entry", "object_path", "page_of", "rfc3339"]
 
 
 def rfc3339(moment: datetime) -> str:
@@ -58,7 +27,7 @@ def object_path(snapshot: StoredSnapshot, account_id: str) -> str:
     return f"/{snapshot.family}/{account_id}/{snapshot.name}.zip"
 
 
-def entry(snapshot: StoredSnapshot, settings: Settings, snapshots_url: str, now: datetime) -> dict[str, Any]:
+def entry(snapshot: StoredSnapshot, settings: EmulatorSettings, snapshots_url: str, now: datetime) -> dict[str, Any]:
     """One snapshot as a listing shows it."""
     path = object_path(snapshot, settings.account_id)
     query = signed_query(path, now + timedelta(days=settings.url_valid_days), snapshot.version_id)
@@ -76,7 +45,9 @@ def entry(snapshot: StoredSnapshot, settings: Settings, snapshots_url: str, now:
     return shown
 
 
-def page_of(snapshots: Iterable[StoredSnapshot], settings: Settings, snapshots_url: str, now: datetime) -> bytes:
+def page_of(
+    snapshots: Iterable[StoredSnapshot], settings: EmulatorSettings, snapshots_url: str, now: datetime
+) -> bytes:
     """A listing's page, newest first."""
     listed = sorted((one for one in snapshots if one.listed), key=lambda one: one.modified, reverse=True)
     entries = [entry(one, settings, snapshots_url, now) for one in listed]

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, Router
 
-from pulumi_snapshots.emulator.control import is_from_here
+from pulumi_snapshots.emulator.control.local_only import is_local
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp
 
-__all__ = ["PAGE", "page_app"]
+__all__ = ["FILES", "STATIC", "dashboard_app"]
 
-FOLDER = Path(__file__).parent / "page"
-PAGE = {
+STATIC = Path(__file__).parent / "static"
+FILES = {
     "/": ("index.html", "text/html"),
     "/_emulator/page.css": ("page.css", "text/css"),
     "/_emulator/page.js": ("page.js", "text/javascript"),
 }
 """By path: the file and what it is."""
-HEADERS = {
+_HEADERS = {
     # Its own files and requests only, and in nobody's frame: a click on one of its buttons is meant.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
@@ -35,13 +35,13 @@ HEADERS = {
 }
 
 
-def page_app() -> ASGIApp:
+def dashboard_app() -> ASGIApp:
     """The page and what it loads, for this machine only."""
-    return Router(routes=[Route(path, endpoint=_file) for path in PAGE], redirect_slashes=False)
+    return Router(routes=[Route(path, endpoint=_file) for path in FILES], redirect_slashes=False)
 
 
 async def _file(request: Request) -> Response:
-    if not is_from_here(request):
+    if not is_local(request):
         return PlainTextResponse("the emulator's page is for this machine", HTTPStatus.FORBIDDEN)
-    name, kind = PAGE[request.url.path]
-    return Response((FOLDER / name).read_bytes(), media_type=kind, headers=HEADERS)
+    name, kind = FILES[request.url.path]
+    return Response((STATIC / name).read_bytes(), media_type=kind, headers=_HEADERS)

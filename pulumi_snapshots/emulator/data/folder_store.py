@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 from zipfile import BadZipFile
 
-from pulumi_snapshots.emulator.archive import data_of, write_archive
-from pulumi_snapshots.emulator.store import CHUNK, Rows, StoreError, at_once, run_statements
+from pulumi_snapshots.emulator.data.snapshot_zip import data_of, write_archive
+from pulumi_snapshots.emulator.data.store import CHUNK, Rows, StoreError, at_once, run_statements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,12 +7,12 @@ from collections import deque
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from pulumi_snapshots.emulator.refusals import refusal
+from pulumi_snapshots.emulator.service.refusals import refusal
 
 if TYPE_CHECKING:
-    from pulumi_snapshots.emulator.resources import Family
+    from pulumi_snapshots.emulator.service.resources import Family
 
-__all__ = ["Cooldowns", "Quota", "RateBlock"]
+__all__ = ["Cooldowns", "Quota", "RateLimit"]
 
 # The documented cooldowns, in seconds.
 _SNAPSHOT_PER_USER = 5  # "1 request / 5s" per user
@@ -74,7 +74,7 @@ class Quota:
             self.uses.remove(spent_at)
 
 
-class RateBlock:
+class RateLimit:
     """RATE_LIMITED: more than so many events a minute, and everything is refused for a while."""
 
     def __init__(self) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pulumi_snapshots.emulator.answers import Answer, StreamedAnswer, envelope_of_error, success
-from pulumi_snapshots.emulator.refusals import DroppedConnectionError
+from pulumi_snapshots.emulator.service.refusals import DroppedConnectionError
+from pulumi_snapshots.emulator.wire.answers import Answer, StreamedAnswer, envelope_of_error, success
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from starlette.types import Message, Send
 
-    from pulumi_snapshots.emulator.faults import Fault
+    from pulumi_snapshots.emulator.service.faults import Fault
 
 __all__ = ["faulty_answer", "sending_only"]
 

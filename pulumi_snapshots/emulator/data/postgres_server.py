@@ -18,7 +18,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from pulumi_snapshots.emulator.store import Rows, StoreError
+from pulumi_snapshots.emulator.data.store import Rows, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from pulumi_snapshots.emulator.refusals import refusal
+from pulumi_snapshots.emulator.service.refusals import refusal
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from starlette.requests import Request
 
-    from pulumi_snapshots.emulator.emulator import Emulator
-    from pulumi_snapshots.emulator.faults import Fault
-    from pulumi_snapshots.emulator.journal import JournalEntry
-    from pulumi_snapshots.emulator.resources import Resource
+    from pulumi_snapshots.emulator.service.faults import Fault
+    from pulumi_snapshots.emulator.service.request_journal import JournalEntry
+    from pulumi_snapshots.emulator.service.resources import Resource
+    from pulumi_snapshots.emulator.service.service import EmulatedService
 
-__all__ = ["Call", "FaultTakesOverError"]
+__all__ = ["Exchange", "FaultTakesOverError"]
 
 
 class FaultTakesOverError(Exception):
@@ -30,10 +30,10 @@ class FaultTakesOverError(Exception):
 
 
 @dataclass
-class Call:
+class Exchange:
     """A request, with the journal's entry for it and the fault that strikes it."""
 
-    emulator: Emulator
+    service: EmulatedService
     request: Request
     entry: JournalEntry
     fault: Fault | None
@@ -50,7 +50,7 @@ class Call:
         Raises:
             RefusedError: There is none.
         """
-        account = self.emulator.account
+        account = self.service.account
         family = account.applications if "/apps/" in self.entry.path else account.databases
         resource = family.get(self.resource_id)
         if resource is None:
@@ -65,28 +65,28 @@ class Call:
         """
         self.entry.accepted = anew
         self.entry.version_id = version_id
-        self.emulator.save_changes()
+        self.service.save_changes()
         if self.fault is not None and self.fault.when == "after" and not self.fault.needs_the_answer:
             raise FaultTakesOverError
 
     async def hold_until(self, moment: datetime) -> None:
         """Hold the request open until the service's clock shows `moment`, then catch up."""
-        await self.emulator.clock.sleep_until(moment)
-        self.now = self.emulator.settle()
+        await self.service.clock.sleep_until(moment)
+        self.now = self.service.settle()
 
     async def hold_for(self, work: Future[Any] | None, *, until: datetime | None = None) -> None:
         """Hold the request open for a store's work, if it goes on; at most until the service's clock shows `until`."""
         if work is None or work.done():
-            self.now = self.emulator.settle()
+            self.now = self.service.settle()
             return
         left = math.inf
         if until is not None:
-            left = max(0.0, (until - self.emulator.now()).total_seconds() / self.emulator.settings.speed)
+            left = max(0.0, (until - self.service.now()).total_seconds() / self.service.settings.speed)
         with anyio.move_on_after(left):
             await anyio.to_thread.run_sync(wait, [work], abandon_on_cancel=True)
-        self.now = self.emulator.settle()
+        self.now = self.service.settle()
 
     async def hold(self, seconds: float) -> None:
         """Hold the request open for so long."""
         if seconds > 0:
-            await self.hold_until(self.emulator.now() + timedelta(seconds=seconds))
+            await self.hold_until(self.service.now() + timedelta(seconds=seconds))

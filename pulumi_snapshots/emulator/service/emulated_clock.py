@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 import anyio
 
 from pulumi_snapshots.clock import system_utc
-from pulumi_snapshots.emulator.refusals import DroppedConnectionError
+from pulumi_snapshots.emulator.service.refusals import DroppedConnectionError
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from pulumi_snapshots.clock import Clock
-    from pulumi_snapshots.emulator.settings import Settings
+    from pulumi_snapshots.emulator.service.settings import EmulatorSettings
 
-__all__ = ["ServiceClock"]
+__all__ = ["EmulatedClock"]
 
 
-class ServiceClock:
+class EmulatedClock:
     """Time as the service sees it.
 
     Args:
@@ -28,7 +28,7 @@ class ServiceClock:
         lead: How far service time was ahead of the machine's when an earlier run ended.
     """
 
-    def __init__(self, clock: Clock, settings: Settings, lead: timedelta = timedelta(0)) -> None:
+    def __init__(self, clock: Clock, settings: EmulatorSettings, lead: timedelta = timedelta(0)) -> None:
         self._clock = clock
         self._settings = settings
         self._lead = lead
@@ -55,7 +55,7 @@ class ServiceClock:
         except RuntimeError:
             return self._lead
 
-    def use(self, settings: Settings) -> None:
+    def use(self, settings: EmulatorSettings) -> None:
         """From now on run at these settings' speed and offset."""
         self._rebase(timedelta(0))
         self._settings = settings

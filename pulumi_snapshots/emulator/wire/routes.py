@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.routing import Route
 
-from pulumi_snapshots.emulator.answers import Answer, accepted_later, page, success
-from pulumi_snapshots.emulator.files import download
-from pulumi_snapshots.emulator.pages import ACCOUNT, object_path, page_of, rfc3339
-from pulumi_snapshots.emulator.refusals import refusal
-from pulumi_snapshots.emulator.resources import Database
-from pulumi_snapshots.emulator.signing import signed_query
+from pulumi_snapshots.emulator.service.listing_cache import ACCOUNT
+from pulumi_snapshots.emulator.service.refusals import refusal
+from pulumi_snapshots.emulator.service.resources import Database
+from pulumi_snapshots.emulator.wire.answers import Answer, accepted_later, page, success
+from pulumi_snapshots.emulator.wire.downloads import download
+from pulumi_snapshots.emulator.wire.listings import object_path, page_of, rfc3339
+from pulumi_snapshots.emulator.wire.url_signing import signed_query
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from pulumi_snapshots.emulator.calls import Call
-    from pulumi_snapshots.emulator.resources import Resource, StoredSnapshot
+    from pulumi_snapshots.emulator.service.resources import Resource, StoredSnapshot
+    from pulumi_snapshots.emulator.wire.exchange import Exchange
 
 __all__ = ["ROUTES", "ApiRoute"]
 
@@ -38,7 +39,7 @@ class ApiRoute:
     kind: str
     method: str
     path: str
-    answer: Callable[[Call], Awaitable[Answer]]
+    answer: Callable[[Exchange], Awaitable[Answer]]
     scope: str | None = None
     needs_key: bool = True
 
@@ -51,58 +52,58 @@ async def _unreached(*_: Any) -> Answer:  # pragma: no cover - routes only match
     raise NotImplementedError
 
 
-async def create(call: Call) -> Answer:
+async def create(exchange: Exchange) -> Answer:
     """Start a snapshot and hold the request until it is there, or until the soft deadline."""
-    account, settings = call.emulator.account, call.emulator.settings
-    resource = call.resource()
-    running = account.start_snapshot(resource, call.now)
-    call.started(running.version_id, anew=running.started_at == call.now)
-    deadline = call.now + timedelta(seconds=settings.soft_deadline_seconds)
-    await call.hold_until(min(running.ready_at, deadline))
-    await call.hold_for(account.captured(running.version_id), until=deadline)
+    account, settings = exchange.service.account, exchange.service.settings
+    resource = exchange.resource()
+    running = account.start_snapshot(resource, exchange.now)
+    exchange.started(running.version_id, anew=running.started_at == exchange.now)
+    deadline = exchange.now + timedelta(seconds=settings.soft_deadline_seconds)
+    await exchange.hold_until(min(running.ready_at, deadline))
+    await exchange.hold_for(account.captured(running.version_id), until=deadline)
     if running.ready_at > deadline or account.captured(running.version_id) is not None:
         return accepted_later()
     stored = account.version(running.version_id)
     if stored is None:
         raise refusal("SNAPSHOT_FAILED")
-    return success(_created(call, stored))
+    return success(_created(exchange, stored))
 
 
-def _created(call: Call, stored: StoredSnapshot) -> dict[str, str]:
-    settings = call.emulator.settings
+def _created(exchange: Exchange, stored: StoredSnapshot) -> dict[str, str]:
+    settings = exchange.service.settings
     path = object_path(stored, settings.account_id)
-    expires = call.now + timedelta(days=settings.url_valid_days)
+    expires = exchange.now + timedelta(days=settings.url_valid_days)
     # The URL of a 200 carries no version: it serves whatever is newest. Its `key` may carry one.
     unpinned = signed_query(path, expires)
     key = signed_query(path, expires, stored.version_id) if settings.key_of_200_has_version else unpinned
-    return {"url": f"{call.emulator.snapshots_url}{path}?{unpinned}", "key": key}
+    return {"url": f"{exchange.service.snapshots_url}{path}?{unpinned}", "key": key}
 
 
-async def listing(call: Call) -> Answer:
+async def listing(exchange: Exchange) -> Answer:
     """A database's or application's snapshots, perhaps as they were up to half an hour ago."""
-    account, settings = call.emulator.account, call.emulator.settings
-    resource = call.resource()
-    body = account.pages.cached(resource.id, "", call.now, settings.cache_seconds)
+    account, settings = exchange.service.account, exchange.service.settings
+    resource = exchange.resource()
+    body = account.listing_cache.cached(resource.id, "", exchange.now, settings.cache_seconds)
     if body is None:
-        body = page_of(account.snapshots(resource.id), settings, call.emulator.snapshots_url, call.now)
-        account.pages.keep(resource.id, "", body, call.now)
+        body = page_of(account.snapshots(resource.id), settings, exchange.service.snapshots_url, exchange.now)
+        account.listing_cache.keep(resource.id, "", body, exchange.now)
     return page(body)
 
 
-async def account_listing(call: Call) -> Answer:
+async def account_listing(exchange: Exchange) -> Answer:
     """The whole account's snapshots, cached apart from the databases' own listings."""
-    emulator, account, settings = call.emulator, call.emulator.account, call.emulator.settings
+    service, account, settings = exchange.service, exchange.service.account, exchange.service.settings
     if settings.plan == "free":
         raise refusal("UPGRADE_REQUIRED")
-    wanted = call.request.query_params.get("scope")
+    wanted = exchange.request.query_params.get("scope")
     if wanted not in _SCOPES:
         raise refusal("INVALID_SCOPE")
-    emulator.account_listing.check(call.now)
+    service.account_listing_limit.check(exchange.now)
     variant = f"{wanted} {sorted(settings.resources or ())}"
-    body = account.pages.cached(ACCOUNT, variant, call.now, settings.cache_seconds)
+    body = account.listing_cache.cached(ACCOUNT, variant, exchange.now, settings.cache_seconds)
     if body is None:
-        emulator.account_listing.count(
-            call.now,
+        service.account_listing_limit.count(
+            exchange.now,
             settings.account_listing_misses_per_minute,
             settings.account_listing_block_seconds,
         )
@@ -113,26 +114,26 @@ async def account_listing(call: Call) -> Answer:
             owners.extend(account.applications.values())
         allowed = [one for one in owners if settings.resources is None or one.id in settings.resources]
         everything = [stored for owner in allowed for stored in account.snapshots(owner.id)]
-        body = page_of(everything, settings, emulator.snapshots_url, call.now)
-        account.pages.keep(ACCOUNT, variant, body, call.now)
+        body = page_of(everything, settings, service.snapshots_url, exchange.now)
+        account.listing_cache.keep(ACCOUNT, variant, body, exchange.now)
     return page(body)
 
 
-async def restore(call: Call) -> Answer:
+async def restore(exchange: Exchange) -> Answer:
     """Put a snapshot's data back: the database goes down for a while."""
-    resource = call.resource()
-    name, version_id = await _restore_parameters(call)
-    running = call.emulator.account.start_restore(resource, name, version_id, call.now)
-    call.started(version_id)
-    if call.emulator.settings.restore_holds:
-        await call.hold_until(running.ends_at)
-        await call.hold_for(call.emulator.account.put_back(resource.id))
+    resource = exchange.resource()
+    name, version_id = await _restore_parameters(exchange)
+    running = exchange.service.account.start_restore(resource, name, version_id, exchange.now)
+    exchange.started(version_id)
+    if exchange.service.settings.restore_holds:
+        await exchange.hold_until(running.ends_at)
+        await exchange.hold_for(exchange.service.account.put_back(resource.id))
     return success()
 
 
-async def _restore_parameters(call: Call) -> tuple[str, str]:
+async def _restore_parameters(exchange: Exchange) -> tuple[str, str]:
     try:
-        body = json.loads(await call.request.body())
+        body = json.loads(await exchange.request.body())
     except ValueError:
         raise refusal("INVALID_JSON_BODY") from None
     if not isinstance(body, dict) or not body.get("snapshotId") or not body.get("versionId"):
@@ -145,11 +146,11 @@ async def _restore_parameters(call: Call) -> tuple[str, str]:
     return name, version_id
 
 
-async def me(call: Call) -> Answer:
+async def me(exchange: Exchange) -> Answer:
     """The user, the plan, and what the account owns."""
-    account, settings = call.emulator.account, call.emulator.settings
-    databases = [one for one in account.databases.values() if _visible(call, one)]
-    applications = [one for one in account.applications.values() if _visible(call, one)]
+    account, settings = exchange.service.account, exchange.service.settings
+    databases = [one for one in account.databases.values() if _visible(exchange, one)]
+    applications = [one for one in account.applications.values() if _visible(exchange, one)]
     used = sum(one.ram for one in (*account.databases.values(), *account.applications.values()))
     return success(
         {
@@ -195,20 +196,20 @@ async def me(call: Call) -> Answer:
     )
 
 
-def _visible(call: Call, resource: Resource) -> bool:
-    allowed = call.emulator.settings.resources
+def _visible(exchange: Exchange, resource: Resource) -> bool:
+    allowed = exchange.service.settings.resources
     return allowed is None or resource.id in allowed
 
 
-async def database(call: Call) -> Answer:
+async def database(exchange: Exchange) -> Answer:
     """What a database is."""
-    one = call.resource()
+    one = exchange.resource()
     assert isinstance(one, Database), "this route is the databases' own"  # noqa: S101
     return success(
         {
             "id": one.id,
             "name": one.name,
-            "owner": call.emulator.settings.account_id,
+            "owner": exchange.service.settings.account_id,
             "cluster": one.cluster,
             "ram": one.ram,
             "type": one.type,
@@ -218,11 +219,11 @@ async def database(call: Call) -> Answer:
     )
 
 
-async def status(call: Call) -> Answer:
+async def status(exchange: Exchange) -> Answer:
     """Whether a database runs; `rawData=true` gives numbers for cpu and ram."""
-    one = call.resource()
-    up = call.emulator.account.is_up(one)
-    raw = call.request.query_params.get("rawData") == "true"
+    one = exchange.resource()
+    up = exchange.service.account.is_up(one)
+    raw = exchange.request.query_params.get("rawData") == "true"
     return success(
         {
             "cpu": 0 if raw else "0%",
@@ -236,14 +237,14 @@ async def status(call: Call) -> Answer:
     )
 
 
-async def all_statuses(call: Call) -> Answer:
+async def all_statuses(exchange: Exchange) -> Answer:
     """Whether each database runs."""
-    account = call.emulator.account
+    account = exchange.service.account
     return success(
         [
             {"id": one.id, "running": account.is_up(one), "cpu": "0%", "ram": "0MB"}
             for one in account.databases.values()
-            if _visible(call, one)
+            if _visible(exchange, one)
         ]
     )
 

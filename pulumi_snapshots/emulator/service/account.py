@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from pulumi_snapshots.emulator.limits import Cooldowns, Quota
-from pulumi_snapshots.emulator.pages import ACCOUNT, Pages
-from pulumi_snapshots.emulator.refusals import refusal
-from pulumi_snapshots.emulator.resources import (
+from pulumi_snapshots.emulator.data.store import StoreError
+from pulumi_snapshots.emulator.service.limits import Cooldowns, Quota
+from pulumi_snapshots.emulator.service.listing_cache import ACCOUNT, ListingCache
+from pulumi_snapshots.emulator.service.refusals import refusal
+from pulumi_snapshots.emulator.service.resources import (
     Application,
     Database,
     Origin,
@@ -24,13 +25,12 @@ from pulumi_snapshots.emulator.resources import (
     RunningSnapshot,
     StoredSnapshot,
 )
-from pulumi_snapshots.emulator.store import StoreError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from pulumi_snapshots.emulator.settings import Settings
-    from pulumi_snapshots.emulator.store import Store
+    from pulumi_snapshots.emulator.data.store import Store
+    from pulumi_snapshots.emulator.service.settings import EmulatorSettings
 
 __all__ = ["Account", "AccountState", "Capture"]
 
@@ -69,12 +69,12 @@ class Account:
     Nothing runs in the background: `settle(now)` catches up with the time, and every method expects that to be done.
     """
 
-    def __init__(self, store: Store, settings: Settings, state: AccountState) -> None:
+    def __init__(self, store: Store, settings: EmulatorSettings, state: AccountState) -> None:
         self.store = store
         self.settings = settings
         self.databases = {one.id: one for one in state.databases}
         self.applications = {one.id: one for one in state.applications}
-        self.pages = Pages()
+        self.listing_cache = ListingCache()
         self.cooldowns = Cooldowns()
         self.cooldowns.accepted_at.update(state.accepted_at)
         self.quota = Quota()
@@ -175,7 +175,7 @@ class Account:
         for stored in self._snapshots.pop(resource_id, ()):
             self.store.discard(stored.version_id)
         self.store.remove(resource_id)
-        self.pages.drop(resource_id)
+        self.listing_cache.drop(resource_id)
         self.changed = True
 
     def start_snapshot(self, resource: Resource, now: datetime) -> RunningSnapshot:
@@ -383,8 +383,8 @@ class Account:
         if self._next_expiry is None or stored.modified < self._next_expiry:
             self._next_expiry = stored.modified
         if self.settings.cache_world == "invalidated":
-            self.pages.drop(stored.database_id)
-            self.pages.drop(ACCOUNT)
+            self.listing_cache.drop(stored.database_id)
+            self.listing_cache.drop(ACCOUNT)
         self.changed = True
 
     def _take_automatic(self, now: datetime) -> None:

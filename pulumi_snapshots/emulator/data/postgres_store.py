@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 from zipfile import BadZipFile
 
-from pulumi_snapshots.emulator.archive import unpack
-from pulumi_snapshots.emulator.folder_store import FolderStore
-from pulumi_snapshots.emulator.postgres_server import PostgresServer, holds_password
-from pulumi_snapshots.emulator.store import Rows, StoreError
+from pulumi_snapshots.emulator.data.folder_store import FolderStore
+from pulumi_snapshots.emulator.data.postgres_server import PostgresServer, holds_password
+from pulumi_snapshots.emulator.data.snapshot_zip import unpack
+from pulumi_snapshots.emulator.data.store import Rows, StoreError, nothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -68,7 +68,7 @@ class PostgresStore:
         if engine != _ENGINE:
             return self._folder.create(database_id, engine)
         if database_id in self._ours:
-            return self._in_line(database_id, _nothing)
+            return self._in_line(database_id, nothing)
         return self._in_line(database_id, self._create, database_id)
 
     def remove(self, database_id: str) -> None:
@@ -167,10 +167,6 @@ class PostgresStore:
             dir=self._folder.workplace, prefix=quote(version_id, safe=""), suffix=".dump.part"
         ) as file:
             yield Path(file.name)
-
-
-def _nothing() -> None:
-    return None
 
 
 def _tell(work: Future[None]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["TEST_API_KEY", "CacheWorld", "ModifiedIs", "NameStyle", "Plan", "Settings", "VersionStyle"]
+__all__ = ["TEST_API_KEY", "CacheWorld", "EmulatorSettings", "ModifiedIs", "NameStyle", "Plan", "VersionStyle"]
 
 TEST_API_KEY = "emulator-" + "0123456789abcde" * 3 + "0123456789"  # 64 characters, the service's shortest key
 CacheWorld = Literal["invalidated", "kept"]
@@ -16,7 +16,7 @@ VersionStyle = Literal["uuid", "opaque"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class EmulatorSettings:
     """The service as documented, unless chosen otherwise. Where the documents are silent, both answers can be chosen.
 
     Every duration is in seconds of service time; `speed` says how many of them pass in a real second.

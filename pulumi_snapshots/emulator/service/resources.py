@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime  # noqa: TC003 - the state file's reader resolves these annotations at run time
 from typing import ClassVar, Literal
 
 __all__ = [
     "DATABASE_TYPES",
+    "ID",
     "Application",
     "Database",
     "Family",
@@ -20,6 +22,8 @@ __all__ = [
 
 Family = Literal["databases", "applications"]
 Origin = Literal["manual", "automatic"]
+# Ids in the OpenAPI document are 32 hex digits, except in one of its examples; an application's may name a workspace.
+ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 DATABASE_TYPES = ("mongo", "mysql", "redis", "postgres")  # the engines that the service has
 
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import sqlite3
 from dataclasses import asdict, fields, replace
 from datetime import datetime  # noqa: TC003 - pydantic resolves these annotations at run time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 
-from pulumi_snapshots.emulator.faults import Fault
-from pulumi_snapshots.emulator.resources import Origin  # noqa: TC001 - as above
-from pulumi_snapshots.emulator.settings import Settings
-from pulumi_snapshots.emulator.store import StoreError, outcome
+from pulumi_snapshots.emulator.control.local_only import is_local
+from pulumi_snapshots.emulator.data.store import StoreError, outcome
+from pulumi_snapshots.emulator.service.faults import Fault
+from pulumi_snapshots.emulator.service.resources import Origin  # noqa: TC001 - as above
+from pulumi_snapshots.emulator.service.settings import EmulatorSettings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,14 +25,16 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp
 
-    from pulumi_snapshots.emulator.emulator import Emulator
-    from pulumi_snapshots.emulator.resources import Resource
+    from pulumi_snapshots.emulator.control.controlled_service import ControlledService
+    from pulumi_snapshots.emulator.service.resources import Resource
 
-__all__ = ["control_app", "is_from_here"]
+__all__ = ["PREFIX", "control_app"]
+
+PREFIX = "/_emulator"
 
 _JSON_VALUE = TypeAdapter[Any](Any)
 _FAULT = TypeAdapter(Fault)
-_SETTINGS = TypeAdapter(Settings)
+_SETTINGS = TypeAdapter(EmulatorSettings)
 
 
 class _Body(BaseModel):
@@ -93,27 +94,27 @@ class _KeyChange(_Body):
 class _Control:
     """The control plane's answers; each method is one route."""
 
-    def __init__(self, emulator: Emulator) -> None:
-        self._emulator = emulator
+    def __init__(self, service: ControlledService) -> None:
+        self._service = service
 
     async def state(self, _: Request) -> Response:
-        emulator = self._emulator
-        emulator.settle()
-        resources = {**emulator.databases, **emulator.applications}
+        service = self._service
+        service.settle()
+        resources = {**service.databases, **service.applications}
         return _json(
             {
-                "now": emulator.now(),
-                "settings": _shown(emulator.settings),
-                "requests": len(emulator.journal),
-                "blocked_until": emulator.budget.until(emulator.now()),
-                "key_revoked": emulator.account.key_revoked,
+                "now": service.now(),
+                "settings": _shown(service.settings),
+                "requests": len(service.journal),
+                "blocked_until": service.rate_limit.until(service.now()),
+                "key_revoked": service.account.key_revoked,
                 "databases": [self._resource(one) for one in resources.values()],
-                "faults": emulator.faults.rules,
+                "faults": service.faults.rules,
             }
         )
 
     def _resource(self, one: Resource) -> dict[str, Any]:
-        account = self._emulator.account
+        account = self._service.account
         return {
             **asdict(one),
             "family": one.family,
@@ -125,119 +126,118 @@ class _Control:
 
     async def journal(self, request: Request) -> Response:
         if request.method == "DELETE":
-            self._emulator.journal.clear()
+            self._service.journal.clear()
             return _done()
         after = int(request.query_params.get("after", "0"))
-        return _json([entry for entry in self._emulator.journal if entry.number > after])
+        return _json([entry for entry in self._service.journal if entry.number > after])
 
     async def clock(self, request: Request) -> Response:
-        emulator = self._emulator
+        service = self._service
         if request.method == "POST":
             change = await _read(request, _ClockChange)
             if change.offset is not None:
-                emulator.settings = replace(emulator.settings, clock_offset_seconds=change.offset)
+                service.settings = replace(service.settings, clock_offset_seconds=change.offset)
             if change.speed is not None:
-                emulator.settings = replace(emulator.settings, speed=change.speed)
+                service.settings = replace(service.settings, speed=change.speed)
             if change.advance is not None:
-                emulator.advance(change.advance)
-        settings = emulator.settings
-        return _json({"now": emulator.now(), "offset": settings.clock_offset_seconds, "speed": settings.speed})
+                service.advance(change.advance)
+        settings = service.settings
+        return _json({"now": service.now(), "offset": settings.clock_offset_seconds, "speed": settings.speed})
 
     async def faults(self, request: Request) -> Response:
-        emulator = self._emulator
+        service = self._service
         if request.method == "POST":
-            return _json(emulator.add_fault(_FAULT.validate_json(await request.body())), HTTPStatus.CREATED)
+            return _json(service.add_fault(_FAULT.validate_json(await request.body())), HTTPStatus.CREATED)
         if request.method == "DELETE":
-            emulator.clear_faults()
+            service.clear_faults()
             return _done()
-        return _json(emulator.faults.rules)
+        return _json(service.faults.rules)
 
     async def add_database(self, request: Request) -> Response:
         new = await _read(request, _NewDatabase)
-        emulator = self._emulator
-        one = emulator.new_database(
+        service = self._service
+        one = service.new_database(
             new.id, name=new.name, type=new.type, ram=new.ram, snapshot_seconds=new.snapshot_seconds
         )
-        await outcome(emulator.account.store.create(one.id, one.runtime))
-        return _json(self._resource(emulator.take_in(one)), HTTPStatus.CREATED)
+        await outcome(service.account.store.create(one.id, one.runtime))
+        return _json(self._resource(service.take_in(one)), HTTPStatus.CREATED)
 
     async def database(self, request: Request) -> Response:
-        emulator = self._emulator
-        emulator.settle()
-        one = emulator.account.resource(request.path_params["id"])
+        service = self._service
+        service.settle()
+        one = service.account.resource(request.path_params["id"])
         if one is None:
             return _error(HTTPStatus.NOT_FOUND, "no such database")
         if request.method == "DELETE":
-            emulator.remove_database(one.id)
+            service.remove_database(one.id)
             return _done()
         if request.method == "PATCH":
             change = await _read(request, _DatabaseChange)
             for name in change.model_fields_set:
                 setattr(one, name, getattr(change, name))
-            emulator.save()
+            service.save()
         return _json(self._resource(one))
 
     async def sql(self, request: Request) -> Response:
-        emulator = self._emulator
+        service = self._service
         wanted = await _read(request, _Sql)
-        one = emulator.account.resource(request.path_params["id"])
+        one = service.account.resource(request.path_params["id"])
         if one is None:
             return _error(HTTPStatus.NOT_FOUND, "no such database")
-        emulator.settle()
-        if not emulator.account.is_up(one):
+        service.settle()
+        if not service.account.is_up(one):
             return _error(HTTPStatus.CONFLICT, "the database is down")
-        return _json({"rows": await outcome(emulator.account.store.execute(one.id, wanted.statements))})
+        return _json({"rows": await outcome(service.account.store.execute(one.id, wanted.statements))})
 
     async def add_snapshot(self, request: Request) -> Response:
         new = await _read(request, _NewSnapshot)
-        if self._emulator.account.resource(new.database_id) is None:
+        if self._service.account.resource(new.database_id) is None:
             return _error(HTTPStatus.NOT_FOUND, "no such database")
-        capture = self._emulator.capture(new.database_id, size=new.size, version_id=new.version_id)
+        capture = self._service.capture(new.database_id, size=new.size, version_id=new.version_id)
         await outcome(capture.size)
-        stored = self._emulator.add_captured(
+        stored = self._service.add_captured(
             new.database_id, capture, origin=new.origin, modified=new.modified, listed=new.listed
         )
         return _json(stored, HTTPStatus.CREATED)
 
     async def remove_snapshot(self, request: Request) -> Response:
-        self._emulator.remove_snapshot(request.path_params["version_id"])
+        self._service.remove_snapshot(request.path_params["version_id"])
         return _done()
 
     async def settings(self, request: Request) -> Response:
-        emulator = self._emulator
+        service = self._service
         if request.method == "PATCH":
             changes = await _read_object(request)
-            unknown = changes.keys() - {one.name for one in fields(Settings)}
+            unknown = changes.keys() - {one.name for one in fields(EmulatorSettings)}
             if unknown:
                 return _error(HTTPStatus.BAD_REQUEST, f"no such setting: {', '.join(sorted(unknown))}")
-            emulator.settings = _SETTINGS.validate_python({**asdict(emulator.settings), **changes})
-        return _json(_shown(emulator.settings))
+            service.settings = _SETTINGS.validate_python({**asdict(service.settings), **changes})
+        return _json(_shown(service.settings))
 
     async def drop_cache(self, request: Request) -> Response:
         body = await request.body()
         wanted = _CacheDrop.model_validate_json(body) if body else _CacheDrop()
-        self._emulator.drop_cache(wanted.database_id)
+        self._service.drop_cache(wanted.database_id)
         return _done()
 
     async def block(self, request: Request) -> Response:
         body = await request.body()
         wanted = _Block.model_validate_json(body) if body else _Block()
-        self._emulator.block(wanted.seconds)
+        self._service.block(wanted.seconds)
         return _done()
 
     async def key(self, request: Request) -> Response:
         change = await _read(request, _KeyChange)
-        self._emulator.revoke_key(revoked=change.revoked)
+        self._service.revoke_key(revoked=change.revoked)
         return _done()
 
 
-def control_app(emulator: Emulator) -> ASGIApp:
+def control_app(service: ControlledService) -> ASGIApp:
     """The control plane of one emulator, for this machine only."""
-    control = _Control(emulator)
-    prefix = "/_emulator"
+    control = _Control(service)
 
     def route(path: str, answer: Callable[[Request], Awaitable[Response]], *methods: str) -> Route:
-        return Route(f"{prefix}/{path}", endpoint=_guarded(answer), methods=list(methods))
+        return Route(f"{PREFIX}/{path}", endpoint=_guarded(answer), methods=list(methods))
 
     return Router(
         routes=[
@@ -261,7 +261,7 @@ def control_app(emulator: Emulator) -> ASGIApp:
 
 def _guarded(answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
     async def guarded(request: Request) -> Response:
-        if not is_from_here(request):
+        if not is_local(request):
             return _error(HTTPStatus.FORBIDDEN, "the control plane is for programs on this machine")
         try:
             return await answer(request)
@@ -272,30 +272,6 @@ def _guarded(answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Requ
             return _error(HTTPStatus.BAD_REQUEST, str(error))
 
     return guarded
-
-
-def is_from_here(request: Request) -> bool:
-    """Whether a request comes from a program on this machine, or from the emulator's own page.
-
-    The control plane runs SQL and forgets keys, so nobody else on the network may use it, whatever the API listens on; and
-    no other page in a browser on this machine. A browser sends an Origin with every POST. It is this page's own where it is
-    what was asked; and that must be a name of this machine, since a foreign page may have its own name lead here.
-    """
-    if request.client is None or not _is_loopback(request.client.host):
-        return False
-    origin = request.headers.get("origin")
-    return origin is None or (origin == f"http://{request.headers.get('host')}" and _is_here(urlsplit(origin).hostname))
-
-
-def _is_here(name: str | None) -> bool:
-    return name == "localhost" or _is_loopback(name or "")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 async def _read(request: Request, kind: type[_Wanted]) -> _Wanted:
@@ -309,7 +285,7 @@ async def _read_object(request: Request) -> dict[str, Any]:
     return value
 
 
-def _shown(settings: Settings) -> dict[str, Any]:
+def _shown(settings: EmulatorSettings) -> dict[str, Any]:
     return {name: value for name, value in asdict(settings).items() if name != "api_key"}
 
 

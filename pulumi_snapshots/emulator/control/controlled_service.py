@@ -1,0 +1,277 @@
+"""What a test or a demo may see and change of the emulated service, in Python; the control API offers the same in HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, TypeVar
+
+from pulumi_snapshots.emulator.service.resources import DATABASE_TYPES, ID, Application, Database
+from pulumi_snapshots.emulator.service.service import EmulatedService
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pulumi_snapshots.emulator.data.store import Rows
+    from pulumi_snapshots.emulator.service.account import Capture
+    from pulumi_snapshots.emulator.service.faults import Fault
+    from pulumi_snapshots.emulator.service.resources import Origin, Resource, StoredSnapshot
+
+__all__ = ["ControlledService"]
+
+_AS_ITS_DATABASE = "as its database"
+AnyResource = TypeVar("AnyResource", Database, Application)
+
+
+class ControlledService(EmulatedService):
+    """The emulated service with everything that a test may do to it."""
+
+    # The account.
+
+    @property
+    def databases(self) -> dict[str, Database]:
+        """The account's databases, by id."""
+        return self.account.databases
+
+    @property
+    def applications(self) -> dict[str, Application]:
+        """The account's applications, by id."""
+        return self.account.applications
+
+    def snapshots(self, database_id: str) -> list[StoredSnapshot]:
+        """What is really stored of a database or application, newest first; listings may show an older page."""
+        self.settle()
+        return self.account.snapshots(database_id)
+
+    def add_database(
+        self,
+        id: str | None = None,  # noqa: A002 - the service's words
+        *,
+        name: str = "emulated",
+        type: str = "postgres",  # noqa: A002
+        ram: int = 512,
+        snapshot_seconds: float | None = None,
+    ) -> Database:
+        """Add a database.
+
+        Args:
+            id: Its id; the next free one unless given.
+            name: Its name.
+            type: Its engine: mongo, mysql, redis or postgres.
+            ram: Its memory, MB.
+            snapshot_seconds: How long its snapshots take; as the settings say unless given.
+
+        Raises:
+            ValueError: The id is taken or cannot stand in a path, or there is no such engine.
+            StoreError: The store cannot make it.
+        """
+        database = self.new_database(id, name=name, type=type, ram=ram, snapshot_seconds=snapshot_seconds)
+        self.account.store.create(database.id, database.runtime).result()
+        return self.take_in(database)
+
+    def new_database(
+        self,
+        id: str | None = None,  # noqa: A002 - the service's words
+        *,
+        name: str = "emulated",
+        type: str = "postgres",  # noqa: A002
+        ram: int = 512,
+        snapshot_seconds: float | None = None,
+    ) -> Database:
+        """A database that the account may take in once the store has its data; arguments as for `add_database`."""
+        if type not in DATABASE_TYPES:
+            raise ValueError(f"a database is {', '.join(DATABASE_TYPES)}, not {type}")
+        return Database(
+            id=self._free_id("database", id),
+            name=name,
+            type=type,
+            ram=ram,
+            created_at=self.settle(),
+            snapshot_seconds=snapshot_seconds,
+        )
+
+    def take_in(self, resource: AnyResource) -> AnyResource:
+        """Make a database or application the account's; its data is in the store already.
+
+        Raises:
+            ValueError: The id was taken meanwhile.
+        """
+        self._free_id(resource.family, resource.id)
+        self.account.add(resource)
+        self.save()
+        return resource
+
+    def add_application(
+        self,
+        id: str | None = None,  # noqa: A002 - the service's word
+        *,
+        name: str = "emulated",
+        ram: int = 512,
+        snapshot_seconds: float | None = None,
+    ) -> Application:
+        """Add an application, which has snapshots and nothing else here; arguments as for a database."""
+        application = Application(
+            id=self._free_id("application", id),
+            name=name,
+            ram=ram,
+            created_at=self.settle(),
+            snapshot_seconds=snapshot_seconds,
+        )
+        self.account.store.create(application.id, application.runtime).result()
+        return self.take_in(application)
+
+    def add_snapshot(  # noqa: PLR0913 - what a snapshot consists of
+        self,
+        database_id: str,
+        *,
+        origin: Origin | None = "manual",
+        modified: datetime | None = None,
+        size: int | None = None,
+        runtime: str | None = _AS_ITS_DATABASE,
+        version_id: str | None = None,
+        listed: bool = True,
+    ) -> StoredSnapshot:
+        """Add a snapshot that no request of this client asked for; it holds the database's data as it is now.
+
+        Args:
+            database_id: The database or application.
+            origin: "automatic", "manual", or None as on older snapshots.
+            modified: Its time; now unless given.
+            size: Bytes that its archive is padded to.
+            runtime: The engine that listings show; its database's unless given, None as on older snapshots.
+            version_id: A version id of a special shape.
+            listed: Whether listings show it.
+        """
+        capture = self.capture(database_id, size=size, version_id=version_id)
+        return self.add_captured(database_id, capture, origin=origin, modified=modified, runtime=runtime, listed=listed)
+
+    def capture(self, database_id: str, *, size: int | None = None, version_id: str | None = None) -> Capture:
+        """Begin a snapshot for `add_captured`; only where data is in PostgreSQL this goes on after the call."""
+        self.settle()
+        return self.account.capture(self._existing(database_id), size, version_id)
+
+    def add_captured(  # noqa: PLR0913 - what a snapshot consists of
+        self,
+        database_id: str,
+        capture: Capture,
+        *,
+        origin: Origin | None = "manual",
+        modified: datetime | None = None,
+        runtime: str | None = _AS_ITS_DATABASE,
+        listed: bool = True,
+    ) -> StoredSnapshot:
+        """Add a snapshot whose capture has begun, and wait for its end; arguments as for `add_snapshot`."""
+        capture.size.result()  # before the time is read
+        resource = self._existing(database_id)
+        now = self.settle()
+        stored = self.account.store_snapshot(
+            resource,
+            now if modified is None else modified,
+            capture,
+            origin=origin,
+            runtime=resource.runtime if runtime == _AS_ITS_DATABASE else runtime,
+            listed=listed,
+        )
+        self.save()
+        return stored
+
+    def remove_snapshot(self, version_id: str) -> None:
+        """Drop one snapshot; a cached page goes on showing it."""
+        self.account.remove_snapshot(version_id)
+        self.save()
+
+    def remove_database(self, database_id: str) -> None:
+        """Drop a database or application with its snapshots."""
+        self._existing(database_id)
+        self.account.remove(database_id)
+        self.save()
+
+    def stop_database(self, database_id: str) -> None:
+        """Take a database down."""
+        self._existing(database_id).running = False
+        self.save()
+
+    def start_database(self, database_id: str) -> None:
+        """Bring a database up."""
+        self._existing(database_id).running = True
+        self.save()
+
+    def next_snapshot_takes(self, database_id: str, seconds: float) -> None:
+        """How long the next snapshot of a database takes, and only that one."""
+        self._existing(database_id).next_snapshot_seconds = seconds
+        self.save()
+
+    def fail_next_snapshot(self, database_id: str) -> None:
+        """The next snapshot of a database is accepted and then fails: SNAPSHOT_FAILED, or after a 202 nothing at all."""
+        self._existing(database_id).next_snapshot_fails = True
+        self.save()
+
+    def fail_next_restore(self, database_id: str) -> None:
+        """The next restore of a database is refused: SNAPSHOT_RESTORE_FAILED."""
+        self._existing(database_id).next_restore_fails = True
+        self.save()
+
+    def revoke_key(self, *, revoked: bool = True) -> None:
+        """The key is no longer known: 401 ACCESS_DENIED."""
+        self.account.key_revoked = revoked
+        self.save()
+
+    def block(self, seconds: float | None = None) -> None:
+        """Block the account as if its request budget were used up; for as long as the settings say unless given."""
+        self.rate_limit.block(self.now(), self._settings.block_seconds if seconds is None else seconds)
+
+    def drop_cache(self, database_id: str | None = None) -> None:
+        """Forget the cached page of one database, or every cached page."""
+        self.account.listing_cache.drop(database_id)
+
+    # Data.
+
+    def execute(self, database_id: str, *statements: str) -> list[Rows]:
+        """Run SQL on a database's data in one transaction; returns the rows of each statement.
+
+        Raises:
+            sqlite3.Error: A statement is wrong.
+            StoreError: A statement is wrong, where the data is in PostgreSQL.
+        """
+        self.settle()
+        self._existing(database_id)
+        return self.account.store.execute(database_id, statements).result()
+
+    def archive_of(self, version_id: str) -> bytes:
+        """The bytes that a download of this version yields."""
+        self.settle()
+        stored = self.account.version(version_id)
+        if stored is None:
+            raise KeyError(version_id)
+        return b"".join(self.account.store.read(version_id, 0, stored.size))
+
+    # Faults.
+
+    def add_fault(self, fault: Fault) -> Fault:
+        """Put a rule in force; the first rule that matches a request strikes it."""
+        self.faults.rules.append(fault)
+        return fault
+
+    def clear_faults(self) -> None:
+        """Take every rule out of force."""
+        self.faults.rules.clear()
+
+    def _existing(self, resource_id: str) -> Resource:
+        resource = self.account.resource(resource_id)
+        if resource is None:
+            raise KeyError(resource_id)
+        return resource
+
+    def _free_id(self, kind: str, wanted: str | None) -> str:
+        if wanted is not None:
+            if not ID.fullmatch(wanted):
+                raise ValueError(f"an id is made of letters, digits, - and _, not {wanted!r}")
+            if self.account.resource(wanted) is not None:
+                raise ValueError(f"the id {wanted} is taken")
+            return wanted
+        number = 1
+        while True:
+            # 32 hex digits, as the service's ids; the same ones in every run.
+            candidate = hashlib.sha256(f"{kind} {number}".encode()).hexdigest()[:32]
+            if self.account.resource(candidate) is None:
+                return candidate
+            number += 1

@@ -1,0 +1,38 @@
+"""The cached pages of the listings; what is listed is the account's, and how an entry looks is the wire's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+__all__ = ["ACCOUNT", "ListingCache"]
+
+ACCOUNT = "the account"
+
+
+@dataclass
+class _Page:
+    body: bytes
+    fetched_at: datetime
+
+
+class ListingCache:
+    """What the service remembers of its listings, by resource id, and by scope for the whole account."""
+
+    def __init__(self) -> None:
+        self._pages: dict[tuple[str, str], _Page] = {}
+
+    def cached(self, owner: str, variant: str, now: datetime, cache_seconds: float) -> bytes | None:
+        """The page, unless it is too old."""
+        page = self._pages.get((owner, variant))
+        if page is None or now - page.fetched_at >= timedelta(seconds=cache_seconds):
+            return None
+        return page.body
+
+    def keep(self, owner: str, variant: str, body: bytes, now: datetime) -> None:
+        """Remember a page that was just made."""
+        self._pages[owner, variant] = _Page(body, now)
+
+    def drop(self, owner: str | None = None) -> None:
+        """Forget one owner's pages, or all."""
+        self._pages = {} if owner is None else {key: page for key, page in self._pages.items() if key[0] != owner}

@@ -1,0 +1,1 @@
+"""What the emulated service receives and sends over HTTP: routes, answers, downloads, faults on the wire."""
