@@ -1,0 +1,101 @@
+"""States that an earlier version left: the same program previews without a change, and an update keeps every output."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.struct_pb2 import Struct
+from pulumi.runtime.proto import provider_pb2
+
+from pulumi_snapshots.dynamic.provider import SnapshotProvider
+from tests.support.plugin_servicer import ADAPTERS
+from tests.support.servicer import NO_KEY, CallFailedError, Servicer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STATES = Path(__file__).parents[1] / "fixtures" / "states"
+STORED = [(way, one) for way in ADAPTERS for one in json.loads((STATES / f"{way}.json").read_text())]
+SIGNATURE = "4dabf18193072939515e22adb298388d"
+"""Marks a secret."""
+
+
+def each_stored(*, pending: bool | None) -> pytest.MarkDecorator:
+    """Each stored resource; only those that are pending, or that are not, where that matters."""
+    chosen = [(way, one) for way, one in STORED if pending in {None, "attempt" in one["outputs"]}]
+    names = [f"{way}-{one['urn'].rpartition('::')[2]}" for way, one in chosen]
+    return pytest.mark.parametrize(("way", "stored"), chosen, ids=names)
+
+
+@pytest.fixture(scope="module")
+def idle() -> Iterator[dict[str, Servicer]]:
+    """The provider by each way, without a key or a service: nothing can be asked for."""
+    with (
+        ADAPTERS["dynamic"](SnapshotProvider(), env=NO_KEY) as dynamic,
+        ADAPTERS["plugin"](SnapshotProvider(), env=NO_KEY) as plugin,
+    ):
+        yield {"dynamic": dynamic, "plugin": plugin}
+
+
+def handed(way: str, values: dict[str, Any]) -> Struct:
+    """Properties as the engine hands them over; a dynamic provider gets its secrets in plain."""
+    plain = {
+        name: value["value"] if isinstance(value, dict) and SIGNATURE in value else value
+        for name, value in values.items()
+    }
+    made: Struct = ParseDict(plain if way == "dynamic" else values, Struct())
+    return made
+
+
+def young(outputs: dict[str, Any]) -> dict[str, Any]:
+    """The outputs of a snapshot of just now, so that `rotate_after` asks for no other one."""
+    now = datetime.now(UTC).isoformat()
+    return {name: now if name in {"created_at", "createdAt"} else value for name, value in outputs.items()}
+
+
+def update_of(way: str, stored: dict[str, Any]) -> Any:
+    inputs, outputs = handed(way, stored["inputs"]), handed(way, stored["outputs"])
+    return provider_pb2.UpdateRequest(urn=stored["urn"], id=stored["id"], olds=outputs, old_inputs=inputs, news=inputs)
+
+
+@each_stored(pending=None)
+def test_a_stored_state_previews_without_a_change(idle: dict[str, Servicer], way: str, stored: dict[str, Any]) -> None:
+    urn, id_, inputs = stored["urn"], stored["id"], handed(way, stored["inputs"])
+    checked = idle[way]._stub.Check(provider_pb2.CheckRequest(urn=urn, olds=inputs, news=inputs))
+    assert not checked.failures
+    assert checked.inputs == inputs
+    outputs = handed(way, young(stored["outputs"]))
+    compared = idle[way]._stub.Diff(
+        provider_pb2.DiffRequest(urn=urn, id=id_, olds=outputs, old_inputs=inputs, news=checked.inputs)
+    )
+    assert not compared.replaces
+    # What is pending is resumed, which only an update does.
+    pending = "attempt" in stored["outputs"]
+    answer = provider_pb2.DiffResponse
+    assert compared.changes == (answer.DIFF_SOME if pending else answer.DIFF_NONE)
+
+
+@each_stored(pending=False)
+def test_an_update_keeps_every_stored_output(idle: dict[str, Servicer], way: str, stored: dict[str, Any]) -> None:
+    answer = idle[way]._stub.Update(update_of(way, stored))
+    assert MessageToDict(answer.properties) == stored["outputs"]
+
+
+@each_stored(pending=True)
+def test_a_stored_pending_resource_is_kept_as_it_is(
+    idle: dict[str, Servicer], way: str, stored: dict[str, Any]
+) -> None:
+    """Without a key nothing can be resumed, and the state keeps what it has."""
+    with pytest.raises(CallFailedError, match="o API key is set") as caught:
+        Servicer._call(idle[way], "Update", update_of(way, stored))  # the plugin's own names
+    assert caught.value.kept is not None
+    assert caught.value.kept.id == stored["id"]
+    assert {"__provider": caught.value.kept.provider, **caught.value.kept.outputs} == {
+        "__provider": "",
+        **stored["outputs"],
+    }
