@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from pulumi_snapshots.errors.outcomes import Unresolved
+from pulumi_snapshots.errors.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pulumi_snapshots.clock import Clock
+    from pulumi_snapshots.errors.text import Words
 
 
 __all__ = ["Fleet", "Listener", "Member", "Phase"]
@@ -102,10 +104,10 @@ class Member:
         self._fleet = fleet
         self._listener = listener
         self._told: float = -math.inf
-        self._waits_for = ""
+        self._waits_for: Words = ""
         self._since = ""
 
-    def waits(self, text: str, detail: str = "", *, phase: Phase | None = None) -> None:
+    def waits(self, text: Words, detail: str = "", *, phase: Phase | None = None) -> None:
         """What it waits for; told where that is something else than before, else now and then.
 
         Args:
@@ -122,14 +124,14 @@ class Member:
         self._told = now
         # The same text again is no line of a log, so that a fleet's rows tell changes only.
         rest = f"; {detail}" if detail and not self._fleet.is_many else ""
-        self._listener.progress(f"{text} (since {self._since} UTC){rest}")
+        self._listener.progress(Text("{text} (since {since} UTC){rest}", text=text, since=self._since, rest=rest))
 
-    def progress(self, text: str) -> None:
+    def progress(self, text: Words) -> None:
         """Something has happened."""
         self._waits_for = ""
         self._listener.progress(text)
 
-    def warn(self, text: str) -> None:
+    def warn(self, text: Words) -> None:
         """Something that the user should know afterwards."""
         self._listener.warn(text)
 
@@ -141,10 +143,10 @@ class Member:
 class Listener(Protocol):
     """Who hears how an operation goes: a resource's row on the terminal."""
 
-    def progress(self, text: str) -> None:
+    def progress(self, text: Words) -> None:
         """What goes on now; replaces what was said before."""
 
-    def warn(self, text: str) -> None:
+    def warn(self, text: Words) -> None:
         """Something that the user should know afterwards."""
 
     def will_keep(self, *, pending: bool) -> bool:

@@ -31,7 +31,8 @@ LAYERS = (
     "listing",
     "attempt",
     ("api", "progress"),
-    ("errors", "properties", "emulator", "locked_file", "stopping"),
+    ("properties", "emulator", "locked_file", "stopping"),
+    "errors",
     "clock",
 )
 """From the top down: each room imports from those below its own floor only; rooms of one floor do not know each other."""

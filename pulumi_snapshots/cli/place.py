@@ -10,6 +10,7 @@ import anyio
 import anyio.to_thread
 
 from pulumi_snapshots.archive.transfers import Transfers
+from pulumi_snapshots.cli.wording import COMMANDS
 from pulumi_snapshots.cli.words import for_people, printable
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.locked_file import state_directory
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import signal
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 
+    from pulumi_snapshots.errors.text import Words
+    from pulumi_snapshots.errors.wording import Wording
     from pulumi_snapshots.stopping import Stoppable
 
 __all__ = ["OutputClosed", "Place"]
@@ -94,9 +97,9 @@ class Place:
         """Write a line of a log."""
         self.say(f"{self.clock.utc():%H:%M:%S} UTC  {text}")
 
-    def warn(self, text: str) -> None:
+    def warn(self, text: Words, wording: Wording = COMMANDS) -> None:
         """Write what the user should know afterwards."""
-        self.say(f"warning: {for_people(text)}")
+        self.say(f"warning: {for_people(wording.text(text))}")
 
     def fail(self, text: str) -> None:
         """Write why it failed."""

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, Te
 from rich.table import Column
 from rich.text import Text
 
+from pulumi_snapshots.cli.wording import COMMANDS
 from pulumi_snapshots.cli.words import for_people, printable
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.archive.archive import Meter
     from pulumi_snapshots.cli.place import Place
+    from pulumi_snapshots.errors.text import Words
+    from pulumi_snapshots.errors.wording import Wording
 
 __all__ = ["Display", "display"]
 
@@ -29,10 +32,10 @@ class Display(Protocol):
     meter: Meter | None
     """For transfers; None where lines tell of them."""
 
-    def progress(self, text: str) -> None:
+    def progress(self, text: Words) -> None:
         """What goes on now."""
 
-    def warn(self, text: str) -> None:
+    def warn(self, text: Words) -> None:
         """Something that the user should know afterwards."""
 
     def will_keep(self, *, pending: bool) -> bool:
@@ -44,18 +47,19 @@ class _Log:
 
     meter: Meter | None = None
 
-    def __init__(self, place: Place, *, progress: bool) -> None:
+    def __init__(self, place: Place, wording: Wording, *, progress: bool) -> None:
         self._place = place
+        self._wording = wording
         self._progress = progress
-        self._last = ""
+        self._last: Words = ""
 
-    def progress(self, text: str) -> None:
+    def progress(self, text: Words) -> None:
         if self._progress and text != self._last:
             self._last = text
-            self._place.log(for_people(text))
+            self._place.log(for_people(self._wording.text(text)))
 
-    def warn(self, text: str) -> None:
-        self._place.warn(text)
+    def warn(self, text: Words) -> None:
+        self._place.warn(text, self._wording)
 
     def will_keep(self, *, pending: bool) -> bool:
         return not pending
@@ -64,7 +68,8 @@ class _Log:
 class _Terminal:
     """One live line, and a bar once bytes come."""
 
-    def __init__(self, console: Console, *, transfers: bool) -> None:
+    def __init__(self, console: Console, wording: Wording, *, transfers: bool) -> None:
+        self._wording = wording
         # A dot that turns, and the one that stands for three, need more than ASCII.
         spinner, overflow = ("line", "crop") if console.options.ascii_only else ("dots", "ellipsis")
         line = Column(ratio=1, no_wrap=True, overflow=overflow)  # type: ignore[arg-type]  # one of its words
@@ -76,13 +81,13 @@ class _Terminal:
         self._task = self.live.add_task("", total=None)
         self.meter: Meter | None = self._meter if transfers else None
 
-    def progress(self, text: str) -> None:
-        self.live.update(self._task, description=printable(for_people(text)).replace("\n", " "))
+    def progress(self, text: Words) -> None:
+        self.live.update(self._task, description=printable(for_people(self._wording.text(text))).replace("\n", " "))
 
-    def warn(self, text: str) -> None:
+    def warn(self, text: Words) -> None:
         with suppress(OSError, ValueError):
             # By the live line's own console, which prints above it.
-            self.live.console.print(Text(printable(f"warning: {for_people(text)}")), soft_wrap=True)
+            self.live.console.print(Text(printable(f"warning: {for_people(self._wording.text(text))}")), soft_wrap=True)
 
     def will_keep(self, *, pending: bool) -> bool:
         return not pending
@@ -92,20 +97,23 @@ class _Terminal:
 
 
 @contextmanager
-def display(place: Place, *, transfers: bool = False, logged: bool = True) -> Iterator[Display]:
+def display(
+    place: Place, wording: Wording = COMMANDS, *, transfers: bool = False, logged: bool = True
+) -> Iterator[Display]:
     """What shows an operation while the body runs.
 
     Args:
         place: has standard error.
+        wording: says it.
         transfers: whether bytes are to be shown.
         logged: whether a log is told too; a short question is not worth its lines.
     """
     console = Console(file=place.err)
     # Asked of the stream itself: rich also takes a variable's word for it.
     if not place.err.isatty() or console.is_dumb_terminal:
-        yield _Log(place, progress=logged)
+        yield _Log(place, wording, progress=logged)
         return
-    terminal = _Terminal(console, transfers=transfers)
+    terminal = _Terminal(console, wording, transfers=transfers)
     terminal.live.start()
     try:
         yield terminal

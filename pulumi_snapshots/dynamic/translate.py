@@ -21,6 +21,7 @@ from pulumi.dynamic import (
 from pulumi.output import Unknown
 
 from pulumi_snapshots.dynamic import engine_access
+from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.durations import unrepeated
 from pulumi_snapshots.run.calls import Call, Calls, Failed, Resource, Unfinished
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from pulumi.dynamic import ConfigureRequest
+
+    from pulumi_snapshots.errors.text import Words
 
 __all__ = ["Provider"]
 
@@ -157,16 +160,17 @@ class _Row:
         self._lasting = lasting
         self._last = ""
         self._warnings: list[str] = []
+        self._wording = PYTHON.about(resource=engine.urn)
         self._can_keep = engine_access.features().partial_state
 
-    def progress(self, text: str) -> None:
+    def progress(self, text: Words) -> None:
         """What goes on now."""
-        self._last = text
-        self._engine.progress(text)
+        self._last = self._wording.text(text)
+        self._engine.progress(self._last)
 
-    def warn(self, text: str) -> None:
+    def warn(self, text: Words) -> None:
         """Something that the user should know afterwards."""
-        self._warnings.append(text)
+        self._warnings.append(self._wording.text(text))
 
     def will_keep(self, *, pending: bool) -> bool:
         """Whether the end of the operation reaches the state."""

@@ -12,9 +12,12 @@ from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
 
 from pulumi_snapshots.engine.errors import readable
 from pulumi_snapshots.engine.presence import listens
+from pulumi_snapshots.engine.wording import PLUGIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pulumi_snapshots.errors.text import Words
 
 __all__ = ["Engine", "Row"]
 
@@ -88,23 +91,25 @@ class Row:
         self._engine = engine
         self._urn = urn
         self._worded = worded
+        self._wording = PLUGIN.about(resource=urn)
         self.last = ""
         self.lost = False
 
-    def progress(self, text: str) -> None:
+    def progress(self, text: Words) -> None:
         """What goes on now; the same again says nothing."""
-        if text != self.last:
-            self.last = text
-            self._engine.say(self._worded(text), self._urn, ephemeral=True)
+        said = self._worded(self._wording.text(text))
+        if said != self.last:
+            self.last = said
+            self._engine.say(said, self._urn, ephemeral=True)
 
-    def warn(self, text: str) -> None:
+    def warn(self, text: Words) -> None:
         """Something that the user should know afterwards."""
-        self._engine.say(self._worded(text), self._urn, warning=True)
+        self._engine.say(self._worded(self._wording.text(text)), self._urn, warning=True)
 
     def leave(self) -> None:
         """Let what was said last stay, as the call's result."""
         if self.last:
-            self._engine.say(self._worded(self.last), self._urn)
+            self._engine.say(self.last, self._urn)
 
     def will_keep(self, *, pending: bool) -> bool:  # noqa: ARG002  everything can be kept
         """Whether the end of the operation reaches the state."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.attempt.process import Process
     from pulumi_snapshots.emulator import JournalEntry
+    from pulumi_snapshots.errors.text import Words
 
 __all__ = ["SPACING", "Fleet", "Heard", "Wire", "each", "fleet", "limit_of", "play", "standard_durations"]
 
@@ -99,9 +100,9 @@ class Heard(Row):
         self._clock = clock
         self.sent: list[float] = []
 
-    def progress(self, text: str) -> None:
+    def progress(self, text: Words) -> None:
         super().progress(text)
-        if text.startswith("sent,"):
+        if str(text).startswith("sent,"):
             self.sent.append(self._clock.monotonic())
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from pulumi_snapshots.emulator import JournalEntry
+    from pulumi_snapshots.errors.text import Words
     from pulumi_snapshots.run.session import Session
     from pulumi_snapshots.snapshot.record import SnapshotRecord
 
@@ -113,9 +114,9 @@ class Heard(Row):
         self._w = w
         self._sent: set[float] = set()
 
-    def progress(self, text: str) -> None:
+    def progress(self, text: Words) -> None:
         super().progress(text)
-        if text.startswith("sent,"):
+        if str(text).startswith("sent,"):
             self._sent.add(self._w.clock.monotonic())
 
     def posts(self, database_id: str) -> list[JournalEntry]:

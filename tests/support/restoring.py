@@ -11,6 +11,7 @@ import anyio.lowlevel
 
 from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.attempt.process import Process
+from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.outcomes import NothingSent
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.outcomes import RestorePending, RestoreRefused
@@ -80,7 +81,7 @@ class Scene:
     here: World
     stored: StoredSnapshot
     state: Path | None = None
-    row: Row = field(default_factory=Row)
+    row: Row = field(default_factory=lambda: Row(wording=PYTHON.about(resource=RESTORER)))
     running: set[str] = field(default_factory=set)
     started: int = 0
 
@@ -141,7 +142,7 @@ class Scene:
             await anyio.sleep(after)
             if not endings:
                 session.restores.erase = session.restores.write = _never  # type: ignore[assignment]  # it does not tidy up
-                self.row = Row()
+                self.row = Row(wording=PYTHON.about(resource=RESTORER))
             process.cancel_scope.cancel()
         self.running.discard(session.restores.process.name)
         return endings[0] if endings else None

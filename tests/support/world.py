@@ -16,6 +16,7 @@ from pulumi_snapshots.attempt.memory import RunMemory
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.emulator import Emulator
 from pulumi_snapshots.emulator import Settings as Service
+from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.outcomes import NoSuchSnapshot, NothingSent
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey, Settings
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from pulumi_snapshots.emulator import JournalEntry
     from pulumi_snapshots.emulator.data.store import Store
     from pulumi_snapshots.emulator.service.resources import StoredSnapshot
+    from pulumi_snapshots.errors.text import Words
+    from pulumi_snapshots.errors.wording import Wording
     from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 __all__ = ["DATABASE", "OTHER_DATABASE", "OWNER", "START", "Ending", "Row", "World", "world"]
@@ -78,13 +81,15 @@ class Row:
     shown: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     keeps: bool = True
+    wording: Wording = field(default_factory=lambda: PYTHON.about(resource=OWNER))
 
-    def progress(self, text: str) -> None:
-        if not self.shown or self.shown[-1] != text:
-            self.shown.append(text)
+    def progress(self, text: Words) -> None:
+        said = self.wording.text(text)
+        if not self.shown or self.shown[-1] != said:
+            self.shown.append(said)
 
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
+    def warn(self, text: Words) -> None:
+        self.warnings.append(self.wording.text(text))
 
     def will_keep(self, *, pending: bool) -> bool:
         return self.keeps or not pending

@@ -1,0 +1,40 @@
+"""What the command line's users read: names as they are typed or set in the environment, next steps as commands."""
+
+from __future__ import annotations
+
+from pulumi_snapshots.errors.next_step import Step
+from pulumi_snapshots.errors.wording import Wording
+from pulumi_snapshots.run.settings import SOURCES
+
+__all__ = ["COMMANDS"]
+
+TYPED = {
+    "database_id": "DATABASE",
+    "destination": "DESTINATION",
+    "version_id": "DATABASE/VERSION",
+    "target_database_id": "--onto",
+}
+"""How an input is called where it is typed without an option, or with one of another name."""
+STEPS = {
+    Step.SET_KEY: "Set a valid key in {api_key}, never as an argument.",
+    Step.OPEN_VERSION: "`squarecloud-snapshots download` takes a snapshot whose version is known.",
+    Step.KEEP_WAITING: "`{command}` on this machine keeps waiting for it and sends no second request.",
+    Step.ASK_AGAIN: "`{command}` asks again.",
+    Step.GIVE_UP: "`{command} --new` gives up on it instead, and may use another of today's snapshots.",
+    Step.TAKE_ANOTHER: "The next `squarecloud-snapshots create` takes another one.",
+    Step.TAKE_NEW: "`{command}` takes a new one.",
+    Step.KEEP_WATCHING: "`{command}` on this machine keeps watching it and sends no second request.",
+    Step.CHECK_RESTORED: "Check the database; `{command}` asks again.",
+    Step.RESTORE_AGAIN: "`{command} --new` restores again, over whatever the database holds by then.",
+    Step.REFRESH: "The next listing that shows it has its own URL.",
+    Step.RENEW_URL: "Download it again: its URL is looked up then.",
+    Step.GIVE_URL: "Download it again with a key.",
+}
+"""`{command}` is the command that is run, with its arguments."""
+
+
+def _typed(name: str) -> str:
+    return SOURCES[name][1] if name in SOURCES else TYPED.get(name, f"--{name.replace('_', '-')}")
+
+
+COMMANDS = Wording(_typed, STEPS)

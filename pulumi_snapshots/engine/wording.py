@@ -1,0 +1,81 @@
+"""What a Pulumi engine's users read: names as their programs spell them, next steps as commands of Pulumi."""
+
+from __future__ import annotations
+
+from pulumi_snapshots.errors.next_step import Step
+from pulumi_snapshots.errors.wording import Wording
+from pulumi_snapshots.run.settings import SOURCES
+
+__all__ = ["PLUGIN", "PYTHON", "in_camel"]
+
+STEPS = {
+    Step.SET_KEY: "Set a valid key with `pulumi config set --secret {api_key}` or in SQUARECLOUD_API_KEY.",
+    Step.OPEN_VERSION: "`Snapshot.get` opens a snapshot whose version is known.",
+    Step.LOOK_UP_DATABASE: "`{get_database}` looks up one whose id is known.",
+    Step.KEEP_WAITING: "It is kept in the state: the next `pulumi up` keeps waiting and sends no second request.",
+    Step.ASK_AGAIN: "It stays in the state as pending, and every `pulumi up` asks again.",
+    Step.GIVE_UP: (
+        "`pulumi up --replace '{resource}'` gives up on it instead, and may use another of today's snapshots."
+    ),
+    Step.TAKE_ANOTHER: "The next `pulumi up` takes another one.",
+    Step.TAKE_NEW: "`pulumi up --replace '{resource}'` takes a new one; `{rotate_after}` does that by age.",
+    Step.SNAPSHOT_NOT_KEPT: (
+        "The installed Pulumi SDK has no known way to keep it in the stack's state: the next `pulumi up` takes another one, "
+        "unless `{reuse_within}` lets it adopt this one."
+    ),
+    Step.SNAPSHOT_KEPT_HERE: (
+        "The installed Pulumi SDK has no known way to keep it in the stack's state: the next `pulumi up` on this machine "
+        "waits for it all the same, and one elsewhere takes another one, unless `{reuse_within}` lets it adopt this one."
+    ),
+    Step.REFRESH: "`pulumi refresh` finds this one in the listing and pins it.",
+    Step.REFRESH_WITH_PROGRAM: (
+        "A refresh uses the configuration of the last `pulumi up`: if it was changed since, run `pulumi refresh "
+        "--run-program`."
+    ),
+    Step.KEEP_WATCHING: (
+        "It is kept in the state: the next `pulumi up` keeps watching the database and sends no second request."
+    ),
+    Step.CHECK_RESTORED: (
+        "It stays in the state as unknown: check the database, then take the Restore out of the program if it was carried "
+        "out."
+    ),
+    Step.RESTORE_AGAIN: (
+        "`pulumi up --replace '{resource}'` restores again, over whatever the database holds by then."
+    ),
+    Step.RESTORE_NOT_KEPT: (
+        "The installed Pulumi SDK has no known way to keep it in the stack's state. The next `pulumi up` restores again, "
+        "over whatever the database holds by then: take the Restore out of the program first."
+    ),
+    Step.RESTORE_KEPT_HERE: (
+        "The installed Pulumi SDK has no known way to keep it in the stack's state. The next `pulumi up` on this machine "
+        "watches the database all the same; one elsewhere restores again, over whatever the database holds by then: take "
+        "the Restore out of the program first."
+    ),
+    Step.TAKE_RESTORE_OUT: (
+        "Take the Restore out of the program, unless the next `pulumi up` is to restore this snapshot."
+    ),
+    Step.ARCHIVE_AGAIN: "The next `pulumi up` archives again.",
+    Step.PUT_ARCHIVE_BACK: "Put {uri} back and run `pulumi refresh`, or take the Archive out of the program.",
+    Step.RENEW_URL: "Run `pulumi refresh` on the stack of the Snapshot, which pins and renews its URL.",
+}
+"""For programs in Python, with the names of every program left open."""
+
+
+def in_camel(name: str) -> str:
+    """A property's name in every language but Python: `databaseId`."""
+    first, *others = name.split("_")
+    return first + "".join(word.capitalize() for word in others)
+
+
+def _in_python(name: str) -> str:
+    return SOURCES[name][0] if name in SOURCES else {"resource": "URN"}.get(name, name)
+
+
+def _in_others(name: str) -> str:
+    return _in_python(name) if name in SOURCES else in_camel(_in_python(name))
+
+
+PYTHON = Wording(_in_python, STEPS)
+"""For programs in Python, without a plugin."""
+PLUGIN = Wording(_in_others, STEPS | {Step.OPEN_VERSION: "`pulumi import` opens a snapshot whose version is known."})
+"""For programs in all languages, by the plugin."""

@@ -1,0 +1,114 @@
+"""What a user can do after an error or a warning, or what the next run does: a closed set, which each edge words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from pulumi_snapshots.errors.text import Text
+
+__all__ = ["Next", "Step"]
+
+
+class Step(Enum):
+    """One step. The value says it in words that fit everywhere; an edge that has a command for it says that instead.
+
+    In braces are the facts that a `Next` of this step holds, and names of properties and settings.
+    """
+
+    # The key and the account
+    SET_KEY = "Set a valid key in {api_key}."
+    USE_SCOPES = (
+        "Use a key with the scopes snapshots:read (to wait and look up) and snapshots:write (to take and restore)."
+    )
+    USE_KEY_OF_DATABASE = "Use a key that may use this database."
+    USE_KEY_WITHOUT_LIMITS = "Use a key without limits."
+    USE_LARGER_PLAN = "A larger plan allows more."
+    LEAVE_MORE_TO_OTHERS = "Raise {requests_for_others} if others use the account too."
+    RAISE_BUDGET = "Raise {requests_per_minute} if the plan allows more."
+    CHECK_ADDRESS = "Check the network and {api_url}."
+    ASK_SUPPORT = "The service's support can say more."
+
+    # When to run it again
+    RUN_AGAIN = "Run it again."
+    RUN_AGAIN_LATER = "Run it again later."
+    RUN_AGAIN_IN = "Run it again in about {wait}."
+    RUN_AGAIN_AFTER = "Run it again after {time}."
+    WAIT_FOR_SLOT = "A slot frees {when}; run it again then."
+
+    # The database and its snapshots
+    CHECK_DATABASE_ID = "Check {database_id}, and that the API key belongs to the account that owns the database."
+    CHECK_VERSION_ID = "Check the version id; a snapshot is kept for 30 days."
+    CHECK_HEALTH = "Check that the database is running and healthy."
+    CHECK_DATA = "Check what the database holds."
+    START_DATABASE = "Start the database."
+    GIVE_DATABASE = "Give {database_id}: a database's own listing holds no others."
+    LOOK_UP_DATABASE = "A database whose id is known can be looked up by itself."
+    USE_SAME_ENGINE = "Restore it onto a database of the same engine."
+    USE_LISTED_NAME = "Use the name that the service's own listing gives for this version."
+    USE_OUTPUTS = "Use its outputs {database_id} and {version_id} once it is complete."
+    OPEN_VERSION = "A snapshot whose version is known can be opened all the same."
+
+    # A snapshot that is pending or gone
+    KEEP_WAITING = "It is kept: the next run keeps waiting and sends no second request."
+    ASK_AGAIN = "It is kept as pending, and every run asks again."
+    GIVE_UP = "Another one can be taken instead, which may use another of today's snapshots."
+    TAKE_ANOTHER = "The next run takes another one."
+    TAKE_NEW = "A new one can be taken instead; {rotate_after} does that by age."
+    SNAPSHOT_NOT_KEPT = (
+        "It could not be kept: the next run takes another one, unless {reuse_within} lets it adopt this one."
+    )
+    SNAPSHOT_KEPT_HERE = (
+        "It could not be kept: the next run on this machine waits for it all the same, and one elsewhere takes another "
+        "one, unless {reuse_within} lets it adopt this one."
+    )
+    REFRESH = "A refresh finds this one in the listing and pins it."
+    REFRESH_WITH_PROGRAM = "A refresh uses the configuration of the last run, not the present one."
+
+    # A restore whose end was not seen
+    KEEP_WATCHING = "It is kept: the next run keeps watching the database and sends no second request."
+    CHECK_RESTORED = "Check the database: no run can find out whether the restore was carried out."
+    RESTORE_AGAIN = "It can be restored again, over whatever the database holds by then."
+    RESTORE_NOT_KEPT = (
+        "It could not be kept: the next run restores again, over whatever the database holds by then. Remove the Restore "
+        "first."
+    )
+    RESTORE_KEPT_HERE = (
+        "It could not be kept: the next run on this machine watches the database all the same, and one elsewhere restores "
+        "again, over whatever the database holds by then. Remove the Restore first."
+    )
+    TAKE_RESTORE_OUT = "Remove the Restore, unless the next run is to restore this snapshot."
+
+    # An archive
+    DECLARE_ARCHIVE = "Declare it: it then archives its snapshot."
+    ARCHIVE_AGAIN = "The next run archives again."
+    PUT_ARCHIVE_BACK = "Put {uri} back, or remove the Archive."
+    GIVE_URL = "Give {download_url}."
+    RENEW_URL = "A refresh of the Snapshot pins and renews its URL."
+    NAME_OBJECT = "Give {destination} a file name, or a final slash for a folder."
+    KEEP_OBJECT = "Set {delete_object} to false to keep it."
+    INSTALL_EXTRA = "Install what it needs: pip install 'pulumi-snapshots[{extra}]'."
+
+
+@dataclass(frozen=True, init=False)
+class Next:
+    """A step with its facts.
+
+    Args:
+        step: what to do.
+        facts: what `step` names in braces.
+    """
+
+    step: Step
+    facts: tuple[tuple[str, object], ...]
+
+    def __init__(self, step: Step, **facts: object) -> None:
+        object.__setattr__(self, "step", step)
+        object.__setattr__(self, "facts", tuple(facts.items()))
+
+    def text(self, template: str | None = None) -> Text:
+        """The step in an edge's words; in those that fit everywhere unless given."""
+        return Text(template or self.step.value, **dict(self.facts))
+
+    def __str__(self) -> str:
+        return str(self.text())

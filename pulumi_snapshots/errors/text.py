@@ -1,0 +1,63 @@
+"""A text for users whose names are spelled later, by the edge that shows it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Text", "Words", "names_in", "sentence"]
+
+_NAME = re.compile(r"\{([a-z_]+)\}")
+
+
+@dataclass(frozen=True, init=False)
+class Text:
+    """A template and its values. `str()` spells every name as Python does.
+
+    A `{name}` of the template that is among the values stands for that value. Any other one is the name of a property or a
+    setting, which each edge spells in its own way: `rotate_after`, `rotateAfter`, `--rotate-after`.
+
+    Args:
+        template: the text.
+        values: texts, next steps, errors, or anything with a `str()`; braces in them stay as they are.
+    """
+
+    template: str
+    values: tuple[tuple[str, object], ...]
+
+    def __init__(self, template: str, **values: object) -> None:
+        object.__setattr__(self, "template", template)
+        object.__setattr__(self, "values", tuple(values.items()))
+
+    def worded(self, spell: Callable[[str], str], word: Callable[[object], str]) -> str:
+        """The text as it is shown.
+
+        Args:
+            spell: the name of a property or a setting.
+            word: the text of a value.
+        """
+        values = dict(self.values)
+        return _NAME.sub(lambda found: word(values[found[1]]) if found[1] in values else spell(found[1]), self.template)
+
+    def __str__(self) -> str:
+        return self.worded(str, str)
+
+
+Words = str | Text
+"""A text for users; a `str` names no property and no setting."""
+
+
+def names_in(template: str) -> set[str]:
+    """The names in braces of a template."""
+    return set(_NAME.findall(template))
+
+
+def sentence(text: str) -> str:
+    """The text as a sentence: a first word of letters gets a capital, and a full stop ends it."""
+    if text.partition(" ")[0].isalpha():  # an id or a setting's name stays as it is written
+        text = text[:1].upper() + text[1:]
+    return text if not text or text.endswith(".") else f"{text}."

@@ -1,0 +1,52 @@
+"""How an edge words what it shows: its spelling of names, its words for the next steps, and the paragraph of an error."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.next_step import Next
+from pulumi_snapshots.errors.pages import with_address
+from pulumi_snapshots.errors.text import Text, sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from pulumi_snapshots.errors.next_step import Step
+
+__all__ = ["Wording"]
+
+
+class Wording:
+    """The words of one edge.
+
+    Args:
+        spell: the name of a property or a setting, as this edge's users write it.
+        steps: templates of the next steps; a step without one is worded as `Step` itself has it.
+    """
+
+    def __init__(self, spell: Callable[[str], str], steps: Mapping[Step, str]) -> None:
+        self._spell = spell
+        self._steps = steps
+
+    def about(self, **facts: str | None) -> Wording:
+        """The same words with more facts, which next steps may name as if they were properties; None adds nothing."""
+        return Wording(lambda name: facts.get(name) or self._spell(name), self._steps)
+
+    def text(self, words: object) -> str:
+        """A text as it is shown; a next step or an error likewise."""
+        if isinstance(words, Next):
+            words = words.text(self._steps.get(words.step))
+        if isinstance(words, Text):
+            return words.worded(self._spell, self.text)
+        return words.worded(self.text) if isinstance(words, Explained) else str(words)
+
+    def paragraph(self, error: Exception, then: Iterable[Next] | None = None) -> str:
+        """All that a user reads of an error: what happened, what was done, the next steps, and where its page is.
+
+        Args:
+            error: an `Explained`; of any other error what happened is its text.
+            then: next steps in place of the error's own.
+        """
+        steps = (error.then if isinstance(error, Explained) else ()) if then is None else then
+        return with_address(" ".join([sentence(self.text(error)), *map(self.text, steps)]), error)

@@ -1,0 +1,111 @@
+"""Errors are data: every edge words every next step, spells every name, and repeats no text that it did not make."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+
+import pytest
+
+from pulumi_snapshots.archive.calls import ArchiveCalls
+from pulumi_snapshots.cli.wording import COMMANDS
+from pulumi_snapshots.cli.wording import STEPS as COMMAND_STEPS
+from pulumi_snapshots.engine.wording import PLUGIN, PYTHON
+from pulumi_snapshots.engine.wording import STEPS as ENGINE_STEPS
+from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors.text import Text, names_in, sentence
+from pulumi_snapshots.errors.wording import Wording
+from pulumi_snapshots.lookup.inputs import SnapshotQuery
+from pulumi_snapshots.restore.calls import RestoreCalls
+from pulumi_snapshots.run.settings import SOURCES
+from pulumi_snapshots.snapshot.calls import SnapshotCalls
+
+EDGES = {"Python": PYTHON, "plugin": PLUGIN, "command line": COMMANDS}
+FACTS = {"extra": "s3", "time": "12:00:00 UTC", "uri": "file:///x.zip", "wait": "30 minutes", "when": "at 12:00:00 UTC"}
+"""What a `Next` may hold."""
+OF_EDGES = {"resource", "command", "get_database"}
+"""What an edge adds."""
+PROPERTIES = {
+    *(*SOURCES, *SnapshotCalls.inputs, *RestoreCalls.inputs, *ArchiveCalls.inputs),
+    *(field.name for field in dataclasses.fields(SnapshotQuery)),
+}
+
+each_step = pytest.mark.parametrize("step", list(Step), ids=lambda step: step.name)
+each_edge = pytest.mark.parametrize("edge", EDGES)
+
+
+def of(step: Step) -> Next:
+    return Next(step, **{name: FACTS[name] for name in names_in(step.value) & set(FACTS)})
+
+
+@each_step
+def test_no_edge_names_a_fact_that_a_step_lacks(step: Step) -> None:
+    neutral = names_in(step.value)
+    assert neutral <= PROPERTIES | set(FACTS)
+    for steps in (ENGINE_STEPS, COMMAND_STEPS):
+        assert names_in(steps.get(step, "")) <= (neutral & set(FACTS)) | PROPERTIES | OF_EDGES
+
+
+@each_edge
+@each_step
+def test_every_edge_says_every_step_in_its_own_words(step: Step, edge: str) -> None:
+    said = EDGES[edge].about(resource="urn:x", command="squarecloud-snapshots create d").text(of(step))
+    assert said.endswith(".")
+    assert sentence(said) == said
+    assert "{" not in said
+    foreign = {
+        "Python": ("squarecloud-snapshots", "databaseId", "--new"),
+        "plugin": ("squarecloud-snapshots", "database_id", "reuse_within", "Snapshot.get", "get_database`"),
+        "command line": ("`pulumi", "squarecloud:", "database_id", "Snapshot.get", "the program"),
+    }
+    assert not [word for word in foreign[edge] if word in said]
+
+
+def test_the_core_names_no_command() -> None:
+    for step in Step:
+        assert "`" not in step.value, step
+        assert "pulumi up" not in str(of(step))
+
+
+@pytest.mark.parametrize(
+    ("name", "spelled"),
+    [
+        ("rotate_after", ("rotate_after", "rotateAfter", "--rotate-after")),
+        ("database_id", ("database_id", "databaseId", "DATABASE")),
+        ("api_url", ("squarecloud:apiUrl", "squarecloud:apiUrl", "SQUARECLOUD_API_URL")),
+        ("size", ("size", "size", "--size")),
+    ],
+)
+def test_each_edge_spells_names_as_its_users_write_them(name: str, spelled: tuple[str, ...]) -> None:
+    text = Text(f"set {{{name}}} to {{value}}", value="{database_id}")
+    assert [edge.text(text) for edge in EDGES.values()] == [f"set {each} to {{database_id}}" for each in spelled]
+    assert str(text) == f"set {name} to {{database_id}}"
+
+
+def test_what_an_error_tells_comes_in_one_order() -> None:
+    error = Explained(Text("no room for {size}", size="1 GB"), "Nothing was written.", [Next(Step.RUN_AGAIN_LATER)])
+    assert str(error) == "No room for 1 GB. Nothing was written."
+    assert PYTHON.paragraph(error) == "No room for 1 GB. Nothing was written. Run it again later."
+    assert PYTHON.paragraph(error, [Next(Step.RUN_AGAIN)]).endswith("written. Run it again.")
+    outer = Explained(Text("it failed: {why}", why=error))
+    assert PYTHON.paragraph(outer) == "It failed: No room for 1 GB. Nothing was written."
+
+
+def test_an_error_without_more_is_what_happened_alone() -> None:
+    assert str(Explained("a: no room")) == "a: no room"
+    assert COMMANDS.paragraph(Explained("a: no room")) == "a: no room."
+
+
+def test_an_edge_adds_what_it_alone_knows() -> None:
+    step = Next(Step.GIVE_UP)
+    assert "--replace 'URN'" in PYTHON.text(step)
+    assert "--replace 'urn:x'" in PYTHON.about(resource="urn:x").text(step)
+    assert "`create d --new`" in COMMANDS.about(command="create d").text(step)
+
+
+def test_texts_and_steps_are_values() -> None:
+    assert Text("{a}", a=1) == Text("{a}", a=1)
+    assert hash(Next(Step.RUN_AGAIN_IN, wait="1 s")) == hash(Next(Step.RUN_AGAIN_IN, wait="1 s"))
+    assert Text("{a}", a=1) != Text("{a}", a=2)
+    assert "replace(" not in inspect.getsource(Wording), "no text is rewritten after it was made"
