@@ -1,4 +1,4 @@
-"""The console script `squarecloud-emulator`: options, one line that says where it listens, and a graceful end."""
+"""The console script `squarecloud-emulator`: its options, its start and its end."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import logging
 import os
 import socket
 import sys
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from pulumi_snapshots.emulator.control.local_only import is_loopback
 from pulumi_snapshots.emulator.data.store import StoreError
@@ -43,14 +44,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 after a signal, 1 if it could not start, 2 for wrong options.
     """
     options = _parser().parse_args(arguments)
-    _warn_as_ourselves()
+    _show_warnings()
     try:
         from pulumi_snapshots.emulator import app, serving  # noqa: F401, PLC0415 - they need the extra
     except ModuleNotFoundError as error:
         missing = str(error.name).partition(".")[0]
         return _fail(f"{missing} is missing; install it with: pip install 'pulumi-snapshots[emulator]'")
     if not (is_loopback(options.host) or options.allow_remote):
-        return _fail(f"{options.host} can be reached from other machines; --allow-remote if that is wanted", _WRONG_USE)
+        return _fail(
+            f"{options.host} can be reached from other machines; add --allow-remote if you want that", _WRONG_USE
+        )
     store: Store | None = None
     try:
         if options.data_folder is not None:
@@ -70,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     emulator.base_url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     def ready() -> None:
-        # The one line on stdout: scripts read the port from it.
+        # The only line on stdout; scripts read the port from it.
         line = (
             f"squarecloud-emulator listening on {emulator.base_url} "
             f"(API {emulator.api_url}, snapshots {emulator.snapshots_url})\n"
@@ -97,63 +100,66 @@ def _parser() -> argparse.ArgumentParser:
     add("--host", default="127.0.0.1", help="address to listen on")
     add("--port", type=int, default=0, help="port to listen on; 0 takes a free one")
     add("--allow-remote", action="store_true", help="allow a --host that other machines can reach")
-    add("--data-folder", type=Path, help="keep databases and snapshots here; without it all is gone at the end")
+    add(
+        "--data-folder",
+        type=Path,
+        help="keep everything here across restarts; without it everything is gone at the end",
+    )
     add("--database", action="append", default=[], metavar="ID[:TYPE]", help="add a database; may be repeated")
     add(
         "--postgres-dsn",
         metavar="DSN",
-        help="a PostgreSQL server that has the databases of type postgres, instead of SQLite; without the password, "
-        f"which comes from PGPASSWORD or a password file. {_DSN_VARIABLE} may hold it all",
+        help="keep the databases of type postgres at this PostgreSQL server instead of in SQLite. Give the password in "
+        f"PGPASSWORD or a password file, or the whole DSN in {_DSN_VARIABLE}",
     )
-    add("--speed", type=float, default=usual.speed, help="seconds of the service in one real second")
-    add("--clock-offset", type=float, default=usual.clock_offset_seconds, help="seconds the service's clock is ahead")
-    add("--snapshot-seconds", type=float, default=usual.snapshot_seconds, help="how long a snapshot takes")
-    add("--soft-deadline", type=float, default=usual.soft_deadline_seconds, help="seconds until a 202 is answered")
-    add("--restore-seconds", type=float, default=usual.restore_seconds, help="how long a restore takes")
-    add("--memory", type=int, default=usual.plan_memory_mb, help="the plan's MB; a day has (MB / 256) * 2 snapshots")
-    add("--plan", choices=get_args(Plan), default=usual.plan, help="a free plan has no account listing")
-    add("--requests-per-minute", type=int, default=usual.requests_per_minute, help="request budget before a block")
-    add("--block-seconds", type=float, default=usual.block_seconds, help="how long a block lasts")
-    add("--cache-seconds", type=float, default=usual.cache_seconds, help="how long listings are cached")
-    add(
+
+    def setting(option: str, name: str, help: str, **more: Any) -> None:  # noqa: A002 - argparse's word
+        add(option, dest=name, help=help, **{"default": getattr(usual, name), **more})
+
+    setting("--speed", "speed", "seconds of the service's time in one real second", type=float)
+    setting("--clock-offset", "clock_offset_seconds", "how far the service's clock is ahead, in seconds", type=float)
+    setting("--snapshot-seconds", "snapshot_seconds", "how long a snapshot takes", type=float)
+    setting("--soft-deadline", "soft_deadline_seconds", "after how many seconds a POST is answered 202", type=float)
+    setting("--restore-seconds", "restore_seconds", "how long a restore takes", type=float)
+    setting("--memory", "plan_memory_mb", "the plan's MB; it allows (MB / 256) * 2 snapshots a day", type=int)
+    setting("--plan", "plan", "a free plan has no account listing", choices=get_args(Plan))
+    setting("--requests-per-minute", "requests_per_minute", "the rate limit", type=int)
+    setting("--block-seconds", "block_seconds", "how long the account is blocked past the rate limit", type=float)
+    setting("--cache-seconds", "cache_seconds", "how long listings are cached", type=float)
+    setting(
         "--cache-world",
+        "cache_world",
+        "whether a finished snapshot invalidates cached listings, or they are kept until they expire",
         choices=get_args(CacheWorld),
-        default=usual.cache_world,
-        help="whether a finished snapshot invalidates cached listings, or they are kept to their end",
     )
-    add("--modified-is", choices=get_args(ModifiedIs), default=usual.modified_is, help="what a snapshot's time means")
-    add("--name-style", choices=get_args(NameStyle), default=usual.name_style, help="what objects are called")
-    add("--old-style-entries", action="store_true", help="listings without version_id, url, runtime and origin")
-    add("--automatic", action=argparse.BooleanOptionalAction, default=True, help="daily automatic snapshots")
+    setting("--modified-is", "modified_is", "which moment a snapshot's time is", choices=get_args(ModifiedIs))
+    setting("--name-style", "name_style", "how snapshots are named", choices=get_args(NameStyle))
+    setting(
+        "--old-style-entries",
+        "old_style_entries",
+        "listings without version_id, url, runtime and origin",
+        action="store_true",
+    )
+    setting(
+        "--automatic",
+        "automatic_snapshots",
+        "daily automatic snapshots",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+    )
     return parser
 
 
 def _settings(options: argparse.Namespace) -> EmulatorSettings:
-    return EmulatorSettings(
-        api_key=os.environ.get(_KEY_VARIABLE) or TEST_API_KEY,
-        speed=options.speed,
-        clock_offset_seconds=options.clock_offset,
-        snapshot_seconds=options.snapshot_seconds,
-        soft_deadline_seconds=options.soft_deadline,
-        restore_seconds=options.restore_seconds,
-        plan_memory_mb=options.memory,
-        plan=options.plan,
-        requests_per_minute=options.requests_per_minute,
-        block_seconds=options.block_seconds,
-        cache_seconds=options.cache_seconds,
-        cache_world=options.cache_world,
-        modified_is=options.modified_is,
-        name_style=options.name_style,
-        old_style_entries=options.old_style_entries,
-        automatic_snapshots=options.automatic,
-    )
+    chosen = {one.name: getattr(options, one.name) for one in fields(EmulatorSettings) if hasattr(options, one.name)}
+    return EmulatorSettings(api_key=os.environ.get(_KEY_VARIABLE) or TEST_API_KEY, **chosen)
 
 
 def _store(options: argparse.Namespace) -> Store | None:
-    """Where the data is kept, if the emulator is not to decide it.
+    """The store for the data; None if the emulator is to choose it.
 
     Raises:
-        ValueError: The server cannot be used, or the password stands among the arguments.
+        ValueError: The server cannot be used, or the arguments hold the password.
     """
     dsn = options.postgres_dsn or os.environ.get(_DSN_VARIABLE)
     if not dsn:
@@ -172,13 +178,13 @@ def _store(options: argparse.Namespace) -> Store | None:
 
 
 def _claim(folder: Path) -> None:
-    """Keep other emulators off this folder while the process lives.
+    """Lock this folder against other emulators until the process ends.
 
     Raises:
-        ValueError: One uses it.
+        ValueError: Another emulator uses it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)  # never closed: the process's end unlocks it
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)  # never closed: the end of the process unlocks it
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -197,8 +203,8 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _warn_as_ourselves() -> None:
-    """Show why a snapshot or a restore failed, which clients are not told."""
+def _show_warnings() -> None:
+    """Show on stderr why a snapshot or a restore failed; the service's answers do not say it."""
     shown = logging.StreamHandler()
     shown.setFormatter(logging.Formatter("squarecloud-emulator: %(message)s"))
     logger = logging.getLogger("pulumi_snapshots.emulator")

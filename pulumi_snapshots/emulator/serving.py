@@ -1,4 +1,4 @@
-"""Serves an emulator over HTTP on this machine with uvicorn; the only place that knows uvicorn or asyncio."""
+"""Serves an emulator over HTTP with uvicorn. No other file knows uvicorn or asyncio."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = ["serve"]
 
-_STOP_SECONDS = 2  # how long open requests may take to end; the held ones are dropped at once
+_STOP_SECONDS = 2  # how long open requests may take to end; those held open are dropped at once
 
 
 def serve(emulator: Emulator, listening: socket.socket, ready: Callable[[], None]) -> None:
-    """Serve until SIGINT or SIGTERM; the state is kept then.
+    """Serve until SIGINT or SIGTERM, then save the state.
 
     Args:
-        emulator: Its `base_url` says where the socket listens.
+        emulator: Its `base_url` must be the address of the socket.
         listening: A bound socket.
         ready: Called once requests are accepted.
     """
@@ -36,7 +36,7 @@ def serve(emulator: Emulator, listening: socket.socket, ready: Callable[[], None
         lifespan="off",
         log_level="error",
         access_log=False,
-        date_header=False,  # the service's clock is in the answers
+        date_header=False,  # answers have the service's time
         server_header=False,
         timeout_graceful_shutdown=_STOP_SECONDS,
     )
@@ -44,7 +44,7 @@ def serve(emulator: Emulator, listening: socket.socket, ready: Callable[[], None
 
 
 class _Server(uvicorn.Server):
-    """A server that drops held requests when it is told to stop, and then ends as if nothing had happened."""
+    """A server that drops the requests held open when a signal stops it, and then returns."""
 
     def __init__(self, config: uvicorn.Config, emulator: Emulator, ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -61,12 +61,12 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
-        # uvicorn raises the signal again after its shutdown, which would end the process by the signal instead of 0.
+        # After its shutdown uvicorn raises the signal again, so the process would end by the signal instead of with 0.
         self.should_exit = True
 
 
 class _DroppingProtocol(H11Protocol):
-    """HTTP whose app may give up the connection: it closes after what was sent so far, be it nothing."""
+    """HTTP whose app may drop the connection, which closes after what was sent so far."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -78,5 +78,5 @@ class _DroppingProtocol(H11Protocol):
         try:
             await self._emulator_app(scope, receive, send)
         except DroppedConnectionError:
-            cycle.disconnected = True  # otherwise uvicorn answers 500 for an app that did not answer
+            cycle.disconnected = True  # otherwise uvicorn answers 500 when an app does not answer
             self.transport.close()

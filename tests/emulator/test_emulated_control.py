@@ -97,6 +97,17 @@ async def test_foreign_snapshots_can_be_added_and_removed() -> None:
         assert await at.versions() == []
 
 
+@pytest.mark.parametrize("modified", ["2026-02-28T03:00:00", "2026-02-28T05:00:00+02:00"])
+def test_time_of_a_foreign_snapshot_is_listed_in_utc(modified: str) -> None:
+    async def body() -> None:
+        async with visit() as at:
+            at.emulator.add_snapshot(DATABASE)
+            await control(at, "POST", "snapshots", {"database_id": DATABASE, "modified": modified})
+            assert (await at.listing()).json()["response"][1]["modified"] == "2026-02-28T03:00:00.000Z"
+
+    run_virtual(body)
+
+
 @virtual
 async def test_settings_key_and_block_can_be_changed() -> None:
     async with visit() as at:
@@ -130,6 +141,7 @@ async def test_settings_key_and_block_can_be_changed() -> None:
         ("PATCH", "databases/none", {}, 404, "no such database"),
         ("POST", "snapshots", {"database_id": "none"}, 404, "no such database"),
         ("POST", "snapshots", {"database_id": DATABASE, "size": 1}, 400, "bytes"),
+        ("POST", "snapshots", {"database_id": DATABASE, "modified": "yesterday"}, 400, "yesterday"),
     ],
 )
 def test_wrong_control_is_refused_in_words(method: str, path: str, body: Any, status: int, message: str) -> None:

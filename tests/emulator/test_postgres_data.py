@@ -234,7 +234,7 @@ def test_a_restore_that_fails_leaves_what_was_there(server: Server, caplog: pyte
             stored = here.emulator.add_snapshot(DATABASE)
             store = here.emulator.account.store
             assert isinstance(store, PostgresStore)
-            archive = store._folder._archive(stored.version_id)
+            archive = store._folder._zip(stored.version_id)
             archive.write_bytes(archive.read_bytes()[:-1000])
             await restored(here, stored.version_id)
             assert sql_at(url, "SELECT n FROM t") == [(7,)]

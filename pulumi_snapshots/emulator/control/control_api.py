@@ -1,11 +1,10 @@
-"""The control plane under `/_emulator/`: what a demo or a test in another process may see and change; no API of the service."""
+"""The control API under `/_emulator/`: what a test or a demo in another process may see and change."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 from dataclasses import asdict, fields, replace
-from datetime import datetime  # noqa: TC003 - pydantic resolves these annotations at run time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,10 +12,11 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 
+from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.emulator.control.local_only import is_local
 from pulumi_snapshots.emulator.data.store import StoreError, outcome
 from pulumi_snapshots.emulator.service.faults import Fault
-from pulumi_snapshots.emulator.service.resources import Origin  # noqa: TC001 - as above
+from pulumi_snapshots.emulator.service.resources import Origin  # noqa: TC001 - pydantic resolves this annotation at run time
 from pulumi_snapshots.emulator.service.settings import EmulatorSettings
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _SETTINGS = TypeAdapter(EmulatorSettings)
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")  # a typing error in a request must not pass for a change
+    model_config = ConfigDict(extra="forbid")  # a misspelt field must not look like a change
 
 
 _Wanted = TypeVar("_Wanted", bound=_Body)
@@ -69,7 +69,7 @@ class _DatabaseChange(_Body):
 class _NewSnapshot(_Body):
     database_id: str
     origin: Origin | None = "manual"
-    modified: datetime | None = None
+    modified: str | None = None
     size: int | None = None
     version_id: str | None = None
     listed: bool = True
@@ -92,7 +92,7 @@ class _KeyChange(_Body):
 
 
 class _Control:
-    """The control plane's answers; each method is one route."""
+    """The answers of the control API; each method is one route."""
 
     def __init__(self, service: ControlledService) -> None:
         self._service = service
@@ -193,10 +193,11 @@ class _Control:
         new = await _read(request, _NewSnapshot)
         if self._service.account.resource(new.database_id) is None:
             return _error(HTTPStatus.NOT_FOUND, "no such database")
+        modified = None if new.modified is None else parse_rfc3339(new.modified)
         capture = self._service.capture(new.database_id, size=new.size, version_id=new.version_id)
         await outcome(capture.size)
         stored = self._service.add_captured(
-            new.database_id, capture, origin=new.origin, modified=new.modified, listed=new.listed
+            new.database_id, capture, origin=new.origin, modified=modified, listed=new.listed
         )
         return _json(stored, HTTPStatus.CREATED)
 
@@ -215,14 +216,12 @@ class _Control:
         return _json(_shown(service.settings))
 
     async def drop_cache(self, request: Request) -> Response:
-        body = await request.body()
-        wanted = _CacheDrop.model_validate_json(body) if body else _CacheDrop()
+        wanted = await _read(request, _CacheDrop, if_empty=b"{}")
         self._service.drop_cache(wanted.database_id)
         return _done()
 
     async def block(self, request: Request) -> Response:
-        body = await request.body()
-        wanted = _Block.model_validate_json(body) if body else _Block()
+        wanted = await _read(request, _Block, if_empty=b"{}")
         self._service.block(wanted.seconds)
         return _done()
 
@@ -233,7 +232,7 @@ class _Control:
 
 
 def control_app(service: ControlledService) -> ASGIApp:
-    """The control plane of one emulator, for this machine only."""
+    """The control API as an ASGI app, for this machine only."""
     control = _Control(service)
 
     def route(path: str, answer: Callable[[Request], Awaitable[Response]], *methods: str) -> Route:
@@ -262,7 +261,7 @@ def control_app(service: ControlledService) -> ASGIApp:
 def _guarded(answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
     async def guarded(request: Request) -> Response:
         if not is_local(request):
-            return _error(HTTPStatus.FORBIDDEN, "the control plane is for programs on this machine")
+            return _error(HTTPStatus.FORBIDDEN, "the control API is for programs on this machine")
         try:
             return await answer(request)
         except ValidationError as error:
@@ -274,14 +273,14 @@ def _guarded(answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Requ
     return guarded
 
 
-async def _read(request: Request, kind: type[_Wanted]) -> _Wanted:
-    return kind.model_validate_json(await request.body())
+async def _read(request: Request, kind: type[_Wanted], *, if_empty: bytes = b"") -> _Wanted:
+    return kind.model_validate_json(await request.body() or if_empty)
 
 
 async def _read_object(request: Request) -> dict[str, Any]:
     value = json.loads(await request.body())
     if not isinstance(value, dict):
-        raise ValueError("a JSON object is needed")  # noqa: TRY004 - the caller answers it like any other bad value
+        raise ValueError("a JSON object is needed")  # noqa: TRY004 - `_guarded` answers 400 to a ValueError
     return value
 
 

@@ -1,4 +1,4 @@
-"""What a test or a demo may see and change of the emulated service, in Python; the control API offers the same in HTTP."""
+"""What a test or a demo may do to the emulated service, in Python. The control API offers the same over HTTP."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class ControlledService(EmulatedService):
         return self.account.applications
 
     def snapshots(self, database_id: str) -> list[StoredSnapshot]:
-        """What is really stored of a database or application, newest first; listings may show an older page."""
+        """What is stored of a database or an application, newest first; listings may show an older page."""
         self.settle()
         return self.account.snapshots(database_id)
 
     def add_database(
         self,
-        id: str | None = None,  # noqa: A002 - the service's words
+        id: str | None = None,  # noqa: A002 - the service's word
         *,
         name: str = "emulated",
         type: str = "postgres",  # noqa: A002
@@ -70,14 +70,14 @@ class ControlledService(EmulatedService):
 
     def new_database(
         self,
-        id: str | None = None,  # noqa: A002 - the service's words
+        id: str | None = None,  # noqa: A002 - the service's word
         *,
         name: str = "emulated",
         type: str = "postgres",  # noqa: A002
         ram: int = 512,
         snapshot_seconds: float | None = None,
     ) -> Database:
-        """A database that the account may take in once the store has its data; arguments as for `add_database`."""
+        """A database for `take_in`, once the store has its data. For the arguments see `add_database`."""
         if type not in DATABASE_TYPES:
             raise ValueError(f"a database is {', '.join(DATABASE_TYPES)}, not {type}")
         return Database(
@@ -90,10 +90,10 @@ class ControlledService(EmulatedService):
         )
 
     def take_in(self, resource: AnyResource) -> AnyResource:
-        """Make a database or application the account's; its data is in the store already.
+        """Add a database or application whose data is in the store already.
 
         Raises:
-            ValueError: The id was taken meanwhile.
+            ValueError: The id has been taken meanwhile.
         """
         self._free_id(resource.family, resource.id)
         self.account.add(resource)
@@ -108,7 +108,7 @@ class ControlledService(EmulatedService):
         ram: int = 512,
         snapshot_seconds: float | None = None,
     ) -> Application:
-        """Add an application, which has snapshots and nothing else here; arguments as for a database."""
+        """Add an application, of which only snapshots are emulated. For the arguments see `add_database`."""
         application = Application(
             id=self._free_id("application", id),
             name=name,
@@ -119,7 +119,7 @@ class ControlledService(EmulatedService):
         self.account.store.create(application.id, application.runtime).result()
         return self.take_in(application)
 
-    def add_snapshot(  # noqa: PLR0913 - what a snapshot consists of
+    def add_snapshot(  # noqa: PLR0913 - the parts of a snapshot
         self,
         database_id: str,
         *,
@@ -130,26 +130,26 @@ class ControlledService(EmulatedService):
         version_id: str | None = None,
         listed: bool = True,
     ) -> StoredSnapshot:
-        """Add a snapshot that no request of this client asked for; it holds the database's data as it is now.
+        """Add a snapshot of the database's data as it is now, without a request.
 
         Args:
             database_id: The database or application.
             origin: "automatic", "manual", or None as on older snapshots.
             modified: Its time; now unless given.
-            size: Bytes that its archive is padded to.
-            runtime: The engine that listings show; its database's unless given, None as on older snapshots.
-            version_id: A version id of a special shape.
+            size: Bytes to which its zip is padded.
+            runtime: The engine that listings show; the database's unless given, None as on older snapshots.
+            version_id: A version id of another form.
             listed: Whether listings show it.
         """
         capture = self.capture(database_id, size=size, version_id=version_id)
         return self.add_captured(database_id, capture, origin=origin, modified=modified, runtime=runtime, listed=listed)
 
     def capture(self, database_id: str, *, size: int | None = None, version_id: str | None = None) -> Capture:
-        """Begin a snapshot for `add_captured`; only where data is in PostgreSQL this goes on after the call."""
+        """Begin a snapshot for `add_captured`. The work continues after the call only if the data is in PostgreSQL."""
         self.settle()
         return self.account.capture(self._existing(database_id), size, version_id)
 
-    def add_captured(  # noqa: PLR0913 - what a snapshot consists of
+    def add_captured(  # noqa: PLR0913 - the parts of a snapshot
         self,
         database_id: str,
         capture: Capture,
@@ -159,8 +159,8 @@ class ControlledService(EmulatedService):
         runtime: str | None = _AS_ITS_DATABASE,
         listed: bool = True,
     ) -> StoredSnapshot:
-        """Add a snapshot whose capture has begun, and wait for its end; arguments as for `add_snapshot`."""
-        capture.size.result()  # before the time is read
+        """Wait for a snapshot that `capture` began, and add it. For the arguments see `add_snapshot`."""
+        capture.size.result()  # wait before reading the time
         resource = self._existing(database_id)
         now = self.settle()
         stored = self.account.store_snapshot(
@@ -175,12 +175,12 @@ class ControlledService(EmulatedService):
         return stored
 
     def remove_snapshot(self, version_id: str) -> None:
-        """Drop one snapshot; a cached page goes on showing it."""
+        """Remove a snapshot; a cached page still shows it."""
         self.account.remove_snapshot(version_id)
         self.save()
 
     def remove_database(self, database_id: str) -> None:
-        """Drop a database or application with its snapshots."""
+        """Remove a database or application with its snapshots."""
         self._existing(database_id)
         self.account.remove(database_id)
         self.save()
@@ -196,48 +196,48 @@ class ControlledService(EmulatedService):
         self.save()
 
     def next_snapshot_takes(self, database_id: str, seconds: float) -> None:
-        """How long the next snapshot of a database takes, and only that one."""
+        """Set how long the next snapshot of a database takes, and only that one."""
         self._existing(database_id).next_snapshot_seconds = seconds
         self.save()
 
     def fail_next_snapshot(self, database_id: str) -> None:
-        """The next snapshot of a database is accepted and then fails: SNAPSHOT_FAILED, or after a 202 nothing at all."""
+        """Let the next snapshot of a database be accepted and then fail: SNAPSHOT_FAILED, or no trace after a 202."""
         self._existing(database_id).next_snapshot_fails = True
         self.save()
 
     def fail_next_restore(self, database_id: str) -> None:
-        """The next restore of a database is refused: SNAPSHOT_RESTORE_FAILED."""
+        """Let the next restore of a database be refused: SNAPSHOT_RESTORE_FAILED."""
         self._existing(database_id).next_restore_fails = True
         self.save()
 
     def revoke_key(self, *, revoked: bool = True) -> None:
-        """The key is no longer known: 401 ACCESS_DENIED."""
+        """Refuse the key from now on: 401 ACCESS_DENIED; or accept it again."""
         self.account.key_revoked = revoked
         self.save()
 
     def block(self, seconds: float | None = None) -> None:
-        """Block the account as if its request budget were used up; for as long as the settings say unless given."""
+        """Block the account as if it had exceeded its rate limit, for as long as the settings say unless given."""
         self.rate_limit.block(self.now(), self._settings.block_seconds if seconds is None else seconds)
 
     def drop_cache(self, database_id: str | None = None) -> None:
-        """Forget the cached page of one database, or every cached page."""
+        """Drop the cached page of one database, or every cached page."""
         self.account.listing_cache.drop(database_id)
 
     # Data.
 
     def execute(self, database_id: str, *statements: str) -> list[Rows]:
-        """Run SQL on a database's data in one transaction; returns the rows of each statement.
+        """Run SQL on a database's data in one transaction; return the rows of each statement.
 
         Raises:
-            sqlite3.Error: A statement is wrong.
-            StoreError: A statement is wrong, where the data is in PostgreSQL.
+            sqlite3.Error: A statement is wrong, in SQLite.
+            StoreError: A statement is wrong, in PostgreSQL.
         """
         self.settle()
         self._existing(database_id)
         return self.account.store.execute(database_id, statements).result()
 
     def archive_of(self, version_id: str) -> bytes:
-        """The bytes that a download of this version yields."""
+        """The bytes that a download of this version serves."""
         self.settle()
         stored = self.account.version(version_id)
         if stored is None:
@@ -247,12 +247,12 @@ class ControlledService(EmulatedService):
     # Faults.
 
     def add_fault(self, fault: Fault) -> Fault:
-        """Put a rule in force; the first rule that matches a request strikes it."""
+        """Add a rule; the first rule that matches a request strikes it."""
         self.faults.rules.append(fault)
         return fault
 
     def clear_faults(self) -> None:
-        """Take every rule out of force."""
+        """Remove every rule."""
         self.faults.rules.clear()
 
     def _existing(self, resource_id: str) -> Resource:
@@ -270,7 +270,7 @@ class ControlledService(EmulatedService):
             return wanted
         number = 1
         while True:
-            # 32 hex digits, as the service's ids; the same ones in every run.
+            # 32 hex digits, like the service's ids, and the same in every run.
             candidate = hashlib.sha256(f"{kind} {number}".encode()).hexdigest()[:32]
             if self.account.resource(candidate) is None:
                 return candidate

@@ -1,4 +1,4 @@
-"""The emulator's own page at `/`, for people: three files as they are. What it shows and changes is the control plane's."""
+"""The dashboard at `/`: three static files. They show and change the emulator through the control API."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ FILES = {
     "/_emulator/page.css": ("page.css", "text/css"),
     "/_emulator/page.js": ("page.js", "text/javascript"),
 }
-"""By path: the file and what it is."""
+"""By path: the file and its media type."""
 _HEADERS = {
-    # Its own files and requests only, and in nobody's frame: a click on one of its buttons is meant.
+    # It loads and requests nothing from elsewhere, and no other page may frame it, to trick a user into clicking.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -36,7 +36,7 @@ _HEADERS = {
 
 
 def dashboard_app() -> ASGIApp:
-    """The page and what it loads, for this machine only."""
+    """The dashboard as an ASGI app, for this machine only."""
     return Router(routes=[Route(path, endpoint=_file) for path in FILES], redirect_slashes=False)
 
 

@@ -1,6 +1,6 @@
-"""A PostgreSQL server as the emulator uses it: its databases, its programs, and who owns what; snapshots are the store's.
+"""A PostgreSQL server as the emulator uses it: its databases, and the programs that dump and restore them.
 
-A database of the emulator is called by its id and marked by a comment, so that nobody else's is ever touched.
+Each database of the emulator has its id as its name, and a comment that marks it. The emulator touches no other.
 """
 
 from __future__ import annotations
@@ -26,34 +26,34 @@ if TYPE_CHECKING:
 __all__ = ["PostgresServer", "holds_password"]
 
 _CONNECT_SECONDS = 10  # how long a connection may take
-_VERSION_SECONDS = 30  # how long a program may take to tell its version
+_VERSION_SECONDS = 30  # how long a program may take to print its version
 _NEW, _OLD = ".new", ".old"  # no id has a dot
-_LONGEST_ID = 63 - len(_NEW)  # PostgreSQL cuts longer names off
-_OLDEST = 14  # what the emulator uses of a server is in every later one
-# From this major version on pg_restore sets a parameter that earlier servers do not know, and fails there.
+_LONGEST_ID = 63 - len(_NEW)  # PostgreSQL truncates longer names
+_OLDEST = 14  # every later version has what the emulator uses
+# From this major version on, pg_restore sets a parameter that earlier servers do not know, and fails.
 _NEW_PARAMETER = 17
 _TERMINATE_MILLISECONDS = 5000
 _MARK = "squarecloud-emulator"
-_LAST_WORDS = 5  # lines of a failed program that are shown
+_LAST_LINES = 5  # of a failed program, to show
 
 
 class PostgresServer:
-    """One server, found usable.
+    """A server that was checked and can be used.
 
     Args:
-        dsn: A URL or a list of keywords, as libpq takes it; it may hold a password, and PGPASSWORD and a password file
-            serve as well. The database in it must exist; others are made beside it.
-        kept: Whether databases outlive the emulator.
+        dsn: A URL or a list of keywords, as libpq takes it. It may hold the password; so may PGPASSWORD or a password
+            file. The database in it must exist.
+        kept: Whether the databases outlive the emulator.
 
     Raises:
-        ValueError: It is no DSN, nobody answers there, or the programs that dump and restore do not fit the server.
+        ValueError: It is no DSN, the server does not answer, or pg_dump and pg_restore do not fit the server.
     """
 
     def __init__(self, dsn: str, *, kept: bool) -> None:
         try:
             self._parameters: dict[str, Any] = conninfo_to_dict(dsn, connect_timeout=_CONNECT_SECONDS)
         except psycopg.ProgrammingError:
-            # The library's own words may quote the part with the password.
+            # The library's message may quote the part with the password.
             raise ValueError(
                 "not a PostgreSQL DSN: it is postgresql://USER@HOST:PORT/DATABASE, or host=… port=… user=… dbname=…"
             ) from None
@@ -82,34 +82,34 @@ class PostgresServer:
     # Databases.
 
     def create(self, database_id: str) -> None:
-        """Make the database of this id, empty.
+        """Create an empty database.
 
         Raises:
-            ValueError: The name is too long or taken.
+            ValueError: The id is too long or taken.
             StoreError: The server refuses.
         """
         if len(database_id) > _LONGEST_ID:
             raise ValueError(f"the id of a database at PostgreSQL has at most {_LONGEST_ID} characters: {database_id}")
-        with self._told(f"cannot create database {database_id}"), self.connected() as connection:
-            self._clear_place(connection, database_id)
+        with self._explained(f"cannot create database {database_id}"), self.connected() as connection:
+            self._drop_left_over(connection, database_id)
             self._make(connection, database_id)
 
     def drop(self, database_id: str) -> None:
-        """Drop the database of this id, and end the connections to it."""
-        with self._told(f"cannot drop database {database_id}"), self.connected() as connection:
+        """Drop a database, and cut the connections to it."""
+        with self._explained(f"cannot drop database {database_id}"), self.connected() as connection:
             self._drop(connection, database_id)
 
     def claim(self, database_id: str) -> None:
-        """Use a database that an earlier run has made.
+        """Take over a database that an earlier run has created.
 
         Raises:
-            ValueError: There is none.
+            ValueError: It does not exist.
             StoreError: The server refuses.
         """
-        with self._told(f"cannot use database {database_id}"), self.connected() as connection:
+        with self._explained(f"cannot use database {database_id}"), self.connected() as connection:
             if not (self._mark_of(connection, database_id) or "").startswith(_MARK):
                 raise ValueError(f"PostgreSQL at {self._place()} has no database {database_id} of the emulator's")
-            # A run that was killed while it restored may have left it closed.
+            # A run that was killed during a restore may have left it closed to connections.
             self._open(connection, database_id)
 
     def execute(self, database_id: str, statements: Sequence[str]) -> list[Rows]:
@@ -119,7 +119,7 @@ class PostgresServer:
             StoreError: A statement is wrong, or the server cannot be reached.
         """
         results: list[Rows] = []
-        with self._told("PostgreSQL refuses"), self.connected(database_id, autocommit=False) as connection:
+        with self._explained("PostgreSQL refuses"), self.connected(database_id, autocommit=False) as connection:
             for statement in statements:
                 cursor = connection.execute(statement.encode())
                 results.append([list(row) for row in cursor.fetchall()] if cursor.description else [])
@@ -128,9 +128,9 @@ class PostgresServer:
     # Dumps.
 
     def dump(self, database_id: str, into: str) -> None:
-        """Write pg_dump's custom format of a database to a file.
+        """Write a database to a file in pg_dump's custom format.
 
-        One file that pg_restore reads on any later version, compressed, with large objects: what most services keep.
+        That is one compressed file with large objects, which any later pg_restore reads. Most services keep this.
 
         Raises:
             StoreError: It failed.
@@ -138,25 +138,25 @@ class PostgresServer:
         self._run("pg_dump", "--format=custom", f"--file={into}", f"--dbname={self._conninfo(database_id)}")
 
     def restore(self, database_id: str, dump: str) -> None:
-        """Put a dump in the place of a database: into one beside it, which takes its name once it is whole.
+        """Replace a database by a dump: restore into a new one, which takes the name once it is complete.
 
         Raises:
-            StoreError: It failed; the database holds what it held.
+            StoreError: It failed; the database holds what it held before.
         """
-        beside, old = f"{database_id}{_NEW}", f"{database_id}{_OLD}"
-        with self._told(f"cannot restore {database_id}"), self.connected() as connection:
-            for left_over in (beside, old):
+        new, old = f"{database_id}{_NEW}", f"{database_id}{_OLD}"
+        with self._explained(f"cannot restore {database_id}"), self.connected() as connection:
+            for left_over in (new, old):
                 self._drop(connection, left_over)
             try:
-                self._make(connection, beside)
-                self._run("pg_restore", "--exit-on-error", f"--dbname={self._conninfo(beside)}", dump)
-                self._swap(connection, database_id, beside, old)
+                self._make(connection, new)
+                self._run("pg_restore", "--exit-on-error", f"--dbname={self._conninfo(new)}", dump)
+                self._swap(connection, database_id, new, old)
             finally:
-                for left_over in (beside, old):
+                for left_over in (new, old):
                     self._drop(connection, left_over)
 
     def close(self) -> None:
-        """End the programs and statements that run."""
+        """End the programs and statements that are running."""
         with self._lock:
             self._closed = True
             for process in self._running:
@@ -164,11 +164,11 @@ class PostgresServer:
             for connection in self._connections:
                 connection.cancel()
 
-    # How.
+    # Connections.
 
     @contextlib.contextmanager
     def connected(self, database_id: str | None = None, *, autocommit: bool = True) -> Iterator[psycopg.Connection]:
-        """A connection to a database, or to the one of the DSN."""
+        """Connect to a database, or to the one in the DSN."""
         with psycopg.connect(self._conninfo(database_id), password=self._password, autocommit=autocommit) as connection:
             with self._lock:
                 self._connections.add(connection)
@@ -179,7 +179,7 @@ class PostgresServer:
                     self._connections.discard(connection)
 
     def _conninfo(self, database_id: str | None) -> str:
-        """Where a database is, for arguments that everybody may read: without the password."""
+        """The DSN of a database without the password, since any user of the machine can read arguments."""
         return make_conninfo(**{**self._parameters, **({"dbname": database_id} if database_id else {})})
 
     def _place(self) -> str:
@@ -187,14 +187,14 @@ class PostgresServer:
         return f"{host} port {self._parameters.get('port') or 5432}"
 
     @contextlib.contextmanager
-    def _told(self, what: str) -> Iterator[None]:
+    def _explained(self, what: str) -> Iterator[None]:
         try:
             yield
         except psycopg.Error as error:
             raise StoreError(f"{what}: {_first_line(error)}") from error
 
     def _make(self, connection: psycopg.Connection[Any], name: str) -> None:
-        # template0: what somebody has put into template1 must not meet the same in a dump.
+        # template0, since objects that someone has added to template1 would clash with the same ones in a dump.
         connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
         mark = sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(self._mark))
         connection.execute(mark)
@@ -204,18 +204,18 @@ class PostgresServer:
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def _mark_of(self, connection: psycopg.Connection[Any], name: str) -> str | None:
-        """The comment of a database; None where there is no such database."""
+        """The comment on a database; None if the database does not exist."""
         query = "SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = %s"
         row = connection.execute(query, (name,)).fetchone()
         return None if row is None else str(row[0])
 
-    def _clear_place(self, connection: psycopg.Connection[Any], name: str) -> None:
-        """Drop what an emulator left that was killed, and nothing else."""
+    def _drop_left_over(self, connection: psycopg.Connection[Any], name: str) -> None:
+        """Drop a database of this name if a killed emulator has left it; refuse the name if any other has it."""
         mark = self._mark_of(connection, name)
         if mark is None:
             return
         left = re.fullmatch(rf"{_MARK}, (\S+) (\d+)", mark)
-        if left is None or left[1] != socket.gethostname() or _lives(int(left[2])):
+        if left is None or left[1] != socket.gethostname() or _is_running(int(left[2])):
             whose = "another emulator's" if mark.startswith(_MARK) else "not the emulator's"
             raise ValueError(
                 f"the PostgreSQL server has a database {name} already, and it is {whose}; take another id, or drop it"
@@ -223,7 +223,7 @@ class PostgresServer:
         self._drop(connection, name)
 
     def _swap(self, connection: psycopg.Connection[Any], name: str, new: str, old: str) -> None:
-        """In one step: who looks finds the old data or the new, never none."""
+        """Swap the names in one transaction: a client finds the old data or the new, never neither."""
         current = sql.Identifier(name)
         connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(current))
         try:
@@ -246,26 +246,26 @@ class PostgresServer:
 
     def _check_programs(self) -> None:
         for name in ("pg_dump", "pg_restore"):
-            where = shutil.which(name)
-            if where is None:
+            path = shutil.which(name)
+            if path is None:
                 raise ValueError(
                     f"{name} is not on PATH: install PostgreSQL's client programs, version {self._version} or later"
                 )
             answer = subprocess.run(  # noqa: S603 - a program of PATH, no shell
-                [where, "--version"], capture_output=True, text=True, timeout=_VERSION_SECONDS, check=False
+                [path, "--version"], capture_output=True, text=True, timeout=_VERSION_SECONDS, check=False
             )
             found = re.search(r"\(PostgreSQL\) (\d+)", answer.stdout)
             if found is None:
-                raise ValueError(f"{where} does not run: {(answer.stderr or answer.stdout).strip()[-200:]}")
+                raise ValueError(f"{path} does not run: {(answer.stderr or answer.stdout).strip()[-200:]}")
             have = int(found[1])
             if have < self._version:
                 raise ValueError(
-                    f"{where} is version {have}, older than the server's {self._version}, which it cannot read: put"
+                    f"{path} is version {have}, older than the server's {self._version}, which it cannot read: put"
                     f" the client programs of PostgreSQL {self._version} first on PATH"
                 )
             if name == "pg_restore" and have >= _NEW_PARAMETER > self._version:
                 raise ValueError(
-                    f"{where} is version {have}, which cannot restore into a server of version {self._version}: put"
+                    f"{path} is version {have}, which cannot restore into a server of version {self._version}: put"
                     f" the client programs of PostgreSQL {self._version} first on PATH"
                 )
 
@@ -285,17 +285,17 @@ class PostgresServer:
                 text=True,
             )
             self._running.add(process)
-        _, words = process.communicate()
+        _, errors = process.communicate()
         with self._lock:
             self._running.discard(process)
         if process.returncode:
             if self._closed:
                 raise StoreError("the emulator stops")
-            raise StoreError(f"{program} failed: {' / '.join(words.strip().splitlines()[-_LAST_WORDS:])}")
+            raise StoreError(f"{program} failed: {' / '.join(errors.strip().splitlines()[-_LAST_LINES:])}")
 
 
 def holds_password(dsn: str) -> bool:
-    """Whether a DSN that can be read has a password in it."""
+    """Whether a DSN is valid and has a password in it."""
     try:
         return bool(conninfo_to_dict(dsn).get("password"))
     except psycopg.ProgrammingError:
@@ -306,7 +306,7 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _lives(process_id: int) -> bool:
+def _is_running(process_id: int) -> bool:
     try:
         os.kill(process_id, 0)
     except ProcessLookupError:

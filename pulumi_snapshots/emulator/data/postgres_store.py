@@ -1,4 +1,4 @@
-"""The store whose postgres databases live at a PostgreSQL server; the other engines and all zips are a folder's."""
+"""The store that keeps databases of type postgres at a PostgreSQL server, and the rest in a folder."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ T = TypeVar("T")
 
 
 class PostgresStore:
-    """Databases of type postgres as real ones at a server; a snapshot is a zip with pg_dump's custom format in it.
+    """Real databases at a server; the zip of a snapshot holds pg_dump's custom format.
 
-    Everything that the server does happens in threads, one for each database, so its work keeps its order.
+    The work at the server runs in threads, one for each database, so that each database's work keeps its order.
 
     Args:
-        dsn: Where the server is.
-        folder: Keeps the zips, the SQLite files of other engines, and which databases are at the server. None: a folder
-            that is gone at the end, and so are the databases.
+        dsn: The server's address, as libpq takes it.
+        folder: Keeps the zips, the SQLite files of other engines, and a note of each database at the server. None: a
+            temporary folder, which is removed at the end together with the databases.
 
     Raises:
-        ValueError: The server cannot be used, or lacks a database that the folder speaks of.
+        ValueError: The server cannot be used, or lacks a database that the folder notes.
     """
 
     def __init__(self, dsn: str, folder: Path | None = None) -> None:
@@ -54,67 +54,67 @@ class PostgresStore:
             if self._temporary is not None:
                 shutil.rmtree(self._temporary, ignore_errors=True)
             raise
-        self._lines: dict[str, ThreadPoolExecutor] = {}
-        self._leaving: set[str] = set()  # databases that are to be dropped and are not yet
-        self._wanted: set[str] = set()  # versions whose archive is not written yet
+        self._queues: dict[str, ThreadPoolExecutor] = {}
+        self._leaving: set[str] = set()  # databases that are still to be dropped
+        self._wanted: set[str] = set()  # versions whose zip is still to be written
         self._lock = threading.Lock()
 
     def takes_time(self, database_id: str) -> bool:
-        """What is at the server does."""
+        """Each database at the server does."""
         return database_id in self._ours
 
     def create(self, database_id: str, engine: str) -> Future[None]:
-        """Begin an empty database, unless it is there already."""
+        """Create an empty database, unless it exists."""
         if engine != _ENGINE:
             return self._folder.create(database_id, engine)
         if database_id in self._ours:
-            return self._in_line(database_id, nothing)
-        return self._in_line(database_id, self._create, database_id)
+            return self._queued(database_id, nothing)
+        return self._queued(database_id, self._create, database_id)
 
     def remove(self, database_id: str) -> None:
-        """Drop a database's data, soon; its snapshots stay."""
+        """Drop a database's data once its earlier work is done; its snapshots stay."""
         if database_id not in self._ours:
             self._folder.remove(database_id)
             return
         self._ours.discard(database_id)
         self._leaving.add(database_id)
-        self._in_line(database_id, self._remove, database_id).add_done_callback(_tell)
+        self._queued(database_id, self._remove, database_id).add_done_callback(_log_failure)
 
     def capture(self, database_id: str, version_id: str, size: int | None) -> Future[int]:
-        """Archive the data as it is when the work begins, while others go on writing."""
+        """Zip the data as it is when the work begins; other programs may be writing meanwhile."""
         if database_id not in self._ours:
             return self._folder.capture(database_id, version_id, size)
         self._wanted.add(version_id)
-        return self._in_line(database_id, self._capture, database_id, version_id, size)
+        return self._queued(database_id, self._capture, database_id, version_id, size)
 
     def discard(self, version_id: str) -> None:
-        """Drop an archive, be it finished or under way."""
+        """Delete a zip, also one that is still being written."""
         with self._lock:
             self._wanted.discard(version_id)
             self._folder.discard(version_id)
 
     def restore(self, database_id: str, version_id: str) -> Future[None]:
-        """Put an archive's data into a database; programs that are connected to it are cut off."""
+        """Replace a database's data by that of a zip; connections to the database are cut."""
         if database_id not in self._ours:
             return self._folder.restore(database_id, version_id)
-        return self._in_line(database_id, self._restore, database_id, version_id)
+        return self._queued(database_id, self._restore, database_id, version_id)
 
     def read(self, version_id: str, start: int, stop: int) -> Iterator[bytes]:
-        """The archive's bytes."""
+        """A zip's bytes."""
         return self._folder.read(version_id, start, stop)
 
     def execute(self, database_id: str, statements: Sequence[str]) -> Future[list[Rows]]:
         """Run SQL statements in one transaction."""
         if database_id not in self._ours:
             return self._folder.execute(database_id, statements)
-        return self._in_line(database_id, self._server.execute, database_id, statements)
+        return self._queued(database_id, self._server.execute, database_id, statements)
 
     def close(self) -> None:
-        """End what is under way; without a folder of the user's, everything is dropped."""
+        """End the work that is running; without a folder of the user's, drop everything."""
         self._server.close()
-        for line in self._lines.values():
-            line.shutdown(cancel_futures=True)
-        self._lines.clear()
+        for queue in self._queues.values():
+            queue.shutdown(cancel_futures=True)
+        self._queues.clear()
         for database_id in {*self._leaving, *(self._ours if self._temporary is not None else ())}:
             try:
                 self._remove(database_id)
@@ -123,11 +123,11 @@ class PostgresStore:
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
-    def _in_line(self, database_id: str, call: Callable[..., T], *arguments: object) -> Future[T]:
-        line = self._lines.get(database_id)
-        if line is None:
-            line = self._lines[database_id] = ThreadPoolExecutor(1, thread_name_prefix=f"postgres {database_id}")
-        return line.submit(call, *arguments)
+    def _queued(self, database_id: str, call: Callable[..., T], *arguments: object) -> Future[T]:
+        queue = self._queues.get(database_id)
+        if queue is None:
+            queue = self._queues[database_id] = ThreadPoolExecutor(1, thread_name_prefix=f"postgres {database_id}")
+        return queue.submit(call, *arguments)
 
     def _create(self, database_id: str) -> None:
         self._server.create(database_id)
@@ -143,19 +143,19 @@ class PostgresStore:
         with self._dump_file(version_id) as dump:
             self._server.dump(database_id, str(dump))
             try:
-                archived = self._folder.keep(version_id, dump, database_id, size)
+                size_of_zip = self._folder.write_zip(version_id, dump, database_id, size)
             except OSError as error:
                 raise StoreError(f"cannot keep the snapshot of {database_id}: {error}") from error
         with self._lock:
             if version_id not in self._wanted:
                 self._folder.discard(version_id)
             self._wanted.discard(version_id)
-        return archived
+        return size_of_zip
 
     def _restore(self, database_id: str, version_id: str) -> None:
         with self._dump_file(version_id) as dump:
             try:
-                with self._folder.open_archive(version_id) as source:
+                with self._folder.open_zip(version_id) as source:
                     unpack(source, dump)
             except (OSError, BadZipFile, ValueError) as error:
                 raise StoreError(f"cannot restore {database_id}: {error}") from error
@@ -169,6 +169,6 @@ class PostgresStore:
             yield Path(file.name)
 
 
-def _tell(work: Future[None]) -> None:
+def _log_failure(work: Future[None]) -> None:
     if not work.cancelled() and (error := work.exception()) is not None:
         _LOG.warning("%s", error)

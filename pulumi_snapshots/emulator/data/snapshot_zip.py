@@ -1,4 +1,4 @@
-"""The zip of a snapshot: how it is written, of exactly a wanted size if need be, and how its data is read back."""
+"""The zip of a snapshot: how to write it, at an exact size if wanted, and how to read its data."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import zipfile
 from pathlib import Path
 from typing import IO
 
-__all__ = ["DATA", "DUMP", "data_of", "unpack", "write_archive"]
+__all__ = ["DATA", "DUMP", "data_of", "unpack", "write_zip"]
 
-DATA = "database.sqlite"  # the member that holds the data: an SQLite database, or nothing for an empty one
+DATA = "database.sqlite"  # the member that holds the data: an SQLite database, or no bytes for an empty one
 DUMP = "database.dump"  # the member of a PostgreSQL database: pg_dump's custom format
 _ABOUT = "snapshot.json"
 _PADDING = "padding"
@@ -18,7 +18,7 @@ _PADDING = "padding"
 _MEMBER_OVERHEAD = 30 + 46 + 2 * len(_PADDING)
 
 
-def write_archive(  # noqa: PLR0913 - what an archive consists of
+def write_zip(  # noqa: PLR0913 - what a snapshot's zip consists of
     target: IO[bytes],
     data: bytes | Path,
     database_id: str,
@@ -31,11 +31,11 @@ def write_archive(  # noqa: PLR0913 - what an archive consists of
 
     Args:
         target: The empty file.
-        data: What SQLite holds, or a file of pg_dump's; it is never whole in memory.
-        database_id: Whose data it is.
-        version_id: The snapshot's.
-        size: The zip's wanted size in bytes, if any.
-        compress: Whether SQLite's data is compressed; a dump is by itself.
+        data: An SQLite image, or the path of a pg_dump file, which is never whole in memory.
+        database_id: The database that the data is of.
+        version_id: The snapshot's version.
+        size: The wanted size of the zip in bytes, if any.
+        compress: Whether to compress an SQLite image; a pg_dump file is compressed already.
 
     Raises:
         ValueError: The zip does not fit into `size` bytes.
@@ -60,7 +60,7 @@ def write_archive(  # noqa: PLR0913 - what an archive consists of
 
 
 def data_of(source: IO[bytes]) -> bytes:
-    """The data in a snapshot's zip."""
+    """The SQLite image in a snapshot's zip."""
     with zipfile.ZipFile(source) as archive:
         return archive.read(DATA)
 
@@ -69,7 +69,7 @@ def unpack(source: IO[bytes], into: Path) -> None:
     """Write the dump in a snapshot's zip to a file.
 
     Raises:
-        ValueError: It holds no dump: it is of another engine, or from before the emulator used PostgreSQL.
+        ValueError: It holds no dump: it is of another engine, or older than the emulator's use of PostgreSQL.
     """
     with zipfile.ZipFile(source) as archive:
         if DUMP not in archive.namelist():

@@ -1,4 +1,4 @@
-"""Where the databases' data and the snapshots' archives are kept: the protocol, and the store in memory."""
+"""The interface of a store, which keeps the databases' data and the snapshots' zips, and what all stores share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["CHUNK", "Rows", "Store", "StoreError", "at_once", "nothing", "outcome", "run_statements"]
+__all__ = ["CHUNK", "Rows", "Store", "StoreError", "at_once", "finished", "nothing", "outcome", "run_statements"]
 
 CHUNK = 64 * 1024  # bytes read at a time
 Rows = list[list[Any]]
@@ -19,76 +19,81 @@ T = TypeVar("T")
 
 
 class StoreError(Exception):
-    """The store cannot do it now: a file is gone, or another program keeps the database locked."""
+    """The store cannot do this now: a file is gone, or another program keeps the database locked."""
 
 
 class Store(Protocol):
-    """Data of databases, by database id, and archives of snapshots, by version id.
+    """Databases' data, by database id, and snapshots' zips, by version id.
 
-    What may take long is returned as a future. One database's work is done in the order in which it was asked for.
+    Methods that may take long return a future. Work on one database is done in the order of the calls.
     """
 
     def takes_time(self, database_id: str) -> bool:
-        """Whether work on this database goes on in a thread when its future is returned: real seconds pass."""
+        """Whether work on this database continues in a thread after the call, and so takes real seconds."""
 
     def create(self, database_id: str, engine: str) -> Future[None]:
-        """Begin an empty database, unless it is there already.
+        """Create an empty database, unless it exists.
 
         Args:
             database_id: Its id.
-            engine: mongo, mysql, redis or postgres; what an application runs on.
+            engine: mongo, mysql, redis or postgres; for an application, its language.
         """
 
     def remove(self, database_id: str) -> None:
         """Drop a database's data; its snapshots stay."""
 
     def capture(self, database_id: str, version_id: str, size: int | None) -> Future[int]:
-        """Archive the data as it is now, padded to `size` bytes if given; the future is the archive's size.
+        """Write the data as it is now into a zip, padded to `size` bytes if given; the future is the zip's size.
 
         The future raises:
-            ValueError: The archive is larger than `size`.
+            ValueError: The zip is larger than `size`.
             StoreError: The data cannot be read.
         """
 
     def discard(self, version_id: str) -> None:
-        """Drop an archive."""
+        """Delete a zip."""
 
     def restore(self, database_id: str, version_id: str) -> Future[None]:
-        """Put an archive's data into a database, in place of what it holds.
+        """Replace a database's data by that of a zip.
 
         The future raises:
-            StoreError: The archive cannot be read, or the data not be written.
+            StoreError: The zip cannot be read, or the data cannot be written.
         """
 
     def read(self, version_id: str, start: int, stop: int) -> Iterator[bytes]:
-        """The archive's bytes from `start` up to, not including, `stop`."""
+        """A zip's bytes from `start` up to, not including, `stop`."""
 
     def execute(self, database_id: str, statements: Sequence[str]) -> Future[list[Rows]]:
         """Run SQL statements in one transaction; the future is the rows of each.
 
         The future raises:
-            sqlite3.Error: A statement is wrong.
-            StoreError: A statement is wrong, at a server.
+            sqlite3.Error: A statement is wrong, in SQLite.
+            StoreError: A statement is wrong, in PostgreSQL.
         """
 
     def close(self) -> None:
-        """End what is under way."""
+        """End the work that is still running."""
 
 
 def at_once(call: Callable[..., T], *arguments: Any) -> Future[T]:
-    """Work that is done when its future is returned."""
+    """Call a function now and return its result as a future."""
     future = Future[T]()
     try:
         future.set_result(call(*arguments))
-    except Exception as error:  # noqa: BLE001 - raised again by whoever asks for the result
+    except Exception as error:  # noqa: BLE001 - `Future.result` raises it again
         future.set_exception(error)
     return future
 
 
-async def outcome(work: Future[T]) -> T:
-    """Await a store's work; what is done already is returned before any other task runs."""
+async def finished(work: Future[Any]) -> None:
+    """Wait until a store's work is done or has failed. If it is done already, return before any other task runs."""
     if not work.done():
         await anyio.to_thread.run_sync(wait, [work], abandon_on_cancel=True)
+
+
+async def outcome(work: Future[T]) -> T:
+    """Wait for a store's work, and return its result."""
+    await finished(work)
     return work.result()
 
 
@@ -99,4 +104,4 @@ def run_statements(connection: sqlite3.Connection, statements: Sequence[str]) ->
 
 
 def nothing() -> None:
-    """Work that is done already, for `at_once` and for threads."""
+    """Do nothing, for a call whose work is done already."""

@@ -1,4 +1,4 @@
-"""The emulated account: its databases and applications, and what happens to them as service time passes; no HTTP."""
+"""The emulated account: its databases, applications and snapshots, and what happens to them as time passes."""
 
 from __future__ import annotations
 
@@ -27,21 +27,25 @@ from pulumi_snapshots.emulator.service.resources import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from concurrent.futures import Future
 
     from pulumi_snapshots.emulator.data.store import Store
+    from pulumi_snapshots.emulator.service.resources import Family
     from pulumi_snapshots.emulator.service.settings import EmulatorSettings
 
 __all__ = ["Account", "AccountState", "Capture"]
 
-_LOG = logging.getLogger("pulumi_snapshots.emulator")  # the service never says why a store failed; a user must know
+_LOG = logging.getLogger(
+    "pulumi_snapshots.emulator"
+)  # the service never says why a store failed, but the emulator's user must know
 _DAY = timedelta(days=1)
-_A_MOMENT = timedelta(microseconds=1)  # later than the time for which everything else is settled
+_A_MOMENT = timedelta(microseconds=1)  # so that a snapshot is due only at the next `settle`
 
 
 @dataclass
 class AccountState:
-    """All of an account that outlives the process."""
+    """The part of an account that outlives the process."""
 
     databases: list[Database] = field(default_factory=list)
     applications: list[Application] = field(default_factory=list)
@@ -57,16 +61,16 @@ class AccountState:
 
 @dataclass(frozen=True)
 class Capture:
-    """The data of a snapshot on its way into an archive."""
+    """A snapshot whose data is being written into its zip."""
 
     version_id: str
     size: Future[int]
 
 
 class Account:
-    """What the service knows of one account.
+    """One account and its resources.
 
-    Nothing runs in the background: `settle(now)` catches up with the time, and every method expects that to be done.
+    Nothing runs in the background. `settle(now)` catches up with the time; call it before any other method.
     """
 
     def __init__(self, store: Store, settings: EmulatorSettings, state: AccountState) -> None:
@@ -80,23 +84,23 @@ class Account:
         self.quota = Quota()
         self.quota.uses.extend(state.quota_uses)
         self.key_revoked = state.key_revoked
-        self.changed = False  # since the state was last kept
+        self.changed = False  # since the state was last saved
         self._snapshots: dict[str, list[StoredSnapshot]] = {}
         for one in state.snapshots:
             self._snapshots.setdefault(one.database_id, []).append(one)
         self._running = list(state.running)
         for running in self._running:
-            running.fails = running.fails or running.size is None  # its capture ended with the process that ran it
+            running.fails = running.fails or running.size is None  # its work ended with the process that ran it
         heapq.heapify(self._running)
-        self._captures: dict[str, Future[int]] = {}  # by version id, while they are not done
-        self._put_back: dict[str, Future[None]] = {}  # by database id, the work of restores
+        self._snapshot_work: dict[str, Future[int]] = {}  # by version id, until it is done
+        self._restore_work: dict[str, Future[None]] = {}  # by database id
         self._restores = {one.database_id: one for one in state.restores}
         self._versions_issued = state.versions_issued
         self._next_automatic = state.next_automatic
         self._next_expiry = min((one.modified for one in state.snapshots), default=None)
 
     def state(self) -> AccountState:
-        """What must outlive the process."""
+        """The state to save."""
         return AccountState(
             databases=list(self.databases.values()),
             applications=list(self.applications.values()),
@@ -110,51 +114,55 @@ class Account:
             key_revoked=self.key_revoked,
         )
 
-    # Looking.
+    # Lookups.
 
     def resource(self, resource_id: str) -> Resource | None:
-        """The database or application of this id."""
+        """The database or application with this id."""
         return self.databases.get(resource_id) or self.applications.get(resource_id)
 
+    def family(self, family: Family) -> Mapping[str, Resource]:
+        """The databases or the applications, by id."""
+        return self.databases if family == "databases" else self.applications
+
     def snapshots(self, resource_id: str) -> list[StoredSnapshot]:
-        """All that are stored, newest first."""
-        # Turned round after sorting: of two at the same moment the later one is newer.
+        """All stored snapshots of a resource, newest first."""
+        # Reversed after sorting: of two at the same moment, the later one is newer.
         return sorted(self._snapshots.get(resource_id, ()), key=lambda one: one.modified)[::-1]
 
     def running(self, resource_id: str | None = None) -> list[RunningSnapshot]:
-        """The snapshots under way."""
+        """The snapshots in progress."""
         return sorted(one for one in self._running if resource_id in (None, one.database_id))
 
     def version(self, version_id: str) -> StoredSnapshot | None:
-        """The stored snapshot of this version."""
+        """The stored snapshot with this version id."""
         everything = (one for several in self._snapshots.values() for one in several)
         return next((one for one in everything if one.version_id == version_id), None)
 
     def newest_version(self, name: str) -> StoredSnapshot | None:
-        """What an unpinned URL serves: the last version that the object of this name got."""
+        """The snapshot that an unpinned URL serves: the last version stored under this name."""
         named = [one for several in self._snapshots.values() for one in several if one.name == name]
         return max(reversed(named), key=lambda one: one.stored_at, default=None)
 
     def restoring(self, resource_id: str) -> bool:
-        """Whether a restore is under way."""
+        """Whether a restore is in progress."""
         return resource_id in self._restores
 
     def is_up(self, resource: Resource) -> bool:
-        """Whether it runs at this moment."""
+        """Whether a resource is running at this moment."""
         return resource.running and not self.restoring(resource.id)
 
-    def captured(self, version_id: str) -> Future[int] | None:
-        """The work on a snapshot's archive, while it goes on."""
-        return self._captures.get(version_id)
+    def snapshot_work(self, version_id: str) -> Future[int] | None:
+        """The work on a snapshot's zip, until it is done."""
+        return self._snapshot_work.get(version_id)
 
-    def put_back(self, resource_id: str) -> Future[None] | None:
-        """The work of a restore, while it goes on."""
-        return self._put_back.get(resource_id)
+    def restore_work(self, resource_id: str) -> Future[None] | None:
+        """The work of a restore, until it is done."""
+        return self._restore_work.get(resource_id)
 
-    # Acting.
+    # Changes.
 
     def add(self, resource: Resource) -> None:
-        """Take a new database or application, whose data the store has, into the account."""
+        """Add a database or application to the account; the store has its data already."""
         if isinstance(resource, Database):
             self.databases[resource.id] = resource
         elif isinstance(resource, Application):
@@ -162,13 +170,13 @@ class Account:
         self.changed = True
 
     def remove(self, resource_id: str) -> None:
-        """Drop a database or application with everything under way; its snapshots go too."""
+        """Remove a database or application, its snapshots, and everything in progress."""
         self.databases.pop(resource_id, None)
         self.applications.pop(resource_id, None)
         self._restores.pop(resource_id, None)
-        self._put_back.pop(resource_id, None)
+        self._restore_work.pop(resource_id, None)
         for running in self.running(resource_id):
-            self._captures.pop(running.version_id, None)
+            self._snapshot_work.pop(running.version_id, None)
             self.store.discard(running.version_id)
         self._running = [one for one in self._running if one.database_id != resource_id]
         heapq.heapify(self._running)
@@ -179,13 +187,13 @@ class Account:
         self.changed = True
 
     def start_snapshot(self, resource: Resource, now: datetime) -> RunningSnapshot:
-        """Accept a POST: capture the data now; the snapshot is there once its time has passed.
+        """Accept a POST: capture the data now, and finish the snapshot once its time has passed.
 
         Returns:
-            The snapshot under way; an earlier one where POSTs join it.
+            The snapshot in progress; an earlier one if the settings let POSTs join it.
 
         Raises:
-            RefusedError: As the service refuses it; nothing was started.
+            RefusedError: The service refuses the POST; nothing was started.
         """
         settings = self.settings
         self.cooldowns.check_snapshot(resource.family, resource.id, now)
@@ -195,13 +203,13 @@ class Account:
             raise refusal("RESTORE_IN_PROGRESS", status=403)  # 403 on this route, 409 on the restore route
         if isinstance(resource, Database) and not resource.running:
             raise refusal("DATABASE_NOT_RUNNING")
-        under_way = self.running(resource.id)
-        if under_way and settings.posts_join_running:
-            return under_way[0]
+        in_progress = self.running(resource.id)
+        if in_progress and settings.posts_join_running:
+            return in_progress[0]
         version_id = self._issue_version()
         self.quota.spend(settings.plan_memory_mb, now)
         try:
-            size = self._captured_size(Capture(version_id, self.store.capture(resource.id, version_id, None)))
+            size = self._captured_size(self.capture(resource, version_id=version_id))
         except StoreError as error:
             self.quota.give_back(now)
             raise refusal("SNAPSHOT_FAILED") from error
@@ -224,10 +232,10 @@ class Account:
         return running
 
     def start_restore(self, resource: Resource, name: str, version_id: str, now: datetime) -> RunningRestore:
-        """Accept a POST: the database goes down, and comes back with the version's data once the time has passed.
+        """Accept a POST: take the database down, and bring it up with the version's data once the time has passed.
 
         Raises:
-            RefusedError: As the service refuses it; nothing was started.
+            RefusedError: The service refuses the POST; nothing was started.
         """
         self.cooldowns.check_restore(resource.id, now)
         if self.settings.refusals_start_cooldown:
@@ -246,24 +254,24 @@ class Account:
         ends_at = now + timedelta(seconds=self.settings.restore_seconds)
         restore = RunningRestore(ends_at=ends_at, database_id=resource.id, version_id=version_id)
         self._restores[resource.id] = restore
-        if self.store.takes_time(resource.id):  # a restore of seconds begins now, so that it is over when its time is
-            self._put_back[resource.id] = self.store.restore(resource.id, version_id)
+        if self.store.takes_time(resource.id):  # it starts now, so that it is done when its time has passed
+            self._restore_work[resource.id] = self.store.restore(resource.id, version_id)
         self.changed = True
         return restore
 
     def _captured_size(self, capture: Capture) -> int | None:
-        """The archive's size, or None where the store takes its time."""
+        """The zip's size, or None if the store is still working on it."""
         if capture.size.done():
             return capture.size.result()
-        self._captures[capture.version_id] = capture.size
+        self._snapshot_work[capture.version_id] = capture.size
         return None
 
     def capture(self, resource: Resource, size: int | None = None, version_id: str | None = None) -> Capture:
-        """Begin a snapshot that no POST asked for; `store_snapshot` takes it once its work is done."""
+        """Begin a snapshot without a POST; pass it to `store_snapshot` once its work is done."""
         version_id = self._issue_version() if version_id is None else version_id
         return Capture(version_id, self.store.capture(resource.id, version_id, size))
 
-    def store_snapshot(  # noqa: PLR0913 - what a snapshot consists of
+    def store_snapshot(  # noqa: PLR0913 - the parts of a snapshot
         self,
         resource: Resource,
         modified: datetime,
@@ -273,10 +281,10 @@ class Account:
         runtime: str | None,
         listed: bool = True,
     ) -> StoredSnapshot:
-        """Take a snapshot that no POST asked for: the automatic one, or one of another client.
+        """Store a snapshot that was taken without a POST: an automatic one, or another client's.
 
         Raises:
-            ValueError: The archive is larger than was asked for.
+            ValueError: The zip is larger than the wanted size.
             StoreError: The data could not be read.
         """
         stored = StoredSnapshot(
@@ -291,11 +299,11 @@ class Account:
             origin=origin,
             listed=listed,
         )
-        self._keep(stored)
+        self._add_snapshot(stored)
         return stored
 
     def remove_snapshot(self, version_id: str) -> None:
-        """Drop a snapshot, as the service does after its days."""
+        """Remove a snapshot, as the service does after its retention."""
         for several in self._snapshots.values():
             for stored in several:
                 if stored.version_id == version_id:
@@ -307,9 +315,9 @@ class Account:
     # Time.
 
     def settle(self, now: datetime) -> None:
-        """Catch up: finish what is due, take the automatic snapshots, drop what is past its days."""
-        if self._captures:
-            self._collect(now)
+        """Catch up: finish what is due, take the automatic snapshots, drop the expired ones."""
+        if self._snapshot_work:
+            self._collect_work(now)
         while self._running and self._running[0].ready_at <= now:
             self._finish(heapq.heappop(self._running))
         if self._restores:
@@ -322,14 +330,14 @@ class Account:
         if self._next_expiry is not None and now - self._next_expiry >= self._retention():
             self._drop_expired(now)
 
-    def _collect(self, now: datetime) -> None:
-        """Note which captures are done; the snapshots of the others are not ready yet, whatever their time."""
+    def _collect_work(self, now: datetime) -> None:
+        """Note which snapshots' zips are written; the others are not ready yet, even if their time has passed."""
         for running in self._running:
-            work = self._captures.get(running.version_id)
+            work = self._snapshot_work.get(running.version_id)
             if work is None:
                 continue
             if work.done():
-                del self._captures[running.version_id]
+                del self._snapshot_work[running.version_id]
                 try:
                     running.size = work.result()
                 except (StoreError, CancelledError) as error:
@@ -341,18 +349,18 @@ class Account:
         heapq.heapify(self._running)
 
     def _end_restore(self, restore: RunningRestore) -> None:
-        work = self._put_back.get(restore.database_id)
+        work = self._restore_work.get(restore.database_id)
         if work is None:
             work = self.store.restore(restore.database_id, restore.version_id)
-            self._put_back[restore.database_id] = work
+            self._restore_work[restore.database_id] = work
         if not work.done():
             return  # the database stays down
-        del self._put_back[restore.database_id]
+        del self._restore_work[restore.database_id]
         del self._restores[restore.database_id]
         try:
             work.result()
         except (StoreError, CancelledError) as error:
-            _LOG.warning("restore failed, and the database holds what it held: %s", error)
+            _LOG.warning("restore failed, and the database holds what it held before: %s", error)
         self._owner(restore.database_id).running = True
         self.changed = True
 
@@ -364,7 +372,7 @@ class Account:
                 self.quota.give_back(running.started_at)
             return
         resource = self._owner(running.database_id)
-        self._keep(
+        self._add_snapshot(
             StoredSnapshot(
                 version_id=running.version_id,
                 database_id=resource.id,
@@ -378,7 +386,7 @@ class Account:
             )
         )
 
-    def _keep(self, stored: StoredSnapshot) -> None:
+    def _add_snapshot(self, stored: StoredSnapshot) -> None:
         self._snapshots.setdefault(stored.database_id, []).append(stored)
         if self._next_expiry is None or stored.modified < self._next_expiry:
             self._next_expiry = stored.modified
@@ -393,7 +401,7 @@ class Account:
             self._next_automatic = today if today > now else today + _DAY
             self.changed = True
         while self._next_automatic <= now:
-            if now - self._next_automatic < self._retention():  # older ones would be gone already
+            if now - self._next_automatic < self._retention():  # older ones would have expired already
                 for database in list(self.databases.values()):
                     if self.is_up(database) and database.created_at <= self._next_automatic:
                         self._take_automatic_of(database, self._next_automatic)
@@ -405,7 +413,7 @@ class Account:
         try:
             size = self._captured_size(capture)
         except StoreError as error:
-            _LOG.warning("automatic snapshot failed: %s", error)  # tomorrow is another day
+            _LOG.warning("automatic snapshot failed: %s", error)  # the next one is tomorrow
             return
         if size is not None:
             self.store_snapshot(database, at, capture, origin="automatic", runtime=database.runtime)
@@ -423,7 +431,7 @@ class Account:
         heapq.heappush(self._running, running)
 
     def _drop_expired(self, now: datetime) -> None:
-        # Restores under way hold their archive.
+        # A restore in progress still needs its zip.
         held = {one.version_id for one in self._restores.values()}
         for resource_id, several in self._snapshots.items():
             kept: list[StoredSnapshot] = []
@@ -442,7 +450,7 @@ class Account:
 
     def _owner(self, resource_id: str) -> Resource:
         resource = self.resource(resource_id)
-        assert resource is not None, "what is under way goes with its database"  # noqa: S101
+        assert resource is not None, "work in progress is removed with its database"  # noqa: S101
         return resource
 
     def _object_name(self, resource: Resource, origin: Origin | None) -> str:
@@ -454,7 +462,7 @@ class Account:
         return f"{resource.id}_{resource.runtime}_{origin}"
 
     def _issue_version(self) -> str:
-        # Counted, not drawn: a restart on the same folder goes on where it was, and a run with one seed repeats.
+        # Counted, not random: a restart on the same folder continues, and runs with the same seed get the same ids.
         while True:
             self._versions_issued += 1
             digest = hashlib.sha256(f"{self.settings.seed}:{self._versions_issued}".encode()).digest()

@@ -1,4 +1,4 @@
-"""The service's time: UTC that runs at a chosen speed, jumps when told, and wakes whoever sleeps in it."""
+"""The service's time: UTC at a chosen speed, which can jump forward and wakes the requests that wait for it."""
 
 from __future__ import annotations
 
@@ -24,39 +24,41 @@ class EmulatedClock:
 
     Args:
         clock: The machine's time.
-        settings: Speed and offset; replaced through `use`.
-        lead: How far service time was ahead of the machine's when an earlier run ended.
+        settings: Speed and offset; call `use` to replace them.
+        lead: How far the service's time was ahead of the machine's when the last run ended.
     """
 
     def __init__(self, clock: Clock, settings: EmulatorSettings, lead: timedelta = timedelta(0)) -> None:
         self._clock = clock
         self._settings = settings
         self._lead = lead
-        self._from: tuple[datetime, float] | None = None  # service time without offset, and the machine's monotonic
-        self._seen: datetime | None = None  # the latest time told, for whoever asks outside the event loop
+        self._from: tuple[datetime, float] | None = (
+            None  # the service's time without offset, and the machine's monotonic seconds then
+        )
+        self._seen: datetime | None = None  # the last time returned, for calls outside the event loop
         self._sleepers: set[anyio.Event] = set()
         self._stopped = False
 
     def now(self) -> datetime:
-        """UTC by the service's clock, its offset included."""
+        """The service's UTC, its offset included."""
         return self._unshifted() + timedelta(seconds=self._settings.clock_offset_seconds)
 
     def monotonic(self) -> float:
-        """The machine's clock; 0 outside an event loop."""
+        """The machine's monotonic seconds; 0 outside an event loop."""
         try:
             return self._clock.monotonic()
-        except RuntimeError:  # anyio's NoEventLoopError: a test sets its emulator up before its loop runs
+        except RuntimeError:  # anyio's NoEventLoopError: a test may set up its emulator before its loop runs
             return 0.0
 
     def lead(self) -> timedelta:
-        """How far service time is ahead of the machine's, without the offset."""
+        """How far the service's time is ahead of the machine's, without the offset."""
         try:
             return self._unshifted() - self._clock.utc()
         except RuntimeError:
             return self._lead
 
     def use(self, settings: EmulatorSettings) -> None:
-        """From now on run at these settings' speed and offset."""
+        """Run at these settings' speed and offset from now on."""
         self._rebase(timedelta(0))
         self._settings = settings
         self._wake()
@@ -70,7 +72,7 @@ class EmulatedClock:
         """Sleep until the service's clock shows `moment`.
 
         Raises:
-            DroppedConnectionError: The emulator stops meanwhile, so open requests end.
+            DroppedConnectionError: The emulator stops, so open requests end.
         """
         while True:
             if self._stopped:
@@ -87,14 +89,14 @@ class EmulatedClock:
                 self._sleepers.discard(woken)
 
     def stop(self) -> None:
-        """End every sleep, now and later."""
+        """End every sleep, those to come included."""
         self._stopped = True
         self._wake()
 
     def _unshifted(self) -> datetime:
         try:
             monotonic = self._clock.monotonic()
-        except RuntimeError:  # no event loop: time stands until there is one
+        except RuntimeError:  # no event loop: time stands still until there is one
             return system_utc() + self._lead if self._seen is None else self._seen
         if self._from is None:
             self._from = (self._clock.utc() + self._lead, monotonic)

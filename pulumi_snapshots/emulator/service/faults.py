@@ -1,4 +1,4 @@
-"""Faults: rules that make the emulator misbehave on chosen requests; how they are carried out is the gateway's."""
+"""Faults: rules by which the emulator misbehaves on chosen requests. The gateway carries them out."""
 
 from __future__ import annotations
 
@@ -25,21 +25,20 @@ _EFFECTS = (
 
 @dataclass(kw_only=True)
 class Fault:
-    """A rule: which requests, how often, and one effect, which `delay` may accompany or which may be `delay` alone.
+    """A rule: which requests it strikes, how often, and its one effect, with or without a `delay`; or a `delay` alone.
 
-    `when="before"`: the request is never applied. `when="after"`: it is applied first, and for a POST that starts
-    something the effect comes as soon as that has started (plus `delay`), whatever the service goes on doing. Effects
-    on the service's own answer (`truncated`, `cut_after`, `delay` alone) let the request through either way.
+    `when="before"`: the request is never applied. `when="after"`: it is applied first; if it is a POST that starts
+    something, the effect comes as soon as that has started (plus `delay`), while the service continues the work.
+    Effects on the service's own answer (`truncated`, `cut_after`, `delay` alone) always let the request through.
 
     Raises:
-        ValueError: No effect, or more than one.
+        ValueError: There is no effect, or more than one.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {
-        "extra": "forbid"
-    }  # a typing error in a control request is an error
+    # A misspelt field in a control request is an error.
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
-    # Which requests. None matches all; "list" and "list account" are different kinds.
+    # Which requests. None matches all; "list" and "list account" are two kinds.
     kind: str | None = None
     method: str | None = None
     database_id: str | None = None
@@ -49,22 +48,22 @@ class Fault:
     probability: float = 1.0
     when: Literal["before", "after"] = "before"
     # The effect.
-    delay: float = 0.0  # seconds of service time
+    delay: float = 0.0  # seconds of the service's time
     status: int | None = None  # an envelope with this status, `code` and `message`
     code: str | None = None
     message: str | None = None
     drop: bool = False  # the connection closes without a byte
-    no_connect: bool = False  # the connection is refused; only an in-process transport can, elsewhere it is a drop
+    no_connect: bool = False  # the connection is refused, if the transport is in-process; otherwise it is dropped
     html: int | None = None  # a proxy's page with this status
-    truncated: bool = False  # the answer's JSON stops in the middle
-    malformed: bool = False  # a 200 whose body is no JSON
+    truncated: bool = False  # the answer's JSON ends in the middle
+    malformed: bool = False  # a 200 whose body is not JSON
     empty: bool = False  # a 200 with an empty body
     huge: int | None = None  # a 200 with a body of this many bytes
     redirect: str | None = None  # a 302 to this URL
     body: str | None = None  # this body, with `body_status` and `headers`
     body_status: int = 200
     cut_after: int | None = None  # the answer's head and this many bytes of its body, then the connection closes
-    headers: dict[str, str] = field(default_factory=dict)  # added to whatever is answered
+    headers: dict[str, str] = field(default_factory=dict)  # added to the answer
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -84,7 +83,7 @@ class Fault:
 
 
 class Faults:
-    """The rules in force; chance comes from the seed alone, so a run can be repeated."""
+    """The rules in force. Chance comes from the seed alone, so that a run can be repeated."""
 
     def __init__(self, seed: int) -> None:
         self._chance = random.Random(f"faults of {seed}")  # noqa: S311 - repeatable, not secret
@@ -93,10 +92,10 @@ class Faults:
     def take(
         self, kind: str, method: str, database_id: str | None, *, at: Literal["connect", "answer", "either"] = "either"
     ) -> Fault | None:
-        """The first rule that strikes this request, its counters moved.
+        """The first rule that strikes this request; its counters change.
 
-        A transport that can refuse connections asks for those rules first, at "connect", and the app then leaves them
-        out, at "answer"; so no rule counts a request twice.
+        A transport that can refuse connections calls this first with "connect", for the rules that refuse one. The app
+        then calls it with "answer", for the others. So no rule counts a request twice.
         """
         for rule in self.rules:
             if at != "either" and rule.no_connect != (at == "connect"):

@@ -1,4 +1,4 @@
-"""The service's limits: cooldowns, the daily quota, the request budget and its blocks; counted in service time."""
+"""The service's limits: cooldowns, the daily quota and rate limits, all in the service's time."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _QUOTA_WINDOW = timedelta(hours=24)  # "(RAM / 256) x 2 per 24h", rolling
 _MB_PER_QUOTA_STEP = 256
 _SNAPSHOTS_PER_QUOTA_STEP = 2
 
-_BUDGET_WINDOW = timedelta(minutes=1)
+_RATE_WINDOW = timedelta(minutes=1)
 
 
 class Cooldowns:
-    """KEEP_CALM: how soon after the last accepted POST the next one may come."""
+    """KEEP_CALM: the time that must pass between two accepted POSTs."""
 
     def __init__(self) -> None:
         self.accepted_at: dict[str, datetime] = {}
 
     def check_snapshot(self, family: Family, resource_id: str, now: datetime) -> None:
-        """Refuse a POST that starts a snapshot too soon."""
+        """Refuse a POST that takes a snapshot too soon."""
         self._check("snapshot", _SNAPSHOT_PER_USER, now)
         self._check(f"snapshot {resource_id}", _SNAPSHOT_PER_RESOURCE[family], now)
 
@@ -44,7 +44,7 @@ class Cooldowns:
         self._check(f"restore {resource_id}", _RESTORE_PER_RESOURCE, now)
 
     def start(self, action: str, resource_id: str, now: datetime) -> None:
-        """Both cooldowns of `action` begin."""
+        """Start both cooldowns of `action`."""
         self.accepted_at[action] = now
         self.accepted_at[f"{action} {resource_id}"] = now
 
@@ -55,7 +55,7 @@ class Cooldowns:
 
 
 class Quota:
-    """The account's snapshots in any 24 hours."""
+    """The number of snapshots that the account may take in any 24 hours."""
 
     def __init__(self) -> None:
         self.uses: list[datetime] = []
@@ -69,25 +69,25 @@ class Quota:
         self.uses.append(now)
 
     def give_back(self, spent_at: datetime) -> None:
-        """Uncount one, where failed snapshots cost nothing."""
+        """Uncount a snapshot that failed."""
         if spent_at in self.uses:
             self.uses.remove(spent_at)
 
 
 class RateLimit:
-    """RATE_LIMITED: more than so many events a minute, and everything is refused for a while."""
+    """RATE_LIMITED: after too many requests in a minute, every request is refused for a while."""
 
     def __init__(self) -> None:
-        self._events: deque[datetime] = deque()
+        self._requests: deque[datetime] = deque()
         self._until: datetime | None = None
 
     def block(self, now: datetime, seconds: float) -> None:
-        """Refuse everything for so long."""
+        """Refuse every request for so many seconds."""
         self._until = now + timedelta(seconds=seconds)
-        self._events.clear()
+        self._requests.clear()
 
     def until(self, now: datetime) -> datetime | None:
-        """When the block ends; None where there is none."""
+        """When the block ends; None if there is no block."""
         return self._until if self._until is not None and now < self._until else None
 
     def check(self, now: datetime) -> None:
@@ -100,17 +100,17 @@ class RateLimit:
         raise refusal("RATE_LIMITED", retry_after=(self._until - now).total_seconds())
 
     def count(self, now: datetime, per_minute: int, block_seconds: float) -> None:
-        """Count one event; the one too many starts the block and is the first to be refused.
+        """Count one request; the first that exceeds the limit starts the block and is refused.
 
         Args:
-            now: when it arrived. One that was held up comes after later ones, and counts where it belongs.
-            per_minute: how many may.
-            block_seconds: how long the block lasts.
+            now: When it arrived. A delayed request may be counted after later ones; it counts for its own time.
+            per_minute: The limit.
+            block_seconds: How long the block lasts.
         """
-        insort(self._events, now)
-        while self._events[-1] - self._events[0] >= _BUDGET_WINDOW:
-            self._events.popleft()
-        if len(self._events) > per_minute:
-            newest = self._events[-1]
+        insort(self._requests, now)
+        while self._requests[-1] - self._requests[0] >= _RATE_WINDOW:
+            self._requests.popleft()
+        if len(self._requests) > per_minute:
+            newest = self._requests[-1]
             self.block(newest, block_seconds)
             self.check(newest)

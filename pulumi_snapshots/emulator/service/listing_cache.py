@@ -1,4 +1,4 @@
-"""The cached pages of the listings; what is listed is the account's, and how an entry looks is the wire's."""
+"""The service's cache of its listings, which makes a listing up to half an hour old."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 __all__ = ["ACCOUNT", "ListingCache"]
 
-ACCOUNT = "the account"
+ACCOUNT = "the account"  # the owner of the account listing's pages
 
 
 @dataclass
@@ -17,22 +17,22 @@ class _Page:
 
 
 class ListingCache:
-    """What the service remembers of its listings, by resource id, and by scope for the whole account."""
+    """Pages by owner: a resource id, or `ACCOUNT` with one variant for each scope."""
 
     def __init__(self) -> None:
         self._pages: dict[tuple[str, str], _Page] = {}
 
     def cached(self, owner: str, variant: str, now: datetime, cache_seconds: float) -> bytes | None:
-        """The page, unless it is too old."""
+        """The cached page; None if there is none, or it is too old."""
         page = self._pages.get((owner, variant))
         if page is None or now - page.fetched_at >= timedelta(seconds=cache_seconds):
             return None
         return page.body
 
     def keep(self, owner: str, variant: str, body: bytes, now: datetime) -> None:
-        """Remember a page that was just made."""
+        """Cache a page that was just made."""
         self._pages[owner, variant] = _Page(body, now)
 
     def drop(self, owner: str | None = None) -> None:
-        """Forget one owner's pages, or all."""
+        """Drop one owner's pages, or all."""
         self._pages = {} if owner is None else {key: page for key, page in self._pages.items() if key[0] != owner}

@@ -1,10 +1,10 @@
-"""The service's refusals: one exception, and the table of its codes with status and example message."""
+"""How the service refuses a request: the exception, and its codes with their statuses and messages."""
 
 from __future__ import annotations
 
 __all__ = ["DroppedConnectionError", "RefusedError", "refusal"]
 
-# Statuses and messages as documented; where only the code is public, the nearest documented sibling's status.
+# Statuses and messages as documented. If only the code is public, the status of the most similar documented code.
 _CODES: dict[str, tuple[int, str | None]] = {
     "ACCESS_DENIED": (401, None),
     "APP_NOT_FOUND": (404, None),
@@ -44,11 +44,11 @@ class RefusedError(Exception):
 
 
 class DroppedConnectionError(Exception):
-    """The connection closes here without the rest of an answer; whoever serves the app closes it."""
+    """The server is to close the connection without the rest of an answer."""
 
 
 def refusal(code: str, *, status: int | None = None, retry_after: float | None = None, **words: object) -> RefusedError:
-    """The refusal `code` as the service words it; `words` fill its example message."""
+    """The refusal with this code; `words` fill in its message."""
     usual, message = _CODES[code]
     text = None if message is None else message.format(**words)
     return RefusedError(usual if status is None else status, code, text, retry_after=retry_after)

@@ -1,4 +1,4 @@
-"""The journal: what arrived at the emulator and how it was answered; never a key, never a signed URL."""
+"""The request journal: what arrived at the emulator and how it was answered, without keys and signed URLs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ KeySeen = Literal["right", "wrong", "none"]
 
 @dataclass
 class JournalEntry:
-    """One request. It is entered on arrival, so `status` is None while the request is held open or was dropped."""
+    """One request, entered on arrival: `status` is None while it is held open, and if it was dropped."""
 
     number: int
-    at: datetime  # by the service's clock
-    monotonic: float  # by the machine's clock, seconds
+    at: datetime  # the service's time
+    monotonic: float  # the machine's monotonic seconds
     method: str
     path: str  # without its query
     kind: str  # "create", "list", "list account", "restore", "database", "status", "me", "download", …
@@ -28,6 +28,6 @@ class JournalEntry:
     status: int | None = None
     code: str | None = None
     fault: str | None = None  # the fault's name
-    accepted: bool = False  # a POST that started a snapshot or a restore
-    version_id: str | None = None  # what that POST started, or what was downloaded
-    answered_at: datetime | None = None  # by the service's clock; dropped: when the connection closed
+    accepted: bool = False  # whether it is a POST that started a snapshot or a restore
+    version_id: str | None = None  # of the snapshot that it started, restored or downloaded
+    answered_at: datetime | None = None  # the service's time; if it was dropped, when the connection closed

@@ -1,10 +1,10 @@
-"""What an account owns: databases, applications, their snapshots, and what is under way; data, no rules."""
+"""What an account owns: databases, applications, their snapshots, and work in progress. Data without rules."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import datetime  # noqa: TC003 - the state file's reader resolves these annotations at run time
+from datetime import datetime  # noqa: TC003 - pydantic resolves these annotations when it reads the state file
 from typing import ClassVar, Literal
 
 __all__ = [
@@ -29,7 +29,7 @@ DATABASE_TYPES = ("mongo", "mysql", "redis", "postgres")  # the engines that the
 
 @dataclass(kw_only=True)
 class Resource:
-    """Something that snapshots are taken of."""
+    """A database or an application."""
 
     family: ClassVar[Family]
 
@@ -40,13 +40,13 @@ class Resource:
     cluster: str = "emulator-1"
     running: bool = True
     snapshot_seconds: float | None = None  # None: as the settings say
-    next_snapshot_seconds: float | None = None  # for one snapshot only
+    next_snapshot_seconds: float | None = None  # for the next snapshot only
     next_snapshot_fails: bool = False
     next_restore_fails: bool = False
 
     @property
     def runtime(self) -> str:
-        """The engine, as listings name it."""
+        """The engine, as listings show it."""
         raise NotImplementedError
 
 
@@ -61,7 +61,7 @@ class Database(Resource):
 
     @property
     def runtime(self) -> str:
-        """The engine, as listings name it."""
+        """The engine, as listings show it."""
         return self.type
 
 
@@ -75,13 +75,13 @@ class Application(Resource):
 
     @property
     def runtime(self) -> str:
-        """The engine, as listings name it."""
+        """The engine, as listings show it."""
         return self.language
 
 
 @dataclass(kw_only=True)
 class StoredSnapshot:
-    """One version of a resource's backup object."""
+    """One version of a resource's backup object in storage."""
 
     version_id: str
     database_id: str  # or an application's
@@ -97,13 +97,13 @@ class StoredSnapshot:
 
 @dataclass(kw_only=True, order=True)
 class RunningSnapshot:
-    """A snapshot under way: time has to pass, and a store that takes time to end. Ordered by when it is ready."""
+    """A snapshot in progress: its time must pass, and the store must write its zip. Ordered by `ready_at`."""
 
     ready_at: datetime
     version_id: str
     database_id: str = field(compare=False)
     name: str = field(compare=False)
-    size: int | None = field(compare=False)  # bytes; None until the data is captured
+    size: int | None = field(compare=False)  # bytes; None until the zip is written
     started_at: datetime = field(compare=False)
     fails: bool = field(compare=False)
     origin: Origin = field(compare=False, default="manual")
@@ -111,7 +111,7 @@ class RunningSnapshot:
 
 @dataclass(kw_only=True)
 class RunningRestore:
-    """A restore under way: the database is down until it ends, and then holds the version's data."""
+    """A restore in progress: the database is down until it ends, and then holds the version's data."""
 
     ends_at: datetime
     database_id: str

@@ -1,13 +1,13 @@
-"""The file that keeps an account across restarts: read and written whole; what is in it is the account's."""
+"""The file that keeps the emulator's state across restarts."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from pulumi_snapshots.emulator.data.whole_file import written_whole
 from pulumi_snapshots.emulator.service.account import AccountState
 
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ __all__ = ["SavedState", "StateFile"]
 
 @dataclass
 class SavedState:
-    """The file's content. The API key is not in it: a secret stays in the environment."""
+    """The file's content. It has no API key: a secret stays in the environment."""
 
     format: Literal[1] = 1
-    lead_seconds: float = 0.0  # how far service time is ahead of the machine's
+    lead_seconds: float = 0.0  # how far the service's time is ahead of the machine's
     account: AccountState = field(default_factory=AccountState)
 
 
@@ -35,10 +35,10 @@ class StateFile:
         self._path = folder / "state.json"
 
     def read(self) -> SavedState:
-        """What an earlier run kept, or an empty account.
+        """The state of the last run, or an empty account.
 
         Raises:
-            ValueError: The file is not a state of this version.
+            ValueError: The file is not a state that this version can read.
         """
         if not self._path.exists():
             return SavedState()
@@ -47,11 +47,7 @@ class StateFile:
         except ValidationError as error:
             raise ValueError(f"{self._path} is not a state that this emulator can read") from error
 
-    def write(self, kept: SavedState) -> None:
-        """Keep it: a reader, or a run after a crash, sees the old file or the new one, never half of one."""
-        unfinished = self._path.with_suffix(".part")
-        with unfinished.open("wb") as target:
-            target.write(_SAVED_STATE.dump_json(kept, indent=1))
-            target.flush()
-            os.fsync(target.fileno())
-        unfinished.replace(self._path)
+    def write(self, state: SavedState) -> None:
+        """Replace the file, whole or not at all."""
+        with written_whole(self._path) as target:
+            target.write(_SAVED_STATE.dump_json(state, indent=1))

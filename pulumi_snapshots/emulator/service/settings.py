@@ -1,4 +1,4 @@
-"""What a test or a demo may choose about the emulated service and its account; no behaviour."""
+"""How the emulated service and its account behave: the choices of a test or a demo."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ VersionStyle = Literal["uuid", "opaque"]
 
 @dataclass(frozen=True, kw_only=True)
 class EmulatorSettings:
-    """The service as documented, unless chosen otherwise. Where the documents are silent, both answers can be chosen.
+    """The service as documented, unless you choose otherwise. If the documentation is silent, you can choose both ways.
 
-    Every duration is in seconds of service time; `speed` says how many of them pass in a real second.
+    Every duration is in seconds of the service's time; `speed` is how many of them pass in a real second.
     """
 
     # The account and its key.
@@ -30,7 +30,7 @@ class EmulatorSettings:
     plan: Plan = "paid"  # "free": the account listing answers 402
     plan_memory_mb: int = 2048  # the quota is (memory / 256) * 2 snapshots in any 24 hours
     scopes: frozenset[str] | None = None  # None: the key may do everything
-    resources: frozenset[str] | None = None  # ids that the key may touch; None: all
+    resources: frozenset[str] | None = None  # ids that the key may use; None: all
 
     # Limits.
     requests_per_minute: int = 60
@@ -38,14 +38,14 @@ class EmulatorSettings:
     account_listing_misses_per_minute: int = 3
     account_listing_block_seconds: float = 300.0
     wrong_keys_before_block: int | None = None  # wrong keys in a minute that block the address; None: never
-    refusals_start_cooldown: bool = False  # whether a POST refused for another reason starts the cooldowns too
+    refusals_start_cooldown: bool = False  # whether a POST that is refused for another reason starts the cooldowns
     failures_spend_quota: bool = True
-    retry_after_header: bool = False  # on RATE_LIMITED; the service is not known to send it
+    retry_after_header: bool = False  # on RATE_LIMITED; we do not know that the service sends it
 
     # Snapshots.
     soft_deadline_seconds: float = 90.0
     snapshot_seconds: float = 30.0
-    posts_join_running: bool = False  # whether a POST while one is under way waits for that one and costs nothing
+    posts_join_running: bool = False  # whether a POST waits for a snapshot already in progress, at no cost
     modified_is: ModifiedIs = "end"
     key_of_200_has_version: bool = True
     name_style: NameStyle = "id"
@@ -65,7 +65,7 @@ class EmulatorSettings:
 
     # Restores.
     restore_seconds: float = 60.0
-    restore_holds: bool = False  # whether the answer comes only once the data is back
+    restore_holds: bool = False  # whether the answer comes only after the restore
 
     # Time and chance.
     clock_offset_seconds: float = 0.0  # how far the service's clock is ahead of the machine's
@@ -73,10 +73,10 @@ class EmulatorSettings:
     seed: int = 0  # of version ids and of faults with a probability
 
     def __post_init__(self) -> None:
-        """Refuse what would make the emulator hang or divide by zero.
+        """Refuse values with which the emulator would hang or divide by zero.
 
         Raises:
-            ValueError: A number is outside of what it can mean.
+            ValueError: A number is out of its range.
         """
         if self.speed <= 0:
             raise ValueError(f"speed must be above 0, not {self.speed}")
@@ -89,3 +89,7 @@ class EmulatorSettings:
         ):  # fmt: skip
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
+
+    def key_may_use(self, resource_id: str) -> bool:
+        """Whether the key is allowed to use this database or application."""
+        return self.resources is None or resource_id in self.resources

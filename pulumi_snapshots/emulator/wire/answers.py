@@ -1,4 +1,4 @@
-"""Answers as the service words them: envelopes, listings' pages, the snapshot host's XML; when to send which is elsewhere."""
+"""The forms of the service's answers: success and error envelopes, and the snapshot host's XML."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 
 
 class Answer(Response):
-    """A response that knows the error code it carries, for the journal."""
+    """A response together with its error code, for the journal."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Answer(Response):
 
 
 class StreamedAnswer(Answer):
-    """An answer whose body comes in pieces and is never whole in memory."""
+    """An answer whose body is sent in pieces, and is never whole in memory."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class StreamedAnswer(Answer):
 
 
 def success(response: Any = None) -> Answer:
-    """The success envelope; without a response, its status alone."""
+    """The success envelope; without a response, its status only."""
     envelope: dict[str, Any] = {"status": "success"}
     if response is not None:
         envelope["response"] = response
@@ -75,12 +75,12 @@ def success(response: Any = None) -> Answer:
 
 
 def page(body: bytes) -> Answer:
-    """A listing's page."""
+    """The page of a listing."""
     return Answer(200, body)
 
 
 def accepted_later() -> Answer:
-    """The soft deadline is over: an error envelope under a 202, which is no failure."""
+    """The answer once the soft deadline has passed: an error envelope with a 202, which is not a failure."""
     return envelope_of_error(202, "SNAPSHOT_PROCESSING", "Your snapshot is still being generated.")
 
 
@@ -97,14 +97,19 @@ def envelope_of_error(
 
 
 def refused(error: RefusedError, *, retry_after: bool) -> Answer:
-    """A refusal as the service sends it; a block's end only to clients that are to see one."""
+    """A refusal as the service sends it.
+
+    Args:
+        error: The refusal.
+        retry_after: Whether to send the end of a block as a Retry-After header.
+    """
     shown = retry_after and error.retry_after is not None
     headers = {"Retry-After": str(math.ceil(error.retry_after or 0))} if shown else None
     return envelope_of_error(error.status, error.code, error.message, headers)
 
 
 def xml_refusal(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> Answer:
-    """A refusal of the snapshot host, an S3-compatible store."""
+    """A refusal by the snapshot host, which is an S3-compatible store."""
     body = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'
     return Answer(status, body.encode(), media_type="application/xml", code=code, headers=headers)
 

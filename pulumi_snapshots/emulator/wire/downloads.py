@@ -1,4 +1,4 @@
-"""The stand-in for the snapshot host, an S3-compatible store: signed downloads, whole or in ranges; nothing else."""
+"""The emulated snapshot host, an S3-compatible store: signed downloads, whole or in ranges."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RANGE = re.compile(r"bytes=(?:(\d+)-(\d*)|-(\d+))")
 
 
 async def download(exchange: Exchange) -> Answer:
-    """Serve the version that the URL names, or the newest one."""
+    """Serve the version in the URL, or the newest one if the URL has none."""
     refused = _refusal_of_signature(exchange)
     if refused is not None:
         return refused
@@ -46,7 +46,7 @@ def _refusal_of_signature(exchange: Exchange) -> Answer | None:
     expires = int(query["Expires"])
     resource = exchange.entry.path.removeprefix("/files")
     signature = sign(resource, expires, query.get("versionId"))
-    # The signature covers the method: a HEAD with the signature of a GET does not match.
+    # The signature covers the method, so a HEAD with the signature of a GET does not match.
     if (
         request.method != "GET"
         or query["AWSAccessKeyId"] != ACCESS_KEY_ID
@@ -71,7 +71,7 @@ def _content(exchange: Exchange, stored: StoredSnapshot) -> Answer:
     if sent.get("if-match", tag) != tag:
         return xml_refusal(412, "PreconditionFailed", "It is another version.")
     start, stop, status = 0, stored.size, 200
-    # A range of another version than the client has begun is answered with the whole.
+    # If the client has begun with another version, the answer is the whole file.
     asked = _RANGE.fullmatch(sent.get("range", "")) if sent.get("if-range", tag) == tag else None
     if asked is not None:
         first, last, tail = asked.groups()

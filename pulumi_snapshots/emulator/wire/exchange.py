@@ -1,15 +1,15 @@
-"""One request on its way through the service: what its route has to know and to tell; no route's own rules."""
+"""One request on its way through the service, with what its route needs to know of it and to note about it."""
 
 from __future__ import annotations
 
 import math
-from concurrent.futures import wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from pulumi_snapshots.emulator.data.store import finished
 from pulumi_snapshots.emulator.service.refusals import refusal
 
 if TYPE_CHECKING:
@@ -26,67 +26,60 @@ __all__ = ["Exchange", "FaultTakesOverError"]
 
 
 class FaultTakesOverError(Exception):
-    """The request has been applied, and a fault answers in the service's place."""
+    """The request has been applied, and a fault answers instead of the service."""
 
 
 @dataclass
 class Exchange:
-    """A request, with the journal's entry for it and the fault that strikes it."""
+    """A request, its entry in the journal, and the fault that strikes it."""
 
     service: EmulatedService
     request: Request
     entry: JournalEntry
     fault: Fault | None
-    now: datetime  # when it was let in, by the service's clock
-
-    @property
-    def resource_id(self) -> str:
-        """The id in its path."""
-        return self.entry.database_id or ""
+    now: datetime  # the service's time on arrival, then after each hold
 
     def resource(self) -> Resource:
         """The database or application in its path.
 
         Raises:
-            RefusedError: There is none.
+            RefusedError: It does not exist.
         """
-        account = self.service.account
-        family = account.applications if "/apps/" in self.entry.path else account.databases
-        resource = family.get(self.resource_id)
+        is_application = "/apps/" in self.entry.path
+        family = self.service.account.family("applications" if is_application else "databases")
+        resource = family.get(self.entry.database_id or "")
         if resource is None:
-            raise refusal("APP_NOT_FOUND" if family is account.applications else "DATABASE_NOT_FOUND")
+            raise refusal("APP_NOT_FOUND" if is_application else "DATABASE_NOT_FOUND")
         return resource
 
-    def started(self, version_id: str, *, anew: bool = True) -> None:
-        """This POST has started something, or joined it; a fault that comes after that comes now.
+    def started(self, version_id: str, *, joined: bool = False) -> None:
+        """Note what this POST has started or joined, and let a fault that comes after that take over.
 
         Raises:
             FaultTakesOverError: There is such a fault.
         """
-        self.entry.accepted = anew
+        self.entry.accepted = not joined
         self.entry.version_id = version_id
         self.service.save_changes()
         if self.fault is not None and self.fault.when == "after" and not self.fault.needs_the_answer:
             raise FaultTakesOverError
 
+    async def hold(self, seconds: float) -> None:
+        """Hold the request open for so many seconds of the service's time."""
+        if seconds > 0:
+            await self.hold_until(self.service.now() + timedelta(seconds=seconds))
+
     async def hold_until(self, moment: datetime) -> None:
-        """Hold the request open until the service's clock shows `moment`, then catch up."""
+        """Hold the request open until the service's clock shows `moment`."""
         await self.service.clock.sleep_until(moment)
         self.now = self.service.settle()
 
     async def hold_for(self, work: Future[Any] | None, *, until: datetime | None = None) -> None:
-        """Hold the request open for a store's work, if it goes on; at most until the service's clock shows `until`."""
-        if work is None or work.done():
-            self.now = self.service.settle()
-            return
-        left = math.inf
-        if until is not None:
-            left = max(0.0, (until - self.service.now()).total_seconds() / self.service.settings.speed)
-        with anyio.move_on_after(left):
-            await anyio.to_thread.run_sync(wait, [work], abandon_on_cancel=True)
+        """Hold the request open until a store's work is done, but no longer than until the clock shows `until`."""
+        if work is not None and not work.done():
+            left = math.inf
+            if until is not None:
+                left = max(0.0, (until - self.service.now()).total_seconds() / self.service.settings.speed)
+            with anyio.move_on_after(left):
+                await finished(work)
         self.now = self.service.settle()
-
-    async def hold(self, seconds: float) -> None:
-        """Hold the request open for so long."""
-        if seconds > 0:
-            await self.hold_until(self.service.now() + timedelta(seconds=seconds))

@@ -1,4 +1,4 @@
-"""How each fault's effect looks on the wire; when it strikes is the gateway's."""
+"""What each fault sends instead of the service's answer."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _PIECE = 64 * 1024  # bytes of a huge body made at a time
 
 
 def faulty_answer(fault: Fault, real: Answer | None) -> Answer:  # noqa: PLR0911 - one return for each effect
-    """What goes out in place of `real`, which is there only for effects that work on it.
+    """The answer to send; `real` is the service's own, which some effects need.
 
     Raises:
-        DroppedConnectionError: Nothing goes out.
+        DroppedConnectionError: Send nothing.
     """
     if fault.drop or fault.no_connect:
         raise DroppedConnectionError
@@ -50,7 +50,7 @@ def faulty_answer(fault: Fault, real: Answer | None) -> Answer:  # noqa: PLR0911
 
 
 def sending_only(length: int, send: Send) -> Send:
-    """A `send` that passes the head and `length` bytes of the body, then gives up the connection."""
+    """A `send` that sends the head and `length` bytes of the body, and then drops the connection."""
     left = length
 
     async def cut(message: Message) -> None:
@@ -70,7 +70,7 @@ def sending_only(length: int, send: Send) -> Send:
 
 
 def _spaces(length: int) -> Iterator[bytes]:
-    # White space is JSON's most patient prefix: a reader without a limit reads it all.
+    # JSON may begin with white space of any length, so a reader without a limit reads all of it.
     while length > 0:
         piece = b" " * min(length, _PIECE)
         length -= len(piece)

@@ -1,4 +1,4 @@
-"""The cached pages of the listings, and how an entry of a listing looks; what is listed is the account's."""
+"""What the pages of a listing look like."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ if TYPE_CHECKING:
     from pulumi_snapshots.emulator.service.resources import StoredSnapshot
     from pulumi_snapshots.emulator.service.settings import EmulatorSettings
 
-__all__ = ["entry", "object_path", "page_of", "rfc3339"]
+__all__ = ["entry", "object_path", "page_of", "timestamp"]
 
 
-def rfc3339(moment: datetime) -> str:
-    """As the service writes times: UTC with milliseconds."""
+def timestamp(moment: datetime) -> str:
+    """A time as the service writes it: UTC with milliseconds."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def object_path(snapshot: StoredSnapshot, account_id: str) -> str:
-    """The storage object of a snapshot: its path on the snapshot host, which the signature covers."""
+    """A snapshot's path on the snapshot host, which a signature covers."""
     return f"/{snapshot.family}/{account_id}/{snapshot.name}.zip"
 
 
 def entry(snapshot: StoredSnapshot, settings: EmulatorSettings, snapshots_url: str, now: datetime) -> dict[str, Any]:
-    """One snapshot as a listing shows it."""
+    """A snapshot as a listing shows it."""
     path = object_path(snapshot, settings.account_id)
     query = signed_query(path, now + timedelta(days=settings.url_valid_days), snapshot.version_id)
     shown: dict[str, Any] = {
         "name": snapshot.name,
         "size": snapshot.size,
-        "modified": rfc3339(snapshot.modified),
+        "modified": timestamp(snapshot.modified),
         "key": query,
     }
     if not settings.old_style_entries:
@@ -48,7 +48,7 @@ def entry(snapshot: StoredSnapshot, settings: EmulatorSettings, snapshots_url: s
 def page_of(
     snapshots: Iterable[StoredSnapshot], settings: EmulatorSettings, snapshots_url: str, now: datetime
 ) -> bytes:
-    """A listing's page, newest first."""
+    """The page of a listing, newest snapshot first."""
     listed = sorted((one for one in snapshots if one.listed), key=lambda one: one.modified, reverse=True)
     entries = [entry(one, settings, snapshots_url, now) for one in listed]
     return json.dumps({"status": "success", "response": entries}, separators=(",", ":")).encode()

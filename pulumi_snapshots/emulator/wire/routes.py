@@ -1,4 +1,4 @@
-"""The API's routes: what each answers once its request was let in; keys, budgets and faults are the gateway's."""
+"""The service's routes: how each answers a request that the gateway has admitted."""
 
 from __future__ import annotations
 
@@ -6,35 +6,40 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.routing import Route
 
 from pulumi_snapshots.emulator.service.listing_cache import ACCOUNT
 from pulumi_snapshots.emulator.service.refusals import refusal
-from pulumi_snapshots.emulator.service.resources import Database
+from pulumi_snapshots.emulator.service.resources import Database, Resource
 from pulumi_snapshots.emulator.wire.answers import Answer, accepted_later, page, success
 from pulumi_snapshots.emulator.wire.downloads import download
-from pulumi_snapshots.emulator.wire.listings import object_path, page_of, rfc3339
+from pulumi_snapshots.emulator.wire.listings import object_path, page_of, timestamp
 from pulumi_snapshots.emulator.wire.url_signing import signed_query
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
-    from pulumi_snapshots.emulator.service.resources import Resource, StoredSnapshot
+    from pulumi_snapshots.emulator.service.resources import Family, StoredSnapshot
     from pulumi_snapshots.emulator.wire.exchange import Exchange
 
-__all__ = ["ROUTES", "ApiRoute"]
+__all__ = ["NO_ROUTE", "OTHER_METHOD", "ROUTES", "ApiRoute"]
 
+AnyResource = TypeVar("AnyResource", bound=Resource)
 _SNAPSHOT_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
-# "24-96 base64url-like characters or a UUID"; a dot too, since a public example of a version id has one.
+# "24-96 base64url-like characters or a UUID"; dots are allowed too, since a public example of a version id has one.
 _VERSION_ID = re.compile(r"[A-Za-z0-9+/=._-]{24,96}")
-_SCOPES = {None: ("databases", "applications"), "databases": ("databases",), "applications": ("applications",)}
+_SCOPES: dict[str | None, tuple[Family, ...]] = {
+    None: ("databases", "applications"),
+    "databases": ("databases",),
+    "applications": ("applications",),
+}
 
 
 @dataclass(frozen=True)
 class ApiRoute:
-    """A route: its kind as the journal and faults name it, and the scope that its key needs."""
+    """A route: its kind, as the journal and faults name it, and the scope that the key needs."""
 
     kind: str
     method: str
@@ -44,24 +49,24 @@ class ApiRoute:
     needs_key: bool = True
 
     def compiled(self) -> Route:
-        """The same for Starlette's matching."""
+        """The same route in Starlette's form, for matching."""
         return Route(self.path, endpoint=_unreached, methods=[self.method])
 
 
-async def _unreached(*_: Any) -> Answer:  # pragma: no cover - routes only match; the gateway calls `answer`
+async def _unreached(*_: Any) -> Answer:  # pragma: no cover - Starlette only matches; the gateway calls `answer`
     raise NotImplementedError
 
 
 async def create(exchange: Exchange) -> Answer:
-    """Start a snapshot and hold the request until it is there, or until the soft deadline."""
+    """Start a snapshot, and hold the request open until it is stored or the soft deadline has passed."""
     account, settings = exchange.service.account, exchange.service.settings
     resource = exchange.resource()
     running = account.start_snapshot(resource, exchange.now)
-    exchange.started(running.version_id, anew=running.started_at == exchange.now)
+    exchange.started(running.version_id, joined=running.started_at != exchange.now)
     deadline = exchange.now + timedelta(seconds=settings.soft_deadline_seconds)
     await exchange.hold_until(min(running.ready_at, deadline))
-    await exchange.hold_for(account.captured(running.version_id), until=deadline)
-    if running.ready_at > deadline or account.captured(running.version_id) is not None:
+    await exchange.hold_for(account.snapshot_work(running.version_id), until=deadline)
+    if running.ready_at > deadline or account.snapshot_work(running.version_id) is not None:
         return accepted_later()
     stored = account.version(running.version_id)
     if stored is None:
@@ -73,14 +78,14 @@ def _created(exchange: Exchange, stored: StoredSnapshot) -> dict[str, str]:
     settings = exchange.service.settings
     path = object_path(stored, settings.account_id)
     expires = exchange.now + timedelta(days=settings.url_valid_days)
-    # The URL of a 200 carries no version: it serves whatever is newest. Its `key` may carry one.
+    # The URL of a 200 has no version: it serves the newest snapshot. Its `key` may have one.
     unpinned = signed_query(path, expires)
     key = signed_query(path, expires, stored.version_id) if settings.key_of_200_has_version else unpinned
     return {"url": f"{exchange.service.snapshots_url}{path}?{unpinned}", "key": key}
 
 
 async def listing(exchange: Exchange) -> Answer:
-    """A database's or application's snapshots, perhaps as they were up to half an hour ago."""
+    """A database's or an application's snapshots; the page may come from the cache."""
     account, settings = exchange.service.account, exchange.service.settings
     resource = exchange.resource()
     body = account.listing_cache.cached(resource.id, "", exchange.now, settings.cache_seconds)
@@ -91,7 +96,7 @@ async def listing(exchange: Exchange) -> Answer:
 
 
 async def account_listing(exchange: Exchange) -> Answer:
-    """The whole account's snapshots, cached apart from the databases' own listings."""
+    """The whole account's snapshots, cached separately from each database's own listing."""
     service, account, settings = exchange.service, exchange.service.account, exchange.service.settings
     if settings.plan == "free":
         raise refusal("UPGRADE_REQUIRED")
@@ -107,27 +112,22 @@ async def account_listing(exchange: Exchange) -> Answer:
             settings.account_listing_misses_per_minute,
             settings.account_listing_block_seconds,
         )
-        owners: list[Resource] = []
-        if "databases" in _SCOPES[wanted]:
-            owners.extend(account.databases.values())
-        if "applications" in _SCOPES[wanted]:
-            owners.extend(account.applications.values())
-        allowed = [one for one in owners if settings.resources is None or one.id in settings.resources]
-        everything = [stored for owner in allowed for stored in account.snapshots(owner.id)]
+        owners = [one for family in _SCOPES[wanted] for one in _usable(exchange, account.family(family))]
+        everything = [stored for owner in owners for stored in account.snapshots(owner.id)]
         body = page_of(everything, settings, service.snapshots_url, exchange.now)
         account.listing_cache.keep(ACCOUNT, variant, body, exchange.now)
     return page(body)
 
 
 async def restore(exchange: Exchange) -> Answer:
-    """Put a snapshot's data back: the database goes down for a while."""
+    """Start a restore, which takes the database down for a while."""
     resource = exchange.resource()
     name, version_id = await _restore_parameters(exchange)
     running = exchange.service.account.start_restore(resource, name, version_id, exchange.now)
     exchange.started(version_id)
     if exchange.service.settings.restore_holds:
         await exchange.hold_until(running.ends_at)
-        await exchange.hold_for(exchange.service.account.put_back(resource.id))
+        await exchange.hold_for(exchange.service.account.restore_work(resource.id))
     return success()
 
 
@@ -149,8 +149,6 @@ async def _restore_parameters(exchange: Exchange) -> tuple[str, str]:
 async def me(exchange: Exchange) -> Answer:
     """The user, the plan, and what the account owns."""
     account, settings = exchange.service.account, exchange.service.settings
-    databases = [one for one in account.databases.values() if _visible(exchange, one)]
-    applications = [one for one in account.applications.values() if _visible(exchange, one)]
     used = sum(one.ram for one in (*account.databases.values(), *account.applications.values()))
     return success(
         {
@@ -177,9 +175,9 @@ async def me(exchange: Exchange) -> Answer:
                     "ram": one.ram,
                     "lang": one.language,
                     "cluster": one.cluster,
-                    "created_at": rfc3339(one.created_at),
+                    "created_at": timestamp(one.created_at),
                 }
-                for one in applications
+                for one in _usable(exchange, account.applications)
             ],
             "databases": [
                 {
@@ -188,23 +186,22 @@ async def me(exchange: Exchange) -> Answer:
                     "ram": one.ram,
                     "type": one.type,
                     "cluster": one.cluster,
-                    "created_at": rfc3339(one.created_at),
+                    "created_at": timestamp(one.created_at),
                 }
-                for one in databases
+                for one in _usable(exchange, account.databases)
             ],
         }
     )
 
 
-def _visible(exchange: Exchange, resource: Resource) -> bool:
-    allowed = exchange.service.settings.resources
-    return allowed is None or resource.id in allowed
+def _usable(exchange: Exchange, family: Mapping[str, AnyResource]) -> list[AnyResource]:
+    return [one for one in family.values() if exchange.service.settings.key_may_use(one.id)]
 
 
 async def database(exchange: Exchange) -> Answer:
-    """What a database is."""
+    """A database's properties."""
     one = exchange.resource()
-    assert isinstance(one, Database), "this route is the databases' own"  # noqa: S101
+    assert isinstance(one, Database), "the path is a database's"  # noqa: S101
     return success(
         {
             "id": one.id,
@@ -214,13 +211,13 @@ async def database(exchange: Exchange) -> Answer:
             "ram": one.ram,
             "type": one.type,
             "port": one.port,
-            "created_at": rfc3339(one.created_at),
+            "created_at": timestamp(one.created_at),
         }
     )
 
 
 async def status(exchange: Exchange) -> Answer:
-    """Whether a database runs; `rawData=true` gives numbers for cpu and ram."""
+    """Whether a database is running; `rawData=true` gives numbers for cpu and ram."""
     one = exchange.resource()
     up = exchange.service.account.is_up(one)
     raw = exchange.request.query_params.get("rawData") == "true"
@@ -238,17 +235,26 @@ async def status(exchange: Exchange) -> Answer:
 
 
 async def all_statuses(exchange: Exchange) -> Answer:
-    """Whether each database runs."""
+    """Whether each database is running."""
     account = exchange.service.account
     return success(
         [
             {"id": one.id, "running": account.is_up(one), "cpu": "0%", "ram": "0MB"}
-            for one in account.databases.values()
-            if _visible(exchange, one)
+            for one in _usable(exchange, account.databases)
         ]
     )
 
 
+async def _not_found(_: Exchange) -> Answer:
+    raise refusal("NOT_FOUND")
+
+
+async def _method_not_allowed(_: Exchange) -> Answer:
+    raise refusal("METHOD_NOT_ALLOWED")
+
+
+NO_ROUTE = ApiRoute("unknown", "", "", _not_found, needs_key=False)
+OTHER_METHOD = ApiRoute("unknown", "", "", _method_not_allowed, needs_key=False)
 ROUTES = (
     ApiRoute("create", "POST", "/v2/databases/{id}/snapshots", create, "snapshots:write"),
     ApiRoute("list", "GET", "/v2/databases/{id}/snapshots", listing, "snapshots:read"),

@@ -1,4 +1,4 @@
-"""Signed URLs of the snapshot host: AWS signature version 2 in the query string, as the service's URLs have it."""
+"""The signatures in the snapshot host's URLs: AWS signature version 2, as in the service's own."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 __all__ = ["ACCESS_KEY_ID", "sign", "signed_query"]
 
 ACCESS_KEY_ID = "accesskey"
-_SECRET = b"it signs the URLs of an emulator and opens nothing else"  # fixed: URLs outlive a restart
+_SECRET = b"it signs the URLs of an emulator and opens nothing else"  # fixed, so that URLs outlive a restart
 
 
 def sign(resource: str, expires: int, version_id: str | None) -> str:
-    """The signature of a GET of `resource`; the version is part of what it covers, so none can be added by hand."""
+    """The signature of a GET of `resource`. It covers the version, so a client cannot add one to a URL."""
     canonical = resource if version_id is None else f"{resource}?versionId={version_id}"
     text = f"GET\n\n\n{expires}\n{canonical}"
     return base64.b64encode(hmac.new(_SECRET, text.encode(), hashlib.sha1).digest()).decode()
 
 
 def signed_query(resource: str, expires: datetime, version_id: str | None = None) -> str:
-    """The query of a signed URL, which is also the `key` of a listing's entry."""
+    """The query of a signed URL, which is also the `key` of an entry in a listing."""
     seconds = int(expires.timestamp())
     signature = quote(sign(resource, seconds, version_id), safe="")
     query = f"AWSAccessKeyId={ACCESS_KEY_ID}&Expires={seconds}&Signature={signature}"

@@ -1,8 +1,8 @@
-// The emulator's own page: shows the state and the journal, and sends what its buttons say to the control plane.
-// Whatever comes from a request or a name is put in as text, never as markup.
+// The dashboard: shows the state and the request journal, and sends the requests of its buttons to the control API.
+// Text that comes from a request or a name is inserted as text, never as markup.
 "use strict";
 
-const EVERY = 1000; // milliseconds between two looks
+const POLL_EVERY = 1000; // milliseconds
 const ROWS = 300; // requests shown
 const SNAPSHOTS = 12; // shown of one database
 
@@ -43,18 +43,18 @@ async function ask(method, path, body) {
   return answer.status === 204 ? null : answer.json();
 }
 
-const trouble = { looking: "", pressed: "" };
+const trouble = { poll: "", button: "" };
 
-/** Shows what went wrong: while looking, until a look succeeds; of what was pressed, until the next press. */
-function tell(where, error) {
-  trouble[where] = error ? `${error instanceof TypeError ? "The emulator does not answer." : error.message}` : "";
-  at("trouble").textContent = trouble.looking || trouble.pressed;
+/** Shows an error: of a poll until one succeeds, of a button until the next press. */
+function tell(source, error) {
+  trouble[source] = error ? `${error instanceof TypeError ? "The emulator does not answer." : error.message}` : "";
+  at("trouble").textContent = trouble.poll || trouble.button;
   at("trouble").hidden = !at("trouble").textContent;
 }
 
 const shown = new Map();
 
-/** Puts elements into a place, where they are of other data than those that are there: a selection or focus stays. */
+/** Replaces the children of an element, but only if their data has changed, so that a selection or focus stays. */
 function show(id, data, make) {
   const now = JSON.stringify(data);
   if (shown.get(id) === now) return;
@@ -80,11 +80,11 @@ document.addEventListener("click", async (event) => {
 async function send(method, path, body) {
   try {
     await ask(method, path, body);
-    tell("pressed", null);
+    tell("button", null);
   } catch (error) {
-    tell("pressed", error);
+    tell("button", error);
   }
-  await look();
+  await poll();
 }
 
 // The state ---------------------------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ function database(one) {
 const requests = new Map(); // by number
 
 function showRequests(entries, total) {
-  // Fewer than were known: somebody has cleared the journal.
+  // Fewer than before: the journal was cleared.
   if (total < requests.size) requests.clear();
   for (const entry of entries) requests.set(entry.number, entry);
   const only = at("only").value;
@@ -179,7 +179,7 @@ function answer(entry) {
   return { text, kind: entry.status === 202 || entry.status === 429 ? "odd" : entry.status < 400 ? "good" : "bad" };
 }
 
-/** From which request on something may be new: those that are held open are still to be answered. */
+/** The last request before the first one that is still held open; later ones may have changed. */
 function known() {
   let last = 0;
   for (const entry of requests.values()) {
@@ -189,26 +189,26 @@ function known() {
   return last;
 }
 
-// Looking -----------------------------------------------------------------------------------------------------------
+// Polling -----------------------------------------------------------------------------------------------------------
 
-let looking = null;
+let polling = null;
 
-/** One look at a time; who asks meanwhile gets the one that follows. */
-async function look() {
-  while (looking) await looking;
-  looking = (async () => {
+/** Polls once. A call during a poll waits for it, and then polls again. */
+async function poll() {
+  while (polling) await polling;
+  polling = (async () => {
     const state = await ask("GET", "state");
     if (state.requests < requests.size) requests.clear();
     showRequests(await ask("GET", `journal?after=${known()}`), state.requests);
     showState(state);
-    tell("looking", null);
-  })().catch((error) => tell("looking", error)).finally(() => { looking = null; });
-  await looking;
+    tell("poll", null);
+  })().catch((error) => tell("poll", error)).finally(() => { polling = null; });
+  await polling;
 }
 
-async function keepLooking() {
-  if (!document.hidden) await look();
-  setTimeout(keepLooking, EVERY);
+async function keepPolling() {
+  if (!document.hidden) await poll();
+  setTimeout(keepPolling, POLL_EVERY);
 }
 
 for (const kind of KINDS) {
@@ -223,6 +223,6 @@ form.addEventListener("submit", (event) => {
   const rule = { ...FAULTS[effect.value], kind: kind.value, times: times.value ? Number(times.value) : null };
   send("POST", "faults", JSON.stringify(rule));
 });
-at("only").addEventListener("change", look);
+at("only").addEventListener("change", poll);
 at("variables").textContent = `export SQUARECLOUD_API_URL=${location.origin}/v2\nexport SQUARECLOUD_SNAPSHOTS_URL=${location.origin}/files`;
-keepLooking();
+keepPolling();
