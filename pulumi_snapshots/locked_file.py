@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.clock import Clock
 
-__all__ = ["SharedFile", "state_directory"]
+__all__ = ["LockedFile", "replace_atomically", "state_directory"]
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ def state_directory(environment: Mapping[str, str]) -> Path:
     return root / "pulumi-snapshots"
 
 
-class SharedFile:
+class LockedFile:
     """A JSON object in a file. A file that is missing, corrupt or not to be used counts as empty.
 
     Args:
@@ -49,8 +49,12 @@ class SharedFile:
         self.damage = ""
         self._clock = clock
 
+    async def read(self) -> dict[str, Any]:
+        """The object as it stands, for callers that change nothing; the file appears whole, so no lock is needed."""
+        return self._read()
+
     async def change(self, edit: Callable[[dict[str, Any]], T]) -> T:
-        """Read the object, let `edit` change it in place, and write it back, while no other process does the same.
+        """Read the object, let `edit` change it in place, and write it back if it did, while no other process does the same.
 
         Args:
             edit: gets the object; must not wait. Its result is returned.
@@ -58,16 +62,21 @@ class SharedFile:
         try:
             lock = await self._locked()
         except OSError as error:
-            self.trouble = f"{self.path}: {error.strerror or error}"
+            self._cannot_be_used(error)
             return edit({})
         with lock:
             content = self._read()
+            before = json.dumps(content)
             result = edit(content)
-            try:
-                self._write(content)
-            except OSError as error:
-                self.trouble = f"{self.path}: {error.strerror or error}"
+            if (after := json.dumps(content)) != before:
+                try:
+                    replace_atomically(self.path, after)
+                except OSError as error:
+                    self._cannot_be_used(error)
             return result
+
+    def _cannot_be_used(self, error: OSError) -> None:
+        self.trouble = f"{self.path}: {error.strerror or error}"
 
     async def _locked(self) -> IO[bytes]:
         """The lock file, locked; the operating system unlocks it when the process ends, however it does."""
@@ -107,9 +116,15 @@ class SharedFile:
             return {}
         return content
 
-    def _write(self, content: dict[str, Any]) -> None:
-        # Renamed into place, so that a kill in the middle leaves the old content; one name, since only who has the lock
-        # writes, so that drafts of killed runs do not pile up.
-        draft = self.path.with_suffix(".draft")
-        draft.write_text(json.dumps(content))
-        draft.replace(self.path)
+
+def replace_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file so that whoever reads it finds the old content or the new, whole, also after a kill in the middle.
+
+    The draft has one name, so that drafts of killed runs do not pile up: only one writer at a time is expected.
+
+    Raises:
+        OSError: it cannot be written; the old content is untouched.
+    """
+    draft = path.with_suffix(".draft")
+    draft.write_bytes(content.encode() if isinstance(content, str) else content)
+    draft.replace(path)

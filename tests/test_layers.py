@@ -41,14 +41,7 @@ FLOOR = {
     room: number for number, floor in enumerate(LAYERS) for room in ((floor,) if isinstance(floor, str) else floor)
 }
 
-STILL_UPWARDS = {
-    "attempt/memory.py",
-    "attempt/posting.py",
-    "attempt/trace.py",
-    "listing/wait.py",
-    "run/shared.py",
-    "snapshot/read.py",
-}
+STILL_UPWARDS = {"snapshot/read.py"}
 """Files whose imports still point up."""
 
 FREE_OF_CIRCLES = ("emulator",)

@@ -122,8 +122,8 @@ def one_snapshot() -> Iterable[list[object]]:
                     record = await create(here.session, here.inputs(), here.row)
                     if record.version_id != here.started():
                         raise AssertionError("a wrong version was found")
-                    others = len(here.emulator.journal) - len(here.posts) - len(here.looks)
-                    return [len(here.posts), len(here.looks), others, f"{here.clock.monotonic() - begin:.0f}"]
+                    others = len(here.emulator.journal) - len(here.posts) - len(here.listings)
+                    return [len(here.posts), len(here.listings), others, f"{here.clock.monotonic() - begin:.0f}"]
 
             yield [f"{name}; cache {cache_world}", *run_virtual(run)]
 

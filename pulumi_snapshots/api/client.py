@@ -1,4 +1,4 @@
-"""The service's verbs. Each passes the gate; looks are tried again where that is safe, what starts something never."""
+"""The service's verbs. Each passes the limiter; looks are tried again where that is safe, what starts something never."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pulumi_snapshots.api.models import (
     Listing,
     read_entries,
 )
-from pulumi_snapshots.api.rate_limiter import ACCOUNT_LOOK, CREATE, LOOK, RESTORE, Gate, Lane
+from pulumi_snapshots.api.rate_limiter import ACCOUNT_LISTING, CREATE, LOOK, RESTORE, Lane, RateLimiter
 from pulumi_snapshots.api.service_clock import ServiceClock
 from pulumi_snapshots.api.transport import PROCESSING, Answer, Transport
 
@@ -70,7 +70,7 @@ class Client:
     Args:
         api_url: the API's address.
         api_key: the bare key.
-        gate: spaces the requests.
+        limiter: spaces the requests.
         clock: the time.
         http: the HTTP transport below; the network unless a test gives another.
     """
@@ -79,13 +79,13 @@ class Client:
         self,
         api_url: str,
         api_key: str,
-        gate: Gate,
+        limiter: RateLimiter,
         clock: Clock,
         *,
         http: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.service_clock = ServiceClock(clock)
-        self._gate = gate
+        self._limiter = limiter
         self._clock = clock
         self._transport = Transport(api_url, api_key, clock, self.service_clock, http=http)
 
@@ -114,7 +114,7 @@ class Client:
             SquareCloudError: `ambiguous` tells whether the snapshot may be under way all the same.
         """
         path = f"databases/{quote(database_id, safe='')}/snapshots"
-        async with self._gate.passage(f"POST /{path}", CREATE, database_id, tell=tell) as leaves:
+        async with self._limiter.slot(f"POST /{path}", CREATE, database_id, tell=tell) as leaves:
             await on_send()
             await leaves()
             answer = await self._transport.send("POST", path, read_timeout=POST_READ_TIMEOUT)
@@ -145,7 +145,7 @@ class Client:
         """
         path = f"databases/{quote(database_id, safe='')}/snapshots/restore"
         body = {"snapshotId": name, "versionId": version_id}
-        async with self._gate.passage(f"POST /{path}", RESTORE, database_id, tell=tell) as leaves:
+        async with self._limiter.slot(f"POST /{path}", RESTORE, database_id, tell=tell) as leaves:
             await on_send()
             await leaves()
             await self._transport.send("POST", path, read_timeout=POST_READ_TIMEOUT, body=body)
@@ -171,7 +171,7 @@ class Client:
             SquareCloudError: no listing.
         """
         path = "users/snapshots?scope=databases"
-        return self._listing("GET /users/snapshots", await self._get(path, ACCOUNT_LOOK, None, patience=patience))
+        return self._listing("GET /users/snapshots", await self._get(path, ACCOUNT_LISTING, None, patience=patience))
 
     async def account(self, *, patience: Patience = PATIENT) -> Account:
         """The account: its id, plan and databases.
@@ -217,7 +217,7 @@ class Client:
         request = f"GET /{path.partition('?')[0]}"
         for pause in (*GET_BACK_OFF[: patience.tries - 1], None):
             try:
-                async with self._gate.passage(request, lane, database_id, waits_out_block=patience.waits_out_block):
+                async with self._limiter.slot(request, lane, database_id, waits_out_block=patience.waits_out_block):
                     return await self._transport.send("GET", path, read_timeout=GET_READ_TIMEOUT)
             except SquareCloudError as error:
                 if pause is None or not error.passing or isinstance(error, Blocked):

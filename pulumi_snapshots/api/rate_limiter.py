@@ -1,4 +1,4 @@
-"""The gate: the place every request passes, which spaces requests as the service's limits ask. Sends nothing itself."""
+"""The rate limiter: every request passes it, and it spaces requests as the service's limits ask. Sends nothing itself."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from pulumi_snapshots.api.errors import (
     Unavailable,
     UnreadableAnswer,
 )
-from pulumi_snapshots.api.request_log import SendLog
+from pulumi_snapshots.api.request_log import RequestLog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from pulumi_snapshots.clock import Clock
 
-__all__ = ["ACCOUNT_LOOK", "CREATE", "LOOK", "RESTORE", "Gate", "Lane", "Tell"]
+__all__ = ["ACCOUNT_LISTING", "CREATE", "LOOK", "RESTORE", "Lane", "RateLimiter", "Tell"]
 
 Tell: TypeAlias = "Callable[[str, str], None]"
 """Told what a request waits for, and what of that changes meanwhile."""
@@ -41,6 +41,8 @@ BUDGET_WINDOW = 60.5
 """Seconds: the service counts requests a minute as they arrive; half a second for their jitter on the way."""
 COURTESY = 0.05
 """Seconds by which the run that sent last lets the others of this machine go first, so that two fleets take turns."""
+MOMENT = 0.05
+"""Seconds between a turn and the request that the limits need not know of: all have more room than that."""
 OUTAGE_AFTER = 2
 """POSTs in a row that ended in an ambiguous 5xx, after which no further one goes out until a look is answered."""
 OUTAGE_PATIENCE = 120.0
@@ -68,7 +70,7 @@ CREATE = Lane("create", per_account=5.15, per_database=181.0, starts=True)
 RESTORE = Lane("restore", per_account=60.5, per_database=120.5, starts=True)
 """The service takes 1 restore per 60 s per user and 1 per 120 s per database; the rest is for jitter on the way."""
 LOOK = Lane("look")
-ACCOUNT_LOOK = Lane("account look", per_account=20.2)
+ACCOUNT_LISTING = Lane("account look", per_account=20.2)
 """The service answers 3 uncached account listings a minute, then blocks for 5 minutes; the rest is for jitter."""
 
 
@@ -91,7 +93,7 @@ class _Ticket:
     woken: anyio.Event = field(default_factory=anyio.Event)
 
 
-class Gate:
+class RateLimiter:
     """Spaces the requests of one API key.
 
     It learns from what each request brings: a refused key stops everything, a used-up quota stops what would start
@@ -101,17 +103,17 @@ class Gate:
         clock: the time.
         requests_per_minute: how many may be sent in any minute.
         block_wait: seconds that a block lasts where the service sends no `Retry-After`.
-        log: what was sent; shared with other processes, or this gate's own.
+        log: what was sent; shared with other processes, or this one's own.
     """
 
     def __init__(
-        self, clock: Clock, *, requests_per_minute: int, block_wait: float, log: SendLog | None = None
+        self, clock: Clock, *, requests_per_minute: int, block_wait: float, log: RequestLog | None = None
     ) -> None:
         self._clock = clock
         self._budget = requests_per_minute
         self._block_wait = block_wait
         self._waiting: list[_Ticket] = []
-        self._log = log or SendLog(clock)
+        self._log = log or RequestLog(clock)
         self._started: deque[float] = deque(maxlen=requests_per_minute)
         self._refused_key: KeyRefused | None = None
         self._quota: QuotaUsedUp | None = None
@@ -120,7 +122,7 @@ class Gate:
         self._outage_since: float | None = None
 
     @asynccontextmanager
-    async def passage(
+    async def slot(
         self,
         request: str,
         lane: Lane,
@@ -147,7 +149,7 @@ class Gate:
         ticket = _Ticket(request, lane, database_id, waits_out_block, self._clock.monotonic(), tell)
         await self._turn(ticket)
         try:
-            yield partial(self._log.exchange, partial(self._leaves, ticket))
+            yield partial(self._leaves, ticket, self._clock.monotonic())
         except SquareCloudError as error:
             if not error.ambiguous and not isinstance(error, SnapshotFailed | RestoreFailed):
                 # Not accepted, so the database's cooldown did not start.
@@ -230,8 +232,12 @@ class Gate:
             self._started.append(now)
         return True
 
-    def _leaves(self, ticket: _Ticket) -> None:
-        """It leaves only now: its cooldowns begin here."""
+    async def _leaves(self, ticket: _Ticket, granted: float) -> None:
+        """It leaves only now; if that is later than a moment after its turn, its cooldowns begin here."""
+        if self._clock.monotonic() - granted > MOMENT:
+            await self._log.exchange(partial(self._left, ticket))
+
+    def _left(self, ticket: _Ticket) -> None:
         now = self._clock.monotonic()
         self._log.delay(ticket.lane.name, now)
         if ticket.sent is not None and ticket.database_id is not None:

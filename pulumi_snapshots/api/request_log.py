@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from pulumi_snapshots.clock import Clock
-    from pulumi_snapshots.locked_file import SharedFile
+    from pulumi_snapshots.locked_file import LockedFile
 
-__all__ = ["SendLog"]
+__all__ = ["RequestLog"]
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ class _Sends:
         )
 
 
-class SendLog:
+class RequestLog:
     """The requests of the last minutes.
 
     Args:
@@ -79,7 +79,7 @@ class SendLog:
         name: tells the processes apart; the process id unless given.
     """
 
-    def __init__(self, clock: Clock, file: SharedFile | None = None, *, name: str | None = None) -> None:
+    def __init__(self, clock: Clock, file: LockedFile | None = None, *, name: str | None = None) -> None:
         self._clock = clock
         self._file = file
         self._ours = _Sends()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.archive.difference import archive_difference
 from pulumi_snapshots.archive.inputs import ArchiveInputs, archive_problems_of
+from pulumi_snapshots.archive.memory import ArchiveMemory
 from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.run.calls import Call, Calls, Changes, Failed, Resource, failing
 from pulumi_snapshots.run.settings import SettingsError
@@ -37,23 +38,24 @@ class ArchiveCalls(Calls):
         """Compare; remember what the state holds, since create is not told what it replaces."""
         record = ArchiveRecord.from_outputs(state)
         found = archive_difference(record, state, values)
-        call.shared.archives.has(call.owner, record, _keep_last(state))
+        call.shared.of(ArchiveMemory).has(call.owner, record, _keep_last(state))
         if found.reason:
             call.listener.progress(found.reason)
         return Changes(found.replaces, updates=("lost",) if found.archives_again else found.saves)
 
     async def create(self, call: Call, values: Mapping[str, Any]) -> Resource:
         """Archive it, after what this resource has archived before."""
-        record = await _archive(call, values, call.shared.archives.previous(call.owner))
+        record = await _archive(call, values, call.shared.of(ArchiveMemory).previous(call.owner))
         return Resource(record.id, _outputs(record, values))
 
     async def read(self, call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
         """Look whether the object is there, as it was written."""
+        from pulumi_snapshots.archive.transfers import Transfers  # noqa: PLC0415  the same
         from pulumi_snapshots.archive.upkeep import check_archived  # noqa: PLC0415  not for programs
 
         if "mark" not in state:
             raise Failed(NO_LOOKUP)
-        record = await check_archived(call.shared.transfers, ArchiveRecord.from_outputs(state), call.listener)
+        record = await check_archived(call.shared.of(Transfers), ArchiveRecord.from_outputs(state), call.listener)
         return Resource(id_, _outputs(record, state))
 
     async def update(self, call: Call, _id: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
@@ -65,13 +67,14 @@ class ArchiveCalls(Calls):
 
     async def delete(self, call: Call, _id: str, state: Mapping[str, Any]) -> None:
         """Keep the object, or delete it, as the resource says."""
+        from pulumi_snapshots.archive.transfers import Transfers  # noqa: PLC0415  the same
         from pulumi_snapshots.archive.upkeep import NotRemoved, remove  # noqa: PLC0415  not for programs
 
         record = ArchiveRecord.from_outputs(state)
-        successor, keep_last = call.shared.archives.successor(call.owner, record)
+        successor, keep_last = call.shared.of(ArchiveMemory).successor(call.owner, record)
         with failing(NotRemoved):
             await remove(
-                call.shared.transfers,
+                call.shared.of(Transfers),
                 record,
                 call.listener,
                 delete_object=bool(state.get("delete_object")),
@@ -82,14 +85,15 @@ class ArchiveCalls(Calls):
 
 async def _archive(call: Call, values: Mapping[str, Any], previous: ArchiveRecord | None) -> ArchiveRecord:
     from pulumi_snapshots.archive.archive import NotArchived, archive  # noqa: PLC0415  not for programs
+    from pulumi_snapshots.archive.transfers import Transfers  # noqa: PLC0415  the same
 
     inputs = ArchiveInputs.of(values)
     with failing(NotArchived, SettingsError):
         settings = call.settings()
         # Without a key a URL is enough; whoever needs the service says so.
         session = None if settings.api_key is None else call.shared.session(settings)
-        record = await archive(session, call.shared.transfers, inputs, call.listener, previous=previous)
-        call.shared.archives.has(call.owner, record, inputs.keep_last)
+        record = await archive(session, call.shared.of(Transfers), inputs, call.listener, previous=previous)
+        call.shared.of(ArchiveMemory).has(call.owner, record, inputs.keep_last)
         return record
     raise AssertionError  # a failed operation has ended the call
 

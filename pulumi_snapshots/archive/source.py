@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.api.models import ListedSnapshot
     from pulumi_snapshots.archive.inputs import ArchiveInputs
+    from pulumi_snapshots.listing.listings import Listings, Page
     from pulumi_snapshots.run.session import Session
 
 __all__ = ["NoUrl", "Source"]
@@ -69,7 +70,7 @@ class Source:
             )
         else:
             self._say("looking up its download URL")
-            entry = await self._session.looks.listed(database_id, self._inputs.version_id)
+            entry = await self._session.listings.listed(database_id, self._inputs.version_id)
             if entry is None or not await self._take(self._session, database_id, entry):
                 raise NoUrl(not_listed(database_id, self._inputs.version_id))
 
@@ -101,7 +102,7 @@ class Source:
             self._say("the download URL was refused; asking for a fresh one")
             try:
                 # The two listings are cached apart, each for up to 30 minutes: the other one may have a fresh URL.
-                page = await session.looks.in_turn(database_id, number, session.clock.monotonic())
+                page = await _page(session.listings, database_id, number, session.clock.monotonic())
                 entry = page.version(self._inputs.version_id)
                 if entry is not None and await self._take(session, database_id, entry):
                     return
@@ -136,3 +137,12 @@ class Source:
 
 def _moment(text: str | None) -> datetime | None:
     return parse_rfc3339(text) if text else None
+
+
+async def _page(listings: Listings, database_id: str, number: int, since: float) -> Page:
+    """Poll number `number` (from 1), of the two listings in turn."""
+    if number % 2 == 0 and not listings.sees_new_at_once:
+        page = await listings.account(database_id, since)
+        if page is not None:
+            return page
+    return await listings.database(database_id, since)

@@ -1,20 +1,43 @@
-"""What one run knows without asking: versions in the state, versions taken, attempts under way. Needs no API key."""
+"""What one run knows without a request: versions in the state, versions taken, attempts under way. Needs no API key."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 from pulumi_snapshots.clock import parse_rfc3339
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from pulumi_snapshots.attempt.record import Attempt
-    from pulumi_snapshots.snapshot.record import SnapshotRecord
+    from pulumi_snapshots.attempt.record import Attempt as Post
 
-__all__ = ["KnownAttempt", "RunMemory"]
+__all__ = ["DatabaseMemory", "KnownAttempt", "RunMemory", "SnapshotInState"]
+
+
+class SnapshotInState(Protocol):
+    """What the state holds of a snapshot, as far as other snapshots of its database need to know it."""
+
+    @property
+    def database_id(self) -> str:
+        """The snapshot's database."""
+
+    @property
+    def version_id(self) -> str | None:
+        """The service's version id; None while it is pending."""
+
+    @property
+    def created_at(self) -> str | None:
+        """RFC 3339, UTC."""
+
+    @property
+    def origin(self) -> str | None:
+        """`manual` or `automatic`."""
+
+    @property
+    def attempt(self) -> Post | None:
+        """The POST, while it is pending."""
 
 
 @dataclass(frozen=True)
@@ -22,105 +45,103 @@ class KnownAttempt:
     """A POST that is not resolved yet.
 
     Attributes:
-        owner: whose it is; None where that is not known.
+        owner: the resource's URN; None if unknown.
         attempt: the POST.
-        orphaned: whether nobody will claim its snapshot, so that `reuse_within` may adopt it.
+        orphaned: whether no resource will claim its snapshot, so that `reuse_within` may adopt it.
     """
 
     owner: str | None
-    attempt: Attempt
+    attempt: Post
     orphaned: bool = False
 
 
+@dataclass
+class DatabaseMemory:
+    """What the run knows of one database; times are by the service's clock.
+
+    Attributes:
+        known: versions in the state, or of a resource of another process: no POST of this run has started them.
+        claimed: versions that a resource of this process has got in this run.
+        replaced: versions that are about to be replaced.
+        reserved: versions that an earlier attempt has started: its resource will find them, so no other may adopt them.
+        attempts: the unresolved attempts, in the order in which they became known.
+        newest_creation: when the newest manual snapshot in the state was created.
+        newest_appearance: the time of the newest manual snapshot that is known, in the state or in a listing.
+        restored: the snapshot that this run has put back into the database last.
+    """
+
+    known: set[str] = field(default_factory=set)
+    claimed: set[str] = field(default_factory=set)
+    replaced: set[str] = field(default_factory=set)
+    reserved: set[str] = field(default_factory=set)
+    attempts: list[KnownAttempt] = field(default_factory=list)
+    newest_creation: datetime | None = None
+    newest_appearance: datetime | None = None
+    restored: str | None = None
+
+    @property
+    def not_new(self) -> frozenset[str]:
+        """Versions that no new POST can have started: in the state, or another resource's, of this process or not."""
+        return frozenset(self.known | self.claimed)
+
+    @property
+    def not_reusable(self) -> frozenset[str]:
+        """Versions that `reuse_within` must not adopt: about to be replaced, or another resource's."""
+        return frozenset(self.replaced | self.claimed | self.reserved)
+
+    def appeared(self, modified: datetime | None) -> None:
+        """A manual snapshot of this time is known."""
+        if modified is not None:
+            self.newest_appearance = max(modified, self.newest_appearance or modified)
+
+    def begin(self, known: KnownAttempt) -> None:
+        """A POST is about to be sent, or is known to be unresolved."""
+        if known not in self.attempts:
+            self.attempts.append(known)
+
+    def resolve(self, known: KnownAttempt) -> None:
+        """The end of a POST is known: found, refused, never sent, or given up."""
+        if known in self.attempts:
+            self.attempts.remove(known)
+
+
 class RunMemory:
-    """Shared by every resource of a process; filled by diff and read, asked by create."""
+    """Shared by every resource of a process; filled by diff and read, used by create."""
 
     def __init__(self) -> None:
-        self._known: dict[str, set[str]] = defaultdict(set)
-        self._replaced: dict[str, set[str]] = defaultdict(set)
-        self._claimed: dict[str, set[str]] = defaultdict(set)
-        self._reserved: dict[str, set[str]] = defaultdict(set)
-        self._newest: dict[str, datetime] = {}
-        self._appeared: dict[str, datetime] = {}
-        self._attempts: dict[str, list[KnownAttempt]] = defaultdict(list)
-        self._restored: dict[str, str] = {}
+        self._databases: dict[str, DatabaseMemory] = defaultdict(DatabaseMemory)
 
-    def saw(self, record: SnapshotRecord, owner: str | None, *, replaced: bool = False) -> None:
-        """Take note of a record in the state.
+    def of(self, database_id: str) -> DatabaseMemory:
+        """What is known of a database."""
+        return self._databases[database_id]
 
-        Its version is nobody's new one, its POST started a cooldown, and if it is pending its attempt is under way.
+    def saw(self, record: SnapshotInState, owner: str | None, *, replaced: bool = False) -> None:
+        """Take note of a snapshot in the state.
+
+        No POST of this run has started its version, its own POST started a cooldown, and while it is pending its attempt
+        is under way.
 
         Args:
             record: what the state holds.
-            owner: the resource's name (its URN), None where unknown.
+            owner: the resource's URN; None if unknown.
             replaced: whether a new snapshot is about to take its place.
         """
-        database_id = record.database_id
+        memory = self.of(record.database_id)
         if record.version_id is not None:
-            self._known[database_id].add(record.version_id)
+            memory.known.add(record.version_id)
             if replaced:
-                self._replaced[database_id].add(record.version_id)
+                memory.replaced.add(record.version_id)
             if record.created_at is not None and record.origin != "automatic":
                 created = parse_rfc3339(record.created_at)
-                self._newest[database_id] = max(created, self._newest.get(database_id, created))
-                self.appeared(database_id, created)
+                memory.newest_creation = max(created, memory.newest_creation or created)
+                memory.appeared(created)
         elif record.attempt is not None and record.attempt.missing_since is None:
-            known = KnownAttempt(owner, record.attempt)
-            if known not in self._attempts[database_id]:
-                self._attempts[database_id].append(known)
+            memory.begin(KnownAttempt(owner, record.attempt))
 
     def claim(self, database_id: str, version_id: str) -> None:
         """This version belongs to a resource of this process from now on."""
-        self._claimed[database_id].add(version_id)
+        self.of(database_id).claimed.add(version_id)
 
     def is_claimed(self, database_id: str, version_id: str) -> bool:
         """Whether a resource of this process has got this version in this run."""
-        return version_id in self._claimed[database_id]
-
-    def restored(self, database_id: str, snapshot: str) -> str | None:
-        """A snapshot was put back into this database; which one this run had put back into it before, None if none."""
-        earlier = self._restored.get(database_id)
-        self._restored[database_id] = snapshot
-        return earlier
-
-    def is_of_another(self, database_id: str, version_id: str) -> None:
-        """This version belongs to a resource of another process: no POST of this one has started it."""
-        self._known[database_id].add(version_id)
-
-    def reserve(self, database_id: str, version_id: str) -> None:
-        """This version is what an earlier attempt has started: its resource will find it, so nobody may adopt it."""
-        self._reserved[database_id].add(version_id)
-
-    def not_new(self, database_id: str) -> frozenset[str]:
-        """Versions that no new POST can have started: in the state, or another resource's, of this process or not."""
-        return frozenset(self._known[database_id] | self._claimed[database_id])
-
-    def not_reusable(self, database_id: str) -> frozenset[str]:
-        """Versions that `reuse_within` must not adopt: about to be replaced, or another resource's."""
-        return frozenset(self._replaced[database_id] | self._claimed[database_id] | self._reserved[database_id])
-
-    def newest_creation(self, database_id: str) -> datetime | None:
-        """When the newest manual snapshot in the state was created, by the service's clock."""
-        return self._newest.get(database_id)
-
-    def appeared(self, database_id: str, modified: datetime | None) -> None:
-        """A manual snapshot of this time is known, by the service's clock."""
-        if modified is not None:
-            self._appeared[database_id] = max(modified, self._appeared.get(database_id, modified))
-
-    def newest_appearance(self, database_id: str) -> datetime | None:
-        """The time of the newest manual snapshot that is known, in the state or in a listing."""
-        return self._appeared.get(database_id)
-
-    def attempts(self, database_id: str) -> list[KnownAttempt]:
-        """The unresolved attempts on this database, in the order in which they became known."""
-        return list(self._attempts[database_id])
-
-    def begin(self, database_id: str, known: KnownAttempt) -> None:
-        """A POST is about to be sent."""
-        self._attempts[database_id].append(known)
-
-    def resolve(self, database_id: str, known: KnownAttempt) -> None:
-        """Its end is known: found, refused, never sent, or given up."""
-        if known in self._attempts[database_id]:
-            self._attempts[database_id].remove(known)
+        return version_id in self.of(database_id).claimed

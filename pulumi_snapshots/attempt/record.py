@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
-__all__ = ["Attempt"]
+__all__ = ["FAILED_AFTER", "Attempt"]
+
+FAILED_AFTER = timedelta(hours=2)
+"""Far beyond any snapshot and any cached page: a POST has failed if no listing shows its snapshot so long after it."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,19 @@ class Attempt:
     missing_since: datetime | None = None
     down_before: bool = False
     seen_down: bool = False
+
+    @property
+    def failed_after(self) -> timedelta:
+        """How long after it the POST has failed if a listing does not show its snapshot; later ones are others' then."""
+        return max(FAILED_AFTER, timedelta(seconds=self.timeout))
+
+    def age(self, now: datetime) -> float:
+        """Seconds since it was sent; none if another machine's clock puts it into the future.
+
+        Args:
+            now: this machine's time.
+        """
+        return max(0.0, (now - self.posted_at).total_seconds())
 
     @property
     def accepted(self) -> bool:

@@ -16,10 +16,8 @@ from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors.outcomes import sentence
 from pulumi_snapshots.errors.pages import with_address
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
-from pulumi_snapshots.listing.match import failed_after
-from pulumi_snapshots.listing.wait import age_of
 from pulumi_snapshots.properties.durations import duration_text
-from pulumi_snapshots.run.quota import QUOTA_WINDOW, allowance_of, counted
+from pulumi_snapshots.run.quota import allowance_of, counted, slot_frees
 
 if TYPE_CHECKING:
     from pulumi_snapshots.api.models import Account, Listing
@@ -71,7 +69,7 @@ async def examine(session: Session) -> list[Finding]:
         reading, listing = await _reading(session, account)
         findings += [reading, _writing()]
     findings.append(_plan(account))
-    found = await session.journal.all_found()
+    found = await session.journal.found()
     findings.append(_quota(session, account, listing, found))
     findings.append(_clock(session))
     findings.append(_listing(session, listing, found))
@@ -92,15 +90,15 @@ async def _reading(session: Session, account: Account | None) -> tuple[Finding, 
     """Whether snapshots can be listed, and the account's listing."""
     check, now = "scope snapshots:read", session.clock.monotonic()
     try:
-        listing = await session.looks.account_listing(now, patience=ONCE)
+        listing = await session.listings.account_listing(now, patience=ONCE)
         if listing is not None:
             return Finding(check, "ok", "the account's snapshots can be listed"), listing
-        refusal = session.looks.account_refusal
+        refusal = session.listings.account_refusal
         if isinstance(refusal, NotAllowed) and refusal.code == "MISSING_SCOPE":
             return _failed(check, refusal), None
         if account is None or not account.databases:
             return Finding(check, "unknown", f"{refusal}"), None
-        await session.looks.database(account.databases[0].id, now, patience=ONCE)
+        await session.listings.database(account.databases[0].id, now, patience=ONCE)
     except SquareCloudError as error:
         return _failed(check, error), None
     why = "the plan" if isinstance(refusal, UpgradeRequired) else "the key"
@@ -137,9 +135,8 @@ def _quota(session: Session, account: Account | None, listing: Listing | None, f
     text = f"{left} of {allowance} left, as far as the listing tells"
     if left:
         return Finding("quota", "ok", text)
-    frees = (
-        f"A slot frees at about {rfc3339(taken[max(0, len(taken) - allowance)] + QUOTA_WINDOW)}" if taken else "Wait"
-    )
+    at = slot_frees(taken, allowance)
+    frees = f"A slot frees at about {rfc3339(at)}" if at else "Wait"
     return Finding("quota", "problem", text, f"{frees}; a larger plan allows more, and reuse_within saves some.")
 
 
@@ -196,7 +193,7 @@ def _attempt(session: Session, journal: AttemptJournal, entry: Entry, what: str)
         return Finding(check, "ok", f"{text}: it is under way")
     if entry.in_state:
         return Finding(check, "note", text, "Its stack has it as pending: the next `pulumi up` there goes on.")
-    if timedelta(seconds=age_of(session, entry.attempt)) > failed_after(entry.attempt) and what == "snapshot":
+    if timedelta(seconds=entry.attempt.age(session.clock.utc())) > entry.attempt.failed_after and what == "snapshot":
         return Finding(check, "note", text, "It is over, and the next snapshot of that database forgets it.")
     again = (
         f"running `{owner}` again"

@@ -1,4 +1,4 @@
-"""Looks that cost little: one fetch of a listing serves everybody who needs it, and teaches how the service caches."""
+"""Listings that cost little: one fetch of a listing serves everybody who needs it, and teaches how the service caches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.api.models import ListedSnapshot, Listing
     from pulumi_snapshots.clock import Clock
 
-__all__ = ["READS_SHARE", "SERVICE_CACHE", "Bell", "Looks", "Page", "owner_of"]
+__all__ = ["READS_SHARE", "SERVICE_CACHE", "Bell", "Listings", "Page", "owner_of"]
 
 GATHER = 0.2
 """Seconds that a read waits for the others of its run, so that they share one look."""
@@ -100,7 +100,7 @@ class Bell:
             self._waiting.discard(event)
 
 
-class Looks:
+class Listings:
     """Fetches listings for a whole process.
 
     Args:
@@ -188,31 +188,14 @@ class Looks:
         )
 
     @property
+    def lately(self) -> float:
+        """Since when (monotonic) a page is new enough for the reads of one run, which the engine sends in waves."""
+        return self._clock.monotonic() - READS_SHARE
+
+    @property
     def account_asked(self) -> float:
         """When the account's page was asked for last (monotonic)."""
         return -math.inf if self._account.listing is None else self._account.listing.sent_at
-
-    async def in_turn(self, database_id: str, number: int, since: float) -> Page:
-        """Look number `number` (from 1) at the two listings in turn.
-
-        They are cached apart, so where one shows an old page the other is a second chance.
-
-        Raises:
-            SquareCloudError: no listing.
-        """
-        if number % 2 == 0 and not self.sees_new_at_once:
-            page = await self.account(database_id, since)
-            if page is not None:
-                return page
-        return await self.database(database_id, since)
-
-    async def read(self, database_id: str, *, patience: Patience = BRIEF) -> Page:
-        """One look for the reads of a run; one that failed is not made again for each of them.
-
-        Raises:
-            SquareCloudError: no listing.
-        """
-        return await self.shared(database_id, self._clock.monotonic() - READS_SHARE, patience=patience)
 
     async def shared(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page:
         """One look for everybody who wants one in this moment: they wait for each other.
@@ -226,9 +209,8 @@ class Looks:
         for page in self.fetched(database_id):
             if page is not None and page.listing.sent_at >= since:
                 return page  # nobody needs to wait for the others of this moment
-        lately = self._clock.monotonic() - READS_SHARE
         together = await self._gather(database_id)
-        databases = {*together, *(one for one, at in self._asked_alone.items() if at > lately)}
+        databases = {*together, *(one for one, at in self._asked_alone.items() if at > self.lately)}
         if len(databases) > 1 or len(together) >= FLEET:
             page = await self.account(database_id, since, patience=patience)
             if page is not None:
@@ -247,8 +229,7 @@ class Looks:
         for known in self.fetched(database_id):
             if known is not None and known.listing.sent_at >= since and (known.complete or known.shows_all):
                 return known
-        lately = self._clock.monotonic() - READS_SHARE
-        if sum(at > lately for one, at in self._asked_alone.items() if one != database_id) >= FLEET - 1:
+        if sum(at > self.lately for one, at in self._asked_alone.items() if one != database_id) >= FLEET - 1:
             page = await self.account(database_id, since, patience=patience)
             if page is not None and page.shows_all:
                 return page
@@ -261,16 +242,8 @@ class Looks:
         Raises:
             SquareCloudError: the service could not be asked.
         """
-        entry = (await self.read(database_id)).version(version_id)
-        return entry or (await self.read_database(database_id)).version(version_id)
-
-    async def read_database(self, database_id: str, *, patience: Patience = BRIEF) -> Page:
-        """The database's own listing, for a read that the account's listing leaves in doubt.
-
-        Raises:
-            SquareCloudError: no listing.
-        """
-        return await self.database(database_id, self._clock.monotonic() - READS_SHARE, patience=patience)
+        entry = (await self.shared(database_id, self.lately, patience=BRIEF)).version(version_id)
+        return entry or (await self.database(database_id, self.lately, patience=BRIEF)).version(version_id)
 
     @contextmanager
     def _sharing_failure(self, shared: _Shared, since: float, request: str) -> Iterator[None]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.api.models import ListedSnapshot
     from pulumi_snapshots.attempt.record import Attempt
 
-__all__ = ["FAILED_AFTER", "AmbiguousSnapshot", "Search", "failed_after", "find_ours", "late_text"]
+__all__ = ["AmbiguousSnapshot", "Search", "find_ours", "late_text"]
 
 SKEW = timedelta(seconds=5)
 """How much `modified` may lie before the POST: `Date` has whole seconds, and clocks drift a little."""
@@ -25,14 +25,6 @@ CREATE_COOLDOWN = timedelta(seconds=180)
 LATE = timedelta(minutes=15)
 """Soft deadline (90 s) and "typically ~2 minutes more", with room: a lost POST's snapshot is no later than this, and
 an accepted one's that is later gets a warning."""
-
-FAILED_AFTER = timedelta(hours=2)
-"""Far beyond any snapshot and any cached page: what no listing shows so long after its POST has failed."""
-
-
-def failed_after(attempt: Attempt) -> timedelta:
-    """How long after its POST an attempt has failed if a listing does not show it; later entries are others' then."""
-    return max(FAILED_AFTER, timedelta(seconds=attempt.timeout))
 
 
 class AmbiguousSnapshot(Exception):
@@ -85,7 +77,7 @@ class Search:
         known = attempt.service_clock_offset if attempt.service_clock_offset is not None else offset
         skew = SKEW if known is not None else SKEW_UNKNOWN_CLOCK
         posted = attempt.posted_at + timedelta(seconds=known or 0.0)
-        latest = posted + (failed_after(attempt) if attempt.accepted else LATE)
+        latest = posted + (attempt.failed_after if attempt.accepted else LATE)
         if finished is not None:
             latest = finished + skew
         return cls(posted, posted - skew, latest, excluded)

@@ -24,18 +24,18 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from pulumi_snapshots.api.rate_limiter import ACCOUNT_LOOK
+from pulumi_snapshots.api.rate_limiter import ACCOUNT_LISTING
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pulumi_snapshots.clock import Clock
-    from pulumi_snapshots.listing.listings import Looks, Page
+    from pulumi_snapshots.listing.listings import Listings, Page
 
-__all__ = ["Look", "Looking", "Wait"]
+__all__ = ["Poll", "PollPlan", "Waiting"]
 
-SHARED_EVERY = 3 * ACCOUNT_LOOK.per_account
+SHARED_EVERY = 3 * ACCOUNT_LISTING.per_account
 """Seconds between two looks at the account's listing that serve all: the service answers 3 new ones a minute, to all
 machines of the account together."""
 FEW = 5
@@ -47,7 +47,7 @@ EXPIRED = SERVICE_CACHE + 5.0
 
 
 @dataclass(frozen=True)
-class Look:
+class Poll:
     """The next look for one pending snapshot.
 
     Attributes:
@@ -60,7 +60,7 @@ class Look:
 
 
 @dataclass(eq=False)
-class Wait:
+class Waiting:
     """One pending snapshot that is looked for; monotonic seconds.
 
     Attributes:
@@ -89,30 +89,30 @@ class Wait:
     seen: tuple[float, float] = (-math.inf, -math.inf)
 
 
-class Looking:
+class PollPlan:
     """Plans the looks of a process.
 
     Args:
-        looks: fetches listings, and learns from them.
+        listings: fetches listings, and learns from them.
         clock: the time.
         first_look_after: seconds from an answer to the first look.
-        look_every: seconds between looks.
+        look_every: seconds between listings.
     """
 
-    def __init__(self, looks: Looks, clock: Clock, *, first_look_after: float, look_every: float) -> None:
-        self.looks = looks
+    def __init__(self, listings: Listings, clock: Clock, *, first_look_after: float, look_every: float) -> None:
+        self.listings = listings
         self.every = look_every
         self._clock = clock
         self._usual_first = self._first = first_look_after
-        self._waits: list[Wait] = []
-        self._probe: Wait | None = None
+        self._waits: list[Waiting] = []
+        self._probe: Waiting | None = None
         self._posts_to_come = 0
         self._account_tried = -math.inf
 
     # Who is there ----------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def waits(self, database_id: str, *, age: float = 0.0, first_after: float | None = None) -> Iterator[Wait]:
+    def waits(self, database_id: str, *, age: float = 0.0, first_after: float | None = None) -> Iterator[Waiting]:
         """One more pending snapshot, until it is found or given up.
 
         Args:
@@ -121,7 +121,7 @@ class Looking:
             first_after: seconds until its first look, where it should be there by then and is looked for by itself.
         """
         now = self._clock.monotonic()
-        wait = Wait(database_id, now, now - age, first_after)
+        wait = Waiting(database_id, now, now - age, first_after)
         self._waits.append(wait)
         self._regroup()
         try:
@@ -148,16 +148,16 @@ class Looking:
         if self._probe not in together:
             company = len(together) > 1 or self._posts_to_come > 0
             self._probe = next((wait for wait in together if wait.own_tries == 0), None) if company else None
-        self.looks.learnt.ring()
+        self.listings.learnt.ring()
 
-    def _together(self) -> list[Wait]:
+    def _together(self) -> list[Waiting]:
         return [wait for wait in self._waits if wait.first_after is None]
 
     # What is known ---------------------------------------------------------------------------------------------------
 
-    def unseen(self, wait: Wait) -> list[Page]:
+    def unseen(self, wait: Waiting) -> list[Page]:
         """Pages that may show its snapshot and were not looked through, whoever asked for them."""
-        pages = self.looks.fetched(wait.database_id)
+        pages = self.listings.fetched(wait.database_id)
         asked = [-math.inf if page is None else page.listing.sent_at for page in pages]
         fresh = [
             page
@@ -167,7 +167,7 @@ class Looking:
         wait.seen = (asked[0], asked[1])
         return fresh
 
-    def missed(self, wait: Wait) -> None:
+    def missed(self, wait: Waiting) -> None:
         """All pages so far do not show it: if its own was asked for too early, those of later ones are asked later."""
         if wait.own_first is not None and wait.first_after is None:
             later = wait.own_first - wait.answered + self.every
@@ -177,61 +177,61 @@ class Looking:
     async def sleep_until(self, at: float) -> None:
         """Sleep until then, or until something is learnt that may change the plan."""
         with anyio.move_on_after(at - self._clock.monotonic()):
-            await self.looks.learnt.wait()
+            await self.listings.learnt.wait()
 
     # The plan --------------------------------------------------------------------------------------------------------
 
-    def next(self, wait: Wait) -> Look:
+    def next_poll(self, wait: Waiting) -> Poll:
         """The next look for it, with what is known by now."""
         if not wait.in_company:
             return self._alone(wait)
-        looks = self.looks
-        account = looks.account_included and not looks.account_lags
-        if looks.sees_new_at_once or (looks.hinted and not looks.account_lags):
+        listings = self.listings
+        account = listings.account_included and not listings.account_lags
+        if listings.sees_new_at_once or (listings.hinted and not listings.account_lags):
             return self._while_not_cached(wait, account=account)
         if account and not self._posts_to_come and all(other.tries for other in self._together()):
             return _sooner(self._own(wait), self._for_all())
         return self._own(wait)
 
-    def _alone(self, wait: Wait) -> Look:
+    def _alone(self, wait: Waiting) -> Poll:
         """Late, then again and again, at the two listings in turn while they may be cached."""
-        known = self.looks.sees_new_at_once
+        known = self.listings.sees_new_at_once
         if wait.tries:
             at = wait.tried + self.every
-            free = at >= self._account_tried + ACCOUNT_LOOK.per_account
-            return Look(at, account=wait.tries % 2 == 1 and free and not known)
+            free = at >= self._account_tried + ACCOUNT_LISTING.per_account
+            return Poll(at, account=wait.tries % 2 == 1 and free and not known)
         if wait.first_after is not None:
-            return Look(wait.began + wait.first_after)
-        return Look(wait.answered + (min(self._usual_first, self.every) if known else self._usual_first))
+            return Poll(wait.began + wait.first_after)
+        return Poll(wait.answered + (min(self._usual_first, self.every) if known else self._usual_first))
 
-    def _while_not_cached(self, wait: Wait, *, account: bool) -> Look:
+    def _while_not_cached(self, wait: Waiting, *, account: bool) -> Poll:
         """Pages change with the snapshots: the account's for all, own pages where that is no more, or no slower."""
-        own = Look(max(wait.began, wait.own_tried) + self.every)
-        if not account or self.every < ACCOUNT_LOOK.per_account:
+        own = Poll(max(wait.began, wait.own_tried) + self.every)
+        if not account or self.every < ACCOUNT_LISTING.per_account:
             return own
-        together = Look(max(wait.began + self.every, self._account_tried + SHARED_EVERY), account=True)
-        if not self.looks.sees_new_at_once and not wait.own_tries:
+        together = Poll(max(wait.began + self.every, self._account_tried + SHARED_EVERY), account=True)
+        if not self.listings.sees_new_at_once and not wait.own_tries:
             # The hint may be wrong, so the own page is not asked early for the first time.
             return _sooner(together, self._own(wait))
         return _sooner(together, own) if len(self._together()) <= FEW else together
 
-    def _own(self, wait: Wait) -> Look:
+    def _own(self, wait: Waiting) -> Poll:
         """The own page: once, late; after a miss ever more rarely, and when the service's cache of it is over."""
-        if wait is self._probe and not self.looks.hinted:
-            return Look(max(wait.answered, wait.own_tried) + self.every)
+        if wait is self._probe and not self.listings.hinted:
+            return Poll(max(wait.answered, wait.own_tried) + self.every)
         if not wait.own_tries:
-            return Look(max(wait.answered + self._first, wait.own_tried + self.every))
+            return Poll(max(wait.answered + self._first, wait.own_tried + self.every))
         rarely = wait.own_tried + self.every * 2 ** (wait.own_tries - 1)
-        return Look(max(wait.own_tried + self.every, min(rarely, wait.own_since + EXPIRED)))
+        return Poll(max(wait.own_tried + self.every, min(rarely, wait.own_since + EXPIRED)))
 
-    def _for_all(self) -> Look:
+    def _for_all(self) -> Poll:
         """The account's page, kept for the moment when everybody has waited long enough."""
         enough = max(self._usual_first + self.every, self._first)
         ready = max(wait.answered for wait in self._together()) + enough
-        return Look(max(ready, self.looks.account_asked + EXPIRED, self._account_tried + self.every), account=True)
+        return Poll(max(ready, self.listings.account_asked + EXPIRED, self._account_tried + self.every), account=True)
 
-    async def look(self, wait: Wait, look: Look) -> None:
-        """Look for it; `unseen` has what that brings.
+    async def poll(self, wait: Waiting, poll: Poll) -> None:
+        """Poll for it; `unseen` has what that brings.
 
         Raises:
             SquareCloudError: no listing.
@@ -240,23 +240,23 @@ class Looking:
         since = max(wait.began, self._clock.monotonic() - self.every / 2)
         wait.tries += 1
         try:
-            if not look.account or not await self._look_at_account(since):
-                await self._look_at_own(wait, since)
+            if not poll.account or not await self._poll_account(since):
+                await self._poll_own(wait, since)
         finally:
             wait.tried = self._clock.monotonic()
 
-    async def _look_at_account(self, since: float) -> bool:
+    async def _poll_account(self, since: float) -> bool:
         # The plans of all others see this at once, so one of them asks.
         self._account_tried = self._clock.monotonic()
         try:
-            return await self.looks.account_listing(since) is not None
+            return await self.listings.account_listing(since) is not None
         finally:
             self._account_tried = self._clock.monotonic()
 
-    async def _look_at_own(self, wait: Wait, since: float) -> None:
+    async def _poll_own(self, wait: Waiting, since: float) -> None:
         asked = self._clock.monotonic()
         try:
-            await self.looks.database(wait.database_id, since)
+            await self.listings.database(wait.database_id, since)
         finally:
             wait.own_tried = self._clock.monotonic()
         if wait.own_first is None:
@@ -266,5 +266,5 @@ class Looking:
         wait.own_tries += 1
 
 
-def _sooner(one: Look, other: Look) -> Look:
-    return min(one, other, key=lambda look: look.at)
+def _sooner(one: Poll, other: Poll) -> Poll:
+    return min(one, other, key=lambda poll: poll.at)

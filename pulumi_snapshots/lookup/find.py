@@ -136,15 +136,15 @@ async def find_databases(
 
 async def _listed_of(session: Session, database_id: str, query: SnapshotQuery, since: float) -> Entries:
     """What the service lists of a database, the snapshots that creates of this machine have found included."""
-    entries = _certain(await session.looks.looked_up(database_id, since), database_id)
+    entries = _certain(await session.listings.looked_up(database_id, since), database_id)
     for newest in _by_version(await _found(session, query, [database_id])).get(database_id, {}).values():
         # A page that was asked for before it was found may be renewed; one that is older at the service may not, but
         # the two listings are cached apart, and one of them has shown it.
         renewed = max(since, session.clock.monotonic() - _seconds_since(session, newest))
         if newest.version_id not in entries:
-            entries |= _certain(await session.looks.database(database_id, renewed, patience=BRIEF), database_id)
+            entries |= _certain(await session.listings.database(database_id, renewed, patience=BRIEF), database_id)
         if newest.version_id not in entries:
-            account = await session.looks.account(database_id, renewed, patience=BRIEF)
+            account = await session.listings.account(database_id, renewed, patience=BRIEF)
             entries = {**_by_entry(account.entries if account else ()), **entries}
         if newest.version_id not in entries:
             raise _old_page(newest)
@@ -153,7 +153,7 @@ async def _listed_of(session: Session, database_id: str, query: SnapshotQuery, s
 
 async def _listed_of_account(session: Session, query: SnapshotQuery, since: float) -> dict[str, Entries]:
     """What the service lists of each database of the account, those found by creates of this machine included."""
-    listing = await session.looks.account_listing(since, patience=BRIEF)
+    listing = await session.listings.account_listing(since, patience=BRIEF)
     if listing is None:
         databases = await _databases_instead(session, since)
         listed = await _all([_later(_listed_of, session, one.id, query, since) for one in databases])
@@ -162,7 +162,7 @@ async def _listed_of_account(session: Session, query: SnapshotQuery, since: floa
     lacking = [one for one in await _found(session, query) if one.version_id not in of_each.get(one.database_id, {})]
     if lacking:
         renewed = max(since, session.clock.monotonic() - min(_seconds_since(session, one) for one in lacking))
-        again = await session.looks.account_listing(renewed, patience=BRIEF)
+        again = await session.listings.account_listing(renewed, patience=BRIEF)
         of_each = _of_each(listing if again is None else again)
         for database_id in {one.database_id for one in lacking}:
             of_each[database_id] = of_each.get(database_id, {}) | await _listed_of(session, database_id, query, since)
@@ -219,7 +219,7 @@ async def _found(session: Session, query: SnapshotQuery, databases: Iterable[str
         return []
     return [
         one
-        for one in await session.journal.all_found()
+        for one in await session.journal.found()
         if _seconds_since(session, one) < SERVICE_CACHE and (databases is None or one.database_id in databases)
     ]
 
@@ -241,7 +241,7 @@ async def _databases_instead(session: Session, since: float) -> list[AccountData
     budget = session.settings.own_requests
     if len(databases) + 2 > budget:  # the refused one and the account were two
         raise CannotTell(
-            f"{session.looks.account_refusal} Each of its {len(databases)} databases would have to be asked by itself, which is "
+            f"{session.listings.account_refusal} Each of its {len(databases)} databases would have to be asked by itself, which is "
             f"more than the {budget} requests of a minute. Give database_id, or raise squarecloud:requestsPerMinute if the plan "
             "allows more."
         )

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import anyio
 
 from pulumi_snapshots.api.errors import Cooldown, DatabaseMissing, KeyRefused, RestoreRunning, SquareCloudError
-from pulumi_snapshots.attempt.posting import Posting
-from pulumi_snapshots.attempt.trace import HeldBack, Trace
+from pulumi_snapshots.attempt.attempt import Attempt
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors.outcomes import not_listed, sentence
 from pulumi_snapshots.listing.match import Search
@@ -26,7 +25,7 @@ from pulumi_snapshots.snapshot.record import split_id
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from pulumi_snapshots.attempt.journal import Entry
+    from pulumi_snapshots.attempt.record import Attempt as Post
     from pulumi_snapshots.progress import Listener
     from pulumi_snapshots.restore.inputs import RestoreInputs
     from pulumi_snapshots.run.session import Session
@@ -55,18 +54,12 @@ async def restore(
         NothingSent: the time was over, or it was interrupted, before a request was sent.
         SquareCloudError: the service refused; nothing was started.
     """
-    job = _Job(session, inputs, Member(session.fleet, listener), owner, anew=anew)
-    try:
-        with session.until(inputs.timeout):
-            # Of two restores nobody could tell which has ended.
-            async with job.posting.alone(session.alone_restoring(inputs.target)):
-                if not await job.takes_over():
-                    await job.prepare()
-                    await job.post()
-                return await job.watched()
-        raise job.cut_short()
-    finally:
-        await job.posting.has_answered()
+    attempt = RestoreAttempt(session, inputs, Member(session.fleet, listener), owner, anew=anew)
+    async with attempt.begun():
+        if not attempt.resumed:
+            await attempt.prepare()
+            await attempt.post_it()
+        return await attempt.wait()
 
 
 async def resume_restore(
@@ -92,78 +85,71 @@ async def resume_restore(
     ours = replace(
         inputs, database_id=record.database_id, version_id=record.version_id, target=record.target_database_id
     )
-    job = _Job(session, ours, Member(session.fleet, listener), owner)
-    job.posting.resumes(record.attempt)
-    try:
-        with session.until(inputs.timeout):
-            # Not alone: it starts nothing, and must not wait for another one that may never be seen to end.
-            return await job.watched()
-        raise job.cut_short()
-    finally:
-        await job.posting.has_answered()
+    attempt = RestoreAttempt(session, ours, Member(session.fleet, listener), owner)
+    async with attempt.begun(record.attempt):
+        return await attempt.wait()
 
 
-class _RestoreTrace(Trace):
-    """Of a restore: an earlier one of the same resource is never over by its age alone, since it must not act twice."""
+class RestoreAttempt(Attempt):
+    """One restore or resume.
 
-    def _is_over(self, entry: Entry) -> bool:
-        return self._age(entry) > timedelta(seconds=RETENTION)  # no version is there longer, so none can be restored
+    Args:
+        session: the service.
+        inputs: checked.
+        member: hears how it goes.
+        owner: the resource's URN; None if unknown.
+        anew: whether it gives up on what a killed run has left of it, and acts again.
+    """
 
-    async def _entered(self, entry: Entry) -> None:
-        # Else a return to earlier triggers would take an old POST for the one that is wanted now.
-        await self._journal.supersede(entry)
+    what: ClassVar[str] = "restore"
+    passing: ClassVar[tuple[type[SquareCloudError], ...]] = (Cooldown, RestoreRunning)
+    supersedes: ClassVar[bool] = True  # else a return to earlier triggers would take an old POST for the one wanted now
 
-    def snapshot(self) -> tuple[str, str]:
-        """Database id and version id of what is put back; an earlier run may have chosen another than this one."""
-        return split_id(self._restores or "")
-
-
-@dataclass
-class _Job:
-    """One restore or resume: what it has sent so far decides how it may end."""
-
-    session: Session
-    inputs: RestoreInputs
-    member: Member
-    owner: str | None
-    anew: bool = False
-    name: str | None = None
-
-    def __post_init__(self) -> None:
-        self.target = self.inputs.target
-        self.trace = _RestoreTrace(
-            self.session,
-            self.session.restores,
-            database_id=self.target,
-            purpose=self.inputs.purpose,
-            owner=self.owner,
-            restores=self.inputs.snapshot,
-            anew=self.anew,
+    def __init__(
+        self, session: Session, inputs: RestoreInputs, member: Member, owner: str | None, *, anew: bool = False
+    ) -> None:
+        super().__init__(
+            session,
+            session.restores,
+            session.lock("restore", inputs.target),
+            member,
+            database_id=inputs.target,
+            purpose=inputs.purpose,
+            owner=owner,
+            timeout=inputs.timeout,
+            restores=inputs.snapshot,
+            anew=anew,
         )
-        self.posting = Posting(
-            self.session,
-            self.trace,
-            self.member,
-            what="restore",
-            timeout=self.inputs.timeout,
-            passing=(Cooldown, RestoreRunning),
-        )
-        self.status = StatusWatch(self.session, self.target, self.trace, self.member)
+        self._session = session
+        self._inputs = inputs
+        self._name: str | None = None
+        self._status = StatusWatch(session, self)
+
+    # The journal ---------------------------------------------------------------------------------------------------------
+
+    def kept_for(self, post: Post) -> timedelta:  # noqa: ARG002  whatever it is
+        """An earlier restore is never over by its age alone, since it must not act twice."""
+        return timedelta(seconds=RETENTION)  # no version is there longer, so none can be restored
 
     # Before the POST -------------------------------------------------------------------------------------------------
 
-    async def takes_over(self) -> bool:
-        """As the posting does, and tell the user whose restore it is."""
-        if await self.posting.takes_over():
-            record = self._record()
-            self.member.warn(
-                f"an earlier run was killed after it had requested the restore of {record.snapshot} onto database "
-                f"{self.target} at {record.requested_at}: that one is watched, and none is sent. "
-                f"`pulumi up --replace '{self.owner or 'URN'}'` restores again."
-            )
-            if record.snapshot != self.inputs.snapshot:
-                self.member.warn(another_snapshot(record))
-        return self.posting.resumed
+    async def take_over(self) -> bool:
+        """As every attempt does, and tell the user whose restore it is."""
+        if not await super().take_over():
+            return False
+        record = self._record()
+        self.member.warn(
+            f"an earlier run was killed after it had requested the restore of {record.snapshot} onto database "
+            f"{self.database_id} at {record.requested_at}: that one is watched, and none is sent. "
+            f"`pulumi up --replace '{self.owner or 'URN'}'` restores again."
+        )
+        if record.snapshot != self._inputs.snapshot:
+            self.member.warn(another_snapshot(record))
+        return True
+
+    async def held_back(self) -> None:
+        """Another run was faster: how the database is now is not because of our restore."""
+        await self._status.before()
 
     async def prepare(self) -> None:
         """Find out what the POST needs, and whether it would be a mistake.
@@ -172,52 +158,44 @@ class _Job:
             RestoreRefused: it would be.
             SquareCloudError: the service could not be asked, or refuses to show what would tell its end.
         """
-        database_id, version_id = self.inputs.database_id, self.inputs.version_id
-        if database_id == self.target and self.session.memory.is_claimed(database_id, version_id):
+        database_id, version_id = self._inputs.database_id, self._inputs.version_id
+        if database_id == self.database_id and self._session.memory.is_claimed(database_id, version_id):
             raise RestoreRefused(
-                f"snapshot {self.inputs.snapshot} is new in this same run, so there is nothing to go back to yet, and nothing was "
+                f"snapshot {self._inputs.snapshot} is new in this same run, so there is nothing to go back to yet, and nothing was "
                 "restored. Take the Restore out of the program, unless the next `pulumi up` is to restore this snapshot."
             )
-        self.name, runtime = self.inputs.name, self.inputs.runtime
-        if self.name is None:
-            self.posting.does("looking up the snapshot")
-            entry = await self.session.looks.listed(database_id, version_id)
+        self._name, runtime = self._inputs.name, self._inputs.runtime
+        if self._name is None:
+            self.does("looking up the snapshot")
+            entry = await self._session.listings.listed(database_id, version_id)
             if entry is None:
                 raise RestoreRefused(f"{not_listed(database_id, version_id)} Nothing was restored.")
-            self.name, runtime = entry.name, entry.runtime
-        if runtime is not None and database_id != self.target:
+            self._name, runtime = entry.name, entry.runtime
+        if runtime is not None and database_id != self.database_id:
             await self._compare_engines(runtime)
-        self.posting.does("looking whether the database runs")
-        await self.status.before()
+        self.does("looking whether the database runs")
+        await self._status.before()
 
     async def _compare_engines(self, runtime: str) -> None:
-        self.posting.does("comparing the engines")
+        self.does("comparing the engines")
         try:
-            target = await self.session.databases.database(self.target, self.session.clock.monotonic())
+            target = await self._session.databases.database(self.database_id, self._session.clock.monotonic())
         except (KeyRefused, DatabaseMissing):
             raise
         except SquareCloudError:
             return  # the service compares them too
         if target.type is not None and target.type != runtime:
             raise RestoreRefused(
-                f"snapshot {self.inputs.snapshot} is of a {runtime} database, and database {self.target} is {target.type}: a "
+                f"snapshot {self._inputs.snapshot} is of a {runtime} database, and database {self.database_id} is {target.type}: a "
                 "snapshot can be restored onto the same engine only. Nothing was restored."
             )
 
     # The POST --------------------------------------------------------------------------------------------------------
 
-    async def post(self) -> None:
+    async def post_it(self) -> None:
         """Send the POST, again only if it certainly started nothing."""
-        self.posting.step = "waiting for its turn"
-        while True:
-            try:
-                await self.posting.send(self._start, stop_before_again=self._sees_again)
-            except HeldBack:
-                if await self.takes_over():
-                    return
-                await self.status.before()
-            else:
-                return
+        self.step = "waiting for its turn"
+        await self.send(self._start, stop_before_again=self._sees_again)
 
     async def _start(self, on_send: Callable[[], Awaitable[None]]) -> str:
         """One try, with the database watched while it is open."""
@@ -226,17 +204,17 @@ class _Job:
 
         async def leaves() -> None:
             await on_send()
-            if self.status.down_before:
-                await self.trace.learns(replace(self.posting.attempt, down_before=True))
+            if self._status.down_before:
+                self.learns(down_before=True)
             sent.set()
 
         async with anyio.create_task_group() as group:
-            group.start_soon(self.status.while_open, sent)
+            group.start_soon(self._status.while_open, sent)
             try:
-                await self.session.client.restore_snapshot(
-                    self.target,
-                    name=self.name or "",
-                    version_id=self.inputs.version_id,
+                await self._session.client.restore_snapshot(
+                    self.database_id,
+                    name=self._name or "",
+                    version_id=self._inputs.version_id,
                     on_send=leaves,
                     tell=self.member.waits,
                 )
@@ -250,50 +228,60 @@ class _Job:
     async def _sees_again(self, refusal: SquareCloudError) -> bool:
         """Before the next try: another restore may be running, and what it does must not count as ours."""
         others = isinstance(refusal, RestoreRunning)
-        self.posting.step = "waiting for another restore of this database" if others else "looking whether it runs"
-        await self.status.before()
+        self.step = "waiting for another restore of this database" if others else "looking whether it runs"
+        await self._status.before()
         if others:
-            self.status.down_before = True
-            await self.status.until_other_ends()
+            self._status.down_before = True
+            await self._status.until_other_ends()
         return False
 
     # After the POST --------------------------------------------------------------------------------------------------
 
-    async def watched(self) -> RestoreRecord:
-        """Watch the database until the restore is over."""
+    async def wait(self) -> RestoreRecord:
+        """Watch the database until the restore is over.
+
+        Raises:
+            RestorePending: nothing will tell any more, or the service refuses to.
+        """
         try:
-            restored = await self.status.until_over(age=self.posting.age)
+            restored = await self._status.until_over(age=self.age)
         except NeverSeen as never:
-            raise RestorePending(self._record(), self._sent_text(), undecided=True) from never
+            raise self.unresolved("", undecided=True) from never
         except SquareCloudError as error:
-            raise RestorePending(self._record(), f"{self._sent_text()} {sentence(error)}") from error
+            raise self.unresolved(sentence(error)) from error
         record = replace(self._record(), restored_at=rfc3339(restored.replace(microsecond=0)), attempt=None)
-        self.trace.resolved()
-        if earlier := self.session.memory.restored(self.target, record.snapshot):
+        self.resolved()
+        memory = self._session.memory.of(self.database_id)
+        earlier, memory.restored = memory.restored, record.snapshot
+        if earlier:
             self.member.warn(
-                f"database {self.target} was restored twice by this run, first from {earlier} and then from "
+                f"database {self.database_id} was restored twice by this run, first from {earlier} and then from "
                 f"{record.snapshot}: without `depends_on` between the two, chance decides which comes last."
             )
-        self.member.progress(f"restored {record.snapshot} onto database {self.target}")
+        self.member.progress(f"restored {record.snapshot} onto database {self.database_id}")
         return record
 
-    # The end ---------------------------------------------------------------------------------------------------------
+    # The end -------------------------------------------------------------------------------------------------------------
 
-    def cut_short(self) -> Exception:
-        """What to raise where the time is over or the run was interrupted: what was sent decides."""
-        if self.trace.attempt is not None:
-            return RestorePending(self._record(), f"{self._sent_text()} {self.posting.ended()}.")
-        return self.posting.nothing_sent(f"Database {self.target} was not restored.")
+    @property
+    def not_done(self) -> str:
+        """What was not done if nothing was sent."""
+        return f"Database {self.database_id} was not restored."
+
+    def unresolved(self, why: str, *, undecided: bool = False) -> RestorePending:
+        """The error of an end that is not known."""
+        return RestorePending(self._record(), f"{self._sent_text()} {why}".rstrip(), undecided=undecided)
 
     def _record(self) -> RestoreRecord:
-        attempt = self.posting.attempt
-        posted = Search.of(attempt, self.session.client.service_clock.offset).posted
-        database_id, version_id = self.trace.snapshot()
-        return RestoreRecord(database_id, version_id, self.target, requested_text(posted), attempt=attempt)
+        attempt = self.sent
+        posted = Search.of(attempt, self._session.client.service_clock.offset).posted
+        # An earlier run may have chosen another one than the inputs name now.
+        database_id, version_id = split_id(self.restores or "")
+        return RestoreRecord(database_id, version_id, self.database_id, requested_text(posted), attempt=attempt)
 
     def _sent_text(self) -> str:
-        record, attempt = self._record(), self.posting.attempt
-        what = f"The restore of snapshot {record.snapshot} onto database {self.target} was requested at {record.requested_at}"
+        record, attempt = self._record(), self.sent
+        what = f"The restore of snapshot {record.snapshot} onto database {self.database_id} was requested at {record.requested_at}"
         if attempt.accepted:
             seen = "seen down, but not running again" if attempt.seen_down else "not seen running since"
             return f"{what} and accepted, and the database was {seen}: what it holds now is not known."

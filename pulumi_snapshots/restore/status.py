@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from pulumi_snapshots.api.client import BRIEF, PATIENT
 from pulumi_snapshots.api.errors import RestoreRunning, SquareCloudError
-from pulumi_snapshots.listing.wait import age_of
+from pulumi_snapshots.listing.wait import failed_poll
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     import anyio
 
     from pulumi_snapshots.api.client import Patience
-    from pulumi_snapshots.attempt.record import Attempt
-    from pulumi_snapshots.attempt.trace import Trace
-    from pulumi_snapshots.progress import Member
+    from pulumi_snapshots.attempt.attempt import Attempt
+    from pulumi_snapshots.attempt.record import Attempt as Post
     from pulumi_snapshots.run.session import Session
 
 __all__ = ["OTHER_RESTORE", "NeverSeen", "StatusWatch"]
@@ -38,20 +37,16 @@ class StatusWatch:
 
     Attributes:
         session: the service.
-        database_id: whose.
-        trace: of the restore.
-        member: hears when the next look is.
-        down_before: whether the last look before the POST did not see it running.
-        looks: how many have been made since.
-        failed: what is to be told of the last look, where it failed.
+        attempt: the restore onto it.
+        down_before: whether the last poll before the POST did not see it running.
+        polls: how many have been made since.
+        failed: what is to be told of the last poll, if it failed.
     """
 
     session: Session
-    database_id: str
-    trace: Trace
-    member: Member
+    attempt: Attempt
     down_before: bool = False
-    looks: int = 0
+    polls: int = 0
     failed: str = ""
 
     async def before(self) -> None:
@@ -67,7 +62,7 @@ class StatusWatch:
         """Wait for the end of a restore that is not ours; asking for ours again tells whether it is over."""
         ends = self.session.clock.monotonic() + OTHER_RESTORE
         while self.down_before and self.session.clock.monotonic() < ends:
-            self.member.waits("waiting for the end of another restore of this database")
+            self.attempt.member.waits("waiting for the end of another restore of this database")
             await self.session.clock.sleep(self.session.settings.look_every)
             await self.before()
 
@@ -77,7 +72,7 @@ class StatusWatch:
         while True:
             await self.session.clock.sleep(self.session.settings.look_every)
             with suppress(SquareCloudError):  # what a refusal means is for whoever watches after the answer
-                await self._look()
+                await self._poll()
 
     async def until_over(self, *, age: float = 0.0) -> datetime:
         """Look until the restore is over.
@@ -95,60 +90,54 @@ class StatusWatch:
         clock, settings = self.session.clock, self.session.settings
         accepted_at = clock.monotonic() - age
         while True:
-            if self.session.gate.blocked:
-                self.member.waits(f"{_state_of(self._attempt())}; waiting for the end of the account's block")
-            runs = await self._look()
-            attempt = self._attempt()
-            settling = settings.restore_settle - (clock.monotonic() - accepted_at) if attempt.accepted else 0.0
+            if self.session.rate_limiter.blocked:
+                self.attempt.member.waits(f"{_state_of(self.attempt.sent)}; waiting for the end of the account's block")
+            runs = await self._poll()
+            post = self.attempt.sent
+            settling = settings.restore_settle - (clock.monotonic() - accepted_at) if post.accepted else 0.0
             pause = settings.look_every
-            if runs and attempt.seen_down:
+            if runs and post.seen_down:
                 return self.session.client.service_clock.now()
-            if runs and attempt.accepted:
+            if runs and post.accepted:
                 if settling <= 0:
                     return self.session.client.service_clock.now()
                 pause = min(pause, settling)
-            elif runs and age_of(self.session, attempt) >= attempt.timeout:
+            elif runs and self.attempt.age_of(post) >= post.timeout:
                 raise NeverSeen
-            self._tell(attempt, pause)
+            self._tell(post, pause)
+            await self.attempt.save()
             await clock.sleep(pause)
 
-    async def _look(self) -> bool | None:
+    async def _poll(self) -> bool | None:
         """Whether it runs; None where that could not be had. What is learnt of the restore is written down."""
         runs = await self._running(PATIENT)
-        attempt = self._attempt()
-        if runs and attempt.down_before:
-            await self.trace.learns(replace(attempt, down_before=False))
-        elif runs is False and not attempt.seen_down and (attempt.accepted or not attempt.down_before):
+        post = self.attempt.sent
+        if runs and post.down_before:
+            self.attempt.learns(down_before=False)
+        elif runs is False and not post.seen_down and (post.accepted or not post.down_before):
             # Seen down before it, and its answer lost: it may just be down as it was.
-            await self.trace.learns(replace(attempt, seen_down=True))
+            self.attempt.learns(seen_down=True)
         return runs
 
     async def _running(self, patience: Patience) -> bool | None:
-        self.looks += 1
+        self.polls += 1
         self.failed = ""
         try:
             return await self.session.databases.running(
-                self.database_id, self.session.clock.monotonic(), patience=patience
+                self.attempt.database_id, self.session.clock.monotonic(), patience=patience
             )
         except RestoreRunning:
             return False
         except SquareCloudError as error:
-            if not error.passing:
-                raise
-            self.failed = f"; the last look failed ({error.code or error.status or 'no answer'})"
+            self.failed = failed_poll(error)
             return None
 
-    def _attempt(self) -> Attempt:
-        if self.trace.attempt is None:
-            raise AssertionError  # watched only after something was sent
-        return self.trace.attempt
-
-    def _tell(self, attempt: Attempt, pause: float) -> None:
+    def _tell(self, post: Post, pause: float) -> None:
         at = self.session.clock.utc() + timedelta(seconds=pause)
-        self.member.waits(f"{_state_of(attempt)}{self.failed}", f"look {self.looks + 1} at {at:%H:%M:%S} UTC")
+        self.attempt.member.waits(f"{_state_of(post)}{self.failed}", f"look {self.polls + 1} at {at:%H:%M:%S} UTC")
 
 
-def _state_of(attempt: Attempt) -> str:
-    if not attempt.accepted:
-        return f"answer lost ({attempt.answered}), watching the database"
-    return "accepted, the database is down" if attempt.seen_down else "accepted, watching the database"
+def _state_of(post: Post) -> str:
+    if not post.accepted:
+        return f"answer lost ({post.answered}), watching the database"
+    return "accepted, the database is down" if post.seen_down else "accepted, watching the database"

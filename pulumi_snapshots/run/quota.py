@@ -14,10 +14,12 @@ from pulumi_snapshots.clock import rfc3339
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from pulumi_snapshots.api.client import Client
     from pulumi_snapshots.api.models import Listing
-    from pulumi_snapshots.run.session import Session
+    from pulumi_snapshots.listing.listings import Listings
+    from pulumi_snapshots.stopping import Stoppable
 
-__all__ = ["QUOTA_WINDOW", "QuotaHint", "allowance_of", "counted"]
+__all__ = ["QuotaHint", "allowance_of", "counted", "slot_frees"]
 
 QUOTA_WINDOW = timedelta(hours=24)
 MEMORY_PER_PAIR = 256
@@ -34,49 +36,50 @@ def allowance_of(plan_memory: int) -> int:
 
 
 class QuotaHint:
-    """What a run knows of its used-up quota: asked for once, told to all whose snapshot was refused or not sent."""
+    """What a run knows of its used-up quota: asked for once, told to all whose snapshot was refused or not sent.
 
-    def __init__(self) -> None:
+    Args:
+        client: tells the plan.
+        listings: tell what counts against its allowance.
+        run: whose waits end when it is stopped.
+    """
+
+    def __init__(self, client: Client, listings: Listings, run: Stoppable) -> None:
+        self._client = client
+        self._listings = listings
+        self._run = run
         self._asking = anyio.Lock()
         self._text: str | None = None
 
-    async def text(self, session: Session, database_id: str) -> str:
-        """One or two sentences, as precise as the service lets us be; empty where it tells nothing."""
-        with session.until(HINT_PATIENCE):
+    async def text(self, database_id: str) -> str:
+        """One or two sentences, as precise as the service lets us be; empty if it tells nothing."""
+        with self._run.until(HINT_PATIENCE):
             async with self._asking:
                 if self._text is None:
-                    self._text = await _asked(session, database_id)
+                    self._text = await self._asked(database_id)
         return self._text or ""
 
+    async def _asked(self, database_id: str) -> str:
+        sentences = []
+        with anyio.move_on_after(ASKING_PATIENCE):
+            try:
+                memory = (await self._client.account(patience=ONCE)).plan_memory
+                if memory:
+                    sentences.append(f"The plan has {memory} MB, so {allowance_of(memory)} snapshots in any 24 hours.")
+                frees = await self._slot_frees(database_id, allowance_of(memory or 0))
+                if frees:
+                    oldest = rfc3339(frees - QUOTA_WINDOW)
+                    sentences.append(f"The oldest that counts is of {oldest}: a slot frees at about {rfc3339(frees)}.")
+            except SquareCloudError:
+                pass  # the error that this explains must come through whatever else fails
+        return " ".join([*sentences, "A larger plan allows more."]) if sentences else ""
 
-async def _asked(session: Session, database_id: str) -> str:
-    sentences = []
-    with anyio.move_on_after(ASKING_PATIENCE):
-        try:
-            memory = (await session.client.account(patience=ONCE)).plan_memory
-            if memory:
-                sentences.append(f"The plan has {memory} MB, so {allowance_of(memory)} snapshots in any 24 hours.")
-            oldest = await _next_to_leave(session, database_id, allowance_of(memory or 0))
-            if oldest:
-                sentences.append(
-                    f"The oldest that counts is of {rfc3339(oldest)}: a slot frees at about {rfc3339(oldest + QUOTA_WINDOW)}."
-                )
-        except SquareCloudError:
-            pass  # the error that this explains must come through whatever else fails
-    return " ".join([*sentences, "A larger plan allows more."]) if sentences else ""
-
-
-async def _next_to_leave(session: Session, database_id: str, allowance: int) -> datetime | None:
-    """When the snapshot was taken whose end of 24 hours frees a slot.
-
-    It is the oldest, or a later one where there are more than the plan allows (it was larger).
-    """
-    now = session.clock.monotonic()
-    listing = await session.looks.account_listing(now, patience=ONCE)
-    if listing is None:
-        listing = (await session.looks.database(database_id, now, patience=ONCE)).listing
-    times = counted(listing, session.client.service_clock.now())
-    return times[max(0, len(times) - allowance) if allowance else 0] if times else None
+    async def _slot_frees(self, database_id: str, allowance: int) -> datetime | None:
+        now = self._run.clock.monotonic()
+        listing = await self._listings.account_listing(now, patience=ONCE)
+        if listing is None:
+            listing = (await self._listings.database(database_id, now, patience=ONCE)).listing
+        return slot_frees(counted(listing, self._client.service_clock.now()), allowance)
 
 
 def counted(listing: Listing, now: datetime) -> list[datetime]:
@@ -91,3 +94,13 @@ def counted(listing: Listing, now: datetime) -> list[datetime]:
         for entry in listing.entries
         if entry.origin != "automatic" and entry.modified is not None and entry.modified > now - QUOTA_WINDOW
     )
+
+
+def slot_frees(times: list[datetime], allowance: int) -> datetime | None:
+    """When the next slot of the allowance frees: the end of the 24 hours of the oldest snapshot that counts.
+
+    Args:
+        times: of the snapshots that count, oldest first.
+        allowance: of the plan; if there are more than it allows (the plan was larger), a later one's end frees a slot.
+    """
+    return times[max(0, len(times) - allowance) if allowance else 0] + QUOTA_WINDOW if times else None

@@ -1,4 +1,4 @@
-"""Everything that the operations of one API key share in a process: client, gate, looks, memory, and the way to stop."""
+"""Everything that the operations of one API key share in a process: client, rate limiter, listings, memory, and the way to stop."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 import anyio
 
 from pulumi_snapshots.api.client import Client
-from pulumi_snapshots.api.rate_limiter import Gate
-from pulumi_snapshots.api.request_log import SendLog
+from pulumi_snapshots.api.rate_limiter import RateLimiter
+from pulumi_snapshots.api.request_log import RequestLog
 from pulumi_snapshots.attempt.journal import AttemptJournal
 from pulumi_snapshots.attempt.memory import RunMemory
 from pulumi_snapshots.attempt.process import this_process
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.listing.listings import READS_SHARE, Looks
-from pulumi_snapshots.listing.poll_plan import Looking
-from pulumi_snapshots.locked_file import SharedFile
+from pulumi_snapshots.listing.databases import Databases
+from pulumi_snapshots.listing.listings import READS_SHARE, Listings
+from pulumi_snapshots.listing.poll_plan import PollPlan
+from pulumi_snapshots.locked_file import LockedFile
 from pulumi_snapshots.progress import Fleet
-from pulumi_snapshots.run.databases import Databases
 from pulumi_snapshots.run.quota import QuotaHint
 from pulumi_snapshots.stopping import Stoppable
 
@@ -80,27 +80,28 @@ class Session(Stoppable):
         self.chance = chance or random.Random()  # noqa: S311  jitter, no secret
         process = process or this_process()
         self._files = [
-            SharedFile(state / f"{settings.fingerprint()}.{name}.json", self.clock) if state else None
+            LockedFile(state / f"{settings.fingerprint()}.{name}.json", self.clock) if state else None
             for name in ("requests", "attempts", "restores")
         ]
-        self.gate = Gate(
+        self.rate_limiter = RateLimiter(
             self.clock,
             requests_per_minute=settings.own_requests,
             block_wait=settings.block_wait,
-            log=SendLog(self.clock, self._files[0], name=process.name),
+            log=RequestLog(self.clock, self._files[0], name=process.name),
         )
         self.journal = AttemptJournal(self._files[1], process)
         self.restores = AttemptJournal(self._files[2], process)
-        self.client = Client(settings.api_url, settings.required_key().value, self.gate, self.clock, http=http)
+        self.client = Client(settings.api_url, settings.required_key().value, self.rate_limiter, self.clock, http=http)
+        self.service_clock = self.client.service_clock
+        self.poll_every = settings.look_every
         self.databases = Databases(self.client, self.clock)
         self.fleet = Fleet(self.clock, announce)
-        self.looks = Looks(self.client, self.clock)
-        self.looking = Looking(
-            self.looks, self.clock, first_look_after=settings.first_look_after, look_every=settings.look_every
+        self.listings = Listings(self.client, self.clock)
+        self.poll_plan = PollPlan(
+            self.listings, self.clock, first_look_after=settings.first_look_after, look_every=settings.look_every
         )
-        self.quota_hint = QuotaHint()
-        self._database_locks: dict[str, anyio.Lock] = defaultdict(anyio.Lock)
-        self._restore_locks: dict[str, anyio.Lock] = defaultdict(anyio.Lock)
+        self.quota_hint = QuotaHint(self.client, self.listings, self)
+        self._locks: dict[tuple[str, str], anyio.Lock] = defaultdict(anyio.Lock)
         self._reads_begun = -math.inf
         self._noted: set[str] = set()
 
@@ -119,13 +120,14 @@ class Session(Stoppable):
         self._noted.update(note for note, _ in new)
         return ". ".join(note.format(why) for note, why in new)
 
-    def alone_on(self, database_id: str) -> anyio.Lock:
-        """Held by whoever starts or waits for a snapshot of this database."""
-        return self._database_locks[database_id]
+    def lock(self, what: str, database_id: str) -> anyio.Lock:
+        """Held by the operation of this process that starts, and waits for, a snapshot of a database, or a restore onto it.
 
-    def alone_restoring(self, database_id: str) -> anyio.Lock:
-        """Held by whoever restores onto this database, or watches a restore: of two nobody could tell which has ended."""
-        return self._restore_locks[database_id]
+        Args:
+            what: `snapshot` or `restore`; of two of a kind at once nobody could tell which is which.
+            database_id: the database.
+        """
+        return self._locks[what, database_id]
 
     def left_for_reads(self, seconds: float) -> float:
         """What is left of so many seconds that the reads of a run have together, from the first of them on."""

@@ -1,45 +1,44 @@
-"""What the resources and lookups of one process share: memory, sessions, transfers, and the way to stop."""
+"""What the resources and lookups of one process share: memory, a session for each key, and the way to stop."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pulumi_snapshots.archive.memory import ArchiveMemory
 from pulumi_snapshots.attempt.memory import RunMemory
 from pulumi_snapshots.locked_file import state_directory
+from pulumi_snapshots.stopping import Stoppable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from anyio.abc import TaskGroup
 
-    from pulumi_snapshots.archive.transfers import Transfers
     from pulumi_snapshots.run.session import Session
     from pulumi_snapshots.run.settings import Settings
 
 __all__ = ["Shared"]
 
+T = TypeVar("T")
+
 
 class Shared:
-    """One per process: one connection pool, one gate and one view of the listings for each key; one turn for archives.
+    """One per process: one connection pool, one rate limiter and one view of the listings for each key.
 
     Args:
         announce: told a summary of all snapshots every minute while there are many.
 
     Attributes:
         memory: of the run.
-        archives: what the run knows of its archives.
         background: of the event loop, once it runs; fleets are announced there.
     """
 
     def __init__(self, announce: Callable[[str], None]) -> None:
         self.memory = RunMemory()
-        self.archives = ArchiveMemory()
         self.background: TaskGroup | None = None
         self._announce = announce
         self._sessions: dict[Settings, Session] = {}
-        self._transfers: Transfers | None = None
+        self._others: dict[type, Any] = {}
         self._stopping = False
 
     def session(self, settings: Settings) -> Session:
@@ -62,21 +61,22 @@ class Shared:
                 session.stop()
         return session
 
-    @property
-    def transfers(self) -> Transfers:
-        """What all archives share; in the event loop only."""
-        from pulumi_snapshots.archive.transfers import Transfers  # noqa: PLC0415  not for programs
+    def of(self, kind: type[T]) -> T:
+        """What the resources of one kind share besides: made at its first use, in the event loop, and stopped with the run.
 
-        if self._transfers is None:
-            self._transfers = Transfers()
+        Args:
+            kind: its class, which takes no arguments.
+        """
+        if kind not in self._others:
+            self._others[kind] = kind()
             if self._stopping:
-                self._transfers.stop()
-        return self._transfers
+                self.stop()
+        made: T = self._others[kind]
+        return made
 
     def stop(self) -> None:
         """End all waiting, of what begins later too; in the event loop only."""
         self._stopping = True
-        for session in self._sessions.values():
-            session.stop()
-        if self._transfers is not None:
-            self._transfers.stop()
+        for each in (*self._sessions.values(), *self._others.values()):
+            if isinstance(each, Stoppable):
+                each.stop()

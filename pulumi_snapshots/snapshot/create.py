@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import anyio
 
 from pulumi_snapshots.api.errors import Cooldown, QuotaUsedUp, SquareCloudError
 from pulumi_snapshots.api.models import Finished
-from pulumi_snapshots.attempt.posting import Posting
-from pulumi_snapshots.attempt.trace import HeldBack, SnapshotTrace
+from pulumi_snapshots.attempt.attempt import Attempt
+from pulumi_snapshots.attempt.memory import KnownAttempt
 from pulumi_snapshots.errors.outcomes import sentence
-from pulumi_snapshots.listing.listings import READS_SHARE
-from pulumi_snapshots.listing.match import CREATE_COOLDOWN, LATE, SKEW, AmbiguousSnapshot, failed_after, late_text
-from pulumi_snapshots.listing.wait import Watch, age_of
+from pulumi_snapshots.listing.match import CREATE_COOLDOWN, LATE, SKEW, AmbiguousSnapshot, late_text
+from pulumi_snapshots.listing.wait import ListingWait
 from pulumi_snapshots.snapshot.describe import describe, describe_unlisted, requested_text
 from pulumi_snapshots.snapshot.outcomes import Pending
 from pulumi_snapshots.snapshot.record import SnapshotRecord
@@ -25,7 +23,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from pulumi_snapshots.api.models import ListedSnapshot
-    from pulumi_snapshots.attempt.memory import KnownAttempt
+    from pulumi_snapshots.attempt.journal import Entry
+    from pulumi_snapshots.attempt.record import Attempt as Post
     from pulumi_snapshots.progress import Listener, Member
     from pulumi_snapshots.run.session import Session
     from pulumi_snapshots.snapshot.inputs import SnapshotInputs
@@ -36,8 +35,8 @@ PINNING = 5 * 60.0
 """Seconds after a 200 in which the listing should show the snapshot with its pinned URL."""
 CLEAR = SKEW + timedelta(seconds=1)
 """How long a POST waits after a snapshot of the same database: longer than the skew that finding it allows."""
-HINTED_LOOKS = 180.0
-"""Seconds of looking after a first KEEP_CALM: it may be our own earlier attempt that is still running."""
+HINTED_POLLS = 180.0
+"""Seconds of polling after a first KEEP_CALM: our own earlier attempt may still be running."""
 
 
 async def create(
@@ -54,7 +53,7 @@ async def create(
         session: the service.
         inputs: checked.
         listener: hears how it goes.
-        owner: the resource's name, as a user would give it to `--replace`.
+        owner: the resource's URN, as a user would give it to `--replace`.
         anew: whether it gives up on what a killed run has left of this very create, instead of waiting for that.
 
     Returns:
@@ -66,23 +65,10 @@ async def create(
         SquareCloudError: the service refused; nothing was started.
     """
     with session.fleet.joins(listener) as member:
-        job = _Job(session, inputs, member, owner, anew=anew)
-        try:
-            with session.until(inputs.timeout):
-                # Two snapshots at once could not be told apart.
-                async with job.posting.alone(session.alone_on(inputs.database_id)):
-                    if not await job.posting.takes_over():
-                        await job.settle_earlier_attempts()
-                        if record := await job.adopt():
-                            return record
-                        with session.looking.post_to_come():
-                            record = await job.post()
-                        if record is not None:
-                            return record
-                    return await job.wait()
-            return job.cut_short()
-        finally:
-            await job.posting.has_answered()
+        attempt = SnapshotAttempt(session, inputs, member, owner, anew=anew)
+        async with attempt.begun():
+            return (None if attempt.resumed else await attempt.take()) or await attempt.wait()
+        return attempt.outcome  # the time is over, and a 200 had named the version
 
 
 async def resume(
@@ -93,17 +79,17 @@ async def resume(
     *,
     owner: str | None = None,
 ) -> SnapshotRecord:
-    """Go on waiting for a pending snapshot; never sends a POST.
+    """Keep waiting for a pending snapshot; never sends a POST.
 
     Args:
         session: the service.
         record: as the state keeps it.
-        inputs: checked; the wait has its time-out anew.
+        inputs: checked; the wait has its whole time-out again.
         listener: hears how it goes.
-        owner: the resource's name.
+        owner: the resource's URN.
 
     Returns:
-        The record, complete; `record` itself where it already was.
+        The record, complete; `record` itself if it already was.
 
     Raises:
         Pending: still not there, or the service refuses to show the listing; keep the record.
@@ -111,95 +97,154 @@ async def resume(
     if record.attempt is None or not record.pending:
         return record
     with session.fleet.joins(listener) as member:
-        job = _Job(session, inputs, member, owner)
-        job.posting.resumes(record.attempt)
-        try:
-            with session.until(inputs.timeout):
-                # Not alone: it starts nothing, and must not wait for another one that may never be found.
-                return await job.wait()
-            return job.cut_short()
-        finally:
-            await job.posting.has_answered()
+        attempt = SnapshotAttempt(session, inputs, member, owner)
+        async with attempt.begun(record.attempt):
+            return await attempt.wait()
 
 
-@dataclass
-class _Job:
-    """One create or resume: what it has sent so far decides how it may end."""
+class SnapshotAttempt(Attempt):
+    """One create or resume.
 
-    session: Session
-    inputs: SnapshotInputs
-    member: Member
-    owner: str | None
-    anew: bool = False
-    finished: Finished | None = None
-    finished_at: datetime | None = None
-    others: set[str] = field(default_factory=set)
-    orphans: set[str] = field(default_factory=set)
-    hinted: bool = False
-    adopted: SnapshotRecord | None = None
+    Args:
+        session: the service.
+        inputs: checked.
+        member: hears how it goes.
+        owner: the resource's URN; None if unknown.
+        anew: whether it gives up on what a killed run has left of it.
+    """
 
-    def __post_init__(self) -> None:
-        self.database_id = self.inputs.database_id
-        self.trace = SnapshotTrace(self.session, self.inputs, self.owner, anew=self.anew)
-        self.posting = Posting(self.session, self.trace, self.member, what="snapshot", timeout=self.inputs.timeout)
+    what: ClassVar[str] = "snapshot"
+    outcome: SnapshotRecord
+    """What an early end brings, if `ends_anyway`."""
 
-    # Before the POST -------------------------------------------------------------------------------------------------
+    def __init__(
+        self, session: Session, inputs: SnapshotInputs, member: Member, owner: str | None, *, anew: bool = False
+    ) -> None:
+        super().__init__(
+            session,
+            session.journal,
+            session.lock("snapshot", inputs.database_id),
+            member,
+            database_id=inputs.database_id,
+            purpose=inputs.purpose,
+            owner=owner,
+            timeout=inputs.timeout,
+            anew=anew,
+        )
+        self._session = session
+        self._reuse_within = inputs.reuse_within
+        self._memory = session.memory.of(inputs.database_id)
+        self._finished: Finished | None = None
+        self._finished_at: datetime | None = None
+        self._others: set[str] = set()
+        self._orphans: set[str] = set()
+        self._hinted = False
+        self._adopted: SnapshotRecord | None = None
+        self._known: KnownAttempt | None = None
 
-    async def settle_earlier_attempts(self) -> None:
+    # The journal and the run's memory ------------------------------------------------------------------------------------
+
+    def kept_for(self, post: Post) -> timedelta:
+        """Until it has failed if no listing shows it."""
+        return post.failed_after
+
+    def learns_of(self, entry: Entry) -> None:
+        """Another attempt on this database is not resolved."""
+        # No resource will claim what an earlier run of this one left; what another one's left, that one's next run will.
+        orphaned = not entry.in_state and entry.owner in {None, self.owner}
+        self._memory.begin(KnownAttempt(entry.owner, entry.attempt, orphaned=orphaned))
+
+    def entered(self, found: frozenset[str]) -> None:
+        """What others have found by now is not of this POST."""
+        self._memory.known |= found
+
+    def remember(self, post: Post | None) -> None:
+        """In the run's memory too, so that no other resource takes its snapshot."""
+        super().remember(post)
+        if self._known is not None:
+            self._memory.resolve(self._known)
+        self._known = None if post is None else KnownAttempt(self.owner, post)
+        if self._known is not None:
+            self._memory.begin(self._known)
+
+    # Before the POST -----------------------------------------------------------------------------------------------------
+
+    async def take(self) -> SnapshotRecord | None:
+        """Adopt a snapshot, or send the POST.
+
+        Returns:
+            The record of one that was adopted; None once the POST was sent.
+
+        Raises:
+            SquareCloudError: the service refused; nothing was started.
+        """
+        await self._settle_earlier_attempts()
+        if record := await self._adopt():
+            return record
+        with self._session.poll_plan.post_to_come():
+            self.step = "waiting for its turn"
+            self._note_known_posts()
+            await self._keep_clear()
+            try:
+                await self.send(self._start, stop_before_again=self._adopts_hinted)
+            except QuotaUsedUp as error:
+                error.hint = await self._session.quota_hint.text(self.database_id)
+                raise
+        return self._adopted
+
+    async def held_back(self) -> None:
+        """Another run was faster: its snapshot must be told apart from ours."""
+        await self._settle_earlier_attempts()
+        await self._keep_clear()
+
+    async def _settle_earlier_attempts(self) -> None:
         """Wait until no earlier attempt on this database could be taken for ours.
 
         An attempt of this resource itself was given up by whoever asked for this create, and one whose answer was lost
-        is looked for no longer than a snapshot takes; another resource's accepted one is waited for until it is found
+        is waited for no longer than a snapshot takes; another resource's accepted one is waited for until it is found
         or has failed.
         """
-        memory = self.session.memory
-        for known in memory.attempts(self.database_id):
+        for known in tuple(self._memory.attempts):
             given_up = known.owner is None or known.owner == self.owner
-            longest = failed_after(known.attempt) if known.attempt.accepted and not given_up else LATE
-            patience = (longest + CLEAR).total_seconds() - age_of(self.session, known.attempt)
-            self.posting.does("waiting for an earlier attempt on this database to show up")
+            longest = known.attempt.failed_after if known.attempt.accepted and not given_up else LATE
+            patience = (longest + CLEAR).total_seconds() - self.age_of(known.attempt)
+            self.does("waiting for an earlier attempt on this database to show up")
             try:
                 with anyio.move_on_after(max(0.0, patience)):
                     await self._settle(known)
             except AmbiguousSnapshot as either:
                 # Whichever it is, both were started before ours.
-                self.others.update(entry.version or "" for entry in either.candidates)
-            memory.resolve(self.database_id, known)
+                self._others.update(entry.version or "" for entry in either.candidates)
+            self._memory.resolve(known)
             if known.orphaned:
-                await self.session.journal.forget(known.owner, self.database_id, known.attempt)
+                await self._session.journal.forget(known.owner, self.database_id, known.attempt)
 
     async def _settle(self, known: KnownAttempt) -> None:
-        memory = self.session.memory
-        watch = Watch(self.session, self.database_id, known.attempt, self.member, others=self.others)
-        entry = await watch.until_listed(
-            first_after=0.0, settled=lambda: known not in memory.attempts(self.database_id)
-        )
+        wait = ListingWait(self._session, self.database_id, known.attempt, self.member, others=self._others)
+        entry = await wait.until_listed(first_after=0.0, settled=lambda: known not in self._memory.attempts)
         if entry is not None:
-            self.others.add(entry.version or "")
-            if known.orphaned:
-                self.orphans.add(entry.version or "")
-            else:
-                memory.reserve(self.database_id, entry.version or "")
-            memory.appeared(self.database_id, entry.modified)
+            self._others.add(entry.version or "")
+            (self._orphans if known.orphaned else self._memory.reserved).add(entry.version or "")
+            self._memory.appeared(entry.modified)
             if known.owner not in {None, self.owner} and entry.modified is not None:
                 # It stays pending until its own resource has it, and two that end so close could not be told apart.
-                apart = entry.modified + CREATE_COOLDOWN + CLEAR - self.session.client.service_clock.now()
-                self.posting.does("waiting until it can be told apart from the snapshot before it")
-                await self.session.clock.sleep(apart.total_seconds())
+                apart = entry.modified + CREATE_COOLDOWN + CLEAR - self._session.service_clock.now()
+                self.does("waiting until it can be told apart from the snapshot before it")
+                await self._session.clock.sleep(apart.total_seconds())
 
-    async def adopt(self, *, again: bool = False) -> SnapshotRecord | None:
+    async def _adopt(self, *, again: bool = False) -> SnapshotRecord | None:
         """The newest manual snapshot younger than `reuse_within`, if that is wanted and there is one.
 
         Args:
             again: whether it was asked for before, so that only a newer page tells more.
         """
-        if not self.inputs.reuse_within:
+        if not self._reuse_within:
             return None
-        self.posting.does("looking for a snapshot to reuse")
-        since = self.session.clock.monotonic() - (0.0 if again else READS_SHARE)
-        page = await self.session.looks.shared(self.database_id, since)
-        youngest = self.session.client.service_clock.now() - timedelta(seconds=self.inputs.reuse_within)
-        taken = self.session.memory.not_reusable(self.database_id) | (self.others - self.orphans)
+        self.does("looking for a snapshot to reuse")
+        listings = self._session.listings
+        page = await listings.shared(self.database_id, self._session.clock.monotonic() if again else listings.lately)
+        youngest = self._session.service_clock.now() - timedelta(seconds=self._reuse_within)
+        taken = self._memory.not_reusable | (self._others - self._orphans)
         fitting = [
             (entry.modified, entry)
             for entry in page.entries
@@ -212,156 +257,135 @@ class _Job:
             return None
         return await self._claimed(max(fitting, key=lambda candidate: candidate[0])[1])
 
-    # The POST --------------------------------------------------------------------------------------------------------
-
-    async def post(self) -> SnapshotRecord | None:
-        """Send the POST, again only if it certainly started nothing.
-
-        Returns:
-            A record only where the back-off found a snapshot to reuse, so that none was sent.
-        """
-        self.posting.step = "waiting for its turn"
-        self._note_known_posts()
-        await self._keep_clear()
-        while True:
-            try:
-                await self.posting.send(self._start, stop_before_again=self._adopts_hinted)
-            except HeldBack:
-                if await self.posting.takes_over():
-                    return None
-                await self.settle_earlier_attempts()
-                await self._keep_clear()
-            except QuotaUsedUp as error:
-                error.hint = await self.session.quota_hint.text(self.session, self.database_id)
-                raise
-            else:
-                return self.adopted
+    # The POST ------------------------------------------------------------------------------------------------------------
 
     async def _start(self, on_send: Callable[[], Awaitable[None]]) -> str:
-        answer = await self.session.client.start_snapshot(self.database_id, on_send=on_send, tell=self.member.waits)
+        answer = await self._session.client.start_snapshot(self.database_id, on_send=on_send, tell=self.member.waits)
         if not isinstance(answer, Finished):
             return "202"
-        self.finished, self.finished_at = answer, self.session.client.service_clock.now()
+        self._finished, self._finished_at = answer, self._session.service_clock.now()
         return "200"
 
     async def _adopts_hinted(self, refusal: SquareCloudError) -> bool:
-        """KEEP_CALM on the first POST: look whether an earlier attempt of ours was still running."""
-        if self.hinted or not self.inputs.reuse_within or not isinstance(refusal, Cooldown):
+        """KEEP_CALM on the first POST: see whether an earlier attempt of ours was still running."""
+        if self._hinted or not self._reuse_within or not isinstance(refusal, Cooldown):
             return False
-        self.hinted = True
-        ends = self.session.clock.monotonic() + HINTED_LOOKS
-        while self.adopted is None and self.session.clock.monotonic() < ends:
+        self._hinted = True
+        ends = self._session.clock.monotonic() + HINTED_POLLS
+        while self._adopted is None and self._session.clock.monotonic() < ends:
             self.member.progress("KEEP_CALM: looking whether an earlier attempt is still running")
-            await self.session.clock.sleep(self.session.settings.look_every)
-            self.adopted = await self.adopt(again=True)
-        return self.adopted is not None
+            await self._session.clock.sleep(self._session.poll_every)
+            self._adopted = await self._adopt(again=True)
+        return self._adopted is not None
 
     def _note_known_posts(self) -> None:
-        newest = self.session.memory.newest_creation(self.database_id)
-        if newest is not None:
-            age = (self.session.client.service_clock.now() - newest).total_seconds()
-            self.session.gate.note_earlier_post(self.database_id, age)
+        if (newest := self._memory.newest_creation) is not None:
+            age = (self._session.service_clock.now() - newest).total_seconds()
+            self._session.rate_limiter.note_earlier_post(self.database_id, age)
 
     async def _keep_clear(self) -> None:
         """Let the newest snapshot that we know lie clearly before our POST.
 
         One that ended within the skew before it would count as after it, for a later run that does not know whose it is.
         """
-        newest = self.session.memory.newest_appearance(self.database_id)
-        if newest is not None:
-            age = self.session.client.service_clock.now() - newest
-            # Where the service's clock is not known it may seem to lie in the future; it never does.
-            await self.session.clock.sleep((CLEAR - max(age, timedelta(0))).total_seconds())
+        if (newest := self._memory.newest_appearance) is not None:
+            age = self._session.service_clock.now() - newest
+            # If the service's clock is not known it may seem to lie in the future; it never does.
+            await self._session.clock.sleep((CLEAR - max(age, timedelta(0))).total_seconds())
 
-    # After the POST --------------------------------------------------------------------------------------------------
+    # After the POST ------------------------------------------------------------------------------------------------------
 
     async def wait(self) -> SnapshotRecord:
-        """Wait until a listing shows the snapshot of our POST."""
-        watch = self._watch()
-        try:
-            if self.finished is not None:
-                with anyio.move_on_after(PINNING):
-                    return await self._found(watch, first_after=0.0)
-                if watch.version is not None:
-                    return self._unlisted(watch.version)
-                return await self._found(watch, first_after=self.session.settings.look_every)
-            return await self._found(watch, age=self.posting.age)
-        except (SquareCloudError, AmbiguousSnapshot) as error:
-            if watch.version is not None:
-                return self._unlisted(watch.version, str(error).rstrip("."))
-            undecided = isinstance(error, AmbiguousSnapshot)
-            raise Pending(self._record(), f"{self._sent_text()} {sentence(error)}", undecided=undecided) from error
+        """Wait until a listing shows the snapshot of our POST.
 
-    async def _found(self, watch: Watch, *, age: float = 0.0, first_after: float | None = None) -> SnapshotRecord:
-        entry = await watch.until_listed(age=age, first_after=first_after)
+        Raises:
+            Pending: the service refuses to show it, or two snapshots could be ours.
+        """
+        wait = self._listing_wait()
+        try:
+            if self._finished is not None:
+                with anyio.move_on_after(PINNING):
+                    return await self._until_found(wait, first_after=0.0)
+                if wait.version is not None:
+                    return self._unlisted(wait.version)
+                return await self._until_found(wait, first_after=self._session.poll_every)
+            return await self._until_found(wait, age=self.age)
+        except (SquareCloudError, AmbiguousSnapshot) as error:
+            if wait.version is not None:
+                return self._unlisted(wait.version, str(error).rstrip("."))
+            raise self.unresolved(sentence(error), undecided=isinstance(error, AmbiguousSnapshot)) from error
+
+    async def _until_found(self, wait: ListingWait, **when: Any) -> SnapshotRecord:
+        entry = await wait.until_listed(**when)
         if entry is None:
-            raise AssertionError  # nobody else settles ours
-        search = watch.search()
+            raise AssertionError  # no other operation settles ours
+        search = wait.search()
         if search.is_late(entry):
             self.member.warn(late_text(self.database_id, entry, search))
         record = await self._claimed(entry, requested=search.posted)
-        self.trace.found(record.version_id or "")
+        self.resolved(record.version_id or "")
         return record
 
     async def _claimed(self, entry: ListedSnapshot, *, requested: datetime | None = None) -> SnapshotRecord:
-        base_url = self.finished.url if self.finished else None
-        record = await describe(self.session, self.database_id, entry, base_url=base_url, requested=requested)
-        self.session.memory.claim(self.database_id, record.version_id or "")
-        self.session.memory.appeared(self.database_id, entry.modified)
+        base_url = self._finished.url if self._finished else None
+        record = await describe(self._session, self.database_id, entry, base_url=base_url, requested=requested)
+        self._memory.claimed.add(record.version_id or "")
+        self._memory.appeared(entry.modified)
         self.member.progress(f"found snapshot {record.version_id}")
         return record
 
+    def _listing_wait(self) -> ListingWait:
+        return ListingWait(
+            self._session,
+            self.database_id,
+            self.sent,
+            self.member,
+            version=self._finished.version if self._finished else None,
+            finished_at=self._finished_at,
+            others=self._others,
+            before_sleep=self.save,
+        )
+
+    # The end -------------------------------------------------------------------------------------------------------------
+
+    def ends_anyway(self) -> bool:
+        """Whether a 200 has named the version, so that the snapshot is known though no listing shows it yet."""
+        if self._finished is None or self._finished.version is None:
+            return False
+        self.outcome = self._unlisted(self._finished.version)
+        return True
+
     def _unlisted(self, version_id: str, why: str = "the service does not list it yet") -> SnapshotRecord:
         """The snapshot is there and its version known, but no listing shows it."""
-        if self.finished is None:
+        if self._finished is None:
             raise AssertionError  # only a 200 comes here
         self.member.warn(
             f"the download URL of snapshot {self.database_id}/{version_id} serves the newest snapshot of the database, "
             f"whichever that is, until `pulumi refresh` finds this one in the listing and pins it: {why}"
         )
-        requested = self._watch().search().posted
-        self.session.memory.claim(self.database_id, version_id)
-        self.trace.found(version_id)
-        return describe_unlisted(self.database_id, version_id, self.finished, requested)
+        requested = self._posted()
+        self._memory.claimed.add(version_id)
+        self.resolved(version_id)
+        return describe_unlisted(self.database_id, version_id, self._finished, requested)
 
-    # The end ---------------------------------------------------------------------------------------------------------
+    def _posted(self) -> datetime:
+        return self._listing_wait().search().posted
 
-    def cut_short(self) -> SnapshotRecord:
-        """The time is over or the run was interrupted: what was sent decides.
+    def unresolved(self, why: str, *, undecided: bool = False) -> Pending:
+        """The error of an end that is not known."""
+        requested = requested_text(self._posted())
+        record = SnapshotRecord(self.database_id, attempt=self.sent, requested_at=requested)
+        what = f"A snapshot of database {self.database_id} was requested at {requested}"
+        if self.sent.accepted:
+            happened = f"{what} and accepted ({self.sent.answered}), but is not listed yet."
+        else:
+            happened = (
+                f"{what} and the answer was lost ({self.sent.answered}): it may or may not have been started, and is not "
+                "listed yet."
+            )
+        return Pending(record, f"{happened} {why}", undecided=undecided)
 
-        Raises:
-            Pending: a POST may have started a snapshot.
-            NothingSent: none was.
-        """
-        if self.finished is not None and self.finished.version is not None:
-            return self._unlisted(self.finished.version)
-        if self.trace.attempt is not None:
-            raise Pending(self._record(), f"{self._sent_text()} {self.posting.ended()}.")
-        raise self.posting.nothing_sent(f"No snapshot of database {self.database_id} was started.")
-
-    def _watch(self) -> Watch:
-        return Watch(
-            self.session,
-            self.database_id,
-            self.posting.attempt,
-            self.member,
-            version=self.finished.version if self.finished else None,
-            finished_at=self.finished_at,
-            others=self.others,
-        )
-
-    def _requested(self) -> str:
-        return requested_text(self._watch().search().posted)
-
-    def _record(self) -> SnapshotRecord:
-        return SnapshotRecord(self.database_id, attempt=self.posting.attempt, requested_at=self._requested())
-
-    def _sent_text(self) -> str:
-        attempt = self.posting.attempt
-        what = f"A snapshot of database {self.database_id} was requested at {self._requested()}"
-        if attempt.accepted:
-            return f"{what} and accepted ({attempt.answered}), but is not listed yet."
-        return (
-            f"{what} and the answer was lost ({attempt.answered}): it may or may not have been "
-            "started, and is not listed yet."
-        )
+    @property
+    def not_done(self) -> str:
+        """What was not done if nothing was sent."""
+        return f"No snapshot of database {self.database_id} was started."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from pulumi_snapshots.api.client import ONCE
+from pulumi_snapshots.api.client import BRIEF, ONCE
 from pulumi_snapshots.api.errors import KeyRefused, NotAllowed, SquareCloudError
 from pulumi_snapshots.api.signed_url import expiry_of
 from pulumi_snapshots.attempt.journal import Found
@@ -16,7 +16,7 @@ from pulumi_snapshots.attempt.memory import KnownAttempt
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.errors.outcomes import NoSuchSnapshot, NothingSent, not_listed
 from pulumi_snapshots.listing.listings import READS_SHARE, SERVICE_CACHE
-from pulumi_snapshots.listing.match import LATE, AmbiguousSnapshot, Search, failed_after, find_ours, late_text
+from pulumi_snapshots.listing.match import LATE, AmbiguousSnapshot, Search, find_ours, late_text
 from pulumi_snapshots.lookup.find import find_latest
 from pulumi_snapshots.lookup.inputs import SnapshotQuery
 from pulumi_snapshots.snapshot.describe import describe, is_pinned, with_creation
@@ -106,7 +106,7 @@ async def get(session: Session, resource_id: str) -> SnapshotRecord:
     with session.until(REFRESH_PATIENCE):
         if version_id == LATEST:
             version_id = await _latest(session, database_id)
-        entry = await session.looks.listed(database_id, version_id)
+        entry = await session.listings.listed(database_id, version_id)
         if entry is None:
             raise NoSuchSnapshot(not_listed(database_id, version_id))
         return await describe(session, database_id, entry)
@@ -128,10 +128,10 @@ async def _read_listed(
     session: Session, record: SnapshotRecord, listener: Listener, owner: str | None
 ) -> SnapshotRecord:
     version_id = record.version_id or ""
-    page = await session.looks.read(record.database_id)
+    page = await session.listings.shared(record.database_id, session.listings.lately, patience=BRIEF)
     entry = page.version(version_id)
     if entry is None and not page.complete:
-        page = await session.looks.read_database(record.database_id)
+        page = await session.listings.database(record.database_id, session.listings.lately, patience=BRIEF)
         entry = page.version(version_id)
     if entry is None:
         return _missing(session, record, page, listener, owner)
@@ -196,19 +196,19 @@ async def _read_pending(
     session: Session, record: SnapshotRecord, known: KnownAttempt, listener: Listener
 ) -> SnapshotRecord:
     """One look for all; whatever it meets, the snapshot is found, proven failed, or still pending."""
-    database_id, attempt, memory = record.database_id, known.attempt, session.memory
+    database_id, attempt, memory = record.database_id, known.attempt, session.memory.of(record.database_id)
     with session.until(session.left_for_reads(PENDING_PATIENCE)):
         try:
-            page = await session.looks.read(database_id, patience=ONCE)
-            search = Search.of(attempt, session.client.service_clock.offset, excluded=memory.not_new(database_id))
+            page = await session.listings.shared(database_id, session.listings.lately, patience=ONCE)
+            search = Search.of(attempt, session.client.service_clock.offset, excluded=memory.not_new)
             entry = find_ours(page.entries, search)
             if entry is None and not page.complete and _should_be_there(session, attempt):
                 # Only the database's own listing can prove that it failed.
-                page = await session.looks.read_database(database_id, patience=ONCE)
+                page = await session.listings.database(database_id, session.listings.lately, patience=ONCE)
                 entry = find_ours(page.entries, search)
             if entry is not None:
                 complete = await describe(session, database_id, entry, requested=search.posted)
-                memory.claim(database_id, complete.version_id or "")
+                memory.claimed.add(complete.version_id or "")
                 await _resolve(
                     session, database_id, known, Found(database_id, complete.version_id or "", session.clock.utc())
                 )
@@ -219,7 +219,7 @@ async def _read_pending(
             # The wait that follows meets the same and says so, with the current configuration.
             return record
         asked_at = page.listing.service_time
-        if page.complete and asked_at >= search.posted + failed_after(attempt):
+        if page.complete and asked_at >= search.posted + attempt.failed_after:
             await _resolve(session, database_id, known)
             return replace(record, attempt=replace(attempt, missing_since=asked_at))
     return record
@@ -227,11 +227,11 @@ async def _read_pending(
 
 def _should_be_there(session: Session, attempt: Attempt) -> bool:
     """Whether a listing without it, of now, proves that it failed."""
-    return session.clock.utc() - attempt.posted_at >= failed_after(attempt)
+    return session.clock.utc() - attempt.posted_at >= attempt.failed_after
 
 
 async def _resolve(session: Session, database_id: str, known: KnownAttempt, found: Found | None = None) -> None:
     """Nobody needs to wait for it any more."""
-    session.memory.resolve(database_id, known)
+    session.memory.of(database_id).resolve(known)
     with anyio.CancelScope(shield=True):  # what is claimed has to come back as found
         await session.journal.forget(known.owner, database_id, known.attempt, found)

@@ -13,7 +13,7 @@ import pytest
 from pulumi_snapshots.api.client import BRIEF, ONCE, PATIENT, Client, Patience
 from pulumi_snapshots.api.errors import RequestRefused, RestoreFailed, SquareCloudError, UnreadableAnswer
 from pulumi_snapshots.api.models import Accepted, Finished, Listing
-from pulumi_snapshots.api.rate_limiter import Gate
+from pulumi_snapshots.api.rate_limiter import RateLimiter
 from pulumi_snapshots.clock import Clock
 from tests.support.virtual import virtual
 
@@ -37,8 +37,8 @@ class Service:
         self.requests: list[httpx.Request] = []
         self.times: list[float] = []
         clock = Clock()
-        gate = Gate(clock, requests_per_minute=30, block_wait=1800)
-        self.client = Client("https://api.example/v2", "k" * 64, gate, clock, http=httpx.MockTransport(self._answer))
+        limiter = RateLimiter(clock, requests_per_minute=30, block_wait=1800)
+        self.client = Client("https://api.example/v2", "k" * 64, limiter, clock, http=httpx.MockTransport(self._answer))
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)

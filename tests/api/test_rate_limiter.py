@@ -23,13 +23,13 @@ from pulumi_snapshots.api.errors import (
     Unavailable,
     error_for,
 )
-from pulumi_snapshots.api.rate_limiter import ACCOUNT_LOOK, CREATE, LOOK, RESTORE, Gate, Lane
+from pulumi_snapshots.api.rate_limiter import ACCOUNT_LISTING, CREATE, LOOK, RESTORE, Lane, RateLimiter
 from pulumi_snapshots.clock import Clock
 from tests.support.virtual import run_virtual, virtual
 
 A, B, C = "a" * 32, "b" * 32, "c" * 32
 JITTER = 0.5
-"""Seconds by which the gate may be slower than the service asks."""
+"""Seconds by which the limiter may be slower than the service asks."""
 
 
 def answer(status: int, code: str | None = None, retry_after: float | None = None) -> SquareCloudError:
@@ -41,11 +41,11 @@ BAD_GATEWAY = answer(502)
 
 
 class Station:
-    """A gate, and what passed it when."""
+    """A limiter, and what passed it when."""
 
     def __init__(self, *, requests_per_minute: int = 30, block_wait: float = 1800.0) -> None:
         self.clock = Clock()
-        self.gate = Gate(self.clock, requests_per_minute=requests_per_minute, block_wait=block_wait)
+        self.limiter = RateLimiter(self.clock, requests_per_minute=requests_per_minute, block_wait=block_wait)
         self.begun = self.clock.monotonic()
         self.passed: list[tuple[float, str]] = []
         self.failed: dict[str, SquareCloudError] = {}
@@ -80,7 +80,7 @@ class Station:
         name = name or lane.name
         await self.clock.sleep(at)
         try:
-            async with self.gate.passage(f"X /{name}", lane, database, waits_out_block=patient, tell=self.hear):
+            async with self.limiter.slot(f"X /{name}", lane, database, waits_out_block=patient, tell=self.hear):
                 self.passed.append((self.now, name))
                 await self.clock.sleep(takes)
                 if brings is not None:
@@ -119,7 +119,7 @@ async def test_a_refused_post_does_not_start_the_database_s_cooldown() -> None:
 @virtual
 async def test_a_refused_post_does_not_end_the_cooldown_of_an_earlier_one() -> None:
     station = Station()
-    station.gate.note_earlier_post(A, 100)
+    station.limiter.note_earlier_post(A, 100)
     await station.send(CREATE, brings=KEEP_CALM)
     await station.send(CREATE)
     assert station.times == [pytest.approx(81), pytest.approx(86.15)]
@@ -131,7 +131,7 @@ async def test_a_post_that_is_learnt_of_while_another_is_under_way_counts_after_
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(partial(station.send, CREATE, brings=KEEP_CALM, takes=60))
         await station.clock.sleep(50)
-        station.gate.note_earlier_post(A, 10)
+        station.limiter.note_earlier_post(A, 10)
     await station.send(CREATE)
     assert station.times == [0, pytest.approx(40 + 181)]
 
@@ -147,9 +147,9 @@ async def test_a_post_whose_answer_was_lost_counts() -> None:
 @virtual
 async def test_an_earlier_post_of_another_process_counts() -> None:
     station = Station()
-    station.gate.note_earlier_post(A, 60)
-    station.gate.note_earlier_post(A, 170)
-    station.gate.note_earlier_post(B, -30)
+    station.limiter.note_earlier_post(A, 60)
+    station.limiter.note_earlier_post(A, 170)
+    station.limiter.note_earlier_post(B, -30)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(partial(station.send, CREATE, A, name="a"))
         tasks.start_soon(partial(station.send, CREATE, B, name="b"))
@@ -160,14 +160,14 @@ async def test_an_earlier_post_of_another_process_counts() -> None:
 @virtual
 async def test_nobody_sleeps_for_ever_when_only_time_changes_whose_turn_it_is() -> None:
     station = Station()
-    station.gate.note_earlier_post(A, 60)
-    station.gate.note_earlier_post(B, 30)
+    station.limiter.note_earlier_post(A, 60)
+    station.limiter.note_earlier_post(B, 30)
     with anyio.fail_after(1000):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(partial(station.send, CREATE, A, name="a"))
             tasks.start_soon(partial(station.send, CREATE, B, name="b"))
             await station.clock.sleep(10)
-            station.gate.note_earlier_post(A, 0)
+            station.limiter.note_earlier_post(A, 0)
     assert station.order == ["b", "a"]
     assert station.times == [pytest.approx(151), pytest.approx(191)]
 
@@ -184,7 +184,7 @@ async def test_after_keep_calm_the_account_waits_its_full_cooldown_again() -> No
 LOADS = st.lists(
     st.tuples(
         st.floats(0, 200),
-        st.sampled_from([CREATE, LOOK, LOOK, LOOK, ACCOUNT_LOOK]),
+        st.sampled_from([CREATE, LOOK, LOOK, LOOK, ACCOUNT_LISTING]),
         st.sampled_from([A, B, C]),
         st.sampled_from([None, None, None, KEEP_CALM, BAD_GATEWAY]),
         st.floats(0, 20),
@@ -203,7 +203,7 @@ def test_no_limit_of_the_service_is_passed_whatever_the_load(
     assert len(station.passed) + len([e for e in station.failed.values() if isinstance(e, Outage)]) == len(load)
     for first, later in zip(station.times, station.times[budget:], strict=False):
         assert later - first > 60, f"{budget + 1} requests within a minute"
-    for lane, gap in ((CREATE, 5.0), (ACCOUNT_LOOK, 20.0)):
+    for lane, gap in ((CREATE, 5.0), (ACCOUNT_LISTING, 20.0)):
         times = [at for at, name in station.passed if name.startswith(f"{lane.name} ")]
         assert all(later - earlier > gap for earlier, later in pairwise(times))
 
@@ -262,7 +262,7 @@ async def test_looks_go_to_whoever_has_waited_longest() -> None:
 async def test_the_account_listing_is_asked_for_three_times_a_minute_at_most() -> None:
     station = Station()
     for _ in range(5):
-        await station.send(ACCOUNT_LOOK, None)
+        await station.send(ACCOUNT_LISTING, None)
     assert all(20 < later - earlier <= 20 + JITTER for earlier, later in pairwise(station.times))
     assert all(later - first > 60 for first, later in zip(station.times, station.times[3:], strict=False))
 
@@ -272,7 +272,7 @@ async def test_a_look_does_not_wait_for_an_account_listing_s_turn() -> None:
     station = Station()
     async with anyio.create_task_group() as tasks:
         for number in range(3):
-            tasks.start_soon(partial(station.send, ACCOUNT_LOOK, None, name=f"account {number}", at=number / 10))
+            tasks.start_soon(partial(station.send, ACCOUNT_LISTING, None, name=f"account {number}", at=number / 10))
         tasks.start_soon(partial(station.send, LOOK, at=1))
     assert station.passed[:2] == [(0, "account 0"), (1, "look")]
 
@@ -423,14 +423,14 @@ def test_the_errors_above_are_what_they_stand_for() -> None:
 async def test_two_hundred_waiters_sleep_until_something_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     station = Station()
     wakes = 0
-    earliest = Gate._stop_if_closed
+    earliest = RateLimiter._stop_if_closed
 
-    def counted(gate: Gate, ticket: object) -> None:
+    def counted(limiter: RateLimiter, ticket: object) -> None:
         nonlocal wakes
         wakes += 1
-        earliest(gate, ticket)  # type: ignore[arg-type]
+        earliest(limiter, ticket)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Gate, "_stop_if_closed", counted)
+    monkeypatch.setattr(RateLimiter, "_stop_if_closed", counted)
     async with anyio.create_task_group() as tasks:
         for number in range(200):
             tasks.start_soon(partial(station.send, LOOK, f"{number}", takes=1))

@@ -11,10 +11,10 @@ import anyio
 import pytest
 
 from pulumi_snapshots.api.errors import Blocked, RequestRefused
-from pulumi_snapshots.api.rate_limiter import CREATE, LOOK, Gate, Lane
-from pulumi_snapshots.api.request_log import SendLog
+from pulumi_snapshots.api.rate_limiter import CREATE, LOOK, Lane, RateLimiter
+from pulumi_snapshots.api.request_log import RequestLog
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.locked_file import SharedFile, state_directory
+from pulumi_snapshots.locked_file import LockedFile, state_directory
 from tests.support.virtual import virtual
 
 if TYPE_CHECKING:
@@ -23,16 +23,17 @@ if TYPE_CHECKING:
 START = 1_770_000_000.0
 
 
-def gates(folder: Path, *names: str, budget: int = 30) -> list[Gate]:
+def limiters(folder: Path, *names: str, budget: int = 30) -> list[RateLimiter]:
     clock = Clock()
-    file = SharedFile(folder / "requests.json", clock)
+    file = LockedFile(folder / "requests.json", clock)
     return [
-        Gate(clock, requests_per_minute=budget, block_wait=1800, log=SendLog(clock, file, name=name)) for name in names
+        RateLimiter(clock, requests_per_minute=budget, block_wait=1800, log=RequestLog(clock, file, name=name))
+        for name in names
     ]
 
 
-async def send(gate: Gate, times: list[float], lane: Lane = CREATE, database_id: str = "d") -> None:
-    async with gate.passage("POST /x", lane, database_id):
+async def send(limiter: RateLimiter, times: list[float], lane: Lane = CREATE, database_id: str = "d") -> None:
+    async with limiter.slot("POST /x", lane, database_id):
         times.append(anyio.current_time())
 
 
@@ -40,9 +41,9 @@ async def send(gate: Gate, times: list[float], lane: Lane = CREATE, database_id:
 async def test_two_runs_do_not_trip_each_other_over_the_accounts_cooldown(tmp_path: Path) -> None:
     times: list[float] = []
     async with anyio.create_task_group() as group:
-        for number, gate in enumerate(gates(tmp_path, "a", "b", "c")):
+        for number, limiter in enumerate(limiters(tmp_path, "a", "b", "c")):
             for one in range(4):
-                group.start_soon(send, gate, times, CREATE, f"{number}-{one}")
+                group.start_soon(send, limiter, times, CREATE, f"{number}-{one}")
     assert min(later - earlier for earlier, later in pairwise(times)) >= 5  # the service's limit
     assert times[-1] - times[0] < 12 * CREATE.per_account
 
@@ -52,22 +53,22 @@ async def test_two_runs_do_not_trip_each_other_over_the_accounts_cooldown(tmp_pa
 async def test_fleets_of_two_runs_take_turns(tmp_path: Path, chance: int) -> None:  # noqa: ARG001  another run each
     order: list[str] = []
 
-    async def one(gate: Gate, name: str, number: int) -> None:
-        async with gate.passage("POST /x", CREATE, f"{name}{number}"):
+    async def one(limiter: RateLimiter, name: str, number: int) -> None:
+        async with limiter.slot("POST /x", CREATE, f"{name}{number}"):
             order.append(name)
 
     async with anyio.create_task_group() as group:
-        for name, gate in zip("ab", gates(tmp_path, "a", "b"), strict=True):
+        for name, limiter in zip("ab", limiters(tmp_path, "a", "b"), strict=True):
             for number in range(20):
-                group.start_soon(one, gate, name, number)
+                group.start_soon(one, limiter, name, number)
     assert all(6 <= order[begin : begin + 14].count("a") <= 8 for begin in range(4, 22))
 
 
 @virtual
 async def test_two_runs_do_not_trip_each_other_over_a_databases_cooldown(tmp_path: Path) -> None:
     times: list[float] = []
-    for gate in gates(tmp_path, "a", "b"):
-        await send(gate, times)
+    for limiter in limiters(tmp_path, "a", "b"):
+        await send(limiter, times)
     assert times[1] - times[0] >= CREATE.per_database
 
 
@@ -75,19 +76,19 @@ async def test_two_runs_do_not_trip_each_other_over_a_databases_cooldown(tmp_pat
 async def test_two_runs_share_one_budget(tmp_path: Path) -> None:
     times: list[float] = []
     async with anyio.create_task_group() as group:
-        for gate in gates(tmp_path, "a", "b", budget=10):
+        for limiter in limiters(tmp_path, "a", "b", budget=10):
             for _ in range(30):
-                group.start_soon(send, gate, times, LOOK)
+                group.start_soon(send, limiter, times, LOOK)
     times.sort()
     assert all(later - earlier >= 60 for earlier, later in zip(times, times[10:], strict=False))
 
 
 @virtual
 async def test_a_post_that_was_refused_elsewhere_keeps_nobody_waiting(tmp_path: Path) -> None:
-    first, second = gates(tmp_path, "a", "b")
+    first, second = limiters(tmp_path, "a", "b")
     times: list[float] = []
     with pytest.raises(RequestRefused):
-        async with first.passage("POST /x", CREATE, "d"):
+        async with first.slot("POST /x", CREATE, "d"):
             raise RequestRefused("POST /x", status=409)
     begun = anyio.current_time()
     await send(second, times)
@@ -96,9 +97,9 @@ async def test_a_post_that_was_refused_elsewhere_keeps_nobody_waiting(tmp_path: 
 
 @virtual
 async def test_a_block_that_one_run_met_stops_the_others(tmp_path: Path) -> None:
-    first, second = gates(tmp_path, "a", "b")
+    first, second = limiters(tmp_path, "a", "b")
     with pytest.raises(Blocked):
-        async with first.passage("GET /x", LOOK):
+        async with first.slot("GET /x", LOOK):
             raise Blocked("GET /x", status=429, code="RATE_LIMITED")
     with pytest.raises(Blocked, match="not sent"):
         await send(second, [])
@@ -125,7 +126,7 @@ async def test_a_block_that_one_run_met_stops_the_others(tmp_path: Path) -> None
 async def test_a_corrupt_file_counts_as_empty(tmp_path: Path, content: str) -> None:
     _write(tmp_path / "requests.json", content)
     times: list[float] = []
-    first, second = gates(tmp_path, "a", "b")
+    first, second = limiters(tmp_path, "a", "b")
     await send(first, times, database_id="1")
     await send(second, times, database_id="2")
     assert times[1] - times[0] >= CREATE.per_account
@@ -134,7 +135,7 @@ async def test_a_corrupt_file_counts_as_empty(tmp_path: Path, content: str) -> N
 @pytest.mark.parametrize("content", ["", "{", "[]", "[" * 100_000, b"\xff"], ids=repr)
 @virtual
 async def test_a_damaged_file_is_told_of_and_begun_anew(tmp_path: Path, content: str | bytes) -> None:
-    file = SharedFile(tmp_path / "requests.json", Clock())
+    file = LockedFile(tmp_path / "requests.json", Clock())
     await file.change(lambda kept: kept.update(a=1))
     assert not file.damage, "one that is not there yet is no damage"
     file.path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -146,7 +147,7 @@ async def test_a_damaged_file_is_told_of_and_begun_anew(tmp_path: Path, content:
 
 @virtual
 async def test_a_draft_of_a_killed_run_is_not_kept(tmp_path: Path) -> None:
-    file = SharedFile(tmp_path / "requests.json", Clock())
+    file = LockedFile(tmp_path / "requests.json", Clock())
     _write(tmp_path / "requests.draft", "{")
     await file.change(lambda kept: kept.update(a=1))
     assert _names(tmp_path) == ["requests.json", "requests.lock"]
@@ -154,9 +155,9 @@ async def test_a_draft_of_a_killed_run_is_not_kept(tmp_path: Path) -> None:
 
 @virtual
 async def test_a_post_that_leaves_late_counts_from_then_on_for_the_others_too(tmp_path: Path) -> None:
-    first, second = gates(tmp_path, "a", "b")
+    first, second = limiters(tmp_path, "a", "b")
     times: list[float] = []
-    async with first.passage("POST /x", CREATE, "1") as leaves:
+    async with first.slot("POST /x", CREATE, "1") as leaves:
         await anyio.sleep(3)
         await leaves()
         left = anyio.current_time()
@@ -171,7 +172,9 @@ async def test_a_run_whose_clock_is_ahead_keeps_its_part_and_stops_nobody(tmp_pa
     theirs = Clock(here.utc() + timedelta(seconds=ahead))
     path = tmp_path / "requests.json"
     a, b = (
-        Gate(clock, requests_per_minute=30, block_wait=1800, log=SendLog(clock, SharedFile(path, clock), name=name))
+        RateLimiter(
+            clock, requests_per_minute=30, block_wait=1800, log=RequestLog(clock, LockedFile(path, clock), name=name)
+        )
         for name, clock in (("a", theirs), ("b", here))
     )
     ours: list[float] = []
@@ -183,7 +186,7 @@ async def test_a_run_whose_clock_is_ahead_keeps_its_part_and_stops_nobody(tmp_pa
     assert max(ours) - min(ours) < 100
     begun = anyio.current_time()
     with pytest.raises(Blocked):
-        async with a.passage("GET /x", LOOK):
+        async with a.slot("GET /x", LOOK):
             raise Blocked("GET /x", status=429, code="RATE_LIMITED")
     await send(b, ours, LOOK)
     assert 1800 - 1 <= anyio.current_time() - begun <= 1800 + 1
@@ -196,7 +199,7 @@ async def test_times_from_a_clock_that_was_set_back_keep_nobody_waiting_longer_t
     _write(tmp_path / "requests.json", json.dumps(content))
     times: list[float] = []
     begun = anyio.current_time()
-    await send(gates(tmp_path, "a")[0], times)
+    await send(limiters(tmp_path, "a")[0], times)
     assert times[0] - begun <= CREATE.per_account + 1
 
 
@@ -205,12 +208,12 @@ async def test_a_stuck_process_that_holds_the_lock_stops_nobody(tmp_path: Path) 
     import fcntl  # noqa: PLC0415
 
     clock = Clock()
-    file = SharedFile(tmp_path / "requests.json", clock)
-    gate = Gate(clock, requests_per_minute=30, block_wait=1800, log=SendLog(clock, file, name="a"))
+    file = LockedFile(tmp_path / "requests.json", clock)
+    limiter = RateLimiter(clock, requests_per_minute=30, block_wait=1800, log=RequestLog(clock, file, name="a"))
     with _opened(tmp_path / "requests.lock") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         times: list[float] = []
-        await send(gate, times)
+        await send(limiter, times)
     assert len(times) == 1
     assert "lock" in file.trouble
 
@@ -218,8 +221,8 @@ async def test_a_stuck_process_that_holds_the_lock_stops_nobody(tmp_path: Path) 
 @virtual
 async def test_what_is_old_is_forgotten_so_that_the_file_stays_small(tmp_path: Path) -> None:
     names = [str(number) for number in range(20)]
-    for gate in gates(tmp_path, *names, budget=1000):
-        await send(gate, [], LOOK)
+    for limiter in limiters(tmp_path, *names, budget=1000):
+        await send(limiter, [], LOOK)
         await anyio.sleep(100)
     assert len(_read(tmp_path / "requests.json")["processes"]) <= 3
 

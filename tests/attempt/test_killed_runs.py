@@ -60,7 +60,7 @@ class Machine:
         async with anyio.create_task_group() as process:
             process.start_soon(partial(create, session, inputs, Row(), owner=owner))
             await anyio.sleep(seconds)
-            session.journal.erase = session.journal.write = _never  # type: ignore[assignment]  # it does not tidy up
+            session.journal.erase = session.journal.enter = session.journal.renew = _never  # type: ignore[assignment]  # it does not tidy up
             process.cancel_scope.cancel()
         self.running.discard(name)
 
@@ -69,7 +69,7 @@ class Machine:
         return await create(session, inputs, row or Row(), owner=owner)
 
 
-async def _never(*_: Any) -> None:
+async def _never(*_: Any, **__: Any) -> None:
     await anyio.lowlevel.checkpoint()
 
 

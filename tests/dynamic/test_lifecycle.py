@@ -343,7 +343,7 @@ def test_cancel_ends_waits_with_partial_state_and_an_update_goes_on(serve: Serve
     place.slow()
     creating = place.servicer.start(place.create, timeout="1h")
     place.servicer.wait_for(
-        lambda: any("look 1" in text for text in place.servicer.progress(NAME)), "an accepted create"
+        lambda: any("poll 1" in text for text in place.servicer.progress(NAME)), "an accepted create"
     )
     begun = time.monotonic()
     place.servicer.cancel()

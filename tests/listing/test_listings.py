@@ -1,4 +1,4 @@
-"""Looks that are shared, what they teach about the service's cache, and when they come for many databases."""
+"""Listings that are shared, what they teach about the service's cache, and when they come for many databases."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MINUTE = 60.0
 
 
 async def look(w: World) -> set[str | None]:
-    page = await w.session.looks.database(DATABASE, w.clock.monotonic())
+    page = await w.session.listings.database(DATABASE, w.clock.monotonic())
     return {entry.version for entry in page.entries}
 
 
@@ -35,7 +35,7 @@ async def test_two_changes_within_half_an_hour_prove_that_new_snapshots_end_the_
             await w.clock.sleep(5 * MINUTE)
             w.emulator.add_snapshot(DATABASE)
             assert len(await look(w)) == changes
-            assert w.session.looks.sees_new_at_once is proven
+            assert w.session.listings.sees_new_at_once is proven
 
 
 @pytest.mark.parametrize("every", [1.0, 7.0, 29.0])
@@ -47,7 +47,7 @@ def test_cache_that_is_kept_is_never_taken_for_one_that_is_not(every: float) -> 
                 w.emulator.add_snapshot(DATABASE)
                 await look(w)
                 await w.clock.sleep(every * MINUTE)
-            assert not w.session.looks.sees_new_at_once
+            assert not w.session.listings.sees_new_at_once
 
     play()
 
@@ -55,10 +55,10 @@ def test_cache_that_is_kept_is_never_taken_for_one_that_is_not(every: float) -> 
 @virtual
 async def test_run_that_knows_the_cache_looks_sooner_and_at_one_listing_only() -> None:
     async with world(cache_world="invalidated", snapshot_seconds=200) as w:
-        w.session.looks.sees_new_at_once = True
+        w.session.listings.sees_new_at_once = True
         (await w.create()).complete  # noqa: B018  asserts
         posted = w.posts[0].monotonic
-        assert [(one.kind, one.monotonic - posted) for one in w.looks] == [
+        assert [(one.kind, one.monotonic - posted) for one in w.listings] == [
             ("list", 120.0), ("list", 150.0), ("list", 180.0), ("list", 210.0),
         ]  # fmt: skip
 
@@ -117,7 +117,7 @@ def test_many_databases_wait_with_few_looks_and_each_finds_its_own(cache_world: 
     async def play() -> None:
         async with world(databases=FLEET, snapshot_seconds=200, plan_memory_mb=256_000, cache_world=cache_world) as w:
             assert max((await lateness(w)).values()) <= late
-            assert len(w.looks) <= looks
+            assert len(w.listings) <= looks
 
     play()
 
@@ -129,7 +129,7 @@ async def test_one_page_is_given_up_for_a_hint_and_then_one_look_at_the_account_
         own = [one.database_id for one in w.requests("list")]
         assert own[0] == FLEET[0]
         assert len(set(own)) <= 1 + FEW, "the last few are looked for at their own pages too"
-        assert len(w.looks) <= len(FLEET)
+        assert len(w.listings) <= len(FLEET)
 
 
 @virtual
@@ -169,8 +169,8 @@ async def test_hint_that_was_wrong_costs_nobody_but_the_probe_its_page() -> None
         await w.clock.sleep(30 * MINUTE - 130)
         late = await lateness(w)
         assert max(seconds for database_id, seconds in late.items() if database_id != FLEET[0]) <= 2 * MINUTE
-        assert w.session.looks.hinted
-        assert not w.session.looks.sees_new_at_once
+        assert w.session.listings.hinted
+        assert not w.session.listings.sees_new_at_once
 
 
 @virtual
@@ -179,12 +179,12 @@ async def test_page_that_was_fetched_for_somebody_else_is_looked_through_at_once
 
         async def refresh() -> None:
             await w.clock.sleep(130)
-            await w.session.looks.account_listing(w.clock.monotonic())
+            await w.session.listings.account_listing(w.clock.monotonic())
 
         async with anyio.create_task_group() as group:
             group.start_soon(refresh)
             (await w.create()).complete  # noqa: B018  asserts
-        assert [(one.kind, one.monotonic - w.posts[0].monotonic) for one in w.looks] == [("list account", 130.0)]
+        assert [(one.kind, one.monotonic - w.posts[0].monotonic) for one in w.listings] == [("list account", 130.0)]
 
 
 @pytest.mark.parametrize("cache_world", ["invalidated", "kept"])
@@ -214,7 +214,7 @@ async def test_account_listing_shows_each_database_only_its_own() -> None:
     async with world(databases=(DATABASE, OTHER_DATABASE), name_style="id_type_origin") as w:
         ours = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1))
         w.emulator.add_snapshot(OTHER_DATABASE, modified=START - timedelta(hours=2))
-        page = await w.session.looks.account(DATABASE, 0.0)
+        page = await w.session.listings.account(DATABASE, 0.0)
         assert page is not None
         assert [entry.version for entry in page.entries] == [ours.version_id]
         assert not page.complete, "an entry that cannot be told may be ours"

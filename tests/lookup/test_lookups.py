@@ -197,7 +197,7 @@ async def test_lookups_at_once_share_what_they_can() -> None:
         async with anyio.create_task_group() as group:
             for one in MANY * 2:
                 group.start_soon(find_latest, w.session, SnapshotQuery(one), w.clock.monotonic())
-        assert len(w.looks) <= 4
+        assert len(w.listings) <= 4
 
 
 @virtual
@@ -478,9 +478,9 @@ async def test_two_lookups_of_one_old_page_do_not_ask_again_and_again(tmp_path: 
         begun = w.clock.monotonic()
         await find_latest(program, SnapshotQuery(DATABASE), begun)
         record = await created(provider)
-        before = len(w.looks)
+        before = len(w.listings)
         for _ in range(3):
             found = await find_latest(program, SnapshotQuery(DATABASE), begun)
             assert found is not None
             assert found.version_id == record.version_id
-        assert len(w.looks) - before <= 2
+        assert len(w.listings) - before <= 2

@@ -155,4 +155,4 @@ async def test_a_lookup_by_the_plugin_is_asked_again_after_a_minute(monkeypatch:
             await w.clock.sleep(wait)
             answer = await served.Invoke(request, None)
             assert getattr(answer, "return")["snapshot"]["databaseId"] == DATABASE
-            assert len(w.looks) == asked
+            assert len(w.listings) == asked

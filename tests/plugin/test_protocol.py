@@ -316,7 +316,7 @@ def waiting(service: Emulator) -> Iterator[PluginServicer]:
 
 
 def looks(servicer: PluginServicer) -> bool:
-    return any("look 1" in text for text in servicer.progress(NAME))
+    return any("poll 1" in text for text in servicer.progress(NAME))
 
 
 def test_sigterm_ends_waits_with_their_state(waiting: PluginServicer) -> None:

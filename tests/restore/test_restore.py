@@ -73,7 +73,7 @@ async def test_a_restore_brings_the_rows_back_and_ends_when_the_database_runs_ag
         assert record.id == f"{DATABASE}/restore:20260301T120000Z"
         # One look before the POST, then one every 30 s; the snapshot is known, so no listing is asked.
         assert len(at.here.requests("status")) <= 5
-        assert not at.here.looks
+        assert not at.here.listings
 
 
 @virtual
@@ -96,7 +96,7 @@ async def test_a_version_named_by_its_ids_alone_is_looked_up() -> None:
     async with scene() as at:
         assert (await at.restore(name=None, runtime=None)).how == "complete"
         assert at.holds() == "then"
-        assert len(at.here.looks) == 1
+        assert len(at.here.listings) == 1
 
 
 @virtual
@@ -124,7 +124,7 @@ async def test_looks_that_fail_meanwhile_are_no_end() -> None:
         at.here.emulator.add_fault(Fault(kind="status", status=500, code="BROKEN", skip=1, times=12))
         ending = await at.restore()
         assert ending.how == "complete"
-        assert "the last look failed (BROKEN)" in ending.text
+        assert "the last poll failed (BROKEN)" in ending.text
         assert at.accepted == [at.stored.version_id]
 
 

@@ -135,7 +135,7 @@ async def test_an_interrupt_right_before_the_post_leaves_no_note_of_one(tmp_path
     """Another process holds the journal's lock then; a note that stayed would pass for the request of a killed run."""
     async with scene(tmp_path) as at:
         session = at.process()
-        session.restores.supersede = lambda _: anyio.sleep_forever()  # type: ignore[assignment]
+        session.restores.enter = lambda *_, **__: anyio.sleep_forever()  # type: ignore[method-assign]
         ending = await at.here.meanwhile(20, session.stop, at.restore(session))
         assert ending.how == "nothing"
         assert await at.process().restores.of(at.stored.database_id) == []

@@ -105,7 +105,7 @@ async def test_failing_looks_of_a_fleet_are_told_once_and_not_at_every_look() ->
         for kind in ("list", "list account"):
             here.emulator.add_fault(Fault(kind=kind, html=503, times=60))
         rows = await snapshots_of_all(here, [])
-    assert any("the last look failed (503)" in text for row in rows for text in row.shown)
+    assert any("the last poll failed (503)" in text for row in rows for text in row.shown)
     assert max(len(row.shown) for row in rows) <= 8
 
 
@@ -113,7 +113,7 @@ async def test_failing_looks_of_a_fleet_are_told_once_and_not_at_every_look() ->
 async def test_one_that_waits_alone_tells_how_it_goes_on() -> None:
     async with world(snapshot_seconds=400, cache_world="invalidated") as here:
         await here.create()
-    looks = [text for text in here.row.shown if text.startswith("accepted, not listed yet (since 12:01:30 UTC); look ")]
+    looks = [text for text in here.row.shown if text.startswith("accepted, not listed yet (since 12:01:30 UTC); poll ")]
     assert len(looks) > 3
 
 

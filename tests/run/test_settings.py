@@ -164,7 +164,7 @@ def test_no_pause_at_all_is_refused(name: str) -> None:
 async def test_the_key_is_shown_nowhere() -> None:
     settings = Settings.read({"squarecloud:apiKey": KEY}, {})
     session = Session(settings)
-    for thing in (settings, settings.api_key, session, session.client, session.client._transport, session.gate):
+    for thing in (settings, settings.api_key, session, session.client, session.client._transport, session.rate_limiter):
         assert KEY not in f"{thing!r} {thing!s} {thing:}"
     await session.close()
 

@@ -51,8 +51,8 @@ def ours(name: str, policy: str = "the provider's", parallel: int = PARALLEL, **
     def begin(here: Fleet) -> Callable[[str], Awaitable[str]]:
         session = here.session(requests_per_minute=REQUESTS_PER_MINUTE, **settings)
         chosen = session.settings
-        session.looking = POLICIES[policy](
-            session.looks, session.clock, first_look_after=chosen.first_look_after, look_every=chosen.look_every
+        session.poll_plan = POLICIES[policy](
+            session.listings, session.clock, first_look_after=chosen.first_look_after, look_every=chosen.look_every
         )
 
         async def take(database_id: str) -> str:

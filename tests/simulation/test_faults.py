@@ -110,7 +110,7 @@ POSTS = ANSWERED | IN_DOUBT | REFUSED
 
 
 @dataclass(frozen=True)
-class Looks:
+class Listings:
     """A way in which the looks after the POST go wrong.
 
     Attributes:
@@ -127,30 +127,30 @@ class Looks:
 
 
 LOOKS = {
-    "fine": Looks(),
-    "frozen": Looks(frozen=True),
-    "dropped": Looks(({"drop": True, "times": 5},)),
-    "no connection": Looks(({"no_connect": True, "times": 5},)),
-    "no answer": Looks(({"drop": True, "delay": 50.0, "times": 5},), slow=True),
-    "502": Looks(({"html": 502, "times": 5},)),
-    "500": Looks(({"status": 500, "code": "INTERNAL", "times": 5},)),
-    "KEEP_CALM": Looks(({"status": 429, "code": "KEEP_CALM", "times": 5},)),
-    "JSON stops": Looks(({"truncated": True, "times": 5},)),
-    "no list": Looks(({"body": '{"status": "success", "response": {}}', "times": 5},), slow=True),
-    "blocked for half an hour": Looks(({"kind": "list", "status": 429, "code": "RATE_LIMITED"},), slow=True),
-    "account listing not in the plan": Looks(({"kind": "list account", "status": 402, "code": "UPGRADE_REQUIRED"},)),
-    "account listing refused": Looks(({"kind": "list account", "status": 403, "code": "RESOURCE_NOT_ALLOWED"},)),
-    "account listing gone": Looks(({"kind": "list account", "status": 404, "code": "NOT_FOUND"},)),
-    "always 502": Looks(({"html": 502, "times": None},), slow=True, lasts=True),
-    "refused key": Looks(({"status": 401, "code": "ACCESS_DENIED"},), slow=True, lasts=True),
-    "missing scope": Looks(({"status": 403, "code": "MISSING_SCOPE", "times": None},), slow=True, lasts=True),
-    "database gone": Looks(
+    "fine": Listings(),
+    "frozen": Listings(frozen=True),
+    "dropped": Listings(({"drop": True, "times": 5},)),
+    "no connection": Listings(({"no_connect": True, "times": 5},)),
+    "no answer": Listings(({"drop": True, "delay": 50.0, "times": 5},), slow=True),
+    "502": Listings(({"html": 502, "times": 5},)),
+    "500": Listings(({"status": 500, "code": "INTERNAL", "times": 5},)),
+    "KEEP_CALM": Listings(({"status": 429, "code": "KEEP_CALM", "times": 5},)),
+    "JSON stops": Listings(({"truncated": True, "times": 5},)),
+    "no list": Listings(({"body": '{"status": "success", "response": {}}', "times": 5},), slow=True),
+    "blocked for half an hour": Listings(({"kind": "list", "status": 429, "code": "RATE_LIMITED"},), slow=True),
+    "account listing not in the plan": Listings(({"kind": "list account", "status": 402, "code": "UPGRADE_REQUIRED"},)),
+    "account listing refused": Listings(({"kind": "list account", "status": 403, "code": "RESOURCE_NOT_ALLOWED"},)),
+    "account listing gone": Listings(({"kind": "list account", "status": 404, "code": "NOT_FOUND"},)),
+    "always 502": Listings(({"html": 502, "times": None},), slow=True, lasts=True),
+    "refused key": Listings(({"status": 401, "code": "ACCESS_DENIED"},), slow=True, lasts=True),
+    "missing scope": Listings(({"status": 403, "code": "MISSING_SCOPE", "times": None},), slow=True, lasts=True),
+    "database gone": Listings(
         ({"kind": "list", "status": 404, "code": "DATABASE_NOT_FOUND", "times": None},), slow=True, lasts=True
     ),
 }
 
 
-def strike(w: World, post: Post, looks: Looks) -> None:
+def strike(w: World, post: Post, looks: Listings) -> None:
     for fault in post.faults:
         # Of a POST that is tried again, only the last fault is the one in doubt.
         last = fault is post.faults[-1]
@@ -161,7 +161,7 @@ def strike(w: World, post: Post, looks: Looks) -> None:
                 w.emulator.add_fault(Fault(**{**fault, "kind": kind}))
 
 
-async def ends_right(w: World, post: Post, looks: Looks) -> None:
+async def ends_right(w: World, post: Post, looks: Listings) -> None:
     """Take a snapshot with everything that others do at the same time, then go on as a user would."""
     w.emulator.add_snapshot(DATABASE, modified=w.emulator.now() - timedelta(minutes=10))
     w.emulator.add_snapshot(DATABASE, origin="automatic", modified=w.emulator.now() - timedelta(seconds=1))

@@ -376,12 +376,12 @@ async def test_resume_has_its_time_anew_and_asks_at_once() -> None:
         pending = (await w.create(timeout=10 * MINUTE)).pending
         assert pending.attempt is not None
         await w.clock.sleep(MINUTE)
-        looks = len(w.looks)
+        looks = len(w.listings)
         began = w.clock.monotonic()
         again = await w.resume(pending, session=w.another_run(), timeout=10 * MINUTE)
         assert again.pending.attempt == pending.attempt
         assert w.clock.monotonic() - began == 10 * MINUTE
-        assert w.looks[looks].monotonic == began
+        assert w.listings[looks].monotonic == began
         assert f"--replace '{OWNER}'" in again.text
         assert "The wait ended after 10m" in again.text
 
@@ -394,9 +394,9 @@ async def test_resume_on_a_machine_whose_clock_is_behind_does_not_wait_for_its_f
         ahead = replace(
             pending, attempt=replace(pending.attempt, posted_at=pending.attempt.posted_at + timedelta(hours=1))
         )
-        began, looks = w.clock.monotonic(), len(w.looks)
+        began, looks = w.clock.monotonic(), len(w.listings)
         await w.resume(ahead, session=w.another_run(), timeout=10 * MINUTE)
-        assert w.looks[looks].monotonic - began <= 2 * MINUTE
+        assert w.listings[looks].monotonic - began <= 2 * MINUTE
 
 
 @virtual

@@ -127,7 +127,7 @@ async def proven_failed(w: World, _: Any) -> Seen:
 @event("^C before the POST was sent")
 async def interrupted_before(w: World, _: Any) -> Ending:
     w.emulator.add_snapshot(DATABASE)
-    w.session.gate.note_earlier_post(DATABASE, 0.0)
+    w.session.rate_limiter.note_earlier_post(DATABASE, 0.0)
     return await w.interrupted(60, w.create())
 
 

@@ -148,7 +148,7 @@ async def test_refresh_does_not_wait_for_the_end_of_a_block() -> None:
             assert (await w.read(record, session=session)).complete == record
         assert w.clock.monotonic() - began < 2
         assert len(w.row.warnings) == 2
-        assert [look.code for look in w.looks][-2:] == [None, "RATE_LIMITED"], "the second was not even sent"
+        assert [look.code for look in w.listings][-2:] == [None, "RATE_LIMITED"], "the second was not even sent"
 
 
 @virtual

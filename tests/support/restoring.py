@@ -141,7 +141,7 @@ class Scene:
             process.start_soon(run)
             await anyio.sleep(after)
             if not endings:
-                session.restores.erase = session.restores.write = _never  # type: ignore[assignment]  # it does not tidy up
+                session.restores.erase = session.restores.enter = session.restores.renew = _never  # type: ignore[assignment]  # it does not tidy up
                 self.row = Row(wording=PYTHON.about(resource=RESTORER))
             process.cancel_scope.cancel()
         self.running.discard(session.restores.process.name)
@@ -168,7 +168,7 @@ class Scene:
         return [post.version_id for post in self.posts if post.accepted]
 
 
-async def _never(*_: Any) -> None:
+async def _never(*_: Any, **__: Any) -> None:
     await anyio.lowlevel.checkpoint()
 
 

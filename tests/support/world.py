@@ -174,7 +174,7 @@ class World:
         return self.requests("create")
 
     @property
-    def looks(self) -> list[JournalEntry]:
+    def listings(self) -> list[JournalEntry]:
         return [entry for entry in self.emulator.journal if entry.kind in {"list", "list account"}]
 
     def started(self) -> str:
