@@ -1,4 +1,4 @@
-"""The emulator as a process of its own, as a user starts it; real sockets, real time, no assertions."""
+"""The emulator as a process, as a user starts it, with real sockets and real time. No assertions."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Served:
 
 
 def run(*options: str) -> subprocess.CompletedProcess[str]:
-    """Run it to its end; for options with which it does not start."""
+    """Run it until it ends, with options with which it does not start."""
     return subprocess.run(  # noqa: S603 - a fixed command, no shell
         _command(*options), capture_output=True, text=True, timeout=20, check=False
     )

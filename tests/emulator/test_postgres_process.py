@@ -1,4 +1,4 @@
-"""`squarecloud-emulator --postgres-dsn`: a run from start to end, and every way in which it does not start."""
+"""`squarecloud-emulator --postgres-dsn`: a run from start to end, and each error that keeps it from starting."""
 
 from __future__ import annotations
 
@@ -34,10 +34,8 @@ def script(file: Path, text: str) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _own_folder_for_what_is_temporary(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """So that emulators of others do not count."""
+def _own_temporary_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep other emulators' temporary files out of the count."""
     monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("tmp")))
     monkeypatch.setattr(tempfile, "tempdir", None)
 
@@ -47,7 +45,7 @@ def left_overs() -> set[str]:
 
 
 def refused(*options: str) -> str:
-    """It does not start, says why in one line without a password, and leaves nothing."""
+    """Check that it does not start, explains why in one line without a password, and leaves no files; return the line."""
     before = left_overs()
     ended = run(*options)
     assert ended.returncode == 1
@@ -80,7 +78,7 @@ def test_vendors_sdk_takes_and_restores_a_real_database(
         (entry,) = client.databases.snapshots.list(DATABASE)
         client.databases.snapshots.restore(DATABASE, entry["name"], entry["version_id"])
         while not client.databases.status(DATABASE)["running"]:
-            emulator.control("state")  # costs nothing of the request budget
+            emulator.control("state")  # does not count against the rate limit
         assert content_of(server.url(DATABASE)) == content
         rows = emulator.control(f"databases/{DATABASE}/sql", {"statements": ["SELECT count(*) FROM customer"]})
         assert rows == {"rows": [[[2]]]}
@@ -95,7 +93,7 @@ def test_vendors_sdk_takes_and_restores_a_real_database(
     assert not {DATABASE, "another"} & databases_of(server)
     assert left_overs() == before
     ran = seen.read_text()
-    # Their versions, two snapshots and a restore.
+    # Their versions, then two snapshots and a restore.
     assert [Path(line.split()[0]).name for line in ran.splitlines()] == [
         *("pg_dump", "pg_restore"),
         *("pg_dump", "pg_restore", "pg_dump"),
@@ -103,7 +101,7 @@ def test_vendors_sdk_takes_and_restores_a_real_database(
     assert server.password not in ran
 
 
-def test_nobody_there_is_told(server: Server) -> None:
+def test_server_that_does_not_answer_is_named_in_the_error(server: Server) -> None:
     port = free_port()
     told = refused("--postgres-dsn", f"postgresql://postgres@127.0.0.1:{port}/postgres")
     assert f"cannot use PostgreSQL at 127.0.0.1 port {port}: " in told
@@ -121,11 +119,11 @@ def test_nobody_there_is_told(server: Server) -> None:
         ("host=127.0.0.1 sslpassword=secret-word", "use a key without a password"),
     ],
 )
-def test_a_dsn_that_cannot_be_used_is_told(dsn: str, told: str) -> None:
+def test_unusable_dsn_gets_an_error_without_its_password(dsn: str, told: str) -> None:
     assert told in refused("--postgres-dsn", dsn)
 
 
-def test_a_wrong_password_user_or_database_is_told(
+def test_wrong_password_user_or_database_is_named_in_the_error(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert 'database "nothing" does not exist' in refused("--postgres-dsn", server.dsn("nothing"))
@@ -139,7 +137,7 @@ def test_a_wrong_password_user_or_database_is_told(
     assert "no password supplied" in refused("--postgres-dsn", server.dsn())
 
 
-def test_a_dsn_with_its_password_comes_from_the_environment(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dsn_with_a_password_can_come_from_the_environment(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PGPASSWORD")
     monkeypatch.setenv("SQUARECLOUD_EMULATOR_POSTGRES_DSN", server.url())
     with served("--database", DATABASE) as emulator:
@@ -149,7 +147,7 @@ def test_a_dsn_with_its_password_comes_from_the_environment(server: Server, monk
         emulator.process.communicate(timeout=20)
 
 
-def test_programs_that_are_missing_or_do_not_fit_are_told(
+def test_missing_or_unfit_client_programs_are_named_in_the_error(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = int(re.match(r"\d+", sql_at(server.url(), "SHOW server_version")[0][0])[0])  # type: ignore[index]
@@ -168,13 +166,13 @@ def test_programs_that_are_missing_or_do_not_fit_are_told(
         assert f"cannot restore into a server of version {version}" in refused(*options)
 
 
-def test_an_id_that_cannot_be_a_databases_name_is_told(server: Server) -> None:
+def test_id_that_cannot_name_a_database_gets_an_error(server: Server) -> None:
     options = ("--postgres-dsn", server.dsn(), "--database")
     assert "at most 59 characters" in refused(*options, "a" * 60)
     assert "the PostgreSQL server has a database postgres already" in refused(*options, "postgres")
 
 
-def test_a_missing_library_is_named_with_its_install_command() -> None:
+def test_missing_psycopg_is_named_with_its_install_command() -> None:
     program = (
         "import sys; sys.modules['psycopg'] = None\n"
         "from pulumi_snapshots.emulator.__main__ import main\n"

@@ -1,4 +1,4 @@
-"""A visit to an emulator on a virtual clock: requests as a client sends them; no assertions."""
+"""An emulator on a virtual clock, and clients that send it requests. No assertions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.emulator import Emulator, Settings
+from pulumi_snapshots.emulator import Emulator, EmulatorSettings
 from tests.support.wire import EmulatorTransport
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Visit:
 @asynccontextmanager
 async def visit(*, data_folder: Path | None = None, **settings: Any) -> AsyncIterator[Visit]:
     clock = Clock(START)
-    emulator = Emulator(Settings(**settings), clock=clock, data_folder=data_folder)
+    emulator = Emulator(EmulatorSettings(**settings), clock=clock, data_folder=data_folder)
     if DATABASE not in emulator.databases:
         emulator.add_database(DATABASE)
     transport = EmulatorTransport(emulator)

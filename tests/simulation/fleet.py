@@ -17,7 +17,7 @@ from trio._core._run import _r as order_of_tasks
 from pulumi_snapshots.attempt.memory import RunMemory
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.emulator import Emulator
-from pulumi_snapshots.emulator import Settings as Service
+from pulumi_snapshots.emulator import EmulatorSettings as Service
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey, Settings
 from tests.support.virtual import run_virtual

@@ -15,7 +15,7 @@ from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.attempt.memory import RunMemory
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.emulator import Emulator
-from pulumi_snapshots.emulator import Settings as Service
+from pulumi_snapshots.emulator import EmulatorSettings as Service
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.outcomes import NoSuchSnapshot, NothingSent
 from pulumi_snapshots.run.session import Session

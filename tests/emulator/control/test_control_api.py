@@ -1,4 +1,4 @@
-"""The control plane: what a demo in another process can see and change."""
+"""The control API: what a demo in another process can see and change."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def test_state_shows_everything_but_the_key() -> None:
         (database,) = answer.json()["databases"]
         assert (database["id"], database["up"], len(database["running_snapshots"])) == (DATABASE, True, 1)
         assert at.emulator.settings.api_key not in answer.text
-        assert len(at.emulator.journal) == 1  # looking leaves no trace
+        assert len(at.emulator.journal) == 1  # the control API leaves no trace
 
 
 @virtual
@@ -144,7 +144,9 @@ async def test_settings_key_and_block_can_be_changed() -> None:
         ("POST", "snapshots", {"database_id": DATABASE, "modified": "yesterday"}, 400, "yesterday"),
     ],
 )
-def test_wrong_control_is_refused_in_words(method: str, path: str, body: Any, status: int, message: str) -> None:
+def test_wrong_control_request_gets_an_error_that_explains_it(
+    method: str, path: str, body: Any, status: int, message: str
+) -> None:
     async def visited() -> None:
         async with visit() as at:
             answer = await control(at, method, path, body)
@@ -155,7 +157,7 @@ def test_wrong_control_is_refused_in_words(method: str, path: str, body: Any, st
 
 
 @virtual
-async def test_page_in_a_browser_cannot_use_the_control_plane() -> None:
+async def test_foreign_page_in_a_browser_cannot_use_the_control_api() -> None:
     async with visit() as at:
         url = f"{at.emulator.base_url}/_emulator/state"
         assert (await at.files.get(url, headers={"Origin": "http://elsewhere.test"})).status_code == 403

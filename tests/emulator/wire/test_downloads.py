@@ -1,4 +1,4 @@
-"""The snapshot host: what a signed URL serves, and what it refuses."""
+"""The snapshot host: what a signed URL serves, and what is refused."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def test_download_is_a_zip_of_the_listed_size() -> None:
 
 
 @virtual
-async def test_unpinned_url_serves_the_newest_version_and_a_pinned_one_its_own() -> None:
+async def test_pinned_url_serves_its_own_version_not_the_newest() -> None:
     async with visit() as at:
         unpinned, pinned = await urls(at)
         first = (await at.files.get(pinned)).content
@@ -42,7 +42,7 @@ async def test_unpinned_url_serves_the_newest_version_and_a_pinned_one_its_own()
 
 
 @virtual
-async def test_url_that_was_changed_by_hand_is_refused() -> None:
+async def test_modified_url_is_refused() -> None:
     async with visit() as at:
         unpinned, pinned = await urls(at)
         version = httpx.URL(pinned).params["versionId"]
@@ -58,7 +58,7 @@ async def test_url_that_was_changed_by_hand_is_refused() -> None:
 
 
 @virtual
-async def test_url_ends_after_its_days() -> None:
+async def test_url_expires_after_its_days() -> None:
     async with visit(url_valid_days=1) as at:
         _, pinned = await urls(at)
         at.emulator.advance(86400)
@@ -79,7 +79,7 @@ async def test_head_is_refused_since_the_signature_covers_the_method() -> None:
 
 
 @virtual
-async def test_key_sent_to_the_snapshot_host_is_refused_and_seen() -> None:
+async def test_key_sent_to_the_snapshot_host_is_refused_and_journaled() -> None:
     async with visit() as at:
         _, pinned = await urls(at)
         assert (await at.api.get(pinned)).status_code == 400
@@ -101,7 +101,7 @@ async def test_key_sent_to_the_snapshot_host_is_refused_and_seen() -> None:
         ("bytes=-0", 416, "bytes */1000", None),
     ],
 )
-def test_transfer_can_be_resumed_by_range(
+def test_download_can_be_resumed_by_range(
     asked: str, status: int, content_range: str | None, part: slice | None
 ) -> None:
     async def body() -> None:
@@ -118,7 +118,7 @@ def test_transfer_can_be_resumed_by_range(
 
 
 @virtual
-async def test_range_of_another_version_is_answered_with_the_whole() -> None:
+async def test_range_of_another_version_gets_the_whole_file() -> None:
     async with visit() as at:
         unpinned, pinned = await urls(at)
         tag = (await at.files.get(pinned)).headers["etag"]
@@ -131,14 +131,14 @@ async def test_range_of_another_version_is_answered_with_the_whole() -> None:
 
 
 @virtual
-async def test_host_that_does_not_tell_the_version_can_be_met() -> None:
+async def test_snapshot_host_without_a_version_header_can_be_chosen() -> None:
     async with visit(version_header=False) as at:
         _, pinned = await urls(at)
         assert "x-amz-version-id" not in (await at.files.get(pinned)).headers
 
 
 @virtual
-async def test_version_that_is_gone_is_not_found() -> None:
+async def test_removed_version_is_not_found() -> None:
     async with visit() as at:
         unpinned, pinned = await urls(at)
         at.emulator.remove_snapshot(httpx.URL(pinned).params["versionId"])

@@ -1,4 +1,4 @@
-"""The emulator's own page: for this machine only, never markup from outside, and its buttons do what they say."""
+"""The dashboard: for this machine only, without markup from outside, and with buttons that do what they say."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from pulumi_snapshots.emulator.control.dashboard import FILES, STATIC
-from tests.emulator.browser import CHROMIUM, Browser, browser
+from tests.emulator.control.browser import CHROMIUM, Browser, browser
 from tests.emulator.served import KEY, Served, served
 from tests.emulator.visit import DATABASE, Visit, visit
 from tests.support.virtual import virtual
@@ -29,7 +29,7 @@ EVIL = "<img src=x onerror=document.title='owned'><script>document.title='owned'
 
 @pytest.mark.parametrize("path", FILES)
 @virtual
-async def test_the_page_and_what_it_loads_leave_no_trace(path: str) -> None:
+async def test_dashboard_loads_and_leaves_no_trace_in_the_journal(path: str) -> None:
     async with visit() as at:
         answer = await at.files.get(f"{at.emulator.base_url}{path}")
         assert answer.status_code == 200
@@ -47,13 +47,13 @@ async def pressed(at: Visit, origin: str, host: str) -> int:
 
 
 @virtual
-async def test_only_the_own_page_may_press_its_buttons() -> None:
+async def test_other_pages_cannot_press_the_dashboards_buttons() -> None:
     async with visit() as at:
         for here in ("127.0.0.1:8900", "localhost:8900", "[::1]:8900"):
             assert await pressed(at, f"http://{here}", here) == 200
         for origin, host in (
-            ("http://evil.example", "127.0.0.1:8900"),  # a page that sends here
-            ("http://evil.example:8900", "evil.example:8900"),  # one whose name leads here
+            ("http://evil.example", "127.0.0.1:8900"),  # another site's page that sends here
+            ("http://evil.example:8900", "evil.example:8900"),  # another site whose name resolves to this machine
             ("http://127.0.0.1:9000", "127.0.0.1:8900"),  # another program's page
             ("http://localhost:8900", "127.0.0.1:8900"),
             ("https://127.0.0.1:8900", "127.0.0.1:8900"),
@@ -65,7 +65,7 @@ async def test_only_the_own_page_may_press_its_buttons() -> None:
 
 
 @virtual
-async def test_the_journal_can_be_read_from_where_it_was_left() -> None:
+async def test_journal_can_be_read_from_a_number_on() -> None:
     async with visit() as at:
         for _ in range(3):
             await at.listing()
@@ -79,8 +79,8 @@ async def test_the_journal_can_be_read_from_where_it_was_left() -> None:
         assert state["blocked_until"] == "2026-03-01T12:01:00Z"
 
 
-def test_nothing_in_the_script_makes_markup_of_text() -> None:
-    """The content security policy stops a script that came as markup; this stops the markup itself."""
+def test_script_never_makes_markup_of_text() -> None:
+    """The content security policy stops scripts in markup; this test stops the markup itself."""
     for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "DOMParser", "eval(", "Function("):
         assert way not in SCRIPT
     assert not re.search(r"\son\w+=", MARKUP)
@@ -89,15 +89,15 @@ def test_nothing_in_the_script_makes_markup_of_text() -> None:
     assert not re.search(r"https?://", MARKUP)  # it loads nothing from elsewhere
 
 
-def test_every_place_that_the_script_fills_is_in_the_page() -> None:
-    places = set(re.findall(r'\b(?:at|show)\("([\w-]+)"', SCRIPT))
-    assert places
-    assert {place for place in places if f'id="{place}"' not in MARKUP} == set()
+def test_every_element_that_the_script_fills_exists() -> None:
+    elements = set(re.findall(r'\b(?:at|show)\("([\w-]+)"', SCRIPT))
+    assert elements
+    assert {element for element in elements if f'id="{element}"' not in MARKUP} == set()
 
 
 # In a browser --------------------------------------------------------------------------------------------------------
 
-in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="this machine has no Chromium; the page itself needs none")
+in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="this machine has no Chromium")
 
 
 @pytest.fixture
@@ -112,8 +112,8 @@ def tab(emulator: Served, tmp_path: Path) -> Iterator[Browser]:
         yield one
 
 
-def text_of(place: str) -> str:
-    return f"document.getElementById({json.dumps(place)}).innerText"
+def text_of(element: str) -> str:
+    return f"document.getElementById({json.dumps(element)}).innerText"
 
 
 def press(text: str) -> str:
@@ -121,9 +121,7 @@ def press(text: str) -> str:
 
 
 @in_a_browser
-def test_a_person_sees_requests_as_they_come_and_foreign_text_as_text(
-    emulator: Served, tab: Browser, tmp_path: Path
-) -> None:
+def test_dashboard_shows_new_requests_and_foreign_text_as_text(emulator: Served, tab: Browser, tmp_path: Path) -> None:
     tab.until(f"{text_of('variables')}.includes('SQUARECLOUD_API_URL={emulator.url}/v2')")
     emulator.control("databases", {"id": "evil", "name": EVIL, "type": "mysql"})
     emulator.control("snapshots", {"database_id": DATABASE, "version_id": "45ec0b49-9af6-445e-a55c-abd7ec5278b2"})
@@ -140,7 +138,7 @@ def test_a_person_sees_requests_as_they_come_and_foreign_text_as_text(
 
 
 def ask(emulator: Served, path: str) -> None:
-    """A request of a client, whatever is answered."""
+    """A client's request, whose answer does not matter."""
     with closing(http.client.HTTPConnection(urlsplit(emulator.url).netloc, timeout=10)) as connection:
         connection.request("GET", path, headers={"Authorization": KEY})
         connection.getresponse().read()
@@ -198,7 +196,7 @@ def test_every_button_does_what_it_says(emulator: Served, tab: Browser) -> None:
 
 
 @in_a_browser
-def test_a_refused_button_and_a_stopped_emulator_are_told(emulator: Served, tab: Browser) -> None:
+def test_dashboard_shows_why_a_button_or_a_poll_failed(emulator: Served, tab: Browser) -> None:
     tab.until(f"{text_of('databases')}.includes({json.dumps(DATABASE)})")
     emulator.control(f"databases/{DATABASE}", None, "DELETE")
     tab.evaluate(f"send('PATCH', 'databases/{DATABASE}', '{{}}')")

@@ -1,4 +1,4 @@
-"""Creating, listing and restoring snapshots, as the service documents it."""
+"""Creating, listing and restoring snapshots, as the service documents them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OTHER = "b25c9e6f2dc8516b962fc5d186617232"
 
 
 @virtual
-async def test_quick_snapshot_is_answered_with_an_unpinned_url_once_it_is_ready() -> None:
+async def test_quick_snapshot_is_answered_with_an_unpinned_url() -> None:
     async with visit(snapshot_seconds=30) as at:
         answer = await at.create()
         assert answer.status_code == 200
@@ -38,7 +38,7 @@ async def test_quick_snapshot_is_answered_with_an_unpinned_url_once_it_is_ready(
 
 
 @virtual
-async def test_slow_snapshot_is_accepted_at_the_soft_deadline_and_listed_later() -> None:
+async def test_slow_snapshot_is_answered_202_and_listed_later() -> None:
     async with visit(snapshot_seconds=200) as at:
         answer = await at.create()
         assert answer.status_code == 202
@@ -55,7 +55,7 @@ async def test_slow_snapshot_is_accepted_at_the_soft_deadline_and_listed_later()
     ("settings", "modified"),
     [({"modified_is": "start"}, "2026-03-01T12:00:00.000Z"), ({"modified_is": "end"}, "2026-03-01T12:03:20.000Z")],
 )
-def test_both_meanings_of_modified_can_be_met(settings: dict[str, Any], modified: str) -> None:
+def test_both_meanings_of_modified_can_be_chosen(settings: dict[str, Any], modified: str) -> None:
     async def body() -> None:
         async with visit(snapshot_seconds=200, **settings) as at:
             await at.create()
@@ -66,7 +66,7 @@ def test_both_meanings_of_modified_can_be_met(settings: dict[str, Any], modified
 
 
 @virtual
-async def test_old_style_listing_holds_the_version_only_in_its_key() -> None:
+async def test_old_style_listing_has_the_version_only_in_its_key() -> None:
     async with visit(old_style_entries=True, key_of_200_has_version=False) as at:
         created = (await at.create()).json()["response"]
         assert "versionId" not in created["key"]
@@ -79,7 +79,7 @@ async def test_old_style_listing_holds_the_version_only_in_its_key() -> None:
     ("style", "name"),
     [("id", DATABASE), ("id_type", f"{DATABASE}_postgres"), ("id_type_origin", f"{DATABASE}_postgres_manual")],
 )
-def test_every_style_of_names_can_be_restored(style: str, name: str) -> None:
+def test_snapshot_can_be_restored_under_every_name_style(style: str, name: str) -> None:
     async def body() -> None:
         async with visit(name_style=style) as at:
             await at.create()
@@ -92,7 +92,7 @@ def test_every_style_of_names_can_be_restored(style: str, name: str) -> None:
 
 
 @virtual
-async def test_version_ids_with_odd_characters_survive_their_urls() -> None:
+async def test_version_ids_with_special_characters_survive_their_urls() -> None:
     async with visit(version_style="opaque") as at:
         for version_id in ("3HL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY", "a+b/c=d_e-0123456789abcdefghi"):
             at.emulator.add_snapshot(DATABASE, version_id=version_id)
@@ -133,7 +133,7 @@ def test_whether_failures_spend_quota_can_be_chosen(*, spend: bool, status: int)
 
 
 @pytest.mark.parametrize(("join", "versions"), [(True, 1), (False, 2)])
-def test_whether_a_post_joins_the_snapshot_under_way_can_be_chosen(*, join: bool, versions: int) -> None:
+def test_whether_a_post_joins_a_running_snapshot_can_be_chosen(*, join: bool, versions: int) -> None:
     async def body() -> None:
         async with visit(snapshot_seconds=250, posts_join_running=join) as at:
             assert (await at.create()).status_code == 202
@@ -148,7 +148,7 @@ def test_whether_a_post_joins_the_snapshot_under_way_can_be_chosen(*, join: bool
 
 
 @virtual
-async def test_client_that_gives_up_has_its_snapshot_taken_all_the_same() -> None:
+async def test_snapshot_of_a_client_that_times_out_is_still_taken() -> None:
     async with visit() as at:
         with pytest.raises(httpx.ReadTimeout):
             await at.create(timeout=10)
@@ -160,7 +160,7 @@ async def test_client_that_gives_up_has_its_snapshot_taken_all_the_same() -> Non
 
 
 @virtual
-async def test_listing_kept_in_the_cache_lacks_a_new_snapshot_for_half_an_hour() -> None:
+async def test_cached_listing_lacks_a_new_snapshot_for_half_an_hour() -> None:
     async with visit(cache_world="kept") as at:
         assert await at.versions() == []
         await at.create()
@@ -171,7 +171,7 @@ async def test_listing_kept_in_the_cache_lacks_a_new_snapshot_for_half_an_hour()
 
 
 @virtual
-async def test_listing_invalidated_by_a_finished_snapshot_shows_it_at_once() -> None:
+async def test_invalidated_listing_shows_a_finished_snapshot_at_once() -> None:
     async with visit(cache_world="invalidated", snapshot_seconds=200) as at:
         assert await at.versions() == []
         assert (await at.api.get("users/snapshots")).json()["response"] == []
@@ -183,7 +183,7 @@ async def test_listing_invalidated_by_a_finished_snapshot_shows_it_at_once() -> 
 
 
 @virtual
-async def test_a_page_belongs_to_one_database_and_can_be_dropped() -> None:
+async def test_cached_page_of_one_database_can_be_dropped() -> None:
     async with visit() as at:
         at.emulator.add_database(OTHER)
         assert await at.versions() == []
@@ -195,7 +195,7 @@ async def test_a_page_belongs_to_one_database_and_can_be_dropped() -> None:
 
 
 @virtual
-async def test_account_listing_has_its_own_cache_and_its_own_block() -> None:
+async def test_account_listing_has_its_own_cache_and_rate_limit() -> None:
     async with visit(cache_seconds=10) as at:
         await at.versions()
         await at.create()
@@ -219,7 +219,7 @@ async def test_account_listing_has_its_own_cache_and_its_own_block() -> None:
 
 
 @virtual
-async def test_automatic_snapshots_come_daily_and_everything_is_gone_after_thirty_days() -> None:
+async def test_automatic_snapshots_are_daily_and_expire_after_30_days() -> None:
     async with visit(automatic_snapshots=True, automatic_hour=3) as at:
         await at.create()
         at.emulator.advance(86400)
@@ -229,11 +229,11 @@ async def test_automatic_snapshots_come_daily_and_everything_is_gone_after_thirt
         at.emulator.advance(86400 * 40)
         assert len(at.emulator.snapshots(DATABASE)) == 30
         assert oldest["version_id"] not in await at.versions()
-        assert (await at.files.get(oldest["url"])).status_code == 403  # the URL's days are over too
+        assert (await at.files.get(oldest["url"])).status_code == 403  # the URL has expired too
 
 
 @virtual
-async def test_restore_takes_the_database_down_and_brings_its_data_back() -> None:
+async def test_restore_stops_the_database_and_brings_its_data_back() -> None:
     async with visit() as at:
         at.emulator.execute(DATABASE, "CREATE TABLE t (n)", "INSERT INTO t VALUES (1)")
         at.emulator.next_snapshot_takes(DATABASE, 80)
@@ -252,7 +252,7 @@ async def test_restore_takes_the_database_down_and_brings_its_data_back() -> Non
 
 
 @virtual
-async def test_snapshot_holds_the_data_of_its_start() -> None:
+async def test_snapshot_has_the_data_of_its_start() -> None:
     async with visit(snapshot_seconds=200) as at:
         at.emulator.execute(DATABASE, "CREATE TABLE t (n)")
         await at.create()
@@ -264,7 +264,7 @@ async def test_snapshot_holds_the_data_of_its_start() -> None:
 
 
 @virtual
-async def test_nothing_starts_while_a_restore_runs() -> None:
+async def test_posts_during_a_restore_are_refused() -> None:
     async with visit() as at:
         stored = at.emulator.add_snapshot(DATABASE)
         at.change(restore_seconds=600)
@@ -277,7 +277,7 @@ async def test_nothing_starts_while_a_restore_runs() -> None:
 
 
 @virtual
-async def test_restore_that_holds_its_answer_can_be_met() -> None:
+async def test_restore_that_holds_its_answer_can_be_chosen() -> None:
     async with visit(restore_holds=True) as at:
         stored = at.emulator.add_snapshot(DATABASE)
         await at.restore(stored.version_id)
@@ -319,7 +319,7 @@ def test_restore_of_a_wrong_snapshot_is_refused(body: Any, status: int, code: st
 
 
 @virtual
-async def test_restore_that_the_service_cannot_carry_out_is_refused() -> None:
+async def test_failing_restore_is_refused_only_once() -> None:
     async with visit() as at:
         stored = at.emulator.add_snapshot(DATABASE)
         at.emulator.fail_next_restore(DATABASE)
@@ -329,7 +329,7 @@ async def test_restore_that_the_service_cannot_carry_out_is_refused() -> None:
 
 
 @virtual
-async def test_restore_onto_another_database_brings_the_data_there() -> None:
+async def test_restore_into_another_database_puts_the_data_there() -> None:
     async with visit() as at:
         at.emulator.add_database(OTHER)
         at.emulator.execute(DATABASE, "CREATE TABLE t (n)", "INSERT INTO t VALUES (1)")
@@ -340,7 +340,7 @@ async def test_restore_onto_another_database_brings_the_data_there() -> None:
 
 
 @virtual
-async def test_applications_have_the_same_snapshots_with_a_shorter_cooldown() -> None:
+async def test_applications_have_snapshots_with_a_shorter_cooldown() -> None:
     async with visit() as at:
         app = at.emulator.add_application()
         path = f"apps/{app.id}/snapshots"
@@ -357,7 +357,7 @@ async def test_applications_have_the_same_snapshots_with_a_shorter_cooldown() ->
 
 
 @virtual
-async def test_account_and_database_are_described() -> None:
+async def test_account_and_database_can_be_read() -> None:
     async with visit() as at:
         me = (await at.api.get("users/me")).json()["response"]
         assert me["user"]["id"] == at.emulator.settings.account_id
@@ -373,7 +373,7 @@ async def test_account_and_database_are_described() -> None:
 
 
 @virtual
-async def test_service_with_a_clock_of_its_own_shows_it_in_every_answer() -> None:
+async def test_clock_offset_shows_in_every_answer() -> None:
     async with visit(clock_offset_seconds=-3600) as at:
         answer = await at.api.get("users/me")
         assert answer.headers["date"] == "Sun, 01 Mar 2026 11:00:00 GMT"
@@ -382,7 +382,7 @@ async def test_service_with_a_clock_of_its_own_shows_it_in_every_answer() -> Non
 
 
 @virtual
-async def test_speed_makes_service_time_pass_faster() -> None:
+async def test_speed_makes_the_services_time_pass_faster() -> None:
     async with visit(speed=30, snapshot_seconds=200) as at:
         assert (await at.create()).status_code == 202
         assert at.clock.utc() == START + timedelta(seconds=3)

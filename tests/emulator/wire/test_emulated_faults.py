@@ -1,4 +1,4 @@
-"""Faults: what a client can be made to meet, before and after its request was applied."""
+"""Faults: what can happen to a client, before and after its request is applied."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.virtual import run_virtual, virtual
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_answer_is_replaced_before_or_after_the_snapshot_was_started(
+def test_fault_replaces_the_answer_before_or_after_the_start(
     when: Any, snapshots: int, effect: dict[str, Any], status: int, content: bytes
 ) -> None:
     async def body() -> None:
@@ -42,7 +42,7 @@ def test_answer_is_replaced_before_or_after_the_snapshot_was_started(
             assert answer.headers["x-from"] == "proxy"
             assert at.last.fault == fault.name
             assert at.last.accepted is bool(snapshots)
-            assert at.clock.utc() == START  # nobody waits for a snapshot whose answer is lost
+            assert at.clock.utc() == START  # the request is not held open for a snapshot whose answer is lost
             await at.clock.sleep(200)
             assert len(at.emulator.snapshots(DATABASE)) == snapshots
             assert (await at.create()).status_code == 200  # once
@@ -51,7 +51,7 @@ def test_answer_is_replaced_before_or_after_the_snapshot_was_started(
 
 
 @pytest.mark.parametrize(("when", "snapshots"), [("before", 0), ("after", 1)])
-def test_connection_is_dropped_before_or_after_the_snapshot_was_started(when: Any, snapshots: int) -> None:
+def test_fault_drops_the_connection_before_or_after_the_start(when: Any, snapshots: int) -> None:
     async def body() -> None:
         async with visit() as at:
             at.emulator.add_fault(Fault(kind="create", when=when, drop=True, delay=5))
@@ -78,7 +78,7 @@ async def test_refused_connection_never_reaches_the_service() -> None:
 
 
 @virtual
-async def test_another_host_is_not_reached_and_noticed() -> None:
+async def test_request_to_another_host_fails() -> None:
     async with visit() as at:
         with pytest.raises(httpx.ConnectError):
             await at.api.get("http://elsewhere.test/v2/users/me")
@@ -86,7 +86,7 @@ async def test_another_host_is_not_reached_and_noticed() -> None:
 
 
 @virtual
-async def test_answer_that_comes_late_can_be_met() -> None:
+async def test_fault_delays_an_answer_past_the_read_timeout() -> None:
     async with visit() as at:
         at.emulator.add_fault(Fault(kind="list", delay=40))
         with pytest.raises(httpx.ReadTimeout):
@@ -95,7 +95,7 @@ async def test_answer_that_comes_late_can_be_met() -> None:
 
 
 @virtual
-async def test_truncated_json_is_a_whole_answer_that_cannot_be_read() -> None:
+async def test_truncated_answer_is_complete_http_but_broken_json() -> None:
     async with visit() as at:
         at.emulator.add_fault(Fault(kind="create", truncated=True, when="after"))
         answer = await at.create()
@@ -107,7 +107,7 @@ async def test_truncated_json_is_a_whole_answer_that_cannot_be_read() -> None:
 
 
 @virtual
-async def test_download_that_breaks_in_the_middle_can_be_resumed() -> None:
+async def test_broken_download_can_be_resumed() -> None:
     async with visit() as at:
         stored = at.emulator.add_snapshot(DATABASE, size=300_000)
         (entry,) = (await at.listing()).json()["response"]
@@ -127,11 +127,11 @@ async def test_download_that_breaks_in_the_middle_can_be_resumed() -> None:
         assert bytes(got) == at.emulator.archive_of(stored.version_id)
 
 
-# httpx reads through generators, which trio warns about when a reader stops in the middle.
+# httpx reads through generators, and trio warns when a reader stops in the middle of one.
 @pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @virtual
-async def test_reader_that_stops_in_a_huge_body_leaves_nothing_behind() -> None:
+async def test_huge_body_that_is_not_read_to_its_end_blocks_nothing() -> None:
     async with visit() as at:
         at.emulator.add_fault(Fault(kind="list", huge=10**9))
         async with at.api.stream("GET", f"databases/{DATABASE}/snapshots") as answer:
@@ -142,7 +142,7 @@ async def test_reader_that_stops_in_a_huge_body_leaves_nothing_behind() -> None:
 
 
 @virtual
-async def test_client_that_is_cancelled_has_its_snapshot_taken_all_the_same() -> None:
+async def test_snapshot_of_a_cancelled_client_is_still_taken() -> None:
     async with visit() as at:
         with anyio.move_on_after(5):
             await at.create()
@@ -163,7 +163,7 @@ async def test_client_that_is_cancelled_has_its_snapshot_taken_all_the_same() ->
     ],
     ids=str,
 )
-def test_rule_strikes_the_requests_that_it_names(rule: dict[str, Any], struck: list[bool]) -> None:
+def test_fault_strikes_only_the_requests_that_match(rule: dict[str, Any], struck: list[bool]) -> None:
     async def body() -> None:
         async with visit() as at:
             at.emulator.add_database("other")
@@ -176,7 +176,7 @@ def test_rule_strikes_the_requests_that_it_names(rule: dict[str, Any], struck: l
     run_virtual(body)
 
 
-def test_chance_repeats_with_its_seed() -> None:
+def test_random_faults_repeat_with_the_same_seed() -> None:
     async def body(seed: int) -> list[int]:
         async with visit(seed=seed) as at:
             at.emulator.add_fault(Fault(status=500, times=None, probability=0.5))
@@ -186,12 +186,12 @@ def test_chance_repeats_with_its_seed() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{}, {"drop": True, "html": 502}, {"status": 500, "empty": True}], ids=str)
-def test_fault_without_one_effect_is_refused(wrong: dict[str, Any]) -> None:
+def test_fault_without_exactly_one_effect_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="effect"):
         Fault(**wrong)
 
 
-def test_transport_serves_an_asyncio_loop_too() -> None:
+def test_transport_also_works_under_asyncio() -> None:
     async def body() -> None:
         async with visit() as at:
             at.emulator.add_fault(Fault(kind="create", drop=True))
@@ -206,7 +206,7 @@ def test_transport_serves_an_asyncio_loop_too() -> None:
 
 
 @virtual
-async def test_requests_end_when_the_emulator_stops() -> None:
+async def test_open_requests_end_when_the_emulator_stops() -> None:
     async with visit() as at:
         async with anyio.create_task_group() as group:
 

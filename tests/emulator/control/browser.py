@@ -1,4 +1,4 @@
-"""A headless Chromium, driven over its own protocol through a pipe: opens a page, evaluates, takes pictures. No assertions."""
+"""A headless Chromium, driven over its own protocol through a pipe. No assertions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["CHROMIUM", "Browser", "browser"]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-"""Where it is; None where this machine has none."""
+"""Its path; None if this machine has no Chromium."""
 
 
 @dataclass
@@ -28,25 +28,25 @@ class Browser:
     to: IO[bytes]
     from_: IO[bytes]
     session: str = ""
-    asked: int = 0
+    sent: int = 0
     heard: list[str] = field(default_factory=list)
 
     def call(self, method: str, **parameters: Any) -> Any:
-        """Ask the browser, and wait for its answer."""
-        self.asked += 1
-        message = {"id": self.asked, "method": method, "params": parameters}
+        """Send a command to the browser, and wait for its answer."""
+        self.sent += 1
+        message = {"id": self.sent, "method": method, "params": parameters}
         if self.session:
             message["sessionId"] = self.session
         self.to.write(json.dumps(message).encode() + b"\0")
         self.to.flush()
-        while (answer := json.loads(self._message())).get("id") != self.asked:
+        while (answer := json.loads(self._message())).get("id") != self.sent:
             self.heard.append(answer.get("method", ""))
         if "error" in answer:
             raise RuntimeError(answer["error"])
         return answer["result"]
 
     def hears(self, event: str) -> None:
-        """Wait until the browser has told of something."""
+        """Wait for an event of the browser."""
         while event not in self.heard:
             self.heard.append(json.loads(self._message()).get("method", ""))
 
@@ -59,23 +59,23 @@ class Browser:
         return bytes(read)
 
     def evaluate(self, expression: str) -> Any:
-        """The value of an expression in the page; of a promise, what it brings."""
+        """The value of an expression in the page; if it is a promise, the value that it resolves to."""
         result = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
         if "exceptionDetails" in result:
             raise RuntimeError(result["exceptionDetails"])
         return result["result"].get("value")
 
     def until(self, condition: str) -> Any:
-        """Wait, in the page itself, until an expression is true; its value."""
+        """Wait in the page until an expression is true, and return its value."""
         waiting = f"""new Promise((done, give_up) => {{
             setTimeout(() => give_up(new Error("not in a minute: " + document.body.innerText)), 60000);
-            const look = () => {{ const value = {condition}; value ? done(value) : setTimeout(look, 20); }};
-            look();
+            const check = () => {{ const value = {condition}; value ? done(value) : setTimeout(check, 20); }};
+            check();
         }})"""
         return self.evaluate(waiting)
 
     def picture(self, path: Path, width: int, height: int) -> None:
-        """Take a PNG of the page at this size."""
+        """Save a PNG of the page at this size."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.call("Emulation.setDeviceMetricsOverride", **size)
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
@@ -83,7 +83,7 @@ class Browser:
 
 @contextmanager
 def browser(url: str, profile: Path) -> Iterator[Browser]:
-    """Open a page in a browser of its own."""
+    """Open a page in a new browser."""
     theirs_in, to = os.pipe()
     from_, theirs_out = os.pipe()
     options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}", "--remote-debugging-pipe"]

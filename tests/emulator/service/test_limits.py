@@ -1,4 +1,4 @@
-"""What the service refuses: cooldowns, quota, request budget, keys, scopes, ids."""
+"""What the service refuses: cooldowns, quota, rate limit, keys, scopes, ids."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_test_key_is_as_long_as_a_real_one() -> None:
 
 
 @virtual
-async def test_second_post_within_five_seconds_or_of_one_database_within_three_minutes_is_refused() -> None:
+async def test_post_within_the_users_or_databases_cooldown_is_refused() -> None:
     async with visit(snapshot_seconds=1) as at:
         at.emulator.add_database("other")
         assert (await at.create()).status_code == 200  # at 1 s
@@ -26,7 +26,7 @@ async def test_second_post_within_five_seconds_or_of_one_database_within_three_m
         assert (refused.status_code, refused.json()["code"]) == (429, "KEEP_CALM")
         assert refused.json()["message"].endswith("1r/5s")
         assert not at.last.accepted
-        await at.clock.sleep(4)  # a refused POST has not started it anew
+        await at.clock.sleep(4)  # a refused POST has not restarted the cooldown
         assert (await at.create("other")).status_code == 200
         await at.clock.sleep(173.9)
         refused = await at.create()
@@ -36,7 +36,7 @@ async def test_second_post_within_five_seconds_or_of_one_database_within_three_m
 
 
 @virtual
-async def test_service_whose_cooldown_counts_refusals_can_be_met() -> None:
+async def test_cooldown_that_counts_refused_posts_can_be_chosen() -> None:
     async with visit(refusals_start_cooldown=True) as at:
         at.emulator.stop_database(DATABASE)
         assert (await at.create()).json()["code"] == "DATABASE_NOT_RUNNING"
@@ -62,7 +62,7 @@ async def test_restores_have_their_own_cooldowns() -> None:
 
 
 @virtual
-async def test_quota_is_twice_the_plan_in_quarter_gigabytes_in_any_24_hours() -> None:
+async def test_quota_follows_from_the_plan_and_counts_any_24_hours() -> None:
     async with visit(plan_memory_mb=1024, snapshot_seconds=0) as at:
         for _ in range(8):
             assert (await at.create()).status_code == 200
@@ -79,7 +79,7 @@ async def test_quota_is_twice_the_plan_in_quarter_gigabytes_in_any_24_hours() ->
 
 
 @virtual
-async def test_request_budget_ends_in_a_block_of_half_an_hour() -> None:
+async def test_exceeding_the_rate_limit_blocks_for_half_an_hour() -> None:
     async with visit(requests_per_minute=3, retry_after_header=True) as at:
         for _ in range(3):
             assert (await at.api.get("users/me")).status_code == 200
@@ -94,7 +94,7 @@ async def test_request_budget_ends_in_a_block_of_half_an_hour() -> None:
 
 
 @virtual
-async def test_request_budget_is_over_any_60_seconds() -> None:
+async def test_rate_limit_counts_any_60_seconds() -> None:
     async with visit(requests_per_minute=2) as at:
         for _ in range(6):
             assert (await at.api.get("users/me")).status_code == 200
@@ -103,7 +103,7 @@ async def test_request_budget_is_over_any_60_seconds() -> None:
 
 
 @virtual
-async def test_a_request_that_is_held_up_counts_from_when_it_arrived() -> None:
+async def test_delayed_request_counts_from_its_arrival() -> None:
     async with visit(requests_per_minute=2) as at:
         at.emulator.add_fault(Fault(kind="me", delay=50, times=1))
         assert (await at.api.get("users/me")).status_code == 200  # at 50 s
@@ -114,7 +114,7 @@ async def test_a_request_that_is_held_up_counts_from_when_it_arrived() -> None:
 
 
 @virtual
-async def test_account_can_be_blocked_at_will() -> None:
+async def test_account_can_be_blocked_for_a_chosen_time() -> None:
     async with visit() as at:
         at.emulator.block(60)
         assert (await at.listing()).json()["code"] == "RATE_LIMITED"
@@ -145,7 +145,7 @@ async def test_revoked_key_is_refused() -> None:
 
 
 @virtual
-async def test_repeated_wrong_keys_block_the_address_for_the_right_key_too() -> None:
+async def test_repeated_wrong_keys_also_block_the_right_key() -> None:
     async with visit(wrong_keys_before_block=2) as at:
         wrong = {"Authorization": "wrong"}
         assert [(await at.api.get("users/me", headers=wrong)).status_code for _ in range(3)] == [401, 401, 429]
@@ -169,7 +169,7 @@ def test_key_does_only_what_its_scopes_allow(scopes: set[str] | None, listing: i
 
 
 @virtual
-async def test_key_touches_only_its_resources() -> None:
+async def test_key_sees_only_its_own_resources() -> None:
     async with visit(resources=frozenset({DATABASE})) as at:
         at.emulator.add_database("other")
         at.emulator.add_snapshot("other")
@@ -192,7 +192,7 @@ async def test_key_touches_only_its_resources() -> None:
         ("GET", "users/snapshots?scope=everything", 400, "INVALID_SCOPE"),
     ],
 )
-def test_wrong_path_is_refused_with_its_code(method: str, path: str, status: int, code: str) -> None:
+def test_wrong_path_is_refused_with_the_services_code(method: str, path: str, status: int, code: str) -> None:
     async def body() -> None:
         async with visit() as at:
             answer = await at.api.request(method, path)
@@ -202,7 +202,7 @@ def test_wrong_path_is_refused_with_its_code(method: str, path: str, status: int
 
 
 @virtual
-async def test_database_that_is_down_is_refused() -> None:
+async def test_snapshot_of_a_stopped_database_is_refused() -> None:
     async with visit() as at:
         at.emulator.stop_database(DATABASE)
         assert (await at.create()).json()["code"] == "DATABASE_NOT_RUNNING"
@@ -212,7 +212,7 @@ async def test_database_that_is_down_is_refused() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"speed": 0}, {"snapshot_seconds": -1}, {"automatic_hour": 24}], ids=lambda one: str(next(iter(one)))
 )
-def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
+def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     async def body() -> None:
         async with visit(**wrong):
             pass
@@ -221,7 +221,7 @@ def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
         run_virtual(body)
 
 
-def test_two_hundred_databases_for_a_day_take_no_time() -> None:
+def test_two_hundred_databases_run_in_virtual_time() -> None:
     async def body() -> None:
         async with visit(plan_memory_mb=256 * 1000, requests_per_minute=10**6) as at:
             databases = [at.emulator.add_database().id for _ in range(200)]

@@ -1,4 +1,4 @@
-"""What survives: databases, snapshots and limits across a restart on the same folder."""
+"""The data folder: databases, snapshots and limits survive a restart."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_restart_on_the_same_folder_shows_the_same_snapshots(tmp_path: Path) -> 
     run_virtual(after, *run_virtual(before))
 
 
-def test_snapshot_and_restore_under_way_outlive_a_restart(tmp_path: Path) -> None:
+def test_snapshot_and_restore_in_progress_outlive_a_restart(tmp_path: Path) -> None:
     async def before() -> None:
         async with visit(data_folder=tmp_path) as at:
             at.emulator.execute(DATABASE, "CREATE TABLE t (n)", "INSERT INTO t VALUES (1)")
@@ -54,7 +54,7 @@ def test_snapshot_and_restore_under_way_outlive_a_restart(tmp_path: Path) -> Non
 
     async def after() -> None:
         async with visit(data_folder=tmp_path) as at:
-            # This clock starts anew; the restore began after the other snapshot's 90 s.
+            # The machine's clock starts again from START; the restore began after the other snapshot's 90 s.
             assert not await at.running()
             await at.clock.sleep(90 + 60)
             assert await at.running()
@@ -66,7 +66,7 @@ def test_snapshot_and_restore_under_way_outlive_a_restart(tmp_path: Path) -> Non
     run_virtual(after)
 
 
-def test_time_that_was_jumped_over_stays_over(tmp_path: Path) -> None:
+def test_skipped_time_stays_skipped_after_a_restart(tmp_path: Path) -> None:
     async def before() -> None:
         async with visit(data_folder=tmp_path, plan_memory_mb=256) as at:
             for _ in range(2):
@@ -85,7 +85,7 @@ def test_time_that_was_jumped_over_stays_over(tmp_path: Path) -> None:
     run_virtual(after)
 
 
-def test_archive_in_a_folder_holds_a_database_that_sqlite_opens(tmp_path: Path) -> None:
+def test_snapshot_in_a_folder_can_be_opened_with_sqlite(tmp_path: Path) -> None:
     async def body() -> None:
         async with visit(data_folder=tmp_path) as at:
             with closing(sqlite3.connect(tmp_path / "databases" / f"{DATABASE}.sqlite")) as application:
@@ -108,7 +108,7 @@ def test_archive_in_a_folder_holds_a_database_that_sqlite_opens(tmp_path: Path) 
     run_virtual(body)
 
 
-def test_database_locked_by_another_program_fails_its_snapshot_and_no_other_request(tmp_path: Path) -> None:
+def test_locked_database_fails_only_its_own_snapshot(tmp_path: Path) -> None:
     async def body() -> None:
         async with visit(data_folder=tmp_path) as at:
             stored = at.emulator.add_snapshot(DATABASE)
@@ -132,7 +132,7 @@ def test_database_locked_by_another_program_fails_its_snapshot_and_no_other_requ
     run_virtual(body)
 
 
-def test_removed_database_takes_its_files_along(tmp_path: Path) -> None:
+def test_removed_database_leaves_no_files(tmp_path: Path) -> None:
     async def body() -> None:
         async with visit(data_folder=tmp_path) as at:
             await at.create()
@@ -143,7 +143,7 @@ def test_removed_database_takes_its_files_along(tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.rglob("*") if one.is_file()] == ["state.json"]
 
 
-def test_key_is_not_kept_on_disk(tmp_path: Path) -> None:
+def test_key_is_never_written_to_disk(tmp_path: Path) -> None:
     async def body() -> str:
         async with visit(data_folder=tmp_path) as at:
             await at.create()
@@ -154,14 +154,14 @@ def test_key_is_not_kept_on_disk(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"format": 2}', "[]"])
-def test_folder_of_something_else_is_refused(tmp_path: Path, content: str) -> None:
+def test_folder_with_something_else_is_refused_and_left_alone(tmp_path: Path, content: str) -> None:
     (tmp_path / "state.json").write_text(content)
     with pytest.raises(ValueError, match=r"state\.json is not a state"):
         Emulator(data_folder=tmp_path)
     assert (tmp_path / "state.json").read_text() == content
 
 
-def test_databases_can_be_added_before_there_is_an_event_loop() -> None:
+def test_databases_can_be_added_before_the_event_loop_runs() -> None:
     emulator = Emulator()
     database = emulator.add_database()
     emulator.add_snapshot(database.id)

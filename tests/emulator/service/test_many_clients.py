@@ -1,4 +1,4 @@
-"""Many clients at once under random faults: what always holds at the service, whatever they do."""
+"""Many clients at once under random faults: the limits always apply, and no accepted POST is lost."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ QUOTA = 16  # of 2048 MB
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_limits_hold_and_every_accepted_post_ends_in_exactly_one_snapshot(seed: int) -> None:
+def test_every_accepted_post_gives_exactly_one_snapshot(seed: int) -> None:
     run_virtual(simulate, seed)
 
 

@@ -1,4 +1,4 @@
-"""docs/emulator.md says what is so: options, control, faults, and a program that runs as it stands there."""
+"""docs/emulator.md is complete and right: options, control requests, faults, and a program that runs as printed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def section(title: str) -> str:
     return re.split(r"\n## ", PAGE.partition(f"\n## {title}\n")[2])[0]
 
 
-def test_a_reader_finds_every_option_with_its_default() -> None:
+def test_docs_name_every_option_with_its_default() -> None:
     options = section("Options")
     for action in _parser()._actions:
         long = [name for name in action.option_strings if name.startswith("--") and name != "--help"]
@@ -36,7 +36,7 @@ def test_a_reader_finds_every_option_with_its_default() -> None:
             assert f"`{default}`" in row
 
 
-def test_a_reader_finds_every_control_request() -> None:
+def test_docs_name_every_control_request() -> None:
     control = section("Control")
     routes: Any = control_app(Emulator())
     router: Router = routes
@@ -46,18 +46,18 @@ def test_a_reader_finds_every_control_request() -> None:
         assert re.search(rf"`[A-Z ]*{re.escape(path)}", control) or f"`{path}" in control or "faults" in path, path
 
 
-def test_a_reader_finds_every_kind_of_fault() -> None:
+def test_docs_name_every_field_of_a_fault() -> None:
     assert {one.name for one in fields(Fault) if f"`{one.name}`" not in section("Faults")} == set()
 
 
-def test_the_key_is_the_emulators_own() -> None:
+def test_docs_show_the_emulators_own_key() -> None:
     assert f"SQUARECLOUD_API_KEY={TEST_API_KEY}\n" in PAGE
 
 
-def test_the_program_of_the_page_runs() -> None:
+def test_program_in_the_docs_runs() -> None:
     (program,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     names: dict[str, Any] = {}
-    exec(program, names)  # noqa: S102  what the page says
+    exec(program, names)  # noqa: S102  the program in the docs
     answer = anyio.run(names["take"])
     assert answer.json()["status"] == "success"
     (fault,) = names["emulator"].faults.rules

@@ -1,4 +1,4 @@
-"""The emulator as a server: the vendor's own SDK works against it unchanged, and it starts and ends as a user expects."""
+"""The emulator as a process: the vendor's own SDK works against it, and it starts and ends as a user expects."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.fixture
 def client(emulator: Served) -> Iterator[squarecloud.SquareCloud]:
     emulator.control("faults", method="DELETE")
-    emulator.control("clock", {"advance": 86400, "speed": SPEED})  # quota and cooldowns of earlier tests are over
+    emulator.control("clock", {"advance": 86400, "speed": SPEED})  # past the quota and the cooldowns of earlier tests
     emulator.control("cache/drop", {})
     with squarecloud.SquareCloud(KEY, base_url=emulator.api_url, max_retries=0) as one:
         yield one
 
 
-def test_vendors_sdk_takes_lists_downloads_and_restores_real_data(
+def test_vendors_sdk_takes_downloads_and_restores_real_data(
     emulator: Served, client: squarecloud.SquareCloud, tmp_path: Path
 ) -> None:
     sql = f"databases/{DATABASE}/sql"
@@ -85,7 +85,7 @@ def test_vendors_sdk_sees_the_account(client: squarecloud.SquareCloud) -> None:
     assert DATABASE in [one["id"] for one in client.databases.status_all()]
 
 
-def test_vendors_sdk_sees_a_snapshot_as_pending(emulator: Served, client: squarecloud.SquareCloud) -> None:
+def test_vendors_sdk_sees_a_slow_snapshot_as_pending(emulator: Served, client: squarecloud.SquareCloud) -> None:
     emulator.control(f"databases/{DATABASE}", {"next_snapshot_seconds": 1000}, "PATCH")
     known = client.databases.snapshots.list(DATABASE)
     assert client.databases.snapshots.create(DATABASE) == {"pending": True}
@@ -128,7 +128,7 @@ def test_dropped_connection_closes_without_a_byte(
     assert len(client.databases.snapshots.list(DATABASE)) == before + more
 
 
-def test_download_that_breaks_ends_early(emulator: Served, client: squarecloud.SquareCloud) -> None:
+def test_cut_download_ends_early_and_can_be_repeated(emulator: Served, client: squarecloud.SquareCloud) -> None:
     emulator.control("snapshots", {"database_id": DATABASE, "size": 500_000})
     emulator.control("cache/drop", {})
     url = client.databases.snapshots.list(DATABASE)[0]["url"]
@@ -143,14 +143,12 @@ def test_download_that_breaks_ends_early(emulator: Served, client: squarecloud.S
         assert zipfile.ZipFile(io.BytesIO(answer.read())).testzip() is None
 
 
-def test_client_that_hangs_up_has_its_snapshot_taken_all_the_same(
-    emulator: Served, client: squarecloud.SquareCloud
-) -> None:
+def test_snapshot_of_a_client_that_hangs_up_is_still_taken(emulator: Served, client: squarecloud.SquareCloud) -> None:
     before = len(client.databases.snapshots.list(DATABASE))
     emulator.control(f"databases/{DATABASE}", {"next_snapshot_seconds": 60}, "PATCH")
-    with socket.create_connection(("127.0.0.1", urlsplit(emulator.url).port or 0), timeout=10) as hanging_up:
+    with socket.create_connection(("127.0.0.1", urlsplit(emulator.url).port or 0), timeout=10) as connection:
         request = f"POST /v2/databases/{DATABASE}/snapshots HTTP/1.1\r\nHost: x\r\nAuthorization: {KEY}\r\n\r\n"
-        hanging_up.sendall(request.encode())
+        connection.sendall(request.encode())
         while emulator.control("journal")[-1]["kind"] != "create":
             pass
     emulator.control("clock", {"advance": 60})
@@ -159,7 +157,7 @@ def test_client_that_hangs_up_has_its_snapshot_taken_all_the_same(
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-def test_stop_ends_open_requests_quickly_and_keeps_the_state(tmp_path: Path, stop: signal.Signals) -> None:
+def test_signal_ends_open_requests_quickly_and_saves_the_state(tmp_path: Path, stop: signal.Signals) -> None:
     options = ["--data-folder", str(tmp_path), "--database", DATABASE, "--database", f"{OTHER}:redis", "--no-automatic"]
     failures: list[squarecloud.SquareCloudAPIError] = []
     with served(*options, "--clock-offset", "-3600") as emulator:
@@ -175,17 +173,17 @@ def test_stop_ends_open_requests_quickly_and_keeps_the_state(tmp_path: Path, sto
         thread.start()
         while not emulator.control("state")["databases"][0]["running_snapshots"]:
             pass
-        asked = time.monotonic()
+        stopped_at = time.monotonic()
         emulator.process.send_signal(stop)
         output, errors = emulator.process.communicate(timeout=10)
         thread.join(timeout=10)
         assert (emulator.process.returncode, output, errors) == (0, "", "")
-        assert time.monotonic() - asked < 2
+        assert time.monotonic() - stopped_at < 2
     assert [failure.code for failure in failures] == ["NETWORK_ERROR"]
     with served(*options) as emulator:
         first, second = emulator.control("state")["databases"]
         assert (first["id"], second["type"], len(first["running_snapshots"])) == (DATABASE, "redis", 0)
-        assert len(first["snapshots"]) == 1  # the offset is gone, so its time is over
+        assert len(first["snapshots"]) == 1  # without the offset, the snapshot's time has passed
 
 
 @pytest.mark.parametrize(
@@ -201,7 +199,7 @@ def test_stop_ends_open_requests_quickly_and_keeps_the_state(tmp_path: Path, sto
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_wrong_option_is_refused_in_one_line(options: list[str], code: int, message: str) -> None:
+def test_wrong_option_gets_a_one_line_error(options: list[str], code: int, message: str) -> None:
     ended = run(*options)
     assert ended.returncode == code
     assert message in ended.stderr.splitlines()[-1]
@@ -209,7 +207,7 @@ def test_wrong_option_is_refused_in_one_line(options: list[str], code: int, mess
     assert ended.stdout == ""
 
 
-def test_folder_in_use_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_folder_in_use_gets_a_one_line_error(tmp_path: Path) -> None:
     with served("--data-folder", str(tmp_path)):
         ended = run("--data-folder", str(tmp_path))
     assert ended.returncode == 1
@@ -234,7 +232,7 @@ def test_missing_extra_is_named_with_its_install_command(missing: str) -> None:
     )
 
 
-def test_date_is_the_services_alone(emulator: Served) -> None:
+def test_date_header_is_only_the_services(emulator: Served) -> None:
     with closing(http.client.HTTPConnection(urlsplit(emulator.url).netloc, timeout=10)) as connection:
         connection.request("GET", "/v2/users/me", headers={"Authorization": KEY})
         answer = connection.getresponse()
@@ -244,7 +242,7 @@ def test_date_is_the_services_alone(emulator: Served) -> None:
     assert timedelta(0) <= shown - parsedate_to_datetime(date) < timedelta(hours=1)  # it runs fast here
 
 
-def test_port_in_use_is_refused_in_one_line(emulator: Served) -> None:
+def test_port_in_use_gets_a_one_line_error(emulator: Served) -> None:
     ended = run("--port", str(urlsplit(emulator.url).port))
     assert ended.returncode == 1
     assert ended.stderr.startswith("squarecloud-emulator: cannot listen on 127.0.0.1 port ")

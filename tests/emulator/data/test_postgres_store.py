@@ -1,4 +1,4 @@
-"""Databases at a real PostgreSQL server: what a snapshot holds, what a restore brings back, what is never touched."""
+"""Databases at a real PostgreSQL server: snapshots are complete, restores exact, and other databases untouched."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import anyio
 import psycopg
 import pytest
 
-from pulumi_snapshots.emulator import Emulator, Settings
+from pulumi_snapshots.emulator import Emulator, EmulatorSettings
 from pulumi_snapshots.emulator.data.folder_store import FolderStore
 from pulumi_snapshots.emulator.data.postgres_server import PostgresServer
 from pulumi_snapshots.emulator.data.postgres_store import PostgresStore
@@ -53,13 +53,13 @@ async def restored(here: World, version_id: str) -> None:
     name = here.newest().name
     await client.restore_snapshot(DATABASE, name=name, version_id=version_id, on_send=on_send)
     with anyio.fail_after(BUSY_SECONDS):
-        while here.emulator.account.restoring(DATABASE):  # asking over HTTP would use up the request budget
+        while here.emulator.account.restoring(DATABASE):  # polling over HTTP would exceed the rate limit
             await anyio.lowlevel.checkpoint()
             here.emulator.settle()
     assert (await client.database_status(DATABASE)).running
 
 
-def test_a_restore_brings_back_all_that_the_snapshot_saw(server: Server) -> None:
+def test_restore_brings_back_everything_in_the_snapshot(server: Server) -> None:
     url = server.url(DATABASE)
 
     async def body() -> None:
@@ -74,7 +74,7 @@ def test_a_restore_brings_back_all_that_the_snapshot_saw(server: Server) -> None
                 assert spoilt == [("Zoë 🦉 O'Hara lost",), ("空 lost",), ("later",)]
                 with pytest.raises(psycopg.OperationalError):
                     application.execute("SELECT 1")
-            # It lives: counters go on where they were, and what was forbidden stays so.
+            # The restored database works: sequences continue, and constraints still apply.
             assert sql_at(url, "SELECT nextval('tickets')") == [(1014,)]
             assert sql_at(url, "INSERT INTO customer (name) VALUES ('next') RETURNING id") == [(42,)]
             for wrong in (
@@ -89,7 +89,7 @@ def test_a_restore_brings_back_all_that_the_snapshot_saw(server: Server) -> None
     anyio.run(body)
 
 
-def test_the_same_data_comes_back_through_sqlite(tmp_path: Path) -> None:
+def test_restore_in_sqlite_brings_back_everything(tmp_path: Path) -> None:
     schema = (
         "CREATE TABLE customer (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE CHECK (name <> ''))",
         "CREATE TABLE bestellung (customer INTEGER NOT NULL REFERENCES customer, price NUMERIC, ratio REAL, photo BLOB)",
@@ -118,7 +118,7 @@ def test_the_same_data_comes_back_through_sqlite(tmp_path: Path) -> None:
     anyio.run(body)
 
 
-def test_the_zip_holds_what_pg_dump_writes(server: Server) -> None:
+def test_zip_holds_a_pg_dump_file(server: Server) -> None:
     async def body() -> None:
         async with at_server(server) as here:
             filled(server.url(DATABASE))
@@ -137,7 +137,7 @@ def test_the_zip_holds_what_pg_dump_writes(server: Server) -> None:
     anyio.run(body)
 
 
-def test_a_program_that_writes_meanwhile_does_no_harm(server: Server) -> None:
+def test_snapshot_during_writes_is_consistent(server: Server) -> None:
     url = server.url(DATABASE)
     stop = threading.Event()
 
@@ -163,8 +163,8 @@ def test_a_program_that_writes_meanwhile_does_no_harm(server: Server) -> None:
     anyio.run(body)
 
 
-def test_others_are_served_while_a_dump_takes_its_time(server: Server) -> None:
-    """A lock that somebody holds makes pg_dump wait as long as the test wants."""
+def test_other_requests_are_answered_during_a_slow_dump(server: Server) -> None:
+    """An application's lock makes pg_dump wait for as long as the test wants."""
     url = server.url(DATABASE)
 
     async def body() -> None:
@@ -208,7 +208,7 @@ def test_automatic_snapshots_are_dumps_too(server: Server) -> None:
     anyio.run(body)
 
 
-def test_a_dump_that_fails_is_told_and_fails_the_snapshot(
+def test_failed_dump_fails_the_snapshot_and_is_logged(
     server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def body() -> None:
@@ -225,7 +225,7 @@ def test_a_dump_that_fails_is_told_and_fails_the_snapshot(
     assert "snapshot failed: pg_dump failed: no space left" in caplog.text
 
 
-def test_a_restore_that_fails_leaves_what_was_there(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+def test_failed_restore_leaves_the_data_and_is_logged(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     url = server.url(DATABASE)
 
     async def body() -> None:
@@ -244,7 +244,7 @@ def test_a_restore_that_fails_leaves_what_was_there(server: Server, caplog: pyte
     assert "restore failed, and the database holds what it held" in caplog.text
 
 
-def test_sql_of_a_demo_runs_at_the_server(server: Server) -> None:
+def test_execute_runs_at_the_server_in_one_transaction(server: Server) -> None:
     async def body() -> None:
         async with at_server(server) as here:
             rows = here.emulator.execute(DATABASE, "CREATE TABLE t (n integer)", "INSERT INTO t VALUES (1) RETURNING n")
@@ -256,7 +256,7 @@ def test_sql_of_a_demo_runs_at_the_server(server: Server) -> None:
     anyio.run(body)
 
 
-def test_a_user_who_may_create_databases_is_enough(server: Server) -> None:
+def test_user_with_createdb_needs_no_superuser(server: Server) -> None:
     role = f"DO $$BEGIN CREATE ROLE maker LOGIN CREATEDB PASSWORD '{server.password}'; EXCEPTION WHEN duplicate_object THEN END$$"
     sql_at(server.url(), role)
     own, dsn = (url.replace("//postgres", "//maker") for url in (server.url(DATABASE), server.dsn()))
@@ -272,8 +272,8 @@ def test_a_user_who_may_create_databases_is_enough(server: Server) -> None:
     anyio.run(body)
 
 
-def test_a_snapshot_whose_dump_died_with_its_emulator_never_appears(server: Server, tmp_path: Path) -> None:
-    settings = Settings(snapshot_seconds=0)
+def test_dump_cut_by_a_kill_never_becomes_a_snapshot(server: Server, tmp_path: Path) -> None:
+    settings = EmulatorSettings(snapshot_seconds=0)
     killed = Emulator(settings, data_folder=tmp_path, store=PostgresStore(server.dsn(), tmp_path))
     database = killed.add_database(DATABASE)
     sql_at(server.url(DATABASE), "CREATE TABLE t (n integer)")
@@ -290,9 +290,9 @@ def test_a_snapshot_whose_dump_died_with_its_emulator_never_appears(server: Serv
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["state.json"]
 
 
-def test_a_database_that_is_removed_right_before_the_end_is_dropped(server: Server, tmp_path: Path) -> None:
-    """Its removal still waits for a dump when the emulator stops."""
-    emulator = Emulator(Settings(), data_folder=tmp_path, store=PostgresStore(server.dsn(), tmp_path))
+def test_database_removed_right_before_the_stop_is_dropped(server: Server, tmp_path: Path) -> None:
+    """A dump is still running, so the removal is still queued when the emulator stops."""
+    emulator = Emulator(EmulatorSettings(), data_folder=tmp_path, store=PostgresStore(server.dsn(), tmp_path))
     emulator.add_database(DATABASE)
     sql_at(server.url(DATABASE), "CREATE TABLE t (n integer)")
     with closing(psycopg.connect(server.url(DATABASE))) as application:
@@ -317,7 +317,7 @@ def test_other_engines_stay_sqlite(server: Server) -> None:
     anyio.run(body)
 
 
-def test_databases_of_others_are_never_touched(server: Server) -> None:
+def test_databases_of_other_programs_are_never_touched(server: Server) -> None:
     url = fresh(server, DATABASE)
     sql_at(url, "CREATE TABLE theirs (n integer)")
 
@@ -334,7 +334,7 @@ def test_databases_of_others_are_never_touched(server: Server) -> None:
         sql_at(server.url(), f'DROP DATABASE "{DATABASE}"')
 
 
-def test_a_database_of_a_killed_emulator_is_made_anew_and_one_of_a_live_emulator_is_not(server: Server) -> None:
+def test_only_a_killed_emulators_database_is_replaced(server: Server) -> None:
     first = PostgresServer(server.dsn(), kept=False)
     first.create(DATABASE)
     try:
@@ -349,9 +349,9 @@ def test_a_database_of_a_killed_emulator_is_made_anew_and_one_of_a_live_emulator
         first.drop(DATABASE)
 
 
-def test_a_folder_keeps_databases_and_says_where_they_are(server: Server, tmp_path: Path) -> None:
+def test_folder_remembers_the_databases_at_the_server(server: Server, tmp_path: Path) -> None:
     url = server.url(DATABASE)
-    settings = Settings(snapshot_seconds=0)
+    settings = EmulatorSettings(snapshot_seconds=0)
     emulator = Emulator(settings, data_folder=tmp_path, store=PostgresStore(server.dsn(), tmp_path))
     emulator.add_database(DATABASE)
     sql_at(url, "CREATE TABLE t AS SELECT 7 AS n")
@@ -362,7 +362,7 @@ def test_a_folder_keeps_databases_and_says_where_they_are(server: Server, tmp_pa
     with pytest.raises(ValueError, match="is at a PostgreSQL server: give its DSN"):
         Emulator(settings, data_folder=tmp_path)
 
-    # As a run leaves it that was killed in the middle of a restore.
+    # This is how a run leaves it that was killed in the middle of a restore.
     sql_at(server.url(), f'ALTER DATABASE "{DATABASE}" ALLOW_CONNECTIONS false')
     emulator = Emulator(settings, data_folder=tmp_path, store=PostgresStore(server.dsn(), tmp_path))
     assert emulator.execute(DATABASE, "SELECT n FROM t") == [[[7]]]
@@ -373,7 +373,7 @@ def test_a_folder_keeps_databases_and_says_where_they_are(server: Server, tmp_pa
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["state.json"]
 
 
-def test_a_database_that_the_server_lost_is_an_error(server: Server, tmp_path: Path) -> None:
+def test_database_that_the_server_lost_is_an_error(server: Server, tmp_path: Path) -> None:
     emulator = Emulator(data_folder=tmp_path, store=PostgresStore(server.dsn(), tmp_path))
     emulator.add_database(DATABASE)
     emulator.stop()
