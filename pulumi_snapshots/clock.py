@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import anyio
 
-__all__ = ["Clock", "parse_rfc3339", "rfc3339", "system_utc"]
+__all__ = ["Clock", "in_utc", "parse_rfc3339", "rfc3339", "system_utc"]
 
 
 def system_utc() -> datetime:
@@ -27,7 +27,11 @@ def parse_rfc3339(text: str) -> datetime:
     Raises:
         ValueError: `text` is no date.
     """
-    moment = datetime.fromisoformat(text)
+    return in_utc(datetime.fromisoformat(text))
+
+
+def in_utc(moment: datetime) -> datetime:
+    """`moment` in UTC; one without a zone is taken to be in UTC already, as everything that the service sends."""
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

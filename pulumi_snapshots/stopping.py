@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.clock import Clock
 
-__all__ = ["Stoppable"]
+__all__ = ["REFRESH_PATIENCE", "Stoppable"]
+
+REFRESH_PATIENCE = 110.0
+"""Seconds for a refresh, a get or a delete of one resource, so that it ends within 2 minutes."""
 
 
 class Stoppable:

@@ -31,9 +31,9 @@ LAYERS = (
     "listing",
     "attempt",
     ("api", "progress"),
-    ("properties", "emulator", "locked_file", "stopping"),
-    "errors",
-    "clock",
+    ("properties", "emulator"),
+    ("locked_file", "stopping", "errors"),
+    ("addresses", "clock"),
 )
 """From the top down: each room imports from those below its own floor only; rooms of one floor do not know each other."""
 

@@ -6,7 +6,6 @@ import html
 import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
@@ -14,12 +13,15 @@ from urllib.parse import urljoin, urlsplit
 import httpcore
 import httpx
 
+from pulumi_snapshots.addresses import is_loopback
 from pulumi_snapshots.api.errors import SquareCloudError
-from pulumi_snapshots.api.signed_url import is_loopback, problem_of_url, version_of
+from pulumi_snapshots.api.signed_url import problem_of_url, version_of
+from pulumi_snapshots.clock import in_utc
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Iterable
+    from datetime import datetime
 
 __all__ = ["DownloadBroken", "Downloads", "Part", "Served", "UrlRefused", "WrongContent"]
 
@@ -214,8 +216,7 @@ def _served(response: httpx.Response) -> Served:
         length = headers.get("content-length", "")
         total = int(length) if length.isdecimal() else None
     try:
-        modified = parsedate_to_datetime(headers.get("last-modified", ""))
-        modified = modified.astimezone(UTC) if modified.tzinfo else modified.replace(tzinfo=UTC)
+        modified = in_utc(parsedate_to_datetime(headers.get("last-modified", "")))
     except (ValueError, OverflowError):
         modified = None
     return Served(

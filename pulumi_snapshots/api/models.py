@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic.functional_validators import AfterValidator
 
 from pulumi_snapshots.api.signed_url import version_of
+from pulumi_snapshots.clock import in_utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,7 +54,7 @@ def _utc(moment: datetime) -> datetime:
     """A date without a zone is UTC, as everything else that the service sends."""
     if not OLDEST_YEAR <= moment.year < NO_YEAR:
         raise ValueError("no snapshot is of that year")
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return in_utc(moment)
 
 
 def _address(url: str) -> str:

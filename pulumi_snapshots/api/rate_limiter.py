@@ -25,6 +25,13 @@ from pulumi_snapshots.api.errors import (
     Unavailable,
     UnreadableAnswer,
 )
+from pulumi_snapshots.api.limits import (
+    ACCOUNT_LISTINGS_PER_MINUTE,
+    RESTORE_PER_ACCOUNT,
+    RESTORE_PER_DATABASE,
+    SNAPSHOT_PER_ACCOUNT,
+    SNAPSHOT_PER_DATABASE,
+)
 from pulumi_snapshots.api.request_log import RequestLog
 
 if TYPE_CHECKING:
@@ -65,16 +72,17 @@ class Lane:
     starts: bool = False
 
 
-CREATE = Lane("create", per_account=5.15, per_database=181.0, starts=True)
-"""The service takes 1 create per 5 s per user and 1 per 180 s per database; the rest is for jitter on the way."""
-RESTORE = Lane("restore", per_account=60.5, per_database=120.5, starts=True)
-"""The service takes 1 restore per 60 s per user and 1 per 120 s per database; the rest is for jitter on the way."""
+CREATE = Lane("create", per_account=SNAPSHOT_PER_ACCOUNT + 0.15, per_database=SNAPSHOT_PER_DATABASE + 1, starts=True)
+"""What is more than the limit is for jitter on the way, here and below."""
+RESTORE = Lane("restore", per_account=RESTORE_PER_ACCOUNT + 0.5, per_database=RESTORE_PER_DATABASE + 0.5, starts=True)
 LOOK = Lane("look")
-ACCOUNT_LISTING = Lane("account look", per_account=20.2)
-"""The service answers 3 uncached account listings a minute, then blocks for 5 minutes; the rest is for jitter."""
+ACCOUNT_LISTING = Lane("account look", per_account=60 / ACCOUNT_LISTINGS_PER_MINUTE + 0.2)
 
 
-_WHAT = {CREATE: "snapshot per database in 180", RESTORE: "restore per database in 120"}
+_WHAT = {
+    CREATE: f"snapshot per database in {SNAPSHOT_PER_DATABASE:.0f}",
+    RESTORE: f"restore per database in {RESTORE_PER_DATABASE:.0f}",
+}
 """The cooldowns of one database, in words."""
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from urllib.parse import parse_qs, unquote, urlsplit
 
-__all__ = ["database_in", "database_of", "expiry_of", "is_loopback", "problem_of_url", "version_of"]
+from pulumi_snapshots.addresses import is_loopback
+
+__all__ = ["database_in", "database_of", "expiry_of", "problem_of_url", "version_of"]
 
 _KIND = re.compile(r"_(mongo|mysql|postgres|redis)(_(automatic|manual))?$")
 """What newer names of the storage objects have after the database's id."""
@@ -55,14 +56,6 @@ def problem_of_url(url: str) -> str | None:
     if parts.scheme == "http" and not is_loopback(host):
         return "must use https: over http the data could be read on the way (http is for loopback only)"
     return None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether it names this machine."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _in_query(url: str, name: str) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -13,9 +12,13 @@ from urllib.parse import urlsplit
 import anyio
 import httpx
 
+from pulumi_snapshots.addresses import is_loopback
 from pulumi_snapshots.api.errors import AnswerLost, NotSent, error_for
+from pulumi_snapshots.clock import in_utc
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from pulumi_snapshots.api.service_clock import ServiceClock
     from pulumi_snapshots.clock import Clock
 
@@ -91,7 +94,7 @@ class Transport:
             transport=http,
             follow_redirects=False,
             # A proxy of the environment would get the key in plain text on the way to a loopback address.
-            trust_env=host not in {"localhost", "127.0.0.1", "::1"},
+            trust_env=not is_loopback(host),
             # A kept connection that the server closes at the same moment would leave a POST in doubt. At 30 requests
             # a minute a new connection for each costs nothing. No limit: a POST stays open for 90 s.
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
@@ -190,7 +193,7 @@ def _moment(text: str | None) -> datetime | None:
         date = parsedate_to_datetime(text or "")
     except (ValueError, OverflowError):
         return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
+    return in_utc(date)
 
 
 def _retry_after(response: httpx.Response, now: datetime) -> float | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pulumi_snapshots.archive.destination import Destination
 from pulumi_snapshots.archive.stores import StoreTrouble
+from pulumi_snapshots.stopping import REFRESH_PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["HISTORY_LIMIT", "NotRemoved", "check_archived", "prune", "remove"]
 
-REFRESH_PATIENCE = 110.0
-"""Seconds; a refresh of one resource ends within 2 minutes."""
 PRUNING = 120.0
 """Seconds for removing older objects; those left over are removed the next time."""
 HISTORY_LIMIT = 500

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import anyio
 
 from pulumi_snapshots.api.errors import Cooldown, NotSent, SquareCloudError, UnreadableAnswer
+from pulumi_snapshots.api.limits import SNAPSHOT_PER_DATABASE
 from pulumi_snapshots.attempt.journal import Entry, Found
 from pulumi_snapshots.attempt.record import Attempt as Post
 from pulumi_snapshots.errors.outcomes import NothingSent
@@ -36,9 +37,9 @@ __all__ = ["Attempt", "Surroundings"]
 
 BACK_OFF = (5.0, 10.0, 20.0, 40.0, 80.0)
 """Seconds between refused POSTs: the account's cooldown of a snapshot is 5 s ..."""
-BACK_OFF_LAST = 180.0
-"""... and a database's is 180 s, so waiting longer gains nothing. A restore's, 60 s and 120 s, lie between: the rate
-limiter keeps them, so that its POSTs are further apart at first."""
+BACK_OFF_LAST = SNAPSHOT_PER_DATABASE
+"""... and a database's is this, so waiting longer gains nothing. A restore's lie between: the rate limiter keeps them, so
+that its POSTs are further apart at first."""
 JITTER = 0.1
 """Share of a pause that chance adds, so that clients which were refused together do not come back together."""
 UNREACHABLE_TRIES = 3

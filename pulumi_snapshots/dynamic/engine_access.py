@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pulumi_snapshots.engine.errors import DETAILS_HEADER, debugging, readable, status
-from pulumi_snapshots.engine.presence import listens
+from pulumi_snapshots.engine.presence import CHANNEL_OPTIONS, LOG_DEADLINE, WATCH_EVERY, listens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,13 +46,6 @@ _CANCEL_METHOD = "/pulumirpc.ResourceProvider/Cancel"
 
 # gRPC's number for UNKNOWN, which is what the SDK ends every failed call with.
 _UNKNOWN_CODE = 2
-
-# Seconds between the looks whether the engine still listens. Short: what ends in between is answered to nobody.
-_WATCH_EVERY = 1.0
-
-# Seconds. The engine answers a Log call within a millisecond; one that does not is busy or gone, and neither is a
-# reason to hold up the work that the message is about.
-_LOG_DEADLINE = 5.0
 
 
 class ProviderError(Exception):
@@ -216,13 +209,13 @@ class _Messages:
         from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc  # noqa: PLC0415
 
         # Without the option, gRPC sends even this machine's own address through the HTTP proxy of the environment.
-        channel = grpc.insecure_channel(_find_engine_address() or "", options=[("grpc.enable_http_proxy", 0)])
+        channel = grpc.insecure_channel(_find_engine_address() or "", options=CHANNEL_OPTIONS)
         stub = engine_pb2_grpc.EngineStub(channel)
 
         def log(*, message: str, urn: str, ephemeral: bool, warning: bool) -> None:
             severity = engine_pb2.WARNING if warning else engine_pb2.INFO
             request = engine_pb2.LogRequest(severity=severity, message=message, urn=urn, ephemeral=ephemeral)
-            stub.Log(request, timeout=_LOG_DEADLINE)
+            stub.Log(request, timeout=LOG_DEADLINE)
 
         return log
 
@@ -236,7 +229,7 @@ class _Delivery:
 
     def wait(self) -> bool:
         """Whether the engine has it, after waiting for that a bounded time."""
-        return self.done.wait(_LOG_DEADLINE) and bool(self.sent)
+        return self.done.wait(LOG_DEADLINE) and bool(self.sent)
 
 
 _messages = _Messages()
@@ -496,7 +489,7 @@ def engine_listens() -> bool:
 
 def _watch(address: str) -> None:
     while listens(address) or listens(address):
-        time.sleep(_WATCH_EVERY)
+        time.sleep(WATCH_EVERY)
     os._exit(1)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pulumi.dynamic import CreateResult, ResourceProvider
 
 from pulumi_snapshots.dynamic.engine_access import Features, features
+from pulumi_snapshots.engine.presence import CHANNEL_OPTIONS
 from pulumi_snapshots.run.settings import without_key
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _ask(process: subprocess.Popen[str]) -> Features:
         raise RuntimeError(f"the SDK's provider process did not start: {port or 'it ended without a word'}")
     request = provider_pb2.CreateRequest(urn=URN)
     request.properties.update({"__provider": serialize_provider(FeatureProbe())})
-    with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
+    with grpc.insecure_channel(f"127.0.0.1:{port}", options=CHANNEL_OPTIONS) as channel:
         try:
             answer = provider_pb2_grpc.ResourceProviderStub(channel).Create(request, timeout=PATIENCE)
         except grpc.RpcError as error:

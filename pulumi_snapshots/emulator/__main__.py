@@ -12,7 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from pulumi_snapshots.emulator.control.local_only import is_loopback
+from pulumi_snapshots.addresses import is_loopback
 from pulumi_snapshots.emulator.data.store import StoreError
 from pulumi_snapshots.emulator.emulator import Emulator
 from pulumi_snapshots.emulator.service.settings import (

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import socket
 
-__all__ = ["listens"]
+__all__ = ["CHANNEL_OPTIONS", "LOG_DEADLINE", "WATCH_EVERY", "listens"]
 
+CHANNEL_OPTIONS = [("grpc.enable_http_proxy", 0)]
+"""Without it, gRPC sends even this machine's own address through the HTTP proxy of the environment."""
+LOG_DEADLINE = 5.0
+"""Seconds. The engine takes a message within a millisecond; one that does not is busy or gone, and neither is a reason to
+hold up the work that the message is about."""
+
+WATCH_EVERY = 1.0
+"""Seconds between checks whether the engine still runs. Short: no run hears what ends in between."""
 ANSWER_DEADLINE = 5.0
 """Seconds; on one machine it takes none."""
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
-from typing import TYPE_CHECKING, Generic, TypeVar
-
-import anyio
+from typing import TYPE_CHECKING, TypeVar
 
 from pulumi_snapshots.api.client import PATIENT, Client, Patience
+from pulumi_snapshots.listing.newest import Newest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -19,29 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["Databases"]
 
 T = TypeVar("T")
-
-
-class _Shared(Generic[T]):
-    """The newest answer to one question, and the lock that makes others wait for one under way."""
-
-    def __init__(self) -> None:
-        self._lock = anyio.Lock()
-        self._answer: T | None = None
-        self._asked_at = -math.inf
-
-    def answered(self, since: float) -> T | None:
-        """The answer, if it was asked for at `since` (monotonic) or later."""
-        return self._answer if self._asked_at >= since else None
-
-    async def ask(self, clock: Clock, since: float, question: Callable[[], Awaitable[T]]) -> T:
-        """The answer, asked for now unless there is one."""
-        async with self._lock:
-            answer = self.answered(since)
-            if answer is None:
-                asked_at = clock.monotonic()
-                answer = self._answer = await question()
-                self._asked_at = asked_at
-            return answer
 
 
 class Databases:
@@ -55,9 +30,9 @@ class Databases:
     def __init__(self, client: Client, clock: Clock) -> None:
         self._client = client
         self._clock = clock
-        self._account: _Shared[Account] = _Shared()
-        self._databases: dict[str, _Shared[AccountDatabase]] = defaultdict(_Shared)
-        self._statuses: dict[str, _Shared[DatabaseStatus]] = defaultdict(_Shared)
+        self._account: Newest[Account] = Newest()
+        self._databases: dict[str, Newest[AccountDatabase]] = defaultdict(Newest)
+        self._statuses: dict[str, Newest[DatabaseStatus]] = defaultdict(Newest)
 
     async def account(self, since: float, *, patience: Patience = PATIENT) -> Account:
         """The account, with all its databases.
@@ -65,7 +40,7 @@ class Databases:
         Raises:
             SquareCloudError: no answer, or none that can be read.
         """
-        return await self._account.ask(self._clock, since, lambda: self._client.account(patience=patience))
+        return await self._account.ask(since, self._timed(lambda: self._client.account(patience=patience)))
 
     async def database(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> AccountDatabase:
         """One database; where the account was asked for, from that.
@@ -73,12 +48,12 @@ class Databases:
         Raises:
             SquareCloudError: no answer, or none that can be read.
         """
-        account = self._account.answered(since)
+        account = self._account.since(since)
         for database in account.databases if account is not None else ():
             if database.id == database_id:
                 return database
         return await self._databases[database_id].ask(
-            self._clock, since, lambda: self._client.database(database_id, patience=patience)
+            since, self._timed(lambda: self._client.database(database_id, patience=patience))
         )
 
     async def running(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> bool:
@@ -88,6 +63,15 @@ class Databases:
             SquareCloudError: no answer, or none that can be read.
         """
         status = await self._statuses[database_id].ask(
-            self._clock, since, lambda: self._client.database_status(database_id, patience=patience)
+            since, self._timed(lambda: self._client.database_status(database_id, patience=patience))
         )
         return status.running
+
+    def _timed(self, question: Callable[[], Awaitable[T]]) -> Callable[[], Awaitable[tuple[T, float]]]:
+        """The question, with when it was asked."""
+
+        async def ask() -> tuple[T, float]:
+            asked_at = self._clock.monotonic()
+            return await question(), asked_at
+
+        return ask

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import anyio
@@ -13,9 +12,10 @@ import anyio
 from pulumi_snapshots.api.client import BRIEF, PATIENT, Client, Patience
 from pulumi_snapshots.api.errors import KeyRefused, SquareCloudError, Unavailable
 from pulumi_snapshots.api.signed_url import database_in, database_of
+from pulumi_snapshots.listing.newest import Newest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable
 
     from pulumi_snapshots.api.models import ListedSnapshot, Listing
     from pulumi_snapshots.clock import Clock
@@ -61,9 +61,8 @@ class Page:
         return next((entry for entry in self.entries if entry.version == version_id), None)
 
 
-@dataclass
-class _Shared:
-    """The newest fetch of one listing, and the lock that makes others wait for one under way.
+class _NewestPage(Newest["Listing"]):
+    """The newest fetch of one listing.
 
     Attributes:
         same_since: when the page was first seen as it is.
@@ -71,8 +70,6 @@ class _Shared:
         failed_at: when the newest fetch failed in a way that may pass, and `failure` how; None after a success.
     """
 
-    lock: anyio.Lock = field(default_factory=anyio.Lock)
-    listing: Listing | None = None
     same_since: float = 0.0
     unchanged_at: float | None = None
     failed_at: float = -math.inf
@@ -111,8 +108,8 @@ class Listings:
     def __init__(self, client: Client, clock: Clock) -> None:
         self._client = client
         self._clock = clock
-        self._databases: dict[str, _Shared] = defaultdict(_Shared)
-        self._account = _Shared()
+        self._databases: dict[str, _NewestPage] = defaultdict(_NewestPage)
+        self._account = _NewestPage()
         self._sorted: tuple[Listing, dict[str | None, list[ListedSnapshot]]] | None = None
         self._gathering: list[str] | None = None
         self._asked_alone: dict[str, float] = {}
@@ -136,13 +133,13 @@ class Listings:
         Raises:
             SquareCloudError: no listing.
         """
-        shared = self._databases[database_id]
-        async with shared.lock:
-            listing = shared.listing
-            if listing is None or listing.sent_at < since:
-                with self._sharing_failure(shared, since, f"GET /databases/{database_id}/snapshots"):
-                    listing = await self._client.list_snapshots(database_id, patience=patience)
-                self._take(shared, listing)
+        request = f"GET /databases/{database_id}/snapshots"
+        listing = await self._fetched(
+            self._databases[database_id],
+            since,
+            request,
+            lambda: self._client.list_snapshots(database_id, patience=patience),
+        )
         return Page(listing.entries, listing, complete=listing.unreadable == 0)
 
     async def account_listing(self, since: float, *, patience: Patience = PATIENT) -> Listing | None:
@@ -154,21 +151,21 @@ class Listings:
         Raises:
             SquareCloudError: no listing.
         """
-        shared = self._account
-        async with shared.lock:
-            if not self.account_included:
-                return None
-            if shared.listing is None or shared.listing.sent_at < since:
-                try:
-                    with self._sharing_failure(shared, since, "GET /users/snapshots"):
-                        listing = await self._client.list_account(patience=patience)
-                except SquareCloudError as error:
-                    if error.passing or isinstance(error, KeyRefused):
-                        raise
-                    self.account_included, self.account_refusal = False, error
-                    return None
-                self._take(shared, listing)
-            return shared.listing
+
+        async def fetch() -> Listing:
+            if self.account_refusal is not None:  # meanwhile, for another caller
+                raise self.account_refusal
+            return await self._client.list_account(patience=patience)
+
+        if not self.account_included:
+            return None
+        try:
+            return await self._fetched(self._account, since, "GET /users/snapshots", fetch)
+        except SquareCloudError as error:
+            if error.passing or isinstance(error, KeyRefused):
+                raise
+            self.account_included, self.account_refusal = False, error
+            return None
 
     async def account(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page | None:
         """What the account's listing says of the database; None where plan or key do not allow that listing.
@@ -181,7 +178,7 @@ class Listings:
 
     def fetched(self, database_id: str) -> tuple[Page | None, Page | None]:
         """What was fetched last, without asking: the database's own page and the account's."""
-        own, account = self._databases[database_id].listing, self._account.listing
+        own, account = self._databases[database_id].answer, self._account.answer
         return (
             None if own is None else Page(own.entries, own, complete=own.unreadable == 0),
             None if account is None else self._of_account(account, database_id),
@@ -195,7 +192,7 @@ class Listings:
     @property
     def account_asked(self) -> float:
         """When the account's page was asked for last (monotonic)."""
-        return -math.inf if self._account.listing is None else self._account.listing.sent_at
+        return -math.inf if self._account.answer is None else self._account.answer.sent_at
 
     async def shared(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page:
         """One look for everybody who wants one in this moment: they wait for each other.
@@ -245,23 +242,31 @@ class Listings:
         entry = (await self.shared(database_id, self.lately, patience=BRIEF)).version(version_id)
         return entry or (await self.database(database_id, self.lately, patience=BRIEF)).version(version_id)
 
-    @contextmanager
-    def _sharing_failure(self, shared: _Shared, since: float, request: str) -> Iterator[None]:
-        """A fetch that fails, or is given up because the service takes too long, serves everybody too.
+    async def _fetched(
+        self, page: _NewestPage, since: float, request: str, fetch: Callable[[], Awaitable[Listing]]
+    ) -> Listing:
+        """The newest page; fetched now unless it was asked for at `since` or later.
 
-        Else hundreds of reads would wait for a service that is down, each.
+        A fetch that fails, or is given up because the service takes too long, serves everybody too: else hundreds of reads
+        would wait for a service that is down, each.
         """
-        if shared.failure is not None and shared.failed_at >= since:
-            raise shared.failure.with_traceback(None)
-        try:
-            yield
-        except SquareCloudError as error:
-            if error.passing:
-                shared.failed_at, shared.failure = self._clock.monotonic(), error
-            raise
-        except anyio.get_cancelled_exc_class():
-            shared.failed_at, shared.failure = self._clock.monotonic(), Unavailable(request)
-            raise
+
+        async def question() -> tuple[Listing, float]:
+            if page.failure is not None and page.failed_at >= since:
+                raise page.failure.with_traceback(None)
+            try:
+                listing = await fetch()
+            except SquareCloudError as error:
+                if error.passing:
+                    page.failed_at, page.failure = self._clock.monotonic(), error
+                raise
+            except anyio.get_cancelled_exc_class():
+                page.failed_at, page.failure = self._clock.monotonic(), Unavailable(request)
+                raise
+            self._take(page, listing)
+            return listing, listing.sent_at
+
+        return await page.ask(since, question)
 
     async def _gather(self, database_id: str) -> list[str]:
         """The reads of the same moment: the database of each."""
@@ -277,24 +282,24 @@ class Listings:
             await self._clock.sleep(GATHER)
         return gathering
 
-    def _take(self, shared: _Shared, listing: Listing) -> None:
+    def _take(self, page: _NewestPage, listing: Listing) -> None:
         """Keep a fetched page, and learn from it which of the two possible caches the service has.
 
         One change is a hint and no proof: the page may have been nearly 30 minutes old when it was seen first. Two
         changes within less than that time prove it.
         """
-        earlier, shared.listing = shared.listing, listing
-        shared.failure = None
+        earlier, page.answer = page.answer, listing
+        page.failure = None
         if earlier is None:
-            shared.same_since = listing.sent_at
+            page.same_since = listing.sent_at
         elif not _versions(listing) <= _versions(earlier):
-            if listing.sent_at - shared.same_since < SERVICE_CACHE:
+            if listing.sent_at - page.same_since < SERVICE_CACHE:
                 self.hinted = True
-            if shared.unchanged_at is not None and listing.sent_at - shared.unchanged_at < SERVICE_CACHE:
+            if page.unchanged_at is not None and listing.sent_at - page.unchanged_at < SERVICE_CACHE:
                 self.sees_new_at_once = True
-            shared.same_since, shared.unchanged_at = listing.sent_at, earlier.sent_at
-        if self._account.listing is not None:
-            self.account_lags = self._lacks_what_was_seen(self._account.listing)
+            page.same_since, page.unchanged_at = listing.sent_at, earlier.sent_at
+        if self._account.answer is not None:
+            self.account_lags = self._lacks_what_was_seen(self._account.answer)
         self.learnt.ring()
 
     def _of_account(self, listing: Listing, database_id: str) -> Page:
@@ -310,7 +315,7 @@ class Listings:
     def _lacks_what_was_seen(self, account: Listing) -> bool:
         """Whether it lacks a snapshot that its database's own page had shown by then."""
         shown = _versions(account)
-        own = (shared.listing for shared in self._databases.values() if shared.listing is not None)
+        own = (each.answer for each in self._databases.values() if each.answer is not None)
         return any(page.sent_at < account.sent_at and not _versions(page) <= shown for page in own)
 
 

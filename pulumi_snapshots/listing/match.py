@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from pulumi_snapshots.api.limits import SNAPSHOT_PER_DATABASE
 from pulumi_snapshots.clock import rfc3339
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ SKEW = timedelta(seconds=5)
 """How much `modified` may lie before the POST: `Date` has whole seconds, and clocks drift a little."""
 SKEW_UNKNOWN_CLOCK = timedelta(seconds=60)
 """The same where no `Date` was seen: this machine's clock stands for the service's then."""
-CREATE_COOLDOWN = timedelta(seconds=180)
+CREATE_COOLDOWN = timedelta(seconds=SNAPSHOT_PER_DATABASE)
 """Two manual snapshots of one database cannot start closer than this: the service refuses the second."""
 LATE = timedelta(minutes=15)
 """Soft deadline (90 s) and "typically ~2 minutes more", with room: a lost POST's snapshot is no later than this, and

@@ -11,7 +11,7 @@ import grpc
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
 
 from pulumi_snapshots.engine.errors import readable
-from pulumi_snapshots.engine.presence import listens
+from pulumi_snapshots.engine.presence import CHANNEL_OPTIONS, LOG_DEADLINE, listens
 from pulumi_snapshots.engine.wording import PLUGIN
 
 if TYPE_CHECKING:
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from pulumi_snapshots.errors.text import Words
 
 __all__ = ["Engine", "Row"]
-
-LOG_DEADLINE = 5.0
-"""Seconds. The engine takes a message within a millisecond; one that does not is busy or gone, and neither is a reason to
-hold up the work that the message is about."""
 
 
 class Engine:
@@ -64,8 +60,7 @@ class Engine:
             await asyncio.wait_for(self._waiting.join(), LOG_DEADLINE)
 
     async def _send(self, address: str) -> None:
-        # Without the option, gRPC sends even this machine's own address through the HTTP proxy of the environment.
-        async with grpc.aio.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        async with grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS) as channel:
             stub = engine_pb2_grpc.EngineStub(channel)
             while True:
                 message = await self._waiting.get()

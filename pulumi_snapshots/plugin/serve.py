@@ -13,6 +13,7 @@ import grpc
 from pulumi.runtime.proto import provider_pb2_grpc
 
 from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.engine.presence import WATCH_EVERY
 from pulumi_snapshots.plugin.engine import Engine
 from pulumi_snapshots.plugin.servicer import Plugin
 from pulumi_snapshots.run.shared import Shared
@@ -21,8 +22,6 @@ __all__ = ["main"]
 
 MESSAGE_LIMIT = 400 * 1024 * 1024
 """Bytes of one message: the engine's own limit."""
-WATCH_EVERY = 1.0
-"""Seconds between looks whether the engine still runs. Short: what ends in between is answered to nobody."""
 GRACE = 30.0
 """Seconds in which calls under way answer, once this process was asked to end: their waits end at once."""
 BY_HAND = (

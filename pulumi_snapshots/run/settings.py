@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
+from pulumi_snapshots.addresses import is_loopback
 from pulumi_snapshots.properties.checks import Problem
 from pulumi_snapshots.properties.durations import duration_text, parse_duration, shown
 
@@ -37,7 +38,6 @@ DURATION_LIMIT = 86400.0
 REQUESTS_LIMIT = 100_000
 """Requests a minute; beyond any plan, so more is a mistake."""
 _HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?")
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class SettingsError(ValueError):
@@ -181,7 +181,7 @@ def _url(value: object) -> str:
     odd = not text.isascii() or any(character in "@?#\\% " or not character.isprintable() for character in text)
     if odd or parts.scheme not in {"https", "http"} or not _is_host(host) or port == 0:
         raise ValueError("must be an address such as https://host/path, without user, query or fragment")
-    if parts.scheme == "http" and host not in LOOPBACK:
+    if parts.scheme == "http" and not is_loopback(host):
         raise ValueError("must use https: over http the API key could be read on the way (http is for loopback only)")
     return text
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import anyio
 
 from pulumi_snapshots.api.errors import Cooldown, QuotaUsedUp, SquareCloudError
+from pulumi_snapshots.api.limits import SNAPSHOT_PER_DATABASE
 from pulumi_snapshots.api.models import Finished
 from pulumi_snapshots.attempt.attempt import Attempt
 from pulumi_snapshots.attempt.memory import KnownAttempt
@@ -35,7 +36,7 @@ PINNING = 5 * 60.0
 """Seconds after a 200 in which the listing should show the snapshot with its pinned URL."""
 CLEAR = SKEW + timedelta(seconds=1)
 """How long a POST waits after a snapshot of the same database: longer than the skew that finding it allows."""
-HINTED_POLLS = 180.0
+HINTED_POLLS = SNAPSHOT_PER_DATABASE
 """Seconds of polling after a first KEEP_CALM: our own earlier attempt may still be running."""
 
 

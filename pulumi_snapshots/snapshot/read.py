@@ -21,6 +21,7 @@ from pulumi_snapshots.lookup.find import find_latest
 from pulumi_snapshots.lookup.inputs import SnapshotQuery
 from pulumi_snapshots.snapshot.describe import describe, is_pinned, with_creation
 from pulumi_snapshots.snapshot.record import SnapshotRecord, is_provisional, split_id
+from pulumi_snapshots.stopping import REFRESH_PATIENCE
 
 if TYPE_CHECKING:
     from pulumi_snapshots.api.models import ListedSnapshot
@@ -33,8 +34,6 @@ __all__ = ["LATEST", "get", "read"]
 
 LATEST = "latest"
 """In place of a version id, which is never shorter than 24 characters."""
-REFRESH_PATIENCE = 110.0
-"""Seconds; a refresh of one resource ends within 2 minutes."""
 PENDING_PATIENCE = 9.0
 """Seconds; the reads of pending resources hold up the whole run, so all of them together end within 10 s."""
 URL_RENEWAL = timedelta(days=7)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from pulumi_snapshots.addresses import is_loopback
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-__all__ = ["is_local", "is_loopback"]
+__all__ = ["is_local"]
 
 
 def is_local(request: Request) -> bool:
@@ -26,13 +27,3 @@ def is_local(request: Request) -> bool:
     return origin is None or (
         origin == f"http://{request.headers.get('host')}" and is_loopback(urlsplit(origin).hostname or "")
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address leads to this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
