@@ -44,9 +44,6 @@ FLOOR = {
 STILL_UPWARDS = {"snapshot/read.py"}
 """Files whose imports still point up."""
 
-FREE_OF_CIRCLES = ("emulator",)
-"""Folders without a circle of imports between their files."""
-
 EMULATOR = {
     "data": set[str](),
     "service": {"data"},
@@ -112,10 +109,9 @@ def test_imports_point_down_only(file: Path) -> None:
             assert other == part or FLOOR[other] > FLOOR[part], f"{part} must not import {name}"
 
 
-@pytest.mark.parametrize("folder", FREE_OF_CIRCLES)
-def test_no_two_files_need_each_other(folder: str) -> None:
+def test_no_two_files_need_each_other() -> None:
     """Imports for type checkers count too: a reader follows them like any other."""
-    files = {module_of(file): file for file in sorted((PACKAGE / folder).rglob("*.py"))}
+    files = {module_of(file): file for file in FILES}
     needed = {
         module: {found for name in imports(file, typing_too=True) if (found := imported(name, files)) is not None}
         for module, file in files.items()

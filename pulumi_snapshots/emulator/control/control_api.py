@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 
 from pulumi_snapshots.clock import parse_rfc3339
+from pulumi_snapshots.emulator.control.controlled_service import NoSuchResourceError
 from pulumi_snapshots.emulator.control.local_only import is_local
 from pulumi_snapshots.emulator.data.store import StoreError, outcome
 from pulumi_snapshots.emulator.service.faults import Fault
@@ -156,34 +157,26 @@ class _Control:
     async def add_database(self, request: Request) -> Response:
         new = await _read(request, _NewDatabase)
         service = self._service
-        one = service.new_database(
-            new.id, name=new.name, type=new.type, ram=new.ram, snapshot_seconds=new.snapshot_seconds
-        )
+        one = service.new_database(**new.model_dump())
         await outcome(service.account.store.create(one.id, one.runtime))
         return _json(self._resource(service.take_in(one)), HTTPStatus.CREATED)
 
     async def database(self, request: Request) -> Response:
         service = self._service
         service.settle()
-        one = service.account.resource(request.path_params["id"])
-        if one is None:
-            return _error(HTTPStatus.NOT_FOUND, "no such database")
+        one = service.existing(request.path_params["id"])
         if request.method == "DELETE":
             service.remove_database(one.id)
             return _done()
         if request.method == "PATCH":
             change = await _read(request, _DatabaseChange)
-            for name in change.model_fields_set:
-                setattr(one, name, getattr(change, name))
-            service.save()
+            service.change_database(one.id, **change.model_dump(exclude_unset=True))
         return _json(self._resource(one))
 
     async def sql(self, request: Request) -> Response:
         service = self._service
         wanted = await _read(request, _Sql)
-        one = service.account.resource(request.path_params["id"])
-        if one is None:
-            return _error(HTTPStatus.NOT_FOUND, "no such database")
+        one = service.existing(request.path_params["id"])
         service.settle()
         if not service.account.is_up(one):
             return _error(HTTPStatus.CONFLICT, "the database is down")
@@ -191,8 +184,6 @@ class _Control:
 
     async def add_snapshot(self, request: Request) -> Response:
         new = await _read(request, _NewSnapshot)
-        if self._service.account.resource(new.database_id) is None:
-            return _error(HTTPStatus.NOT_FOUND, "no such database")
         modified = None if new.modified is None else parse_rfc3339(new.modified)
         capture = self._service.capture(new.database_id, size=new.size, version_id=new.version_id)
         await outcome(capture.size)
@@ -267,6 +258,8 @@ def _guarded(answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Requ
         except ValidationError as error:
             problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
             return _error(HTTPStatus.BAD_REQUEST, problems)
+        except NoSuchResourceError:
+            return _error(HTTPStatus.NOT_FOUND, "no such database")
         except (ValueError, StoreError, sqlite3.Error) as error:
             return _error(HTTPStatus.BAD_REQUEST, str(error))
 

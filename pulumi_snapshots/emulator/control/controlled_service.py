@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pulumi_snapshots.emulator.service.resources import DATABASE_TYPES, ID, Application, Database
 from pulumi_snapshots.emulator.service.service import EmulatedService
@@ -16,10 +16,14 @@ if TYPE_CHECKING:
     from pulumi_snapshots.emulator.service.faults import Fault
     from pulumi_snapshots.emulator.service.resources import Origin, Resource, StoredSnapshot
 
-__all__ = ["ControlledService"]
+__all__ = ["ControlledService", "NoSuchResourceError"]
 
 _AS_ITS_DATABASE = "as its database"
 AnyResource = TypeVar("AnyResource", Database, Application)
+
+
+class NoSuchResourceError(KeyError):
+    """The account has no database or application with this id."""
 
 
 class ControlledService(EmulatedService):
@@ -36,6 +40,17 @@ class ControlledService(EmulatedService):
     def applications(self) -> dict[str, Application]:
         """The account's applications, by id."""
         return self.account.applications
+
+    def existing(self, resource_id: str) -> Resource:
+        """The database or application with this id.
+
+        Raises:
+            NoSuchResourceError: There is none.
+        """
+        resource = self.account.resource(resource_id)
+        if resource is None:
+            raise NoSuchResourceError(resource_id)
+        return resource
 
     def snapshots(self, database_id: str) -> list[StoredSnapshot]:
         """What is stored of a database or an application, newest first; listings may show an older page."""
@@ -147,7 +162,7 @@ class ControlledService(EmulatedService):
     def capture(self, database_id: str, *, size: int | None = None, version_id: str | None = None) -> Capture:
         """Begin a snapshot for `add_captured`. The work continues after the call only if the data is in PostgreSQL."""
         self.settle()
-        return self.account.capture(self._existing(database_id), size, version_id)
+        return self.account.capture(self.existing(database_id), size, version_id)
 
     def add_captured(  # noqa: PLR0913 - the parts of a snapshot
         self,
@@ -161,7 +176,7 @@ class ControlledService(EmulatedService):
     ) -> StoredSnapshot:
         """Wait for a snapshot that `capture` began, and add it. For the arguments see `add_snapshot`."""
         capture.size.result()  # wait before reading the time
-        resource = self._existing(database_id)
+        resource = self.existing(database_id)
         now = self.settle()
         stored = self.account.store_snapshot(
             resource,
@@ -181,34 +196,36 @@ class ControlledService(EmulatedService):
 
     def remove_database(self, database_id: str) -> None:
         """Remove a database or application with its snapshots."""
-        self._existing(database_id)
+        self.existing(database_id)
         self.account.remove(database_id)
+        self.save()
+
+    def change_database(self, database_id: str, **changes: Any) -> None:
+        """Set attributes of a database or application, for example `snapshot_seconds=300`."""
+        resource = self.existing(database_id)
+        for name, value in changes.items():
+            setattr(resource, name, value)
         self.save()
 
     def stop_database(self, database_id: str) -> None:
         """Take a database down."""
-        self._existing(database_id).running = False
-        self.save()
+        self.change_database(database_id, running=False)
 
     def start_database(self, database_id: str) -> None:
         """Bring a database up."""
-        self._existing(database_id).running = True
-        self.save()
+        self.change_database(database_id, running=True)
 
     def next_snapshot_takes(self, database_id: str, seconds: float) -> None:
         """Set how long the next snapshot of a database takes, and only that one."""
-        self._existing(database_id).next_snapshot_seconds = seconds
-        self.save()
+        self.change_database(database_id, next_snapshot_seconds=seconds)
 
     def fail_next_snapshot(self, database_id: str) -> None:
         """Let the next snapshot of a database be accepted and then fail: SNAPSHOT_FAILED, or no trace after a 202."""
-        self._existing(database_id).next_snapshot_fails = True
-        self.save()
+        self.change_database(database_id, next_snapshot_fails=True)
 
     def fail_next_restore(self, database_id: str) -> None:
         """Let the next restore of a database be refused: SNAPSHOT_RESTORE_FAILED."""
-        self._existing(database_id).next_restore_fails = True
-        self.save()
+        self.change_database(database_id, next_restore_fails=True)
 
     def revoke_key(self, *, revoked: bool = True) -> None:
         """Refuse the key from now on: 401 ACCESS_DENIED; or accept it again."""
@@ -233,7 +250,7 @@ class ControlledService(EmulatedService):
             StoreError: A statement is wrong, in PostgreSQL.
         """
         self.settle()
-        self._existing(database_id)
+        self.existing(database_id)
         return self.account.store.execute(database_id, statements).result()
 
     def archive_of(self, version_id: str) -> bytes:
@@ -254,12 +271,6 @@ class ControlledService(EmulatedService):
     def clear_faults(self) -> None:
         """Remove every rule."""
         self.faults.rules.clear()
-
-    def _existing(self, resource_id: str) -> Resource:
-        resource = self.account.resource(resource_id)
-        if resource is None:
-            raise KeyError(resource_id)
-        return resource
 
     def _free_id(self, kind: str, wanted: str | None) -> str:
         if wanted is not None:

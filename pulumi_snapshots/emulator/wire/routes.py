@@ -15,7 +15,7 @@ from pulumi_snapshots.emulator.service.refusals import refusal
 from pulumi_snapshots.emulator.service.resources import Database, Resource
 from pulumi_snapshots.emulator.wire.answers import Answer, accepted_later, page, success
 from pulumi_snapshots.emulator.wire.downloads import download
-from pulumi_snapshots.emulator.wire.listings import object_path, page_of, timestamp
+from pulumi_snapshots.emulator.wire.listing_pages import object_path, page_of, timestamp
 from pulumi_snapshots.emulator.wire.url_signing import signed_query
 
 if TYPE_CHECKING:
