@@ -20,7 +20,7 @@ from pulumi_snapshots.archive.upkeep import prune
 from pulumi_snapshots.archive.zip_directory import BrokenZip, check_directory
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.properties.durations import duration_text
-from pulumi_snapshots.snapshot.inputs import problems_of
+from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -226,7 +226,7 @@ class _Job:
             return self._inputs.destination
         # The host's `Last-Modified` is the listing's `modified`, in whole seconds.
         database_id, created = self._inputs.database_id, self._source.created or served.modified
-        if database_id is None or problems_of({"database_id": database_id}) or created is None:
+        if database_id is None or SnapshotInputs.problems({"database_id": database_id}) or created is None:
             missing = "time" if created is None else "database"
             raise _WrongSnapshot(f"its {missing} is not known, so it cannot be named: give the destination a file name")
         return self._inputs.destination.named(object_name(database_id, self._inputs.version_id, created))

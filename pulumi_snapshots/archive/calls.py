@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.archive.difference import archive_difference
-from pulumi_snapshots.archive.inputs import ArchiveInputs, archive_problems_of
+from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.memory import ArchiveMemory
 from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.run.calls import Call, Calls, Changes, Failed, Resource, failing
@@ -32,7 +32,7 @@ class ArchiveCalls(Calls):
 
     def problems(self, values: Mapping[str, Any]) -> list[Problem]:
         """What is wrong with the inputs."""
-        return archive_problems_of(values)
+        return ArchiveInputs.problems(values)
 
     def diff(self, call: Call, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
         """Compare; remember what the state holds, since create is not told what it replaces."""

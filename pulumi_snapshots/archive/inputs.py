@@ -1,21 +1,21 @@
-"""The inputs of an archive: what each may be, checked without a request. Standard library only: programs load it."""
+"""The inputs of an archive. Standard library only: programs load it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeGuard
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
 
 from pulumi_snapshots.api.signed_url import database_of, problem_of_url, version_of
 from pulumi_snapshots.archive.destination import Destination
-from pulumi_snapshots.properties.checks import UNKNOWN, Problem, timeout_problem, version_id_problem
-from pulumi_snapshots.properties.durations import parse_duration, shown
-from pulumi_snapshots.snapshot.inputs import problems_of
+from pulumi_snapshots.properties import checks
+from pulumi_snapshots.properties.catalogue import Duration, Inputs, Moment, declare
+from pulumi_snapshots.properties.checks import UNKNOWN, Problem
+from pulumi_snapshots.properties.durations import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["KEEP_LIMIT", "ArchiveInputs", "archive_problems_of", "which_snapshot"]
+__all__ = ["KEEP_LIMIT", "ArchiveInputs", "which_snapshot"]
 
 DEFAULT_TIMEOUT = 3600.0
 """Seconds."""
@@ -23,52 +23,76 @@ KEEP_LIMIT = 500
 """Objects that `keep_last` may name: each stands in the state with about 200 bytes."""
 
 
-@dataclass(frozen=True)
-class ArchiveInputs:
-    """Checked inputs.
+def _destination(given: object) -> Destination:
+    found = Destination.parse(checks.text(given))
+    if found.missing_extra:
+        raise ValueError(found.missing_extra)
+    return found
 
-    Attributes:
-        destination: where it goes.
-        database_id: whose snapshot; None where only a URL is given that does not tell.
-        version_id: which one.
-        download_url: signed; None where it is to be looked up. Never shown.
-        size: bytes, as the listing announced them; None where not known.
-        created_at: RFC 3339; None where not known.
-        keep_last: how many objects of this resource to keep; None for all.
-        delete_object: whether deleting the resource deletes the object.
-        timeout: seconds for the whole transfer.
-    """
 
-    destination: Destination
-    database_id: str | None
-    version_id: str
-    download_url: str | None = None
-    size: int | None = None
-    created_at: str | None = None
-    keep_last: int | None = None
-    delete_object: bool = False
-    timeout: float = DEFAULT_TIMEOUT
+def _url(given: object) -> str:
+    url = checks.text(given)
+    if reason := problem_of_url(url):
+        raise ValueError(reason)
+    return url
 
-    def __repr__(self) -> str:
-        # The URL opens the data to whoever has it.
-        return f"ArchiveInputs({self.database_id}/{self.version_id} to {self.destination.uri})"
+
+class ArchiveInputs(Inputs):
+    """The inputs of an archive; durations in seconds."""
+
+    destination: Destination = declare(
+        "A path of the machine that runs `pulumi`, or a URI of `file://`, `s3://`, `gs://` or `az://`. With a final `/` it "
+        "is a folder, in which the object is named `DATABASE_ID/CREATED_AT-VERSION_ID.zip`.",
+        read=_destination,
+        needed="a path, or a URI of file://, s3://, gs:// or az://",
+    )
+    database_id: str | None = declare(
+        "The database whose snapshot it is.", default=None, read=checks.database_id("archive a snapshot of")
+    )
+    version_id: str = declare("The snapshot's version id.", default="", read=checks.version_id)
+    download_url: str | None = declare(
+        "Signed and pinned to a version, such as another stack's output; alone it needs no API key.",
+        default=None,
+        secret=True,
+        kept=False,
+        read=_url,
+    )
+    size: int | None = declare(
+        "The snapshot's bytes, as a Snapshot or a lookup gives them.",
+        default=None,
+        read=checks.whole_number("of bytes", least=0),
+    )
+    created_at: Moment | None = declare(
+        "When the snapshot was taken, for the name of an object in a folder.",
+        default=None,
+        kept=False,
+        read=checks.moment,
+    )
+    keep_last: int | None = declare(
+        "How many objects of this resource to keep; older ones are removed once a new one is whole. All unless given.",
+        default=None,
+        read=checks.whole_number(f"from 1 to {KEEP_LIMIT}", least=1, most=KEEP_LIMIT),
+    )
+    delete_object: bool = declare(
+        "Whether deleting or replacing the resource deletes its object; it is kept unless given.", default=False
+    )
+    timeout: Duration = declare(
+        "How long the transfer may take. The resource's custom timeout for creates wins.",
+        default=DEFAULT_TIMEOUT,
+        read=checks.timeout,
+    )
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> ArchiveInputs:
-        """From values that have no problem."""
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """From values that have no problem; a URL alone tells its snapshot."""
         database_id, version_id = which_snapshot(values)
-        size, keep, timeout = (values.get(name) for name in ("size", "keep_last", "timeout"))
-        return cls(
-            destination=Destination.parse(values["destination"]),
-            database_id=database_id,
-            version_id=version_id or "",
-            download_url=values.get("download_url"),
-            size=None if size is None else int(size),
-            created_at=values.get("created_at"),
-            keep_last=None if keep is None else int(keep),
-            delete_object=bool(values.get("delete_object")),
-            timeout=DEFAULT_TIMEOUT if timeout is None else parse_duration(timeout),
-        )
+        return replace(super().of(values), database_id=database_id, version_id=version_id or "")
+
+    @classmethod
+    def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
+        """Everything that is wrong with these values; those that are `UNKNOWN` are taken to be right."""
+        found = super().problems(values)
+        return found if any(one.property == "download_url" for one in found) else [*found, *_source_problems(values)]
 
 
 def which_snapshot(values: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -82,94 +106,28 @@ def which_snapshot(values: Mapping[str, Any]) -> tuple[Any, Any]:
     return database_id, version_id
 
 
-def archive_problems_of(values: Mapping[str, Any]) -> list[Problem]:
-    """Everything that is wrong with these inputs; values that are `UNKNOWN` are taken to be right."""
-    found = [
-        *_source_problems(values),
-        ("destination", _destination_problem(values.get("destination"))),
-        ("keep_last", _keep_last_problem(values.get("keep_last"))),
-        ("delete_object", _flag_problem(values.get("delete_object"))),
-        ("timeout", timeout_problem(values.get("timeout"))),
-        ("size", _size_problem(values.get("size"))),
-        ("created_at", _moment_problem(values.get("created_at"))),
-    ]
-    return [Problem(name, reason) for name, reason in found if reason]
-
-
-def _source_problems(values: Mapping[str, Any]) -> list[tuple[str, str | None]]:
+def _source_problems(values: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with what is given together, or is not given."""
     database_id, version_id, url = (values.get(name) for name in ("database_id", "version_id", "download_url"))
-    if database_id is None and version_id is None and url is None:
-        return [("snapshot", "is required: a Snapshot, or database_id and version_id, or download_url alone")]
-    problems: list[tuple[str, str | None]] = []
-    if database_id is not None:
-        problems += [(problem.property, problem.reason) for problem in problems_of({"database_id": database_id})]
-    elif url is None:
-        problems.append(("database_id", "is required: the id of the database whose snapshot it is"))
-    problems.append(("version_id", version_id_problem(version_id)))
-    if version_id is None and url is None:
-        problems.append(("version_id", "is required: which snapshot (a Snapshot that is pending has none yet)"))
-    if url is not None and url is not UNKNOWN:
-        problems.append(("download_url", _url_problem(url, version_id)))
-    return problems
-
-
-def _url_problem(url: object, version_id: object) -> str | None:
-    if not isinstance(url, str):
-        return f"must be a string, not {type(url).__name__}"
-    if reason := problem_of_url(url):
-        return reason
+    if url is None:
+        if database_id is None and version_id is None:
+            return [
+                Problem("snapshot", "is required: a Snapshot, or database_id and version_id, or download_url alone")
+            ]
+        missing = {
+            "database_id": "is required: the id of the database whose snapshot it is",
+            "version_id": "is required: which snapshot (a Snapshot that is pending has none yet)",
+        }
+        return [Problem(name, reason) for name, reason in missing.items() if values.get(name) is None]
+    if url is UNKNOWN:
+        return []
     pinned = version_of(url)
     if pinned is None and version_id is None:
-        return (
+        reason = (
             "is not pinned: it holds no versionId, so it would archive whatever is newest. Run `pulumi refresh` on the "
             "stack of the Snapshot, which pins its URL, or give version_id too"
         )
-    if pinned is not None and isinstance(version_id, str) and version_id != pinned:
-        return f"is of version {shown(pinned)}, not of version_id {shown(version_id)}"
-    return None
-
-
-def _destination_problem(value: object) -> str | None:
-    if value is UNKNOWN:
-        return None
-    if value is None:
-        return "is required: a path, or a URI of file://, s3://, gs:// or az://"
-    if not isinstance(value, str):
-        return f"must be a string, not {type(value).__name__}"
-    try:
-        return Destination.parse(value).missing_extra
-    except ValueError as error:
-        return str(error)
-
-
-def _keep_last_problem(value: object) -> str | None:
-    if value is None or value is UNKNOWN:
-        return None
-    if _is_whole(value, least=1) and value <= KEEP_LIMIT:
-        return None
-    return f"must be a whole number from 1 to {KEEP_LIMIT}, not {shown(value)}"
-
-
-def _size_problem(value: object) -> str | None:
-    if value is None or value is UNKNOWN or _is_whole(value, least=0):
-        return None
-    return f"must be a whole number of bytes, not {shown(value)}"
-
-
-def _moment_problem(value: object) -> str | None:
-    if value is None or value is UNKNOWN:
-        return None
-    try:
-        datetime.fromisoformat(value if isinstance(value, str) else "")
-    except ValueError:
-        return f"must be a time such as 2026-11-24T23:00:00Z, not {shown(value)}"
-    return None
-
-
-def _is_whole(value: object, *, least: int) -> TypeGuard[int | float]:
-    """Whether it is a whole number; the engine has only floats."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= least and value % 1 == 0
-
-
-def _flag_problem(value: object) -> str | None:
-    return None if value is None or value is UNKNOWN or isinstance(value, bool) else "must be true or false"
+        return [Problem("download_url", reason)]
+    if isinstance(version_id, str) and pinned not in {None, version_id}:
+        return [Problem("download_url", f"is of version {shown(pinned)}, not of version_id {shown(version_id)}")]
+    return []

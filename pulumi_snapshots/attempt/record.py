@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
 
-from pulumi_snapshots.clock import parse_rfc3339, rfc3339
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from pulumi_snapshots.properties.catalogue import Record, declare
 
 __all__ = ["FAILED_AFTER", "Attempt"]
 
@@ -17,27 +12,22 @@ FAILED_AFTER = timedelta(hours=2)
 """Far beyond any snapshot and any cached page: a POST has failed if no listing shows its snapshot so long after it."""
 
 
-@dataclass(frozen=True)
-class Attempt:
-    """A POST whose end was not seen yet: of a snapshot, or of a restore.
+class Attempt(Record, sparse=True):
+    """A request whose end was not seen yet: of a snapshot, or of a restore."""
 
-    Attributes:
-        posted_at: when it was sent, by this machine's clock.
-        service_clock_offset: seconds that the service's clock was ahead then; None where no answer had shown it.
-        answered: `202`, `200`, or how the answer was lost.
-        timeout: seconds that the create was to wait.
-        missing_since: of a snapshot, service time of a listing that proved that it failed; None while there is hope.
-        down_before: of a restore, whether its database was not seen running since before the POST.
-        seen_down: of a restore, whether its database was seen down because of it.
-    """
-
-    posted_at: datetime
-    service_clock_offset: float | None
-    answered: str
-    timeout: float
-    missing_since: datetime | None = None
-    down_before: bool = False
-    seen_down: bool = False
+    posted_at: datetime = declare("When it was sent, by the machine's clock.")
+    service_clock_offset: float | None = declare(
+        "Seconds that the service's clock was ahead then; absent if no answer had shown it."
+    )
+    answered: str = declare("`202`, `200`, or how the answer was lost.")
+    timeout: float = declare("Seconds that the create was to wait.")
+    missing_since: datetime | None = declare(
+        "Of a snapshot: when a listing proved that it failed, by the service's clock.", default=None
+    )
+    down_before: bool = declare(
+        "Of a restore: whether its database was not seen running since before the request.", default=False
+    )
+    seen_down: bool = declare("Of a restore: whether its database was seen down because of it.", default=False)
 
     @property
     def failed_after(self) -> timedelta:
@@ -56,29 +46,3 @@ class Attempt:
     def accepted(self) -> bool:
         """Whether the service said that it took it."""
         return self.answered in {"200", "202"}
-
-    def to_outputs(self) -> dict[str, Any]:
-        """As the state keeps it."""
-        outputs = {
-            "posted_at": rfc3339(self.posted_at),
-            "service_clock_offset": self.service_clock_offset,
-            "answered": self.answered,
-            "timeout": self.timeout,
-        }
-        if self.missing_since is not None:
-            outputs["missing_since"] = rfc3339(self.missing_since)
-        return outputs | {name: True for name in ("down_before", "seen_down") if getattr(self, name)}
-
-    @classmethod
-    def from_outputs(cls, outputs: Mapping[str, Any]) -> Attempt:
-        """From the state."""
-        missing = outputs.get("missing_since")
-        return cls(
-            posted_at=parse_rfc3339(outputs["posted_at"]),
-            service_clock_offset=outputs.get("service_clock_offset"),
-            answered=str(outputs.get("answered")),
-            timeout=float(outputs["timeout"]),
-            missing_since=parse_rfc3339(missing) if missing else None,
-            down_before=bool(outputs.get("down_before")),
-            seen_down=bool(outputs.get("seen_down")),
-        )

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import get_completion_class
 
-from pulumi_snapshots.archive.inputs import ArchiveInputs, archive_problems_of
+from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.cli.jobs import Checkup, Listing, Printing, Restoring, Taking, Transfer
 from pulumi_snapshots.cli.place import Place
 from pulumi_snapshots.cli.plugins import Installing, Uninstalling
 from pulumi_snapshots.cli.running import run_job, streams
 from pulumi_snapshots.cli.words import for_people
-from pulumi_snapshots.lookup.inputs import ORIGINS, SnapshotQuery, snapshots_problems_of
-from pulumi_snapshots.restore.inputs import RestoreInputs, restore_problems_of
-from pulumi_snapshots.snapshot.inputs import SnapshotInputs, problems_of
+from pulumi_snapshots.lookup.inputs import ORIGINS, SnapshotQuery
+from pulumi_snapshots.restore.inputs import RestoreInputs
+from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import LATEST
 from pulumi_snapshots.snapshot.record import is_provisional, split_id
 
@@ -96,7 +96,7 @@ def list_snapshots(  # noqa: PLR0913  what can be typed
 ) -> Job:
     """List the snapshots of DATABASE, or of the whole account, newest first."""
     values = {"database_id": database, "origin": origin, "newer_than": newer_than, "older_than": older_than}
-    _refuse(snapshots_problems_of(values))
+    _refuse(SnapshotQuery.problems(values))
     _needs_json(as_json=as_json, urls=urls)
     return Listing(SnapshotQuery.of(values), as_json, urls)
 
@@ -118,7 +118,7 @@ def create(  # noqa: PLR0913  what can be typed
     """
     del wait
     values = {"database_id": database, "reuse_within": reuse_within, "timeout": timeout}
-    _refuse(problems_of(values))
+    _refuse(SnapshotInputs.problems(values))
     _needs_json(as_json=as_json, urls=urls)
     return Taking(SnapshotInputs.of(values), anew, as_json, urls)
 
@@ -183,7 +183,7 @@ def restore(  # noqa: PLR0913  what can be typed
         "triggers": [f"{database_id}/{version_id}"],
         "timeout": timeout,
     }
-    _refuse(restore_problems_of(values))
+    _refuse(RestoreInputs.problems(values))
     return Restoring(RestoreInputs.of(values), anew, as_json)
 
 
@@ -230,7 +230,7 @@ def completion(shell: str) -> Job:
 
 def _archive_inputs(snapshot: tuple[str, str], place: str, timeout: str | None, typed: str) -> ArchiveInputs:
     values = {"database_id": snapshot[0], "version_id": snapshot[1], "destination": place, "timeout": timeout}
-    _refuse(archive_problems_of(values), destination=typed)
+    _refuse(ArchiveInputs.problems(values), destination=typed)
     return ArchiveInputs.of(values)
 
 

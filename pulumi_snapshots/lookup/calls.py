@@ -6,12 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from pulumi_snapshots.lookup.inputs import (
-    SnapshotQuery,
-    database_problems_of,
-    latest_problems_of,
-    snapshots_problems_of,
-)
+from pulumi_snapshots.lookup.inputs import DatabaseQuery, DatabasesQuery, LatestQuery, SnapshotQuery
 
 if TYPE_CHECKING:
     from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
@@ -56,7 +51,7 @@ async def _find_latest(
 ) -> SnapshotInfo | None:
     from pulumi_snapshots.lookup.find import find_latest  # noqa: PLC0415  loads the HTTP stack
 
-    return await find_latest(session, SnapshotQuery.of(arguments), since)
+    return await find_latest(session, LatestQuery.of(arguments).candidates, since)
 
 
 async def _find_database(session: Session, arguments: Mapping[str, Any], since: float, _tell: Tell) -> DatabaseInfo:
@@ -73,7 +68,7 @@ async def _find_databases(
     return await find_databases(session, since, tell=tell)
 
 
-SNAPSHOTS: Lookup[list[SnapshotInfo]] = Lookup("get_snapshots", snapshots_problems_of, _find_snapshots, secret=True)
-LATEST: Lookup[SnapshotInfo | None] = Lookup("get_latest_snapshot", latest_problems_of, _find_latest, secret=True)
-DATABASE: Lookup[DatabaseInfo] = Lookup("get_database", database_problems_of, _find_database)
-DATABASES: Lookup[list[DatabaseInfo]] = Lookup("get_databases", lambda _: [], _find_databases)
+SNAPSHOTS: Lookup[list[SnapshotInfo]] = Lookup("get_snapshots", SnapshotQuery.problems, _find_snapshots, secret=True)
+LATEST: Lookup[SnapshotInfo | None] = Lookup("get_latest_snapshot", LatestQuery.problems, _find_latest, secret=True)
+DATABASE: Lookup[DatabaseInfo] = Lookup("get_database", DatabaseQuery.problems, _find_database)
+DATABASES: Lookup[list[DatabaseInfo]] = Lookup("get_databases", DatabasesQuery.problems, _find_databases)

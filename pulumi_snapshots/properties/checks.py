@@ -1,27 +1,40 @@
-"""Checks that several resources share, without a request. Standard library only: programs load it."""
+"""What a program may give for one input: each function returns the value, or raises ValueError with what would be right.
+
+Standard library only: programs load it.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import Final
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
 
 from pulumi_snapshots.properties.durations import duration_text, parse_duration, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "RETENTION",
     "UNKNOWN",
     "Problem",
-    "database_id_problem",
+    "database_id",
     "digest_of",
+    "duration",
+    "flag",
     "is_usual_database_id",
-    "text_problem",
-    "timeout_problem",
-    "triggers_problem",
-    "version_id_problem",
+    "moment",
+    "one_of",
+    "text",
+    "timeout",
+    "triggers",
+    "version_id",
+    "whole_number",
 ]
 
 
@@ -62,8 +75,8 @@ def digest_of(triggers: object) -> str:
     """A digest of the triggers, to tell whether they are the same; they themselves may be secret."""
     if not triggers:
         return ""
-    text = json.dumps(triggers, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    content = json.dumps(triggers, sort_keys=True, default=str)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def is_usual_database_id(database_id: str) -> bool:
@@ -71,66 +84,121 @@ def is_usual_database_id(database_id: str) -> bool:
     return _USUAL_ID.fullmatch(database_id) is not None
 
 
-def database_id_problem(value: object, *, purpose: str = "take a snapshot of") -> str | None:
-    """Why it is no id of a database; None where it may be one, or is `UNKNOWN`.
+def text(given: object) -> str:
+    """Any text."""
+    if not isinstance(given, str):
+        raise ValueError(f"must be a string, not {type(given).__name__}")  # noqa: TRY004  as all of them
+    return given
+
+
+def flag(given: object) -> bool:
+    """True or false."""
+    if not isinstance(given, bool):
+        raise ValueError("must be true or false")  # noqa: TRY004  as all of them
+    return given
+
+
+def database_id(purpose: str = "take a snapshot of") -> Callable[[object], str]:
+    """The id of a database.
 
     Args:
-        value: the input.
         purpose: what the database is needed for, as "the id of the database to …".
     """
-    if value is UNKNOWN:
-        return None
-    if value is None:
-        return f"is required: the id of the database to {purpose}"
-    if not isinstance(value, str):
-        return f"must be a string, not {type(value).__name__}"
-    if value == "":
-        return f"must not be empty: it is the id of the database to {purpose}"
-    # It becomes one segment of a path, so nothing that would make it another path may be in it.
-    # Also in disguise: what a server that folds Unicode would read as one of them.
-    folded = unicodedata.normalize("NFKC", value)
-    if folded in {".", ".."} or any(_is_unsafe(character) for character in value + folded):
-        return r"must be a bare id, without slashes, backslashes, ?, #, %, white space or control characters"
-    return None
+
+    def read(given: object) -> str:
+        if text(given) == "":
+            raise ValueError(f"must not be empty: it is the id of the database to {purpose}")
+        # It becomes one segment of a path, so nothing that would make it another path may be in it.
+        # Also in disguise: what a server that folds Unicode would read as one of them.
+        folded = unicodedata.normalize("NFKC", text(given))
+        if folded in {".", ".."} or any(_is_unsafe(character) for character in text(given) + folded):
+            raise ValueError(
+                r"must be a bare id, without slashes, backslashes, ?, #, %, white space or control characters"
+            )
+        return text(given)
+
+    return read
 
 
-def triggers_problem(value: object) -> str | None:
-    """Why these are no triggers."""
-    if value is None or value is UNKNOWN:
-        return None
-    if not isinstance(value, list | tuple):
-        return f"must be a list, not {type(value).__name__}"
-    size = len(json.dumps(value, default=str))
+def triggers(given: object) -> list[Any]:
+    """A list of anything, but not endless."""
+    if not isinstance(given, list | tuple):
+        raise ValueError(f"must be a list, not {type(given).__name__}")  # noqa: TRY004  as all of them
+    size = len(json.dumps(given, default=str))
     if size > TRIGGERS_LIMIT:
-        return f"must be 1 MiB at most, as JSON, not {size / 2**20:.0f}: give a digest of what it is taken for"
-    return None
+        raise ValueError(
+            f"must be 1 MiB at most, as JSON, not {size / 2**20:.0f}: give a digest of what it is taken for"
+        )
+    return list(given)
 
 
-def version_id_problem(value: object) -> str | None:
-    """Why it is no version id that was given; whether one is missing is another question."""
-    if value is None or value is UNKNOWN:
-        return None
-    fits = isinstance(value, str) and value and value.isprintable() and " " not in value
-    return None if fits else f"must be a snapshot's version id, not {shown(value)}"
+def version_id(given: object) -> str:
+    """A version id as the service gives them out."""
+    if isinstance(given, str) and given and given.isprintable() and " " not in given:
+        return given
+    raise ValueError(f"must be a snapshot's version id, not {shown(given)}")
 
 
-def text_problem(value: object) -> str | None:
-    """Why it is no text that was given; whether one is missing is another question."""
-    fits = value is None or value is UNKNOWN or isinstance(value, str)
-    return None if fits else f"must be a string, not {type(value).__name__}"
+def one_of(*choices: str) -> Callable[[object], str]:
+    """One of these."""
+
+    def read(given: object) -> str:
+        if isinstance(given, str) and given in choices:
+            return given
+        raise ValueError(f"must be {' or '.join(map(repr, choices))}, not {shown(given)}")
+
+    return read
 
 
-def timeout_problem(value: object) -> str | None:
-    """Why it is no time-out."""
-    if value is None or value is UNKNOWN:
-        return None
+def moment(given: object) -> str:
+    """A time in one of the forms of ISO 8601."""
     try:
-        seconds = parse_duration(value)
-    except ValueError as error:
-        return str(error)
-    if seconds == 0:
-        return "must be longer than zero"
-    return None if seconds <= TIMEOUT_LIMIT else f"must be at most {duration_text(TIMEOUT_LIMIT)}, not {shown(value)}"
+        datetime.fromisoformat(given if isinstance(given, str) else "")
+    except ValueError:
+        raise ValueError(f"must be a time such as 2026-11-24T23:00:00Z, not {shown(given)}") from None
+    return str(given)
+
+
+def whole_number(what: str, *, least: int, most: float = math.inf) -> Callable[[object], int]:
+    """A whole number; the engine has only floats.
+
+    Args:
+        what: it is, for the error.
+        least: that it may be.
+        most: that it may be.
+    """
+
+    def read(given: object) -> int:
+        fits = isinstance(given, int | float) and not isinstance(given, bool) and least <= given <= most
+        if not fits or given % 1:  # type: ignore[operator]  # a number
+            raise ValueError(f"must be a whole number {what}, not {shown(given)}")
+        return int(given)  # type: ignore[call-overload,no-any-return]
+
+    return read
+
+
+def duration(*, most: float, may_be_zero: bool = False, because: str = "") -> Callable[[object], float]:
+    """A duration, in seconds.
+
+    Args:
+        most: the longest, in seconds.
+        may_be_zero: whether zero means something.
+        because: why none may be longer.
+    """
+
+    def read(given: object) -> float:
+        seconds = parse_duration(given)
+        if seconds == 0 and not may_be_zero:
+            raise ValueError("must be longer than zero")
+        if seconds > most:
+            raise ValueError(f"must be at most {duration_text(most)}, not {shown(given)}{because and f': {because}'}")
+        return seconds
+
+    return read
+
+
+timeout = duration(most=TIMEOUT_LIMIT)
+"""How long something may take, in seconds."""
 
 
 def _is_unsafe(character: str) -> bool:

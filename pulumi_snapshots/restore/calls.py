@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.errors.outcomes import NothingSent
 from pulumi_snapshots.restore.difference import restore_difference
-from pulumi_snapshots.restore.inputs import RestoreInputs, restore_problems_of
+from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.outcomes import RestorePending, RestoreRefused, restore_forgotten, restore_still_pending
 from pulumi_snapshots.restore.record import RestoreRecord
 from pulumi_snapshots.run.calls import Call, Calls, Changes, Failed, Resource, Unfinished, keeping
@@ -35,7 +35,7 @@ class RestoreCalls(Calls):
 
     def problems(self, values: Mapping[str, Any]) -> list[Problem]:
         """What is wrong with the inputs."""
-        return restore_problems_of(values)
+        return RestoreInputs.problems(values)
 
     def diff(self, call: Call, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
         """Compare."""

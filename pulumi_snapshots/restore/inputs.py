@@ -1,68 +1,99 @@
-"""The inputs of a restore: what each may be, checked without a request. Standard library only: programs load it."""
+"""The inputs of a restore. Standard library only: programs load it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import field, replace
+from typing import TYPE_CHECKING, Any, Self
 
-from pulumi_snapshots.properties.checks import (
-    UNKNOWN,
-    Problem,
-    database_id_problem,
-    digest_of,
-    text_problem,
-    timeout_problem,
-    triggers_problem,
-    version_id_problem,
-)
-from pulumi_snapshots.properties.durations import parse_duration
+from pulumi_snapshots.properties import checks
+from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
+from pulumi_snapshots.properties.checks import Problem, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["RestoreInputs", "restore_problems_of", "target_of"]
+__all__ = ["RestoreInputs", "target_of"]
 
 DEFAULT_TIMEOUT = 15 * 60.0
 """Seconds. A restore takes about 60 s; it may wait 120 s for the one before it on its database, and 60 s for each other
 one of the account."""
 OVERWRITES = "a restore overwrites everything that the database holds, with nothing to undo it but another snapshot"
+PURPOSE = "restore a snapshot of"
+SNAPSHOT = ("database_id", "version_id")
 
 
-@dataclass(frozen=True)
-class RestoreInputs:
-    """Checked inputs.
+def _overwrite(given: object) -> bool:
+    if given is True:
+        return True
+    # The engine shows a text as it shows what it should be.
+    a_text = ", not a text (`get_bool` reads one from the config)" if isinstance(given, str) else ""
+    raise ValueError(f"must be true{a_text}: {OVERWRITES}")
+
+
+class RestoreInputs(Inputs):
+    """The inputs of a restore; durations in seconds.
 
     Attributes:
-        database_id: whose snapshot is put back.
-        version_id: which one.
-        target: whose data is overwritten.
-        name: the storage object's name; None where it is to be looked up.
-        runtime: the engine that the snapshot is of; None where not known.
-        timeout: seconds of the whole restore, and of each resume anew.
-        purpose: a digest of the triggers.
+        purpose: what it is for, a digest of the triggers; they themselves may be secret.
     """
 
-    database_id: str
-    version_id: str
-    target: str
-    name: str | None = None
-    runtime: str | None = None
-    timeout: float = DEFAULT_TIMEOUT
-    purpose: str = ""
+    database_id: str = declare(
+        "The database whose snapshot is put back.",
+        read=checks.database_id(PURPOSE),
+        needed=f"the id of the database to {PURPOSE}",
+    )
+    version_id: str = declare(
+        "The snapshot's version id.",
+        read=checks.version_id,
+        needed="which snapshot (a Snapshot that is pending has none yet)",
+    )
+    target_database_id: str | None = declare(
+        "The database to overwrite, of the same engine; the snapshot's own unless given. Another one restores again.",
+        default=None,
+        read=checks.database_id("restore onto"),
+    )
+    overwrite: bool = declare(
+        "Must be true, else the preview fails: everything that the database holds is overwritten.",
+        read=_overwrite,
+        kw_only=True,
+    )
+    triggers: list[Any] | None = declare(
+        "Any values. A change of any restores again.", default=None, read=checks.triggers, kw_only=True
+    )
+    timeout: Duration = declare(
+        "How long the restore may take, and each resume again. The resource's custom timeout for creates wins.",
+        default=DEFAULT_TIMEOUT,
+        read=checks.timeout,
+        kw_only=True,
+    )
+    name: str | None = declare(
+        "The snapshot's storage object, as a Snapshot or a lookup gives it; looked up unless given.",
+        default=None,
+        kept=False,
+    )
+    runtime: str | None = declare(
+        "The snapshot's engine, as a Snapshot or a lookup gives it: it must fit the database.", default=None, kept=False
+    )
+    purpose: str = field(default="", kw_only=True)
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> RestoreInputs:
+    def of(cls, values: Mapping[str, Any]) -> Self:
         """From values that have no problem."""
-        timeout = values.get("timeout")
-        return cls(
-            database_id=values["database_id"],
-            version_id=values["version_id"],
-            target=target_of(values),
-            name=values.get("name"),
-            runtime=values.get("runtime"),
-            timeout=DEFAULT_TIMEOUT if timeout is None else parse_duration(timeout),
-            purpose=digest_of(values.get("triggers")),
-        )
+        return replace(super().of(values), purpose=digest_of(values.get("triggers")))
+
+    @classmethod
+    def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
+        """Everything that is wrong with these values; those that are `UNKNOWN` are taken to be right."""
+        found = super().problems(values)
+        if any(values.get(name) is not None for name in SNAPSHOT):
+            return found
+        missing = Problem("snapshot", "is required: a Snapshot, or database_id and version_id")
+        return [missing, *(one for one in found if one.property not in SNAPSHOT)]
+
+    @property
+    def target(self) -> str:
+        """The database whose data is overwritten."""
+        return self.target_database_id or self.database_id
 
     @property
     def snapshot(self) -> str:
@@ -74,40 +105,3 @@ def target_of(values: Mapping[str, Any]) -> Any:
     """The database whose data is overwritten: the snapshot's own unless another one is given."""
     target = values.get("target_database_id")
     return values.get("database_id") if target is None else target
-
-
-def restore_problems_of(values: Mapping[str, Any]) -> list[Problem]:
-    """Everything that is wrong with these inputs; values that are `UNKNOWN` are taken to be right."""
-    found = [
-        ("overwrite", _overwrite_problem(values.get("overwrite"))),
-        *_source_problems(values),
-        ("triggers", triggers_problem(values.get("triggers"))),
-        ("timeout", timeout_problem(values.get("timeout"))),
-        ("name", text_problem(values.get("name"))),
-        ("runtime", text_problem(values.get("runtime"))),
-    ]
-    if values.get("target_database_id") is not None:
-        reason = database_id_problem(values["target_database_id"], purpose="restore onto")
-        found.append(("target_database_id", reason))
-    return [Problem(name, reason) for name, reason in found if reason]
-
-
-def _overwrite_problem(value: object) -> str | None:
-    if value is True or value is UNKNOWN:
-        return None
-    # The engine shows a text as it shows what it should be.
-    must = (
-        "must be true, not a text (`get_bool` reads one from the config)" if isinstance(value, str) else "must be true"
-    )
-    return f"{must}: {OVERWRITES}"
-
-
-def _source_problems(values: Mapping[str, Any]) -> list[tuple[str, str | None]]:
-    database_id, version_id = values.get("database_id"), values.get("version_id")
-    if database_id is None and version_id is None:
-        return [("snapshot", "is required: a Snapshot, or database_id and version_id")]
-    missing = "is required: which snapshot (a Snapshot that is pending has none yet)" if version_id is None else None
-    return [
-        ("database_id", database_id_problem(database_id, purpose="restore a snapshot of")),
-        ("version_id", missing or version_id_problem(version_id)),
-    ]

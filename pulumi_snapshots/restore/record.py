@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
-
 from pulumi_snapshots.attempt.record import Attempt
+from pulumi_snapshots.properties.catalogue import Moment, Record, Thing, declare
+from pulumi_snapshots.restore.inputs import RestoreInputs
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["RestoreRecord"]
+__all__ = ["RESTORE", "RestoreRecord"]
 
 
-@dataclass(frozen=True)
-class RestoreRecord:
-    """The outputs of a restore; times are RFC 3339, UTC, by the service's clock.
+class RestoreRecord(Record):
+    """A snapshot put back into a database, over everything that the database holds; once, when it is created.
 
-    Attributes:
-        database_id: whose snapshot was put back.
-        version_id: which one.
-        target_database_id: whose data was overwritten.
-        requested_at: when the POST was sent.
-        restored_at: when the database was seen running again; None while that is not known.
-        attempt: the POST, only until then.
+    `pulumi up` sends one request and waits until the database was seen down and runs again. Afterwards only other
+    triggers, or another target, restore again. A changed snapshot alone restores nothing and warns; neither does a
+    refresh, nor the end of the snapshot's 30 days, nor deleting the resource.
     """
 
-    database_id: str
-    version_id: str
-    target_database_id: str
-    requested_at: str
-    restored_at: str | None = None
-    attempt: Attempt | None = None
+    database_id: str = declare("The database whose snapshot was put back.")
+    version_id: str = declare("The snapshot's version id.")
+    target_database_id: str = declare("The database that was overwritten.")
+    requested_at: Moment = declare("When the request was sent, by the service's clock.")
+    restored_at: Moment | None = declare(
+        "When the database was seen running again, by the service's clock; absent until then.", default=None
+    )
+    attempt: Attempt | None = declare("The request, only until then.", default=None)
 
     @property
     def id(self) -> str:
@@ -48,15 +41,5 @@ class RestoreRecord:
         """Whether its end was not seen yet."""
         return self.restored_at is None
 
-    def to_outputs(self) -> dict[str, Any]:
-        """As the state keeps it, every output, in plain values."""
-        outputs = {each.name: getattr(self, each.name) for each in fields(self)}
-        return outputs | {"attempt": self.attempt.to_outputs() if self.attempt else None}
 
-    @classmethod
-    def from_outputs(cls, outputs: Mapping[str, Any]) -> RestoreRecord:
-        """From the state, which drops what is None."""
-        known = {each.name: outputs.get(each.name) for each in fields(cls)}
-        attempt = outputs.get("attempt")
-        known["attempt"] = Attempt.from_outputs(attempt) if attempt else None
-        return cls(**known)  # type: ignore[arg-type]  # the state holds what to_outputs wrote
+RESTORE = Thing("Restore", RestoreInputs, RestoreRecord)

@@ -83,7 +83,10 @@ async def resume_restore(
     if record.attempt is None or not record.pending:
         return record
     ours = replace(
-        inputs, database_id=record.database_id, version_id=record.version_id, target=record.target_database_id
+        inputs,
+        database_id=record.database_id,
+        version_id=record.version_id,
+        target_database_id=record.target_database_id,
     )
     attempt = RestoreAttempt(session, ours, Member(session.fleet, listener), owner)
     async with attempt.begun(record.attempt):

@@ -9,7 +9,7 @@ from pulumi_snapshots.errors.outcomes import OLD_CONFIGURATION, CannotTell, NoSu
 from pulumi_snapshots.run.calls import Call, Calls, Changes, Resource, Unfinished, keeping
 from pulumi_snapshots.run.settings import SettingsError
 from pulumi_snapshots.snapshot.difference import difference
-from pulumi_snapshots.snapshot.inputs import SnapshotInputs, problems_of
+from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.outcomes import Pending, forgotten, still_pending
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 
@@ -30,7 +30,7 @@ class SnapshotCalls(Calls):
 
     def problems(self, values: Mapping[str, Any]) -> list[Problem]:
         """What is wrong with the inputs."""
-        return problems_of(values)
+        return SnapshotInputs.problems(values)
 
     def diff(self, call: Call, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
         """Compare; remember what is about to be replaced, since create is not told."""

@@ -1,20 +1,23 @@
-"""What is known of one snapshot, as the state keeps it. Standard library only."""
+"""What is known of one snapshot, as the state keeps it: declared, and filled from the service's answers. Standard library only."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Self
 
+from pulumi_snapshots.api.signed_url import expiry_of
 from pulumi_snapshots.attempt.record import Attempt
-from pulumi_snapshots.properties.checks import version_id_problem
+from pulumi_snapshots.clock import parse_rfc3339, rfc3339
+from pulumi_snapshots.properties import checks
+from pulumi_snapshots.properties.catalogue import Moment, Record, Thing, declare
 from pulumi_snapshots.properties.durations import shown
-from pulumi_snapshots.snapshot.inputs import problems_of
+from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from pulumi_snapshots.api.models import ListedSnapshot
 
-__all__ = ["SnapshotRecord", "is_provisional", "split_id"]
+__all__ = ["SNAPSHOT", "ListedProperties", "SnapshotRecord", "is_provisional", "requested_text", "split_id"]
 
 PENDING = "pending:"
 """What the version part of a provisional id begins with; no version id of the service holds a colon."""
@@ -26,10 +29,11 @@ def split_id(resource_id: str) -> tuple[str, str]:
     Raises:
         ValueError: it is not `DATABASE_ID/VERSION_ID`.
     """
-    database_id, slash, version_id = resource_id.partition("/")
-    if not (slash and version_id) or problems_of({"database_id": database_id}) or version_id_problem(version_id):
-        raise ValueError(f"the id of a snapshot is DATABASE_ID/VERSION_ID, not {shown(resource_id)}")
-    return database_id, version_id
+    database_id, _, version_id = resource_id.partition("/")
+    try:
+        return checks.database_id()(database_id), checks.version_id(version_id)
+    except ValueError:
+        raise ValueError(f"the id of a snapshot is DATABASE_ID/VERSION_ID, not {shown(resource_id)}") from None
 
 
 def is_provisional(resource_id: str) -> bool:
@@ -37,28 +41,97 @@ def is_provisional(resource_id: str) -> bool:
     return resource_id.partition("/")[2].startswith(PENDING)
 
 
-@dataclass(frozen=True)
-class SnapshotRecord:
-    """The outputs of a snapshot, None where not known; times are RFC 3339 in UTC, `size` is bytes."""
+def requested_text(posted: datetime) -> str:
+    """When a POST was sent, in whole seconds: `Date` tells the service's clock no closer."""
+    return rfc3339(posted.replace(microsecond=0))
 
-    database_id: str
-    version_id: str | None = None
-    name: str | None = None
-    download_url: str | None = None
-    download_url_expires_at: str | None = None
-    size: int | None = None
-    created_at: str | None = None
-    expires_at: str | None = None
-    requested_at: str | None = None
-    available: bool = False
-    attempt: Attempt | None = None
-    origin: str | None = None
-    runtime: str | None = None
 
-    def __repr__(self) -> str:
-        # The URL opens the data to whoever has it.
-        shown = replace(self, download_url=None) if self.download_url else self
-        return "SnapshotRecord(" + ", ".join(f"{f.name}={getattr(shown, f.name)!r}" for f in fields(self)) + ")"
+class ListedProperties(Record):
+    """What the service tells of a snapshot that it lists."""
+
+    database_id: str = declare("The database that it is of.")
+    version_id: str | None = declare(
+        "The service's version id: with the database's id, all that identifies a snapshot. Absent while it is pending.",
+        default=None,
+    )
+    name: str | None = declare(
+        "The storage object's name, the same for all snapshots of a database; a restore needs it.", default=None
+    )
+    download_url: str | None = declare("Signed, and pinned to this version.", default=None, secret=True)
+    download_url_expires_at: Moment | None = declare(
+        "Until when the URL works; a refresh renews it in its last 7 days.", default=None
+    )
+    size: int | None = declare("Bytes.", default=None)
+    created_at: Moment | None = declare("When it was taken, by the service's clock.", default=None)
+    expires_at: Moment | None = declare("When its 30 days at the service end.", default=None)
+    available: bool = declare(
+        "False while it is pending, and once it is missing or past its 30 days at the service.", default=False
+    )
+    origin: str | None = declare("`manual` or `automatic`; absent if the service does not say.", default=None)
+    runtime: str | None = declare(
+        "The database's engine: `postgres`, `mongo`, `mysql` or `redis`; absent if the service does not say.",
+        default=None,
+    )
+
+
+class SnapshotRecord(ListedProperties):
+    """A snapshot of one Square Cloud database: the record of an event, never taken again behind your back.
+
+    `pulumi up` sends one request, waits until the service lists exactly the snapshot that it started, and exposes a
+    download URL pinned to it. A replacement takes the new one first; delete forgets, and the service keeps a snapshot
+    until its 30 days are over. The id is `DATABASE_ID/VERSION_ID`, and `DATABASE_ID/latest` imports the newest one.
+    """
+
+    requested_at: Moment | None = declare(
+        "When the request was sent, by the service's clock; absent if the snapshot was adopted or looked up.",
+        default=None,
+    )
+    attempt: Attempt | None = declare("The request, only while the snapshot is pending.", default=None)
+
+    @classmethod
+    def of(
+        cls,
+        database_id: str,
+        version_id: str | None,
+        url: str | None,
+        entry: ListedSnapshot | None = None,
+        *,
+        requested: datetime | None = None,
+    ) -> Self:
+        """The record of a snapshot that is there.
+
+        Args:
+            database_id: whose it is.
+            version_id: which one.
+            url: of its download.
+            entry: from the listing; None while no listing shows it.
+            requested: when its POST was sent, by the service's clock.
+        """
+        expiry = expiry_of(url or "")
+        record = cls(
+            database_id=database_id,
+            version_id=version_id,
+            name=entry.name if entry else None,
+            download_url=url,
+            download_url_expires_at=rfc3339(expiry) if expiry else None,
+            size=entry.size if entry else None,
+            requested_at=requested_text(requested) if requested else None,
+            available=True,
+            origin=entry.origin if entry else None,
+            runtime=entry.runtime if entry else None,
+        )
+        return record.created((entry.modified if entry else None) or requested)
+
+    def created(self, at: datetime | None) -> Self:
+        """With this time of creation, and the end of its 30 days."""
+        if at is None:
+            return self
+        expires = at + timedelta(seconds=checks.RETENTION)
+        return replace(self, created_at=rfc3339(at), expires_at=rfc3339(expires))
+
+    def expired(self, now: datetime) -> bool:
+        """Whether its 30 days were over at this time of the service."""
+        return self.expires_at is not None and now >= parse_rfc3339(self.expires_at)
 
     @property
     def id(self) -> str:
@@ -73,18 +146,5 @@ class SnapshotRecord:
         """Whether its snapshot was not seen yet; keyed on the version, never on the id alone."""
         return self.version_id is None
 
-    def to_outputs(self) -> dict[str, Any]:
-        """As the state keeps it, every output, in plain values."""
-        outputs = {f.name: getattr(self, f.name) for f in fields(self)}
-        outputs["attempt"] = self.attempt.to_outputs() if self.attempt else None
-        return outputs
 
-    @classmethod
-    def from_outputs(cls, outputs: Mapping[str, Any]) -> SnapshotRecord:
-        """From the state, which gives whole numbers back as floats and drops what is None."""
-        known = {f.name: outputs.get(f.name) for f in fields(cls)}
-        attempt, size = outputs.get("attempt"), outputs.get("size")
-        known["attempt"] = Attempt.from_outputs(attempt) if attempt else None
-        known["size"] = int(size) if size is not None else None
-        known["available"] = bool(outputs.get("available"))
-        return cls(**known)  # type: ignore[arg-type]  # the state holds what to_outputs wrote
+SNAPSHOT = Thing("Snapshot", SnapshotInputs, SnapshotRecord)

@@ -14,7 +14,7 @@ from pathlib import Path
 import anyio
 
 from pulumi_snapshots.archive.archive import NotArchived, archive
-from pulumi_snapshots.archive.inputs import ArchiveInputs, archive_problems_of
+from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
 from tests.support.world import Row
 
@@ -34,7 +34,7 @@ def peak() -> float:
 async def run(arguments: list[str]) -> dict[str, object]:
     url, version, destination, statement = (*arguments, "")[:4]
     values = {"download_url": url, "version_id": version, "destination": destination}
-    problems = archive_problems_of(values)
+    problems = ArchiveInputs.problems(values)
     assert not problems, problems
     row = Row()
     exec(statement)  # noqa: S102  the test's own

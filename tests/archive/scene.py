@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from pulumi_snapshots.archive.archive import archive
-from pulumi_snapshots.archive.inputs import ArchiveInputs, archive_problems_of
+from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import check_archived, remove
 from pulumi_snapshots.snapshot.read import get
@@ -68,7 +68,7 @@ class Scene:
         given = {"destination": f"{self.folder}/", **values}
         if not {"database_id", "download_url"} & given.keys():
             given = {**await self.outputs(), **given}
-        problems = archive_problems_of(given)
+        problems = ArchiveInputs.problems(given)
         assert not problems, problems
         return await archive(session, self.transfers, ArchiveInputs.of(given), self.row, previous=previous)
 

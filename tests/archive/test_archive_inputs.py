@@ -12,7 +12,7 @@ import pytest
 
 from pulumi_snapshots.archive.destination import Destination, object_name
 from pulumi_snapshots.archive.difference import archive_difference
-from pulumi_snapshots.archive.inputs import ArchiveInputs, archive_problems_of
+from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject
 from pulumi_snapshots.properties.checks import UNKNOWN
 
@@ -29,7 +29,7 @@ GOOD = {"database_id": DATABASE, "version_id": VERSION, "destination": "/backups
 
 
 def problems(**changes: Any) -> dict[str, str]:
-    return {problem.property: problem.reason for problem in archive_problems_of({**GOOD, **changes})}
+    return {problem.property: problem.reason for problem in ArchiveInputs.problems({**GOOD, **changes})}
 
 
 @pytest.mark.parametrize(

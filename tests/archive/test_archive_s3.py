@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.archive.archive import NotArchived, archive
-from pulumi_snapshots.archive.inputs import ArchiveInputs, archive_problems_of
+from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import NotRemoved, check_archived, remove
 from tests.archive.real import S3, VERSION, Host, hosted, outcome, s3_server, start
@@ -66,7 +66,7 @@ class Bucket:
 
     def archive(self, url: str, key: str, previous: ArchiveRecord | None = None, **values: Any) -> ArchiveRecord:
         given = {"download_url": url, "destination": f"s3://{self.name}/{key}", **values}
-        assert not archive_problems_of(given)
+        assert not ArchiveInputs.problems(given)
 
         async def run() -> ArchiveRecord:
             return await archive(None, self.transfers, ArchiveInputs.of(given), self.row, previous=previous)
@@ -226,7 +226,7 @@ def test_missing_library_is_named_with_its_extra(bucket: Bucket, host: Host) -> 
     given = {"download_url": host.url, "destination": f"s3://{bucket.name}/x.zip"}
     inputs = ArchiveInputs.of(given)
     with patch.dict(sys.modules, {"s3fs": None}):
-        (problem,) = archive_problems_of(given)
+        (problem,) = ArchiveInputs.problems(given)
         assert (problem.property, "pip install 'pulumi-snapshots[s3]'" in problem.reason) == ("destination", True)
         with pytest.raises(NotArchived, match=r"pulumi-snapshots\[s3\]"):
             anyio.run(archive, None, bucket.transfers, inputs, bucket.row)

@@ -16,7 +16,7 @@ from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.errors.outcomes import CannotTell
 from pulumi_snapshots.lookup.find import find_database, find_databases, find_latest, find_snapshots
-from pulumi_snapshots.lookup.inputs import SnapshotQuery
+from pulumi_snapshots.lookup.inputs import LatestQuery, SnapshotQuery
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
@@ -47,7 +47,7 @@ async def snapshots(w: World, session: Session | None = None, **query: Any) -> l
 
 async def latest(w: World, session: Session | None = None, **query: Any) -> SnapshotInfo | None:
     query = {"database_id": DATABASE, **query}
-    return await find_latest(session or w.session, SnapshotQuery.of(query), w.clock.monotonic())
+    return await find_latest(session or w.session, LatestQuery.of(query).candidates, w.clock.monotonic())
 
 
 def versions(found: list[SnapshotInfo]) -> list[str]:

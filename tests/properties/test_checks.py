@@ -9,7 +9,7 @@ import pytest
 
 from pulumi_snapshots.properties.checks import UNKNOWN, is_usual_database_id
 from pulumi_snapshots.properties.durations import duration_text, parse_duration
-from pulumi_snapshots.snapshot.inputs import SnapshotInputs, problems_of
+from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.record import SnapshotRecord, is_provisional, split_id
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
@@ -81,14 +81,14 @@ BAD: list[tuple[str, Any, str]] = [
     ("name", "value", "says"), BAD, ids=lambda value: ascii(value)[:40] if isinstance(value, str) else None
 )
 def test_a_bad_input_is_told_on_its_property(name: str, value: Any, says: str) -> None:
-    (problem,) = problems_of({"database_id": DATABASE, name: value})
+    (problem,) = SnapshotInputs.problems({"database_id": DATABASE, name: value})
     assert problem.property == name
     assert problem.reason.startswith(says) or says in problem.reason
     assert len(problem.reason) < 250
 
 
 def test_a_number_too_long_to_be_shown_is_told_all_the_same() -> None:
-    (problem,) = problems_of({"database_id": DATABASE, "timeout": 10**5000})
+    (problem,) = SnapshotInputs.problems({"database_id": DATABASE, "timeout": 10**5000})
     assert problem.reason == f"{DURATION}that number"
 
 
@@ -107,7 +107,7 @@ GOOD: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("name", "value"), GOOD, ids=ascii)
 def test_a_good_or_unknown_input_is_no_problem(name: str, value: Any) -> None:
-    assert problems_of({"database_id": DATABASE, name: value}) == []
+    assert SnapshotInputs.problems({"database_id": DATABASE, name: value}) == []
 
 
 @pytest.mark.parametrize(
@@ -122,13 +122,15 @@ def test_a_good_or_unknown_input_is_no_problem(name: str, value: Any) -> None:
     ],
 )
 def test_a_rotation_must_not_adopt_what_it_should_renew(reuse: Any, rotate: Any, right: bool) -> None:  # noqa: FBT001
-    problems = problems_of({"database_id": DATABASE, "reuse_within": reuse, "rotate_after": rotate})
+    problems = SnapshotInputs.problems({"database_id": DATABASE, "reuse_within": reuse, "rotate_after": rotate})
     assert [problem.property for problem in problems] == ([] if right else ["rotate_after"])
     assert right or "longer than reuse_within" in problems[0].reason
 
 
 def test_every_problem_is_told_at_once() -> None:
-    problems = problems_of({"database_id": "", "triggers": 1, "timeout": "x", "reuse_within": "x", "rotate_after": "x"})
+    problems = SnapshotInputs.problems(
+        {"database_id": "", "triggers": 1, "timeout": "x", "reuse_within": "x", "rotate_after": "x"}
+    )
     assert [problem.property for problem in problems] == [
         *("database_id", "triggers", "timeout", "reuse_within", "rotate_after")
     ]
@@ -136,8 +138,10 @@ def test_every_problem_is_told_at_once() -> None:
 
 def test_checked_inputs_are_seconds() -> None:
     values = {"database_id": DATABASE, "timeout": "1h30m", "reuse_within": "1d", "rotate_after": 90000.0}
-    assert SnapshotInputs.of(values) == SnapshotInputs(DATABASE, 5400, 86400, 90000)
-    assert SnapshotInputs.of({"database_id": DATABASE}) == SnapshotInputs(DATABASE, 2700, 0, None)
+    assert SnapshotInputs.of(values) == SnapshotInputs(DATABASE, timeout=5400, reuse_within=86400, rotate_after=90000)
+    assert SnapshotInputs.of({"database_id": DATABASE}) == SnapshotInputs(
+        DATABASE, timeout=2700, reuse_within=0, rotate_after=None
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from pulumi_snapshots.attempt.record import Attempt
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.restore.difference import restore_difference
-from pulumi_snapshots.restore.inputs import RestoreInputs, restore_problems_of
+from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.record import RestoreRecord
 from tests.support.world import DATABASE, OTHER_DATABASE, START
 
@@ -21,7 +21,7 @@ RECORD = RestoreRecord(DATABASE, "v1", DATABASE, "2026-03-01T12:00:00Z", "2026-0
 
 
 def problems(**values: Any) -> dict[str, str]:
-    return {problem.property: problem.reason for problem in restore_problems_of({**GOOD, **values})}
+    return {problem.property: problem.reason for problem in RestoreInputs.problems({**GOOD, **values})}
 
 
 def test_good_inputs_have_no_problem() -> None:

@@ -87,7 +87,11 @@ class Scene:
 
     def inputs(self, **changes: Any) -> RestoreInputs:
         stored = self.stored
-        usual = RestoreInputs(DATABASE, stored.version_id, DATABASE, name=stored.name, runtime=stored.runtime)
+        if "target" in changes:
+            changes["target_database_id"] = changes.pop("target")
+        usual = RestoreInputs(
+            DATABASE, stored.version_id, DATABASE, overwrite=True, name=stored.name, runtime=stored.runtime
+        )
         return replace(usual, **changes)
 
     def process(self, **settings: Any) -> Session:
