@@ -17,7 +17,7 @@ import anyio
 from pulumi_snapshots.api.errors import Cooldown, NotSent, SquareCloudError, UnreadableAnswer
 from pulumi_snapshots.api.limits import SNAPSHOT_PER_DATABASE
 from pulumi_snapshots.attempt.journal import Entry, Found
-from pulumi_snapshots.attempt.record import Attempt as Post
+from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.errors.outcomes import NothingSent
 from pulumi_snapshots.properties.durations import duration_text
 
@@ -80,7 +80,7 @@ class Attempt(ABC):
         owner: the resource's URN; None if unknown.
         timeout: seconds for the whole operation.
         restores: see `Entry`.
-        anew: whether it gives up on what a killed run has left of this very operation, and sends again.
+        give_up_earlier: whether it gives up on what a killed run has left of this very operation, and sends again.
 
     Attributes:
         post: the POST that may have started something; None while none has.
@@ -107,7 +107,7 @@ class Attempt(ABC):
         owner: str | None,
         timeout: float,
         restores: str | None = None,
-        anew: bool = False,
+        give_up_earlier: bool = False,
     ) -> None:
         self.post: Post | None = None
         self.resumed = False
@@ -121,7 +121,7 @@ class Attempt(ABC):
         self._lock = lock
         self._purpose = purpose
         self._timeout = timeout
-        self._anew = anew
+        self._give_up_earlier = give_up_earlier
         self._entry: Entry | None = None  # as the journal has it
         self._found: Found | None = None
         self._dealt_with: list[Entry] = []
@@ -218,7 +218,7 @@ class Attempt(ABC):
                 if self.post is None:
                     await self._journal.erase(self._entry, self._found)
                 else:
-                    await self._journal.renew(replace(self._entry, attempt=self.post, in_state=True))
+                    await self._journal.renew(replace(self._entry, post=self.post, in_state=True))
         if note := self._run.take_note():
             self.member.warn(note)
 
@@ -239,28 +239,25 @@ class Attempt(ABC):
             self.does(f"waiting for another run's {self.what} of this database")
             await self._run.clock.sleep(self._run.poll_every)
         for entry in entries:
-            if self.age_of(entry.attempt) > self.kept_for(entry.attempt).total_seconds():
+            if self.age_of(entry.post) > self.kept_for(entry.post).total_seconds():
                 await self._journal.erase(entry)
             elif self._is_ours(entry) and await self._journal.renew(replace(entry, process=self._journal.process.name)):
                 self.restores = entry.restores
-                self._resume(entry.attempt)
+                self._resume(entry.post)
                 return True
-            elif not any(map(entry.is_same_attempt, self._dealt_with)):
+            elif not any(map(entry.is_same_post, self._dealt_with)):
                 self._dealt_with.append(entry)
                 self.learns_of(entry)
         return False
 
     def _is_being_worked_on(self, entry: Entry) -> bool:
         # None takes longer, whatever the system says: another process may have its number by now.
-        return (
-            self._journal.is_under_way(entry)
-            and self.age_of(entry.attempt) <= entry.attempt.failed_after.total_seconds()
-        )
+        return self._journal.is_under_way(entry) and self.age_of(entry.post) <= entry.post.failed_after.total_seconds()
 
     def _is_ours(self, entry: Entry) -> bool:
         """Whether a killed run left it in this operation; one that is in the state was given up, or it would be resumed."""
         return (
-            not self._anew
+            not self._give_up_earlier
             and not entry.in_state
             and entry.process != self._journal.process.name
             and self.owner is not None
@@ -373,7 +370,7 @@ class Attempt(ABC):
 
     async def save(self) -> None:
         """Write down what was learnt, before a wait in which the run may be killed."""
-        if self.post is not None and (self._entry is None or self._entry.attempt != self.post):
+        if self.post is not None and (self._entry is None or self._entry.post != self.post):
             self._entry = self._entry_of(self.post)
             await self._journal.renew(self._entry)
 

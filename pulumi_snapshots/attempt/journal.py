@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pulumi_snapshots.attempt.record import Attempt as Post
+from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Entry:
         owner: the resource's URN; None if unknown.
         database_id: the database that the POST was sent for.
         purpose: a digest of the triggers: another purpose needs another snapshot, or another restore.
-        attempt: the POST.
+        post: the POST.
         process: the process that sent it, see `Process`.
         in_state: whether the stack's state has it as pending, so that its owner resumes it from there.
         restores: the snapshot that a restore puts back, as DATABASE_ID/VERSION_ID; None for a snapshot.
@@ -50,14 +50,22 @@ class Entry:
     owner: str | None
     database_id: str
     purpose: str
-    attempt: Post
+    post: Post
     process: str
     in_state: bool = False
     restores: str | None = None
 
     def to_file(self) -> dict[str, Any]:
         """As the file keeps it."""
-        return {**vars(self), "attempt": self.attempt.to_outputs()}
+        return {
+            "owner": self.owner,
+            "database_id": self.database_id,
+            "purpose": self.purpose,
+            "attempt": self.post.to_outputs(),
+            "process": self.process,
+            "in_state": self.in_state,
+            "restores": self.restores,
+        }
 
     @classmethod
     def from_file(cls, content: Any) -> Entry:
@@ -70,15 +78,15 @@ class Entry:
             owner=content["owner"],
             database_id=str(content["database_id"]),
             purpose=str(content["purpose"]),
-            attempt=Post.from_outputs(content["attempt"]),
+            post=Post.from_outputs(content["attempt"]),
             process=str(content["process"]),
             in_state=bool(content.get("in_state")),
             restores=content.get("restores"),
         )
 
-    def is_same_attempt(self, other: Entry) -> bool:
+    def is_same_post(self, other: Entry) -> bool:
         """Whether both are of one POST."""
-        ours, theirs = ((one.owner, one.database_id, one.attempt.posted_at) for one in (self, other))
+        ours, theirs = ((one.owner, one.database_id, one.post.posted_at) for one in (self, other))
         return ours == theirs
 
 
@@ -158,7 +166,7 @@ class AttemptJournal:
         def edit(content: dict[str, Any]) -> frozenset[str] | None:
             entries = _entries(content)
             others = [old for old in entries if old.database_id == entry.database_id]
-            if any(self.is_under_way(old) or not any(map(old.is_same_attempt, after)) for old in others):
+            if any(self.is_under_way(old) or not any(map(old.is_same_post, after)) for old in others):
                 return None
             kept = [old for old in entries if not (supersedes and self._is_superseded(old, entry))]
             _put(content, [*kept, entry])
@@ -178,7 +186,7 @@ class AttemptJournal:
             entries = _entries(content)
             if any(self.is_under_way(old) for old in entries if old.database_id == entry.database_id):
                 return False
-            _put(content, [*(old for old in entries if not old.is_same_attempt(entry)), entry])
+            _put(content, [*(old for old in entries if not old.is_same_post(entry)), entry])
             return True
 
         return await self._change(edit, default=True)
@@ -192,7 +200,7 @@ class AttemptJournal:
         """
 
         def edit(content: dict[str, Any]) -> None:
-            _put(content, [old for old in _entries(content) if not old.is_same_attempt(entry)])
+            _put(content, [old for old in _entries(content) if not old.is_same_post(entry)])
             if found is not None:
                 # In one change: an attempt is either under way or found.
                 lately = [one for one in _read(content, FOUND, Found.from_file) if found.at - one.at < FOUND_KEPT]
@@ -200,9 +208,9 @@ class AttemptJournal:
 
         await self._change(edit, None)
 
-    async def forget(self, owner: str | None, database_id: str, attempt: Post, found: Found | None = None) -> None:
+    async def forget(self, owner: str | None, database_id: str, post: Post, found: Found | None = None) -> None:
         """The end of an attempt is known to a run that has it from the state."""
-        await self.erase(Entry(owner, database_id, "", attempt, self.process.name), found)
+        await self.erase(Entry(owner, database_id, "", post, self.process.name), found)
 
     def _is_superseded(self, old: Entry, entry: Entry) -> bool:
         return entry.owner is not None and old.owner == entry.owner and not self.is_under_way(old)
@@ -212,7 +220,7 @@ class AttemptJournal:
 
 
 def _entries(content: dict[str, Any]) -> list[Entry]:
-    return sorted(_read(content, ENTRIES, Entry.from_file), key=lambda entry: entry.attempt.posted_at)
+    return sorted(_read(content, ENTRIES, Entry.from_file), key=lambda entry: entry.post.posted_at)
 
 
 def _put(content: dict[str, Any], entries: list[Entry]) -> None:

@@ -11,9 +11,9 @@ from pulumi_snapshots.clock import parse_rfc3339
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from pulumi_snapshots.attempt.record import Attempt as Post
+    from pulumi_snapshots.attempt.post import Post
 
-__all__ = ["DatabaseMemory", "KnownAttempt", "RunMemory", "SnapshotInState"]
+__all__ = ["DatabaseMemory", "RunMemory", "SnapshotInState", "UnresolvedPost"]
 
 
 class SnapshotInState(Protocol):
@@ -41,17 +41,17 @@ class SnapshotInState(Protocol):
 
 
 @dataclass(frozen=True)
-class KnownAttempt:
+class UnresolvedPost:
     """A POST that is not resolved yet.
 
     Attributes:
         owner: the resource's URN; None if unknown.
-        attempt: the POST.
+        post: the POST.
         orphaned: whether no resource will claim its snapshot, so that `reuse_within` may adopt it.
     """
 
     owner: str | None
-    attempt: Post
+    post: Post
     orphaned: bool = False
 
 
@@ -64,7 +64,7 @@ class DatabaseMemory:
         claimed: versions that a resource of this process has got in this run.
         replaced: versions that are about to be replaced.
         reserved: versions that an earlier attempt has started: its resource will find them, so no other may adopt them.
-        attempts: the unresolved attempts, in the order in which they became known.
+        unresolved: the POSTs whose end is not known, in the order in which they became known.
         newest_creation: when the newest manual snapshot in the state was created.
         newest_appearance: the time of the newest manual snapshot that is known, in the state or in a listing.
         restored: the snapshot that this run has put back into the database last.
@@ -74,7 +74,7 @@ class DatabaseMemory:
     claimed: set[str] = field(default_factory=set)
     replaced: set[str] = field(default_factory=set)
     reserved: set[str] = field(default_factory=set)
-    attempts: list[KnownAttempt] = field(default_factory=list)
+    unresolved: list[UnresolvedPost] = field(default_factory=list)
     newest_creation: datetime | None = None
     newest_appearance: datetime | None = None
     restored: str | None = None
@@ -94,15 +94,15 @@ class DatabaseMemory:
         if modified is not None:
             self.newest_appearance = max(modified, self.newest_appearance or modified)
 
-    def begin(self, known: KnownAttempt) -> None:
+    def begin(self, known: UnresolvedPost) -> None:
         """A POST is about to be sent, or is known to be unresolved."""
-        if known not in self.attempts:
-            self.attempts.append(known)
+        if known not in self.unresolved:
+            self.unresolved.append(known)
 
-    def resolve(self, known: KnownAttempt) -> None:
+    def resolve(self, known: UnresolvedPost) -> None:
         """The end of a POST is known: found, refused, never sent, or given up."""
-        if known in self.attempts:
-            self.attempts.remove(known)
+        if known in self.unresolved:
+            self.unresolved.remove(known)
 
 
 class RunMemory:
@@ -136,7 +136,7 @@ class RunMemory:
                 memory.newest_creation = max(created, memory.newest_creation or created)
                 memory.appeared(created)
         elif record.attempt is not None and record.attempt.missing_since is None:
-            memory.begin(KnownAttempt(owner, record.attempt))
+            memory.begin(UnresolvedPost(owner, record.attempt))
 
     def claim(self, database_id: str, version_id: str) -> None:
         """This version belongs to a resource of this process from now on."""

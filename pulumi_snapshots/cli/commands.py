@@ -106,11 +106,11 @@ def list_snapshots(  # noqa: PLR0913  what can be typed
 @click.option("--wait", is_flag=True, default=True, help="Wait until the listing shows exactly it; so it always does.")
 @click.option("--reuse-within", metavar=DURATION, help="Take none if there is a manual one younger than this.")
 @click.option("--timeout", metavar=DURATION, help="How long to wait; 45m unless given.")
-@click.option("--new", "anew", is_flag=True, help="Give up on what an earlier run has started and not found.")
+@click.option("--new", is_flag=True, help="Give up on what an earlier run has started and not found.")
 @json_option
 @urls_option
 def create(  # noqa: PLR0913  what can be typed
-    database: str, reuse_within: str | None, timeout: str | None, *, wait: bool, anew: bool, as_json: bool, urls: bool
+    database: str, reuse_within: str | None, timeout: str | None, *, wait: bool, new: bool, as_json: bool, urls: bool
 ) -> Job:
     """Take a snapshot of DATABASE and wait for it.
 
@@ -120,7 +120,7 @@ def create(  # noqa: PLR0913  what can be typed
     values = {"database_id": database, "reuse_within": reuse_within, "timeout": timeout}
     _refuse(SnapshotInputs.problems(values))
     _needs_json(as_json=as_json, urls=urls)
-    return Taking(SnapshotInputs.of(values), anew, as_json, urls)
+    return Taking(SnapshotInputs.of(values), new, as_json, urls)
 
 
 @commands.command()
@@ -159,10 +159,10 @@ def archive(snapshot: tuple[str, str], destination: str, timeout: str | None, *,
 @click.option("--yes", is_flag=True, help="Required: everything that the database holds is overwritten.")
 @click.option("--onto", "target", metavar="DATABASE", help="Another database, of the same engine, to overwrite.")
 @click.option("--timeout", metavar=DURATION, help="How long it may take; 15m unless given.")
-@click.option("--new", "anew", is_flag=True, help="Restore again, whatever became of an earlier run's restore of it.")
+@click.option("--new", is_flag=True, help="Restore again, whatever became of an earlier run's restore of it.")
 @json_option
 def restore(  # noqa: PLR0913  what can be typed
-    snapshot: tuple[str, str], target: str | None, timeout: str | None, *, yes: bool, anew: bool, as_json: bool
+    snapshot: tuple[str, str], target: str | None, timeout: str | None, *, yes: bool, new: bool, as_json: bool
 ) -> Job:
     """Put a snapshot back, over everything that its database holds.
 
@@ -184,7 +184,7 @@ def restore(  # noqa: PLR0913  what can be typed
         "timeout": timeout,
     }
     _refuse(RestoreInputs.problems(values))
-    return Restoring(RestoreInputs.of(values), anew, as_json)
+    return Restoring(RestoreInputs.of(values), new, as_json)
 
 
 @commands.group()

@@ -69,12 +69,12 @@ async def examine(session: Session) -> list[Finding]:
         reading, listing = await _reading(session, account)
         findings += [reading, _writing()]
     findings.append(_plan(account))
-    found = await session.journal.found()
+    found = await session.snapshot_journal.found()
     findings.append(_quota(session, account, listing, found))
     findings.append(_clock(session))
     findings.append(_listing(session, listing, found))
-    findings += await _attempts(session, session.journal, "snapshot")
-    findings += await _attempts(session, session.restores, "restore")
+    findings += await _attempts(session, session.snapshot_journal, "snapshot")
+    findings += await _attempts(session, session.restore_journal, "restore")
     if note := session.take_note():
         findings.append(
             Finding("state directory", "note", sentence(Exception(note)), "Check its owner and free space.")
@@ -187,13 +187,13 @@ async def _attempts(session: Session, journal: AttemptJournal, what: str) -> lis
 def _attempt(session: Session, journal: AttemptJournal, entry: Entry, what: str) -> Finding:
     owner = entry.owner or "an unnamed resource"
     which = f"{owner} requested a {what} {'of' if what == 'snapshot' else 'onto'} database {entry.database_id}"
-    text = f"{which} at {rfc3339(entry.attempt.posted_at)} ({entry.attempt.answered}), and its end was not seen"
+    text = f"{which} at {rfc3339(entry.post.posted_at)} ({entry.post.answered}), and its end was not seen"
     check = f"{what} attempts"
     if journal.is_under_way(entry):
         return Finding(check, "ok", f"{text}: it is under way")
     if entry.in_state:
         return Finding(check, "note", text, "Its stack has it as pending: the next `pulumi up` there goes on.")
-    if timedelta(seconds=entry.attempt.age(session.clock.utc())) > entry.attempt.failed_after and what == "snapshot":
+    if timedelta(seconds=entry.post.age(session.clock.utc())) > entry.post.failed_after and what == "snapshot":
         return Finding(check, "note", text, "It is over, and the next snapshot of that database forgets it.")
     again = (
         f"running `{owner}` again"

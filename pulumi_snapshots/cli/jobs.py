@@ -127,7 +127,7 @@ class Taking:
     """`create`: takes one and waits until the listing shows exactly it."""
 
     inputs: SnapshotInputs
-    anew: bool
+    new: bool
     json: bool
     urls: bool
 
@@ -136,7 +136,7 @@ class Taking:
         try:
             async with place.session() as session:
                 with place.ending(session), display(place) as shown:
-                    record = await create(session, self.inputs, shown, owner=OWNER, anew=self.anew)
+                    record = await create(session, self.inputs, shown, owner=OWNER, give_up_earlier=self.new)
         except Pending as pending:
             place.fail(with_address(_still_pending(pending), pending))
             if self.json:
@@ -164,7 +164,7 @@ class Restoring:
     """`restore`: puts one back, over what its database holds."""
 
     inputs: RestoreInputs
-    anew: bool
+    new: bool
     json: bool
 
     async def __call__(self, place: Place) -> int:
@@ -172,7 +172,7 @@ class Restoring:
         try:
             async with place.session() as session:
                 with place.ending(session), display(place) as shown:
-                    record = await restore(session, self.inputs, shown, owner=RESTORE_OWNER, anew=self.anew)
+                    record = await restore(session, self.inputs, shown, owner=RESTORE_OWNER, give_up_earlier=self.new)
         except RestorePending as pending:
             place.fail(with_address(_unknown(pending), pending))
             if self.json:

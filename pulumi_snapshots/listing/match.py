@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from pulumi_snapshots.api.models import ListedSnapshot
-    from pulumi_snapshots.attempt.record import Attempt
+    from pulumi_snapshots.attempt.post import Post
 
 __all__ = ["AmbiguousSnapshot", "Search", "find_ours", "late_text"]
 
@@ -65,20 +65,20 @@ class Search:
 
     @classmethod
     def of(
-        cls, attempt: Attempt, offset: float | None, *, finished: datetime | None = None, excluded: Collection[str] = ()
+        cls, post: Post, offset: float | None, *, finished: datetime | None = None, excluded: Collection[str] = ()
     ) -> Search:
-        """The search for the snapshot of an attempt.
+        """The search for the snapshot of a POST.
 
         Args:
-            attempt: the POST.
-            offset: seconds that the service's clock is ahead, as known now; the attempt's own wins.
+            post: the POST.
+            offset: seconds that the service's clock is ahead, as known now; the POST's own wins.
             finished: service time of a 200: it was whole by then.
             excluded: versions of others.
         """
-        known = attempt.service_clock_offset if attempt.service_clock_offset is not None else offset
+        known = post.service_clock_offset if post.service_clock_offset is not None else offset
         skew = SKEW if known is not None else SKEW_UNKNOWN_CLOCK
-        posted = attempt.posted_at + timedelta(seconds=known or 0.0)
-        latest = posted + (attempt.failed_after if attempt.accepted else LATE)
+        posted = post.posted_at + timedelta(seconds=known or 0.0)
+        latest = posted + (post.failed_after if post.accepted else LATE)
         if finished is not None:
             latest = finished + skew
         return cls(posted, posted - skew, latest, excluded)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.api.rate_limiter import RateLimiter
     from pulumi_snapshots.api.service_clock import ServiceClock
     from pulumi_snapshots.attempt.memory import RunMemory
-    from pulumi_snapshots.attempt.record import Attempt as Post
+    from pulumi_snapshots.attempt.post import Post
     from pulumi_snapshots.clock import Clock
     from pulumi_snapshots.listing.poll_plan import Poll, PollPlan, Waiting
     from pulumi_snapshots.progress import Member

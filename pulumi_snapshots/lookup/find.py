@@ -219,7 +219,7 @@ async def _found(session: Session, query: SnapshotQuery, databases: Iterable[str
         return []
     return [
         one
-        for one in await session.journal.found()
+        for one in await session.snapshot_journal.found()
         if _seconds_since(session, one) < SERVICE_CACHE and (databases is None or one.database_id in databases)
     ]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pulumi
 
-from pulumi_snapshots.attempt.record import Attempt
+from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.declaration.archive import ARCHIVE_OUTPUTS, ArchiveDeclaration
 from pulumi_snapshots.declaration.restore import RESTORE_OUTPUTS, RestoreDeclaration
 from pulumi_snapshots.declaration.snapshot import SNAPSHOT_OUTPUTS, SnapshotDeclaration
@@ -15,7 +15,7 @@ from pulumi_snapshots.plugin.resource import PACKAGE, PluginResource, in_camel, 
 
 __all__ = ["Archive", "Provider", "Restore", "Snapshot"]
 
-_ATTEMPT = tuple(each.name for each in fields(Attempt))
+_ATTEMPT = tuple(each.name for each in fields(Post))
 
 
 class Snapshot(PluginResource, SnapshotDeclaration):  # noqa: D101  the declaration's

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pulumi_snapshots.attempt.record import Attempt
+from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.properties.catalogue import Moment, Record, Thing, declare
 from pulumi_snapshots.restore.inputs import RestoreInputs
 
@@ -24,7 +24,7 @@ class RestoreRecord(Record):
     restored_at: Moment | None = declare(
         "When the database was seen running again, by the service's clock; absent until then.", default=None
     )
-    attempt: Attempt | None = declare("The request, only until then.", default=None)
+    attempt: Post | None = declare("The request, only until then.", default=None)
 
     @property
     def id(self) -> str:

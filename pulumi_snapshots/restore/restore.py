@@ -25,7 +25,7 @@ from pulumi_snapshots.snapshot.record import split_id
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from pulumi_snapshots.attempt.record import Attempt as Post
+    from pulumi_snapshots.attempt.post import Post
     from pulumi_snapshots.progress import Listener
     from pulumi_snapshots.restore.inputs import RestoreInputs
     from pulumi_snapshots.run.session import Session
@@ -34,7 +34,12 @@ __all__ = ["restore", "resume_restore"]
 
 
 async def restore(
-    session: Session, inputs: RestoreInputs, listener: Listener, *, owner: str | None = None, anew: bool = False
+    session: Session,
+    inputs: RestoreInputs,
+    listener: Listener,
+    *,
+    owner: str | None = None,
+    give_up_earlier: bool = False,
 ) -> RestoreRecord:
     """Put a snapshot back and wait until its database runs again.
 
@@ -43,7 +48,7 @@ async def restore(
         inputs: checked.
         listener: hears how it goes.
         owner: the resource's name, as a user would give it to `--replace`.
-        anew: whether it gives up on what a killed run has left of this very restore, and acts again.
+        give_up_earlier: whether it gives up on what a killed run has left of this very restore, and acts again.
 
     Returns:
         The record, complete.
@@ -54,7 +59,7 @@ async def restore(
         NothingSent: the time was over, or it was interrupted, before a request was sent.
         SquareCloudError: the service refused; nothing was started.
     """
-    attempt = RestoreAttempt(session, inputs, Member(session.fleet, listener), owner, anew=anew)
+    attempt = RestoreAttempt(session, inputs, Member(session.fleet, listener), owner, give_up_earlier=give_up_earlier)
     async with attempt.begun():
         if not attempt.resumed:
             await attempt.prepare()
@@ -70,7 +75,7 @@ async def resume_restore(
     Args:
         session: the service.
         record: as the state keeps it; what it names was restored, whatever the inputs name by now.
-        inputs: checked; the watch has its time-out anew.
+        inputs: checked; the watch has its whole time-out again.
         listener: hears how it goes.
         owner: the resource's name.
 
@@ -101,7 +106,7 @@ class RestoreAttempt(Attempt):
         inputs: checked.
         member: hears how it goes.
         owner: the resource's URN; None if unknown.
-        anew: whether it gives up on what a killed run has left of it, and acts again.
+        give_up_earlier: whether it gives up on what a killed run has left of it, and acts again.
     """
 
     what: ClassVar[str] = "restore"
@@ -109,11 +114,17 @@ class RestoreAttempt(Attempt):
     supersedes: ClassVar[bool] = True  # else a return to earlier triggers would take an old POST for the one wanted now
 
     def __init__(
-        self, session: Session, inputs: RestoreInputs, member: Member, owner: str | None, *, anew: bool = False
+        self,
+        session: Session,
+        inputs: RestoreInputs,
+        member: Member,
+        owner: str | None,
+        *,
+        give_up_earlier: bool = False,
     ) -> None:
         super().__init__(
             session,
-            session.restores,
+            session.restore_journal,
             session.lock("restore", inputs.target),
             member,
             database_id=inputs.target,
@@ -121,7 +132,7 @@ class RestoreAttempt(Attempt):
             owner=owner,
             timeout=inputs.timeout,
             restores=inputs.snapshot,
-            anew=anew,
+            give_up_earlier=give_up_earlier,
         )
         self._session = session
         self._inputs = inputs
@@ -276,20 +287,20 @@ class RestoreAttempt(Attempt):
         return RestorePending(self._record(), f"{self._sent_text()} {why}".rstrip(), undecided=undecided)
 
     def _record(self) -> RestoreRecord:
-        attempt = self.sent
-        posted = Search.of(attempt, self._session.client.service_clock.offset).posted
+        post = self.sent
+        posted = Search.of(post, self._session.client.service_clock.offset).posted
         # An earlier run may have chosen another one than the inputs name now.
         database_id, version_id = split_id(self.restores or "")
-        return RestoreRecord(database_id, version_id, self.database_id, requested_text(posted), attempt=attempt)
+        return RestoreRecord(database_id, version_id, self.database_id, requested_text(posted), attempt=post)
 
     def _sent_text(self) -> str:
-        record, attempt = self._record(), self.sent
+        record, post = self._record(), self.sent
         what = f"The restore of snapshot {record.snapshot} onto database {self.database_id} was requested at {record.requested_at}"
-        if attempt.accepted:
-            seen = "seen down, but not running again" if attempt.seen_down else "not seen running since"
+        if post.accepted:
+            seen = "seen down, but not running again" if post.seen_down else "not seen running since"
             return f"{what} and accepted, and the database was {seen}: what it holds now is not known."
-        seen = "was seen down, but not running again" if attempt.seen_down else "was never seen going down"
+        seen = "was seen down, but not running again" if post.seen_down else "was never seen going down"
         return (
-            f"{what} and the answer was lost ({attempt.answered}): it may or may not have been carried out. The database "
+            f"{what} and the answer was lost ({post.answered}): it may or may not have been carried out. The database "
             f"{seen}, so what it holds now is not known."
         )

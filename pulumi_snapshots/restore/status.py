@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.api.client import Patience
     from pulumi_snapshots.attempt.attempt import Attempt
-    from pulumi_snapshots.attempt.record import Attempt as Post
+    from pulumi_snapshots.attempt.post import Post
     from pulumi_snapshots.run.session import Session
 
 __all__ = ["OTHER_RESTORE", "NeverSeen", "StatusWatch"]

@@ -89,8 +89,8 @@ class Session(Stoppable):
             block_wait=settings.block_wait,
             log=RequestLog(self.clock, self._files[0], name=process.name),
         )
-        self.journal = AttemptJournal(self._files[1], process)
-        self.restores = AttemptJournal(self._files[2], process)
+        self.snapshot_journal = AttemptJournal(self._files[1], process)
+        self.restore_journal = AttemptJournal(self._files[2], process)
         self.client = Client(settings.api_url, settings.required_key().value, self.rate_limiter, self.clock, http=http)
         self.service_clock = self.client.service_clock
         self.poll_every = settings.look_every

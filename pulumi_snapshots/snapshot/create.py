@@ -11,7 +11,7 @@ from pulumi_snapshots.api.errors import Cooldown, QuotaUsedUp, SquareCloudError
 from pulumi_snapshots.api.limits import SNAPSHOT_PER_DATABASE
 from pulumi_snapshots.api.models import Finished
 from pulumi_snapshots.attempt.attempt import Attempt
-from pulumi_snapshots.attempt.memory import KnownAttempt
+from pulumi_snapshots.attempt.memory import UnresolvedPost
 from pulumi_snapshots.errors.outcomes import sentence
 from pulumi_snapshots.listing.match import CREATE_COOLDOWN, LATE, SKEW, AmbiguousSnapshot, late_text
 from pulumi_snapshots.listing.wait import ListingWait
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.api.models import ListedSnapshot
     from pulumi_snapshots.attempt.journal import Entry
-    from pulumi_snapshots.attempt.record import Attempt as Post
+    from pulumi_snapshots.attempt.post import Post
     from pulumi_snapshots.progress import Listener, Member
     from pulumi_snapshots.run.session import Session
     from pulumi_snapshots.snapshot.inputs import SnapshotInputs
@@ -46,7 +46,7 @@ async def create(
     listener: Listener,
     *,
     owner: str | None = None,
-    anew: bool = False,
+    give_up_earlier: bool = False,
 ) -> SnapshotRecord:
     """Take a snapshot and wait until the listing shows exactly it.
 
@@ -55,7 +55,7 @@ async def create(
         inputs: checked.
         listener: hears how it goes.
         owner: the resource's URN, as a user would give it to `--replace`.
-        anew: whether it gives up on what a killed run has left of this very create, instead of waiting for that.
+        give_up_earlier: whether it gives up on what a killed run has left of this very create, instead of waiting for that.
 
     Returns:
         The record, complete.
@@ -66,7 +66,7 @@ async def create(
         SquareCloudError: the service refused; nothing was started.
     """
     with session.fleet.joins(listener) as member:
-        attempt = SnapshotAttempt(session, inputs, member, owner, anew=anew)
+        attempt = SnapshotAttempt(session, inputs, member, owner, give_up_earlier=give_up_earlier)
         async with attempt.begun():
             return (None if attempt.resumed else await attempt.take()) or await attempt.wait()
         return attempt.outcome  # the time is over, and a 200 had named the version
@@ -111,7 +111,7 @@ class SnapshotAttempt(Attempt):
         inputs: checked.
         member: hears how it goes.
         owner: the resource's URN; None if unknown.
-        anew: whether it gives up on what a killed run has left of it.
+        give_up_earlier: whether it gives up on what a killed run has left of it.
     """
 
     what: ClassVar[str] = "snapshot"
@@ -119,18 +119,24 @@ class SnapshotAttempt(Attempt):
     """What an early end brings, if `ends_anyway`."""
 
     def __init__(
-        self, session: Session, inputs: SnapshotInputs, member: Member, owner: str | None, *, anew: bool = False
+        self,
+        session: Session,
+        inputs: SnapshotInputs,
+        member: Member,
+        owner: str | None,
+        *,
+        give_up_earlier: bool = False,
     ) -> None:
         super().__init__(
             session,
-            session.journal,
+            session.snapshot_journal,
             session.lock("snapshot", inputs.database_id),
             member,
             database_id=inputs.database_id,
             purpose=inputs.purpose,
             owner=owner,
             timeout=inputs.timeout,
-            anew=anew,
+            give_up_earlier=give_up_earlier,
         )
         self._session = session
         self._reuse_within = inputs.reuse_within
@@ -141,7 +147,7 @@ class SnapshotAttempt(Attempt):
         self._orphans: set[str] = set()
         self._hinted = False
         self._adopted: SnapshotRecord | None = None
-        self._known: KnownAttempt | None = None
+        self._known: UnresolvedPost | None = None
 
     # The journal and the run's memory ------------------------------------------------------------------------------------
 
@@ -153,7 +159,7 @@ class SnapshotAttempt(Attempt):
         """Another attempt on this database is not resolved."""
         # No resource will claim what an earlier run of this one left; what another one's left, that one's next run will.
         orphaned = not entry.in_state and entry.owner in {None, self.owner}
-        self._memory.begin(KnownAttempt(entry.owner, entry.attempt, orphaned=orphaned))
+        self._memory.begin(UnresolvedPost(entry.owner, entry.post, orphaned=orphaned))
 
     def entered(self, found: frozenset[str]) -> None:
         """What others have found by now is not of this POST."""
@@ -164,7 +170,7 @@ class SnapshotAttempt(Attempt):
         super().remember(post)
         if self._known is not None:
             self._memory.resolve(self._known)
-        self._known = None if post is None else KnownAttempt(self.owner, post)
+        self._known = None if post is None else UnresolvedPost(self.owner, post)
         if self._known is not None:
             self._memory.begin(self._known)
 
@@ -205,10 +211,10 @@ class SnapshotAttempt(Attempt):
         is waited for no longer than a snapshot takes; another resource's accepted one is waited for until it is found
         or has failed.
         """
-        for known in tuple(self._memory.attempts):
+        for known in tuple(self._memory.unresolved):
             given_up = known.owner is None or known.owner == self.owner
-            longest = known.attempt.failed_after if known.attempt.accepted and not given_up else LATE
-            patience = (longest + CLEAR).total_seconds() - self.age_of(known.attempt)
+            longest = known.post.failed_after if known.post.accepted and not given_up else LATE
+            patience = (longest + CLEAR).total_seconds() - self.age_of(known.post)
             self.does("waiting for an earlier attempt on this database to show up")
             try:
                 with anyio.move_on_after(max(0.0, patience)):
@@ -218,11 +224,11 @@ class SnapshotAttempt(Attempt):
                 self._others.update(entry.version or "" for entry in either.candidates)
             self._memory.resolve(known)
             if known.orphaned:
-                await self._session.journal.forget(known.owner, self.database_id, known.attempt)
+                await self._session.snapshot_journal.forget(known.owner, self.database_id, known.post)
 
-    async def _settle(self, known: KnownAttempt) -> None:
-        wait = ListingWait(self._session, self.database_id, known.attempt, self.member, others=self._others)
-        entry = await wait.until_listed(first_after=0.0, settled=lambda: known not in self._memory.attempts)
+    async def _settle(self, known: UnresolvedPost) -> None:
+        wait = ListingWait(self._session, self.database_id, known.post, self.member, others=self._others)
+        entry = await wait.until_listed(first_after=0.0, settled=lambda: known not in self._memory.unresolved)
         if entry is not None:
             self._others.add(entry.version or "")
             (self._orphans if known.orphaned else self._memory.reserved).add(entry.version or "")

@@ -12,7 +12,7 @@ from pulumi_snapshots.api.client import BRIEF, ONCE
 from pulumi_snapshots.api.errors import KeyRefused, NotAllowed, SquareCloudError
 from pulumi_snapshots.api.signed_url import expiry_of
 from pulumi_snapshots.attempt.journal import Found
-from pulumi_snapshots.attempt.memory import KnownAttempt
+from pulumi_snapshots.attempt.memory import UnresolvedPost
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.errors.outcomes import NoSuchSnapshot, NothingSent, not_listed
 from pulumi_snapshots.listing.listings import READS_SHARE, SERVICE_CACHE
@@ -25,7 +25,7 @@ from pulumi_snapshots.stopping import REFRESH_PATIENCE
 
 if TYPE_CHECKING:
     from pulumi_snapshots.api.models import ListedSnapshot
-    from pulumi_snapshots.attempt.record import Attempt
+    from pulumi_snapshots.attempt.post import Post
     from pulumi_snapshots.listing.listings import Page
     from pulumi_snapshots.progress import Listener
     from pulumi_snapshots.run.session import Session
@@ -66,7 +66,7 @@ async def read(
         if record.attempt.missing_since is not None:
             # Proven failed: whatever is listed since is another one's.
             return record
-        return await _read_pending(session, record, KnownAttempt(owner, record.attempt), listener)
+        return await _read_pending(session, record, UnresolvedPost(owner, record.attempt), listener)
     with session.until(REFRESH_PATIENCE):
         try:
             return await _read_listed(session, record, listener, owner)
@@ -192,16 +192,16 @@ def _unread(record: SnapshotRecord, listener: Listener, why: str) -> SnapshotRec
 
 
 async def _read_pending(
-    session: Session, record: SnapshotRecord, known: KnownAttempt, listener: Listener
+    session: Session, record: SnapshotRecord, known: UnresolvedPost, listener: Listener
 ) -> SnapshotRecord:
     """One look for all; whatever it meets, the snapshot is found, proven failed, or still pending."""
-    database_id, attempt, memory = record.database_id, known.attempt, session.memory.of(record.database_id)
+    database_id, post, memory = record.database_id, known.post, session.memory.of(record.database_id)
     with session.until(session.left_for_reads(PENDING_PATIENCE)):
         try:
             page = await session.listings.shared(database_id, session.listings.lately, patience=ONCE)
-            search = Search.of(attempt, session.client.service_clock.offset, excluded=memory.not_new)
+            search = Search.of(post, session.client.service_clock.offset, excluded=memory.not_new)
             entry = find_ours(page.entries, search)
-            if entry is None and not page.complete and _should_be_there(session, attempt):
+            if entry is None and not page.complete and _should_be_there(session, post):
                 # Only the database's own listing can prove that it failed.
                 page = await session.listings.database(database_id, session.listings.lately, patience=ONCE)
                 entry = find_ours(page.entries, search)
@@ -218,19 +218,19 @@ async def _read_pending(
             # The wait that follows meets the same and says so, with the current configuration.
             return record
         asked_at = page.listing.service_time
-        if page.complete and asked_at >= search.posted + attempt.failed_after:
+        if page.complete and asked_at >= search.posted + post.failed_after:
             await _resolve(session, database_id, known)
-            return replace(record, attempt=replace(attempt, missing_since=asked_at))
+            return replace(record, attempt=replace(post, missing_since=asked_at))
     return record
 
 
-def _should_be_there(session: Session, attempt: Attempt) -> bool:
+def _should_be_there(session: Session, post: Post) -> bool:
     """Whether a listing without it, of now, proves that it failed."""
-    return session.clock.utc() - attempt.posted_at >= attempt.failed_after
+    return session.clock.utc() - post.posted_at >= post.failed_after
 
 
-async def _resolve(session: Session, database_id: str, known: KnownAttempt, found: Found | None = None) -> None:
+async def _resolve(session: Session, database_id: str, known: UnresolvedPost, found: Found | None = None) -> None:
     """Nobody needs to wait for it any more."""
     session.memory.of(database_id).resolve(known)
     with anyio.CancelScope(shield=True):  # what is claimed has to come back as found
-        await session.journal.forget(known.owner, database_id, known.attempt, found)
+        await session.snapshot_journal.forget(known.owner, database_id, known.post, found)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
 from pulumi_snapshots.api.signed_url import expiry_of
-from pulumi_snapshots.attempt.record import Attempt
+from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Moment, Record, Thing, declare
@@ -86,7 +86,7 @@ class SnapshotRecord(ListedProperties):
         "When the request was sent, by the service's clock; absent if the snapshot was adopted or looked up.",
         default=None,
     )
-    attempt: Attempt | None = declare("The request, only while the snapshot is pending.", default=None)
+    attempt: Post | None = declare("The request, only while the snapshot is pending.", default=None)
 
     @classmethod
     def of(

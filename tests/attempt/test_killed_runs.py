@@ -60,7 +60,7 @@ class Machine:
         async with anyio.create_task_group() as process:
             process.start_soon(partial(create, session, inputs, Row(), owner=owner))
             await anyio.sleep(seconds)
-            session.journal.erase = session.journal.enter = session.journal.renew = _never  # type: ignore[assignment]  # it does not tidy up
+            session.snapshot_journal.erase = session.snapshot_journal.enter = session.snapshot_journal.renew = _never  # type: ignore[assignment]  # it does not tidy up
             process.cancel_scope.cancel()
         self.running.discard(name)
 
@@ -160,7 +160,7 @@ async def test_a_create_that_found_its_snapshot_leaves_nothing_behind(tmp_path: 
         machine = Machine(here, tmp_path)
         await machine.run()
         _, session = machine.process()
-        assert await session.journal.of(DATABASE) == []
+        assert await session.snapshot_journal.of(DATABASE) == []
 
 
 @virtual
@@ -183,9 +183,9 @@ async def test_what_a_resume_has_found_holds_up_no_other_stack(tmp_path: Path) -
         with pytest.raises(Pending) as pending:
             await machine.run(short)
         _, session = machine.process()
-        assert len(await session.journal.of(DATABASE)) == 1
+        assert len(await session.snapshot_journal.of(DATABASE)) == 1
         await resume(session, pending.value.record, RELEASE, Row(), owner=OURS)
-        assert await session.journal.of(DATABASE) == []
+        assert await session.snapshot_journal.of(DATABASE) == []
 
 
 @virtual
@@ -381,4 +381,4 @@ async def test_reuse_adopts_what_a_run_without_a_name_left(tmp_path: Path) -> No
         again = SnapshotInputs.of({"database_id": DATABASE, "reuse_within": "1h"})
         record = await create(session, again, Row())
         assert [record.version_id] == accepted(here)
-        assert await session.journal.of(DATABASE) == []
+        assert await session.snapshot_journal.of(DATABASE) == []

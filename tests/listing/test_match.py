@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pulumi_snapshots.api.models import ListedSnapshot
-from pulumi_snapshots.attempt.record import Attempt
+from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.listing.match import AmbiguousSnapshot, Search, find_ours
 
 POSTED = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -20,8 +20,8 @@ def entry(version: str, after: float | None, origin: str | None = "manual") -> L
     return ListedSnapshot(name="x", size=1, modified=modified, version_id=version, origin=origin)
 
 
-def attempt(answered: str = "202", offset: float | None = 0.0, timeout: float = 2700) -> Attempt:
-    return Attempt(POSTED, offset, answered, timeout)
+def attempt(answered: str = "202", offset: float | None = 0.0, timeout: float = 2700) -> Post:
+    return Post(POSTED, offset, answered, timeout)
 
 
 @pytest.mark.parametrize(

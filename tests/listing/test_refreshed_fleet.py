@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from pulumi_snapshots.attempt.record import Attempt
+from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.snapshot.create import create
@@ -134,7 +134,7 @@ def pending_fleet(here: World, hours: float, *, there: bool) -> list[SnapshotRec
     records = []
     for database_id in here.emulator.databases:
         posted = here.emulator.now() - timedelta(hours=hours)
-        records.append(SnapshotRecord(database_id, attempt=Attempt(posted, 0.0, "202", 2700.0)))
+        records.append(SnapshotRecord(database_id, attempt=Post(posted, 0.0, "202", 2700.0)))
         if there:
             here.emulator.add_snapshot(database_id, modified=posted + timedelta(minutes=3))
     return records

@@ -12,7 +12,7 @@ import pytest
 
 import pulumi_snapshots
 from pulumi_snapshots import plugin
-from pulumi_snapshots.attempt.record import Attempt
+from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
 from pulumi_snapshots.plugin import description
 from pulumi_snapshots.plugin.functions import FUNCTIONS
@@ -101,7 +101,7 @@ def test_functions_are_those_of_the_top_level() -> None:
     snapshot = {each.name.removeprefix("_") for each in dataclasses.fields(SnapshotInfo)} | {"id"}
     assert set(description.FoundSnapshot.model_fields) == snapshot - {"requested_at", "attempt"}
     assert set(description.Database.model_fields) == {each.name for each in dataclasses.fields(DatabaseInfo)}
-    assert set(description.Attempt.model_fields) == {each.name for each in dataclasses.fields(Attempt)}
+    assert set(description.Attempt.model_fields) == {each.name for each in dataclasses.fields(Post)}
 
 
 def test_both_ways_offer_the_same_names() -> None:

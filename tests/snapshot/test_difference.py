@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pulumi_snapshots.attempt.record import Attempt
+from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.snapshot.difference import difference
@@ -16,8 +16,8 @@ from pulumi_snapshots.snapshot.record import SnapshotRecord
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 BASE = {"database_id": "a", "triggers": ["1"]}
 COMPLETE = SnapshotRecord("a", version_id="v", created_at=rfc3339(NOW - timedelta(days=2)), available=True)
-PENDING = SnapshotRecord("a", attempt=Attempt(NOW - timedelta(days=2), 0.0, "202", 2700.0))
-FAILED = SnapshotRecord("a", attempt=Attempt(NOW - timedelta(days=2), 0.0, "202", 2700.0, missing_since=NOW))
+PENDING = SnapshotRecord("a", attempt=Post(NOW - timedelta(days=2), 0.0, "202", 2700.0))
+FAILED = SnapshotRecord("a", attempt=Post(NOW - timedelta(days=2), 0.0, "202", 2700.0, missing_since=NOW))
 
 
 @pytest.mark.parametrize(

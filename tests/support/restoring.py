@@ -145,10 +145,10 @@ class Scene:
             process.start_soon(run)
             await anyio.sleep(after)
             if not endings:
-                session.restores.erase = session.restores.enter = session.restores.renew = _never  # type: ignore[assignment]  # it does not tidy up
+                session.restore_journal.erase = session.restore_journal.enter = session.restore_journal.renew = _never  # type: ignore[assignment]  # it does not tidy up
                 self.row = Row(wording=PYTHON.about(resource=RESTORER))
             process.cancel_scope.cancel()
-        self.running.discard(session.restores.process.name)
+        self.running.discard(session.restore_journal.process.name)
         return endings[0] if endings else None
 
     async def later(self, after: float, happen: Callable[[], object]) -> None:

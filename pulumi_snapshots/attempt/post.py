@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 
 from pulumi_snapshots.properties.catalogue import Record, declare
 
-__all__ = ["FAILED_AFTER", "Attempt"]
+__all__ = ["FAILED_AFTER", "Post"]
 
 FAILED_AFTER = timedelta(hours=2)
 """Far beyond any snapshot and any cached page: a POST has failed if no listing shows its snapshot so long after it."""
 
 
-class Attempt(Record, sparse=True):
+class Post(Record, sparse=True):
     """A request whose end was not seen yet: of a snapshot, or of a restore."""
 
     posted_at: datetime = declare("When it was sent, by the machine's clock.")
