@@ -28,7 +28,7 @@ def take_snapshot(database_id: str, release: str, tell: Callable[[str], None]) -
     """Take the snapshot before a release, or find the one that was taken before it.
 
     Raises:
-        Failed: It was not taken, or is not found yet; then the next call for the same release goes on waiting.
+        Failed: It was not taken, or is not found yet; then the next call for the same release keeps waiting.
     """
     errors: list[str] = []
 

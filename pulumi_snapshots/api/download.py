@@ -56,8 +56,7 @@ class WrongContent(SquareCloudError):
     """The host serves something else than what was asked for."""
 
     def __init__(self, request: str, what: str, *, status: int | None = None) -> None:
-        super().__init__(request, status=status)
-        self.meaning = what  # type: ignore[misc]  # what exactly differs
+        super().__init__(request, status=status, meaning=what)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.next_step import Next, Step
+
 __all__ = [
     "AnswerLost",
     "Blocked",
@@ -33,8 +36,8 @@ QUOTE_LIMIT = 200
 """Characters of the service's own message that an error repeats."""
 
 
-class SquareCloudError(Exception):
-    """A request that did not bring what it asked for. `str()` is one paragraph for the user.
+class SquareCloudError(Explained):
+    """A request that did not bring what it asked for.
 
     Attributes:
         status: HTTP status of the answer; None where there was none.
@@ -43,17 +46,18 @@ class SquareCloudError(Exception):
         request: what was asked, method and path, without host or query.
         retry_after: seconds that the service asked to wait; None where it did not.
         unsent: whether this request was kept back because of the answer to another.
-        hint: what to do, where more is known than the class can say.
     """
 
     meaning: ClassVar[str] = "the service refused it"
-    advice: ClassVar[str] = ""
+    effect: ClassVar[str] = ""
+    """What was done and what was not."""
+    steps: ClassVar[tuple[Next, ...]] = ()
     ambiguous: ClassVar[bool] = False
     """Whether a request that changes something may have been carried out all the same."""
     passing: ClassVar[bool] = False
-    """Whether the same look may succeed a little later."""
+    """Whether the same request may succeed a little later."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  an answer has this many parts
         self,
         request: str,
         *,
@@ -61,74 +65,72 @@ class SquareCloudError(Exception):
         code: str | None = None,
         message: str = "",
         retry_after: float | None = None,
+        meaning: str = "",
+        unsent: bool = False,
     ) -> None:
-        super().__init__(request, status, code)
         self.request = request
         self.status = status
         self.code = code
         self.message = message[:QUOTE_LIMIT]
         self.retry_after = retry_after
-        self.unsent = False
-        self.hint = ""
+        self.unsent = unsent
+        known = _KNOWN.get(code or "")
+        answer = " ".join(str(part) for part in (status, code) if part is not None)
+        quoted = f' ("{self.message}")' if self.message else ""
+        if unsent:
+            happened = f"{request} was not sent, because another request was answered with {answer}"
+        elif answer:
+            happened = f"{request} was answered with {answer}{quoted}"
+        else:
+            happened = f"{request} failed{quoted}"
+        meaning = meaning or (known and known.meaning) or self.meaning
+        then = (known and known.steps) or self._then()
+        super().__init__(f"{happened}: {meaning}", self.effect, then)
+
+    def _then(self) -> tuple[Next, ...]:
+        return self.steps
 
     def kept_back(self, request: str, *, retry_after: float | None = None) -> Self:
         """The error of `request`, which is not sent because an earlier one was answered with this one."""
-        error = type(self)(request, status=self.status, code=self.code, retry_after=retry_after)
-        error.unsent = True
-        error.hint = self.hint
+        error = type(self)(request, status=self.status, code=self.code, retry_after=retry_after, unsent=True)
+        if retry_after is None:
+            error.done, error.then = self.done, self.then
         return error
-
-    def __str__(self) -> str:
-        known = _KNOWN.get(self.code or "")
-        meaning = (known and known.meaning) or self.meaning
-        advice = (known and known.advice) or self._advice()
-        answer = " ".join(str(part) for part in (self.status, self.code) if part is not None)
-        quoted = f' ("{self.message}")' if self.message else ""
-        if self.unsent:
-            happened = f"{self.request} was not sent, because another request was answered with {answer}"
-        elif answer:
-            happened = f"{self.request} was answered with {answer}{quoted}"
-        else:
-            happened = f"{self.request} failed{quoted}"
-        return f"{happened}: {meaning}. {advice}".rstrip()
-
-    def _advice(self) -> str:
-        return self.hint or self.advice
 
 
 class KeyRefused(SquareCloudError):
     """The API key is unknown, revoked or expired; asking again would block the address."""
 
     meaning = "the API key is unknown, revoked or expired, so nothing more is sent with it"
-    advice = "Set a valid key with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY."
+    steps = (Next(Step.SET_KEY),)
 
 
 class NotAllowed(SquareCloudError):
     """The key is valid, but not for this request (scope, resource or permission)."""
 
     meaning = "the API key is not allowed to do this"
-    advice = "Use a key with the scopes snapshots:read and snapshots:write that may use this database."
+    steps = (Next(Step.USE_SCOPES), Next(Step.USE_KEY_OF_DATABASE))
 
 
 class DatabaseMissing(SquareCloudError):
     """No such database in this account."""
 
     meaning = "this account has no such database"
-    advice = "Check database_id, and that the API key belongs to the account that owns the database."
+    steps = (Next(Step.CHECK_DATABASE_ID),)
 
 
 class SnapshotFailed(SquareCloudError):
     """The service tried and could not capture the snapshot."""
 
     meaning = "the service could not capture the snapshot"
-    advice = "Check that the database is running and healthy, then run it again."
+    steps = (Next(Step.CHECK_HEALTH), Next(Step.RUN_AGAIN))
 
 
 class RestoreFailed(SquareCloudError):
     """The service tried and could not restore the snapshot; what the database holds now is not known."""
 
     meaning = "the service could not restore the snapshot"
-    advice = "Check what the database holds and that it is running and healthy, then run it again."
+    steps = (Next(Step.CHECK_DATA), Next(Step.CHECK_HEALTH), Next(Step.RUN_AGAIN))
 
 
 class Cooldown(SquareCloudError):
@@ -138,7 +140,8 @@ class Cooldown(SquareCloudError):
         "a short cooldown is running (1 snapshot per 5 s per account and per 180 s per database, "
         "1 restore per 60 s per account and per 120 s per database)"
     )
-    advice = "Nothing was started; run it again in a few minutes."
+    effect = "Nothing was started."
+    steps = (Next(Step.RUN_AGAIN_IN, wait="3 minutes"),)
     passing = True
 
 
@@ -146,7 +149,7 @@ class QuotaUsedUp(SquareCloudError):
     """The plan's daily snapshots are used up; account-wide."""
 
     meaning = "the plan's daily allowance of snapshots is used up ((plan RAM in MB / 256) x 2 in any 24 hours, for the whole account)"
-    advice = "A slot frees 24 hours after the oldest of them; a larger plan allows more."
+    steps = (Next(Step.WAIT_FOR_SLOT, when="24 hours after the oldest of them"), Next(Step.USE_LARGER_PLAN))
 
 
 class Blocked(SquareCloudError):
@@ -155,37 +158,38 @@ class Blocked(SquareCloudError):
     meaning = "the account sent too many requests and is blocked for up to about 30 minutes"
     passing = True
 
-    def _advice(self) -> str:
-        wait = 30 if self.retry_after is None else max(1, math.ceil(self.retry_after / 60))
-        return f"Run it again in about {wait} minute{'s' * (wait > 1)}, and raise squarecloud:requestsForOthers if others use the account too."
+    def _then(self) -> tuple[Next, ...]:
+        minutes = 30 if self.retry_after is None else max(1, math.ceil(self.retry_after / 60))
+        wait = f"{minutes} minute{'s' * (minutes > 1)}"
+        return (Next(Step.RUN_AGAIN_IN, wait=wait), Next(Step.LEAVE_MORE_TO_OTHERS))
 
 
 class RestoreRunning(SquareCloudError):
     """A restore of this database is under way."""
 
     meaning = "a restore of this database is under way"
-    advice = "Wait until it is over (about a minute), then run it again."
+    steps = (Next(Step.RUN_AGAIN_IN, wait="a minute, when that restore is over"),)
 
 
 class UpgradeRequired(SquareCloudError):
     """The plan does not hold what was asked."""
 
     meaning = "the account's plan does not include this"
-    advice = "It needs a larger plan."
+    steps = (Next(Step.USE_LARGER_PLAN),)
 
 
 class RequestRefused(SquareCloudError):
     """Any other refusal with a readable answer; nothing was carried out."""
 
     meaning = "the service refused the request, and nothing was started"
-    advice = "The service's documentation or support can tell what the answer means."
+    steps = (Next(Step.ASK_SUPPORT),)
 
 
 class ServiceFailed(SquareCloudError):
     """The service failed in a way of its own and said so; nothing was started, and a look may succeed later."""
 
     meaning = "the service failed to carry it out"
-    advice = "Run it again later; if it lasts, ask the service's support."
+    steps = (Next(Step.RUN_AGAIN_LATER), Next(Step.ASK_SUPPORT))
     passing = True
 
 
@@ -193,7 +197,7 @@ class Unavailable(SquareCloudError):
     """The service or a proxy before it is down; a request that changes something may have been carried out."""
 
     meaning = "the service is not available"
-    advice = "Try again later."
+    steps = (Next(Step.RUN_AGAIN_LATER),)
     ambiguous = True
     passing = True
 
@@ -202,7 +206,7 @@ class UnreadableAnswer(SquareCloudError):
     """An answer came, but not one that can be read; a request that changes something may have been carried out."""
 
     meaning = "the answer could not be read"
-    advice = "Try again later; if it lasts, check squarecloud:apiUrl."
+    steps = (Next(Step.RUN_AGAIN_LATER), Next(Step.CHECK_ADDRESS))
     ambiguous = True
     passing = True
 
@@ -211,7 +215,7 @@ class AnswerLost(SquareCloudError):
     """The request was sent, but no answer came back; it may have been carried out."""
 
     meaning = "it was sent, but its answer was lost"
-    advice = "Try again later."
+    steps = (Next(Step.RUN_AGAIN_LATER),)
     ambiguous = True
     passing = True
 
@@ -220,24 +224,26 @@ class NotSent(SquareCloudError):
     """The request certainly never left this machine."""
 
     meaning = "the service could not be reached, so nothing was sent"
-    advice = "Check the network and squarecloud:apiUrl, then try again."
+    steps = (Next(Step.CHECK_ADDRESS), Next(Step.RUN_AGAIN))
     passing = True
 
 
 class Outage(SquareCloudError):
-    """Not sent: the service failed for the requests before this one, and no look was answered since."""
+    """Not sent: the service failed for the requests before this one, and no listing request succeeded since."""
 
     meaning = (
-        "it was not sent, because the service failed for the snapshots before it and has answered no look for 2 minutes"
+        "it was not sent, because the service is returning errors: requests for other snapshots failed, and no listing "
+        "request has succeeded for 2 minutes"
     )
-    advice = "Nothing was started for this database; run it again when the service works."
+    effect = "Nothing was started for this database."
+    steps = (Next(Step.RUN_AGAIN_LATER),)
 
 
 class Redirected(SquareCloudError):
     """A redirect; never followed, because the API key must not reach another host."""
 
     meaning = "it was redirected, which is never followed with the API key"
-    advice = "Set squarecloud:apiUrl to the API's own address."
+    steps = (Next(Step.CHECK_ADDRESS),)
 
 
 @dataclass(frozen=True)
@@ -246,7 +252,7 @@ class _Known:
 
     reaction: type[SquareCloudError]
     meaning: str = ""
-    advice: str = ""
+    steps: tuple[Next, ...] = ()
 
 
 _KNOWN = {
@@ -255,12 +261,12 @@ _KNOWN = {
     "MISSING_SCOPE": _Known(
         NotAllowed,
         "the API key lacks a scope",
-        "Use a key with the scopes snapshots:read (to wait and look up) and snapshots:write (to take and restore).",
+        (Next(Step.USE_SCOPES),),
     ),
     "RESOURCE_NOT_ALLOWED": _Known(
         NotAllowed,
         "the API key is limited to other resources",
-        "Use a key that may use this database.",
+        (Next(Step.USE_KEY_OF_DATABASE),),
     ),
     "PERMISSION_DENIED": _Known(NotAllowed),
     "DATABASE_NOT_FOUND": _Known(DatabaseMissing),
@@ -275,7 +281,7 @@ _KNOWN = {
     "DATABASE_NOT_RUNNING": _Known(
         RequestRefused,
         "the database is not running",
-        "Start the database, then run it again.",
+        (Next(Step.START_DATABASE), Next(Step.RUN_AGAIN)),
     ),
     "DATABASE_UNAVAILABLE": _Known(
         Unavailable,
@@ -284,23 +290,23 @@ _KNOWN = {
     "SNAPSHOT_NOT_FOUND": _Known(
         RequestRefused,
         "the service has no such snapshot",
-        "Check the version id; a snapshot is kept for 30 days.",
+        (Next(Step.CHECK_VERSION_ID),),
     ),
     "SNAPSHOT_RESTORE_FAILED": _Known(RestoreFailed),
     "SNAPSHOT_DATABASE_MISMATCH": _Known(
         RequestRefused,
         "the snapshot is of another database engine",
-        "Restore it onto a database of the same engine.",
+        (Next(Step.USE_SAME_ENGINE),),
     ),
     "INVALID_SNAPSHOT_ID": _Known(
         RequestRefused,
         "the service takes no such snapshot name",
-        "Use the name that the service's own listing gives for this version.",
+        (Next(Step.USE_LISTED_NAME),),
     ),
     "INVALID_VERSION_ID": _Known(
         RequestRefused,
-        "the service takes no such version id",
-        "Check the version id: it has 24 to 96 characters.",
+        "the service takes no such version id (it has 24 to 96 characters)",
+        (Next(Step.CHECK_VERSION_ID),),
     ),
 }
 

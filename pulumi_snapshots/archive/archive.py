@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import anyio
 
 from pulumi_snapshots.api.download import DownloadBroken, Downloads, Served, UrlRefused
-from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.archive.destination import object_name
 from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.archive.source import NoUrl, Source
@@ -19,6 +18,9 @@ from pulumi_snapshots.archive.stores import StoreTrouble
 from pulumi_snapshots.archive.upkeep import prune
 from pulumi_snapshots.archive.zip_directory import BrokenZip, check_directory
 from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.archive.inputs import ArchiveInputs
     from pulumi_snapshots.archive.stores import Draft, Seen
     from pulumi_snapshots.archive.transfers import Transfers
+    from pulumi_snapshots.errors.text import Words
     from pulumi_snapshots.progress import Listener
     from pulumi_snapshots.run.session import Session
 
@@ -51,16 +54,12 @@ Meter = Callable[[int, int | None], None]
 """Told bytes received, and of the whole."""
 
 
-class NotArchived(Exception):
-    """It was not archived: what was under the final name is as it was. `str()` is one paragraph for the user."""
+class NotArchived(Explained):
+    """It was not archived: what was under the final name is as it was."""
 
 
-class _WrongSnapshot(Exception):
-    """What the host serves is not what was asked for; the text says in what."""
-
-
-_EXPECTED = (SquareCloudError, StoreTrouble, BrokenZip, NoUrl, _WrongSnapshot)
-"""Whatever may end a transfer; their texts are for users."""
+class _WrongSnapshot(Explained):
+    """What the host serves is not what was asked for."""
 
 
 async def archive(  # noqa: PLR0913  a progress bar is the sixth
@@ -91,27 +90,29 @@ async def archive(  # noqa: PLR0913  a progress bar is the sixth
     """
     job = _Job(session, transfers, inputs, listener, meter)
     record: ArchiveRecord | None = None
-    trouble: Exception | None = None
+    trouble: Explained | None = None
     try:
         with transfers.until(math.inf) as scope:
             async with transfers.turn:
                 # Waiting for others, each of which has its own time-out, is no part of the transfer.
                 scope.deadline = transfers.clock.monotonic() + inputs.timeout
                 record = await job.run()
-    except _EXPECTED as error:
+    except Explained as error:
         trouble = error
     if record is None:
-        raise NotArchived(job.why_not(trouble) + _way_out(trouble, inputs, previous)) from trouble
+        raise job.failure(trouble, _then(trouble, inputs, previous)) from trouble
     listener.progress(f"archived {bytes_text(record.size)} to {record.uri}")
     return await prune(transfers, record, previous, inputs.keep_last, listener)
 
 
-def _way_out(trouble: Exception | None, inputs: ArchiveInputs, previous: ArchiveRecord | None) -> str:
-    """What else can be done where a lost object cannot be had from the service any more: each `up` would ask again."""
+def _then(trouble: Explained | None, inputs: ArchiveInputs, previous: ArchiveRecord | None) -> list[Next]:
+    """The next steps: a lost object that the service does not have any more would be asked for at each run."""
+    if trouble is None:
+        return []
     is_lost = previous is not None and previous.lost is not None and previous.version_id == inputs.version_id
     if not is_lost or previous is None or not isinstance(trouble, NoUrl):
-        return ""
-    return f" Put {previous.uri} back and run `pulumi refresh`, or take the Archive out of the program."
+        return [*trouble.then]
+    return [*trouble.then, Next(Step.PUT_ARCHIVE_BACK, uri=previous.uri)]
 
 
 class _Job:
@@ -138,7 +139,7 @@ class _Job:
         self._pending = bytearray()
         self._said_at = float("-inf")
         self._left = ""
-        self._broke_off = ""
+        self._broke_off: Words = ""
 
     async def run(self) -> ArchiveRecord:
         """Locate, transfer, verify, and let it appear under its name."""
@@ -167,7 +168,7 @@ class _Job:
             async with send:
                 try:
                     await self._receive(send)
-                except (*_EXPECTED, anyio.BrokenResourceError) as error:
+                except (Explained, anyio.BrokenResourceError) as error:
                     # Raised below: a task group would wrap it.
                     trouble = error
                     group.cancel_scope.cancel()
@@ -186,14 +187,14 @@ class _Job:
             except UrlRefused as refusal:
                 await self._source.renew(refusal)
             except DownloadBroken as error:
-                self._broke_off = str(error).rstrip(".")
+                self._broke_off = error.happened
                 if self._received > before:
                     pauses = iter(PAUSES)
                 pause = next(pauses, None)
                 if pause is None:
                     raise
                 self._listener.progress(
-                    f"{self._so_far()}; the transfer broke off, going on in {pause:.0f} s ({error})"
+                    f"{self._so_far()}; the transfer broke off, trying again in {pause:.0f} s ({error.happened})"
                 )
                 await self._transfers.clock.sleep(pause)
             else:
@@ -210,8 +211,8 @@ class _Job:
             raise _WrongSnapshot(f"the URL serves version {served.version}, not {wanted}")
         if served.version is None and not self._source.pinned(self._source.url):
             raise _WrongSnapshot(
-                "the URL is not pinned to a version and the host does not say which one it serves, so it may be another one. "
-                "Run `pulumi refresh` on the stack of the Snapshot, which pins its URL"
+                "the URL is not pinned to a version and the host does not say which one it serves, so it may be another one",
+                then=[Next(Step.RENEW_URL)],
             )
         if None not in {served.total, self._source.size} and served.total != self._source.size:
             raise _WrongSnapshot(f"the host serves {served.total} bytes, but the service announced {self._source.size}")
@@ -228,7 +229,7 @@ class _Job:
         database_id, created = self._inputs.database_id, self._source.created or served.modified
         if database_id is None or SnapshotInputs.problems({"database_id": database_id}) or created is None:
             missing = "time" if created is None else "database"
-            raise _WrongSnapshot(f"its {missing} is not known, so it cannot be named: give the destination a file name")
+            raise _WrongSnapshot(f"its {missing} is not known, so it cannot be named", then=[Next(Step.NAME_OBJECT)])
         return self._inputs.destination.named(object_name(database_id, self._inputs.version_id, created))
 
     async def _read(self, part: Part, send: MemoryObjectSendStream[bytearray]) -> None:
@@ -269,20 +270,25 @@ class _Job:
             mark=seen.mark,
         )
 
-    def why_not(self, trouble: Exception | None) -> str:
-        """The paragraph for the user."""
+    def failure(self, trouble: Explained | None, then: list[Next]) -> NotArchived:
+        """The error of a transfer that did not end well.
+
+        Args:
+            trouble: what ended it; None if that was its time-out or an interrupt.
+            then: the next steps.
+        """
         which = "/".join(part for part in (self._inputs.database_id, self._inputs.version_id) if part)
+        why: Words
         if trouble is not None:
-            why = str(trouble).rstrip(".")
+            why = trouble.happened
         elif self._transfers.stopping:
             why = f"it was interrupted at {self._so_far()}"
         else:
             why = f"it was not whole after {duration_text(self._inputs.timeout)} (timeout): {self._so_far()}"
             why += f" (it broke off last: {self._broke_off})" if self._broke_off else ""
-        return (
-            f"Snapshot {which} was not archived to {self._place.uri}: {why}. "
-            f"{self._left or 'Nothing of it is left there, and what was there is untouched.'}"
-        )
+        happened = Text("Snapshot {which} was not archived to {uri}: {why}", which=which, uri=self._place.uri, why=why)
+        left = self._left or "Nothing of it is left there, and what was there is untouched."
+        return NotArchived(happened, left, then)
 
 
 class _Writer:
@@ -331,7 +337,7 @@ class _Writer:
         try:
             check_directory(b"".join(self._tail), self._written)
         except BrokenZip as error:
-            raise BrokenZip(f"what came is no zip that can be opened: {error}") from None
+            raise BrokenZip(f"what came is no zip that can be opened: {error.happened}") from None
 
     async def commit(self) -> Seen:
         seen: Seen | None = None
@@ -349,7 +355,7 @@ class _Writer:
             try:
                 await self._transfers.blocking(draft.discard)
             except StoreTrouble as trouble:
-                return f"What was there is untouched, but an unfinished part may be left ({trouble})."
+                return f"What was there is untouched, but an unfinished part may be left ({trouble.happened})."
         return ""
 
     def sha256(self) -> str:

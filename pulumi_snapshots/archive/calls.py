@@ -8,8 +8,9 @@ from pulumi_snapshots.archive.difference import archive_difference
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.memory import ArchiveMemory
 from pulumi_snapshots.archive.record import ArchiveRecord
-from pulumi_snapshots.run.calls import Call, Calls, Changes, Failed, Resource, failing
-from pulumi_snapshots.run.settings import SettingsError
+from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.run.calls import Call, Calls, Changes, Resource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +21,6 @@ __all__ = ["ArchiveCalls"]
 
 WISHES = ("destination", "keep_last", "delete_object", "timeout")
 """Inputs that the outputs repeat. The URL is not among them: once the object is whole nobody needs it."""
-NO_LOOKUP = "An Archive cannot be looked up or imported: declare it, and it archives its snapshot."
 
 
 class ArchiveCalls(Calls):
@@ -54,7 +54,7 @@ class ArchiveCalls(Calls):
         from pulumi_snapshots.archive.upkeep import check_archived  # noqa: PLC0415  not for programs
 
         if "mark" not in state:
-            raise Failed(NO_LOOKUP)
+            raise Explained("An Archive cannot be looked up or imported", then=[Next(Step.DECLARE_ARCHIVE)])
         record = await check_archived(call.shared.of(Transfers), ArchiveRecord.from_outputs(state), call.listener)
         return Resource(id_, _outputs(record, state))
 
@@ -68,34 +68,31 @@ class ArchiveCalls(Calls):
     async def delete(self, call: Call, _id: str, state: Mapping[str, Any]) -> None:
         """Keep the object, or delete it, as the resource says."""
         from pulumi_snapshots.archive.transfers import Transfers  # noqa: PLC0415  the same
-        from pulumi_snapshots.archive.upkeep import NotRemoved, remove  # noqa: PLC0415  not for programs
+        from pulumi_snapshots.archive.upkeep import remove  # noqa: PLC0415  not for programs
 
         record = ArchiveRecord.from_outputs(state)
         successor, keep_last = call.shared.of(ArchiveMemory).successor(call.owner, record)
-        with failing(NotRemoved):
-            await remove(
-                call.shared.of(Transfers),
-                record,
-                call.listener,
-                delete_object=bool(state.get("delete_object")),
-                keep_last=keep_last,
-                successor=successor,
-            )
+        await remove(
+            call.shared.of(Transfers),
+            record,
+            call.listener,
+            delete_object=bool(state.get("delete_object")),
+            keep_last=keep_last,
+            successor=successor,
+        )
 
 
 async def _archive(call: Call, values: Mapping[str, Any], previous: ArchiveRecord | None) -> ArchiveRecord:
-    from pulumi_snapshots.archive.archive import NotArchived, archive  # noqa: PLC0415  not for programs
+    from pulumi_snapshots.archive.archive import archive  # noqa: PLC0415  not for programs
     from pulumi_snapshots.archive.transfers import Transfers  # noqa: PLC0415  the same
 
     inputs = ArchiveInputs.of(values)
-    with failing(NotArchived, SettingsError):
-        settings = call.settings()
-        # Without a key a URL is enough; whoever needs the service says so.
-        session = None if settings.api_key is None else call.shared.session(settings)
-        record = await archive(session, call.shared.of(Transfers), inputs, call.listener, previous=previous)
-        call.shared.of(ArchiveMemory).has(call.owner, record, inputs.keep_last)
-        return record
-    raise AssertionError  # a failed operation has ended the call
+    settings = call.settings()
+    # Without a key a URL is enough; an archive that needs the service fails.
+    session = None if settings.api_key is None else call.shared.session(settings)
+    record = await archive(session, call.shared.of(Transfers), inputs, call.listener, previous=previous)
+    call.shared.of(ArchiveMemory).has(call.owner, record, inputs.keep_last)
+    return record
 
 
 def _keep_last(values: Mapping[str, Any]) -> int | None:

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.api.signed_url import expiry_of, version_of
 from pulumi_snapshots.clock import parse_rfc3339
+from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import not_listed
+from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.snapshot.describe import describe
 
 if TYPE_CHECKING:
@@ -25,8 +28,8 @@ FRUITLESS = 3
 """URLs in a row that may be refused: a host that accepts none of them accepts the next one neither."""
 
 
-class NoUrl(Exception):
-    """There is no URL, or no fresh one, that serves this snapshot; the text says why and what to do."""
+class NoUrl(Explained):
+    """There is no URL, or no fresh one, that serves this snapshot."""
 
 
 class Source:
@@ -65,8 +68,8 @@ class Source:
             self.url = given
         elif self._session is None or database_id is None:
             raise NoUrl(
-                "no API key is set, so its download URL cannot be looked up. Set one with `pulumi config set --secret "
-                "squarecloud:apiKey` or in SQUARECLOUD_API_KEY, or give download_url."
+                "no API key is set, so its download URL cannot be looked up",
+                then=[Next(Step.SET_KEY), Next(Step.GIVE_URL)],
             )
         else:
             self._say("looking up its download URL")
@@ -91,8 +94,8 @@ class Source:
         session, database_id = self._session, self._inputs.database_id
         if session is None or database_id is None:
             raise NoUrl(
-                f"{refusal} Without an API key no fresh one can be asked for: set squarecloud:apiKey, or run `pulumi refresh` "
-                "on the stack of the Snapshot, which renews its URL."
+                Text("{refusal} Without an API key no fresh one can be asked for", refusal=refusal),
+                then=[Next(Step.SET_KEY), Next(Step.RENEW_URL)],
             )
         self._refused.add(self.url)
         self._fruitless += 1
@@ -108,16 +111,15 @@ class Source:
                     return
             except SquareCloudError as error:
                 if not error.passing:
-                    raise NoUrl(f"{refusal} A fresh one could not be had: {error}") from error
+                    why = Text("{refusal} A fresh one could not be had: {why}", refusal=refusal, why=error.happened)
+                    raise NoUrl(why, then=error.then) from error
             else:
                 if entry is None and page.complete:
-                    raise NoUrl(
-                        f"{refusal} The service does not list this snapshot any more, so there is no fresh one."
-                    )
+                    raise NoUrl(f"{refusal} The service does not list this snapshot any more, so there is no fresh one")
                 if entry is not None and not self._expired(session):
                     break  # what it lists is what was refused, and not for its age
             await session.clock.sleep(session.settings.look_every)
-        raise NoUrl(f"{refusal} The URL that the service lists now is refused likewise.")
+        raise NoUrl(f"{refusal} The URL that the service lists now is refused likewise")
 
     async def _take(self, session: Session, database_id: str, entry: ListedSnapshot) -> bool:
         """Use what a listing says; whether its URL is a new one."""

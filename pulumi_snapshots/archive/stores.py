@@ -17,6 +17,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pulumi_snapshots.archive.destination import LIBRARIES, Destination
+from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.next_step import Next, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,8 +39,8 @@ PART_DIGITS = 16
 """Hexadecimal digits between the two: what has another name is not ours to clear away."""
 
 
-class StoreTrouble(Exception):
-    """The store did not do it; the text says what and why. It proves nothing about the object."""
+class StoreTrouble(Explained):
+    """The store did not do it. It proves nothing about the object."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ class FileStore:
         with _trouble_of_file(self._path):
             kind = _kind_of(self._path)
             if kind == stat.S_IFDIR:
-                raise StoreTrouble(f"{self._path} is a folder: give it a final slash, or name a file")
+                raise StoreTrouble(f"{self._path} is a folder", then=[Next(Step.NAME_OBJECT)])
             if kind not in {None, stat.S_IFREG}:
                 raise StoreTrouble(f"{self._path} is no file")
             made = _make_folders(self._path.parent)
@@ -338,7 +340,8 @@ def _make(scheme: str) -> Any:
     try:
         module = import_module(library)
     except ImportError as error:
-        raise StoreTrouble(f"{scheme}:// needs {library} ({error}): pip install 'pulumi-snapshots[{extra}]'") from error
+        then = [Next(Step.INSTALL_EXTRA, extra=extra)]
+        raise StoreTrouble(f"{scheme}:// needs {library} ({error})", then=then) from error
     # What is listed once must not answer for what is there now.
     plain = {"use_listings_cache": False, "skip_instance_cache": True}
     if scheme == "s3":
@@ -368,7 +371,7 @@ class BucketStore:
             with contextlib.suppress(PermissionError):  # a key that may only write proves nothing
                 before = self._info()
             if before is not None and before.get("type") == "directory":
-                raise StoreTrouble(f"{self.uri} is a folder: give it a final slash, or name an object")
+                raise StoreTrouble(f"{self.uri} is a folder", then=[Next(Step.NAME_OBJECT)])
             # Larger objects need larger parts: their number is limited.
             part_size = max(PART_SIZE, -(-(size or 0) // PARTS_LIMIT))
             file = system.open(self._place.path, "wb", block_size=part_size)

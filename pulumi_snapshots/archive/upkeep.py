@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 from pulumi_snapshots.archive.destination import Destination
 from pulumi_snapshots.archive.stores import StoreTrouble
+from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.stopping import REFRESH_PATIENCE
 
 if TYPE_CHECKING:
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.archive.record import ArchiveRecord
     from pulumi_snapshots.archive.stores import Store
     from pulumi_snapshots.archive.transfers import Transfers
+    from pulumi_snapshots.errors.text import Words
     from pulumi_snapshots.progress import Listener
 
 __all__ = ["HISTORY_LIMIT", "NotRemoved", "check_archived", "prune", "remove"]
@@ -25,8 +29,8 @@ HISTORY_LIMIT = 500
 """Earlier objects that a record holds, with about 200 bytes each."""
 
 
-class NotRemoved(Exception):
-    """The object that was to be deleted may still be there. `str()` is one paragraph for the user."""
+class NotRemoved(Explained):
+    """The object that was to be deleted may still be there."""
 
 
 async def check_archived(transfers: Transfers, record: ArchiveRecord, listener: Listener) -> ArchiveRecord:
@@ -41,13 +45,13 @@ async def check_archived(transfers: Transfers, record: ArchiveRecord, listener: 
         The record; `lost` where the object is certainly missing or altered; as it was where nothing could be learnt.
     """
     store = _store(transfers, record.uri)
-    why = "it was interrupted" if transfers.stopping else "the store did not answer in time"
+    why: Words = "it was interrupted" if transfers.stopping else "the store did not answer in time"
     with transfers.until(REFRESH_PATIENCE) as scope:
         try:
             return await _checked(transfers, store, record, listener, lambda: not scope.cancel_called)
         except StoreTrouble as trouble:
-            why = str(trouble)
-    listener.warn(f"the archive {record.uri} was not checked and stays as it was: {why.rstrip('.')}.")
+            why = trouble.happened
+    listener.warn(f"the archive {record.uri} was not checked and stays as it was: {why}.")
     return record
 
 
@@ -66,7 +70,8 @@ async def _checked(
         if digest == record.sha256:
             return replace(record, mark=seen.mark, lost=None)
     lost = "missing" if seen is None else "altered"
-    listener.warn(f"the archive {record.uri} is {lost}: the next `pulumi up` archives again.")
+    again = Next(Step.ARCHIVE_AGAIN)
+    listener.warn(Text("the archive {uri} is {lost}. {then}", uri=record.uri, lost=lost, then=again))
     return replace(record, lost=lost)
 
 
@@ -90,7 +95,7 @@ async def prune(
             try:
                 removed = await transfers.blocking(_store(transfers, each.uri).remove, each.mark)
             except StoreTrouble as trouble:
-                listener.warn(f"{each.uri} is older than the last {keep_last} but was not removed: {trouble}.")
+                listener.warn(f"{each.uri} is older than the last {keep_last} but was not removed: {trouble.happened}.")
                 continue
             left.remove(each)
             if removed:
@@ -137,14 +142,15 @@ async def remove(  # noqa: PLR0913  what decides about an object
             there = removed or await transfers.blocking(_store(transfers, record.uri).look) is not None
         except StoreTrouble as trouble:
             raise NotRemoved(
-                f"The archive {record.uri} was not deleted: {trouble}. Set delete_object to false to keep it."
+                f"The archive {record.uri} was not deleted: {trouble.happened}",
+                then=[*trouble.then, Next(Step.KEEP_OBJECT)],
             ) from trouble
         if removed:
             listener.progress(f"deleted {record.uri}")
         elif there:
             listener.warn(f"{record.uri} was kept: it is not what this resource wrote, or was written anew since.")
         return
-    raise NotRemoved(f"The archive {record.uri} was not deleted: it was interrupted, or the store did not answer.")
+    raise NotRemoved(f"The archive {record.uri} was not deleted: it was interrupted, or the store did not answer")
 
 
 def _store(transfers: Transfers, uri: str) -> Store:

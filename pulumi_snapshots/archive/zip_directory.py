@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 
+from pulumi_snapshots.errors.explained import Explained
+
 __all__ = ["LONGEST_END", "BrokenZip", "check_directory"]
 
 _END = struct.Struct("<4s4H2LH")
@@ -17,8 +19,8 @@ LONGEST_END = _END.size + 0xFFFF + _LOCATOR.size + _END_64.size
 _FULL_16, _FULL_32 = 0xFFFF, 0xFFFFFFFF
 
 
-class BrokenZip(Exception):
-    """It is no zip, or not a whole one; the text says what is wrong."""
+class BrokenZip(Explained):
+    """It is no zip, or not a whole one."""
 
 
 def check_directory(tail: bytes, size: int) -> int:

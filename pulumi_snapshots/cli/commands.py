@@ -51,7 +51,7 @@ class SnapshotId(click.ParamType[tuple[str, str]]):
         except ValueError as error:
             self.fail(f"{error}.", param, ctx)
         if is_provisional(value):
-            self.fail("it is pending: `create DATABASE --wait` goes on waiting for it.", param, ctx)
+            self.fail("it is pending: `create DATABASE --wait` keeps waiting for it.", param, ctx)
         return database_id, version_id
 
 

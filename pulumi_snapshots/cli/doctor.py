@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pulumi_snapshots.api.client import ONCE
 from pulumi_snapshots.api.errors import KeyRefused, NotAllowed, SquareCloudError, UpgradeRequired
+from pulumi_snapshots.cli.wording import COMMANDS
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.errors.outcomes import sentence
-from pulumi_snapshots.errors.pages import with_address
+from pulumi_snapshots.errors.text import sentence
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.run.quota import allowance_of, counted, slot_frees
@@ -62,7 +62,7 @@ async def examine(session: Session) -> list[Finding]:
         account = await session.client.account(patience=ONCE)
         findings.append(Finding("key", "ok", "accepted"))
     except NotAllowed as error:
-        findings.append(Finding("key", "note", f"accepted, but not for the account: {error}"))
+        findings.append(Finding("key", "note", f"accepted, but not for the account: {COMMANDS.told(error)}"))
     except SquareCloudError as error:
         findings.append(_failed("key" if isinstance(error, KeyRefused) else "service", error))
     if findings[0].state != "problem":
@@ -76,14 +76,12 @@ async def examine(session: Session) -> list[Finding]:
     findings += await _attempts(session, session.snapshot_journal, "snapshot")
     findings += await _attempts(session, session.restore_journal, "restore")
     if note := session.take_note():
-        findings.append(
-            Finding("state directory", "note", sentence(Exception(note)), "Check its owner and free space.")
-        )
+        findings.append(Finding("state directory", "note", sentence(note), "Check its owner and free space."))
     return findings
 
 
 def _failed(check: str, error: SquareCloudError) -> Finding:
-    return Finding(check, "problem", with_address(sentence(error), error))
+    return Finding(check, "problem", COMMANDS.paragraph(error))
 
 
 async def _reading(session: Session, account: Account | None) -> tuple[Finding, Listing | None]:

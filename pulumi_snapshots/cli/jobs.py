@@ -10,8 +10,8 @@ from pulumi_snapshots.cli.doctor import Finding, examine
 from pulumi_snapshots.cli.installed import look_at_installation
 from pulumi_snapshots.cli.progress import display
 from pulumi_snapshots.cli.tables import as_json, facts, report, table, width_of
-from pulumi_snapshots.cli.words import for_people, moment
-from pulumi_snapshots.errors.outcomes import sentence
+from pulumi_snapshots.cli.wording import COMMANDS
+from pulumi_snapshots.cli.words import moment
 from pulumi_snapshots.errors.pages import with_address
 from pulumi_snapshots.lookup.find import find_snapshots
 from pulumi_snapshots.restore.outcomes import RestorePending
@@ -132,13 +132,14 @@ class Taking:
     urls: bool
 
     async def __call__(self, place: Place) -> int:
-        """Take it, or go on waiting for the one that an earlier run of the command has started."""
+        """Take it, or keep waiting for the one that an earlier run of the command has started."""
+        wording = COMMANDS.about(command=f"{OWNER} {self.inputs.database_id} --wait")
         try:
             async with place.session() as session:
-                with place.ending(session), display(place) as shown:
+                with place.ending(session), display(place, wording) as shown:
                     record = await create(session, self.inputs, shown, owner=OWNER, give_up_earlier=self.new)
         except Pending as pending:
-            place.fail(with_address(_still_pending(pending), pending))
+            place.fail(wording.paragraph(pending))
             if self.json:
                 place.show(as_json(_snapshot(pending.record, urls=self.urls)))
             return FAILED
@@ -168,13 +169,15 @@ class Restoring:
     json: bool
 
     async def __call__(self, place: Place) -> int:
-        """Restore it, or go on watching the restore that an earlier run of the command has requested."""
+        """Restore it, or keep watching the restore that an earlier run of the command has requested."""
+        onto = "" if self.inputs.target == self.inputs.database_id else f" --onto {self.inputs.target}"
+        wording = COMMANDS.about(command=f"{RESTORE_OWNER} {self.inputs.snapshot}{onto} --yes")
         try:
             async with place.session() as session:
-                with place.ending(session), display(place) as shown:
+                with place.ending(session), display(place, wording) as shown:
                     record = await restore(session, self.inputs, shown, owner=RESTORE_OWNER, give_up_earlier=self.new)
         except RestorePending as pending:
-            place.fail(with_address(_unknown(pending), pending))
+            place.fail(wording.paragraph(pending))
             if self.json:
                 place.show(as_json(pending.record.to_outputs()))
             return FAILED
@@ -212,18 +215,17 @@ class Checkup:
         try:
             async with place.session() as session:
                 return await examine(session)
-        except MissingKey as error:
-            advice = "Set it in SQUARECLOUD_API_KEY; what the service tells was not checked."
-            return [Finding("key", "problem", "none is set", with_address(advice, error))]
         except SettingsError as error:
-            advice = "What the service tells was not checked."
-            return [Finding("settings", "problem", sentence(error), with_address(advice, error))]
+            check, found = (
+                ("key", "none is set") if isinstance(error, MissingKey) else ("settings", COMMANDS.text(error))
+            )
+            advice = COMMANDS.text(("What the service tells was not checked.", *error.then))
+            return [Finding(check, "problem", found, with_address(advice, error))]
 
     def _text(self, findings: list[Finding], width: int) -> str:
-        said = [Finding(one.check, one.state, for_people(one.found), for_people(one.advice)) for one in findings]
         if self.json:
-            return as_json([asdict(one) for one in said])
-        return report([(MARKS[one.state], one.check, one.found, one.advice) for one in said], width)
+            return as_json([asdict(one) for one in findings])
+        return report([(MARKS[one.state], one.check, one.found, one.advice) for one in findings], width)
 
 
 @dataclass(frozen=True)
@@ -262,26 +264,6 @@ class Transfer:
 def _snapshot(one: SnapshotInfo | SnapshotRecord, *, urls: bool) -> dict[str, Any]:
     fields = {name: getattr(one, name) for name in (*SNAPSHOT_FIELDS, *([URL_FIELD] if urls else []))}
     return fields | {"attempt": one.attempt.to_outputs() if one.attempt else None}
-
-
-def _still_pending(pending: Pending) -> str:
-    again = f"`squarecloud-snapshots create {pending.record.database_id} --wait`"
-    if pending.undecided:
-        return f"{pending.happened} {again} asks again; with `--new` it takes another one, and pays for one more."
-    return (
-        f"{pending.happened} {again} on this machine goes on waiting for it and sends no second request; with `--new` it "
-        "gives up on it instead, and may pay for one more."
-    )
-
-
-def _unknown(pending: RestorePending) -> str:
-    record = pending.record
-    onto = "" if record.target_database_id == record.database_id else f" --onto {record.target_database_id}"
-    again = f"`squarecloud-snapshots restore {record.snapshot}{onto} --yes`"
-    more = "with `--new` it restores again, over whatever the database holds by then"
-    if pending.undecided:
-        return f"{pending.happened} Check the database. {again} asks again; {more}."
-    return f"{pending.happened} {again} on this machine goes on watching it and sends no second request; {more}."
 
 
 def _utc(text: str | None) -> str:

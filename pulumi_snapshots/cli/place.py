@@ -13,6 +13,7 @@ from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.wording import COMMANDS
 from pulumi_snapshots.cli.words import for_people, printable
 from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.locked_file import state_directory
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import Settings
@@ -31,8 +32,8 @@ T = TypeVar("T")
 NAME = "squarecloud-snapshots"
 
 
-class OutputClosed(Exception):
-    """The result could not be written to standard output; the text says why. What the command was to do is done."""
+class OutputClosed(Explained):
+    """The result could not be written to standard output. What the command was to do is done."""
 
 
 class Place:

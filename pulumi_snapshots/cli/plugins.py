@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from pulumi_snapshots.cli.jobs import DONE, FAILED
+from pulumi_snapshots.errors.explained import Explained
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,8 +42,8 @@ exec "$python" -P -c {code} "$@"
 """-P: the plugin starts in the project's folder, whose files must not take the place of modules."""
 
 
-class PluginTrouble(Exception):
-    """Pulumi could not be told of the plugin; the text says why."""
+class PluginTrouble(Explained):
+    """Pulumi could not be told of the plugin."""
 
 
 @dataclass(frozen=True)

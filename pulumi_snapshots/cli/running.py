@@ -14,16 +14,10 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from pulumi_snapshots.api.errors import SquareCloudError
-from pulumi_snapshots.archive.archive import NotArchived
 from pulumi_snapshots.cli.jobs import DONE, FAILED
-from pulumi_snapshots.cli.place import OutputClosed
-from pulumi_snapshots.cli.plugins import PluginTrouble
+from pulumi_snapshots.cli.wording import COMMANDS
 from pulumi_snapshots.engine.errors import debugging
-from pulumi_snapshots.errors.outcomes import CannotTell, NoSuchSnapshot, NothingSent, sentence
-from pulumi_snapshots.errors.pages import with_address
-from pulumi_snapshots.restore.outcomes import RestoreRefused
-from pulumi_snapshots.run.settings import MissingKey, SettingsError
+from pulumi_snapshots.errors.explained import Explained
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,18 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["carried_out", "run_job", "streams"]
 
-FOR_USERS = (
-    SquareCloudError,
-    CannotTell,
-    NoSuchSnapshot,
-    NotArchived,
-    NothingSent,
-    OutputClosed,
-    PluginTrouble,
-    RestoreRefused,
-    SettingsError,
-)
-"""Errors whose texts are for users."""
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals after which a command ends in order: ^C, a request to end, a terminal that is closed."""
 BY_SIGNAL = 128
@@ -74,10 +56,8 @@ async def _told(job: Job, place: Place) -> int:
     """Run a command; why it failed is told in one paragraph."""
     try:
         return await job(place)
-    except MissingKey as missing:
-        place.fail(with_address("No API key is set: set it in SQUARECLOUD_API_KEY, never as an argument.", missing))
-    except FOR_USERS as error:
-        place.fail(with_address(sentence(error), error))
+    except Explained as error:
+        place.fail(COMMANDS.paragraph(error))
         if debugging():
             place.say(traceback.format_exc())
     return FAILED

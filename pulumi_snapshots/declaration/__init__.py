@@ -46,19 +46,11 @@ class LookupFailed(pulumi.RunError):
         status: HTTP status of the service's answer; None where there was none, or the plugin was asked.
     """
 
-    def __init__(
-        self,
-        function: str,
-        text: str,
-        *,
-        code: str | None = None,
-        status: int | None = None,
-        why: Exception | None = None,
-    ) -> None:
+    def __init__(self, function: str, text: str, *, why: Exception | None = None) -> None:
         super().__init__(with_address(f"{function}: {text}", why or self))
         self.function = function
-        self.code = code
-        self.status = status
+        self.code: str | None = getattr(why, "code", None)
+        self.status: int | None = getattr(why, "status", None)
 
 
 def refuse_outputs(function: str, arguments: Mapping[str, Any], *, name: str | None = None) -> None:

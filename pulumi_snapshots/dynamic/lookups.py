@@ -18,9 +18,10 @@ from pulumi.runtime import get_root_resource
 
 from pulumi_snapshots.declaration import Duration, LookupFailed, Origin, refuse_outputs, warn_of_plain_key, warn_once
 from pulumi_snapshots.engine.errors import debugging
-from pulumi_snapshots.errors.outcomes import CannotTell, sentence
+from pulumi_snapshots.engine.wording import PYTHON
+from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.lookup import calls as lookup_calls
-from pulumi_snapshots.run.settings import Settings, SettingsError
+from pulumi_snapshots.run.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -247,17 +248,11 @@ def _since(session: Session, program: pulumi.Resource | None, *, lately: bool) -
 @contextmanager
 def _failures(function: str) -> Iterator[None]:
     """What the body fails with, as one paragraph that names the function; with `SQUARECLOUD_DEBUG=1` its traceback, too."""
-    from pulumi_snapshots.api.errors import SquareCloudError  # noqa: PLC0415  not for programs that look up nothing
-
     try:
         yield
-    except (SquareCloudError, CannotTell, SettingsError) as error:
-        text = sentence(error)
-        if debugging():
-            text += f"\n{traceback.format_exc()}"
-        raise LookupFailed(
-            function, text, code=getattr(error, "code", None), status=getattr(error, "status", None), why=error
-        ) from None
+    except Explained as error:
+        trace = f"\n{traceback.format_exc()}" if debugging() else ""
+        raise LookupFailed(function, PYTHON.told(error) + trace, why=error) from None
 
 
 def _tell(text: str) -> None:

@@ -22,9 +22,10 @@ from pulumi.output import Unknown
 
 from pulumi_snapshots.dynamic import engine_access
 from pulumi_snapshots.engine.wording import PYTHON
+from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.durations import unrepeated
-from pulumi_snapshots.run.calls import Call, Calls, Failed, Resource, Unfinished
+from pulumi_snapshots.run.calls import Call, Calls, Resource, Unfinished
 from pulumi_snapshots.run.settings import Settings
 
 if TYPE_CHECKING:
@@ -107,11 +108,11 @@ class Provider(ResourceProvider):
                 made = _carry_out(call, lambda: operation(call))
         except Unfinished as end:
             engine = engine_access.current_call()
-            made = self._hidden(end.resource)
+            made, wording = self._hidden(end.resource), PYTHON.about(resource=engine.urn)
             if engine_access.features().partial_state:
-                engine.keep(made.id, made.outputs, [end.reason])
+                engine.keep(made.id, made.outputs, [wording.paragraph(end.error)])
             if end.unkept is not None:
-                engine.fail(end.unkept)
+                engine.fail(wording.paragraph(end.error, end.unkept))
             return made
         return self._hidden(made)
 
@@ -140,8 +141,8 @@ class Provider(ResourceProvider):
                 yield Call(engine.urn, self._settings, this_run().shared, row)
             finally:
                 row.end()
-        except Failed as failure:
-            engine.fail(str(failure))
+        except Explained as error:
+            engine.fail(PYTHON.about(resource=engine.urn).paragraph(error))
 
     def _settings(self) -> Settings:
         return Settings.read(self._config, os.environ)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pulumi_snapshots.errors.next_step import Step
 from pulumi_snapshots.errors.wording import Wording
+from pulumi_snapshots.properties.catalogue import in_camel
 from pulumi_snapshots.run.settings import SOURCES
 
-__all__ = ["PLUGIN", "PYTHON", "in_camel"]
+__all__ = ["PLUGIN", "PYTHON"]
 
 STEPS = {
     Step.SET_KEY: "Set a valid key with `pulumi config set --secret {api_key}` or in SQUARECLOUD_API_KEY.",
+    Step.BRING_BACK: "`Snapshot.get` brings it back.",
     Step.OPEN_VERSION: "`Snapshot.get` opens a snapshot whose version is known.",
     Step.LOOK_UP_DATABASE: "`{get_database}` looks up one whose id is known.",
     Step.KEEP_WAITING: "It is kept in the state: the next `pulumi up` keeps waiting and sends no second request.",
@@ -61,12 +63,6 @@ STEPS = {
 """For programs in Python, with the names of every program left open."""
 
 
-def in_camel(name: str) -> str:
-    """A property's name in every language but Python: `databaseId`."""
-    first, *others = name.split("_")
-    return first + "".join(word.capitalize() for word in others)
-
-
 def _in_python(name: str) -> str:
     return SOURCES[name][0] if name in SOURCES else {"resource": "URN"}.get(name, name)
 
@@ -77,5 +73,12 @@ def _in_others(name: str) -> str:
 
 PYTHON = Wording(_in_python, STEPS)
 """For programs in Python, without a plugin."""
-PLUGIN = Wording(_in_others, STEPS | {Step.OPEN_VERSION: "`pulumi import` opens a snapshot whose version is known."})
+PLUGIN = Wording(
+    _in_others,
+    STEPS
+    | {
+        Step.BRING_BACK: "`pulumi import` brings it back.",
+        Step.OPEN_VERSION: "`pulumi import` opens a snapshot whose version is known.",
+    },
+)
 """For programs in all languages, by the plugin."""

@@ -31,9 +31,8 @@ class Explained(Exception):
         self.then = tuple(then)
 
     def worded(self, word: Callable[[object], str]) -> str:
-        """What happened and what was done, each text of them by `word`."""
-        happened = word(self.happened)
-        return f"{sentence(happened)} {word(self.done)}" if self.done else happened
+        """What happened and what was done, in sentences; `word` says each text of them."""
+        return " ".join([sentence(word(self.happened)), word(self.done)]).strip()
 
     def __str__(self) -> str:
         return self.worded(str)

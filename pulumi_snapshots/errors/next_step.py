@@ -47,6 +47,7 @@ class Step(Enum):
     USE_SAME_ENGINE = "Restore it onto a database of the same engine."
     USE_LISTED_NAME = "Use the name that the service's own listing gives for this version."
     USE_OUTPUTS = "Use its outputs {database_id} and {version_id} once it is complete."
+    BRING_BACK = "It can be brought back by its id."
     OPEN_VERSION = "A snapshot whose version is known can be opened all the same."
 
     # A snapshot that is pending or gone

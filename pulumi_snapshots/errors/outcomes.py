@@ -1,19 +1,17 @@
-"""How an operation can end without what it was to bring, besides the service's own errors; the texts that users read then."""
+"""How an operation can end without what it was to bring, besides the service's own errors."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
-__all__ = [
-    "OLD_CONFIGURATION",
-    "CannotTell",
-    "NoSuchSnapshot",
-    "NothingSent",
-    "Unresolved",
-    "not_listed",
-    "sentence",
-]
+from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.text import Text, Words
+from pulumi_snapshots.errors.text import sentence as as_sentence
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.errors.next_step import Next
+
+__all__ = ["CannotTell", "NoSuchSnapshot", "NothingSent", "Unresolved", "not_listed", "sentence"]
 
 
 class _Record(Protocol):
@@ -24,65 +22,70 @@ class _Record(Protocol):
 
 
 R = TypeVar("R", bound=_Record)
-OLD_CONFIGURATION = "A refresh uses the configuration of the last `pulumi up`: if it was changed since, run `pulumi refresh --run-program`."
-"""What a refresh that fails over its key or settings must add: setting them right does not reach it."""
 
 
-class Unresolved(Exception, Generic[R]):
+class Unresolved(Explained, Generic[R]):
     """Something was started, or may have been, and its end is not known. It must be kept.
 
     Args:
         record: what is known, to be kept under its provisional id.
-        happened: what was sent, what came of it, and why the wait ended; sentences.
-        undecided: whether going on to wait would only end the same way.
+        happened: what was sent, how it was answered, and why the wait ended; sentences.
+        undecided: whether waiting longer would only end the same way.
+        cause: the error that ended the wait, if one did; it follows what happened, and its next steps come first.
     """
 
-    def __init__(self, record: R, happened: str, *, undecided: bool = False) -> None:
-        super().__init__(happened)
+    resumes: ClassVar[tuple[Next, ...]]
+    """Next steps if the next run may see its end."""
+    stays: ClassVar[tuple[Next, ...]]
+    """Next steps if it is undecided."""
+    kept_here: ClassVar[Next]
+    """What happens next if the state cannot keep it, but this machine remembers it."""
+    not_kept: ClassVar[Next]
+    """What happens next if nothing remembers it."""
+
+    def __init__(
+        self, record: R, happened: Words = "", *, undecided: bool = False, cause: Explained | None = None
+    ) -> None:
+        before = cause.then if cause else ()
+        if cause:
+            happened = (
+                Text("{happened} {cause}", happened=happened, cause=cause) if happened else Text("{cause}", cause=cause)
+            )
+        super().__init__(happened, then=(*before, *(self.stays if undecided else self.resumes)))
         self.record = record
-        self.happened = happened
         self.undecided = undecided
+        self.__cause__ = cause
+        self._before = before
 
-    @abstractmethod
-    def reason(self, resource: str | None) -> str:
-        """The paragraph for the user.
-
-        Args:
-            resource: the name to give to `--replace`; None where it is not known.
-        """
-
-    @abstractmethod
-    def reason_unkept(self, resource: str | None) -> str:
-        """The same where there is no way to keep it in the state.
+    def unkept(self, *, remembered: bool) -> tuple[Next, ...]:
+        """The next steps if there is no way to keep it in the state.
 
         Args:
-            resource: the resource's name, by which this machine remembers it; None where it is not known.
+            remembered: whether the next run on this machine finds it all the same.
         """
+        return (*self._before, self.kept_here if remembered else self.not_kept)
 
 
-class NothingSent(Exception):
+class NothingSent(Explained):
     """The time was over, or it was interrupted, before anything was started; there is nothing to keep."""
 
 
-class NoSuchSnapshot(Exception):
+class NoSuchSnapshot(Explained):
     """A snapshot that was asked for by its id is not there."""
 
 
-class CannotTell(Exception):
-    """A lookup was answered, but not so that its question has a certain answer; the text says why, and what to do."""
+class CannotTell(Explained):
+    """A lookup was answered, but the answer does not decide what was asked."""
 
 
 def not_listed(database_id: str, version_id: str) -> str:
     """What to say of a snapshot that was asked for and that no listing shows."""
     return (
         f"The service lists no snapshot {version_id} of database {database_id}. It keeps one for 30 days; one that was "
-        "taken within the last 30 minutes may not be listed yet."
+        "taken within the last 30 minutes may not be listed yet"
     )
 
 
 def sentence(error: Exception) -> str:
     """The text of an error, as a sentence."""
-    text = str(error)
-    if text.partition(" ")[0].isalpha():  # an id or a setting's name stays as it is written
-        text = text[:1].upper() + text[1:]
-    return text + ("" if text.endswith(".") else ".")
+    return as_sentence(str(error))

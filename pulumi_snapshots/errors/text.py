@@ -23,7 +23,7 @@ class Text:
 
     Args:
         template: the text.
-        values: texts, next steps, errors, or anything with a `str()`; braces in them stay as they are.
+        values: texts, next steps, errors, tuples of these, or anything with a `str()`; braces in them stay as they are.
     """
 
     template: str
@@ -44,7 +44,7 @@ class Text:
         return _NAME.sub(lambda found: word(values[found[1]]) if found[1] in values else spell(found[1]), self.template)
 
     def __str__(self) -> str:
-        return self.worded(str, str)
+        return self.worded(str, lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else str(value))
 
 
 Words = str | Text

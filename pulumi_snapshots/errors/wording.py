@@ -34,19 +34,26 @@ class Wording:
         return Wording(lambda name: facts.get(name) or self._spell(name), self._steps)
 
     def text(self, words: object) -> str:
-        """A text as it is shown; a next step or an error likewise."""
+        """A text as it is shown; so is a next step, an error, or a tuple of them."""
         if isinstance(words, Next):
             words = words.text(self._steps.get(words.step))
         if isinstance(words, Text):
             return words.worded(self._spell, self.text)
+        if isinstance(words, tuple):
+            return " ".join(map(self.text, words))
         return words.worded(self.text) if isinstance(words, Explained) else str(words)
 
-    def paragraph(self, error: Exception, then: Iterable[Next] | None = None) -> str:
-        """All that a user reads of an error: what happened, what was done, the next steps, and where its page is.
+    def told(self, error: Exception, then: Iterable[Next] | None = None) -> str:
+        """What a user reads of an error: what happened, what was done, the next steps.
 
         Args:
             error: an `Explained`; of any other error what happened is its text.
             then: next steps in place of the error's own.
         """
-        steps = (error.then if isinstance(error, Explained) else ()) if then is None else then
-        return with_address(" ".join([sentence(self.text(error)), *map(self.text, steps)]), error)
+        if isinstance(error, Explained):
+            return self.text((error, *(error.then if then is None else then)))
+        return sentence(str(error))
+
+    def paragraph(self, error: Exception, then: Iterable[Next] | None = None) -> str:
+        """All that a user reads of an error: what it tells, see `told`, and where its page is."""
+        return with_address(self.told(error, then), error)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from pulumi_snapshots.api.limits import SNAPSHOT_PER_DATABASE
 from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.next_step import Next, Step
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -28,7 +30,7 @@ LATE = timedelta(minutes=15)
 an accepted one's that is later gets a warning."""
 
 
-class AmbiguousSnapshot(Exception):
+class AmbiguousSnapshot(Explained):
     """Two entries could be ours, and nothing tells which.
 
     Attributes:
@@ -43,7 +45,8 @@ class AmbiguousSnapshot(Exception):
         )
         super().__init__(
             f"two snapshots of this database could be the one that was started: {described}. Somebody else took one at "
-            "the same time, and the service does not say whose is whose. `Snapshot.get` opens either of them"
+            "the same time, and the service does not say whose is whose",
+            then=[Next(Step.OPEN_VERSION)],
         )
 
 

@@ -13,6 +13,7 @@ import anyio
 
 from pulumi_snapshots.api.client import BRIEF
 from pulumi_snapshots.api.errors import NotAllowed, SquareCloudError
+from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import CannotTell
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, owner_of
 from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
@@ -32,7 +33,7 @@ __all__ = ["find_database", "find_databases", "find_latest", "find_snapshots"]
 T = TypeVar("T")
 Entries = dict[str, "ListedSnapshot"]
 """Entries by version."""
-OPEN_ONE = "`Snapshot.get` opens a snapshot whose version is known."
+OPEN_ONE = Next(Step.OPEN_VERSION)
 
 
 async def find_snapshots(session: Session, query: SnapshotQuery, since: float) -> list[SnapshotInfo]:
@@ -98,7 +99,7 @@ async def find_database(session: Session, database_id: str, since: float) -> Dat
     try:
         database = await session.databases.database(database_id, since, patience=BRIEF)
         if database.id != database_id:
-            raise CannotTell(f"the service answers for database {database_id} with another one, {database.id}.")
+            raise CannotTell(f"the service answers for database {database_id} with another one, {database.id}")
         return await _with_status(session, database, since)
     except NotAllowed as error:
         raise _scope_unknown(error) from error
@@ -181,8 +182,8 @@ def _of_each(listing: Listing) -> dict[str, Entries]:
         database_id = owner_of(entry)
         if database_id is None:
             raise CannotTell(
-                f"the service's listing of the account does not tell whose snapshot {entry.version} is. "
-                "Give database_id: a database's own listing holds no others."
+                f"the service's listing of the account does not tell whose snapshot {entry.version} is",
+                then=[Next(Step.GIVE_DATABASE)],
             )
         of_each.setdefault(database_id, {})[entry.version or ""] = entry
     return of_each
@@ -191,8 +192,9 @@ def _of_each(listing: Listing) -> dict[str, Entries]:
 def _all_readable(listing: Listing, whose: str) -> None:
     if listing.unreadable:
         raise CannotTell(
-            f"the service's listing {whose} has {listing.unreadable} that cannot be read beside {len(listing.entries)} "
-            f"that can, so it does not tell for sure. {OPEN_ONE}"
+            f"{listing.unreadable} of {listing.unreadable + len(listing.entries)} entries of the service's listing {whose} are "
+            "unreadable, so it does not tell for sure",
+            then=[OPEN_ONE],
         )
 
 
@@ -242,22 +244,24 @@ async def _databases_instead(session: Session, since: float) -> list[AccountData
     if len(databases) + 2 > budget:  # the refused one and the account were two
         raise CannotTell(
             f"{session.listings.account_refusal} Each of its {len(databases)} databases would have to be asked by itself, which is "
-            f"more than the {budget} requests of a minute. Give database_id, or raise squarecloud:requestsPerMinute if the plan "
-            "allows more."
+            f"more than the {budget} requests of a minute",
+            then=[Next(Step.GIVE_DATABASE), Next(Step.RAISE_BUDGET)],
         )
     return databases
 
 
 def _undated(version_id: str) -> CannotTell:
-    return CannotTell(f"the service lists snapshot {version_id} without a time, so its age cannot be told. {OPEN_ONE}")
+    return CannotTell(
+        f"the service lists snapshot {version_id} without a time, so its age is not known", then=[OPEN_ONE]
+    )
 
 
 def _old_page(found: Found) -> CannotTell:
     until = found.at + timedelta(seconds=SERVICE_CACHE)
     return CannotTell(
-        f"the service serves an old page: it lacks snapshot {found.version_id} of database {found.database_id}, which a "
-        f"`pulumi up` on this machine has found at {found.at:%H:%M:%S} UTC. Run it again after {until:%H:%M:%S} UTC at the "
-        f"latest. {OPEN_ONE}"
+        f"the service serves an old page: it lacks snapshot {found.version_id} of database {found.database_id}, which a run "
+        f"on this machine has found at {found.at:%H:%M:%S} UTC",
+        then=[Next(Step.RUN_AGAIN_AFTER, time=f"{until:%H:%M:%S} UTC"), OPEN_ONE],
     )
 
 
@@ -268,15 +272,16 @@ async def _databases(session: Session, since: float) -> list[AccountDatabase]:
     account = await session.databases.account(since, patience=BRIEF)
     if account.unreadable:
         raise CannotTell(
-            f"the service's list of the account's databases has {account.unreadable} that cannot be read beside "
-            f"{len(account.databases)} that can. `get_database` looks up one whose id is known."
+            f"{account.unreadable} of {account.unreadable + len(account.databases)} entries of the service's list of the "
+            "account's databases are unreadable",
+            then=[Next(Step.LOOK_UP_DATABASE)],
         )
     return list(account.databases)
 
 
 async def _with_status(session: Session, database: AccountDatabase, since: float) -> DatabaseInfo:
     if database.name is None or database.type is None:
-        raise CannotTell(f"the service does not say what database {database.id} is: its name or type is missing.")
+        raise CannotTell(f"the service does not say what database {database.id} is: its name or type is missing")
     running = await session.databases.running(database.id, since, patience=BRIEF)
     return DatabaseInfo(
         id=database.id,
@@ -293,7 +298,8 @@ def _scope_unknown(error: NotAllowed) -> Exception:
     if error.code != "MISSING_SCOPE":
         return error
     return CannotTell(
-        f"{error} Which scope a question about databases needs, the service does not publish: a key without limits has it."
+        f"{error} The service does not publish which scope a question about databases needs",
+        then=[Next(Step.USE_KEY_WITHOUT_LIMITS)],
     )
 
 

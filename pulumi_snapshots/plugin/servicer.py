@@ -13,9 +13,9 @@ from google.protobuf import empty_pb2
 from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
-from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.engine.errors import DETAILS_HEADER, debugging, readable, status
-from pulumi_snapshots.errors.outcomes import CannotTell
+from pulumi_snapshots.engine.wording import PLUGIN
+from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.listing.listings import READS_SHARE
 from pulumi_snapshots.plugin import description
 from pulumi_snapshots.plugin.engine import Row
@@ -25,7 +25,7 @@ from pulumi_snapshots.plugin.schema import VERSION, schema
 from pulumi_snapshots.plugin.values import UNKNOWN_VALUE, Names, as_secret, holds_secret, is_secret, plain
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem
 from pulumi_snapshots.properties.durations import shown, unrepeated
-from pulumi_snapshots.run.calls import Call, Failed, Unfinished, failing
+from pulumi_snapshots.run.calls import Call, Unfinished
 from pulumi_snapshots.run.settings import Settings, SettingsError, settings_problems
 
 if TYPE_CHECKING:
@@ -226,12 +226,10 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
                 row.warn(note)
             return found
 
-        with_errors = (SquareCloudError, CannotTell, SettingsError)
         try:
-            with failing(*with_errors):
-                found = await find()
-        except Failed as failure:
-            await _fail(context, names.in_text(str(failure)), cause=failure)
+            found = await find()
+        except Explained as error:
+            await _fail(context, PLUGIN.paragraph(error), cause=error)
         finally:
             await self._engine.flush()
         return _returned(function.results.write(function.values(found), secrets={"download_url"}))
@@ -257,18 +255,19 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         try:
             made = await self._answer(kind, request, context, operation)
         except Unfinished as end:
+            told = PLUGIN.about(resource=request.urn).paragraph(end.error)
             detail = provider_pb2.ErrorResourceInitFailed(
                 id=end.resource.id,
                 properties=_properties(kind, end.resource, echo),
                 # The engine shows a list with one star for each reason; what follows stands below its first line.
-                reasons=[readable(kind.names.in_text(_debugged(end.reason, end))).replace("\n", "\n\t  ")],
+                reasons=[readable(_debugged(told, end)).replace("\n", "\n\t  ")],
                 refresh_before_update=True,
             )
             if hasattr(request, "inputs"):  # a read: the engine takes the inputs from the answer
                 detail.inputs.CopyFrom(request.inputs)
             code = grpc.StatusCode.UNKNOWN
             await context.abort(
-                code, readable(end.reason), ((DETAILS_HEADER, status(code.value[0], readable(end.reason), detail)),)
+                code, readable(told), ((DETAILS_HEADER, status(code.value[0], readable(told), detail)),)
             )
             raise AssertionError from end  # it has ended the call
         return made.id, _properties(kind, made, echo)
@@ -302,9 +301,9 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             task.cancel()
             await asyncio.wait([task])
             raise
-        except Failed as failure:
+        except Explained as error:
             await self._engine.flush()
-            await _fail(context, kind.names.in_text(str(failure)), cause=failure)
+            await _fail(context, PLUGIN.about(resource=request.urn).paragraph(error), cause=error)
         except Unfinished:
             await self._engine.flush()
             raise

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pulumi_snapshots.errors.outcomes import NothingSent
+from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.restore.difference import restore_difference
 from pulumi_snapshots.restore.inputs import RestoreInputs
-from pulumi_snapshots.restore.outcomes import RestorePending, RestoreRefused, restore_forgotten, restore_still_pending
+from pulumi_snapshots.restore.outcomes import RestorePending, restore_forgotten, restore_still_pending
 from pulumi_snapshots.restore.record import RestoreRecord
-from pulumi_snapshots.run.calls import Call, Calls, Changes, Failed, Resource, Unfinished, keeping
-from pulumi_snapshots.run.settings import SettingsError
+from pulumi_snapshots.run.calls import Call, Calls, Changes, Resource, Unfinished, keeping
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from contextlib import AbstractContextManager
 
     from pulumi_snapshots.properties.checks import Problem
 
@@ -49,7 +47,7 @@ class RestoreCalls(Calls):
         from pulumi_snapshots.restore.restore import restore  # noqa: PLC0415  not for programs
 
         inputs = RestoreInputs.of(values)
-        with _outcomes(call, values):
+        with keeping(call, RestorePending, lambda record: _outputs(record, values)):
             record = await restore(call.session(), inputs, call.listener, owner=call.owner)
             return Resource(record.id, _outputs(record, values))
         raise AssertionError  # a failed operation has ended the call
@@ -57,7 +55,7 @@ class RestoreCalls(Calls):
     async def read(self, _call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
         """Nothing is asked: what was done is done, whatever becomes of the snapshot."""
         if "requested_at" not in state:
-            raise Failed(NO_LOOKUP)
+            raise Explained(NO_LOOKUP)
         record = RestoreRecord.from_outputs(state)
         seen = Resource(id_, _outputs(record, state))
         if record.pending:
@@ -71,29 +69,13 @@ class RestoreCalls(Calls):
         record = RestoreRecord.from_outputs(state)
         if record.pending:
             inputs = RestoreInputs.of(values)
-            with _outcomes(call, values, kept=(id_, record)):
+            with keeping(call, RestorePending, lambda record: _outputs(record, values), kept=(id_, record)):
                 record = await resume_restore(call.session(), record, inputs, call.listener, owner=call.owner)
         return Resource(id_, _outputs(record, values))
 
     async def delete(self, call: Call, _id: str, state: Mapping[str, Any]) -> None:
         """Forget it: nothing is sent, and the database keeps what it holds."""
         call.listener.progress(restore_forgotten(RestoreRecord.from_outputs(state)))
-
-
-def _outcomes(
-    call: Call, inputs: Mapping[str, Any], *, kept: tuple[str, RestoreRecord] | None = None
-) -> AbstractContextManager[None]:
-    """End the call as the body fails, see `keeping`.
-
-    Args:
-        call: whose it is.
-        inputs: of the resource.
-        kept: what the state holds already and must go on holding: id and record.
-    """
-    from pulumi_snapshots.api.errors import SquareCloudError  # noqa: PLC0415  standard library, but not for programs
-
-    expected = (SquareCloudError, NothingSent, RestoreRefused, SettingsError)
-    return keeping(call, RestorePending, lambda record: _outputs(record, inputs), *expected, kept=kept)
 
 
 def _outputs(record: RestoreRecord, inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import Unresolved
 
 if TYPE_CHECKING:
@@ -15,41 +17,22 @@ __all__ = ["RestorePending", "RestoreRefused", "restore_forgotten", "restore_sti
 class RestorePending(Unresolved["RestoreRecord"]):
     """The restore was started, or may have been, and its end was not seen. It must be kept."""
 
-    def reason(self, resource: str | None) -> str:
-        """The paragraph for the user."""
-        next_up = (
-            "It stays in the state as unknown: check the database, then take the Restore out of the program if it was "
-            "carried out."
-            if self.undecided
-            else "It is kept in the state: the next `pulumi up` goes on watching the database and sends no second request."
-        )
-        return (
-            f"{self.happened} {next_up} `pulumi up --replace '{resource or 'URN'}'` restores again, over whatever the "
-            "database holds by then."
-        )
-
-    def reason_unkept(self, resource: str | None) -> str:
-        """The same where there is no way to keep it in the state."""
-        here = (
-            "The next `pulumi up` on this machine watches the database all the same; one elsewhere"
-            if resource
-            else "The next `pulumi up`"
-        )
-        return (
-            f"{self.happened} The installed Pulumi SDK has no known way to keep it in the stack's state. {here} restores "
-            "again, over whatever the database holds by then: take the Restore out of the program first."
-        )
+    resumes = (Next(Step.KEEP_WATCHING), Next(Step.RESTORE_AGAIN))
+    stays = (Next(Step.CHECK_RESTORED), Next(Step.RESTORE_AGAIN))
+    kept_here = Next(Step.RESTORE_KEPT_HERE)
+    not_kept = Next(Step.RESTORE_NOT_KEPT)
 
 
-class RestoreRefused(Exception):
-    """A restore that must not be sent; the text says why."""
+class RestoreRefused(Explained):
+    """A restore that must not be sent."""
 
 
-def restore_still_pending(record: RestoreRecord) -> str:
+def restore_still_pending(record: RestoreRecord) -> Explained:
     """What a refresh says of a restore whose end was not seen."""
-    return (
-        f"what database {record.target_database_id} holds is not known: the end of the restore that was requested at "
-        f"{record.requested_at} was not seen. `pulumi up` goes on watching the database."
+    return Explained(
+        f"What database {record.target_database_id} holds is not known: the end of the restore that was requested at "
+        f"{record.requested_at} was not seen",
+        then=[Next(Step.KEEP_WATCHING)],
     )
 
 

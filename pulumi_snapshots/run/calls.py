@@ -11,21 +11,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pulumi_snapshots.errors.outcomes import Unresolved, sentence
-from pulumi_snapshots.errors.pages import with_address
-from pulumi_snapshots.run.settings import SettingsError
+from pulumi_snapshots.errors.explained import Explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from pulumi_snapshots.errors.outcomes import R
+    from pulumi_snapshots.errors.next_step import Next
+    from pulumi_snapshots.errors.outcomes import R, Unresolved
     from pulumi_snapshots.progress import Listener
     from pulumi_snapshots.properties.checks import Problem
     from pulumi_snapshots.run.session import Session
     from pulumi_snapshots.run.settings import Settings
     from pulumi_snapshots.run.shared import Shared
 
-__all__ = ["Call", "Calls", "Changes", "Failed", "Resource", "Unfinished", "failing", "keeping"]
+__all__ = ["Call", "Calls", "Changes", "Resource", "Unfinished", "keeping"]
 
 
 @dataclass(frozen=True)
@@ -76,38 +75,21 @@ class Changes:
     updates: tuple[str, ...] = ()
 
 
-class Failed(Exception):
-    """A call that failed; `str()` is one paragraph for the user, which leads to its cause's page. The state stays as it was."""
-
-    def __str__(self) -> str:
-        return with_address(super().__str__(), self)
-
-
 class Unfinished(Exception):
     """A call that did not come to its end, and whose resource must be kept; the next run reads it first.
 
     Attributes:
         resource: as far as it is known.
+        error: what the user reads.
+        unkept: the next steps if the engine cannot be handed an unfinished resource; None if nothing has failed and the
+            state holds the resource already.
     """
 
-    def __init__(self, resource: Resource, reason: str, *, unkept: str | None) -> None:
-        super().__init__(reason)
+    def __init__(self, resource: Resource, error: Explained, *, unkept: tuple[Next, ...] | None) -> None:
+        super().__init__(error)
         self.resource = resource
-        self._reason = reason
-        self._unkept = unkept
-
-    @property
-    def reason(self) -> str:
-        """The paragraph for the user; it leads to its cause's page."""
-        return with_address(self._reason, self)
-
-    @property
-    def unkept(self) -> str | None:
-        """What to fail with where an engine cannot be handed an unfinished resource.
-
-        None where the state holds it already and nothing has failed.
-        """
-        return None if self._unkept is None else with_address(self._unkept, self)
+        self.error = error
+        self.unkept = unkept
 
 
 class Calls(ABC):
@@ -127,10 +109,9 @@ class Calls(ABC):
         """What is wrong with the inputs, without a request.
 
         Raises:
-            Failed: the configuration cannot be used.
+            SettingsError: the configuration cannot be used.
         """
-        with failing(SettingsError):
-            call.settings()
+        call.settings()
         return self.problems(values)
 
     @abstractmethod
@@ -152,7 +133,7 @@ class Calls(ABC):
         """Make one.
 
         Raises:
-            Failed: there is nothing to keep.
+            Explained: there is nothing to keep.
             Unfinished: there may be.
         """
 
@@ -161,7 +142,7 @@ class Calls(ABC):
         """Refresh what the state holds; or, where it holds nothing, look up an existing one by its id.
 
         Raises:
-            Failed: the state stays as it is.
+            Explained: the state stays as it is.
             Unfinished: it still is.
         """
 
@@ -173,7 +154,7 @@ class Calls(ABC):
             The resource; under another id than the state's where that is provisional, for a later read to set right.
 
         Raises:
-            Failed: the state stays as it is.
+            Explained: the state stays as it is.
             Unfinished: it still is.
         """
 
@@ -182,22 +163,8 @@ class Calls(ABC):
         """Let it go; the last progress says what became of it.
 
         Raises:
-            Failed: it is still there.
+            Explained: it is still there.
         """
-
-
-@contextmanager
-def failing(*expected: type[Exception], addition: str = "") -> Iterator[None]:
-    """Fail as the body does, in one paragraph.
-
-    Args:
-        expected: errors whose texts are for users.
-        addition: one more sentence.
-    """
-    try:
-        yield
-    except expected as error:
-        raise _failed(error, addition) from error
 
 
 @contextmanager
@@ -205,40 +172,26 @@ def keeping(
     call: Call,
     ends: type[Unresolved[R]],
     outputs: Callable[[R], dict[str, Any]],
-    *expected: type[Exception],
     kept: tuple[str, R] | None = None,
-    addition: str = "",
 ) -> Iterator[None]:
-    """End the call as the body fails: unfinished where something must be kept, else failed.
+    """End the call unfinished if the body leaves something that must be kept.
 
     Args:
         call: whose it is.
-        ends: how the body ends where something must be kept.
+        ends: how the body ends if something must be kept.
         outputs: of the resource, from its record.
-        expected: errors whose texts are for users.
         kept: what the state holds already and must go on holding, whatever happens: id and record.
-        addition: one more sentence where it failed.
     """
-
-    def unfinished(end: Unresolved[R]) -> Unfinished:
-        reason = end.reason(call.owner)
-        if kept is None:
-            return Unfinished(
-                Resource(end.record.id, outputs(end.record)), reason, unkept=end.reason_unkept(call.owner)
-            )
-        # The state holds it already, and goes on holding it, whatever the engine can be handed.
-        return Unfinished(Resource(kept[0], outputs(end.record)), reason, unkept=reason)
-
     try:
         yield
     except ends as end:
-        raise unfinished(end) from end
-    except expected as error:
         if kept is None:
-            raise _failed(error, addition) from error
+            unkept = end.unkept(remembered=call.owner is not None)
+            raise Unfinished(Resource(end.record.id, outputs(end.record)), end, unkept=unkept) from end
+        raise Unfinished(Resource(kept[0], outputs(end.record)), end, unkept=end.then) from end
+    except Explained as error:
+        if kept is None:
+            raise
         # A resume that could not even begin (no key).
-        raise unfinished(ends(kept[1], sentence(error))) from error
-
-
-def _failed(error: Exception, addition: str) -> Failed:
-    return Failed(f"{sentence(error)} {addition}".rstrip())
+        still = ends(kept[1], cause=error)
+        raise Unfinished(Resource(kept[0], outputs(kept[1])), still, unkept=still.then) from error

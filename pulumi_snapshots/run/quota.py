@@ -10,11 +10,13 @@ import anyio
 from pulumi_snapshots.api.client import ONCE
 from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.errors.next_step import Next, Step
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from pulumi_snapshots.api.client import Client
+    from pulumi_snapshots.api.errors import QuotaUsedUp
     from pulumi_snapshots.api.models import Listing
     from pulumi_snapshots.listing.listings import Listings
     from pulumi_snapshots.stopping import Stoppable
@@ -49,30 +51,37 @@ class QuotaHint:
         self._listings = listings
         self._run = run
         self._asking = anyio.Lock()
-        self._text: str | None = None
+        self._hint: tuple[str, tuple[Next, ...]] | None = None
 
-    async def text(self, database_id: str) -> str:
-        """One or two sentences, as precise as the service lets us be; empty if it tells nothing."""
+    async def explain(self, error: QuotaUsedUp, database_id: str) -> None:
+        """Make the error as precise as the service lets us be; it stays as it is if the service tells nothing."""
         with self._run.until(HINT_PATIENCE):
             async with self._asking:
-                if self._text is None:
-                    self._text = await self._asked(database_id)
-        return self._text or ""
+                if self._hint is None:
+                    self._hint = await self._asked(database_id)
+        if self._hint is not None:
+            done, then = self._hint
+            error.done, error.then = done or error.done, then or error.then
 
-    async def _asked(self, database_id: str) -> str:
-        sentences = []
+    async def _asked(self, database_id: str) -> tuple[str, tuple[Next, ...]]:
+        """What is known of the allowance, and the next steps; each empty if the service tells nothing of it."""
+        facts: list[str] = []
+        then: tuple[Next, ...] = ()
         with anyio.move_on_after(ASKING_PATIENCE):
             try:
                 memory = (await self._client.account(patience=ONCE)).plan_memory
                 if memory:
-                    sentences.append(f"The plan has {memory} MB, so {allowance_of(memory)} snapshots in any 24 hours.")
+                    facts.append(f"The plan has {memory} MB, so {allowance_of(memory)} snapshots in any 24 hours.")
                 frees = await self._slot_frees(database_id, allowance_of(memory or 0))
                 if frees:
-                    oldest = rfc3339(frees - QUOTA_WINDOW)
-                    sentences.append(f"The oldest that counts is of {oldest}: a slot frees at about {rfc3339(frees)}.")
+                    facts.append(f"The oldest that counts is of {rfc3339(frees - QUOTA_WINDOW)}.")
+                    then = (
+                        Next(Step.WAIT_FOR_SLOT, when=f"at about {rfc3339(frees)}"),
+                        Next(Step.USE_LARGER_PLAN),
+                    )
             except SquareCloudError:
                 pass  # the error that this explains must come through whatever else fails
-        return " ".join([*sentences, "A larger plan allows more."]) if sentences else ""
+        return " ".join(facts), then
 
     async def _slot_frees(self, database_id: str, allowance: int) -> datetime | None:
         now = self._run.clock.monotonic()

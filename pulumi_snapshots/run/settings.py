@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from pulumi_snapshots.addresses import is_loopback
+from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.properties.checks import Problem
 from pulumi_snapshots.properties.durations import duration_text, parse_duration, shown
 
@@ -40,7 +42,7 @@ REQUESTS_LIMIT = 100_000
 _HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?")
 
 
-class SettingsError(ValueError):
+class SettingsError(Explained, ValueError):
     """A setting that cannot be used; the text names it, and where it came from."""
 
 
@@ -48,9 +50,7 @@ class MissingKey(SettingsError):
     """No API key is set; only those who need to send a request care."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "no API key is set. Set one with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY."
-        )
+        super().__init__("no API key is set", then=[Next(Step.SET_KEY)])
 
 
 class Config(Protocol):

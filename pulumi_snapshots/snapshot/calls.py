@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.clock import system_utc
-from pulumi_snapshots.errors.outcomes import OLD_CONFIGURATION, CannotTell, NoSuchSnapshot, NothingSent
+from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.run.calls import Call, Calls, Changes, Resource, Unfinished, keeping
 from pulumi_snapshots.run.settings import SettingsError
 from pulumi_snapshots.snapshot.difference import difference
@@ -48,7 +49,7 @@ class SnapshotCalls(Calls):
         from pulumi_snapshots.snapshot.create import create  # noqa: PLC0415  not for programs
 
         inputs = SnapshotInputs.of(values)
-        with _outcomes(call, values):
+        with _keeping(call, values):
             return _resource(await create(call.session(), inputs, call.listener, owner=call.owner), values)
         raise AssertionError  # a failed operation has ended the call
 
@@ -57,13 +58,16 @@ class SnapshotCalls(Calls):
         from pulumi_snapshots.snapshot.read import get, read  # noqa: PLC0415  not for programs
 
         if "available" not in state:
-            with _outcomes(call, state):
-                return _resource(await get(call.session(), id_), state)
+            return _resource(await get(call.session(), id_), state)
         record = SnapshotRecord.from_outputs(state)
         if not record.pending:
-            with _outcomes(call, state, refreshes=True):
+            try:
                 # Its own id: a snapshot that was resumed still has the provisional one.
                 return _resource(await read(call.session(), record, call.listener, owner=call.owner), state)
+            except Explained as error:
+                # A key or a setting that was set right since does not reach a refresh.
+                then = (*error.then, Next(Step.REFRESH_WITH_PROGRAM))
+                raise Explained(error.happened, error.done, then) from error
         try:
             seen = await read(call.session(), record, call.listener, owner=call.owner)
         except SettingsError:
@@ -80,7 +84,7 @@ class SnapshotCalls(Calls):
         record = SnapshotRecord.from_outputs(state)
         if record.pending:
             inputs = SnapshotInputs.of(values)
-            with _outcomes(call, values, kept=(id_, record)):
+            with _keeping(call, values, kept=(id_, record)):
                 record = await resume(call.session(), record, inputs, call.listener, owner=call.owner)
         return _resource(record, values)
 
@@ -92,22 +96,11 @@ class SnapshotCalls(Calls):
         call.listener.progress(forgotten(record, adopted=adopted))
 
 
-def _outcomes(
-    call: Call, inputs: Mapping[str, Any], *, kept: tuple[str, SnapshotRecord] | None = None, refreshes: bool = False
+def _keeping(
+    call: Call, inputs: Mapping[str, Any], kept: tuple[str, SnapshotRecord] | None = None
 ) -> AbstractContextManager[None]:
-    """End the call as the body fails, see `keeping`.
-
-    Args:
-        call: whose it is.
-        inputs: of the resource.
-        kept: what the state holds already and must go on holding: id and record.
-        refreshes: whether it is a refresh of a snapshot that is there.
-    """
-    from pulumi_snapshots.api.errors import SquareCloudError  # noqa: PLC0415  standard library, but not for programs
-
-    expected = (SquareCloudError, CannotTell, NothingSent, NoSuchSnapshot, SettingsError)
-    addition = OLD_CONFIGURATION if refreshes else ""
-    return keeping(call, Pending, lambda record: _outputs(record, inputs), *expected, kept=kept, addition=addition)
+    """End the call unfinished if the body leaves something pending, see `keeping`."""
+    return keeping(call, Pending, lambda record: _outputs(record, inputs), kept)
 
 
 def _resource(record: SnapshotRecord, inputs: Mapping[str, Any]) -> Resource:

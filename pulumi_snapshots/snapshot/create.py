@@ -195,7 +195,7 @@ class SnapshotAttempt(Attempt):
             try:
                 await self.send(self._start, stop_before_again=self._adopts_hinted)
             except QuotaUsedUp as error:
-                error.hint = await self._session.quota_hint.text(self.database_id)
+                await self._session.quota_hint.explain(error, self.database_id)
                 raise
         return self._adopted
 

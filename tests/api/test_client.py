@@ -15,6 +15,7 @@ from pulumi_snapshots.api.errors import RequestRefused, RestoreFailed, SquareClo
 from pulumi_snapshots.api.models import Accepted, Finished, Listing
 from pulumi_snapshots.api.rate_limiter import RateLimiter
 from pulumi_snapshots.clock import Clock
+from tests.support.told import telling
 from tests.support.virtual import virtual
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
@@ -259,7 +260,7 @@ async def test_a_restore_names_the_version_and_is_sent_once_whatever_comes_back(
 @virtual
 async def test_a_failed_restore_keeps_its_cooldown() -> None:
     service = Service(refused(404, "SNAPSHOT_RESTORE_FAILED"), ok(None))
-    with pytest.raises(RestoreFailed, match="what the database holds"):
+    with telling(RestoreFailed, "what the database holds"):
         await _restore(service)
     await _restore(service)
     assert 120 <= service.gaps[-1] < 121

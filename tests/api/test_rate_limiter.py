@@ -25,6 +25,7 @@ from pulumi_snapshots.api.errors import (
 )
 from pulumi_snapshots.api.rate_limiter import ACCOUNT_LISTING, CREATE, LOOK, RESTORE, Lane, RateLimiter
 from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.engine.wording import PYTHON
 from tests.support.virtual import run_virtual, virtual
 
 A, B, C = "a" * 32, "b" * 32, "c" * 32
@@ -363,7 +364,7 @@ def test_a_block_stops_posts_at_once_and_patient_looks_wait_it_out(retry_after: 
         assert {name: type(error) for name, error in station.failed.items()} == dict.fromkeys(
             ["first", "waiting", "impatient", "late"], Blocked
         )
-        assert "about 1 minute," in str(station.failed["late"])
+        assert "about 1 minute." in PYTHON.told(station.failed["late"])
         assert "waiting for the end of the account's block" in station.told
 
     run()

@@ -15,7 +15,9 @@ from pulumi_snapshots.archive.archive import NotArchived
 from pulumi_snapshots.archive.stores import FileStore, StoreTrouble
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.engine.wording import PYTHON
 from tests.archive.scene import SIZE, Scene, at_once, file_of, holds, scene
+from tests.support.told import telling
 from tests.support.virtual import run_virtual, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE
 
@@ -32,7 +34,7 @@ async def fails(scene: Scene, *, what: str, **values: Any) -> str:
     before = scene.content()
     with pytest.raises(NotArchived) as failed:
         await scene.archive(**values)
-    text = str(failed.value)
+    text = PYTHON.told(failed.value)
     assert re.search(what, text), text
     assert scene.content() == before
     assert "Signature" not in text
@@ -337,7 +339,7 @@ async def test_zip_cut_short_is_not_archived(tmp_path: Path) -> None:
         at.here.emulator.add_fault(Fault(kind="download", body="PK\x03\x04 and no directory", times=None))
         url, place = outputs["download_url"], f"{at.folder}/x.zip"
         await fails(at, what="no zip that can be opened.*cut short", download_url=url, destination=place)
-        await fails(at, what="time is not known.*give the destination a file name", download_url=url)
+        await fails(at, what="time is not known.*Give destination a file name", download_url=url)
 
 
 @pytest.mark.parametrize(
@@ -490,7 +492,7 @@ async def test_object_that_cannot_take_its_final_name_does_not_cost_the_old_one(
 async def test_folder_without_its_slash_is_an_error_and_stays(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         (at.folder / "sub").mkdir()
-        with pytest.raises(NotArchived, match="is a folder: give it a final slash"):
+        with telling(NotArchived, "is a folder.*Give destination a file name, or a final slash for a folder"):
             await at.archive(destination=f"{at.folder}/sub")
         assert at.files() == {"sub"}
 
@@ -596,7 +598,7 @@ async def test_refresh_finds_a_missing_and_an_altered_object(tmp_path: Path) -> 
         file_of(record).unlink()
         lost = await at.refresh(record)
         assert lost.lost == "missing"
-        assert "missing: the next `pulumi up` archives again" in at.row.warnings[-1]
+        assert "missing. The next `pulumi up` archives again" in at.row.warnings[-1]
         again = await at.archive(previous=lost)
         assert again.uri == record.uri
         assert (await at.refresh(again)).lost is None

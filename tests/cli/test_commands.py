@@ -164,7 +164,7 @@ async def test_an_interrupted_create_is_gone_on_with_by_the_next_one(
         assert ended.code == 128 + by
         assert (ended.json["version_id"], ended.json["attempt"]["answered"]) == (None, sent)
         assert "is not listed yet. The wait was interrupted." in ended.err
-        assert f"`squarecloud-snapshots create {DATABASE} --wait` on this machine goes on waiting" in ended.err
+        assert f"`squarecloud-snapshots create {DATABASE} --wait` on this machine keeps waiting" in ended.err
         assert "pulumi" not in ended.err
         again = (await desk.types("create", DATABASE, "--wait")).done
         assert w.started() in again.out
@@ -342,7 +342,7 @@ async def test_an_interrupted_restore_is_watched_by_the_next_one(tmp_path: Path)
         first = w.emulator.add_snapshot(DATABASE)
         ended = await interrupted(desk, 20, "restore", f"{DATABASE}/{first.version_id}", "--yes", "--json")
         assert (ended.code, ended.json["restored_at"]) == (130, None)
-        assert "goes on watching it and sends no second request; with `--new` it restores again" in ended.err
+        assert "keeps watching it and sends no second request. `--new` restores again" in ended.err
         again = (await desk.types("restore", f"{DATABASE}/{first.version_id}", "--yes")).done
         assert len(w.requests("restore")) == 1
         assert (

@@ -78,7 +78,9 @@ async def test_a_wrong_key_is_sent_once(tmp_path: Path) -> None:
     async with world() as w:
         found = await checked(desk_of(w, tmp_path, SQUARECLOUD_API_KEY="wrong-" + "k" * 64))
         assert found["key"][0] == "problem"
-        assert found["key"][1].endswith("Set a valid key in SQUARECLOUD_API_KEY. See docs/errors/key-refused.md")
+        assert found["key"][1].endswith(
+            "Set a valid key in SQUARECLOUD_API_KEY, never as an argument. See docs/errors/key-refused.md"
+        )
         assert len(w.emulator.journal) == 1
         assert found["quota"][0] == "unknown"
         assert found["package"] == ("ok", "pulumi-snapshots 1.2.3", "")

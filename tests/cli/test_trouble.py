@@ -60,7 +60,7 @@ async def test_no_key(tmp_path: Path, command: str) -> None:
     async with world() as w:
         ended = await typed(w, tmp_path, command, SQUARECLOUD_API_KEY="")
         assert ended.code == 1
-        assert "No API key is set: set it in SQUARECLOUD_API_KEY" in ended.err
+        assert "No API key is set. Set a valid key in SQUARECLOUD_API_KEY" in ended.err
         assert not w.emulator.journal
 
 
@@ -71,7 +71,7 @@ async def test_a_wrong_key_is_sent_once(tmp_path: Path, command: str) -> None:
         ended = await typed(w, tmp_path, command, SQUARECLOUD_API_KEY="wrong-" + "k" * 64)
         assert ended.code == 1
         assert "the API key is unknown, revoked or expired" in ended.err
-        assert "Set a valid key in SQUARECLOUD_API_KEY." in ended.err
+        assert "Set a valid key in SQUARECLOUD_API_KEY," in ended.err
         assert len(w.emulator.journal) == 1
 
 
@@ -177,7 +177,7 @@ async def test_a_snapshot_that_is_not_listed_yet_is_told_in_the_commands_words(t
         ("download a --output x", "the id of a snapshot is DATABASE_ID/VERSION_ID, not 'a'"),
         ("download a/v", "Missing option '--output'"),
         ("download a/v --output x/../y", "--output must not hold `..`"),
-        ("download a/pending:20260301T120000Z --output x", "it is pending: `create DATABASE --wait` goes on waiting"),
+        ("download a/pending:20260301T120000Z --output x", "it is pending: `create DATABASE --wait` keeps waiting"),
         ("download a/v --output x --timeout 8d", "--timeout must be at most 7d"),
         ("download a/v --output -", "--output must be a file: what is not whole yet is handed to nobody"),
         (
@@ -235,7 +235,7 @@ async def test_a_pending_snapshot_is_told_even_where_the_output_is_closed(tmp_pa
         arguments = ("create", DATABASE, "--wait", "--timeout", "3m", "--json")
         ended = await Desk(w, tmp_path).types(*arguments, out=Closed())
         assert ended.code == 1
-        assert "on this machine goes on waiting for it and sends no second request" in ended.err
+        assert "on this machine keeps waiting for it and sends no second request" in ended.err
         assert "Not all of the result was written" in ended.err
 
 

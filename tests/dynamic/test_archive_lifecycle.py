@@ -279,7 +279,7 @@ def test_a_refresh_finds_what_is_missing_or_altered_and_an_update_archives_again
     missing = place.servicer.read(NAME, created.id, created.outputs, inputs)
     assert missing.id == created.id
     assert missing.outputs["lost"] == "missing"
-    assert place.servicer.diagnostics(NAME, "WARNING")[-1].endswith("is missing: the next `pulumi up` archives again.")
+    assert place.servicer.diagnostics(NAME, "WARNING")[-1].endswith("is missing. The next `pulumi up` archives again.")
     assert place.servicer.diff(NAME, created.id, missing.outputs, inputs).changes
     assert place.servicer.progress(NAME)[-1] == f"{created.id} is missing: archiving again"
     again = place.servicer.update(NAME, created.id, missing.outputs, inputs)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
+from tests.support.plugin_servicer import PluginServicer
 from tests.support.servicer import UNKNOWN, Answer, CallFailedError, Kept, Servicer, urn
 
 if TYPE_CHECKING:
@@ -231,8 +232,9 @@ def test_a_snapshot_of_unknown_age_is_not_rotated_and_its_user_is_told(idle: Ser
 
 
 def test_delete_says_what_was_forgotten_and_asks_nobody(idle: Servicer) -> None:
+    back = "pulumi import" if isinstance(idle, PluginServicer) else "Snapshot.get"
     for name, state, text in (
-        ("there", STATE, "v1, at the service until 2026-01-31T00:00:00Z; Snapshot.get(…) brings it back"),
+        ("there", STATE, f"v1, at the service until 2026-01-31T00:00:00Z. `{back}` brings it back."),
         ("gone", {**STATE, "available": False}, "v1, which the service no longer listed"),
         ("pending", PENDING, "pending:20260101T000000Z; if its snapshot was started, the service keeps it for 30 days"),
     ):
@@ -241,7 +243,7 @@ def test_delete_says_what_was_forgotten_and_asks_nobody(idle: Servicer) -> None:
 
 
 def test_calls_that_need_a_key_say_how_to_set_one(idle: Servicer) -> None:
-    text = "No API key is set. Set one with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY."
+    text = "No API key is set. Set a valid key with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY."
     page = " See docs/errors/missing-key.md"
     assert failure(idle.create, NAME, INPUTS).message == text + page
     assert failure(idle.read, NAME, f"{DATABASE}/v1").message == text + page

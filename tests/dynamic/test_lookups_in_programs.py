@@ -178,7 +178,7 @@ async def _later(value: Any) -> Any:
 @pytest.mark.parametrize("name", ["get_snapshots", "get_databases", "get_databases_output", "get_snapshots_output"])
 def test_without_a_key_both_places_for_it_are_named(name: str) -> None:
     assert outcome_of(name) == (
-        f"{name}: No API key is set. Set one with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY. "
+        f"{name}: No API key is set. Set a valid key with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY. "
         "See docs/errors/missing-key.md"
     )
 

@@ -252,7 +252,7 @@ def test_cancel_keeps_the_restore_and_the_next_up_watches_without_a_second_reque
     with serve(env={**place.emulator.environment, **PACE}) as later:
         read = kept(later.read, NAME, held.id, held.outputs, place.inputs())
         assert (read.id, read.outputs) == (held.id, held.outputs)
-        assert "what database" in read.reasons[0]
+        assert "What database" in read.reasons[0]
         assert later.diff(NAME, held.id, held.outputs, place.inputs(version_id="v" * 24)).changes
         answer = later.update(NAME, held.id, held.outputs, place.inputs())
     assert answer.outputs["restored_at"]

@@ -159,7 +159,7 @@ def test_a_service_tells_the_progress_of_an_inline_program(app: App) -> None:
         assert "this account has no such database" in last["error"]
         service.process.terminate()
         *_, last = waiting
-        assert "the next `pulumi up` goes on waiting and sends no second request" in last["error"]
+        assert "the next `pulumi up` keeps waiting and sends no second request" in last["error"]
         wait_for(lambda: service.process.poll() is not None, "the service's end")
     app.pass_time(600)
     posts = app.posts()

@@ -71,7 +71,7 @@ def test_without_partial_state_what_is_kept_already_is_resumed(app: App) -> None
     app.up("-c", "timeout=1s", fails=True)
     lacks(app, "engine_access._find_call = lambda: (None, None)")
     told = diagnostics(app.up("-c", "timeout=1s", fails=True))
-    assert "It is kept in the state: the next `pulumi up` goes on waiting" in told
+    assert "It is kept in the state: the next `pulumi up` keeps waiting" in told
     app.pass_time(600)
     app.up("-c", "timeout=1s")
     assert [app.outputs()["version_id"]] == app.started()

@@ -162,7 +162,7 @@ def test_an_interrupted_restore_is_watched_by_the_next_up_and_not_sent_again(app
     assert reason == (
         f"The restore of snapshot {DATABASE}/{kept['outputs']['version_id']} onto database {DATABASE} was requested at "
         f"{kept['outputs']['requested_at']} and accepted, and the database was seen down, but not running again: what it "
-        "holds now is not known. The wait was interrupted. It is kept in the state: the next `pulumi up` goes on watching "
+        "holds now is not known. The wait was interrupted. It is kept in the state: the next `pulumi up` keeps watching "
         f"the database and sends no second request. `pulumi up --replace '{URN}'` restores again, over whatever the database "
         "holds by then. See docs/errors/restore-pending.md"
     )

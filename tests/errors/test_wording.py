@@ -93,7 +93,7 @@ def test_what_an_error_tells_comes_in_one_order() -> None:
 
 
 def test_an_error_without_more_is_what_happened_alone() -> None:
-    assert str(Explained("a: no room")) == "a: no room"
+    assert str(Explained("a: no room")) == "a: no room."
     assert COMMANDS.paragraph(Explained("a: no room")) == "a: no room."
 
 
@@ -101,7 +101,7 @@ def test_an_edge_adds_what_it_alone_knows() -> None:
     step = Next(Step.GIVE_UP)
     assert "--replace 'URN'" in PYTHON.text(step)
     assert "--replace 'urn:x'" in PYTHON.about(resource="urn:x").text(step)
-    assert "`create d --new`" in COMMANDS.about(command="create d").text(step)
+    assert COMMANDS.about(command="create d").text(Next(Step.ASK_AGAIN)) == "`create d` asks again."
 
 
 def test_texts_and_steps_are_values() -> None:

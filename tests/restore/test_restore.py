@@ -19,6 +19,7 @@ from pulumi_snapshots.api.errors import (
 )
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.outcomes import NothingSent
 from pulumi_snapshots.restore.outcomes import RestorePending, RestoreRefused
 from pulumi_snapshots.restore.record import RestoreRecord
@@ -340,7 +341,7 @@ async def test_a_time_out_says_that_the_state_is_unknown_and_the_next_up_watches
         record = ending.pending
         assert "was requested at 2026-03-01T12:00:00Z and accepted" in ending.text
         assert "what it holds now is not known. The wait ended after 15m." in ending.text
-        assert "the next `pulumi up` goes on watching the database and sends no second request" in ending.text
+        assert "the next `pulumi up` keeps watching the database and sends no second request" in ending.text
         assert elapsed(at) == 900
         assert record.attempt is not None
         assert record.attempt.seen_down
@@ -410,7 +411,8 @@ async def test_a_key_that_is_refused_meanwhile_keeps_the_restore() -> None:
 @pytest.mark.parametrize("resource", [RESTORER, None])
 def test_where_nothing_can_be_kept_in_the_state_the_user_is_told_what_the_next_up_does(resource: str | None) -> None:
     record = RestoreRecord(DATABASE, "v1", DATABASE, "2026-03-01T12:00:00Z")
-    text = RestorePending(record, "It was interrupted.").reason_unkept(resource)
+    end = RestorePending(record, "It was interrupted.")
+    text = PYTHON.told(end, end.unkept(remembered=resource is not None))
     assert text.startswith(
         "It was interrupted. The installed Pulumi SDK has no known way to keep it in the stack's state."
     )

@@ -68,7 +68,7 @@ def test_service_that_answers_503_to_everything_makes_two_of_a_fleet_pending_and
             assert len(unsent) == len(FLEET) - 2
             for ending, at in unsent:
                 assert isinstance(ending.nothing, Outage)
-                assert "run it again when the service works" in ending.text
+                assert "Nothing was started for this database. Run it again later." in ending.text
                 assert at - began <= 130
 
     play()

@@ -9,6 +9,7 @@ import pytest
 
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey, MissingKey, Settings, SettingsError
+from tests.support.told import telling
 from tests.support.virtual import virtual
 
 KEY = "sq-" + "k3y" * 30
@@ -79,7 +80,7 @@ def test_what_cannot_be_a_key_is_refused_without_being_shown(key: str) -> None:
 
 def test_the_longest_key_is_accepted_and_a_missing_one_names_both_places() -> None:
     assert Settings.read({"squarecloud:apiKey": "k" * 1024}, {}).required_key().value == "k" * 1024
-    with pytest.raises(MissingKey, match=r"squarecloud:apiKey` or in SQUARECLOUD_API_KEY"):
+    with telling(MissingKey, r"squarecloud:apiKey` or in SQUARECLOUD_API_KEY"):
         Settings.read({}, {}).required_key()
 
 

@@ -13,6 +13,7 @@ import pytest
 from pulumi_snapshots.api.errors import QuotaUsedUp
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.outcomes import NothingSent
 from pulumi_snapshots.snapshot.describe import is_pinned
 from pulumi_snapshots.snapshot.outcomes import Pending
@@ -185,7 +186,7 @@ async def test_used_up_quota_tells_when_a_slot_frees_where_the_plan_has_no_accou
         w.emulator.add_snapshot(DATABASE, modified=taken)
         w.emulator.account.quota.uses += [taken, w.emulator.now()]
         ending = await w.create()
-        assert rfc3339(taken + timedelta(hours=24)) in str(ending.nothing)
+        assert rfc3339(taken + timedelta(hours=24)) in PYTHON.told(ending.nothing)
 
 
 @virtual
@@ -221,7 +222,7 @@ async def test_used_up_quota_of_a_smaller_plan_than_before_frees_a_slot_only_whe
             w.emulator.add_snapshot(DATABASE, modified=one)
         w.emulator.account.quota.uses += taken
         ending = await w.create()
-        assert rfc3339(taken[1] + timedelta(hours=24)) in str(ending.nothing), "then one is left, of two"
+        assert rfc3339(taken[1] + timedelta(hours=24)) in PYTHON.told(ending.nothing), "then one is left, of two"
 
 
 # reuse_within ------------------------------------------------------------------------------------------------------

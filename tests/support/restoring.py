@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import anyio
 import anyio.lowlevel
 
-from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.attempt.process import Process
 from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.errors.outcomes import NothingSent
+from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.restore.inputs import RestoreInputs
-from pulumi_snapshots.restore.outcomes import RestorePending, RestoreRefused
+from pulumi_snapshots.restore.outcomes import RestorePending
 from pulumi_snapshots.restore.restore import restore, resume_restore
 from pulumi_snapshots.run.session import Session
 from tests.support.world import DATABASE, OTHER_DATABASE, Row, World, world
@@ -122,10 +121,9 @@ class Scene:
         said = ""
         try:
             record = await operation
-        except RestorePending as pending:
-            record, error, said = pending.record, pending, pending.reason(RESTORER)
-        except (NothingSent, RestoreRefused, SquareCloudError) as failure:
-            error, said = failure, str(failure)
+        except Explained as failure:
+            error, said = failure, self.row.wording.told(failure)
+            record = failure.record if isinstance(failure, RestorePending) else None
         return RestoreEnding(record, error, "\n".join([*self.row.shown, *self.row.warnings, said]))
 
     async def interrupted(self, after: float, **inputs: Any) -> RestoreEnding:

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 import httpx
 
-from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.attempt.memory import RunMemory
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.emulator import Emulator
 from pulumi_snapshots.emulator import EmulatorSettings as Service
 from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.errors.outcomes import NoSuchSnapshot, NothingSent
+from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey, Settings
 from pulumi_snapshots.snapshot.create import create, resume
@@ -115,10 +114,9 @@ class World:
         said = ""
         try:
             record = await operation
-        except Pending as pending:
-            record, error, said = pending.record, pending, pending.reason(OWNER)
-        except (NothingSent, NoSuchSnapshot, SquareCloudError) as failure:
-            error, said = failure, str(failure)
+        except Explained as failure:
+            error, said = failure, self.row.wording.told(failure)
+            record = failure.record if isinstance(failure, Pending) else None
         row = row or self.row
         return Ending(record, error, "\n".join([*row.shown, *row.warnings, said]))
 
