@@ -91,7 +91,7 @@ class Fleet:
             **self._ended,
             "waiting for the listing": waiting.count("listing"),
             "waiting for the answer": waiting.count("answer"),
-            "waiting for their turn": waiting.count("turn"),
+            "queued": waiting.count("turn"),
         }
         total = len(waiting) + sum(self._ended.values())
         return f"{total} snapshots: " + ", ".join(f"{count} {what}" for what, count in counts.items() if count)

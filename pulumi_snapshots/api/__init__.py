@@ -1,1 +1,1 @@
-"""Typed async client of the service: transport, models, errors, pacing. Knows nothing of Pulumi."""
+"""The typed async client of the service: transport, models, errors and rate limits. Knows nothing of Pulumi."""

@@ -1,4 +1,4 @@
-"""The service's verbs. Each passes the limiter; looks are tried again where that is safe, what starts something never."""
+"""The client: one method per operation of the service. Reads are retried when that is safe; POSTs never are."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pulumi_snapshots.api.models import (
     Listing,
     read_entries,
 )
-from pulumi_snapshots.api.rate_limiter import ACCOUNT_LISTING, CREATE, LOOK, RESTORE, Lane, RateLimiter
+from pulumi_snapshots.api.rate_limiter import ACCOUNT_LISTING, CREATE, READ, RESTORE, Lane, RateLimiter
 from pulumi_snapshots.api.service_clock import ServiceClock
 from pulumi_snapshots.api.transport import PROCESSING, Answer, Transport
 
@@ -28,28 +28,28 @@ if TYPE_CHECKING:
     import httpx
 
     from pulumi_snapshots.api.models import Model
-    from pulumi_snapshots.api.rate_limiter import Tell
+    from pulumi_snapshots.api.rate_limiter import OnWait
     from pulumi_snapshots.clock import Clock
 
 __all__ = ["BRIEF", "ONCE", "PATIENT", "Client", "Patience"]
 
 POST_READ_TIMEOUT = 120.0
-"""Seconds: the service holds a create for up to about 90 s before its first byte; the vendor's own SDK waits 120.
-How long it holds a restore is not public, so as long."""
+"""Seconds. The service takes up to about 90 s to answer a create, and the vendor's own SDK waits 120 s. How long a restore
+takes to answer is not public, so it gets the same."""
 GET_READ_TIMEOUT = 30.0
 GET_BACK_OFF = (2.0, 4.0)
-"""Seconds between the tries of a GET."""
+"""Seconds between the tries of a read."""
 GET_PAUSE_LIMIT = 30.0
-"""Seconds between two tries, however long the service asks to wait: a refresh ends within 2 minutes."""
+"""The longest `Retry-After`, in seconds, that a read honours: a refresh must end within 2 minutes."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a look may take.
+    """How patient a read is.
 
     Attributes:
-        tries: how often it is sent at most, on a failure that may pass.
-        waits_out_block: whether it waits for the end of a block or fails at once.
+        tries: how often it is sent at most, if failures may pass.
+        waits_out_block: whether it waits for the end of a block; otherwise it fails at once.
     """
 
     tries: int
@@ -57,11 +57,11 @@ class Patience:
 
 
 PATIENT = Patience(tries=3, waits_out_block=True)
-"""For who waits for a snapshot that was paid for."""
+"""For waiting for a snapshot that has used up one of the day's allowance."""
 BRIEF = Patience(tries=3, waits_out_block=False)
-"""For a refresh, which can be run again."""
+"""For a refresh, which the user can run again."""
 ONCE = Patience(tries=1, waits_out_block=False)
-"""For a read that must not hold up a run."""
+"""For a read that must not delay a run."""
 
 
 class Client:
@@ -72,7 +72,7 @@ class Client:
         api_key: the bare key.
         limiter: spaces the requests.
         clock: the time.
-        http: the HTTP transport below; the network unless a test gives another.
+        http: the HTTP transport; the network if not given.
     """
 
     def __init__(
@@ -98,25 +98,25 @@ class Client:
         database_id: str,
         *,
         on_send: Callable[[], Awaitable[None]],
-        tell: Tell | None = None,
+        on_wait: OnWait | None = None,
     ) -> Finished | Accepted:
-        """POST a snapshot of `database_id`, once.
+        """Send the POST that takes a snapshot, once.
 
         Args:
             database_id: a checked id.
-            on_send: called when the request is about to leave; from then on it may have been carried out.
-            tell: told what it waits for, and what of that changes meanwhile.
+            on_send: called right before the request is sent; from then on the service may have acted on it.
+            on_wait: called while the request waits for a slot.
 
         Returns:
             `Finished` for a 200, `Accepted` for a 202.
 
         Raises:
-            SquareCloudError: `ambiguous` tells whether the snapshot may be under way all the same.
+            SquareCloudError: the snapshot was not started, or may have been if the error is `ambiguous`.
         """
         path = f"databases/{quote(database_id, safe='')}/snapshots"
-        async with self._limiter.slot(f"POST /{path}", CREATE, database_id, tell=tell) as leaves:
+        async with self._limiter.slot(f"POST /{path}", CREATE, database_id, on_wait=on_wait) as sending:
             await on_send()
-            await leaves()
+            await sending()
             answer = await self._transport.send("POST", path, read_timeout=POST_READ_TIMEOUT)
             if answer.status == 202 or answer.code == PROCESSING:  # noqa: PLR2004  accepted
                 return Accepted()
@@ -129,85 +129,91 @@ class Client:
         name: str,
         version_id: str,
         on_send: Callable[[], Awaitable[None]],
-        tell: Tell | None = None,
+        on_wait: OnWait | None = None,
     ) -> None:
-        """POST a restore onto `database_id`, once; it overwrites what the database holds.
+        """Send the POST that restores a snapshot, once. The restore overwrites everything in the database.
 
         Args:
-            database_id: a checked id; whose data is overwritten.
-            name: the storage object's, as a listing gives it.
-            version_id: as a listing gives it.
-            on_send: called when the request is about to leave; from then on it may have been carried out.
-            tell: told what it waits for, and what of that changes meanwhile.
+            database_id: a checked id of the database to overwrite.
+            name: the name of the storage object, from a listing.
+            version_id: the version, from a listing.
+            on_send: called right before the request is sent; from then on the service may have acted on it.
+            on_wait: called while the request waits for a slot.
 
         Raises:
-            SquareCloudError: `ambiguous` tells whether the restore may be under way all the same.
+            SquareCloudError: the restore was not started, or may have been if the error is `ambiguous`.
         """
         path = f"databases/{quote(database_id, safe='')}/snapshots/restore"
         body = {"snapshotId": name, "versionId": version_id}
-        async with self._limiter.slot(f"POST /{path}", RESTORE, database_id, tell=tell) as leaves:
+        async with self._limiter.slot(f"POST /{path}", RESTORE, database_id, on_wait=on_wait) as sending:
             await on_send()
-            await leaves()
+            await sending()
             await self._transport.send("POST", path, read_timeout=POST_READ_TIMEOUT, body=body)
 
     async def list_snapshots(self, database_id: str, *, patience: Patience = PATIENT) -> Listing:
-        """The listing of one database, newest first; the service may serve a page up to 30 minutes old.
+        """List the snapshots of one database, newest first. The service may answer with a page that is 30 minutes old.
 
         Args:
             database_id: a checked id.
-            patience: how long it may take.
+            patience: how often the request is sent, and whether it waits out a block.
 
         Raises:
-            SquareCloudError: no listing.
+            SquareCloudError: there is no listing.
         """
         path = f"databases/{quote(database_id, safe='')}/snapshots"
-        return self._listing(f"GET /{path}", await self._get(path, LOOK, database_id, patience=patience))
+        return self._listing(f"GET /{path}", await self._get(path, READ, database_id, patience=patience))
 
     async def list_account(self, *, patience: Patience = PATIENT) -> Listing:
-        """The listing of the whole account; cached by the service apart from the databases' own listings.
+        """List the snapshots of the whole account. The service caches this listing apart from those of the databases.
+
+        Args:
+            patience: how often the request is sent, and whether it waits out a block.
 
         Raises:
-            UpgradeRequired: the plan does not include it.
-            SquareCloudError: no listing.
+            UpgradeRequired: the plan does not include this listing.
+            SquareCloudError: there is no listing.
         """
         path = "users/snapshots?scope=databases"
         return self._listing("GET /users/snapshots", await self._get(path, ACCOUNT_LISTING, None, patience=patience))
 
     async def account(self, *, patience: Patience = PATIENT) -> Account:
-        """The account: its id, plan and databases.
+        """Get the account: its id, plan and databases.
+
+        Args:
+            patience: how often the request is sent, and whether it waits out a block.
 
         Raises:
-            SquareCloudError: no answer, or none that can be read.
+            SquareCloudError: there is no answer, or it is unreadable.
         """
         return await self._get_model("users/me", Account, None, patience)
 
     async def database(self, database_id: str, *, patience: Patience = PATIENT) -> AccountDatabase:
-        """One database of the account, as it is configured.
+        """Get the configuration of one database.
 
         Args:
             database_id: a checked id.
-            patience: how long it may take.
+            patience: how often the request is sent, and whether it waits out a block.
 
         Raises:
-            SquareCloudError: no answer, or none that can be read.
+            SquareCloudError: there is no answer, or it is unreadable.
         """
         return await self._get_model(f"databases/{quote(database_id, safe='')}", AccountDatabase, database_id, patience)
 
     async def database_status(self, database_id: str, *, patience: Patience = PATIENT) -> DatabaseStatus:
-        """How one database is at the moment.
+        """Get the current status of one database.
 
         Args:
             database_id: a checked id.
-            patience: how long it may take.
+            patience: how often the request is sent, and whether it waits out a block.
 
         Raises:
-            SquareCloudError: no answer, or none that can be read.
+            SquareCloudError: there is no answer, or it is unreadable.
         """
         path = f"databases/{quote(database_id, safe='')}/status"
         return await self._get_model(path, DatabaseStatus, database_id, patience)
 
     async def _get_model(self, path: str, model: type[Model], database_id: str | None, patience: Patience) -> Model:
-        answer = await self._get(path, LOOK, database_id, patience=patience)
+        answer = await self._get(path, READ, database_id, patience=patience)
         try:
             return model.model_validate(answer.response)
         except ValidationError:

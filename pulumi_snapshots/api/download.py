@@ -1,4 +1,4 @@
-"""Downloads from the snapshot host: whole or the rest from a byte on, of one version only. Never sends the API key."""
+"""Downloads from the snapshot host, which resume with the same version or not at all. Never sends the API key."""
 
 from __future__ import annotations
 
@@ -10,50 +10,47 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-import httpcore
 import httpx
 
 from pulumi_snapshots.addresses import is_loopback
 from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.api.signed_url import problem_of_url, version_of
+from pulumi_snapshots.api.wide_reads import read_wide
 from pulumi_snapshots.clock import in_utc
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator
     from datetime import datetime
 
 __all__ = ["DownloadBroken", "Downloads", "Part", "Served", "UrlRefused", "WrongContent"]
 
 CONNECT_TIMEOUT = 15.0
 READ_TIMEOUT = 30.0
-"""Seconds between any two pieces of the body."""
-WIDE_READ = 1024 * 1024
-"""Bytes that are read at once; httpcore asks for 64 KiB, and each read costs the event loop as much as it brings."""
+"""Seconds between two pieces of the body."""
 REDIRECTS = 3
-"""Followed at most; an S3-compatible host sends one to a bucket's region."""
+"""The most redirects followed; an S3-compatible host sends one to the bucket's region."""
 REFUSAL_LIMIT = 64 * 1024
-"""Bytes of a refusal's body that are read."""
+"""The most bytes read of a refusal's body."""
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _CODE = re.compile(r"<Code>([A-Za-z0-9]{1,100})</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
 
 
 class UrlRefused(SquareCloudError):
-    """The host does not accept this URL, or not any more; a fresh one may do."""
+    """The host does not accept this URL, or no longer does; a new URL may work."""
 
-    meaning = "the download URL is not valid, or not any more"
+    meaning = "the download URL is invalid or has expired"
 
 
 class DownloadBroken(SquareCloudError):
-    """The host was not reached, failed, or the transfer broke off; the rest may be asked for."""
+    """The host was not reached or failed, or the transfer broke off; it may be resumed."""
 
     meaning = "the download broke off"
     passing = True
 
 
 class WrongContent(SquareCloudError):
-    """The host serves something else than what was asked for."""
+    """The host serves other content than requested."""
 
     def __init__(self, request: str, what: str, *, status: int | None = None) -> None:
         super().__init__(request, status=status, meaning=what)
@@ -61,12 +58,12 @@ class WrongContent(SquareCloudError):
 
 @dataclass(frozen=True)
 class Served:
-    """What a host says of the object that it serves.
+    """The headers that describe the served object; None for each that the host does not send.
 
     Attributes:
-        total: bytes of the whole object; None where it does not say.
-        version: `x-amz-version-id`; None where it does not say (whether the real host does is not public).
-        etag: a strong entity tag; None where there is none.
+        total: bytes of the whole object.
+        version: `x-amz-version-id`; whether the real host sends it is not public.
+        etag: the entity tag, if it is a strong one.
         modified: UTC, whole seconds.
     """
 
@@ -76,7 +73,7 @@ class Served:
     modified: datetime | None
 
     def differs_from(self, other: Served) -> str | None:
-        """What proves that the two are not the same bytes; None where nothing does."""
+        """The proof that both are not the same bytes, as text; None if there is no proof."""
         for what, one, two in (
             ("version", self.version, other.version),
             ("size", self.total, other.total),
@@ -88,11 +85,11 @@ class Served:
 
 
 class Part:
-    """The bytes of an object from one byte on, as an async iterator.
+    """An async iterator over the bytes of an object, from an offset to its end.
 
     Attributes:
-        served: what the host says of the object.
         request: method and path, for errors.
+        served: the headers that describe the object.
     """
 
     def __init__(self, request: str, response: httpx.Response, served: Served, skip: int) -> None:
@@ -109,7 +106,7 @@ class Part:
             try:
                 piece = await anext(self._pieces)
             except (httpx.HTTPError, httpx.StreamError, OSError) as error:
-                raise DownloadBroken(self.request, message=_line(error)) from None
+                raise DownloadBroken(self.request, message=_one_line(error)) from None
             if self._skip:
                 self._skip, piece = max(0, self._skip - len(piece)), piece[self._skip :]
             if piece:
@@ -117,10 +114,10 @@ class Part:
 
 
 class Downloads:
-    """Downloads of one object.
+    """The client for signed download URLs.
 
     Args:
-        http: the HTTP transport below; the network unless a test gives another.
+        http: the HTTP transport; the network if not given.
     """
 
     def __init__(self, *, http: httpx.AsyncBaseTransport | None = None) -> None:
@@ -128,75 +125,75 @@ class Downloads:
 
     @asynccontextmanager
     async def open(self, url: str, *, offset: int = 0, known: Served | None = None) -> AsyncIterator[Part]:
-        """GET the object from byte `offset` on; never HEAD, which the signature does not cover.
+        """Send the GET for an object, from byte `offset` on. HEAD is never sent, since the signature does not cover it.
 
         Args:
-            url: signed; never shown.
-            offset: the bytes that are there already.
-            known: what was said of the object when those were served; needed with an offset.
+            url: a signed URL; it is never shown.
+            offset: the number of bytes that were received already.
+            known: how the object was described when those bytes were served; required with an offset.
 
         Raises:
-            UrlRefused: ask with a fresh URL.
-            DownloadBroken: not reached, or a failure that may pass; so does reading from the part.
-            WrongContent: it is not the same object, or not in a readable form.
+            UrlRefused: a new URL is needed.
+            DownloadBroken: the host was not reached, or failed in a way that may pass. Reading from the part raises it too.
+            WrongContent: the object is another one, or is not in a readable form.
         """
-        # Compressed on the way, sizes and ranges would be of something else.
+        # With compression, sizes and ranges would count compressed bytes.
         headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
         if offset:
             headers["Range"] = f"bytes={offset}-"
             if known is not None and known.etag is not None:
                 headers["If-Range"] = known.etag
-        # Of its own: no header, cookie or connection of the API's client can get here.
+        # A separate client, so that no header, cookie or connection of the API's client is used here.
         async with httpx.AsyncClient(
             transport=self._http,
             timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
             trust_env=not is_loopback(urlsplit(url).hostname or ""),
         ) as client:
-            _read_wide(client)
+            read_wide(client)
             response = await _follow(client, url, headers)
             try:
-                yield await _part(response, url, offset, known)
+                yield await _checked_part(response, url, offset, known)
             finally:
                 await response.aclose()
 
 
 async def _follow(client: httpx.AsyncClient, url: str, headers: dict[str, str]) -> httpx.Response:
-    """Send it, and follow redirects that stay within the scheme."""
+    """Send the GET, and follow redirects that keep the scheme."""
     target = url
     for _ in range(REDIRECTS + 1):
-        request = _request(target)
+        request = _request_text(target)
         try:
             response = await client.send(client.build_request("GET", target, headers=headers), stream=True)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            raise DownloadBroken(request, message=_line(error)) from None
+            raise DownloadBroken(request, message=_one_line(error)) from None
         if not response.has_redirect_location:
             return response
         status, location = response.status_code, response.headers["location"]
         await response.aclose()
         target = urljoin(target, location)
         if urlsplit(target).scheme != urlsplit(url).scheme or problem_of_url(target) is not None:
-            raise WrongContent(request, "it was redirected to an address that is not followed", status=status)
-    raise WrongContent(_request(url), f"it was redirected more than {REDIRECTS} times")
+            raise WrongContent(request, "the host redirects to an address that is not allowed", status=status)
+    raise WrongContent(_request_text(url), f"the host redirects more than {REDIRECTS} times")
 
 
-async def _part(response: httpx.Response, url: str, offset: int, known: Served | None) -> Part:
-    request, status = _request(url), response.status_code
+async def _checked_part(response: httpx.Response, url: str, offset: int, known: Served | None) -> Part:
+    request, status = _request_text(url), response.status_code
     if status not in {httpx.codes.OK, httpx.codes.PARTIAL_CONTENT}:
         raise await _refusal(response, request)
     if response.headers.get("content-encoding", "identity") != "identity":
-        raise WrongContent(request, "it was compressed on the way, which nobody asked for", status=status)
-    served, start = _served(response), 0
+        raise WrongContent(request, "the answer is compressed although no compression was requested", status=status)
+    served, start = _described(response), 0
     if status == httpx.codes.PARTIAL_CONTENT:
         found = _RANGE.fullmatch(response.headers.get("content-range", ""))
         if found is None or not offset or int(found[1]) != offset:
-            raise WrongContent(request, "the host sent another range than the one asked for", status=status)
+            raise WrongContent(request, "the host sent another range than requested", status=status)
         start = offset
     difference = served.differs_from(known) if known is not None else None
     if difference is not None:
         raise WrongContent(request, f"the host now serves {difference}", status=status)
     if offset and known is not None and not _proven_same(served, known, url):
-        raise WrongContent(request, "nothing proves that the rest is of the same version", status=status)
-    # A host that ignores ranges sends the whole: what is there already is skipped.
+        raise WrongContent(request, "nothing proves that the rest is the same version", status=status)
+    # A host that ignores ranges sends the whole object; the bytes received already are skipped.
     return Part(request, response, served, offset - start)
 
 
@@ -205,7 +202,7 @@ def _proven_same(served: Served, known: Served, url: str) -> bool:
     return version_of(url) is not None or any(one is not None and one == two for one, two in pairs)
 
 
-def _served(response: httpx.Response) -> Served:
+def _described(response: httpx.Response) -> Served:
     headers = response.headers
     etag = headers.get("etag", "")
     if response.status_code == httpx.codes.PARTIAL_CONTENT:
@@ -221,7 +218,7 @@ def _served(response: httpx.Response) -> Served:
     return Served(
         total=total,
         version=headers.get("x-amz-version-id") or None,
-        etag=etag if etag.startswith('"') else None,  # a weak one (`W/`) proves no equal bytes
+        etag=etag if etag.startswith('"') else None,  # a weak one (`W/`) does not prove equal bytes
         modified=modified,
     )
 
@@ -234,12 +231,12 @@ async def _refusal(response: httpx.Response, request: str) -> SquareCloudError:
             if len(content) > REFUSAL_LIMIT:
                 break
     except (httpx.HTTPError, httpx.StreamError, OSError) as error:
-        return DownloadBroken(request, message=_line(error))
+        return DownloadBroken(request, message=_one_line(error))
     text = content.decode(errors="replace")
     code, message = _CODE.search(text), _MESSAGE.search(text)
     status = response.status_code
     if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-        return WrongContent(request, "the object is shorter than what was received of it", status=status)
+        return WrongContent(request, "the object is shorter than the part that was received", status=status)
     passing = status >= httpx.codes.INTERNAL_SERVER_ERROR or status in {
         httpx.codes.REQUEST_TIMEOUT,
         httpx.codes.TOO_MANY_REQUESTS,
@@ -248,70 +245,15 @@ async def _refusal(response: httpx.Response, request: str) -> SquareCloudError:
         request,
         status=status,
         code=code[1] if code else None,
-        message=_line(html.unescape(message[1])) if message else "",
+        message=_one_line(html.unescape(message[1])) if message else "",
     )
 
 
-def _read_wide(client: httpx.AsyncClient) -> None:
-    """Let a client read more at once; where httpx is built in another way it stays as it is, and only slower."""
-    pool = getattr(getattr(client, "_transport", None), "_pool", None)
-    backend = getattr(pool, "_network_backend", None)
-    if pool is not None and isinstance(backend, httpcore.AsyncNetworkBackend):
-        pool._network_backend = _WideBackend(backend)  # noqa: SLF001  there is no public way
-
-
-class _WideBackend(httpcore.AsyncNetworkBackend):
-    """Opens streams that read more at once."""
-
-    def __init__(self, backend: httpcore.AsyncNetworkBackend) -> None:
-        self._backend = backend
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109  httpcore's signature
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        return _WideStream(await self._backend.connect_tcp(host, port, timeout, local_address, socket_options))
-
-    async def sleep(self, seconds: float) -> None:
-        await self._backend.sleep(seconds)
-
-
-class _WideStream(httpcore.AsyncNetworkStream):
-    """Reads at least `WIDE_READ` at once, which a parser of HTTP takes as well."""
-
-    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
-        self._stream = stream
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109  httpcore's signature
-        return await self._stream.read(max(max_bytes, WIDE_READ), timeout)
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109  httpcore's signature
-        await self._stream.write(buffer, timeout)
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    async def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109  httpcore's signature
-    ) -> httpcore.AsyncNetworkStream:
-        return _WideStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
-
-    def get_extra_info(self, info: str) -> object:
-        return self._stream.get_extra_info(info)
-
-
-def _request(url: str) -> str:
-    """Method and path; the query opens the data to whoever reads it."""
+def _request_text(url: str) -> str:
+    """Method and path. The query is left out, since it gives access to the data."""
     return f"GET {urlsplit(url).path or '/'}"
 
 
-def _line(text: object) -> str:
+def _one_line(text: object) -> str:
     line = " ".join((str(text) or type(text).__name__).split())
     return "".join(character for character in line if character.isprintable())

@@ -1,4 +1,4 @@
-"""The service's limits, each number once. What keeps them, and adds room for jitter, is the rate limiter."""
+"""The service's limits, each number once. The rate limiter keeps them, and adds room for jitter."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = [
 ]
 
 SNAPSHOT_PER_ACCOUNT = 5.0
-"""Seconds between two creates of an account; the first of two cooldowns that the reference page names."""
+"""Seconds between two creates of an account, by the reference page."""
 SNAPSHOT_PER_DATABASE = 180.0
-"""Seconds between two creates of a database; the second one."""
+"""Seconds between two creates of a database, by the reference page."""
 RESTORE_PER_ACCOUNT = 60.0
 """Seconds between two restores of an account, by the OpenAPI document."""
 RESTORE_PER_DATABASE = 120.0
 """Seconds between two restores of a database, by the OpenAPI document."""
 ACCOUNT_LISTINGS_PER_MINUTE = 3
-"""Account listings in a minute that are not served from the service's cache; one more blocks for 5 minutes."""
+"""Account listings per minute that the service does not serve from its cache; another one blocks the account for 5 minutes."""

@@ -1,4 +1,4 @@
-"""What the service sends, as typed data: unknown fields are ignored, optional ones that do not fit become None."""
+"""The service's answers as typed data. Unknown fields are ignored; optional fields of a wrong type become None."""
 
 from __future__ import annotations
 
@@ -37,13 +37,12 @@ __all__ = [
     "version_in",
 ]
 
-
-OLDEST_YEAR, NO_YEAR = 2000, 9000
-"""Dates of other years are nonsense, and would end in an overflow where a zone or the 30 days are added."""
+FIRST_YEAR, END_YEAR = 2000, 9000
+"""Dates outside these years are nonsense, and could overflow when a time zone or the 30 days are added."""
 
 
 def _none_if_unfit(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-    """An optional field of a wrong type must not cost us the whole entry."""
+    """The value, or None if it has a wrong type: one bad field must not make the whole entry unreadable."""
     try:
         return handler(value)
     except ValidationError:
@@ -51,14 +50,14 @@ def _none_if_unfit(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
 
 
 def _utc(moment: datetime) -> datetime:
-    """A date without a zone is UTC, as everything else that the service sends."""
-    if not OLDEST_YEAR <= moment.year < NO_YEAR:
+    """The time in UTC; a date without a zone is UTC, like all dates of the service."""
+    if not FIRST_YEAR <= moment.year < END_YEAR:
         raise ValueError("no snapshot is of that year")
     return in_utc(moment)
 
 
 def _address(url: str) -> str:
-    """A URL that can be taken apart; others raise ValueError."""
+    """The URL unchanged; ValueError if it cannot be parsed."""
     parts = urlsplit(url)
     if parts.scheme not in {"https", "http"} or not parts.hostname:
         raise ValueError("no URL")
@@ -72,7 +71,7 @@ Address = Annotated[str, AfterValidator(_address)]
 
 
 def version_in(address: str | None) -> str | None:
-    """The `versionId` in a signed URL or in an entry's `key` (a bare query string); None where there is none."""
+    """The `versionId` in a signed URL or in an entry's `key`, which is a bare query string; None if there is none."""
     if not address:
         return None
     return version_of(address if "://" in address else f"?{address.removeprefix('?')}")
@@ -82,7 +81,6 @@ class _Wire(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-# What is read as which model.
 Model = TypeVar("Model", bound=_Wire)
 
 
@@ -90,14 +88,14 @@ class ListedSnapshot(_Wire):
     """One entry of a listing.
 
     Attributes:
-        name: the storage object's name; the same for every snapshot of a database.
+        name: the name of the storage object, which is the same for every snapshot of a database.
         size: bytes.
-        modified: UTC; whether it is the snapshot's start or end is not public.
+        modified: a time in UTC; whether the snapshot started or ended then is not public.
         key: the query string of the signed URL.
-        version_id: the only thing that identifies a snapshot.
-        url: the pinned URL; None in old answers.
-        runtime: the engine.
-        origin: `automatic` for the daily one, `manual` otherwise; None in old entries.
+        version_id: the version, which alone identifies a snapshot.
+        url: the signed URL of this version; None in old entries.
+        runtime: the database engine.
+        origin: `automatic` for a daily snapshot, `manual` otherwise; None in old entries.
     """
 
     name: str = Field(min_length=1)
@@ -111,19 +109,19 @@ class ListedSnapshot(_Wire):
 
     @property
     def version(self) -> str | None:
-        """The version id: the entry's own, or in old entries the one in `key` or `url`."""
+        """The version id; old entries have it only in `key` or `url`."""
         return self.version_id or version_in(self.key) or version_in(self.url)
 
 
 @dataclass(frozen=True)
 class Listing:
-    """One fetched page of snapshots, newest first.
+    """A fetched listing, newest snapshot first.
 
     Attributes:
-        entries: those that could be read and have a version.
-        unreadable: how many could not; such a page proves no absence.
-        sent_at: monotonic seconds when it was asked for.
-        service_time: the service's clock when it answered (this machine's where it never said).
+        entries: the readable entries that have a version.
+        unreadable: the number of other entries; if there are any, the listing does not prove that a snapshot is missing.
+        sent_at: when the listing was requested (monotonic seconds).
+        service_time: the service's time of the answer; this machine's time if the service never sent one.
     """
 
     entries: tuple[ListedSnapshot, ...]
@@ -133,24 +131,24 @@ class Listing:
 
 
 class Finished(_Wire):
-    """The 200 of a create: `url` serves the newest version, whatever that is by then."""
+    """The 200 of a create. Its `url` serves the latest snapshot of the database, which may be another one by then."""
 
     url: Lenient[Address] = None
     key: Lenient[str] = None
 
     @property
     def version(self) -> str | None:
-        """The version that `key` or `url` names; older answers name none."""
+        """The version in `key` or `url`; older answers have none."""
         return version_in(self.key) or version_in(self.url)
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """The 202 of a create: it goes on in the background, and the answer carries no id."""
+    """The 202 of a create: the service continues in the background. The answer carries no id."""
 
 
 class AccountDatabase(_Wire):
-    """A database as `/users/me` lists it and its own route shows it; `ram` in MB, `type` is its engine."""
+    """A database of the account; `ram` is in MB, and `type` is the database engine."""
 
     id: str = Field(min_length=1)
     name: Lenient[str] = None
@@ -160,7 +158,7 @@ class AccountDatabase(_Wire):
 
 
 class DatabaseStatus(_Wire):
-    """How a database is at the moment."""
+    """The current status of a database."""
 
     running: StrictBool
 
@@ -183,9 +181,9 @@ class Account(_Wire):
     """The answer of `/users/me`.
 
     Attributes:
-        user: whose it is.
-        databases: those that could be read.
-        unreadable: how many could not; 1 where there was no list of databases.
+        user: the user and the plan.
+        databases: the readable databases.
+        unreadable: the number of unreadable databases; 1 if there was no list of databases.
     """
 
     user: _User
@@ -195,7 +193,7 @@ class Account(_Wire):
     @model_validator(mode="before")
     @classmethod
     def _count_unreadable(cls, answer: Any) -> Any:
-        """One database that cannot be read must not cost us the account."""
+        """Leave out unreadable databases: one of them must not make the account unreadable."""
         if not isinstance(answer, dict):
             return answer
         items = answer.get("databases")
@@ -205,7 +203,7 @@ class Account(_Wire):
 
     @property
     def plan_memory(self) -> int | None:
-        """The plan's memory in MB; the daily allowance of snapshots is computed from it."""
+        """The plan's memory in MB, which determines the daily allowance of snapshots."""
         plan = self.user.plan
         return plan.memory.limit if plan and plan.memory else None
 
@@ -218,7 +216,7 @@ def _read(model: type[Model], item: Any) -> Model | None:
 
 
 def read_entries(items: Iterable[Any]) -> tuple[tuple[ListedSnapshot, ...], int]:
-    """The readable entries of a listing, and how many were not."""
+    """The readable entries of a listing, and the number of unreadable ones."""
     entries: list[ListedSnapshot] = []
     unreadable = 0
     for item in items:

@@ -1,4 +1,4 @@
-"""The rate limiter: every request passes it, and it spaces requests as the service's limits ask. Sends nothing itself."""
+"""The rate limiter: delays each request until the service's limits allow it. Sends nothing itself."""
 
 from __future__ import annotations
 
@@ -39,79 +39,102 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.clock import Clock
 
-__all__ = ["ACCOUNT_LISTING", "CREATE", "LOOK", "RESTORE", "Lane", "RateLimiter", "Tell"]
+__all__ = ["ACCOUNT_LISTING", "BLOCKED", "CREATE", "READ", "RESTORE", "Lane", "OnWait", "RateLimiter"]
 
-Tell: TypeAlias = "Callable[[str, str], None]"
-"""Told what a request waits for, and what of that changes meanwhile."""
+OnWait: TypeAlias = "Callable[[str, str], None]"
+"""Called with the reason why a request waits, and a detail that changes while it waits; the detail may be empty."""
 
 BUDGET_WINDOW = 60.5
-"""Seconds: the service counts requests a minute as they arrive; half a second for their jitter on the way."""
+"""Seconds: the service counts requests per minute by arrival, so half a second is added for network jitter."""
 COURTESY = 0.05
-"""Seconds by which the run that sent last lets the others of this machine go first, so that two fleets take turns."""
-MOMENT = 0.05
-"""Seconds between a turn and the request that the limits need not know of: all have more room than that."""
+"""Seconds that the process which sent last gives to the others of this machine, so that two fleets alternate."""
+SENDING_DELAY = 0.05
+"""Seconds between granting a slot and sending that need no correction: every limit has more slack than that."""
 OUTAGE_AFTER = 2
-"""POSTs in a row that ended in an ambiguous 5xx, after which no further one goes out until a look is answered."""
+"""POSTs in a row with an ambiguous 5xx after which no further POST is sent until a read succeeds."""
 OUTAGE_PATIENCE = 120.0
-"""Seconds that a POST waits in an outage for a look to be answered."""
+"""Seconds that a POST waits in an outage for a read to succeed."""
+BLOCKED = "rate limited, waiting for the block to end"
+"""The reason for waiting while the account is blocked."""
 
 
 @dataclass(frozen=True)
 class Lane:
-    """A kind of request and what the service allows of it.
+    """A kind of request, and the spacing that the service's limits ask for.
 
     Attributes:
-        per_account: seconds between two of the account.
-        per_database: seconds between two of one database.
-        starts: whether it starts something, so that it goes before looks and stops in a block or an outage.
+        name: names the lane in the request log, which other processes read.
+        per_account: seconds between two requests of the account.
+        per_database: seconds between two requests of one database.
+        starts: whether the request starts a snapshot or a restore. Such requests go before reads, and are not sent
+            during a block or an outage.
+        cooldown: the limit of one database, in words for the user.
     """
 
     name: str
     per_account: float = 0.0
     per_database: float = 0.0
     starts: bool = False
+    cooldown: str = ""
 
 
-CREATE = Lane("create", per_account=SNAPSHOT_PER_ACCOUNT + 0.15, per_database=SNAPSHOT_PER_DATABASE + 1, starts=True)
-"""What is more than the limit is for jitter on the way, here and below."""
-RESTORE = Lane("restore", per_account=RESTORE_PER_ACCOUNT + 0.5, per_database=RESTORE_PER_DATABASE + 0.5, starts=True)
-LOOK = Lane("look")
-ACCOUNT_LISTING = Lane("account look", per_account=60 / ACCOUNT_LISTINGS_PER_MINUTE + 0.2)
-
-
-_WHAT = {
-    CREATE: f"snapshot per database in {SNAPSHOT_PER_DATABASE:.0f}",
-    RESTORE: f"restore per database in {RESTORE_PER_DATABASE:.0f}",
-}
-"""The cooldowns of one database, in words."""
+# What is added to the service's limits below allows for network jitter.
+CREATE = Lane(
+    "create",
+    per_account=SNAPSHOT_PER_ACCOUNT + 0.15,
+    per_database=SNAPSHOT_PER_DATABASE + 1,
+    starts=True,
+    cooldown=f"one snapshot per database every {SNAPSHOT_PER_DATABASE:.0f} s",
+)
+RESTORE = Lane(
+    "restore",
+    per_account=RESTORE_PER_ACCOUNT + 0.5,
+    per_database=RESTORE_PER_DATABASE + 0.5,
+    starts=True,
+    cooldown=f"one restore per database every {RESTORE_PER_DATABASE:.0f} s",
+)
+READ = Lane("read")
+ACCOUNT_LISTING = Lane("account listing", per_account=60 / ACCOUNT_LISTINGS_PER_MINUTE + 0.2)
 
 
 @dataclass(eq=False)
-class _Ticket:
-    """One request, and the POST on its database that was the last one before it (monotonic seconds)."""
+class _Request:
+    """A request that is queued or under way; times are monotonic seconds.
 
-    request: str
+    Attributes:
+        text: method and path.
+        lane: its kind.
+        database_id: the database whose cooldown applies.
+        waits_out_block: whether a read waits for the end of a block.
+        queued_at: when it joined the queue.
+        on_wait: called while it waits.
+        sent_at: when it was sent, if its database has a cooldown.
+        previous_post: when this process sent the previous POST for its database.
+        woken: set when its position in the queue may have changed.
+    """
+
+    text: str
     lane: Lane
     database_id: str | None
     waits_out_block: bool
-    arrived: float
-    tell: Tell | None = None
-    sent: float | None = None
-    earlier: float = -math.inf
+    queued_at: float
+    on_wait: OnWait | None = None
+    sent_at: float | None = None
+    previous_post: float = -math.inf
     woken: anyio.Event = field(default_factory=anyio.Event)
 
 
 class RateLimiter:
-    """Spaces the requests of one API key.
+    """Spaces the requests of one API key, and learns from their answers.
 
-    It learns from what each request brings: a refused key stops everything, a used-up quota stops what would start
-    a snapshot, a block stops all until it is over, an outage holds back what would start something.
+    A refused key stops every request. A used-up quota stops creates. A block stops every request until it ends. An
+    outage delays creates and restores.
 
     Args:
         clock: the time.
-        requests_per_minute: how many may be sent in any minute.
-        block_wait: seconds that a block lasts where the service sends no `Retry-After`.
-        log: what was sent; shared with other processes, or this one's own.
+        requests_per_minute: the most requests that may be sent in any minute.
+        block_wait: seconds that a block lasts if the service sends no `Retry-After`.
+        log: the requests sent so far; shared with other processes, or of this one only if not given.
     """
 
     def __init__(
@@ -120,7 +143,7 @@ class RateLimiter:
         self._clock = clock
         self._budget = requests_per_minute
         self._block_wait = block_wait
-        self._waiting: list[_Ticket] = []
+        self._queue: list[_Request] = []
         self._log = log or RequestLog(clock)
         self._started: deque[float] = deque(maxlen=requests_per_minute)
         self._refused_key: KeyRefused | None = None
@@ -137,152 +160,152 @@ class RateLimiter:
         database_id: str | None = None,
         *,
         waits_out_block: bool = True,
-        tell: Tell | None = None,
+        on_wait: OnWait | None = None,
     ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-        """Wait for a turn; the request is sent inside, and what it brings is learnt at the end.
+        """Wait for a slot, and learn from the result of the request that the body sends.
 
-        What is entered is to be called where more than a moment lies between the turn and the sending: the limits count
-        from there.
+        If the body does something slow before it sends the request, it must await the yielded function right before
+        sending: the service's limits count from then.
 
         Args:
             request: method and path, for the error of a request that is not sent.
             lane: its kind.
-            database_id: whose cooldown it is under.
-            waits_out_block: whether a look waits for the end of a block, or fails at once.
-            tell: told what it waits for, and what of that changes meanwhile, such as how many are before it.
+            database_id: the database whose cooldown applies.
+            waits_out_block: whether a read waits for the end of a block; otherwise it fails at once.
+            on_wait: called while the request waits.
 
         Raises:
-            SquareCloudError: it must not be sent (key refused, quota used up, blocked, outage).
+            SquareCloudError: the request must not be sent: key refused, quota used up, block or outage.
         """
-        ticket = _Ticket(request, lane, database_id, waits_out_block, self._clock.monotonic(), tell)
-        await self._turn(ticket)
+        queued = _Request(request, lane, database_id, waits_out_block, self._clock.monotonic(), on_wait)
+        await self._wait_for_slot(queued)
         try:
-            yield partial(self._leaves, ticket, self._clock.monotonic())
+            yield partial(self._sending, queued, self._clock.monotonic())
         except SquareCloudError as error:
             if not error.ambiguous and not isinstance(error, SnapshotFailed | RestoreFailed):
-                # Not accepted, so the database's cooldown did not start.
-                self._forget_post(ticket)
-            self._learn(ticket, error)
+                # The service did not accept the request, so the database's cooldown did not start.
+                self._forget_post(queued)
+            self._learn(queued, error)
             await self._log.exchange(lambda: None)
             raise
         else:
-            self._learn(ticket, None)
+            self._learn(queued, None)
 
     def note_earlier_post(self, database_id: str, seconds_ago: float) -> None:
-        """A POST of another process is known: its cooldown holds here too."""
+        """Apply the cooldown of a create that another process sent."""
         self._log.note(CREATE.name, database_id, self._clock.monotonic() - max(0.0, seconds_ago))
 
     @property
     def blocked(self) -> bool:
-        """Whether a block is on."""
+        """Whether the account is blocked now."""
         return self._clock.monotonic() < self._log.blocked_until
 
-    # Turns -----------------------------------------------------------------------------------------------------------
+    # The queue -------------------------------------------------------------------------------------------------------
 
-    async def _turn(self, ticket: _Ticket) -> None:
-        self._waiting.append(ticket)
+    async def _wait_for_slot(self, request: _Request) -> None:
+        self._queue.append(request)
         try:
             self._wake_first()
             had_timer = False
             while True:
-                self._stop_if_closed(ticket)
+                self._raise_if_stopped(request)
                 now = self._clock.monotonic()
                 first = self._first(now)
-                at = self._earliest(ticket, self._budget_free(now))
-                if had_timer and first is not ticket:
-                    # Only time went by, and it changed who is first: whoever is needs the timer now.
+                at = self._earliest(request, self._budget_free(now))
+                if had_timer and first is not request:
+                    # The passage of time alone has changed the order. The request that is first now needs the timer.
                     first.woken.set()
-                had_timer = first is ticket
-                if first is ticket and at <= now:
-                    if await self._log.exchange(lambda: self._goes(ticket)):
+                had_timer = first is request
+                if first is request and at <= now:
+                    if await self._log.exchange(lambda: self._takes_slot(request)):
                         return
-                    continue  # another process was faster, or told of a block
-                if ticket.tell is not None:
-                    before = sum(other.lane.starts == ticket.lane.starts for other in self._before(ticket))
-                    ticket.tell(*self._reason(ticket, at, now, before))
-                # Only the first needs a timer of its own; the others are woken when their place changes.
-                wake = at if first is ticket else math.inf
-                if ticket.lane.starts and self._outage_since is not None:
-                    wake = min(wake, self._patience_ends(ticket))
+                    continue  # another process was faster, or reported a block
+                if request.on_wait is not None:
+                    ahead = sum(other.lane.starts == request.lane.starts for other in self._ahead_of(request))
+                    request.on_wait(*self._wait_reason(request, at, now, ahead))
+                # Only the first request needs a timer; the others are woken when their position changes.
+                wake = at if first is request else math.inf
+                if request.lane.starts and self._outage_since is not None:
+                    wake = min(wake, self._outage_wait_ends(request))
                 with anyio.move_on_after(wake - now):
-                    await ticket.woken.wait()
-                ticket.woken = anyio.Event()
+                    await request.woken.wait()
+                request.woken = anyio.Event()
         finally:
-            self._waiting.remove(ticket)
+            self._queue.remove(request)
             self._wake_first()
 
-    def _first(self, now: float) -> _Ticket:
-        """Whose turn comes next: the earliest possible, then what starts something, then the longest wait."""
+    def _first(self, now: float) -> _Request:
+        """The next request: the earliest possible one; of those, creates and restores before reads; then by age."""
         free = self._budget_free(now)
         return min(
-            self._waiting,
-            key=lambda ticket: (max(self._earliest(ticket, free), now), not ticket.lane.starts, ticket.arrived),
+            self._queue,
+            key=lambda request: (max(self._earliest(request, free), now), not request.lane.starts, request.queued_at),
         )
 
     def _wake_first(self) -> None:
-        if self._waiting:
+        if self._queue:
             self._first(self._clock.monotonic()).woken.set()
 
-    def _wake(self, tickets: list[_Ticket]) -> None:
-        for ticket in tickets:
-            ticket.woken.set()
+    def _wake_all(self) -> None:
+        for request in self._queue:
+            request.woken.set()
 
-    def _goes(self, ticket: _Ticket) -> bool:
-        """Whether it may go, with what all processes have sent; if so it is recorded."""
+    def _takes_slot(self, request: _Request) -> bool:
+        """Record the request as sent, unless the requests of other processes delay it."""
         now = self._clock.monotonic()
-        if self._earliest(ticket, self._budget_free(now)) > now:
+        if self._earliest(request, self._budget_free(now)) > now:
             return False
-        lane, database_id = ticket.lane, ticket.database_id if ticket.lane.per_database else None
+        lane, database_id = request.lane, request.database_id if request.lane.per_database else None
         if database_id is not None:
-            ticket.sent, ticket.earlier = now, self._log.ours_for_database(lane.name, database_id)
+            request.sent_at, request.previous_post = now, self._log.own_for_database(lane.name, database_id)
         self._log.record(lane.name, database_id, now)
         if lane.starts:
             self._started.append(now)
         return True
 
-    async def _leaves(self, ticket: _Ticket, granted: float) -> None:
-        """It leaves only now; if that is later than a moment after its turn, its cooldowns begin here."""
-        if self._clock.monotonic() - granted > MOMENT:
-            await self._log.exchange(partial(self._left, ticket))
+    async def _sending(self, request: _Request, granted_at: float) -> None:
+        """Count the limits from now on, if the slot was granted noticeably earlier."""
+        if self._clock.monotonic() - granted_at > SENDING_DELAY:
+            await self._log.exchange(partial(self._note_late_sending, request))
 
-    def _left(self, ticket: _Ticket) -> None:
+    def _note_late_sending(self, request: _Request) -> None:
         now = self._clock.monotonic()
-        self._log.delay(ticket.lane.name, now)
-        if ticket.sent is not None and ticket.database_id is not None:
-            self._log.note(ticket.lane.name, ticket.database_id, now)
-            ticket.sent = now
+        self._log.delay(request.lane.name, now)
+        if request.sent_at is not None and request.database_id is not None:
+            self._log.note(request.lane.name, request.database_id, now)
+            request.sent_at = now
 
-    def _forget_post(self, ticket: _Ticket) -> None:
-        lane, database_id = ticket.lane.name, ticket.database_id
-        if ticket.sent is None or database_id is None:
+    def _forget_post(self, request: _Request) -> None:
+        lane, database_id = request.lane.name, request.database_id
+        if request.sent_at is None or database_id is None:
             return
-        if self._log.ours_for_database(lane, database_id) == ticket.sent:
-            self._log.forget(lane, database_id, ticket.earlier)
+        if self._log.own_for_database(lane, database_id) == request.sent_at:
+            self._log.forget(lane, database_id, request.previous_post)
 
-    # When ------------------------------------------------------------------------------------------------------------
+    # The limits ------------------------------------------------------------------------------------------------------
 
-    def _earliest(self, ticket: _Ticket, free: dict[bool, float]) -> float:
-        """When this request may go at the earliest, on the monotonic clock; infinite while nobody knows."""
-        if ticket.lane.starts and self._outage_since is not None:
+    def _earliest(self, request: _Request, free: dict[bool, float]) -> float:
+        """The earliest time (monotonic) for this request; infinite if unknown."""
+        if request.lane.starts and self._outage_since is not None:
             return math.inf
-        return max(self._spacing_ends(ticket), self._log.blocked_until, free[ticket.lane.starts])
+        return max(self._spacing_ends(request), self._log.blocked_until, free[request.lane.starts])
 
     def _budget_free(self, now: float) -> dict[bool, float]:
-        """When the budget allows one more request: that starts something (True), or a look."""
+        """When the budget allows another create or restore (True), and another read (False)."""
         return {
             True: max(self._budget_allows(now, reserved=0), self._share_allows()),
             False: self._budget_allows(now, reserved=self._reserved(now)),
         }
 
-    def _spacing_ends(self, ticket: _Ticket) -> float:
-        lane = ticket.lane
+    def _spacing_ends(self, request: _Request) -> float:
+        lane = request.lane
         account = self._log.last_for_account(lane.name) + lane.per_account
-        if self._log.was_ours(lane.name):
+        if self._log.was_own(lane.name):
             account += COURTESY
-        return max(account, self._database_ends(ticket))
+        return max(account, self._cooldown_ends(request))
 
-    def _database_ends(self, ticket: _Ticket) -> float:
-        return self._log.last_for_database(ticket.lane.name, ticket.database_id) + ticket.lane.per_database
+    def _cooldown_ends(self, request: _Request) -> float:
+        return self._log.last_for_database(request.lane.name, request.database_id) + request.lane.per_database
 
     def _budget_allows(self, now: float, *, reserved: int) -> float:
         sent = self._log.since(now - BUDGET_WINDOW)
@@ -290,67 +313,70 @@ class RateLimiter:
         return sent[too_many] + BUDGET_WINDOW if too_many >= 0 and sent else -math.inf
 
     def _share_allows(self) -> float:
-        """When one more may start without taking more than half of the budget while looks wait."""
+        """When another create or restore fits into half of the budget, which they are limited to while reads wait."""
         share = self._budget - self._budget // 2
-        if len(self._started) < share or all(ticket.lane.starts for ticket in self._waiting):
+        if len(self._started) < share or all(request.lane.starts for request in self._queue):
             return -math.inf
         return self._started[-share] + BUDGET_WINDOW
 
     def _reserved(self, now: float) -> int:
-        """How much of the budget looks leave to what is about to start: at most half, so that looks never starve."""
+        """How many requests reads must leave to queued creates and restores: at most half of the budget."""
         if self._outage_since is not None:
             return 0
         begun = sum(at > now - BUDGET_WINDOW for at in self._started)
         most = max(0, min(math.ceil(BUDGET_WINDOW / CREATE.per_account), self._budget // 2) - begun)
         soon = 0
-        for ticket in self._waiting:
+        for request in self._queue:
             if soon == most:
                 break
-            soon += ticket.lane.starts and self._spacing_ends(ticket) <= now + BUDGET_WINDOW
+            soon += request.lane.starts and self._spacing_ends(request) <= now + BUDGET_WINDOW
         return soon
 
-    def _before(self, ticket: _Ticket) -> Iterator[_Ticket]:
-        return (other for other in self._waiting if other.arrived < ticket.arrived)
+    # Progress --------------------------------------------------------------------------------------------------------
 
-    def _tell_places(self) -> None:
-        """The queue has moved on."""
+    def _ahead_of(self, request: _Request) -> Iterator[_Request]:
+        return (other for other in self._queue if other.queued_at < request.queued_at)
+
+    def _report_positions(self) -> None:
+        """Tell the queued creates and restores that the queue has moved."""
         now = self._clock.monotonic()
         free = self._budget_free(now)
-        starting = [ticket for ticket in self._waiting if ticket.lane.starts]
-        for before, ticket in enumerate(starting):
-            if ticket.tell is not None:
-                ticket.tell(*self._reason(ticket, self._earliest(ticket, free), now, before))
+        starting = [request for request in self._queue if request.lane.starts]
+        for ahead, request in enumerate(starting):
+            if request.on_wait is not None:
+                request.on_wait(*self._wait_reason(request, self._earliest(request, free), now, ahead))
 
-    def _reason(self, ticket: _Ticket, at: float, now: float, before: int) -> tuple[str, str]:
-        if ticket.lane.starts and self._outage_since is not None:
-            return "waiting: the service fails; it is sent once the service answers a look", ""
+    def _wait_reason(self, request: _Request, at: float, now: float, ahead: int) -> tuple[str, str]:
+        """What `on_wait` is called with."""
+        if request.lane.starts and self._outage_since is not None:
+            return "service is returning errors; will send when a listing succeeds", ""
         if self.blocked:
-            return "waiting for the end of the account's block", ""
-        database = self._database_ends(ticket)
-        if database > now and database >= at:
-            return f"waiting: the service takes one {_WHAT[ticket.lane]} s", f"{database - now:.0f} s more"
-        return "waiting for its turn", f"{before} before it" if before else ""
+            return BLOCKED, ""
+        cooldown = self._cooldown_ends(request)
+        if cooldown > now and cooldown >= at:
+            return f"queued: {request.lane.cooldown}", f"{cooldown - now:.0f} s more"
+        return "queued", f"{ahead} ahead" if ahead else ""
 
-    # What the answers say --------------------------------------------------------------------------------------------
+    # What the answers mean for other requests --------------------------------------------------------------------------
 
-    def _patience_ends(self, ticket: _Ticket) -> float:
-        return max(ticket.arrived, self._outage_since or -math.inf) + OUTAGE_PATIENCE
+    def _outage_wait_ends(self, request: _Request) -> float:
+        return max(request.queued_at, self._outage_since or -math.inf) + OUTAGE_PATIENCE
 
-    def _stop_if_closed(self, ticket: _Ticket) -> None:
-        """Raise what keeps this request from being sent at all."""
+    def _raise_if_stopped(self, request: _Request) -> None:
+        """Raise the error that forbids this request, if there is one."""
         if self._refused_key is not None:
-            raise self._refused_key.kept_back(ticket.request)
+            raise self._refused_key.kept_back(request.text)
         now = self._clock.monotonic()
-        if self.blocked and (ticket.lane.starts or not ticket.waits_out_block):
-            raise self._block.kept_back(ticket.request, retry_after=self._log.blocked_until - now)
-        if not ticket.lane.starts:
+        if self.blocked and (request.lane.starts or not request.waits_out_block):
+            raise self._block.kept_back(request.text, retry_after=self._log.blocked_until - now)
+        if not request.lane.starts:
             return
-        if self._quota is not None and ticket.lane is CREATE:
-            raise self._quota.kept_back(ticket.request)
-        if self._outage_since is not None and now >= self._patience_ends(ticket):
-            raise Outage(ticket.request)
+        if self._quota is not None and request.lane is CREATE:
+            raise self._quota.kept_back(request.text)
+        if self._outage_since is not None and now >= self._outage_wait_ends(request):
+            raise Outage(request.text)
 
-    def _learn(self, ticket: _Ticket, error: SquareCloudError | None) -> None:
+    def _learn(self, request: _Request, error: SquareCloudError | None) -> None:
         now = self._clock.monotonic()
         outage = self._outage_since
         if isinstance(error, KeyRefused):
@@ -362,9 +388,9 @@ class RateLimiter:
             wait = self._block_wait if error.retry_after is None else error.retry_after
             self._log.blocked_until = max(self._log.blocked_until, now + wait)
         elif isinstance(error, Cooldown):
-            # It does not say whose cooldown it was: the account's next one waits its full time again.
-            self._log.delay(ticket.lane.name, now)
-        if ticket.lane.starts:
+            # The answer does not say which cooldown it was, so the account's spacing starts again.
+            self._log.delay(request.lane.name, now)
+        if request.lane.starts:
             self._count_failure(error, now)
         elif not isinstance(error, (Unavailable, UnreadableAnswer, ServiceFailed, NotSent)) and (
             error is None or error.status
@@ -372,13 +398,13 @@ class RateLimiter:
             self._failures_in_row = 0
             self._outage_since = None
         if isinstance(error, (KeyRefused, QuotaUsedUp, Blocked)) or outage != self._outage_since:
-            self._wake(self._waiting)
-        elif ticket.lane.starts:
-            self._tell_places()
+            self._wake_all()
+        elif request.lane.starts:
+            self._report_positions()
         self._wake_first()
 
     def _count_failure(self, error: SquareCloudError | None, now: float) -> None:
-        failed = error is not None and error.ambiguous and (error.status or 0) >= 500  # noqa: PLR2004  a server's failure
+        failed = error is not None and error.ambiguous and (error.status or 0) >= 500  # noqa: PLR2004  a server error
         self._failures_in_row = self._failures_in_row + 1 if failed else 0
         if self._failures_in_row >= OUTAGE_AFTER and self._outage_since is None:
             self._outage_since = now

@@ -1,4 +1,7 @@
-"""What was sent when, by this process and by others of this machine with the same key. Facts only, no limits."""
+"""The log of recent requests, of this process and of the other processes on this machine with the same API key.
+
+The log knows no limits: the rate limiter decides what the times mean.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,10 @@ __all__ = ["RequestLog"]
 
 T = TypeVar("T")
 
-MEMORY = 200.0
-"""Seconds that a request is remembered: longer than the longest limit, the 180 s of a database."""
-
-
+KEPT = 200.0
+"""Seconds that a request is kept: longer than the longest limit, the 180 s of a database."""
 LATEST = 1e12
-"""Seconds since 1970 beyond which a time in a file is nonsense that no arithmetic should meet."""
+"""Seconds since 1970. A later time in the file is nonsense, and could overflow."""
 
 
 def _is_time(value: Any) -> TypeGuard[float]:
@@ -31,18 +32,24 @@ def _is_time(value: Any) -> TypeGuard[float]:
 
 
 @dataclass
-class _Sends:
-    """One process's; times are monotonic seconds of this process."""
+class _ProcessLog:
+    """The requests of one process; times are monotonic seconds of this process.
+
+    Attributes:
+        requests: when each request was sent.
+        account: by lane, when the last request was sent.
+        database: by lane and database, when the last request was sent.
+    """
 
     requests: deque[float] = field(default_factory=deque)
     account: dict[str, float] = field(default_factory=dict)
     database: dict[str, float] = field(default_factory=dict)
 
     def prune(self, now: float) -> None:
-        while self.requests and self.requests[0] < now - MEMORY:
+        while self.requests and self.requests[0] < now - KEPT:
             self.requests.popleft()
         for last in (self.account, self.database):
-            for key in [key for key, at in last.items() if at < now - MEMORY]:
+            for key in [key for key, at in last.items() if at < now - KEPT]:
                 del last[key]
 
     def to_file(self, shift: float) -> dict[str, Any]:
@@ -53,8 +60,8 @@ class _Sends:
         }
 
     @classmethod
-    def from_file(cls, content: Any, shift: float, now: float) -> _Sends:
-        """From another process; nothing lies in the future, whatever its clock said."""
+    def from_file(cls, content: Any, shift: float, now: float) -> _ProcessLog:
+        """The log of another process; a time in the future becomes `now`, whatever that process's clock said."""
         parts = content if isinstance(content, dict) else {}
 
         def times(values: Any) -> Iterable[tuple[Any, float]]:
@@ -73,26 +80,30 @@ class _Sends:
 class RequestLog:
     """The requests of the last minutes.
 
+    Times are monotonic seconds. A lane is the name of a kind of request, see `rate_limiter.Lane`.
+
     Args:
         clock: the time.
-        file: shared with the other processes; None keeps everything to this one.
-        name: tells the processes apart; the process id unless given.
+        file: shared with the other processes; without one the log holds this process's requests only.
+        name: the name of this process in the file; the process id if not given.
+
+    Attributes:
+        blocked_until: when the account's block ends, as far as any process knows.
     """
 
     def __init__(self, clock: Clock, file: LockedFile | None = None, *, name: str | None = None) -> None:
         self._clock = clock
         self._file = file
-        self._ours = _Sends()
+        self._own = _ProcessLog()
         self._name = name or str(os.getpid())
-        self._others: dict[str, _Sends] = {}
+        self._others: dict[str, _ProcessLog] = {}
         self.blocked_until = -math.inf
-        """Monotonic seconds until which the account is blocked, as far as any process knows."""
 
     async def exchange(self, decide: Callable[[], T]) -> T:
-        """Learn what the others sent, decide, and tell them; no other process decides meanwhile.
+        """Read the requests of the other processes, decide, and write our own; all under the file's lock.
 
         Args:
-            decide: may record and forget; must not wait.
+            decide: may change the log; must not wait. Its result is returned.
         """
         if self._file is None:
             return decide()
@@ -101,7 +112,8 @@ class RequestLog:
             now = self._clock.monotonic()
             shift = self._clock.utc().timestamp() - now
             written = content.get("written")
-            # All times in it are by the clock of who wrote it last: where that was ahead of ours, by how much at least.
+            # The times in the file are by the clock of the process that wrote it last. If that clock is ahead of ours,
+            # this is by how much at least.
             ahead = max(0.0, written - shift - now) if _is_time(written) else 0.0
             self._read(content, shift + ahead, now)
             result = decide()
@@ -111,67 +123,67 @@ class RequestLog:
         return await self._file.change(under_lock)
 
     def record(self, lane: str, database_id: str | None, at: float) -> None:
-        """A request leaves now."""
-        self._ours.prune(at)
-        self._ours.requests.append(at)
-        self._ours.account[lane] = at
+        """Record a request that is sent at `at`."""
+        self._own.prune(at)
+        self._own.requests.append(at)
+        self._own.account[lane] = at
         if database_id is not None:
             self.note(lane, database_id, at)
 
     def note(self, lane: str, database_id: str, at: float) -> None:
-        """One for this database is known to have left then."""
+        """Let the limit of a database count from `at`, unless it counts from a later request already."""
         key = f"{lane} {database_id}"
-        self._ours.database[key] = max(at, self._ours.database.get(key, -math.inf))
+        self._own.database[key] = max(at, self._own.database.get(key, -math.inf))
 
     def delay(self, lane: str, at: float) -> None:
-        """The account's next one in this lane waits as if one had left then."""
-        self._ours.account[lane] = at
+        """Let the account's limit in a lane count from `at`."""
+        self._own.account[lane] = at
 
     def forget(self, lane: str, database_id: str, earlier: float) -> None:
-        """One for this database did not count; the one before it does again."""
-        self._ours.database[f"{lane} {database_id}"] = earlier
+        """Let the limit of a database count from an earlier request again, since the last one did not count."""
+        self._own.database[f"{lane} {database_id}"] = earlier
 
-    def ours_for_database(self, lane: str, database_id: str) -> float:
-        """When this process sent the last one for this database; minus infinity for never."""
-        return self._ours.database.get(f"{lane} {database_id}", -math.inf)
+    def own_for_database(self, lane: str, database_id: str) -> float:
+        """When this process sent its last request for a database; minus infinity for never."""
+        return self._own.database.get(f"{lane} {database_id}", -math.inf)
 
     def last_for_account(self, lane: str) -> float:
-        """When the last one in this lane left; minus infinity for never."""
-        return max(sends.account.get(lane, -math.inf) for sends in self._everybody())
+        """When any process sent the last request in a lane; minus infinity for never."""
+        return max(log.account.get(lane, -math.inf) for log in self._all())
 
-    def was_ours(self, lane: str) -> bool:
-        """Whether this process sent the last one in this lane, and others were sending lately."""
-        ours = self._ours.account.get(lane, -math.inf)
-        return bool(self._others) and ours > -math.inf and ours >= self.last_for_account(lane)
+    def was_own(self, lane: str) -> bool:
+        """Whether this process sent the last request in a lane, and other processes sent requests lately."""
+        own = self._own.account.get(lane, -math.inf)
+        return bool(self._others) and own > -math.inf and own >= self.last_for_account(lane)
 
     def last_for_database(self, lane: str, database_id: str | None) -> float:
-        """When the last one for this database left; minus infinity for never."""
+        """When any process sent the last request for a database; minus infinity for never."""
         key = f"{lane} {database_id}"
-        return max(sends.database.get(key, -math.inf) for sends in self._everybody())
+        return max(log.database.get(key, -math.inf) for log in self._all())
 
     def since(self, begin: float) -> list[float]:
-        """When the requests after `begin` left, oldest first."""
-        return sorted(at for sends in self._everybody() for at in sends.requests if at > begin)
+        """When each request after `begin` was sent, by any process, oldest first."""
+        return sorted(at for log in self._all() for at in log.requests if at > begin)
 
-    def _everybody(self) -> tuple[_Sends, ...]:
-        return (self._ours, *self._others.values())
+    def _all(self) -> tuple[_ProcessLog, ...]:
+        return (self._own, *self._others.values())
 
     def _read(self, content: Mapping[str, Any], shift: float, now: float) -> None:
         processes = content.get("processes")
         known = processes.items() if isinstance(processes, dict) else ()
-        self._others = {name: _Sends.from_file(sends, shift, now) for name, sends in known if name != self._name}
+        self._others = {name: _ProcessLog.from_file(log, shift, now) for name, log in known if name != self._name}
         blocked = content.get("blocked_until")
         if _is_time(blocked):
             self.blocked_until = max(self.blocked_until, blocked - shift)
 
     def _write(self, content: dict[str, Any], shift: float, now: float) -> None:
-        everybody = {**self._others, self._name: self._ours}
-        for sends in everybody.values():
-            sends.prune(now)
+        logs = {**self._others, self._name: self._own}
+        for log in logs.values():
+            log.prune(now)
         content["processes"] = {
-            name: sends.to_file(shift)
-            for name, sends in everybody.items()
-            if sends.requests or name == self._name  # who has had no turn yet is to be known, too
+            name: log.to_file(shift)
+            for name, log in logs.items()
+            if log.requests or name == self._name  # other processes must know of this one before its first request
         }
         content["written"] = now + shift
         content["blocked_until"] = self.blocked_until + shift if self.blocked_until > now else None

@@ -1,4 +1,4 @@
-"""The service's clock as its `Date` headers show it, against this machine's; the two may differ by hours."""
+"""The difference between the service's clock and this machine's, which may be hours."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ if TYPE_CHECKING:
 __all__ = ["ServiceClock"]
 
 DATE_RESOLUTION = 1.0
-"""Seconds: `Date` is cut to whole seconds, so the middle of that second is the best guess."""
-
-BELIEVED = 10 * 365 * 86400.0
-"""Seconds between the two clocks that are believed; beyond them a date is nonsense that no arithmetic should meet."""
+"""Seconds. `Date` is cut to whole seconds, so the middle of that second is the best estimate."""
+PLAUSIBLE = 10 * 365 * 86400.0
+"""The largest difference in seconds that is believed. A larger one comes from a nonsensical date, and could overflow."""
 
 
 class ServiceClock:
-    """How far the service's clock is ahead of this machine's.
+    """The service's clock, from the `Date` headers of its answers.
+
+    Args:
+        clock: this machine's time.
 
     Attributes:
-        offset: seconds, negative where it is behind; None until an answer of the service has shown it.
+        offset: seconds that the service's clock is ahead of this machine's; negative if it is behind, and None until the
+            service has answered.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -29,11 +32,16 @@ class ServiceClock:
         self.offset: float | None = None
 
     def observe(self, date: datetime, received: datetime) -> None:
-        """Learn from an answer that was made at `date` and whose head came at `received`, by this machine's clock."""
+        """Learn the offset from an answer.
+
+        Args:
+            date: its `Date` header.
+            received: when its headers arrived, by this machine's clock.
+        """
         offset = (date - received).total_seconds() + DATE_RESOLUTION / 2
-        if abs(offset) <= BELIEVED:
+        if abs(offset) <= PLAUSIBLE:
             self.offset = offset
 
     def now(self) -> datetime:
-        """The service's time; this machine's where the difference is not known."""
+        """The service's time; this machine's time until the offset is known."""
         return self._clock.utc() + timedelta(seconds=self.offset or 0.0)

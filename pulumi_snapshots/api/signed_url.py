@@ -1,4 +1,4 @@
-"""What a signed download URL says of itself: version, database, expiry. Standard library only: programs load it."""
+"""The facts in a signed download URL: version, database and expiry. Standard library only, since programs load it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pulumi_snapshots.addresses import is_loopback
 __all__ = ["database_in", "database_of", "expiry_of", "problem_of_url", "version_of"]
 
 _KIND = re.compile(r"_(mongo|mysql|postgres|redis)(_(automatic|manual))?$")
-"""What newer names of the storage objects have after the database's id."""
+"""The suffix after the database's id in newer names of storage objects."""
 
 
 def version_of(url: str) -> str | None:
-    """The version that a URL is pinned to; None where it serves whatever is newest."""
-    # A version id may hold a plus, and never a space, which is what a plus in a query means otherwise.
+    """The version that a URL is pinned to; None if the URL serves the latest snapshot."""
+    # A plus in a query usually means a space. A version id may contain a plus but never a space.
     return _in_query(url.replace("+", "%2B"), "versionId")
 
 
 def expiry_of(url: str) -> datetime | None:
-    """Until when it works (`Expires`, Unix seconds); None where it does not say."""
+    """When the URL expires, from its `Expires` (Unix seconds); None if it has none."""
     try:
         return datetime.fromtimestamp(float(_in_query(url, "Expires") or ""), UTC)
     except (ValueError, OverflowError, OSError):
@@ -29,7 +29,7 @@ def expiry_of(url: str) -> datetime | None:
 
 
 def database_of(url: str) -> str | None:
-    """The database whose object it names (`/databases/ACCOUNT/DATABASE.zip`); None where its path has another form."""
+    """The database in the path `/databases/ACCOUNT/DATABASE.zip`; None if the path has another form."""
     try:
         *_, family, _account, name = unquote(urlsplit(url).path).split("/")
     except ValueError:
@@ -38,12 +38,12 @@ def database_of(url: str) -> str | None:
 
 
 def database_in(name: str) -> str | None:
-    """The database in a storage object's name: its id, or in newer names the id and what kind it is."""
+    """The database in a storage object's name, which is its id, in newer names followed by engine and origin."""
     return _KIND.sub("", name) or None
 
 
 def problem_of_url(url: str) -> str | None:
-    """Why it cannot be downloaded from; None where it can. The text never repeats it: it opens the data."""
+    """Why a URL must not be downloaded; None if it may be. The text never repeats the URL, which gives access to the data."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port

@@ -1,4 +1,4 @@
-"""HTTP to the service's API and nowhere else: the key, time-outs, bounded bodies, the envelope. No retries, no pacing."""
+"""The HTTP transport to the service's API: key, time-outs, size limits and envelope. No retries and no rate limits."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 __all__ = ["PROCESSING", "Answer", "Transport"]
 
 PROCESSING = "SNAPSHOT_PROCESSING"
-"""The code of a request that was accepted and goes on; sent as an error, with status 202."""
+"""The code for a request that was accepted and is still running; the service sends it as an error with status 202."""
 
 BODY_LIMIT = 32 * 1024 * 1024
-"""Bytes of an answer that are read at most; a listing of 10,000 entries has about 6 MB."""
+"""The most bytes read of an answer; a listing of 10,000 entries has about 6 MB."""
 CONNECT_TIMEOUT = 15.0
 WHOLE_ANSWER_EXTRA = 60.0
-"""Seconds beyond the read time-out in which the whole answer must be there: a body may not drip for ever."""
+"""Seconds beyond the read time-out in which the whole answer must arrive, so that a slow body ends too."""
 CODE_LIMIT = 100
-"""Characters of a code that are repeated; the longest known one has 29."""
+"""The most characters shown of a code; the longest known code has 29."""
 RETRY_AFTER_LIMIT = 3600.0
-"""Seconds: the vendor speaks of blocks of about 30 minutes, so a longer `Retry-After` is not believed."""
+"""The longest `Retry-After`, in seconds, that is believed: the vendor documents blocks of about 30 minutes."""
 
 _CERTAINLY_NOT_SENT = (
     httpx.ConnectError,
@@ -49,13 +49,13 @@ _CERTAINLY_NOT_SENT = (
 
 @dataclass(frozen=True)
 class Answer:
-    """A success: status 2xx with a readable envelope that tells of one.
+    """A successful answer: status 2xx with a readable envelope.
 
     Attributes:
         status: HTTP status.
-        code: the envelope's code (a 202 has one).
+        code: the envelope's code, which a 202 has.
         response: the envelope's `response`.
-        sent_at: monotonic seconds when the request was sent.
+        sent_at: when the request was sent (monotonic seconds).
     """
 
     status: int
@@ -65,14 +65,14 @@ class Answer:
 
 
 class Transport:
-    """Sends one request at a time to the API, with the key.
+    """Sends requests with the API key.
 
     Args:
         api_url: the API's address, without a trailing slash.
         api_key: the bare key.
         clock: the time.
         service_clock: learns from each answer's `Date`.
-        http: the transport below; httpx's own unless a test gives another.
+        http: the HTTP transport; the network if not given.
     """
 
     def __init__(
@@ -93,10 +93,11 @@ class Transport:
             headers={"Authorization": api_key, "Accept": "application/json"},
             transport=http,
             follow_redirects=False,
-            # A proxy of the environment would get the key in plain text on the way to a loopback address.
+            # A proxy from the environment would see the key in plain text on the way to a loopback address.
             trust_env=not is_loopback(host),
-            # A kept connection that the server closes at the same moment would leave a POST in doubt. At 30 requests
-            # a minute a new connection for each costs nothing. No limit: a POST stays open for 90 s.
+            # If the server closed a kept connection just as a POST is sent, nobody would know whether the POST arrived.
+            # At 30 requests a minute a new connection for each costs nothing. The number of connections has no limit,
+            # because a POST stays open for up to 90 s.
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
         )
 
@@ -112,8 +113,8 @@ class Transport:
 
         Args:
             method: HTTP method.
-            path: below the API's address, percent-encoded by the caller.
-            read_timeout: seconds until the first byte, and between any two.
+            path: the path below the API's address, percent-encoded.
+            read_timeout: seconds until the first byte, and between any two bytes.
             body: sent as JSON.
 
         Raises:
@@ -130,8 +131,8 @@ class Transport:
         except _CERTAINLY_NOT_SENT as error:
             raise NotSent(request, message=self._safe(error)) from None
         except (httpx.HTTPError, httpx.StreamError, OSError) as error:
-            # Everything else happened with the request under way: writing it, waiting for or reading the answer.
-            # OSError: TimeoutError of the whole answer, and TLS records that break later than the handshake.
+            # The request may have arrived: all other errors happen while it is written, or while its answer is awaited or
+            # read. OSError includes the TimeoutError of the whole answer, and TLS records that break after the handshake.
             raise AnswerLost(request, message=self._safe(error)) from None
         return self._answer(request, response, content, sent_at, received)
 
@@ -141,9 +142,9 @@ class Transport:
         envelope = _envelope(content)
         code = envelope.get("code") if envelope else None
         code = code if isinstance(code, str) and code else None
-        date = _moment(response.headers.get("date"))
+        date = _http_date(response.headers.get("date"))
         if envelope is not None and date is not None:
-            # Only here: a proxy's error page shows the proxy's clock.
+            # Without an envelope the answer may come from a proxy, with the proxy's clock.
             self._service_clock.observe(date, received)
         if (
             envelope is not None
@@ -162,13 +163,13 @@ class Transport:
         )
 
     def _safe(self, text: object) -> str:
-        """`text` on one line, printable and without the key, whoever put it there."""
+        """`text` on one line, printable and without the API key."""
         line = " ".join((str(text) or type(text).__name__).replace(self._api_key, "[key]").split())
         return "".join(character for character in line if character.isprintable())
 
 
 async def _read_bounded(response: httpx.Response) -> bytes | None:
-    """The body; None where it is larger than any answer of the service."""
+    """The body; None if it is larger than any answer of the service."""
     content = bytearray()
     async for chunk in response.aiter_bytes():
         content += chunk
@@ -178,17 +179,17 @@ async def _read_bounded(response: httpx.Response) -> bytes | None:
 
 
 def _envelope(content: bytes | None) -> dict[str, Any] | None:
-    """The service's envelope, or None where the body is something else."""
+    """The service's envelope; None if the body is something else."""
     try:
         body = json.loads(content or b"")
     except (ValueError, RecursionError):
         return None
-    # A tuple: `status` may be anything, and a list cannot be looked up in a set.
+    # A tuple, since `status` may be of any type, and a list cannot be looked up in a set.
     return body if isinstance(body, dict) and body.get("status") in ("success", "error") else None
 
 
-def _moment(text: str | None) -> datetime | None:
-    """The moment that an HTTP date names."""
+def _http_date(text: str | None) -> datetime | None:
+    """The time of an HTTP date; None if it is not one."""
     try:
         date = parsedate_to_datetime(text or "")
     except (ValueError, OverflowError):
@@ -197,11 +198,11 @@ def _moment(text: str | None) -> datetime | None:
 
 
 def _retry_after(response: httpx.Response, now: datetime) -> float | None:
-    """Seconds from `Retry-After`, which is a number of them or an HTTP date."""
+    """The seconds in `Retry-After`, which is a number of seconds or an HTTP date; None if there are none."""
     text = response.headers.get("retry-after", "")
     try:
         seconds = float(text)
     except ValueError:
-        until = _moment(text)
+        until = _http_date(text)
         seconds = math.nan if until is None else max(0.0, (until - now).total_seconds())
     return min(seconds, RETRY_AFTER_LIMIT) if seconds >= 0 and math.isfinite(seconds) else None

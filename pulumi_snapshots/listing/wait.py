@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from pulumi_snapshots.api.errors import SquareCloudError
+from pulumi_snapshots.api.rate_limiter import BLOCKED
 from pulumi_snapshots.listing.match import Search, find_ours
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class ListingWait:
                     await plan.sleep_until(poll.at)
                     continue
                 if self.run.rate_limiter.blocked:
-                    self.member.waits(f"{self._state()}; waiting for the end of the account's block")
+                    self.member.waits(f"{self._state()}; {BLOCKED}")
                 try:
                     await plan.poll(waiting, poll)
                 except SquareCloudError as error:

@@ -208,7 +208,7 @@ class RestoreAttempt(Attempt):
 
     async def post_it(self) -> None:
         """Send the POST, again only if it certainly started nothing."""
-        self.step = "waiting for its turn"
+        self.step = "queued"
         await self.send(self._start, stop_before_again=self._sees_again)
 
     async def _start(self, on_send: Callable[[], Awaitable[None]]) -> str:
@@ -230,7 +230,7 @@ class RestoreAttempt(Attempt):
                     name=self._name or "",
                     version_id=self._inputs.version_id,
                     on_send=leaves,
-                    tell=self.member.waits,
+                    on_wait=self.member.waits,
                 )
             except SquareCloudError as error:  # a task group would wrap it
                 refusal = error

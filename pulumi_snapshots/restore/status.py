@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pulumi_snapshots.api.client import BRIEF, PATIENT
 from pulumi_snapshots.api.errors import RestoreRunning, SquareCloudError
+from pulumi_snapshots.api.rate_limiter import BLOCKED
 from pulumi_snapshots.listing.wait import failed_poll
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class StatusWatch:
         accepted_at = clock.monotonic() - age
         while True:
             if self.session.rate_limiter.blocked:
-                self.attempt.member.waits(f"{_state_of(self.attempt.sent)}; waiting for the end of the account's block")
+                self.attempt.member.waits(f"{_state_of(self.attempt.sent)}; {BLOCKED}")
             runs = await self._poll()
             post = self.attempt.sent
             settling = settings.restore_settle - (clock.monotonic() - accepted_at) if post.accepted else 0.0
@@ -134,7 +135,7 @@ class StatusWatch:
 
     def _tell(self, post: Post, pause: float) -> None:
         at = self.session.clock.utc() + timedelta(seconds=pause)
-        self.attempt.member.waits(f"{_state_of(post)}{self.failed}", f"look {self.polls + 1} at {at:%H:%M:%S} UTC")
+        self.attempt.member.waits(f"{_state_of(post)}{self.failed}", f"poll {self.polls + 1} at {at:%H:%M:%S} UTC")
 
 
 def _state_of(post: Post) -> str:

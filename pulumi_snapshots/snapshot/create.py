@@ -189,7 +189,7 @@ class SnapshotAttempt(Attempt):
         if record := await self._adopt():
             return record
         with self._session.poll_plan.post_to_come():
-            self.step = "waiting for its turn"
+            self.step = "queued"
             self._note_known_posts()
             await self._keep_clear()
             try:
@@ -267,7 +267,7 @@ class SnapshotAttempt(Attempt):
     # The POST ------------------------------------------------------------------------------------------------------------
 
     async def _start(self, on_send: Callable[[], Awaitable[None]]) -> str:
-        answer = await self._session.client.start_snapshot(self.database_id, on_send=on_send, tell=self.member.waits)
+        answer = await self._session.client.start_snapshot(self.database_id, on_send=on_send, on_wait=self.member.waits)
         if not isinstance(answer, Finished):
             return "202"
         self._finished, self._finished_at = answer, self._session.service_clock.now()

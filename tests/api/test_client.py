@@ -1,4 +1,4 @@
-"""The service's verbs: what counts as started, and which looks are tried again."""
+"""The client: which answers mean that something was started, and which reads are retried."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def refused(status: int, code: str, **more: Any) -> httpx.Response:
 
 
 class Service:
-    """Gives these answers one after the other, the last one again and again."""
+    """A service with these answers, one after the other; the last one is repeated."""
 
     def __init__(self, *answers: httpx.Response | Exception) -> None:
         self.answers = list(answers)
@@ -59,7 +59,7 @@ class Service:
         except SquareCloudError as error:
             return error
 
-    async def look(self, patience: Patience = PATIENT) -> Listing | SquareCloudError:
+    async def read(self, patience: Patience = PATIENT) -> Listing | SquareCloudError:
         try:
             return await self.client.list_snapshots(DATABASE, patience=patience)
         except SquareCloudError as error:
@@ -84,7 +84,7 @@ POSTS: list[tuple[httpx.Response, Finished | Accepted | type[SquareCloudError]]]
 
 
 @pytest.mark.parametrize(("answer", "result"), POSTS)
-def test_a_snapshot_that_was_paid_for_is_never_taken_for_a_refusal(answer: httpx.Response, result: object) -> None:
+def test_an_accepted_create_never_counts_as_refused(answer: httpx.Response, result: object) -> None:
     @virtual
     async def run() -> None:
         found = await Service(answer).post()
@@ -94,7 +94,7 @@ def test_a_snapshot_that_was_paid_for_is_never_taken_for_a_refusal(answer: httpx
 
 
 @virtual
-async def test_a_post_is_sent_once_whatever_comes_back() -> None:
+async def test_a_create_is_sent_once_whatever_the_answer() -> None:
     for answer in (httpx.Response(502), httpx.ReadError("x"), refused(500, "OOPS"), httpx.ConnectError("x")):
         service = Service(answer)
         assert isinstance(await service.post(), SquareCloudError)
@@ -102,7 +102,7 @@ async def test_a_post_is_sent_once_whatever_comes_back() -> None:
 
 
 @virtual
-async def test_the_next_post_waits_from_when_this_one_left_and_not_from_its_turn() -> None:
+async def test_the_cooldown_counts_from_the_sending_of_a_create() -> None:
     service = Service(ok({"url": "https://h/x"}))
 
     async def journal_is_slow() -> None:
@@ -114,7 +114,7 @@ async def test_the_next_post_waits_from_when_this_one_left_and_not_from_its_turn
 
 
 @virtual
-async def test_the_id_stays_one_segment_of_the_path() -> None:
+async def test_an_id_stays_one_segment_of_the_path() -> None:
     service = Service(ok([]))
     await service.client.list_snapshots("a/b?c#d%2F")
     assert service.requests[0].url.raw_path == b"/v2/databases/a%2Fb%3Fc%23d%252F/snapshots"
@@ -137,17 +137,17 @@ async def test_the_id_stays_one_segment_of_the_path() -> None:
     ids=repr,
 )
 @pytest.mark.parametrize(("patience", "gaps"), [(PATIENT, [2, 6]), (BRIEF, [2, 6]), (ONCE, [])])
-def test_a_look_is_tried_three_times_where_that_may_help(
+def test_a_read_is_sent_three_times_if_that_may_help(
     failure: httpx.Response | Exception, patience: Patience, gaps: list[float]
 ) -> None:
     @virtual
     async def run() -> None:
         service = Service(failure)
-        assert isinstance(await service.look(patience), SquareCloudError)
+        assert isinstance(await service.read(patience), SquareCloudError)
         assert service.gaps == gaps
         if gaps:
             service = Service(failure, ok([ENTRY]))
-            listing = await service.look(patience)
+            listing = await service.read(patience)
             assert isinstance(listing, Listing)
             assert len(listing.entries) == 1
 
@@ -168,33 +168,33 @@ def test_a_look_is_tried_three_times_where_that_may_help(
     ],
     ids=repr,
 )
-def test_a_look_is_not_tried_again_where_that_would_only_do_harm(failure: httpx.Response) -> None:
+def test_a_read_is_not_retried_if_that_can_only_do_harm(failure: httpx.Response) -> None:
     @virtual
     async def run() -> None:
         service = Service(failure)
-        assert isinstance(await service.look(), SquareCloudError)
+        assert isinstance(await service.read(), SquareCloudError)
         assert len(service.requests) == 1
 
     run()
 
 
 @pytest.mark.parametrize(("retry_after", "gap"), [("1", 2), ("10", 10), ("3000", 30)])
-def test_a_look_comes_back_when_the_service_asks_within_reason(retry_after: str, gap: float) -> None:
+def test_a_read_honours_retry_after_up_to_a_bound(retry_after: str, gap: float) -> None:
     @virtual
     async def run() -> None:
         service = Service(httpx.Response(503, headers={"Retry-After": retry_after}), ok([]))
-        await service.look()
+        await service.read()
         assert service.gaps == [gap]
 
     run()
 
 
 @pytest.mark.parametrize("response", [None, {}, "x", 7, {"snapshots": []}])
-def test_a_listing_that_is_no_list_is_no_empty_listing(response: object) -> None:
+def test_a_listing_that_is_no_list_does_not_count_as_empty(response: object) -> None:
     @virtual
     async def run() -> None:
         service = Service(ok(response))
-        assert isinstance(await service.look(), UnreadableAnswer)
+        assert isinstance(await service.read(), UnreadableAnswer)
         with pytest.raises(UnreadableAnswer):
             await service.client.list_account()
 
@@ -202,8 +202,8 @@ def test_a_listing_that_is_no_list_is_no_empty_listing(response: object) -> None
 
 
 @virtual
-async def test_a_listing_tells_how_much_of_it_could_not_be_read() -> None:
-    listing = await Service(ok([ENTRY, None, {"name": 7}])).look()
+async def test_a_listing_counts_its_unreadable_entries() -> None:
+    listing = await Service(ok([ENTRY, None, {"name": 7}])).read()
     assert isinstance(listing, Listing)
     assert (len(listing.entries), listing.unreadable) == (1, 2)
 
@@ -219,7 +219,7 @@ def test_an_account_without_an_id_is_unreadable(response: object) -> None:
 
 
 @pytest.mark.parametrize("response", [None, [], {}, {"running": None}, {"running": "yes"}, {"running": 1}])
-def test_a_status_that_does_not_say_whether_it_runs_is_unreadable(response: object) -> None:
+def test_a_status_without_running_is_unreadable(response: object) -> None:
     @virtual
     async def run() -> None:
         with pytest.raises(UnreadableAnswer):
@@ -229,7 +229,7 @@ def test_a_status_that_does_not_say_whether_it_runs_is_unreadable(response: obje
 
 
 @virtual
-async def test_a_database_tells_its_engine_and_whether_it_runs() -> None:
+async def test_a_database_has_its_engine_and_status() -> None:
     service = Service(ok({"id": DATABASE, "name": "orders", "type": "postgres", "ram": 512, "port": 7}))
     database = await service.client.database(DATABASE)
     assert (database.id, database.name, database.type, database.ram) == (DATABASE, "orders", "postgres", 512)
@@ -246,7 +246,7 @@ async def _restore(service: Service) -> None:
 
 
 @virtual
-async def test_a_restore_names_the_version_and_is_sent_once_whatever_comes_back() -> None:
+async def test_a_restore_is_sent_once_whatever_the_answer() -> None:
     for failure in (httpx.Response(502), refused(503, "DATABASE_UNAVAILABLE"), httpx.ReadError("lost")):
         service = Service(failure)
         with pytest.raises(SquareCloudError) as raised:

@@ -171,18 +171,18 @@ def test_every_error_says_what_was_asked_and_what_to_do(kind: type[SquareCloudEr
     assert text.endswith(".")
 
 
-def test_a_service_that_repeats_the_key_does_not_put_it_on_the_terminal() -> None:
+def test_a_key_that_the_service_repeats_is_not_shown() -> None:
     error = error_of(refusal(401, f"BAD_{KEY}", message=f"the key {KEY} is bad"))
     assert KEY not in f"{error}{error!r}{error.message}{error.code}{error.args}"
     assert "[key]" in str(error)
 
 
-def test_a_message_of_a_page_is_shortened() -> None:
+def test_a_long_message_is_shortened() -> None:
     error = error_of(refusal(400, "X" * 10_000, message="words " * 10_000))
     assert len(str(error)) < 800
 
 
-def test_a_key_at_the_edge_of_what_is_shown_is_not_shown_in_part() -> None:
+def test_a_key_is_not_shown_in_part() -> None:
     error = error_of(refusal(400, "BAD", message="x" * 150 + KEY))
     assert KEY[:10] not in str(error)
 

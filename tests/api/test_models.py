@@ -1,4 +1,4 @@
-"""What is made of listings and accounts, however odd: a wrong field costs itself, never the snapshots beside it."""
+"""Listings and accounts with odd fields: a bad field costs itself, never the snapshots beside it."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def test_an_old_entry_has_its_version_in_its_key() -> None:
 
 @pytest.mark.parametrize("field", [name for name in ENTRY if name not in {"name", "version_id"}])
 @pytest.mark.parametrize("value", [None, {}, ["x"], object()])
-def test_a_field_of_a_wrong_type_is_unknown_and_the_entry_stays(field: str, value: object) -> None:
+def test_a_field_of_a_wrong_type_does_not_cost_the_entry(field: str, value: object) -> None:
     assert getattr(read(**{field: value}), field) is None
 
 
 @pytest.mark.parametrize("value", [None, 7, {}, ""])
-def test_an_odd_version_id_is_taken_from_the_key_instead(value: object) -> None:
+def test_an_odd_version_id_is_replaced_by_the_one_in_the_key(value: object) -> None:
     assert read(version_id=value).version == VERSION
     assert read(version_id=value, key=None).version == VERSION, "or from the url"
 
@@ -68,7 +68,7 @@ UNREADABLE: list[object] = [
 
 
 @pytest.mark.parametrize("item", UNREADABLE)
-def test_an_entry_without_name_or_version_is_counted_and_the_others_stay(item: object) -> None:
+def test_an_unreadable_entry_is_counted_and_costs_no_other(item: object) -> None:
     entries, unreadable = read_entries([ENTRY, item, OLD])
     assert len(entries) == 2
     assert unreadable == 1
@@ -116,7 +116,7 @@ def test_a_version_is_found_in_a_signed_address(address: str | None, version: st
 
 
 @pytest.mark.parametrize("url", ["https://[broken", "javascript:alert(1)", "snapshots/x.zip", "https://", 7])
-def test_an_address_that_is_none_costs_no_listing_and_no_finished_snapshot(url: object) -> None:
+def test_a_bad_url_costs_no_entry_and_no_finished_snapshot(url: object) -> None:
     assert read(url=url).url is None
     finished = Finished.model_validate({"url": url, "key": KEY})
     assert (finished.url, finished.version) == (None, VERSION)
@@ -134,23 +134,23 @@ ACCOUNT: dict[str, Any] = {
 }
 
 
-def test_an_account_tells_its_plan_and_databases() -> None:
+def test_an_account_has_its_plan_and_databases() -> None:
     account = Account.model_validate(ACCOUNT)
     assert (account.user.id, account.plan_memory) == ("acc", 2048)
     assert [(database.id, database.ram, database.type) for database in account.databases] == [("d1", 512, "postgres")]
 
 
 @pytest.mark.parametrize("bad", [None, {}, "x", {"id": 7}, {"id": None}, {"id": ""}])
-def test_one_database_that_cannot_be_read_does_not_cost_the_account(bad: object) -> None:
+def test_one_unreadable_database_does_not_cost_the_account(bad: object) -> None:
     account = Account.model_validate({**ACCOUNT, "databases": [bad, *ACCOUNT["databases"]]})
     assert [database.id for database in account.databases] == ["d1"]
 
 
 @pytest.mark.parametrize("databases", [None, {}, "x", 7])
-def test_databases_that_are_no_list_do_not_cost_the_account(databases: object) -> None:
+def test_a_bad_list_of_databases_does_not_cost_the_account(databases: object) -> None:
     assert Account.model_validate({**ACCOUNT, "databases": databases}).databases == ()
 
 
 @pytest.mark.parametrize("plan", [None, "pro", {}, {"memory": None}, {"memory": {"limit": "much"}}])
-def test_a_plan_that_cannot_be_read_is_unknown(plan: object) -> None:
+def test_an_unreadable_plan_does_not_cost_the_account(plan: object) -> None:
     assert Account.model_validate({"user": {"id": "acc", "plan": plan}}).plan_memory is None

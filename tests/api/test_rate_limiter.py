@@ -1,4 +1,4 @@
-"""How requests are spaced: what a user loses here is money (a second POST), half an hour (a block), or a run's patience."""
+"""The rate limiter keeps every limit of the service and delays no request longer than necessary."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from pulumi_snapshots.api.errors import (
     Unavailable,
     error_for,
 )
-from pulumi_snapshots.api.rate_limiter import ACCOUNT_LISTING, CREATE, LOOK, RESTORE, Lane, RateLimiter
+from pulumi_snapshots.api.rate_limiter import ACCOUNT_LISTING, BLOCKED, CREATE, READ, RESTORE, Lane, RateLimiter
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.engine.wording import PYTHON
 from tests.support.virtual import run_virtual, virtual
 
 A, B, C = "a" * 32, "b" * 32, "c" * 32
 JITTER = 0.5
-"""Seconds by which the limiter may be slower than the service asks."""
+"""Seconds by which the limiter may be slower than the service's limits."""
 
 
 def answer(status: int, code: str | None = None, retry_after: float | None = None) -> SquareCloudError:
@@ -41,31 +41,31 @@ KEEP_CALM = answer(429, "KEEP_CALM")
 BAD_GATEWAY = answer(502)
 
 
-class Station:
-    """A limiter, and what passed it when."""
+class Sender:
+    """Sends requests through a rate limiter, and records when each was sent."""
 
     def __init__(self, *, requests_per_minute: int = 30, block_wait: float = 1800.0) -> None:
         self.clock = Clock()
         self.limiter = RateLimiter(self.clock, requests_per_minute=requests_per_minute, block_wait=block_wait)
-        self.begun = self.clock.monotonic()
-        self.passed: list[tuple[float, str]] = []
+        self.start = self.clock.monotonic()
+        self.sent: list[tuple[float, str]] = []
         self.failed: dict[str, SquareCloudError] = {}
-        self.told: list[str] = []
+        self.reasons: list[str] = []
 
     @property
     def now(self) -> float:
-        return self.clock.monotonic() - self.begun
+        return self.clock.monotonic() - self.start
 
     @property
     def times(self) -> list[float]:
-        return [at for at, _ in self.passed]
+        return [at for at, _ in self.sent]
 
     @property
     def order(self) -> list[str]:
-        return [name for _, name in self.passed]
+        return [name for _, name in self.sent]
 
-    def hear(self, text: str, detail: str) -> None:
-        self.told.append(f"{text}; {detail}" if detail else text)
+    def on_wait(self, text: str, detail: str) -> None:
+        self.reasons.append(f"{text}; {detail}" if detail else text)
 
     async def send(  # noqa: PLR0913  a request has this many parts
         self,
@@ -73,7 +73,7 @@ class Station:
         database: str | None = A,
         *,
         name: str = "",
-        brings: SquareCloudError | None = None,
+        result: SquareCloudError | None = None,
         takes: float = 0.0,
         at: float = 0.0,
         patient: bool = True,
@@ -81,111 +81,111 @@ class Station:
         name = name or lane.name
         await self.clock.sleep(at)
         try:
-            async with self.limiter.slot(f"X /{name}", lane, database, waits_out_block=patient, tell=self.hear):
-                self.passed.append((self.now, name))
+            async with self.limiter.slot(f"X /{name}", lane, database, waits_out_block=patient, on_wait=self.on_wait):
+                self.sent.append((self.now, name))
                 await self.clock.sleep(takes)
-                if brings is not None:
-                    raise brings
+                if result is not None:
+                    raise result
         except SquareCloudError as error:
             self.failed[name] = error
 
 
 @virtual
-async def test_posts_of_an_account_are_five_seconds_apart() -> None:
-    station = Station()
+async def test_creates_of_an_account_are_five_seconds_apart() -> None:
+    sender = Sender()
     async with anyio.create_task_group() as tasks:
         for number in range(6):
-            tasks.start_soon(partial(station.send, CREATE, f"{number}"))
-    assert station.times[0] == 0
-    assert all(5.0 < later - earlier <= 5.0 + JITTER for earlier, later in pairwise(station.times))
+            tasks.start_soon(partial(sender.send, CREATE, f"{number}"))
+    assert sender.times[0] == 0
+    assert all(5.0 < later - earlier <= 5.0 + JITTER for earlier, later in pairwise(sender.times))
 
 
 @virtual
-async def test_posts_of_a_database_are_180_seconds_apart_and_say_so() -> None:
-    station = Station()
-    await station.send(CREATE)
-    await station.send(CREATE)
-    assert 180 < station.times[1] <= 181
-    assert any("one snapshot per database in 180 s" in text for text in station.told)
+async def test_creates_of_a_database_wait_180_seconds_and_say_so() -> None:
+    sender = Sender()
+    await sender.send(CREATE)
+    await sender.send(CREATE)
+    assert 180 < sender.times[1] <= 181
+    assert any("one snapshot per database every 180 s" in text for text in sender.reasons)
 
 
 @virtual
-async def test_a_refused_post_does_not_start_the_database_s_cooldown() -> None:
-    station = Station()
-    await station.send(CREATE, brings=KEEP_CALM)
-    await station.send(CREATE)
-    assert station.times == [0, pytest.approx(5.15)]
+async def test_a_refused_create_starts_no_cooldown_of_the_database() -> None:
+    sender = Sender()
+    await sender.send(CREATE, result=KEEP_CALM)
+    await sender.send(CREATE)
+    assert sender.times == [0, pytest.approx(5.15)]
 
 
 @virtual
-async def test_a_refused_post_does_not_end_the_cooldown_of_an_earlier_one() -> None:
-    station = Station()
-    station.limiter.note_earlier_post(A, 100)
-    await station.send(CREATE, brings=KEEP_CALM)
-    await station.send(CREATE)
-    assert station.times == [pytest.approx(81), pytest.approx(86.15)]
+async def test_a_refused_create_keeps_the_cooldown_of_an_earlier_one() -> None:
+    sender = Sender()
+    sender.limiter.note_earlier_post(A, 100)
+    await sender.send(CREATE, result=KEEP_CALM)
+    await sender.send(CREATE)
+    assert sender.times == [pytest.approx(81), pytest.approx(86.15)]
 
 
 @virtual
-async def test_a_post_that_is_learnt_of_while_another_is_under_way_counts_after_its_refusal() -> None:
-    station = Station()
+async def test_an_earlier_create_counts_even_if_noted_during_a_refused_one() -> None:
+    sender = Sender()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(partial(station.send, CREATE, brings=KEEP_CALM, takes=60))
-        await station.clock.sleep(50)
-        station.limiter.note_earlier_post(A, 10)
-    await station.send(CREATE)
-    assert station.times == [0, pytest.approx(40 + 181)]
+        tasks.start_soon(partial(sender.send, CREATE, result=KEEP_CALM, takes=60))
+        await sender.clock.sleep(50)
+        sender.limiter.note_earlier_post(A, 10)
+    await sender.send(CREATE)
+    assert sender.times == [0, pytest.approx(40 + 181)]
 
 
 @virtual
-async def test_a_post_whose_answer_was_lost_counts() -> None:
-    station = Station()
-    await station.send(CREATE, brings=BAD_GATEWAY)
-    await station.send(CREATE)
-    assert station.times[1] > 180
+async def test_a_create_whose_answer_was_lost_counts() -> None:
+    sender = Sender()
+    await sender.send(CREATE, result=BAD_GATEWAY)
+    await sender.send(CREATE)
+    assert sender.times[1] > 180
 
 
 @virtual
-async def test_an_earlier_post_of_another_process_counts() -> None:
-    station = Station()
-    station.limiter.note_earlier_post(A, 60)
-    station.limiter.note_earlier_post(A, 170)
-    station.limiter.note_earlier_post(B, -30)
+async def test_an_earlier_create_of_another_process_counts() -> None:
+    sender = Sender()
+    sender.limiter.note_earlier_post(A, 60)
+    sender.limiter.note_earlier_post(A, 170)
+    sender.limiter.note_earlier_post(B, -30)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(partial(station.send, CREATE, A, name="a"))
-        tasks.start_soon(partial(station.send, CREATE, B, name="b"))
-        tasks.start_soon(partial(station.send, CREATE, C, name="c"))
-    assert station.passed == [(0, "c"), (pytest.approx(121), "a"), (pytest.approx(181), "b")]
+        tasks.start_soon(partial(sender.send, CREATE, A, name="a"))
+        tasks.start_soon(partial(sender.send, CREATE, B, name="b"))
+        tasks.start_soon(partial(sender.send, CREATE, C, name="c"))
+    assert sender.sent == [(0, "c"), (pytest.approx(121), "a"), (pytest.approx(181), "b")]
 
 
 @virtual
-async def test_nobody_sleeps_for_ever_when_only_time_changes_whose_turn_it_is() -> None:
-    station = Station()
-    station.limiter.note_earlier_post(A, 60)
-    station.limiter.note_earlier_post(B, 30)
+async def test_no_request_waits_forever_when_time_alone_changes_the_order() -> None:
+    sender = Sender()
+    sender.limiter.note_earlier_post(A, 60)
+    sender.limiter.note_earlier_post(B, 30)
     with anyio.fail_after(1000):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(partial(station.send, CREATE, A, name="a"))
-            tasks.start_soon(partial(station.send, CREATE, B, name="b"))
-            await station.clock.sleep(10)
-            station.limiter.note_earlier_post(A, 0)
-    assert station.order == ["b", "a"]
-    assert station.times == [pytest.approx(151), pytest.approx(191)]
+            tasks.start_soon(partial(sender.send, CREATE, A, name="a"))
+            tasks.start_soon(partial(sender.send, CREATE, B, name="b"))
+            await sender.clock.sleep(10)
+            sender.limiter.note_earlier_post(A, 0)
+    assert sender.order == ["b", "a"]
+    assert sender.times == [pytest.approx(151), pytest.approx(191)]
 
 
 @virtual
-async def test_after_keep_calm_the_account_waits_its_full_cooldown_again() -> None:
-    station = Station()
+async def test_after_keep_calm_the_accounts_cooldown_starts_again() -> None:
+    sender = Sender()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(partial(station.send, CREATE, A, brings=KEEP_CALM, takes=3))
-        tasks.start_soon(partial(station.send, CREATE, B, at=1))
-    assert station.times == [0, pytest.approx(8.15)]
+        tasks.start_soon(partial(sender.send, CREATE, A, result=KEEP_CALM, takes=3))
+        tasks.start_soon(partial(sender.send, CREATE, B, at=1))
+    assert sender.times == [0, pytest.approx(8.15)]
 
 
 LOADS = st.lists(
     st.tuples(
         st.floats(0, 200),
-        st.sampled_from([CREATE, LOOK, LOOK, LOOK, ACCOUNT_LISTING]),
+        st.sampled_from([CREATE, READ, READ, READ, ACCOUNT_LISTING]),
         st.sampled_from([A, B, C]),
         st.sampled_from([None, None, None, KEEP_CALM, BAD_GATEWAY]),
         st.floats(0, 20),
@@ -197,207 +197,207 @@ LOADS = st.lists(
 
 @settings(max_examples=40, deadline=None)
 @given(load=LOADS, budget=st.sampled_from([1, 2, 5, 30]))
-def test_no_limit_of_the_service_is_passed_whatever_the_load(
+def test_no_limit_of_the_service_is_exceeded_under_any_load(
     load: list[tuple[float, Lane, str, SquareCloudError | None, float]], budget: int
 ) -> None:
-    station = run_virtual(_carry, load, budget)
-    assert len(station.passed) + len([e for e in station.failed.values() if isinstance(e, Outage)]) == len(load)
-    for first, later in zip(station.times, station.times[budget:], strict=False):
+    sender = run_virtual(_carry, load, budget)
+    assert len(sender.sent) + len([e for e in sender.failed.values() if isinstance(e, Outage)]) == len(load)
+    for first, later in zip(sender.times, sender.times[budget:], strict=False):
         assert later - first > 60, f"{budget + 1} requests within a minute"
     for lane, gap in ((CREATE, 5.0), (ACCOUNT_LISTING, 20.0)):
-        times = [at for at, name in station.passed if name.startswith(f"{lane.name} ")]
+        times = [at for at, name in sender.sent if name.startswith(f"{lane.name} ")]
         assert all(later - earlier > gap for earlier, later in pairwise(times))
 
 
-async def _carry(load: list[tuple[float, Lane, str, SquareCloudError | None, float]], budget: int) -> Station:
-    station = Station(requests_per_minute=budget)
+async def _carry(load: list[tuple[float, Lane, str, SquareCloudError | None, float]], budget: int) -> Sender:
+    sender = Sender(requests_per_minute=budget)
     async with anyio.create_task_group() as tasks:
-        for number, (at, lane, database, brings, takes) in enumerate(load):
+        for number, (at, lane, database, result, takes) in enumerate(load):
             name = f"{lane.name} {number}"
-            tasks.start_soon(partial(station.send, lane, database, name=name, brings=brings, takes=takes, at=at))
-    return station
+            tasks.start_soon(partial(sender.send, lane, database, name=name, result=result, takes=takes, at=at))
+    return sender
 
 
 @virtual
-async def test_posts_go_before_looks_but_do_not_starve_them() -> None:
-    station = Station(requests_per_minute=10)
+async def test_creates_go_before_reads_but_do_not_starve_them() -> None:
+    sender = Sender(requests_per_minute=10)
     async with anyio.create_task_group() as tasks:
         for number in range(40):
-            tasks.start_soon(partial(station.send, LOOK, name=f"look {number}", at=0.1))
+            tasks.start_soon(partial(sender.send, READ, name=f"read {number}", at=0.1))
         for number in range(40):
-            tasks.start_soon(partial(station.send, CREATE, f"{number}"))
-    minute = [name.split()[0] for at, name in station.passed if 60.5 <= at < 121]
+            tasks.start_soon(partial(sender.send, CREATE, f"{number}"))
+    minute = [name.split()[0] for at, name in sender.sent if 60.5 <= at < 121]
     assert minute.count("create") >= 4
-    assert minute.count("look") >= 4
-    creates = [at for at, name in station.passed if name == "create"]
-    looks = [at for at, name in station.passed if name.startswith("look")]
+    assert minute.count("read") >= 4
+    creates = [at for at, name in sender.sent if name == "create"]
+    reads = [at for at, name in sender.sent if name.startswith("read")]
     assert max(creates) < 600
-    assert max(looks) < 600
-    assert station.order[0] == "create"
+    assert max(reads) < 600
+    assert sender.order[0] == "create"
 
 
 @virtual
-async def test_a_fleet_s_posts_are_not_held_up_by_its_looks() -> None:
-    station = Station()
+async def test_the_creates_of_a_fleet_are_not_delayed_by_its_reads() -> None:
+    sender = Sender()
     async with anyio.create_task_group() as tasks:
         for number in range(200):
-            tasks.start_soon(partial(station.send, LOOK, f"{number}", at=number % 10))
+            tasks.start_soon(partial(sender.send, READ, f"{number}", at=number % 10))
         for number in range(20):
-            tasks.start_soon(partial(station.send, CREATE, f"{number}", at=1))
-    creates = [at for at, name in station.passed if name == "create"]
-    assert max(creates) < 20 * 5.15 + 61, "at most one window of looks was before them"
+            tasks.start_soon(partial(sender.send, CREATE, f"{number}", at=1))
+    creates = [at for at, name in sender.sent if name == "create"]
+    assert max(creates) < 20 * 5.15 + 61, "at most one minute of reads was ahead of them"
 
 
 @virtual
-async def test_looks_go_to_whoever_has_waited_longest() -> None:
-    station = Station(requests_per_minute=1)
+async def test_the_read_that_has_waited_longest_is_next() -> None:
+    sender = Sender(requests_per_minute=1)
     numbers = list(range(12))
     random.Random(3).shuffle(numbers)
     async with anyio.create_task_group() as tasks:
         for number in numbers:
-            tasks.start_soon(partial(station.send, LOOK, f"{number}", name=f"{number}", at=number * 0.1))
-    assert station.order == [f"{n}" for n in range(12)]
+            tasks.start_soon(partial(sender.send, READ, f"{number}", name=f"{number}", at=number * 0.1))
+    assert sender.order == [f"{n}" for n in range(12)]
 
 
 @virtual
-async def test_the_account_listing_is_asked_for_three_times_a_minute_at_most() -> None:
-    station = Station()
+async def test_account_listings_are_requested_three_times_a_minute_at_most() -> None:
+    sender = Sender()
     for _ in range(5):
-        await station.send(ACCOUNT_LISTING, None)
-    assert all(20 < later - earlier <= 20 + JITTER for earlier, later in pairwise(station.times))
-    assert all(later - first > 60 for first, later in zip(station.times, station.times[3:], strict=False))
+        await sender.send(ACCOUNT_LISTING, None)
+    assert all(20 < later - earlier <= 20 + JITTER for earlier, later in pairwise(sender.times))
+    assert all(later - first > 60 for first, later in zip(sender.times, sender.times[3:], strict=False))
 
 
 @virtual
-async def test_a_look_does_not_wait_for_an_account_listing_s_turn() -> None:
-    station = Station()
+async def test_a_read_does_not_wait_for_a_queued_account_listing() -> None:
+    sender = Sender()
     async with anyio.create_task_group() as tasks:
         for number in range(3):
-            tasks.start_soon(partial(station.send, ACCOUNT_LISTING, None, name=f"account {number}", at=number / 10))
-        tasks.start_soon(partial(station.send, LOOK, at=1))
-    assert station.passed[:2] == [(0, "account 0"), (1, "look")]
+            tasks.start_soon(partial(sender.send, ACCOUNT_LISTING, None, name=f"account {number}", at=number / 10))
+        tasks.start_soon(partial(sender.send, READ, at=1))
+    assert sender.sent[:2] == [(0, "account 0"), (1, "read")]
 
 
-# Waiters that go away
+# Requests that are cancelled
 
 
 @pytest.mark.parametrize("victim", range(6))
 @pytest.mark.parametrize("moment", [0.003, 2.0, 5.15, 7.0])
-def test_whoever_is_cancelled_the_others_get_their_turn(victim: int, moment: float) -> None:
+def test_after_a_cancelled_request_the_others_are_sent(victim: int, moment: float) -> None:
     @virtual
     async def run() -> None:
-        station = Station()
+        sender = Sender()
         scopes = [anyio.CancelScope() for _ in range(6)]
 
         async def one(number: int) -> None:
             with scopes[number]:
-                await station.send(CREATE, f"{number}", name=f"{number}", at=number / 1000)
+                await sender.send(CREATE, f"{number}", name=f"{number}", at=number / 1000)
 
         async with anyio.create_task_group() as tasks:
             for number in range(6):
                 tasks.start_soon(one, number)
-            await station.clock.sleep(moment)
+            await sender.clock.sleep(moment)
             scopes[victim].cancel()
         others = [f"{number}" for number in range(6) if number != victim]
-        assert [name for name in station.order if name != f"{victim}"] == others
-        assert station.now < 6 * 5.2
+        assert [name for name in sender.order if name != f"{victim}"] == others
+        assert sender.now < 6 * 5.2
 
     run()
 
 
 @virtual
-async def test_a_cancelled_post_under_way_counts_as_sent() -> None:
-    station = Station()
+async def test_a_create_that_was_cancelled_under_way_counts() -> None:
+    sender = Sender()
     with anyio.move_on_after(10):
-        await station.send(CREATE, takes=90)
-    await station.send(CREATE)
-    assert station.times[1] > 180
+        await sender.send(CREATE, takes=90)
+    await sender.send(CREATE)
+    assert sender.times[1] > 180
 
 
-# What the answers say
+# What the answers mean for other requests
 
 
 @virtual
-async def test_nothing_more_is_sent_with_a_refused_key() -> None:
-    station = Station()
+async def test_no_request_is_sent_with_a_refused_key() -> None:
+    sender = Sender()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(partial(station.send, CREATE, A, name="first", brings=answer(401, "ACCESS_DENIED"), takes=1))
-        tasks.start_soon(partial(station.send, CREATE, B, name="waiting", at=0.5))
-    await station.send(LOOK, name="later")
-    assert station.order == ["first"]
-    assert {type(error) for error in station.failed.values()} == {KeyRefused}
-    assert station.now == 1
-    assert "X /waiting was not sent" in str(station.failed["waiting"])
+        tasks.start_soon(partial(sender.send, CREATE, A, name="first", result=answer(401, "ACCESS_DENIED"), takes=1))
+        tasks.start_soon(partial(sender.send, CREATE, B, name="waiting", at=0.5))
+    await sender.send(READ, name="later")
+    assert sender.order == ["first"]
+    assert {type(error) for error in sender.failed.values()} == {KeyRefused}
+    assert sender.now == 1
+    assert "X /waiting was not sent" in str(sender.failed["waiting"])
 
 
 @virtual
-async def test_a_used_up_quota_stops_the_waiting_posts_but_no_look() -> None:
-    station = Station()
+async def test_a_used_up_quota_stops_queued_creates_but_no_read() -> None:
+    sender = Sender()
     quota = answer(429, "DAILY_SNAPSHOTS_LIMIT_REACHED")
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(partial(station.send, CREATE, A, name="first", brings=quota, takes=1))
-        tasks.start_soon(partial(station.send, CREATE, B, name="waiting", at=0.5))
-    await station.send(LOOK)
-    assert station.order == ["first", "look"]
-    assert isinstance(station.failed["waiting"], QuotaUsedUp)
-    assert station.failed["waiting"].unsent
-    assert station.now == 1
+        tasks.start_soon(partial(sender.send, CREATE, A, name="first", result=quota, takes=1))
+        tasks.start_soon(partial(sender.send, CREATE, B, name="waiting", at=0.5))
+    await sender.send(READ)
+    assert sender.order == ["first", "read"]
+    assert isinstance(sender.failed["waiting"], QuotaUsedUp)
+    assert sender.failed["waiting"].unsent
+    assert sender.now == 1
 
 
 @pytest.mark.parametrize(("retry_after", "lasts"), [(None, 1800.0), (600.0, 600.0)])
-def test_a_block_stops_posts_at_once_and_patient_looks_wait_it_out(retry_after: float | None, lasts: float) -> None:
+def test_a_block_stops_creates_and_patient_reads_wait_it_out(retry_after: float | None, lasts: float) -> None:
     @virtual
     async def run() -> None:
-        station = Station()
+        sender = Sender()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(
                 partial(
-                    station.send, CREATE, A, name="first", brings=answer(429, "RATE_LIMITED", retry_after=retry_after)
+                    sender.send, CREATE, A, name="first", result=answer(429, "RATE_LIMITED", retry_after=retry_after)
                 )
             )
-            tasks.start_soon(partial(station.send, CREATE, B, name="waiting", at=0.5))
-            tasks.start_soon(partial(station.send, LOOK, name="patient", at=1))
-            tasks.start_soon(partial(station.send, LOOK, name="impatient", at=2, patient=False))
-            tasks.start_soon(partial(station.send, CREATE, C, name="late", at=lasts - 60))
-            tasks.start_soon(partial(station.send, CREATE, C, name="afterwards", at=lasts + 1))
-        assert station.passed == [(0, "first"), (lasts, "patient"), (lasts + 1, "afterwards")]
-        assert {name: type(error) for name, error in station.failed.items()} == dict.fromkeys(
+            tasks.start_soon(partial(sender.send, CREATE, B, name="waiting", at=0.5))
+            tasks.start_soon(partial(sender.send, READ, name="patient", at=1))
+            tasks.start_soon(partial(sender.send, READ, name="impatient", at=2, patient=False))
+            tasks.start_soon(partial(sender.send, CREATE, C, name="late", at=lasts - 60))
+            tasks.start_soon(partial(sender.send, CREATE, C, name="afterwards", at=lasts + 1))
+        assert sender.sent == [(0, "first"), (lasts, "patient"), (lasts + 1, "afterwards")]
+        assert {name: type(error) for name, error in sender.failed.items()} == dict.fromkeys(
             ["first", "waiting", "impatient", "late"], Blocked
         )
-        assert "about 1 minute." in PYTHON.told(station.failed["late"])
-        assert "waiting for the end of the account's block" in station.told
+        assert "about 1 minute." in PYTHON.told(sender.failed["late"])
+        assert BLOCKED in sender.reasons
 
     run()
 
 
 @virtual
-async def test_an_outage_holds_posts_back_until_a_look_is_answered() -> None:
-    station = Station()
+async def test_in_an_outage_creates_wait_until_a_read_succeeds() -> None:
+    sender = Sender()
     async with anyio.create_task_group() as tasks:
         for number, database in enumerate((A, B)):
-            tasks.start_soon(partial(station.send, CREATE, database, name=f"{number}", brings=BAD_GATEWAY))
-        tasks.start_soon(partial(station.send, CREATE, C, name="held", at=1))
+            tasks.start_soon(partial(sender.send, CREATE, database, name=f"{number}", result=BAD_GATEWAY))
+        tasks.start_soon(partial(sender.send, CREATE, C, name="held", at=1))
         for at, bad in ((20, BAD_GATEWAY), (30, answer(500, "OOPS")), (40, NotSent("GET /x"))):
-            tasks.start_soon(partial(station.send, LOOK, name="bad look", brings=bad, at=at))
-        tasks.start_soon(partial(station.send, LOOK, name="look", at=60))
-    assert station.passed[-1] == (60, "held")
-    assert "held" not in station.failed
-    assert any("the service fails" in text for text in station.told)
+            tasks.start_soon(partial(sender.send, READ, name="bad read", result=bad, at=at))
+        tasks.start_soon(partial(sender.send, READ, name="read", at=60))
+    assert sender.sent[-1] == (60, "held")
+    assert "held" not in sender.failed
+    assert any("service is returning errors" in text for text in sender.reasons)
 
 
 @virtual
-async def test_a_post_fails_unsent_after_two_minutes_of_an_outage() -> None:
-    station = Station()
+async def test_a_create_fails_unsent_after_two_minutes_of_an_outage() -> None:
+    sender = Sender()
     async with anyio.create_task_group() as tasks:
         for database in (A, B):
-            tasks.start_soon(partial(station.send, CREATE, database, name=database, brings=BAD_GATEWAY))
-        tasks.start_soon(partial(station.send, CREATE, C, name="held", at=1))
-        tasks.start_soon(partial(station.send, CREATE, "d", name="late", at=100))
-    assert isinstance(station.failed["held"], Outage)
-    assert isinstance(station.failed["late"], Outage)
-    assert not station.failed["held"].ambiguous
-    assert station.now == 220
-    assert len(station.passed) == 2
+            tasks.start_soon(partial(sender.send, CREATE, database, name=database, result=BAD_GATEWAY))
+        tasks.start_soon(partial(sender.send, CREATE, C, name="held", at=1))
+        tasks.start_soon(partial(sender.send, CREATE, "d", name="late", at=100))
+    assert isinstance(sender.failed["held"], Outage)
+    assert isinstance(sender.failed["late"], Outage)
+    assert not sender.failed["held"].ambiguous
+    assert sender.now == 220
+    assert len(sender.sent) == 2
 
 
 @pytest.mark.parametrize(
@@ -406,10 +406,10 @@ async def test_a_post_fails_unsent_after_two_minutes_of_an_outage() -> None:
 def test_failures_that_are_not_in_a_row_are_no_outage(between: SquareCloudError | None) -> None:
     @virtual
     async def run() -> None:
-        station = Station()
-        for number, brings in enumerate((BAD_GATEWAY, between, BAD_GATEWAY, None)):
-            await station.send(CREATE, f"{number}", name=f"{number}", brings=brings)
-        assert station.order == ["0", "1", "2", "3"]
+        sender = Sender()
+        for number, result in enumerate((BAD_GATEWAY, between, BAD_GATEWAY, None)):
+            await sender.send(CREATE, f"{number}", name=f"{number}", result=result)
+        assert sender.order == ["0", "1", "2", "3"]
 
     run()
 
@@ -421,49 +421,49 @@ def test_the_errors_above_are_what_they_stand_for() -> None:
 
 
 @virtual
-async def test_two_hundred_waiters_sleep_until_something_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    station = Station()
+async def test_two_hundred_queued_requests_do_not_wake_up_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    sender = Sender()
     wakes = 0
-    earliest = RateLimiter._stop_if_closed
+    original = RateLimiter._raise_if_stopped
 
-    def counted(limiter: RateLimiter, ticket: object) -> None:
+    def counted(limiter: RateLimiter, request: object) -> None:
         nonlocal wakes
         wakes += 1
-        earliest(limiter, ticket)  # type: ignore[arg-type]
+        original(limiter, request)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(RateLimiter, "_stop_if_closed", counted)
+    monkeypatch.setattr(RateLimiter, "_raise_if_stopped", counted)
     async with anyio.create_task_group() as tasks:
         for number in range(200):
-            tasks.start_soon(partial(station.send, LOOK, f"{number}", takes=1))
-    assert len(station.passed) == 200
+            tasks.start_soon(partial(sender.send, READ, f"{number}", takes=1))
+    assert len(sender.sent) == 200
     assert wakes < 5 * 200, f"{wakes} wake-ups for 200 requests"
 
 
 @virtual
-async def test_restores_have_cooldowns_of_their_own() -> None:
-    station = Station()
+async def test_restores_have_their_own_cooldowns() -> None:
+    sender = Sender()
     async with anyio.create_task_group() as group:
-        # One after the other, since tasks that start together start in any order.
+        # At different times, since tasks that start together may run in any order.
         for number, (lane, database) in enumerate(((RESTORE, A), (CREATE, A), (RESTORE, B), (RESTORE, A))):
             name = f"{lane.name} {database[0]}"
-            group.start_soon(partial(station.send, lane, database, name=name, at=number / 1000))
-    assert station.order == ["restore a", "create a", "restore b", "restore a"]
-    assert [round(at) for at in station.times] == [0, 0, 60, 121]
-    assert any("the service takes one restore per database in 120 s" in text for text in station.told)
+            group.start_soon(partial(sender.send, lane, database, name=name, at=number / 1000))
+    assert sender.order == ["restore a", "create a", "restore b", "restore a"]
+    assert [round(at) for at in sender.times] == [0, 0, 60, 121]
+    assert any("queued: one restore per database every 120 s" in text for text in sender.reasons)
 
 
 @virtual
 async def test_a_used_up_quota_of_snapshots_stops_no_restore() -> None:
-    station = Station()
-    await station.send(CREATE, A, brings=answer(429, "DAILY_SNAPSHOTS_LIMIT_REACHED"))
-    await station.send(RESTORE, A)
-    assert station.order == ["create", "restore"]
+    sender = Sender()
+    await sender.send(CREATE, A, result=answer(429, "DAILY_SNAPSHOTS_LIMIT_REACHED"))
+    await sender.send(RESTORE, A)
+    assert sender.order == ["create", "restore"]
 
 
 @virtual
 async def test_a_block_stops_a_restore() -> None:
-    station = Station()
-    await station.send(LOOK, A, brings=answer(429, "RATE_LIMITED"))
-    await station.send(RESTORE, A)
-    assert isinstance(station.failed["restore"], Blocked)
-    assert station.failed["restore"].unsent
+    sender = Sender()
+    await sender.send(READ, A, result=answer(429, "RATE_LIMITED"))
+    await sender.send(RESTORE, A)
+    assert isinstance(sender.failed["restore"], Blocked)
+    assert sender.failed["restore"].unsent

@@ -1,4 +1,4 @@
-"""Runs of one machine with the same key: they keep the service's limits together, and nothing they share can stop them."""
+"""Runs on one machine with the same key keep the limits together, and no shared file can stop them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.api.errors import Blocked, RequestRefused
-from pulumi_snapshots.api.rate_limiter import CREATE, LOOK, Lane, RateLimiter
+from pulumi_snapshots.api.rate_limiter import CREATE, READ, Lane, RateLimiter
 from pulumi_snapshots.api.request_log import RequestLog
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.locked_file import LockedFile, state_directory
@@ -38,7 +38,7 @@ async def send(limiter: RateLimiter, times: list[float], lane: Lane = CREATE, da
 
 
 @virtual
-async def test_two_runs_do_not_trip_each_other_over_the_accounts_cooldown(tmp_path: Path) -> None:
+async def test_runs_keep_the_accounts_cooldown_together(tmp_path: Path) -> None:
     times: list[float] = []
     async with anyio.create_task_group() as group:
         for number, limiter in enumerate(limiters(tmp_path, "a", "b", "c")):
@@ -48,9 +48,9 @@ async def test_two_runs_do_not_trip_each_other_over_the_accounts_cooldown(tmp_pa
     assert times[-1] - times[0] < 12 * CREATE.per_account
 
 
-@pytest.mark.parametrize("chance", range(6))  # which of the two begins
+@pytest.mark.parametrize("chance", range(6))  # decides which of the two begins
 @virtual
-async def test_fleets_of_two_runs_take_turns(tmp_path: Path, chance: int) -> None:  # noqa: ARG001  another run each
+async def test_two_fleets_on_one_machine_alternate(tmp_path: Path, chance: int) -> None:  # noqa: ARG001  another run each
     order: list[str] = []
 
     async def one(limiter: RateLimiter, name: str, number: int) -> None:
@@ -65,7 +65,7 @@ async def test_fleets_of_two_runs_take_turns(tmp_path: Path, chance: int) -> Non
 
 
 @virtual
-async def test_two_runs_do_not_trip_each_other_over_a_databases_cooldown(tmp_path: Path) -> None:
+async def test_runs_keep_a_databases_cooldown_together(tmp_path: Path) -> None:
     times: list[float] = []
     for limiter in limiters(tmp_path, "a", "b"):
         await send(limiter, times)
@@ -73,18 +73,18 @@ async def test_two_runs_do_not_trip_each_other_over_a_databases_cooldown(tmp_pat
 
 
 @virtual
-async def test_two_runs_share_one_budget(tmp_path: Path) -> None:
+async def test_runs_share_one_request_budget(tmp_path: Path) -> None:
     times: list[float] = []
     async with anyio.create_task_group() as group:
         for limiter in limiters(tmp_path, "a", "b", budget=10):
             for _ in range(30):
-                group.start_soon(send, limiter, times, LOOK)
+                group.start_soon(send, limiter, times, READ)
     times.sort()
     assert all(later - earlier >= 60 for earlier, later in zip(times, times[10:], strict=False))
 
 
 @virtual
-async def test_a_post_that_was_refused_elsewhere_keeps_nobody_waiting(tmp_path: Path) -> None:
+async def test_a_create_refused_in_another_run_starts_no_cooldown(tmp_path: Path) -> None:
     first, second = limiters(tmp_path, "a", "b")
     times: list[float] = []
     with pytest.raises(RequestRefused):
@@ -96,16 +96,16 @@ async def test_a_post_that_was_refused_elsewhere_keeps_nobody_waiting(tmp_path: 
 
 
 @virtual
-async def test_a_block_that_one_run_met_stops_the_others(tmp_path: Path) -> None:
+async def test_a_block_in_one_run_stops_the_others(tmp_path: Path) -> None:
     first, second = limiters(tmp_path, "a", "b")
     with pytest.raises(Blocked):
-        async with first.slot("GET /x", LOOK):
+        async with first.slot("GET /x", READ):
             raise Blocked("GET /x", status=429, code="RATE_LIMITED")
     with pytest.raises(Blocked, match="not sent"):
         await send(second, [])
     times: list[float] = []
     begun = anyio.current_time()
-    await send(second, times, LOOK)
+    await send(second, times, READ)
     assert times[0] - begun >= 1800 - 1
 
 
@@ -134,10 +134,10 @@ async def test_a_corrupt_file_counts_as_empty(tmp_path: Path, content: str) -> N
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "[" * 100_000, b"\xff"], ids=repr)
 @virtual
-async def test_a_damaged_file_is_told_of_and_begun_anew(tmp_path: Path, content: str | bytes) -> None:
+async def test_a_damaged_file_is_reported_and_replaced(tmp_path: Path, content: str | bytes) -> None:
     file = LockedFile(tmp_path / "requests.json", Clock())
     await file.change(lambda kept: kept.update(a=1))
-    assert not file.damage, "one that is not there yet is no damage"
+    assert not file.damage, "a file that does not exist yet is not damaged"
     file.path.write_bytes(content if isinstance(content, bytes) else content.encode())
     await file.change(lambda kept: kept.update(b=2))
     assert str(file.path) in file.damage
@@ -146,7 +146,7 @@ async def test_a_damaged_file_is_told_of_and_begun_anew(tmp_path: Path, content:
 
 
 @virtual
-async def test_a_draft_of_a_killed_run_is_not_kept(tmp_path: Path) -> None:
+async def test_the_draft_of_a_killed_run_is_removed(tmp_path: Path) -> None:
     file = LockedFile(tmp_path / "requests.json", Clock())
     _write(tmp_path / "requests.draft", "{")
     await file.change(lambda kept: kept.update(a=1))
@@ -154,20 +154,20 @@ async def test_a_draft_of_a_killed_run_is_not_kept(tmp_path: Path) -> None:
 
 
 @virtual
-async def test_a_post_that_leaves_late_counts_from_then_on_for_the_others_too(tmp_path: Path) -> None:
+async def test_a_create_that_is_sent_late_delays_other_runs_from_then_on(tmp_path: Path) -> None:
     first, second = limiters(tmp_path, "a", "b")
     times: list[float] = []
-    async with first.slot("POST /x", CREATE, "1") as leaves:
+    async with first.slot("POST /x", CREATE, "1") as sending:
         await anyio.sleep(3)
-        await leaves()
-        left = anyio.current_time()
+        await sending()
+        sent_at = anyio.current_time()
     await send(second, times, database_id="2")
-    assert times[0] - left >= CREATE.per_account
+    assert times[0] - sent_at >= CREATE.per_account
 
 
 @pytest.mark.parametrize("ahead", [3600, 86400.0 * 365])
 @virtual
-async def test_a_run_whose_clock_is_ahead_keeps_its_part_and_stops_nobody(tmp_path: Path, ahead: float) -> None:
+async def test_a_run_whose_clock_is_ahead_does_not_delay_the_others(tmp_path: Path, ahead: float) -> None:
     here = Clock()
     theirs = Clock(here.utc() + timedelta(seconds=ahead))
     path = tmp_path / "requests.json"
@@ -186,14 +186,14 @@ async def test_a_run_whose_clock_is_ahead_keeps_its_part_and_stops_nobody(tmp_pa
     assert max(ours) - min(ours) < 100
     begun = anyio.current_time()
     with pytest.raises(Blocked):
-        async with a.slot("GET /x", LOOK):
+        async with a.slot("GET /x", READ):
             raise Blocked("GET /x", status=429, code="RATE_LIMITED")
-    await send(b, ours, LOOK)
+    await send(b, ours, READ)
     assert 1800 - 1 <= anyio.current_time() - begun <= 1800 + 1
 
 
 @virtual
-async def test_times_from_a_clock_that_was_set_back_keep_nobody_waiting_longer_than_the_limit(tmp_path: Path) -> None:
+async def test_times_in_the_future_delay_no_run_beyond_the_limit(tmp_path: Path) -> None:
     future = Clock().utc().timestamp() + 1e6
     content = {"processes": {"z": {"requests": [future], "account": {"create": future}, "database": {}}}}
     _write(tmp_path / "requests.json", json.dumps(content))
@@ -204,7 +204,7 @@ async def test_times_from_a_clock_that_was_set_back_keep_nobody_waiting_longer_t
 
 
 @virtual
-async def test_a_stuck_process_that_holds_the_lock_stops_nobody(tmp_path: Path) -> None:
+async def test_a_stuck_process_with_the_lock_stops_no_other_run(tmp_path: Path) -> None:
     import fcntl  # noqa: PLC0415
 
     clock = Clock()
@@ -219,15 +219,15 @@ async def test_a_stuck_process_that_holds_the_lock_stops_nobody(tmp_path: Path) 
 
 
 @virtual
-async def test_what_is_old_is_forgotten_so_that_the_file_stays_small(tmp_path: Path) -> None:
+async def test_old_requests_do_not_fill_the_file(tmp_path: Path) -> None:
     names = [str(number) for number in range(20)]
     for limiter in limiters(tmp_path, *names, budget=1000):
-        await send(limiter, [], LOOK)
+        await send(limiter, [], READ)
         await anyio.sleep(100)
     assert len(_read(tmp_path / "requests.json")["processes"]) <= 3
 
 
-def test_the_directory_is_the_users_own() -> None:
+def test_the_state_directory_belongs_to_the_user() -> None:
     assert str(state_directory({"XDG_STATE_HOME": "/x/state", "HOME": "/home/u"})) == "/x/state/pulumi-snapshots"
     assert (
         str(state_directory({"XDG_STATE_HOME": "relative", "HOME": "/home/u"}))

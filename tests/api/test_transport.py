@@ -1,4 +1,4 @@
-"""Where the key goes, how much is read, and whether a request that failed had left; some of it on real sockets."""
+"""The transport keeps the key safe, reads no endless body, and knows whether a failed request may have arrived."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def raising(error: Exception) -> Callable[[httpx.Request], httpx.Response]:
 
 
 @virtual
-async def test_the_key_goes_bare_into_its_header_and_nowhere_else() -> None:
+async def test_the_key_is_sent_in_its_header_and_nowhere_else() -> None:
     requests: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -89,7 +89,7 @@ async def test_the_key_goes_bare_into_its_header_and_nowhere_else() -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_never_carries_the_key_away(status: int) -> None:
+def test_a_redirect_never_gets_the_key(status: int) -> None:
     @virtual
     async def run() -> None:
         hosts: list[str] = []
@@ -105,9 +105,7 @@ def test_a_redirect_never_carries_the_key_away(status: int) -> None:
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"])
-def test_a_proxy_of_the_environment_never_sees_what_goes_to_a_loopback_address(
-    variable: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_proxy_sees_requests_to_a_loopback_address(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(page(SUCCESS)) as proxy, serving(page(SUCCESS)) as service:
         monkeypatch.setenv(variable, f"http://127.0.0.1:{proxy.port}")
         assert isinstance(really(service.port), Answer)
@@ -115,7 +113,7 @@ def test_a_proxy_of_the_environment_never_sees_what_goes_to_a_loopback_address(
         assert len(service.requests) == 1
 
 
-# How much is read
+# Size limits and time-outs
 
 
 class Pieces(httpx.AsyncByteStream):
@@ -137,16 +135,16 @@ class Pieces(httpx.AsyncByteStream):
         self.closed = True
 
 
-def test_a_body_without_end_is_not_read_to_its_end() -> None:
+def test_an_endless_body_is_not_read_forever() -> None:
     body = Pieces(pieces=100, size=1024 * 1024)
-    # On asyncio, as in production: trio warns of httpx's generators, which nobody can close.
+    # On asyncio, as in production: trio warns about httpx's generators, which cannot be closed.
     assert isinstance(anyio.run(result_of, answering(200, stream=body)), UnreadableAnswer)
     assert body.pulled <= 34 * 1024 * 1024
     assert body.closed
 
 
 @virtual
-async def test_a_page_of_ten_thousand_snapshots_is_read() -> None:
+async def test_a_listing_of_ten_thousand_snapshots_is_read() -> None:
     entry = {"name": "d" * 32, "key": "k" * 250, "url": "u" * 350, "version_id": "v" * 36}
     answer = await result_of(answering(200, json={"status": "success", "response": [entry] * 10_000}))
     assert isinstance(answer, Answer)
@@ -154,7 +152,7 @@ async def test_a_page_of_ten_thousand_snapshots_is_read() -> None:
 
 
 @virtual
-async def test_a_body_that_drips_is_given_up() -> None:
+async def test_a_body_that_is_too_slow_is_given_up() -> None:
     body = Pieces(pieces=10_000, size=1, pause=29.0)
     begun = anyio.current_time()
     assert isinstance(await result_of(answering(200, stream=body)), AnswerLost)
@@ -170,7 +168,7 @@ async def test_a_compressed_answer_is_understood() -> None:
 
 
 @pytest.mark.parametrize("content", [b"no gzip at all", gzip.compress(json.dumps(SUCCESS).encode(), mtime=0)[:-20]])
-def test_a_broken_compressed_answer_leaves_a_post_in_doubt(content: bytes) -> None:
+def test_a_broken_compressed_answer_is_ambiguous(content: bytes) -> None:
     error = anyio.run(
         result_of, answering(200, headers={"Content-Encoding": "gzip"}, stream=Bytes(content))
     )  # asyncio as above
@@ -186,9 +184,9 @@ class Bytes(httpx.AsyncByteStream):
         yield self.content
 
 
-# Whether it had left
+# Whether the request was sent
 
-LEFT_OR_NOT: list[tuple[Exception, type[SquareCloudError]]] = [
+SENT_OR_NOT: list[tuple[Exception, type[SquareCloudError]]] = [
     (httpx.ConnectError("no route"), NotSent),
     (httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED]"), NotSent),
     (httpx.ConnectTimeout(""), NotSent),
@@ -208,13 +206,13 @@ LEFT_OR_NOT: list[tuple[Exception, type[SquareCloudError]]] = [
 ]
 
 
-@pytest.mark.parametrize(("failure", "kind"), LEFT_OR_NOT, ids=lambda value: getattr(value, "__name__", repr(value)))
-def test_only_what_certainly_never_left_may_be_sent_again(failure: Exception, kind: type[SquareCloudError]) -> None:
+@pytest.mark.parametrize(("failure", "kind"), SENT_OR_NOT, ids=lambda value: getattr(value, "__name__", repr(value)))
+def test_only_a_request_that_was_never_sent_may_be_sent_again(failure: Exception, kind: type[SquareCloudError]) -> None:
     @virtual
     async def run() -> None:
         error = await result_of(raising(failure))
         assert type(error) is kind
-        assert error.message, "a reason is given, if only the name of what happened"
+        assert error.message, "there is a reason, if only the name of the error"
 
     run()
 
@@ -241,7 +239,7 @@ async def offset_after(handler: Any) -> float | None:
 
 
 @virtual
-async def test_a_clock_that_is_an_hour_off_is_known_from_the_first_answer() -> None:
+async def test_the_services_clock_is_known_from_the_first_answer() -> None:
     for hours in (-1, 1, 48):
         date = format_datetime(START + timedelta(hours=hours), usegmt=True)
         assert await offset_after(dated(date)) == pytest.approx(hours * 3600, abs=1)
@@ -251,7 +249,7 @@ async def test_a_clock_that_is_an_hour_off_is_known_from_the_first_answer() -> N
 
 
 @virtual
-async def test_the_clock_is_read_when_the_head_of_an_answer_comes_and_not_after_a_long_body() -> None:
+async def test_a_long_body_does_not_distort_the_services_clock() -> None:
     class Slow(httpx.AsyncByteStream):
         async def __aiter__(self) -> AsyncIterator[bytes]:
             await anyio.sleep(25)
@@ -262,7 +260,7 @@ async def test_the_clock_is_read_when_the_head_of_an_answer_comes_and_not_after_
 
 
 @virtual
-async def test_a_proxy_s_clock_is_not_taken_for_the_service_s() -> None:
+async def test_a_proxys_clock_does_not_count_as_the_services() -> None:
     date = format_datetime(START + timedelta(hours=3), usegmt=True)
     assert await offset_after(dated(date, 502, html="<html>")) is None
     assert await offset_after(dated(date, 200, html="<html>")) is None
@@ -280,7 +278,7 @@ async def test_a_proxy_s_clock_is_not_taken_for_the_service_s() -> None:
         "1772366400",
     ],
 )
-def test_a_date_that_makes_no_sense_is_left_out(date: str) -> None:
+def test_a_nonsensical_date_is_ignored(date: str) -> None:
     @virtual
     async def run() -> None:
         transport, service_clock = open_transport(dated(date))
@@ -314,7 +312,7 @@ def test_a_date_that_makes_no_sense_is_left_out(date: str) -> None:
         ("Fri, 31 Dec 99999999999 23:59:59 GMT", None),
     ],
 )
-def test_retry_after_is_honoured_within_reason(text: str | None, seconds: float | None) -> None:
+def test_retry_after_is_honoured_up_to_a_bound(text: str | None, seconds: float | None) -> None:
     @virtual
     async def run() -> None:
         headers = {} if text is None else {"Retry-After": text}
@@ -326,7 +324,7 @@ def test_retry_after_is_honoured_within_reason(text: str | None, seconds: float 
 
 
 @virtual
-async def test_a_retry_after_date_is_by_the_service_s_clock() -> None:
+async def test_a_retry_after_date_is_by_the_services_clock() -> None:
     service = START + timedelta(hours=9)
     headers = {
         "Date": format_datetime(service, usegmt=True),
@@ -356,7 +354,12 @@ def page(body: Any, status: str = "200 OK") -> bytes:
 
 @contextmanager
 def serving(answer: bytes | None, *, keeps: bool = False) -> Iterator[Server]:
-    """Answers every connection with these bytes and closes it (None: without an answer), or keeps it as long as it may."""
+    """A server that answers every connection with these bytes (None: with nothing), and then closes it.
+
+    Args:
+        answer: the bytes.
+        keeps: whether it keeps a connection until the client closes it.
+    """
     listener = socket.create_server(("127.0.0.1", 0))
     server = Server(listener.getsockname()[1])
 
@@ -368,7 +371,7 @@ def serving(answer: bytes | None, *, keeps: bool = False) -> Iterator[Server]:
                 return
             with connection:
                 server.connections += 1
-                with suppress(OSError):  # the client may have gone away already
+                with suppress(OSError):  # the client may have closed the connection
                     server.requests.append(connection.recv(65536))
                     connection.sendall(answer or b"")
                     while keeps and (request := connection.recv(65536)):
@@ -387,7 +390,7 @@ def serving(answer: bytes | None, *, keeps: bool = False) -> Iterator[Server]:
 
 
 def really(port: int, scheme: str = "http", count: int = 1) -> Answer | SquareCloudError:
-    """Send over the network, as production does."""
+    """Send requests over real sockets."""
 
     async def send() -> Answer | SquareCloudError:
         transport, _ = open_transport(None, api=f"{scheme}://127.0.0.1:{port}/v2")
@@ -403,7 +406,7 @@ def really(port: int, scheme: str = "http", count: int = 1) -> Answer | SquareCl
     return anyio.run(send)
 
 
-def test_each_request_has_a_connection_of_its_own() -> None:
+def test_each_request_has_its_own_connection() -> None:
     with serving(page(SUCCESS), keeps=True) as server:
         assert isinstance(really(server.port, count=3), Answer)
         assert server.connections == 3
@@ -417,13 +420,13 @@ def test_a_closed_port_means_that_nothing_was_sent() -> None:
 
 
 @pytest.mark.parametrize("answer", [None, b"SSH-2.0-OpenSSH_9.6\r\n", page(SUCCESS)])
-def test_https_to_a_port_that_speaks_something_else_means_that_nothing_was_sent(answer: bytes | None) -> None:
+def test_a_failed_tls_handshake_means_that_nothing_was_sent(answer: bytes | None) -> None:
     with serving(answer) as server:
         assert isinstance(really(server.port, "https"), NotSent)
         assert all(KEY.encode() not in request for request in server.requests)
 
 
-def test_a_connection_that_breaks_after_the_request_leaves_it_in_doubt() -> None:
+def test_a_connection_lost_after_the_request_is_ambiguous() -> None:
     with serving(None) as server:
         assert isinstance(really(server.port), AnswerLost)
         assert len(server.requests) == 1

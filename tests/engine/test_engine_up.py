@@ -157,7 +157,7 @@ def test_several_snapshots_in_one_program_respect_the_account_cooldown(app: App)
     databases = [DATABASE, OTHER_DATABASE, *(f"{number:032x}" for number in range(2))]
     app.program(f"for id in {databases!r}:\n    Snapshot(id, id)")
     printed = app.up()
-    assert re.search(r"waiting for its turn \(since [\d:]{8} UTC\); 1 before it", printed)
+    assert re.search(r"queued \(since [\d:]{8} UTC\); 1 ahead", printed)
     posts = app.posts()
     assert [post["status"] for post in posts] == [200] * 4
     times = [datetime.fromisoformat(post["at"]) for post in posts]

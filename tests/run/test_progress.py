@@ -53,7 +53,7 @@ async def test_a_log_of_a_fleet_is_not_flooded_and_says_every_minute_where_all_a
     for _, text in announced:
         assert text.startswith("50 snapshots: ")
         assert sum(int(word) for word in text.replace(",", "").split() if word.isdigit()) == 100
-    assert any("waiting for their turn" in text and "waiting for the listing" in text for _, text in announced)
+    assert any(" queued" in text and "waiting for the listing" in text for _, text in announced)
 
 
 @virtual
@@ -76,7 +76,7 @@ async def test_each_row_still_tells_every_change() -> None:
         steps = " | ".join(row.shown)
         for step in ("sent, waiting for the answer", "accepted, not listed yet", "found snapshot"):
             assert step in steps
-    assert sum("waiting for its turn" in row.shown[0] for row in rows) == len(rows) - 1, "only the first goes at once"
+    assert sum("queued" in row.shown[0] for row in rows) == len(rows) - 1, "only the first goes at once"
 
 
 @virtual
@@ -88,7 +88,7 @@ async def test_each_row_tells_since_when_it_waits() -> None:
     for row in rows:
         for text in row.shown[:-1]:
             assert re.search(r"\(since \d\d:\d\d:\d\d UTC\)", text), text
-    assert {since(row, "waiting for its turn") for row in rows if not row.shown[0].startswith("sent")} == {"12:00:00"}
+    assert {since(row, "queued") for row in rows if not row.shown[0].startswith("sent")} == {"12:00:00"}
     assert {since(row, "sent, waiting for the answer") for row in rows} == sent
     assert {since(row, "accepted, not listed yet") for row in rows} == answered
 
