@@ -41,9 +41,6 @@ FLOOR = {
     room: number for number, floor in enumerate(LAYERS) for room in ((floor,) if isinstance(floor, str) else floor)
 }
 
-STILL_UPWARDS = {"snapshot/read.py"}
-"""Files whose imports still point up."""
-
 EMULATOR = {
     "data": set[str](),
     "service": {"data"},
@@ -100,8 +97,6 @@ def each_file(files: list[Path] = FILES) -> pytest.MarkDecorator:
 
 @each_file()
 def test_imports_point_down_only(file: Path) -> None:
-    if str(file.relative_to(PACKAGE)) in STILL_UPWARDS:
-        pytest.xfail("to be opened")
     part = part_of(file)
     for name in imports(file, typing_too=True):
         if name.startswith("pulumi_snapshots."):

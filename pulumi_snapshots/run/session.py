@@ -16,6 +16,7 @@ from pulumi_snapshots.attempt.journal import AttemptJournal
 from pulumi_snapshots.attempt.memory import RunMemory
 from pulumi_snapshots.attempt.process import this_process
 from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.listing.certain import CertainListings
 from pulumi_snapshots.listing.databases import Databases
 from pulumi_snapshots.listing.listings import READS_SHARE, Listings
 from pulumi_snapshots.listing.poll_plan import PollPlan
@@ -97,6 +98,13 @@ class Session(Stoppable):
         self.databases = Databases(self.client, self.clock)
         self.fleet = Fleet(self.clock, announce)
         self.listings = Listings(self.client, self.clock)
+        self.certain = CertainListings(
+            self.listings,
+            self.databases,
+            self.snapshot_journal,
+            self.clock,
+            requests_per_minute=settings.own_requests,
+        )
         self.poll_plan = PollPlan(
             self.listings, self.clock, first_look_after=settings.first_look_after, look_every=settings.look_every
         )

@@ -15,10 +15,9 @@ from pulumi_snapshots.attempt.journal import Found
 from pulumi_snapshots.attempt.memory import UnresolvedPost
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.errors.outcomes import NoSuchSnapshot, NothingSent, not_listed
-from pulumi_snapshots.listing.listings import READS_SHARE, SERVICE_CACHE
+from pulumi_snapshots.listing.certain import newest_first
+from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.listing.match import LATE, AmbiguousSnapshot, Search, find_ours, late_text
-from pulumi_snapshots.lookup.find import find_latest
-from pulumi_snapshots.lookup.inputs import SnapshotQuery
 from pulumi_snapshots.snapshot.describe import describe, is_pinned, with_creation
 from pulumi_snapshots.snapshot.record import SnapshotRecord, is_provisional, split_id
 from pulumi_snapshots.stopping import REFRESH_PATIENCE
@@ -104,7 +103,7 @@ async def get(session: Session, resource_id: str) -> SnapshotRecord:
         raise NoSuchSnapshot(f"{error}.") from None
     with session.until(REFRESH_PATIENCE):
         if version_id == LATEST:
-            version_id = await _latest(session, database_id)
+            return await _latest(session, database_id)
         entry = await session.listings.listed(database_id, version_id)
         if entry is None:
             raise NoSuchSnapshot(not_listed(database_id, version_id))
@@ -112,11 +111,14 @@ async def get(session: Session, resource_id: str) -> SnapshotRecord:
     raise NothingSent(f"Snapshot {resource_id} was not looked up: {_cut(session)}.")
 
 
-async def _latest(session: Session, database_id: str) -> str:
-    found = await find_latest(session, SnapshotQuery(database_id=database_id), session.clock.monotonic() - READS_SHARE)
-    if found is None:
-        raise NoSuchSnapshot(f"The service lists no snapshot of database {database_id}.")
-    return found.version_id
+async def _latest(session: Session, database_id: str) -> SnapshotRecord:
+    """The newest snapshot of a database that is available, as `get_latest_snapshot` finds it."""
+    entries = await session.certain.of_database(database_id, session.listings.lately)
+    for entry in newest_first(entries.values()):
+        record = await describe(session, database_id, entry)
+        if record.available:
+            return record
+    raise NoSuchSnapshot(f"The service lists no snapshot of database {database_id}.")
 
 
 def _cut(session: Session) -> str:

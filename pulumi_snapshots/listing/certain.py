@@ -1,0 +1,229 @@
+"""All snapshots that the service lists, or an error: for callers that act on what is missing, too.
+
+The service may serve a page that is 30 minutes old. What a run of this machine has found since then must be on it.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+import anyio
+
+from pulumi_snapshots.api.client import BRIEF
+from pulumi_snapshots.api.errors import SquareCloudError
+from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors.outcomes import CannotTell
+from pulumi_snapshots.listing.listings import SERVICE_CACHE, owner_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from pulumi_snapshots.api.models import AccountDatabase, ListedSnapshot, Listing
+    from pulumi_snapshots.attempt.journal import AttemptJournal, Found
+    from pulumi_snapshots.clock import Clock
+    from pulumi_snapshots.listing.databases import Databases
+    from pulumi_snapshots.listing.listings import Listings, Page
+
+__all__ = ["CertainListings", "all_of", "newest_first", "undated"]
+
+T = TypeVar("T")
+Entries = dict[str, "ListedSnapshot"]
+"""Entries by version."""
+OPEN_ONE = Next(Step.OPEN_VERSION)
+
+
+class CertainListings:
+    """Complete lists, or an error that says why there is none.
+
+    Args:
+        listings: the service's pages.
+        databases: the account's.
+        journal: knows what the runs of this machine have found lately.
+        clock: the time.
+        requests_per_minute: how many requests may be sent in a minute.
+
+    `since` is monotonic: what was asked for then or later is new enough. `origin` is `manual`, `automatic`, or None for any.
+    """
+
+    def __init__(
+        self,
+        listings: Listings,
+        databases: Databases,
+        journal: AttemptJournal,
+        clock: Clock,
+        *,
+        requests_per_minute: int,
+    ) -> None:
+        self._listings = listings
+        self._databases = databases
+        self._journal = journal
+        self._clock = clock
+        self._budget = requests_per_minute
+
+    async def of_database(self, database_id: str, since: float, *, origin: str | None = None) -> Entries:
+        """The snapshots of one database.
+
+        Raises:
+            CannotTell: the pages do not show all of them for sure.
+            SquareCloudError: no listing.
+        """
+        entries = _certain(await self._listings.looked_up(database_id, since), database_id)
+        for found in await self._found(origin, database_id):
+            # A page that was asked for before it was found may be renewed; one that is older at the service may not, but
+            # the two listings are cached apart, and one of them has shown it.
+            renewed = max(since, self._clock.monotonic() - self._age(found))
+            if found.version_id not in entries:
+                entries |= _certain(await self._listings.database(database_id, renewed, patience=BRIEF), database_id)
+            if found.version_id not in entries:
+                account = await self._listings.account(database_id, renewed, patience=BRIEF)
+                entries = {**_by_version(account.entries if account else ()), **entries}
+            if found.version_id not in entries:
+                raise _old_page(found)
+        return entries
+
+    async def of_account(self, since: float, *, origin: str | None = None) -> dict[str, Entries]:
+        """The snapshots of each database of the account.
+
+        Raises:
+            CannotTell: the pages do not show all of them for sure.
+            SquareCloudError: no listing.
+        """
+        listing = await self._listings.account_listing(since, patience=BRIEF)
+        if listing is None:
+            return await self._of_each_database(since, origin)
+        of_each = _of_each(listing)
+        lacking = [one for one in await self._found(origin) if one.version_id not in of_each.get(one.database_id, {})]
+        if lacking:
+            renewed = max(since, self._clock.monotonic() - min(map(self._age, lacking)))
+            again = await self._listings.account_listing(renewed, patience=BRIEF)
+            of_each = _of_each(listing if again is None else again)
+            for database_id in {one.database_id for one in lacking}:
+                of_each[database_id] = of_each.get(database_id, {}) | await self.of_database(
+                    database_id, since, origin=origin
+                )
+        return of_each
+
+    async def databases(self, since: float) -> list[AccountDatabase]:
+        """The databases of the account, in the service's order.
+
+        Raises:
+            CannotTell: one of them cannot be read.
+            SquareCloudError: no answer.
+        """
+        account = await self._databases.account(since, patience=BRIEF)
+        if account.unreadable:
+            raise CannotTell(
+                f"{account.unreadable} of {account.unreadable + len(account.databases)} entries of the service's list of the "
+                "account's databases are unreadable",
+                then=[Next(Step.LOOK_UP_DATABASE)],
+            )
+        return list(account.databases)
+
+    async def _of_each_database(self, since: float, origin: str | None) -> dict[str, Entries]:
+        """One listing for each database, if plan or key do not allow the account's."""
+        databases = await self.databases(since)
+        if len(databases) + 2 > self._budget:  # the refused one and the account were two
+            raise CannotTell(
+                f"{self._listings.account_refusal} Each of its {len(databases)} databases would have to be asked by itself, "
+                f"which is more than the {self._budget} requests of a minute",
+                then=[Next(Step.GIVE_DATABASE), Next(Step.RAISE_BUDGET)],
+            )
+        ids = [one.id for one in databases]
+        listed = await all_of([partial(self.of_database, each, since, origin=origin) for each in ids])
+        return dict(zip(ids, listed, strict=True))
+
+    async def _found(self, origin: str | None, database_id: str | None = None) -> Iterable[Found]:
+        """What runs of this machine have found so lately that an old page may lack it, each once; all of it is manual."""
+        if origin == "automatic":
+            return ()
+        lately = (one for one in await self._journal.found() if self._age(one) < SERVICE_CACHE)
+        return {
+            (one.database_id, one.version_id): one for one in lately if database_id in {None, one.database_id}
+        }.values()
+
+    def _age(self, found: Found) -> float:
+        return (self._clock.utc() - found.at).total_seconds()
+
+
+def _certain(page: Page, database_id: str) -> Entries:
+    _all_readable(page.listing, f"of database {database_id}")
+    return _by_version(page.entries)
+
+
+def _of_each(listing: Listing) -> dict[str, Entries]:
+    _all_readable(listing, "of the account")
+    of_each: dict[str, Entries] = {}
+    for entry in listing.entries:
+        database_id = owner_of(entry)
+        if database_id is None:
+            raise CannotTell(
+                f"the service's listing of the account does not tell whose snapshot {entry.version} is",
+                then=[Next(Step.GIVE_DATABASE)],
+            )
+        of_each.setdefault(database_id, {})[entry.version or ""] = entry
+    return of_each
+
+
+def _all_readable(listing: Listing, whose: str) -> None:
+    if listing.unreadable:
+        raise CannotTell(
+            f"{listing.unreadable} of {listing.unreadable + len(listing.entries)} entries of the service's listing {whose} are "
+            "unreadable, so it does not tell for sure",
+            then=[OPEN_ONE],
+        )
+
+
+def _by_version(entries: Iterable[ListedSnapshot]) -> Entries:
+    return {entry.version or "": entry for entry in entries}
+
+
+def _old_page(found: Found) -> CannotTell:
+    until = found.at + timedelta(seconds=SERVICE_CACHE)
+    return CannotTell(
+        f"the service serves an old page: it lacks snapshot {found.version_id} of database {found.database_id}, which a run "
+        f"on this machine has found at {found.at:%H:%M:%S} UTC",
+        then=[Next(Step.RUN_AGAIN_AFTER, time=f"{until:%H:%M:%S} UTC"), OPEN_ONE],
+    )
+
+
+def newest_first(entries: Iterable[ListedSnapshot]) -> list[ListedSnapshot]:
+    """Entries by their times.
+
+    Raises:
+        CannotTell: one has no time.
+    """
+    dated = []
+    for entry in entries:
+        if entry.modified is None:
+            raise undated(entry)
+        dated.append((entry.modified, entry))
+    return [entry for _, entry in sorted(dated, key=lambda one: one[0], reverse=True)]
+
+
+def undated(entry: ListedSnapshot) -> CannotTell:
+    """The error of a question that only the time of this entry answers."""
+    return CannotTell(
+        f"the service lists snapshot {entry.version} without a time, so its age is not known", then=[OPEN_ONE]
+    )
+
+
+async def all_of(questions: list[Callable[[], Awaitable[T]]]) -> list[T]:
+    """All answers, in order; the first failure ends the others and is raised as it is."""
+    answers: dict[int, T] = {}
+    failures: list[Exception] = []
+
+    async def ask(number: int) -> None:
+        try:
+            answers[number] = await questions[number]()
+        except (SquareCloudError, CannotTell) as failure:
+            failures.append(failure)
+            group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        for number in range(len(questions)):
+            group.start_soon(ask, number)
+    if failures:
+        raise failures[0]
+    return [answers[number] for number in range(len(questions))]
