@@ -1,10 +1,13 @@
 # `make` or `make help` lists the targets. Everything they need is made on first use: the virtual environment in .venv,
-# and a Pulumi engine in the user's cache where none is installed. PYTHON=… chooses the Python that .venv is made of.
+# and a Pulumi engine in the user's cache where none is installed. PYTHON=… chooses the Python that .venv is made of, and
+# WORKERS=… how many tests run at a time: as many as there are cores, unless you say otherwise.
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 PYTHON :=
 IN_VENV := .venv/bin/python
+WORKERS := auto
+PYTEST = $(IN_VENV) -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 # Made of the first Python that is new enough and can make virtual environments; one that is there keeps its Python.
 define environment
@@ -20,7 +23,12 @@ help: ## List the targets
 demo: environment ## Take a snapshot with a real engine against a local emulator, and look into it
 	@$(IN_VENV) -m tools.demo
 
-test: lint unit test-engine ## Everything that is checked: lint, unit tests, tests with the real engine
+# The linters run beside the tests. They print only what is wrong, and after the tests, so that neither hides the other.
+test: engine postgres ## Everything that is checked: lint, unit tests, tests with the real engine
+	@$(IN_VENV) -m tools.sdks --prepare
+	@lint=$$(mktemp) && { $(MAKE) --no-print-directory lint >"$$lint" 2>&1 & } && linting=$$! && \
+	trap 'kill $$linting 2>/dev/null; rm -f "$$lint"' EXIT && { \
+	$(PYTEST); tested=$$?; wait $$linting || { cat "$$lint" >&2; exit 1; }; exit $$tested; }
 
 lint: environment ## Style and types: ruff and mypy
 	$(IN_VENV) -m ruff check
@@ -28,11 +36,11 @@ lint: environment ## Style and types: ruff and mypy
 	$(IN_VENV) -m mypy
 
 unit: postgres ## Tests without an engine: in virtual time, and with a real PostgreSQL
-	$(IN_VENV) -m pytest -m 'not engine'
+	$(PYTEST) -m 'not engine'
 
 test-engine: engine ## Tests with the real engine, in real time
 	@$(IN_VENV) -m tools.sdks --prepare
-	$(IN_VENV) -m pytest -m engine
+	$(PYTEST) -m engine
 
 engine: environment ## Find, install or build a Pulumi engine, and print its directory
 	@$(IN_VENV) tools/engine.py

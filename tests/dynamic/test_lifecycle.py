@@ -13,7 +13,7 @@ import pytest
 
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
 from tests.support.plugin_servicer import PluginServicer
-from tests.support.servicer import UNKNOWN, Answer, CallFailedError, Kept, Servicer, urn
+from tests.support.servicer import PLENTY, UNKNOWN, Answer, CallFailedError, Kept, Servicer, urn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tools.sandbox import Emulator
 
 NAME = urn("before-release")
-PACE = {"SQUARECLOUD_FIRST_LOOK_AFTER": "0.2s", "SQUARECLOUD_LOOK_EVERY": "0.3s"}
+PACE = {**PLENTY, "SQUARECLOUD_FIRST_LOOK_AFTER": "0.2s", "SQUARECLOUD_LOOK_EVERY": "0.3s"}
 # The service's clock is two hours behind, so what it has made is old to a client that asks nobody.
 PROVIDER = SnapshotProvider()
 SERVICE = ("--clock-offset", "-7200", "--snapshot-seconds", "0", "--soft-deadline", "0.1", "--no-automatic",

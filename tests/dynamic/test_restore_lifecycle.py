@@ -11,7 +11,7 @@ import pytest
 
 from pulumi_snapshots import Restore
 from pulumi_snapshots.dynamic.restore_provider import RestoreProvider
-from tests.support.servicer import UNKNOWN, Answer, CallFailedError, Kept, Servicer, urn
+from tests.support.servicer import PLENTY, UNKNOWN, Answer, CallFailedError, Kept, Servicer, urn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tools.sandbox import Emulator
 
 NAME = urn("back", "squarecloud:index:Restore")
-PACE = {"SQUARECLOUD_LOOK_EVERY": "0.2s", "SQUARECLOUD_RESTORE_SETTLE": "0.5s"}
+PACE = {**PLENTY, "SQUARECLOUD_LOOK_EVERY": "0.2s", "SQUARECLOUD_RESTORE_SETTLE": "0.5s"}
 PROVIDER = RestoreProvider()
 SERVICE = (
     "--restore-seconds",

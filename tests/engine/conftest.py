@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.engine.stage import DATABASE, OTHER_DATABASE, App
+from tests.support.servicer import PLENTY
 from tools.engine import ensure
 from tools.sandbox import Emulator, Stack
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 # A snapshot is there after 0.1 s unless a test makes it slow; then the service answers 202 at once. The service's clock is
 # two hours behind, so what it has made is old to a client that asks nobody, and no cooldown costs real time.
 SERVICE = ("--clock-offset", "-7200", "--snapshot-seconds", "0.1", "--soft-deadline", "0.3", "--no-automatic",
-           "--cache-world", "invalidated", "--database", DATABASE, "--database", f"{OTHER_DATABASE}:redis")  # fmt: skip
-PACE = {"SQUARECLOUD_FIRST_LOOK_AFTER": "0.2s", "SQUARECLOUD_LOOK_EVERY": "0.3s"}
+           "--cache-world", "invalidated", "--requests-per-minute", "10000", "--database", DATABASE, "--database", f"{OTHER_DATABASE}:redis")  # fmt: skip
+PACE = {**PLENTY, "SQUARECLOUD_FIRST_LOOK_AFTER": "0.2s", "SQUARECLOUD_LOOK_EVERY": "0.3s"}
 PASSPHRASE = "a passphrase"
 
 

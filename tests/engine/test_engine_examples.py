@@ -146,7 +146,6 @@ class Service:
 
 def test_a_service_tells_the_progress_of_an_inline_program(app: App) -> None:
     app.example("automation")
-    app.environment["SQUARECLOUD_LOOK_EVERY"] = "3s"  # what is pending leaves requests to the others
     app.slow()
     with Service(app, app.folder / "first.log") as service:
         waiting = service.put(DATABASE, "v2")

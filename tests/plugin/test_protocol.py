@@ -19,7 +19,7 @@ from pulumi.runtime.proto import provider_pb2
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
 from pulumi_snapshots.plugin.schema import VERSION
 from tests.support.plugin_servicer import PluginServicer
-from tests.support.servicer import UNKNOWN, CallFailedError, secret, urn
+from tests.support.servicer import PLENTY, UNKNOWN, CallFailedError, secret, urn
 from tools.sandbox import Emulator
 
 if TYPE_CHECKING:
@@ -298,8 +298,8 @@ def test_it_does_not_outlive_an_engine_that_never_speaks() -> None:
 
 
 SERVICE = ("--clock-offset", "-7200", "--snapshot-seconds", "600", "--soft-deadline", "0.1", "--no-automatic",
-           "--memory", "65536")  # fmt: skip
-PACE = {"SQUARECLOUD_FIRST_LOOK_AFTER": "0.2s", "SQUARECLOUD_LOOK_EVERY": "0.3s"}
+           "--memory", "65536", "--requests-per-minute", "10000")  # fmt: skip
+PACE = {**PLENTY, "SQUARECLOUD_FIRST_LOOK_AFTER": "0.2s", "SQUARECLOUD_LOOK_EVERY": "0.3s"}
 
 
 @pytest.fixture

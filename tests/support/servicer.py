@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NO_KEY",
+    "PLENTY",
     "UNKNOWN",
     "Answer",
     "CallFailedError",
@@ -72,6 +73,11 @@ NO_KEY: dict[str, str | None] = dict.fromkeys(
     ("SQUARECLOUD_API_KEY", "SQUARECLOUD_API_URL", "SQUARECLOUD_SNAPSHOTS_URL")
 )
 """The environment of a provider that has no key and no service."""
+
+
+PLENTY = {"SQUARECLOUD_REQUESTS_PER_MINUTE": "10000"}
+"""The environment of a provider that polls every fraction of a second. With the usual budget it would wait for the next
+minute's requests after a few seconds, which pass on a busy machine before a test's next step."""
 
 
 def urn(name: str, type_: str = "squarecloud:index:Snapshot") -> str:
