@@ -1,6 +1,5 @@
 """Database snapshots of Square Cloud as Pulumi resources: take one, wait for exactly it, use its pinned download URL."""
 
-from pulumi_snapshots.dynamic.archive import Archive
 from pulumi_snapshots.dynamic.lookups import (
     LookupFailed,
     get_database,
@@ -12,8 +11,7 @@ from pulumi_snapshots.dynamic.lookups import (
     get_snapshots,
     get_snapshots_output,
 )
-from pulumi_snapshots.dynamic.restore import Restore
-from pulumi_snapshots.dynamic.snapshot import Snapshot
+from pulumi_snapshots.dynamic.resources import Archive, Restore, Snapshot
 from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
 
 __all__ = [

@@ -33,7 +33,7 @@ LAYERS = (
     ("api", "progress"),
     ("properties", "emulator"),
     ("locked_file", "stopping", "errors"),
-    ("addresses", "clock"),
+    ("addresses", "clock", "late"),
 )
 """From the top down: each room imports from those below its own floor only; rooms of one floor do not know each other."""
 
@@ -78,6 +78,9 @@ def _imports(node: ast.AST, *, typing_too: bool) -> Iterator[str]:
         elif isinstance(child, ast.ImportFrom):
             assert child.level == 0, "imports name the whole module"
             yield from (f"{child.module}.{alias.name}" for alias in child.names)
+        elif isinstance(child, ast.Call) and ast.unparse(child.func) == "late":
+            name = ast.literal_eval(child.args[0])
+            yield f"pulumi_snapshots.{name.replace(':', '.')}"
         else:
             yield from _imports(child, typing_too=typing_too)
 

@@ -31,7 +31,7 @@ def for_people(text: str) -> str:
     for phrase, instead in PHRASES.items():
         text = text.replace(phrase, instead)
     text = OWN_REPLACE.sub(r"`\1` with `--new`", text)
-    for config_key, variable, _ in SOURCES.values():
+    for config_key, variable in SOURCES.values():
         text = text.replace(config_key, variable)
     return text
 

@@ -1,8 +1,9 @@
-"""What the resources share where programs declare them: which snapshot, the create's time-out, warnings shown once."""
+"""What resources and lookups share where programs declare them: which snapshot, the create's time-out, warnings shown once."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
 
 import pulumi
 from pulumi.runtime.config import is_config_secret
@@ -13,12 +14,14 @@ from pulumi_snapshots.properties.checks import is_usual_database_id
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pulumi_snapshots.properties.catalogue import Thing
+
 __all__ = [
+    "Declared",
     "Duration",
     "LookupFailed",
     "Origin",
     "archive_source",
-    "create_timeout",
     "refuse_outputs",
     "restore_source",
     "warn_of_plain_key",
@@ -35,6 +38,33 @@ _FOR_RESTORE = ("database_id", "version_id", "name", "runtime")
 
 _said: set[str] = set()
 """Warnings that this program has shown; each is shown once."""
+
+
+class Declared(pulumi.CustomResource):
+    """A resource as programs declare it, whichever way it reaches the engine.
+
+    Attributes:
+        thing: its properties; the class that declares it has them.
+    """
+
+    thing: ClassVar[Thing]
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        """Show the declaration in the class of each way: the SDK looks for types in the class itself."""
+        super().__init_subclass__(**more)
+        declaration = next((base for base in cls.__mro__ if "thing" in base.__dict__), cls)
+        cls.__doc__, cls.__annotations__ = declaration.__doc__, declaration.__annotations__
+
+    def _declare(
+        self, resource_name: str, inputs: Mapping[str, Any], timeout: Any, opts: pulumi.ResourceOptions | None
+    ) -> None:
+        custom, opts = _create_timeout(opts)
+        self._register(resource_name, {**inputs, "timeout": timeout if custom is None else custom}, opts)
+        warn_of_plain_key(self)
+
+    @abstractmethod
+    def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
+        """Tell the engine of it: the constructor of a resource."""
 
 
 class LookupFailed(pulumi.RunError):
@@ -72,7 +102,7 @@ def refuse_outputs(function: str, arguments: Mapping[str, Any], *, name: str | N
             )
 
 
-def create_timeout(opts: pulumi.ResourceOptions | None) -> tuple[Any, pulumi.ResourceOptions | None]:
+def _create_timeout(opts: pulumi.ResourceOptions | None) -> tuple[Any, pulumi.ResourceOptions | None]:
     """The create's custom timeout, and the options without it.
 
     The engine keeps no dynamic resource to it, but ends the program with a traceback where it cannot read it, `7d`

@@ -2,60 +2,62 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
-import pulumi
+import pulumi  # noqa: TC002  the SDK resolves the annotations
 
-from pulumi_snapshots.declaration import create_timeout, restore_source, warn_of_plain_key
+from pulumi_snapshots.declaration import Declared, restore_source
+from pulumi_snapshots.restore.record import RESTORE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from pulumi_snapshots.declaration.snapshot import SnapshotDeclaration
     from pulumi_snapshots.lookup.results import SnapshotInfo
 
-__all__ = ["RESTORE_OUTPUTS", "RestoreDeclaration"]
-
-RESTORE_OUTPUTS = ("database_id", "version_id", "target_database_id", "requested_at", "restored_at", "attempt")
+__all__ = ["RestoreDeclaration"]
 
 
-class RestoreDeclaration(pulumi.CustomResource):
-    """Puts a snapshot back into a database, over everything that the database holds; once, when it is created.
+class RestoreDeclaration(Declared):
+    """A snapshot put back into a database, over everything that the database holds; once, when it is created.
 
     `pulumi up` sends one request and waits until the database was seen down and runs again. Afterwards only other
-    `triggers`, or another target, restore again. A changed snapshot alone restores nothing and warns; neither does a
+    triggers, or another target, restore again. A changed snapshot alone restores nothing and warns; neither does a
     refresh, nor the end of the snapshot's 30 days, nor deleting the resource.
 
     Args:
         resource_name: the resource's name in the program.
         snapshot: the Snapshot to put back, or what a lookup has found; instead of it `database_id` and `version_id`.
-        overwrite: must be True, else the preview fails: what the database holds is lost, unless a snapshot has it.
-        database_id: whose snapshot it is.
-        version_id: which one.
-        target_database_id: whose data is overwritten; the snapshot's own database unless given. Of the same engine.
-        triggers: any values; a change of any restores again.
-        timeout: of the whole restore, and of each resume anew; 15 minutes unless given. `custom_timeouts` wins.
+        overwrite: must be true, else the preview fails: everything that the database holds is overwritten.
+        database_id: the database whose snapshot is put back.
+        version_id: the snapshot's version id.
+        target_database_id: the database to overwrite, of the same engine; the snapshot's own unless given. Another one
+            restores again.
+        triggers: any values. A change of any restores again.
+        timeout: how long the restore may take, and each resume again. The resource's custom timeout for creates wins.
+            15m unless given. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
         opts: as for every resource.
 
     Raises:
         pulumi.RunError: which snapshot to put back is not given, or given twice.
     """
 
+    thing = RESTORE
+
     database_id: pulumi.Output[str]
-    """Whose snapshot was put back."""
+    """The database whose snapshot was put back."""
     version_id: pulumi.Output[str]
-    """Which one."""
+    """The snapshot's version id."""
     target_database_id: pulumi.Output[str]
-    """Whose data was overwritten."""
-    requested_at: pulumi.Output[str]
-    """When the request was sent, RFC 3339, UTC, by the service's clock."""
-    restored_at: pulumi.Output[str | None]
-    """When the database was seen running again, RFC 3339, UTC, by the service's clock; None until then."""
-    attempt: pulumi.Output[dict[str, Any] | None]
-    """`posted_at`, `service_clock_offset` (seconds), `answered`, `timeout` (seconds), `seen_down`; only until then."""
+    """The database that was overwritten."""
     triggers: pulumi.Output[list[Any] | None]
-    """The triggers that it was restored for."""
+    """Any values. A change of any restores again."""
+    requested_at: pulumi.Output[str]
+    """When the request was sent, by the service's clock. RFC 3339, UTC."""
+    restored_at: pulumi.Output[str | None]
+    """When the database was seen running again, by the service's clock; absent until then. RFC 3339, UTC."""
+    attempt: pulumi.Output[dict[str, Any] | None]
+    """The request, only until then."""
 
     def __init__(  # noqa: PLR0913  each is an input of the resource
         self,
@@ -71,17 +73,10 @@ class RestoreDeclaration(pulumi.CustomResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         source = restore_source(resource_name, snapshot, database_id, version_id)
-        custom, opts = create_timeout(opts)
         inputs = {
             **source,
             "target_database_id": target_database_id,
             "overwrite": overwrite,
             "triggers": triggers,
-            "timeout": timeout if custom is None else custom,
         }
-        self._register(resource_name, inputs, opts)
-        warn_of_plain_key(self)
-
-    @abstractmethod
-    def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
-        """Tell the engine of it: the constructor of a resource."""
+        self._declare(resource_name, inputs, timeout, opts)

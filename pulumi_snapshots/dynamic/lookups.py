@@ -20,14 +20,15 @@ from pulumi_snapshots.declaration import Duration, LookupFailed, Origin, refuse_
 from pulumi_snapshots.engine.errors import debugging
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.lookup import calls as lookup_calls
+from pulumi_snapshots.late import late
+from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS
 from pulumi_snapshots.run.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
 
-    from pulumi_snapshots.lookup.calls import Lookup
-    from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
+    from pulumi_snapshots.dynamic.run import Run
+    from pulumi_snapshots.lookup.results import DatabaseInfo, Lookup, SnapshotInfo
     from pulumi_snapshots.run.session import Session
 
 __all__ = [
@@ -153,11 +154,9 @@ class _Lookup(Generic[T]):
 
     def now(self, **arguments: Any) -> T:
         """Ask, and wait for the answer."""
-        from pulumi_snapshots.dynamic.run import this_run  # noqa: PLC0415  only who looks up something needs the loop
-
         ask = self._question(self.function, arguments, lately=False)
         with _failures(self.function):
-            return self._noted(this_run().carry_out(ask))
+            return self._noted(_run().carry_out(ask))
         raise AssertionError  # a failure is raised
 
     def later(self, **arguments: Any) -> pulumi.Output[T]:
@@ -168,8 +167,6 @@ class _Lookup(Generic[T]):
         function = f"{self.function}_output"
 
         async def find(known: dict[str, dict[str, Any]]) -> T:
-            from pulumi_snapshots.dynamic.run import this_run  # noqa: PLC0415  only who looks up something needs the loop
-
             values = known["arguments"]
             for name, value in values.items():
                 if value is None:
@@ -177,7 +174,7 @@ class _Lookup(Generic[T]):
             # What the resources have done whose outputs these are, is not in a page from before.
             ask = self._question(function, arguments | values, lately=True)
             with _failures(function):
-                return self._noted(await asyncio.wrap_future(this_run().begin(ask)))
+                return self._noted(await asyncio.wrap_future(_run().begin(ask)))
             raise AssertionError  # a failure is raised
 
         return given.apply(find)
@@ -190,10 +187,9 @@ class _Lookup(Generic[T]):
         settings, program = _settings(function), get_root_resource()
 
         async def ask() -> tuple[T, str]:
-            from pulumi_snapshots.dynamic.run import this_run  # noqa: PLC0415  only who looks up something needs the loop
-
-            session = this_run().shared.session(settings)
-            answer = await self.lookup.find(session, arguments, _since(session, program, lately=lately), _tell)
+            session = _run().shared.session(settings)
+            since = _since(session, program, lately=lately)
+            answer: T = await late("lookup.calls:find")(self.lookup, session, arguments, since, _tell)
             return answer, session.take_note()
 
         return ask
@@ -207,7 +203,7 @@ class _Lookup(Generic[T]):
 
     def _check(self, function: str, values: Mapping[str, Any]) -> None:
         refuse_outputs(self.function, values, name=function)
-        problems = self.lookup.problems(values)
+        problems = self.lookup.query.problems(values)
         if problems:
             raise LookupFailed(
                 function, "; ".join(f"{problem.property} {problem.reason}" for problem in problems) + "."
@@ -238,11 +234,16 @@ _programs: WeakKeyDictionary[pulumi.Resource, float] = WeakKeyDictionary()
 
 def _since(session: Session, program: pulumi.Resource | None, *, lately: bool) -> float:
     """When what is good enough may have been asked for at the earliest (monotonic); in the event loop only."""
-    from pulumi_snapshots.listing.listings import READS_SHARE  # noqa: PLC0415  loads the HTTP stack
-
     now = session.clock.monotonic()
-    begun = now - READS_SHARE if program is None else _programs.setdefault(program, now)
-    return max(begun, now - READS_SHARE) if lately else begun
+    recent: float = late("lookup.calls:lately")(session)
+    begun = recent if program is None else _programs.setdefault(program, now)
+    return max(begun, recent) if lately else begun
+
+
+def _run() -> Run:
+    """The event loop and what is shared on it; only a program that looks up something needs them."""
+    run: Run = late("dynamic.run:this_run")()
+    return run
 
 
 @contextmanager
@@ -259,7 +260,7 @@ def _tell(text: str) -> None:
     pulumi.log.info(f"get_databases: {text}")
 
 
-_SNAPSHOTS = _Lookup(lookup_calls.SNAPSHOTS)
-_LATEST = _Lookup(lookup_calls.LATEST)
-_DATABASE = _Lookup(lookup_calls.DATABASE)
-_DATABASES = _Lookup(lookup_calls.DATABASES)
+_SNAPSHOTS = _Lookup(SNAPSHOTS)
+_LATEST = _Lookup(LATEST)
+_DATABASE = _Lookup(DATABASE)
+_DATABASES = _Lookup(DATABASES)

@@ -1,94 +1,109 @@
-"""What the lookups bring, typed. Standard library only: programs load it."""
+"""What the lookups bring, and the lookups by name. Standard library only: programs load it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+from pulumi_snapshots.lookup.inputs import DatabaseQuery, DatabasesQuery, LatestQuery, SnapshotQuery
+from pulumi_snapshots.properties.catalogue import Record, declare, record_in
+from pulumi_snapshots.snapshot.record import ListedProperties
 
 if TYPE_CHECKING:
+    from pulumi_snapshots.properties.catalogue import Inputs
     from pulumi_snapshots.snapshot.record import SnapshotRecord
 
-__all__ = ["DatabaseInfo", "SnapshotInfo"]
+__all__ = ["DATABASE", "DATABASES", "LATEST", "SNAPSHOTS", "DatabaseInfo", "Lookup", "SnapshotInfo"]
+
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class SnapshotInfo:
+class SnapshotInfo(ListedProperties, computed=("id",)):
     """A snapshot that the service lists, with the outputs of the Snapshot resource.
 
-    Attributes:
-        database_id: whose data.
-        version_id: the service's; with `database_id` all that identifies a snapshot.
-        name: the storage object's name; a restore needs it.
-        download_url_expires_at: RFC 3339, UTC.
-        size: bytes.
-        created_at: RFC 3339, UTC.
-        expires_at: RFC 3339, UTC: the end of its 30 days at the service.
-        available: false where its 30 days are over, and an old page of the service still lists it.
-        origin: `manual` or `automatic`; None where the service does not say.
-        runtime: `postgres`, `mongo`, `mysql` or `redis`; None where the service does not say.
-        requested_at: always None, as for every snapshot that was not taken by this stack.
-        attempt: always None: what is listed is not pending.
+    `requested_at` and `attempt` are always None, as for every snapshot that was not taken by this stack. `download_url` opens
+    the data to whoever has it, so neither a printed nor an exported result shows it.
     """
 
-    database_id: str
-    version_id: str
-    name: str | None
-    download_url_expires_at: str | None
-    size: int | None
-    created_at: str | None
-    expires_at: str | None
-    available: bool
-    origin: str | None
-    runtime: str | None
-    requested_at: str | None = None
+    version_id: str = declare(
+        "The service's version id, which with the database's id is all that identifies a snapshot."
+    )
+    requested_at: None = None
     attempt: None = None
-    # Private, so that neither a printed nor an exported result shows it: it opens the data to whoever has it.
-    _download_url: str | None = field(default=None, repr=False, compare=False)
 
     @property
     def id(self) -> str:
-        """`DATABASE_ID/VERSION_ID`, for `Snapshot.get`."""
+        """`DATABASE_ID/VERSION_ID`, to look it up or import it by."""
         return f"{self.database_id}/{self.version_id}"
 
-    @property
-    def download_url(self) -> str | None:
-        """Signed, pinned to this version; opens the data to whoever has it. None where the service gives none."""
-        return self._download_url
-
     @classmethod
-    def of(cls, record: SnapshotRecord) -> SnapshotInfo:
+    def of(cls, record: SnapshotRecord) -> Self:
         """From the record of a listed snapshot, which always has a version."""
-        return cls(
-            database_id=record.database_id,
-            version_id=record.version_id or "",
-            name=record.name,
-            download_url_expires_at=record.download_url_expires_at,
-            size=record.size,
-            created_at=record.created_at,
-            expires_at=record.expires_at,
-            available=record.available,
-            origin=record.origin,
-            runtime=record.runtime,
-            _download_url=record.download_url,
-        )
+        return cls(**{name: getattr(record, name) for name in ListedProperties.properties()})
+
+
+class DatabaseInfo(Record):
+    """A database of the account."""
+
+    id: str = declare("What the database's id is everywhere else.")
+    name: str = declare("As its owner calls it; not unique.")
+    type: str = declare("Its engine, `postgres`, `mongo`, `mysql` or `redis`.")
+    ram: int | None = declare("MB; absent if the service does not say.")
+    cluster: str | None = declare("Where it runs; absent if the service does not say.")
+    running: bool = declare("Whether it ran when it was asked for.")
+
+
+class FoundSnapshots(Record):
+    """Several snapshots."""
+
+    snapshots: list[SnapshotInfo] = declare("Newest first.")
+
+
+class FoundLatest(Record):
+    """The newest snapshot."""
+
+    snapshot: SnapshotInfo | None = declare("Absent if there is none.")
+
+
+class FoundDatabases(Record):
+    """Several databases."""
+
+    databases: list[DatabaseInfo] = declare("All of the account.")
 
 
 @dataclass(frozen=True)
-class DatabaseInfo:
-    """A database of the account.
+class Lookup(Generic[T]):
+    """One lookup, whose answer is of type T.
 
     Attributes:
-        id: what `database_id` is everywhere else.
-        name: as its owner calls it; not unique.
-        type: its engine: `postgres`, `mongo`, `mysql` or `redis`.
-        ram: MB; None where the service does not say.
-        cluster: where it runs; None where the service does not say.
-        running: whether it ran when it was asked for.
+        function: its name.
+        query: what may be asked; its docstring says what the lookup is for.
+        result: holds the answer in languages that have no lists or None as answers; the answer itself if that is a record.
     """
 
-    id: str
-    name: str
-    type: str
-    ram: int | None
-    cluster: str | None
-    running: bool
+    function: str
+    query: type[Inputs]
+    result: type[Record]
+
+    @property
+    def secret(self) -> bool:
+        """Whether its answer must not be shown."""
+        inner = (record_in(each.type) for each in self.result.properties().values())
+        return any(each.secret for record in inner if record for each in record.properties().values())
+
+    def values(self, answer: T) -> dict[str, Any]:
+        """The answer in plain values."""
+        return (answer if isinstance(answer, self.result) else self.result(answer)).to_outputs()  # type: ignore[call-arg]  # its one field
+
+    def answer(self, values: dict[str, Any]) -> T:
+        """The answer from plain values."""
+        result: Any = self.result.from_outputs(values)
+        (name, *others) = self.result.properties()
+        answer: T = result if others else getattr(result, name)
+        return answer
+
+
+SNAPSHOTS: Lookup[list[SnapshotInfo]] = Lookup("get_snapshots", SnapshotQuery, FoundSnapshots)
+LATEST: Lookup[SnapshotInfo | None] = Lookup("get_latest_snapshot", LatestQuery, FoundLatest)
+DATABASE: Lookup[DatabaseInfo] = Lookup("get_database", DatabaseQuery, DatabaseInfo)
+DATABASES: Lookup[list[DatabaseInfo]] = Lookup("get_databases", DatabasesQuery, FoundDatabases)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pulumi
 from pulumi.runtime import invoke, invoke_output
 
 from pulumi_snapshots.declaration import Duration, LookupFailed, Origin, refuse_outputs
-from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
-from pulumi_snapshots.plugin.resource import PACKAGE, in_camel, in_python
+from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS
+from pulumi_snapshots.properties.catalogue import in_camel, in_python
+from pulumi_snapshots.run.settings import PACKAGE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from pulumi_snapshots.lookup.results import DatabaseInfo, Lookup, SnapshotInfo
 
 __all__ = [
     "get_database",
@@ -25,6 +28,8 @@ __all__ = [
     "get_snapshots",
     "get_snapshots_output",
 ]
+
+T = TypeVar("T")
 
 
 def get_snapshots(
@@ -41,7 +46,7 @@ def get_snapshots(
         LookupFailed: an argument cannot be used, or the service does not tell for sure.
     """
     arguments = {"database_id": database_id, "origin": origin, "newer_than": newer_than, "older_than": older_than}
-    return _snapshots(_now("get_snapshots", arguments, opts))
+    return _now(SNAPSHOTS, arguments, opts)
 
 
 def get_snapshots_output(
@@ -54,7 +59,7 @@ def get_snapshots_output(
 ) -> pulumi.Output[list[SnapshotInfo]]:
     """`get_snapshots` for arguments that are outputs; a secret, since it holds download URLs."""
     arguments = {"database_id": database_id, "origin": origin, "newer_than": newer_than, "older_than": older_than}
-    return pulumi.Output.secret(_later("get_snapshots", arguments, opts).apply(_snapshots))
+    return _later(SNAPSHOTS, arguments, opts)
 
 
 def get_latest_snapshot(
@@ -69,9 +74,7 @@ def get_latest_snapshot(
     Raises:
         LookupFailed: an argument cannot be used, or the service does not tell for sure.
     """
-    return _latest(
-        _now("get_latest_snapshot", {"database_id": database_id, "origin": origin, "max_age": max_age}, opts)
-    )
+    return _now(LATEST, {"database_id": database_id, "origin": origin, "max_age": max_age}, opts)
 
 
 def get_latest_snapshot_output(
@@ -82,8 +85,7 @@ def get_latest_snapshot_output(
     opts: pulumi.InvokeOutputOptions | None = None,
 ) -> pulumi.Output[SnapshotInfo | None]:
     """`get_latest_snapshot` for arguments that are outputs; a secret, since it holds a download URL."""
-    arguments = {"database_id": database_id, "origin": origin, "max_age": max_age}
-    return pulumi.Output.secret(_later("get_latest_snapshot", arguments, opts).apply(_latest))
+    return _later(LATEST, {"database_id": database_id, "origin": origin, "max_age": max_age}, opts)
 
 
 def get_database(database_id: str, *, opts: pulumi.InvokeOptions | None = None) -> DatabaseInfo:
@@ -92,14 +94,14 @@ def get_database(database_id: str, *, opts: pulumi.InvokeOptions | None = None) 
     Raises:
         LookupFailed: the argument cannot be used, there is no such database, or the service does not tell for sure.
     """
-    return _database(_now("get_database", {"database_id": database_id}, opts))
+    return _now(DATABASE, {"database_id": database_id}, opts)
 
 
 def get_database_output(
     database_id: pulumi.Input[str], *, opts: pulumi.InvokeOutputOptions | None = None
 ) -> pulumi.Output[DatabaseInfo]:
     """`get_database` for an argument that is an output."""
-    return _later("get_database", {"database_id": database_id}, opts).apply(_database)
+    return _later(DATABASE, {"database_id": database_id}, opts)
 
 
 def get_databases(*, opts: pulumi.InvokeOptions | None = None) -> list[DatabaseInfo]:
@@ -108,76 +110,44 @@ def get_databases(*, opts: pulumi.InvokeOptions | None = None) -> list[DatabaseI
     Raises:
         LookupFailed: the service does not tell for sure.
     """
-    return _databases(_now("get_databases", {}, opts))
+    return _now(DATABASES, {}, opts)
 
 
 def get_databases_output(*, opts: pulumi.InvokeOutputOptions | None = None) -> pulumi.Output[list[DatabaseInfo]]:
     """`get_databases` as an output."""
-    return _later("get_databases", {}, opts).apply(_databases)
+    return _later(DATABASES, {}, opts)
 
 
 # How the plugin is asked -----------------------------------------------------------------------------------------------
 
 
-def _now(function: str, arguments: Mapping[str, Any], opts: pulumi.InvokeOptions | None) -> dict[str, Any]:
-    refuse_outputs(function, arguments)
+def _now(lookup: Lookup[T], arguments: Mapping[str, Any], opts: pulumi.InvokeOptions | None) -> T:
+    refuse_outputs(lookup.function, arguments)
+    token = _token(lookup)
     try:
-        found = invoke(_token(function), _given(arguments), opts).value
+        found = invoke(token, _given(arguments), opts).value
     except Exception as error:  # noqa: BLE001  the SDK raises no other
-        text = str(error)
-        for prefix in (
-            f"invoke of {_token(function)} failed: ",
-            f"invocation of {_token(function)} returned an error: ",
-        ):
-            text = text.removeprefix(prefix)
-        raise LookupFailed(function, text, why=error) from None  # the text leads to its page already
-    return found or {}
+        text = str(error).removeprefix(f"invoke of {token} failed: ")
+        text = text.removeprefix(f"invocation of {token} returned an error: ")
+        raise LookupFailed(lookup.function, text, why=error) from None  # the text leads to its page already
+    return _answer(lookup, found)
 
 
 def _later(
-    function: str, arguments: Mapping[str, Any], opts: pulumi.InvokeOutputOptions | None
-) -> pulumi.Output[dict[str, Any]]:
-    return invoke_output(_token(function), _given(arguments), opts)
+    lookup: Lookup[T], arguments: Mapping[str, Any], opts: pulumi.InvokeOutputOptions | None
+) -> pulumi.Output[T]:
+    found: pulumi.Output[Any] = invoke_output(_token(lookup), _given(arguments), opts)
+    answer = found.apply(partial(_answer, lookup))
+    return pulumi.Output.secret(answer) if lookup.secret else answer
 
 
-def _token(function: str) -> str:
-    return f"{PACKAGE}:index:{in_camel(function)}"
+def _token(lookup: Lookup[Any]) -> str:
+    return f"{PACKAGE}:index:{in_camel(lookup.function)}"
 
 
 def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {in_camel(name): value for name, value in arguments.items() if value is not None}
 
 
-# What it brings --------------------------------------------------------------------------------------------------------
-
-
-def _snapshots(found: Mapping[str, Any]) -> list[SnapshotInfo]:
-    return [_snapshot(one) for one in found.get("snapshots") or ()]
-
-
-def _latest(found: Mapping[str, Any]) -> SnapshotInfo | None:
-    one = found.get("snapshot")
-    return None if one is None else _snapshot(one)
-
-
-def _snapshot(found: Mapping[str, Any]) -> SnapshotInfo:
-    names = tuple(each.name for each in fields(SnapshotInfo) if not each.name.startswith("_"))
-    known = {**dict.fromkeys(names), **in_python(found, names)}
-    known["size"] = _whole(known["size"])
-    return SnapshotInfo(**known, _download_url=found.get("downloadUrl"))
-
-
-def _databases(found: Mapping[str, Any]) -> list[DatabaseInfo]:
-    return [_database(one) for one in found.get("databases") or ()]
-
-
-def _database(found: Mapping[str, Any]) -> DatabaseInfo:
-    names = tuple(each.name for each in fields(DatabaseInfo))
-    known = {**dict.fromkeys(names), **in_python(found, names)}
-    known["ram"] = _whole(known["ram"])
-    return DatabaseInfo(**known)
-
-
-def _whole(number: float | None) -> int | None:
-    """The engine has no whole numbers."""
-    return None if number is None else int(number)
+def _answer(lookup: Lookup[T], found: Mapping[str, Any] | None) -> T:
+    return lookup.answer(in_python(lookup.result.properties(), found or {}))

@@ -2,55 +2,62 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 
-from pulumi_snapshots.attempt.post import Post
-from pulumi_snapshots.declaration.archive import ARCHIVE_OUTPUTS, ArchiveDeclaration
-from pulumi_snapshots.declaration.restore import RESTORE_OUTPUTS, RestoreDeclaration
-from pulumi_snapshots.declaration.snapshot import SNAPSHOT_OUTPUTS, SnapshotDeclaration
-from pulumi_snapshots.plugin.resource import PACKAGE, PluginResource, in_camel, in_python
+from pulumi_snapshots.declaration import Declared
+from pulumi_snapshots.declaration.archive import ArchiveDeclaration
+from pulumi_snapshots.declaration.restore import RestoreDeclaration
+from pulumi_snapshots.declaration.snapshot import SnapshotDeclaration
+from pulumi_snapshots.properties.catalogue import in_camel, in_python, record_in
+from pulumi_snapshots.run.settings import PACKAGE, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pulumi_snapshots.properties.catalogue import Property
 
 __all__ = ["Archive", "Provider", "Restore", "Snapshot"]
 
-_ATTEMPT = tuple(each.name for each in fields(Post))
+
+class _Native(Declared):
+    """A resource of the plugin; its outputs have the engine's names inside, and Python's for programs."""
+
+    def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
+        name, outputs = self.thing.name, self.thing.outputs
+        # What the dynamic provider has made is the same resource: a changed import line takes nothing anew.
+        alias = pulumi.ResourceOptions(aliases=[pulumi.Alias(type_=f"pulumi-python:dynamic/{PACKAGE}:{name}")])
+        opts = pulumi.ResourceOptions.merge(opts, alias)
+        properties = {in_camel(each): value for each, value in {**dict.fromkeys(outputs), **inputs}.items()}
+        pulumi.CustomResource.__init__(self, f"{PACKAGE}:index:{name}", resource_name, properties, opts)
+        for each in outputs.values():
+            if record_in(each.type) and each.camel in self.__dict__:
+                self.__dict__[each.camel] = self.__dict__[each.camel].apply(partial(_in_python, each))
+
+    def __getattr__(self, name: str) -> Any:
+        """An output by its Python name."""
+        try:
+            return self.__dict__[in_camel(name)]
+        except KeyError:
+            raise AttributeError(f"{type(self).__name__} has no {name}") from None
 
 
-class Snapshot(PluginResource, SnapshotDeclaration):  # noqa: D101  the declaration's
-    __doc__ = SnapshotDeclaration.__doc__
-    __annotations__ = SnapshotDeclaration.__annotations__  # the SDK looks for types in the class itself
-    kind = "Snapshot"
-    output_names = SNAPSHOT_OUTPUTS
-
-    @property
-    def attempt(  # type: ignore[override]  # read only, as all outputs are
-        self,
-    ) -> pulumi.Output[dict[str, Any] | None]:
-        """Only while pending: `posted_at`, `service_clock_offset` (seconds), `answered`, `timeout` (seconds)."""
-        return _attempt_of(self)
+def _in_python(each: Property, value: Any) -> Any:
+    return in_python({each.name: each}, {each.camel: value}).get(each.name)
 
 
-class Restore(PluginResource, RestoreDeclaration):  # noqa: D101  the declaration's
-    __doc__ = RestoreDeclaration.__doc__
-    __annotations__ = RestoreDeclaration.__annotations__  # the SDK looks for types in the class itself
-    kind = "Restore"
-    output_names = RESTORE_OUTPUTS
-
-    @property
-    def attempt(  # type: ignore[override]  # read only, as all outputs are
-        self,
-    ) -> pulumi.Output[dict[str, Any] | None]:
-        """Only until then: `posted_at`, `service_clock_offset` (seconds), `answered`, `timeout` (seconds), `seen_down`."""
-        return _attempt_of(self)
+class Snapshot(_Native, SnapshotDeclaration):  # noqa: D101  the declaration's
+    pass
 
 
-class Archive(PluginResource, ArchiveDeclaration):  # noqa: D101  the declaration's
-    __doc__ = ArchiveDeclaration.__doc__
-    __annotations__ = ArchiveDeclaration.__annotations__  # the SDK looks for types in the class itself
-    kind = "Archive"
-    output_names = ARCHIVE_OUTPUTS
+class Restore(_Native, RestoreDeclaration):  # noqa: D101  the declaration's
+    pass
+
+
+class Archive(_Native, ArchiveDeclaration):  # noqa: D101  the declaration's
+    pass
 
 
 class Provider(pulumi.ProviderResource):
@@ -58,15 +65,22 @@ class Provider(pulumi.ProviderResource):
 
     Args:
         resource_name: the resource's name in the program.
-        api_key: the bare key; a secret. `SQUARECLOUD_API_KEY` unless given.
-        api_url: the API's address.
+        api_key: the bare API key. Better in the environment, which no state stores. A secret.
+        api_url: the API's address; `https` only, except to a loopback address. https://api.squarecloud.app/v2 unless
+            given.
         snapshots_url: the snapshot host, for listings whose entries carry no URL of their own.
-        requests_per_minute: the account's budget, as its plan has it.
-        requests_for_others: how many of these are left to others.
-        first_look_after: from an answer 202 to the first look at a listing.
-        look_every: between looks for one snapshot.
-        block_wait: how long a block lasts where the service does not say.
-        restore_settle: how long a restored database must be seen running where it was never seen down.
+            https://snapshots.squarecloud.app unless given.
+        requests_per_minute: the account's budget of requests, as its plan has it. 30 unless given.
+        requests_for_others: how many of these are left to others: the dashboard's API, scripts, other machines with the
+            same key. A tenth unless given.
+        first_look_after: how long after a 202 the listing is first asked for; may be 0. 2m unless given. A string such
+            as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
+        look_every: how long after that it is asked for again, for one snapshot; several share what they can. 30s unless
+            given. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
+        block_wait: how long a `RATE_LIMITED` block lasts if the service sends no `Retry-After`. 30m unless given. A
+            string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
+        restore_settle: how long an accepted restore is watched if the database is never seen down; may be 0. 1m unless
+            given. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
         opts: as for every resource.
     """
 
@@ -85,25 +99,9 @@ class Provider(pulumi.ProviderResource):
         restore_settle: pulumi.Input[str] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        settings = {
-            "api_key": None if api_key is None else pulumi.Output.secret(api_key),
-            "api_url": api_url,
-            "snapshots_url": snapshots_url,
-            # The engine takes a provider's numbers as texts.
-            "requests_per_minute": _text(requests_per_minute),
-            "requests_for_others": _text(requests_for_others),
-            "first_look_after": first_look_after,
-            "look_every": look_every,
-            "block_wait": block_wait,
-            "restore_settle": restore_settle,
-        }
-        super().__init__(PACKAGE, resource_name, {in_camel(name): value for name, value in settings.items()}, opts)
-
-
-def _attempt_of(resource: PluginResource) -> pulumi.Output[dict[str, Any] | None]:
-    found: pulumi.Output[Any] = resource.__dict__["attempt"]
-    return found.apply(lambda known: None if known is None else in_python(known, _ATTEMPT))
-
-
-def _text(number: pulumi.Input[int] | None) -> pulumi.Output[str] | None:
-    return None if number is None else pulumi.Output.from_input(number).apply(str)
+        given = {name: value for name, value in locals().items() if name in Settings.properties() and value is not None}
+        # The engine takes a provider's numbers as texts.
+        texts = {in_camel(name): pulumi.Output.from_input(value).apply(str) for name, value in given.items()}
+        if api_key is not None:
+            texts["apiKey"] = pulumi.Output.secret(texts["apiKey"])
+        super().__init__(PACKAGE, resource_name, texts, opts)

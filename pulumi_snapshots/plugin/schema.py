@@ -1,37 +1,38 @@
-"""The package's schema, made from the description: what Pulumi's generators and its YAML language read."""
+"""The package's schema, made from the declared properties: what Pulumi's generators and its YAML language read."""
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import replace
+from datetime import datetime
 from importlib.metadata import version
-from inspect import getdoc
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
-from pulumi_snapshots.plugin.description import Settings
-from pulumi_snapshots.plugin.functions import FUNCTIONS
-from pulumi_snapshots.plugin.kinds import KINDS, PACKAGE
-from pulumi_snapshots.run.settings import SOURCES
+from pulumi_snapshots.attempt.post import Post
+from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
+from pulumi_snapshots.plugin.package import FUNCTIONS, KINDS, token
+from pulumi_snapshots.properties.catalogue import Duration, Record, record_in
+from pulumi_snapshots.run.settings import PACKAGE, Settings, variable
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
+    from collections.abc import Iterable
 
-    from pulumi_snapshots.plugin.functions import Function
-    from pulumi_snapshots.plugin.kinds import Kind
+    from pulumi_snapshots.plugin.package import Function, Kind
+    from pulumi_snapshots.properties.catalogue import Property
 
 __all__ = ["VERSION", "schema"]
 
 VERSION = version("pulumi-snapshots")
-ANYTHING = {"$ref": "pulumi.json#/Any"}
-KEY = "apiKey"
+NAMES: dict[type[Record], str] = {SnapshotInfo: "FoundSnapshot", DatabaseInfo: "Database", Post: "Attempt"}
+"""Types that have another name than their class."""
+TYPES = {str: "string", datetime: "string", int: "integer", float: "number", bool: "boolean"}
 
 
 def schema() -> dict[str, Any]:
     """The schema, as the engine hands it on."""
-    types: dict[str, Any] = {}
-    settings = _properties(Settings, types, secrets={"api_key"})
-    for name, (_, variable, _) in SOURCES.items():
-        wire = Settings.model_fields[name].alias or name
-        if wire != KEY:  # a default would put the key into the state
-            settings[wire]["defaultInfo"] = {"environment": [variable]}
+    settings = {each.camel: _setting(each) for each in Settings.properties().values()}
+    resources = {token: _resource(kind) for token, kind in KINDS.items()}
+    functions = {token: _function(function) for token, function in FUNCTIONS.items()}
     return {
         "name": PACKAGE,
         "displayName": "Square Cloud snapshots",
@@ -41,13 +42,10 @@ def schema() -> dict[str, Any]:
         "license": "Apache-2.0",
         "publisher": "pulumi-snapshots",
         "config": {"variables": settings},
-        "provider": {
-            "description": getdoc(Settings),
-            "inputProperties": settings,
-        },
-        "resources": {token: _resource(kind, types) for token, kind in KINDS.items()},
-        "functions": {token: _function(function, types) for token, function in FUNCTIONS.items()},
-        "types": types,
+        "provider": {"description": inspect.getdoc(Settings), "inputProperties": settings},
+        "resources": resources,
+        "functions": functions,
+        "types": _types(),
         "meta": {"supportPack": True},  # each generated SDK is a package of its own
         "language": {
             "nodejs": {"respectSchemaVersion": True},
@@ -57,69 +55,72 @@ def schema() -> dict[str, Any]:
     }
 
 
-def _resource(kind: Kind, types: dict[str, Any]) -> dict[str, Any]:
-    secrets = kind.calls.secrets
+def _setting(each: Property) -> dict[str, Any]:
+    """A setting; a duration is a text, as in the environment, and a default for the key would put it into the state."""
+    default = {} if each.secret else {"defaultInfo": {"environment": [variable(each.name)]}}
+    return _property(replace(each, type=str) if each.type == Duration else each) | default
+
+
+def _resource(kind: Kind) -> dict[str, Any]:
+    inputs, outputs = kind.thing.inputs.properties().values(), kind.thing.outputs.values()
     return {
-        "description": getdoc(kind.outputs),
-        "properties": _properties(kind.outputs, types, secrets=secrets),
-        "required": _required(kind.outputs),
-        "inputProperties": _properties(kind.inputs, types, secrets=secrets),
-        "requiredInputs": _required(kind.inputs),
+        "description": kind.thing.doc,
+        "properties": _properties(outputs),
+        "required": [each.camel for each in outputs if kind.thing.always(each)],
+        "inputProperties": _properties(inputs),
+        "requiredInputs": [each.camel for each in inputs if each.required],
     }
 
 
-def _function(function: Function, types: dict[str, Any]) -> dict[str, Any]:
+def _function(function: Function) -> dict[str, Any]:
+    query = function.lookup.query
     return {
-        "description": getdoc(function.query),
-        "inputs": _object(function.query, types),
-        "outputs": _object(function.result, types),
+        "description": inspect.getdoc(query),
+        "inputs": _object(query, [each.camel for each in query.properties().values() if each.required]),
+        "outputs": _of_record(function.lookup.result),
     }
 
 
-def _object(model: type[BaseModel], types: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": _properties(model, types), "required": _required(model)}
+def _types() -> dict[str, Any]:
+    """The records inside properties of resources and functions."""
+    every = [each for kind in KINDS.values() for each in kind.thing.outputs.values()]
+    every += [each for function in FUNCTIONS.values() for each in function.lookup.result.properties().values()]
+    records = {record for each in every if (record := record_in(each.type))}
+    return {
+        token(_name(record)): {**_of_record(record), "description": inspect.getdoc(record)}
+        for record in sorted(records, key=_name)
+    }
 
 
-def _required(model: type[BaseModel]) -> list[str]:
-    return [field.alias or name for name, field in model.model_fields.items() if field.is_required()]
+def _of_record(record: type[Record]) -> dict[str, Any]:
+    return _object(record, [each.camel for each in record.properties().values() if record.always(each)])
 
 
-def _properties(
-    model: type[BaseModel], types: dict[str, Any], *, secrets: set[str] | frozenset[str] = frozenset({"download_url"})
-) -> dict[str, Any]:
-    """The properties of a model; models that they refer to are added to the types."""
-    found = model.model_json_schema(by_alias=True)
-    for name, nested in found.get("$defs", {}).items():
-        token = f"{PACKAGE}:index:{name}"
-        types[token] = {
-            "type": "object",
-            "description": nested.get("description", ""),
-            "properties": {wire: _property(each) for wire, each in nested["properties"].items()},
-            "required": nested.get("required", []),
-        }
-    properties = {wire: _property(each) for wire, each in found.get("properties", {}).items()}
-    for name, field in model.model_fields.items():
-        if name in secrets:
-            properties[field.alias or name]["secret"] = True
-    return properties
+def _object(record: type[Record], required: list[str]) -> dict[str, Any]:
+    properties = _properties(record.properties().values(), secrets=False)
+    return {"type": "object", "properties": properties, "required": required}
 
 
-def _property(described: dict[str, Any]) -> dict[str, Any]:
-    """A JSON schema's property as Pulumi's schema has it: what may be null is optional there, and no type."""
-    found = _type(described)
-    if "description" in described:
-        found["description"] = described["description"]
-    return found
+def _properties(every: Iterable[Property], *, secrets: bool = True) -> dict[str, Any]:
+    return {each.camel: _property(each, secret=secrets and each.secret) for each in every}
 
 
-def _type(described: dict[str, Any]) -> dict[str, Any]:
-    choices = [each for each in described.get("anyOf", []) if each.get("type") != "null"]
-    if len(choices) == 1:
-        return _type(choices[0])
-    if choices:
-        return {"oneOf": [_type(each) for each in choices]}
-    if "$ref" in described:
-        return {"$ref": f"#/types/{PACKAGE}:index:{described['$ref'].rpartition('/')[2]}"}
-    if described.get("type") == "array":
-        return {"type": "array", "items": _type(described["items"])}
-    return {"type": described["type"]} if "type" in described else dict(ANYTHING)
+def _property(each: Property, *, secret: bool | None = None) -> dict[str, Any]:
+    marked = each.secret if secret is None else secret
+    return {**_type(each.type), "description": each.description, **({"secret": True} if marked else {})}
+
+
+def _type(kind: Any) -> dict[str, Any]:
+    if kind == Duration:
+        return {"oneOf": [{"type": "string"}, {"type": "number"}]}
+    if get_origin(kind) in {list, tuple}:
+        return {"type": "array", "items": _type(get_args(kind)[0])}
+    record = record_in(kind)
+    if record is not None:
+        return {"$ref": f"#/types/{token(_name(record))}"}
+    # What has a form of its own is written as a text.
+    return {"$ref": "pulumi.json#/Any"} if kind is Any else {"type": TYPES.get(kind, "string")}
+
+
+def _name(record: type[Record]) -> str:
+    return NAMES.get(record, record.__name__)

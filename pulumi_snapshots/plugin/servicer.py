@@ -16,23 +16,21 @@ from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 from pulumi_snapshots.engine.errors import DETAILS_HEADER, debugging, readable, status
 from pulumi_snapshots.engine.wording import PLUGIN
 from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.listing.listings import READS_SHARE
-from pulumi_snapshots.plugin import description
+from pulumi_snapshots.lookup.calls import find, lately
 from pulumi_snapshots.plugin.engine import Row
-from pulumi_snapshots.plugin.functions import FUNCTIONS
-from pulumi_snapshots.plugin.kinds import KINDS, PACKAGE
+from pulumi_snapshots.plugin.package import FUNCTIONS, KINDS
 from pulumi_snapshots.plugin.schema import VERSION, schema
-from pulumi_snapshots.plugin.values import UNKNOWN_VALUE, Names, as_secret, holds_secret, is_secret, plain
+from pulumi_snapshots.plugin.wire import UNKNOWN_VALUE, Names, as_secret, holds_secret, is_secret, plain
 from pulumi_snapshots.properties.checks import UNKNOWN, Problem
 from pulumi_snapshots.properties.durations import shown, unrepeated
 from pulumi_snapshots.run.calls import Call, Unfinished
-from pulumi_snapshots.run.settings import Settings, SettingsError, settings_problems
+from pulumi_snapshots.run.settings import PACKAGE, Settings, SettingsError, settings_problems
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from pulumi_snapshots.plugin.engine import Engine
-    from pulumi_snapshots.plugin.kinds import Kind
+    from pulumi_snapshots.plugin.package import Kind
     from pulumi_snapshots.run.calls import Changes, Resource
     from pulumi_snapshots.run.shared import Shared
 
@@ -46,8 +44,8 @@ TOO_OLD = (
     f"This plugin ({PACKAGE} {VERSION}) needs Pulumi {ENGINE_NEEDED} or later, and this one is older (`pulumi version` shows "
     "it). Install a newer one, or use the classes of the `pulumi_snapshots` package without a plugin."
 )
-SETTINGS = Names(description.Settings)
-SECRET_SETTINGS = frozenset({"api_key"})
+SETTINGS = Names(Settings.properties())
+SECRET_SETTINGS = frozenset(name for name, each in Settings.properties().items() if each.secret)
 SHOWN_LIMIT = 10_000
 """Bytes of a wrong value that the engine may print."""
 OF_THE_ENGINE = frozenset({"version", "pluginDownloadURL"})
@@ -101,7 +99,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
     async def CheckConfig(self, request: Any, _context: Any) -> Any:
         """Validate the settings, without a request."""
         config = _config(request.news)
-        problems = settings_problems({key: value for key, value in config.items() if value is not UNKNOWN})
+        problems = settings_problems(config)
         if not problems and UNKNOWN not in config.values():
             try:
                 Settings.read(config, os.environ)
@@ -133,7 +131,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         values = kind.input_names.read(inputs)
         problems = await self._answer(kind, request, context, lambda call: _now(kind.calls.check, call, values))
         unknown = f"is no input of {kind.token}; its inputs are {', '.join(kind.input_names.all)}"
-        return _checked(inputs, problems, kind.input_names, kind.calls.secrets, unknown=unknown)
+        return _checked(inputs, problems, kind.input_names, kind.thing.secrets, unknown=unknown)
 
     async def Diff(self, request: Any, context: Any) -> Any:
         """Compare."""
@@ -173,8 +171,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             found = kind.calls.diff(
                 Call(request.urn, self._settings, self._shared, Row(self._engine, "")), state, values
             )
-            known = set(found.updates) <= set(kind.calls.inputs)
-            stays = kind.names.write(state, secrets=kind.calls.secrets) if known else None
+            known = set(found.updates) <= set(kind.thing.inputs.properties())
+            stays = kind.names.write(state) if known else None
             return provider_pb2.UpdateResponse(properties=_foreseen(kind, request.news, state=stays))
         kept = state.get("timeout")
         if request.timeout:
@@ -207,32 +205,32 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         values = names.read(request.args)
         if UNKNOWN in values.values():
             unknown = Struct()
-            for name in function.result.model_fields:
-                unknown.fields[function.results.wire(name)].CopyFrom(UNKNOWN_VALUE)
+            for name in function.results.all:
+                unknown.fields[name].CopyFrom(UNKNOWN_VALUE)
             return _returned(unknown)
         failures = _unknown(
             request.args, names, f"is no argument of {request.tok}; its arguments are {', '.join(names.all) or 'none'}"
         )
-        failures += _failures(lookup.problems(values), names, request.args)
+        failures += _failures(lookup.query.problems(values), names, request.args)
         if failures:
             return provider_pb2.InvokeResponse(failures=failures)
         row = Row(self._engine, "", names.in_text)
         call = Call(None, self._settings, self._shared, row)
 
-        async def find() -> Any:
+        async def ask() -> Any:
             session = call.session()
-            found = await lookup.find(session, values, session.clock.monotonic() - READS_SHARE, row.progress)
+            found = await find(lookup, session, values, lately(session), row.progress)
             if note := session.take_note():
                 row.warn(note)
             return found
 
         try:
-            found = await find()
+            found = await ask()
         except Explained as error:
             await _fail(context, PLUGIN.paragraph(error), cause=error)
         finally:
             await self._engine.flush()
-        return _returned(function.results.write(function.values(found), secrets={"download_url"}))
+        return _returned(function.results.write(lookup.values(found)))
 
     # How a call is answered ------------------------------------------------------------------------------------------------
 
@@ -407,7 +405,7 @@ def _difference(kind: Kind, found: Changes, request: Any) -> Any:
     )
     for names, suffix in ((found.replaces, "_REPLACE"), (found.updates, "")):
         for name in names:
-            wire, is_input = kind.names.wire(name), name in kind.calls.inputs
+            wire, is_input = kind.names.wire(name), name in kind.thing.inputs.properties()
             was, now = wire in request.old_inputs.fields, wire in request.news.fields
             change = "UPDATE" if not is_input or was is now else "ADD" if now else "DELETE"
             response.diffs.append(wire)
@@ -418,32 +416,30 @@ def _difference(kind: Kind, found: Changes, request: Any) -> Any:
 
 def _foreseen(kind: Kind, inputs: Struct, *, state: Struct | None = None) -> Struct:
     """The outputs as a preview knows them: what is given, what the state has if it stays, and unknown the rest."""
-    foreseen = Struct()
-    for name in kind.outputs.model_fields:
-        wire = kind.names.wire(name)
-        if wire in inputs.fields:
-            value = inputs.fields[wire]
-        elif state is not None and wire in state.fields and name not in kind.calls.inputs:
-            value = state.fields[wire]
-        elif state is not None or (name in kind.calls.inputs and name not in kind.calls.computed):
+    foreseen, given = Struct(), kind.thing.inputs.properties()
+    for name, each in kind.thing.outputs.items():
+        if each.camel in inputs.fields:
+            value = inputs.fields[each.camel]
+        elif state is not None and each.camel in state.fields and name not in given:
+            value = state.fields[each.camel]
+        elif state is not None or (name in given and name not in kind.thing.record.properties()):
             continue
         else:
             value = UNKNOWN_VALUE
-        foreseen.fields[wire].CopyFrom(as_secret(value) if name in kind.calls.secrets else value)
+        foreseen.fields[each.camel].CopyFrom(as_secret(value) if each.secret else value)
     return foreseen
 
 
 def _properties(kind: Kind, resource: Resource, echo: Struct) -> Struct:
-    return kind.names.write(resource.outputs, echo=echo, secrets=kind.calls.secrets)
+    return kind.names.write(resource.outputs, echo=echo)
 
 
 def _inputs_of(kind: Kind, properties: Struct) -> Struct:
     """The inputs of a resource that was looked up by its id."""
     inputs = Struct()
-    for name in kind.calls.inputs:
-        wire = kind.names.wire(name)
-        if wire in properties.fields:
-            inputs.fields[wire].CopyFrom(properties.fields[wire])
+    for name in kind.input_names.all:
+        if name in properties.fields:
+            inputs.fields[name].CopyFrom(properties.fields[name])
     return inputs
 
 

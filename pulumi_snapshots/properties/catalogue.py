@@ -146,14 +146,16 @@ class Record:
     """A frozen dataclass whose fields may be declared properties."""
 
     _sparse = False
+    _computed: tuple[str, ...] = ()
 
-    def __init_subclass__(cls, *, sparse: bool = False) -> None:
+    def __init_subclass__(cls, *, sparse: bool = False, computed: tuple[str, ...] = ()) -> None:
         """Make the class a dataclass.
 
         Args:
             sparse: whether the state has no property that has its default.
+            computed: the class's own properties, in Python's sense, that are declared by their docstrings.
         """
-        cls._sparse = sparse
+        cls._sparse, cls._computed = sparse, computed
         dataclass(frozen=True)(cls)
         for each in fields(cls):  # type: ignore[arg-type]  # it is one now
             if each.name in cls.__dict__ and each.metadata.get("secret"):
@@ -186,7 +188,7 @@ class Record:
         known = {
             name: None if outputs.get(name) is None else _restored(each.type, outputs[name])
             for name, each in cls.properties().items()
-            if outputs.get(name) is not None or each.required
+            if name not in cls._computed and (outputs.get(name) is not None or each.required)
         }
         for name, value in known.items():
             if value is None and not cls.properties()[name].optional:
@@ -309,6 +311,9 @@ def _declared(cls: type[Record]) -> Iterator[Property]:
             kinds = [one for one in get_args(hint) if one is not type(None)]
             optional = type(None) in get_args(hint)
             yield Property(each.name, kinds[0] if optional else hint, optional, default=each.default, **each.metadata)
+    for name in cls._computed:
+        kind, doc = get_type_hints(getattr(cls, name).fget)["return"], inspect.getdoc(getattr(cls, name))
+        yield Property(name, kind, optional=False, default=MISSING, **declare(doc or "").metadata)
 
 
 def _plain(value: Any) -> Any:
@@ -316,7 +321,7 @@ def _plain(value: Any) -> Any:
         return value.to_outputs()
     if isinstance(value, datetime):
         return rfc3339(value)
-    return [_plain(one) for one in value] if isinstance(value, tuple) else value
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _restored(kind: Any, value: Any) -> Any:
@@ -324,8 +329,7 @@ def _restored(kind: Any, value: Any) -> Any:
         return kind(value)
     if kind is datetime:
         return parse_rfc3339(value)
-    if isinstance(kind, type) and issubclass(kind, Record):
-        return kind.from_outputs(value)
-    if get_origin(kind) is tuple:
-        return tuple(_restored(get_args(kind)[0], one) for one in value)
-    return value
+    record = record_in(kind)
+    if record is None:
+        return value
+    return record.from_outputs(value) if kind is record else get_origin(kind)(map(record.from_outputs, value))

@@ -12,13 +12,31 @@ from urllib.parse import urlsplit
 from pulumi_snapshots.addresses import is_loopback
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.properties.checks import Problem
-from pulumi_snapshots.properties.durations import duration_text, parse_duration, shown
+from pulumi_snapshots.properties import checks
+from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare, in_camel
+from pulumi_snapshots.properties.durations import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["SOURCES", "ApiKey", "Config", "MissingKey", "Settings", "SettingsError", "settings_problems", "without_key"]
+    from pulumi_snapshots.properties.checks import Problem
+
+__all__ = [
+    "PACKAGE",
+    "SOURCES",
+    "ApiKey",
+    "Config",
+    "MissingKey",
+    "Settings",
+    "SettingsError",
+    "config_key",
+    "settings_problems",
+    "variable",
+    "without_key",
+]
+
+PACKAGE = "squarecloud"
+"""The namespace in Pulumi config, and the name of the plugin's package."""
 
 API_URL = "https://api.squarecloud.app/v2"
 SNAPSHOTS_URL = "https://snapshots.squarecloud.app"
@@ -67,97 +85,14 @@ class ApiKey:
     value: str = field(repr=False)
 
 
-@dataclass(frozen=True)
-class Settings:
-    """All settings, checked; durations in seconds.
-
-    Attributes:
-        api_key: None where none is set.
-        api_url: without a trailing slash.
-        snapshots_url: the snapshot host, for entries that carry no URL of their own.
-        requests_per_minute: the account's request budget.
-        requests_for_others: how much of it is left to other users of the account; None for one in ten.
-        first_look_after: from a 202 to the first look.
-        look_every: between looks.
-        block_wait: how long a block lasts where the service does not say.
-        restore_settle: how long an accepted restore is watched where the database is never seen down.
-    """
-
-    api_key: ApiKey | None = None
-    api_url: str = API_URL
-    snapshots_url: str = SNAPSHOTS_URL
-    requests_per_minute: int = REQUESTS_PER_MINUTE
-    requests_for_others: int | None = None
-    first_look_after: float = FIRST_LOOK_AFTER
-    look_every: float = LOOK_EVERY
-    block_wait: float = BLOCK_WAIT
-    restore_settle: float = RESTORE_SETTLE
-
-    @classmethod
-    def read(cls, config: Config, environment: Mapping[str, str]) -> Settings:
-        """The settings of a run.
-
-        Args:
-            config: Pulumi config, keys with their namespace; it wins.
-            environment: the process's environment.
-
-        Raises:
-            SettingsError: one cannot be used.
-        """
-        values: dict[str, Any] = {}
-        for name, (config_key, variable, check) in SOURCES.items():
-            for source, given in ((config_key, config.get(config_key)), (variable, environment.get(variable))):
-                if given is None or given == "":
-                    continue
-                try:
-                    values[name] = check(given)
-                except ValueError as error:
-                    raise SettingsError(f"{source} {error}") from None
-                break
-        settings = cls(**values)
-        if settings.own_requests < 1:
-            raise SettingsError(
-                f"squarecloud:requestsForOthers (or SQUARECLOUD_REQUESTS_FOR_OTHERS) must be less than "
-                f"requestsPerMinute, which is {settings.requests_per_minute}: {settings.requests_for_others} leave nothing to send"
-            )
-        return settings
-
-    @property
-    def own_requests(self) -> int:
-        """Requests in any minute that the runs of this machine send together at most."""
-        others = self.requests_for_others
-        return self.requests_per_minute - (self.requests_per_minute // FOR_OTHERS if others is None else others)
-
-    def fingerprint(self) -> str:
-        """Names files that belong to this key at this service; the key cannot be had from it.
-
-        Raises:
-            MissingKey: there is no key.
-        """
-        return hashlib.sha256(f"{self.api_url} {self.required_key().value}".encode()).hexdigest()[:16]
-
-    def required_key(self) -> ApiKey:
-        """The API key.
-
-        Raises:
-            MissingKey: there is none.
-        """
-        if self.api_key is None:
-            raise MissingKey
-        return self.api_key
+def config_key(name: str) -> str:
+    """How a setting is called in Pulumi config."""
+    return f"{PACKAGE}:{in_camel(name)}"
 
 
-def settings_problems(config: Config) -> list[Problem]:
-    """What is wrong with each setting of Pulumi config, by its name there; they are not compared with each other."""
-    problems = []
-    for config_key, _, check in SOURCES.values():
-        given = config.get(config_key)
-        try:
-            if given is not None and given != "":
-                check(given)
-        except ValueError as error:
-            problems.append(Problem(config_key.partition(":")[2], str(error)))
-    return problems
+def variable(name: str) -> str:
+    """How a setting is called in the environment."""
+    return f"{PACKAGE}_{name}".upper()
 
 
 def _key(value: object) -> ApiKey:
@@ -210,41 +145,111 @@ def _requests(*, least: int) -> Callable[[object], int]:
     return check
 
 
-def _duration(*, may_be_zero: bool = False) -> Callable[[object], float]:
-    def check(value: object) -> float:
-        seconds = parse_duration(value)
-        if seconds == 0 and not may_be_zero:
-            raise ValueError("must be longer than zero")
-        if seconds > DURATION_LIMIT:
-            raise ValueError(f"must be at most {duration_text(DURATION_LIMIT)}, not {shown(value)}")
-        return seconds
+class Settings(Inputs):
+    """The provider's settings; each may also stand in the environment, which they beat."""
 
-    return check
+    api_key: ApiKey | None = declare(
+        "The bare API key. Better in the environment, which no state stores.", default=None, secret=True, read=_key
+    )
+    api_url: str = declare("The API's address; `https` only, except to a loopback address.", default=API_URL, read=_url)
+    snapshots_url: str = declare(
+        "The snapshot host, for listings whose entries carry no URL of their own.", default=SNAPSHOTS_URL, read=_url
+    )
+    requests_per_minute: int = declare(
+        "The account's budget of requests, as its plan has it.", default=REQUESTS_PER_MINUTE, read=_requests(least=1)
+    )
+    requests_for_others: int | None = declare(
+        "How many of these are left to others: the dashboard's API, scripts, other machines with the same key. A tenth "
+        "unless given.",
+        default=None,
+        read=_requests(least=0),
+    )
+    first_look_after: Duration = declare(
+        "How long after a 202 the listing is first asked for; may be 0.",
+        default=FIRST_LOOK_AFTER,
+        read=checks.duration(most=DURATION_LIMIT, may_be_zero=True),
+    )
+    look_every: Duration = declare(
+        "How long after that it is asked for again, for one snapshot; several share what they can.",
+        default=LOOK_EVERY,
+        read=checks.duration(most=DURATION_LIMIT),
+    )
+    block_wait: Duration = declare(
+        "How long a `RATE_LIMITED` block lasts if the service sends no `Retry-After`.",
+        default=BLOCK_WAIT,
+        read=checks.duration(most=DURATION_LIMIT),
+    )
+    restore_settle: Duration = declare(
+        "How long an accepted restore is watched if the database is never seen down; may be 0.",
+        default=RESTORE_SETTLE,
+        read=checks.duration(most=DURATION_LIMIT, may_be_zero=True),
+    )
+
+    @classmethod
+    def read(cls, config: Config, environment: Mapping[str, str]) -> Settings:
+        """The settings of a run.
+
+        Args:
+            config: Pulumi config, keys with their namespace; it wins.
+            environment: the process's environment.
+
+        Raises:
+            SettingsError: one cannot be used.
+        """
+        values: dict[str, Any] = {}
+        for name, each in cls.properties().items():
+            key, named = config_key(name), variable(name)
+            for source, given in ((key, config.get(key)), (named, environment.get(named))):
+                if given is None or given == "":
+                    continue
+                try:
+                    values[name] = each.read(given)
+                except ValueError as error:
+                    raise SettingsError(f"{source} {error}") from None
+                break
+        settings = cls(**values)
+        if settings.own_requests < 1:
+            raise SettingsError(
+                f"squarecloud:requestsForOthers (or SQUARECLOUD_REQUESTS_FOR_OTHERS) must be less than "
+                f"requestsPerMinute, which is {settings.requests_per_minute}: {settings.requests_for_others} leave nothing to send"
+            )
+        return settings
+
+    @property
+    def own_requests(self) -> int:
+        """Requests in any minute that the runs of this machine send together at most."""
+        others = self.requests_for_others
+        return self.requests_per_minute - (self.requests_per_minute // FOR_OTHERS if others is None else others)
+
+    def fingerprint(self) -> str:
+        """Names files that belong to this key at this service; the key cannot be had from it.
+
+        Raises:
+            MissingKey: there is no key.
+        """
+        return hashlib.sha256(f"{self.api_url} {self.required_key().value}".encode()).hexdigest()[:16]
+
+    def required_key(self) -> ApiKey:
+        """The API key.
+
+        Raises:
+            MissingKey: there is none.
+        """
+        if self.api_key is None:
+            raise MissingKey
+        return self.api_key
 
 
-SOURCES: dict[str, tuple[str, str, Callable[[object], object]]] = {
-    "api_key": ("squarecloud:apiKey", "SQUARECLOUD_API_KEY", _key),
-    "api_url": ("squarecloud:apiUrl", "SQUARECLOUD_API_URL", _url),
-    "snapshots_url": ("squarecloud:snapshotsUrl", "SQUARECLOUD_SNAPSHOTS_URL", _url),
-    "requests_per_minute": (
-        "squarecloud:requestsPerMinute",
-        "SQUARECLOUD_REQUESTS_PER_MINUTE",
-        _requests(least=1),
-    ),
-    "requests_for_others": (
-        "squarecloud:requestsForOthers",
-        "SQUARECLOUD_REQUESTS_FOR_OTHERS",
-        _requests(least=0),
-    ),
-    "first_look_after": ("squarecloud:firstLookAfter", "SQUARECLOUD_FIRST_LOOK_AFTER", _duration(may_be_zero=True)),
-    "look_every": ("squarecloud:lookEvery", "SQUARECLOUD_LOOK_EVERY", _duration()),
-    "block_wait": ("squarecloud:blockWait", "SQUARECLOUD_BLOCK_WAIT", _duration()),
-    "restore_settle": ("squarecloud:restoreSettle", "SQUARECLOUD_RESTORE_SETTLE", _duration(may_be_zero=True)),
-}
-"""By attribute: the key in Pulumi config, the environment variable, and the check that makes the value of it."""
+def settings_problems(config: Config) -> list[Problem]:
+    """What is wrong with each setting of Pulumi config; they are not compared with each other."""
+    given = {name: config.get(config_key(name)) for name in Settings.properties()}
+    return Settings.problems({name: None if value == "" else value for name, value in given.items()})
+
+
+SOURCES = {name: (config_key(name), variable(name)) for name in Settings.properties()}
+"""Each setting's key in Pulumi config, and its environment variable."""
 
 
 def without_key(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment of a process that needs no API key."""
-    _, variable, _ = SOURCES["api_key"]
-    return {name: value for name, value in environment.items() if name != variable}
+    return {name: value for name, value in environment.items() if name != variable("api_key")}

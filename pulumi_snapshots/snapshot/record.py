@@ -51,7 +51,7 @@ class ListedProperties(Record):
 
     database_id: str = declare("The database that it is of.")
     version_id: str | None = declare(
-        "The service's version id: with the database's id, all that identifies a snapshot. Absent while it is pending.",
+        "The service's version id, which with the database's id is all that identifies a snapshot. Absent while it is pending.",
         default=None,
     )
     name: str | None = declare(
@@ -69,7 +69,7 @@ class ListedProperties(Record):
     )
     origin: str | None = declare("`manual` or `automatic`; absent if the service does not say.", default=None)
     runtime: str | None = declare(
-        "The database's engine: `postgres`, `mongo`, `mysql` or `redis`; absent if the service does not say.",
+        "The database's engine, `postgres`, `mongo`, `mysql` or `redis`; absent if the service does not say.",
         default=None,
     )
 

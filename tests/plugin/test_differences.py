@@ -62,7 +62,7 @@ TESTS = {
         f"{PROTOCOL}test_a_wrong_input_is_told_by_the_name_that_programs_use",
     },
     "several accounts in one program": {
-        "tests/plugin/test_description.py::test_both_ways_offer_the_same_names",
+        "tests/properties/test_catalogue.py::test_both_ways_offer_the_same_names",
         f"{ENGINE}plugin.py::test_it_serves_two_accounts_and_imports_what_is_listed",
     },
     "`customTimeouts` in another language than Python": {

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi.runtime.proto import provider_pb2
 
-from pulumi_snapshots.plugin.kinds import KINDS
+from pulumi_snapshots.plugin.package import KINDS
+from pulumi_snapshots.properties.catalogue import record_in
 from tests.support import servicer as wire
 from tests.support.servicer import Answer, CallFailedError, CheckAnswer, Kept, Message, Servicer
 
@@ -23,27 +24,22 @@ if TYPE_CHECKING:
 
 __all__ = ["ADAPTERS", "PluginServicer"]
 
-NAMES = {
-    field.alias or name: name
+PROPERTIES = [
+    each
     for kind in KINDS.values()
-    for model in (kind.inputs, kind.outputs)
-    for name, field in model.model_fields.items()
-}
-NAMES |= {
-    "postedAt": "posted_at",
-    "serviceClockOffset": "service_clock_offset",
-    "missingSince": "missing_since",
-    "downBefore": "down_before",
-    "seenDown": "seen_down",
-}
+    for properties in (kind.thing.inputs.properties(), kind.thing.outputs)
+    for each in properties.values()
+]
+RECORDS = {each.name: record for each in PROPERTIES if (record := record_in(each.type))}
+NAMES = {each.camel: each.name for record in RECORDS.values() for each in record.properties().values()}
+NAMES |= {each.camel: each.name for each in PROPERTIES}
 CAMEL = {python: camel for camel, python in NAMES.items()}
-NESTED = {"attempt"}
 
 
 def renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     """The properties under their other names; what is inside `triggers` is the user's."""
     return {
-        names.get(key, key): renamed(value, names) if key in NESTED and isinstance(value, dict) else value
+        names.get(key, key): renamed(value, names) if key in RECORDS and isinstance(value, dict) else value
         for key, value in values.items()
     }
 

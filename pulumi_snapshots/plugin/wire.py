@@ -1,27 +1,27 @@
 """Values as the engine sends them and as operations know them: unknowns, secrets, and each language's names.
 
-Nothing about any one resource: which names there are, the models of `description` say.
+Nothing about any one resource: its declared properties say which names there are.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
-from pydantic import BaseModel
 
 from pulumi_snapshots.engine.errors import readable
+from pulumi_snapshots.engine.marks import OUTPUT, SECRET, SIGNATURE
+from pulumi_snapshots.properties.catalogue import in_python, record_in
 from pulumi_snapshots.properties.checks import UNKNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
+
+    from pulumi_snapshots.properties.catalogue import Property
+
 __all__ = ["UNKNOWN_VALUE", "Names", "as_secret", "holds_secret", "is_secret", "plain"]
 
-# The engine's own marks, the same in every language's SDK and in every state; published in its protocol's documentation.
-SIGNATURE = "4dabf18193072939515e22adb298388d"
-SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105  says that something is one
-OUTPUT = "d0e6a833031e9bbcd3f4e8bde6ca49a4"
 UNKNOWN_STRING = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 UNKNOWNS = frozenset(
     {
@@ -109,16 +109,14 @@ class Names:
     """The names of a bag of properties: `database_id` in Python, `databaseId` on the wire.
 
     Args:
-        model: describes the properties.
+        properties: by their names in Python.
     """
 
-    def __init__(self, model: type[BaseModel]) -> None:
-        fields = model.model_fields
-        self._wire = {name: field.alias or name for name, field in fields.items()}
-        self._python = {wire: name for name, wire in self._wire.items()}
-        self._inner = {
-            name: Names(inner) for name, field in fields.items() if (inner := _inner_model(field.annotation))
-        }
+    def __init__(self, properties: Mapping[str, Property]) -> None:
+        self._properties = properties
+        self._wire = {name: each.camel for name, each in properties.items()}
+        records = {name: record_in(each.type) for name, each in properties.items()}
+        self._inner = {name: Names(record.properties()) for name, record in records.items() if record}
         # Whole words only, and no part of a path. Longer names come first.
         words = sorted((name for name in self._wire if "_" in name), key=len, reverse=True)
         self._words = re.compile(rf"(?<![\w/.-])({'|'.join(words)})(?![\w/-]|\.\w)") if words else None
@@ -126,7 +124,7 @@ class Names:
     @property
     def all(self) -> list[str]:
         """All names, as they are on the wire."""
-        return list(self._python)
+        return list(self._wire.values())
 
     def wire(self, name: str) -> str:
         """The name of a property on the wire."""
@@ -134,7 +132,7 @@ class Names:
 
     def unknown_to(self, properties: Struct) -> list[str]:
         """The properties, by their wire names, that there are not; the engine's own begin with two underscores."""
-        return [name for name in properties.fields if name not in self._python and not name.startswith("__")]
+        return [name for name in properties.fields if name not in self.all and not name.startswith("__")]
 
     def are_pythons(self, properties: Struct) -> bool:
         """Whether these properties have Python's names, as a dynamic provider has left them in the state."""
@@ -146,22 +144,14 @@ class Names:
 
     def read(self, properties: Struct) -> dict[str, Any]:
         """The properties in plain values by their Python names; what is null does not exist."""
-        return self._renamed({name: plain(value) for name, value in properties.fields.items()})
+        return in_python(self._properties, {name: plain(value) for name, value in properties.fields.items()})
 
-    def _renamed(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        known = {self._python.get(name, name): value for name, value in values.items() if value is not None}
-        for name, inner in self._inner.items():
-            if isinstance(known.get(name), dict):
-                known[name] = inner._renamed(known[name])  # noqa: SLF001  its own class
-        return known
-
-    def write(self, values: Mapping[str, Any], *, echo: Struct | None = None, secrets: Iterable[str] = ()) -> Struct:
-        """The properties as the engine takes them.
+    def write(self, values: Mapping[str, Any], *, echo: Struct | None = None) -> Struct:
+        """The properties as the engine takes them, secrets marked as such.
 
         Args:
             values: plain, by their Python names; what is None does not exist.
             echo: properties of the engine's: those with the same values are returned as they came, with their marks.
-            secrets: Python names of those that are secrets.
         """
         came = echo.fields if echo is not None else {}
         made = Struct()
@@ -172,21 +162,15 @@ class Names:
             elif value is None:
                 continue
             else:
-                put = self._value(name, value, secrets)
-            made.fields[wire].CopyFrom(as_secret(put) if name in secrets else put)
+                put = self._value(name, value)
+            each = self._properties.get(name)
+            made.fields[wire].CopyFrom(as_secret(put) if each and each.secret else put)
         return made
 
-    def _value(self, name: str, value: Any, secrets: Iterable[str]) -> Value:
+    def _value(self, name: str, value: Any) -> Value:
         inner = self._inner.get(name)
         if inner is None:
             return _wire(value)
         if isinstance(value, list):
-            return Value(list_value=ListValue(values=[self._value(name, each, secrets) for each in value]))
-        return Value(struct_value=inner.write(value, secrets=secrets)) if isinstance(value, dict) else _wire(value)
-
-
-def _inner_model(annotation: Any) -> type[BaseModel] | None:
-    """The model of a property that is an object or a list of them, or may be; None where it is neither."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for each in get_args(annotation) if (found := _inner_model(each))), None)
+            return Value(list_value=ListValue(values=[self._value(name, each) for each in value]))
+        return Value(struct_value=inner.write(value)) if isinstance(value, dict) else _wire(value)

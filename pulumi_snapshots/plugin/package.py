@@ -1,0 +1,92 @@
+"""The plugin's package: its resources and functions by their tokens, and how their properties are called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pulumi_snapshots.archive.calls import ArchiveCalls
+from pulumi_snapshots.archive.record import ARCHIVE
+from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS
+from pulumi_snapshots.plugin.wire import Names
+from pulumi_snapshots.properties.catalogue import in_camel
+from pulumi_snapshots.restore.calls import RestoreCalls
+from pulumi_snapshots.restore.record import RESTORE
+from pulumi_snapshots.run.settings import PACKAGE
+from pulumi_snapshots.snapshot.calls import SnapshotCalls
+from pulumi_snapshots.snapshot.record import SNAPSHOT
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.lookup.results import Lookup
+    from pulumi_snapshots.properties.catalogue import Thing
+    from pulumi_snapshots.run.calls import Calls
+
+__all__ = ["FUNCTIONS", "KINDS", "Function", "Kind", "token"]
+
+
+def token(name: str) -> str:
+    """The name of a resource, a function or a type of this package in every language and in the state."""
+    return f"{PACKAGE}:index:{name}"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of resource.
+
+    Attributes:
+        thing: its properties.
+        calls: what to do at each of the engine's calls.
+    """
+
+    thing: Thing
+    calls: Calls
+
+    @property
+    def token(self) -> str:
+        """Its type in the state."""
+        return token(self.thing.name)
+
+    @cached_property
+    def input_names(self) -> Names:
+        """How its inputs are called."""
+        return Names(self.thing.inputs.properties())
+
+    @cached_property
+    def names(self) -> Names:
+        """How all its properties are called."""
+        return Names(self.thing.outputs)
+
+
+@dataclass(frozen=True)
+class Function:
+    """One function."""
+
+    lookup: Lookup[Any]
+
+    @property
+    def token(self) -> str:
+        """Its name in every language."""
+        return token(in_camel(self.lookup.function))
+
+    @cached_property
+    def arguments(self) -> Names:
+        """How its arguments are called."""
+        return Names(self.lookup.query.properties())
+
+    @cached_property
+    def results(self) -> Names:
+        """How what it brings is called."""
+        return Names(self.lookup.result.properties())
+
+
+KINDS = {
+    kind.token: kind
+    for kind in (Kind(SNAPSHOT, SnapshotCalls()), Kind(RESTORE, RestoreCalls()), Kind(ARCHIVE, ArchiveCalls()))
+}
+"""By token."""
+FUNCTIONS = {
+    function.token: function
+    for function in (Function(SNAPSHOTS), Function(LATEST), Function(DATABASE), Function(DATABASES))
+}
+"""By token."""

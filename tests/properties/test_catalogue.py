@@ -1,0 +1,145 @@
+"""One catalogue: a class, a lookup, a setting and an error have the same properties, with the same types and meanings."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import itertools
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Any, get_origin
+
+import pytest
+
+import pulumi_snapshots
+from pulumi_snapshots import plugin
+from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
+from pulumi_snapshots.plugin.package import FUNCTIONS, KINDS, Kind
+from pulumi_snapshots.properties.catalogue import Duration, Moment, Property, in_camel, record_in
+from pulumi_snapshots.run.calls import Calls
+from pulumi_snapshots.run.settings import Settings
+
+PROJECT = Path(__file__).parents[2]
+OF_PROGRAMS = {"self", "resource_name", "opts", "snapshot"}
+"""Parameters of the classes that are no inputs: a `snapshot` becomes some."""
+KINDS_BY_NAME = {kind.thing.name: kind for kind in KINDS.values()}
+each_kind = pytest.mark.parametrize(("name", "kind"), KINDS_BY_NAME.items(), ids=KINDS_BY_NAME)
+
+
+def parameters(function: Any) -> set[str]:
+    return set(inspect.signature(function).parameters) - OF_PROGRAMS
+
+
+@each_kind
+def test_inputs_are_those_of_both_classes(name: str, kind: Kind) -> None:
+    declared = set(kind.thing.inputs.properties())
+    for package in (pulumi_snapshots, plugin):
+        given = parameters(getattr(package, name).__init__)
+        assert given <= declared
+        # The others come with the snapshot.
+        assert declared - given <= {"name", "runtime", "size", "created_at"}
+
+
+@each_kind
+def test_outputs_are_those_of_both_classes(name: str, kind: Kind) -> None:
+    """Types and meanings stand in the class again for type checkers and editors."""
+    outputs = kind.thing.outputs
+    docs = docs_of(PROJECT / "pulumi_snapshots" / "declaration" / f"{name.lower()}.py", f"{name}Declaration")
+    assert docs == {each: outputs[each].description for each in docs}
+    assert docs.keys() >= {each for each, one in kind.thing.record.properties().items() if not one.internal}
+    types = {each: f"pulumi.Output[{python_type(outputs[each])}]" for each in docs}
+    for package in (pulumi_snapshots, plugin):
+        assert getattr(package, name).__annotations__ == types
+
+
+@each_kind
+def test_the_class_says_of_each_input_what_the_catalogue_says(name: str, kind: Kind) -> None:
+    doc = inspect.getdoc(getattr(pulumi_snapshots, name)) or ""
+    assert doc.startswith(kind.thing.doc)
+    assert arguments_in(doc) == {
+        each: kind.thing.inputs.properties()[each].description
+        for each in parameters(getattr(pulumi_snapshots, name).__init__)
+    }
+
+
+def python_type(each: Property) -> str:
+    kinds = {Moment: "str", datetime: "str"}
+    kind = "dict[str, Any]" if record_in(each.type) else kinds.get(each.type, getattr(each.type, "__name__", ""))
+    if get_origin(each.type) is list:
+        kind = "list[Any]"
+    return f"{kind} | None" if each.optional else kind
+
+
+def docs_of(file: Path, class_: str) -> dict[str, str]:
+    """The docstrings of a class's attributes, by their names."""
+    (body,) = [
+        node.body for node in ast.parse(file.read_text()).body if isinstance(node, ast.ClassDef) and node.name == class_
+    ]
+    found = {}
+    for node, after in itertools.pairwise(body):
+        if isinstance(node, ast.AnnAssign) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            found[ast.unparse(node.target)] = " ".join(str(after.value.value).split())
+    return found
+
+
+def arguments_in(doc: str) -> dict[str, str]:
+    """What a docstring says of each argument, but for those that are no properties."""
+    section = re.split(r"\n\n", doc.partition("Args:\n")[2])[0]
+    found = dict(re.findall(r"^    (\w+): (.*(?:\n        .*)*)", section, re.MULTILINE))
+    texts = {name: " ".join(text.split()) for name, text in found.items() if name not in OF_PROGRAMS}
+    return {name: text[0].upper() + text[1:] for name, text in texts.items()}
+
+
+@each_kind
+def test_each_input_is_checked_as_what_it_is_described_as(name: str, kind: Kind) -> None:
+    """A value that no input may have is told on its property, whichever it is."""
+    inputs = kind.thing.inputs
+    checked = {problem.property for input_ in inputs.properties() for problem in inputs.problems({input_: object()})}
+    assert checked >= set(inputs.properties()), name
+
+
+def test_settings_are_those_of_the_provider_class() -> None:
+    assert parameters(plugin.Provider.__init__) == set(Settings.properties())
+    described = {name: each.description for name, each in Settings.properties().items()}
+    assert arguments_in(inspect.getdoc(plugin.Provider) or "") == described
+    for name, parameter in inspect.signature(plugin.Provider.__init__).parameters.items():
+        if name in Settings.properties():
+            kind = "int" if Settings.properties()[name].type is int else "str"
+            assert parameter.annotation == f"pulumi.Input[{kind}] | None", name
+
+
+def test_functions_are_those_of_the_top_level() -> None:
+    for function in FUNCTIONS.values():
+        name = function.lookup.function
+        for package in (pulumi_snapshots, plugin):
+            for twin in (name, f"{name}_output"):
+                given = parameters(getattr(package, twin))
+                assert given == set(function.lookup.query.properties()), twin
+
+
+def test_a_lookup_finds_what_its_result_declares() -> None:
+    fields = {each.name for each in dataclasses.fields(SnapshotInfo)} | {"id"}
+    assert set(SnapshotInfo.properties()) == fields - {"requested_at", "attempt"}
+    assert set(DatabaseInfo.properties()) == {each.name for each in dataclasses.fields(DatabaseInfo)}
+
+
+def test_both_ways_offer_the_same_names() -> None:
+    assert set(plugin.__all__) - {"Provider"} == set(pulumi_snapshots.__all__)
+
+
+def test_every_kind_of_call_has_a_resource() -> None:
+    assert {type(kind.calls) for kind in KINDS.values()} == set(Calls.__subclasses__())
+
+
+def test_a_duration_may_be_a_text_and_a_list_is_no_duration() -> None:
+    every = [each for kind in KINDS.values() for each in kind.thing.inputs.properties().values()]
+    assert {each.name for each in every if each.type == Duration} == {"rotate_after", "reuse_within", "timeout"}
+
+
+@pytest.mark.parametrize(
+    ("name", "camel"), [("a", "a"), ("download_url_expires_at", "downloadUrlExpiresAt"), ("sha256", "sha256")]
+)
+def test_a_name_has_one_form_in_other_languages(name: str, camel: str) -> None:
+    assert in_camel(name) == camel
