@@ -1,6 +1,7 @@
 """How Sphinx makes the site of these pages: `make docs`. What the pages say stands in them and in the docstrings."""
 
 import re
+import sys
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -12,7 +13,8 @@ release = VERSION[1] if VERSION else ""
 html_title = f"{project} {release}"
 copyright = "the authors of pulumi-snapshots, Apache-2.0"  # noqa: A001  Sphinx's name
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+sys.path.insert(0, str(PROJECT / "docs" / "_ext"))
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "property_tables"]
 root_doc = "index"
 language = "en"
 smartquotes = False  # they make one dash of the two of an option

@@ -91,3 +91,9 @@ def test_the_site_loads_nothing_from_elsewhere_and_can_be_searched(site: Path) -
     index = (site / "searchindex.js").read_text()
     for word in ("reuse_within", "keyrefus", "pin"):  # as its stemmer has them
         assert word in index
+
+
+def test_the_site_has_the_tables_of_properties(site: Path) -> None:
+    for page, name in (("snapshot", "download_url_expires_at"), ("archive", "sha256"), ("settings", "LOOK_EVERY")):
+        rows = re.findall(r"<tr.*?</tr>", (site / f"{page}.html").read_text(), re.DOTALL)
+        assert any(name in row for row in rows), page

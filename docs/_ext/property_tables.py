@@ -1,0 +1,182 @@
+"""The tables of properties in the pages, made from the catalogue when the site is made.
+
+    ```{properties} Snapshot inputs
+    ```
+
+`rendered` gives a page with its tables to whoever reads the Markdown itself, such as the tests.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, get_origin
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.util.docutils import SphinxDirective
+
+import pulumi_snapshots
+from pulumi_snapshots.archive.record import ARCHIVE
+from pulumi_snapshots.attempt.post import Post
+from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS, DatabaseInfo, SnapshotInfo
+from pulumi_snapshots.properties.catalogue import Duration, Moment, Record, in_camel, record_in
+from pulumi_snapshots.restore.record import RESTORE
+from pulumi_snapshots.run.settings import Settings, config_key, variable
+from pulumi_snapshots.snapshot.record import SNAPSHOT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from sphinx.application import Sphinx
+
+    from pulumi_snapshots.properties.catalogue import Property
+
+THINGS = (SNAPSHOT, RESTORE, ARCHIVE)
+LOOKUPS = (SNAPSHOTS, LATEST, DATABASE, DATABASES)
+TYPES = {int: "int", float: "float", bool: "bool", Duration: "duration", Moment: "time", datetime: "time"}
+DIRECTIVE = re.compile(r"^```\{properties\} (.+)\n```$", re.MULTILINE)
+
+
+def rendered(page: Path) -> str:
+    """A page with its tables."""
+    return DIRECTIVE.sub(lambda found: "\n".join(TABLES[found[1]]()), page.read_text())
+
+
+def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    """A table's lines in Markdown."""
+    lines = [list(heads), *map(list, rows)]
+    lines.insert(1, ["---"] * len(lines[0]))
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def code(names: Iterable[str]) -> str:
+    """Names as code."""
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def kind_of(each: Property) -> str:
+    """The type of a property in one word, and whether it is a secret."""
+    record = record_in(each.type)
+    lists = get_origin(each.type) in {list, tuple}
+    kind = "list" if lists else "object" if record else TYPES.get(each.type, "str")
+    return f"{kind}, secret" if each.secret else kind
+
+
+def inputs(record: type[Record]) -> list[str]:
+    """What may be given, with defaults."""
+    rows = [(f"`{name}`", f"{kind_of(each)}{_given(each)}", each.doc) for name, each in record.properties().items()]
+    return table(("input", "type, default", "meaning"), rows)
+
+
+def _given(each: Property) -> str:
+    if each.required:
+        return ", required"
+    return f", `{each.default_text}`" if each.default_text else ""
+
+
+def outputs(properties: Iterable[Property]) -> list[str]:
+    """What may be read."""
+    rows = [(f"`{each.name}`", kind_of(each), each.doc) for each in properties if not each.internal]
+    return table(("output", "type", "meaning"), rows)
+
+
+def lookups() -> list[str]:
+    """The lookups, as Python programs call them."""
+    rows = []
+    for lookup in LOOKUPS:
+        given = inspect.signature(getattr(pulumi_snapshots, lookup.function)).parameters.values()
+        arguments = [one.name if one.default is one.empty else f"{one.name}={one.default}" for one in given]
+        doc = (inspect.getdoc(lookup.query) or "").partition("\n")[0]
+        rows.append((f"`{lookup.function}({', '.join(arguments)})`", doc, f"`{lookup.function}_output`"))
+    return table(("function", "brings", "for arguments that are outputs"), rows)
+
+
+def settings() -> list[str]:
+    """The settings with their names in Pulumi config and in the environment."""
+    rows = [
+        (
+            f"`{config_key(name)}`{' (secret)' if each.secret else ''}",
+            f"`{variable(name)}`",
+            f"`{each.default_text}`" if each.default_text else "",
+            each.doc,
+        )
+        for name, each in Settings.properties().items()
+    ]
+    return table(("Pulumi config", "environment", "default", "meaning"), rows)
+
+
+def plugin_resources() -> list[str]:
+    """The resources by their names in every language."""
+    rows = [
+        (
+            f"`{thing.name}`",
+            code(_camel(each) for each in thing.inputs.properties().values()),
+            code(_camel(each) for name, each in thing.outputs.items() if name not in thing.inputs.properties()),
+        )
+        for thing in THINGS
+    ]
+    return table(("resource", "inputs", "more outputs"), rows)
+
+
+def plugin_functions() -> list[str]:
+    """The functions by their names in every language."""
+    rows = [
+        (
+            f"`{in_camel(lookup.function)}`",
+            code(_camel(each) for each in lookup.query.properties().values()) or "none",
+            code(_camel(each) for each in lookup.result.properties().values()),
+        )
+        for lookup in LOOKUPS
+    ]
+    return table(("function", "arguments", "brings"), rows)
+
+
+def _camel(each: Property) -> str:
+    return each.camel
+
+
+TABLES: dict[str, Callable[[], list[str]]] = {
+    **{f"{thing.name} inputs": partial(inputs, thing.inputs) for thing in THINGS},
+    **{f"{thing.name} outputs": partial(outputs, thing.record.properties().values()) for thing in THINGS},
+    **{f"{lookup.function} arguments": partial(inputs, lookup.query) for lookup in LOOKUPS},
+    **{
+        record.__name__: partial(outputs, record.properties().values()) for record in (Post, SnapshotInfo, DatabaseInfo)
+    },
+    "lookups": lookups,
+    "settings": settings,
+    "plugin resources": plugin_resources,
+    "plugin functions": plugin_functions,
+    "plugin settings": lambda: [code(_camel(each) for each in Settings.properties().values())],
+}
+
+
+class Properties(SphinxDirective):
+    """One table; its argument names it."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self) -> list[nodes.Node]:
+        """Make it."""
+        around = nodes.Element()
+        lines = StringList(TABLES[self.arguments[0]](), source=self.env.docname)
+        self.state.nested_parse(lines, self.content_offset, around)
+        return around.children
+
+
+def describe(_app: Sphinx, _what: str, _name: str, shown: Any, _options: object, lines: list[str]) -> None:
+    """Add the declared properties to a record's docstring, in the reference."""
+    if isinstance(shown, type) and issubclass(shown, Record):
+        lines += ["", "Attributes:"]
+        lines += [f"    {name}: {each.description}" for name, each in shown.properties().items()]
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Tell Sphinx of it."""
+    app.add_directive("properties", Properties)
+    app.connect("autodoc-process-docstring", describe, priority=100)  # before Napoleon reads the docstring
+    return {"parallel_read_safe": True}
