@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.simulation.fleet import limit_of
-from tests.simulation.fleet_looks import POLICIES
 from tests.simulation.fleet_measure import CLIENTS, PARALLEL, Measure, measure, ours
+from tests.simulation.fleet_polls import POLICIES
 from tests.support.plugin_servicer import NAMES, renamed
 from tools.bench import say, table
 from tools.engine import ensure
@@ -86,7 +86,7 @@ databases that were handed a version that their POST did not start; *lost* are s
 WAYS = """The same create with other ways to look for what is pending. *The provider's* asks the account's listing for all at once, as
 soon as one database's page, asked early and often, hints that pages are not kept; until then each other database's own page once, late.
 *In turn* asks each database's own listing and the account's by turns, *own listing* and *account listing* one of the two every 30 s
-from the 202 on; *no hint* is the provider's without the page that is asked early. [How waiting works](waiting.md) has the reasons.
+from the 202 on; *no probe* is the provider's without the page that is polled early. [How waiting works](waiting.md) has the reasons.
 """
 
 

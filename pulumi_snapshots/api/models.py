@@ -34,7 +34,7 @@ __all__ = [
     "ListedSnapshot",
     "Listing",
     "read_entries",
-    "version_in",
+    "version_of_url_or_key",
 ]
 
 FIRST_YEAR, END_YEAR = 2000, 9000
@@ -70,7 +70,7 @@ Utc = Annotated[datetime, AfterValidator(_utc)]
 Address = Annotated[str, AfterValidator(_address)]
 
 
-def version_in(address: str | None) -> str | None:
+def version_of_url_or_key(address: str | None) -> str | None:
     """The `versionId` in a signed URL or in an entry's `key`, which is a bare query string; None if there is none."""
     if not address:
         return None
@@ -110,7 +110,7 @@ class ListedSnapshot(_Wire):
     @property
     def version(self) -> str | None:
         """The version id; old entries have it only in `key` or `url`."""
-        return self.version_id or version_in(self.key) or version_in(self.url)
+        return self.version_id or version_of_url_or_key(self.key) or version_of_url_or_key(self.url)
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class Finished(_Wire):
     @property
     def version(self) -> str | None:
         """The version in `key` or `url`; older answers have none."""
-        return version_in(self.key) or version_in(self.url)
+        return version_of_url_or_key(self.key) or version_of_url_or_key(self.url)
 
 
 @dataclass(frozen=True)

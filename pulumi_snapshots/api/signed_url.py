@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pulumi_snapshots.addresses import is_loopback
 
-__all__ = ["database_in", "database_of", "expiry_of", "problem_of_url", "version_of"]
+__all__ = ["database_of", "database_of_name", "expiry_of", "problem_of_url", "version_of"]
 
 _KIND = re.compile(r"_(mongo|mysql|postgres|redis)(_(automatic|manual))?$")
 """The suffix after the database's id in newer names of storage objects."""
@@ -34,10 +34,10 @@ def database_of(url: str) -> str | None:
         *_, family, _account, name = unquote(urlsplit(url).path).split("/")
     except ValueError:
         return None
-    return database_in(name.removesuffix(".zip")) if family == "databases" else None
+    return database_of_name(name.removesuffix(".zip")) if family == "databases" else None
 
 
-def database_in(name: str) -> str | None:
+def database_of_name(name: str) -> str | None:
     """The database in a storage object's name, which is its id, in newer names followed by engine and origin."""
     return _KIND.sub("", name) or None
 

@@ -73,7 +73,7 @@ class Source:
             )
         else:
             self._say("looking up its download URL")
-            entry = await self._session.listings.listed(database_id, self._inputs.version_id)
+            entry = await self._session.listings.find_version(database_id, self._inputs.version_id)
             if entry is None or not await self._take(self._session, database_id, entry):
                 raise NoUrl(not_listed(database_id, self._inputs.version_id))
 
@@ -143,8 +143,8 @@ def _moment(text: str | None) -> datetime | None:
 
 async def _page(listings: Listings, database_id: str, number: int, since: float) -> Page:
     """Poll number `number` (from 1), of the two listings in turn."""
-    if number % 2 == 0 and not listings.sees_new_at_once:
-        page = await listings.account(database_id, since)
+    if number % 2 == 0 and not listings.invalidation_proven:
+        page = await listings.account_page(database_id, since)
         if page is not None:
             return page
-    return await listings.database(database_id, since)
+    return await listings.own_page(database_id, since)

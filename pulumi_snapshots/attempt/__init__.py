@@ -1,1 +1,1 @@
-"""One POST and its memory."""
+"""One POST that starts something: sending it once, and finding it again after a kill."""

@@ -218,7 +218,7 @@ class Attempt(ABC):
                 if self.post is None:
                     await self._journal.erase(self._entry, self._found)
                 else:
-                    await self._journal.renew(replace(self._entry, post=self.post, in_state=True))
+                    await self._journal.update(replace(self._entry, post=self.post, in_state=True))
         if note := self._run.take_note():
             self.member.warn(note)
 
@@ -241,7 +241,9 @@ class Attempt(ABC):
         for entry in entries:
             if self.age_of(entry.post) > self.kept_for(entry.post).total_seconds():
                 await self._journal.erase(entry)
-            elif self._is_ours(entry) and await self._journal.renew(replace(entry, process=self._journal.process.name)):
+            elif self._is_ours(entry) and await self._journal.update(
+                replace(entry, process=self._journal.process.name)
+            ):
                 self.restores = entry.restores
                 self._resume(entry.post)
                 return True
@@ -372,7 +374,7 @@ class Attempt(ABC):
         """Write down what was learnt, before a wait in which the run may be killed."""
         if self.post is not None and (self._entry is None or self._entry.post != self.post):
             self._entry = self._entry_of(self.post)
-            await self._journal.renew(self._entry)
+            await self._journal.update(self._entry)
 
     def resolved(self, version_id: str | None = None) -> None:
         """Its end is known.

@@ -1,9 +1,8 @@
-"""The attempt journal: what a killed run leaves for the next one, so that it finds its POST instead of sending another.
+"""The attempt journal: a file of unresolved POSTs, with which the next run finds the POST of a killed run.
 
-An entry stands from before the POST until its end is known. While its operation lasts it belongs to a process; once that
-has answered "pending", the stack's state has it, and the entry is there for other stacks only. The versions that were
-found lately stand beside the entries: the next POST of another stack did not start them. How an attempt is found is
-decided elsewhere.
+An entry exists from before the POST is sent until its result is known. It belongs to a process until the operation ends as
+pending. From then on the stack's state holds the POST, and the entry is for other stacks only. The journal also keeps the
+versions that were found lately: a later POST of another stack did not start them.
 """
 
 from __future__ import annotations
@@ -28,23 +27,23 @@ T = TypeVar("T")
 ENTRIES = "attempts"
 FOUND = "found"
 FOUND_KEPT = timedelta(hours=2)
-"""How long a found version is kept: an older one was taken before every POST that it could be mistaken for."""
+"""How long a found version is kept. An older one cannot be mistaken for the snapshot of any unresolved POST."""
 UNREADABLE = (KeyError, TypeError, ValueError, OverflowError)
-"""What an item of the file that cannot be read ends in; it must not stop a run."""
+"""The errors of an unreadable item of the file; the item is ignored, since it must not stop a run."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One attempt.
+    """One unresolved POST.
 
     Attributes:
         owner: the resource's URN; None if unknown.
         database_id: the database that the POST was sent for.
-        purpose: a digest of the triggers: another purpose needs another snapshot, or another restore.
+        purpose: a digest of the triggers; with other triggers the resource needs another POST.
         post: the POST.
         process: the process that sent it, see `Process`.
-        in_state: whether the stack's state has it as pending, so that its owner resumes it from there.
-        restores: the snapshot that a restore puts back, as DATABASE_ID/VERSION_ID; None for a snapshot.
+        in_state: whether the stack's state holds it as pending, so that the resource resumes it from there.
+        restores: for a restore, the snapshot as DATABASE_ID/VERSION_ID; None for a snapshot.
     """
 
     owner: str | None
@@ -56,7 +55,7 @@ class Entry:
     restores: str | None = None
 
     def to_file(self) -> dict[str, Any]:
-        """As the file keeps it."""
+        """Convert to the form in the file."""
         return {
             "owner": self.owner,
             "database_id": self.database_id,
@@ -69,10 +68,10 @@ class Entry:
 
     @classmethod
     def from_file(cls, content: Any) -> Entry:
-        """From the file.
+        """Read the form in the file.
 
         Raises:
-            KeyError, TypeError, ValueError, OverflowError: it cannot be read.
+            KeyError, TypeError, ValueError, OverflowError: it is unreadable.
         """
         return cls(
             owner=content["owner"],
@@ -85,18 +84,18 @@ class Entry:
         )
 
     def is_same_post(self, other: Entry) -> bool:
-        """Whether both are of one POST."""
+        """Whether both entries are of the same POST."""
         ours, theirs = ((one.owner, one.database_id, one.post.posted_at) for one in (self, other))
         return ours == theirs
 
 
 @dataclass(frozen=True)
 class Found:
-    """A version that a create or a refresh has found.
+    """A version that a create or a refresh found.
 
     Attributes:
         database_id: the snapshot's database.
-        version_id: the service's.
+        version_id: the service's version id.
         at: when it was found, by this machine's clock.
     """
 
@@ -105,62 +104,61 @@ class Found:
     at: datetime
 
     def to_file(self) -> dict[str, str]:
-        """As the file keeps it."""
+        """Convert to the form in the file."""
         return {**vars(self), "at": rfc3339(self.at)}
 
     @classmethod
     def from_file(cls, content: Any) -> Found:
-        """From the file.
+        """Read the form in the file.
 
         Raises:
-            KeyError, TypeError, ValueError, OverflowError: it cannot be read.
+            KeyError, TypeError, ValueError, OverflowError: it is unreadable.
         """
         return cls(str(content["database_id"]), str(content["version_id"]), parse_rfc3339(content["at"]))
 
 
 class AttemptJournal:
-    """The entries of one API key.
+    """The journal of one API key.
 
     Args:
-        file: shared with other processes; None keeps nothing.
-        process: this one.
+        file: shared with other processes; without one the journal keeps nothing.
+        process: this process.
     """
 
     def __init__(self, file: LockedFile | None, process: Process) -> None:
         self._file = file
         self.process = process
 
-    # Reading: never writes ---------------------------------------------------------------------------------------------
+    # Reads -------------------------------------------------------------------------------------------------------------
 
     async def of(self, database_id: str) -> list[Entry]:
-        """The attempts on a database, oldest first."""
+        """Read the entries of a database, oldest first."""
         return [entry for entry in await self.all() if entry.database_id == database_id]
 
     async def all(self) -> list[Entry]:
-        """The attempts on every database, oldest first."""
+        """Read the entries of all databases, oldest first."""
         return [] if self._file is None else _entries(await self._file.read())
 
-    async def found(self) -> list[Found]:
-        """What the runs of this machine have found lately, on every database."""
+    async def recently_found(self) -> list[Found]:
+        """Read the versions that runs on this machine found lately, of all databases."""
         return [] if self._file is None else _read(await self._file.read(), FOUND, Found.from_file)
 
     def is_under_way(self, entry: Entry) -> bool:
-        """Whether another living process still works on it."""
+        """Whether another running process is working on an entry."""
         return not entry.in_state and entry.process != self.process.name and self.process.is_running(entry.process)
 
-    # Writing: one locked change each -----------------------------------------------------------------------------------
+    # Writes, each under the file's lock -----------------------------------------------------------------------------------
 
     async def enter(self, entry: Entry, *, after: Collection[Entry], supersedes: bool = False) -> frozenset[str] | None:
-        """Write an attempt down before its POST leaves, unless another one on its database comes first.
+        """Add an entry right before its POST is sent, unless another entry of the database forbids that.
 
         Args:
-            entry: the attempt.
-            after: attempts on this database that its operation has dealt with; any other comes first.
-            supersedes: whether the owner's earlier entries, on whatever database, are of no more interest.
+            entry: the entry.
+            after: entries of the database that the caller knows; any other one forbids the POST.
+            supersedes: whether to remove the owner's earlier entries, of all databases.
 
         Returns:
-            The versions of this database that other runs have found lately; None if another attempt comes first, so that
-            nothing was entered.
+            The versions of the database that other runs found lately; None if the entry was not added.
         """
 
         def edit(content: dict[str, Any]) -> frozenset[str] | None:
@@ -175,11 +173,11 @@ class AttemptJournal:
 
         return await self._change(edit, frozenset())
 
-    async def renew(self, entry: Entry) -> bool:
-        """Write down what is known by now of an attempt that was entered.
+    async def update(self, entry: Entry) -> bool:
+        """Replace the entry of a POST.
 
         Returns:
-            False if it belongs to another living process, or one has another attempt on this database under way.
+            False if another running process is working on this entry, or on another one of the database; then nothing changes.
         """
 
         def edit(content: dict[str, Any]) -> bool:
@@ -192,24 +190,24 @@ class AttemptJournal:
         return await self._change(edit, default=True)
 
     async def erase(self, entry: Entry, found: Found | None = None) -> None:
-        """The end of an attempt is known.
+        """Remove the entry of a POST whose result is known.
 
         Args:
-            entry: the attempt.
-            found: its snapshot, if that is its end.
+            entry: the entry.
+            found: the snapshot, if the POST started one.
         """
 
         def edit(content: dict[str, Any]) -> None:
             _put(content, [old for old in _entries(content) if not old.is_same_post(entry)])
             if found is not None:
-                # In one change: an attempt is either under way or found.
+                # In the same change, so that other runs never see a POST that is neither unresolved nor found.
                 lately = [one for one in _read(content, FOUND, Found.from_file) if found.at - one.at < FOUND_KEPT]
                 content[FOUND] = [one.to_file() for one in (*lately, found)]
 
         await self._change(edit, None)
 
-    async def forget(self, owner: str | None, database_id: str, post: Post, found: Found | None = None) -> None:
-        """The end of an attempt is known to a run that has it from the state."""
+    async def erase_post(self, owner: str | None, database_id: str, post: Post, found: Found | None = None) -> None:
+        """Remove the entry of a POST that this run has from the state."""
         await self.erase(Entry(owner, database_id, "", post, self.process.name), found)
 
     def _is_superseded(self, old: Entry, entry: Entry) -> bool:

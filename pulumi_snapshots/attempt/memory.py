@@ -1,4 +1,4 @@
-"""What one run knows without a request: versions in the state, versions taken, attempts under way. Needs no API key."""
+"""What one run knows about each database without a request: versions in the state and POSTs. Needs no API key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["DatabaseMemory", "RunMemory", "SnapshotInState", "UnresolvedPost"]
 
 
 class SnapshotInState(Protocol):
-    """What the state holds of a snapshot, as far as other snapshots of its database need to know it."""
+    """The parts of a snapshot's state that matter to other snapshots of its database."""
 
     @property
     def database_id(self) -> str:
@@ -25,11 +25,11 @@ class SnapshotInState(Protocol):
 
     @property
     def version_id(self) -> str | None:
-        """The service's version id; None while it is pending."""
+        """The version id; None while the snapshot is pending."""
 
     @property
     def created_at(self) -> str | None:
-        """RFC 3339, UTC."""
+        """When the snapshot was created (RFC 3339, UTC)."""
 
     @property
     def origin(self) -> str | None:
@@ -37,12 +37,12 @@ class SnapshotInState(Protocol):
 
     @property
     def attempt(self) -> Post | None:
-        """The POST, while it is pending."""
+        """The POST, while the snapshot is pending."""
 
 
 @dataclass(frozen=True)
 class UnresolvedPost:
-    """A POST that is not resolved yet.
+    """A POST whose result is not known yet.
 
     Attributes:
         owner: the resource's URN; None if unknown.
@@ -57,17 +57,17 @@ class UnresolvedPost:
 
 @dataclass
 class DatabaseMemory:
-    """What the run knows of one database; times are by the service's clock.
+    """What the run knows about one database; times are by the service's clock.
 
     Attributes:
-        known: versions in the state, or of a resource of another process: no POST of this run has started them.
-        claimed: versions that a resource of this process has got in this run.
+        known: versions in the state, or of another process's resource; no POST of this run started them.
+        claimed: versions that belong to a resource of this process since this run.
         replaced: versions that are about to be replaced.
-        reserved: versions that an earlier attempt has started: its resource will find them, so no other may adopt them.
-        unresolved: the POSTs whose end is not known, in the order in which they became known.
-        newest_creation: when the newest manual snapshot in the state was created.
-        newest_appearance: the time of the newest manual snapshot that is known, in the state or in a listing.
-        restored: the snapshot that this run has put back into the database last.
+        reserved: versions of an earlier POST whose resource will find them, so that no other may adopt them.
+        unresolved: the POSTs whose result is not known, in the order in which they became known.
+        newest_in_state: when the newest manual snapshot in the state was created.
+        newest_known: the time of the newest manual snapshot in the state or in a listing.
+        restored: the snapshot that this run restored onto the database last.
     """
 
     known: set[str] = field(default_factory=set)
@@ -75,56 +75,53 @@ class DatabaseMemory:
     replaced: set[str] = field(default_factory=set)
     reserved: set[str] = field(default_factory=set)
     unresolved: list[UnresolvedPost] = field(default_factory=list)
-    newest_creation: datetime | None = None
-    newest_appearance: datetime | None = None
+    newest_in_state: datetime | None = None
+    newest_known: datetime | None = None
     restored: str | None = None
 
     @property
     def not_new(self) -> frozenset[str]:
-        """Versions that no new POST can have started: in the state, or another resource's, of this process or not."""
+        """Versions that a new POST cannot have started."""
         return frozenset(self.known | self.claimed)
 
     @property
     def not_reusable(self) -> frozenset[str]:
-        """Versions that `reuse_within` must not adopt: about to be replaced, or another resource's."""
+        """Versions that `reuse_within` must not adopt."""
         return frozenset(self.replaced | self.claimed | self.reserved)
 
-    def appeared(self, modified: datetime | None) -> None:
-        """A manual snapshot of this time is known."""
+    def note_snapshot(self, modified: datetime | None) -> None:
+        """Note the time of a manual snapshot."""
         if modified is not None:
-            self.newest_appearance = max(modified, self.newest_appearance or modified)
+            self.newest_known = max(modified, self.newest_known or modified)
 
-    def begin(self, known: UnresolvedPost) -> None:
-        """A POST is about to be sent, or is known to be unresolved."""
-        if known not in self.unresolved:
-            self.unresolved.append(known)
+    def note_post(self, post: UnresolvedPost) -> None:
+        """Note a POST that is about to be sent, or whose result is not known."""
+        if post not in self.unresolved:
+            self.unresolved.append(post)
 
-    def resolve(self, known: UnresolvedPost) -> None:
-        """The end of a POST is known: found, refused, never sent, or given up."""
-        if known in self.unresolved:
-            self.unresolved.remove(known)
+    def resolve(self, post: UnresolvedPost) -> None:
+        """Note that the result of a POST is known: found, refused, never sent, or given up."""
+        if post in self.unresolved:
+            self.unresolved.remove(post)
 
 
 class RunMemory:
-    """Shared by every resource of a process; filled by diff and read, used by create."""
+    """The memory of a process, shared by all its resources: diff and read fill it, create uses it."""
 
     def __init__(self) -> None:
         self._databases: dict[str, DatabaseMemory] = defaultdict(DatabaseMemory)
 
     def of(self, database_id: str) -> DatabaseMemory:
-        """What is known of a database."""
+        """The memory of a database."""
         return self._databases[database_id]
 
-    def saw(self, record: SnapshotInState, owner: str | None, *, replaced: bool = False) -> None:
-        """Take note of a snapshot in the state.
-
-        No POST of this run has started its version, its own POST started a cooldown, and while it is pending its attempt
-        is under way.
+    def note_state(self, record: SnapshotInState, owner: str | None, *, replaced: bool = False) -> None:
+        """Note a snapshot in the state: no POST of this run started it, and its own POST started a cooldown.
 
         Args:
-            record: what the state holds.
+            record: the snapshot's state.
             owner: the resource's URN; None if unknown.
-            replaced: whether a new snapshot is about to take its place.
+            replaced: whether a new snapshot is about to replace it.
         """
         memory = self.of(record.database_id)
         if record.version_id is not None:
@@ -133,15 +130,15 @@ class RunMemory:
                 memory.replaced.add(record.version_id)
             if record.created_at is not None and record.origin != "automatic":
                 created = parse_rfc3339(record.created_at)
-                memory.newest_creation = max(created, memory.newest_creation or created)
-                memory.appeared(created)
+                memory.newest_in_state = max(created, memory.newest_in_state or created)
+                memory.note_snapshot(created)
         elif record.attempt is not None and record.attempt.missing_since is None:
-            memory.begin(UnresolvedPost(owner, record.attempt))
+            memory.note_post(UnresolvedPost(owner, record.attempt))
 
     def claim(self, database_id: str, version_id: str) -> None:
-        """This version belongs to a resource of this process from now on."""
+        """Note that a version belongs to a resource of this process from now on."""
         self.of(database_id).claimed.add(version_id)
 
     def is_claimed(self, database_id: str, version_id: str) -> bool:
-        """Whether a resource of this process has got this version in this run."""
+        """Whether a version belongs to a resource of this process since this run."""
         return version_id in self.of(database_id).claimed

@@ -1,4 +1,4 @@
-"""A POST whose end was not seen yet, as the state and the journal keep it. Standard library only."""
+"""A POST whose result is not known yet, in the form of the state and the journal. Standard library only."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pulumi_snapshots.properties.catalogue import Record, declare
 __all__ = ["FAILED_AFTER", "Post"]
 
 FAILED_AFTER = timedelta(hours=2)
-"""Far beyond any snapshot and any cached page: a POST has failed if no listing shows its snapshot so long after it."""
+"""A POST has failed if a listing fetched this long after it does not show its snapshot. No snapshot and no cached page takes
+as long."""
 
 
 class Post(Record, sparse=True):
-    """A request whose end was not seen yet: of a snapshot, or of a restore."""
+    """The request of a snapshot or a restore whose result is not known yet."""
 
     posted_at: datetime = declare("When it was sent, by the machine's clock.")
     service_clock_offset: float | None = declare(
@@ -31,11 +32,11 @@ class Post(Record, sparse=True):
 
     @property
     def failed_after(self) -> timedelta:
-        """How long after it the POST has failed if a listing does not show its snapshot; later ones are others' then."""
+        """How long after the POST a listing without its snapshot proves that the POST failed."""
         return max(FAILED_AFTER, timedelta(seconds=self.timeout))
 
     def age(self, now: datetime) -> float:
-        """Seconds since it was sent; none if another machine's clock puts it into the future.
+        """Seconds since the POST was sent; 0 if another machine's clock puts it into the future.
 
         Args:
             now: this machine's time.
@@ -44,5 +45,5 @@ class Post(Record, sparse=True):
 
     @property
     def accepted(self) -> bool:
-        """Whether the service said that it took it."""
+        """Whether the service accepted the POST."""
         return self.answered in {"200", "202"}

@@ -1,4 +1,4 @@
-"""Processes of this machine: which one this is, and whether another one is still running."""
+"""The processes of this machine: the name of this one, and whether another one is still running."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Process:
     """A process of this machine.
 
     Attributes:
-        name: tells it from every other, also from a later one with the same number.
-        is_running: whether the process of a name is running.
+        name: unique on this machine, even if a later process gets the same number.
+        is_running: whether the process with a name is running.
     """
 
     name: str
@@ -27,38 +27,38 @@ class Process:
 
 
 def this_process() -> Process:
-    """The one that runs this."""
-    return Process(_process(os.getpid()), _is_running)
+    """The process that runs this code."""
+    return Process(_name(os.getpid()), _is_running)
 
 
-def _process(pid: int) -> str:
+def _name(pid: int) -> str:
     return f"{pid} {_started(pid)}"
 
 
-def _is_running(process: str) -> bool:
-    pid = process.partition(" ")[0]
+def _is_running(name: str) -> bool:
+    pid = name.partition(" ")[0]
     try:
         os.kill(int(pid), 0)
     except (ProcessLookupError, ValueError, OverflowError):
         return False
     except PermissionError:
-        return True  # somebody else's
-    return _process(int(pid)) == process and _stat(int(pid))[:1] not in (["Z"], ["X"])
+        return True  # it belongs to another user
+    return _name(int(pid)) == name and _stat(int(pid))[:1] not in (["Z"], ["X"])
 
 
 def _started(pid: int) -> str:
-    """When a process started, in the system's own unit; empty where that is not to be had."""
+    """When a process started, in the system's own unit; empty if the system does not say."""
     return "".join(_stat(pid)[19:20])
 
 
 def _stat(pid: int) -> list[str]:
-    """What the system says of a process, from its state (field 3) on; empty where that is not to be had.
+    """The fields of /proc/PID/stat, from the state (field 3) on; empty if the system has no such file.
 
-    State `Z` is one that has ended and that nobody has taken note of: for ever, in a container whose first process does not
-    care for orphans.
+    State `Z` is a process that has ended and was not waited for by its parent. In a container whose first process does not
+    wait for orphans, it stays in that state.
     """
     try:
-        # The name before the last ")" may hold anything.
+        # The program's name, which ends at the last ")", may contain anything.
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return []

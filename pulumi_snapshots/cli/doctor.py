@@ -69,7 +69,7 @@ async def examine(session: Session) -> list[Finding]:
         reading, listing = await _reading(session, account)
         findings += [reading, _writing()]
     findings.append(_plan(account))
-    found = await session.snapshot_journal.found()
+    found = await session.snapshot_journal.recently_found()
     findings.append(_quota(session, account, listing, found))
     findings.append(_clock(session))
     findings.append(_listing(session, listing, found))
@@ -96,7 +96,7 @@ async def _reading(session: Session, account: Account | None) -> tuple[Finding, 
             return _failed(check, refusal), None
         if account is None or not account.databases:
             return Finding(check, "unknown", f"{refusal}"), None
-        await session.listings.database(account.databases[0].id, now, patience=ONCE)
+        await session.listings.own_page(account.databases[0].id, now, patience=ONCE)
     except SquareCloudError as error:
         return _failed(check, error), None
     why = "the plan" if isinstance(refusal, UpgradeRequired) else "the key"

@@ -1,1 +1,1 @@
-"""Fetching the listings, planning polls, and finding which entry is ours."""
+"""Fetching the listings, planning polls, and finding the entry of a POST."""

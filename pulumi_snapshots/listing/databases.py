@@ -1,4 +1,4 @@
-"""What the account's databases are and whether they run: each is asked for once, for everybody who wants to know."""
+"""The account's databases and their status. One request serves all callers."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ T = TypeVar("T")
 
 
 class Databases:
-    """Asks for a whole process. `since` is monotonic: what was asked for then or later is answered without a request.
+    """Gets the account, its databases and their status for a whole process.
+
+    `since` is in monotonic seconds: an answer that was requested then or later is used again, without a request.
 
     Args:
-        client: asks the service.
+        client: sends the requests.
         clock: the time.
     """
 
@@ -35,18 +37,18 @@ class Databases:
         self._statuses: dict[str, Newest[DatabaseStatus]] = defaultdict(Newest)
 
     async def account(self, since: float, *, patience: Patience = PATIENT) -> Account:
-        """The account, with all its databases.
+        """Get the account, with all its databases.
 
         Raises:
-            SquareCloudError: no answer, or none that can be read.
+            SquareCloudError: there is no answer, or it is unreadable.
         """
         return await self._account.ask(since, self._timed(lambda: self._client.account(patience=patience)))
 
     async def database(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> AccountDatabase:
-        """One database; where the account was asked for, from that.
+        """Get one database, from the account if that was requested at `since` or later.
 
         Raises:
-            SquareCloudError: no answer, or none that can be read.
+            SquareCloudError: there is no answer, or it is unreadable.
         """
         account = self._account.since(since)
         for database in account.databases if account is not None else ():
@@ -57,10 +59,10 @@ class Databases:
         )
 
     async def running(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> bool:
-        """Whether a database runs.
+        """Get whether a database is running.
 
         Raises:
-            SquareCloudError: no answer, or none that can be read.
+            SquareCloudError: there is no answer, or it is unreadable.
         """
         status = await self._statuses[database_id].ask(
             since, self._timed(lambda: self._client.database_status(database_id, patience=patience))
@@ -68,7 +70,7 @@ class Databases:
         return status.running
 
     def _timed(self, question: Callable[[], Awaitable[T]]) -> Callable[[], Awaitable[tuple[T, float]]]:
-        """The question, with when it was asked."""
+        """The question, which now also returns when it was asked."""
 
         async def ask() -> tuple[T, float]:
             asked_at = self._clock.monotonic()

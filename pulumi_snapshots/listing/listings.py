@@ -1,4 +1,4 @@
-"""Listings that cost little: one fetch of a listing serves everybody who needs it, and teaches how the service caches."""
+"""The fetched listings of a process: one request serves all callers, and shows how the service caches its pages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import anyio
 
 from pulumi_snapshots.api.client import BRIEF, PATIENT, Client, Patience
 from pulumi_snapshots.api.errors import KeyRefused, SquareCloudError, Unavailable
-from pulumi_snapshots.api.signed_url import database_in, database_of
+from pulumi_snapshots.api.signed_url import database_of, database_of_name
 from pulumi_snapshots.listing.newest import Newest
 
 if TYPE_CHECKING:
@@ -20,27 +20,28 @@ if TYPE_CHECKING:
     from pulumi_snapshots.api.models import ListedSnapshot, Listing
     from pulumi_snapshots.clock import Clock
 
-__all__ = ["READS_SHARE", "SERVICE_CACHE", "Bell", "Listings", "Page", "owner_of"]
+__all__ = ["READS_SHARE", "SERVICE_CACHE", "Listings", "Page", "Signal", "database_of_entry"]
 
 GATHER = 0.2
-"""Seconds that a read waits for the others of its run, so that they share one look."""
+"""Seconds that a read waits for the other reads of its run, so that they share one request."""
 READS_SHARE = 60.0
-"""Seconds that reads of one run share a page: the engine sends them in waves, and the service itself serves pages that
+"""Seconds that the reads of one run share a page. The engine sends reads in waves, and the service itself serves pages that
 are up to 30 minutes old."""
-FLEET = 4
-"""Reads in one moment, or databases that a program looks up within `READS_SHARE`, that are the first of more, even where all are of one database: the engine sends 4 for each core."""
+FLEET_FROM = 4
+"""Simultaneous reads, or databases looked up within `READS_SHARE`, from which on more are expected. The engine sends 4 reads
+for each core, so this is true even if all of them are of one database."""
 SERVICE_CACHE = 30 * 60.0
-"""Seconds that the service may serve the same page."""
+"""Seconds for which the service may serve the same page."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """What a listing says about one database.
+    """The part of a listing about one database.
 
     Attributes:
-        entries: its snapshots.
-        listing: the listing that they come from.
-        complete: whether a snapshot that is not among them was not in the service's listing.
+        entries: the database's snapshots.
+        listing: the listing that contains them.
+        complete: whether `entries` proves that no other snapshot of the database was listed.
     """
 
     entries: tuple[ListedSnapshot, ...]
@@ -49,12 +50,14 @@ class Page:
 
     @property
     def shows_all(self) -> bool:
-        """Whether there are snapshots of the database, and nothing else in the listing may be one more.
+        """Whether there are entries, and no other entry of the listing may belong to the database.
 
-        A page of the account's listing without any says nothing: there may be none, or no such database.
+        A page of the account's listing without entries proves nothing: there may be no snapshot, or no such database.
         """
         listing = self.listing
-        return bool(self.entries) and not listing.unreadable and all(owner_of(entry) for entry in listing.entries)
+        return (
+            bool(self.entries) and not listing.unreadable and all(database_of_entry(entry) for entry in listing.entries)
+        )
 
     def version(self, version_id: str) -> ListedSnapshot | None:
         """The entry of this version."""
@@ -62,12 +65,13 @@ class Page:
 
 
 class _NewestPage(Newest["Listing"]):
-    """The newest fetch of one listing.
+    """The newest fetch of one listing; times are monotonic seconds.
 
     Attributes:
-        same_since: when the page was first seen as it is.
-        unchanged_at: the last time that the page was seen before it changed; None while it never did.
-        failed_at: when the newest fetch failed in a way that may pass, and `failure` how; None after a success.
+        same_since: when the current page was first seen.
+        unchanged_at: when the previous page was last seen; None while the page has never changed.
+        failed_at: when the newest fetch failed in a way that may pass.
+        failure: how it failed; None after a success.
     """
 
     same_since: float = 0.0
@@ -76,19 +80,19 @@ class _NewestPage(Newest["Listing"]):
     failure: SquareCloudError | None = None
 
 
-class Bell:
-    """Wakes whoever waits for news."""
+class Signal:
+    """Wakes all waiting tasks at once."""
 
     def __init__(self) -> None:
         self._waiting: set[anyio.Event] = set()
 
-    def ring(self) -> None:
-        """There is news."""
+    def send(self) -> None:
+        """Wake all tasks that wait now."""
         for event in self._waiting:
             event.set()
 
     async def wait(self) -> None:
-        """Wait for news."""
+        """Wait until the signal is sent."""
         event = anyio.Event()
         self._waiting.add(event)
         try:
@@ -100,9 +104,21 @@ class Bell:
 class Listings:
     """Fetches listings for a whole process.
 
+    Each database has its own listing, and the account has one; the service caches each of them apart. In all methods `since`
+    is in monotonic seconds: a page that was requested then or later is used again, without a request.
+
     Args:
-        client: asks the service.
+        client: sends the requests.
         clock: the time.
+
+    Attributes:
+        account_allowed: whether plan and key allow the account's listing, as far as is known.
+        account_refusal: how the service refused it, if it did.
+        account_stale: whether the account's page lacks a snapshot that a database's own page showed before.
+        invalidation_likely: whether a page changed less than 30 minutes after it was first seen. A new snapshot probably
+            invalidates the cached page, unless that page was old already.
+        invalidation_proven: whether a page changed twice within 30 minutes: a new snapshot invalidates the cached page.
+        changed: sent when a listing was fetched, or when something else may change the time of the next poll.
     """
 
     def __init__(self, client: Client, clock: Clock) -> None:
@@ -112,29 +128,22 @@ class Listings:
         self._account = _NewestPage()
         self._sorted: tuple[Listing, dict[str | None, list[ListedSnapshot]]] | None = None
         self._gathering: list[str] | None = None
-        self._asked_alone: dict[str, float] = {}
-        self.account_included = True
-        """Whether plan and key allow the account's listing, as far as is known."""
+        self._requested_alone: dict[str, float] = {}
+        self.account_allowed = True
         self.account_refusal: SquareCloudError | None = None
-        """How the service refused it, if it did."""
-        self.hinted = False
-        """Whether a page changed within less than the cache's 30 minutes of being seen first: a new snapshot probably
-        invalidates it, unless the page was old already."""
-        self.sees_new_at_once = False
-        """Whether a page changed so twice: a new snapshot invalidates it."""
-        self.account_lags = False
-        """Whether the account's page lacks what an own page showed before: that page is an old one."""
-        self.learnt = Bell()
-        """Rung when a listing was fetched, or something else may change when to look."""
+        self.account_stale = False
+        self.invalidation_likely = False
+        self.invalidation_proven = False
+        self.changed = Signal()
 
-    async def database(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page:
-        """The database's own listing, asked for at `since` (monotonic) or later.
+    async def own_page(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page:
+        """Get the database's own listing.
 
         Raises:
-            SquareCloudError: no listing.
+            SquareCloudError: there is no listing.
         """
         request = f"GET /databases/{database_id}/snapshots"
-        listing = await self._fetched(
+        listing = await self._fetch(
             self._databases[database_id],
             since,
             request,
@@ -143,41 +152,44 @@ class Listings:
         return Page(listing.entries, listing, complete=listing.unreadable == 0)
 
     async def account_listing(self, since: float, *, patience: Patience = PATIENT) -> Listing | None:
-        """The account's listing, asked for at `since` or later; None where plan or key do not allow it.
+        """Get the account's listing.
 
-        It is only the second chance of every look, so a refusal of it fails nobody: the database's own listing tells
-        whether the key is good enough.
+        No caller depends on this listing alone, so a refusal is no error: the database's own listing shows whether the key
+        is sufficient.
+
+        Returns:
+            The listing; None if plan or key do not allow it.
 
         Raises:
-            SquareCloudError: no listing.
+            SquareCloudError: there is no listing.
         """
 
         async def fetch() -> Listing:
-            if self.account_refusal is not None:  # meanwhile, for another caller
+            if self.account_refusal is not None:  # for another caller, while this one waited
                 raise self.account_refusal
             return await self._client.list_account(patience=patience)
 
-        if not self.account_included:
+        if not self.account_allowed:
             return None
         try:
-            return await self._fetched(self._account, since, "GET /users/snapshots", fetch)
+            return await self._fetch(self._account, since, "GET /users/snapshots", fetch)
         except SquareCloudError as error:
             if error.passing or isinstance(error, KeyRefused):
                 raise
-            self.account_included, self.account_refusal = False, error
+            self.account_allowed, self.account_refusal = False, error
             return None
 
-    async def account(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page | None:
-        """What the account's listing says of the database; None where plan or key do not allow that listing.
+    async def account_page(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page | None:
+        """Get the part of the account's listing about a database; None if plan or key do not allow that listing.
 
         Raises:
-            SquareCloudError: no listing.
+            SquareCloudError: there is no listing.
         """
         listing = await self.account_listing(since, patience=patience)
         return None if listing is None else self._of_account(listing, database_id)
 
-    def fetched(self, database_id: str) -> tuple[Page | None, Page | None]:
-        """What was fetched last, without asking: the database's own page and the account's."""
+    def known_pages(self, database_id: str) -> tuple[Page | None, Page | None]:
+        """The pages fetched last: the database's own and the account's. Sends no request."""
         own, account = self._databases[database_id].answer, self._account.answer
         return (
             None if own is None else Page(own.entries, own, complete=own.unreadable == 0),
@@ -185,70 +197,70 @@ class Listings:
         )
 
     @property
-    def lately(self) -> float:
-        """Since when (monotonic) a page is new enough for the reads of one run, which the engine sends in waves."""
+    def recent(self) -> float:
+        """The `since` for the reads of one run, which the engine sends in waves."""
         return self._clock.monotonic() - READS_SHARE
 
     @property
-    def account_asked(self) -> float:
-        """When the account's page was asked for last (monotonic)."""
+    def account_requested_at(self) -> float:
+        """When the account's page was last requested (monotonic seconds)."""
         return -math.inf if self._account.answer is None else self._account.answer.sent_at
 
-    async def shared(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page:
-        """One look for everybody who wants one in this moment: they wait for each other.
+    async def read_page(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page:
+        """Get a page for a read of the engine; simultaneous reads wait for each other and share one request.
 
-        The engine sends the reads of a fleet in waves, so that a second database within a minute is a fleet, too, and a
-        whole wave of one database.
+        The engine sends the reads of a fleet in waves. So a second database within a minute means a fleet, as does a whole
+        wave of reads of one database; a fleet shares the account's listing.
 
         Raises:
-            SquareCloudError: no listing.
+            SquareCloudError: there is no listing.
         """
-        for page in self.fetched(database_id):
+        for page in self.known_pages(database_id):
             if page is not None and page.listing.sent_at >= since:
-                return page  # nobody needs to wait for the others of this moment
+                return page  # there is nothing to share, so no need to wait
         together = await self._gather(database_id)
-        databases = {*together, *(one for one, at in self._asked_alone.items() if at > self.lately)}
-        if len(databases) > 1 or len(together) >= FLEET:
-            page = await self.account(database_id, since, patience=patience)
+        databases = {*together, *(one for one, at in self._requested_alone.items() if at > self.recent)}
+        if len(databases) > 1 or len(together) >= FLEET_FROM:
+            page = await self.account_page(database_id, since, patience=patience)
             if page is not None:
                 return page
-        self._asked_alone[database_id] = self._clock.monotonic()
-        return await self.database(database_id, since, patience=patience)
+        self._requested_alone[database_id] = self._clock.monotonic()
+        return await self.own_page(database_id, since, patience=patience)
 
-    async def looked_up(self, database_id: str, since: float, *, patience: Patience = BRIEF) -> Page:
-        """One look for a program's lookup, which asks for one database after the other.
+    async def lookup_page(self, database_id: str, since: float, *, patience: Patience = BRIEF) -> Page:
+        """Get a page for a lookup of a program, which looks up one database after the other.
 
-        Few are asked for their own listings, which costs no waiting; then one look at the account's serves all that follow.
+        The first few databases get their own listings, which costs no waiting. Then the account's listing serves all others.
 
         Raises:
-            SquareCloudError: no listing.
+            SquareCloudError: there is no listing.
         """
-        for known in self.fetched(database_id):
+        for known in self.known_pages(database_id):
             if known is not None and known.listing.sent_at >= since and (known.complete or known.shows_all):
                 return known
-        if sum(at > self.lately for one, at in self._asked_alone.items() if one != database_id) >= FLEET - 1:
-            page = await self.account(database_id, since, patience=patience)
+        if sum(at > self.recent for one, at in self._requested_alone.items() if one != database_id) >= FLEET_FROM - 1:
+            page = await self.account_page(database_id, since, patience=patience)
             if page is not None and page.shows_all:
                 return page
-        self._asked_alone[database_id] = self._clock.monotonic()
-        return await self.database(database_id, since, patience=patience)
+        self._requested_alone[database_id] = self._clock.monotonic()
+        return await self.own_page(database_id, since, patience=patience)
 
-    async def listed(self, database_id: str, version_id: str) -> ListedSnapshot | None:
-        """The entry of a snapshot that should be there; None where neither page shows it.
+    async def find_version(self, database_id: str, version_id: str) -> ListedSnapshot | None:
+        """Find the entry of a snapshot that should be listed; None if neither listing shows it.
 
         Raises:
-            SquareCloudError: the service could not be asked.
+            SquareCloudError: there is no listing.
         """
-        entry = (await self.shared(database_id, self.lately, patience=BRIEF)).version(version_id)
-        return entry or (await self.database(database_id, self.lately, patience=BRIEF)).version(version_id)
+        entry = (await self.read_page(database_id, self.recent, patience=BRIEF)).version(version_id)
+        return entry or (await self.own_page(database_id, self.recent, patience=BRIEF)).version(version_id)
 
-    async def _fetched(
+    async def _fetch(
         self, page: _NewestPage, since: float, request: str, fetch: Callable[[], Awaitable[Listing]]
     ) -> Listing:
-        """The newest page; fetched now unless it was asked for at `since` or later.
+        """Get the newest page; fetch it now unless it was requested at `since` or later.
 
-        A fetch that fails, or is given up because the service takes too long, serves everybody too: else hundreds of reads
-        would wait for a service that is down, each.
+        A fetch that failed, or was given up because the service takes too long, also serves all callers. Otherwise each of
+        hundreds of reads would wait for a service that is down.
         """
 
         async def question() -> tuple[Listing, float]:
@@ -263,13 +275,13 @@ class Listings:
             except anyio.get_cancelled_exc_class():
                 page.failed_at, page.failure = self._clock.monotonic(), Unavailable(request)
                 raise
-            self._take(page, listing)
+            self._keep(page, listing)
             return listing, listing.sent_at
 
         return await page.ask(since, question)
 
     async def _gather(self, database_id: str) -> list[str]:
-        """The reads of the same moment: the database of each."""
+        """The databases of all reads that come within `GATHER`."""
         gathering = self._gathering
         if gathering is None:
             gathering = self._gathering = [database_id]
@@ -282,11 +294,11 @@ class Listings:
             await self._clock.sleep(GATHER)
         return gathering
 
-    def _take(self, page: _NewestPage, listing: Listing) -> None:
-        """Keep a fetched page, and learn from it which of the two possible caches the service has.
+    def _keep(self, page: _NewestPage, listing: Listing) -> None:
+        """Keep a fetched page, and learn whether a new snapshot invalidates the service's cache.
 
-        One change is a hint and no proof: the page may have been nearly 30 minutes old when it was seen first. Two
-        changes within less than that time prove it.
+        One change proves nothing, since the page may have been nearly 30 minutes old when it was first seen. Two changes
+        within 30 minutes prove it.
         """
         earlier, page.answer = page.answer, listing
         page.failure = None
@@ -294,26 +306,26 @@ class Listings:
             page.same_since = listing.sent_at
         elif not _versions(listing) <= _versions(earlier):
             if listing.sent_at - page.same_since < SERVICE_CACHE:
-                self.hinted = True
+                self.invalidation_likely = True
             if page.unchanged_at is not None and listing.sent_at - page.unchanged_at < SERVICE_CACHE:
-                self.sees_new_at_once = True
+                self.invalidation_proven = True
             page.same_since, page.unchanged_at = listing.sent_at, earlier.sent_at
         if self._account.answer is not None:
-            self.account_lags = self._lacks_what_was_seen(self._account.answer)
-        self.learnt.ring()
+            self.account_stale = self._is_stale(self._account.answer)
+        self.changed.send()
 
     def _of_account(self, listing: Listing, database_id: str) -> Page:
         if self._sorted is None or self._sorted[0] is not listing:
-            # Once for each listing: it holds a month of every database, and every pending snapshot looks through it.
+            # Sorted once per listing: it holds a month of every database, and every pending snapshot searches it.
             entries: dict[str | None, list[ListedSnapshot]] = defaultdict(list)
             for entry in listing.entries:
-                entries[owner_of(entry)].append(entry)
+                entries[database_of_entry(entry)].append(entry)
             self._sorted = listing, entries
-        # An entry whose database cannot be told may be ours, so this listing alone never proves an absence.
+        # An entry whose database is unknown may belong to this one, so this listing alone never proves an absence.
         return Page(tuple(self._sorted[1].get(database_id, ())), listing, complete=False)
 
-    def _lacks_what_was_seen(self, account: Listing) -> bool:
-        """Whether it lacks a snapshot that its database's own page had shown by then."""
+    def _is_stale(self, account: Listing) -> bool:
+        """Whether the account's page lacks a snapshot that a database's own page had shown before."""
         shown = _versions(account)
         own = (each.answer for each in self._databases.values() if each.answer is not None)
         return any(page.sent_at < account.sent_at and not _versions(page) <= shown for page in own)
@@ -323,9 +335,9 @@ def _versions(listing: Listing) -> set[str | None]:
     return {entry.version for entry in listing.entries}
 
 
-def owner_of(entry: ListedSnapshot) -> str | None:
-    """The database of an entry of the account's listing; None where it cannot be told.
+def database_of_entry(entry: ListedSnapshot) -> str | None:
+    """The database of an entry of the account's listing; None if it is unknown.
 
-    The object in its URL's path tells; only old entries, which have none, are named by nothing but their database.
+    The database is in the path of the entry's URL. Old entries have no URL, and the database is their name.
     """
-    return database_in(entry.name) if entry.url is None else database_of(entry.url)
+    return database_of_name(entry.name) if entry.url is None else database_of(entry.url)

@@ -1,4 +1,4 @@
-"""Which entry of a listing is the snapshot that a POST started. Pure: looks at entries and times, asks nobody."""
+"""Finding the entry of a listing that a POST started, by its time. Sends no request."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 __all__ = ["AmbiguousSnapshot", "Search", "find_ours", "late_text"]
 
 SKEW = timedelta(seconds=5)
-"""How much `modified` may lie before the POST: `Date` has whole seconds, and clocks drift a little."""
+"""How far `modified` may be before the POST: `Date` has whole seconds, and clocks drift."""
 SKEW_UNKNOWN_CLOCK = timedelta(seconds=60)
-"""The same where no `Date` was seen: this machine's clock stands for the service's then."""
+"""The same if no `Date` was seen, so that this machine's clock must serve as the service's."""
 CREATE_COOLDOWN = timedelta(seconds=SNAPSHOT_PER_DATABASE)
-"""Two manual snapshots of one database cannot start closer than this: the service refuses the second."""
+"""Two manual snapshots of one database never start closer together: the service refuses the second."""
 LATE = timedelta(minutes=15)
-"""Soft deadline (90 s) and "typically ~2 minutes more", with room: a lost POST's snapshot is no later than this, and
-an accepted one's that is later gets a warning."""
+"""The service's soft deadline of 90 s and the "~2 minutes" after it, with room. A later entry does not match a POST whose
+answer was lost; for an accepted POST it matches with a warning."""
 
 
 class AmbiguousSnapshot(Explained):
-    """Two entries could be ours, and nothing tells which.
+    """Two entries could be the snapshot of the POST.
 
     Attributes:
-        candidates: the two.
+        candidates: the two entries.
     """
 
     def __init__(self, candidates: tuple[ListedSnapshot, ListedSnapshot]) -> None:
@@ -52,13 +52,13 @@ class AmbiguousSnapshot(Explained):
 
 @dataclass(frozen=True)
 class Search:
-    """What is known of the snapshot that is looked for; times by the service's clock.
+    """The known facts about the snapshot of a POST; times are by the service's clock.
 
     Attributes:
-        posted: when the POST began.
-        earliest: `modified` of ours is not before this.
-        latest: nor after this; None where there is no bound.
-        excluded: versions that are known to be others.
+        posted: when the POST was sent.
+        earliest: the earliest possible `modified`.
+        latest: the latest possible `modified`; None if there is no bound.
+        excluded: versions of other POSTs.
     """
 
     posted: datetime
@@ -70,13 +70,13 @@ class Search:
     def of(
         cls, post: Post, offset: float | None, *, finished: datetime | None = None, excluded: Collection[str] = ()
     ) -> Search:
-        """The search for the snapshot of a POST.
+        """Make the search for the snapshot of a POST.
 
         Args:
             post: the POST.
-            offset: seconds that the service's clock is ahead, as known now; the POST's own wins.
-            finished: service time of a 200: it was whole by then.
-            excluded: versions of others.
+            offset: seconds that the service's clock is ahead, as known now; the offset in the POST wins.
+            finished: when a 200 came, by the service's clock; the snapshot was complete by then.
+            excluded: versions of other POSTs.
         """
         known = post.service_clock_offset if post.service_clock_offset is not None else offset
         skew = SKEW if known is not None else SKEW_UNKNOWN_CLOCK
@@ -87,24 +87,24 @@ class Search:
         return cls(posted, posted - skew, latest, excluded)
 
     def is_late(self, entry: ListedSnapshot) -> bool:
-        """Whether this entry, although taken as ours, is so late that the user should know."""
+        """Whether an entry is so late that the user should be warned, although it matches."""
         return entry.modified is not None and entry.modified > self.posted + LATE
 
 
 def late_text(database_id: str, entry: ListedSnapshot, search: Search) -> str:
-    """What to warn of where an entry that is late was taken as ours: both times."""
-    of = rfc3339(entry.modified) if entry.modified else "no time"
+    """The warning for an entry that matches but is late, with both times."""
+    time = rfc3339(entry.modified) if entry.modified else "no time"
     return (
-        f"snapshot {entry.version} of database {database_id} is taken to be the one that was started at "
-        f"{rfc3339(search.posted.replace(microsecond=0))}, although it is of {of}: no earlier one is listed"
+        f"snapshot {entry.version} of database {database_id} was matched to the request of "
+        f"{rfc3339(search.posted.replace(microsecond=0))}, although its time is {time}: no earlier one is listed"
     )
 
 
 def find_ours(entries: Iterable[ListedSnapshot], search: Search) -> ListedSnapshot | None:
-    """The earliest manual entry since the POST, if it can only be ours.
+    """Find the earliest manual entry since the POST.
 
     Raises:
-        AmbiguousSnapshot: another one is so close to it that it may be the one.
+        AmbiguousSnapshot: another entry is so close to it that either could be the snapshot.
     """
     candidates = sorted(
         (

@@ -1,4 +1,4 @@
-"""The newest answer to one question, for everybody who wants to know it."""
+"""The newest answer to one question, shared by all callers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ T = TypeVar("T")
 
 
 class Newest(Generic[T]):
-    """Keeps the newest answer; callers that come while the question is under way wait for its answer.
+    """Keeps the newest answer. A caller that comes while the question is under way waits for its answer.
 
     Attributes:
-        answer: None until there was one.
-        asked_at: when it was asked for (monotonic); minus infinity until then.
+        answer: the answer; None until there is one.
+        asked_at: when it was requested (monotonic seconds); minus infinity until there is one.
     """
 
     def __init__(self) -> None:
@@ -29,15 +29,15 @@ class Newest(Generic[T]):
         self._lock = anyio.Lock()
 
     def since(self, since: float) -> T | None:
-        """The answer, if it was asked for at `since` (monotonic) or later."""
+        """The answer, if it was requested at `since` (monotonic seconds) or later."""
         return self.answer if self.asked_at >= since else None
 
     async def ask(self, since: float, question: Callable[[], Awaitable[tuple[T, float]]]) -> T:
-        """The answer, asked for at `since` (monotonic) or later; asked for now unless there is one.
+        """Get an answer that was requested at `since` or later; request it now if there is none.
 
         Args:
-            since: what was asked for then is new enough.
-            question: brings an answer, and when it was asked for.
+            since: monotonic seconds.
+            question: returns an answer, and when it was requested.
         """
         async with self._lock:
             answer = self.since(since)

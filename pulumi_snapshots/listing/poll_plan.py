@@ -1,18 +1,18 @@
-"""When to look for what is pending, and at which listing: planned for all pending snapshots of a process together.
+"""The plan of the polls: when to poll for each pending snapshot, and at which listing.
 
-The service may serve a page for 30 minutes, and whether a new snapshot ends that is not known. So a look that comes too
-early may cost half an hour, and one that comes late costs its lateness. There are a page for each database and one for
-the account, each cached apart.
+The service may serve a page for 30 minutes, and whether a new snapshot invalidates the page is not known. So a poll that
+comes too early may cost half an hour, and one that comes late costs only its delay. Each database has a page, and the
+account has one; the service caches each of them apart. The plan covers all pending snapshots of a process:
 
-- One snapshot alone is looked for late, then every `look_every`, at the two listings in turn: a second chance where the
-  first look came too early.
-- Several share what is learnt. The page of one of them, the *probe*, is given up for a hint: asked early and often, it
-  changes soon after its snapshot is there, or the pages are cached. Meanwhile each of the others asks its own page
-  once, late; later ones still later after a miss. The account's page is kept for the end, when all have waited long
-  enough: then one look may show all that were missed.
-- With the hint, one look at the account's listing serves all, again and again. If the hint was wrong, only that one
-  page is lost, and the own pages are there still.
-- Whatever was fetched for somebody else is looked through at no cost.
+- A single snapshot is polled late, then every `look_every`, at the two listings in turn: the second listing helps if the
+  first poll came too early.
+- Several snapshots share what their polls show. One of them, the *probe*, polls its own page early and often, to find out
+  whether a new snapshot invalidates it. Meanwhile each of the others polls its own page once, late; if some are missed,
+  later ones are polled even later. The account's page is not requested until all have waited long enough, so that one
+  request may show all that were missed.
+- Once the probe's page has changed early, the account's listing is polled repeatedly, and serves all. If that one change
+  was misleading, only the account's page is lost, and the own pages are still there.
+- A page that was fetched for another snapshot is always used, at no cost.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ if TYPE_CHECKING:
     from pulumi_snapshots.clock import Clock
     from pulumi_snapshots.listing.listings import Listings, Page
 
-__all__ = ["Poll", "PollPlan", "Waiting"]
+__all__ = ["Poll", "PollPlan", "PolledSnapshot"]
 
 SHARED_EVERY = 3 * ACCOUNT_LISTING.per_account
-"""Seconds between two looks at the account's listing that serve all: the service answers 3 new ones a minute, to all
+"""Seconds between two polls of the account's listing that serve all. The service answers 3 uncached ones a minute, to all
 machines of the account together."""
 FEW = 5
-"""So few are looked for at their own pages too: that is sooner, and costs little."""
+"""Up to this many snapshots are polled at their own pages too, which is sooner and costs little."""
 LATEST_FIRST = 2.5
-"""A first look comes at most so many times `first_look_after` after the answer: 5 minutes unless configured."""
+"""The latest first poll, as a multiple of `first_look_after`: 5 minutes by default."""
 EXPIRED = SERVICE_CACHE + 5.0
-"""Seconds after which a page is certainly a new one; the rest is for the time that it was on its way."""
+"""Seconds after which a page is certainly new, with 5 s for its transfer."""
 
 
 @dataclass(frozen=True)
 class Poll:
-    """The next look for one pending snapshot.
+    """The next poll for one pending snapshot.
 
     Attributes:
-        at: when (monotonic).
-        account: whether at the account's listing, instead of the database's own.
+        at: when (monotonic seconds).
+        account: whether it polls the account's listing, instead of the database's own.
     """
 
     at: float
@@ -60,19 +60,22 @@ class Poll:
 
 
 @dataclass(eq=False)
-class Waiting:
-    """One pending snapshot that is looked for; monotonic seconds.
+class PolledSnapshot:
+    """A pending snapshot and its polls; times are monotonic seconds.
 
     Attributes:
-        began: pages that were asked for before are of no interest.
-        answered: when its POST was answered, as far as waiting goes.
-        first_after: seconds until its first look, where that does not depend on what others have seen.
-        in_company: whether another one was ever looked for at the same time.
-        tries: how many looks were tried for it, and when the last one.
-        own_tries: how many of them at the database's own page, since that was last certainly a new one.
-        own_since: when that was.
-        own_first: when the own page was first shown.
-        seen: when the newest pages that were looked through had been asked for: the own and the account's.
+        database_id: the snapshot's database.
+        began: when the polling began; pages requested earlier are ignored.
+        answered: when the wait for the snapshot began, in this run or an earlier one.
+        first_after: seconds until the first poll, if that does not depend on the polls of other snapshots.
+        in_company: whether another snapshot was ever polled for at the same time.
+        tries: the number of polls.
+        tried: when the last poll ended.
+        own_tries: the number of polls of the own page since `own_since`.
+        own_tried: when the last poll of the own page ended.
+        own_since: when the own page was last certainly a new one.
+        own_first: when the own page was first polled.
+        read: when the newest pages searched for it were requested: the own page and the account's.
     """
 
     database_id: str
@@ -86,17 +89,17 @@ class Waiting:
     own_tried: float = -math.inf
     own_since: float = math.inf
     own_first: float | None = None
-    seen: tuple[float, float] = (-math.inf, -math.inf)
+    read: tuple[float, float] = (-math.inf, -math.inf)
 
 
 class PollPlan:
-    """Plans the looks of a process.
+    """Plans and sends the polls of a process.
 
     Args:
-        listings: fetches listings, and learns from them.
+        listings: fetches the listings.
         clock: the time.
-        first_look_after: seconds from an answer to the first look.
-        look_every: seconds between listings.
+        first_look_after: seconds from an answer to the first poll.
+        look_every: seconds between two polls.
     """
 
     def __init__(self, listings: Listings, clock: Clock, *, first_look_after: float, look_every: float) -> None:
@@ -104,166 +107,173 @@ class PollPlan:
         self.every = look_every
         self._clock = clock
         self._usual_first = self._first = first_look_after
-        self._waits: list[Waiting] = []
-        self._probe: Waiting | None = None
-        self._posts_to_come = 0
+        self._polled: list[PolledSnapshot] = []
+        self._probe: PolledSnapshot | None = None
+        self._expected_posts = 0
         self._account_tried = -math.inf
 
-    # Who is there ----------------------------------------------------------------------------------------------------
+    # The pending snapshots ---------------------------------------------------------------------------------------------
 
     @contextmanager
-    def waits(self, database_id: str, *, age: float = 0.0, first_after: float | None = None) -> Iterator[Waiting]:
-        """One more pending snapshot, until it is found or given up.
+    def polling(
+        self, database_id: str, *, age: float = 0.0, first_after: float | None = None
+    ) -> Iterator[PolledSnapshot]:
+        """Include a pending snapshot in the plan while the body runs.
 
         Args:
-            database_id: whose.
-            age: seconds of waiting that lie behind it, in an earlier run.
-            first_after: seconds until its first look, where it should be there by then and is looked for by itself.
+            database_id: the snapshot's database.
+            age: seconds that earlier runs have waited.
+            first_after: seconds until the first poll, if the snapshot should be listed by then and is polled by itself.
         """
         now = self._clock.monotonic()
-        wait = Waiting(database_id, now, now - age, first_after)
-        self._waits.append(wait)
+        polled = PolledSnapshot(database_id, now, now - age, first_after)
+        self._polled.append(polled)
         self._regroup()
         try:
-            yield wait
+            yield polled
         finally:
-            self._waits.remove(wait)
+            self._polled.remove(polled)
             self._regroup()
 
     @contextmanager
-    def post_to_come(self) -> Iterator[None]:
-        """A POST waits for its turn or its answer: its snapshot will be looked for later than all that are pending."""
-        self._posts_to_come += 1
+    def expecting_post(self) -> Iterator[None]:
+        """Expect another pending snapshot while the body queues and sends its POST; it is polled after all others."""
+        self._expected_posts += 1
         try:
             yield
         finally:
-            self._posts_to_come -= 1
+            self._expected_posts -= 1
             self._regroup()
 
     def _regroup(self) -> None:
         together = self._together()
         if len(together) > 1:
-            for wait in together:
-                wait.in_company = True
+            for polled in together:
+                polled.in_company = True
         if self._probe not in together:
-            company = len(together) > 1 or self._posts_to_come > 0
-            self._probe = next((wait for wait in together if wait.own_tries == 0), None) if company else None
-        self.listings.learnt.ring()
+            company = len(together) > 1 or self._expected_posts > 0
+            self._probe = next((polled for polled in together if polled.own_tries == 0), None) if company else None
+        self.listings.changed.send()
 
-    def _together(self) -> list[Waiting]:
-        return [wait for wait in self._waits if wait.first_after is None]
+    def _together(self) -> list[PolledSnapshot]:
+        """The snapshots that share their polls."""
+        return [polled for polled in self._polled if polled.first_after is None]
 
-    # What is known ---------------------------------------------------------------------------------------------------
+    # What the polls show -----------------------------------------------------------------------------------------------
 
-    def unseen(self, wait: Waiting) -> list[Page]:
-        """Pages that may show its snapshot and were not looked through, whoever asked for them."""
-        pages = self.listings.fetched(wait.database_id)
-        asked = [-math.inf if page is None else page.listing.sent_at for page in pages]
-        fresh = [
+    def unread_pages(self, polled: PolledSnapshot) -> list[Page]:
+        """The pages that may show the snapshot and were not searched for it yet, whatever they were fetched for."""
+        pages = self.listings.known_pages(polled.database_id)
+        requested = [-math.inf if page is None else page.listing.sent_at for page in pages]
+        unread = [
             page
-            for page, at, seen in zip(pages, asked, wait.seen, strict=True)
-            if page is not None and at >= wait.began and at > seen
+            for page, at, read in zip(pages, requested, polled.read, strict=True)
+            if page is not None and at >= polled.began and at > read
         ]
-        wait.seen = (asked[0], asked[1])
-        return fresh
+        polled.read = (requested[0], requested[1])
+        return unread
 
-    def missed(self, wait: Waiting) -> None:
-        """All pages so far do not show it: if its own was asked for too early, those of later ones are asked later."""
-        if wait.own_first is not None and wait.first_after is None:
-            later = wait.own_first - wait.answered + self.every
+    def note_miss(self, polled: PolledSnapshot) -> None:
+        """Note that no page shows the snapshot yet; if its own page was polled too early, the next ones come later."""
+        if polled.own_first is not None and polled.first_after is None:
+            later = polled.own_first - polled.answered + self.every
             if later <= LATEST_FIRST * self._usual_first:
                 self._first = max(self._first, later)
 
     async def sleep_until(self, at: float) -> None:
-        """Sleep until then, or until something is learnt that may change the plan."""
+        """Sleep until `at` (monotonic seconds), or until something may have changed the plan."""
         with anyio.move_on_after(at - self._clock.monotonic()):
-            await self.listings.learnt.wait()
+            await self.listings.changed.wait()
 
-    # The plan --------------------------------------------------------------------------------------------------------
+    # The plan ----------------------------------------------------------------------------------------------------------
 
-    def next_poll(self, wait: Waiting) -> Poll:
-        """The next look for it, with what is known by now."""
-        if not wait.in_company:
-            return self._alone(wait)
+    def next_poll(self, polled: PolledSnapshot) -> Poll:
+        """Plan the next poll for a snapshot, with the facts known by now."""
+        if not polled.in_company:
+            return self._alone(polled)
         listings = self.listings
-        account = listings.account_included and not listings.account_lags
-        if listings.sees_new_at_once or (listings.hinted and not listings.account_lags):
-            return self._while_not_cached(wait, account=account)
-        if account and not self._posts_to_come and all(other.tries for other in self._together()):
-            return _sooner(self._own(wait), self._for_all())
-        return self._own(wait)
+        account = listings.account_allowed and not listings.account_stale
+        if listings.invalidation_proven or (listings.invalidation_likely and not listings.account_stale):
+            return self._while_invalidated(polled, account=account)
+        if account and not self._expected_posts and all(other.tries for other in self._together()):
+            return _sooner(self._own(polled), self._for_all())
+        return self._own(polled)
 
-    def _alone(self, wait: Waiting) -> Poll:
-        """Late, then again and again, at the two listings in turn while they may be cached."""
-        known = self.listings.sees_new_at_once
-        if wait.tries:
-            at = wait.tried + self.every
+    def _alone(self, polled: PolledSnapshot) -> Poll:
+        """Late, then repeatedly; at the two listings in turn unless new snapshots invalidate the pages."""
+        proven = self.listings.invalidation_proven
+        if polled.tries:
+            at = polled.tried + self.every
             free = at >= self._account_tried + ACCOUNT_LISTING.per_account
-            return Poll(at, account=wait.tries % 2 == 1 and free and not known)
-        if wait.first_after is not None:
-            return Poll(wait.began + wait.first_after)
-        return Poll(wait.answered + (min(self._usual_first, self.every) if known else self._usual_first))
+            return Poll(at, account=polled.tries % 2 == 1 and free and not proven)
+        if polled.first_after is not None:
+            return Poll(polled.began + polled.first_after)
+        return Poll(polled.answered + (min(self._usual_first, self.every) if proven else self._usual_first))
 
-    def _while_not_cached(self, wait: Waiting, *, account: bool) -> Poll:
-        """Pages change with the snapshots: the account's for all, own pages where that is no more, or no slower."""
-        own = Poll(max(wait.began, wait.own_tried) + self.every)
+    def _while_invalidated(self, polled: PolledSnapshot, *, account: bool) -> Poll:
+        """The account's page for all; the own page if the account's is not allowed or stale, or if it is no slower."""
+        own = Poll(max(polled.began, polled.own_tried) + self.every)
         if not account or self.every < ACCOUNT_LISTING.per_account:
             return own
-        together = Poll(max(wait.began + self.every, self._account_tried + SHARED_EVERY), account=True)
-        if not self.listings.sees_new_at_once and not wait.own_tries:
-            # The hint may be wrong, so the own page is not asked early for the first time.
-            return _sooner(together, self._own(wait))
+        together = Poll(max(polled.began + self.every, self._account_tried + SHARED_EVERY), account=True)
+        if not self.listings.invalidation_proven and not polled.own_tries:
+            # The one early change may have been misleading, so the first poll of the own page is not early.
+            return _sooner(together, self._own(polled))
         return _sooner(together, own) if len(self._together()) <= FEW else together
 
-    def _own(self, wait: Waiting) -> Poll:
-        """The own page: once, late; after a miss ever more rarely, and when the service's cache of it is over."""
-        if wait is self._probe and not self.listings.hinted:
-            return Poll(max(wait.answered, wait.own_tried) + self.every)
-        if not wait.own_tries:
-            return Poll(max(wait.answered + self._first, wait.own_tried + self.every))
-        rarely = wait.own_tried + self.every * 2 ** (wait.own_tries - 1)
-        return Poll(max(wait.own_tried + self.every, min(rarely, wait.own_since + EXPIRED)))
+    def _own(self, polled: PolledSnapshot) -> Poll:
+        """The own page: once, late; after a miss at growing intervals, and when the service's cache of it has expired."""
+        if polled is self._probe and not self.listings.invalidation_likely:
+            return Poll(max(polled.answered, polled.own_tried) + self.every)
+        if not polled.own_tries:
+            return Poll(max(polled.answered + self._first, polled.own_tried + self.every))
+        rarely = polled.own_tried + self.every * 2 ** (polled.own_tries - 1)
+        return Poll(max(polled.own_tried + self.every, min(rarely, polled.own_since + EXPIRED)))
 
     def _for_all(self) -> Poll:
-        """The account's page, kept for the moment when everybody has waited long enough."""
+        """The account's page, when every snapshot has waited long enough."""
         enough = max(self._usual_first + self.every, self._first)
-        ready = max(wait.answered for wait in self._together()) + enough
-        return Poll(max(ready, self.listings.account_asked + EXPIRED, self._account_tried + self.every), account=True)
+        ready = max(polled.answered for polled in self._together()) + enough
+        return Poll(
+            max(ready, self.listings.account_requested_at + EXPIRED, self._account_tried + self.every), account=True
+        )
 
-    async def poll(self, wait: Waiting, poll: Poll) -> None:
-        """Poll for it; `unseen` has what that brings.
+    # The polls ---------------------------------------------------------------------------------------------------------
+
+    async def poll(self, polled: PolledSnapshot, poll: Poll) -> None:
+        """Poll for a snapshot; `unread_pages` returns the result.
 
         Raises:
-            SquareCloudError: no listing.
+            SquareCloudError: there is no listing.
         """
-        # What another one has fetched meanwhile is as good.
-        since = max(wait.began, self._clock.monotonic() - self.every / 2)
-        wait.tries += 1
+        # A page that was fetched for another snapshot in the meantime is good enough.
+        since = max(polled.began, self._clock.monotonic() - self.every / 2)
+        polled.tries += 1
         try:
             if not poll.account or not await self._poll_account(since):
-                await self._poll_own(wait, since)
+                await self._poll_own(polled, since)
         finally:
-            wait.tried = self._clock.monotonic()
+            polled.tried = self._clock.monotonic()
 
     async def _poll_account(self, since: float) -> bool:
-        # The plans of all others see this at once, so one of them asks.
+        # The plans of all other snapshots take this into account at once, so that only one of them sends the request.
         self._account_tried = self._clock.monotonic()
         try:
             return await self.listings.account_listing(since) is not None
         finally:
             self._account_tried = self._clock.monotonic()
 
-    async def _poll_own(self, wait: Waiting, since: float) -> None:
-        asked = self._clock.monotonic()
+    async def _poll_own(self, polled: PolledSnapshot, since: float) -> None:
+        at = self._clock.monotonic()
         try:
-            await self.listings.database(wait.database_id, since)
+            await self.listings.own_page(polled.database_id, since)
         finally:
-            wait.own_tried = self._clock.monotonic()
-        if wait.own_first is None:
-            wait.own_first = asked
-        if wait.own_tries == 0 or asked >= wait.own_since + EXPIRED:
-            wait.own_since, wait.own_tries = asked, 0
-        wait.own_tries += 1
+            polled.own_tried = self._clock.monotonic()
+        if polled.own_first is None:
+            polled.own_first = at
+        if polled.own_tries == 0 or at >= polled.own_since + EXPIRED:
+            polled.own_since, polled.own_tries = at, 0
+        polled.own_tries += 1
 
 
 def _sooner(one: Poll, other: Poll) -> Poll:

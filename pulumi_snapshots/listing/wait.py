@@ -1,4 +1,4 @@
-"""Polling the listings until they show the snapshot of one POST: what to look for, and telling how it goes. Sends no POST."""
+"""Waiting until a listing shows the snapshot of a POST: polls, matches and progress. Sends no POST."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from pulumi_snapshots.attempt.memory import RunMemory
     from pulumi_snapshots.attempt.post import Post
     from pulumi_snapshots.clock import Clock
-    from pulumi_snapshots.listing.poll_plan import Poll, PollPlan, Waiting
+    from pulumi_snapshots.listing.poll_plan import Poll, PolledSnapshot, PollPlan
     from pulumi_snapshots.progress import Member
 
-__all__ = ["ListingWait", "Polling", "failed_poll"]
+__all__ = ["ListingWait", "WaitContext", "failed_poll"]
 
 
-class Polling(Protocol):
-    """What a wait needs of its run."""
+class WaitContext(Protocol):
+    """The parts of a session that a wait needs."""
 
     clock: Clock
     memory: RunMemory
@@ -42,21 +42,21 @@ async def _nothing() -> None:
 
 @dataclass
 class ListingWait:
-    """One POST whose snapshot is waited for.
+    """The wait for the snapshot of one POST.
 
     Attributes:
-        run: what surrounds it.
+        run: the session.
         database_id: the snapshot's database.
         post: the POST.
-        member: hears when the next poll is.
+        member: gets the progress.
         version: the version, if a 200 named it.
-        finished_at: service time of a 200; the snapshot was whole by then.
-        others: versions that are known to be of other attempts.
-        before_sleep: called before each longer wait, in which the run may be killed.
-        failed: what is to be told of the last poll, if it failed.
+        finished_at: when a 200 came, by the service's clock; the snapshot was complete by then.
+        others: versions of other POSTs.
+        before_sleep: called before each sleep, in which the run may be killed.
+        failed: the failure of the last poll, for the progress; empty if it succeeded.
     """
 
-    run: Polling
+    run: WaitContext
     database_id: str
     post: Post
     member: Member
@@ -67,7 +67,7 @@ class ListingWait:
     failed: str = ""
 
     def search(self) -> Search:
-        """What to look for, with what is known by now."""
+        """The search, with the facts known by now."""
         excluded = self.run.memory.of(self.database_id).not_new | self.others
         return Search.of(self.post, self.run.service_clock.offset, finished=self.finished_at, excluded=excluded)
 
@@ -77,38 +77,38 @@ class ListingWait:
         """Poll until a listing shows the snapshot.
 
         Args:
-            age: seconds of waiting that lie behind it, in an earlier run.
-            first_after: seconds until the first poll, if the snapshot should be there by then.
-            settled: asked before each poll, whether it is of no more interest.
+            age: seconds that earlier runs have waited.
+            first_after: seconds until the first poll, if the snapshot should be listed by then.
+            settled: called before each poll; the wait ends if it returns true.
 
         Returns:
-            The entry; None only if it was settled otherwise.
+            The entry; None only if `settled` ended the wait.
 
         Raises:
-            AmbiguousSnapshot: two entries could be it.
-            SquareCloudError: a poll was refused in a way that does not pass.
+            AmbiguousSnapshot: two entries could be the snapshot.
+            SquareCloudError: a poll was refused, and will be refused again.
         """
         clock, plan = self.run.clock, self.run.poll_plan
-        told: Poll | None = None
-        with plan.waits(self.database_id, age=age, first_after=first_after) as waiting:
+        shown: Poll | None = None
+        with plan.polling(self.database_id, age=age, first_after=first_after) as polled:
             while not settled():
-                for page in plan.unseen(waiting):
+                for page in plan.unread_pages(polled):
                     entry = page.version(self.version) if self.version else find_ours(page.entries, self.search())
                     if entry is not None:
                         return entry
-                plan.missed(waiting)
-                poll = plan.next_poll(waiting)
+                plan.note_miss(polled)
+                poll = plan.next_poll(polled)
                 if poll.at > clock.monotonic():
-                    if poll != told:
-                        self._tell(waiting, poll)
-                        told = poll
+                    if poll != shown:
+                        self._show(polled, poll)
+                        shown = poll
                     await self.before_sleep()
                     await plan.sleep_until(poll.at)
                     continue
                 if self.run.rate_limiter.blocked:
                     self.member.waits(f"{self._state()}; {BLOCKED}")
                 try:
-                    await plan.poll(waiting, poll)
+                    await plan.poll(polled, poll)
                 except SquareCloudError as error:
                     self.failed = failed_poll(error)
                     self.member.waits(self._state())
@@ -116,10 +116,10 @@ class ListingWait:
                     self.failed = ""
         return None
 
-    def _tell(self, waiting: Waiting, poll: Poll) -> None:
+    def _show(self, polled: PolledSnapshot, poll: Poll) -> None:
         clock = self.run.clock
         at = clock.utc() + timedelta(seconds=poll.at - clock.monotonic())
-        self.member.waits(self._state(), f"poll {waiting.tries + 1} at {at:%H:%M:%S} UTC", phase="listing")
+        self.member.waits(self._state(), f"poll {polled.tries + 1} at {at:%H:%M:%S} UTC", phase="listing")
 
     def _state(self) -> str:
         if self.post.accepted:
@@ -128,7 +128,7 @@ class ListingWait:
 
 
 def failed_poll(error: SquareCloudError) -> str:
-    """What a row adds after a poll that may succeed a little later.
+    """The addition to the progress after a poll that failed in a way that may pass.
 
     Raises:
         SquareCloudError: `error` itself, if it does not pass.

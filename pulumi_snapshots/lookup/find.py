@@ -14,7 +14,7 @@ from pulumi_snapshots.api.client import BRIEF
 from pulumi_snapshots.api.errors import NotAllowed
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import CannotTell
-from pulumi_snapshots.listing.certain import all_of, newest_first, undated
+from pulumi_snapshots.listing.complete import ask_all, newest_first, undated
 from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
 from pulumi_snapshots.snapshot.describe import describe
 
@@ -104,14 +104,14 @@ async def find_databases(
         SquareCloudError: no answer.
     """
     try:
-        databases = await session.certain.databases(since)
+        databases = await session.complete_listings.databases(since)
         budget = session.settings.own_requests
         if len(databases) >= budget:
             minutes = len(databases) // budget + 1
             tell(
                 f"asking for the status of {len(databases)} databases, {budget} requests a minute: about {minutes} minutes"
             )
-        return await all_of([partial(_with_status, session, database, since) for database in databases])
+        return await ask_all([partial(_with_status, session, database, since) for database in databases])
     except NotAllowed as error:
         raise _scope_unknown(error) from error
 
@@ -119,9 +119,13 @@ async def find_databases(
 async def _listed(session: Session, query: SnapshotQuery, since: float) -> list[tuple[str, ListedSnapshot]]:
     """Each entry that fits, after the id of its database."""
     if query.database_id is None:
-        of_each = await session.certain.of_account(since, origin=query.origin)
+        of_each = await session.complete_listings.of_account(since, origin=query.origin)
     else:
-        of_each = {query.database_id: await session.certain.of_database(query.database_id, since, origin=query.origin)}
+        of_each = {
+            query.database_id: await session.complete_listings.of_database(
+                query.database_id, since, origin=query.origin
+            )
+        }
     return [
         (database_id, entry)
         for database_id, entries in of_each.items()

@@ -181,7 +181,7 @@ class RestoreAttempt(Attempt):
         self._name, runtime = self._inputs.name, self._inputs.runtime
         if self._name is None:
             self.does("looking up the snapshot")
-            entry = await self._session.listings.listed(database_id, version_id)
+            entry = await self._session.listings.find_version(database_id, version_id)
             if entry is None:
                 raise RestoreRefused(f"{not_listed(database_id, version_id)} Nothing was restored.")
             self._name, runtime = entry.name, entry.runtime

@@ -87,7 +87,7 @@ class QuotaHint:
         now = self._run.clock.monotonic()
         listing = await self._listings.account_listing(now, patience=ONCE)
         if listing is None:
-            listing = (await self._listings.database(database_id, now, patience=ONCE)).listing
+            listing = (await self._listings.own_page(database_id, now, patience=ONCE)).listing
         return slot_frees(counted(listing, self._client.service_clock.now()), allowance)
 
 

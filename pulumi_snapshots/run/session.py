@@ -16,7 +16,7 @@ from pulumi_snapshots.attempt.journal import AttemptJournal
 from pulumi_snapshots.attempt.memory import RunMemory
 from pulumi_snapshots.attempt.process import this_process
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.listing.certain import CertainListings
+from pulumi_snapshots.listing.complete import CompleteListings
 from pulumi_snapshots.listing.databases import Databases
 from pulumi_snapshots.listing.listings import READS_SHARE, Listings
 from pulumi_snapshots.listing.poll_plan import PollPlan
@@ -98,7 +98,7 @@ class Session(Stoppable):
         self.databases = Databases(self.client, self.clock)
         self.fleet = Fleet(self.clock, announce)
         self.listings = Listings(self.client, self.clock)
-        self.certain = CertainListings(
+        self.complete_listings = CompleteListings(
             self.listings,
             self.databases,
             self.snapshot_journal,

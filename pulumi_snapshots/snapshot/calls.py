@@ -37,7 +37,7 @@ class SnapshotCalls(Calls):
         """Compare; remember what is about to be replaced, since create is not told."""
         record = SnapshotRecord.from_outputs(state)
         found = difference(record, state, values, system_utc())
-        call.shared.memory.saw(record, call.owner, replaced=bool(found.replaces))
+        call.shared.memory.note_state(record, call.owner, replaced=bool(found.replaces))
         if found.warning:
             call.listener.warn(found.warning)
         if found.reason:

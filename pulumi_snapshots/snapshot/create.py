@@ -159,7 +159,7 @@ class SnapshotAttempt(Attempt):
         """Another attempt on this database is not resolved."""
         # No resource will claim what an earlier run of this one left; what another one's left, that one's next run will.
         orphaned = not entry.in_state and entry.owner in {None, self.owner}
-        self._memory.begin(UnresolvedPost(entry.owner, entry.post, orphaned=orphaned))
+        self._memory.note_post(UnresolvedPost(entry.owner, entry.post, orphaned=orphaned))
 
     def entered(self, found: frozenset[str]) -> None:
         """What others have found by now is not of this POST."""
@@ -172,7 +172,7 @@ class SnapshotAttempt(Attempt):
             self._memory.resolve(self._known)
         self._known = None if post is None else UnresolvedPost(self.owner, post)
         if self._known is not None:
-            self._memory.begin(self._known)
+            self._memory.note_post(self._known)
 
     # Before the POST -----------------------------------------------------------------------------------------------------
 
@@ -188,7 +188,7 @@ class SnapshotAttempt(Attempt):
         await self._settle_earlier_attempts()
         if record := await self._adopt():
             return record
-        with self._session.poll_plan.post_to_come():
+        with self._session.poll_plan.expecting_post():
             self.step = "queued"
             self._note_known_posts()
             await self._keep_clear()
@@ -224,7 +224,7 @@ class SnapshotAttempt(Attempt):
                 self._others.update(entry.version or "" for entry in either.candidates)
             self._memory.resolve(known)
             if known.orphaned:
-                await self._session.snapshot_journal.forget(known.owner, self.database_id, known.post)
+                await self._session.snapshot_journal.erase_post(known.owner, self.database_id, known.post)
 
     async def _settle(self, known: UnresolvedPost) -> None:
         wait = ListingWait(self._session, self.database_id, known.post, self.member, others=self._others)
@@ -232,7 +232,7 @@ class SnapshotAttempt(Attempt):
         if entry is not None:
             self._others.add(entry.version or "")
             (self._orphans if known.orphaned else self._memory.reserved).add(entry.version or "")
-            self._memory.appeared(entry.modified)
+            self._memory.note_snapshot(entry.modified)
             if known.owner not in {None, self.owner} and entry.modified is not None:
                 # It stays pending until its own resource has it, and two that end so close could not be told apart.
                 apart = entry.modified + CREATE_COOLDOWN + CLEAR - self._session.service_clock.now()
@@ -249,7 +249,7 @@ class SnapshotAttempt(Attempt):
             return None
         self.does("looking for a snapshot to reuse")
         listings = self._session.listings
-        page = await listings.shared(self.database_id, self._session.clock.monotonic() if again else listings.lately)
+        page = await listings.read_page(self.database_id, self._session.clock.monotonic() if again else listings.recent)
         youngest = self._session.service_clock.now() - timedelta(seconds=self._reuse_within)
         taken = self._memory.not_reusable | (self._others - self._orphans)
         fitting = [
@@ -286,7 +286,7 @@ class SnapshotAttempt(Attempt):
         return self._adopted is not None
 
     def _note_known_posts(self) -> None:
-        if (newest := self._memory.newest_creation) is not None:
+        if (newest := self._memory.newest_in_state) is not None:
             age = (self._session.service_clock.now() - newest).total_seconds()
             self._session.rate_limiter.note_earlier_post(self.database_id, age)
 
@@ -295,7 +295,7 @@ class SnapshotAttempt(Attempt):
 
         One that ended within the skew before it would count as after it, for a later run that does not know whose it is.
         """
-        if (newest := self._memory.newest_appearance) is not None:
+        if (newest := self._memory.newest_known) is not None:
             age = self._session.service_clock.now() - newest
             # If the service's clock is not known it may seem to lie in the future; it never does.
             await self._session.clock.sleep((CLEAR - max(age, timedelta(0))).total_seconds())
@@ -337,7 +337,7 @@ class SnapshotAttempt(Attempt):
         base_url = self._finished.url if self._finished else None
         record = await describe(self._session, self.database_id, entry, base_url=base_url, requested=requested)
         self._memory.claimed.add(record.version_id or "")
-        self._memory.appeared(entry.modified)
+        self._memory.note_snapshot(entry.modified)
         self.member.progress(f"found snapshot {record.version_id}")
         return record
 

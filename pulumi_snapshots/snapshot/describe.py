@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from pulumi_snapshots.api.models import version_in
+from pulumi_snapshots.api.models import version_of_url_or_key
 from pulumi_snapshots.snapshot.record import SnapshotRecord, requested_text
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ __all__ = ["describe", "describe_unlisted", "is_pinned", "requested_text", "with
 
 def is_pinned(url: str | None, version_id: str) -> bool:
     """Whether this URL serves exactly this version, whatever is newest."""
-    return version_in(url) == version_id
+    return version_of_url_or_key(url) == version_id
 
 
 def with_creation(record: SnapshotRecord, created: datetime | None) -> SnapshotRecord:

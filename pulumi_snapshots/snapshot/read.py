@@ -15,7 +15,7 @@ from pulumi_snapshots.attempt.journal import Found
 from pulumi_snapshots.attempt.memory import UnresolvedPost
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.errors.outcomes import NoSuchSnapshot, NothingSent, not_listed
-from pulumi_snapshots.listing.certain import newest_first
+from pulumi_snapshots.listing.complete import newest_first
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.listing.match import LATE, AmbiguousSnapshot, Search, find_ours, late_text
 from pulumi_snapshots.snapshot.describe import describe, is_pinned, with_creation
@@ -60,7 +60,7 @@ async def read(
         KeyRefused: the key is refused, so no resource can be read; never for a pending one.
         NotAllowed: it lacks a scope or permission; never for a pending one.
     """
-    session.memory.saw(record, owner)
+    session.memory.note_state(record, owner)
     if record.attempt is not None and record.pending:
         if record.attempt.missing_since is not None:
             # Proven failed: whatever is listed since is another one's.
@@ -104,7 +104,7 @@ async def get(session: Session, resource_id: str) -> SnapshotRecord:
     with session.until(REFRESH_PATIENCE):
         if version_id == LATEST:
             return await _latest(session, database_id)
-        entry = await session.listings.listed(database_id, version_id)
+        entry = await session.listings.find_version(database_id, version_id)
         if entry is None:
             raise NoSuchSnapshot(not_listed(database_id, version_id))
         return await describe(session, database_id, entry)
@@ -113,7 +113,7 @@ async def get(session: Session, resource_id: str) -> SnapshotRecord:
 
 async def _latest(session: Session, database_id: str) -> SnapshotRecord:
     """The newest snapshot of a database that is available, as `get_latest_snapshot` finds it."""
-    entries = await session.certain.of_database(database_id, session.listings.lately)
+    entries = await session.complete_listings.of_database(database_id, session.listings.recent)
     for entry in newest_first(entries.values()):
         record = await describe(session, database_id, entry)
         if record.available:
@@ -129,10 +129,10 @@ async def _read_listed(
     session: Session, record: SnapshotRecord, listener: Listener, owner: str | None
 ) -> SnapshotRecord:
     version_id = record.version_id or ""
-    page = await session.listings.shared(record.database_id, session.listings.lately, patience=BRIEF)
+    page = await session.listings.read_page(record.database_id, session.listings.recent, patience=BRIEF)
     entry = page.version(version_id)
     if entry is None and not page.complete:
-        page = await session.listings.database(record.database_id, session.listings.lately, patience=BRIEF)
+        page = await session.listings.own_page(record.database_id, session.listings.recent, patience=BRIEF)
         entry = page.version(version_id)
     if entry is None:
         return _missing(session, record, page, listener, owner)
@@ -200,12 +200,12 @@ async def _read_pending(
     database_id, post, memory = record.database_id, known.post, session.memory.of(record.database_id)
     with session.until(session.left_for_reads(PENDING_PATIENCE)):
         try:
-            page = await session.listings.shared(database_id, session.listings.lately, patience=ONCE)
+            page = await session.listings.read_page(database_id, session.listings.recent, patience=ONCE)
             search = Search.of(post, session.client.service_clock.offset, excluded=memory.not_new)
             entry = find_ours(page.entries, search)
             if entry is None and not page.complete and _should_be_there(session, post):
                 # Only the database's own listing can prove that it failed.
-                page = await session.listings.database(database_id, session.listings.lately, patience=ONCE)
+                page = await session.listings.own_page(database_id, session.listings.recent, patience=ONCE)
                 entry = find_ours(page.entries, search)
             if entry is not None:
                 complete = await describe(session, database_id, entry, requested=search.posted)
@@ -235,4 +235,4 @@ async def _resolve(session: Session, database_id: str, known: UnresolvedPost, fo
     """Nobody needs to wait for it any more."""
     session.memory.of(database_id).resolve(known)
     with anyio.CancelScope(shield=True):  # what is claimed has to come back as found
-        await session.snapshot_journal.forget(known.owner, database_id, known.post, found)
+        await session.snapshot_journal.erase_post(known.owner, database_id, known.post, found)

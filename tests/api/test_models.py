@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pulumi_snapshots.api.models import Account, Finished, ListedSnapshot, read_entries, version_in
+from pulumi_snapshots.api.models import Account, Finished, ListedSnapshot, read_entries, version_of_url_or_key
 
 VERSION = "45ec0b49-9af6-445e-a55c-abd7ec5278b2"
 KEY = f"AWSAccessKeyId=accesskey&Expires=1757683751&Signature=VZ03%3D&versionId={VERSION}"
@@ -112,7 +112,7 @@ def test_dates_are_read_in_every_usual_form(modified: object, moment: datetime |
     ],
 )
 def test_a_version_is_found_in_a_signed_address(address: str | None, version: str | None) -> None:
-    assert version_in(address) == version
+    assert version_of_url_or_key(address) == version
 
 
 @pytest.mark.parametrize("url", ["https://[broken", "javascript:alert(1)", "snapshots/x.zip", "https://", 7])

@@ -60,7 +60,7 @@ class Machine:
         async with anyio.create_task_group() as process:
             process.start_soon(partial(create, session, inputs, Row(), owner=owner))
             await anyio.sleep(seconds)
-            session.snapshot_journal.erase = session.snapshot_journal.enter = session.snapshot_journal.renew = _never  # type: ignore[assignment]  # it does not tidy up
+            session.snapshot_journal.erase = session.snapshot_journal.enter = session.snapshot_journal.update = _never  # type: ignore[assignment]  # it does not tidy up
             process.cancel_scope.cancel()
         self.running.discard(name)
 

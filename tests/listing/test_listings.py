@@ -23,7 +23,7 @@ MINUTE = 60.0
 
 
 async def look(w: World) -> set[str | None]:
-    page = await w.session.listings.database(DATABASE, w.clock.monotonic())
+    page = await w.session.listings.own_page(DATABASE, w.clock.monotonic())
     return {entry.version for entry in page.entries}
 
 
@@ -35,7 +35,7 @@ async def test_two_changes_within_half_an_hour_prove_that_new_snapshots_end_the_
             await w.clock.sleep(5 * MINUTE)
             w.emulator.add_snapshot(DATABASE)
             assert len(await look(w)) == changes
-            assert w.session.listings.sees_new_at_once is proven
+            assert w.session.listings.invalidation_proven is proven
 
 
 @pytest.mark.parametrize("every", [1.0, 7.0, 29.0])
@@ -47,7 +47,7 @@ def test_cache_that_is_kept_is_never_taken_for_one_that_is_not(every: float) -> 
                 w.emulator.add_snapshot(DATABASE)
                 await look(w)
                 await w.clock.sleep(every * MINUTE)
-            assert not w.session.listings.sees_new_at_once
+            assert not w.session.listings.invalidation_proven
 
     play()
 
@@ -55,7 +55,7 @@ def test_cache_that_is_kept_is_never_taken_for_one_that_is_not(every: float) -> 
 @virtual
 async def test_run_that_knows_the_cache_looks_sooner_and_at_one_listing_only() -> None:
     async with world(cache_world="invalidated", snapshot_seconds=200) as w:
-        w.session.listings.sees_new_at_once = True
+        w.session.listings.invalidation_proven = True
         (await w.create()).complete  # noqa: B018  asserts
         posted = w.posts[0].monotonic
         assert [(one.kind, one.monotonic - posted) for one in w.listings] == [
@@ -169,8 +169,8 @@ async def test_hint_that_was_wrong_costs_nobody_but_the_probe_its_page() -> None
         await w.clock.sleep(30 * MINUTE - 130)
         late = await lateness(w)
         assert max(seconds for database_id, seconds in late.items() if database_id != FLEET[0]) <= 2 * MINUTE
-        assert w.session.listings.hinted
-        assert not w.session.listings.sees_new_at_once
+        assert w.session.listings.invalidation_likely
+        assert not w.session.listings.invalidation_proven
 
 
 @virtual
@@ -214,7 +214,7 @@ async def test_account_listing_shows_each_database_only_its_own() -> None:
     async with world(databases=(DATABASE, OTHER_DATABASE), name_style="id_type_origin") as w:
         ours = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1))
         w.emulator.add_snapshot(OTHER_DATABASE, modified=START - timedelta(hours=2))
-        page = await w.session.listings.account(DATABASE, 0.0)
+        page = await w.session.listings.account_page(DATABASE, 0.0)
         assert page is not None
         assert [entry.version for entry in page.entries] == [ours.version_id]
         assert not page.complete, "an entry that cannot be told may be ours"

@@ -8,6 +8,7 @@ import random
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -436,7 +437,7 @@ class Stack:
         assert self.here.clock.monotonic() - began <= 10, "the reads of pending snapshots hold up the run"
         for one in self.resources:
             if one.record is not None:
-                session.memory.saw(one.record, one.name)
+                session.memory.note_state(one.record, one.name)
         missing = [one.name for one in self.resources if not one.is_done()]
         await each(lambda name: self.act(session, by_name[name]), missing, self.drawn.parallel)
 
@@ -468,7 +469,7 @@ class Stack:
     async def take(self, session: Session, one: Resource, inputs: SnapshotInputs, row: Heard) -> None:
         replaced, failed = one.record, True
         if replaced is not None:
-            session.memory.saw(replaced, one.name, replaced=True)
+            session.memory.note_state(replaced, one.name, replaced=True)
         record: SnapshotRecord | None = None
         try:
             record = await create(session, inputs, row, owner=one.name)
@@ -528,18 +529,20 @@ class Stack:
 def _in_memory(session: Session, machine: dict[Path, str]) -> None:
     """Keep what processes share in memory: thousands of deployments are not to wait for a disk."""
 
-    def of(path: Path) -> Callable[[Callable[[dict[str, Any]], Any]], Any]:
-        async def change(edit: Callable[[dict[str, Any]], Any]) -> Any:
-            content = json.loads(machine.get(path, "{}"))
-            result = edit(content)
-            machine[path] = json.dumps(content)
-            return result
+    async def load(path: Path) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(machine.get(path, "{}"))
+        return content
 
-        return change
+    async def change(path: Path, edit: Callable[[dict[str, Any]], Any]) -> Any:
+        content = await load(path)
+        result = edit(content)
+        machine[path] = json.dumps(content)
+        return result
 
     for file in session._files:
         if file is not None:
-            file.change = of(file.path)  # type: ignore[method-assign, assignment]
+            file.read = partial(load, file.path)  # type: ignore[method-assign]
+            file.change = partial(change, file.path)  # type: ignore[method-assign]
 
 
 def _cut_off(session: Session) -> None:

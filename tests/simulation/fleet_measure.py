@@ -10,8 +10,8 @@ import anyio
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from tests.simulation.fleet import Heard, each, fleet, limit_of, play, standard_durations
-from tests.simulation.fleet_looks import POLICIES
 from tests.simulation.fleet_peers import Peer, until_it_works
+from tests.simulation.fleet_polls import POLICIES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -304,7 +304,7 @@ class Schedule(RuleBasedStateMachine):
     async def take(self, session: Session, name: str, held: SnapshotRecord | None, doing: Doing) -> None:
         row, database_id = Heard(self.w), RESOURCES[name]
         if held is not None:
-            session.memory.saw(held, name, replaced=True)  # as diff does it
+            session.memory.note_state(held, name, replaced=True)  # as diff does it
         inputs = self.w.inputs(database_id=database_id, timeout=doing.timeout, reuse_within=doing.reuse_within)
         ending = await self.w.ending(create(session, inputs, row, owner=name), row)
         self.shown.append(ending.text)
@@ -359,7 +359,7 @@ class Schedule(RuleBasedStateMachine):
                 if record.pending:
                     group.start_soon(self.read_pending, name, record)
         for name, record in self.state.items():
-            self.session.memory.saw(record, name)
+            self.session.memory.note_state(record, name)
 
     async def read_pending(self, name: str, held: SnapshotRecord) -> None:
         row, began = Heard(self.w), self.w.clock.monotonic()

@@ -143,7 +143,7 @@ class Scene:
             process.start_soon(run)
             await anyio.sleep(after)
             if not endings:
-                session.restore_journal.erase = session.restore_journal.enter = session.restore_journal.renew = _never  # type: ignore[assignment]  # it does not tidy up
+                session.restore_journal.erase = session.restore_journal.enter = session.restore_journal.update = _never  # type: ignore[assignment]  # it does not tidy up
                 self.row = Row(wording=PYTHON.about(resource=RESTORER))
             process.cancel_scope.cancel()
         self.running.discard(session.restore_journal.process.name)

@@ -1,6 +1,6 @@
-"""All snapshots that the service lists, or an error: for callers that act on what is missing, too.
+"""Complete lists of snapshots, or an error, for callers that also act on what is missing.
 
-The service may serve a page that is 30 minutes old. What a run of this machine has found since then must be on it.
+The service may serve a page that is 30 minutes old. It must show the snapshots that runs on this machine have found since.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pulumi_snapshots.api.client import BRIEF
 from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import CannotTell
-from pulumi_snapshots.listing.listings import SERVICE_CACHE, owner_of
+from pulumi_snapshots.listing.listings import SERVICE_CACHE, database_of_entry
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.listing.databases import Databases
     from pulumi_snapshots.listing.listings import Listings, Page
 
-__all__ = ["CertainListings", "all_of", "newest_first", "undated"]
+__all__ = ["CompleteListings", "ask_all", "newest_first", "undated"]
 
 T = TypeVar("T")
 Entries = dict[str, "ListedSnapshot"]
@@ -34,17 +34,18 @@ Entries = dict[str, "ListedSnapshot"]
 OPEN_ONE = Next(Step.OPEN_VERSION)
 
 
-class CertainListings:
-    """Complete lists, or an error that says why there is none.
+class CompleteListings:
+    """Gets complete lists, or raises an error that says why there is none.
+
+    In all methods `since` is in monotonic seconds: a page that was requested then or later is used again. `origin` is
+    `manual`, `automatic`, or None for both.
 
     Args:
-        listings: the service's pages.
-        databases: the account's.
-        journal: knows what the runs of this machine have found lately.
+        listings: fetches the pages.
+        databases: gets the account's databases.
+        journal: holds the snapshots that runs on this machine have found lately.
         clock: the time.
         requests_per_minute: how many requests may be sent in a minute.
-
-    `since` is monotonic: what was asked for then or later is new enough. `origin` is `manual`, `automatic`, or None for any.
     """
 
     def __init__(
@@ -63,32 +64,32 @@ class CertainListings:
         self._budget = requests_per_minute
 
     async def of_database(self, database_id: str, since: float, *, origin: str | None = None) -> Entries:
-        """The snapshots of one database.
+        """Get all snapshots of one database.
 
         Raises:
-            CannotTell: the pages do not show all of them for sure.
-            SquareCloudError: no listing.
+            CannotTell: the pages may not show all of them.
+            SquareCloudError: there is no listing.
         """
-        entries = _certain(await self._listings.looked_up(database_id, since), database_id)
+        entries = _complete(await self._listings.lookup_page(database_id, since), database_id)
         for found in await self._found(origin, database_id):
-            # A page that was asked for before it was found may be renewed; one that is older at the service may not, but
-            # the two listings are cached apart, and one of them has shown it.
+            # A page that was requested before the snapshot was found is requested again. The service may still serve an
+            # older page, but it caches the two listings apart, and one of them has shown the snapshot.
             renewed = max(since, self._clock.monotonic() - self._age(found))
             if found.version_id not in entries:
-                entries |= _certain(await self._listings.database(database_id, renewed, patience=BRIEF), database_id)
+                entries |= _complete(await self._listings.own_page(database_id, renewed, patience=BRIEF), database_id)
             if found.version_id not in entries:
-                account = await self._listings.account(database_id, renewed, patience=BRIEF)
+                account = await self._listings.account_page(database_id, renewed, patience=BRIEF)
                 entries = {**_by_version(account.entries if account else ()), **entries}
             if found.version_id not in entries:
                 raise _old_page(found)
         return entries
 
     async def of_account(self, since: float, *, origin: str | None = None) -> dict[str, Entries]:
-        """The snapshots of each database of the account.
+        """Get all snapshots of each database of the account.
 
         Raises:
-            CannotTell: the pages do not show all of them for sure.
-            SquareCloudError: no listing.
+            CannotTell: the pages may not show all of them.
+            SquareCloudError: there is no listing.
         """
         listing = await self._listings.account_listing(since, patience=BRIEF)
         if listing is None:
@@ -106,11 +107,11 @@ class CertainListings:
         return of_each
 
     async def databases(self, since: float) -> list[AccountDatabase]:
-        """The databases of the account, in the service's order.
+        """Get the databases of the account, in the service's order.
 
         Raises:
-            CannotTell: one of them cannot be read.
-            SquareCloudError: no answer.
+            CannotTell: an entry is unreadable.
+            SquareCloudError: there is no answer.
         """
         account = await self._databases.account(since, patience=BRIEF)
         if account.unreadable:
@@ -122,23 +123,23 @@ class CertainListings:
         return list(account.databases)
 
     async def _of_each_database(self, since: float, origin: str | None) -> dict[str, Entries]:
-        """One listing for each database, if plan or key do not allow the account's."""
+        """Get one listing for each database, if plan or key do not allow the account's listing."""
         databases = await self.databases(since)
-        if len(databases) + 2 > self._budget:  # the refused one and the account were two
+        if len(databases) + 2 > self._budget:  # two were used already: the refused listing and the account
             raise CannotTell(
-                f"{self._listings.account_refusal} Each of its {len(databases)} databases would have to be asked by itself, "
-                f"which is more than the {self._budget} requests of a minute",
+                f"{self._listings.account_refusal} A listing for each of its {len(databases)} databases takes more than the "
+                f"{self._budget} requests of a minute",
                 then=[Next(Step.GIVE_DATABASE), Next(Step.RAISE_BUDGET)],
             )
         ids = [one.id for one in databases]
-        listed = await all_of([partial(self.of_database, each, since, origin=origin) for each in ids])
+        listed = await ask_all([partial(self.of_database, each, since, origin=origin) for each in ids])
         return dict(zip(ids, listed, strict=True))
 
     async def _found(self, origin: str | None, database_id: str | None = None) -> Iterable[Found]:
-        """What runs of this machine have found so lately that an old page may lack it, each once; all of it is manual."""
+        """The snapshots that runs on this machine have found so lately that an old page may lack them; all are manual."""
         if origin == "automatic":
             return ()
-        lately = (one for one in await self._journal.found() if self._age(one) < SERVICE_CACHE)
+        lately = (one for one in await self._journal.recently_found() if self._age(one) < SERVICE_CACHE)
         return {
             (one.database_id, one.version_id): one for one in lately if database_id in {None, one.database_id}
         }.values()
@@ -147,7 +148,7 @@ class CertainListings:
         return (self._clock.utc() - found.at).total_seconds()
 
 
-def _certain(page: Page, database_id: str) -> Entries:
+def _complete(page: Page, database_id: str) -> Entries:
     _all_readable(page.listing, f"of database {database_id}")
     return _by_version(page.entries)
 
@@ -156,7 +157,7 @@ def _of_each(listing: Listing) -> dict[str, Entries]:
     _all_readable(listing, "of the account")
     of_each: dict[str, Entries] = {}
     for entry in listing.entries:
-        database_id = owner_of(entry)
+        database_id = database_of_entry(entry)
         if database_id is None:
             raise CannotTell(
                 f"the service's listing of the account does not tell whose snapshot {entry.version} is",
@@ -170,7 +171,7 @@ def _all_readable(listing: Listing, whose: str) -> None:
     if listing.unreadable:
         raise CannotTell(
             f"{listing.unreadable} of {listing.unreadable + len(listing.entries)} entries of the service's listing {whose} are "
-            "unreadable, so it does not tell for sure",
+            "unreadable, so it may be incomplete",
             then=[OPEN_ONE],
         )
 
@@ -183,16 +184,16 @@ def _old_page(found: Found) -> CannotTell:
     until = found.at + timedelta(seconds=SERVICE_CACHE)
     return CannotTell(
         f"the service serves an old page: it lacks snapshot {found.version_id} of database {found.database_id}, which a run "
-        f"on this machine has found at {found.at:%H:%M:%S} UTC",
+        f"on this machine found at {found.at:%H:%M:%S} UTC",
         then=[Next(Step.RUN_AGAIN_AFTER, time=f"{until:%H:%M:%S} UTC"), OPEN_ONE],
     )
 
 
 def newest_first(entries: Iterable[ListedSnapshot]) -> list[ListedSnapshot]:
-    """Entries by their times.
+    """Sort entries by time, newest first.
 
     Raises:
-        CannotTell: one has no time.
+        CannotTell: an entry has no time.
     """
     dated = []
     for entry in entries:
@@ -203,14 +204,14 @@ def newest_first(entries: Iterable[ListedSnapshot]) -> list[ListedSnapshot]:
 
 
 def undated(entry: ListedSnapshot) -> CannotTell:
-    """The error of a question that only the time of this entry answers."""
+    """The error if the answer depends on the time of an entry that has none."""
     return CannotTell(
         f"the service lists snapshot {entry.version} without a time, so its age is not known", then=[OPEN_ONE]
     )
 
 
-async def all_of(questions: list[Callable[[], Awaitable[T]]]) -> list[T]:
-    """All answers, in order; the first failure ends the others and is raised as it is."""
+async def ask_all(questions: list[Callable[[], Awaitable[T]]]) -> list[T]:
+    """Ask all questions at once; the first failure cancels the others and is raised."""
     answers: dict[int, T] = {}
     failures: list[Exception] = []
 
