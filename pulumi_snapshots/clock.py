@@ -1,4 +1,4 @@
-"""The only source of time: monotonic seconds, sleeping, and UTC; all three move together under a virtual clock."""
+"""The only source of time: monotonic seconds, sleeping and UTC. A test's virtual clock moves all three together."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ __all__ = ["Clock", "in_utc", "parse_rfc3339", "rfc3339", "system_utc"]
 
 
 def system_utc() -> datetime:
-    """This machine's UTC time, for the few places that run outside an event loop (a Pulumi diff)."""
+    """This machine's UTC time, for code outside an event loop, such as a Pulumi diff."""
     return datetime.now(UTC)
 
 
 def rfc3339(moment: datetime) -> str:
-    """`moment` as the outputs show it: UTC, milliseconds only where there are any (`2025-08-13T13:29:11.263Z`)."""
+    """Format a time as in the outputs: UTC, with milliseconds if there are any (`2025-08-13T13:29:11.263Z`)."""
     moment = moment.astimezone(UTC)
     spec = "milliseconds" if moment.microsecond >= 1000 else "seconds"  # noqa: PLR2004  a millisecond
     return moment.isoformat(timespec=spec).replace("+00:00", "Z")
 
 
 def parse_rfc3339(text: str) -> datetime:
-    """The moment that `text` names; a text without a zone is UTC.
+    """Parse a time; a text without a zone is UTC.
 
     Raises:
-        ValueError: `text` is no date.
+        ValueError: `text` is not a date.
     """
     return in_utc(datetime.fromisoformat(text))
 
 
 def in_utc(moment: datetime) -> datetime:
-    """`moment` in UTC; one without a zone is taken to be in UTC already, as everything that the service sends."""
+    """Convert a time to UTC; a time without a zone is UTC already, like all times of the service."""
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 class Clock:
-    """Time as one run sees it.
+    """The time of one run.
 
-    Monotonic time and sleeping come from the event loop. UTC is a start plus monotonic time, so that a test's
-    virtual clock moves both, and a step of the machine's clock in the middle of a wait moves neither.
+    Monotonic time and sleeping come from the event loop. UTC is a start time plus monotonic time. So a test's virtual clock
+    moves both, and a change of the machine's clock during a wait moves neither.
 
     Args:
-        start: UTC time at the first use; this machine's time unless given.
+        start: the UTC time at the first use; this machine's time if not given.
     """
 
     def __init__(self, start: datetime | None = None) -> None:
@@ -50,11 +50,11 @@ class Clock:
         self._start_monotonic: float | None = None
 
     def monotonic(self) -> float:
-        """Seconds on the event loop's clock; only differences mean something."""
+        """Seconds on the event loop's clock; only differences are meaningful."""
         return anyio.current_time()
 
     def utc(self) -> datetime:
-        """The time of day, UTC."""
+        """The date and time in UTC."""
         now = self.monotonic()
         if self._start is None:
             self._start = system_utc()
@@ -63,5 +63,5 @@ class Clock:
         return self._start + timedelta(seconds=now - self._start_monotonic)
 
     async def sleep(self, seconds: float) -> None:
-        """Sleep on the event loop's clock; nothing else in the project sleeps."""
+        """Sleep on the event loop's clock. Nothing else in this project sleeps."""
         await anyio.sleep(max(0.0, seconds))

@@ -1,4 +1,4 @@
-"""A small JSON file that the processes of one machine share, under a lock. Knows nothing of what is in it."""
+"""A small JSON file that the processes of one machine share, under a lock."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ __all__ = ["LockedFile", "replace_atomically", "state_directory"]
 T = TypeVar("T")
 
 LOCK_PATIENCE = 2.0
-"""Seconds to wait for the lock. It is held for a millisecond at a time, so who holds it longer is stopped or stuck."""
+"""Seconds to wait for the lock. A process holds it for a millisecond, unless it is suspended or stuck."""
 LOCK_POLL = 0.02
+"""Seconds between two tries to get the lock."""
 
 
 def state_directory(environment: Mapping[str, str]) -> Path:
-    """The user's directory for state that outlives a run."""
+    """The directory for files that outlive a run."""
     base = environment.get("XDG_STATE_HOME") or ""
-    # A relative path in the variable is to be ignored, says the specification that defines it.
+    # The XDG specification says that a relative path is to be ignored.
     root = (
         Path(base) if Path(base).is_absolute() else Path(environment.get("HOME") or "~").expanduser() / ".local/state"
     )
@@ -32,15 +33,15 @@ def state_directory(environment: Mapping[str, str]) -> Path:
 
 
 class LockedFile:
-    """A JSON object in a file. A file that is missing, corrupt or not to be used counts as empty.
+    """A JSON object in a file. A file that is missing, corrupt or unusable counts as empty.
 
     Args:
-        path: the file; its directory is made when needed.
+        path: the file; its directory is made if needed.
         clock: for waiting for the lock.
 
     Attributes:
-        trouble: why the file cannot be used, for a note to the user; empty while it can.
-        damage: why what was in it is lost, though it can be used; empty while nothing is.
+        trouble: why the file is unusable, for a warning; empty if it is usable.
+        damage: why the content was lost, for a warning; empty if it was not lost.
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:
@@ -50,19 +51,19 @@ class LockedFile:
         self._clock = clock
 
     async def read(self) -> dict[str, Any]:
-        """The object as it stands, for callers that change nothing; the file appears whole, so no lock is needed."""
+        """Read the object. No lock is needed, since the file is replaced as a whole."""
         return self._read()
 
     async def change(self, edit: Callable[[dict[str, Any]], T]) -> T:
-        """Read the object, let `edit` change it in place, and write it back if it did, while no other process does the same.
+        """Change the object under the lock: read it, call `edit`, and write it if it has changed.
 
         Args:
-            edit: gets the object; must not wait. Its result is returned.
+            edit: changes the object in place; must not wait. Its result is returned.
         """
         try:
             lock = await self._locked()
         except OSError as error:
-            self._cannot_be_used(error)
+            self._set_trouble(error)
             return edit({})
         with lock:
             content = self._read()
@@ -72,18 +73,18 @@ class LockedFile:
                 try:
                     replace_atomically(self.path, after)
                 except OSError as error:
-                    self._cannot_be_used(error)
+                    self._set_trouble(error)
             return result
 
-    def _cannot_be_used(self, error: OSError) -> None:
+    def _set_trouble(self, error: OSError) -> None:
         self.trouble = f"{self.path}: {error.strerror or error}"
 
     async def _locked(self) -> IO[bytes]:
-        """The lock file, locked; the operating system unlocks it when the process ends, however it does."""
+        """Lock the lock file. The operating system unlocks it when the process ends, even by a kill."""
         try:
             import fcntl  # noqa: PLC0415  not on every system
         except ImportError:
-            raise OSError("this system has no file locks that are known here") from None
+            raise OSError("this system has no file locks") from None
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = self.path.with_suffix(".lock").open("ab")
         with contextlib.ExitStack() as on_failure:
@@ -94,7 +95,7 @@ class LockedFile:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     if waited >= LOCK_PATIENCE:
-                        raise OSError("another process holds its lock and does not let go") from None
+                        raise OSError("another process holds its lock") from None
                     await self._clock.sleep(LOCK_POLL)
                     waited += LOCK_POLL
                 else:
@@ -109,21 +110,21 @@ class LockedFile:
         except OSError as error:
             self.damage = f"{self.path}: {error.strerror or error}"
             return {}
-        except (ValueError, RecursionError):  # the latter where brackets are nested without end
+        except (ValueError, RecursionError):  # the latter from deeply nested brackets
             content = None
         if not isinstance(content, dict):
-            self.damage = f"{self.path}: not what a run writes"
+            self.damage = f"{self.path}: unreadable"
             return {}
         return content
 
 
 def replace_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file so that whoever reads it finds the old content or the new, whole, also after a kill in the middle.
+    """Replace the content of a file as a whole: readers find the old or the new content, even after a kill.
 
-    The draft has one name, so that drafts of killed runs do not pile up: only one writer at a time is expected.
+    Only one process may write at a time. The draft always has the same name, so that the drafts of killed runs do not pile up.
 
     Raises:
-        OSError: it cannot be written; the old content is untouched.
+        OSError: the file cannot be written; the old content is unchanged.
     """
     draft = path.with_suffix(".draft")
     draft.write_bytes(content.encode() if isinstance(content, str) else content)

@@ -1,4 +1,4 @@
-"""Waiting that ends by its time, or at once when the run is to stop; one rule for everything that waits."""
+"""Waits that end by their time, or at once when the run stops."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 __all__ = ["REFRESH_PATIENCE", "Stoppable"]
 
 REFRESH_PATIENCE = 110.0
-"""Seconds for a refresh, a get or a delete of one resource, so that it ends within 2 minutes."""
+"""Seconds for the refresh, get or delete of one resource, so that it ends within 2 minutes."""
 
 
 class Stoppable:
-    """Something whose waits can be ended together.
+    """A base class for objects whose waits can all be ended at once.
 
     Args:
         clock: the time.
 
     Attributes:
         clock: the time.
-        stopping: whether `stop` was called; from then on every wait ends as it begins.
+        stopping: whether `stop` was called; from then on every wait ends at once.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -35,14 +35,14 @@ class Stoppable:
         self._scopes: set[anyio.CancelScope] = set()
 
     def stop(self) -> None:
-        """End all waiting at once, as after ^C: what must be kept is kept, what was not sent never is."""
+        """End all waits, as after ^C. Operations keep what they must, and send no further request."""
         self.stopping = True
         for scope in tuple(self._scopes):
             scope.cancel()
 
     @contextmanager
     def until(self, seconds: float) -> Iterator[anyio.CancelScope]:
-        """Run the body for at most that long, and no longer than `stop` allows; the scope tells whether it was cut."""
+        """Run the body until it ends, `seconds` have passed or `stop` is called; the yielded scope shows whether it was cut."""
         with anyio.CancelScope(deadline=self.clock.monotonic() + seconds) as scope:
             self._scopes.add(scope)
             if self.stopping:

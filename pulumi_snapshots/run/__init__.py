@@ -1,1 +1,1 @@
-"""What everything in one process shares."""
+"""The settings, the session and the other objects that everything in a process shares."""

@@ -1,4 +1,4 @@
-"""Everything that the operations of one API key share in a process: client, rate limiter, listings, memory, and the way to stop."""
+"""The session of one API key: client, rate limiter, listings, journals and memory, shared by a process's operations."""
 
 from __future__ import annotations
 
@@ -47,23 +47,23 @@ LOST = (
 
 
 class Session(Stoppable):
-    """One per API key and process.
+    """The session of one API key in a process.
 
     Args:
-        settings: with a key.
-        memory: what the run knows; shared by sessions.
+        settings: the settings, with an API key.
+        memory: the memory of the run, shared by its sessions.
         clock: the time.
-        http: the HTTP transport below; the network unless a test gives another.
-        chance: for the jitter of back-offs.
-        state: the user's directory for what runs of one machine tell each other; None keeps everything to this one.
-        process: this one; a test's own.
-        announce: told a summary of all snapshots every minute while there are many, where `fleet.keep_announcing` runs.
+        http: the HTTP transport; the network if not given.
+        chance: the source of the jitter between retries.
+        state: the directory for the files that the runs of this machine share; without one nothing is shared.
+        process: this process; the real one if not given.
+        announce: called with a summary every minute while there are many snapshots and `fleet.keep_announcing` runs.
 
     Raises:
-        MissingKey: the settings hold none.
+        MissingKey: the settings have no API key.
     """
 
-    def __init__(  # noqa: PLR0913  what a test replaces
+    def __init__(  # noqa: PLR0913  tests replace most of them
         self,
         settings: Settings,
         memory: RunMemory | None = None,
@@ -129,25 +129,31 @@ class Session(Stoppable):
         return ". ".join(note.format(why) for note, why in new)
 
     def lock(self, what: str, database_id: str) -> anyio.Lock:
-        """Held by the operation of this process that starts, and waits for, a snapshot of a database, or a restore onto it.
+        """The lock for snapshots of a database, or for restores onto it. An operation holds it while it sends and waits.
+
+        Two operations of one kind at once could not be told apart in the listings.
 
         Args:
-            what: `snapshot` or `restore`; of two of a kind at once nobody could tell which is which.
+            what: `snapshot` or `restore`.
             database_id: the database.
         """
         return self._locks[what, database_id]
 
     def left_for_reads(self, seconds: float) -> float:
-        """What is left of so many seconds that the reads of a run have together, from the first of them on."""
+        """The rest of a time that all reads of a run share, counted from the first read.
+
+        Args:
+            seconds: the time for all reads.
+        """
         now = self.clock.monotonic()
         if now - self._reads_begun > READS_SHARE:
             self._reads_begun = now
         return max(0.0, self._reads_begun + seconds - now)
 
     async def account_id(self) -> str:
-        """The account's id, asked for once.
+        """Get the account's id, with one request for all callers.
 
         Raises:
-            SquareCloudError: no answer.
+            SquareCloudError: there is no answer.
         """
         return (await self.databases.account(since=-math.inf)).user.id

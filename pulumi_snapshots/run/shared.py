@@ -1,4 +1,4 @@
-"""What the resources and lookups of one process share: memory, a session for each key, and the way to stop."""
+"""The objects that all resources and lookups of a process share: the memory, and a session for each key."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ T = TypeVar("T")
 
 
 class Shared:
-    """One per process: one connection pool, one rate limiter and one view of the listings for each key.
+    """The shared objects of a process; there is one of this class in a process.
 
     Args:
-        announce: told a summary of all snapshots every minute while there are many.
+        announce: called with a summary of all snapshots every minute while there are many.
 
     Attributes:
-        memory: of the run.
-        background: of the event loop, once it runs; fleets are announced there.
+        memory: the memory of the run.
+        background: the task group for the summaries, once the event loop runs.
     """
 
     def __init__(self, announce: Callable[[str], None]) -> None:
@@ -42,12 +42,12 @@ class Shared:
         self._stopping = False
 
     def session(self, settings: Settings) -> Session:
-        """The session of this key; in the event loop only.
+        """Get the session for these settings; only in the event loop.
 
         Raises:
-            MissingKey: the settings hold none.
+            MissingKey: the settings have no API key.
         """
-        # Loaded here, so that a run in which nothing is asked never loads the HTTP stack.
+        # Imported here, so that a run without requests never loads the HTTP stack.
         from pulumi_snapshots.run.session import Session  # noqa: PLC0415
 
         session = self._sessions.get(settings)
@@ -62,10 +62,10 @@ class Shared:
         return session
 
     def of(self, kind: type[T]) -> T:
-        """What the resources of one kind share besides: made at its first use, in the event loop, and stopped with the run.
+        """Get the object of a class that the resources of one kind share; made at its first use, in the event loop.
 
         Args:
-            kind: its class, which takes no arguments.
+            kind: the class, which takes no arguments.
         """
         if kind not in self._others:
             self._others[kind] = kind()
@@ -75,7 +75,7 @@ class Shared:
         return made
 
     def stop(self) -> None:
-        """End all waiting, of what begins later too; in the event loop only."""
+        """End all waits, including those that begin later; only in the event loop."""
         self._stopping = True
         for each in (*self._sessions.values(), *self._others.values()):
             if isinstance(each, Stoppable):
