@@ -176,7 +176,7 @@ async def ends_right(w: World, post: Post, looks: Listings) -> None:
     assert len(w.posts) == post.posts
     if post.refused:
         assert ending.record is None, "nothing was started, so there is nothing to keep"
-        assert post.refused in str(ending.error)
+        assert post.refused in ending.text
     elif not post.started:
         await stays_pending_until_it_is_proven_failed(w, ending.pending)
     elif post.names_it:
