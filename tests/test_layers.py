@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -132,6 +133,21 @@ def test_imports_of_the_emulator_point_down_only(file: Path) -> None:
 def test_the_core_knows_nothing_of_pulumi(file: Path) -> None:
     if part_of(file) not in PULUMI:
         assert not [name for name in imports(file, typing_too=True) if name.split(".")[0] in {"pulumi", "grpc"}]
+
+
+@each_file()
+def test_the_core_gives_no_advice_in_an_edge_s_words(file: Path) -> None:
+    """Each edge words the next steps, so that no text is rewritten after it was made."""
+    if part_of(file) in {*PULUMI, "cli", "emulator", "engine"}:
+        return
+    tree = ast.parse(file.read_text())
+    bodies = [body for node in ast.walk(tree) if isinstance(body := getattr(node, "body", None), list)]
+    docs = {id(each.value) for body in bodies for each in body if isinstance(each, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
+            assert not re.search(
+                r"`pulumi [a-z]+|pulumi config|--replace|Snapshot\.get|squarecloud-snapshots \w", node.value
+            )
 
 
 @each_file()

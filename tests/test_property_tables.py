@@ -119,9 +119,9 @@ def test_a_lookups_snapshot_has_every_output_of_the_resource() -> None:
 
 def test_a_reader_finds_every_setting() -> None:
     page = rendered("settings.md")
-    for config_key, variable in settings.SOURCES.values():
-        assert f"`{config_key}`" in page
-        assert f"`{variable}`" in page
+    for name in settings.Settings.properties():
+        assert f"`{settings.config_key(name)}`" in page
+        assert f"`{settings.variable(name)}`" in page
     for default in (
         str(settings.REQUESTS_PER_MINUTE),
         duration_text(settings.FIRST_LOOK_AFTER),

@@ -15,7 +15,7 @@ from pulumi_snapshots.run.calls import Call, Calls, Changes, Resource
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pulumi_snapshots.properties.checks import Problem
+    from pulumi_snapshots.properties.unfit import Problem
 
 __all__ = ["ArchiveCalls"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
-from pulumi_snapshots.properties.durations import shown
+from pulumi_snapshots.properties.unfit import Unfit
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -20,6 +20,7 @@ __all__ = ["LIBRARIES", "Destination", "object_name"]
 
 LIBRARIES = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gcs"), "az": ("adlfs", "azure")}
 """By scheme: the fsspec library of the store, and the extra of this package that brings it."""
+MUST_BE = "must be a path, or a URI of file://, s3://, gs:// or az://"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _SLIP = re.compile(r"(file|s3|gs|az):")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]+")
@@ -44,26 +45,26 @@ class Destination:
         """Take a destination apart.
 
         Raises:
-            ValueError: it is none; the text says what would be right.
+            Unfit: it is none.
         """
         if not text.strip() or any(unicodedata.category(character).startswith("C") for character in text):
-            raise ValueError("must be a path, or a URI of file://, s3://, gs:// or az://")
+            raise Unfit(MUST_BE)
         if {".."} & set(re.split(r"[/\\]", text)) or {".."} & set(re.split(r"[/\\]", unquote(text))):
-            raise ValueError("must not hold `..` as a segment")
+            raise Unfit("must not hold `..` as a segment")
         found = _SCHEME.match(text)
         scheme = found[1] if found else "file"
         if found is None and ("://" in text or _SLIP.match(text)):
-            raise ValueError(f"must be a path, or a URI of file://, s3://, gs:// or az://, not {shown(text)}")
+            raise Unfit(MUST_BE, text)
         if scheme == "file":
             return cls._file(text, is_uri=found is not None)
         if scheme not in LIBRARIES:
-            raise ValueError(f"must be a path, or a URI of file://, s3://, gs:// or az://, not {shown(scheme)}://")
+            raise Unfit(MUST_BE, text)
         bucket, slash, key = text.partition("://")[2].partition("/")
         if not _BUCKET.fullmatch(bucket) or not slash:
-            raise ValueError(f"must be {scheme}://BUCKET/NAME, or {scheme}://BUCKET/FOLDER/ with a final slash")
+            raise Unfit(f"must be {scheme}://BUCKET/NAME, or {scheme}://BUCKET/FOLDER/ with a final slash")
         # Each of these is read in different ways by the stores' libraries.
         if "?" in key or "#" in key or {"", "."} & set(key.removesuffix("/").split("/")[: None if key else 0]):
-            raise ValueError("must hold no ?, #, empty segment or `.` as a segment")
+            raise Unfit("must hold no ?, #, empty segment or `.` as a segment")
         return cls(scheme, f"{bucket}/{key}".removesuffix("/"), folder=not key or key.endswith("/"))
 
     @classmethod
@@ -72,12 +73,12 @@ class Destination:
         if is_uri:
             parts = urlsplit(text)
             if parts.netloc not in {"", "localhost"} or not parts.path or parts.query or parts.fragment:
-                raise ValueError("must be file:///PATH, with an absolute path of this machine")
+                raise Unfit("must be file:///PATH, with an absolute path of this machine")
             path = unquote(parts.path)
         try:
             Path(path).expanduser()
         except RuntimeError:
-            raise ValueError(f"must begin with a home folder that this machine knows, not {shown(path)}") from None
+            raise Unfit("must begin with a home folder that this machine knows", path) from None
         folder = path.endswith("/")
         # As Path sees it, so that two spellings of one place are no difference.
         return cls("file", str(Path(path)), folder)

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pulumi_snapshots.api.signed_url import database_of, problem_of_url, version_of
 from pulumi_snapshots.archive.destination import Destination
+from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, Moment, declare
-from pulumi_snapshots.properties.checks import UNKNOWN, Problem
-from pulumi_snapshots.properties.durations import shown
+from pulumi_snapshots.properties.checks import UNKNOWN
+from pulumi_snapshots.properties.unfit import Problem, Unfit, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,14 +28,14 @@ KEEP_LIMIT = 500
 def _destination(given: object) -> Destination:
     found = Destination.parse(checks.text(given))
     if found.missing_extra:
-        raise ValueError(found.missing_extra)
+        raise Unfit(found.missing_extra)
     return found
 
 
 def _url(given: object) -> str:
     url = checks.text(given)
     if reason := problem_of_url(url):
-        raise ValueError(reason)
+        raise Unfit(reason)
     return url
 
 
@@ -112,7 +114,10 @@ def _source_problems(values: Mapping[str, Any]) -> list[Problem]:
     if url is None:
         if database_id is None and version_id is None:
             return [
-                Problem("snapshot", "is required: a Snapshot, or database_id and version_id, or download_url alone")
+                Problem(
+                    "snapshot",
+                    Text("is required: a Snapshot, or {database_id} and {version_id}, or {download_url} alone"),
+                )
             ]
         missing = {
             "database_id": "is required: the id of the database whose snapshot it is",
@@ -123,11 +128,12 @@ def _source_problems(values: Mapping[str, Any]) -> list[Problem]:
         return []
     pinned = version_of(url)
     if pinned is None and version_id is None:
-        reason = (
-            "is not pinned: it holds no versionId, so it would archive whatever is newest. Run `pulumi refresh` on the "
-            "stack of the Snapshot, which pins its URL, or give version_id too"
+        reason = Text(
+            "is not pinned: it holds no versionId, so it would archive whatever is newest. {then} Or give {version_id} too",
+            then=Next(Step.RENEW_URL),
         )
         return [Problem("download_url", reason)]
     if isinstance(version_id, str) and pinned not in {None, version_id}:
-        return [Problem("download_url", f"is of version {shown(pinned)}, not of version_id {shown(version_id)}")]
+        reason = Text("is of version {pinned}, and {version_id} is another one", pinned=shown(pinned))
+        return [Problem("download_url", reason)]
     return []

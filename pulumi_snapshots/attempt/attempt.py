@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from pulumi_snapshots.api.service_clock import ServiceClock
     from pulumi_snapshots.attempt.journal import AttemptJournal
     from pulumi_snapshots.clock import Clock
+    from pulumi_snapshots.errors.explained import Explained
     from pulumi_snapshots.errors.outcomes import Unresolved
+    from pulumi_snapshots.errors.text import Words
     from pulumi_snapshots.progress import Member
 
 __all__ = ["Attempt", "Surroundings"]
@@ -59,7 +61,7 @@ class Surroundings(Protocol):
     def until(self, seconds: float) -> AbstractContextManager[Any]:
         """Run the body for at most that long, and no longer than the run allows."""
 
-    def take_note(self) -> str:
+    def take_note(self) -> Words:
         """What the user should know of the files that runs share; empty if all is well."""
 
 
@@ -132,12 +134,13 @@ class Attempt(ABC):
     # What a subclass says ------------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def unresolved(self, why: str, *, undecided: bool = False) -> Unresolved[Any]:
+    def unresolved(self, why: str = "", *, undecided: bool = False, cause: Explained | None = None) -> Unresolved[Any]:
         """The error of an end that is not known: the POST was or may have been carried out.
 
         Args:
             why: why the wait ended; a sentence.
             undecided: whether waiting longer would end the same way.
+            cause: the error that ended the wait, if one did.
         """
 
     @property
@@ -207,8 +210,10 @@ class Attempt(ABC):
         )
         if self.post is not None:
             return self.unresolved(f"{why}.")
-        last = f" Last refusal: {self._refused}" if self._refused else ""
-        return NothingSent(f"{self.not_done} {why}, while {self.step}.{last}")
+        happened = f"{self.not_done} {why}, while {self.step}"
+        if self._refused is None:
+            return NothingSent(happened)
+        return NothingSent(f"{happened}. Last refusal: {self._refused}", then=self._refused.then)
 
     async def _bring_in_step(self) -> None:
         """The last thing of all: the journal forgets what the state has from now on."""

@@ -13,7 +13,7 @@ from pulumi_snapshots.cli.jobs import Checkup, Listing, Printing, Restoring, Tak
 from pulumi_snapshots.cli.place import Place
 from pulumi_snapshots.cli.plugins import Installing, Uninstalling
 from pulumi_snapshots.cli.running import run_job, streams
-from pulumi_snapshots.cli.words import for_people
+from pulumi_snapshots.cli.wording import COMMANDS
 from pulumi_snapshots.lookup.inputs import ORIGINS, SnapshotQuery
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
@@ -24,19 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pulumi_snapshots.cli.jobs import Job
-    from pulumi_snapshots.properties.checks import Problem
+    from pulumi_snapshots.properties.unfit import Problem
 
 __all__ = ["commands", "job_of", "run"]
 
 NAME = "squarecloud-snapshots"
 DURATION = "DURATION"
-TYPED = {
-    "database_id": "DATABASE",
-    "destination": "DESTINATION",
-    "version_id": "DATABASE/VERSION",
-    "target_database_id": "--onto",
-}
-"""How an input is called where it is typed without an option."""
 
 
 class SnapshotId(click.ParamType[tuple[str, str]]):
@@ -236,10 +229,9 @@ def _archive_inputs(snapshot: tuple[str, str], place: str, timeout: str | None, 
 
 def _refuse(problems: Sequence[Problem], **typed: str) -> None:
     """End with a usage error where there is one."""
+    wording = COMMANDS.about(**typed)
     for problem in problems:
-        option = f"--{problem.property.replace('_', '-')}"
-        name = {**TYPED, **typed}.get(problem.property, option)
-        raise _usage(f"{name} {for_people(problem.reason)}.")
+        raise _usage(f"{wording.spell(problem.property)} {wording.text(problem.told())}.")
 
 
 def _usage(text: str) -> click.UsageError:

@@ -76,7 +76,8 @@ async def examine(session: Session) -> list[Finding]:
     findings += await _attempts(session, session.snapshot_journal, "snapshot")
     findings += await _attempts(session, session.restore_journal, "restore")
     if note := session.take_note():
-        findings.append(Finding("state directory", "note", sentence(note), "Check its owner and free space."))
+        told = sentence(COMMANDS.text(note))
+        findings.append(Finding("state directory", "note", told, "Check its owner and free space."))
     return findings
 
 

@@ -11,7 +11,7 @@ import anyio.to_thread
 
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.wording import COMMANDS
-from pulumi_snapshots.cli.words import for_people, printable
+from pulumi_snapshots.cli.words import printable
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.locked_file import state_directory
@@ -100,11 +100,11 @@ class Place:
 
     def warn(self, text: Words, wording: Wording = COMMANDS) -> None:
         """Write what the user should know afterwards."""
-        self.say(f"warning: {for_people(wording.text(text))}")
+        self.say(f"warning: {wording.text(text)}")
 
     def fail(self, text: str) -> None:
         """Write why it failed."""
-        self.say(f"{NAME}: {for_people(text)}")
+        self.say(f"{NAME}: {text}")
 
     # The service ---------------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from rich.table import Column
 from rich.text import Text
 
 from pulumi_snapshots.cli.wording import COMMANDS
-from pulumi_snapshots.cli.words import for_people, printable
+from pulumi_snapshots.cli.words import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,7 @@ class _Log:
     def progress(self, text: Words) -> None:
         if self._progress and text != self._last:
             self._last = text
-            self._place.log(for_people(self._wording.text(text)))
+            self._place.log(self._wording.text(text))
 
     def warn(self, text: Words) -> None:
         self._place.warn(text, self._wording)
@@ -82,12 +82,12 @@ class _Terminal:
         self.meter: Meter | None = self._meter if transfers else None
 
     def progress(self, text: Words) -> None:
-        self.live.update(self._task, description=printable(for_people(self._wording.text(text))).replace("\n", " "))
+        self.live.update(self._task, description=printable(self._wording.text(text)).replace("\n", " "))
 
     def warn(self, text: Words) -> None:
         with suppress(OSError, ValueError):
             # By the live line's own console, which prints above it.
-            self.live.console.print(Text(printable(f"warning: {for_people(self._wording.text(text))}")), soft_wrap=True)
+            self.live.console.print(Text(printable(f"warning: {self._wording.text(text)}")), soft_wrap=True)
 
     def will_keep(self, *, pending: bool) -> bool:
         return not pending

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pulumi_snapshots.errors.next_step import Step
 from pulumi_snapshots.errors.wording import Wording
-from pulumi_snapshots.run.settings import SOURCES
+from pulumi_snapshots.run.settings import Settings, variable
 
 __all__ = ["COMMANDS"]
 
@@ -26,7 +26,7 @@ STEPS = {
     Step.KEEP_WATCHING: "`{command}` on this machine keeps watching it and sends no second request.",
     Step.CHECK_RESTORED: "Check the database; `{command}` asks again.",
     Step.RESTORE_AGAIN: "`--new` restores again, over whatever the database holds by then.",
-    Step.REFRESH: "The next listing that shows it has its own URL.",
+    Step.REFRESH: "`squarecloud-snapshots list --json --urls` has its own URL once the service lists it.",
     Step.RENEW_URL: "Download it again: its URL is looked up then.",
     Step.GIVE_URL: "Download it again with a key.",
 }
@@ -34,7 +34,7 @@ STEPS = {
 
 
 def _typed(name: str) -> str:
-    return SOURCES[name][1] if name in SOURCES else TYPED.get(name, f"--{name.replace('_', '-')}")
+    return variable(name) if name in Settings.properties() else TYPED.get(name, f"--{name.replace('_', '-')}")
 
 
 COMMANDS = Wording(_typed, STEPS)

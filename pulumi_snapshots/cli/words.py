@@ -1,39 +1,13 @@
-"""The texts of `operations` as the command line says them, and text that a terminal may be given."""
+"""Text that a terminal may be given."""
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from datetime import UTC
 
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.run.settings import SOURCES
 
-__all__ = ["PHRASES", "for_people", "moment", "printable"]
-
-PHRASES = {
-    "with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY": "in SQUARECLOUD_API_KEY",
-    "`Snapshot.get` opens a snapshot whose version is known.": "`squarecloud-snapshots download` takes one whose version is known.",
-    "`Snapshot.get` opens either of them": "`squarecloud-snapshots download` takes either of them",
-    "until `pulumi refresh` finds this one in the listing and pins it": "until the service lists this one",
-    "which a `pulumi up` on this machine has found": "which a run on this machine has found",
-    "Give database_id:": "Name the database:",
-    "Give database_id,": "Name the database,",
-    "Check database_id,": "Check the database's id,",
-}
-"""What is said to who writes a Pulumi program, and what to who types a command."""
-OWN_REPLACE = re.compile(r"`pulumi up --replace '(squarecloud-snapshots \w+)'`")
-"""How a command is told to act again, where `operations` takes it for a resource."""
-
-
-def for_people(text: str) -> str:
-    """A text of `operations`, in the words of the command line: here settings come from the environment."""
-    for phrase, instead in PHRASES.items():
-        text = text.replace(phrase, instead)
-    text = OWN_REPLACE.sub(r"`\1` with `--new`", text)
-    for config_key, variable in SOURCES.values():
-        text = text.replace(config_key, variable)
-    return text
+__all__ = ["moment", "printable"]
 
 
 def printable(text: str) -> str:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from pulumi_snapshots.dynamic.run import Run
+    from pulumi_snapshots.errors.text import Words
     from pulumi_snapshots.lookup.results import DatabaseInfo, Lookup, SnapshotInfo
     from pulumi_snapshots.run.session import Session
 
@@ -181,12 +182,12 @@ class _Lookup(Generic[T]):
 
     def _question(
         self, function: str, arguments: Mapping[str, Any], *, lately: bool
-    ) -> Callable[[], Awaitable[tuple[T, str]]]:
+    ) -> Callable[[], Awaitable[tuple[T, Words]]]:
         """What the run's event loop is to do: the answer, and what the user should know besides."""
         self._check(function, arguments)
         settings, program = _settings(function), get_root_resource()
 
-        async def ask() -> tuple[T, str]:
+        async def ask() -> tuple[T, Words]:
             session = _run().shared.session(settings)
             since = _since(session, program, lately=lately)
             answer: T = await late("lookup.calls:find")(self.lookup, session, arguments, since, _tell)
@@ -195,10 +196,10 @@ class _Lookup(Generic[T]):
         return ask
 
     @staticmethod
-    def _noted(answered: tuple[T, str]) -> T:
+    def _noted(answered: tuple[T, Words]) -> T:
         answer, note = answered
         if note:
-            warn_once(note)
+            warn_once(PYTHON.text(note))
         return answer
 
     def _check(self, function: str, values: Mapping[str, Any]) -> None:
@@ -206,7 +207,7 @@ class _Lookup(Generic[T]):
         problems = self.lookup.query.problems(values)
         if problems:
             raise LookupFailed(
-                function, "; ".join(f"{problem.property} {problem.reason}" for problem in problems) + "."
+                function, "; ".join(f"{problem.property} {PYTHON.text(problem.told())}" for problem in problems) + "."
             )
 
 

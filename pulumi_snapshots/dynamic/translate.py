@@ -24,7 +24,6 @@ from pulumi_snapshots.dynamic import engine_access
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.properties.checks import UNKNOWN
-from pulumi_snapshots.properties.durations import unrepeated
 from pulumi_snapshots.run.calls import Call, Calls, Resource, Unfinished
 from pulumi_snapshots.run.settings import Settings
 
@@ -68,10 +67,7 @@ class Provider(ResourceProvider):
         """Validate inputs and configuration, without a request."""
         with self._call() as call:
             problems = self.calls.check(call, _with_unknowns(news))
-        failures = [
-            CheckFailure(problem.property, unrepeated(problem.reason, news.get(problem.property)))
-            for problem in problems
-        ]
+        failures = [CheckFailure(problem.property, PYTHON.text(problem.reason)) for problem in problems]
         return CheckResult(news, failures)
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:

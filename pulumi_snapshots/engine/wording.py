@@ -5,7 +5,7 @@ from __future__ import annotations
 from pulumi_snapshots.errors.next_step import Step
 from pulumi_snapshots.errors.wording import Wording
 from pulumi_snapshots.properties.catalogue import in_camel
-from pulumi_snapshots.run.settings import SOURCES
+from pulumi_snapshots.run.settings import Settings, config_key
 
 __all__ = ["PLUGIN", "PYTHON"]
 
@@ -29,7 +29,7 @@ STEPS = {
         "The installed Pulumi SDK has no known way to keep it in the stack's state: the next `pulumi up` on this machine "
         "waits for it all the same, and one elsewhere takes another one, unless `{reuse_within}` lets it adopt this one."
     ),
-    Step.REFRESH: "`pulumi refresh` finds this one in the listing and pins it.",
+    Step.REFRESH: "`pulumi refresh` pins it once the service lists it.",
     Step.REFRESH_WITH_PROGRAM: (
         "A refresh uses the configuration of the last `pulumi up`: if it was changed since, run `pulumi refresh "
         "--run-program`."
@@ -64,11 +64,11 @@ STEPS = {
 
 
 def _in_python(name: str) -> str:
-    return SOURCES[name][0] if name in SOURCES else {"resource": "URN"}.get(name, name)
+    return config_key(name) if name in Settings.properties() else {"resource": "URN"}.get(name, name)
 
 
 def _in_others(name: str) -> str:
-    return _in_python(name) if name in SOURCES else in_camel(_in_python(name))
+    return _in_python(name) if name in Settings.properties() else in_camel(_in_python(name))
 
 
 PYTHON = Wording(_in_python, STEPS)

@@ -63,7 +63,7 @@ class Step(Enum):
         "It could not be kept: the next run on this machine waits for it all the same, and one elsewhere takes another "
         "one, unless {reuse_within} lets it adopt this one."
     )
-    REFRESH = "A refresh finds this one in the listing and pins it."
+    REFRESH = "A refresh pins it once the service lists it."
     REFRESH_WITH_PROGRAM = "A refresh uses the configuration of the last run, not the present one."
 
     # A restore whose end was not seen

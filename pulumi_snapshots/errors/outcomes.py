@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.text import Text, Words
-from pulumi_snapshots.errors.text import sentence as as_sentence
 
 if TYPE_CHECKING:
     from pulumi_snapshots.errors.next_step import Next
 
-__all__ = ["CannotTell", "NoSuchSnapshot", "NothingSent", "Unresolved", "not_listed", "sentence"]
+__all__ = ["CannotTell", "NoSuchSnapshot", "NothingSent", "Unresolved", "not_listed"]
 
 
 class _Record(Protocol):
@@ -84,8 +83,3 @@ def not_listed(database_id: str, version_id: str) -> str:
         f"The service lists no snapshot {version_id} of database {database_id}. It keeps one for 30 days; one that was "
         "taken within the last 30 minutes may not be listed yet"
     )
-
-
-def sentence(error: Exception) -> str:
-    """The text of an error, as a sentence."""
-    return as_sentence(str(error))

@@ -11,8 +11,9 @@ IN_REPOSITORY = "docs/errors/{}.md"
 """Where a page lies in the repository and in the source distribution."""
 ON_SITE = "{}/errors/{}.html"
 """Where it lies on the site that the package's metadata name, once there is one."""
-WITHOUT_PAGE = frozenset({"Explained", "SquareCloudError", "Unresolved", "Unfinished", "HeldBack"})
-"""No errors of their own: three roots, what carries a text to an engine, and a signal that never leaves a create."""
+WITHOUT_PAGE = frozenset({"Explained", "SquareCloudError", "Unresolved", "Unfinished", "HeldBack", "Unfit"})
+"""No errors of their own: three roots, what carries a text to an engine, a signal that never leaves a create, and what a
+problem is made of."""
 
 
 def page_name(kind: type[BaseException]) -> str:

@@ -26,19 +26,19 @@ class Wording:
     """
 
     def __init__(self, spell: Callable[[str], str], steps: Mapping[Step, str]) -> None:
-        self._spell = spell
+        self.spell = spell
         self._steps = steps
 
     def about(self, **facts: str | None) -> Wording:
-        """The same words with more facts, which next steps may name as if they were properties; None adds nothing."""
-        return Wording(lambda name: facts.get(name) or self._spell(name), self._steps)
+        """The same words with other spellings, or with facts that next steps name as if they were properties; None adds none."""
+        return Wording(lambda name: facts.get(name) or self.spell(name), self._steps)
 
     def text(self, words: object) -> str:
         """A text as it is shown; so is a next step, an error, or a tuple of them."""
         if isinstance(words, Next):
             words = words.text(self._steps.get(words.step))
         if isinstance(words, Text):
-            return words.worded(self._spell, self.text)
+            return words.worded(self.spell, self.text)
         if isinstance(words, tuple):
             return " ".join(map(self.text, words))
         return words.worded(self.text) if isinstance(words, Explained) else str(words)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
-from pulumi_snapshots.properties.checks import RETENTION, Problem
-from pulumi_snapshots.properties.durations import shown
+from pulumi_snapshots.properties.checks import RETENTION
+from pulumi_snapshots.properties.unfit import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,8 +48,8 @@ class SnapshotQuery(Inputs):
         found, ages = super().problems(values), cls.known(values, "newer_than", "older_than")
         newer, older = ages.get("newer_than"), ages.get("older_than")
         if newer is not None and older is not None and newer <= older:
-            reason = f"must be longer than older_than ({shown(values['older_than'])}), not {shown(values['newer_than'])}: else no snapshot is both"
-            found.append(Problem("newer_than", reason))
+            reason = Text("must be longer than {older_than} (else no snapshot is both)")
+            found.append(Problem("newer_than", reason, values["newer_than"]))
         return found
 
     @property

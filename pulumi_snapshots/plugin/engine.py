@@ -15,8 +15,6 @@ from pulumi_snapshots.engine.presence import CHANNEL_OPTIONS, LOG_DEADLINE, list
 from pulumi_snapshots.engine.wording import PLUGIN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pulumi_snapshots.errors.text import Words
 
 __all__ = ["Engine", "Row"]
@@ -75,31 +73,29 @@ class Row:
     Args:
         engine: shows it.
         urn: of the resource; empty for the stack's.
-        worded: a text with the properties called as programs call them.
 
     Attributes:
         last: what was said last of what goes on.
         lost: whether the call was given up by the engine, so that nobody hears its end.
     """
 
-    def __init__(self, engine: Engine, urn: str, worded: Callable[[str], str] = str) -> None:
+    def __init__(self, engine: Engine, urn: str) -> None:
         self._engine = engine
         self._urn = urn
-        self._worded = worded
         self._wording = PLUGIN.about(resource=urn)
         self.last = ""
         self.lost = False
 
     def progress(self, text: Words) -> None:
         """What goes on now; the same again says nothing."""
-        said = self._worded(self._wording.text(text))
+        said = self._wording.text(text)
         if said != self.last:
             self.last = said
             self._engine.say(said, self._urn, ephemeral=True)
 
     def warn(self, text: Words) -> None:
         """Something that the user should know afterwards."""
-        self._engine.say(self._worded(self._wording.text(text)), self._urn, warning=True)
+        self._engine.say(self._wording.text(text), self._urn, warning=True)
 
     def leave(self) -> None:
         """Let what was said last stay, as the call's result."""

@@ -21,8 +21,8 @@ from pulumi_snapshots.plugin.engine import Row
 from pulumi_snapshots.plugin.package import FUNCTIONS, KINDS
 from pulumi_snapshots.plugin.schema import VERSION, schema
 from pulumi_snapshots.plugin.wire import UNKNOWN_VALUE, Names, as_secret, holds_secret, is_secret, plain
-from pulumi_snapshots.properties.checks import UNKNOWN, Problem
-from pulumi_snapshots.properties.durations import shown, unrepeated
+from pulumi_snapshots.properties.checks import UNKNOWN
+from pulumi_snapshots.properties.unfit import Problem
 from pulumi_snapshots.run.calls import Call, Unfinished
 from pulumi_snapshots.run.settings import PACKAGE, Settings, SettingsError, settings_problems
 
@@ -104,7 +104,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             try:
                 Settings.read(config, os.environ)
             except SettingsError as error:
-                problems.append(Problem("", str(error)))
+                problems.append(Problem("", error.happened))
         unknown = f"is no setting of this provider; its settings are {', '.join(SETTINGS.all)}"
         return _checked(request.news, problems, SETTINGS, SECRET_SETTINGS, unknown=unknown)
 
@@ -129,7 +129,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         kind = await self._kind(request, context)
         inputs = request.news
         values = kind.input_names.read(inputs)
-        problems = await self._answer(kind, request, context, lambda call: _now(kind.calls.check, call, values))
+        problems = await self._answer(request, context, lambda call: _now(kind.calls.check, call, values))
         unknown = f"is no input of {kind.token}; its inputs are {', '.join(kind.input_names.all)}"
         return _checked(inputs, problems, kind.input_names, kind.thing.secrets, unknown=unknown)
 
@@ -137,7 +137,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Compare."""
         kind = await self._kind(request, context)
         state, values = kind.names.read(request.olds), kind.input_names.read(request.news)
-        found = await self._answer(kind, request, context, lambda call: _now(kind.calls.diff, call, state, values))
+        found = await self._answer(request, context, lambda call: _now(kind.calls.diff, call, state, values))
         return _difference(kind, found, request)
 
     async def Create(self, request: Any, context: Any) -> Any:
@@ -189,9 +189,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Let a resource go."""
         kind = await self._kind(request, context)
         state = kind.names.read(request.properties)
-        await self._answer(
-            kind, request, context, lambda call: kind.calls.delete(call, request.id, state), lasting=True
-        )
+        await self._answer(request, context, lambda call: kind.calls.delete(call, request.id, state), lasting=True)
         return empty_pb2.Empty()
 
     # Functions -----------------------------------------------------------------------------------------------------------
@@ -211,10 +209,11 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         failures = _unknown(
             request.args, names, f"is no argument of {request.tok}; its arguments are {', '.join(names.all) or 'none'}"
         )
-        failures += _failures(lookup.query.problems(values), names, request.args)
+        shown = [name for name, value in request.args.fields.items() if not holds_secret(value)]
+        failures += _failures(lookup.query.problems(values), names, repeated=shown)
         if failures:
             return provider_pb2.InvokeResponse(failures=failures)
-        row = Row(self._engine, "", names.in_text)
+        row = Row(self._engine, "")
         call = Call(None, self._settings, self._shared, row)
 
         async def ask() -> Any:
@@ -251,7 +250,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
     ) -> tuple[str, Struct]:
         """What an operation answers; what is unfinished is kept in the state."""
         try:
-            made = await self._answer(kind, request, context, operation)
+            made = await self._answer(request, context, operation)
         except Unfinished as end:
             told = PLUGIN.about(resource=request.urn).paragraph(end.error)
             detail = provider_pb2.ErrorResourceInitFailed(
@@ -272,7 +271,6 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
 
     async def _answer(
         self,
-        kind: Kind,
         request: Any,
         context: Any,
         operation: Callable[[Call], Awaitable[T]],
@@ -282,13 +280,12 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Run an operation, shown on the resource's row; however it fails, the engine is told in one paragraph.
 
         Args:
-            kind: of resource.
             request: of the engine's.
             context: gRPC's.
             operation: what to run.
             lasting: whether the last progress stays under Diagnostics, as the call's result.
         """
-        row = Row(self._engine, request.urn, kind.names.in_text)
+        row = Row(self._engine, request.urn)
         call = Call(request.urn, self._settings, self._shared, row)
         # A task of its own: where the engine hangs up, the operation must know that nobody hears its end.
         task = asyncio.ensure_future(operation(call))
@@ -356,12 +353,7 @@ def _checked(  # noqa: D417  the others are the parts of a check
         if wire in inputs.fields and not is_secret(inputs.fields[wire]):
             hidden.append(wire)
             checked.fields[wire].CopyFrom(as_secret(inputs.fields[wire]))
-    values = {name: plain(value) for name, value in inputs.fields.items()}
-    told = [
-        Problem(problem.property, unrepeated(problem.reason, values.get(names.wire(problem.property))))
-        for problem in problems
-    ]
-    failures = [*_unknown(inputs, names, unknown), *_failures(told, names, inputs, hidden)]
+    failures = [*_unknown(inputs, names, unknown), *_failures(problems, names, hidden=hidden)]
     return provider_pb2.CheckResponse(inputs=checked, failures=failures)
 
 
@@ -373,21 +365,21 @@ def _unknown(inputs: Struct, names: Names, reason: str) -> list[Any]:
     ]
 
 
-def _failures(problems: Iterable[Problem], names: Names, inputs: Struct, hidden: Iterable[str] = ()) -> list[Any]:
-    """What is wrong, as the engine shows it: it prints the property's value, too, unless that is marked as a secret.
+def _failures(
+    problems: Iterable[Problem], names: Names, *, hidden: Iterable[str] = (), repeated: Iterable[str] = ()
+) -> list[Any]:
+    """What is wrong, as the engine shows it: of an input it prints the value, too, unless that is marked as a secret.
 
     Args:
         problems: by Python names.
         names: how the properties are called.
-        inputs: what has them; a reason that repeats a secret of theirs must not tell it.
         hidden: properties whose values must not be printed.
+        repeated: properties whose values the engine does not print, so that the reason does.
     """
-    secrets = [shown(plain(value)) for value in inputs.fields.values() if holds_secret(value)]
     failures = []
     for problem in problems:
-        wire, reason = names.wire(problem.property), names.in_text(problem.reason)
-        for secret in secrets:
-            reason = reason.replace(secret, "[secret]")
+        wire = names.wire(problem.property)
+        reason = PLUGIN.text(problem.told() if wire in repeated else problem.reason)
         if wire in hidden or wire not in names.all:
             wire, reason = "", f"{wire} {reason}".lstrip()
         failures.append(provider_pb2.CheckFailure(property=wire, reason=reason))

@@ -5,7 +5,6 @@ Nothing about any one resource: its declared properties say which names there ar
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
@@ -117,9 +116,6 @@ class Names:
         self._wire = {name: each.camel for name, each in properties.items()}
         records = {name: record_in(each.type) for name, each in properties.items()}
         self._inner = {name: Names(record.properties()) for name, record in records.items() if record}
-        # Whole words only, and no part of a path. Longer names come first.
-        words = sorted((name for name in self._wire if "_" in name), key=len, reverse=True)
-        self._words = re.compile(rf"(?<![\w/.-])({'|'.join(words)})(?![\w/-]|\.\w)") if words else None
 
     @property
     def all(self) -> list[str]:
@@ -137,10 +133,6 @@ class Names:
     def are_pythons(self, properties: Struct) -> bool:
         """Whether these properties have Python's names, as a dynamic provider has left them in the state."""
         return any(self._wire.get(name, name) != name for name in properties.fields)
-
-    def in_text(self, text: str) -> str:
-        """A text for users, with the properties called as their program calls them."""
-        return self._words.sub(lambda found: self._wire[found.group()], text) if self._words else text
 
     def read(self, properties: Struct) -> dict[str, Any]:
         """The properties in plain values by their Python names; what is null does not exist."""

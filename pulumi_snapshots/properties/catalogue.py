@@ -18,8 +18,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Self, dataclass_transform, get_args, get_origin, get_type_hints
 
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
-from pulumi_snapshots.properties.checks import UNKNOWN, Problem, flag, text
+from pulumi_snapshots.properties.checks import UNKNOWN, flag, text
 from pulumi_snapshots.properties.durations import duration_text
+from pulumi_snapshots.properties.unfit import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -108,7 +109,7 @@ class Property:
         try:
             self.read(given)
         except ValueError as error:
-            return Problem(self.name, str(error))
+            return Problem.of(self.name, error)
         return None
 
 

@@ -1,4 +1,4 @@
-"""What a program may give for one input: each function returns the value, or raises ValueError with what would be right.
+"""What a program may give for one input: each function returns the value, or raises Unfit, which says what would be right.
 
 Standard library only: programs load it.
 """
@@ -10,11 +10,11 @@ import json
 import math
 import re
 import unicodedata
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from pulumi_snapshots.properties.durations import duration_text, parse_duration, shown
+from pulumi_snapshots.properties.durations import duration_text, parse_duration
+from pulumi_snapshots.properties.unfit import Unfit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = [
     "RETENTION",
     "UNKNOWN",
-    "Problem",
     "database_id",
     "digest_of",
     "duration",
@@ -63,14 +62,6 @@ class _Unknown:
 UNKNOWN: Final = _Unknown()
 
 
-@dataclass(frozen=True)
-class Problem:
-    """A bad input: on which property, and what would be right."""
-
-    property: str
-    reason: str
-
-
 def digest_of(triggers: object) -> str:
     """A digest of the triggers, to tell whether they are the same; they themselves may be secret."""
     if not triggers:
@@ -87,14 +78,14 @@ def is_usual_database_id(database_id: str) -> bool:
 def text(given: object) -> str:
     """Any text."""
     if not isinstance(given, str):
-        raise ValueError(f"must be a string, not {type(given).__name__}")  # noqa: TRY004  as all of them
+        raise Unfit(f"must be a string, not {type(given).__name__}")
     return given
 
 
 def flag(given: object) -> bool:
     """True or false."""
     if not isinstance(given, bool):
-        raise ValueError("must be true or false")  # noqa: TRY004  as all of them
+        raise Unfit("must be true or false")
     return given
 
 
@@ -107,14 +98,12 @@ def database_id(purpose: str = "take a snapshot of") -> Callable[[object], str]:
 
     def read(given: object) -> str:
         if text(given) == "":
-            raise ValueError(f"must not be empty: it is the id of the database to {purpose}")
+            raise Unfit(f"must not be empty: it is the id of the database to {purpose}")
         # It becomes one segment of a path, so nothing that would make it another path may be in it.
         # Also in disguise: what a server that folds Unicode would read as one of them.
         folded = unicodedata.normalize("NFKC", text(given))
         if folded in {".", ".."} or any(_is_unsafe(character) for character in text(given) + folded):
-            raise ValueError(
-                r"must be a bare id, without slashes, backslashes, ?, #, %, white space or control characters"
-            )
+            raise Unfit(r"must be a bare id, without slashes, backslashes, ?, #, %, white space or control characters")
         return text(given)
 
     return read
@@ -123,12 +112,10 @@ def database_id(purpose: str = "take a snapshot of") -> Callable[[object], str]:
 def triggers(given: object) -> list[Any]:
     """A list of anything, but not endless."""
     if not isinstance(given, list | tuple):
-        raise ValueError(f"must be a list, not {type(given).__name__}")  # noqa: TRY004  as all of them
+        raise Unfit(f"must be a list, not {type(given).__name__}")
     size = len(json.dumps(given, default=str))
     if size > TRIGGERS_LIMIT:
-        raise ValueError(
-            f"must be 1 MiB at most, as JSON, not {size / 2**20:.0f}: give a digest of what it is taken for"
-        )
+        raise Unfit(f"must be 1 MiB at most, as JSON, not {size / 2**20:.0f}: give a digest of what it is taken for")
     return list(given)
 
 
@@ -136,7 +123,7 @@ def version_id(given: object) -> str:
     """A version id as the service gives them out."""
     if isinstance(given, str) and given and given.isprintable() and " " not in given:
         return given
-    raise ValueError(f"must be a snapshot's version id, not {shown(given)}")
+    raise Unfit("must be a snapshot's version id", given)
 
 
 def one_of(*choices: str) -> Callable[[object], str]:
@@ -145,7 +132,7 @@ def one_of(*choices: str) -> Callable[[object], str]:
     def read(given: object) -> str:
         if isinstance(given, str) and given in choices:
             return given
-        raise ValueError(f"must be {' or '.join(map(repr, choices))}, not {shown(given)}")
+        raise Unfit(f"must be {' or '.join(map(repr, choices))}", given)
 
     return read
 
@@ -155,7 +142,7 @@ def moment(given: object) -> str:
     try:
         datetime.fromisoformat(given if isinstance(given, str) else "")
     except ValueError:
-        raise ValueError(f"must be a time such as 2026-11-24T23:00:00Z, not {shown(given)}") from None
+        raise Unfit("must be a time such as 2026-11-24T23:00:00Z", given) from None
     return str(given)
 
 
@@ -171,7 +158,7 @@ def whole_number(what: str, *, least: int, most: float = math.inf) -> Callable[[
     def read(given: object) -> int:
         fits = isinstance(given, int | float) and not isinstance(given, bool) and least <= given <= most
         if not fits or given % 1:  # type: ignore[operator]  # a number
-            raise ValueError(f"must be a whole number {what}, not {shown(given)}")
+            raise Unfit(f"must be a whole number {what}", given)
         return int(given)  # type: ignore[call-overload,no-any-return]
 
     return read
@@ -189,9 +176,9 @@ def duration(*, most: float, may_be_zero: bool = False, because: str = "") -> Ca
     def read(given: object) -> float:
         seconds = parse_duration(given)
         if seconds == 0 and not may_be_zero:
-            raise ValueError("must be longer than zero")
+            raise Unfit("must be longer than zero")
         if seconds > most:
-            raise ValueError(f"must be at most {duration_text(most)}, not {shown(given)}{because and f': {because}'}")
+            raise Unfit(f"must be at most {duration_text(most)}{because and f' ({because})'}", given)
         return seconds
 
     return read

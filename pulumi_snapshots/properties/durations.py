@@ -6,10 +6,10 @@ import math
 import re
 import sys
 
-__all__ = ["duration_text", "parse_duration", "shown", "unrepeated"]
+from pulumi_snapshots.properties.unfit import Unfit
 
-SHOWN_LIMIT = 100
-"""Characters of a bad value that an error repeats."""
+__all__ = ["duration_text", "parse_duration"]
+
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h|d)", re.ASCII)
 _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)", re.ASCII)
@@ -19,7 +19,7 @@ def parse_duration(value: object) -> float:
     """The seconds that `value` means: `90s`, `45m`, `1h30m`, `7d`, `1.5h`, or a number of seconds.
 
     Raises:
-        ValueError: it is no duration; the text says what one looks like.
+        Unfit: it is no duration.
     """
     seconds = math.nan
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -32,24 +32,8 @@ def parse_duration(value: object) -> float:
         elif text and _PART.sub("", text) == "":
             seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
     if not (seconds >= 0 and math.isfinite(seconds)):
-        raise ValueError(
-            f"must be a duration such as 90s, 45m, 1h30m or 7d, or a number of seconds, not {shown(value)}"
-        )
+        raise Unfit("must be a duration such as 90s, 45m, 1h30m or 7d, or a number of seconds", value)
     return seconds
-
-
-def shown(value: object) -> str:
-    """A bad value as an error repeats it: what a user typed, but no page of it."""
-    try:
-        text = repr(value)
-    except ValueError:  # a whole number of thousands of digits
-        return "that number"
-    return text if len(text) <= SHOWN_LIMIT else f"{text[:SHOWN_LIMIT]}…"
-
-
-def unrepeated(reason: str, value: object) -> str:
-    """What is wrong with a value without the value, for an engine, which prints it itself unless it is a secret."""
-    return reason.replace(f", not {shown(value)}", "")
 
 
 def duration_text(seconds: float) -> str:

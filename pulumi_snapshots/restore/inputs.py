@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, Self
 
+from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
-from pulumi_snapshots.properties.checks import Problem, digest_of
+from pulumi_snapshots.properties.checks import digest_of
+from pulumi_snapshots.properties.unfit import Problem, Unfit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +29,7 @@ def _overwrite(given: object) -> bool:
         return True
     # The engine shows a text as it shows what it should be.
     a_text = ", not a text (`get_bool` reads one from the config)" if isinstance(given, str) else ""
-    raise ValueError(f"must be true{a_text}: {OVERWRITES}")
+    raise Unfit(f"must be true{a_text}: {OVERWRITES}")
 
 
 class RestoreInputs(Inputs):
@@ -87,7 +89,7 @@ class RestoreInputs(Inputs):
         found = super().problems(values)
         if any(values.get(name) is not None for name in SNAPSHOT):
             return found
-        missing = Problem("snapshot", "is required: a Snapshot, or database_id and version_id")
+        missing = Problem("snapshot", Text("is required: a Snapshot, or {database_id} and {version_id}"))
         return [missing, *(one for one in found if one.property not in SNAPSHOT)]
 
     @property

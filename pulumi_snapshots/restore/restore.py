@@ -11,7 +11,9 @@ import anyio
 from pulumi_snapshots.api.errors import Cooldown, DatabaseMissing, KeyRefused, RestoreRunning, SquareCloudError
 from pulumi_snapshots.attempt.attempt import Attempt
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.errors.outcomes import not_listed, sentence
+from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors.outcomes import not_listed
+from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.listing.match import Search
 from pulumi_snapshots.progress import Member
 from pulumi_snapshots.properties.checks import RETENTION
@@ -26,11 +28,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from pulumi_snapshots.attempt.post import Post
+    from pulumi_snapshots.errors.explained import Explained
     from pulumi_snapshots.progress import Listener
     from pulumi_snapshots.restore.inputs import RestoreInputs
     from pulumi_snapshots.run.session import Session
 
 __all__ = ["restore", "resume_restore"]
+
+NOT_RESTORED = "Nothing was restored."
 
 
 async def restore(
@@ -153,9 +158,14 @@ class RestoreAttempt(Attempt):
             return False
         record = self._record()
         self.member.warn(
-            f"an earlier run was killed after it had requested the restore of {record.snapshot} onto database "
-            f"{self.database_id} at {record.requested_at}: that one is watched, and none is sent. "
-            f"`pulumi up --replace '{self.owner or 'URN'}'` restores again."
+            Text(
+                "an earlier run was killed after it had requested the restore of {id} onto database {onto} at {at}: that one "
+                "is watched, and none is sent. {then}",
+                id=record.snapshot,
+                onto=self.database_id,
+                at=record.requested_at,
+                then=Next(Step.RESTORE_AGAIN),
+            )
         )
         if record.snapshot != self._inputs.snapshot:
             self.member.warn(another_snapshot(record))
@@ -175,15 +185,16 @@ class RestoreAttempt(Attempt):
         database_id, version_id = self._inputs.database_id, self._inputs.version_id
         if database_id == self.database_id and self._session.memory.is_claimed(database_id, version_id):
             raise RestoreRefused(
-                f"snapshot {self._inputs.snapshot} is new in this same run, so there is nothing to go back to yet, and nothing was "
-                "restored. Take the Restore out of the program, unless the next `pulumi up` is to restore this snapshot."
+                f"snapshot {self._inputs.snapshot} is new in this same run, so there is nothing to go back to yet",
+                NOT_RESTORED,
+                [Next(Step.TAKE_RESTORE_OUT)],
             )
         self._name, runtime = self._inputs.name, self._inputs.runtime
         if self._name is None:
             self.does("looking up the snapshot")
             entry = await self._session.listings.find_version(database_id, version_id)
             if entry is None:
-                raise RestoreRefused(f"{not_listed(database_id, version_id)} Nothing was restored.")
+                raise RestoreRefused(not_listed(database_id, version_id), NOT_RESTORED)
             self._name, runtime = entry.name, entry.runtime
         if runtime is not None and database_id != self.database_id:
             await self._compare_engines(runtime)
@@ -201,7 +212,8 @@ class RestoreAttempt(Attempt):
         if target.type is not None and target.type != runtime:
             raise RestoreRefused(
                 f"snapshot {self._inputs.snapshot} is of a {runtime} database, and database {self.database_id} is {target.type}: a "
-                "snapshot can be restored onto the same engine only. Nothing was restored."
+                "snapshot can be restored onto the same engine only",
+                NOT_RESTORED,
             )
 
     # The POST --------------------------------------------------------------------------------------------------------
@@ -260,17 +272,22 @@ class RestoreAttempt(Attempt):
         try:
             restored = await self._status.until_over(age=self.age)
         except NeverSeen as never:
-            raise self.unresolved("", undecided=True) from never
+            raise self.unresolved(undecided=True) from never
         except SquareCloudError as error:
-            raise self.unresolved(sentence(error)) from error
+            raise self.unresolved(cause=error) from error
         record = replace(self._record(), restored_at=rfc3339(restored.replace(microsecond=0)), attempt=None)
         self.resolved()
         memory = self._session.memory.of(self.database_id)
         earlier, memory.restored = memory.restored, record.snapshot
         if earlier:
             self.member.warn(
-                f"database {self.database_id} was restored twice by this run, first from {earlier} and then from "
-                f"{record.snapshot}: without `depends_on` between the two, chance decides which comes last."
+                Text(
+                    "database {onto} was restored twice by this run, first from {earlier} and then from {id}: without "
+                    "`{depends_on}` between the two, chance decides which comes last.",
+                    onto=self.database_id,
+                    earlier=earlier,
+                    id=record.snapshot,
+                )
             )
         self.member.progress(f"restored {record.snapshot} onto database {self.database_id}")
         return record
@@ -282,9 +299,9 @@ class RestoreAttempt(Attempt):
         """What was not done if nothing was sent."""
         return f"Database {self.database_id} was not restored."
 
-    def unresolved(self, why: str, *, undecided: bool = False) -> RestorePending:
+    def unresolved(self, why: str = "", *, undecided: bool = False, cause: Explained | None = None) -> RestorePending:
         """The error of an end that is not known."""
-        return RestorePending(self._record(), f"{self._sent_text()} {why}".rstrip(), undecided=undecided)
+        return RestorePending(self._record(), f"{self._sent_text()} {why}".rstrip(), undecided=undecided, cause=cause)
 
     def _record(self) -> RestoreRecord:
         post = self.sent

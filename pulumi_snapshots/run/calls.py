@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.errors.next_step import Next
     from pulumi_snapshots.errors.outcomes import R, Unresolved
     from pulumi_snapshots.progress import Listener
-    from pulumi_snapshots.properties.checks import Problem
+    from pulumi_snapshots.properties.unfit import Problem
     from pulumi_snapshots.run.session import Session
     from pulumi_snapshots.run.settings import Settings
     from pulumi_snapshots.run.shared import Shared

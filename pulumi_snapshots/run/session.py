@@ -16,6 +16,7 @@ from pulumi_snapshots.attempt.journal import AttemptJournal
 from pulumi_snapshots.attempt.memory import RunMemory
 from pulumi_snapshots.attempt.process import this_process
 from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.listing.complete import CompleteListings
 from pulumi_snapshots.listing.databases import Databases
 from pulumi_snapshots.listing.listings import READS_SHARE, Listings
@@ -32,17 +33,18 @@ if TYPE_CHECKING:
     import httpx
 
     from pulumi_snapshots.attempt.process import Process
+    from pulumi_snapshots.errors.text import Words
     from pulumi_snapshots.run.settings import Settings
 
 __all__ = ["Session"]
 
 NOT_SHARED = (
-    "runs on this machine cannot tell each other what they send ({}): run one at a time, since two may pass the service's "
+    "runs on this machine cannot tell each other what they send ({trouble}): run one at a time, since two may pass the service's "
     "limits together and a killed one is not found again"
 )
 LOST = (
-    "what runs on this machine had written down for each other was lost ({}), and is begun anew: one that was killed before "
-    "is not found again, so that its snapshot is paid for twice unless reuse_within adopts it"
+    "what runs on this machine had written down for each other was lost ({damage}): one that was killed before is not found "
+    "again, so that its snapshot is paid for twice unless {reuse_within} adopts it"
 )
 
 
@@ -117,16 +119,14 @@ class Session(Stoppable):
         """Close the connections."""
         await self.client.close()
 
-    def take_note(self) -> str:
-        """What the user should know of the files that runs share, each once; empty where all is well."""
+    def take_note(self) -> Words:
+        """What the user should know of the files that runs share, each once; empty if all is well."""
         files = [file for file in self._files if file is not None]
-        found = (
-            (NOT_SHARED, next((file.trouble for file in files if file.trouble), "")),
-            (LOST, next((file.damage for file in files if file.damage), "")),
-        )
-        new = [(note, why) for note, why in found if why and note not in self._noted]
-        self._noted.update(note for note, _ in new)
-        return ". ".join(note.format(why) for note, why in new)
+        trouble = next((file.trouble for file in files if file.trouble), "")
+        damage = next((file.damage for file in files if file.damage), "")
+        new = [note for note, why in ((NOT_SHARED, trouble), (LOST, damage)) if why and note not in self._noted]
+        self._noted.update(new)
+        return Text(". ".join(new), trouble=trouble, damage=damage) if new else ""
 
     def lock(self, what: str, database_id: str) -> anyio.Lock:
         """The lock for snapshots of a database, or for restores onto it. An operation holds it while it sends and waits.

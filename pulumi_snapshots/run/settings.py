@@ -12,18 +12,17 @@ from urllib.parse import urlsplit
 from pulumi_snapshots.addresses import is_loopback
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare, in_camel
-from pulumi_snapshots.properties.durations import shown
+from pulumi_snapshots.properties.unfit import Problem, Unfit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pulumi_snapshots.properties.checks import Problem
 
 __all__ = [
     "PACKAGE",
-    "SOURCES",
     "ApiKey",
     "Config",
     "MissingKey",
@@ -99,9 +98,9 @@ def _key(value: object) -> ApiKey:
     # White space around a key comes from a file or a shell and is never part of one.
     text = str(value).strip()
     if not text.isascii() or not text.isprintable() or " " in text or not text:
-        raise ValueError("must be the bare API key: it holds white space or characters that no key has")
+        raise Unfit("must be the bare API key: it holds white space or characters that no key has")
     if len(text) > KEY_LIMIT:
-        raise ValueError(f"must be the bare API key: it has {len(text)} characters, a key at most {KEY_LIMIT}")
+        raise Unfit(f"must be the bare API key: it has {len(text)} characters, a key at most {KEY_LIMIT}")
     return ApiKey(text)
 
 
@@ -115,9 +114,9 @@ def _url(value: object) -> str:
     # Each of these characters begins a user, a query or a fragment, or is read in different ways by different readers.
     odd = not text.isascii() or any(character in "@?#\\% " or not character.isprintable() for character in text)
     if odd or parts.scheme not in {"https", "http"} or not _is_host(host) or port == 0:
-        raise ValueError("must be an address such as https://host/path, without user, query or fragment")
+        raise Unfit("must be an address such as https://host/path, without user, query or fragment")
     if parts.scheme == "http" and not is_loopback(host):
-        raise ValueError("must use https: over http the API key could be read on the way (http is for loopback only)")
+        raise Unfit("must use https: over http the API key could be read on the way (http is for loopback only)")
     return text
 
 
@@ -137,9 +136,7 @@ def _requests(*, least: int) -> Callable[[object], int]:
         except ValueError:
             number = -1
         if not least <= number <= REQUESTS_LIMIT or number != int(number):
-            raise ValueError(
-                f"must be a whole number of requests, from {least} to {REQUESTS_LIMIT}, not {shown(value)}"
-            )
+            raise Unfit(f"must be a whole number of requests, from {least} to {REQUESTS_LIMIT}", value)
         return int(number)
 
     return check
@@ -205,13 +202,18 @@ class Settings(Inputs):
                 try:
                     values[name] = each.read(given)
                 except ValueError as error:
-                    raise SettingsError(f"{source} {error}") from None
+                    reason = Problem.of(name, error).told()
+                    raise SettingsError(Text("{it} {reason}", it=source, reason=reason)) from None
                 break
         settings = cls(**values)
         if settings.own_requests < 1:
             raise SettingsError(
-                f"squarecloud:requestsForOthers (or SQUARECLOUD_REQUESTS_FOR_OTHERS) must be less than "
-                f"requestsPerMinute, which is {settings.requests_per_minute}: {settings.requests_for_others} leave nothing to send"
+                Text(
+                    "{requests_for_others} must be less than {requests_per_minute}, which is {all}: {others} leave nothing to "
+                    "send",
+                    all=settings.requests_per_minute,
+                    others=settings.requests_for_others,
+                )
             )
         return settings
 
@@ -244,10 +246,6 @@ def settings_problems(config: Config) -> list[Problem]:
     """What is wrong with each setting of Pulumi config; they are not compared with each other."""
     given = {name: config.get(config_key(name)) for name in Settings.properties()}
     return Settings.problems({name: None if value == "" else value for name, value in given.items()})
-
-
-SOURCES = {name: (config_key(name), variable(name)) for name in Settings.properties()}
-"""Each setting's key in Pulumi config, and its environment variable."""
 
 
 def without_key(environment: Mapping[str, str]) -> dict[str, str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
-    from pulumi_snapshots.properties.checks import Problem
+    from pulumi_snapshots.properties.unfit import Problem
 
 __all__ = ["SnapshotCalls"]
 

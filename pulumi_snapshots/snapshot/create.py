@@ -12,7 +12,8 @@ from pulumi_snapshots.api.limits import SNAPSHOT_PER_DATABASE
 from pulumi_snapshots.api.models import Finished
 from pulumi_snapshots.attempt.attempt import Attempt
 from pulumi_snapshots.attempt.memory import UnresolvedPost
-from pulumi_snapshots.errors.outcomes import sentence
+from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.listing.match import CREATE_COOLDOWN, LATE, SKEW, AmbiguousSnapshot, late_text
 from pulumi_snapshots.listing.wait import ListingWait
 from pulumi_snapshots.snapshot.describe import describe, describe_unlisted, requested_text
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.api.models import ListedSnapshot
     from pulumi_snapshots.attempt.journal import Entry
     from pulumi_snapshots.attempt.post import Post
+    from pulumi_snapshots.errors.explained import Explained
     from pulumi_snapshots.progress import Listener, Member
     from pulumi_snapshots.run.session import Session
     from pulumi_snapshots.snapshot.inputs import SnapshotInputs
@@ -319,8 +321,8 @@ class SnapshotAttempt(Attempt):
             return await self._until_found(wait, age=self.age)
         except (SquareCloudError, AmbiguousSnapshot) as error:
             if wait.version is not None:
-                return self._unlisted(wait.version, str(error).rstrip("."))
-            raise self.unresolved(sentence(error), undecided=isinstance(error, AmbiguousSnapshot)) from error
+                return self._unlisted(wait.version, error)
+            raise self.unresolved(cause=error, undecided=isinstance(error, AmbiguousSnapshot)) from error
 
     async def _until_found(self, wait: ListingWait, **when: Any) -> SnapshotRecord:
         entry = await wait.until_listed(**when)
@@ -362,13 +364,18 @@ class SnapshotAttempt(Attempt):
         self.outcome = self._unlisted(self._finished.version)
         return True
 
-    def _unlisted(self, version_id: str, why: str = "the service does not list it yet") -> SnapshotRecord:
+    def _unlisted(self, version_id: str, error: Explained | None = None) -> SnapshotRecord:
         """The snapshot is there and its version known, but no listing shows it."""
         if self._finished is None:
             raise AssertionError  # only a 200 comes here
+        why = "the service does not list it yet" if error is None else error.happened
         self.member.warn(
-            f"the download URL of snapshot {self.database_id}/{version_id} serves the newest snapshot of the database, "
-            f"whichever that is, until `pulumi refresh` finds this one in the listing and pins it: {why}"
+            Text(
+                "the download URL of snapshot {id} serves the newest snapshot of the database, whichever that is: {why}. {then}",
+                id=f"{self.database_id}/{version_id}",
+                why=why,
+                then=Next(Step.REFRESH),
+            )
         )
         requested = self._posted()
         self._memory.claimed.add(version_id)
@@ -378,7 +385,7 @@ class SnapshotAttempt(Attempt):
     def _posted(self) -> datetime:
         return self._listing_wait().search().posted
 
-    def unresolved(self, why: str, *, undecided: bool = False) -> Pending:
+    def unresolved(self, why: str = "", *, undecided: bool = False, cause: Explained | None = None) -> Pending:
         """The error of an end that is not known."""
         requested = requested_text(self._posted())
         record = SnapshotRecord(self.database_id, attempt=self.sent, requested_at=requested)
@@ -390,7 +397,7 @@ class SnapshotAttempt(Attempt):
                 f"{what} and the answer was lost ({self.sent.answered}): it may or may not have been started, and is not "
                 "listed yet."
             )
-        return Pending(record, f"{happened} {why}", undecided=undecided)
+        return Pending(record, f"{happened} {why}".rstrip(), undecided=undecided, cause=cause)
 
     @property
     def not_done(self) -> str:

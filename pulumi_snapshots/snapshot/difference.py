@@ -7,12 +7,14 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.clock import parse_rfc3339
+from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.durations import duration_text, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pulumi_snapshots.errors.text import Words
     from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 __all__ = ["Difference", "changed", "difference"]
@@ -31,7 +33,7 @@ class Difference:
 
     replaces: tuple[str, ...] = ()
     resumes: bool = False
-    reason: str = ""
+    reason: Words = ""
     warning: str = ""
 
 
@@ -66,10 +68,10 @@ def difference(record: SnapshotRecord, old: Mapping[str, Any], new: Mapping[str,
         )
     after = parse_duration(rotate_after)
     if now - created > timedelta(seconds=after):
-        reason = (
-            f"created at {record.created_at}, longer ago than rotate_after ({duration_text(after)})"
-            if not replaces
-            else ""
+        longer = Text(
+            "created at {at}, longer ago than {rotate_after} ({after})",
+            at=record.created_at,
+            after=duration_text(after),
         )
-        return Difference((*replaces, "created_at"), reason=reason)
+        return Difference((*replaces, "created_at"), reason="" if replaces else longer)
     return Difference(tuple(replaces))

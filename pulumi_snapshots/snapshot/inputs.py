@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, Self
 
+from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
-from pulumi_snapshots.properties.checks import RETENTION, Problem, digest_of
+from pulumi_snapshots.properties.checks import RETENTION, digest_of
+from pulumi_snapshots.properties.unfit import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +64,6 @@ class SnapshotInputs(Inputs):
         found = super().problems(values)
         known = cls.known(values, "rotate_after", "reuse_within")
         if not found and 0 < known.get("rotate_after", 0.0) <= known.get("reuse_within", 0.0):
-            reason = "must be longer than reuse_within, else a rotation would adopt what it should renew"
+            reason = Text("must be longer than {reuse_within}, else a rotation would adopt what it should renew")
             found.append(Problem("rotate_after", reason))
         return found

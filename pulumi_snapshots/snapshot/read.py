@@ -14,7 +14,10 @@ from pulumi_snapshots.api.signed_url import expiry_of
 from pulumi_snapshots.attempt.journal import Found
 from pulumi_snapshots.attempt.memory import UnresolvedPost
 from pulumi_snapshots.clock import parse_rfc3339
+from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import NoSuchSnapshot, NothingSent, not_listed
+from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.listing.complete import newest_first
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.listing.match import LATE, AmbiguousSnapshot, Search, find_ours, late_text
@@ -51,7 +54,7 @@ async def read(
         session: the service.
         record: as the state keeps it.
         listener: hears warnings.
-        owner: the resource's name, for the texts.
+        owner: the resource's URN; None if unknown.
 
     Returns:
         The record, renewed; as it was where nothing could be learnt. A pending one may come back complete.
@@ -68,15 +71,15 @@ async def read(
         return await _read_pending(session, record, UnresolvedPost(owner, record.attempt), listener)
     with session.until(REFRESH_PATIENCE):
         try:
-            return await _read_listed(session, record, listener, owner)
+            return await _read_listed(session, record, listener)
         except NotAllowed as error:
             if error.code != "RESOURCE_NOT_ALLOWED":
                 raise
-            return _unread(record, listener, str(error))
+            return _unread(record, listener, error)
         except KeyRefused:
             raise
         except SquareCloudError as error:
-            return _unread(record, listener, str(error))
+            return _unread(record, listener, error)
     return _unread(record, listener, f"{_cut(session)}.")
 
 
@@ -95,12 +98,12 @@ async def get(session: Session, resource_id: str) -> SnapshotRecord:
     """
     if is_provisional(resource_id):
         raise NoSuchSnapshot(
-            f"{resource_id} is the provisional id of a pending snapshot; use its outputs database_id and version_id once it is complete."
+            f"{resource_id} is the provisional id of a pending snapshot", then=[Next(Step.USE_OUTPUTS)]
         )
     try:
         database_id, version_id = split_id(resource_id)
     except ValueError as error:
-        raise NoSuchSnapshot(f"{error}.") from None
+        raise NoSuchSnapshot(str(error)) from None
     with session.until(REFRESH_PATIENCE):
         if version_id == LATEST:
             return await _latest(session, database_id)
@@ -108,7 +111,7 @@ async def get(session: Session, resource_id: str) -> SnapshotRecord:
         if entry is None:
             raise NoSuchSnapshot(not_listed(database_id, version_id))
         return await describe(session, database_id, entry)
-    raise NothingSent(f"Snapshot {resource_id} was not looked up: {_cut(session)}.")
+    raise NothingSent(f"Snapshot {resource_id} was not looked up: {_cut(session)}")
 
 
 async def _latest(session: Session, database_id: str) -> SnapshotRecord:
@@ -125,9 +128,7 @@ def _cut(session: Session) -> str:
     return "it was interrupted" if session.stopping else "the service did not answer in time"
 
 
-async def _read_listed(
-    session: Session, record: SnapshotRecord, listener: Listener, owner: str | None
-) -> SnapshotRecord:
+async def _read_listed(session: Session, record: SnapshotRecord, listener: Listener) -> SnapshotRecord:
     version_id = record.version_id or ""
     page = await session.listings.read_page(record.database_id, session.listings.recent, patience=BRIEF)
     entry = page.version(version_id)
@@ -135,12 +136,11 @@ async def _read_listed(
         page = await session.listings.own_page(record.database_id, session.listings.recent, patience=BRIEF)
         entry = page.version(version_id)
     if entry is None:
-        return _missing(session, record, page, listener, owner)
+        return _missing(session, record, page, listener)
     renewed = await _renewed(session, record, entry)
     if not renewed.available:
-        listener.warn(
-            f"snapshot {record.id} is past its 30 days at the service, which ended {renewed.expires_at}. {_ways_out(owner)}"
-        )
+        ended = f"snapshot {record.id} is past its 30 days at the service, which ended {renewed.expires_at}."
+        listener.warn(Text("{ended} {then}", ended=ended, then=Next(Step.TAKE_NEW)))
     return renewed
 
 
@@ -163,9 +163,7 @@ async def _renewed(session: Session, record: SnapshotRecord, entry: ListedSnapsh
     return renewed
 
 
-def _missing(
-    session: Session, record: SnapshotRecord, page: Page, listener: Listener, owner: str | None
-) -> SnapshotRecord:
+def _missing(session: Session, record: SnapshotRecord, page: Page, listener: Listener) -> SnapshotRecord:
     """The listing does not show it. The service has no delete, so that is never a reason to take another one."""
     if not page.complete:
         return _unread(record, listener, "the listing holds entries that cannot be read, so it proves nothing.")
@@ -180,16 +178,14 @@ def _missing(
         if ended
         else "is not in the service's listing (another account's key? a database that was deleted and made again?)."
     )
-    listener.warn(f"snapshot {record.id} {why} It stays in the state as not available. {_ways_out(owner)}")
+    missing = f"snapshot {record.id} {why} It stays in the state as not available."
+    listener.warn(Text("{missing} {then}", missing=missing, then=Next(Step.TAKE_NEW)))
     return replace(record, available=False)
 
 
-def _ways_out(owner: str | None) -> str:
-    return f"`pulumi up --replace '{owner or 'URN'}'` takes a new one; `rotate_after` does that by age."
-
-
-def _unread(record: SnapshotRecord, listener: Listener, why: str) -> SnapshotRecord:
-    listener.warn(f"snapshot {record.id} was not refreshed and stays as it was: {why}")
+def _unread(record: SnapshotRecord, listener: Listener, why: str | Explained) -> SnapshotRecord:
+    told = (why, *why.then) if isinstance(why, Explained) else why
+    listener.warn(Text("snapshot {id} was not refreshed and stays as it was: {why}", id=record.id, why=told))
     return record
 
 

@@ -11,7 +11,7 @@ from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Moment, Record, Thing, declare
-from pulumi_snapshots.properties.durations import shown
+from pulumi_snapshots.properties.unfit import shown
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 
 if TYPE_CHECKING:

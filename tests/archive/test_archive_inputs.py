@@ -14,6 +14,7 @@ from pulumi_snapshots.archive.destination import Destination, object_name
 from pulumi_snapshots.archive.difference import archive_difference
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject
+from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.properties.checks import UNKNOWN
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ GOOD = {"database_id": DATABASE, "version_id": VERSION, "destination": "/backups
 
 
 def problems(**changes: Any) -> dict[str, str]:
-    return {problem.property: problem.reason for problem in ArchiveInputs.problems({**GOOD, **changes})}
+    return {problem.property: PYTHON.text(problem.told()) for problem in ArchiveInputs.problems({**GOOD, **changes})}
 
 
 @pytest.mark.parametrize(

@@ -228,7 +228,7 @@ def test_missing_library_is_named_with_its_extra(bucket: Bucket, host: Host) -> 
     inputs = ArchiveInputs.of(given)
     with patch.dict(sys.modules, {"s3fs": None}):
         (problem,) = ArchiveInputs.problems(given)
-        assert (problem.property, "pip install 'pulumi-snapshots[s3]'" in problem.reason) == ("destination", True)
+        assert (problem.property, "pip install 'pulumi-snapshots[s3]'" in str(problem.reason)) == ("destination", True)
         with telling(NotArchived, r"pulumi-snapshots\[s3\]"):
             anyio.run(archive, None, bucket.transfers, inputs, bucket.row)
 

@@ -345,9 +345,7 @@ async def test_an_interrupted_restore_is_watched_by_the_next_one(tmp_path: Path)
         assert "keeps watching it and sends no second request. `--new` restores again" in ended.err
         again = (await desk.types("restore", f"{DATABASE}/{first.version_id}", "--yes")).done
         assert len(w.requests("restore")) == 1
-        assert (
-            "that one is watched, and none is sent. `squarecloud-snapshots restore` with `--new` restores" in again.err
-        )
+        assert "that one is watched, and none is sent. `--new` restores" in again.err
         assert "pulumi up" not in again.err
 
 

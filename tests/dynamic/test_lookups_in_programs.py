@@ -101,7 +101,7 @@ BAD = [
     ({"AGE": "-1h"}, "AGE must be a duration"),
     ({"AGE": True}, "AGE must be a duration"),
     ({"AGE": 0}, "AGE must be longer than zero"),
-    ({"AGE": "31d"}, "AGE must be at most 30d, not '31d': the service keeps no snapshot longer"),
+    ({"AGE": "31d"}, "AGE must be at most 30d (the service keeps no snapshot longer), not '31d'"),
 ]
 AGES = {"get_snapshots": ("newer_than", "older_than"), "get_latest_snapshot": ("max_age",)}
 
@@ -131,7 +131,7 @@ def test_a_database_is_needed(name: str) -> None:
 @pytest.mark.parametrize("twin", ["", "_output"])
 def test_ages_that_no_snapshot_has_are_an_error(twin: str) -> None:
     assert outcome_of(f"get_snapshots{twin}", newer_than="1h", older_than="1h30m") == (
-        f"get_snapshots{twin}: newer_than must be longer than older_than ('1h30m'), not '1h': else no snapshot is both. "
+        f"get_snapshots{twin}: newer_than must be longer than older_than (else no snapshot is both), not '1h'. "
         "See docs/errors/lookup-failed.md"
     )
     several = outcome_of(f"get_snapshots{twin}", database_id="", origin="x", newer_than="y")

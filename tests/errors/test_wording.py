@@ -18,7 +18,7 @@ from pulumi_snapshots.errors.text import Text, names_in, sentence
 from pulumi_snapshots.errors.wording import Wording
 from pulumi_snapshots.lookup.inputs import SnapshotQuery
 from pulumi_snapshots.restore.calls import RestoreCalls
-from pulumi_snapshots.run.settings import SOURCES
+from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.snapshot.calls import SnapshotCalls
 
 EDGES = {"Python": PYTHON, "plugin": PLUGIN, "command line": COMMANDS}
@@ -27,7 +27,7 @@ FACTS = {"extra": "s3", "time": "12:00:00 UTC", "uri": "file:///x.zip", "wait": 
 OF_EDGES = {"resource", "command", "get_database"}
 """What an edge adds."""
 PROPERTIES = {
-    *(*SOURCES, *SnapshotCalls.inputs, *RestoreCalls.inputs, *ArchiveCalls.inputs),
+    *(*Settings.properties(), *SnapshotCalls.inputs, *RestoreCalls.inputs, *ArchiveCalls.inputs),
     *(field.name for field in dataclasses.fields(SnapshotQuery)),
 }
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pulumi_snapshots.attempt.post import Post
+from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.restore.difference import restore_difference
 from pulumi_snapshots.restore.inputs import RestoreInputs
@@ -21,7 +22,7 @@ RECORD = RestoreRecord(DATABASE, "v1", DATABASE, "2026-03-01T12:00:00Z", "2026-0
 
 
 def problems(**values: Any) -> dict[str, str]:
-    return {problem.property: problem.reason for problem in RestoreInputs.problems({**GOOD, **values})}
+    return {problem.property: PYTHON.text(problem.told()) for problem in RestoreInputs.problems({**GOOD, **values})}
 
 
 def test_good_inputs_have_no_problem() -> None:

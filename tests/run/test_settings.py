@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey, MissingKey, Settings, SettingsError
 from tests.support.told import telling
@@ -33,7 +34,7 @@ NAMES = {
 def error_of(config: dict[str, Any], environment: dict[str, str]) -> str:
     with pytest.raises(SettingsError) as caught:
         Settings.read(config, environment)
-    return str(caught.value)
+    return PYTHON.told(caught.value)
 
 
 def test_without_any_setting_the_defaults_are_the_service_s_own() -> None:
@@ -181,4 +182,4 @@ def test_part_of_the_budget_is_left_to_others(budget: str, others: str | None, o
 def test_what_leaves_nothing_to_send_is_told() -> None:
     told = error_of({}, {"SQUARECLOUD_REQUESTS_FOR_OTHERS": "30"})
     assert "squarecloud:requestsForOthers" in told
-    assert "must be less than requestsPerMinute, which is 30" in told
+    assert "must be less than squarecloud:requestsPerMinute, which is 30" in told

@@ -1,0 +1,63 @@
+"""A value that cannot be used, and how much of it an error repeats. Standard library only: programs load it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pulumi_snapshots.errors.text import Text
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.errors.text import Words
+
+__all__ = ["Problem", "Unfit", "shown"]
+
+SHOWN_LIMIT = 100
+"""Characters of a bad value that an error repeats."""
+
+
+class Unfit(ValueError):
+    """A value that cannot be used.
+
+    Attributes:
+        reason: what would be right, as "must be …"; it does not repeat the value.
+        given: the value, for edges that repeat it; None if no edge may.
+    """
+
+    def __init__(self, reason: Words, given: object = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.given = given
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A bad input: on which property, and what would be right.
+
+    Attributes:
+        property: its name in Python.
+        reason: what would be right, without the value: an engine prints that itself, or hides it.
+        given: the value, for edges that repeat it; None if no edge may.
+    """
+
+    property: str
+    reason: Words
+    given: object = None
+
+    @classmethod
+    def of(cls, name: str, error: ValueError) -> Problem:
+        """What is wrong with a property whose value was refused."""
+        return cls(name, error.reason, error.given) if isinstance(error, Unfit) else cls(name, str(error))
+
+    def told(self) -> Words:
+        """The reason, which repeats the value."""
+        return self.reason if self.given is None else Text("{it}, not {given}", it=self.reason, given=shown(self.given))
+
+
+def shown(value: object) -> str:
+    """A bad value as an error repeats it: what a user typed, but no page of it."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        return "that number"
+    return text if len(text) <= SHOWN_LIMIT else f"{text[:SHOWN_LIMIT]}…"
