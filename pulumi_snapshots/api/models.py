@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AliasPath,
     BaseModel,
     ConfigDict,
     Field,
@@ -163,30 +164,20 @@ class DatabaseStatus(_Wire):
     running: StrictBool
 
 
-class _Memory(_Wire):
-    limit: Lenient[int] = None
-
-
-class _Plan(_Wire):
-    name: Lenient[str] = None
-    memory: Lenient[_Memory] = None
-
-
-class _User(_Wire):
-    id: str = Field(min_length=1)
-    plan: Lenient[_Plan] = None
-
-
 class Account(_Wire):
     """The answer of `/users/me`.
 
     Attributes:
-        user: the user and the plan.
+        id: the account's id.
+        plan: the plan's name.
+        plan_memory: the plan's memory in MB, which determines the daily allowance of snapshots.
         databases: the readable databases.
         unreadable: the number of unreadable databases; 1 if there was no list of databases.
     """
 
-    user: _User
+    id: str = Field(min_length=1, validation_alias=AliasPath("user", "id"))
+    plan: Lenient[str] = Field(None, validation_alias=AliasPath("user", "plan", "name"))
+    plan_memory: Lenient[int] = Field(None, validation_alias=AliasPath("user", "plan", "memory", "limit"))
     databases: tuple[AccountDatabase, ...]
     unreadable: int
 
@@ -201,12 +192,6 @@ class Account(_Wire):
         databases = [database for item in listed if (database := _read(AccountDatabase, item)) is not None]
         return {**answer, "databases": databases, "unreadable": len(listed) - len(databases)}
 
-    @property
-    def plan_memory(self) -> int | None:
-        """The plan's memory in MB, which determines the daily allowance of snapshots."""
-        plan = self.user.plan
-        return plan.memory.limit if plan and plan.memory else None
-
 
 def _read(model: type[Model], item: Any) -> Model | None:
     try:
@@ -217,12 +202,6 @@ def _read(model: type[Model], item: Any) -> Model | None:
 
 def read_entries(items: Iterable[Any]) -> tuple[tuple[ListedSnapshot, ...], int]:
     """The readable entries of a listing, and the number of unreadable ones."""
-    entries: list[ListedSnapshot] = []
-    unreadable = 0
-    for item in items:
-        entry = _read(ListedSnapshot, item)
-        if entry is None or entry.version is None:
-            unreadable += 1
-        else:
-            entries.append(entry)
-    return tuple(entries), unreadable
+    read = [_read(ListedSnapshot, item) for item in items]
+    entries = tuple(entry for entry in read if entry is not None and entry.version is not None)
+    return entries, len(read) - len(entries)

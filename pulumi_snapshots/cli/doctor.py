@@ -118,8 +118,7 @@ def _plan(account: Account | None) -> Finding:
     memory = account.plan_memory if account is not None else None
     if account is None or memory is None:
         return Finding("plan", "unknown", "the service did not say")
-    plan = account.user.plan
-    name = f"{plan.name}, " if plan and plan.name else ""
+    name = f"{account.plan}, " if account.plan else ""
     return Finding("plan", "ok", f"{name}{memory} MB: {allowance_of(memory)} snapshots in any 24 hours")
 
 

@@ -156,4 +156,4 @@ class Session(Stoppable):
         Raises:
             SquareCloudError: there is no answer.
         """
-        return (await self.databases.account(since=-math.inf)).user.id
+        return (await self.databases.account(since=-math.inf)).id

@@ -136,7 +136,7 @@ ACCOUNT: dict[str, Any] = {
 
 def test_an_account_has_its_plan_and_databases() -> None:
     account = Account.model_validate(ACCOUNT)
-    assert (account.user.id, account.plan_memory) == ("acc", 2048)
+    assert (account.id, account.plan_memory) == ("acc", 2048)
     assert [(database.id, database.ram, database.type) for database in account.databases] == [("d1", 512, "postgres")]
 
 
