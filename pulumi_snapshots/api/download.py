@@ -7,26 +7,28 @@ import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 import httpx
+from httpcore import AsyncNetworkStream
 
 from pulumi_snapshots.addresses import is_loopback
 from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.api.signed_url import problem_of_url, version_of
-from pulumi_snapshots.api.wide_reads import read_wide
 from pulumi_snapshots.clock import in_utc
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
     from datetime import datetime
 
-__all__ = ["DownloadBroken", "Downloads", "Part", "Served", "UrlRefused", "WrongContent"]
+__all__ = ["DownloadBroken", "Part", "Served", "UrlRefused", "WrongContent", "open_download"]
 
 CONNECT_TIMEOUT = 15.0
 READ_TIMEOUT = 30.0
 """Seconds between two pieces of the body."""
+READ_SIZE = 1024 * 1024
+"""Bytes per read. httpcore asks for 64 KiB, and for the event loop each read costs about as much as copying its bytes."""
 REDIRECTS = 3
 """The most redirects followed; an S3-compatible host sends one to the bucket's region."""
 REFUSAL_LIMIT = 64 * 1024
@@ -113,48 +115,40 @@ class Part:
                 return piece
 
 
-class Downloads:
-    """The client for signed download URLs.
+@asynccontextmanager
+async def open_download(
+    url: str, *, http: httpx.AsyncBaseTransport | None = None, offset: int = 0, known: Served | None = None
+) -> AsyncIterator[Part]:
+    """Send the GET for an object, from byte `offset` on. HEAD is never sent, since the signature does not cover it.
 
     Args:
+        url: a signed URL; it is never shown.
         http: the HTTP transport; the network if not given.
+        offset: the number of bytes that were received already.
+        known: how the object was described when those bytes were served; required with an offset.
+
+    Raises:
+        UrlRefused: a new URL is needed.
+        DownloadBroken: the host was not reached, or failed in a way that may pass. Reading from the part raises it too.
+        WrongContent: the object is another one, or is not in a readable form.
     """
-
-    def __init__(self, *, http: httpx.AsyncBaseTransport | None = None) -> None:
-        self._http = http
-
-    @asynccontextmanager
-    async def open(self, url: str, *, offset: int = 0, known: Served | None = None) -> AsyncIterator[Part]:
-        """Send the GET for an object, from byte `offset` on. HEAD is never sent, since the signature does not cover it.
-
-        Args:
-            url: a signed URL; it is never shown.
-            offset: the number of bytes that were received already.
-            known: how the object was described when those bytes were served; required with an offset.
-
-        Raises:
-            UrlRefused: a new URL is needed.
-            DownloadBroken: the host was not reached, or failed in a way that may pass. Reading from the part raises it too.
-            WrongContent: the object is another one, or is not in a readable form.
-        """
-        # With compression, sizes and ranges would count compressed bytes.
-        headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
-        if offset:
-            headers["Range"] = f"bytes={offset}-"
-            if known is not None and known.etag is not None:
-                headers["If-Range"] = known.etag
-        # A separate client, so that no header, cookie or connection of the API's client is used here.
-        async with httpx.AsyncClient(
-            transport=self._http,
-            timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
-            trust_env=not is_loopback(urlsplit(url).hostname or ""),
-        ) as client:
-            read_wide(client)
-            response = await _follow(client, url, headers)
-            try:
-                yield await _checked_part(response, url, offset, known)
-            finally:
-                await response.aclose()
+    # With compression, sizes and ranges would count compressed bytes.
+    headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
+    if offset:
+        headers["Range"] = f"bytes={offset}-"
+        if known is not None and known.etag is not None:
+            headers["If-Range"] = known.etag
+    # A separate client, so that no header, cookie or connection of the API's client is used here.
+    async with httpx.AsyncClient(
+        transport=http,
+        timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
+        trust_env=not is_loopback(urlsplit(url).hostname or ""),
+    ) as client:
+        response = await _follow(client, url, headers)
+        try:
+            yield await _checked_part(response, url, offset, known)
+        finally:
+            await response.aclose()
 
 
 async def _follow(client: httpx.AsyncClient, url: str, headers: dict[str, str]) -> httpx.Response:
@@ -163,7 +157,8 @@ async def _follow(client: httpx.AsyncClient, url: str, headers: dict[str, str]) 
     for _ in range(REDIRECTS + 1):
         request = _request_text(target)
         try:
-            response = await client.send(client.build_request("GET", target, headers=headers), stream=True)
+            sent = client.build_request("GET", target, headers=headers, extensions={"trace": _read_wide})
+            response = await client.send(sent, stream=True)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise DownloadBroken(request, message=_one_line(error)) from None
         if not response.has_redirect_location:
@@ -174,6 +169,14 @@ async def _follow(client: httpx.AsyncClient, url: str, headers: dict[str, str]) 
         if urlsplit(target).scheme != urlsplit(url).scheme or problem_of_url(target) is not None:
             raise WrongContent(request, "the host redirects to an address that is not allowed", status=status)
     raise WrongContent(_request_text(url), f"the host redirects more than {REDIRECTS} times")
+
+
+async def _read_wide(_event: str, info: Mapping[str, Any]) -> None:
+    """Let a connection read `READ_SIZE` at once. httpx's `trace` extension passes each new one; there is no setting for it."""
+    stream = info.get("return_value")
+    if isinstance(stream, AsyncNetworkStream):
+        read = stream.read
+        stream.read = lambda max_bytes, timeout=None: read(max(max_bytes, READ_SIZE), timeout)  # type: ignore[method-assign]
 
 
 async def _checked_part(response: httpx.Response, url: str, offset: int, known: Served | None) -> Part:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from pulumi_snapshots.api.download import DownloadBroken, Downloads, Served, UrlRefused
+from pulumi_snapshots.api.download import DownloadBroken, Served, UrlRefused, open_download
 from pulumi_snapshots.archive.destination import object_name
 from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.archive.source import NoUrl, Source
@@ -132,7 +132,6 @@ class _Job:
         self._meter = meter
         self._source = Source(session, inputs, listener.progress)
         self._writer = _Writer(transfers)
-        self._downloads = Downloads(http=transfers.http)
         self._served: Served | None = None
         self._place = inputs.destination
         self._received = 0
@@ -181,7 +180,9 @@ class _Job:
         while True:
             before = self._received
             try:
-                async with self._downloads.open(self._source.url, offset=before, known=self._served) as part:
+                async with open_download(
+                    self._source.url, http=self._transfers.http, offset=before, known=self._served
+                ) as part:
                     await self._begin(part)
                     await self._read(part, send)
             except UrlRefused as refusal:

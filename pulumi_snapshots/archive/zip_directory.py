@@ -1,22 +1,18 @@
-"""Whether a zip's directory can be read, from its last bytes alone: a zip that was cut short has none."""
+"""Checks a zip's directory from its last bytes alone: a zip that was cut short has none."""
 
 from __future__ import annotations
 
+import io
 import struct
+import zipfile
 
 from pulumi_snapshots.errors.explained import Explained
 
-__all__ = ["LONGEST_END", "BrokenZip", "check_directory"]
+__all__ = ["BrokenZip", "check_directory"]
 
-_END = struct.Struct("<4s4H2LH")
-_LOCATOR = struct.Struct("<4sLQL")
-_END_64 = struct.Struct("<4sQ2H2L4Q")
-_ENTRY = struct.Struct("<4s6H3L5H2L")
-_NAMES = slice(10, 13)
-"""Where an entry has the lengths of its name, extra field and comment."""
-LONGEST_END = _END.size + 0xFFFF + _LOCATOR.size + _END_64.size
-"""Bytes after the directory: the end record with the longest comment, and the two records of large archives."""
-_FULL_16, _FULL_32 = 0xFFFF, 0xFFFFFFFF
+END, END_64 = 22, 76
+"""Bytes of the end record without its comment, and of the two records before it in large zips."""
+LONGEST_COMMENT = 0xFFFF
 
 
 class BrokenZip(Explained):
@@ -27,68 +23,38 @@ def check_directory(tail: bytes, size: int) -> int:
     """Read the directory of a zip.
 
     Args:
-        tail: its last bytes; of a directory that begins before them only the entries within them are read.
+        tail: its last bytes.
         size: bytes of the whole.
 
     Returns:
-        How many entries were read.
+        The number of members; 0 if the directory begins before the tail, so that only its place was checked.
 
     Raises:
         BrokenZip: it cannot be read.
     """
-    begin = size - len(tail)
-    end = _find_end(tail)
-    _, _, _, _, count, length, offset, _ = _END.unpack_from(tail, end)
-    stop = end
-    if count == _FULL_16 or _FULL_32 in (length, offset):
-        stop, count, length, offset = _large(tail, end, begin, (count, length, offset))
-    if offset + length != begin + stop:
-        raise BrokenZip("its directory is not where its end says")
-    at, first = offset - begin, True
-    if at < 0:
-        at, first = tail.find(b"PK\x01\x02"), False
-    read = 0
-    while 0 <= at < stop:
-        after = _after_entry(tail, at, stop)
-        if after is None:
-            if first:
-                raise BrokenZip(f"entry {read + 1} of its directory cannot be read")
-            # Bytes that only looked like the beginning of an entry.
-            at, read = tail.find(b"PK\x01\x02", at + 1), 0
-            continue
-        at, read = after, read + 1
-        if at == stop:
-            break
-    if (first and read != count) or at not in {stop, -1}:
-        raise BrokenZip(f"its directory holds {read} entries, its end speaks of {count}")
-    return read
+    before = size - len(tail)
+    stop = end = _end_record(tail)
+    length, start = struct.unpack_from("<2L", tail, end + 12)
+    if end >= END_64 and tail.startswith(b"PK\x06\x07", end - 20):
+        stop = end - END_64
+        length, start = struct.unpack_from("<2Q", tail, stop + 40)
+    # zipfile would take bytes that are missing or added for another beginning of the zip.
+    if start + length != before + stop:
+        raise BrokenZip("its directory is not where its end record says")
+    if start < before:
+        return 0
+    try:
+        # Without the comment, in which zipfile may find what looks like an end record.
+        with zipfile.ZipFile(io.BytesIO(tail[start - before : end + END - 2] + bytes(2))) as directory:
+            return len(directory.infolist())
+    except Exception as error:  # zipfile raises errors of many kinds
+        raise BrokenZip(f"its directory cannot be read ({error})") from error
 
 
-def _find_end(tail: bytes) -> int:
-    """Where the end record is: the last one whose comment reaches exactly to the end."""
-    at = len(tail)
-    while (at := tail.rfind(b"PK\x05\x06", 0, at)) >= 0:
-        if at + _END.size <= len(tail) and at + _END.size + _END.unpack_from(tail, at)[-1] == len(tail):
+def _end_record(tail: bytes) -> int:
+    """Where the end record is: its comment reaches exactly to the end of the zip."""
+    for comment in range(min(LONGEST_COMMENT, len(tail) - END) + 1):
+        at = len(tail) - END - comment
+        if tail.startswith(b"PK\x05\x06", at) and tail[at + 20 : at + END] == comment.to_bytes(2, "little"):
             return at
-        at += 3  # rfind's end is exclusive: go on with those that begin before this one
-    raise BrokenZip("it has no end: it is no zip, or was cut short")
-
-
-def _large(tail: bytes, end: int, begin: int, small: tuple[int, int, int]) -> tuple[int, int, int, int]:
-    """Where the directory ends, its entries, length and offset, from the records of large archives."""
-    count, length, offset = small
-    at = end - _LOCATOR.size
-    if at < 0 or tail[at : at + 4] != b"PK\x06\x07":
-        return end, count, length, offset  # really 65535 entries
-    at = _LOCATOR.unpack_from(tail, at)[2] - begin
-    if not 0 <= at <= end - _LOCATOR.size - _END_64.size or tail[at : at + 4] != b"PK\x06\x06":
-        raise BrokenZip("the record of its length cannot be read")
-    fields = _END_64.unpack_from(tail, at)
-    return at, fields[7], fields[8], fields[9]
-
-
-def _after_entry(tail: bytes, at: int, stop: int) -> int | None:
-    if at + _ENTRY.size > stop or tail[at : at + 4] != b"PK\x01\x02":
-        return None
-    after = at + _ENTRY.size + sum(_ENTRY.unpack_from(tail, at)[_NAMES])
-    return after if after <= stop else None
+    raise BrokenZip("it has no end record: it is no zip, or was cut short")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from pulumi_snapshots.api.download import Downloads
+from pulumi_snapshots.api.download import open_download
 from pulumi_snapshots.archive.stores import FileStore, StoreTrouble
 from tests.archive.real import Host, hosted, outcome, start
 
@@ -129,7 +129,7 @@ def test_download_reads_much_at_once(host: Host) -> None:
     """With the installed httpx; another one may only make it slower."""
 
     async def longest() -> int:
-        async with Downloads().open(host.url) as part:
+        async with open_download(host.url) as part:
             return max([len(piece) async for piece in part])
 
     assert anyio.run(longest) > 64 * 1024
