@@ -243,7 +243,7 @@ class Redirected(SquareCloudError):
     """A redirect; never followed, because the API key must not reach another host."""
 
     meaning = "it was redirected, which is never followed with the API key"
-    steps = (Next(Step.CHECK_ADDRESS),)
+    steps = (Next(Step.SET_ADDRESS),)
 
 
 @dataclass(frozen=True)

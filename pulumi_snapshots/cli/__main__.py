@@ -16,7 +16,7 @@ def main() -> int:
         if name not in {"click", "rich"}:
             raise
         print(  # noqa: T201  nothing else could say it
-            f"squarecloud-snapshots: {name} is missing; install it with: pip install 'pulumi-snapshots[cli]'",
+            f"Error: {name} is missing; install it with: pip install 'pulumi-snapshots[cli]'",
             file=sys.stderr,
         )
         return 1

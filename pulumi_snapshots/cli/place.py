@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["OutputClosed", "Place"]
 
 T = TypeVar("T")
-NAME = "squarecloud-snapshots"
 
 
 class OutputClosed(Explained):
@@ -104,7 +103,7 @@ class Place:
 
     def fail(self, text: str) -> None:
         """Write why it failed."""
-        self.say(f"{NAME}: {text}")
+        self.say(f"Error: {text}")
 
     # The service ---------------------------------------------------------------------------------------------------------
 

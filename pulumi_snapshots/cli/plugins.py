@@ -17,6 +17,7 @@ import anyio
 
 from pulumi_snapshots.cli.jobs import DONE, FAILED
 from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.next_step import Next, Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -149,12 +150,12 @@ async def _pulumi(place: Place, *arguments: str) -> str:
     asked = f"pulumi {arguments[0]} {arguments[1]}"
     pulumi = shutil.which("pulumi", path=place.environment.get("PATH", ""))
     if pulumi is None:
-        raise PluginTrouble("pulumi is not on PATH: install it (https://www.pulumi.com/docs/install/), then try again.")
+        raise PluginTrouble("pulumi is not on PATH", then=[Next(Step.INSTALL_PULUMI), Next(Step.RUN_AGAIN)])
     command = [pulumi, *arguments, "--non-interactive"]
     try:
         ended = await anyio.run_process(command, check=False, env=place.environment, stdin=subprocess.DEVNULL)
     except OSError as error:
-        raise PluginTrouble(f"{pulumi} does not run: {error.strerror or error}.") from error
+        raise PluginTrouble(f"{pulumi} does not run: {error.strerror or error}") from error
     if ended.returncode != 0:
         said = (ended.stderr or ended.stdout).decode(errors="replace").strip()
         raise PluginTrouble(f"`{asked}` ended with {ended.returncode}: {said}")

@@ -27,6 +27,7 @@ class Step(Enum):
     LEAVE_MORE_TO_OTHERS = "Raise {requests_for_others} if others use the account too."
     RAISE_BUDGET = "Raise {requests_per_minute} if the plan allows more."
     CHECK_ADDRESS = "Check the network and {api_url}."
+    SET_ADDRESS = "Set {api_url} to the API's own address."
     ASK_SUPPORT = "The service's support can say more."
 
     # When to run it again
@@ -88,6 +89,9 @@ class Step(Enum):
     RENEW_URL = "A refresh of the Snapshot pins and renews its URL."
     NAME_OBJECT = "Give {destination} a file name, or a final slash for a folder."
     KEEP_OBJECT = "Set {delete_object} to false to keep it."
+
+    # The command line
+    INSTALL_PULUMI = "Install the Pulumi CLI (https://www.pulumi.com/docs/install/)."
     INSTALL_EXTRA = "Install what it needs: pip install 'pulumi-snapshots[{extra}]'."
 
 

@@ -226,7 +226,7 @@ async def test_an_interrupted_doctor_says_so(tmp_path: Path) -> None:
         w.emulator.add_fault(Fault(delay=10_000, times=None))
         ended = await w.meanwhile(3, partial(signal.raise_signal, signal.SIGINT), desk_of(w, tmp_path).types("doctor"))
         assert (ended.code, ended.out) == (130, "")
-        assert ended.err == "squarecloud-snapshots: interrupted before all was checked.\n"
+        assert ended.err == "Error: interrupted before all was checked.\n"
 
 
 # What is installed ---------------------------------------------------------------------------------------------------

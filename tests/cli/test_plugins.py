@@ -29,7 +29,7 @@ def pulumi_that(path: Path, script: str) -> None:
 def test_without_pulumi_it_says_what_is_missing(tmp_path: Path) -> None:
     ended = types(tmp_path, "install")
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert "Pulumi is not on PATH: install it" in ended.stderr
+    assert "Pulumi is not on PATH. Install the Pulumi CLI" in ended.stderr
     assert "docs/errors/plugin-trouble.md" in ended.stderr
 
 

@@ -99,9 +99,7 @@ def test_a_closed_pipe_is_one_line(start: Callable[..., subprocess.Popen[str]]) 
     os.close(writable)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 1
-    assert err.startswith(
-        "squarecloud-snapshots: Not all of the result was written to standard output: Broken pipe. See "
-    )
+    assert err.startswith("Error: Not all of the result was written to standard output: Broken pipe. See ")
     assert len(err.splitlines()) == 1
 
 
@@ -133,7 +131,7 @@ def test_streams_that_are_closed_or_full_end_in_no_traceback(
     assert ended.returncode == (2 if usage else 1 if no_result else 0), ended.stderr
     lines = ended.stderr.splitlines()
     assert len(lines) == (0 if "2>" in closed else 1 if usage or no_result else 0)
-    assert all(line.startswith("squarecloud-snapshots: ") for line in lines)
+    assert all(line.startswith("Error: ") for line in lines)
 
 
 def test_a_locale_without_utf8_shows_what_it_has(start: Callable[..., subprocess.Popen[str]]) -> None:
@@ -181,9 +179,7 @@ def test_a_missing_extra_is_named_with_its_install_command(environment: dict[str
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False, env=environment
     )
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr == (
-        "squarecloud-snapshots: rich is missing; install it with: pip install 'pulumi-snapshots[cli]'\n"
-    )
+    assert ended.stderr == ("Error: rich is missing; install it with: pip install 'pulumi-snapshots[cli]'\n")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

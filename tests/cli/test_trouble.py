@@ -46,7 +46,7 @@ async def typed(w: World, tmp_path: Path, command: str, **environment: str) -> E
     ended = await desk.types(*(part.replace("FOLDER", str(folder)) for part in ASKING[command]))
     assert list(folder.rglob("*")) == []
     assert ended.out == ""
-    assert ended.err.splitlines()[-1].startswith("squarecloud-snapshots: ")
+    assert ended.err.splitlines()[-1].startswith("Error: ")
     assert "Traceback" not in ended.err
     assert not re.search(r"pulumi |squarecloud:|Snapshot\.get", ended.err), "words of programs, not of commands"
     key = desk.environment["SQUARECLOUD_API_KEY"]

@@ -103,7 +103,7 @@ def test_an_archive_is_replaced_lost_archived_again_and_outlives_its_stack(app: 
     content = second.read_bytes()
     second.unlink()
     printed = app.refresh()
-    assert f"warning: the archive {second.as_uri()} is missing: the next `pulumi up` archives again." in printed
+    assert f"warning: the archive {second.as_uri()} is missing. The next `pulumi up` archives again." in printed
     printed = app.up("-c", "release=2")
     assert "offsite updated" in printed
     assert second.read_bytes() == content

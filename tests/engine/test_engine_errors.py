@@ -42,14 +42,14 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
         {"status": 500, "code": "SNAPSHOT_FAILED"},
         (
             f"{POST} was answered with 500 SNAPSHOT_FAILED: the service could not capture the snapshot. Check that the database is "
-            "running and healthy, then run it again."
+            "running and healthy. Run it again."
         ),
     ),
     "block": (
         {"status": 429, "code": "RATE_LIMITED"},
         (
             f"{POST} was answered with 429 RATE_LIMITED: the account sent too many requests and is blocked for up to about 30 "
-            "minutes. Run it again in about 30 minutes, and raise squarecloud:requestsForOthers if others use the account too."
+            "minutes. Run it again in about 30 minutes. Raise squarecloud:requestsForOthers if others use the account too."
         ),
     ),
     "redirect": (
@@ -89,7 +89,7 @@ def test_nothing_is_sent_without_a_key_or_a_network(app: App) -> None:
     assert "before-release create" in app.preview()
     told = diagnostics(app.up(fails=True))
     assert (
-        "error: No API key is set. Set one with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY. "
+        "error: No API key is set. Set a valid key with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY. "
         "See docs/errors/missing-key.md\n"
     ) in told
     app.environment["SQUARECLOUD_API_KEY"] = key

@@ -58,7 +58,7 @@ def test_an_interrupted_wait_is_kept_and_the_next_up_goes_on_without_a_second_re
     assert reason == (
         f"A snapshot of database {DATABASE} was requested at {kept['outputs']['requested_at']} and accepted (202), but is "
         "not listed yet. The wait was interrupted. It is kept in the state: the next `pulumi up` keeps waiting and sends no "
-        f"second request. `pulumi up --replace '{URN}'` gives up on it instead, and may pay for one more. "
+        f"second request. `pulumi up --replace '{URN}'` gives up on it instead, and may use another of today's snapshots. "
         "See docs/errors/pending.md"
     )
     assert reason in diagnostics(printed)

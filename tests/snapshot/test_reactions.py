@@ -283,7 +283,7 @@ async def blocked_while_pending(w: World, _: Any) -> Ending:
     return await w.meanwhile(150, w.emulator.block, w.create())
 
 
-@event("looks fail for a while, while pending", {"html": 502}, {"drop": True}, {"status": 500, "code": "INTERNAL"})
+@event("polls fail for a while, while pending", {"html": 502}, {"drop": True}, {"status": 500, "code": "INTERNAL"})
 async def looks_fail(w: World, fault: dict[str, Any]) -> Ending:
     for kind in ("list", "list account"):
         w.emulator.add_fault(Fault(kind=kind, times=7, **fault))
@@ -301,7 +301,7 @@ async def blocked_elsewhere(w: World, _: Any) -> Seen:
     return Seen(await w.create(), len(w.posts) - sent)
 
 
-@event("the service fails for the two POSTs before it, and for every look")
+@event("the two POSTs before it and every poll are answered with errors")
 async def outage(w: World, _: Any) -> Seen:
     w.emulator.add_fault(Fault(html=502, times=None))
     endings: dict[str, Ending] = {}
@@ -324,7 +324,7 @@ async def reused(w: World, _: Any) -> Ending:
     return await w.create(reuse_within=3600.0)
 
 
-@event("`reuse_within`, and the look for one fails")
+@event("`reuse_within`, and the listing request fails")
 async def reuse_in_vain(w: World, _: Any) -> Ending:
     w.emulator.add_fault(Fault(kind="list", html=502, times=None))
     return await w.create(reuse_within=3600.0)
