@@ -5,11 +5,12 @@ stack of each call, hold the engine's request and gRPC's context; the engine's a
 gRPC server sits in the main thread. Each feature is looked for on its own, and where it is not found the plain
 behaviour of a dynamic provider takes its place, so that a changed SDK costs comfort and never a run.
 
-Importing this file costs nothing and does nothing: Pulumi programs import it too.
+Importing this file does nothing, and loads nothing that `import pulumi` has not: Pulumi programs import it too.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import queue
@@ -18,15 +19,19 @@ import sys
 import threading
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
+
+import grpc
+from pulumi.runtime import rpc
+from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2
 
 from pulumi_snapshots.engine.errors import DETAILS_HEADER, debugging, readable, status
 from pulumi_snapshots.engine.presence import CHANNEL_OPTIONS, LOG_DEADLINE, WATCH_EVERY, listens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from concurrent.futures import ThreadPoolExecutor
     from types import FrameType
 
 __all__ = [
@@ -83,7 +88,6 @@ def _find_call() -> tuple[Any, Any]:
 
     By type, not by name: the SDK's frames call them `request` and `context`, gRPC's own frame below has them too.
     """
-    grpc = sys.modules.get("grpc")
     context_class = getattr(grpc, "ServicerContext", None)
     request = context = None
     if context_class is None:
@@ -103,8 +107,6 @@ def _find_call() -> tuple[Any, Any]:
 
 def _find_thread_pool() -> ThreadPoolExecutor | None:
     """The pool whose threads serve the engine's calls: this thread's own executor, else the server's."""
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  # not for programs
-
     for frame in _callers():
         reference = frame.f_locals.get("executor_reference")
         pool = reference() if callable(reference) and frame.f_code.co_name == "_worker" else None
@@ -205,9 +207,6 @@ class _Messages:
 
     @staticmethod
     def _connect() -> Callable[..., Any]:
-        import grpc  # noqa: PLC0415  # not for programs
-        from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc  # noqa: PLC0415
-
         # Without the option, gRPC sends even this machine's own address through the HTTP proxy of the environment.
         channel = grpc.insecure_channel(_find_engine_address() or "", options=CHANNEL_OPTIONS)
         stub = engine_pb2_grpc.EngineStub(channel)
@@ -335,11 +334,6 @@ class EngineCall:
         return True
 
     def _init_failed(self, id_: str, outputs: dict[str, Any], reasons: list[str], refresh_before_update: bool) -> Any:  # noqa: FBT001
-        import asyncio  # noqa: PLC0415  # not for programs
-
-        from pulumi.runtime import rpc  # noqa: PLC0415
-        from pulumi.runtime.proto import provider_pb2  # noqa: PLC0415
-
         loop = asyncio.new_event_loop()  # as the SDK does it for a result
         try:
             properties = loop.run_until_complete(rpc.serialize_properties(outputs, {}))
@@ -407,10 +401,6 @@ class _Cancel:
         return True
 
     def _install(self) -> bool:
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  # not for programs
-
-        import grpc  # noqa: PLC0415
-
         tables = _find_cancel_handlers()
         for table in tables:
             plain = table[_CANCEL_METHOD]

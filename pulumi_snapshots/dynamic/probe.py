@@ -10,7 +10,10 @@ import threading
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import grpc
 from pulumi.dynamic import CreateResult, ResourceProvider
+from pulumi.dynamic.dynamic import serialize_provider
+from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
 from pulumi_snapshots.dynamic.engine_access import Features, features
 from pulumi_snapshots.engine.presence import CHANNEL_OPTIONS
@@ -66,10 +69,6 @@ def probe_features(environment: Mapping[str, str] = os.environ) -> Features:
 
 
 def _ask(process: subprocess.Popen[str]) -> Features:
-    import grpc  # noqa: PLC0415  heavy
-    from pulumi.dynamic.dynamic import serialize_provider  # noqa: PLC0415
-    from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc  # noqa: PLC0415
-
     port = process.stdout.readline().strip() if process.stdout else ""
     if not port.isdecimal():
         raise RuntimeError(f"the SDK's provider process did not start: {port or 'it ended without a word'}")
