@@ -1,41 +1,47 @@
-"""What a change of inputs, or a refresh, means for an archive that exists. Asks nobody. Standard library only."""
+"""What inputs may be, and what a change of them, or a refresh, means for an archive that exists. Sends no request."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.archive.destination import Destination
 from pulumi_snapshots.archive.inputs import which_snapshot
+from pulumi_snapshots.archive.memory import ArchiveMemory
+from pulumi_snapshots.archive.record import ARCHIVE, ArchiveRecord
+from pulumi_snapshots.late import late
 from pulumi_snapshots.properties.checks import UNKNOWN
+from pulumi_snapshots.run.calls import Changes, Rules
 from pulumi_snapshots.snapshot.difference import changed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pulumi_snapshots.archive.record import ArchiveRecord
+    from pulumi_snapshots.run.calls import Call, Calls
 
-__all__ = ["ArchiveDifference", "archive_difference"]
-
-
-@dataclass(frozen=True)
-class ArchiveDifference:
-    """What there is to do.
-
-    Attributes:
-        replaces: the properties because of which another object is written.
-        archives_again: whether the object is lost, so that an update writes it again.
-        saves: new wishes that an update only keeps (`keep_last`, `delete_object`), writing nothing.
-        reason: why it is archived again; empty otherwise.
-    """
-
-    replaces: tuple[str, ...] = ()
-    archives_again: bool = False
-    saves: tuple[str, ...] = ()
-    reason: str = ""
+__all__ = ["ArchiveRules", "archive_difference"]
 
 
-def archive_difference(record: ArchiveRecord, old: Mapping[str, Any], new: Mapping[str, Any]) -> ArchiveDifference:
+class ArchiveRules(Rules):
+    """The rules of an archive."""
+
+    thing = ARCHIVE
+
+    @property
+    def calls(self) -> Calls:
+        """Create, read, update and delete."""
+        calls: Calls = late("archive.calls:ArchiveCalls")()
+        return calls
+
+    def compare(
+        self, call: Call, record: ArchiveRecord, state: Mapping[str, Any], values: Mapping[str, Any]
+    ) -> Changes:
+        """Compare; remember what the state holds, since create is not told what it replaces."""
+        kept = state.get("keep_last")
+        call.shared.of(ArchiveMemory).has(call.owner, record, None if kept is None else int(kept))
+        return archive_difference(record, state, values)
+
+
+def archive_difference(record: ArchiveRecord, old: Mapping[str, Any], new: Mapping[str, Any]) -> Changes:
     """Compare by value: another version or place replaces; another signature, expiry or time-out is no difference.
 
     Args:
@@ -58,10 +64,10 @@ def archive_difference(record: ArchiveRecord, old: Mapping[str, Any], new: Mappi
     if _place(old.get("destination")) != _place(new.get("destination")):
         replaces.append("destination")
     if replaces:
-        return ArchiveDifference(tuple(replaces))
+        return Changes(tuple(replaces))
     if record.lost is not None:
-        return ArchiveDifference(archives_again=True, reason=f"{record.uri} is {record.lost}: archiving again")
-    return ArchiveDifference(saves=tuple(name for name in ("keep_last", "delete_object") if changed(name, old, new)))
+        return Changes(updates=("lost",), reason=f"{record.uri} is {record.lost}: archiving again")
+    return Changes(updates=tuple(name for name in ("keep_last", "delete_object") if changed(name, old, new)))
 
 
 def _place(destination: Any) -> Any:

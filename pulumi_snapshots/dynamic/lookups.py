@@ -17,6 +17,7 @@ import pulumi
 from pulumi.runtime import get_root_resource
 
 from pulumi_snapshots.declaration import Duration, LookupFailed, Origin, refuse_outputs, warn_of_plain_key, warn_once
+from pulumi_snapshots.dynamic.translate import this_run
 from pulumi_snapshots.engine.errors import debugging
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.explained import Explained
@@ -27,7 +28,6 @@ from pulumi_snapshots.run.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
 
-    from pulumi_snapshots.dynamic.run import Run
     from pulumi_snapshots.errors.text import Words
     from pulumi_snapshots.lookup.results import DatabaseInfo, Lookup, SnapshotInfo
     from pulumi_snapshots.run.session import Session
@@ -157,7 +157,7 @@ class _Lookup(Generic[T]):
         """Ask, and wait for the answer."""
         ask = self._question(self.function, arguments, lately=False)
         with _failures(self.function):
-            return self._noted(_run().carry_out(ask))
+            return self._noted(this_run().carry_out(ask))
         raise AssertionError  # a failure is raised
 
     def later(self, **arguments: Any) -> pulumi.Output[T]:
@@ -175,7 +175,7 @@ class _Lookup(Generic[T]):
             # What the resources have done whose outputs these are, is not in a page from before.
             ask = self._question(function, arguments | values, lately=True)
             with _failures(function):
-                return self._noted(await asyncio.wrap_future(_run().begin(ask)))
+                return self._noted(await asyncio.wrap_future(this_run().begin(ask)))
             raise AssertionError  # a failure is raised
 
         return given.apply(find)
@@ -188,7 +188,7 @@ class _Lookup(Generic[T]):
         settings, program = _settings(function), get_root_resource()
 
         async def ask() -> tuple[T, Words]:
-            session = _run().shared.session(settings)
+            session = this_run().shared.session(settings)
             since = _since(session, program, lately=lately)
             answer: T = await late("lookup.calls:find")(self.lookup, session, arguments, since, _tell)
             return answer, session.take_note()
@@ -239,12 +239,6 @@ def _since(session: Session, program: pulumi.Resource | None, *, lately: bool) -
     recent: float = late("lookup.calls:lately")(session)
     begun = recent if program is None else _programs.setdefault(program, now)
     return max(begun, recent) if lately else begun
-
-
-def _run() -> Run:
-    """The event loop and what is shared on it; only a program that looks up something needs them."""
-    run: Run = late("dynamic.run:this_run")()
-    return run
 
 
 @contextmanager

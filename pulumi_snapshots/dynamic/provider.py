@@ -1,9 +1,9 @@
-"""The dynamic provider of snapshots; what it does stands in `operations.snapshot_calls`."""
+"""The dynamic provider of snapshots."""
 
 from __future__ import annotations
 
 from pulumi_snapshots.dynamic.translate import Provider
-from pulumi_snapshots.snapshot.calls import SnapshotCalls
+from pulumi_snapshots.snapshot.difference import SnapshotRules
 
 __all__ = ["SnapshotProvider"]
 
@@ -11,4 +11,4 @@ __all__ = ["SnapshotProvider"]
 class SnapshotProvider(Provider):
     """The class's path stands in every state, so it never moves."""
 
-    calls = SnapshotCalls()
+    rules = SnapshotRules()

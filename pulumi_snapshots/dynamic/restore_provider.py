@@ -1,9 +1,9 @@
-"""The dynamic provider of restores; what it does stands in `operations.restore_calls`."""
+"""The dynamic provider of restores."""
 
 from __future__ import annotations
 
 from pulumi_snapshots.dynamic.translate import Provider
-from pulumi_snapshots.restore.calls import RestoreCalls
+from pulumi_snapshots.restore.difference import RestoreRules
 
 __all__ = ["RestoreProvider"]
 
@@ -11,4 +11,4 @@ __all__ = ["RestoreProvider"]
 class RestoreProvider(Provider):
     """The class's path stands in every state, so it never moves."""
 
-    calls = RestoreCalls()
+    rules = RestoreRules()

@@ -1,7 +1,4 @@
-"""What every dynamic provider translates: the engine's calls to those of `operations`, values and endings to the engine's.
-
-Programs load this file with the providers, so it loads nothing that speaks HTTP.
-"""
+"""What every dynamic provider translates: the engine's calls to those of the resources, values and endings to the engine's."""
 
 from __future__ import annotations
 
@@ -21,10 +18,12 @@ from pulumi.dynamic import (
 from pulumi.output import Unknown
 
 from pulumi_snapshots.dynamic import engine_access
+from pulumi_snapshots.engine.marks import SECRET, SIGNATURE
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.late import late
 from pulumi_snapshots.properties.checks import UNKNOWN
-from pulumi_snapshots.run.calls import Call, Calls, Resource, Unfinished
+from pulumi_snapshots.run.calls import Call, Resource, Rules, Unfinished
 from pulumi_snapshots.run.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,9 +31,10 @@ if TYPE_CHECKING:
 
     from pulumi.dynamic import ConfigureRequest
 
+    from pulumi_snapshots.dynamic.run import Run
     from pulumi_snapshots.errors.text import Words
 
-__all__ = ["Provider"]
+__all__ = ["Provider", "this_run"]
 
 T = TypeVar("T")
 WIDTH = 256
@@ -44,19 +44,23 @@ NARROW = (
     "and each for those before it"
 )
 """Said once in a run."""
-_SECRET = {"4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270"}
-"""What marks a secret on the wire between engine and provider."""
+
+
+def this_run() -> Run:
+    """The process's event loop and what is shared on it; a program that only declares resources needs neither."""
+    run: Run = late("dynamic.run:this_run")()
+    return run
 
 
 class Provider(ResourceProvider):
     """A provider without attributes until it is configured: they would stand in every state.
 
     Attributes:
-        calls: what to do at each of the engine's calls.
+        rules: of the resource; they lead to what sends requests.
     """
 
     serialize_as_secret_always = False
-    calls: ClassVar[Calls]
+    rules: ClassVar[Rules]
 
     def configure(self, req: ConfigureRequest) -> None:
         """Keep the stack's config; it is read where it is needed, so that a destroy works with a bad one."""
@@ -66,36 +70,36 @@ class Provider(ResourceProvider):
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         """Validate inputs and configuration, without a request."""
         with self._call() as call:
-            problems = self.calls.check(call, _with_unknowns(news))
+            problems = self.rules.check(call, _with_unknowns(news))
         failures = [CheckFailure(problem.property, PYTHON.text(problem.reason)) for problem in problems]
         return CheckResult(news, failures)
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """Compare."""
         with self._call() as call:
-            found = self.calls.diff(call, _olds, _with_unknowns(_news))
+            found = self.rules.diff(call, _olds, _with_unknowns(_news))
         return DiffResult(
             changes=bool(found.replaces or found.updates), replaces=list(found.replaces), delete_before_replace=False
         )
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Make the resource."""
-        made = self._resource(lambda call: self.calls.create(call, props))
+        made = self._resource(lambda call: self.rules.calls.create(call, props))
         return CreateResult(made.id, made.outputs)
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """Refresh a resource in the state, or get an existing one by its id."""
-        seen = self._resource(lambda call: self.calls.read(call, id_, props))
+        seen = self._resource(lambda call: self.rules.calls.read(call, id_, props))
         return ReadResult(seen.id, seen.outputs)
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         """Go on with an unfinished resource, or keep its new inputs."""
-        return UpdateResult(self._resource(lambda call: self.calls.update(call, _id, _olds, _news)).outputs)
+        return UpdateResult(self._resource(lambda call: self.rules.calls.update(call, _id, _olds, _news)).outputs)
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         """Let the resource go."""
         with self._call(lasting=True) as call:
-            _carry_out(call, lambda: self.calls.delete(call, _id, _props))
+            _carry_out(call, lambda: self.rules.calls.delete(call, _id, _props))
 
     def _resource(self, operation: Callable[[Call], Awaitable[Resource]]) -> Resource:
         """What an operation answers; what is unfinished is kept in the state, where the SDK has a way."""
@@ -115,8 +119,8 @@ class Provider(ResourceProvider):
     def _hidden(self, resource: Resource) -> Resource:
         """The resource with its secrets as the wire has them: encrypted in the state, and never shown."""
         hidden = {
-            name: {**_SECRET, "value": resource.outputs[name]}
-            for name in self.calls.secrets
+            name: {SIGNATURE: SECRET, "value": resource.outputs[name]}
+            for name in self.rules.thing.secrets
             if resource.outputs.get(name) is not None  # None does not exist in the state
         }
         return Resource(resource.id, resource.outputs | hidden)
@@ -128,8 +132,6 @@ class Provider(ResourceProvider):
         Args:
             lasting: whether the last progress stays under Diagnostics, as the call's result.
         """
-        from pulumi_snapshots.dynamic.run import this_run  # noqa: PLC0415  not for programs
-
         engine = engine_access.current_call()
         row = _Row(engine, lasting=lasting)
         try:
@@ -184,8 +186,6 @@ class _Row:
 
 def _carry_out(call: Call, operation: Callable[[], Awaitable[T]]) -> T:
     """Run an operation on the run's event loop; the calling thread only waits."""
-    from pulumi_snapshots.dynamic.run import this_run  # noqa: PLC0415  not for programs
-
     run = this_run()
     if not engine_access.widen(WIDTH) and run.is_first("narrow"):
         call.listener.warn(NARROW)

@@ -6,21 +6,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pulumi_snapshots.archive.calls import ArchiveCalls
-from pulumi_snapshots.archive.record import ARCHIVE
+from pulumi_snapshots.archive.difference import ArchiveRules
 from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS
 from pulumi_snapshots.plugin.wire import Names
 from pulumi_snapshots.properties.catalogue import in_camel
-from pulumi_snapshots.restore.calls import RestoreCalls
-from pulumi_snapshots.restore.record import RESTORE
+from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.run.settings import PACKAGE
-from pulumi_snapshots.snapshot.calls import SnapshotCalls
-from pulumi_snapshots.snapshot.record import SNAPSHOT
+from pulumi_snapshots.snapshot.difference import SnapshotRules
 
 if TYPE_CHECKING:
     from pulumi_snapshots.lookup.results import Lookup
     from pulumi_snapshots.properties.catalogue import Thing
-    from pulumi_snapshots.run.calls import Calls
+    from pulumi_snapshots.run.calls import Calls, Rules
 
 __all__ = ["FUNCTIONS", "KINDS", "Function", "Kind", "token"]
 
@@ -32,15 +29,19 @@ def token(name: str) -> str:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of resource.
+    """One kind of resource."""
 
-    Attributes:
-        thing: its properties.
-        calls: what to do at each of the engine's calls.
-    """
+    rules: Rules
 
-    thing: Thing
-    calls: Calls
+    @property
+    def thing(self) -> Thing:
+        """Its properties."""
+        return self.rules.thing
+
+    @property
+    def calls(self) -> Calls:
+        """What may send requests."""
+        return self.rules.calls
 
     @property
     def token(self) -> str:
@@ -80,10 +81,7 @@ class Function:
         return Names(self.lookup.result.properties())
 
 
-KINDS = {
-    kind.token: kind
-    for kind in (Kind(SNAPSHOT, SnapshotCalls()), Kind(RESTORE, RestoreCalls()), Kind(ARCHIVE, ArchiveCalls()))
-}
+KINDS = {kind.token: kind for kind in map(Kind, (SnapshotRules(), RestoreRules(), ArchiveRules()))}
 """By token."""
 FUNCTIONS = {
     function.token: function

@@ -129,7 +129,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         kind = await self._kind(request, context)
         inputs = request.news
         values = kind.input_names.read(inputs)
-        problems = await self._answer(request, context, lambda call: _now(kind.calls.check, call, values))
+        problems = await self._answer(request, context, lambda call: _now(kind.rules.check, call, values))
         unknown = f"is no input of {kind.token}; its inputs are {', '.join(kind.input_names.all)}"
         return _checked(inputs, problems, kind.input_names, kind.thing.secrets, unknown=unknown)
 
@@ -137,7 +137,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Compare."""
         kind = await self._kind(request, context)
         state, values = kind.names.read(request.olds), kind.input_names.read(request.news)
-        found = await self._answer(request, context, lambda call: _now(kind.calls.diff, call, state, values))
+        found = await self._answer(request, context, lambda call: _now(kind.rules.diff, call, state, values))
         return _difference(kind, found, request)
 
     async def Create(self, request: Any, context: Any) -> Any:
@@ -168,7 +168,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         kind = await self._kind(request, context)
         state, values = kind.names.read(request.olds), kind.input_names.read(request.news)
         if request.preview:
-            found = kind.calls.diff(
+            found = kind.rules.diff(
                 Call(request.urn, self._settings, self._shared, Row(self._engine, "")), state, values
             )
             known = set(found.updates) <= set(kind.thing.inputs.properties())

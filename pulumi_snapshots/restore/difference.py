@@ -1,38 +1,44 @@
-"""What a change of inputs means for a restore that has acted. Asks nobody. Standard library only."""
+"""What inputs may be, and what a change of them means for a restore that has acted. Sends no request."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pulumi_snapshots.late import late
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.restore.inputs import target_of
+from pulumi_snapshots.restore.outcomes import another_snapshot
+from pulumi_snapshots.restore.record import RESTORE, RestoreRecord
+from pulumi_snapshots.run.calls import Changes, Rules
 from pulumi_snapshots.snapshot.difference import changed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pulumi_snapshots.restore.record import RestoreRecord
+    from pulumi_snapshots.run.calls import Call, Calls
 
-__all__ = ["RestoreDifference", "another_snapshot", "restore_difference"]
-
-
-@dataclass(frozen=True)
-class RestoreDifference:
-    """What there is to do.
-
-    Attributes:
-        replaces: the properties because of which it restores again.
-        resumes: whether there is a restore to go on watching.
-        warning: something the user should know; empty for nothing.
-    """
-
-    replaces: tuple[str, ...] = ()
-    resumes: bool = False
-    warning: str = ""
+__all__ = ["RestoreRules", "restore_difference"]
 
 
-def restore_difference(record: RestoreRecord, old: Mapping[str, Any], new: Mapping[str, Any]) -> RestoreDifference:
+class RestoreRules(Rules):
+    """The rules of a restore."""
+
+    thing = RESTORE
+
+    @property
+    def calls(self) -> Calls:
+        """Create, read, update and delete."""
+        calls: Calls = late("restore.calls:RestoreCalls")()
+        return calls
+
+    def compare(
+        self, _call: Call, record: RestoreRecord, state: Mapping[str, Any], values: Mapping[str, Any]
+    ) -> Changes:
+        """Compare."""
+        return restore_difference(record, state, values)
+
+
+def restore_difference(record: RestoreRecord, old: Mapping[str, Any], new: Mapping[str, Any]) -> Changes:
     """Compare by value: only other triggers or another target restore again, a changed snapshot alone never does.
 
     Args:
@@ -44,14 +50,8 @@ def restore_difference(record: RestoreRecord, old: Mapping[str, Any], new: Mappi
     if target_of(new) != record.target_database_id:
         replaces.append("database_id" if new.get("target_database_id") is None else "target_database_id")
     if replaces:
-        return RestoreDifference(tuple(replaces))
+        return Changes(tuple(replaces))
     is_another = any(new.get(name) not in {UNKNOWN, getattr(record, name)} for name in ("database_id", "version_id"))
-    return RestoreDifference(resumes=record.pending, warning=another_snapshot(record) if is_another else "")
-
-
-def another_snapshot(record: RestoreRecord) -> str:
-    """What to warn of where the program names another snapshot than the one that was restored."""
-    return (
-        f"the snapshot changed; set triggers to restore again. What was requested at {record.requested_at} for database "
-        f"{record.target_database_id} is {record.snapshot}, and a Restore acts once."
+    return Changes(
+        updates=("attempt",) if record.pending else (), warning=another_snapshot(record) if is_another else ""
     )

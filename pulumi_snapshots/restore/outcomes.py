@@ -11,7 +11,7 @@ from pulumi_snapshots.errors.outcomes import Unresolved
 if TYPE_CHECKING:
     from pulumi_snapshots.restore.record import RestoreRecord
 
-__all__ = ["RestorePending", "RestoreRefused", "restore_forgotten", "restore_still_pending"]
+__all__ = ["RestorePending", "RestoreRefused", "another_snapshot", "restore_forgotten", "restore_still_pending"]
 
 
 class RestorePending(Unresolved["RestoreRecord"]):
@@ -39,3 +39,11 @@ def restore_still_pending(record: RestoreRecord) -> Explained:
 def restore_forgotten(record: RestoreRecord) -> str:
     """What a delete says: nothing is sent, so the database keeps what it holds."""
     return f"forgotten: the restore of {record.snapshot}; database {record.target_database_id} keeps what it holds"
+
+
+def another_snapshot(record: RestoreRecord) -> str:
+    """What to warn of where the program names another snapshot than the one that was restored."""
+    return (
+        f"the snapshot changed; set triggers to restore again. What was requested at {record.requested_at} for database "
+        f"{record.target_database_id} is {record.snapshot}, and a Restore acts once."
+    )

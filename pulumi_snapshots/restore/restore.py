@@ -17,8 +17,7 @@ from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.listing.match import Search
 from pulumi_snapshots.progress import Member
 from pulumi_snapshots.properties.checks import RETENTION
-from pulumi_snapshots.restore.difference import another_snapshot
-from pulumi_snapshots.restore.outcomes import RestorePending, RestoreRefused
+from pulumi_snapshots.restore.outcomes import RestorePending, RestoreRefused, another_snapshot
 from pulumi_snapshots.restore.record import RestoreRecord
 from pulumi_snapshots.restore.status import NeverSeen, StatusWatch
 from pulumi_snapshots.snapshot.describe import requested_text

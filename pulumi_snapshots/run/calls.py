@@ -1,7 +1,6 @@
 """What an engine asks of a resource, and how each call may end; the adapters translate, the resources decide.
 
-Inputs and outputs are plain values by their Python names, `UNKNOWN` where a preview does not know one. Programs load this
-file, so it loads nothing that speaks HTTP.
+Inputs and outputs are plain values by their Python names, `UNKNOWN` where a preview does not know one.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pulumi_snapshots.errors.explained import Explained
 
@@ -18,13 +17,15 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.errors.next_step import Next
     from pulumi_snapshots.errors.outcomes import R, Unresolved
+    from pulumi_snapshots.errors.text import Words
     from pulumi_snapshots.progress import Listener
+    from pulumi_snapshots.properties.catalogue import Thing
     from pulumi_snapshots.properties.unfit import Problem
     from pulumi_snapshots.run.session import Session
     from pulumi_snapshots.run.settings import Settings
     from pulumi_snapshots.run.shared import Shared
 
-__all__ = ["Call", "Calls", "Changes", "Resource", "Unfinished", "keeping"]
+__all__ = ["Call", "Calls", "Changes", "Resource", "Rules", "Unfinished", "keeping"]
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,14 @@ class Changes:
     Attributes:
         replaces: the properties because of which another one is made; the old one is deleted after that.
         updates: the properties because of which an update has something to do.
+        reason: why there is something to do, if no input shows it; empty otherwise.
+        warning: something that the user should know; empty for nothing.
     """
 
     replaces: tuple[str, ...] = ()
     updates: tuple[str, ...] = ()
+    reason: Words = ""
+    warning: Words = ""
 
 
 class Unfinished(Exception):
@@ -92,41 +97,51 @@ class Unfinished(Exception):
         self.unkept = unkept
 
 
-class Calls(ABC):
-    """What the engine can ask of one kind of resource.
+class Rules(ABC):
+    """What the engine may ask of one kind of resource without a request: whether inputs are right, and what a change means.
 
     Attributes:
-        inputs: the names of all inputs.
-        computed: those of them that the outputs hold also where they were not given.
-        secrets: the properties that the state encrypts and nothing shows.
+        thing: the resource's properties.
     """
 
-    inputs: tuple[str, ...]
-    computed: frozenset[str] = frozenset()
-    secrets: frozenset[str] = frozenset()
+    thing: ClassVar[Thing]
+
+    @property
+    @abstractmethod
+    def calls(self) -> Calls:
+        """What may send requests; loaded late, since a preview without a change needs none of it."""
 
     def check(self, call: Call, values: Mapping[str, Any]) -> list[Problem]:
-        """What is wrong with the inputs, without a request.
+        """What is wrong with the inputs.
 
         Raises:
             SettingsError: the configuration cannot be used.
         """
         call.settings()
-        return self.problems(values)
+        return self.thing.inputs.problems(values)
 
-    @abstractmethod
-    def problems(self, values: Mapping[str, Any]) -> list[Problem]:
-        """What is wrong with the inputs themselves."""
-
-    @abstractmethod
     def diff(self, call: Call, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
-        """Compare; remember what create and delete are not told.
+        """Compare, and tell the user why.
 
         Args:
             call: what surrounds it.
             state: the outputs, inputs among them.
             values: the inputs now.
         """
+        found = self.compare(call, self.thing.record.from_outputs(state), state, values)
+        if found.warning:
+            call.listener.warn(found.warning)
+        if found.reason:
+            call.listener.progress(found.reason)
+        return found
+
+    @abstractmethod
+    def compare(self, call: Call, record: Any, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
+        """Compare; remember what create and delete are not told."""
+
+
+class Calls(ABC):
+    """What the engine can ask of one kind of resource that may send requests."""
 
     @abstractmethod
     async def create(self, call: Call, values: Mapping[str, Any]) -> Resource:

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pulumi_snapshots.attempt.memory import RunMemory
+from pulumi_snapshots.late import late
 from pulumi_snapshots.locked_file import state_directory
 from pulumi_snapshots.stopping import Stoppable
 
@@ -47,12 +48,9 @@ class Shared:
         Raises:
             MissingKey: the settings have no API key.
         """
-        # Imported here, so that a run without requests never loads the HTTP stack.
-        from pulumi_snapshots.run.session import Session  # noqa: PLC0415
-
         session = self._sessions.get(settings)
         if session is None:
-            session = self._sessions[settings] = Session(
+            session = self._sessions[settings] = late("run.session:Session")(
                 settings, self.memory, state=state_directory(os.environ), announce=self._announce
             )
             if self.background is not None:

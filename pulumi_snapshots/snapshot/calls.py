@@ -1,53 +1,31 @@
-"""What the engine's calls do with a snapshot. Programs load this file, so what speaks HTTP is loaded by the calls that need it."""
+"""What the engine's calls do with a snapshot."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pulumi_snapshots.clock import system_utc
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.run.calls import Call, Calls, Changes, Resource, Unfinished, keeping
+from pulumi_snapshots.run.calls import Call, Calls, Resource, Unfinished, keeping
 from pulumi_snapshots.run.settings import SettingsError
-from pulumi_snapshots.snapshot.difference import difference
+from pulumi_snapshots.snapshot.create import create, resume
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.outcomes import Pending, forgotten, still_pending
-from pulumi_snapshots.snapshot.record import SnapshotRecord
+from pulumi_snapshots.snapshot.read import get, read
+from pulumi_snapshots.snapshot.record import SNAPSHOT, SnapshotRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
-    from pulumi_snapshots.properties.unfit import Problem
-
 __all__ = ["SnapshotCalls"]
 
 
 class SnapshotCalls(Calls):
-    """The calls of `operations.create`, `read` and `difference`."""
-
-    inputs = ("database_id", "triggers", "rotate_after", "reuse_within", "timeout")
-    secrets = frozenset({"download_url"})
-
-    def problems(self, values: Mapping[str, Any]) -> list[Problem]:
-        """What is wrong with the inputs."""
-        return SnapshotInputs.problems(values)
-
-    def diff(self, call: Call, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
-        """Compare; remember what is about to be replaced, since create is not told."""
-        record = SnapshotRecord.from_outputs(state)
-        found = difference(record, state, values, system_utc())
-        call.shared.memory.note_state(record, call.owner, replaced=bool(found.replaces))
-        if found.warning:
-            call.listener.warn(found.warning)
-        if found.reason:
-            call.listener.progress(found.reason)
-        return Changes(found.replaces, updates=("attempt",) if found.resumes else ())
+    """Create, read, update and delete."""
 
     async def create(self, call: Call, values: Mapping[str, Any]) -> Resource:
         """Take a snapshot and wait for it."""
-        from pulumi_snapshots.snapshot.create import create  # noqa: PLC0415  not for programs
-
         inputs = SnapshotInputs.of(values)
         with _keeping(call, values):
             return _resource(await create(call.session(), inputs, call.listener, owner=call.owner), values)
@@ -55,8 +33,6 @@ class SnapshotCalls(Calls):
 
     async def read(self, call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
         """Refresh a snapshot in the state, or get an existing one by its id."""
-        from pulumi_snapshots.snapshot.read import get, read  # noqa: PLC0415  not for programs
-
         if "available" not in state:
             return _resource(await get(call.session(), id_), state)
         record = SnapshotRecord.from_outputs(state)
@@ -79,8 +55,6 @@ class SnapshotCalls(Calls):
 
     async def update(self, call: Call, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
         """Go on waiting for a pending snapshot; there is nothing else to update."""
-        from pulumi_snapshots.snapshot.create import resume  # noqa: PLC0415  not for programs
-
         record = SnapshotRecord.from_outputs(state)
         if record.pending:
             inputs = SnapshotInputs.of(values)
@@ -108,4 +82,4 @@ def _resource(record: SnapshotRecord, inputs: Mapping[str, Any]) -> Resource:
 
 
 def _outputs(record: SnapshotRecord, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: inputs[name] for name in SnapshotCalls.inputs if name in inputs} | record.to_outputs()
+    return SNAPSHOT.state(record, inputs)

@@ -1,40 +1,44 @@
-"""What a change of inputs, or time, means for a snapshot that exists. Asks nobody. Standard library only."""
+"""What inputs may be, and what a change of them, or time, means for a snapshot that exists. Sends no request."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from pulumi_snapshots.clock import parse_rfc3339
+from pulumi_snapshots.clock import parse_rfc3339, system_utc
 from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.late import late
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.durations import duration_text, parse_duration
+from pulumi_snapshots.run.calls import Changes, Rules
+from pulumi_snapshots.snapshot.record import SNAPSHOT, SnapshotRecord
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pulumi_snapshots.errors.text import Words
-    from pulumi_snapshots.snapshot.record import SnapshotRecord
+    from pulumi_snapshots.run.calls import Call, Calls
 
-__all__ = ["Difference", "changed", "difference"]
+__all__ = ["SnapshotRules", "changed", "difference"]
 
 
-@dataclass(frozen=True)
-class Difference:
-    """What there is to do.
+class SnapshotRules(Rules):
+    """The rules of a snapshot."""
 
-    Attributes:
-        replaces: the properties because of which a new snapshot is taken.
-        resumes: whether there is a pending one to go on waiting for.
-        reason: why a new one is taken, where no input shows it; empty otherwise.
-        warning: something the user should know; empty for nothing.
-    """
+    thing = SNAPSHOT
 
-    replaces: tuple[str, ...] = ()
-    resumes: bool = False
-    reason: Words = ""
-    warning: str = ""
+    @property
+    def calls(self) -> Calls:
+        """Create, read, update and delete."""
+        calls: Calls = late("snapshot.calls:SnapshotCalls")()
+        return calls
+
+    def compare(
+        self, call: Call, record: SnapshotRecord, state: Mapping[str, Any], values: Mapping[str, Any]
+    ) -> Changes:
+        """Compare; remember what is about to be replaced, since create is not told."""
+        found = difference(record, state, values, system_utc())
+        call.shared.memory.note_state(record, call.owner, replaced=bool(found.replaces))
+        return found
 
 
 def changed(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
@@ -42,7 +46,7 @@ def changed(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     return (old.get(name) or None) != (new.get(name) or None)
 
 
-def difference(record: SnapshotRecord, old: Mapping[str, Any], new: Mapping[str, Any], now: datetime) -> Difference:
+def difference(record: SnapshotRecord, old: Mapping[str, Any], new: Mapping[str, Any], now: datetime) -> Changes:
     """Compare by value: only another database, other triggers, age, or a proven failure take a new snapshot.
 
     Args:
@@ -55,17 +59,15 @@ def difference(record: SnapshotRecord, old: Mapping[str, Any], new: Mapping[str,
     if record.pending:
         if record.attempt is not None and record.attempt.missing_since is not None:
             reason = f"the snapshot requested at {record.requested_at} never came" if not replaces else ""
-            return Difference((*replaces, "attempt"), reason=reason)
-        return Difference(tuple(replaces), resumes=not replaces)
+            return Changes((*replaces, "attempt"), reason=reason)
+        return Changes(tuple(replaces), updates=() if replaces else ("attempt",))
     rotate_after = new.get("rotate_after")
     if rotate_after is None or rotate_after is UNKNOWN:
-        return Difference(tuple(replaces))
+        return Changes(tuple(replaces))
     created = parse_rfc3339(record.created_at) if record.created_at else None
     if created is None or created > now:
         when = "not known" if created is None else f"in the future ({record.created_at})"
-        return Difference(
-            tuple(replaces), warning=f"snapshot {record.id} is not rotated: its time of creation is {when}."
-        )
+        return Changes(tuple(replaces), warning=f"snapshot {record.id} is not rotated: its time of creation is {when}.")
     after = parse_duration(rotate_after)
     if now - created > timedelta(seconds=after):
         longer = Text(
@@ -73,5 +75,5 @@ def difference(record: SnapshotRecord, old: Mapping[str, Any], new: Mapping[str,
             at=record.created_at,
             after=duration_text(after),
         )
-        return Difference((*replaces, "created_at"), reason="" if replaces else longer)
-    return Difference(tuple(replaces))
+        return Changes((*replaces, "created_at"), reason="" if replaces else longer)
+    return Changes(tuple(replaces))

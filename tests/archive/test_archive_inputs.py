@@ -222,7 +222,7 @@ INPUTS = {**GOOD, "download_url": PINNED, "timeout": "1h", "keep_last": None, "d
 )
 def test_same_version_and_place_is_no_difference(changes: dict[str, Any]) -> None:
     found = archive_difference(RECORD, INPUTS, {**INPUTS, **changes})
-    assert (found.replaces, found.archives_again, found.saves) == ((), False, ())
+    assert (found.replaces, found.updates) == ((), ())
 
 
 @pytest.mark.parametrize(
@@ -245,14 +245,14 @@ def test_another_version_or_place_replaces(changes: dict[str, Any], replaces: tu
 def test_lost_object_is_archived_again() -> None:
     lost = ArchiveRecord.from_outputs({**RECORD.to_outputs(), "lost": "missing"})
     found = archive_difference(lost, INPUTS, INPUTS)
-    assert found.archives_again
+    assert found.updates == ("lost",)
     assert found.reason == "file:///backups/x.zip is missing: archiving again"
 
 
 @pytest.mark.parametrize("changes", [{"keep_last": 3}, {"delete_object": True}])
 def test_new_wishes_are_kept_and_nothing_is_written(changes: dict[str, Any]) -> None:
     found = archive_difference(RECORD, INPUTS, {**INPUTS, **changes})
-    assert (found.replaces, found.archives_again, found.saves) == ((), False, tuple(changes))
+    assert (found.replaces, found.updates) == ((), tuple(changes))
 
 
 def test_record_survives_the_state_which_makes_floats_and_drops_none() -> None:

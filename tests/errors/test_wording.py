@@ -7,7 +7,7 @@ import inspect
 
 import pytest
 
-from pulumi_snapshots.archive.calls import ArchiveCalls
+from pulumi_snapshots.archive.record import ARCHIVE
 from pulumi_snapshots.cli.wording import COMMANDS
 from pulumi_snapshots.cli.wording import STEPS as COMMAND_STEPS
 from pulumi_snapshots.engine.wording import PLUGIN, PYTHON
@@ -17,9 +17,9 @@ from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.text import Text, names_in, sentence
 from pulumi_snapshots.errors.wording import Wording
 from pulumi_snapshots.lookup.inputs import SnapshotQuery
-from pulumi_snapshots.restore.calls import RestoreCalls
+from pulumi_snapshots.restore.record import RESTORE
 from pulumi_snapshots.run.settings import Settings
-from pulumi_snapshots.snapshot.calls import SnapshotCalls
+from pulumi_snapshots.snapshot.record import SNAPSHOT
 
 EDGES = {"Python": PYTHON, "plugin": PLUGIN, "command line": COMMANDS}
 FACTS = {"extra": "s3", "time": "12:00:00 UTC", "uri": "file:///x.zip", "wait": "30 minutes", "when": "at 12:00:00 UTC"}
@@ -27,7 +27,12 @@ FACTS = {"extra": "s3", "time": "12:00:00 UTC", "uri": "file:///x.zip", "wait": 
 OF_EDGES = {"resource", "command", "get_database"}
 """What an edge adds."""
 PROPERTIES = {
-    *(*Settings.properties(), *SnapshotCalls.inputs, *RestoreCalls.inputs, *ArchiveCalls.inputs),
+    *(
+        *Settings.properties(),
+        *SNAPSHOT.inputs.properties(),
+        *RESTORE.inputs.properties(),
+        *ARCHIVE.inputs.properties(),
+    ),
     *(field.name for field in dataclasses.fields(SnapshotQuery)),
 }
 

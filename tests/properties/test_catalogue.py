@@ -18,7 +18,7 @@ from pulumi_snapshots import plugin
 from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
 from pulumi_snapshots.plugin.package import FUNCTIONS, KINDS, Kind
 from pulumi_snapshots.properties.catalogue import Duration, Moment, Property, in_camel, record_in
-from pulumi_snapshots.run.calls import Calls
+from pulumi_snapshots.run.calls import Calls, Rules
 from pulumi_snapshots.run.settings import Settings
 
 PROJECT = Path(__file__).parents[2]
@@ -131,6 +131,7 @@ def test_both_ways_offer_the_same_names() -> None:
 
 def test_every_kind_of_call_has_a_resource() -> None:
     assert {type(kind.calls) for kind in KINDS.values()} == set(Calls.__subclasses__())
+    assert {type(kind.rules) for kind in KINDS.values()} == set(Rules.__subclasses__())
 
 
 def test_a_duration_may_be_a_text_and_a_list_is_no_duration() -> None:

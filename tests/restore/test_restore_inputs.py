@@ -91,7 +91,7 @@ def test_the_target_is_the_snapshot_s_own_database_unless_another_one_is_given()
 )
 def test_what_restores_nothing_and_warns_of_nothing(change: Mapping[str, Any]) -> None:
     found = restore_difference(RECORD, GOOD, {**GOOD, **change})
-    assert (found.replaces, found.resumes, found.warning) == ((), False, "")
+    assert (found.replaces, found.updates, found.warning) == ((), (), "")
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ def test_what_restores_nothing_and_warns_of_nothing(change: Mapping[str, Any]) -
 )
 def test_a_changed_snapshot_alone_restores_nothing_and_warns(change: Mapping[str, Any]) -> None:
     found = restore_difference(RECORD, GOOD, {**GOOD, **change})
-    assert (found.replaces, found.resumes) == ((), False)
-    assert found.warning.startswith("the snapshot changed; set triggers to restore again.")
+    assert (found.replaces, found.updates) == ((), ())
+    assert str(found.warning).startswith("the snapshot changed; set triggers to restore again.")
 
 
 @pytest.mark.parametrize(
@@ -129,9 +129,9 @@ def test_only_triggers_or_another_target_restore_again(change: Mapping[str, Any]
 def test_a_pending_one_is_resumed_whatever_snapshot_the_program_names() -> None:
     attempt = Post(START, 0.5, "200", 900.0, seen_down=True)
     pending = RestoreRecord(DATABASE, "v1", DATABASE, "2026-03-01T12:00:00Z", attempt=attempt)
-    assert restore_difference(pending, GOOD, GOOD).resumes
+    assert restore_difference(pending, GOOD, GOOD).updates == ("attempt",)
     found = restore_difference(pending, GOOD, {**GOOD, "version_id": "v2"})
-    assert found.resumes
+    assert found.updates == ("attempt",)
     assert found.warning
     assert restore_difference(pending, GOOD, {**GOOD, "triggers": [1]}).replaces
 
