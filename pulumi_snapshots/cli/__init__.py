@@ -1,1 +1,1 @@
-"""The command line: `squarecloud-snapshots`, for people and cron. Translates; every rule stands in `operations`."""
+"""The command line, `squarecloud-snapshots`. It translates only; the rules are in the rooms below."""

@@ -1,4 +1,4 @@
-"""Starts the command line, if what it needs is installed."""
+"""Starts the command line if its extra is installed."""
 
 from __future__ import annotations
 
@@ -8,17 +8,14 @@ __all__ = ["main"]
 
 
 def main() -> int:
-    """Run the command of this process's arguments; returns the exit code."""
+    """Run this process's arguments; returns the exit code."""
     try:
         from pulumi_snapshots.cli.commands import run  # noqa: PLC0415  needs the extra
     except ModuleNotFoundError as missing:
         name = (missing.name or "").partition(".")[0]
         if name not in {"click", "rich"}:
             raise
-        print(  # noqa: T201  nothing else could say it
-            f"Error: {name} is missing; install it with: pip install 'pulumi-snapshots[cli]'",
-            file=sys.stderr,
-        )
+        print(f"Error: {name} is missing; install it with: pip install 'pulumi-snapshots[cli]'", file=sys.stderr)  # noqa: T201
         return 1
     return run(sys.argv[1:])
 

@@ -1,62 +1,107 @@
-"""The commands and their arguments: what is typed becomes a job, or a usage error before any request."""
+"""The commands: each function checks what is typed, does it, and shows the result."""
 
 from __future__ import annotations
 
+import inspect
 import os
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import anyio
 import click
-from click.shell_completion import get_completion_class
+from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
+from pulumi_snapshots.archive.archive import archive as archive_snapshot
+from pulumi_snapshots.archive.archive import bytes_text
 from pulumi_snapshots.archive.inputs import ArchiveInputs
-from pulumi_snapshots.cli.jobs import Checkup, Listing, Printing, Restoring, Taking, Transfer
-from pulumi_snapshots.cli.place import Place
-from pulumi_snapshots.cli.plugins import Installing, Uninstalling
-from pulumi_snapshots.cli.running import run_job, streams
+from pulumi_snapshots.archive.record import ArchiveRecord
+from pulumi_snapshots.cli.display import display
+from pulumi_snapshots.cli.doctor import examine
+from pulumi_snapshots.cli.install import plugin
+from pulumi_snapshots.cli.invocation import DONE, FAILED, Invocation, streams
+from pulumi_snapshots.cli.output import facts, fields_of, json_text, moment, report, table
+from pulumi_snapshots.cli.toolchain import look_at_installation
 from pulumi_snapshots.cli.wording import COMMANDS
+from pulumi_snapshots.errors.outcomes import Unresolved
+from pulumi_snapshots.lookup.find import find_snapshots
 from pulumi_snapshots.lookup.inputs import ORIGINS, SnapshotQuery
+from pulumi_snapshots.properties.catalogue import Inputs
 from pulumi_snapshots.restore.inputs import RestoreInputs
+from pulumi_snapshots.restore.record import RestoreRecord
+from pulumi_snapshots.restore.restore import restore as restore_snapshot
+from pulumi_snapshots.snapshot.create import create as create_snapshot
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
-from pulumi_snapshots.snapshot.read import LATEST
-from pulumi_snapshots.snapshot.record import is_provisional, split_id
+from pulumi_snapshots.snapshot.read import LATEST, get
+from pulumi_snapshots.snapshot.record import SnapshotRecord, is_provisional, split_id
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
-    from pulumi_snapshots.cli.jobs import Job
-    from pulumi_snapshots.properties.unfit import Problem
+    from pulumi_snapshots.cli.display import Display
+    from pulumi_snapshots.lookup.results import SnapshotInfo
+    from pulumi_snapshots.run.session import Session
 
-__all__ = ["commands", "job_of", "run"]
+__all__ = ["commands", "parse", "run"]
 
+T = TypeVar("T", bound=Inputs)
+R = TypeVar("R")
 NAME = "squarecloud-snapshots"
-DURATION = "DURATION"
+ASKING = "asking the service, in turn with other runs of this machine"
+COMPLETIONS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
+MARKS = {"ok": "ok", "note": "note", "problem": "PROBLEM", "unknown": "?"}
 
 
-class SnapshotId(click.ParamType[tuple[str, str]]):
-    """`DATABASE/VERSION`, as `list` shows it."""
-
-    name = "DATABASE/VERSION"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
-        """Take it apart."""
-        try:
-            database_id, version_id = split_id(value)
-        except ValueError as error:
-            self.fail(f"{error}.", param, ctx)
-        if is_provisional(value):
-            self.fail("it is pending: `create DATABASE --wait` keeps waiting for it.", param, ctx)
-        return database_id, version_id
+# What is typed -----------------------------------------------------------------------------------------------------------
 
 
-def json_option(function: Any) -> Any:
-    """`--json`."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(function)
+def _snapshot(context: click.Context, _argument: click.Parameter, typed: str) -> None:
+    """Split `DATABASE/VERSION`, as `list` shows it."""
+    try:
+        context.params["database_id"], context.params["version_id"] = split_id(typed)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from None
+    if is_provisional(typed):
+        raise click.BadParameter("it is pending: `create DATABASE --wait` keeps waiting for it.")
 
 
-def urls_option(function: Any) -> Any:
-    """`--urls`."""
-    text = "With --json: print download URLs too. Whoever has one can download the data."
-    return click.option("--urls", is_flag=True, help=text)(function)
+def _urls(context: click.Context, _option: click.Parameter, urls: Any) -> Any:
+    if urls and not context.params["as_json"]:
+        context.fail("--urls needs --json.")
+    return urls
+
+
+def timeout_option(inputs: type[Inputs]) -> Callable[[Any], Any]:
+    """`--timeout`."""
+    usual = inputs.properties()["timeout"].default_text
+    return click.option("--timeout", metavar="DURATION", help=f"How long it may take; {usual} by default.")
+
+
+snapshot_argument = click.argument("snapshot", metavar="DATABASE/VERSION", callback=_snapshot, expose_value=False)
+json_option = click.option("--json", "as_json", is_flag=True, is_eager=True, help="Print JSON, for programs.")
+urls_option = click.option(
+    "--urls", is_flag=True, callback=_urls, help="With --json: print download URLs too, which open the data to anyone."
+)
+
+
+def checked(context: click.Context, inputs: type[T], typed: Mapping[str, Any], **spelled: str) -> T:
+    """The inputs that are typed.
+
+    Args:
+        context: of the command.
+        inputs: declares them.
+        typed: their values.
+        spelled: how some of them are typed in this command.
+
+    Raises:
+        click.UsageError: they have a problem.
+    """
+    wording = COMMANDS.about(**spelled)
+    for problem in inputs.problems(typed):
+        context.fail(f"{wording.spell(problem.property)} {wording.text(problem.told())}.")
+    return inputs.of(typed)
+
+
+# The commands ------------------------------------------------------------------------------------------------------------
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -71,203 +116,229 @@ def commands() -> None:
     """
 
 
+commands.add_command(plugin)
+
+
 @commands.command("list")
-@click.argument("database", required=False)
-@click.option("--origin", type=click.Choice(ORIGINS), help="Only those that were taken so.")
-@click.option("--newer-than", metavar=DURATION, help="Only those taken within so long before now, as 90s, 12h or 7d.")
-@click.option("--older-than", metavar=DURATION, help="Only those taken longer ago than that.")
+@click.argument("database_id", metavar="[DATABASE]", required=False)
+@click.option("--origin", type=click.Choice(ORIGINS), help="Only snapshots of this origin.")
+@click.option("--newer-than", metavar="DURATION", help="Only snapshots younger than this, as 90s, 12h or 7d.")
+@click.option("--older-than", metavar="DURATION", help="Only snapshots older than this.")
 @json_option
 @urls_option
-def list_snapshots(  # noqa: PLR0913  what can be typed
-    database: str | None,
-    origin: str | None,
-    newer_than: str | None,
-    older_than: str | None,
-    *,
-    as_json: bool,
-    urls: bool,
-) -> Job:
+@click.pass_context
+async def list_snapshots(context: click.Context, /, *, as_json: bool, urls: bool, **typed: Any) -> int:
     """List the snapshots of DATABASE, or of the whole account, newest first."""
-    values = {"database_id": database, "origin": origin, "newer_than": newer_than, "older_than": older_than}
-    _refuse(SnapshotQuery.problems(values))
-    _needs_json(as_json=as_json, urls=urls)
-    return Listing(SnapshotQuery.of(values), as_json, urls)
+    query = checked(context, SnapshotQuery, typed)
+    invocation: Invocation = context.obj
+    async with invocation.session() as session:
+        with display(invocation, logged=False) as shown:
+            shown.progress(ASKING)
+            found = await find_snapshots(session, query, session.clock.monotonic())
+    if as_json:
+        invocation.show(json_text([_fields(one, urls=urls) for one in found]))
+    elif found:
+        rows = [
+            (one.id, moment(one.created_at), _size(one.size) if one.available else "expired", one.origin, one.runtime)
+            for one in found
+        ]
+        invocation.show(table(("SNAPSHOT", "CREATED (UTC)", "SIZE", "ORIGIN", "ENGINE"), rows, invocation.out))
+    else:
+        invocation.say("no snapshots")
+    return DONE
 
 
 @commands.command()
-@click.argument("database")
-@click.option("--wait", is_flag=True, default=True, help="Wait until the listing shows exactly it; so it always does.")
-@click.option("--reuse-within", metavar=DURATION, help="Take none if there is a manual one younger than this.")
-@click.option("--timeout", metavar=DURATION, help="How long to wait; 45m unless given.")
-@click.option("--new", is_flag=True, help="Give up on what an earlier run has started and not found.")
+@click.argument("database_id", metavar="DATABASE")
+@click.option("--wait", is_flag=True, expose_value=False, help="Wait until the service lists it; this is always on.")
+@click.option("--reuse-within", metavar="DURATION", help="Take none if a manual snapshot is younger than this.")
+@timeout_option(SnapshotInputs)
+@click.option("--new", is_flag=True, help="Give up on a snapshot that an earlier run requested and did not find.")
 @json_option
 @urls_option
-def create(  # noqa: PLR0913  what can be typed
-    database: str, reuse_within: str | None, timeout: str | None, *, wait: bool, new: bool, as_json: bool, urls: bool
-) -> Job:
+@click.pass_context
+async def create(context: click.Context, /, *, new: bool, as_json: bool, urls: bool, **typed: Any) -> int:
     """Take a snapshot of DATABASE and wait for it.
 
-    One request at most: what an interrupted run on this machine has started, the next one waits for.
+    Sends one request at most: the next run on this machine resumes an interrupted one.
     """
-    del wait
-    values = {"database_id": database, "reuse_within": reuse_within, "timeout": timeout}
-    _refuse(SnapshotInputs.problems(values))
-    _needs_json(as_json=as_json, urls=urls)
-    return Taking(SnapshotInputs.of(values), new, as_json, urls)
+    inputs = checked(context, SnapshotInputs, typed)
+    invocation: Invocation = context.obj
+    owner = f"{NAME} create"
+    invocation.wording = COMMANDS.about(command=f"{owner} {inputs.database_id} --wait")
+    record, code = await _recorded(
+        invocation,
+        lambda session, shown: create_snapshot(session, inputs, shown, owner=owner, give_up_earlier=new),
+    )
+    if as_json:
+        invocation.show(json_text(_fields(record, urls=urls)))
+    elif code == DONE:
+        times = {"created": moment(record.created_at, " UTC"), "expires": moment(record.expires_at, " UTC")}
+        invocation.show(facts({"snapshot": record.id, **times, "size": _size(record.size), "engine": record.runtime}))
+    return code
 
 
 @commands.command()
-@click.argument("snapshot", type=SnapshotId(), metavar="DATABASE/VERSION")
-@click.option(
-    "--output", required=True, metavar="FILE", help="Where to; a final / is a folder. Replaced only by a whole one."
-)
-@click.option("--timeout", metavar=DURATION, help="How long it may take; 1h unless given.")
+@snapshot_argument
+@click.option("--output", "destination", required=True, metavar="FILE", help="The file; with a final / a folder.")
+@timeout_option(ArchiveInputs)
 @json_option
-def download(snapshot: tuple[str, str], output: str, timeout: str | None, *, as_json: bool) -> Job:
+@click.pass_context
+async def download(context: click.Context, /, *, as_json: bool, **typed: Any) -> int:
     """Download a snapshot to a file, verified, whole or not at all; DATABASE/latest is the newest."""
-    if output == "-":
-        raise _usage("--output must be a file: what is not whole yet is handed to nobody.")
-    inputs = _archive_inputs(snapshot, output, timeout, "--output")
+    if typed["destination"] == "-":
+        context.fail("--output must be a file, since only a whole download is handed over.")
+    inputs = checked(context, ArchiveInputs, typed, destination="--output")
     if inputs.destination.scheme != "file":
-        raise _usage("--output must be a file of this machine: `archive` streams to a bucket.")
-    return Transfer(inputs, "downloaded", as_json)
+        context.fail("--output must be a file of this machine: `archive` streams to a bucket.")
+    return await _transfer(context.obj, inputs, "downloaded", as_json=as_json)
 
 
 @commands.command()
-@click.argument("snapshot", type=SnapshotId(), metavar="DATABASE/VERSION")
+@snapshot_argument
 @click.argument("destination")
-@click.option("--timeout", metavar=DURATION, help="How long it may take; 1h unless given.")
+@timeout_option(ArchiveInputs)
 @json_option
-def archive(snapshot: tuple[str, str], destination: str, timeout: str | None, *, as_json: bool) -> Job:
+@click.pass_context
+async def archive(context: click.Context, /, *, as_json: bool, **typed: Any) -> int:
     """Stream a snapshot to DESTINATION, verified, whole or not at all; DATABASE/latest is the newest.
 
-    DESTINATION is a path or a URI of file://, s3://, gs:// or az://; with a final / it is a folder, which gets
+    DESTINATION is a path or a URI of file://, s3://, gs:// or az://. With a final / it is a folder, which gets
     DATABASE/CREATED-VERSION.zip.
     """
-    return Transfer(_archive_inputs(snapshot, destination, timeout, "DESTINATION"), "archived", as_json)
+    return await _transfer(context.obj, checked(context, ArchiveInputs, typed), "archived", as_json=as_json)
 
 
 @commands.command()
-@click.argument("snapshot", type=SnapshotId(), metavar="DATABASE/VERSION")
-@click.option("--yes", is_flag=True, help="Required: everything that the database holds is overwritten.")
-@click.option("--onto", "target", metavar="DATABASE", help="Another database, of the same engine, to overwrite.")
-@click.option("--timeout", metavar=DURATION, help="How long it may take; 15m unless given.")
+@snapshot_argument
+@click.option("--yes", "overwrite", is_flag=True, help="Required: everything that the database holds is overwritten.")
+@click.option("--onto", "target_database_id", metavar="DATABASE", help="Overwrite another database of the same engine.")
+@timeout_option(RestoreInputs)
 @click.option("--new", is_flag=True, help="Restore again, whatever became of an earlier run's restore of it.")
 @json_option
-def restore(  # noqa: PLR0913  what can be typed
-    snapshot: tuple[str, str], target: str | None, timeout: str | None, *, yes: bool, new: bool, as_json: bool
-) -> Job:
+@click.pass_context
+async def restore(context: click.Context, /, *, new: bool, as_json: bool, **typed: Any) -> int:
     """Put a snapshot back, over everything that its database holds.
 
-    One request at most: a restore that an interrupted run on this machine has requested, the next one watches.
+    Sends one request at most: the next run on this machine resumes an interrupted one.
     """
-    if not yes:
-        where = target or snapshot[0]
-        raise _usage(f"restore overwrites everything that database {where} holds: say --yes to do it.")
-    database_id, version_id = snapshot
-    if version_id == LATEST:
-        raise _usage("restore needs a version id, since the newest may be another one by then: `list` shows them.")
-    values = {
-        "database_id": database_id,
-        "version_id": version_id,
-        "target_database_id": target,
-        "overwrite": yes,
-        # What an earlier run has left is of this very restore only if it was of the same snapshot.
-        "triggers": [f"{database_id}/{version_id}"],
-        "timeout": timeout,
-    }
-    _refuse(RestoreInputs.problems(values))
-    return Restoring(RestoreInputs.of(values), new, as_json)
-
-
-@commands.group()
-def plugin() -> None:
-    """Let every Pulumi project of this user find the plugin, whatever its language."""
-
-
-@plugin.command()
-def install() -> Job:
-    """Install the plugin for every Pulumi project of this user: it runs in the Python environment of this command."""
-    return Installing()
-
-
-@plugin.command()
-def uninstall() -> Job:
-    """Uninstall the plugin, whichever version `install` has installed."""
-    return Uninstalling()
+    target = typed["target_database_id"] or typed["database_id"]
+    if not typed["overwrite"]:
+        context.fail(f"restore overwrites everything that database {target} holds: say --yes to do it.")
+    if typed["version_id"] == LATEST:
+        context.fail("restore needs a version id, since the newest may be another one by then: `list` shows them.")
+    # As its trigger, the snapshot tells whether an earlier run's restore was of the same one.
+    typed["triggers"] = ["{database_id}/{version_id}".format_map(typed)]
+    inputs = checked(context, RestoreInputs, typed)
+    invocation: Invocation = context.obj
+    owner, onto = f"{NAME} restore", "" if target == inputs.database_id else f" --onto {target}"
+    invocation.wording = COMMANDS.about(command=f"{owner} {inputs.snapshot}{onto} --yes")
+    record, code = await _recorded(
+        invocation,
+        lambda session, shown: restore_snapshot(session, inputs, shown, owner=owner, give_up_earlier=new),
+    )
+    if as_json:
+        invocation.show(json_text(fields_of(record, RestoreRecord)))
+    elif code == DONE:
+        running = moment(record.restored_at, " UTC")
+        invocation.show(facts({"restored": record.snapshot, "onto": record.target_database_id, "running": running}))
+    return code
 
 
 @commands.command()
 @json_option
-def doctor(*, as_json: bool) -> Job:
+@click.pass_obj
+async def doctor(invocation: Invocation, *, as_json: bool) -> int:
     """Check key, scopes, plan, quota, clock, listing, attempts left behind and what is installed.
 
-    Sends three requests at most, and never one that starts something. Exit code 1 where something stands in the way.
+    Sends three requests at most, and none that starts something. The exit code is 1 if anything is a PROBLEM.
     """
-    return Checkup(as_json)
+    with display(invocation, logged=False) as shown:
+        shown.progress("looking at what is installed")
+        installed = await invocation.in_thread(look_at_installation, invocation.environment)
+        shown.progress(ASKING)
+        findings = [*await examine(invocation), *installed]
+    if as_json:
+        invocation.show(json_text([asdict(one) for one in findings]))
+    else:
+        rows = [(MARKS[one.state], one.check, one.found, one.advice) for one in findings]
+        invocation.show(report(rows, invocation.out))
+    return FAILED if any(one.state == "problem" for one in findings) else DONE
 
 
 @commands.command()
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion(shell: str) -> Job:
+@click.argument("shell", type=click.Choice(COMPLETIONS))
+def completion(shell: str) -> None:
     """Print the completion script for SHELL.
 
     For bash: eval "$(squarecloud-snapshots completion bash)" in ~/.bashrc.
     """
-    found = get_completion_class(shell)
-    if found is None:
-        raise AssertionError  # click knows these three
-    variable = f"_{NAME.replace('-', '_').upper()}_COMPLETE"  # where click looks for it
-    return Printing(found(commands, {}, NAME, variable).source() + "\n")
+    click.echo(COMPLETIONS[shell](commands, {}, NAME, "_SQUARECLOUD_SNAPSHOTS_COMPLETE").source())
 
 
-def _archive_inputs(snapshot: tuple[str, str], place: str, timeout: str | None, typed: str) -> ArchiveInputs:
-    values = {"database_id": snapshot[0], "version_id": snapshot[1], "destination": place, "timeout": timeout}
-    _refuse(ArchiveInputs.problems(values), destination=typed)
-    return ArchiveInputs.of(values)
+# What they share ---------------------------------------------------------------------------------------------------------
 
 
-def _refuse(problems: Sequence[Problem], **typed: str) -> None:
-    """End with a usage error where there is one."""
-    wording = COMMANDS.about(**typed)
-    for problem in problems:
-        raise _usage(f"{wording.spell(problem.property)} {wording.text(problem.told())}.")
+async def _recorded(invocation: Invocation, operation: Callable[[Session, Display], Awaitable[R]]) -> tuple[R, int]:
+    """The record of an operation, and the exit code: one that is pending has failed for now."""
+    try:
+        async with invocation.session() as session:
+            with invocation.stopping(session), display(invocation) as shown:
+                return await operation(session, shown), DONE
+    except Unresolved as pending:
+        invocation.fail(invocation.wording.paragraph(pending))
+        return pending.record, FAILED
 
 
-def _usage(text: str) -> click.UsageError:
-    return click.UsageError(text, click.get_current_context())
+async def _transfer(invocation: Invocation, inputs: ArchiveInputs, done: str, *, as_json: bool) -> int:
+    transfers = invocation.transfers
+    async with invocation.session() as session:
+        with invocation.stopping(session, transfers), display(invocation, transfers=True) as shown:
+            if inputs.version_id == LATEST:
+                newest = await get(session, f"{inputs.database_id}/{LATEST}")
+                inputs = replace(inputs, version_id=newest.version_id or "", download_url=newest.download_url)
+                shown.progress(f"the newest snapshot is {newest.id}, of {moment(newest.created_at, ' UTC')}")
+            record = await archive_snapshot(session, transfers, inputs, shown, meter=shown.meter)
+    if as_json:
+        invocation.show(json_text(fields_of(record, ArchiveRecord)))
+    else:
+        invocation.show(facts({done: record.uri, "size": _size(record.size), "sha256": record.sha256}))
+    return DONE
 
 
-def _needs_json(*, as_json: bool, urls: bool) -> None:
-    if urls and not as_json:
-        raise _usage("--urls needs --json.")
+def _fields(one: SnapshotInfo | SnapshotRecord, *, urls: bool) -> dict[str, Any]:
+    return {"id": one.id, **fields_of(one, SnapshotRecord, urls=urls)}
 
 
-def job_of(arguments: Sequence[str]) -> Job | int:
-    """What is typed, as a job; as the exit code where there is nothing more to do.
+def _size(count: int | None) -> str | None:
+    return None if count is None else bytes_text(count)
+
+
+# From the command line to the exit code ----------------------------------------------------------------------------------
+
+
+def parse(arguments: Sequence[str], invocation: Invocation) -> Coroutine[Any, Any, int] | None:
+    """The command that is typed; None if nothing is left to do, as after `--help`.
 
     Raises:
         click.ClickException: the arguments are wrong.
     """
-    parsed: Job | int | None = commands.main(list(arguments), NAME, standalone_mode=False)
-    return 0 if parsed is None else parsed
+    command = commands.main(list(arguments), NAME, standalone_mode=False, obj=invocation)
+    return command if inspect.iscoroutine(command) else None
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; returns the exit code."""
     with streams():
-        place = Place(os.environ)
+        invocation = Invocation(os.environ)
         try:
-            job = job_of(arguments)
+            command = parse(arguments, invocation)
         except click.exceptions.NoArgsIsHelpError as error:
-            place.say(error.format_message())
+            invocation.say(error.format_message())
             return error.exit_code
         except click.ClickException as error:
-            context = getattr(error, "ctx", None)
-            more = f" `{context.command_path} --help` has all arguments." if context else ""
-            place.fail(error.format_message() + more)
-            return error.exit_code
+            return invocation.refuse(error)
         except OSError as error:
-            place.fail(f"standard output cannot be written: {error.strerror or error}.")
-            return 1
-        return job if isinstance(job, int) else run_job(job, place)
+            invocation.fail(f"standard output cannot be written: {error.strerror or error}.")
+            return FAILED
+        return anyio.run(invocation.finish, command) if command else DONE

@@ -1,33 +1,41 @@
-"""What may stand in the way of the next snapshot: key, scopes, plan, quota, clock, listing and attempts. Never a POST.
+"""What may stand in the way of the next snapshot: key, scopes, plan, quota, clock, listing and attempts. Sends no POST.
 
-Three requests at most, each sent once. The account's listing is asked for and not a database's: the service caches the two
-apart, and a look at a database's own right before a create would show the create an old page.
+Three requests at most, each sent once. They ask for the account's listing, not for a database's: the service caches the two
+apart, and a create right after a poll of its database's own listing would get an old page.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from pulumi_snapshots.api.client import ONCE
 from pulumi_snapshots.api.errors import KeyRefused, NotAllowed, SquareCloudError, UpgradeRequired
 from pulumi_snapshots.cli.wording import COMMANDS
 from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.errors.pages import with_address
 from pulumi_snapshots.errors.text import sentence
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.run.quota import allowance_of, counted, slot_frees
+from pulumi_snapshots.run.settings import MissingKey, SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from pulumi_snapshots.api.models import Account, Listing
     from pulumi_snapshots.attempt.journal import AttemptJournal, Entry, Found
+    from pulumi_snapshots.cli.invocation import Invocation
     from pulumi_snapshots.run.session import Session
 
-__all__ = ["Finding", "State", "examine"]
+__all__ = ["Finding", "Result", "examine"]
 
 State = Literal["ok", "note", "problem", "unknown"]
 """`note` is worth knowing, `problem` stands in the way, `unknown` could not be found out."""
+Result = tuple[State, str, str]
+"""All of a finding but the name of the check."""
 
 CLOCK_NOTE = 60.0
 """Seconds between the clocks that are worth a word: `rotate_after` goes by this machine's."""
@@ -35,13 +43,13 @@ CLOCK_NOTE = 60.0
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was checked.
+    """The result of one check.
 
     Attributes:
-        check: what.
+        check: its name.
         state: how it is.
-        found: what was found, one sentence or none of its own.
-        advice: what to do; empty where there is nothing to do.
+        found: what was found.
+        advice: what to do; empty if there is nothing to do.
     """
 
     check: str
@@ -50,154 +58,152 @@ class Finding:
     advice: str = ""
 
 
-async def examine(session: Session) -> list[Finding]:
-    """Check everything that the service and this machine's files tell.
+@dataclass(frozen=True)
+class Seen:
+    """What the service and this machine's files tell.
 
-    Args:
-        session: the service; nothing is asked a second time.
+    Attributes:
+        session: the service.
+        account: None if the key may not see it.
+        listing: the account's; None if there is none.
+        found: what runs of this machine have found lately.
     """
-    findings: list[Finding] = []
-    account, listing = None, None
+
+    session: Session
+    account: Account | None
+    listing: Listing | None
+    found: list[Found]
+
+    @cached_property
+    def lacking(self) -> list[Found]:
+        """What was found so lately that the listing may be an older page, and is not in it; oldest first."""
+        listed = {entry.version for entry in self.listing.entries} if self.listing else set()
+        lately = self.session.clock.utc() - timedelta(seconds=SERVICE_CACHE)
+        return sorted((it for it in self.found if it.at > lately and it.version_id not in listed), key=lambda it: it.at)
+
+
+async def examine(invocation: Invocation) -> list[Finding]:
+    """Check everything that the service and this machine's files tell."""
     try:
-        account = await session.client.account(patience=ONCE)
-        findings.append(Finding("key", "ok", "accepted"))
-    except NotAllowed as error:
-        findings.append(Finding("key", "note", f"accepted, but not for the account: {COMMANDS.told(error)}"))
-    except SquareCloudError as error:
-        findings.append(_failed("key" if isinstance(error, KeyRefused) else "service", error))
-    if findings[0].state != "problem":
+        async with invocation.session() as session:
+            return [each async for each in _examined(session)]
+    except SettingsError as error:
+        told = COMMANDS.text((error, "The service was not asked.", *error.then))
+        check = "key" if isinstance(error, MissingKey) else "settings"
+        return [Finding(check, "problem", with_address(told, error))]
+
+
+async def _examined(session: Session) -> AsyncIterator[Finding]:
+    key, account = await _key(session)
+    yield key
+    listing = None
+    if key.state != "problem":
         reading, listing = await _reading(session, account)
-        findings += [reading, _writing()]
-    findings.append(_plan(account))
-    found = await session.snapshot_journal.recently_found()
-    findings.append(_quota(session, account, listing, found))
-    findings.append(_clock(session))
-    findings.append(_listing(session, listing, found))
-    findings += await _attempts(session, session.snapshot_journal, "snapshot")
-    findings += await _attempts(session, session.restore_journal, "restore")
+        yield Finding("scope snapshots:read", *reading)
+        lacks = "A create or restore that lacks it starts nothing and says so."
+        yield Finding("scope snapshots:write", "unknown", "only a POST could tell, and none is sent", lacks)
+    seen = Seen(session, account, listing, await session.snapshot_journal.recently_found())
+    for check, look in {"plan": _plan, "quota": _quota, "clock": _clock, "listing": _listing}.items():
+        yield Finding(check, *look(seen))
+    for what, journal in {"snapshot": session.snapshot_journal, "restore": session.restore_journal}.items():
+        found = [_attempt(session, journal, entry, what) for entry in await journal.all()]
+        for each in found or [("ok", "none is left", "")]:
+            yield Finding(f"{what} attempts", *each)
     if note := session.take_note():
-        told = sentence(COMMANDS.text(note))
-        findings.append(Finding("state directory", "note", told, "Check its owner and free space."))
-    return findings
+        yield Finding("state directory", "note", sentence(COMMANDS.text(note)), "Check its owner and free space.")
 
 
-def _failed(check: str, error: SquareCloudError) -> Finding:
-    return Finding(check, "problem", COMMANDS.paragraph(error))
+async def _key(session: Session) -> tuple[Finding, Account | None]:
+    try:
+        return Finding("key", "ok", "accepted"), await session.client.account(patience=ONCE)
+    except NotAllowed as error:
+        return Finding("key", "note", f"accepted, but not for the account: {COMMANDS.told(error)}"), None
+    except SquareCloudError as error:
+        check = "key" if isinstance(error, KeyRefused) else "service"
+        return Finding(check, "problem", COMMANDS.paragraph(error)), None
 
 
-async def _reading(session: Session, account: Account | None) -> tuple[Finding, Listing | None]:
+async def _reading(session: Session, account: Account | None) -> tuple[Result, Listing | None]:
     """Whether snapshots can be listed, and the account's listing."""
-    check, now = "scope snapshots:read", session.clock.monotonic()
+    now = session.clock.monotonic()
     try:
         listing = await session.listings.account_listing(now, patience=ONCE)
         if listing is not None:
-            return Finding(check, "ok", "the account's snapshots can be listed"), listing
+            return ("ok", "the account's snapshots can be listed", ""), listing
         refusal = session.listings.account_refusal
         if isinstance(refusal, NotAllowed) and refusal.code == "MISSING_SCOPE":
-            return _failed(check, refusal), None
+            return ("problem", COMMANDS.paragraph(refusal), ""), None
         if account is None or not account.databases:
-            return Finding(check, "unknown", f"{refusal}"), None
+            return ("unknown", f"{refusal}", ""), None
         await session.listings.own_page(account.databases[0].id, now, patience=ONCE)
     except SquareCloudError as error:
-        return _failed(check, error), None
+        return ("problem", COMMANDS.paragraph(error), ""), None
     why = "the plan" if isinstance(refusal, UpgradeRequired) else "the key"
     found = f"a database's snapshots can be listed, the whole account's not: {why} does not include it"
-    return Finding(
-        check, "note", found, "Nothing has to be done: each database is asked by itself, which costs requests."
-    ), None
+    return ("note", found, "Nothing to do: polling each database by itself takes more requests."), None
 
 
-def _writing() -> Finding:
-    found = "only a POST could tell, and none is sent"
-    return Finding(
-        "scope snapshots:write", "unknown", found, "A create or restore that lacks it starts nothing and says so."
-    )
+def _plan(seen: Seen) -> Result:
+    if seen.account is None or seen.account.plan_memory is None:
+        return "unknown", "the service did not say", ""
+    memory = seen.account.plan_memory
+    name = f"{seen.account.plan}, " if seen.account.plan else ""
+    return "ok", f"{name}{memory} MB: {allowance_of(memory)} snapshots in any 24 hours", ""
 
 
-def _plan(account: Account | None) -> Finding:
-    memory = account.plan_memory if account is not None else None
-    if account is None or memory is None:
-        return Finding("plan", "unknown", "the service did not say")
-    name = f"{account.plan}, " if account.plan else ""
-    return Finding("plan", "ok", f"{name}{memory} MB: {allowance_of(memory)} snapshots in any 24 hours")
-
-
-def _quota(session: Session, account: Account | None, listing: Listing | None, found: list[Found]) -> Finding:
-    memory = account.plan_memory if account is not None else None
-    if memory is None or listing is None:
-        return Finding("quota", "unknown", "it takes the plan and the account's listing")
-    allowance, now = allowance_of(memory), session.client.service_clock.now()
-    taken = counted(listing, now)
-    used = len(taken) + len(_lacking(session, listing, found))
-    left = max(0, allowance - used)
+def _quota(seen: Seen) -> Result:
+    if seen.account is None or seen.account.plan_memory is None or seen.listing is None:
+        return "unknown", "it takes the plan and the account's listing", ""
+    allowance = allowance_of(seen.account.plan_memory)
+    taken = counted(seen.listing, seen.session.client.service_clock.now())
+    left = max(0, allowance - len(taken) - len(seen.lacking))
     text = f"{left} of {allowance} left, as far as the listing tells"
     if left:
-        return Finding("quota", "ok", text)
+        return "ok", text, ""
     at = slot_frees(taken, allowance)
     frees = f"A slot frees at about {rfc3339(at)}" if at else "Wait"
-    return Finding("quota", "problem", text, f"{frees}; a larger plan allows more, and reuse_within saves some.")
+    return "problem", text, f"{frees}; a larger plan allows more, and reuse_within saves some."
 
 
-def _clock(session: Session) -> Finding:
-    offset = session.client.service_clock.offset
+def _clock(seen: Seen) -> Result:
+    offset = seen.session.client.service_clock.offset
     if offset is None:
-        return Finding("clock", "unknown", "the service has not shown its time")
-    away = duration_text(round(abs(offset)))
+        return "unknown", "the service has not shown its time", ""
     if abs(offset) <= CLOCK_NOTE:
-        return Finding("clock", "ok", f"within {duration_text(CLOCK_NOTE)} of the service's")
-    which = "behind" if offset > 0 else "ahead of"
-    advice = "Set it: rotate_after goes by it, and buckets refuse requests of a wrong time. Waiting for a snapshot is right all the same."
-    return Finding("clock", "note", f"this machine's is {away} {which} the service's", advice)
+        return "ok", f"within {duration_text(CLOCK_NOTE)} of the service's", ""
+    away = f"{duration_text(round(abs(offset)))} {'behind' if offset > 0 else 'ahead of'}"
+    advice = "Set it: rotate_after goes by it, and buckets refuse requests of a wrong time. Waiting for a snapshot still works."
+    return "note", f"this machine's is {away} the service's", advice
 
 
-def _listing(session: Session, listing: Listing | None, found: list[Found]) -> Finding:
-    if listing is None:
-        return Finding("listing", "unknown", "none was had")
-    if listing.unreadable:
-        text = f"{listing.unreadable} of its entries cannot be read"
-        return Finding("listing", "note", text, "A newer version of this package may read them.")
+def _listing(seen: Seen) -> Result:
+    if seen.listing is None:
+        return "unknown", "none was had", ""
+    if seen.listing.unreadable:
+        found = f"{seen.listing.unreadable} of its entries cannot be read"
+        return "note", found, "A newer version of this package may read them."
+    if lacking := seen.lacking:
+        until = lacking[-1].at + timedelta(seconds=SERVICE_CACHE)
+        found = f"an old page: it lacks {len(lacking)} that this machine has found, the newest {lacking[-1].version_id}"
+        return "note", found, f"Nothing to do: it is renewed by {until:%H:%M:%S} UTC."
+    now = seen.session.client.service_clock.now()
+    ages = [(now - entry.modified).total_seconds() for entry in seen.listing.entries if entry.modified]
+    if ages and 0 <= min(ages) < SERVICE_CACHE:
+        return "ok", f"at most {duration_text(round(min(ages)))} old: it has a snapshot of that age", ""
     cache = duration_text(SERVICE_CACHE)
-    if lacking := _lacking(session, listing, found):
-        until = max(one.at for one in lacking) + timedelta(seconds=SERVICE_CACHE)
-        text = f"an old page: it lacks {len(lacking)} that this machine has found, the newest {lacking[-1].version_id}"
-        return Finding("listing", "note", text, f"Nothing has to be done: it is renewed by {until:%H:%M:%S} UTC.")
-    newest = max((entry.modified for entry in listing.entries if entry.modified is not None), default=None)
-    age = None if newest is None else (session.client.service_clock.now() - newest).total_seconds()
-    if age is not None and 0 <= age < SERVICE_CACHE:
-        return Finding("listing", "ok", f"at most {duration_text(round(age))} old: it has a snapshot of that age")
-    return Finding("listing", "ok", f"at most {cache} old, which is how long the service may serve the same page")
+    return "ok", f"at most {cache} old, which is how long the service may serve the same page", ""
 
 
-def _lacking(session: Session, listing: Listing, found: list[Found]) -> list[Found]:
-    """What creates of this machine have found so lately that the listing may be an older page; and it is not there."""
-    listed = {entry.version for entry in listing.entries}
-    lately = session.clock.utc() - timedelta(seconds=SERVICE_CACHE)
-    return sorted((one for one in found if one.at > lately and one.version_id not in listed), key=lambda one: one.at)
-
-
-async def _attempts(session: Session, journal: AttemptJournal, what: str) -> list[Finding]:
-    entries = await journal.all()
-    if not entries:
-        return [Finding(f"{what} attempts", "ok", "none is left")]
-    return [_attempt(session, journal, entry, what) for entry in entries]
-
-
-def _attempt(session: Session, journal: AttemptJournal, entry: Entry, what: str) -> Finding:
+def _attempt(session: Session, journal: AttemptJournal, entry: Entry, what: str) -> Result:
     owner = entry.owner or "an unnamed resource"
     which = f"{owner} requested a {what} {'of' if what == 'snapshot' else 'onto'} database {entry.database_id}"
-    text = f"{which} at {rfc3339(entry.post.posted_at)} ({entry.post.answered}), and its end was not seen"
-    check = f"{what} attempts"
+    found = f"{which} at {rfc3339(entry.post.posted_at)} ({entry.post.answered}), and its end was not seen"
     if journal.is_under_way(entry):
-        return Finding(check, "ok", f"{text}: it is under way")
+        return "ok", f"{found}: it is under way", ""
     if entry.in_state:
-        return Finding(check, "note", text, "Its stack has it as pending: the next `pulumi up` there goes on.")
+        return "note", found, "Its stack has it as pending: the next `pulumi up` there resumes it."
     if timedelta(seconds=entry.post.age(session.clock.utc())) > entry.post.failed_after and what == "snapshot":
-        return Finding(check, "note", text, "It is over, and the next snapshot of that database forgets it.")
-    again = (
-        f"running `{owner}` again"
-        if owner.startswith("squarecloud-snapshots ")
-        else "the next `pulumi up` of its stack"
-    )
-    return Finding(
-        check, "note", text, f"It was killed or interrupted: {again} on this machine goes on, and sends nothing."
-    )
+        return "note", found, "It is over, and the next snapshot of that database forgets it."
+    command = owner.startswith("squarecloud-snapshots ")
+    again = f"running `{owner}` again" if command else "the next `pulumi up` of its stack"
+    return "note", found, f"It was killed or interrupted: {again} on this machine resumes it, and sends nothing."

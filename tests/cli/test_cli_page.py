@@ -1,4 +1,4 @@
-"""docs/cli.md and the README say what is so: every command and option is there, and the commands shown do what they say."""
+"""docs/cli.md and the README name every command, and the commands that they show run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 
 
 def shown(text: str) -> list[str]:
-    """The blocks of commands in a text."""
+    """The shell blocks of a page."""
     return re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
@@ -36,8 +36,8 @@ def test_a_reader_finds_every_command_with_its_arguments() -> None:
             assert word.strip("[]{}").upper() in row.upper() or "|" in word, (name, word)
 
 
-def test_what_the_readme_and_the_page_show_runs(tmp_path: Path) -> None:
-    """The installation apart, which needs a published package, and the completion, which needs a shell's own folders."""
+def test_the_commands_that_readme_and_page_show_run(tmp_path: Path) -> None:
+    """All but the installation, which needs a published package, and the completion, which needs a shell's own folders."""
     blocks = [block for block in shown(PAGE) if re.search(" (create|list|doctor)\\b", block)]
     assert len(blocks) == 3
     (readme,) = [block for block in shown(README) if "squarecloud-snapshots create" in block]
@@ -53,8 +53,8 @@ def test_what_the_readme_and_the_page_show_runs(tmp_path: Path) -> None:
             "SQUARECLOUD_SNAPSHOTS_URL": f"{emulator.url}/files",
             "SQUARECLOUD_LOOK_EVERY": "0.2s",
         }
-        # The README's second create of the same database would wait for the cooldown, which is as it must be.
-        # And a doctor right after a list would wait for the account's listing, whose turn comes every 20 s.
+        # The README's second create of the same database would wait for the cooldown, and a doctor right after a list
+        # for the account's listing, which is polled every 20 s at most.
         script = script.replace("squarecloud-snapshots doctor", "XDG_STATE_HOME=$PWD squarecloud-snapshots doctor")
         script = script.replace(f"create {DATABASE} --wait\n", f"create {DATABASE} --wait --reuse-within 1h\n")
         ended = subprocess.run(  # noqa: S603  what the page says
@@ -73,6 +73,6 @@ def test_what_the_readme_and_the_page_show_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("code", ["0", "1", "2", "130", "143", "129"])
-def test_the_exit_codes_of_the_help_are_those_of_the_page(code: str) -> None:
+def test_help_and_page_name_the_same_exit_codes(code: str) -> None:
     assert f"`{code}`" in PAGE.partition("| exit code | means |")[2].partition("\n\n")[0]
     assert re.search(rf"\b{code}\b", commands.help or "")

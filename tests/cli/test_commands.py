@@ -1,4 +1,4 @@
-"""What the commands bring: on standard output for people and programs, on standard error how it goes."""
+"""What the commands do, and show to people and programs on standard output and standard error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from pulumi_snapshots.cli.jobs import SNAPSHOT_FIELDS
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 from tests.cli.typed import Desk, Terminal
@@ -50,22 +49,21 @@ async def test_list_shows_the_account_newest_first_or_one_database(tmp_path: Pat
 
 
 @virtual
-async def test_list_for_programs_has_the_outputs_of_the_resource_and_urls_only_where_asked_for(tmp_path: Path) -> None:
+async def test_list_as_json_has_all_outputs_and_urls_only_on_request(tmp_path: Path) -> None:
     async with world() as w:
         desk = Desk(w, tmp_path)
         stored = w.emulator.add_snapshot(DATABASE, size=SIZE)
         plain = (await desk.types("list", DATABASE, "--json")).done
         (one,) = plain.json
         assert (one["id"], one["size"]) == (f"{DATABASE}/{stored.version_id}", SIZE)
-        assert set(SNAPSHOT_FIELDS) | {"attempt"} == set(one)
-        assert set(SNAPSHOT_FIELDS) >= set(SnapshotRecord(DATABASE).to_outputs()) - {"attempt", "download_url"}
+        assert set(one) == {"id", *SnapshotRecord(DATABASE).to_outputs()} - {"download_url"}
         assert "http" not in plain.out
         (one,) = (await desk.types("list", DATABASE, "--json", "--urls")).done.json
         assert await w.download(one["download_url"]) == w.emulator.archive_of(stored.version_id)
 
 
 @virtual
-async def test_list_chooses_by_origin_and_age(tmp_path: Path) -> None:
+async def test_list_filters_by_origin_and_age(tmp_path: Path) -> None:
     async with world() as w:
         desk = Desk(w, tmp_path)
         for hours, origin in ((1, "automatic"), (2, "manual"), (30, "manual")):
@@ -76,7 +74,7 @@ async def test_list_chooses_by_origin_and_age(tmp_path: Path) -> None:
 
 
 @virtual
-async def test_an_empty_list_says_so_and_is_a_list_for_programs(tmp_path: Path) -> None:
+async def test_an_empty_list_says_so_and_is_an_empty_json_list(tmp_path: Path) -> None:
     async with world() as w:
         desk = Desk(w, tmp_path)
         people = (await desk.types("list", DATABASE)).done
@@ -90,7 +88,7 @@ async def test_an_empty_list_says_so_and_is_a_list_for_programs(tmp_path: Path) 
 async def test_a_narrow_terminal_never_cuts_an_id(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int, lines: int
 ) -> None:
-    monkeypatch.setattr("pulumi_snapshots.cli.jobs.width_of", lambda _: columns)
+    monkeypatch.setattr("pulumi_snapshots.cli.output.width_of", lambda _: columns)
     async with world() as w:
         stored = w.emulator.add_snapshot(DATABASE)
         ended = (await Desk(w, tmp_path).types("list", out=Terminal())).done
@@ -100,7 +98,7 @@ async def test_a_narrow_terminal_never_cuts_an_id(
 
 
 @virtual
-async def test_what_the_service_says_steers_no_terminal(tmp_path: Path) -> None:
+async def test_text_of_the_service_cannot_steer_the_terminal(tmp_path: Path) -> None:
     async with world() as w:
         w.emulator.add_snapshot(DATABASE, runtime="\x1b]0;owned\x07[red]x")
         ended = (await Desk(w, tmp_path).types("list", out=Terminal())).done
@@ -123,7 +121,7 @@ async def test_create_waits_for_exactly_its_snapshot(tmp_path: Path) -> None:
 
 
 @virtual
-async def test_create_for_programs(tmp_path: Path) -> None:
+async def test_create_as_json_has_the_snapshot_and_its_url(tmp_path: Path) -> None:
     async with world(snapshot_seconds=1) as w:
         one = (await Desk(w, tmp_path).types("create", DATABASE, "--wait", "--json", "--urls")).done.json
         assert (one["version_id"], one["attempt"]) == (w.started(), None)
@@ -131,14 +129,14 @@ async def test_create_for_programs(tmp_path: Path) -> None:
 
 
 @virtual
-async def test_on_a_terminal_create_has_one_live_line(tmp_path: Path) -> None:
+async def test_create_on_a_terminal_shows_one_live_line(tmp_path: Path) -> None:
     async with world(snapshot_seconds=200) as w:
         ended = (await Desk(w, tmp_path).types("create", DATABASE, "--wait", err=Terminal())).done
         assert "UTC  sent" not in ended.err  # no line of a log
 
 
 @virtual
-async def test_create_reuses_what_is_young_enough(tmp_path: Path) -> None:
+async def test_create_reuses_a_snapshot_that_is_young_enough(tmp_path: Path) -> None:
     async with world() as w:
         stored = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=3))
         desk = Desk(w, tmp_path)
@@ -148,14 +146,14 @@ async def test_create_reuses_what_is_young_enough(tmp_path: Path) -> None:
 
 
 async def interrupted(desk: Desk, after: float, *arguments: str, by: signal.Signals = signal.SIGINT) -> Ended:
-    """Type a command; after so many seconds a signal comes."""
+    """Type a command, and send it a signal after so many seconds."""
     return await desk.w.meanwhile(after, partial(signal.raise_signal, by), desk.types(*arguments))
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize(("after", "sent"), [(50, "not awaited"), (100, "202")], ids=["POST open", "waiting"])
 @virtual
-async def test_an_interrupted_create_is_gone_on_with_by_the_next_one(
+async def test_the_next_create_resumes_an_interrupted_one(
     tmp_path: Path, by: signal.Signals, after: int, sent: str
 ) -> None:
     async with world(snapshot_seconds=300) as w:
@@ -172,7 +170,7 @@ async def test_an_interrupted_create_is_gone_on_with_by_the_next_one(
 
 
 @virtual
-async def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
+async def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
     """As under nohup, or for ^C in a script's background job."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -184,7 +182,7 @@ async def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
 
 
 @virtual
-async def test_a_create_that_takes_too_long_is_gone_on_with_by_the_next_one(tmp_path: Path) -> None:
+async def test_the_next_create_resumes_one_that_timed_out(tmp_path: Path) -> None:
     async with world(snapshot_seconds=1000) as w:
         desk = Desk(w, tmp_path)
         ended = await desk.types("create", DATABASE, "--wait", "--timeout", "5m")
@@ -196,7 +194,7 @@ async def test_a_create_that_takes_too_long_is_gone_on_with_by_the_next_one(tmp_
 
 
 @virtual
-async def test_a_killed_create_is_gone_on_with_by_the_next_one(tmp_path: Path) -> None:
+async def test_the_next_create_resumes_a_killed_one(tmp_path: Path) -> None:
     async with world(snapshot_seconds=300) as w:
         desk = Desk(w, tmp_path)
         async with anyio.create_task_group() as process:
@@ -208,7 +206,7 @@ async def test_a_killed_create_is_gone_on_with_by_the_next_one(tmp_path: Path) -
 
 
 @virtual
-async def test_new_gives_up_on_what_was_left_and_takes_another(tmp_path: Path) -> None:
+async def test_new_gives_up_on_the_earlier_snapshot_and_takes_another(tmp_path: Path) -> None:
     async with world(snapshot_seconds=200) as w:
         desk = Desk(w, tmp_path)
         await interrupted(desk, 100, "create", DATABASE, "--wait")
@@ -216,7 +214,7 @@ async def test_new_gives_up_on_what_was_left_and_takes_another(tmp_path: Path) -
         first, second = [entry.version_id for entry in w.posts if entry.accepted]
         assert str(second) in again.out
         assert str(first) not in again.out
-        # And nothing of either is left to wait for.
+        # Nothing is left of either for a third one to wait for.
         w.emulator.advance(600)
         third = (await desk.types("create", DATABASE, "--wait")).done
         assert str(w.newest().version_id) in third.out
@@ -224,7 +222,7 @@ async def test_new_gives_up_on_what_was_left_and_takes_another(tmp_path: Path) -
 
 
 @virtual
-async def test_two_creates_of_a_machine_send_one_after_the_other(tmp_path: Path) -> None:
+async def test_two_creates_of_one_database_do_not_hit_the_cooldown(tmp_path: Path) -> None:
     async with world(snapshot_seconds=60) as w:
         desk = Desk(w, tmp_path, running="run 1")
         ends: list[Ended] = []
@@ -244,7 +242,7 @@ async def test_two_creates_of_a_machine_send_one_after_the_other(tmp_path: Path)
 
 
 @virtual
-async def test_download_brings_the_whole_file_and_says_its_digest(tmp_path: Path) -> None:
+async def test_download_writes_the_whole_file_and_shows_its_digest(tmp_path: Path) -> None:
     async with world() as w:
         desk, file = Desk(w, tmp_path / "state"), tmp_path / "one.zip"
         stored = w.emulator.add_snapshot(DATABASE, size=SIZE)
@@ -287,7 +285,7 @@ async def test_the_newest_snapshot_is_downloaded_and_named(tmp_path: Path) -> No
 
 
 @virtual
-async def test_an_interrupted_download_leaves_nothing_half_written(tmp_path: Path) -> None:
+async def test_an_interrupted_download_leaves_no_partial_file(tmp_path: Path) -> None:
     async with world() as w:
         desk, folder = Desk(w, tmp_path / "state"), tmp_path / "folder"
         folder.mkdir()
@@ -304,7 +302,7 @@ async def test_an_interrupted_download_leaves_nothing_half_written(tmp_path: Pat
 
 
 @virtual
-async def test_on_a_terminal_a_download_has_a_bar(tmp_path: Path) -> None:
+async def test_download_on_a_terminal_shows_a_bar(tmp_path: Path) -> None:
     async with world() as w:
         stored = w.emulator.add_snapshot(DATABASE, size=SIZE)
         where = ("--output", str(tmp_path / "one.zip"))
@@ -336,7 +334,7 @@ async def test_restore_brings_the_data_back(tmp_path: Path) -> None:
 
 
 @virtual
-async def test_an_interrupted_restore_is_watched_by_the_next_one(tmp_path: Path) -> None:
+async def test_the_next_restore_resumes_an_interrupted_one(tmp_path: Path) -> None:
     async with world(databases=BOTH) as w:
         desk = Desk(w, tmp_path)
         first = w.emulator.add_snapshot(DATABASE)
@@ -350,7 +348,7 @@ async def test_an_interrupted_restore_is_watched_by_the_next_one(tmp_path: Path)
 
 
 @virtual
-async def test_a_restore_of_another_snapshot_is_another_one_whatever_was_interrupted(tmp_path: Path) -> None:
+async def test_restoring_another_snapshot_does_not_resume_the_first(tmp_path: Path) -> None:
     async with world() as w:
         desk = Desk(w, tmp_path)
         first, second = (w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=age)) for age in (2, 1))
@@ -361,7 +359,7 @@ async def test_a_restore_of_another_snapshot_is_another_one_whatever_was_interru
 
 
 @virtual
-async def test_new_restores_again(tmp_path: Path) -> None:
+async def test_new_restores_the_same_snapshot_again(tmp_path: Path) -> None:
     async with world() as w:
         desk, stored = Desk(w, tmp_path), w.emulator.add_snapshot(DATABASE)
         await interrupted(desk, 20, "restore", f"{DATABASE}/{stored.version_id}", "--yes")
@@ -371,7 +369,7 @@ async def test_new_restores_again(tmp_path: Path) -> None:
 
 
 @virtual
-async def test_what_is_to_be_typed_after_an_interrupted_restore_goes_on_with_it(tmp_path: Path) -> None:
+async def test_the_command_that_an_interrupted_restore_shows_resumes_it(tmp_path: Path) -> None:
     async with world(databases=BOTH) as w:
         desk, stored = Desk(w, tmp_path), w.emulator.add_snapshot(DATABASE)
         where = (f"{DATABASE}/{stored.version_id}", "--onto", OTHER_DATABASE)
@@ -382,7 +380,7 @@ async def test_what_is_to_be_typed_after_an_interrupted_restore_goes_on_with_it(
 
 
 @virtual
-async def test_restore_onto_another_database(tmp_path: Path) -> None:
+async def test_restore_can_overwrite_another_database(tmp_path: Path) -> None:
     async with world(databases=BOTH) as w:
         stored = w.emulator.add_snapshot(DATABASE)
         ended = (

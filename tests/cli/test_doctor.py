@@ -1,4 +1,4 @@
-"""What doctor finds, what it says to do, and that it sends three requests at most and never one that starts something."""
+"""What doctor finds and advises; it sends three requests at most, and never a POST."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from pulumi_snapshots.cli import installed
+from pulumi_snapshots.cli import toolchain
 from pulumi_snapshots.cli.doctor import Finding
-from pulumi_snapshots.cli.installed import OLDEST_ENGINE, WITHOUT, look_at_installation
+from pulumi_snapshots.cli.toolchain import OLDEST_ENGINE, WITHOUT, look_at_installation
 from pulumi_snapshots.dynamic import probe
 from pulumi_snapshots.dynamic.engine_access import Features
 from pulumi_snapshots.dynamic.probe import probe_features
@@ -44,7 +44,7 @@ def desk_of(w: World, state: Path, **environment: str) -> Desk:
 
 
 def findings(ended: Ended) -> dict[str, tuple[str, str, str]]:
-    """State, found and advice of each check; of several attempts the last."""
+    """State, found and advice of each check; the last of several attempts."""
     return {one["check"]: (one["state"], one["found"], one["advice"]) for one in ended.json}
 
 
@@ -59,7 +59,7 @@ async def checked(desk: Desk) -> dict[str, tuple[str, str, str]]:
 
 
 @virtual
-async def test_all_is_well_in_two_requests(tmp_path: Path) -> None:
+async def test_doctor_needs_two_requests_if_all_is_well(tmp_path: Path) -> None:
     async with world() as w:
         w.emulator.add_snapshot(DATABASE, modified=START - timedelta(minutes=5))
         ended = (await desk_of(w, tmp_path).types("doctor")).done
@@ -89,7 +89,7 @@ async def test_a_wrong_key_is_sent_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environment", "check", "said", "page"),
     [
-        ({"SQUARECLOUD_API_KEY": ""}, "key", "none is set", "missing-key"),
+        ({"SQUARECLOUD_API_KEY": ""}, "key", "No API key is set", "missing-key"),
         (
             {"SQUARECLOUD_LOOK_EVERY": "never"},
             "settings",
@@ -100,7 +100,7 @@ async def test_a_wrong_key_is_sent_once(tmp_path: Path) -> None:
     ],
 )
 @virtual
-async def test_what_keeps_it_from_asking_is_the_first_finding(
+async def test_doctor_says_first_why_it_cannot_ask_the_service(
     tmp_path: Path, environment: dict[str, str], check: str, said: str, page: str
 ) -> None:
     async with world() as w:
@@ -114,7 +114,7 @@ async def test_what_keeps_it_from_asking_is_the_first_finding(
 
 
 @virtual
-async def test_a_service_that_fails_is_not_asked_again(tmp_path: Path) -> None:
+async def test_a_failing_service_is_asked_once(tmp_path: Path) -> None:
     async with world() as w:
         w.emulator.add_fault(Fault(html=502, times=None))
         found = await checked(desk_of(w, tmp_path))
@@ -133,7 +133,7 @@ async def test_a_missing_scope_is_named(tmp_path: Path) -> None:
 
 
 @virtual
-async def test_a_plan_without_the_accounts_listing_is_no_problem(tmp_path: Path) -> None:
+async def test_a_plan_without_an_account_listing_is_no_problem(tmp_path: Path) -> None:
     async with world(plan="free") as w:
         found = await checked(desk_of(w, tmp_path))
         assert [entry.kind for entry in w.emulator.journal] == ["me", "list account", "list"]
@@ -142,7 +142,7 @@ async def test_a_plan_without_the_accounts_listing_is_no_problem(tmp_path: Path)
 
 
 @virtual
-async def test_a_key_that_may_not_see_the_account_is_told(tmp_path: Path) -> None:
+async def test_a_key_without_access_to_the_account_is_noted(tmp_path: Path) -> None:
     async with world() as w:
         w.emulator.add_fault(Fault(kind="me", status=403, code="PERMISSION_DENIED", times=None))
         found = await checked(desk_of(w, tmp_path))
@@ -152,7 +152,7 @@ async def test_a_key_that_may_not_see_the_account_is_told(tmp_path: Path) -> Non
 
 
 @virtual
-async def test_a_used_up_quota_tells_when_a_slot_frees(tmp_path: Path) -> None:
+async def test_a_used_up_quota_shows_when_a_slot_frees(tmp_path: Path) -> None:
     async with world(plan_memory_mb=512) as w:
         for hours in (30, 20, 10, 5, 1):
             w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=hours))
@@ -165,7 +165,7 @@ async def test_a_used_up_quota_tells_when_a_slot_frees(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("offset", "said"), [(0, ""), (7200, "2h behind"), (-7200, "2h ahead of")])
 @virtual
-async def test_a_wrong_clock_is_told(tmp_path: Path, offset: int, said: str) -> None:
+async def test_a_wrong_clock_is_noted(tmp_path: Path, offset: int, said: str) -> None:
     async with world(clock_offset_seconds=offset) as w:
         state, text, advice = (await checked(desk_of(w, tmp_path)))["clock"]
         assert (state == "note") == bool(said)
@@ -174,7 +174,7 @@ async def test_a_wrong_clock_is_told(tmp_path: Path, offset: int, said: str) -> 
 
 
 @virtual
-async def test_an_old_page_is_told_and_what_it_lacks_counts(tmp_path: Path) -> None:
+async def test_snapshots_missing_from_an_old_page_count_as_used(tmp_path: Path) -> None:
     async with world(snapshot_seconds=1) as w:
         desk = desk_of(w, tmp_path)
         before = await checked(desk)
@@ -188,7 +188,7 @@ async def test_an_old_page_is_told_and_what_it_lacks_counts(tmp_path: Path) -> N
 
 
 @virtual
-async def test_an_attempt_that_was_left_behind_is_told_with_who_goes_on(tmp_path: Path) -> None:
+async def test_a_killed_run_is_listed_with_what_resumes_it(tmp_path: Path) -> None:
     async with world(snapshot_seconds=300) as w:
         desk = desk_of(w, tmp_path)
         async with anyio.create_task_group() as process:
@@ -203,17 +203,17 @@ async def test_an_attempt_that_was_left_behind_is_told_with_who_goes_on(tmp_path
         state, text, advice = (await checked(desk))["snapshot attempts"]
         assert state == "note"
         assert f"a snapshot of database {DATABASE} at 2026-03-01T12:00:00Z (202), and its end was not seen" in text
-        assert "running `squarecloud-snapshots create` again on this machine goes on" in advice
+        assert "running `squarecloud-snapshots create` again on this machine resumes it" in advice
         await w.clock.sleep(3 * 3600)
         assert "It is over" in (await checked(desk))["snapshot attempts"][2]
 
 
 @pytest.mark.parametrize("columns", [30, 80])
 @virtual
-async def test_a_narrow_terminal_is_told_all_the_same(
+async def test_a_narrow_terminal_shows_every_finding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
-    monkeypatch.setattr("pulumi_snapshots.cli.jobs.width_of", lambda _: columns)
+    monkeypatch.setattr("pulumi_snapshots.cli.output.width_of", lambda _: columns)
     async with world() as w:
         out = (await desk_of(w, tmp_path).types("doctor", out=Terminal())).done.out
         assert re.search(r"\?\s+scope snapshots:write\s+only a POST could tell, and none is sent\n", out)
@@ -226,7 +226,7 @@ async def test_an_interrupted_doctor_says_so(tmp_path: Path) -> None:
         w.emulator.add_fault(Fault(delay=10_000, times=None))
         ended = await w.meanwhile(3, partial(signal.raise_signal, signal.SIGINT), desk_of(w, tmp_path).types("doctor"))
         assert (ended.code, ended.out) == (130, "")
-        assert ended.err == "Error: interrupted before all was checked.\n"
+        assert ended.err == "Error: interrupted before it was done.\n"
 
 
 # What is installed ---------------------------------------------------------------------------------------------------
@@ -244,11 +244,11 @@ def probed(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
     return offered
 
 
-def test_the_installed_sdk_is_asked_in_its_own_process() -> None:
+def test_the_installed_sdk_has_every_feature() -> None:
     assert probe_features() == Features(**dict.fromkeys(WITHOUT, True))
 
 
-def test_an_sdk_that_does_not_start_is_told(tmp_path: Path) -> None:
+def test_an_sdk_that_does_not_start_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "grpc.py").write_text("raise SystemExit('a broken grpc')")
     state, text, advice = installation({**os.environ, "PYTHONPATH": str(tmp_path)})["engine access"]
     assert (state, text) == ("problem", "the SDK's provider process did not start: a broken grpc")
@@ -267,7 +267,7 @@ def test_an_sdk_that_does_not_start_is_told(tmp_path: Path) -> None:
         ("echo $SQUARECLOUD_API_KEY", "unknown", "''"),
     ],
 )
-def test_the_engine_is_asked_for_its_version(tmp_path: Path, script: str | None, state: str, said: str) -> None:
+def test_doctor_checks_the_version_of_the_engine(tmp_path: Path, script: str | None, state: str, said: str) -> None:
     if script is not None:
         (tmp_path / "pulumi").write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / "pulumi").chmod(0o755)
@@ -277,12 +277,12 @@ def test_the_engine_is_asked_for_its_version(tmp_path: Path, script: str | None,
     assert "secret" not in str(found)
 
 
-def test_the_oldest_engine_is_the_one_that_the_tools_know() -> None:
+def test_doctor_and_tools_name_the_same_oldest_engine() -> None:
     assert OLDEST_ENGINE == OLDEST_INSTALLED
 
 
 @pytest.mark.usefixtures("probed")
-def test_a_plugin_of_another_version_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plugin_of_another_version_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = {"PATH": "", "HOME": str(tmp_path)}
     assert installation(environment)["plugin"][:2] == ("note", "none is installed")
     program = tmp_path / "pulumi-resource-squarecloud"
@@ -292,11 +292,11 @@ def test_a_plugin_of_another_version_is_told(tmp_path: Path, monkeypatch: pytest
     folder.mkdir(parents=True)
     assert installation(environment)["plugin"][0] == "note"
     assert "0.0.1 is installed, this package is" in installation(environment)["plugin"][1]
-    monkeypatch.setattr(installed, "version", lambda _: "0.0.1")
+    monkeypatch.setattr(toolchain, "version", lambda _: "0.0.1")
     assert installation({"PATH": "", "PULUMI_HOME": str(tmp_path / ".pulumi")})["plugin"][0] == "ok"
 
 
-def test_a_feature_that_the_sdk_lacks_is_told_with_what_it_costs(probed: dict[str, bool], tmp_path: Path) -> None:
+def test_a_missing_feature_of_the_sdk_is_noted_with_its_cost(probed: dict[str, bool], tmp_path: Path) -> None:
     probed["partial_state"] = False
     state, text, advice = installation({"PATH": "", "HOME": str(tmp_path)})["engine access"]
     assert state == "note"

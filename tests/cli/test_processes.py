@@ -72,7 +72,7 @@ def posts(emulator: Served) -> list[str]:
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
-def test_whatever_ends_a_create_the_next_one_goes_on_with_it(
+def test_the_next_create_resumes_one_that_a_signal_ended(
     emulator: Served, start: Callable[..., subprocess.Popen[str]], end: signal.Signals
 ) -> None:
     before = len(posts(emulator))
@@ -92,7 +92,7 @@ def test_whatever_ends_a_create_the_next_one_goes_on_with_it(
     assert len(posts(emulator)) == before + 1
 
 
-def test_a_closed_pipe_is_one_line(start: Callable[..., subprocess.Popen[str]]) -> None:
+def test_a_closed_pipe_is_one_line_of_error(start: Callable[..., subprocess.Popen[str]]) -> None:
     readable, writable = os.pipe()
     os.close(readable)
     process = start("list", "--json", stdout=writable)
@@ -114,9 +114,7 @@ def test_a_closed_pipe_is_one_line(start: Callable[..., subprocess.Popen[str]]) 
         ("list --frob", "2>/dev/full"),
     ],
 )
-def test_streams_that_are_closed_or_full_end_in_no_traceback(
-    environment: dict[str, str], arguments: str, closed: str
-) -> None:
+def test_closed_or_full_streams_cause_no_traceback(environment: dict[str, str], arguments: str, closed: str) -> None:
     script = f'"$@" {arguments} {closed}'
     ended = subprocess.run(  # noqa: S603  a fixed command
         ["bash", "-c", script, "bash", *COMMAND],  # noqa: S607
@@ -134,7 +132,7 @@ def test_streams_that_are_closed_or_full_end_in_no_traceback(
     assert all(line.startswith("Error: ") for line in lines)
 
 
-def test_a_locale_without_utf8_shows_what_it_has(start: Callable[..., subprocess.Popen[str]]) -> None:
+def test_a_locale_without_utf8_shows_escaped_characters(start: Callable[..., subprocess.Popen[str]]) -> None:
     process = start("download", "größe", "--output", "x", more=NO_UTF8)
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out) == (2, "")
@@ -166,14 +164,14 @@ def test_a_narrow_terminal_shows_one_live_line(
 
 
 def _read(terminal: int) -> bytes:
-    """What comes; nothing once nobody has the other end open."""
+    """What is written to it; nothing once it is closed."""
     try:
         return os.read(terminal, 1024)
     except OSError:
         return b""
 
 
-def test_a_missing_extra_is_named_with_its_install_command(environment: dict[str, str]) -> None:
+def test_a_missing_extra_is_named_with_how_to_install_it(environment: dict[str, str]) -> None:
     program = "import sys; sys.modules['rich'] = None\nfrom pulumi_snapshots.cli.__main__ import main\nsys.exit(main())"
     ended = subprocess.run(  # noqa: S603  a fixed command
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False, env=environment
@@ -190,7 +188,7 @@ def test_a_shell_completes_commands_and_options(environment: dict[str, str], she
     variable, asked = re.findall(rf"(_\w+_COMPLETE)=({shell}_complete)", script)[0]
     for typed, offered in (("cr", "create"), ("create --re", "--reuse-within")):
         words = f"squarecloud-snapshots {typed}"
-        # fish names the word itself, the others its place.
+        # fish gives the word itself, the others its index.
         current = words.rsplit(maxsplit=1)[-1] if shell == "fish" else str(len(words.split()) - 1)
         completing = {variable: asked, "COMP_WORDS": words, "COMP_CWORD": current}
         ended = subprocess.run(  # noqa: S603  a fixed command

@@ -1,4 +1,4 @@
-"""Bad input and trouble: whatever it is, one clear text on standard error, the documented exit code, nothing half-written."""
+"""Every kind of trouble has one clear text on standard error, the documented exit code, and leaves no partial file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pulumi_snapshots.cli.words import printable
+from pulumi_snapshots.cli.output import printable
 from pulumi_snapshots.emulator import Fault
 from tests.cli.typed import Desk, Ended
 from tests.support.virtual import virtual
@@ -38,7 +38,7 @@ each_command = pytest.mark.parametrize("command", ASKING)
 
 
 async def typed(w: World, tmp_path: Path, command: str, **environment: str) -> Ended:
-    """The command, which must leave no file behind and show no secret."""
+    """Type the command, which must leave no file and show no secret."""
     folder = tmp_path / "folder"
     folder.mkdir(exist_ok=True)
     desk = Desk(w, tmp_path / "state")
@@ -56,7 +56,7 @@ async def typed(w: World, tmp_path: Path, command: str, **environment: str) -> E
 
 @each_command
 @virtual
-async def test_no_key(tmp_path: Path, command: str) -> None:
+async def test_a_missing_key_is_named(tmp_path: Path, command: str) -> None:
     async with world() as w:
         ended = await typed(w, tmp_path, command, SQUARECLOUD_API_KEY="")
         assert ended.code == 1
@@ -77,7 +77,7 @@ async def test_a_wrong_key_is_sent_once(tmp_path: Path, command: str) -> None:
 
 @each_command
 @virtual
-async def test_a_setting_that_cannot_be_used(tmp_path: Path, command: str) -> None:
+async def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path, command: str) -> None:
     async with world() as w:
         ended = await typed(w, tmp_path, command, SQUARECLOUD_API_URL="http://api.squarecloud.app/v2")
         assert ended.code == 1
@@ -86,7 +86,7 @@ async def test_a_setting_that_cannot_be_used(tmp_path: Path, command: str) -> No
 
 @each_command
 @virtual
-async def test_no_network(tmp_path: Path, command: str) -> None:
+async def test_no_network_says_that_nothing_was_sent(tmp_path: Path, command: str) -> None:
     async with world() as w:
         ended = await typed(w, tmp_path, command, SQUARECLOUD_API_URL="https://nowhere.test/v2")
         assert ended.code == 1
@@ -96,7 +96,7 @@ async def test_no_network(tmp_path: Path, command: str) -> None:
 
 @each_command
 @virtual
-async def test_a_key_without_the_scope(tmp_path: Path, command: str) -> None:
+async def test_a_missing_scope_is_an_error(tmp_path: Path, command: str) -> None:
     async with world() as w:
         w.emulator.add_fault(Fault(status=403, code="MISSING_SCOPE", times=None))
         ended = await typed(w, tmp_path, command)
@@ -106,7 +106,7 @@ async def test_a_key_without_the_scope(tmp_path: Path, command: str) -> None:
 
 @pytest.mark.parametrize("command", [name for name in ASKING if name != "list"])
 @virtual
-async def test_an_unknown_database(tmp_path: Path, command: str) -> None:
+async def test_an_unknown_database_is_an_error(tmp_path: Path, command: str) -> None:
     async with world(databases=(OTHER_DATABASE,)) as w:
         ended = await typed(w, tmp_path, command)
         assert ended.code == 1
@@ -115,7 +115,7 @@ async def test_an_unknown_database(tmp_path: Path, command: str) -> None:
 
 @pytest.mark.parametrize("command", ["download", "archive", "restore"])
 @virtual
-async def test_an_unknown_version(tmp_path: Path, command: str) -> None:
+async def test_an_unknown_version_is_an_error(tmp_path: Path, command: str) -> None:
     async with world() as w:
         ended = await typed(w, tmp_path, command)
         assert ended.code == 1
@@ -124,7 +124,7 @@ async def test_an_unknown_version(tmp_path: Path, command: str) -> None:
 
 @each_command
 @virtual
-async def test_a_broken_service(tmp_path: Path, command: str) -> None:
+async def test_a_broken_service_is_an_error(tmp_path: Path, command: str) -> None:
     async with world() as w:
         w.emulator.add_fault(Fault(html=502, times=None))
         ended = await typed(w, tmp_path, command, SQUARECLOUD_FIRST_LOOK_AFTER="1s")
@@ -133,7 +133,7 @@ async def test_a_broken_service(tmp_path: Path, command: str) -> None:
 
 @each_command
 @virtual
-async def test_interrupted_while_the_service_does_not_answer(tmp_path: Path, command: str) -> None:
+async def test_a_signal_ends_a_command_that_gets_no_answer(tmp_path: Path, command: str) -> None:
     async with world() as w:
         w.emulator.add_fault(Fault(delay=10_000, times=None))
         ended = await w.meanwhile(3, partial(signal.raise_signal, signal.SIGINT), typed(w, tmp_path, command))
@@ -143,10 +143,10 @@ async def test_interrupted_while_the_service_does_not_answer(tmp_path: Path, com
 
 
 @virtual
-async def test_a_snapshot_that_is_not_listed_yet_is_told_in_the_commands_words(tmp_path: Path) -> None:
+async def test_an_unlisted_snapshot_is_warned_of_in_the_commands_words(tmp_path: Path) -> None:
     async with world(snapshot_seconds=1, key_of_200_has_version=True) as w:
         desk = Desk(w, tmp_path)
-        # Both listings show the pages of before it, for half an hour.
+        # Both listings show pages from before it for half an hour.
         await desk.types("list")
         await desk.types("list", DATABASE)
         ended = (await desk.types("create", DATABASE, "--wait")).done
@@ -182,7 +182,7 @@ async def test_a_snapshot_that_is_not_listed_yet_is_told_in_the_commands_words(t
         ("download a/v --output x/../y", "--output must not hold `..`"),
         ("download a/pending:20260301T120000Z --output x", "it is pending: `create DATABASE --wait` keeps waiting"),
         ("download a/v --output x --timeout 8d", "--timeout must be at most 7d"),
-        ("download a/v --output -", "--output must be a file: what is not whole yet is handed to nobody"),
+        ("download a/v --output -", "--output must be a file, since only a whole download is handed over"),
         (
             "download a/v --output s3://bucket/x",
             "--output must be a file of this machine: `archive` streams to a bucket",
@@ -220,7 +220,7 @@ class Closed(StringIO):
 
 
 @virtual
-async def test_a_closed_output_is_said_and_what_was_done_stays_done(tmp_path: Path) -> None:
+async def test_a_closed_output_fails_after_the_work_is_done(tmp_path: Path) -> None:
     async with world(snapshot_seconds=1) as w:
         desk = Desk(w, tmp_path)
         ended = await desk.types("create", DATABASE, "--wait", out=Closed())
@@ -233,7 +233,7 @@ async def test_a_closed_output_is_said_and_what_was_done_stays_done(tmp_path: Pa
 
 
 @virtual
-async def test_a_pending_snapshot_is_told_even_where_the_output_is_closed(tmp_path: Path) -> None:
+async def test_a_pending_snapshot_is_named_even_if_output_is_closed(tmp_path: Path) -> None:
     async with world(snapshot_seconds=1000) as w:
         arguments = ("create", DATABASE, "--wait", "--timeout", "3m", "--json")
         ended = await Desk(w, tmp_path).types(*arguments, out=Closed())
@@ -243,13 +243,13 @@ async def test_a_pending_snapshot_is_told_even_where_the_output_is_closed(tmp_pa
 
 
 @virtual
-async def test_a_closed_error_output_stops_no_work(tmp_path: Path) -> None:
+async def test_a_closed_standard_error_stops_no_work(tmp_path: Path) -> None:
     async with world(snapshot_seconds=200) as w:
         ended = await Desk(w, tmp_path).types("create", DATABASE, "--wait", err=Closed())
         assert ended.code == 0
         assert w.started() in ended.out
 
 
-def test_only_harmless_characters_are_shown() -> None:
+def test_control_characters_are_escaped() -> None:
     assert printable("größe\n") == "größe\n"
     assert printable("\x1b[2J\r\x07\u202e\ud800") == "\\x1b[2J\\r\\x07\\u202e\\ud800"

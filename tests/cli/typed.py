@@ -1,4 +1,4 @@
-"""Commands as they are typed, at an emulated service on a virtual clock: no process, no socket, no real time."""
+"""Runs commands against the emulated service on a virtual clock: no process, no socket, no real time."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ import click
 
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.attempt.process import Process
-from pulumi_snapshots.cli.commands import job_of
-from pulumi_snapshots.cli.place import Place
-from pulumi_snapshots.cli.running import carried_out
+from pulumi_snapshots.cli.commands import parse
+from pulumi_snapshots.cli.invocation import Invocation
 from pulumi_snapshots.run.session import Session
 from tests.archive.scene import at_once
 
@@ -47,7 +46,7 @@ class Ended:
 
 
 class Terminal(StringIO):
-    """A stream that says of itself that a person looks at it."""
+    """A stream that says that it is a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -55,7 +54,7 @@ class Terminal(StringIO):
 
 @dataclass
 class Desk:
-    """Where commands are typed: one machine, whose runs share what is in `state`."""
+    """One machine, whose runs share what is in `state`."""
 
     w: World
     state: Path
@@ -63,7 +62,7 @@ class Desk:
     in_thread: Callable[..., Awaitable[Any]] = at_once
     runs: int = 0
     running: str = ""
-    """The run that is alive, as the machine tells the others."""
+    """The run that is alive, as others see it."""
 
     def __post_init__(self) -> None:
         # Downloads are refused over http, except from this machine.
@@ -75,7 +74,7 @@ class Desk:
             **self.environment,
         }
 
-    def place(self, out: StringIO | None = None, err: StringIO | None = None) -> Place:
+    def invocation(self, out: StringIO, err: StringIO) -> Invocation:
         self.runs += 1
         process = Process(f"run {self.runs}", lambda name: name == self.running)
 
@@ -90,10 +89,10 @@ class Desk:
             )
 
         transfers = Transfers(clock=self.w.clock, http=self.w.transport, in_thread=at_once)
-        return Place(
+        return Invocation(
             self.environment,
-            out or StringIO(),
-            err or StringIO(),
+            out,
+            err,
             clock=self.w.clock,
             open_session=session,
             transfers=transfers,
@@ -103,10 +102,11 @@ class Desk:
     async def types(self, *arguments: str, out: StringIO | None = None, err: StringIO | None = None) -> Ended:
         """Type a command and wait for its end."""
         out, err = out or StringIO(), err or StringIO()
+        invocation = self.invocation(out, err)
         try:
-            job = job_of(arguments)
+            command = parse(arguments, invocation)
         except click.ClickException as error:
             return Ended(error.exit_code, "", error.format_message())
-        assert not isinstance(job, int)
-        code = await carried_out(job, self.place(out, err))
+        assert command is not None
+        code = await invocation.finish(command)
         return Ended(code, out.getvalue(), err.getvalue())

@@ -1,4 +1,4 @@
-"""`plugin install` where Pulumi is not as it should be; what it does at a real one is in tests/engine."""
+"""`plugin install` without a working Pulumi; see tests/engine for a real one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from pulumi_snapshots.cli.plugins import Plugin
+from pulumi_snapshots.cli import install
 from tests.cli.test_processes import COMMAND
 
 if TYPE_CHECKING:
@@ -26,14 +26,14 @@ def pulumi_that(path: Path, script: str) -> None:
     (path / "pulumi").chmod(0o700)
 
 
-def test_without_pulumi_it_says_what_is_missing(tmp_path: Path) -> None:
+def test_install_without_pulumi_says_what_is_missing(tmp_path: Path) -> None:
     ended = types(tmp_path, "install")
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "Pulumi is not on PATH. Install the Pulumi CLI" in ended.stderr
     assert "docs/errors/plugin-trouble.md" in ended.stderr
 
 
-def test_a_pulumi_that_fails_or_does_not_run_is_quoted(tmp_path: Path) -> None:
+def test_install_quotes_a_pulumi_that_fails(tmp_path: Path) -> None:
     pulumi_that(tmp_path, "echo 'error: no room left' >&2; exit 255")
     ended = types(tmp_path, "install")
     assert (ended.returncode, ended.stdout) == (1, "")
@@ -44,11 +44,11 @@ def test_a_pulumi_that_fails_or_does_not_run_is_quoted(tmp_path: Path) -> None:
     assert f"{tmp_path}/pulumi does not run: No such file or directory" in ended.stderr
 
 
-def test_a_launcher_starts_this_environment_s_plugin_wherever_it_lies_and_whatever_lies_there(tmp_path: Path) -> None:
-    """The engine starts it in the project's folder, whose files may be called like a module."""
+def test_the_launcher_starts_this_environments_plugin_anywhere(tmp_path: Path) -> None:
+    """Even in a project's folder with a file that is named like a module."""
     (tmp_path / "json.py").write_text("raise SystemExit('the project took the place of a module')")
     launcher = tmp_path / "launcher"
-    launcher.write_text(Plugin.installed().launcher.replace("main()", "print(main)"))
+    launcher.write_text(install.launcher().replace("main()", "print(main)"))
     launcher.chmod(0o700)
     ended = subprocess.run(  # noqa: S603  the launcher
         [launcher], cwd=tmp_path, env={}, capture_output=True, text=True, check=False, timeout=60

@@ -1,0 +1,201 @@
+"""One run of a command: its environment, its streams, its session, the signals that end it, and its exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from contextlib import asynccontextmanager, contextmanager, suppress
+from io import TextIOWrapper
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+import click
+
+from pulumi_snapshots.archive.transfers import Transfers
+from pulumi_snapshots.cli.output import printable
+from pulumi_snapshots.cli.wording import COMMANDS
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.engine.errors import debugging
+from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.locked_file import state_directory
+from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.run.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+
+    from pulumi_snapshots.errors.text import Words
+    from pulumi_snapshots.stopping import Stoppable
+
+__all__ = ["DONE", "FAILED", "Invocation", "OutputClosed", "streams"]
+
+DONE, FAILED = 0, 1
+"""Exit codes; click has 2 for wrong arguments."""
+BY_SIGNAL = 128
+"""Shells add this to the number of the signal that ended a command: 130, 143 and 129 after those below."""
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals after which a command ends in order: ^C, a request to end, a closed terminal."""
+
+
+class OutputClosed(Explained):
+    """The result could not be written to standard output. What the command was to do is done."""
+
+
+class Invocation:
+    """One run of a command.
+
+    Args:
+        environment: with the API key and the other settings.
+        out: for results, and nothing else.
+        err: for progress, warnings and errors.
+        clock: the time.
+        open_session: opens the service; over the network unless a test gives another.
+        transfers: for downloads.
+        in_thread: runs a blocking call; in a worker thread unless a test gives another.
+
+    Attributes:
+        wording: words what users read; a command adds its own facts.
+    """
+
+    def __init__(  # noqa: PLR0913  what a test replaces
+        self,
+        environment: Mapping[str, str],
+        out: IO[str] | None = None,
+        err: IO[str] | None = None,
+        *,
+        clock: Clock | None = None,
+        open_session: Callable[[Settings], Session] | None = None,
+        transfers: Transfers | None = None,
+        in_thread: Callable[..., Awaitable[Any]] | None = None,
+    ) -> None:
+        self.environment = environment
+        self.out = out or sys.stdout
+        self.err = err or sys.stderr
+        self.clock = clock or Clock()
+        self.transfers = transfers or Transfers(clock=self.clock)
+        self.in_thread = in_thread or anyio.to_thread.run_sync
+        self.wording = COMMANDS
+        self._open_session = open_session or self._session
+        self._signal: signal.Signals | None = None
+        self._stoppable: tuple[Stoppable, ...] = ()
+
+    def show(self, text: str) -> None:
+        """Write a result, at once and whole.
+
+        Raises:
+            OutputClosed: it could not be written.
+        """
+        try:
+            self.out.write(text)
+            self.out.flush()
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise OutputClosed(f"not all of the result was written to standard output: {why}") from error
+
+    def say(self, text: str) -> None:
+        """Write a line to standard error; if that is closed, the work continues."""
+        with suppress(OSError, ValueError):
+            self.err.write(printable(text) + "\n")
+            self.err.flush()
+
+    def warn(self, text: Words) -> None:
+        """Say something that the user should know afterwards."""
+        self.say(f"warning: {self.wording.text(text)}")
+
+    def fail(self, text: str) -> None:
+        """Say why the command failed."""
+        self.say(f"Error: {text}")
+
+    def refuse(self, error: click.ClickException) -> int:
+        """Say what is wrong with the arguments; returns the exit code."""
+        context = getattr(error, "ctx", None)
+        more = f" `{context.command_path} --help` has all arguments." if context else ""
+        self.fail(error.format_message() + more)
+        return error.exit_code
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Session]:
+        """The service, with the settings of the environment.
+
+        Raises:
+            SettingsError: a setting is missing or cannot be used.
+        """
+        session = self._open_session(Settings.read({}, self.environment))
+        try:
+            yield session
+            if note := session.take_note():
+                self.warn(note)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await session.close()
+
+    def _session(self, settings: Settings) -> Session:
+        return Session(settings, clock=self.clock, state=state_directory(self.environment))
+
+    @contextmanager
+    def stopping(self, *stoppable: Stoppable) -> Iterator[None]:
+        """While the body runs, the first signal stops these, and the body comes to its own end."""
+        self._stoppable = stoppable
+        try:
+            yield
+        finally:
+            self._stoppable = ()
+
+    async def finish(self, command: Awaitable[int]) -> int:
+        """Run a command until it or a signal ends it; returns the exit code."""
+        code: int | None = None
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._heed_signals, group.cancel_scope)
+            code = await self._told(command)
+            group.cancel_scope.cancel()
+        if code is None:
+            self.fail("interrupted before it was done.")
+        if self._signal is not None and code != DONE:
+            return BY_SIGNAL + self._signal
+        return FAILED if code is None else code
+
+    async def _told(self, command: Awaitable[int]) -> int:
+        try:
+            return await command
+        except click.UsageError as error:
+            return self.refuse(error)
+        except Explained as error:
+            self.fail(self.wording.paragraph(error))
+            if debugging():
+                self.say(traceback.format_exc())
+            return FAILED
+
+    async def _heed_signals(self, scope: anyio.CancelScope) -> None:
+        # A signal that is ignored, as under nohup or in a background job, stays ignored.
+        heeded = [one for one in ENDING if signal.getsignal(one) is not signal.SIG_IGN]
+        with anyio.open_signal_receiver(*heeded) as signals:
+            async for received in signals:
+                if self._signal or not self._stoppable:  # a second signal does not wait
+                    scope.cancel()
+                self._signal = self._signal or received
+                for each in self._stoppable:
+                    each.stop()
+
+
+@contextmanager
+def streams() -> Iterator[None]:
+    """Make standard output and error safe to use, whatever the locale, and even if they are closed."""
+    with Path(os.devnull).open() as closed:  # what is not open for writing fails like a closed stream
+        sys.stdout, sys.stderr = sys.stdout or closed, sys.stderr or closed
+        both = (sys.stdout, sys.stderr)
+        for stream in both:
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # a locale may lack a name's characters
+        try:
+            yield
+        finally:
+            for stream in both:
+                try:
+                    stream.flush()
+                except OSError:
+                    # Else the interpreter flushes again at its end, and prints a traceback.
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

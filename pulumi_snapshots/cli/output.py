@@ -1,0 +1,112 @@
+"""Text for terminals and programs: tables, reports and facts for people, JSON for programs. Writes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import unicodedata
+from datetime import UTC
+from io import StringIO
+from typing import IO, TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from pulumi_snapshots.clock import parse_rfc3339
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pulumi_snapshots.properties.catalogue import Record
+
+__all__ = ["facts", "fields_of", "json_text", "moment", "printable", "report", "table"]
+
+UNLIMITED = 10_000
+"""Columns of a stream that is no terminal: lines of a pipe are never folded."""
+
+NARROW = 70
+"""Below so many columns a report has no columns of its own."""
+
+
+def printable(text: str) -> str:
+    """The text with control characters escaped, since they would steer the terminal."""
+    # Category C: control and format characters, halves of a surrogate pair, unassigned ones.
+    return "".join(
+        each.encode("unicode_escape").decode() if unicodedata.category(each)[0] == "C" and each != "\n" else each
+        for each in text
+    )
+
+
+def moment(rfc3339: str | None, zone: str = "") -> str | None:
+    """A time to the second, with what names its zone: `2026-11-24 23:00:00`."""
+    return None if rfc3339 is None else f"{parse_rfc3339(rfc3339).astimezone(UTC):%Y-%m-%d %H:%M:%S}{zone}"
+
+
+def fields_of(thing: object, record: type[Record], *, urls: bool = False) -> dict[str, Any]:
+    """What programs are told of a thing: the outputs that its record declares.
+
+    Args:
+        thing: has those outputs as attributes.
+        record: declares them.
+        urls: whether secrets are told too; a download URL opens the data to everyone who has it.
+    """
+    shown = (each for each in record.properties().values() if not each.internal and (urls or not each.secret))
+    return {each.name: getattr(thing, each.name) for each in shown}
+
+
+def json_text(content: Any) -> str:
+    """JSON in ASCII, which every locale can print."""
+    return json.dumps(content, indent=2, default=lambda record: record.to_outputs()) + "\n"
+
+
+def width_of(stream: IO[str]) -> int:
+    """The columns of the stream's terminal."""
+    try:
+        return max(1, os.get_terminal_size(stream.fileno()).columns) if stream.isatty() else UNLIMITED
+    except (OSError, ValueError):
+        return UNLIMITED
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str | None]], stream: IO[str]) -> str:
+    """A table; if the stream is too narrow for it, two lines for each row, since an id must not be cut."""
+    shown = [[printable(cell or "") for cell in row] for row in rows]
+    grid = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for row in shown:
+        grid.add_row(*map(Text, row))
+    wide = _console(UNLIMITED)
+    if Measurement.get(wide, wide.options, grid).maximum <= width_of(stream):
+        return _rendered(grid, wide)
+    return "".join(f"{first}\n  {'  '.join(filter(None, others))}\n" for first, *others in shown)
+
+
+def report(rows: Sequence[tuple[str, str, str, str]], stream: IO[str]) -> str:
+    """Mark, check, finding and advice of each row, folded at the stream's width.
+
+    On a narrow stream the finding and the advice are below the other two.
+    """
+    width = width_of(stream)
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    narrow = ""
+    for mark, check, *texts in rows:
+        lines = [printable(text) for text in texts if text]
+        grid.add_row(mark, check, Text("\n".join(lines), overflow="fold"))
+        narrow += "\n  ".join([f"{mark}  {check}", *lines]) + "\n"
+    return narrow if width < NARROW else _rendered(grid, _console(width))
+
+
+def facts(values: Mapping[str, str | None]) -> str:
+    """A line for each value that is known, beside its name."""
+    longest = max(map(len, values))
+    return "".join(f"{name:{longest}}  {printable(value)}\n" for name, value in values.items() if value)
+
+
+def _console(width: int) -> Console:
+    return Console(file=StringIO(), width=width, color_system=None, legacy_windows=False)
+
+
+def _rendered(grid: Table, console: Console) -> str:
+    with console.capture() as captured:
+        console.print(grid)
+    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())

@@ -1,0 +1,106 @@
+"""What is installed on this machine: engine, SDK, plugin, and what the dynamic provider finds in the SDK. Sends no request."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pulumi_snapshots.cli.doctor import Finding
+from pulumi_snapshots.cli.install import PACKAGE, PROGRAM
+from pulumi_snapshots.run.settings import without_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pulumi_snapshots.cli.doctor import Result
+
+__all__ = ["OLDEST_ENGINE", "look_at_installation"]
+
+OLDEST_ENGINE = (3, 139, 0)
+"""The first engine that hands a dynamic provider its configuration."""
+ENGINE_PATIENCE = 30.0
+"""Seconds that `pulumi version` may take."""
+WITHOUT = {
+    "urn": "progress is shown on the stack's row, and snapshots of killed runs are not found again",
+    "log": "progress is not shown",
+    "partial_state": "a wait that ends early is not kept in the state: set reuse_within",
+    "cancel": "^C waits for each create to end",
+    "width": "four resources are served at a time",
+}
+"""By feature: what a run loses without it."""
+
+
+def look_at_installation(environment: Mapping[str, str] = os.environ) -> list[Finding]:
+    """Check what is installed; takes about two seconds, and starts two processes.
+
+    Args:
+        environment: with `PATH`, and `PULUMI_HOME` or `HOME`.
+    """
+    return [
+        Finding("package", "ok", f"pulumi-snapshots {version('pulumi-snapshots')}"),
+        Finding("SDK", "ok", f"pulumi {version('pulumi')} for Python"),
+        Finding("engine", *_engine(environment)),
+        Finding("plugin", *_plugin(environment)),
+        *(Finding("engine access", *found) for found in _features(environment)),
+    ]
+
+
+def _engine(environment: Mapping[str, str]) -> Result:
+    program = shutil.which("pulumi", path=environment.get("PATH", ""))
+    if program is None:
+        return "note", "no pulumi on PATH", "Install the Pulumi CLI to run programs; these commands need none."
+    try:
+        answer = subprocess.run(  # noqa: S603  the program that a user would run
+            [program, "version"],
+            capture_output=True,
+            text=True,
+            timeout=ENGINE_PATIENCE,
+            check=True,
+            env={**without_key(environment), "PULUMI_SKIP_UPDATE_CHECK": "true"},
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError) as error:
+        return "problem", f"`pulumi version` failed: {error}", "Reinstall the Pulumi CLI."
+    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", answer)
+    oldest = ".".join(map(str, OLDEST_ENGINE))
+    if found is None:
+        return "unknown", f"`pulumi version` says {answer!r}", f"It must be {oldest} or newer."
+    if tuple(map(int, found.groups())) < OLDEST_ENGINE:
+        return "problem", f"pulumi {answer}", f"Update it: {oldest} is the first that configures a dynamic provider."
+    return "ok", f"pulumi {answer}", ""
+
+
+def _plugin(environment: Mapping[str, str]) -> Result:
+    home = Path(environment.get("PULUMI_HOME") or Path(environment.get("HOME") or "~").expanduser() / ".pulumi")
+    folders = [path.name for path in home.glob(f"plugins/resource-{PACKAGE}-v*") if path.is_dir()]
+    installed = sorted(name.rpartition("-v")[2] for name in folders)
+    ours = version("pulumi-snapshots")
+    if ours in installed:
+        return "ok", f"{PACKAGE} {ours} is installed", ""
+    if installed:
+        found = f"{PACKAGE} {', '.join(installed)} is installed, this package is {ours}"
+        return "note", found, "Install this version: squarecloud-snapshots plugin install."
+    if on_path := shutil.which(PROGRAM, path=environment.get("PATH", "")):
+        return "ok", f"{on_path} is on PATH", ""
+    advice = "Only programs in other languages than Python need it: squarecloud-snapshots plugin install."
+    return "note", "none is installed", advice
+
+
+def _features(environment: Mapping[str, str]) -> Iterator[Result]:
+    from pulumi_snapshots.dynamic.probe import probe_features  # noqa: PLC0415  loads the SDK's server
+
+    try:
+        features = probe_features(environment)
+    except RuntimeError as error:
+        yield "problem", f"{error}", "Reinstall the Pulumi SDK for Python."
+        return
+    lacking = {name: loss for name, loss in WITHOUT.items() if not getattr(features, name)}
+    if not lacking:
+        yield "ok", f"all of {', '.join(WITHOUT)}", ""
+    for name, loss in lacking.items():
+        advice = "Upgrade this package, or use an older SDK."
+        yield "note", f"{name} is not found in the installed SDK: {loss}", advice
