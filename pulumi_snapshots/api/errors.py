@@ -258,15 +258,9 @@ class _Known:
 _KNOWN = {
     "ACCESS_DENIED": _Known(KeyRefused),
     "INVALID_ACCESS_TOKEN": _Known(KeyRefused),
-    "MISSING_SCOPE": _Known(
-        NotAllowed,
-        "the API key lacks a scope",
-        (Next(Step.USE_SCOPES),),
-    ),
+    "MISSING_SCOPE": _Known(NotAllowed, "the API key lacks a scope", (Next(Step.USE_SCOPES),)),
     "RESOURCE_NOT_ALLOWED": _Known(
-        NotAllowed,
-        "the API key is limited to other resources",
-        (Next(Step.USE_KEY_OF_DATABASE),),
+        NotAllowed, "the API key is limited to other resources", (Next(Step.USE_KEY_OF_DATABASE),)
     ),
     "PERMISSION_DENIED": _Known(NotAllowed),
     "DATABASE_NOT_FOUND": _Known(DatabaseMissing),
@@ -279,29 +273,16 @@ _KNOWN = {
     "RESTORE_IN_PROGRESS": _Known(RestoreRunning),
     "UPGRADE_REQUIRED": _Known(UpgradeRequired),
     "DATABASE_NOT_RUNNING": _Known(
-        RequestRefused,
-        "the database is not running",
-        (Next(Step.START_DATABASE), Next(Step.RUN_AGAIN)),
+        RequestRefused, "the database is not running", (Next(Step.START_DATABASE), Next(Step.RUN_AGAIN))
     ),
-    "DATABASE_UNAVAILABLE": _Known(
-        Unavailable,
-        "the database is unavailable at the moment",
-    ),
-    "SNAPSHOT_NOT_FOUND": _Known(
-        RequestRefused,
-        "the service has no such snapshot",
-        (Next(Step.CHECK_VERSION_ID),),
-    ),
+    "DATABASE_UNAVAILABLE": _Known(Unavailable, "the database is unavailable at the moment"),
+    "SNAPSHOT_NOT_FOUND": _Known(RequestRefused, "the service has no such snapshot", (Next(Step.CHECK_VERSION_ID),)),
     "SNAPSHOT_RESTORE_FAILED": _Known(RestoreFailed),
     "SNAPSHOT_DATABASE_MISMATCH": _Known(
-        RequestRefused,
-        "the snapshot is of another database engine",
-        (Next(Step.USE_SAME_ENGINE),),
+        RequestRefused, "the snapshot is of another database engine", (Next(Step.USE_SAME_ENGINE),)
     ),
     "INVALID_SNAPSHOT_ID": _Known(
-        RequestRefused,
-        "the service takes no such snapshot name",
-        (Next(Step.USE_LISTED_NAME),),
+        RequestRefused, "the service takes no such snapshot name", (Next(Step.USE_LISTED_NAME),)
     ),
     "INVALID_VERSION_ID": _Known(
         RequestRefused,
@@ -310,21 +291,11 @@ _KNOWN = {
     ),
 }
 
-_BY_STATUS: dict[int, type[SquareCloudError]] = {
-    401: KeyRefused,
-    402: UpgradeRequired,
-    403: NotAllowed,
-    # 408 and 499 are sent by proxies that gave up on a request that may well have got through.
-    408: Unavailable,
-    # An unknown 429 may come from a proxy's own limit: the careful reaction is to send nothing for a while.
-    429: Blocked,
-    499: Unavailable,
-    502: Unavailable,
-    503: Unavailable,
-    504: Unavailable,
-}
+_SURELY_UNAVAILABLE = frozenset({408, 499, 502, 503, 504})
+"""408 and 499 are sent by proxies that gave up on a request that may well have got through."""
+_BY_STATUS: dict[int, type[SquareCloudError]] = {401: KeyRefused, 402: UpgradeRequired, 403: NotAllowed, 429: Blocked}
+"""An unknown 429 may come from a proxy's own limit: the careful reaction is to send nothing for a while."""
 _PROXY_FAILURES = range(520, 531)  # 52x: a proxy could not reach or understand the service; 530 goes with them
-_SURELY_UNAVAILABLE = frozenset(status for status, reaction in _BY_STATUS.items() if reaction is Unavailable)
 
 
 def error_for(  # noqa: PLR0913  an answer has this many parts
