@@ -37,9 +37,7 @@ from pulumi_snapshots.snapshot.record import SnapshotRecord, is_provisional, spl
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
-    from pulumi_snapshots.cli.display import Display
     from pulumi_snapshots.lookup.results import SnapshotInfo
-    from pulumi_snapshots.run.session import Session
 
 __all__ = ["commands", "parse", "run"]
 
@@ -164,12 +162,7 @@ async def create(context: click.Context, /, *, new: bool, as_json: bool, urls: b
     """
     inputs = checked(context, SnapshotInputs, typed)
     invocation: Invocation = context.obj
-    owner = f"{NAME} create"
-    invocation.wording = COMMANDS.about(command=f"{owner} {inputs.database_id} --wait")
-    record, code = await _recorded(
-        invocation,
-        lambda session, shown: create_snapshot(session, inputs, shown, owner=owner, give_up_earlier=new),
-    )
+    record, code = await _recorded(context, create_snapshot, inputs, f"{inputs.database_id} --wait", new=new)
     if as_json:
         invocation.show(json_text(_fields(record, urls=urls)))
     elif code == DONE:
@@ -231,12 +224,8 @@ async def restore(context: click.Context, /, *, new: bool, as_json: bool, **type
     typed["triggers"] = ["{database_id}/{version_id}".format_map(typed)]
     inputs = checked(context, RestoreInputs, typed)
     invocation: Invocation = context.obj
-    owner, onto = f"{NAME} restore", "" if target == inputs.database_id else f" --onto {target}"
-    invocation.wording = COMMANDS.about(command=f"{owner} {inputs.snapshot}{onto} --yes")
-    record, code = await _recorded(
-        invocation,
-        lambda session, shown: restore_snapshot(session, inputs, shown, owner=owner, give_up_earlier=new),
-    )
+    onto = "" if target == inputs.database_id else f" --onto {target}"
+    record, code = await _recorded(context, restore_snapshot, inputs, f"{inputs.snapshot}{onto} --yes", new=new)
     if as_json:
         invocation.show(json_text(fields_of(record, RestoreRecord)))
     elif code == DONE:
@@ -279,12 +268,16 @@ def completion(shell: str) -> None:
 # What they share ---------------------------------------------------------------------------------------------------------
 
 
-async def _recorded(invocation: Invocation, operation: Callable[[Session, Display], Awaitable[R]]) -> tuple[R, int]:
-    """The record of an operation, and the exit code: one that is pending has failed for now."""
+async def _recorded(
+    context: click.Context, operation: Callable[..., Awaitable[R]], inputs: Inputs, again: str, *, new: bool
+) -> tuple[R, int]:
+    """The record of an operation, and the exit code; with `again` as its arguments the command resumes it."""
+    invocation, owner = context.obj, context.command_path
+    invocation.wording = COMMANDS.about(command=f"{owner} {again}")
     try:
         async with invocation.session() as session:
             with invocation.stopping(session), display(invocation) as shown:
-                return await operation(session, shown), DONE
+                return await operation(session, inputs, shown, owner=owner, give_up_earlier=new), DONE
     except Unresolved as pending:
         invocation.fail(invocation.wording.paragraph(pending))
         return pending.record, FAILED

@@ -23,13 +23,7 @@ __all__ = ["Display", "display"]
 
 
 class Display:
-    """The listener of an operation.
-
-    Args:
-        invocation: the command's.
-        live: the live line; None for a log.
-        logged: whether a log has the progress too.
-    """
+    """The listener of an operation; see `display`. Without a live line it writes a log."""
 
     def __init__(self, invocation: Invocation, live: Progress | None, *, logged: bool) -> None:
         self._invocation = invocation

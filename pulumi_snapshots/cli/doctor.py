@@ -60,14 +60,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Seen:
-    """What the service and this machine's files tell.
-
-    Attributes:
-        session: the service.
-        account: None if the key may not see it.
-        listing: the account's; None if there is none.
-        found: what runs of this machine have found lately.
-    """
+    """What the service tells of the account, None if it does not, and what runs of this machine have found lately."""
 
     session: Session
     account: Account | None

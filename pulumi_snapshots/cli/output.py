@@ -9,8 +9,8 @@ from datetime import UTC
 from io import StringIO
 from typing import IO, TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -75,9 +75,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | None]], stream: 
     grid = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for row in shown:
         grid.add_row(*map(Text, row))
-    wide = _console(UNLIMITED)
-    if Measurement.get(wide, wide.options, grid).maximum <= width_of(stream):
-        return _rendered(grid, wide)
+    wide = _rendered(grid, UNLIMITED)
+    if max(map(cell_len, wide.splitlines())) <= width_of(stream):
+        return wide
     return "".join(f"{first}\n  {'  '.join(filter(None, others))}\n" for first, *others in shown)
 
 
@@ -93,7 +93,7 @@ def report(rows: Sequence[tuple[str, str, str, str]], stream: IO[str]) -> str:
         lines = [printable(text) for text in texts if text]
         grid.add_row(mark, check, Text("\n".join(lines), overflow="fold"))
         narrow += "\n  ".join([f"{mark}  {check}", *lines]) + "\n"
-    return narrow if width < NARROW else _rendered(grid, _console(width))
+    return narrow if width < NARROW else _rendered(grid, width)
 
 
 def facts(values: Mapping[str, str | None]) -> str:
@@ -102,11 +102,8 @@ def facts(values: Mapping[str, str | None]) -> str:
     return "".join(f"{name:{longest}}  {printable(value)}\n" for name, value in values.items() if value)
 
 
-def _console(width: int) -> Console:
-    return Console(file=StringIO(), width=width, color_system=None, legacy_windows=False)
-
-
-def _rendered(grid: Table, console: Console) -> str:
+def _rendered(grid: Table, width: int) -> str:
+    console = Console(file=StringIO(), width=width, color_system=None, legacy_windows=False)
     with console.capture() as captured:
         console.print(grid)
     return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
