@@ -81,9 +81,7 @@ class DatabaseQuery(Inputs):
     """A database of the account, and whether it runs."""
 
     database_id: str = declare(
-        "The database.",
-        read=checks.database_id(LOOK_UP_PURPOSE),
-        needed=f"the id of the database to {LOOK_UP_PURPOSE}",
+        "The database.", read=checks.database_id(LOOK_UP_PURPOSE), needed=f"the id of the database to {LOOK_UP_PURPOSE}"
     )
 
 

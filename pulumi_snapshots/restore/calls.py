@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.restore.inputs import RestoreInputs
-from pulumi_snapshots.restore.outcomes import RestorePending, restore_forgotten, restore_still_pending
 from pulumi_snapshots.restore.record import RESTORE, RestoreRecord
-from pulumi_snapshots.restore.restore import restore, resume_restore
+from pulumi_snapshots.restore.restore import RestorePending, restore, resume_restore
 from pulumi_snapshots.run.calls import Call, Calls, Resource, Unfinished, keeping
 
 if TYPE_CHECKING:
@@ -27,34 +27,35 @@ class RestoreCalls(Calls):
     async def create(self, call: Call, values: Mapping[str, Any]) -> Resource:
         """Restore, and wait until the database runs again."""
         inputs = RestoreInputs.of(values)
-        with keeping(call, RestorePending, lambda record: _outputs(record, values)):
+        with keeping(call, RESTORE, values, RestorePending):
             record = await restore(call.session(), inputs, call.listener, owner=call.owner)
-            return Resource(record.id, _outputs(record, values))
-        raise AssertionError  # a failed operation has ended the call
+        return Resource(record.id, RESTORE.state(record, values))
 
     async def read(self, _call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
-        """Nothing is asked: what was done is done, whatever becomes of the snapshot."""
+        """Return what the state holds; no request is sent, since a restore acts once."""
         if "requested_at" not in state:
             raise Explained(NO_LOOKUP)
         record = RestoreRecord.from_outputs(state)
-        seen = Resource(id_, _outputs(record, state))
+        resource = Resource(id_, RESTORE.state(record, state))
         if record.pending:
-            raise Unfinished(seen, restore_still_pending(record), unkept=None)
-        return seen
+            happened = (
+                f"What database {record.target_database_id} holds is not known: the end of the restore that was requested "
+                f"at {record.requested_at} was not seen"
+            )
+            raise Unfinished(resource, Explained(happened, then=[Next(Step.KEEP_WATCHING)]), unkept=None)
+        return resource
 
     async def update(self, call: Call, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
-        """Go on watching a restore whose end was not seen; there is nothing else to update."""
+        """Keep watching a restore whose end was not seen; there is nothing else to update."""
         record = RestoreRecord.from_outputs(state)
         if record.pending:
             inputs = RestoreInputs.of(values)
-            with keeping(call, RestorePending, lambda record: _outputs(record, values), kept=(id_, record)):
+            with keeping(call, RESTORE, values, RestorePending, kept=(id_, record)):
                 record = await resume_restore(call.session(), record, inputs, call.listener, owner=call.owner)
-        return Resource(id_, _outputs(record, values))
+        return Resource(id_, RESTORE.state(record, values))
 
     async def delete(self, call: Call, _id: str, state: Mapping[str, Any]) -> None:
         """Forget it: nothing is sent, and the database keeps what it holds."""
-        call.listener.progress(restore_forgotten(RestoreRecord.from_outputs(state)))
-
-
-def _outputs(record: RestoreRecord, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    return RESTORE.state(record, inputs)
+        record = RestoreRecord.from_outputs(state)
+        kept = f"database {record.target_database_id} keeps what it holds"
+        call.listener.progress(f"forgotten: the restore of {record.snapshot}; {kept}")

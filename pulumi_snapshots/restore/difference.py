@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pulumi_snapshots.late import late
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.restore.inputs import target_of
-from pulumi_snapshots.restore.outcomes import another_snapshot
-from pulumi_snapshots.restore.record import RESTORE, RestoreRecord
+from pulumi_snapshots.restore.record import RESTORE, RestoreRecord, another_snapshot
 from pulumi_snapshots.run.calls import Changes, Rules
 from pulumi_snapshots.snapshot.difference import changed
 

@@ -6,7 +6,7 @@ from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.properties.catalogue import Moment, Record, Thing, declare
 from pulumi_snapshots.restore.inputs import RestoreInputs
 
-__all__ = ["RESTORE", "RestoreRecord"]
+__all__ = ["RESTORE", "RestoreRecord", "another_snapshot"]
 
 
 class RestoreRecord(Record):
@@ -40,6 +40,14 @@ class RestoreRecord(Record):
     def pending(self) -> bool:
         """Whether its end was not seen yet."""
         return self.restored_at is None
+
+
+def another_snapshot(record: RestoreRecord) -> str:
+    """The warning if the program names another snapshot than the one that was restored."""
+    return (
+        f"the snapshot changed; set triggers to restore again. What was requested at {record.requested_at} for database "
+        f"{record.target_database_id} is {record.snapshot}, and a Restore acts once."
+    )
 
 
 RESTORE = Thing("Restore", RestoreInputs, RestoreRecord)

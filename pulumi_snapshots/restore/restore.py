@@ -11,14 +11,14 @@ import anyio
 from pulumi_snapshots.api.errors import Cooldown, DatabaseMissing, KeyRefused, RestoreRunning, SquareCloudError
 from pulumi_snapshots.attempt.attempt import Attempt
 from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.outcomes import not_listed
+from pulumi_snapshots.errors.outcomes import Unresolved, not_listed
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.listing.match import Search
 from pulumi_snapshots.progress import Member
 from pulumi_snapshots.properties.checks import RETENTION
-from pulumi_snapshots.restore.outcomes import RestorePending, RestoreRefused, another_snapshot
-from pulumi_snapshots.restore.record import RestoreRecord
+from pulumi_snapshots.restore.record import RestoreRecord, another_snapshot
 from pulumi_snapshots.restore.status import NeverSeen, StatusWatch
 from pulumi_snapshots.snapshot.describe import requested_text
 from pulumi_snapshots.snapshot.record import split_id
@@ -27,14 +27,26 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from pulumi_snapshots.attempt.post import Post
-    from pulumi_snapshots.errors.explained import Explained
     from pulumi_snapshots.progress import Listener
     from pulumi_snapshots.restore.inputs import RestoreInputs
     from pulumi_snapshots.run.session import Session
 
-__all__ = ["restore", "resume_restore"]
+__all__ = ["RestorePending", "RestoreRefused", "restore", "resume_restore"]
 
 NOT_RESTORED = "Nothing was restored."
+
+
+class RestorePending(Unresolved[RestoreRecord]):
+    """The restore was started, or may have been, and its end was not seen. It must be kept."""
+
+    resumes = (Next(Step.KEEP_WATCHING), Next(Step.RESTORE_AGAIN))
+    stays = (Next(Step.CHECK_RESTORED), Next(Step.RESTORE_AGAIN))
+    kept_here = Next(Step.RESTORE_KEPT_HERE)
+    not_kept = Next(Step.RESTORE_NOT_KEPT)
+
+
+class RestoreRefused(Explained):
+    """A restore that must not be sent."""
 
 
 async def restore(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from pulumi_snapshots.errors.next_step import Next
-    from pulumi_snapshots.errors.outcomes import R, Unresolved
+    from pulumi_snapshots.errors.outcomes import Unresolved
     from pulumi_snapshots.errors.text import Words
     from pulumi_snapshots.progress import Listener
     from pulumi_snapshots.properties.catalogue import Thing
@@ -185,28 +185,30 @@ class Calls(ABC):
 @contextmanager
 def keeping(
     call: Call,
-    ends: type[Unresolved[R]],
-    outputs: Callable[[R], dict[str, Any]],
-    kept: tuple[str, R] | None = None,
+    thing: Thing,
+    values: Mapping[str, Any],
+    ends: type[Unresolved[Any]],
+    kept: tuple[str, Any] | None = None,
 ) -> Iterator[None]:
     """End the call unfinished if the body leaves something that must be kept.
 
     Args:
         call: whose it is.
+        thing: the kind of resource.
+        values: its inputs.
         ends: how the body ends if something must be kept.
-        outputs: of the resource, from its record.
-        kept: what the state holds already and must go on holding, whatever happens: id and record.
+        kept: what the state holds already and must keep, whatever happens: id and record.
     """
     try:
         yield
     except ends as end:
         if kept is None:
             unkept = end.unkept(remembered=call.owner is not None)
-            raise Unfinished(Resource(end.record.id, outputs(end.record)), end, unkept=unkept) from end
-        raise Unfinished(Resource(kept[0], outputs(end.record)), end, unkept=end.then) from end
+            raise Unfinished(Resource(end.record.id, thing.state(end.record, values)), end, unkept=unkept) from end
+        raise Unfinished(Resource(kept[0], thing.state(end.record, values)), end, unkept=end.then) from end
     except Explained as error:
         if kept is None:
             raise
         # A resume that could not even begin (no key).
         still = ends(kept[1], cause=error)
-        raise Unfinished(Resource(kept[0], outputs(kept[1])), still, unkept=still.then) from error
+        raise Unfinished(Resource(kept[0], thing.state(kept[1], values)), still, unkept=still.then) from error

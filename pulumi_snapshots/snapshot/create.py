@@ -13,11 +13,11 @@ from pulumi_snapshots.api.models import Finished
 from pulumi_snapshots.attempt.attempt import Attempt
 from pulumi_snapshots.attempt.memory import UnresolvedPost
 from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors.outcomes import Unresolved
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.listing.match import CREATE_COOLDOWN, LATE, SKEW, AmbiguousSnapshot, late_text
 from pulumi_snapshots.listing.wait import ListingWait
 from pulumi_snapshots.snapshot.describe import describe, describe_unlisted, requested_text
-from pulumi_snapshots.snapshot.outcomes import Pending
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.run.session import Session
     from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 
-__all__ = ["create", "resume"]
+__all__ = ["Pending", "create", "resume"]
 
 PINNING = 5 * 60.0
 """Seconds after a 200 in which the listing should show the snapshot with its pinned URL."""
@@ -40,6 +40,15 @@ CLEAR = SKEW + timedelta(seconds=1)
 """How long a POST waits after a snapshot of the same database: longer than the skew that finding it allows."""
 HINTED_POLLS = SNAPSHOT_PER_DATABASE
 """Seconds of polling after a first KEEP_CALM: our own earlier attempt may still be running."""
+
+
+class Pending(Unresolved[SnapshotRecord]):
+    """The snapshot was started, or may have been, and is not known yet. It must be kept."""
+
+    resumes = (Next(Step.KEEP_WAITING), Next(Step.GIVE_UP))
+    stays = (Next(Step.ASK_AGAIN), Next(Step.GIVE_UP))
+    kept_here = Next(Step.SNAPSHOT_KEPT_HERE)
+    not_kept = Next(Step.SNAPSHOT_NOT_KEPT)
 
 
 async def create(
@@ -75,12 +84,7 @@ async def create(
 
 
 async def resume(
-    session: Session,
-    record: SnapshotRecord,
-    inputs: SnapshotInputs,
-    listener: Listener,
-    *,
-    owner: str | None = None,
+    session: Session, record: SnapshotRecord, inputs: SnapshotInputs, listener: Listener, *, owner: str | None = None
 ) -> SnapshotRecord:
     """Keep waiting for a pending snapshot; never sends a POST.
 

@@ -17,9 +17,8 @@ from pulumi_snapshots.attempt.process import Process, _started, this_process
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.errors.outcomes import NothingSent
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.snapshot.create import create, resume
+from pulumi_snapshots.snapshot.create import Pending, create, resume
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
-from pulumi_snapshots.snapshot.outcomes import Pending
 from pulumi_snapshots.snapshot.read import read
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, Row, World, world

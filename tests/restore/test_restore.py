@@ -21,8 +21,8 @@ from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.outcomes import NothingSent
-from pulumi_snapshots.restore.outcomes import RestorePending, RestoreRefused
 from pulumi_snapshots.restore.record import RestoreRecord
+from pulumi_snapshots.restore.restore import RestorePending, RestoreRefused
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from tests.support.restoring import RESTORER, scene

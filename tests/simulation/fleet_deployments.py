@@ -21,9 +21,8 @@ from pulumi_snapshots.attempt.process import Process
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.errors.outcomes import NothingSent
 from pulumi_snapshots.listing.match import LATE
-from pulumi_snapshots.snapshot.create import create, resume
+from pulumi_snapshots.snapshot.create import Pending, create, resume
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
-from pulumi_snapshots.snapshot.outcomes import Pending
 from pulumi_snapshots.snapshot.read import read
 from tests.simulation.fleet import Heard, each, fleet, play, standard_durations
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.snapshot.create import Pending
 from pulumi_snapshots.snapshot.describe import is_pinned
-from pulumi_snapshots.snapshot.outcomes import Pending
 from tests.support.virtual import run_virtual
 from tests.support.world import DATABASE, Ending, World, world
 

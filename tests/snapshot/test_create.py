@@ -15,8 +15,8 @@ from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.outcomes import NothingSent
+from pulumi_snapshots.snapshot.create import Pending
 from pulumi_snapshots.snapshot.describe import is_pinned
-from pulumi_snapshots.snapshot.outcomes import Pending
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, OWNER, START, Ending, World, world
 

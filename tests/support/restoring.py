@@ -13,8 +13,7 @@ from pulumi_snapshots.attempt.process import Process
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.restore.inputs import RestoreInputs
-from pulumi_snapshots.restore.outcomes import RestorePending
-from pulumi_snapshots.restore.restore import restore, resume_restore
+from pulumi_snapshots.restore.restore import RestorePending, restore, resume_restore
 from pulumi_snapshots.run.session import Session
 from tests.support.world import DATABASE, OTHER_DATABASE, Row, World, world
 

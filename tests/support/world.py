@@ -19,9 +19,8 @@ from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey, Settings
-from pulumi_snapshots.snapshot.create import create, resume
+from pulumi_snapshots.snapshot.create import Pending, create, resume
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
-from pulumi_snapshots.snapshot.outcomes import Pending
 from pulumi_snapshots.snapshot.read import read
 from tests.support.wire import EmulatorTransport
 
