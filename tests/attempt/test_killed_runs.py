@@ -1,4 +1,4 @@
-"""What a killed run leaves in the attempt journal, and what later runs on the same machine make of it."""
+"""The attempt journal: later runs on the same machine find the POST of a killed run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NEXT_RELEASE = SnapshotInputs.of({"database_id": DATABASE, "triggers": ["v2"], "
 
 @dataclass
 class Machine:
-    """One machine: processes that share the user's state directory."""
+    """A machine, whose processes share a state directory."""
 
     here: World
     state: Path
@@ -54,12 +54,12 @@ class Machine:
         )
 
     async def killed_after(self, seconds: float, inputs: SnapshotInputs = RELEASE, owner: str = OURS) -> None:
-        """A run that is killed in the middle of its create: nothing of it is left but what it wrote."""
+        """Run a create and kill it: it leaves only the files that it has written."""
         name, session = self.process()
         async with anyio.create_task_group() as process:
             process.start_soon(partial(create, session, inputs, Row(), owner=owner))
             await anyio.sleep(seconds)
-            session.snapshot_journal.erase = session.snapshot_journal.enter = session.snapshot_journal.update = _never  # type: ignore[assignment]  # it does not tidy up
+            session.snapshot_journal.erase = session.snapshot_journal.enter = session.snapshot_journal.update = _never  # type: ignore[assignment]  # a killed process writes nothing
             process.cancel_scope.cancel()
         self.running.discard(name)
 
@@ -90,7 +90,7 @@ async def test_a_killed_run_is_not_paid_for_twice(tmp_path: Path, after: float, 
 
 
 @virtual
-async def test_a_run_killed_again_and_again_still_ends_with_its_one_snapshot(tmp_path: Path) -> None:
+async def test_a_run_killed_three_times_takes_one_snapshot(tmp_path: Path) -> None:
     async with world(snapshot_seconds=400) as here:
         machine = Machine(here, tmp_path)
         for _ in range(3):
@@ -100,7 +100,7 @@ async def test_a_run_killed_again_and_again_still_ends_with_its_one_snapshot(tmp
 
 
 @virtual
-async def test_a_run_killed_before_its_post_left_sends_it(tmp_path: Path) -> None:
+async def test_a_run_killed_before_its_post_is_repeated(tmp_path: Path) -> None:
     async with world(databases=(DATABASE, OTHER_DATABASE), snapshot_seconds=10) as here:
         machine = Machine(here, tmp_path)
         _, session = machine.process()
@@ -113,7 +113,7 @@ async def test_a_run_killed_before_its_post_left_sends_it(tmp_path: Path) -> Non
 
 
 @virtual
-async def test_another_release_takes_its_own_snapshot_after_the_killed_one(tmp_path: Path) -> None:
+async def test_other_triggers_take_their_own_snapshot_after_a_kill(tmp_path: Path) -> None:
     async with world(snapshot_seconds=100, cache_world="invalidated") as here:
         machine = Machine(here, tmp_path)
         await machine.killed_after(20)
@@ -123,7 +123,7 @@ async def test_another_release_takes_its_own_snapshot_after_the_killed_one(tmp_p
 
 
 @virtual
-async def test_the_attempt_of_a_living_run_is_never_taken_over(tmp_path: Path) -> None:
+async def test_the_post_of_a_running_process_is_never_taken_over(tmp_path: Path) -> None:
     async with world(snapshot_seconds=150, cache_world="invalidated") as here:
         machine = Machine(here, tmp_path)
         ends: list[SnapshotRecord] = []
@@ -140,7 +140,7 @@ async def test_the_attempt_of_a_living_run_is_never_taken_over(tmp_path: Path) -
 
 
 @virtual
-async def test_a_run_that_waits_for_a_living_one_says_so_when_its_time_is_over(tmp_path: Path) -> None:
+async def test_a_time_out_while_another_run_works_says_so(tmp_path: Path) -> None:
     async with world(snapshot_seconds=3000) as here:
         machine = Machine(here, tmp_path)
         async with anyio.create_task_group() as runs:
@@ -154,7 +154,7 @@ async def test_a_run_that_waits_for_a_living_one_says_so_when_its_time_is_over(t
 
 
 @virtual
-async def test_a_create_that_found_its_snapshot_leaves_nothing_behind(tmp_path: Path) -> None:
+async def test_a_complete_create_leaves_no_entry_in_the_journal(tmp_path: Path) -> None:
     async with world(snapshot_seconds=100) as here:
         machine = Machine(here, tmp_path)
         await machine.run()
@@ -163,7 +163,7 @@ async def test_a_create_that_found_its_snapshot_leaves_nothing_behind(tmp_path: 
 
 
 @virtual
-async def test_another_stack_waits_for_what_this_ones_state_has_as_pending(tmp_path: Path) -> None:
+async def test_another_stack_waits_for_a_snapshot_that_is_pending_here(tmp_path: Path) -> None:
     async with world(snapshot_seconds=600, cache_world="invalidated") as here:
         machine = Machine(here, tmp_path)
         with pytest.raises(Pending):
@@ -175,7 +175,7 @@ async def test_another_stack_waits_for_what_this_ones_state_has_as_pending(tmp_p
 
 
 @virtual
-async def test_what_a_resume_has_found_holds_up_no_other_stack(tmp_path: Path) -> None:
+async def test_a_snapshot_found_by_a_resume_delays_no_other_stack(tmp_path: Path) -> None:
     async with world(snapshot_seconds=600, cache_world="invalidated") as here:
         machine = Machine(here, tmp_path)
         short = SnapshotInputs.of({"database_id": DATABASE, "timeout": "4m"})
@@ -188,7 +188,7 @@ async def test_what_a_resume_has_found_holds_up_no_other_stack(tmp_path: Path) -
 
 
 @virtual
-async def test_one_that_is_in_the_state_and_is_made_again_was_given_up(tmp_path: Path) -> None:
+async def test_a_create_over_a_pending_snapshot_gives_it_up(tmp_path: Path) -> None:
     async with world(snapshot_seconds=400, cache_world="invalidated") as here:
         machine = Machine(here, tmp_path)
         with pytest.raises(Pending):
@@ -198,7 +198,7 @@ async def test_one_that_is_in_the_state_and_is_made_again_was_given_up(tmp_path:
 
 
 @virtual
-async def test_of_two_runs_that_begin_at_once_one_waits_for_the_other(tmp_path: Path) -> None:
+async def test_of_two_simultaneous_runs_one_waits_for_the_other(tmp_path: Path) -> None:
     async with world(snapshot_seconds=1000, cache_world="invalidated") as here:
         machine = Machine(here, tmp_path)
         ends: dict[str, str | None] = {}
@@ -214,14 +214,14 @@ async def test_of_two_runs_that_begin_at_once_one_waits_for_the_other(tmp_path: 
 
 
 @virtual
-async def test_what_another_run_gave_up_while_ours_waited_for_its_turn_is_waited_for(tmp_path: Path) -> None:
+async def test_a_post_given_up_elsewhere_meanwhile_is_waited_for(tmp_path: Path) -> None:
     async with world(snapshot_seconds=400, cache_world="invalidated", modified_is="end") as here:
         machine = Machine(here, tmp_path)
         here.emulator.add_fault(Fault(kind="list", delay=10, times=1))
         ends: list[SnapshotRecord] = []
 
         async def ours() -> None:
-            # Nobody has an attempt on this database yet; then it looks for one to reuse.
+            # No other run has sent a POST for this database yet. The search for a snapshot to reuse comes next.
             ends.append(await machine.run(replace(RELEASE, reuse_within=60.0)))
 
         async with anyio.create_task_group() as runs:
@@ -237,8 +237,8 @@ async def test_what_another_run_gave_up_while_ours_waited_for_its_turn_is_waited
 
 @pytest.mark.parametrize("resumed", [False, True])
 @virtual
-async def test_what_another_stack_has_just_found_is_not_taken_for_ours(tmp_path: Path, *, resumed: bool) -> None:
-    # It ends a second before the first look finds it, and so within the skew before the next POST.
+async def test_a_snapshot_just_found_by_another_stack_never_matches(tmp_path: Path, *, resumed: bool) -> None:
+    # It ends a second before the first poll finds it, and so within the clock skew before the next POST.
     async with world(snapshot_seconds=209, cache_world="invalidated", modified_is="end") as here:
         machine = Machine(here, tmp_path)
         if resumed:
@@ -255,7 +255,7 @@ async def test_what_another_stack_has_just_found_is_not_taken_for_ours(tmp_path:
 
 
 @virtual
-async def test_a_forgotten_attempt_of_hours_ago_does_not_stand_for_today(tmp_path: Path) -> None:
+async def test_an_entry_that_is_hours_old_is_not_resumed(tmp_path: Path) -> None:
     async with world(snapshot_seconds=100) as here:
         machine = Machine(here, tmp_path)
         await machine.killed_after(20)
@@ -267,7 +267,7 @@ async def test_a_forgotten_attempt_of_hours_ago_does_not_stand_for_today(tmp_pat
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"attempts": 7}', '{"attempts": [{"owner": 1}, 3]}'])
 @virtual
-async def test_a_damaged_journal_costs_only_its_memory(tmp_path: Path, damage: str) -> None:
+async def test_a_damaged_journal_stops_no_run(tmp_path: Path, damage: str) -> None:
     async with world(snapshot_seconds=10) as here:
         machine = Machine(here, tmp_path)
         await machine.killed_after(1)
@@ -277,13 +277,13 @@ async def test_a_damaged_journal_costs_only_its_memory(tmp_path: Path, damage: s
         await machine.run(row=row)
         assert len(accepted(here)) == 2
         if damage in {"", "{", "[]"}:
-            (told,) = row.warnings
-            assert "was lost" in told
-            assert str(tmp_path) in told
+            (warning,) = row.warnings
+            assert "was lost" in warning
+            assert str(tmp_path) in warning
 
 
 @virtual
-async def test_a_directory_that_cannot_be_used_is_said_once(tmp_path: Path) -> None:
+async def test_an_unusable_directory_is_reported_once(tmp_path: Path) -> None:
     async with world(databases=(DATABASE, OTHER_DATABASE), snapshot_seconds=10) as here:
         (tmp_path / "file").write_text("")
         machine = Machine(here, tmp_path / "file" / "below")
@@ -322,7 +322,7 @@ def _texts(folder: Path) -> Iterable[str]:
     return (f"{file.name} {file.read_text()}" for file in folder.glob("*.json"))
 
 
-def test_a_process_is_told_from_a_later_one_with_its_number() -> None:
+def test_a_later_process_with_the_same_number_is_another_one() -> None:
     here = this_process()
     assert here.is_running(here.name)
     pid, _, started = here.name.partition(" ")
@@ -332,43 +332,43 @@ def test_a_process_is_told_from_a_later_one_with_its_number() -> None:
     assert not here.is_running(f"{2**22 + 1} 7")
 
 
-def test_a_process_that_has_ended_is_not_running_even_where_nobody_takes_note_of_it() -> None:
+def test_an_ended_process_is_not_running_even_as_a_zombie() -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     here = this_process()
     name = f"{child.pid} {_started(child.pid)}"
     assert here.is_running(name)
     child.kill()
-    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and stays in the system's list
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and stays a zombie
     assert not here.is_running(name)
     child.communicate()
 
 
 @virtual
-async def test_an_attempt_of_hours_ago_holds_up_nobody_though_its_process_seems_to_live(tmp_path: Path) -> None:
+async def test_an_old_entry_delays_no_run_though_its_process_seems_alive(tmp_path: Path) -> None:
     async with world(snapshot_seconds=100, cache_world="invalidated") as here:
         machine = Machine(here, tmp_path)
         await machine.killed_after(20)
-        machine.running.add("process 1")  # another one has its number by now
+        machine.running.add("process 1")  # another process has its number by now
         await anyio.sleep(3 * 3600)
         record = await machine.run(owner=ANOTHER)
         assert record.version_id == accepted(here)[1]
 
 
 @virtual
-async def test_what_could_not_be_kept_in_the_state_is_found_by_the_next_run_on_this_machine(tmp_path: Path) -> None:
+async def test_a_snapshot_missing_in_the_state_is_found_by_the_journal(tmp_path: Path) -> None:
     async with world(snapshot_seconds=600, cache_world="invalidated") as here:
         machine = Machine(here, tmp_path)
         name, session = machine.process()
-        unheard = Row(keeps=False)
+        row = Row(keeps=False)
         with pytest.raises(Pending):
-            await create(session, SnapshotInputs.of({"database_id": DATABASE, "timeout": "3m"}), unheard, owner=OURS)
+            await create(session, SnapshotInputs.of({"database_id": DATABASE, "timeout": "3m"}), row, owner=OURS)
         machine.running.discard(name)
         record = await machine.run(SnapshotInputs.of({"database_id": DATABASE}))
         assert [record.version_id] == accepted(here)
 
 
 @virtual
-async def test_reuse_adopts_what_a_run_without_a_name_left(tmp_path: Path) -> None:
+async def test_reuse_adopts_the_snapshot_of_a_run_without_an_owner(tmp_path: Path) -> None:
     async with world(snapshot_seconds=100, cache_world="invalidated") as here:
         machine = Machine(here, tmp_path)
         name, session = machine.process()

@@ -1,4 +1,4 @@
-"""Listings that are shared, what they teach about the service's cache, and when they come for many databases."""
+"""Listings are shared, reveal the service's cache, and are polled rarely for many databases."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from pulumi_snapshots.api.signed_url import database_of
 from pulumi_snapshots.emulator import Fault
-from pulumi_snapshots.listing import listings as looks
+from pulumi_snapshots.listing import listings as listings_module
 from pulumi_snapshots.listing.poll_plan import FEW
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, Ending, World, world
@@ -22,30 +22,30 @@ if TYPE_CHECKING:
 MINUTE = 60.0
 
 
-async def look(w: World) -> set[str | None]:
+async def versions(w: World) -> set[str | None]:
     page = await w.session.listings.own_page(DATABASE, w.clock.monotonic())
     return {entry.version for entry in page.entries}
 
 
 @virtual
-async def test_two_changes_within_half_an_hour_prove_that_new_snapshots_end_the_cache() -> None:
+async def test_two_changes_within_30_minutes_prove_invalidation() -> None:
     async with world(cache_world="invalidated") as w:
-        await look(w)
+        await versions(w)
         for changes, proven in ((1, False), (2, True)):
             await w.clock.sleep(5 * MINUTE)
             w.emulator.add_snapshot(DATABASE)
-            assert len(await look(w)) == changes
+            assert len(await versions(w)) == changes
             assert w.session.listings.invalidation_proven is proven
 
 
 @pytest.mark.parametrize("every", [1.0, 7.0, 29.0])
-def test_cache_that_is_kept_is_never_taken_for_one_that_is_not(every: float) -> None:
+def test_a_cache_that_is_kept_never_seems_invalidated(every: float) -> None:
     @virtual
     async def play() -> None:
         async with world(cache_world="kept") as w:
             for _ in range(200):
                 w.emulator.add_snapshot(DATABASE)
-                await look(w)
+                await versions(w)
                 await w.clock.sleep(every * MINUTE)
             assert not w.session.listings.invalidation_proven
 
@@ -53,7 +53,7 @@ def test_cache_that_is_kept_is_never_taken_for_one_that_is_not(every: float) -> 
 
 
 @virtual
-async def test_run_that_knows_the_cache_looks_sooner_and_at_one_listing_only() -> None:
+async def test_proven_invalidation_makes_polls_early_and_of_one_listing() -> None:
     async with world(cache_world="invalidated", snapshot_seconds=200) as w:
         w.session.listings.invalidation_proven = True
         (await w.create()).complete  # noqa: B018  asserts
@@ -72,7 +72,7 @@ async def test_run_that_knows_the_cache_looks_sooner_and_at_one_listing_only() -
     ],
     ids=str,
 )
-def test_refused_account_listing_is_asked_for_once_and_fails_nobody(refusal: dict[str, Any]) -> None:
+def test_a_refused_account_listing_is_requested_once_and_no_error(refusal: dict[str, Any]) -> None:
     @virtual
     async def play() -> None:
         async with world(snapshot_seconds=400, cache_world="invalidated") as w:
@@ -91,12 +91,16 @@ FLEET = tuple(f"{number:032x}" for number in range(20))
 async def lateness(
     w: World, databases: tuple[str, ...] = FLEET, session: Session | None = None
 ) -> dict[str | None, float]:
-    """Take a snapshot of each; everybody gets the own one. Seconds from the moment at which it was there."""
+    """Take a snapshot of each database, and check that each create gets its own.
+
+    Returns:
+        For each database, the seconds from the end of the snapshot to the end of its create.
+    """
     endings: dict[str, Ending] = {}
     ended: dict[str, float] = {}
 
     async def take(number: int, database_id: str) -> None:
-        await w.clock.sleep(number / 1000)  # a program registers one after the other
+        await w.clock.sleep(number / 1000)  # a program registers its resources one after the other
         endings[database_id] = await w.create(session=session, database_id=database_id)
         ended[database_id] = w.clock.monotonic()
 
@@ -111,29 +115,29 @@ async def lateness(
     return {post.database_id: ended[post.database_id or ""] - post.monotonic - seconds for post in w.posts}
 
 
-@pytest.mark.parametrize(("cache_world", "late", "looks"), [("invalidated", 61, 30), ("kept", 120, 45)])
-def test_many_databases_wait_with_few_looks_and_each_finds_its_own(cache_world: str, late: float, looks: int) -> None:
+@pytest.mark.parametrize(("cache_world", "late", "polls"), [("invalidated", 61, 30), ("kept", 120, 45)])
+def test_many_databases_find_their_snapshots_with_few_polls(cache_world: str, late: float, polls: int) -> None:
     @virtual
     async def play() -> None:
         async with world(databases=FLEET, snapshot_seconds=200, plan_memory_mb=256_000, cache_world=cache_world) as w:
             assert max((await lateness(w)).values()) <= late
-            assert len(w.listings) <= looks
+            assert len(w.listings) <= polls
 
     play()
 
 
 @virtual
-async def test_one_page_is_given_up_for_a_hint_and_then_one_look_at_the_account_serves_all() -> None:
+async def test_after_the_probe_one_account_listing_serves_all() -> None:
     async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=256_000, cache_world="invalidated") as w:
         await lateness(w)
         own = [one.database_id for one in w.requests("list")]
         assert own[0] == FLEET[0]
-        assert len(set(own)) <= 1 + FEW, "the last few are looked for at their own pages too"
+        assert len(set(own)) <= 1 + FEW, "the last few are polled at their own pages too"
         assert len(w.listings) <= len(FLEET)
 
 
 @virtual
-async def test_looks_that_serve_all_leave_two_other_machines_their_part_of_3_a_minute() -> None:
+async def test_account_polls_leave_two_other_machines_their_share() -> None:
     async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=256_000, cache_world="invalidated") as w:
         await lateness(w)
         times = [one.monotonic for one in w.requests("list account")]
@@ -142,16 +146,16 @@ async def test_looks_that_serve_all_leave_two_other_machines_their_part_of_3_a_m
 
 
 @virtual
-async def test_account_listing_is_kept_for_the_moment_when_one_look_shows_all_that_were_missed() -> None:
+async def test_one_late_account_listing_shows_all_missed_snapshots() -> None:
     async with world(databases=FLEET, snapshot_seconds=215, plan_memory_mb=256_000, cache_world="kept") as w:
         assert max((await lateness(w)).values()) < 5 * MINUTE, (
-            "their own pages were asked for too early, and freeze for 30 minutes"
+            "their own pages were polled too early, and are cached for 30 minutes"
         )
         assert len(w.requests("list account")) == 1
 
 
 @virtual
-async def test_page_that_was_too_early_for_one_is_asked_for_later_by_those_that_follow() -> None:
+async def test_after_a_poll_that_was_too_early_the_next_ones_come_later() -> None:
     async with world(databases=FLEET, snapshot_seconds=215, plan_memory_mb=256_000, cache_world="kept") as w:
         await lateness(w)
         posted = {post.database_id: post.monotonic for post in w.posts}
@@ -161,8 +165,8 @@ async def test_page_that_was_too_early_for_one_is_asked_for_later_by_those_that_
 
 
 @virtual
-async def test_hint_that_was_wrong_costs_nobody_but_the_probe_its_page() -> None:
-    """A page that was old when it was seen first changes soon, though pages are kept."""
+async def test_a_misleading_probe_delays_no_other_snapshot() -> None:
+    """A page that was old when it was first seen changes soon, although pages are cached for 30 minutes."""
     async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=256_000, cache_world="kept") as w:
         await w.another_run().client.list_snapshots(FLEET[0])
         w.emulator.add_snapshot(FLEET[0], modified=START - timedelta(hours=1))
@@ -174,7 +178,7 @@ async def test_hint_that_was_wrong_costs_nobody_but_the_probe_its_page() -> None
 
 
 @virtual
-async def test_page_that_was_fetched_for_somebody_else_is_looked_through_at_once() -> None:
+async def test_a_page_fetched_for_another_caller_is_searched_at_once() -> None:
     async with world(snapshot_seconds=120) as w:
 
         async def refresh() -> None:
@@ -188,7 +192,7 @@ async def test_page_that_was_fetched_for_somebody_else_is_looked_through_at_once
 
 
 @pytest.mark.parametrize("cache_world", ["invalidated", "kept"])
-def test_many_databases_without_an_account_listing_are_found_at_their_own_pages(cache_world: str) -> None:
+def test_without_an_account_listing_each_own_page_is_polled(cache_world: str) -> None:
     @virtual
     async def play() -> None:
         async with world(
@@ -210,18 +214,18 @@ async def test_short_settings_make_a_fleet_quick() -> None:
 
 
 @virtual
-async def test_account_listing_shows_each_database_only_its_own() -> None:
+async def test_an_account_page_has_only_the_databases_own_snapshots() -> None:
     async with world(databases=(DATABASE, OTHER_DATABASE), name_style="id_type_origin") as w:
         ours = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1))
         w.emulator.add_snapshot(OTHER_DATABASE, modified=START - timedelta(hours=2))
         page = await w.session.listings.account_page(DATABASE, 0.0)
         assert page is not None
         assert [entry.version for entry in page.entries] == [ours.version_id]
-        assert not page.complete, "an entry that cannot be told may be ours"
+        assert not page.complete, "an entry of an unknown database may belong to this one"
 
 
 @virtual
-async def test_month_of_every_database_in_the_account_listing_is_sorted_once_and_not_for_each_that_waits(
+async def test_an_account_listing_is_sorted_once_for_all_snapshots(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sorted_entries: list[str] = []
@@ -230,7 +234,7 @@ async def test_month_of_every_database_in_the_account_listing_is_sorted_once_and
         sorted_entries.append(url)
         return database_of(url)
 
-    monkeypatch.setattr(looks, "database_of", counted)
+    monkeypatch.setattr(listings_module, "database_of", counted)
     async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=256_000, cache_world="invalidated") as w:
         for database_id in FLEET:
             for days in range(1, 30):

@@ -1,4 +1,4 @@
-"""A refresh of many snapshots costs next to nothing: one look at the account, and one at each database it leaves in doubt."""
+"""A refresh of many snapshots needs one account listing, and one listing of each database with a missing snapshot."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EACH = 10
 
 
 def records_of(here: World) -> list[SnapshotRecord]:
-    """500 snapshots in a state, ten of each database, one a day."""
+    """500 snapshots of a state: ten of each database, one per day."""
     records = []
     for database_id in FLEET:
         for days in range(EACH):
@@ -37,11 +37,11 @@ def records_of(here: World) -> list[SnapshotRecord]:
 async def refreshed(
     here: World, records: list[SnapshotRecord], parallel: int, row: Row | None = None
 ) -> list[SnapshotRecord]:
-    session, places, rows = here.another_run(), anyio.CapacityLimiter(parallel), row or Row()
+    session, slots, rows = here.another_run(), anyio.CapacityLimiter(parallel), row or Row()
     results: list[SnapshotRecord] = []
 
     async def one(record: SnapshotRecord) -> None:
-        async with places:
+        async with slots:
             results.append(await read(session, record, rows))
 
     async with anyio.create_task_group() as group:
@@ -51,7 +51,7 @@ async def refreshed(
 
 
 @pytest.mark.parametrize("parallel", [4, 8, 64, 500])
-def test_500_snapshots_cost_one_look(parallel: int) -> None:
+def test_a_refresh_of_500_snapshots_sends_one_request(parallel: int) -> None:
     @virtual
     async def play() -> None:
         async with world(databases=FLEET) as here:
@@ -64,7 +64,7 @@ def test_500_snapshots_cost_one_look(parallel: int) -> None:
 
 
 @virtual
-async def test_a_database_that_the_account_leaves_in_doubt_is_asked_once() -> None:
+async def test_each_database_with_a_missing_snapshot_is_listed_once() -> None:
     async with world(databases=FLEET) as here:
         records = records_of(here)
         for record in (records[0], records[1], records[-1]):
@@ -76,21 +76,21 @@ async def test_a_database_that_the_account_leaves_in_doubt_is_asked_once() -> No
 
 
 @virtual
-async def test_a_few_snapshots_of_one_database_cost_one_look_at_it() -> None:
+async def test_a_few_snapshots_of_one_database_need_one_listing_of_it() -> None:
     async with world(databases=FLEET) as here:
         await refreshed(here, records_of(here)[:3], 64)
         assert [entry.kind for entry in here.emulator.journal] == ["list"]
 
 
 @virtual
-async def test_reuse_in_a_fleet_costs_one_look() -> None:
+async def test_reuse_in_a_fleet_sends_one_request() -> None:
     async with world(databases=FLEET) as here:
         for database_id in FLEET:
             here.emulator.add_snapshot(database_id, modified=here.emulator.now() - timedelta(minutes=10))
-        session, places = here.another_run(), anyio.CapacityLimiter(8)
+        session, slots = here.another_run(), anyio.CapacityLimiter(8)
 
         async def one(database_id: str) -> None:
-            async with places:
+            async with slots:
                 await create(session, SnapshotInputs(database_id, reuse_within=3600), Row())
 
         async with anyio.create_task_group() as group:
@@ -100,7 +100,7 @@ async def test_reuse_in_a_fleet_costs_one_look() -> None:
 
 
 @pytest.mark.parametrize("fault", [{"html": 503}, {"no_connect": True}, {"drop": True, "delay": 1000.0}], ids=str)
-def test_500_snapshots_do_not_wait_each_for_a_service_that_is_down(fault: dict[str, Any]) -> None:
+def test_a_service_that_is_down_does_not_delay_each_snapshot(fault: dict[str, Any]) -> None:
     @virtual
     async def play() -> None:
         async with world(databases=FLEET) as here:
@@ -116,7 +116,7 @@ def test_500_snapshots_do_not_wait_each_for_a_service_that_is_down(fault: dict[s
 
 
 @virtual
-async def test_refresh_asks_again_when_a_service_that_was_down_has_had_a_minute() -> None:
+async def test_a_failed_listing_is_requested_again_after_a_minute() -> None:
     async with world(databases=FLEET) as here:
         records, session = records_of(here), here.another_run()
         here.emulator.add_fault(Fault(times=3, html=503))
@@ -126,16 +126,22 @@ async def test_refresh_asks_again_when_a_service_that_was_down_has_had_a_minute(
             assert len(here.row.warnings) == warnings
 
 
-# Pending: all these reads come before the program, so nothing else goes on meanwhile --------------------------------
+# Pending snapshots, which are read before the program starts, so that the whole run waits --------------------------------
 
 
-def pending_fleet(here: World, hours: float, *, there: bool) -> list[SnapshotRecord]:
-    """One of each database, posted so long ago."""
+def pending_fleet(here: World, hours: float, *, listed: bool) -> list[SnapshotRecord]:
+    """Records of pending snapshots, one of each database.
+
+    Args:
+        here: the service.
+        hours: how long ago the POSTs were sent.
+        listed: whether the snapshots are listed now.
+    """
     records = []
     for database_id in here.emulator.databases:
         posted = here.emulator.now() - timedelta(hours=hours)
         records.append(SnapshotRecord(database_id, attempt=Post(posted, 0.0, "202", 2700.0)))
-        if there:
+        if listed:
             here.emulator.add_snapshot(database_id, modified=posted + timedelta(minutes=3))
     return records
 
@@ -145,11 +151,11 @@ HUNDREDS = tuple(f"{number:032x}" for number in range(200))
 
 @pytest.mark.parametrize("hours", [0.5, 5])
 @pytest.mark.parametrize("parallel", [4, 64])
-def test_200_pending_snapshots_are_all_found_with_one_look_before_the_program(hours: float, parallel: int) -> None:
+def test_one_request_finds_200_pending_snapshots(hours: float, parallel: int) -> None:
     @virtual
     async def play() -> None:
         async with world(databases=HUNDREDS) as here:
-            records, begun = pending_fleet(here, hours, there=True), here.clock.monotonic()
+            records, begun = pending_fleet(here, hours, listed=True), here.clock.monotonic()
             results = await refreshed(here, records, parallel)
             assert not any(record.pending for record in results)
             assert [entry.kind for entry in here.emulator.journal] == ["list account"]
@@ -159,9 +165,9 @@ def test_200_pending_snapshots_are_all_found_with_one_look_before_the_program(ho
 
 
 @virtual
-async def test_pending_snapshots_that_never_came_cost_one_look_each_and_the_others_none() -> None:
+async def test_only_snapshots_that_never_came_need_their_own_listing() -> None:
     async with world(databases=FLEET) as here:
-        records = pending_fleet(here, 5, there=True)
+        records = pending_fleet(here, 5, listed=True)
         for record in records[:3]:
             here.emulator.remove_snapshot(here.emulator.snapshots(record.database_id)[0].version_id)
         results = await refreshed(here, records, 64)
@@ -170,12 +176,12 @@ async def test_pending_snapshots_that_never_came_cost_one_look_each_and_the_othe
 
 
 @pytest.mark.parametrize("fault", [None, {"html": 503}, {"drop": True, "delay": 1000.0}], ids=str)
-def test_200_pending_snapshots_never_hold_a_run_up_for_longer_than_a_look(fault: dict[str, Any] | None) -> None:
+def test_200_pending_snapshots_delay_a_run_by_10_seconds_at_most(fault: dict[str, Any] | None) -> None:
     @virtual
     async def play() -> None:
         async with world(databases=HUNDREDS) as here:
-            # Without a fault none of them is there, and the budget is far too small to ask for each.
-            records = pending_fleet(here, 5, there=False)
+            # Without a fault none is listed, and the budget is far too small for a listing of each database.
+            records = pending_fleet(here, 5, listed=False)
             if fault:
                 here.emulator.add_fault(Fault(times=None, **fault))
             begun = here.clock.monotonic()

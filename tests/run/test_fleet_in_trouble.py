@@ -1,4 +1,4 @@
-"""A fleet that meets a block or an outage: what was paid for is found, the rest fails at once and says what to do."""
+"""A fleet in a block or an outage: started snapshots are found, and the others fail at once with a next step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BLOCK = 1800.0
 
 
 async def snapshots_of_all(here: World, seconds: float = 2700.0) -> dict[str, tuple[Ending, float]]:
-    """Each one's ending, and when it came."""
+    """Take a snapshot of each database; the ending of each create, and its time."""
     endings: dict[str, tuple[Ending, float]] = {}
 
     async def take(database_id: str) -> None:
@@ -34,12 +34,12 @@ async def snapshots_of_all(here: World, seconds: float = 2700.0) -> dict[str, tu
 
 
 @virtual
-async def test_block_in_the_middle_of_a_fleet_loses_nothing_and_says_when_to_try_again() -> None:
+async def test_a_block_loses_no_snapshot_and_says_when_to_run_again() -> None:
     async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=64_000, cache_world="invalidated") as here:
         began, blocked = here.clock.monotonic(), 62.0
         endings = await here.meanwhile(blocked, here.emulator.block, snapshots_of_all(here))
-        told = next(entry.monotonic for entry in here.emulator.journal if entry.code == "RATE_LIMITED")
-        assert [one for one in here.emulator.journal if told < one.monotonic < began + blocked + BLOCK] == []
+        known_at = next(entry.monotonic for entry in here.emulator.journal if entry.code == "RATE_LIMITED")
+        assert [one for one in here.emulator.journal if known_at < one.monotonic < began + blocked + BLOCK] == []
         started = {post.database_id: post.version_id for post in here.posts if post.accepted}
         assert 10 <= len(started) <= 14
         for database_id, (ending, at) in endings.items():
@@ -49,11 +49,11 @@ async def test_block_in_the_middle_of_a_fleet_loses_nothing_and_says_when_to_try
             else:
                 assert isinstance(ending.nothing, Blocked)
                 assert "Run it again in about 30 minutes" in ending.text
-                assert at - told <= 1, "at once"
+                assert at - known_at <= 1, "a queued create fails at once"
 
 
 @pytest.mark.parametrize("fault", [{"html": 503}, {"status": 503, "code": "DATABASE_UNAVAILABLE"}], ids=str)
-def test_service_that_answers_503_to_everything_makes_two_of_a_fleet_pending_and_not_all(
+def test_an_outage_leaves_two_pending_snapshots_and_not_all(
     fault: dict[str, object],
 ) -> None:
     @virtual

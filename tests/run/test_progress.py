@@ -1,4 +1,4 @@
-"""What a person reads while many snapshots are under way: each one's state, a summary, and no flood."""
+"""The progress of many snapshots: the state of each, a summary, and no flood."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ async def snapshots_of_all(here: World, announced: list[tuple[float, str]]) -> l
 
 
 @virtual
-async def test_a_log_of_a_fleet_is_not_flooded_and_says_every_minute_where_all_are() -> None:
+async def test_a_fleets_log_is_not_flooded_and_has_a_summary_per_minute() -> None:
     announced: list[tuple[float, str]] = []
     async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=64_000, cache_world="invalidated") as here:
         begun = here.clock.monotonic()
         rows = await snapshots_of_all(here, announced)
         minutes = (here.clock.monotonic() - begun) / 60
-    assert all(len(row.shown) <= 5 for row in rows), "its turn, the answer, the listing, found: changes only"
+    assert all(len(row.shown) <= 5 for row in rows), "queued, sent, accepted, found: changes only"
     assert minutes - 3 <= len(announced) <= minutes
     for _, text in announced:
         assert text.startswith("50 snapshots: ")
@@ -57,30 +57,30 @@ async def test_a_log_of_a_fleet_is_not_flooded_and_says_every_minute_where_all_a
 
 
 @virtual
-async def test_a_log_of_a_fleet_is_not_silent_while_nothing_happens() -> None:
+async def test_a_fleets_log_is_not_silent_during_a_block() -> None:
     announced: list[tuple[float, str]] = []
     async with world(databases=FLEET[:20], snapshot_seconds=150, plan_memory_mb=64_000) as here:
         here.emulator.add_fault(Fault(kind="list", status=429, code="RATE_LIMITED", times=1))
         here.emulator.add_fault(Fault(kind="list account", status=429, code="RATE_LIMITED", times=1))
         await snapshots_of_all(here, announced)
     times = [at for at, _ in announced]
-    assert times[-1] - times[0] > 1800, "a block was waited out"
+    assert times[-1] - times[0] > 1800, "the run waited out a block"
     assert {later - earlier for earlier, later in itertools.pairwise(times)} == {60.0}
 
 
 @virtual
-async def test_each_row_still_tells_every_change() -> None:
+async def test_each_row_shows_every_change() -> None:
     async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=64_000, cache_world="invalidated") as here:
         rows = await snapshots_of_all(here, [])
     for row in rows:
         steps = " | ".join(row.shown)
         for step in ("sent, waiting for the answer", "accepted, not listed yet", "found snapshot"):
             assert step in steps
-    assert sum("queued" in row.shown[0] for row in rows) == len(rows) - 1, "only the first goes at once"
+    assert sum("queued" in row.shown[0] for row in rows) == len(rows) - 1, "only the first is sent at once"
 
 
 @virtual
-async def test_each_row_tells_since_when_it_waits() -> None:
+async def test_each_row_shows_since_when_it_waits() -> None:
     async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=64_000, cache_world="invalidated") as here:
         rows = await snapshots_of_all(here, [])
         sent = {post.at.strftime("%H:%M:%S") for post in here.posts}
@@ -94,13 +94,13 @@ async def test_each_row_tells_since_when_it_waits() -> None:
 
 
 def since(row: Row, begin: str) -> str:
-    """When it began to wait for that, as the row tells; never more than one time."""
+    """When the row began to wait for something; the row always shows the same time."""
     (time,) = {text.partition("since ")[2][:8] for text in row.shown if text.startswith(begin)}
     return time
 
 
 @virtual
-async def test_failing_looks_of_a_fleet_are_told_once_and_not_at_every_look() -> None:
+async def test_failing_polls_of_a_fleet_are_shown_once() -> None:
     async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=64_000, cache_world="invalidated") as here:
         for kind in ("list", "list account"):
             here.emulator.add_fault(Fault(kind=kind, html=503, times=60))
@@ -110,11 +110,11 @@ async def test_failing_looks_of_a_fleet_are_told_once_and_not_at_every_look() ->
 
 
 @virtual
-async def test_one_that_waits_alone_tells_how_it_goes_on() -> None:
+async def test_a_single_snapshot_shows_every_next_poll() -> None:
     async with world(snapshot_seconds=400, cache_world="invalidated") as here:
         await here.create()
-    looks = [text for text in here.row.shown if text.startswith("accepted, not listed yet (since 12:01:30 UTC); poll ")]
-    assert len(looks) > 3
+    polls = [text for text in here.row.shown if text.startswith("accepted, not listed yet (since 12:01:30 UTC); poll ")]
+    assert len(polls) > 3
 
 
 @virtual

@@ -1,4 +1,4 @@
-"""Settings: config wins over the environment, a bad one is named with its source, and the key is never shown."""
+"""Settings: config wins over the environment, an error names the setting and its source, and the key is never shown."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def error_of(config: dict[str, Any], environment: dict[str, str]) -> str:
     return PYTHON.told(caught.value)
 
 
-def test_without_any_setting_the_defaults_are_the_service_s_own() -> None:
+def test_the_defaults_are_the_services_own_limits() -> None:
     assert Settings.read({}, {}) == Settings()
     assert Settings().api_url == "https://api.squarecloud.app/v2"
     assert Settings().requests_per_minute == 30
-    assert Settings().own_requests == 27, "some are left to whoever else uses the key"
+    assert Settings().own_requests == 27, "some are left to other users of the account"
 
 
-def test_every_setting_has_its_test() -> None:
+def test_every_setting_is_tested_here() -> None:
     assert {field.name for field in dataclasses.fields(Settings)} >= set(NAMES)
 
 
@@ -65,7 +65,7 @@ def test_a_bad_setting_is_named_with_its_source(name: str) -> None:
 
 
 @pytest.mark.parametrize("around", [" {}", "{}\n", "\t{}\r\n", "\u00a0{} "])
-def test_white_space_around_a_key_is_no_part_of_it(around: str) -> None:
+def test_white_space_around_a_key_is_ignored(around: str) -> None:
     assert Settings.read({}, {"SQUARECLOUD_API_KEY": around.format(KEY)}).api_key == ApiKey(KEY)
 
 
@@ -73,13 +73,13 @@ def test_white_space_around_a_key_is_no_part_of_it(around: str) -> None:
     "key",
     [f"Bearer {KEY}", f"{KEY}\n{KEY}", f"{KEY}\x00", f"{KEY}é", f"\u200b{KEY}", f"\ufeff{KEY}", "k" * 1025, " ", "\n"],
 )
-def test_what_cannot_be_a_key_is_refused_without_being_shown(key: str) -> None:
+def test_a_bad_key_is_refused_without_being_shown(key: str) -> None:
     text = error_of({"squarecloud:apiKey": key}, {})
     assert "must be the bare API key" in text
     assert KEY not in text
 
 
-def test_the_longest_key_is_accepted_and_a_missing_one_names_both_places() -> None:
+def test_the_longest_key_works_and_a_missing_one_says_so() -> None:
     assert Settings.read({"squarecloud:apiKey": "k" * 1024}, {}).required_key().value == "k" * 1024
     with telling(MissingKey, r"squarecloud:apiKey` or in SQUARECLOUD_API_KEY"):
         Settings.read({}, {}).required_key()
@@ -110,7 +110,7 @@ BAD_URLS = [
 
 
 @pytest.mark.parametrize("url", BAD_URLS, ids=ascii)
-def test_an_address_that_the_key_must_not_go_to_is_refused(url: str) -> None:
+def test_an_address_that_would_leak_the_key_is_refused(url: str) -> None:
     text = error_of({"squarecloud:apiUrl": url}, {})
     assert text.startswith("squarecloud:apiUrl must ")
     assert "https" in text
@@ -131,7 +131,7 @@ GOOD_URLS = [
 
 
 @pytest.mark.parametrize("url", GOOD_URLS)
-def test_a_right_address_can_be_used(url: str) -> None:
+def test_a_good_address_works(url: str) -> None:
     settings = Settings.read({"squarecloud:apiUrl": f" {url}/ ", "squarecloud:apiKey": KEY}, {})
     assert settings.api_url == url
 
@@ -143,7 +143,7 @@ def test_a_right_address_can_be_used(url: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "nan", "inf", "many", "", " ", "100001", True, [], "9" * 400])
-def test_a_budget_that_is_no_number_of_requests_is_refused(value: Any) -> None:
+def test_a_bad_number_of_requests_is_refused(value: Any) -> None:
     if value == "":
         assert Settings.read({"squarecloud:requestsPerMinute": value}, {}).requests_per_minute == 30
         return
@@ -152,13 +152,13 @@ def test_a_budget_that_is_no_number_of_requests_is_refused(value: Any) -> None:
 
 @pytest.mark.parametrize("name", ["firstLookAfter", "lookEvery", "blockWait"])
 @pytest.mark.parametrize("value", ["-1", "soon", "25h", "nan", True, float("inf"), "1e9"])
-def test_a_duration_that_is_none_is_refused(name: str, value: Any) -> None:
+def test_a_bad_duration_is_refused(name: str, value: Any) -> None:
     text = error_of({f"squarecloud:{name}": value}, {})
     assert text.startswith(f"squarecloud:{name} must be ")
 
 
 @pytest.mark.parametrize("name", ["lookEvery", "blockWait"])
-def test_no_pause_at_all_is_refused(name: str) -> None:
+def test_a_pause_of_zero_is_refused(name: str) -> None:
     assert "longer than zero" in error_of({f"squarecloud:{name}": "0"}, {})
 
 
@@ -174,12 +174,12 @@ async def test_the_key_is_shown_nowhere() -> None:
 @pytest.mark.parametrize(
     ("budget", "others", "own"), [("60", None, 54), ("9", None, 9), ("30", "0", 30), ("30", "29", 1)]
 )
-def test_part_of_the_budget_is_left_to_others(budget: str, others: str | None, own: int) -> None:
+def test_a_part_of_the_budget_is_left_to_others(budget: str, others: str | None, own: int) -> None:
     config = {"squarecloud:requestsPerMinute": budget, "squarecloud:requestsForOthers": others}
     assert Settings.read(config, {}).own_requests == own
 
 
-def test_what_leaves_nothing_to_send_is_told() -> None:
-    told = error_of({}, {"SQUARECLOUD_REQUESTS_FOR_OTHERS": "30"})
-    assert "squarecloud:requestsForOthers" in told
-    assert "must be less than squarecloud:requestsPerMinute, which is 30" in told
+def test_a_setting_that_leaves_no_request_is_refused() -> None:
+    error = error_of({}, {"SQUARECLOUD_REQUESTS_FOR_OTHERS": "30"})
+    assert "squarecloud:requestsForOthers" in error
+    assert "must be less than squarecloud:requestsPerMinute, which is 30" in error

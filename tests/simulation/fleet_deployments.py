@@ -1,4 +1,4 @@
-"""Deployments drawn from a seed: stacks of one account, their machines, everybody else, faults, ^C and kills."""
+"""Random deployments from a seed: stacks of one account on some machines, other users, faults, ^C and kills."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from pulumi_snapshots.listing.match import LATE
 from pulumi_snapshots.snapshot.create import Pending, create, resume
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import read
-from tests.simulation.fleet import Heard, each, fleet, play, standard_durations
+from tests.simulation.fleet import each, fleet, play, standard_durations
+from tests.support.world import TimedRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,17 +35,17 @@ if TYPE_CHECKING:
     from pulumi_snapshots.snapshot.record import SnapshotRecord
     from tests.simulation.fleet import Fleet, Wire
 
-__all__ = ["Drawn", "draw", "played"]
+__all__ = ["Scenario", "draw", "played"]
 
 MINUTE, HOUR = 60.0, 3600.0
 BLOCK = 1800.0
 BUDGET_WINDOW = 60.0
 SLACK = 1.0
-"""Seconds by which anything may end after its time-out."""
+"""Seconds by which an operation may exceed its time-out."""
 ROUNDS = 30
-"""Ups without faults until everything must be there."""
+"""The number of ups without faults after which every snapshot must be done."""
 PAUSE = 20 * MINUTE
-"""Seconds between these."""
+"""Seconds between two of these ups."""
 STACKS_SHARE = True
 """Whether stacks of one machine may take snapshots of one database at the same time."""
 
@@ -62,7 +63,7 @@ POST_FAULTS: list[dict[str, Any]] = [
     {"malformed": True, "when": "after"},
     {"truncated": True},
 ]
-LOOK_FAULTS: list[dict[str, Any]] = [
+LISTING_FAULTS: list[dict[str, Any]] = [
     {"drop": True},
     {"html": 502},
     {"status": 500, "code": "INTERNAL"},
@@ -74,12 +75,12 @@ LOOK_FAULTS: list[dict[str, Any]] = [
 
 
 @dataclass(frozen=True)
-class Ending:
-    """How an `up` is cut short.
+class Cut:
+    """An `up` that is cut short.
 
     Attributes:
-        after: seconds from its begin.
-        kill: with kill -9, which lets nobody answer; else with ^C.
+        after: seconds from its start.
+        kill: whether by kill -9; otherwise by ^C.
     """
 
     after: float
@@ -87,14 +88,18 @@ class Ending:
 
 
 @dataclass(frozen=True)
-class StackDrawn:
-    """One stack.
+class StackScenario:
+    """The random choices for one stack.
 
     Attributes:
-        databases: of each resource; two may be of one database.
-        machine: the first one that it runs on.
+        databases: the database of each resource; two may have the same.
+        machine: the first machine that it runs on.
         starts: seconds until its first `up`.
-        moves: whether an `up` after a kill is made on another machine.
+        parallel: how many resources the engine works on at a time.
+        timeout: seconds for each operation.
+        reuse_within: see `Snapshot`.
+        moves: whether an `up` after a kill runs on another machine.
+        cuts: the ups that are cut short.
     """
 
     databases: tuple[int, ...]
@@ -104,18 +109,32 @@ class StackDrawn:
     timeout: float
     reuse_within: float
     moves: bool
-    endings: tuple[Ending, ...]
+    cuts: tuple[Cut, ...]
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """Everything that a seed decides."""
+class Scenario:
+    """The random choices for a deployment.
+
+    Attributes:
+        seed: where they come from.
+        durations: seconds that a snapshot of each database takes.
+        failing: databases whose next snapshot fails.
+        service: the service's behaviour.
+        stacks: the choices for each stack.
+        left: the setting `requests_for_others`.
+        others: requests per minute of other users of the account.
+        others_take: whether other users take snapshots.
+        blocked_at: seconds until the account is blocked; None for never.
+        faults: the faults of the service.
+        automatic: see `Fleet`.
+    """
 
     seed: int
     durations: tuple[float, ...]
     failing: frozenset[int]
     service: dict[str, Any]
-    stacks: tuple[StackDrawn, ...]
+    stacks: tuple[StackScenario, ...]
     left: int | None
     others: int
     others_take: bool
@@ -124,20 +143,20 @@ class Drawn:
     automatic: bool
 
 
-def draw(seed: int) -> Drawn:
-    """The same for the same seed."""
+def draw(seed: int) -> Scenario:
+    """Make the random choices of a seed."""
     chance = random.Random(f"deployment {seed}")
     count = chance.choice([1, 1, 2, 2, 3, 3, 5, 5, 8, 8, 12, 20])
     durations = _durations(chance, count, seed)
     faults = chance.random() < 0.4
     per_minute = chance.choice([12, 30, 30, 60])
     machines = chance.choice([1, 1, 1, 2])
-    # Whoever shares an account has to share its budget: each machine is told its part, as the documentation asks. A few
+    # Users of one account must share its budget: each machine has a setting for its part, as the documentation asks. A few
     # requests of others need no setting.
     others = chance.choice([0, 3, 4, 8])
     left = None if machines == 1 and others <= per_minute // 10 else per_minute - (per_minute - others) // machines
     stacks = _stacks(chance, count, machines)
-    return Drawn(
+    return Scenario(
         seed=seed,
         durations=tuple(durations),
         failing=frozenset(number for number in range(count) if chance.random() < 0.03),
@@ -173,7 +192,7 @@ def _durations(chance: random.Random, count: int, seed: int) -> list[float]:
     return [chance.choice([3.0, 60.0, 89.9, 90.0, 90.1, 130.0, 240.0, 600.0]) for _ in range(count)]
 
 
-def _stacks(chance: random.Random, count: int, machines: int) -> tuple[StackDrawn, ...]:
+def _stacks(chance: random.Random, count: int, machines: int) -> tuple[StackScenario, ...]:
     stacks = []
     for number in range(min(count, chance.choice([1, 1, 1, 2, 3]))):
         reuse_within = chance.choice([0.0, 0.0, 0.0, HOUR])
@@ -181,16 +200,17 @@ def _stacks(chance: random.Random, count: int, machines: int) -> tuple[StackDraw
         stacks.append((number, reuse_within, kills))
     drawn = []
     for number, reuse_within, kills in stacks:
-        endings = [
-            Ending(chance.choice([1.0, 20.0, 95.0, chance.uniform(0, 600)]), kill=kills and chance.random() < 0.7)
+        cuts = [
+            Cut(chance.choice([1.0, 20.0, 95.0, chance.uniform(0, 600)]), kill=kills and chance.random() < 0.7)
             for _ in range(chance.choice([0, 0, 0, 1, 1, 2]))
         ]
         own = list(range(number, count, len(stacks)))
         if chance.random() < 0.2:
-            # Of one database two. Two stacks share none: what one of them has pending the other cannot know.
+            # Two resources of one database. Stacks on different machines do not share one, since they cannot know of each other's
+            # pending snapshots.
             own.append(chance.choice(range(count) if STACKS_SHARE and machines == 1 else own))
         drawn.append(
-            StackDrawn(
+            StackScenario(
                 databases=tuple(own),
                 machine=number % machines,
                 starts=chance.choice([0.0, 0.0, chance.uniform(0, 300)]),
@@ -198,7 +218,7 @@ def _stacks(chance: random.Random, count: int, machines: int) -> tuple[StackDraw
                 timeout=chance.choice([5 * MINUTE, 45 * MINUTE, 45 * MINUTE]),
                 reuse_within=reuse_within,
                 moves=machines == 1 and len(stacks) == 1 and bool(reuse_within) and chance.random() < 0.5,
-                endings=tuple(endings),
+                cuts=tuple(cuts),
             )
         )
     return tuple(drawn)
@@ -210,31 +230,44 @@ def _faults(chance: random.Random) -> list[dict[str, Any]]:
         {"probability": probability / 3, "times": None, **fault}
         for fault in [
             *({"kind": "create", **fault} for fault in chance.sample(POST_FAULTS, 3)),
-            *({"kind": kind, **fault} for kind in ("list", "list account") for fault in chance.sample(LOOK_FAULTS, 2)),
+            *(
+                {"kind": kind, **fault}
+                for kind in ("list", "list account")
+                for fault in chance.sample(LISTING_FAULTS, 2)
+            ),
         ]
     ]
 
 
-def played(drawn: Drawn) -> Deployment:
-    """Play a deployment to its end and check it on the way.
+def played(scenario: Scenario) -> Deployment:
+    """Play a deployment, and check it.
 
     Raises:
-        AssertionError: something that must hold does not.
+        AssertionError: a check has failed.
     """
 
     async def run() -> Deployment:
-        async with fleet(drawn.durations, seed=drawn.seed, automatic=drawn.automatic, **drawn.service) as here:
-            deployment = Deployment(drawn, here)
+        async with fleet(
+            scenario.durations, seed=scenario.seed, automatic=scenario.automatic, **scenario.service
+        ) as here:
+            deployment = Deployment(scenario, here)
             await deployment.play()
             return deployment
 
-    result: Deployment = play(run, seed=drawn.seed)
+    result: Deployment = play(run, seed=scenario.seed)
     return result
 
 
 @dataclass
 class Resource:
-    """One snapshot of a program, and what the engine's state and the service know of it."""
+    """A Snapshot of a program.
+
+    Attributes:
+        name: its URN.
+        database_id: its database.
+        record: what the engine's state holds.
+        posts: the journal entries of its POSTs.
+    """
 
     name: str
     database_id: str
@@ -245,7 +278,7 @@ class Resource:
         return self.record is not None and not self.record.pending
 
     def is_taken(self) -> bool:
-        """Whether it was taken for this resource, not reused."""
+        """Whether the snapshot was taken for this resource, and not reused."""
         return self.record is not None and self.record.requested_at is not None
 
     def is_proven_failed(self) -> bool:
@@ -258,9 +291,19 @@ class Resource:
 
 @dataclass
 class Deployment:
-    """The account, and everybody who uses it."""
+    """All stacks and other users of an account.
 
-    drawn: Drawn
+    Attributes:
+        scenario: the random choices.
+        here: the service.
+        files: the content of the files that the processes of a machine share.
+        stacks: the stacks.
+        running: the names of the running processes.
+        wires: the transports of each machine.
+        calm: whether the faults have ended.
+    """
+
+    scenario: Scenario
     here: Fleet
     files: dict[Path, str] = field(default_factory=dict)
     stacks: list[Stack] = field(default_factory=list)
@@ -269,40 +312,40 @@ class Deployment:
     calm: bool = False
 
     async def play(self) -> None:
-        emulator, drawn = self.here.emulator, self.drawn
-        self.stacks = [Stack(self, number, one) for number, one in enumerate(drawn.stacks)]
-        for number in drawn.failing:
+        emulator, scenario = self.here.emulator, self.scenario
+        self.stacks = [Stack(self, number, one) for number, one in enumerate(scenario.stacks)]
+        for number in scenario.failing:
             emulator.fail_next_snapshot(self.here.databases[number])
-        for fault in drawn.faults:
+        for fault in scenario.faults:
             emulator.add_fault(Fault(**fault))
         async with anyio.create_task_group() as world:
             world.start_soon(self.others)
             async with anyio.create_task_group() as group:
                 for stack in self.stacks:
-                    group.start_soon(stack.restless)
+                    group.start_soon(stack.run_with_cuts)
             emulator.clear_faults()
             self.calm = True
             async with anyio.create_task_group() as group:
                 for stack in self.stacks:
-                    group.start_soon(stack.until_all_is_there)
+                    group.start_soon(stack.run_until_done)
             world.cancel_scope.cancel()
         self.check()
 
     async def others(self) -> None:
-        """They spend their part of the budget, evenly, and the account is blocked once by none of ours."""
+        """Send the requests of other users, evenly, and block the account if the scenario says so."""
         emulator, clock = self.here.emulator, self.here.clock
-        if self.drawn.blocked_at is not None:
+        if self.scenario.blocked_at is not None:
             async with anyio.create_task_group() as group:
-                group.start_soon(self.block, self.drawn.blocked_at)
-        if not self.drawn.others:
+                group.start_soon(self.block, self.scenario.blocked_at)
+        if not self.scenario.others:
             return
         headers = {"Authorization": emulator.settings.api_key}
         async with httpx.AsyncClient(base_url=emulator.api_url, headers=headers, transport=self.here.wire()) as http:
-            theirs = [emulator.add_database().id for _ in range(12)] if self.drawn.others_take else []
+            theirs = [emulator.add_database().id for _ in range(12)] if self.scenario.others_take else []
             for number in itertools.count():
-                # A second more than their share needs: they are not quite even, and neither is the network.
-                await clock.sleep(BUDGET_WINDOW / self.drawn.others + 1)
-                with suppress(httpx.HTTPError):  # faults strike them too
+                # One second more than their share needs, since neither they nor the network are quite even.
+                await clock.sleep(BUDGET_WINDOW / self.scenario.others + 1)
+                with suppress(httpx.HTTPError):  # their requests meet the faults too
                     if theirs and number % 3 == 0:
                         await http.post(f"databases/{theirs[number % len(theirs)]}/snapshots", timeout=120)
                     else:
@@ -312,38 +355,38 @@ class Deployment:
         await self.here.clock.sleep(at)
         self.here.emulator.block()
 
-    # What must hold at the end ---------------------------------------------------------------------------------------
+    # The checks at the end ------------------------------------------------------------------------------------------
 
     def check(self) -> None:
-        self.budget_is_kept()
+        self.check_budget()
         for wires in self.wires.values():
-            self.nothing_is_sent_in_a_block(wires)
+            self.check_blocks(wires)
         for stack in self.stacks:
             for resource in stack.resources:
-                assert resource.is_done(), f"{resource.name} never came: {resource.record}"
+                assert resource.is_done(), f"{resource.name} is not done: {resource.record}"
         taken = [
             one.record.version_id for stack in self.stacks for one in stack.resources if one.record and one.is_taken()
         ]
         assert len(set(taken)) == len(taken), "two resources have one snapshot"
 
-    def budget_is_kept(self) -> None:
+    def check_budget(self) -> None:
         times = [entry.monotonic for entry in self.here.emulator.journal]
-        budget = self.drawn.service["requests_per_minute"]
+        budget = self.scenario.service["requests_per_minute"]
         for first, last in zip(times, times[budget:], strict=False):
             assert last - first >= BUDGET_WINDOW, (
                 f"{budget + 1} requests within {last - first:.2f} s from second {first:.2f} on"
             )
         limited = [entry for entry in self.here.emulator.journal if entry.code == "RATE_LIMITED"]
-        assert not limited or self.drawn.blocked_at is not None, f"blocked: {limited[0]}"
+        assert not limited or self.scenario.blocked_at is not None, f"blocked: {limited[0]}"
 
-    def nothing_is_sent_in_a_block(self, wires: list[Wire]) -> None:
-        """From the answer that tells of a block to its end, by none of the processes of a machine."""
+    def check_blocks(self, wires: list[Wire]) -> None:
+        """Check that no process of a machine sends a request between the answer that reports a block and the end of the block."""
         entries = sorted((entry for wire in wires for entry in wire.requests), key=lambda entry: entry.monotonic)
-        for told in [entry for entry in entries if entry.code == "RATE_LIMITED"]:
-            # It may be struck by a fault that delays it: what counts is when it was answered.
-            assert told.answered_at is not None
-            begun = told.monotonic + (told.answered_at - told.at).total_seconds()
-            ends = (self.drawn.blocked_at or 0.0) + self.began + BLOCK
+        for blocked in [entry for entry in entries if entry.code == "RATE_LIMITED"]:
+            # A fault may delay the answer, and the block is known from the answer on.
+            assert blocked.answered_at is not None
+            begun = blocked.monotonic + (blocked.answered_at - blocked.at).total_seconds()
+            ends = (self.scenario.blocked_at or 0.0) + self.began + BLOCK
             sent = [entry for entry in entries if begun < entry.monotonic < ends]
             assert not sent, f"the block was known at {begun}, and {sent[0]} was sent"
 
@@ -356,41 +399,41 @@ class Deployment:
 
 
 class Stack:
-    """A program with its state, and the engine that runs it."""
+    """A program with its state and its engine."""
 
-    def __init__(self, deployment: Deployment, number: int, drawn: StackDrawn) -> None:
+    def __init__(self, deployment: Deployment, number: int, scenario: StackScenario) -> None:
         self.deployment = deployment
-        self.drawn = drawn
+        self.scenario = scenario
         self.here = deployment.here
         self.ups = 0
-        self.machine = drawn.machine
+        self.machine = scenario.machine
         self.number = number
         databases = self.here.databases
         self.resources = [
             Resource(f"stack {number}: snapshot {place} of database {one}", databases[one])
-            for place, one in enumerate(drawn.databases)
+            for place, one in enumerate(scenario.databases)
         ]
 
-    async def restless(self) -> None:
-        """The ups that are cut short, and one that is not; the world is as it is."""
-        await self.here.clock.sleep(self.drawn.starts)
-        for ending in (*self.drawn.endings, None):
-            await self.up(ending)
+    async def run_with_cuts(self) -> None:
+        """Run the ups that are cut short and a complete one, with all faults."""
+        await self.here.clock.sleep(self.scenario.starts)
+        for cut in (*self.scenario.cuts, None):
+            await self.up(cut)
             await self.here.clock.sleep(5.0)
-            if ending is not None and ending.kill and self.drawn.moves:
-                # What ends after the next POST could not be told from its snapshot there: the documentation says so.
+            if cut is not None and cut.kill and self.scenario.moves:
+                # A snapshot that ends after the next POST cannot be told from that POST's on another machine, as documented.
                 await self.here.clock.sleep(LATE.total_seconds())
                 self.machine += 1
 
-    async def until_all_is_there(self) -> None:
+    async def run_until_done(self) -> None:
         for _ in range(ROUNDS):
             await self.up(None)
             if all(one.is_done() for one in self.resources):
                 return
             await self.here.clock.sleep(PAUSE)
 
-    async def up(self, ending: Ending | None) -> None:
-        """The engine starts a provider, which reads what is pending, and then takes care of every resource."""
+    async def up(self, cut: Cut | None) -> None:
+        """Run an `up`: a new provider reads the pending snapshots, and then creates or resumes each resource."""
         self.ups += 1
         name = f"stack {self.number}, up {self.ups}"
         machine = self.machine
@@ -401,14 +444,14 @@ class Stack:
             memory=RunMemory(),
             state=Path(f"machine {machine}"),
             process=Process(name, self.deployment.running.__contains__),
-            requests_per_minute=self.deployment.drawn.service["requests_per_minute"],
-            requests_for_others=self.deployment.drawn.left,
+            requests_per_minute=self.deployment.scenario.service["requests_per_minute"],
+            requests_for_others=self.deployment.scenario.left,
         )
         _in_memory(session, self.deployment.files)
         self.deployment.running.add(name)
 
         def end() -> None:
-            if ending is not None and ending.kill:
+            if cut is not None and cut.kill:
                 _cut_off(session)
                 self.deployment.running.discard(name)
                 scope.cancel()
@@ -417,8 +460,8 @@ class Stack:
 
         with anyio.CancelScope() as scope:
             async with anyio.create_task_group() as group:
-                if ending is not None:
-                    group.start_soon(self.later, ending.after, end)
+                if cut is not None:
+                    group.start_soon(self.later, cut.after, end)
                 await self.work(session)
                 group.cancel_scope.cancel()
         self.deployment.running.discard(name)
@@ -432,25 +475,25 @@ class Stack:
         by_name = {one.name: one for one in self.resources}
         pending = [one.name for one in self.resources if one.record is not None and one.record.pending]
         began = self.here.clock.monotonic()
-        await each(lambda name: self.read(session, by_name[name]), pending, self.drawn.parallel)
-        assert self.here.clock.monotonic() - began <= 10, "the reads of pending snapshots hold up the run"
+        await each(lambda name: self.read(session, by_name[name]), pending, self.scenario.parallel)
+        assert self.here.clock.monotonic() - began <= 10, "the reads of pending snapshots delay the run"
         for one in self.resources:
             if one.record is not None:
                 session.memory.note_state(one.record, one.name)
         missing = [one.name for one in self.resources if not one.is_done()]
-        await each(lambda name: self.act(session, by_name[name]), missing, self.drawn.parallel)
+        await each(lambda name: self.act(session, by_name[name]), missing, self.scenario.parallel)
 
     async def read(self, session: Session, one: Resource) -> None:
         assert one.record is not None
         held = one.record
-        one.record = await read(session, held, Heard(self.here.clock), owner=one.name)
-        self.keeps(one, held)
+        one.record = await read(session, held, TimedRow(self.here.clock), owner=one.name)
+        self.check_pending(one, held)
 
     async def act(self, session: Session, one: Resource) -> None:
-        drawn, row, began = self.drawn, Heard(self.here.clock), self.here.clock.monotonic()
-        # Without faults nobody needs a short time-out to see what happens then.
-        timeout = 45 * MINUTE if self.deployment.calm else drawn.timeout
-        inputs = SnapshotInputs(one.database_id, timeout=timeout, reuse_within=drawn.reuse_within)
+        scenario, row, began = self.scenario, TimedRow(self.here.clock), self.here.clock.monotonic()
+        # A short time-out is only used with faults.
+        timeout = 45 * MINUTE if self.deployment.calm else scenario.timeout
+        inputs = SnapshotInputs(one.database_id, timeout=timeout, reuse_within=scenario.reuse_within)
         held = one.record
         try:
             if held is None or one.is_proven_failed():
@@ -460,12 +503,12 @@ class Stack:
                     one.record = await resume(session, held, inputs, row, owner=one.name)
                 except Pending as pending:
                     one.record = pending.record
-                self.keeps(one, held)
+                self.check_pending(one, held)
         finally:
             late = self.here.clock.monotonic() - began - timeout
             assert late <= SLACK, f"{one.name} ended {late:.1f} s after its time-out"
 
-    async def take(self, session: Session, one: Resource, inputs: SnapshotInputs, row: Heard) -> None:
+    async def take(self, session: Session, one: Resource, inputs: SnapshotInputs, row: TimedRow) -> None:
         replaced, failed = one.record, True
         if replaced is not None:
             session.memory.note_state(replaced, one.name, replaced=True)
@@ -478,55 +521,55 @@ class Stack:
         except (NothingSent, SquareCloudError):
             failed = False
         finally:
-            # Also where it was killed: then nobody keeps anything, and the next one has to find its POST.
+            # After a kill too: the state holds nothing then, and the next run must find the POST.
             mine = self.here.posts_of(row, one.database_id)
             accepted = [post for post in mine if post.accepted]
-            assert len(accepted) <= 1, f"{one.name} was paid for twice: {accepted}"
+            assert len(accepted) <= 1, f"{one.name} was taken twice: {accepted}"
             if failed:
                 one.posts.extend(mine)
         if replaced is not None and record is not None:
             one.posts.clear()
         one.posts.extend(mine)
         if record is None:
-            gone = [post for post in accepted if post.code != "SNAPSHOT_FAILED"]
-            assert not gone, f"what was paid for is forgotten: {gone}"
+            lost = [post for post in accepted if post.code != "SNAPSHOT_FAILED"]
+            assert not lost, f"an accepted POST is forgotten: {lost}"
             return
         one.record = record
         if not record.pending:
-            self.is_right(one)
+            self.check_version(one)
         elif not one.posts:
-            raise AssertionError("pending, and nothing was sent")
+            raise AssertionError("pending, although no POST was sent")
 
-    def keeps(self, one: Resource, held: SnapshotRecord) -> None:
-        """After a read or resume of a pending snapshot: it is still there, and the same one."""
+    def check_pending(self, one: Resource, held: SnapshotRecord) -> None:
+        """Check that a read or resume of a pending snapshot has kept or found it."""
         assert one.record is not None
         if one.record.pending:
             assert one.record.id == held.id
         else:
-            self.is_right(one)
+            self.check_version(one)
 
-    def is_right(self, one: Resource) -> None:
-        """The version is that of its own POST, or one that it was allowed to reuse."""
+    def check_version(self, one: Resource) -> None:
+        """Check that the version comes from its own POST, or was reused with permission."""
         record = one.record
         assert record is not None
         versions = {post.version_id for post in one.started()}
         if record.requested_at is None:
-            assert self.drawn.reuse_within
+            assert self.scenario.reuse_within
             assert record.origin == "manual"
             return
         assert record.version_id in versions, f"{one.name} has {record.version_id}, and its POSTs started {versions}"
         if len(versions) > 1:
-            assert self.may_be_paid_for_twice(one), f"{one.name} was killed and paid for twice: {one.started()}"
+            assert self.may_be_taken_twice(one), f"{one.name} was killed and taken twice: {one.started()}"
 
-    def may_be_paid_for_twice(self, one: Resource) -> bool:
-        """Whether an earlier POST was proven failed, or could not be known."""
+    def may_be_taken_twice(self, one: Resource) -> bool:
+        """Whether each earlier POST was proven failed, or could not be known."""
         *earlier, last = one.started()
-        # An own page may have been frozen before the first POST, by the look for a snapshot to reuse.
-        return self.machine != self.drawn.machine or all(last.at - post.at > timedelta(hours=2) for post in earlier)
+        # The own page may have been cached before the first POST, by the search for a snapshot to reuse.
+        return self.machine != self.scenario.machine or all(last.at - post.at > timedelta(hours=2) for post in earlier)
 
 
 def _in_memory(session: Session, machine: dict[Path, str]) -> None:
-    """Keep what processes share in memory: thousands of deployments are not to wait for a disk."""
+    """Keep the shared files in memory, so that thousands of deployments do not wait for a disk."""
 
     async def load(path: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(machine.get(path, "{}"))
@@ -545,7 +588,7 @@ def _in_memory(session: Session, machine: dict[Path, str]) -> None:
 
 
 def _cut_off(session: Session) -> None:
-    """A process that is gone writes nothing more."""
+    """Let a killed process write nothing more."""
 
     async def nowhere(edit: Callable[[dict[str, Any]], Any]) -> Any:
         return edit({})

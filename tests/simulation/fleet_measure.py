@@ -1,4 +1,4 @@
-"""What a client makes of a fleet of the standard scenario: how long, how many requests, what went wrong."""
+"""Measures a client with a fleet of the standard scenario: its time, its requests and its mistakes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import anyio
 
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
-from tests.simulation.fleet import Heard, each, fleet, limit_of, play, standard_durations
+from tests.simulation.fleet import each, fleet, limit_of, play, standard_durations
 from tests.simulation.fleet_peers import Peer, until_it_works
 from tests.simulation.fleet_polls import POLICIES
+from tests.support.world import TimedRow
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -25,19 +26,20 @@ __all__ = ["CLIENTS", "PARALLEL", "Client", "Measure", "Track", "measure", "ours
 REQUESTS_PER_MINUTE = 30
 PARALLEL = 64
 LONGEST = 7 * 86400.0
-"""Seconds; what is not done then is counted as not done."""
+"""Seconds after which a measurement ends; snapshots without a version count as unfinished."""
 BLOCKS = {"list account": 300.0}
 BLOCK = 1800.0
-"""Seconds that a block lasts; of the account's listing as above."""
+"""Seconds that a block lasts: for the kinds of requests in `BLOCKS`, and for all others."""
 
 
 @dataclass(frozen=True)
 class Client:
-    """Who takes the snapshots.
+    """A client that takes snapshots.
 
     Attributes:
-        begin: gets the fleet; what it returns takes a snapshot of a database and returns its version.
-        parallel: how many at a time.
+        name: shown in the results.
+        begin: gets the fleet, and returns a function that takes a snapshot of a database and returns its version.
+        parallel: how many snapshots it takes at a time.
     """
 
     name: str
@@ -46,7 +48,14 @@ class Client:
 
 
 def ours(name: str, policy: str = "the provider's", parallel: int = PARALLEL, **settings: Any) -> Client:
-    """This provider's create, as many at a time as the engine was told."""
+    """This provider as a client.
+
+    Args:
+        name: shown in the results.
+        policy: the name of its poll plan.
+        parallel: how many snapshots it takes at a time.
+        settings: the provider's settings.
+    """
 
     def begin(here: Fleet) -> Callable[[str], Awaitable[str]]:
         session = here.session(requests_per_minute=REQUESTS_PER_MINUTE, **settings)
@@ -56,7 +65,7 @@ def ours(name: str, policy: str = "the provider's", parallel: int = PARALLEL, **
         )
 
         async def take(database_id: str) -> str:
-            record = await create(session, SnapshotInputs(database_id), Heard(here.clock), owner=database_id)
+            record = await create(session, SnapshotInputs(database_id), TimedRow(here.clock), owner=database_id)
             return record.version_id or ""
 
         return take
@@ -74,13 +83,13 @@ CLIENTS = (
 
 @dataclass(frozen=True)
 class Track:
-    """How it went for one database; seconds since the begin.
+    """The times of one database, in seconds from the start.
 
     Attributes:
-        posted: when its last POST that was accepted was sent.
-        answered: when that was answered.
-        ready: when its snapshot was there.
-        done: when the client had its version; None where it never had.
+        posted: when its last accepted POST was sent.
+        answered: when that POST was answered.
+        ready: when its snapshot was ready.
+        done: when the client got the version; None if it never did.
     """
 
     posted: float
@@ -91,17 +100,21 @@ class Track:
 
 @dataclass
 class Measure:
-    """What came out.
+    """The result of a measurement.
 
     Attributes:
-        limit: seconds that nobody can beat.
-        limit_at_parallel: the same for as many at a time as this client takes.
-        requests: by kind.
-        refused: how many 429s.
+        client: the client's name.
+        databases: the number of databases.
+        makespan: seconds until the last snapshot was done.
+        limit: the shortest possible makespan.
+        limit_at_parallel: the shortest possible makespan with as many snapshots at a time as this client takes.
+        requests: the number of requests of each kind.
+        refused: the number of answers with status 429.
         blocked: seconds in which the account was blocked.
-        wrong: databases whose version is not that of the POST that was sent for it.
-        lost: accepted POSTs whose snapshot nobody has.
-        unfinished: databases without a version after a week.
+        wrong: the number of databases whose version is not that of their POST.
+        lost: the number of accepted POSTs whose snapshot no client got.
+        unfinished: the number of databases without a version after a week.
+        tracks: the times of each database.
     """
 
     client: str
@@ -123,7 +136,7 @@ class Measure:
 
     @classmethod
     def of(cls, client: Client, here: Fleet, durations: Sequence[float], done: dict[str, tuple[float, str]]) -> Self:
-        """From what the service saw (from second 0 on) and the client returned."""
+        """Compute the result from the service's journal (times from the start) and the client's versions."""
         journal = here.emulator.journal
         accepted: dict[str, list[JournalEntry]] = {}
         kinds: dict[str, int] = {}
@@ -159,7 +172,7 @@ class Measure:
 
 
 def blocked_seconds(journal: Sequence[JournalEntry], end: float) -> float:
-    """How long the account was blocked, as its answers tell."""
+    """Seconds in which the account was blocked, from its answers."""
     total = until = 0.0
     for entry in journal:
         if entry.code == "RATE_LIMITED" and entry.monotonic >= until:
@@ -178,7 +191,7 @@ def measure(  # noqa: PLR0913
     durations: Sequence[float] | None = None,
     **service: Any,
 ) -> Measure:
-    """Let a client take a snapshot of each database, in virtual time."""
+    """Measure a client that takes a snapshot of each database, in virtual time."""
     seconds = standard_durations(databases, seed) if durations is None else durations
 
     async def run() -> Measure:

@@ -1,6 +1,6 @@
-"""How others take snapshots of many databases: the same calls in the same order as their own code, in virtual time.
+"""Other clients that take snapshots of many databases, rebuilt with the same requests in the same order.
 
-Neither of them can run under the virtual clock itself: both block a thread while they wait.
+Their own code cannot run under the virtual clock, since it blocks a thread while it waits.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ READ_TIMEOUT = 120.0
 NAIVE_POLL = 10.0
 EXAMPLE_POLL = 30.0
 AGAIN_AFTER = {"KEEP_CALM": 60.0, "RATE_LIMITED": 1800.0}
-"""Seconds until somebody runs it again: a minute, says KEEP_CALM's message, and half an hour, says the vendor."""
+"""Seconds until the user runs it again: a minute by the message of KEEP_CALM, half an hour by the vendor."""
 
 
 class Refused(Exception):
-    """An answer that both raise an error for."""
+    """An answer for which both clients raise an error."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -34,7 +34,7 @@ class Refused(Exception):
 
 
 class Peer:
-    """One process without pacing."""
+    """A process without a rate limiter."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._clock = fleet.clock
@@ -46,7 +46,7 @@ class Peer:
         )
 
     async def naive(self, database_id: str) -> str:
-        """A dynamic provider as one writes it in an afternoon: POST, then poll until any entry is newer than that."""
+        """A simple dynamic provider: POST, then poll until any entry is newer than the POST."""
         began = self._clock.utc()
         await self._ask("POST", database_id)
         while True:
@@ -73,7 +73,7 @@ class Peer:
 
 
 def until_it_works(take: Callable[[str], Awaitable[str]], fleet: Fleet) -> Callable[[str], Awaitable[str]]:
-    """Neither goes on after a 429, so somebody runs it again."""
+    """Run a client again after each 429, since neither of them continues by itself."""
 
     async def again(database_id: str) -> str:
         while True:

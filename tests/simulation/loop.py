@@ -1,4 +1,4 @@
-"""A virtual event loop that a state machine's rules take turns on: between two rules its time stands still."""
+"""A virtual event loop for the rules of a Hypothesis state machine; its time stops between two rules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 from hypothesis import register_random
-from trio._core._run import _r as order_of_tasks
+from trio._core._run import _r as task_order
 from trio.testing import MockClock
 
 if TYPE_CHECKING:
@@ -18,15 +18,15 @@ __all__ = ["VirtualLoop"]
 
 T = TypeVar("T")
 
-# Trio wakes tasks that are due together in random order: from Hypothesis's seed, so that a failure can be replayed.
-register_random(order_of_tasks)
+# Trio wakes tasks that are due together in random order. Hypothesis's seed decides it, so that a failure can be replayed.
+register_random(task_order)
 
 
 class VirtualLoop:
-    """One trio run on a thread of its own; `run` gives it work and waits.
+    """A trio event loop on its own thread; `run` gives it work and waits for the result.
 
-    A rule of a Hypothesis state machine is no coroutine, and an event loop of its own for each rule would end the
-    requests that the service still holds open. So the loop lives as long as the machine, and blocks between rules.
+    A rule of a state machine is not a coroutine. An event loop for each rule would end the requests that the service still
+    holds open, so this one lives as long as the state machine, and blocks between two rules.
     """
 
     def __init__(self) -> None:
@@ -38,19 +38,19 @@ class VirtualLoop:
         self._thread.start()
 
     def run(self, operation: Callable[[], Awaitable[T]]) -> T:
-        """Run an operation to its end; its error is raised here."""
+        """Run an operation; returns its result or raises its error."""
         self._work.put(operation)
         result, error = self._done.get()
         if error is not None:
             raise error
-        return result  # type: ignore[no-any-return]  # what the operation returned
+        return result  # type: ignore[no-any-return]  # the operation's result
 
     def close(self) -> None:
         self._work.put(None)
         self._thread.join()
 
     async def _serve(self) -> None:
-        # `get` blocks the loop on purpose: nothing moves until the next rule.
+        # `get` blocks the loop on purpose, so that its time stops until the next rule.
         while (operation := self._work.get()) is not None:
             try:
                 self._done.put((await operation(), None))

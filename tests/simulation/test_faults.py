@@ -1,4 +1,4 @@
-"""The table of faults: each way in which a POST and the looks after it can go wrong, in each world of the service."""
+"""The table of faults: every way in which a POST and the polls after it can fail, with each cache of the service."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ MINUTE, HOUR = 60.0, 3600.0
 
 
 @dataclass(frozen=True)
-class Post:
-    """A way in which the POST ends.
+class PostCase:
+    """A result of the POST.
 
     Attributes:
-        faults: what strikes it; a dict for each try.
-        when: whether it strikes before or after the service has applied the POST.
+        faults: the faults, one for each try.
+        when: whether a fault happens before or after the service handles the POST.
         service: the service's settings.
-        posts: requests that reach the service.
+        posts: the number of requests that reach the service.
         started: whether a snapshot is started.
-        refused: words of the error where the service says that it started none; then nothing is kept.
-        names_it: whether the answer names the version.
+        refused: words of the error if the service refuses; then nothing is kept.
+        names_it: whether the answer contains the version.
     """
 
     faults: tuple[dict[str, Any], ...] = ()
@@ -46,14 +46,14 @@ class Post:
 
 
 ANSWERED = {
-    "200": Post(names_it=True),
-    "200, no version": Post(service={"key_of_200_has_version": False}),
-    "202": Post(service={"snapshot_seconds": 200.0}),
-    "202, slow": Post(service={"snapshot_seconds": 800.0}),
-    "KEEP_CALM, then 200": Post(({"status": 429, "code": "KEEP_CALM"},) * 3, posts=4, names_it=True),
-    "no connection, then 202": Post(({"no_connect": True},) * 2, service={"snapshot_seconds": 200.0}),
-    # The service answers only after the client has given up, and starts the snapshot only then.
-    "applied late": Post(({"delay": 400.0},)),
+    "200": PostCase(names_it=True),
+    "200, no version": PostCase(service={"key_of_200_has_version": False}),
+    "202": PostCase(service={"snapshot_seconds": 200.0}),
+    "202, slow": PostCase(service={"snapshot_seconds": 800.0}),
+    "KEEP_CALM, then 200": PostCase(({"status": 429, "code": "KEEP_CALM"},) * 3, posts=4, names_it=True),
+    "no connection, then 202": PostCase(({"no_connect": True},) * 2, service={"snapshot_seconds": 200.0}),
+    # The service starts the snapshot and answers after the client has given up.
+    "applied late": PostCase(({"delay": 400.0},)),
 }
 DOUBTFUL: dict[str, dict[str, Any]] = {
     "dropped": {"drop": True},
@@ -75,14 +75,14 @@ DOUBTFUL: dict[str, dict[str, Any]] = {
     "other JSON": {"body": '{"status": ["success"]}'},
 }
 IN_DOUBT = {
-    f"{name}, {when} applying": Post((fault,), when, started=when == AFTER)
+    f"{name}, {when} applying": PostCase((fault,), when, started=when == AFTER)
     for (name, fault), when in product(DOUBTFUL.items(), (BEFORE, AFTER))
 } | {
-    # These work on the service's own answer, so they cannot come before it.
-    "JSON stops": Post(({"truncated": True},)),
-    "body stops": Post(({"cut_after": 12},)),
-    "202, body stops": Post(({"cut_after": 12},), service={"snapshot_seconds": 200.0}),
-    "KEEP_CALM, then dropped after applying": Post(
+    # These faults change the service's own answer, so they cannot come before it.
+    "JSON stops": PostCase(({"truncated": True},)),
+    "body stops": PostCase(({"cut_after": 12},)),
+    "202, body stops": PostCase(({"cut_after": 12},), service={"snapshot_seconds": 200.0}),
+    "KEEP_CALM, then dropped after applying": PostCase(
         ({"status": 429, "code": "KEEP_CALM"}, {"drop": True}), AFTER, posts=2
     ),
 }
@@ -103,21 +103,22 @@ REFUSALS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("418", {"status": 418, "code": "NEVER_SEEN"}, "418 NEVER_SEEN"),
     ("redirect", {"redirect": "https://elsewhere.test/v2/databases"}, "redirected"),
 )
-REFUSED = {name: Post((fault,), started=False, refused=words) for name, fault, words in REFUSALS} | {
-    "no connection": Post(({"no_connect": True},) * 3, posts=0, started=False, refused="could not be reached")
+REFUSED = {name: PostCase((fault,), started=False, refused=words) for name, fault, words in REFUSALS} | {
+    "no connection": PostCase(({"no_connect": True},) * 3, posts=0, started=False, refused="could not be reached")
 }
 POSTS = ANSWERED | IN_DOUBT | REFUSED
 
 
 @dataclass(frozen=True)
-class Listings:
-    """A way in which the looks after the POST go wrong.
+class ListingCase:
+    """A failure of the polls after the POST.
 
     Attributes:
-        faults: what strikes them; of either listing.
-        slow: whether no look is answered within 5 minutes, the time that an URL has to be pinned in after a 200.
-        lasts: whether they stay so until the time is over, so that the wait ends without the snapshot.
-        frozen: whether somebody has looked just before the POST, so that the service may show that page for half an hour.
+        faults: the faults, for both listings.
+        slow: whether no poll succeeds within 5 minutes, in which a URL must be pinned after a 200.
+        lasts: whether the faults last until the time-out, so that the wait ends without the snapshot.
+        frozen: whether another client requested the listings right before the POST, so that the service may serve those
+            pages for 30 minutes.
     """
 
     faults: tuple[dict[str, Any], ...] = ()
@@ -126,50 +127,52 @@ class Listings:
     frozen: bool = False
 
 
-LOOKS = {
-    "fine": Listings(),
-    "frozen": Listings(frozen=True),
-    "dropped": Listings(({"drop": True, "times": 5},)),
-    "no connection": Listings(({"no_connect": True, "times": 5},)),
-    "no answer": Listings(({"drop": True, "delay": 50.0, "times": 5},), slow=True),
-    "502": Listings(({"html": 502, "times": 5},)),
-    "500": Listings(({"status": 500, "code": "INTERNAL", "times": 5},)),
-    "KEEP_CALM": Listings(({"status": 429, "code": "KEEP_CALM", "times": 5},)),
-    "JSON stops": Listings(({"truncated": True, "times": 5},)),
-    "no list": Listings(({"body": '{"status": "success", "response": {}}', "times": 5},), slow=True),
-    "blocked for half an hour": Listings(({"kind": "list", "status": 429, "code": "RATE_LIMITED"},), slow=True),
-    "account listing not in the plan": Listings(({"kind": "list account", "status": 402, "code": "UPGRADE_REQUIRED"},)),
-    "account listing refused": Listings(({"kind": "list account", "status": 403, "code": "RESOURCE_NOT_ALLOWED"},)),
-    "account listing gone": Listings(({"kind": "list account", "status": 404, "code": "NOT_FOUND"},)),
-    "always 502": Listings(({"html": 502, "times": None},), slow=True, lasts=True),
-    "refused key": Listings(({"status": 401, "code": "ACCESS_DENIED"},), slow=True, lasts=True),
-    "missing scope": Listings(({"status": 403, "code": "MISSING_SCOPE", "times": None},), slow=True, lasts=True),
-    "database gone": Listings(
+LISTINGS = {
+    "fine": ListingCase(),
+    "frozen": ListingCase(frozen=True),
+    "dropped": ListingCase(({"drop": True, "times": 5},)),
+    "no connection": ListingCase(({"no_connect": True, "times": 5},)),
+    "no answer": ListingCase(({"drop": True, "delay": 50.0, "times": 5},), slow=True),
+    "502": ListingCase(({"html": 502, "times": 5},)),
+    "500": ListingCase(({"status": 500, "code": "INTERNAL", "times": 5},)),
+    "KEEP_CALM": ListingCase(({"status": 429, "code": "KEEP_CALM", "times": 5},)),
+    "JSON stops": ListingCase(({"truncated": True, "times": 5},)),
+    "no list": ListingCase(({"body": '{"status": "success", "response": {}}', "times": 5},), slow=True),
+    "blocked for half an hour": ListingCase(({"kind": "list", "status": 429, "code": "RATE_LIMITED"},), slow=True),
+    "account listing not in the plan": ListingCase(
+        ({"kind": "list account", "status": 402, "code": "UPGRADE_REQUIRED"},)
+    ),
+    "account listing refused": ListingCase(({"kind": "list account", "status": 403, "code": "RESOURCE_NOT_ALLOWED"},)),
+    "account listing gone": ListingCase(({"kind": "list account", "status": 404, "code": "NOT_FOUND"},)),
+    "always 502": ListingCase(({"html": 502, "times": None},), slow=True, lasts=True),
+    "refused key": ListingCase(({"status": 401, "code": "ACCESS_DENIED"},), slow=True, lasts=True),
+    "missing scope": ListingCase(({"status": 403, "code": "MISSING_SCOPE", "times": None},), slow=True, lasts=True),
+    "database gone": ListingCase(
         ({"kind": "list", "status": 404, "code": "DATABASE_NOT_FOUND", "times": None},), slow=True, lasts=True
     ),
 }
 
 
-def strike(w: World, post: Post, looks: Listings) -> None:
+def add_faults(w: World, post: PostCase, listings: ListingCase) -> None:
     for fault in post.faults:
-        # Of a POST that is tried again, only the last fault is the one in doubt.
+        # If a POST is sent again, only the last try may have started a snapshot.
         last = fault is post.faults[-1]
         w.emulator.add_fault(Fault(kind="create", **{"when": post.when if last else BEFORE, **fault}))
-    for fault in looks.faults:
+    for fault in listings.faults:
         for kind in ("list", "list account"):
             if fault.get("kind", kind) == kind:
                 w.emulator.add_fault(Fault(**{**fault, "kind": kind}))
 
 
-async def ends_right(w: World, post: Post, looks: Listings) -> None:
-    """Take a snapshot with everything that others do at the same time, then go on as a user would."""
+async def check_ending(w: World, post: PostCase, listings: ListingCase) -> None:
+    """Take a snapshot while others take theirs, check the result, and continue as a user would."""
     w.emulator.add_snapshot(DATABASE, modified=w.emulator.now() - timedelta(minutes=10))
     w.emulator.add_snapshot(DATABASE, origin="automatic", modified=w.emulator.now() - timedelta(seconds=1))
-    if looks.frozen:
+    if listings.frozen:
         other = w.another_run()
         await other.client.list_snapshots(DATABASE)
         await other.client.list_account()
-    strike(w, post, looks)
+    add_faults(w, post, listings)
     automatic = lambda: w.emulator.add_snapshot(DATABASE, origin="automatic")  # noqa: E731
     ending = await w.meanwhile(20, automatic, w.create(timeout=45 * MINUTE if post.started else 16 * MINUTE))
 
@@ -178,33 +181,33 @@ async def ends_right(w: World, post: Post, looks: Listings) -> None:
         assert ending.record is None, "nothing was started, so there is nothing to keep"
         assert post.refused in ending.text
     elif not post.started:
-        await stays_pending_until_it_is_proven_failed(w, ending.pending)
+        await check_stays_pending(w, ending.pending)
     elif post.names_it:
-        is_ours(w, ending)
-        # Its version is known, so only the URL depends on the looks.
+        check_own(w, ending)
+        # The version is known, so only the URL depends on the polls.
         pinned = is_pinned(ending.complete.download_url, w.started())
-        stale = looks.frozen and w.emulator.settings.cache_world == "kept"
-        assert pinned is not (stale or looks.slow)
+        stale = listings.frozen and w.emulator.settings.cache_world == "kept"
+        assert pinned is not (stale or listings.slow)
         assert pinned or "serves the newest snapshot" in ending.text
-    elif looks.lasts:
+    elif listings.lasts:
         pending = ending.pending
         w.emulator.clear_faults()
-        is_ours(w, await w.resume(pending, session=w.another_run()))
+        check_own(w, await w.resume(pending, session=w.another_run()))
     else:
-        is_ours(w, ending)
-    assert len(w.posts) == post.posts, "what follows never sends a POST"
+        check_own(w, ending)
+    assert len(w.posts) == post.posts, "the next runs never send a POST"
     assert not w.transport.strayed
 
 
-def is_ours(w: World, ending: Ending) -> None:
+def check_own(w: World, ending: Ending) -> None:
     record = ending.complete
     assert record.version_id == w.started()
     assert record.available
     assert w.emulator.settings.api_key not in ending.text
 
 
-async def stays_pending_until_it_is_proven_failed(w: World, pending: SnapshotRecord) -> None:
-    """Nothing was started, but nobody knows: neither a resume nor a read may lose it or take another's for it."""
+async def check_stays_pending(w: World, pending: SnapshotRecord) -> None:
+    """Check a POST that started nothing, which the provider cannot know: no resume or read may drop it or match it wrongly."""
     w.emulator.clear_faults()
     again = await w.resume(pending, session=w.another_run(), timeout=3 * MINUTE)
     assert isinstance(again.error, Pending)
@@ -220,16 +223,16 @@ async def stays_pending_until_it_is_proven_failed(w: World, pending: SnapshotRec
 
 CACHE_WORLDS = pytest.mark.parametrize("cache_world", ["invalidated", "kept"])
 TIMES = [("start", 0.0), ("end", 0.0), ("start", HOUR), ("end", HOUR), ("start", -HOUR), ("end", -HOUR)]
-"""What `modified` is, and how far the service's clock is ahead."""
+"""The meaning of `modified`, and the seconds that the service's clock is ahead."""
 SOME_IN_DOUBT = [f"{name}, {when} applying" for name, when in product(("dropped", "502 page", "503"), (BEFORE, AFTER))]
 
 
 @CACHE_WORLDS
 @pytest.mark.parametrize("post", POSTS)
-def test_however_the_post_ends_the_user_gets_the_right_version_or_the_right_error(post: str, cache_world: Any) -> None:
+def test_each_answer_to_the_post_gives_the_right_version_or_error(post: str, cache_world: Any) -> None:
     async def body() -> None:
         async with world(cache_world=cache_world, **POSTS[post].service) as w:
-            await ends_right(w, POSTS[post], LOOKS["fine"])
+            await check_ending(w, POSTS[post], LISTINGS["fine"])
 
     run_virtual(body)
 
@@ -237,7 +240,7 @@ def test_however_the_post_ends_the_user_gets_the_right_version_or_the_right_erro
 @CACHE_WORLDS
 @pytest.mark.parametrize(("modified_is", "clock_offset"), TIMES)
 @pytest.mark.parametrize("post", [*ANSWERED, *SOME_IN_DOUBT])
-def test_whatever_the_times_of_the_service_mean_the_version_is_right(
+def test_the_version_is_right_with_all_meanings_of_the_times(
     post: str, modified_is: Any, clock_offset: float, cache_world: Any
 ) -> None:
     async def body() -> None:
@@ -247,17 +250,17 @@ def test_whatever_the_times_of_the_service_mean_the_version_is_right(
             clock_offset_seconds=clock_offset,
             **POSTS[post].service,
         ) as w:
-            await ends_right(w, POSTS[post], LOOKS["fine"])
+            await check_ending(w, POSTS[post], LISTINGS["fine"])
 
     run_virtual(body)
 
 
 @CACHE_WORLDS
-@pytest.mark.parametrize("looks", LOOKS)
+@pytest.mark.parametrize("listings", LISTINGS)
 @pytest.mark.parametrize("post", [*ANSWERED, *SOME_IN_DOUBT])
-def test_however_the_looks_go_wrong_the_snapshot_is_found_or_kept(post: str, looks: str, cache_world: Any) -> None:
+def test_a_snapshot_is_found_or_kept_however_the_polls_fail(post: str, listings: str, cache_world: Any) -> None:
     async def body() -> None:
         async with world(cache_world=cache_world, **POSTS[post].service) as w:
-            await ends_right(w, POSTS[post], LOOKS[looks])
+            await check_ending(w, POSTS[post], LISTINGS[listings])
 
     run_virtual(body)

@@ -1,7 +1,7 @@
 """Whole deployments in virtual time, each from a seed.
 
-`FLEETS=5000 pytest tests/simulation/test_fleet.py` plays more of them, `FLEET=123` only that one: the seed is the
-number in a failing test's name.
+`FLEETS=5000 pytest tests/simulation/test_fleet.py` plays more of them, and `FLEET=123` plays only that one. The seed is the
+number in the name of a failing test.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ SEEDS = range(FLEETS) if ONLY is None else [int(ONLY)]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_whatever_happens_to_a_deployment_each_snapshot_is_paid_for_once_and_found(seed: int) -> None:
+def test_every_deployment_takes_and_finds_each_snapshot_once(seed: int) -> None:
     drawn = draw(seed)
     try:
         played(drawn)
     except BaseException:
-        print(f"again: FLEET={seed} python -m pytest tests/simulation/test_fleet.py\n{drawn}")  # noqa: T201
+        print(f"replay: FLEET={seed} python -m pytest tests/simulation/test_fleet.py\n{drawn}")  # noqa: T201
         raise
 
 
@@ -45,7 +45,7 @@ def test_a_fleet_gets_the_right_versions_without_a_refusal(databases: int, cache
 
 @pytest.mark.parametrize("cache_world", ["invalidated", "kept"])
 @pytest.mark.parametrize(("databases", "over_the_limit"), [(50, 1.10), (200, 1.05)])
-def test_a_fleet_takes_hardly_longer_and_asks_hardly_more_than_it_must(
+def test_a_fleet_is_almost_as_fast_and_frugal_as_possible(
     databases: int, over_the_limit: float, cache_world: str
 ) -> None:
     one = measure(CLIENTS[0], databases, cache_world=cache_world)

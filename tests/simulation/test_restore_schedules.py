@@ -1,4 +1,4 @@
-"""Random schedules of one Restore: ups, ^C and kill -9, in random worlds, with random faults; it never acts twice.
+"""Random schedules of one Restore with ups, ^C and kill -9, and random services and faults.
 
 `SCHEDULES=5000 pytest tests/simulation/test_restore_schedules.py` runs more of them. A failure prints how to replay it.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-import tests.simulation.loop  # noqa: F401  the order in which tasks wake comes from the seed, to be replayed
+import tests.simulation.loop  # noqa: F401  lets the seed decide the order in which tasks wake
 from pulumi_snapshots.emulator import Fault
 from tests.support.restoring import RestoreEnding, Scene, scene
 from tests.support.schedules import schedules
@@ -64,16 +64,21 @@ STATUS_FAULTS = st.one_of(
 
 @dataclass(frozen=True)
 class Step:
-    """One run: how it ends, what strikes it, and how long nothing happens afterwards.
+    """One run.
 
     Attributes:
-        ends: `up` by itself, `^C` or `kill -9` after so many seconds.
-        anew: whether the user has changed the triggers.
+        ends: how it ends: by itself (`up`), or by `^C` or `kill -9` after some seconds.
+        after: these seconds.
+        new_triggers: whether the user has changed the triggers.
+        timeout: seconds for the restore.
+        post_fault: the fault of the POST.
+        status_fault: the fault of the status.
+        pause: seconds until the next run.
     """
 
     ends: str
     after: float
-    anew: bool
+    new_triggers: bool
     timeout: float
     post_fault: dict[str, Any] | None
     status_fault: dict[str, Any] | None
@@ -85,7 +90,7 @@ STEPS = st.lists(
         Step,
         ends=st.sampled_from(["up", "up", "^C", "kill -9"]),
         after=st.sampled_from([0.5, 10.0, 45.0, 100.0, 130.0, 400.0]),
-        anew=st.sampled_from([False, False, False, True]),
+        new_triggers=st.sampled_from([False, False, False, True]),
         timeout=st.sampled_from([MINUTE, 5 * MINUTE, 15 * MINUTE]),
         post_fault=POST_FAULTS,
         status_fault=STATUS_FAULTS,
@@ -101,11 +106,13 @@ class Deployment:
     """A stack with one Restore.
 
     Attributes:
+        at: the service.
         record: what the state holds.
-        triggers: how often the user has changed them.
+        triggers: the current triggers, as a number.
         made: the triggers of the record.
-        sent: triggers for which a request was sent that may have been carried out.
-        text: what the application has written since the restore was over.
+        sent: the triggers for which a request was sent that may have been carried out.
+        text: what the application has written since the restore ended; empty if nothing.
+        number: the number of the last text.
     """
 
     at: Scene
@@ -122,9 +129,9 @@ class Deployment:
         for kind, fault in (("restore", step.post_fault), ("status", step.status_fault)):
             if fault is not None:
                 emulator.add_fault(Fault(kind=kind, **fault))
-        if step.anew:
+        if step.new_triggers:
             self.triggers += 1
-            self.text = ""  # they may restore over it, also where their request is held up beyond the end of the step
+            self.text = ""  # a restore with the new triggers may overwrite it, even after the end of this step
         before = list(at.posts)
         ending = await self._run(step)
         at.running.clear()
@@ -134,12 +141,12 @@ class Deployment:
         if any(map(may_have_been_carried_out, new)):
             self.sent.add(self.triggers)
         if ending is not None:
-            self._keeps(ending)
+            self._check_record(ending)
         await at.here.clock.sleep(step.pause)
-        self._nothing_was_overwritten()
+        self._check_rows()
 
     async def _run(self, step: Step) -> RestoreEnding | None:
-        """The next `up`; None where the engine was killed in it, or had nothing to do."""
+        """Run the next `up`; None if it was killed, or had nothing to do."""
         at = self.at
         resumes = self.record is not None and self.made == self.triggers
         if resumes and self.record is not None and not self.record.pending:
@@ -155,10 +162,10 @@ class Deployment:
             return await operation
         return await at.here.meanwhile(step.after, session.stop, operation)
 
-    def _keeps(self, ending: RestoreEnding) -> None:
+    def _check_record(self, ending: RestoreEnding) -> None:
         at = self.at
         if self.triggers in self.sent:
-            assert ending.record is not None, f"a request that may be carried out was dropped: {ending.text}"
+            assert ending.record is not None, f"a request that may have been carried out was dropped: {ending.text}"
         if ending.record is None:
             return
         self.record, self.made = ending.record, self.triggers
@@ -169,15 +176,15 @@ class Deployment:
             self.text = f"later {self.number}"
             at.writes(self.text)
 
-    def _nothing_was_overwritten(self) -> None:
-        """Once it is over the application's rows stay, until other triggers restore again."""
+    def _check_rows(self) -> None:
+        """Check that the application's rows stay after the restore, until the triggers change."""
         if self.record is None or self.record.pending or self.made != self.triggers or not self._is_quiet():
             self.text = ""
         elif self.text:
             assert self.at.holds() == self.text
 
     def _is_quiet(self) -> bool:
-        """Whether no request is held up on its way, and no restore goes on."""
+        """Whether no request and no restore is under way."""
         self.at.here.emulator.settle()
         databases = self.at.here.emulator.databases.values()
         return all(post.answered_at is not None for post in self.at.posts) and not any(
@@ -186,13 +193,13 @@ class Deployment:
 
 
 def may_have_been_carried_out(post: JournalEntry) -> bool:
-    """Whether the client was not told that nothing was started."""
+    """Whether a POST may have started a restore: its answer was not a refusal."""
     return not (post.answered_at is not None and post.code is not None and 400 <= (post.status or 0) < 500)
 
 
 @schedules(100)
 @given(service=SERVICE, steps=STEPS)
-def test_a_restore_never_acts_twice_and_nothing_in_doubt_is_dropped(service: dict[str, Any], steps: list[Step]) -> None:
+def test_a_restore_acts_once_and_an_unknown_result_is_kept(service: dict[str, Any], steps: list[Step]) -> None:
     async def body() -> None:
         with tempfile.TemporaryDirectory() as state:
             async with scene(Path(state), **service) as at:

@@ -1,4 +1,4 @@
-"""The tables of reactions in the documentation: what each event leads to, as its reader finds it."""
+"""The tables in the documentation that list the reaction to each event."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ __all__ = ["Reaction", "reactions_in"]
 
 @dataclass(frozen=True)
 class Reaction:
-    """A row: what happens, how many POSTs the service sees, what the state holds, and words that the user reads."""
+    """A row of a table.
+
+    Attributes:
+        event: what happens.
+        posts: the number of POSTs that the service receives.
+        state: what the state holds afterwards.
+        reads: texts that the user reads.
+    """
 
     event: str
     posts: int
@@ -23,7 +30,7 @@ class Reaction:
 
 
 def reactions_in(page: Path) -> list[Reaction]:
-    """The rows between the page's two marks."""
+    """Read the rows between the two marks of a page."""
     text = page.read_text().split("<!-- reactions -->")[1].split("<!-- /reactions -->")[0]
     lines = [line for line in text.splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]

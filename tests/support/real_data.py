@@ -1,4 +1,4 @@
-"""A PostgreSQL database with something of everything, and all that can be seen of it; no assertions."""
+"""A PostgreSQL database with many kinds of objects and values, and queries that show all of them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ QUERIES = {
 
 
 def sql_at(url: str, *statements: str) -> list[Any]:
-    """Run SQL; the rows of the last statement, as text where Python knows no such value."""
+    """Run SQL statements; returns the rows of the last one."""
     with psycopg.connect(url, autocommit=True) as connection:
         cursor = connection.cursor()
         for statement in statements:
@@ -87,7 +87,7 @@ def databases_of(server: Server) -> set[str]:
 
 
 def content_of(url: str) -> dict[str, Any]:
-    """Everything that is to come back: rows, types, sequences, constraints and the rest."""
+    """Read everything that a restore must bring back: rows, types, sequences, constraints and other objects."""
     seen: dict[str, Any] = {}
     with psycopg.connect(url, autocommit=True, options="-c search_path=public -c timezone=UTC") as connection:
         for what, query in QUERIES.items():
@@ -98,13 +98,13 @@ def content_of(url: str) -> dict[str, Any]:
 
 
 def filled(url: str) -> dict[str, Any]:
-    """Fill an empty database; what is in it then."""
+    """Fill an empty database; returns its content."""
     sql_at(url, *(statement for statement in SCHEMA.split(";\n") if statement.strip()))
     return content_of(url)
 
 
 def fresh(server: Server, name: str) -> str:
-    """A new, empty database beside the emulator's; its URL."""
+    """Make an empty database beside the emulator's; returns its URL."""
     with psycopg.connect(server.url(), autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
         connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))

@@ -1,4 +1,4 @@
-"""A database with a snapshot and newer rows at an emulated service, and restores of it by runs of one machine."""
+"""Restores by the runs of one machine, at an emulated service with a snapshot and newer rows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,13 @@ RESTORER = "urn:pulumi:dev::shop::pulumi-python:dynamic/squarecloud:Restore::bac
 
 @dataclass(frozen=True)
 class RestoreEnding:
-    """How a restore ended: what the state holds then, the error if there was one, and all that was shown."""
+    """The result of a restore.
+
+    Attributes:
+        record: what the state holds afterwards; None if nothing.
+        error: the error, if there was one.
+        text: everything that was shown.
+    """
 
     record: RestoreRecord | None
     error: Exception | None
@@ -40,7 +46,7 @@ class RestoreEnding:
 
     @property
     def how(self) -> Literal["complete", "pending", "nothing"]:
-        """What is left of it in the state."""
+        """What the state holds afterwards."""
         return "nothing" if self.record is None else "pending" if self.record.pending else "complete"
 
     @property
@@ -67,13 +73,15 @@ class RestoreEnding:
 
 @dataclass
 class Scene:
-    """Databases whose rows say `now`, and a snapshot of the first one from when they said `then`.
+    """Databases whose rows say `now`, and a snapshot of the first one from when its rows said `then`.
 
     Attributes:
         here: the service, and a session.
         stored: the snapshot.
-        state: the user's state directory; None where nothing outlives a run.
-        running: the processes that live.
+        state: the state directory; without one nothing outlives a run.
+        row: the resource's row on the terminal.
+        running: the names of the running processes.
+        started: the number of processes so far.
     """
 
     here: World
@@ -93,7 +101,7 @@ class Scene:
         return replace(usual, **changes)
 
     def process(self, **settings: Any) -> Session:
-        """A session of a process of its own."""
+        """Start a process, and return its session."""
         self.started += 1
         name = f"process {self.started}"
         self.running.add(name)
@@ -110,7 +118,7 @@ class Scene:
         return await self.ending(restore(session or self.here.session, self.inputs(**inputs), self.row, owner=RESTORER))
 
     async def resume(self, record: RestoreRecord, session: Session | None = None, **inputs: Any) -> RestoreEnding:
-        """What the next `up` does."""
+        """Resume a restore, as the next `up` does."""
         session = session or self.process()
         return await self.ending(resume_restore(session, record, self.inputs(**inputs), self.row, owner=RESTORER))
 
@@ -126,12 +134,16 @@ class Scene:
         return RestoreEnding(record, error, "\n".join([*self.row.shown, *self.row.warnings, said]))
 
     async def interrupted(self, after: float, **inputs: Any) -> RestoreEnding:
-        """^C after so many seconds."""
+        """Run a restore, with ^C after some seconds."""
         session = self.process()
         return await self.here.meanwhile(after, session.stop, self.restore(session, **inputs))
 
     async def killed(self, after: float, **inputs: Any) -> RestoreEnding | None:
-        """kill -9 after so many seconds: nothing of the run is left but what it wrote; its ending, if that came before."""
+        """Run a restore, with kill -9 after some seconds, so that it leaves only the files that it has written.
+
+        Returns:
+            Its ending, if it ended before the kill.
+        """
         session = self.process()
         endings: list[RestoreEnding] = []
 
@@ -142,7 +154,7 @@ class Scene:
             process.start_soon(run)
             await anyio.sleep(after)
             if not endings:
-                session.restore_journal.erase = session.restore_journal.enter = session.restore_journal.update = _never  # type: ignore[assignment]  # it does not tidy up
+                session.restore_journal.erase = session.restore_journal.enter = session.restore_journal.update = _never  # type: ignore[assignment]  # a killed process writes nothing
                 self.row = Row(wording=PYTHON.about(resource=RESTORER))
             process.cancel_scope.cancel()
         self.running.discard(session.restore_journal.process.name)
@@ -152,12 +164,12 @@ class Scene:
         await self.here.later(after, happen)
 
     def holds(self, database_id: str = DATABASE) -> str:
-        """What the rows of a database say."""
+        """Read what the rows of a database say."""
         ((row,),) = self.here.emulator.execute(database_id, "SELECT state FROM rows")[0:1]
         return str(row[0])
 
     def writes(self, text: str, database_id: str = DATABASE) -> None:
-        """The application goes on writing."""
+        """Change what the rows of a database say, as an application does."""
         self.here.emulator.execute(database_id, f"UPDATE rows SET state = '{text}'")  # noqa: S608  the test's own text
 
     @property
@@ -175,7 +187,7 @@ async def _never(*_: Any, **__: Any) -> None:
 
 @asynccontextmanager
 async def scene(state: Path | None = None, **service: Any) -> AsyncIterator[Scene]:
-    """Build one; keyword arguments choose the service's behaviour, `settings` the client's."""
+    """Make a scene; keyword arguments set the service's behaviour, and `settings` the client's."""
     async with world(databases=(DATABASE, OTHER_DATABASE), **service) as here:
         for database_id in (DATABASE, OTHER_DATABASE):
             here.emulator.execute(database_id, "CREATE TABLE rows (state)", "INSERT INTO rows VALUES ('then')")

@@ -1,4 +1,4 @@
-"""How random schedules are played: a few, the same at each run; or as many as are asked for, others each time."""
+"""The Hypothesis settings of random schedules: the same few at each run, or a number of others on request."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from hypothesis import HealthCheck, settings
 
 __all__ = ["schedules"]
 
-ASKED_FOR = os.environ.get("SCHEDULES")
+REQUESTED = os.environ.get("SCHEDULES")
 
 
 def schedules(usual: int) -> settings:
     """The settings of a test of random schedules.
 
     Args:
-        usual: how many, unless `SCHEDULES` says so. These are the same at each run, so that a change is judged by itself.
+        usual: the number of schedules if `SCHEDULES` is not set. They are the same at each run, so that a failure comes from
+            a change of the code.
     """
     return settings(
-        max_examples=int(ASKED_FOR or usual),
-        derandomize=ASKED_FOR is None,
-        deadline=None,  # of real time, which is not what is tested
+        max_examples=int(REQUESTED or usual),
+        derandomize=REQUESTED is None,
+        deadline=None,  # it would be real time, which is not tested
         print_blob=True,
         suppress_health_check=list(HealthCheck),
     )

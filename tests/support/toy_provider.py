@@ -1,4 +1,4 @@
-"""A provider whose inputs say what it does with the engine; `TOY_BREAK` names what the SDK then lacks."""
+"""A provider whose inputs choose what it does with the engine; `TOY_BREAK` removes a part of the SDK that it uses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["ToyProvider"]
 
 
 def _break(what: str) -> None:
-    """Take away what one feature stands on, as a changed SDK might."""
+    """Remove a part of the SDK, as a new version of it might."""
     if what:
         BREAKS[what]()
 
@@ -32,7 +32,7 @@ def _no_context() -> None:
 
 
 def _google() -> None:
-    """Google's own clients are loaded, which excludes the SDK's class of the same name."""
+    """Load the protobuf class of Google's own clients, which excludes the SDK's class of the same name."""
     from google.protobuf import descriptor_pb2, descriptor_pool  # noqa: PLC0415
 
     file = descriptor_pb2.FileDescriptorProto(name="google/rpc/status.proto", package="google.rpc")
@@ -41,7 +41,7 @@ def _google() -> None:
 
 
 def _six_threads() -> None:
-    """The system gives the pool no more than that."""
+    """Let the system refuse a seventh thread of the pool."""
     start = threading.Thread.start
 
     def limited(thread: threading.Thread) -> None:
@@ -66,7 +66,7 @@ BREAKS: dict[str, Callable[[], object]] = {
 
 
 class _Stop:
-    """Set when the engine cancels; one per process."""
+    """Whether the engine has cancelled; one per process."""
 
     event = threading.Event()
     called = 0
@@ -79,18 +79,18 @@ class _Stop:
 
 
 def _do(inputs: dict[str, Any]) -> dict[str, Any]:
-    """Do what `inputs` ask for; the outputs tell about it."""
+    """Do what `inputs` ask for, and report it in the outputs."""
     call = engine_access.current_call()
     time.sleep(inputs.get("seconds", 0))
     _say(call, inputs)
     outputs: dict[str, Any] = {"urn": call.urn, "heard": _Stop.heard, "width": _width(), **inputs.get("outputs", {})}
-    outputs |= inputs.get("in_read", {})  # what a later read does; it gets these outputs
+    outputs |= inputs.get("in_read", {})  # what a later read does, which gets these outputs
     if inputs.get("features"):
         outputs["features"] = asdict(engine_access.features())
     if inputs.get("wait"):
         call.progress("waiting")
         if not _Stop.event.wait(20):
-            call.fail("nobody cancelled")
+            call.fail("not cancelled")
     outputs["called"] = _Stop.called
     _end(call, inputs, outputs)
     return outputs
@@ -138,7 +138,7 @@ def _width() -> int | None:
 
 
 class ToyProvider(ResourceProvider):
-    """Does as its inputs say, in every call."""
+    """Does what its inputs ask for, in every call."""
 
     serialize_as_secret_always = False
 

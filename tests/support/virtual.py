@@ -1,4 +1,4 @@
-"""Runs an async test under a virtual clock: hours of waiting take no real time."""
+"""The virtual clock of async tests, under which hours of waiting take no real time."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 __all__ = ["run_virtual", "virtual"]
 
 LONGEST = 1000 * 86400.0
-"""Virtual seconds; no test takes so long."""
+"""Virtual seconds after which a test fails."""
 
 
 def run_virtual(body: Callable[..., Awaitable[Any]], *args: Any) -> Any:
-    """Run `body` on trio; the clock jumps to the next wake-up whenever every task sleeps."""
+    """Run `body` on trio. Whenever all tasks sleep, the clock jumps to the next wake-up."""
 
     async def bounded() -> Any:
-        # Where everybody waits for somebody else, the clock jumps here: the test fails instead of standing still.
+        # In a deadlock the clock jumps to this time, so that the test fails instead of hanging.
         with trio.fail_after(LONGEST):
             return await body(*args)
 
@@ -29,7 +29,7 @@ def run_virtual(body: Callable[..., Awaitable[Any]], *args: Any) -> Any:
 
 
 def virtual(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    """Decorate an async test so that pytest runs it under the virtual clock, fixtures included."""
+    """Decorate an async test so that pytest runs it under the virtual clock; fixtures work as usual."""
 
     @functools.wraps(test)
     def run(*args: Any, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""The httpx side of virtual tests: a transport into an emulator, with timeouts and broken connections; no sockets."""
+"""An httpx transport into an emulator without sockets, with time-outs and broken connections under a virtual clock."""
 
 from __future__ import annotations
 
@@ -22,14 +22,19 @@ if TYPE_CHECKING:
 __all__ = ["EmulatorTransport"]
 
 _Message = dict[str, Any]
-_PIECES_IN_FLIGHT = 8  # the sender of a long body waits for its reader, as on a socket
+_PIECES_IN_FLIGHT = 8  # as on a socket, the sender of a long body waits for its reader
 
 
 class EmulatorTransport(httpx.AsyncBaseTransport):
-    """Sends requests straight into an emulator's app, under whatever clock the event loop has.
+    """Sends requests directly into an emulator's app, under the clock of the event loop.
 
-    The app runs in a task of the event loop's own: a request whose client has given up or gone away is still applied.
-    Requests for another host than the emulator's fail to connect and are kept in `strayed`.
+    The app runs in its own task, so it still handles a request whose client has given up.
+
+    Args:
+        emulator: the emulator.
+
+    Attributes:
+        strayed: requests to other hosts, which fail to connect.
     """
 
     def __init__(self, emulator: Emulator) -> None:
@@ -59,7 +64,7 @@ class EmulatorTransport(httpx.AsyncBaseTransport):
             trio.lowlevel.spawn_system_task(run, app)
         else:
             task = asyncio.ensure_future(run(app))
-            self._tasks.add(task)  # the event loop itself keeps no reference
+            self._tasks.add(task)  # the event loop keeps no reference to it
             task.add_done_callback(self._tasks.discard)
 
 
@@ -92,7 +97,7 @@ class _Exchange:
             await app(scope, self._receive, self._send)
         except DroppedConnectionError:
             await self._send({"type": "dropped"})
-        except Exception as error:  # noqa: BLE001 - a fault of the emulator itself surfaces in the client's task
+        except Exception as error:  # noqa: BLE001  a bug of the emulator is raised in the client's task
             await self._send({"type": "broken", "error": error})
         finally:
             self._answer.close()
@@ -107,11 +112,11 @@ class _Exchange:
         try:
             await self._answer.send(dict(message))
         except anyio.BrokenResourceError:
-            return  # the client has gone away; the service goes on
+            return  # the client has closed the connection; the service continues
 
 
 class _Body(httpx.AsyncByteStream):
-    """The client's side: the answer piece by piece, each within the read timeout."""
+    """The client's side of one request: the answer in pieces, each within the read time-out."""
 
     def __init__(
         self, request: httpx.Request, wire: MemoryObjectReceiveStream[_Message], timeout: float | None
@@ -132,7 +137,7 @@ class _Body(httpx.AsyncByteStream):
             raise
         if message is None:
             self._wire.close()
-            raise httpx.ReadTimeout("the read timeout is over", request=self._request)
+            raise httpx.ReadTimeout("read time-out", request=self._request)
         if message["type"] == "dropped":
             self._wire.close()
             if self._begun:
@@ -145,7 +150,7 @@ class _Body(httpx.AsyncByteStream):
         return message
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return self  # no generator: a reader may stop in the middle, and trio warns about generators left unfinished
+        return self  # not a generator: trio warns about unfinished ones, and a reader may stop early
 
     async def __anext__(self) -> bytes:
         while not self._ended:

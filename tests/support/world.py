@@ -1,4 +1,4 @@
-"""A database at an emulated service, and a session that talks to it, on one virtual clock."""
+"""An emulated service with databases, and a session, on one virtual clock."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.errors.wording import Wording
     from pulumi_snapshots.snapshot.record import SnapshotRecord
 
-__all__ = ["DATABASE", "OTHER_DATABASE", "OWNER", "START", "Ending", "Row", "World", "world"]
+__all__ = ["DATABASE", "OTHER_DATABASE", "OWNER", "START", "Ending", "Row", "TimedRow", "World", "world"]
 
 T = TypeVar("T")
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
@@ -45,7 +45,13 @@ START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Ending:
-    """How an operation ended: what the state holds then, the error if there was one, and all that was shown."""
+    """The result of an operation.
+
+    Attributes:
+        record: what the state holds afterwards; None if nothing.
+        error: the error, if there was one.
+        text: everything that was shown.
+    """
 
     record: SnapshotRecord | None
     error: Exception | None
@@ -74,7 +80,14 @@ class Ending:
 
 @dataclass
 class Row:
-    """A resource's row on the terminal, remembered."""
+    """A resource's row on the terminal, which records its texts.
+
+    Attributes:
+        shown: the progress.
+        warnings: the warnings.
+        keeps: whether the engine can keep a pending snapshot.
+        wording: the words of the texts.
+    """
 
     shown: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -93,9 +106,30 @@ class Row:
         return self.keeps or not pending
 
 
+class TimedRow(Row):
+    """A row that also records when its POSTs were sent.
+
+    Args:
+        clock: the time.
+
+    Attributes:
+        sent: the times (monotonic seconds).
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+        self.sent: list[float] = []
+
+    def progress(self, text: Words) -> None:
+        super().progress(text)
+        if str(text).startswith("sent,"):
+            self.sent.append(self._clock.monotonic())
+
+
 @dataclass
 class World:
-    """What a test holds: the service, a client of it, and what the user sees."""
+    """The service, a session, and what the user sees."""
 
     emulator: Emulator
     transport: EmulatorTransport
@@ -107,7 +141,7 @@ class World:
         return replace(SnapshotInputs(DATABASE), **changes)
 
     async def ending(self, operation: Awaitable[SnapshotRecord], row: Row | None = None) -> Ending:
-        """Await an operation; its errors become text, as on a terminal."""
+        """Await an operation, and show its error as text, like a terminal."""
         record: SnapshotRecord | None = None
         error: Exception | None = None
         said = ""
@@ -126,16 +160,16 @@ class World:
         return await self.ending(resume(session or self.session, record, self.inputs(**inputs), self.row, owner=OWNER))
 
     async def read(self, record: SnapshotRecord, *, session: Session | None = None) -> Ending:
-        """A refresh; where it fails, the engine keeps the state as it was."""
+        """Refresh a record; if that fails, the record stays as it was."""
         ending = await self.ending(read(session or self.session, record, self.row, owner=OWNER))
         return ending if ending.record else replace(ending, record=record)
 
     async def interrupted(self, after: float, operation: Awaitable[Ending], session: Session | None = None) -> Ending:
-        """^C after so many seconds."""
+        """Await an operation, with ^C after some seconds."""
         return await self.meanwhile(after, (session or self.session).stop, operation)
 
     async def meanwhile(self, after: float, happen: Callable[[], object], operation: Awaitable[T]) -> T:
-        """Await an operation; after so many seconds something happens, unless it has ended by then."""
+        """Await an operation, and call `happen` after some seconds, unless the operation has ended by then."""
         results: list[T] = []
         async with anyio.create_task_group() as group:
             group.start_soon(self.later, after, happen)
@@ -144,17 +178,17 @@ class World:
         return results[0]
 
     async def download(self, url: str) -> bytes:
-        """What a download URL yields, without the API key."""
+        """Download a URL without the API key."""
         async with httpx.AsyncClient(transport=self.transport) as client:
             return (await client.get(url)).raise_for_status().content
 
     async def later(self, after: float, happen: Callable[[], object]) -> None:
-        """Call `happen` after so many seconds; for a task group."""
+        """Call `happen` after some seconds."""
         await self.clock.sleep(after)
         happen()
 
     def another_run(self, **settings: Any) -> Session:
-        """A session of a process that knows nothing of this one."""
+        """The session of another process, which shares nothing with this one."""
         return Session(
             replace(self.session.settings, **settings),
             RunMemory(),
@@ -175,7 +209,7 @@ class World:
         return [entry for entry in self.emulator.journal if entry.kind in {"list", "list account"}]
 
     def started(self) -> str:
-        """The version that the one accepted POST started."""
+        """The version that the only accepted POST started."""
         (version,) = [entry.version_id for entry in self.posts if entry.accepted]
         assert version is not None
         return version
@@ -193,7 +227,15 @@ async def world(
     store: Store | None = None,
     **service: Any,
 ) -> AsyncIterator[World]:
-    """Build one; keyword arguments choose the service's behaviour."""
+    """Make a world.
+
+    Args:
+        databases: the ids of its databases.
+        api_key: the client's key; the right one if not given.
+        settings: the client's settings.
+        store: where the emulator keeps its data.
+        service: the service's behaviour.
+    """
     clock = Clock(START)
     emulator = Emulator(Service(**service), clock=clock, store=store)
     for database_id in databases:
