@@ -178,7 +178,7 @@ def test_signal_ends_open_requests_quickly_and_saves_the_state(tmp_path: Path, s
         output, errors = emulator.process.communicate(timeout=10)
         thread.join(timeout=10)
         assert (emulator.process.returncode, output, errors) == (0, "", "")
-        assert time.monotonic() - stopped_at < 2
+        assert time.monotonic() - stopped_at < 8  # the request alone would take 30 s
     assert [failure.code for failure in failures] == ["NETWORK_ERROR"]
     with served(*options) as emulator:
         first, second = emulator.control("state")["databases"]

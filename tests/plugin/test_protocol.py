@@ -372,8 +372,9 @@ def test_of_two_engines_at_once_the_second_waits_and_sends_nothing(service: Emul
 
 def test_a_call_that_the_engine_hangs_up_is_remembered_as_unheard(waiting: PluginServicer, tmp_path: Path) -> None:
     request = provider_pb2.CreateRequest(urn=NAME, properties=bag({"databaseId": DATABASE}))
-    with pytest.raises(grpc.RpcError):
-        waiting._stub.Create(request, timeout=3)
+    creating = waiting._stub.Create.future(request)
+    waiting.wait_for(lambda: looks(waiting), "an accepted create")
+    creating.cancel()
     call(waiting, "GetPluginInfo", empty_pb2.Empty())  # on the same connection: it has heard of the end before
     waiting.process.terminate()
     waiting.wait_for(lambda: waiting.process.poll() is not None, "the plugin's end")
