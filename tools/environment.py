@@ -46,7 +46,8 @@ def runs() -> bool:
 
 def install() -> bool:
     """Install what is needed into the environment as it is."""
-    pip = [str(PYTHON), "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
+    # Python compiles what is imported; all that is installed would take half a minute.
+    pip = [str(PYTHON), "-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--no-compile"]
     return all(
         subprocess.run([*pip, *what], cwd=PROJECT, check=False).returncode == 0  # noqa: S603
         for what in (("--upgrade", OLDEST_PIP), NEEDED)

@@ -86,12 +86,29 @@ class Place:
         return [entry["kind"] for entry in self.emulator.journal() if entry["database_id"] == self.database]
 
 
+@pytest.fixture(scope="module")
+def provider(serve: Serve, emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servicer]:
+    """A process that serves test after test, as it serves resource after resource."""
+    with serve(env={**emulator.environment, "XDG_STATE_HOME": str(tmp_path_factory.mktemp("state"))}) as servicer:
+        yield servicer
+
+
 @pytest.fixture
-def place(serve: Serve, emulator: Emulator, tmp_path: Path) -> Iterator[Place]:
+def place(provider: Servicer, emulator: Emulator, tmp_path: Path) -> Place:
+    return placed(emulator, provider, tmp_path)
+
+
+@pytest.fixture
+def own_place(serve: Serve, emulator: Emulator, tmp_path: Path) -> Iterator[Place]:
+    """One with a process of its own, which is told to end, or knows of no other replacement under the same name."""
+    with serve(env=emulator.environment) as servicer:
+        yield placed(emulator, servicer, tmp_path)
+
+
+def placed(emulator: Emulator, servicer: Servicer, folder: Path) -> Place:
     emulator.control("faults", method="DELETE")
     database = str(emulator.control("databases", {"id": f"{next(_numbers):032x}"})["id"])
-    with serve(env=emulator.environment) as servicer:
-        yield Place(emulator, servicer, database, tmp_path / "archives")
+    return Place(emulator, servicer, database, folder / "archives")
 
 
 def failure(call: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
@@ -308,7 +325,8 @@ def test_a_failed_update_leaves_the_state_as_it_was(place: Place) -> None:
     assert place.files() == {path_of(created.outputs).name}
 
 
-def test_replacing_keeps_the_last_ones(place: Place) -> None:
+def test_replacing_keeps_the_last_ones(own_place: Place) -> None:
+    place = own_place
     archives = [place.create(place.inputs(place.snapshot(), keep_last=2))]
     for _ in range(3):
         archives.append(place.replace(archives[-1], place.inputs(place.snapshot(), keep_last=2)))
@@ -316,7 +334,8 @@ def test_replacing_keeps_the_last_ones(place: Place) -> None:
     assert place.servicer.diagnostics(NAME) == [f"kept: {each.id}" for each in archives[:-1]]
 
 
-def test_replacing_with_keep_last_1_removes_the_old_one_and_does_not_claim_to_keep_it(place: Place) -> None:
+def test_replacing_with_keep_last_1_removes_the_old_one_and_does_not_claim_to_keep_it(own_place: Place) -> None:
+    place = own_place
     first = place.create(place.inputs(place.snapshot(), keep_last=1))
     second = place.replace(first, place.inputs(place.snapshot(), keep_last=1))
     assert place.files() == {path_of(second.outputs).name}
@@ -398,7 +417,8 @@ def stalling_host() -> Iterator[str]:
             connection.close()
 
 
-def test_cancel_ends_a_transfer_at_once_and_leaves_nothing(place: Place) -> None:
+def test_cancel_ends_a_transfer_at_once_and_leaves_nothing(own_place: Place) -> None:
+    place = own_place
     with stalling_host() as address:
         url = f"{address}/databases/account/{place.database}.zip?versionId=v1"
         inputs = {"download_url": url, "destination": str(place.folder / "x.zip")}

@@ -20,8 +20,22 @@ if TYPE_CHECKING:
 A, B = urn("a"), urn("b")
 
 
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Servicer]:
+    with Servicer(ToyProvider()) as running:
+        yield running
+
+
 @pytest.fixture
-def servicer() -> Iterator[Servicer]:
+def servicer(shared: Servicer) -> Servicer:
+    """A process that has said nothing yet in this test."""
+    shared.forget()
+    return shared
+
+
+@pytest.fixture
+def own() -> Iterator[Servicer]:
+    """A process for this test alone, which may be told to end."""
     with Servicer(ToyProvider()) as running:
         yield running
 
@@ -193,28 +207,28 @@ def test_outputs_that_cannot_be_kept_do_not_hide_the_reason(servicer: Servicer) 
 # Cancel
 
 
-def test_an_interrupted_wait_ends_at_once_and_is_kept(servicer: Servicer) -> None:
-    waiting = servicer.start(servicer.create, A, {"wait": True, "keep": ["interrupted"]})
-    servicer.wait_for(lambda: servicer.progress(A))
-    servicer.cancel()
+def test_an_interrupted_wait_ends_at_once_and_is_kept(own: Servicer) -> None:
+    waiting = own.start(own.create, A, {"wait": True, "keep": ["interrupted"]})
+    own.wait_for(lambda: own.progress(A))
+    own.cancel()
     partial = kept(waiting.result, 30)
     assert partial.reasons == ["interrupted"]
     assert partial.outputs["heard"] is True
 
 
-def test_an_interrupt_arrives_while_every_thread_waits(servicer: Servicer) -> None:
-    calls = [servicer.start(servicer.create, urn(f"r{n}"), {"wait": True, "keep": ["interrupted"]}) for n in range(8)]
-    servicer.wait_for(lambda: sum(bool(servicer.progress(urn(f"r{n}"))) for n in range(8)) == 4)
-    servicer.cancel()
+def test_an_interrupt_arrives_while_every_thread_waits(own: Servicer) -> None:
+    calls = [own.start(own.create, urn(f"r{n}"), {"wait": True, "keep": ["interrupted"]}) for n in range(8)]
+    own.wait_for(lambda: sum(bool(own.progress(urn(f"r{n}"))) for n in range(8)) == 4)
+    own.cancel()
     for call in calls:
         assert kept(call.result, 30).reasons == ["interrupted"]
 
 
-def test_the_engine_may_cancel_twice(servicer: Servicer) -> None:
-    servicer.create(A, {})
-    servicer.cancel()
-    servicer.cancel()
-    assert servicer.create(A, {}).outputs["called"] == 1
+def test_the_engine_may_cancel_twice(own: Servicer) -> None:
+    own.create(A, {})
+    own.cancel()
+    own.cancel()
+    assert own.create(A, {}).outputs["called"] == 1
 
 
 def test_who_comes_after_the_interrupt_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -33,6 +35,35 @@ def engine() -> Path:
     return ensure(os.environ)
 
 
+LISTED = """
+import runpy, sys
+
+ASKED, ANSWER = {asked!r}, {answer!r}
+if sys.argv[1:] == ASKED:
+    print(ANSWER)
+else:
+    del sys.modules["pip"]
+    sys.path.remove({folder!r})
+    runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.fixture(scope="session")
+def listed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for PYTHONPATH with a pip that remembers its answer to what the engine asks before each command.
+
+    It asks which packages bring a plugin, and the answer takes a fifth of a command's time. Tests that install something
+    do without it.
+    """
+    folder = tmp_path_factory.mktemp("listed")
+    asked = ["list", "-v", "--format", "json"]
+    answer = subprocess.run([sys.executable, "-m", "pip", *asked], capture_output=True, text=True, check=True).stdout  # noqa: S603
+    (folder / "pip").mkdir()
+    (folder / "pip" / "__init__.py").touch()
+    (folder / "pip" / "__main__.py").write_text(LISTED.format(asked=asked, answer=answer, folder=str(folder)))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def fresh(tmp_path_factory: pytest.TempPathFactory, engine: Path) -> Path:
     """A folder with a new project and its empty stack, to be copied: making a stack takes longer than that."""
@@ -51,11 +82,12 @@ def service() -> tuple[str, ...]:
 
 
 @contextmanager
-def staged(folder: Path, fresh: Path, engine: Path, service: tuple[str, ...]) -> Iterator[App]:
+def staged(folder: Path, fresh: Path, engine: Path, listed: Path, service: tuple[str, ...]) -> Iterator[App]:
     """An app in a folder of its own, with a service of its own."""
     shutil.copytree(fresh / "project", folder / "project")
     with Emulator(*SERVICE, *service, log=folder / "emulator.log") as emulator:
         stack = Stack(folder, folder / "project", engine, {**_environment(), **emulator.environment, **PACE})
+        stack.environment["PYTHONPATH"] = str(listed)
         shutil.copytree(fresh / "backend", folder / "backend", dirs_exist_ok=True)
         staged = App(folder, stack, emulator)
         yield staged
@@ -65,16 +97,21 @@ def staged(folder: Path, fresh: Path, engine: Path, service: tuple[str, ...]) ->
 
 
 @pytest.fixture
-def app(tmp_path: Path, fresh: Path, engine: Path, service: tuple[str, ...]) -> Iterator[App]:
-    with staged(tmp_path, fresh, engine, service) as one:
+def app(tmp_path: Path, fresh: Path, engine: Path, listed: Path, service: tuple[str, ...]) -> Iterator[App]:
+    with staged(tmp_path, fresh, engine, listed, service) as one:
         yield one
 
 
 @pytest.fixture
-def both_apps(tmp_path: Path, fresh: Path, engine: Path, service: tuple[str, ...]) -> Iterator[tuple[App, App]]:
+def both_apps(
+    tmp_path: Path, fresh: Path, engine: Path, listed: Path, service: tuple[str, ...]
+) -> Iterator[tuple[App, App]]:
     """One whose programs use the dynamic provider, and one whose programs use the plugin."""
     folders = tmp_path / "dynamic", tmp_path / "plugin"
     for folder in folders:
         folder.mkdir()
-    with staged(folders[0], fresh, engine, service) as one, staged(folders[1], fresh, engine, service) as other:
+    with (
+        staged(folders[0], fresh, engine, listed, service) as one,
+        staged(folders[1], fresh, engine, listed, service) as other,
+    ):
         yield one, other

@@ -43,8 +43,9 @@ def test_the_wheel_works_in_a_clean_environment(tmp_path: Path) -> None:
     assert built.returncode == 0, built.stdout + built.stderr
     (wheel,) = tmp_path.glob("*.whl")
     scripts = tmp_path / "clean" / "bin"
-    assert run(sys.executable, "-m", "venv", tmp_path / "clean", cwd=tmp_path).returncode == 0
-    installed = run(scripts / "python", "-m", "pip", "install", "--quiet", wheel, cwd=tmp_path)
+    assert run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "clean", cwd=tmp_path).returncode == 0
+    pip = (sys.executable, "-m", "pip", "--python", scripts / "python", "install", "--quiet", "--no-compile")
+    installed = run(*pip, wheel, cwd=tmp_path)
     assert installed.returncode == 0, installed.stdout + installed.stderr
     checked = run(scripts / "python", "-c", CHECK, cwd=tmp_path)
     assert checked.returncode == 0, checked.stderr

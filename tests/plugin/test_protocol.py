@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import grpc
 import pytest
 from google.protobuf import empty_pb2
 from google.protobuf.struct_pb2 import Struct
@@ -315,6 +314,16 @@ def waiting(service: Emulator) -> Iterator[PluginServicer]:
         yield servicer
 
 
+@pytest.fixture(scope="module")
+def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Emulator, PluginServicer]]:
+    """A service and a plugin of it, for tests that only look snapshots up."""
+    folder = tmp_path_factory.mktemp("asking")
+    with Emulator(*SERVICE, "--database", DATABASE, log=folder / "log") as service:
+        environment = {**service.environment, **PACE, "XDG_STATE_HOME": str(folder / "state")}
+        with PluginServicer(SnapshotProvider(), env=environment) as plugin:
+            yield service, plugin
+
+
 def looks(servicer: PluginServicer) -> bool:
     return any("poll 1" in text for text in servicer.progress(NAME))
 
@@ -332,9 +341,11 @@ def test_sigterm_ends_waits_with_their_state(waiting: PluginServicer) -> None:
 
 
 @pytest.mark.parametrize("id_", ["", DATABASE, f"{DATABASE}/", f" {DATABASE}/v1", f"{DATABASE}/v 1", f"{DATABASE}/v1 "])
-def test_an_id_that_no_snapshot_has_is_not_asked_for(service: Emulator, waiting: PluginServicer, id_: str) -> None:
+def test_an_id_that_no_snapshot_has_is_not_asked_for(asking: tuple[Emulator, PluginServicer], id_: str) -> None:
+    service, plugin = asking
+    service.control("journal", method="DELETE")
     with pytest.raises(CallFailedError) as caught:
-        waiting.read(NAME, id_)
+        plugin.read(NAME, id_)
     assert caught.value.message.startswith(f"The id of a snapshot is DATABASE_ID/VERSION_ID, not {id_!r}. ")
     assert service.journal() == []
 
@@ -348,9 +359,11 @@ def test_an_id_that_no_snapshot_has_is_not_asked_for(service: Emulator, waiting:
         (f"{'b' * 32}/v1", "404 DATABASE_NOT_FOUND: this account has no such database. Check database_id"),
     ],
 )  # fmt: skip
-def test_what_the_account_does_not_have_cannot_be_imported(waiting: PluginServicer, id_: str, words: str) -> None:
+def test_what_the_account_does_not_have_cannot_be_imported(
+    asking: tuple[Emulator, PluginServicer], id_: str, words: str
+) -> None:
     with pytest.raises(CallFailedError) as caught:
-        waiting.read(NAME, id_)
+        asking[1].read(NAME, id_)
     assert words in caught.value.message
 
 

@@ -373,6 +373,11 @@ class Servicer:
 
     # What the provider has said meanwhile
 
+    def forget(self) -> None:
+        """Forget what it has said so far, for the next test of the same process."""
+        self._engine.messages.clear()
+        self._printed.clear()
+
     @property
     def messages(self) -> list[Message]:
         """Everything sent to the engine so far, in the order of arrival."""
