@@ -1,8 +1,8 @@
-"""One POST and its memory: who may send it, when it may be sent again, and what an early end leaves.
+"""The attempt to start one snapshot or restore: one POST, which is never sent twice when in doubt.
 
-Whatever starts something at the service does it inside `Attempt.begun`, which holds the lock on the database, takes over
-what a killed run has left, keeps journal and memory in step, backs off, and turns an early end into its error. A subclass
-says what it starts; the body of the `async with` says how to send and how to wait.
+Every POST that starts something is sent inside `Attempt.running`. It holds the lock on the database, resumes the POST of a
+killed run, keeps the journal up to date, backs off after refusals, and raises the right error if the wait ends early. A
+subclass defines what is started. The body of the `async with` sends the POST and waits for the result.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ if TYPE_CHECKING:
     from pulumi_snapshots.errors.text import Words
     from pulumi_snapshots.progress import Member
 
-__all__ = ["Attempt", "Surroundings"]
+__all__ = ["Attempt", "AttemptContext"]
 
 BACK_OFF = (5.0, 10.0, 20.0, 40.0, 80.0)
-"""Seconds between refused POSTs: the account's cooldown of a snapshot is 5 s ..."""
+"""Seconds between refused POSTs. They begin with the shortest cooldown, the account's 5 s."""
 BACK_OFF_LAST = SNAPSHOT_PER_DATABASE
-"""... and a database's is this, so waiting longer gains nothing. A restore's lie between: the rate limiter keeps them, so
-that its POSTs are further apart at first."""
+"""Seconds between all later POSTs: the longest cooldown. The rate limiter keeps the cooldowns of restores."""
 JITTER = 0.1
-"""Share of a pause that chance adds, so that clients which were refused together do not come back together."""
+"""The largest random addition to a pause, as a share of it, so that clients refused together do not return together."""
 UNREACHABLE_TRIES = 3
+"""The number of tries if the service cannot be reached."""
 NOT_AWAITED = "not awaited"
-"""How a POST was answered if its run ended before the answer came."""
+"""`Post.answered` if the run ended before the answer came."""
 
 
-class Surroundings(Protocol):
-    """What an attempt needs of its run."""
+class AttemptContext(Protocol):
+    """The parts of a session that an attempt needs."""
 
     clock: Clock
     service_clock: ServiceClock
@@ -59,47 +59,47 @@ class Surroundings(Protocol):
     stopping: bool
 
     def until(self, seconds: float) -> AbstractContextManager[Any]:
-        """Run the body for at most that long, and no longer than the run allows."""
+        """Run the body until it ends, `seconds` have passed or the run stops."""
 
     def take_note(self) -> Words:
-        """What the user should know of the files that runs share; empty if all is well."""
+        """A warning about the files that runs share; empty if there is none."""
 
 
 class HeldBack(NotSent):
-    """Another run has an attempt on this database that was not waited for, so that this one's POST did not leave."""
+    """This POST was not sent, since another run has sent one for this database in the meantime."""
 
 
 class Attempt(ABC):
-    """One POST that starts something, from before it is sent until its end is known.
+    """One POST, from before it is sent until its result is known.
 
     Args:
-        run: what surrounds it.
-        journal: of the run, for this kind of POST.
-        lock: held while it may send; keeps other operations of this process off the database.
-        member: hears how it goes.
+        run: the session.
+        journal: the journal for this kind of POST.
+        lock: held while a POST may be sent, so that other operations of this process wait.
+        member: gets the progress.
         database_id: the database that the POST is sent for.
         purpose: a digest of the triggers, see `Entry`.
         owner: the resource's URN; None if unknown.
         timeout: seconds for the whole operation.
         restores: see `Entry`.
-        give_up_earlier: whether it gives up on what a killed run has left of this very operation, and sends again.
+        give_up_earlier: whether to send a new POST even if a killed run of this operation has sent one.
 
     Attributes:
-        post: the POST that may have started something; None while none has.
-        resumed: whether an earlier run has sent it.
-        step: what the operation is doing, for the text of an early end.
+        post: the POST that may have started something; None if there is none.
+        resumed: whether an earlier run sent it.
+        step: what the operation is doing, for the error of an early end.
     """
 
     what: ClassVar[str]
-    """What it starts, in a word."""
+    """What the POST starts, in one word."""
     passing: ClassVar[tuple[type[SquareCloudError], ...]] = (Cooldown,)
-    """Refusals after which the same POST may succeed a little later."""
+    """The refusals after which the same POST may succeed later."""
     supersedes: ClassVar[bool] = False
-    """Whether it makes the owner's earlier entries in the journal meaningless."""
+    """Whether the POST makes the owner's earlier entries in the journal obsolete."""
 
-    def __init__(  # noqa: PLR0913  what an entry holds, and who is told
+    def __init__(  # noqa: PLR0913  the fields of an entry, and the context
         self,
-        run: Surroundings,
+        run: AttemptContext,
         journal: AttemptJournal,
         lock: anyio.Lock,
         member: Member,
@@ -124,100 +124,102 @@ class Attempt(ABC):
         self._purpose = purpose
         self._timeout = timeout
         self._give_up_earlier = give_up_earlier
-        self._entry: Entry | None = None  # as the journal has it
+        self._entry: Entry | None = None  # as in the journal
         self._found: Found | None = None
-        self._dealt_with: list[Entry] = []
+        self._handled: list[Entry] = []
         self._refused: SquareCloudError | None = None
         self._unreachable = 0
         self._pauses = self._back_off()
 
-    # What a subclass says ------------------------------------------------------------------------------------------------
+    # For subclasses -----------------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def unresolved(self, why: str = "", *, undecided: bool = False, cause: Explained | None = None) -> Unresolved[Any]:
-        """The error of an end that is not known: the POST was or may have been carried out.
+    def unresolved_error(
+        self, why: str = "", *, undecided: bool = False, cause: Explained | None = None
+    ) -> Unresolved[Any]:
+        """Make the error for a POST that was or may have been carried out, and whose result is not known.
 
         Args:
             why: why the wait ended; a sentence.
-            undecided: whether waiting longer would end the same way.
-            cause: the error that ended the wait, if one did.
+            undecided: whether waiting longer would end in the same way.
+            cause: the error that ended the wait, if there was one.
         """
 
     @property
     @abstractmethod
     def not_done(self) -> str:
-        """What was not done if nothing was sent; a sentence."""
+        """What was not done if no POST was sent; a sentence."""
 
     @abstractmethod
-    def kept_for(self, post: Post) -> timedelta:
-        """How long after its POST an attempt in the journal means something."""
+    def relevant_for(self, post: Post) -> timedelta:
+        """How long an entry in the journal matters after its POST."""
 
-    def learns_of(self, entry: Entry) -> None:  # noqa: B027  most have nothing to do
-        """Another attempt on this database is not resolved."""
+    def note_other(self, entry: Entry) -> None:  # noqa: B027  most have nothing to do
+        """Called for each unresolved POST of another operation on this database."""
 
-    def entered(self, found: frozenset[str]) -> None:  # noqa: B027  most have nothing to do
-        """The attempt is in the journal, so no other run can start one on this database now.
+    def on_entered(self, found: frozenset[str]) -> None:  # noqa: B027  most have nothing to do
+        """Called when the entry is in the journal, so that no other run sends a POST for this database.
 
         Args:
-            found: versions of this database that other runs have found lately.
+            found: versions of this database that other runs found lately.
         """
 
-    def remember(self, post: Post | None) -> None:
-        """The POST may have started something, or certainly has not (None)."""
+    def set_post(self, post: Post | None) -> None:
+        """Set the POST that may have started something; None if there is none."""
         self.post = post
 
-    def ends_anyway(self) -> bool:
-        """Whether the time is over or the run was interrupted, and what is known is enough all the same."""
+    def completes_early(self) -> bool:
+        """Whether the operation completes although its wait ended early."""
         return False
 
-    async def held_back(self) -> None:  # noqa: B027  most have nothing to do
-        """Another run was faster, and there is nothing to take over: what must be done before the POST is tried again."""
+    async def prepare_again(self) -> None:  # noqa: B027  most have nothing to do
+        """Called before the POST is tried again, after another run sent one for this database."""
 
-    # The whole -----------------------------------------------------------------------------------------------------------
+    # The operation --------------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def begun(self, post: Post | None = None) -> AsyncIterator[None]:
-        """The attempt, around how to send and how to wait; `post` says inside whether there is one to wait for already.
+    async def running(self, post: Post | None = None) -> AsyncIterator[None]:
+        """Run the operation in the body. `self.post` shows whether there is already a POST to wait for.
 
         Args:
-            post: what the state holds of an earlier run's; it is only waited for, so it needs no lock.
+            post: the POST of an earlier run, from the state. It is only waited for, so no lock is needed.
 
         Raises:
-            Unresolved: it was or may have been sent, and the time was over or the run was interrupted.
-            NothingSent: the same before anything was sent.
+            Unresolved: the wait timed out or was interrupted, and the POST was or may have been carried out.
+            NothingSent: the wait timed out or was interrupted before a POST was sent.
         """
-        whole = False
+        complete = False
         try:
             with self._run.until(self._timeout):
                 async with AsyncExitStack() as held:
                     if post is None:
                         if self._lock.locked():
-                            self.does(f"waiting for another {self.what} of this database")
+                            self.show_step(f"waiting for another {self.what} of this database")
                         await held.enter_async_context(self._lock)
                         await self.take_over()
                     else:
                         self._resume(post)
                     yield
-                    whole = True
-            if not whole and not self.ends_anyway():
-                raise self._cut_short()
+                    complete = True
+            if not complete and not self.completes_early():
+                raise self._early_end()
         finally:
-            await self._bring_in_step()
+            await self._update_journal()
 
-    def _cut_short(self) -> Exception:
+    def _early_end(self) -> Exception:
         why = (
             "The wait was interrupted" if self._run.stopping else f"The wait ended after {duration_text(self._timeout)}"
         )
         if self.post is not None:
-            return self.unresolved(f"{why}.")
+            return self.unresolved_error(f"{why}.")
         happened = f"{self.not_done} {why}, while {self.step}"
         if self._refused is None:
             return NothingSent(happened)
         return NothingSent(f"{happened}. Last refusal: {self._refused}", then=self._refused.then)
 
-    async def _bring_in_step(self) -> None:
-        """The last thing of all: the journal forgets what the state has from now on."""
-        # If the answer does not reach the state, the journal must go on remembering the POST.
+    async def _update_journal(self) -> None:
+        """Update the journal at the end of the operation, when the state takes over."""
+        # If the state does not keep the result, the journal must keep the POST.
         if self._entry is not None and self.member.will_keep(pending=self.post is not None):
             with anyio.CancelScope(shield=True):
                 if self.post is None:
@@ -229,22 +231,25 @@ class Attempt(ABC):
 
     # Before the POST -----------------------------------------------------------------------------------------------------
 
-    def does(self, step: str) -> None:
-        """What goes on before the POST."""
+    def show_step(self, step: str) -> None:
+        """Show what the operation does before the POST."""
         self.step = step
         self.member.waits(step)
 
     async def take_over(self) -> bool:
-        """Resume the POST of an earlier run that was killed in this very operation; whether there is one.
+        """Resume the POST of a killed run of this operation, if there is one.
 
-        Waits for operations of living processes on this database first. What else the journal knows to be unresolved there
-        becomes known to this run, once.
+        First waits for the operations of other running processes on this database. Calls `note_other` once for each other
+        unresolved POST.
+
+        Returns:
+            Whether there is one.
         """
         while any(map(self._is_being_worked_on, entries := await self._journal.of(self.database_id))):
-            self.does(f"waiting for another run's {self.what} of this database")
+            self.show_step(f"waiting for another run's {self.what} of this database")
             await self._run.clock.sleep(self._run.poll_every)
         for entry in entries:
-            if self.age_of(entry.post) > self.kept_for(entry.post).total_seconds():
+            if self.age_of(entry.post) > self.relevant_for(entry.post).total_seconds():
                 await self._journal.erase(entry)
             elif self._is_ours(entry) and await self._journal.update(
                 replace(entry, process=self._journal.process.name)
@@ -252,17 +257,17 @@ class Attempt(ABC):
                 self.restores = entry.restores
                 self._resume(entry.post)
                 return True
-            elif not any(map(entry.is_same_post, self._dealt_with)):
-                self._dealt_with.append(entry)
-                self.learns_of(entry)
+            elif not any(map(entry.is_same_post, self._handled)):
+                self._handled.append(entry)
+                self.note_other(entry)
         return False
 
     def _is_being_worked_on(self, entry: Entry) -> bool:
-        # None takes longer, whatever the system says: another process may have its number by now.
+        # After that time no operation is under way, even if the process seems to run: another one may have its number.
         return self._journal.is_under_way(entry) and self.age_of(entry.post) <= entry.post.failed_after.total_seconds()
 
     def _is_ours(self, entry: Entry) -> bool:
-        """Whether a killed run left it in this operation; one that is in the state was given up, or it would be resumed."""
+        """Whether an entry is from a killed run of this operation. One in the state was given up, or it would be resumed."""
         return (
             not self._give_up_earlier
             and not entry.in_state
@@ -275,24 +280,24 @@ class Attempt(ABC):
     def _resume(self, post: Post) -> None:
         self.resumed = True
         self._entry = self._entry_of(post)
-        self.remember(post)
+        self.set_post(post)
 
     @property
     def age(self) -> float:
-        """Seconds of waiting that lie behind it, in earlier runs."""
+        """Seconds that earlier runs have waited."""
         return self.age_of(self.post) if self.resumed and self.post is not None else 0.0
 
     def age_of(self, post: Post) -> float:
-        """Seconds since a POST; none if another machine's clock puts it into the future."""
+        """Seconds since a POST; 0 if another machine's clock puts it into the future."""
         return post.age(self._run.clock.utc())
 
     # The POST ------------------------------------------------------------------------------------------------------------
 
     @property
     def sent(self) -> Post:
-        """The POST; only after it was sent."""
+        """The POST; only to be used after it was sent."""
         if self.post is None:
-            raise AssertionError  # asked for only after it was sent
+            raise AssertionError  # used before it was sent
         return self.post
 
     async def send(
@@ -301,26 +306,27 @@ class Attempt(ABC):
         *,
         stop_before_again: Callable[[SquareCloudError], Awaitable[bool]] | None = None,
     ) -> None:
-        """Send it, and again only if it certainly started nothing; `post` tells afterwards how it was answered.
+        """Send the POST, and again only if it certainly started nothing. Afterwards `self.post.answered` holds the answer.
 
         Args:
-            start: sends it once, with what it must await right before the request leaves; returns how it was answered.
-            stop_before_again: told each refusal that may pass; true if there is nothing to send any more.
+            start: sends the POST once, and returns how it was answered. It gets a function, which it must await right before
+                the request is sent.
+            stop_before_again: called with each refusal that may pass; if it returns true, no further POST is sent.
 
         Raises:
             SquareCloudError: a refusal that does not pass; nothing was started.
         """
         while True:
             try:
-                self.learns(answered=await start(self._leaves))
+                self.update(answered=await start(self._before_sending))
             except HeldBack:
                 if await self.take_over():
                     return
-                await self.held_back()
+                await self.prepare_again()
                 continue
             except SquareCloudError as error:
                 if error.ambiguous:
-                    self.learns(answered=_how_lost(error))
+                    self.update(answered=_how_lost(error))
                     return
                 await self._nothing_was_started(error)
                 if stop_before_again is not None and await stop_before_again(error):
@@ -334,9 +340,9 @@ class Attempt(ABC):
                 return
 
     async def _nothing_was_started(self, error: SquareCloudError) -> None:
-        """The POST was refused, or never left; raises what does not pass."""
+        """Handle a POST that was refused or never sent; raises the error if it does not pass."""
         self._refused = error
-        self.remember(None)
+        self.set_post(None)
         if self._entry is not None:
             await self._journal.erase(self._entry)
             self._entry = None
@@ -344,52 +350,51 @@ class Attempt(ABC):
         if not isinstance(error, (*self.passing, NotSent)) or self._unreachable == UNREACHABLE_TRIES:
             raise error
 
-    async def _leaves(self) -> None:
-        """From here on it may be carried out: written down first, for the run that comes after a kill.
+    async def _before_sending(self) -> None:
+        """Enter the POST into the journal, right before it is sent.
 
         Raises:
-            HeldBack: another run on this database was faster, also if its operation has ended meanwhile with its end
-                unknown; the POST must not leave.
+            HeldBack: another run has sent a POST for this database in the meantime, so this one must not be sent.
         """
         self.member.waits("sent, waiting for the answer", "up to 2 minutes", phase="answer")
         now = self._run.clock.utc()
         post = Post(
-            # As exact as state and journal keep it, so that it is the same attempt everywhere.
+            # Rounded as in state and journal, so that it is equal everywhere.
             posted_at=now.replace(microsecond=now.microsecond // 1000 * 1000),
             service_clock_offset=self._run.service_clock.offset,
             answered=NOT_AWAITED,
             timeout=self._timeout,
         )
         entry = self._entry_of(post)
-        found = await self._journal.enter(entry, after=self._dealt_with, supersedes=self.supersedes)
+        found = await self._journal.enter(entry, after=self._handled, supersedes=self.supersedes)
         if found is None:
             raise HeldBack(f"POST /databases/{self.database_id}/snapshots")
         self._entry = entry
-        self.entered(found)
-        self.remember(post)
+        self.on_entered(found)
+        self.set_post(post)
 
-    def learns(self, **more: Any) -> None:
-        """More is known of the POST; `save` writes it down."""
+    def update(self, **fields: Any) -> None:
+        """Change fields of the POST; `save` writes them into the journal."""
         offset = self._run.service_clock.offset
-        if "answered" in more and offset is not None:
-            more["service_clock_offset"] = offset
-        self.remember(replace(self.sent, **more))
+        if "answered" in fields and offset is not None:
+            fields["service_clock_offset"] = offset
+        self.set_post(replace(self.sent, **fields))
 
     async def save(self) -> None:
-        """Write down what was learnt, before a wait in which the run may be killed."""
+        """Write the POST into the journal, before a wait in which the run may be killed."""
         if self.post is not None and (self._entry is None or self._entry.post != self.post):
             self._entry = self._entry_of(self.post)
             await self._journal.update(self._entry)
 
     def resolved(self, version_id: str | None = None) -> None:
-        """Its end is known.
+        """Note that the result of the POST is known.
 
         Args:
-            version_id: the snapshot that it started, if it was to start one.
+            version_id: the snapshot that it started, if it started one.
         """
         if version_id is not None:
             self._found = Found(self.database_id, version_id, self._run.clock.utc())
-        self.remember(None)
+        self.set_post(None)
 
     def _entry_of(self, post: Post) -> Entry:
         process = self._journal.process.name
@@ -403,7 +408,7 @@ class Attempt(ABC):
 
 
 def _how_lost(error: SquareCloudError) -> str:
-    """How a POST ended in doubt, in a few words; never just `200`, which would say that it was accepted."""
+    """How the answer was lost, in a few words; never just `200`, which would mean that the POST was accepted."""
     if isinstance(error, UnreadableAnswer):
         return f"unreadable {error.status}"
     return " ".join(str(part) for part in (error.status, error.code) if part) or error.message or "no answer"

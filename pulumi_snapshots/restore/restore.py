@@ -76,7 +76,7 @@ async def restore(
         SquareCloudError: the service refused; nothing was started.
     """
     attempt = RestoreAttempt(session, inputs, Member(session.fleet, listener), owner, give_up_earlier=give_up_earlier)
-    async with attempt.begun():
+    async with attempt.running():
         if not attempt.resumed:
             await attempt.prepare()
             await attempt.post_it()
@@ -110,7 +110,7 @@ async def resume_restore(
         target_database_id=record.target_database_id,
     )
     attempt = RestoreAttempt(session, ours, Member(session.fleet, listener), owner)
-    async with attempt.begun(record.attempt):
+    async with attempt.running(record.attempt):
         return await attempt.wait()
 
 
@@ -157,7 +157,7 @@ class RestoreAttempt(Attempt):
 
     # The journal ---------------------------------------------------------------------------------------------------------
 
-    def kept_for(self, post: Post) -> timedelta:  # noqa: ARG002  whatever it is
+    def relevant_for(self, post: Post) -> timedelta:  # noqa: ARG002  whatever it is
         """An earlier restore is never over by its age alone, since it must not act twice."""
         return timedelta(seconds=RETENTION)  # no version is there longer, so none can be restored
 
@@ -182,7 +182,7 @@ class RestoreAttempt(Attempt):
             self.member.warn(another_snapshot(record))
         return True
 
-    async def held_back(self) -> None:
+    async def prepare_again(self) -> None:
         """Another run was faster: how the database is now is not because of our restore."""
         await self._status.before()
 
@@ -202,18 +202,18 @@ class RestoreAttempt(Attempt):
             )
         self._name, runtime = self._inputs.name, self._inputs.runtime
         if self._name is None:
-            self.does("looking up the snapshot")
+            self.show_step("looking up the snapshot")
             entry = await self._session.listings.find_version(database_id, version_id)
             if entry is None:
                 raise RestoreRefused(not_listed(database_id, version_id), NOT_RESTORED)
             self._name, runtime = entry.name, entry.runtime
         if runtime is not None and database_id != self.database_id:
             await self._compare_engines(runtime)
-        self.does("looking whether the database runs")
+        self.show_step("looking whether the database runs")
         await self._status.before()
 
     async def _compare_engines(self, runtime: str) -> None:
-        self.does("comparing the engines")
+        self.show_step("comparing the engines")
         try:
             target = await self._session.databases.database(self.database_id, self._session.clock.monotonic())
         except (KeyRefused, DatabaseMissing):
@@ -242,7 +242,7 @@ class RestoreAttempt(Attempt):
         async def leaves() -> None:
             await on_send()
             if self._status.down_before:
-                self.learns(down_before=True)
+                self.update(down_before=True)
             sent.set()
 
         async with anyio.create_task_group() as group:
@@ -283,9 +283,9 @@ class RestoreAttempt(Attempt):
         try:
             restored = await self._status.until_over(age=self.age)
         except NeverSeen as never:
-            raise self.unresolved(undecided=True) from never
+            raise self.unresolved_error(undecided=True) from never
         except SquareCloudError as error:
-            raise self.unresolved(cause=error) from error
+            raise self.unresolved_error(cause=error) from error
         record = replace(self._record(), restored_at=rfc3339(restored.replace(microsecond=0)), attempt=None)
         self.resolved()
         memory = self._session.memory.of(self.database_id)
@@ -310,7 +310,9 @@ class RestoreAttempt(Attempt):
         """What was not done if nothing was sent."""
         return f"Database {self.database_id} was not restored."
 
-    def unresolved(self, why: str = "", *, undecided: bool = False, cause: Explained | None = None) -> RestorePending:
+    def unresolved_error(
+        self, why: str = "", *, undecided: bool = False, cause: Explained | None = None
+    ) -> RestorePending:
         """The error of an end that is not known."""
         return RestorePending(self._record(), f"{self._sent_text()} {why}".rstrip(), undecided=undecided, cause=cause)
 

@@ -114,10 +114,10 @@ class StatusWatch:
         runs = await self._running(PATIENT)
         post = self.attempt.sent
         if runs and post.down_before:
-            self.attempt.learns(down_before=False)
+            self.attempt.update(down_before=False)
         elif runs is False and not post.seen_down and (post.accepted or not post.down_before):
             # Seen down before it, and its answer lost: it may just be down as it was.
-            self.attempt.learns(seen_down=True)
+            self.attempt.update(seen_down=True)
         return runs
 
     async def _running(self, patience: Patience) -> bool | None:

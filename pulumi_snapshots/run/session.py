@@ -39,12 +39,12 @@ if TYPE_CHECKING:
 __all__ = ["Session"]
 
 NOT_SHARED = (
-    "runs on this machine cannot tell each other what they send ({trouble}): run one at a time, since two may pass the service's "
-    "limits together and a killed one is not found again"
+    "the runs on this machine cannot share what they send ({trouble}): run one at a time. Two at once may exceed the "
+    "service's limits, and a killed run is not resumed"
 )
 LOST = (
-    "what runs on this machine had written down for each other was lost ({damage}): one that was killed before is not found "
-    "again, so that its snapshot is paid for twice unless {reuse_within} adopts it"
+    "a file that the runs on this machine share was lost ({damage}): starting fresh. An earlier killed run is not resumed, so "
+    "its snapshot is taken again unless {reuse_within} adopts it"
 )
 
 
@@ -120,7 +120,7 @@ class Session(Stoppable):
         await self.client.close()
 
     def take_note(self) -> Words:
-        """What the user should know of the files that runs share, each once; empty if all is well."""
+        """The warnings about the shared files that were not taken before; empty if there are none."""
         files = [file for file in self._files if file is not None]
         trouble = next((file.trouble for file in files if file.trouble), "")
         damage = next((file.damage for file in files if file.damage), "")

@@ -78,7 +78,7 @@ async def create(
     """
     with session.fleet.joins(listener) as member:
         attempt = SnapshotAttempt(session, inputs, member, owner, give_up_earlier=give_up_earlier)
-        async with attempt.begun():
+        async with attempt.running():
             return (None if attempt.resumed else await attempt.take()) or await attempt.wait()
         return attempt.outcome  # the time is over, and a 200 had named the version
 
@@ -105,7 +105,7 @@ async def resume(
         return record
     with session.fleet.joins(listener) as member:
         attempt = SnapshotAttempt(session, inputs, member, owner)
-        async with attempt.begun(record.attempt):
+        async with attempt.running(record.attempt):
             return await attempt.wait()
 
 
@@ -122,7 +122,7 @@ class SnapshotAttempt(Attempt):
 
     what: ClassVar[str] = "snapshot"
     outcome: SnapshotRecord
-    """What an early end brings, if `ends_anyway`."""
+    """What an early end brings, if `completes_early`."""
 
     def __init__(
         self,
@@ -157,23 +157,23 @@ class SnapshotAttempt(Attempt):
 
     # The journal and the run's memory ------------------------------------------------------------------------------------
 
-    def kept_for(self, post: Post) -> timedelta:
+    def relevant_for(self, post: Post) -> timedelta:
         """Until it has failed if no listing shows it."""
         return post.failed_after
 
-    def learns_of(self, entry: Entry) -> None:
+    def note_other(self, entry: Entry) -> None:
         """Another attempt on this database is not resolved."""
         # No resource will claim what an earlier run of this one left; what another one's left, that one's next run will.
         orphaned = not entry.in_state and entry.owner in {None, self.owner}
         self._memory.note_post(UnresolvedPost(entry.owner, entry.post, orphaned=orphaned))
 
-    def entered(self, found: frozenset[str]) -> None:
+    def on_entered(self, found: frozenset[str]) -> None:
         """What others have found by now is not of this POST."""
         self._memory.known |= found
 
-    def remember(self, post: Post | None) -> None:
+    def set_post(self, post: Post | None) -> None:
         """In the run's memory too, so that no other resource takes its snapshot."""
-        super().remember(post)
+        super().set_post(post)
         if self._known is not None:
             self._memory.resolve(self._known)
         self._known = None if post is None else UnresolvedPost(self.owner, post)
@@ -205,7 +205,7 @@ class SnapshotAttempt(Attempt):
                 raise
         return self._adopted
 
-    async def held_back(self) -> None:
+    async def prepare_again(self) -> None:
         """Another run was faster: its snapshot must be told apart from ours."""
         await self._settle_earlier_attempts()
         await self._keep_clear()
@@ -221,7 +221,7 @@ class SnapshotAttempt(Attempt):
             given_up = known.owner is None or known.owner == self.owner
             longest = known.post.failed_after if known.post.accepted and not given_up else LATE
             patience = (longest + CLEAR).total_seconds() - self.age_of(known.post)
-            self.does("waiting for an earlier attempt on this database to show up")
+            self.show_step("waiting for an earlier attempt on this database to show up")
             try:
                 with anyio.move_on_after(max(0.0, patience)):
                     await self._settle(known)
@@ -242,7 +242,7 @@ class SnapshotAttempt(Attempt):
             if known.owner not in {None, self.owner} and entry.modified is not None:
                 # It stays pending until its own resource has it, and two that end so close could not be told apart.
                 apart = entry.modified + CREATE_COOLDOWN + CLEAR - self._session.service_clock.now()
-                self.does("waiting until it can be told apart from the snapshot before it")
+                self.show_step("waiting until it can be told apart from the snapshot before it")
                 await self._session.clock.sleep(apart.total_seconds())
 
     async def _adopt(self, *, again: bool = False) -> SnapshotRecord | None:
@@ -253,7 +253,7 @@ class SnapshotAttempt(Attempt):
         """
         if not self._reuse_within:
             return None
-        self.does("looking for a snapshot to reuse")
+        self.show_step("looking for a snapshot to reuse")
         listings = self._session.listings
         page = await listings.read_page(self.database_id, self._session.clock.monotonic() if again else listings.recent)
         youngest = self._session.service_clock.now() - timedelta(seconds=self._reuse_within)
@@ -326,7 +326,7 @@ class SnapshotAttempt(Attempt):
         except (SquareCloudError, AmbiguousSnapshot) as error:
             if wait.version is not None:
                 return self._unlisted(wait.version, error)
-            raise self.unresolved(cause=error, undecided=isinstance(error, AmbiguousSnapshot)) from error
+            raise self.unresolved_error(cause=error, undecided=isinstance(error, AmbiguousSnapshot)) from error
 
     async def _until_found(self, wait: ListingWait, **when: Any) -> SnapshotRecord:
         entry = await wait.until_listed(**when)
@@ -361,7 +361,7 @@ class SnapshotAttempt(Attempt):
 
     # The end -------------------------------------------------------------------------------------------------------------
 
-    def ends_anyway(self) -> bool:
+    def completes_early(self) -> bool:
         """Whether a 200 has named the version, so that the snapshot is known though no listing shows it yet."""
         if self._finished is None or self._finished.version is None:
             return False
@@ -389,7 +389,7 @@ class SnapshotAttempt(Attempt):
     def _posted(self) -> datetime:
         return self._listing_wait().search().posted
 
-    def unresolved(self, why: str = "", *, undecided: bool = False, cause: Explained | None = None) -> Pending:
+    def unresolved_error(self, why: str = "", *, undecided: bool = False, cause: Explained | None = None) -> Pending:
         """The error of an end that is not known."""
         requested = requested_text(self._posted())
         record = SnapshotRecord(self.database_id, attempt=self.sent, requested_at=requested)
