@@ -41,7 +41,9 @@ def test_every_page_is_in_the_navigation_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", [PROJECT / "README.md", *PAGES, *EXAMPLES], ids=lambda page: str(page.relative_to(PROJECT))
+    "page",
+    [PROJECT / "README.md", PROJECT / "tests" / "README.md", *PAGES, *EXAMPLES],
+    ids=lambda page: str(page.relative_to(PROJECT)),
 )
 def test_links_lead_to_pages_and_headings_that_there_are(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", FENCED.sub("", page.read_text())):
@@ -97,3 +99,14 @@ def test_the_site_has_the_tables_of_properties(site: Path) -> None:
     for page, name in (("snapshot", "download_url_expires_at"), ("archive", "sha256"), ("settings", "LOOK_EVERY")):
         rows = re.findall(r"<tr.*?</tr>", (site / f"{page}.html").read_text(), re.DOTALL)
         assert any(name in row for row in rows), page
+
+
+def test_the_page_about_tests_names_the_folders_and_files_that_there_are() -> None:
+    text = (PROJECT / "tests" / "README.md").read_text()
+    table = text.partition("\n## Where a test belongs\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[2] for line in table.splitlines() if line.startswith("| ")][2:]
+    listed = {name for cell in rows for name in re.findall(r"`([\w-]+)`", cell)}
+    folders = {path.parent for path in (PROJECT / "tests").rglob("test_*.py")}
+    assert listed == {path.relative_to(PROJECT / "tests").parts[0] for path in folders if path != PROJECT / "tests"}
+    for path in re.findall(r"`((?:tests|docs|tools)/[\w/.-]+)`", text):
+        assert (PROJECT / path).exists(), path
