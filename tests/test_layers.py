@@ -50,6 +50,17 @@ EMULATOR = {
 }
 """What each folder of the emulator may import beside itself; the files above them may import all."""
 
+LATE = {
+    "archive/stores.py": "fcntl is not on every system",
+    "cli/__main__.py": "says which extra is missing",
+    "cli/toolchain.py": "loads the SDK's server, which only `doctor` asks",
+    "emulator/__main__.py": "PostgreSQL's library is an extra",
+    "emulator/emulator.py": "only serving over a network needs Starlette",
+    "errors/pages.py": "slow to load, and only errors need it",
+    "locked_file.py": "fcntl is not on every system",
+}
+"""Files with an import inside a function; all others go by the one door, `late.py`."""
+
 TIME = {
     "clock.py": "the one source of time",
     "dynamic/engine_access.py": "sleeps in threads of the SDK, where no event loop runs",
@@ -127,6 +138,16 @@ def test_imports_of_the_emulator_point_down_only(file: Path) -> None:
     for name in imports(file, typing_too=True):
         if name.startswith("pulumi_snapshots.emulator."):
             assert name.split(".")[2] in {folder, *EMULATOR[folder]}, f"{folder} must not import {name}"
+
+
+@each_file()
+def test_what_is_loaded_late_goes_by_one_door(file: Path) -> None:
+    tree = ast.parse(file.read_text())
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    inside = [node for each in functions for node in ast.walk(each) if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert bool(inside) == (str(file.relative_to(PACKAGE)) in LATE)
+    # A store's library is loaded by its name, once an archive goes to such a store.
+    assert ("import_module" in file.read_text()) == (str(file.relative_to(PACKAGE)) in {"late.py", "archive/stores.py"})
 
 
 @each_file()

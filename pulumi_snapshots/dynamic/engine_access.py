@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import os
 import queue
-import re
 import sys
 import threading
 import time
@@ -28,7 +27,7 @@ from pulumi.runtime import rpc
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2
 
 from pulumi_snapshots.engine.errors import DETAILS_HEADER, debugging, readable, status
-from pulumi_snapshots.engine.presence import CHANNEL_OPTIONS, LOG_DEADLINE, WATCH_EVERY, listens
+from pulumi_snapshots.engine.presence import CHANNEL_OPTIONS, LOG_DEADLINE, WATCH_EVERY, address_in, listens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -142,10 +141,7 @@ def _find_cancel_handlers() -> list[dict[str, Any]]:
 def _find_engine_address() -> str | None:
     """The engine's address: the last argument of the provider's process, and of no other."""
     main = getattr(getattr(sys.modules.get("__main__"), "__spec__", None), "name", "")
-    if not main.startswith("pulumi."):
-        return None
-    last = sys.argv[-1] if len(sys.argv) > 1 else ""
-    return last if re.fullmatch(r"[\w.\-\[\]:]*:\d+|unix:\S+", last) else None
+    return address_in(sys.argv) if main.startswith("pulumi.") else None
 
 
 def features() -> Features:

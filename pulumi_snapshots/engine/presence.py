@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import socket
+from typing import TYPE_CHECKING
 
-__all__ = ["CHANNEL_OPTIONS", "LOG_DEADLINE", "WATCH_EVERY", "listens"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["CHANNEL_OPTIONS", "LOG_DEADLINE", "WATCH_EVERY", "address_in", "listens"]
 
 CHANNEL_OPTIONS = [("grpc.enable_http_proxy", 0)]
 """Without it, gRPC sends even this machine's own address through the HTTP proxy of the environment."""
@@ -16,6 +21,12 @@ WATCH_EVERY = 1.0
 """Seconds between checks whether the engine still runs. Short: no run hears what ends in between."""
 ANSWER_DEADLINE = 5.0
 """Seconds; on one machine it takes none."""
+
+
+def address_in(command: Sequence[str]) -> str | None:
+    """The engine's address: the last argument of a provider's command line; None if there is none."""
+    last = command[-1] if len(command) > 1 else ""
+    return last if re.fullmatch(r"[\w.\-\[\]:]*:\d+|unix:\S+", last) else None
 
 
 def listens(address: str) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import signal
 import sys
 
@@ -13,9 +12,9 @@ import grpc
 from pulumi.runtime.proto import provider_pb2_grpc
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.engine.presence import WATCH_EVERY
+from pulumi_snapshots.engine.presence import WATCH_EVERY, address_in
 from pulumi_snapshots.plugin.engine import Engine
-from pulumi_snapshots.plugin.servicer import Plugin
+from pulumi_snapshots.plugin.protocol import Plugin
 from pulumi_snapshots.run.shared import Shared
 
 __all__ = ["main"]
@@ -32,8 +31,7 @@ BY_HAND = (
 
 def main() -> None:
     """The console script `pulumi-resource-squarecloud`: the engine's address is its last argument."""
-    last = sys.argv[-1] if len(sys.argv) > 1 else ""
-    anyio.run(_serve, last if re.fullmatch(r"[\w.\-\[\]:]*:\d+|unix:\S+", last) else None)
+    anyio.run(_serve, address_in(sys.argv))
 
 
 async def _serve(address: str | None) -> None:

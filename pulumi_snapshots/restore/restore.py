@@ -20,8 +20,7 @@ from pulumi_snapshots.progress import Member
 from pulumi_snapshots.properties.checks import RETENTION
 from pulumi_snapshots.restore.record import RestoreRecord, another_snapshot
 from pulumi_snapshots.restore.status import NeverSeen, StatusWatch
-from pulumi_snapshots.snapshot.describe import requested_text
-from pulumi_snapshots.snapshot.record import split_id
+from pulumi_snapshots.snapshot.record import requested_text, split_id
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -17,8 +17,8 @@ from pulumi_snapshots.errors.outcomes import Unresolved
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.listing.match import CREATE_COOLDOWN, LATE, SKEW, AmbiguousSnapshot, late_text
 from pulumi_snapshots.listing.wait import ListingWait
-from pulumi_snapshots.snapshot.describe import describe, describe_unlisted, requested_text
-from pulumi_snapshots.snapshot.record import SnapshotRecord
+from pulumi_snapshots.snapshot.describe import describe, describe_unlisted
+from pulumi_snapshots.snapshot.record import SnapshotRecord, requested_text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

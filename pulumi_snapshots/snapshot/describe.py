@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from pulumi_snapshots.api.models import version_of_url_or_key
-from pulumi_snapshots.snapshot.record import SnapshotRecord, requested_text
+from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -15,17 +15,12 @@ if TYPE_CHECKING:
     from pulumi_snapshots.api.models import Finished, ListedSnapshot
     from pulumi_snapshots.run.session import Session
 
-__all__ = ["describe", "describe_unlisted", "is_pinned", "requested_text", "with_creation"]
+__all__ = ["describe", "describe_unlisted", "is_pinned"]
 
 
 def is_pinned(url: str | None, version_id: str) -> bool:
     """Whether this URL serves exactly this version, whatever is newest."""
     return version_of_url_or_key(url) == version_id
-
-
-def with_creation(record: SnapshotRecord, created: datetime | None) -> SnapshotRecord:
-    """The record with its time of creation and the end of its 30 days."""
-    return record.created(created)
 
 
 async def describe(

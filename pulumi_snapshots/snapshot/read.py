@@ -21,7 +21,7 @@ from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.listing.complete import newest_first
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.listing.match import LATE, AmbiguousSnapshot, Search, find_ours, late_text
-from pulumi_snapshots.snapshot.describe import describe, is_pinned, with_creation
+from pulumi_snapshots.snapshot.describe import describe, is_pinned
 from pulumi_snapshots.snapshot.record import SnapshotRecord, is_provisional, split_id
 from pulumi_snapshots.stopping import REFRESH_PATIENCE
 
@@ -150,7 +150,7 @@ async def _renewed(session: Session, record: SnapshotRecord, entry: ListedSnapsh
     fresh = await describe(session, record.database_id, entry, base_url=record.download_url)
     renewed = replace(fresh, requested_at=record.requested_at)
     if renewed.created_at is None and record.created_at is not None:
-        renewed = with_creation(renewed, parse_rfc3339(record.created_at))
+        renewed = renewed.created(parse_rfc3339(record.created_at))
     expiry = expiry_of(record.download_url or "")
     if (
         is_pinned(record.download_url, version_id)

@@ -16,7 +16,7 @@ from pulumi.runtime.proto import provider_pb2
 import pulumi_snapshots
 from pulumi_snapshots import plugin
 from pulumi_snapshots.plugin import lookups
-from pulumi_snapshots.plugin.servicer import Plugin
+from pulumi_snapshots.plugin.protocol import Plugin
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, world
 
