@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -139,16 +139,15 @@ async def open_download(
         if known is not None and known.etag is not None:
             headers["If-Range"] = known.etag
     # A separate client, so that no header, cookie or connection of the API's client is used here.
-    async with httpx.AsyncClient(
-        transport=http,
-        timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
-        trust_env=not is_loopback(urlsplit(url).hostname or ""),
-    ) as client:
-        response = await _follow(client, url, headers)
-        try:
-            yield await _checked_part(response, url, offset, known)
-        finally:
-            await response.aclose()
+    async with (
+        httpx.AsyncClient(
+            transport=http,
+            timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
+            trust_env=not is_loopback(urlsplit(url).hostname or ""),
+        ) as client,
+        aclosing(await _follow(client, url, headers)) as response,
+    ):
+        yield await _checked_part(response, url, offset, known)
 
 
 async def _follow(client: httpx.AsyncClient, url: str, headers: dict[str, str]) -> httpx.Response:

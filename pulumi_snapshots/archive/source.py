@@ -1,9 +1,12 @@
-"""Where an archive's bytes come from: a URL that serves exactly its version, and a fresh one when that has expired."""
+"""The bytes of one snapshot: a URL that serves exactly its version, a fresh one if it expires, and a transfer that resumes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import cycle
 from typing import TYPE_CHECKING
 
+from pulumi_snapshots.api.download import DownloadBroken, UrlRefused, open_download
 from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.api.signed_url import expiry_of, version_of
 from pulumi_snapshots.clock import parse_rfc3339
@@ -14,22 +17,34 @@ from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.snapshot.describe import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator
     from datetime import datetime
 
+    from pulumi_snapshots.api.download import Served
     from pulumi_snapshots.api.models import ListedSnapshot
     from pulumi_snapshots.archive.inputs import ArchiveInputs
-    from pulumi_snapshots.listing.listings import Listings, Page
+    from pulumi_snapshots.archive.transfers import Transfers
+    from pulumi_snapshots.errors.text import Words
+    from pulumi_snapshots.progress import Listener
     from pulumi_snapshots.run.session import Session
 
-__all__ = ["NoUrl", "Source"]
+__all__ = ["Meter", "NoUrl", "Source", "bytes_text"]
 
-FRUITLESS = 3
-"""URLs in a row that may be refused: a host that accepts none of them accepts the next one neither."""
+BLOCK = 1024 * 1024
+"""Bytes that go to the writer at once: with fewer, handing over costs more than hashing."""
+PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0)
+"""Seconds between tries that bring no byte."""
+REFUSALS = 3
+"""URLs in a row that the host may refuse before it is taken to refuse every one."""
+PROGRESS_EVERY = 10.0
+"""Seconds between lines of progress: in CI each is a line of the log."""
+
+Meter = Callable[[int, int | None], None]
+"""Called with the bytes received, and those of the whole if known."""
 
 
 class NoUrl(Explained):
-    """There is no URL, or no fresh one, that serves this snapshot."""
+    """No URL serves this snapshot, or no fresh one."""
 
 
 class Source:
@@ -38,76 +53,173 @@ class Source:
     Args:
         session: the service; None without a key.
         inputs: checked.
-        say: told what it waits for.
+        transfers: of the process.
+        listener: hears what it waits for and, unless there is a meter, how far it is.
+        meter: called for every block, for a progress bar.
 
     Attributes:
-        url: to download from, once it is located.
-        size: bytes, as the listing announced them; None where not known.
-        created: UTC; None where not known.
+        received: bytes.
+        broke_off: why the transfer broke off last; empty if it never did.
     """
 
-    def __init__(self, session: Session | None, inputs: ArchiveInputs, say: Callable[[str], None]) -> None:
-        self.url = ""
-        self.size = inputs.size
-        self.created = _moment(inputs.created_at)
-        self._session = session
+    def __init__(
+        self,
+        session: Session | None,
+        inputs: ArchiveInputs,
+        transfers: Transfers,
+        listener: Listener,
+        meter: Meter | None,
+    ) -> None:
+        self.received = 0
+        self.broke_off: Words = ""
         self._inputs = inputs
-        self._say = say
+        self._transfers = transfers
+        self._listener = listener
+        self._meter = meter
+        self._service = (session, inputs.database_id) if session and inputs.database_id else None
+        self._url = inputs.download_url or ""
+        self._size = inputs.size
+        self._created = inputs.created_at
+        self._served: Served | None = None
         self._refused: set[str] = set()
-        self._fruitless = 0
+        self._refusals = 0
+        self._said_at = float("-inf")
+
+    @property
+    def total(self) -> int | None:
+        """Bytes of the whole, if the host or the service announced them."""
+        served = self._served.total if self._served else None
+        return self._size if served is None else served
+
+    @property
+    def created(self) -> datetime | None:
+        """When the snapshot was taken, UTC, if known. The host's `Last-Modified` is the same time in whole seconds."""
+        if self._created:
+            return parse_rfc3339(self._created)
+        return self._served.modified if self._served else None
+
+    @property
+    def so_far(self) -> str:
+        """How far the transfer is."""
+        if not self.total:
+            return f"{bytes_text(self.received)} archived"
+        return f"{self.received * 100 // self.total} %, {bytes_text(self.received)} of {bytes_text(self.total)}"
 
     async def locate(self) -> None:
-        """Find a URL.
+        """Find a URL, unless the given one is good enough.
 
         Raises:
             NoUrl: there is none.
             SquareCloudError: the service could not be asked.
         """
-        given, database_id = self._inputs.download_url, self._inputs.database_id
-        if given is not None and (self.pinned(given) or self._session is None or database_id is None):
-            self.url = given
-        elif self._session is None or database_id is None:
+        if self._url and (self._is_pinned(self._url) or self._service is None):
+            return
+        if self._service is None:
             raise NoUrl(
                 "no API key is set, so its download URL cannot be looked up",
                 then=[Next(Step.SET_KEY), Next(Step.GIVE_URL)],
             )
-        else:
-            self._say("looking up its download URL")
-            entry = await self._session.listings.find_version(database_id, self._inputs.version_id)
-            if entry is None or not await self._take(self._session, database_id, entry):
-                raise NoUrl(not_listed(database_id, self._inputs.version_id))
+        session, database_id = self._service
+        self._listener.progress("looking up its download URL")
+        entry = await session.listings.find_version(database_id, self._inputs.version_id)
+        if entry is None or not await self._use(session, database_id, entry):
+            raise NoUrl(not_listed(database_id, self._inputs.version_id))
 
-    def pinned(self, url: str) -> bool:
-        """Whether a URL serves this version, whatever is newest."""
-        return version_of(url) == self._inputs.version_id
+    async def blocks(self) -> AsyncGenerator[bytearray, None]:
+        """Yield all bytes, however often the connection breaks or the URL expires.
 
-    def served(self) -> None:
-        """The URL was accepted, and bytes came."""
-        self._fruitless = 0
-
-    async def renew(self, refusal: SquareCloudError) -> None:
-        """Find another URL than the one that was refused.
+        Yields:
+            Blocks. The first one is empty: `total` and `created` are known by then.
 
         Raises:
-            NoUrl: there is none.
+            NoUrl: the URL expired, and there is no fresh one.
+            Explained: the host serves another one, or nothing proves that it does not.
+            SquareCloudError: the host cannot be reached, or serves other content meanwhile.
         """
-        session, database_id = self._session, self._inputs.database_id
-        if session is None or database_id is None:
+        pauses = iter(PAUSES)
+        block = bytearray()
+        while True:
+            before = self.received
+            try:
+                async with open_download(
+                    self._url, http=self._transfers.http, offset=before, known=self._served
+                ) as part:
+                    if self._served is None:
+                        self._served = self._checked(part.served)
+                        yield bytearray()
+                    async for piece in part:
+                        block += piece
+                        self.received += len(piece)
+                        if len(block) >= BLOCK:
+                            self._refusals = 0
+                            yield block
+                            block = bytearray()
+                            self._tell()
+                    if self.total is not None and self.received < self.total:
+                        what = f"it ended after {self.received} of {self.total} bytes"
+                        raise DownloadBroken(part.request, message=what)  # noqa: TRY301  as if the host had said so
+                break
+            except UrlRefused as refusal:
+                await self._renew(refusal)
+            except DownloadBroken as error:
+                if self.received > before:
+                    pauses = iter(PAUSES)
+                await self._pause(error, next(pauses, None))
+        if block:
+            yield block
+
+    def _checked(self, served: Served) -> Served:
+        """What the first answer describes, if it is the right snapshot; later answers are compared with it."""
+        wanted = self._inputs.version_id
+        if served.version not in {None, wanted}:
+            raise Explained(f"the URL serves version {served.version}, not {wanted}")
+        if served.version is None and not self._is_pinned(self._url):
+            raise Explained(
+                "the URL is not pinned to a version and the host does not say which one it serves, so it may be another one",
+                then=[Next(Step.RENEW_URL)],
+            )
+        if None not in {served.total, self._size} and served.total != self._size:
+            raise Explained(f"the host serves {served.total} bytes, but the service announced {self._size}")
+        return served
+
+    async def _pause(self, error: DownloadBroken, seconds: float | None) -> None:
+        self.broke_off = error.happened
+        if seconds is None:
+            raise error
+        again = f"trying again in {seconds:.0f} s ({error.happened})"
+        self._listener.progress(f"{self.so_far}; the transfer broke off, {again}")
+        await self._transfers.clock.sleep(seconds)
+
+    def _tell(self) -> None:
+        if self._meter is not None:
+            self._meter(self.received, self.total)
+        elif self._transfers.clock.monotonic() - self._said_at >= PROGRESS_EVERY:
+            self._said_at = self._transfers.clock.monotonic()
+            self._listener.progress(self.so_far)
+
+    def _is_pinned(self, url: str) -> bool:
+        return version_of(url) == self._inputs.version_id
+
+    async def _renew(self, refusal: UrlRefused) -> None:
+        """Find another URL than the one that was refused; raises `NoUrl` if there is none."""
+        if self._service is None:
             raise NoUrl(
                 Text("{refusal} Without an API key no fresh one can be asked for", refusal=refusal),
                 then=[Next(Step.SET_KEY), Next(Step.RENEW_URL)],
             )
-        self._refused.add(self.url)
-        self._fruitless += 1
-        number = 0
-        while self._fruitless < FRUITLESS:
-            number += 1
-            self._say("the download URL was refused; asking for a fresh one")
+        session, database_id = self._service
+        self._refused.add(self._url)
+        self._refusals += 1
+        # The two listings are cached apart, each for up to 30 minutes: the other one may have a fresh URL.
+        for page_of in cycle((session.listings.own_page, session.listings.account_page)):
+            if self._refusals >= REFUSALS:
+                break
+            self._listener.progress("the download URL was refused; asking for a fresh one")
             try:
-                # The two listings are cached apart, each for up to 30 minutes: the other one may have a fresh URL.
-                page = await _page(session.listings, database_id, number, session.clock.monotonic())
+                now = session.clock.monotonic()
+                page = await page_of(database_id, now) or await session.listings.own_page(database_id, now)
                 entry = page.version(self._inputs.version_id)
-                if entry is not None and await self._take(session, database_id, entry):
+                if entry is not None and await self._use(session, database_id, entry):
                     return
             except SquareCloudError as error:
                 if not error.passing:
@@ -116,35 +228,28 @@ class Source:
             else:
                 if entry is None and page.complete:
                     raise NoUrl(f"{refusal} The service does not list this snapshot any more, so there is no fresh one")
-                if entry is not None and not self._expired(session):
-                    break  # what it lists is what was refused, and not for its age
+                expiry = expiry_of(self._url)
+                if entry is not None and (expiry is None or expiry > session.client.service_clock.now()):
+                    break  # the listed URL is the refused one, and has not expired
             await session.clock.sleep(session.settings.look_every)
-        raise NoUrl(f"{refusal} The URL that the service lists now is refused likewise")
+        raise NoUrl(f"{refusal} The URL that the service lists now is refused too")
 
-    async def _take(self, session: Session, database_id: str, entry: ListedSnapshot) -> bool:
-        """Use what a listing says; whether its URL is a new one."""
+    async def _use(self, session: Session, database_id: str, entry: ListedSnapshot) -> bool:
+        """Use the URL of a listing, if it is another one; returns whether it is."""
         record = await describe(session, database_id, entry, base_url=self._inputs.download_url)
         url = record.download_url
-        if url is None or not self.pinned(url) or url in self._refused:
+        if url is None or not self._is_pinned(url) or url in self._refused:
             return False
-        self.url = url
-        self.size = record.size if self.size is None else self.size
-        self.created = self.created or _moment(record.created_at)
+        self._url = url
+        self._size = record.size if self._size is None else self._size
+        self._created = self._created or record.created_at
         return True
 
-    def _expired(self, session: Session) -> bool:
-        expiry = expiry_of(self.url)
-        return expiry is not None and expiry <= session.client.service_clock.now()
 
-
-def _moment(text: str | None) -> datetime | None:
-    return parse_rfc3339(text) if text else None
-
-
-async def _page(listings: Listings, database_id: str, number: int, since: float) -> Page:
-    """Poll number `number` (from 1), of the two listings in turn."""
-    if number % 2 == 0 and not listings.invalidation_proven:
-        page = await listings.account_page(database_id, since)
-        if page is not None:
-            return page
-    return await listings.own_page(database_id, since)
+def bytes_text(count: int) -> str:
+    """Bytes as people read them: `430.0 MB`, decimal units."""
+    size, unit = float(count), "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size >= 1000:  # noqa: PLR2004  the next unit
+            size, unit = size / 1000, larger
+    return f"{count} bytes" if unit == "bytes" else f"{size:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""What the archives of a process share: time, worker threads, a turn for each, stores, and the way to stop."""
+"""What the archives of a process share: time, worker threads, a few slots, stores, and the way to stop."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 import anyio.to_thread
 
-from pulumi_snapshots.archive.stores import Buckets, BucketStore, FileStore, Store
+from pulumi_snapshots.archive.buckets import Buckets, BucketStore
+from pulumi_snapshots.archive.files import FileStore
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.stopping import Stoppable
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import httpx
 
     from pulumi_snapshots.archive.destination import Destination
+    from pulumi_snapshots.archive.stores import Store
 
 __all__ = ["Transfers"]
 
@@ -30,9 +32,12 @@ class Transfers(Stoppable):
 
     Args:
         clock: the time.
-        http: the HTTP transport below; the network unless a test gives another.
-        open_store: the store of a place.
-        in_thread: runs a blocking call; in a worker thread unless a test gives another.
+        http: the HTTP transport for downloads; the network if not given.
+        open_store: the store of a place; tests give another.
+        in_thread: runs a blocking call; tests give another.
+
+    Attributes:
+        slots: one is held during a transfer.
     """
 
     def __init__(
@@ -45,32 +50,19 @@ class Transfers(Stoppable):
     ) -> None:
         super().__init__(clock or Clock())
         self.http = http
-        self._buckets = Buckets()
-        self._open_store = open_store or self._store
+        self.slots = anyio.Semaphore(AT_A_TIME)
+        self.store = open_store or self._store
         self._in_thread = in_thread or self._thread
-        self._turns: anyio.Semaphore | None = None
-        self._threads: anyio.CapacityLimiter | None = None
-
-    def store(self, place: Destination) -> Store:
-        """The store of this place."""
-        return self._open_store(place)
+        self._threads = anyio.CapacityLimiter(2 * AT_A_TIME)
+        self._buckets = Buckets()
 
     async def blocking(self, call: Callable[..., T], *args: Any) -> T:
-        """Run a blocking call apart from the event loop; it is not cut short."""
+        """Run a blocking call in a worker thread. Once it has begun, a cancellation waits for its end."""
         result: T = await self._in_thread(call, *args)
         return result
-
-    @property
-    def turn(self) -> anyio.Semaphore:
-        """Held during a transfer."""
-        if self._turns is None:  # belongs to the event loop
-            self._turns = anyio.Semaphore(AT_A_TIME)
-        return self._turns
 
     def _store(self, place: Destination) -> Store:
         return FileStore(place.file) if place.scheme == "file" else BucketStore(self._buckets, place)
 
     async def _thread(self, call: Callable[..., T], *args: Any) -> T:
-        if self._threads is None:
-            self._threads = anyio.CapacityLimiter(2 * AT_A_TIME)
         return await anyio.to_thread.run_sync(call, *args, limiter=self._threads)

@@ -12,9 +12,9 @@ import click
 from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 from pulumi_snapshots.archive.archive import archive as archive_snapshot
-from pulumi_snapshots.archive.archive import bytes_text
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.record import ArchiveRecord
+from pulumi_snapshots.archive.source import bytes_text
 from pulumi_snapshots.cli.display import display
 from pulumi_snapshots.cli.doctor import examine
 from pulumi_snapshots.cli.install import plugin

@@ -15,7 +15,7 @@ from pulumi_snapshots.cli.output import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pulumi_snapshots.archive.archive import Meter
+    from pulumi_snapshots.archive.source import Meter
     from pulumi_snapshots.cli.invocation import Invocation
     from pulumi_snapshots.errors.text import Words
 

@@ -10,9 +10,9 @@ from unittest.mock import Mock
 import anyio
 import pytest
 
-from pulumi_snapshots.archive import stores
 from pulumi_snapshots.archive.archive import NotArchived
-from pulumi_snapshots.archive.stores import FileStore, StoreTrouble
+from pulumi_snapshots.archive.files import FileDraft, FileStore
+from pulumi_snapshots.archive.stores import Draft, Seen, StoreTrouble
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.engine.wording import PYTHON
@@ -225,7 +225,7 @@ async def test_url_that_is_refused_for_good_does_not_keep_the_user_waiting(tmp_p
         outputs = await at.outputs()
         outputs["download_url"] = outputs["download_url"].replace("Signature=", "Signature=A")
         at.here.emulator.add_fault(Fault(kind="download", status=403, code="AccessDenied", times=None))
-        await fails(at, what="refused likewise", session=at.here.session, **outputs)
+        await fails(at, what="that the service lists now is refused too", session=at.here.session, **outputs)
         assert at.here.clock.monotonic() < 60
 
 
@@ -430,17 +430,16 @@ async def test_cancelled_by_its_caller_it_leaves_nothing_either(tmp_path: Path) 
 @virtual
 async def test_stop_at_the_very_end_keeps_what_is_whole(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
-        commit = stores._FileDraft.commit
 
-        class Stopping(stores._FileDraft):
-            def commit(self) -> stores.Seen:
+        class Stopping(FileDraft):
+            def commit(self) -> Seen:
                 at.transfers.stop()
-                return commit(self)
+                return super().commit()
 
         class Store(FileStore):
-            def begin(self, size: int | None) -> stores.Draft:
+            def begin(self, size: int | None) -> Draft:
                 assert size == SIZE
-                return Stopping(self._path, [])
+                return Stopping(self._path)
 
         at.transfers = Transfers(
             clock=at.here.clock,
@@ -457,15 +456,15 @@ async def test_store_that_fails_in_the_middle_is_named_and_keeps_the_old_object(
     async with scene(tmp_path / "a") as at:
         (at.folder / "x.zip").write_bytes(OLD)
 
-        class Failing(stores._FileDraft):
+        class Failing(FileDraft):
             def write(self, data: bytes | bytearray) -> None:
                 super().write(data)
-                if self._written > 2_000_000:
+                if self._part.stat().st_size > 2_000_000:
                     raise StoreTrouble("the disk is on fire")
 
         class Store(FileStore):
-            def begin(self, size: int | None) -> stores.Draft:  # noqa: ARG002
-                return Failing(self._path, [])
+            def begin(self, size: int | None) -> Draft:  # noqa: ARG002
+                return Failing(self._path)
 
         at.transfers = Transfers(
             clock=at.here.clock,
@@ -636,7 +635,7 @@ async def test_object_that_was_copied_back_is_not_archived_again(tmp_path: Path)
 @virtual
 async def test_store_that_does_not_answer_proves_nothing(tmp_path: Path) -> None:
     class Silent(FileStore):
-        def look(self) -> stores.Seen | None:
+        def stat(self) -> Seen | None:
             raise StoreTrouble("no route to it")
 
     async with scene(tmp_path / "a") as at:

@@ -13,7 +13,8 @@ import anyio
 import pytest
 
 from pulumi_snapshots.api.download import open_download
-from pulumi_snapshots.archive.stores import FileStore, StoreTrouble
+from pulumi_snapshots.archive.files import FileStore
+from pulumi_snapshots.archive.stores import StoreTrouble
 from tests.archive.real import Host, hosted, outcome, start
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def test_part_that_is_not_ours_is_not_cleared_away(tmp_path: Path) -> None:
 def test_only_files_are_replaced(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(StoreTrouble, match=r"is no file|is a folder"):
+    with pytest.raises(StoreTrouble, match=r"is not a file|is a folder"):
         FileStore(tmp_path / name).begin(1)
 
 

@@ -234,7 +234,7 @@ def test_missing_library_is_named_with_its_extra(bucket: Bucket, host: Host) -> 
 
 
 def test_key_that_may_only_write_is_enough(bucket: Bucket, host: Host) -> None:
-    store = "pulumi_snapshots.archive.stores.BucketStore"
+    store = "pulumi_snapshots.archive.buckets.BucketStore"
     with patch(f"{store}._info", side_effect=PermissionError("Forbidden")):
         record = bucket.archive(host.url, "x.zip")
         assert bucket.refresh(record) == record

@@ -1,0 +1,165 @@
+"""Archives in files of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import stat
+from typing import IO, TYPE_CHECKING
+
+from pulumi_snapshots.archive.stores import Draft, Seen, Store, StoreTrouble, trouble
+from pulumi_snapshots.errors.next_step import Next, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+__all__ = ["FileDraft", "FileStore"]
+
+WRITE_BACK = 64 * 1024 * 1024
+"""Bytes after which the disk begins to write them, so that little is left for the end."""
+PART_DIGITS = 16
+"""Hexadecimal digits in a part's name; a file with another name is not ours to remove."""
+
+
+class FileStore(Store):
+    """A file of this machine.
+
+    Args:
+        path: absolute.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._path = path
+
+    def begin(self, size: int | None) -> Draft:
+        """Begin a part file beside it, in folders that are made as needed."""
+        folder = self._path.parent
+        with trouble(self._path):
+            if self._path.is_dir():
+                raise StoreTrouble(f"{self._path} is a folder", then=[Next(Step.NAME_OBJECT)])
+            if self._path.exists() and not self._path.is_file():
+                raise StoreTrouble(f"{self._path} is not a file")
+            made = [each for each in (folder, *folder.parents) if not each.exists()]
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                _remove_stale_parts(folder)
+                _check_room(folder, size or 0)
+                return FileDraft(self._path, made)
+            except BaseException:
+                _remove_folders(made)
+                raise
+
+    def stat(self) -> Seen | None:
+        """The file."""
+        with trouble(self._path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return _seen(self._path.stat())
+        return None
+
+    def _open(self) -> IO[bytes]:
+        return self._path.open("rb")
+
+    def _remove(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+
+class FileDraft(Draft):
+    """A part file, flushed to the disk and renamed at the end; `replace_atomically` allows one writer and does not flush.
+
+    It is locked while its process lives: one without a lock was left by a run that was killed.
+
+    Args:
+        path: the file that it becomes.
+        made: the folders that were made for it, the innermost first.
+    """
+
+    def __init__(self, path: Path, made: Iterable[Path] = ()) -> None:
+        self._path = path
+        self._made = made
+        self._unflushed = 0
+        while True:
+            self._part = path.with_name(f".archive-{secrets.token_hex(PART_DIGITS // 2)}.part")
+            # The data is as private as the database.
+            self._file = os.open(self._part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            _lock(self._file)
+            # Another process may have removed it as a stale one before it was locked.
+            if self._part.exists():
+                return
+            os.close(self._file)
+
+    def write(self, data: bytes | bytearray) -> None:
+        """Append to it."""
+        with trouble(self._path):
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+        self._unflushed += len(data)
+        if self._unflushed >= WRITE_BACK:
+            self._unflushed = 0
+            with contextlib.suppress(OSError, AttributeError):  # a hint, which not every system takes
+                os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def commit(self) -> Seen:
+        """Rename it."""
+        with trouble(self._path):
+            os.fsync(self._file)
+            seen = _seen(os.fstat(self._file))
+            self._part.replace(self._path)
+        # It exists now; if a file system cannot flush a folder, nothing more can be done.
+        with contextlib.suppress(OSError):
+            os.close(self._file)
+            folder = os.open(self._path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        return seen
+
+    def discard(self) -> None:
+        """Remove it, and the folders that were made for it."""
+        with trouble(self._part):
+            self._part.unlink(missing_ok=True)
+            os.close(self._file)
+            _remove_folders(self._made)
+
+
+def _seen(found: os.stat_result) -> Seen:
+    return Seen(found.st_size, f"{found.st_ino}:{found.st_mtime_ns}")
+
+
+def _remove_folders(made: Iterable[Path]) -> None:
+    with contextlib.suppress(OSError):  # another process uses it
+        for folder in made:
+            folder.rmdir()
+
+
+def _check_room(folder: Path, size: int) -> None:
+    disk = shutil.disk_usage(folder)
+    if disk.total and disk.free < size:
+        raise StoreTrouble(f"{folder} has {disk.free} bytes free, and the archive has {size}")
+
+
+def _remove_stale_parts(folder: Path) -> None:
+    """Remove the parts of runs that were killed; those of living ones are locked."""
+    for part in folder.glob(f".archive-{'[0-9a-f]' * PART_DIGITS}.part"):
+        with contextlib.suppress(OSError):
+            file = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                if stat.S_ISREG(os.fstat(file).st_mode) and _lock(file):
+                    part.unlink()
+            finally:
+                os.close(file)
+
+
+def _lock(file: int) -> bool:
+    """Lock it if no other process has; the system unlocks it when the process ends. Returns whether it is locked."""
+    try:
+        import fcntl  # noqa: PLC0415  not on every system
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return False
+    return True
