@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -37,7 +38,7 @@ class Fleet:
     """
 
     def __init__(self, clock: Clock, announce: Callable[[str], None] | None) -> None:
-        self._clock = clock
+        self.clock = clock
         self._announce = announce
         self._phases: dict[Member, Phase] = {}
         self._ended = {"done": 0, "kept as pending": 0, "failed": 0}
@@ -68,31 +69,23 @@ class Fleet:
         """Whether there are so many snapshots that only changes are shown."""
         return len(self._phases) >= MANY
 
-    def time_of_day(self) -> str:
-        """The time of day in UTC, to the second."""
-        return f"{self._clock.utc():%H:%M:%S}"
-
-    def now(self) -> float:
-        """The time in monotonic seconds."""
-        return self._clock.monotonic()
-
     async def keep_announcing(self) -> None:
         """Announce a summary every minute while there are many snapshots; runs until it is cancelled."""
         while self._announce is not None:
-            await self._clock.sleep(SUMMARY_EVERY)
+            await self.clock.sleep(SUMMARY_EVERY)
             if self.is_many:
                 self._announce(self.summary())
 
     def summary(self) -> str:
         """The number of snapshots in each phase."""
-        waiting = list(self._phases.values())
+        waiting = Counter(self._phases.values())
         counts = {
             **self._ended,
-            "waiting for the listing": waiting.count("listing"),
-            "waiting for the answer": waiting.count("answer"),
-            "queued": waiting.count("queue"),
+            "waiting for the listing": waiting["listing"],
+            "waiting for the answer": waiting["answer"],
+            "queued": waiting["queue"],
         }
-        total = len(waiting) + sum(self._ended.values())
+        total = sum(counts.values())
         return f"{total} snapshots: " + ", ".join(f"{count} {what}" for what, count in counts.items() if count)
 
 
@@ -120,9 +113,9 @@ class Member:
             phase: the phase now; None if it has not changed.
         """
         self._fleet.moves(self, phase)
-        now = self._fleet.now()
+        now = self._fleet.clock.monotonic()
         if text != self._waits_for:
-            self._waits_for, self._since = text, self._fleet.time_of_day()
+            self._waits_for, self._since = text, f"{self._fleet.clock.utc():%H:%M:%S}"
         elif now - self._shown < ROUTINE_EVERY:
             return
         self._shown = now

@@ -7,6 +7,7 @@ from collections import deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
@@ -35,7 +36,7 @@ from pulumi_snapshots.api.limits import (
 from pulumi_snapshots.api.request_log import RequestLog
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from pulumi_snapshots.clock import Clock
 
@@ -103,14 +104,11 @@ class _Request:
 
     Attributes:
         text: method and path.
-        lane: its kind.
-        database_id: the database whose cooldown applies.
-        waits_out_block: whether a read waits for the end of a block.
-        queued_at: when it joined the queue.
-        on_wait: called while it waits.
-        sent_at: when it was sent, if its database has a cooldown.
-        previous_post: when this process sent the previous POST for its database.
+        sent_at: from when the limits count it.
+        previous_at: when this process sent the previous request of the same kind for its database.
         woken: set when its position in the queue may have changed.
+
+    The other attributes are the arguments of `RateLimiter.slot`.
     """
 
     text: str
@@ -119,8 +117,8 @@ class _Request:
     waits_out_block: bool
     queued_at: float
     on_wait: OnWait | None = None
-    sent_at: float | None = None
-    previous_post: float = -math.inf
+    sent_at: float = math.inf
+    previous_at: float = -math.inf
     woken: anyio.Event = field(default_factory=anyio.Event)
 
 
@@ -180,11 +178,11 @@ class RateLimiter:
         queued = _Request(request, lane, database_id, waits_out_block, self._clock.monotonic(), on_wait)
         await self._wait_for_slot(queued)
         try:
-            yield partial(self._sending, queued, self._clock.monotonic())
+            yield partial(self._sending, queued)
         except SquareCloudError as error:
-            if not error.ambiguous and not isinstance(error, SnapshotFailed | RestoreFailed):
+            if database_id and not error.ambiguous and not isinstance(error, SnapshotFailed | RestoreFailed):
                 # The service did not accept the request, so the database's cooldown did not start.
-                self._forget_post(queued)
+                self._log.forget(lane.name, database_id, queued.sent_at, earlier=queued.previous_at)
             self._learn(queued, error)
             await self._log.exchange(lambda: None)
             raise
@@ -220,9 +218,8 @@ class RateLimiter:
                     if await self._log.exchange(lambda: self._takes_slot(request)):
                         return
                     continue  # another process was faster, or reported a block
-                if request.on_wait is not None:
-                    ahead = sum(other.lane.starts == request.lane.starts for other in self._ahead_of(request))
-                    request.on_wait(*self._wait_reason(request, at, now, ahead))
+                earlier = (other for other in self._queue if other.queued_at < request.queued_at)
+                self._show(request, at, now, sum(other.lane.starts == request.lane.starts for other in earlier))
                 # Only the first request needs a timer; the others are woken when their position changes.
                 wake = at if first is request else math.inf
                 if request.lane.starts and self._outage_since is not None:
@@ -255,32 +252,20 @@ class RateLimiter:
         now = self._clock.monotonic()
         if self._earliest(request, self._budget_free(now)) > now:
             return False
-        lane, database_id = request.lane, request.database_id if request.lane.per_database else None
-        if database_id is not None:
-            request.sent_at, request.previous_post = now, self._log.own_for_database(lane.name, database_id)
-        self._log.record(lane.name, database_id, now)
-        if lane.starts:
+        request.sent_at, request.previous_at = now, self._log.own(request.lane.name, request.database_id)
+        self._log.record(request.lane.name, request.database_id, now)
+        if request.lane.starts:
             self._started.append(now)
         return True
 
-    async def _sending(self, request: _Request, granted_at: float) -> None:
+    async def _sending(self, request: _Request) -> None:
         """Count the limits from now on, if the slot was granted noticeably earlier."""
-        if self._clock.monotonic() - granted_at > SENDING_DELAY:
+        if self._clock.monotonic() - request.sent_at > SENDING_DELAY:
             await self._log.exchange(partial(self._note_late_sending, request))
 
     def _note_late_sending(self, request: _Request) -> None:
-        now = self._clock.monotonic()
-        self._log.delay(request.lane.name, now)
-        if request.sent_at is not None and request.database_id is not None:
-            self._log.note(request.lane.name, request.database_id, now)
-            request.sent_at = now
-
-    def _forget_post(self, request: _Request) -> None:
-        lane, database_id = request.lane.name, request.database_id
-        if request.sent_at is None or database_id is None:
-            return
-        if self._log.own_for_database(lane, database_id) == request.sent_at:
-            self._log.forget(lane, database_id, request.previous_post)
+        request.sent_at = self._clock.monotonic()
+        self._log.delay(request.lane.name, request.database_id, request.sent_at)
 
     # The limits ------------------------------------------------------------------------------------------------------
 
@@ -299,13 +284,13 @@ class RateLimiter:
 
     def _spacing_ends(self, request: _Request) -> float:
         lane = request.lane
-        account = self._log.last_for_account(lane.name) + lane.per_account
+        account = self._log.last(lane.name) + lane.per_account
         if self._log.was_own(lane.name):
             account += COURTESY
         return max(account, self._cooldown_ends(request))
 
     def _cooldown_ends(self, request: _Request) -> float:
-        return self._log.last_for_database(request.lane.name, request.database_id) + request.lane.per_database
+        return self._log.last(request.lane.name, request.database_id) + request.lane.per_database
 
     def _budget_allows(self, now: float, *, reserved: int) -> float:
         sent = self._log.since(now - BUDGET_WINDOW)
@@ -325,37 +310,35 @@ class RateLimiter:
             return 0
         begun = sum(at > now - BUDGET_WINDOW for at in self._started)
         most = max(0, min(math.ceil(BUDGET_WINDOW / CREATE.per_account), self._budget // 2) - begun)
-        soon = 0
-        for request in self._queue:
-            if soon == most:
-                break
-            soon += request.lane.starts and self._spacing_ends(request) <= now + BUDGET_WINDOW
-        return soon
+        soon = (
+            request
+            for request in self._queue
+            if request.lane.starts and self._spacing_ends(request) <= now + BUDGET_WINDOW
+        )
+        return len(list(islice(soon, most)))
 
     # Progress --------------------------------------------------------------------------------------------------------
-
-    def _ahead_of(self, request: _Request) -> Iterator[_Request]:
-        return (other for other in self._queue if other.queued_at < request.queued_at)
 
     def _report_positions(self) -> None:
         """Tell the queued creates and restores that the queue has moved."""
         now = self._clock.monotonic()
         free = self._budget_free(now)
-        starting = [request for request in self._queue if request.lane.starts]
-        for ahead, request in enumerate(starting):
-            if request.on_wait is not None:
-                request.on_wait(*self._wait_reason(request, self._earliest(request, free), now, ahead))
+        for ahead, request in enumerate(request for request in self._queue if request.lane.starts):
+            self._show(request, self._earliest(request, free), now, ahead)
 
-    def _wait_reason(self, request: _Request, at: float, now: float, ahead: int) -> tuple[str, str]:
-        """What `on_wait` is called with."""
-        if request.lane.starts and self._outage_since is not None:
-            return "service is returning errors; will send when a listing succeeds", ""
-        if self.blocked:
-            return BLOCKED, ""
+    def _show(self, request: _Request, at: float, now: float, ahead: int) -> None:
+        """Tell why a request waits."""
+        if request.on_wait is None:
+            return
         cooldown = self._cooldown_ends(request)
-        if cooldown > now and cooldown >= at:
-            return f"queued: {request.lane.cooldown}", f"{cooldown - now:.0f} s more"
-        return "queued", f"{ahead} ahead" if ahead else ""
+        if request.lane.starts and self._outage_since is not None:
+            request.on_wait("service is returning errors; will send when a listing succeeds", "")
+        elif self.blocked:
+            request.on_wait(BLOCKED, "")
+        elif cooldown > now and cooldown >= at:
+            request.on_wait(f"queued: {request.lane.cooldown}", f"{cooldown - now:.0f} s more")
+        else:
+            request.on_wait("queued", f"{ahead} ahead" if ahead else "")
 
     # What the answers mean for other requests --------------------------------------------------------------------------
 
@@ -389,7 +372,7 @@ class RateLimiter:
             self._log.blocked_until = max(self._log.blocked_until, now + wait)
         elif isinstance(error, Cooldown):
             # The answer does not say which cooldown it was, so the account's spacing starts again.
-            self._log.delay(request.lane.name, now)
+            self._log.delay(request.lane.name, None, now)
         if request.lane.starts:
             self._count_failure(error, now)
         elif not isinstance(error, (Unavailable, UnreadableAnswer, ServiceFailed, NotSent)) and (

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from pulumi_snapshots.clock import Clock
     from pulumi_snapshots.locked_file import LockedFile
@@ -36,45 +35,34 @@ class _ProcessLog:
     """The requests of one process; times are monotonic seconds of this process.
 
     Attributes:
-        requests: when each request was sent.
-        account: by lane, when the last request was sent.
-        database: by lane and database, when the last request was sent.
+        requests: when each request was sent, oldest first.
+        last: when the last request was sent, by lane, and by lane and database.
     """
 
-    requests: deque[float] = field(default_factory=deque)
-    account: dict[str, float] = field(default_factory=dict)
-    database: dict[str, float] = field(default_factory=dict)
+    requests: list[float] = field(default_factory=list)
+    last: dict[str, float] = field(default_factory=dict)
 
     def prune(self, now: float) -> None:
-        while self.requests and self.requests[0] < now - KEPT:
-            self.requests.popleft()
-        for last in (self.account, self.database):
-            for key in [key for key, at in last.items() if at < now - KEPT]:
-                del last[key]
+        self.requests = [at for at in self.requests if at >= now - KEPT]
+        self.last = {key: at for key, at in self.last.items() if at >= now - KEPT}
 
     def to_file(self, shift: float) -> dict[str, Any]:
-        return {
-            "requests": [at + shift for at in self.requests],
-            "account": {key: at + shift for key, at in self.account.items()},
-            "database": {key: at + shift for key, at in self.database.items()},
-        }
+        last = {key: at + shift for key, at in self.last.items()}
+        return {"requests": [at + shift for at in self.requests], "last": last}
 
     @classmethod
     def from_file(cls, content: Any, shift: float, now: float) -> _ProcessLog:
         """The log of another process; a time in the future becomes `now`, whatever that process's clock said."""
         parts = content if isinstance(content, dict) else {}
-
-        def times(values: Any) -> Iterable[tuple[Any, float]]:
-            pairs = (
-                values.items() if isinstance(values, dict) else enumerate(values if isinstance(values, list) else ())
-            )
-            return ((key, min(at - shift, now)) for key, at in pairs if _is_time(at))
-
+        requests, last = parts.get("requests"), parts.get("last")
         return cls(
-            deque(sorted(at for _, at in times(parts.get("requests")))),
-            dict(times(parts.get("account"))),
-            dict(times(parts.get("database"))),
+            sorted(min(at - shift, now) for at in requests if _is_time(at)) if isinstance(requests, list) else [],
+            {key: min(at - shift, now) for key, at in last.items() if _is_time(at)} if isinstance(last, dict) else {},
         )
+
+
+def _key(lane: str, database_id: str | None) -> str:
+    return lane if database_id is None else f"{lane} {database_id}"
 
 
 class RequestLog:
@@ -126,40 +114,34 @@ class RequestLog:
         """Record a request that is sent at `at`."""
         self._own.prune(at)
         self._own.requests.append(at)
-        self._own.account[lane] = at
-        if database_id is not None:
-            self.note(lane, database_id, at)
+        self.delay(lane, database_id, at)
 
-    def note(self, lane: str, database_id: str, at: float) -> None:
-        """Let the limit of a database count from `at`, unless it counts from a later request already."""
-        key = f"{lane} {database_id}"
-        self._own.database[key] = max(at, self._own.database.get(key, -math.inf))
+    def delay(self, lane: str, database_id: str | None, at: float) -> None:
+        """Let the limits of the account and of a database count from `at`, if that is later."""
+        self.note(lane, None, at)
+        self.note(lane, database_id, at)
 
-    def delay(self, lane: str, at: float) -> None:
-        """Let the account's limit in a lane count from `at`."""
-        self._own.account[lane] = at
+    def note(self, lane: str, database_id: str | None, at: float) -> None:
+        """Let the limit of a database, or of the account, count from `at`, if that is later."""
+        self._own.last[_key(lane, database_id)] = max(at, self.own(lane, database_id))
 
-    def forget(self, lane: str, database_id: str, earlier: float) -> None:
-        """Let the limit of a database count from an earlier request again, since the last one did not count."""
-        self._own.database[f"{lane} {database_id}"] = earlier
+    def forget(self, lane: str, database_id: str, at: float, *, earlier: float) -> None:
+        """Let the limit of a database count from an earlier request again, if it counts from the one at `at`."""
+        if self.own(lane, database_id) == at:
+            self._own.last[_key(lane, database_id)] = earlier
 
-    def own_for_database(self, lane: str, database_id: str) -> float:
-        """When this process sent its last request for a database; minus infinity for never."""
-        return self._own.database.get(f"{lane} {database_id}", -math.inf)
+    def own(self, lane: str, database_id: str | None = None) -> float:
+        """When this process sent the last request, of the account or for a database; minus infinity for never."""
+        return self._own.last.get(_key(lane, database_id), -math.inf)
 
-    def last_for_account(self, lane: str) -> float:
-        """When any process sent the last request in a lane; minus infinity for never."""
-        return max(log.account.get(lane, -math.inf) for log in self._all())
+    def last(self, lane: str, database_id: str | None = None) -> float:
+        """When any process sent the last request, of the account or for a database; minus infinity for never."""
+        key = _key(lane, database_id)
+        return max(log.last.get(key, -math.inf) for log in self._all())
 
     def was_own(self, lane: str) -> bool:
         """Whether this process sent the last request in a lane, and other processes sent requests lately."""
-        own = self._own.account.get(lane, -math.inf)
-        return bool(self._others) and own > -math.inf and own >= self.last_for_account(lane)
-
-    def last_for_database(self, lane: str, database_id: str | None) -> float:
-        """When any process sent the last request for a database; minus infinity for never."""
-        key = f"{lane} {database_id}"
-        return max(log.database.get(key, -math.inf) for log in self._all())
+        return bool(self._others) and -math.inf < self.own(lane) >= self.last(lane)
 
     def since(self, begin: float) -> list[float]:
         """When each request after `begin` was sent, by any process, oldest first."""

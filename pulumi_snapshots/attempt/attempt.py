@@ -50,19 +50,18 @@ NOT_AWAITED = "not awaited"
 
 
 class AttemptContext(Protocol):
-    """The parts of a session that an attempt needs."""
+    """The parts of a `Session` that an attempt needs."""
 
     clock: Clock
     service_clock: ServiceClock
     chance: random.Random
     poll_every: float
     stopping: bool
+    journals: dict[str, AttemptJournal]
 
-    def until(self, seconds: float) -> AbstractContextManager[Any]:
-        """Run the body until it ends, `seconds` have passed or the run stops."""
-
-    def take_note(self) -> Words:
-        """A warning about the files that runs share; empty if there is none."""
+    def lock(self, what: str, database_id: str) -> anyio.Lock: ...  # noqa: D102
+    def until(self, seconds: float) -> AbstractContextManager[Any]: ...  # noqa: D102
+    def take_note(self) -> Words: ...  # noqa: D102
 
 
 class HeldBack(NotSent):
@@ -74,12 +73,10 @@ class Attempt(ABC):
 
     Args:
         run: the session.
-        journal: the journal for this kind of POST.
-        lock: held while a POST may be sent, so that other operations of this process wait.
-        member: gets the progress.
         database_id: the database that the POST is sent for.
-        purpose: a digest of the triggers, see `Entry`.
+        member: gets the progress.
         owner: the resource's URN; None if unknown.
+        purpose: a digest of the triggers, see `Entry`.
         timeout: seconds for the whole operation.
         restores: see `Entry`.
         give_up_earlier: whether to send a new POST even if a killed run of this operation has sent one.
@@ -91,7 +88,7 @@ class Attempt(ABC):
     """
 
     what: ClassVar[str]
-    """What the POST starts, in one word."""
+    """What the POST starts, in one word; names its journal and its lock."""
     passing: ClassVar[tuple[type[SquareCloudError], ...]] = (Cooldown,)
     """The refusals after which the same POST may succeed later."""
     supersedes: ClassVar[bool] = False
@@ -100,13 +97,11 @@ class Attempt(ABC):
     def __init__(  # noqa: PLR0913  the fields of an entry, and the context
         self,
         run: AttemptContext,
-        journal: AttemptJournal,
-        lock: anyio.Lock,
-        member: Member,
-        *,
         database_id: str,
-        purpose: str,
+        member: Member,
         owner: str | None,
+        *,
+        purpose: str,
         timeout: float,
         restores: str | None = None,
         give_up_earlier: bool = False,
@@ -119,8 +114,8 @@ class Attempt(ABC):
         self.owner = owner
         self.restores = restores
         self._run = run
-        self._journal = journal
-        self._lock = lock
+        self._journal = run.journals[self.what]
+        self._lock = run.lock(self.what, database_id)
         self._purpose = purpose
         self._timeout = timeout
         self._give_up_earlier = give_up_earlier

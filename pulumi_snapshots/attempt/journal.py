@@ -55,24 +55,13 @@ class Entry:
     restores: str | None = None
 
     def to_file(self) -> dict[str, Any]:
-        """Convert to the form in the file."""
-        return {
-            "owner": self.owner,
-            "database_id": self.database_id,
-            "purpose": self.purpose,
-            "attempt": self.post.to_outputs(),
-            "process": self.process,
-            "in_state": self.in_state,
-            "restores": self.restores,
-        }
+        """The form in the file."""
+        others = {name: value for name, value in vars(self).items() if name != "post"}
+        return {**others, "attempt": self.post.to_outputs()}
 
     @classmethod
     def from_file(cls, content: Any) -> Entry:
-        """Read the form in the file.
-
-        Raises:
-            KeyError, TypeError, ValueError, OverflowError: it is unreadable.
-        """
+        """Read the form in the file; raises one of `UNREADABLE` if it cannot be read."""
         return cls(
             owner=content["owner"],
             database_id=str(content["database_id"]),
@@ -104,16 +93,12 @@ class Found:
     at: datetime
 
     def to_file(self) -> dict[str, str]:
-        """Convert to the form in the file."""
+        """The form in the file."""
         return {**vars(self), "at": rfc3339(self.at)}
 
     @classmethod
     def from_file(cls, content: Any) -> Found:
-        """Read the form in the file.
-
-        Raises:
-            KeyError, TypeError, ValueError, OverflowError: it is unreadable.
-        """
+        """Read the form in the file; raises one of `UNREADABLE` if it cannot be read."""
         return cls(str(content["database_id"]), str(content["version_id"]), parse_rfc3339(content["at"]))
 
 
@@ -166,19 +151,16 @@ class AttemptJournal:
             others = [old for old in entries if old.database_id == entry.database_id]
             if any(self.is_under_way(old) or not any(map(old.is_same_post, after)) for old in others):
                 return None
-            kept = [old for old in entries if not (supersedes and self._is_superseded(old, entry))]
-            _put(content, [*kept, entry])
+            if supersedes and entry.owner is not None:
+                entries = [old for old in entries if old.owner != entry.owner or self.is_under_way(old)]
+            _put(content, [*entries, entry])
             found = _read(content, FOUND, Found.from_file)
             return frozenset(one.version_id for one in found if one.database_id == entry.database_id)
 
         return await self._change(edit, frozenset())
 
     async def update(self, entry: Entry) -> bool:
-        """Replace the entry of a POST.
-
-        Returns:
-            False if another running process is working on this entry, or on another one of the database; then nothing changes.
-        """
+        """Replace the entry of a POST; false, without a change, if another process is working on one of its database."""
 
         def edit(content: dict[str, Any]) -> bool:
             entries = _entries(content)
@@ -190,12 +172,7 @@ class AttemptJournal:
         return await self._change(edit, default=True)
 
     async def erase(self, entry: Entry, found: Found | None = None) -> None:
-        """Remove the entry of a POST whose result is known.
-
-        Args:
-            entry: the entry.
-            found: the snapshot, if the POST started one.
-        """
+        """Remove the entry of a POST whose result is known, and note the snapshot that it started, if it did."""
 
         def edit(content: dict[str, Any]) -> None:
             _put(content, [old for old in _entries(content) if not old.is_same_post(entry)])
@@ -209,9 +186,6 @@ class AttemptJournal:
     async def erase_post(self, owner: str | None, database_id: str, post: Post, found: Found | None = None) -> None:
         """Remove the entry of a POST that this run has from the state."""
         await self.erase(Entry(owner, database_id, "", post, self.process.name), found)
-
-    def _is_superseded(self, old: Entry, entry: Entry) -> bool:
-        return entry.owner is not None and old.owner == entry.owner and not self.is_under_way(old)
 
     async def _change(self, edit: Callable[[dict[str, Any]], T], default: T) -> T:
         return default if self._file is None else await self._file.change(edit)

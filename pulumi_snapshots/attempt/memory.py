@@ -4,40 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
-
-from pulumi_snapshots.clock import parse_rfc3339
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from pulumi_snapshots.attempt.post import Post
 
-__all__ = ["DatabaseMemory", "RunMemory", "SnapshotInState", "UnresolvedPost"]
-
-
-class SnapshotInState(Protocol):
-    """The parts of a snapshot's state that matter to other snapshots of its database."""
-
-    @property
-    def database_id(self) -> str:
-        """The snapshot's database."""
-
-    @property
-    def version_id(self) -> str | None:
-        """The version id; None while the snapshot is pending."""
-
-    @property
-    def created_at(self) -> str | None:
-        """When the snapshot was created (RFC 3339, UTC)."""
-
-    @property
-    def origin(self) -> str | None:
-        """`manual` or `automatic`."""
-
-    @property
-    def attempt(self) -> Post | None:
-        """The POST, while the snapshot is pending."""
+__all__ = ["DatabaseMemory", "RunMemory", "UnresolvedPost"]
 
 
 @dataclass(frozen=True)
@@ -114,26 +88,6 @@ class RunMemory:
     def of(self, database_id: str) -> DatabaseMemory:
         """The memory of a database."""
         return self._databases[database_id]
-
-    def note_state(self, record: SnapshotInState, owner: str | None, *, replaced: bool = False) -> None:
-        """Note a snapshot in the state: no POST of this run started it, and its own POST started a cooldown.
-
-        Args:
-            record: the snapshot's state.
-            owner: the resource's URN; None if unknown.
-            replaced: whether a new snapshot is about to replace it.
-        """
-        memory = self.of(record.database_id)
-        if record.version_id is not None:
-            memory.known.add(record.version_id)
-            if replaced:
-                memory.replaced.add(record.version_id)
-            if record.created_at is not None and record.origin != "automatic":
-                created = parse_rfc3339(record.created_at)
-                memory.newest_in_state = max(created, memory.newest_in_state or created)
-                memory.note_snapshot(created)
-        elif record.attempt is not None and record.attempt.missing_since is None:
-            memory.note_post(UnresolvedPost(owner, record.attempt))
 
     def claim(self, database_id: str, version_id: str) -> None:
         """Note that a version belongs to a resource of this process from now on."""

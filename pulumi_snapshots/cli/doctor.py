@@ -95,10 +95,10 @@ async def _examined(session: Session) -> AsyncIterator[Finding]:
         yield Finding("scope snapshots:read", *reading)
         lacks = "A create or restore that lacks it starts nothing and says so."
         yield Finding("scope snapshots:write", "unknown", "only a POST could tell, and none is sent", lacks)
-    seen = Seen(session, account, listing, await session.snapshot_journal.recently_found())
+    seen = Seen(session, account, listing, await session.journals["snapshot"].recently_found())
     for check, look in {"plan": _plan, "quota": _quota, "clock": _clock, "listing": _listing}.items():
         yield Finding(check, *look(seen))
-    for what, journal in {"snapshot": session.snapshot_journal, "restore": session.restore_journal}.items():
+    for what, journal in session.journals.items():
         found = [_attempt(session, journal, entry, what) for entry in await journal.all()]
         for each in found or [("ok", "none is left", "")]:
             yield Finding(f"{what} attempts", *each)

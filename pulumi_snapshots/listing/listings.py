@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.api.models import ListedSnapshot, Listing
     from pulumi_snapshots.clock import Clock
 
-__all__ = ["READS_SHARE", "SERVICE_CACHE", "Listings", "Page", "Signal", "database_of_entry"]
+__all__ = ["READS_SHARE", "SERVICE_CACHE", "Listings", "Page", "database_of_entry"]
 
 GATHER = 0.2
 """Seconds that a read waits for the other reads of its run, so that they share one request."""
@@ -55,9 +55,7 @@ class Page:
         A page of the account's listing without entries proves nothing: there may be no snapshot, or no such database.
         """
         listing = self.listing
-        return (
-            bool(self.entries) and not listing.unreadable and all(database_of_entry(entry) for entry in listing.entries)
-        )
+        return bool(self.entries) and not listing.unreadable and all(map(database_of_entry, listing.entries))
 
     def version(self, version_id: str) -> ListedSnapshot | None:
         """The entry of this version."""
@@ -80,27 +78,6 @@ class _NewestPage(Newest["Listing"]):
     failure: SquareCloudError | None = None
 
 
-class Signal:
-    """Wakes all waiting tasks at once."""
-
-    def __init__(self) -> None:
-        self._waiting: set[anyio.Event] = set()
-
-    def send(self) -> None:
-        """Wake all tasks that wait now."""
-        for event in self._waiting:
-            event.set()
-
-    async def wait(self) -> None:
-        """Wait until the signal is sent."""
-        event = anyio.Event()
-        self._waiting.add(event)
-        try:
-            await event.wait()
-        finally:
-            self._waiting.discard(event)
-
-
 class Listings:
     """Fetches listings for a whole process.
 
@@ -112,13 +89,12 @@ class Listings:
         clock: the time.
 
     Attributes:
-        account_allowed: whether plan and key allow the account's listing, as far as is known.
-        account_refusal: how the service refused it, if it did.
+        account_refusal: how the service refused the account's listing; None while plan and key allow it, as far as is known.
         account_stale: whether the account's page lacks a snapshot that a database's own page showed before.
         invalidation_likely: whether a page changed less than 30 minutes after it was first seen. A new snapshot probably
             invalidates the cached page, unless that page was old already.
         invalidation_proven: whether a page changed twice within 30 minutes: a new snapshot invalidates the cached page.
-        changed: sent when a listing was fetched, or when something else may change the time of the next poll.
+        changed: set, and replaced by a new event, when something may change the time of the next poll.
     """
 
     def __init__(self, client: Client, clock: Clock) -> None:
@@ -129,12 +105,16 @@ class Listings:
         self._sorted: tuple[Listing, dict[str | None, list[ListedSnapshot]]] | None = None
         self._gathering: list[str] | None = None
         self._requested_alone: dict[str, float] = {}
-        self.account_allowed = True
         self.account_refusal: SquareCloudError | None = None
         self.account_stale = False
         self.invalidation_likely = False
         self.invalidation_proven = False
-        self.changed = Signal()
+        self.changed = anyio.Event()
+
+    def announce_change(self) -> None:
+        """Wake all who wait for a change: a listing was fetched, or the pending snapshots are others."""
+        self.changed.set()
+        self.changed = anyio.Event()
 
     async def own_page(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page:
         """Get the database's own listing.
@@ -142,14 +122,13 @@ class Listings:
         Raises:
             SquareCloudError: there is no listing.
         """
-        request = f"GET /databases/{database_id}/snapshots"
         listing = await self._fetch(
             self._databases[database_id],
             since,
-            request,
+            f"GET /databases/{database_id}/snapshots",
             lambda: self._client.list_snapshots(database_id, patience=patience),
         )
-        return Page(listing.entries, listing, complete=listing.unreadable == 0)
+        return _own(listing)
 
     async def account_listing(self, since: float, *, patience: Patience = PATIENT) -> Listing | None:
         """Get the account's listing.
@@ -169,14 +148,14 @@ class Listings:
                 raise self.account_refusal
             return await self._client.list_account(patience=patience)
 
-        if not self.account_allowed:
+        if self.account_refusal is not None:
             return None
         try:
             return await self._fetch(self._account, since, "GET /users/snapshots", fetch)
         except SquareCloudError as error:
             if error.passing or isinstance(error, KeyRefused):
                 raise
-            self.account_allowed, self.account_refusal = False, error
+            self.account_refusal = error
             return None
 
     async def account_page(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page | None:
@@ -192,7 +171,7 @@ class Listings:
         """The pages fetched last: the database's own and the account's. Sends no request."""
         own, account = self._databases[database_id].answer, self._account.answer
         return (
-            None if own is None else Page(own.entries, own, complete=own.unreadable == 0),
+            None if own is None else _own(own),
             None if account is None else self._of_account(account, database_id),
         )
 
@@ -282,16 +261,14 @@ class Listings:
 
     async def _gather(self, database_id: str) -> list[str]:
         """The databases of all reads that come within `GATHER`."""
-        gathering = self._gathering
-        if gathering is None:
-            gathering = self._gathering = [database_id]
-            try:
-                await self._clock.sleep(GATHER)
-            finally:
-                self._gathering = None
-        else:
-            gathering.append(database_id)
+        first = self._gathering is None
+        gathering = self._gathering = self._gathering or []
+        gathering.append(database_id)
+        try:
             await self._clock.sleep(GATHER)
+        finally:
+            if first:
+                self._gathering = None
         return gathering
 
     def _keep(self, page: _NewestPage, listing: Listing) -> None:
@@ -312,7 +289,7 @@ class Listings:
             page.same_since, page.unchanged_at = listing.sent_at, earlier.sent_at
         if self._account.answer is not None:
             self.account_stale = self._is_stale(self._account.answer)
-        self.changed.send()
+        self.announce_change()
 
     def _of_account(self, listing: Listing, database_id: str) -> Page:
         if self._sorted is None or self._sorted[0] is not listing:
@@ -329,6 +306,10 @@ class Listings:
         shown = _versions(account)
         own = (each.answer for each in self._databases.values() if each.answer is not None)
         return any(page.sent_at < account.sent_at and not _versions(page) <= shown for page in own)
+
+
+def _own(listing: Listing) -> Page:
+    return Page(listing.entries, listing, complete=listing.unreadable == 0)
 
 
 def _versions(listing: Listing) -> set[str | None]:

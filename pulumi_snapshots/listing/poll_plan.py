@@ -153,7 +153,7 @@ class PollPlan:
         if self._probe not in together:
             company = len(together) > 1 or self._expected_posts > 0
             self._probe = next((polled for polled in together if polled.own_tries == 0), None) if company else None
-        self.listings.changed.send()
+        self.listings.announce_change()
 
     def _together(self) -> list[PolledSnapshot]:
         """The snapshots that share their polls."""
@@ -192,7 +192,7 @@ class PollPlan:
         if not polled.in_company:
             return self._alone(polled)
         listings = self.listings
-        account = listings.account_allowed and not listings.account_stale
+        account = listings.account_refusal is None and not listings.account_stale
         if listings.invalidation_proven or (listings.invalidation_likely and not listings.account_stale):
             return self._while_invalidated(polled, account=account)
         if account and not self._expected_posts and all(other.tries for other in self._together()):

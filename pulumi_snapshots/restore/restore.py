@@ -139,12 +139,10 @@ class RestoreAttempt(Attempt):
     ) -> None:
         super().__init__(
             session,
-            session.restore_journal,
-            session.lock("restore", inputs.target),
+            inputs.target,
             member,
-            database_id=inputs.target,
+            owner,
             purpose=inputs.purpose,
-            owner=owner,
             timeout=inputs.timeout,
             restores=inputs.snapshot,
             give_up_earlier=give_up_earlier,

@@ -82,7 +82,7 @@ class Session(Stoppable):
         self.memory = memory or RunMemory()
         self.chance = chance or random.Random()  # noqa: S311  jitter, no secret
         process = process or this_process()
-        self._files = [
+        requests, snapshots, restores = self._files = [
             LockedFile(state / f"{settings.fingerprint()}.{name}.json", self.clock) if state else None
             for name in ("requests", "attempts", "restores")
         ]
@@ -90,10 +90,12 @@ class Session(Stoppable):
             self.clock,
             requests_per_minute=settings.own_requests,
             block_wait=settings.block_wait,
-            log=RequestLog(self.clock, self._files[0], name=process.name),
+            log=RequestLog(self.clock, requests, name=process.name),
         )
-        self.snapshot_journal = AttemptJournal(self._files[1], process)
-        self.restore_journal = AttemptJournal(self._files[2], process)
+        self.journals = {
+            "snapshot": AttemptJournal(snapshots, process),
+            "restore": AttemptJournal(restores, process),
+        }
         self.client = Client(settings.api_url, settings.required_key().value, self.rate_limiter, self.clock, http=http)
         self.service_clock = self.client.service_clock
         self.poll_every = settings.look_every
@@ -103,7 +105,7 @@ class Session(Stoppable):
         self.complete_listings = CompleteListings(
             self.listings,
             self.databases,
-            self.snapshot_journal,
+            self.journals["snapshot"],
             self.clock,
             requests_per_minute=settings.own_requests,
         )

@@ -135,12 +135,10 @@ class SnapshotAttempt(Attempt):
     ) -> None:
         super().__init__(
             session,
-            session.snapshot_journal,
-            session.lock("snapshot", inputs.database_id),
+            inputs.database_id,
             member,
-            database_id=inputs.database_id,
+            owner,
             purpose=inputs.purpose,
-            owner=owner,
             timeout=inputs.timeout,
             give_up_earlier=give_up_earlier,
         )
@@ -230,7 +228,7 @@ class SnapshotAttempt(Attempt):
                 self._others.update(entry.version or "" for entry in either.candidates)
             self._memory.resolve(known)
             if known.orphaned:
-                await self._session.snapshot_journal.erase_post(known.owner, self.database_id, known.post)
+                await self._session.journals["snapshot"].erase_post(known.owner, self.database_id, known.post)
 
     async def _settle(self, known: UnresolvedPost) -> None:
         wait = ListingWait(self._session, self.database_id, known.post, self.member, others=self._others)

@@ -37,7 +37,7 @@ class SnapshotRules(Rules):
     ) -> Changes:
         """Compare; remember what is about to be replaced, since create is not told."""
         found = difference(record, state, values, system_utc())
-        call.shared.memory.note_state(record, call.owner, replaced=bool(found.replaces))
+        record.note_in(call.shared.memory, call.owner, replaced=bool(found.replaces))
         return found
 
 

@@ -63,7 +63,7 @@ async def read(
         KeyRefused: the key is refused, so no resource can be read; never for a pending one.
         NotAllowed: it lacks a scope or permission; never for a pending one.
     """
-    session.memory.note_state(record, owner)
+    record.note_in(session.memory, owner)
     if record.attempt is not None and record.pending:
         if record.attempt.missing_since is not None:
             # Proven failed: whatever is listed since is another one's.
@@ -231,4 +231,4 @@ async def _resolve(session: Session, database_id: str, known: UnresolvedPost, fo
     """Nobody needs to wait for it any more."""
     session.memory.of(database_id).resolve(known)
     with anyio.CancelScope(shield=True):  # what is claimed has to come back as found
-        await session.snapshot_journal.erase_post(known.owner, database_id, known.post, found)
+        await session.journals["snapshot"].erase_post(known.owner, database_id, known.post, found)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
 from pulumi_snapshots.api.signed_url import expiry_of
+from pulumi_snapshots.attempt.memory import UnresolvedPost
 from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.properties import checks
@@ -16,6 +17,7 @@ from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 
 if TYPE_CHECKING:
     from pulumi_snapshots.api.models import ListedSnapshot
+    from pulumi_snapshots.attempt.memory import RunMemory
 
 __all__ = ["SNAPSHOT", "ListedProperties", "SnapshotRecord", "is_provisional", "requested_text", "split_id"]
 
@@ -132,6 +134,26 @@ class SnapshotRecord(ListedProperties):
     def expired(self, now: datetime) -> bool:
         """Whether its 30 days were over at this time of the service."""
         return self.expires_at is not None and now >= parse_rfc3339(self.expires_at)
+
+    def note_in(self, memory: RunMemory, owner: str | None, *, replaced: bool = False) -> None:
+        """Tell the run's memory of this snapshot: no POST of the run started it, and its own POST started a cooldown.
+
+        Args:
+            memory: of the run.
+            owner: the resource's URN; None if unknown.
+            replaced: whether a new snapshot is about to replace it.
+        """
+        database = memory.of(self.database_id)
+        if self.version_id is not None:
+            database.known.add(self.version_id)
+            if replaced:
+                database.replaced.add(self.version_id)
+            if self.created_at is not None and self.origin != "automatic":
+                created = parse_rfc3339(self.created_at)
+                database.newest_in_state = max(created, database.newest_in_state or created)
+                database.note_snapshot(created)
+        elif self.attempt is not None and self.attempt.missing_since is None:
+            database.note_post(UnresolvedPost(owner, self.attempt))
 
     @property
     def id(self) -> str:

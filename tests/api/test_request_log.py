@@ -116,10 +116,10 @@ async def test_a_block_in_one_run_stops_the_others(tmp_path: Path) -> None:
         "{",
         "[]",
         '{"processes": 3}',
-        '{"processes": {"z": 3, "y": {"requests": {"a": 1}, "account": [1], "database": null}}, "blocked_until": "x"}',
+        '{"processes": {"z": 3, "y": {"requests": {"a": 1}, "last": [1]}}, "blocked_until": "x"}',
         '{"processes": {"z": {"requests": ["x", null, NaN, 1e999, 1'
         + "0" * 400
-        + '], "account": {"create": "x"}}}, "blocked_until": NaN}',
+        + '], "last": {"create": "x"}}}, "blocked_until": NaN}',
     ],
 )
 @virtual
@@ -195,7 +195,7 @@ async def test_a_run_whose_clock_is_ahead_does_not_delay_the_others(tmp_path: Pa
 @virtual
 async def test_times_in_the_future_delay_no_run_beyond_the_limit(tmp_path: Path) -> None:
     future = Clock().utc().timestamp() + 1e6
-    content = {"processes": {"z": {"requests": [future], "account": {"create": future}, "database": {}}}}
+    content = {"processes": {"z": {"requests": [future], "last": {"create": future}}}}
     _write(tmp_path / "requests.json", json.dumps(content))
     times: list[float] = []
     begun = anyio.current_time()

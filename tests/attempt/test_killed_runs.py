@@ -59,7 +59,8 @@ class Machine:
         async with anyio.create_task_group() as process:
             process.start_soon(partial(create, session, inputs, Row(), owner=owner))
             await anyio.sleep(seconds)
-            session.snapshot_journal.erase = session.snapshot_journal.enter = session.snapshot_journal.update = _never  # type: ignore[assignment]  # a killed process writes nothing
+            journal = session.journals["snapshot"]
+            journal.erase = journal.enter = journal.update = _never  # type: ignore[method-assign, assignment]  # a killed process writes nothing
             process.cancel_scope.cancel()
         self.running.discard(name)
 
@@ -159,7 +160,7 @@ async def test_a_complete_create_leaves_no_entry_in_the_journal(tmp_path: Path) 
         machine = Machine(here, tmp_path)
         await machine.run()
         _, session = machine.process()
-        assert await session.snapshot_journal.of(DATABASE) == []
+        assert await session.journals["snapshot"].of(DATABASE) == []
 
 
 @virtual
@@ -182,9 +183,9 @@ async def test_a_snapshot_found_by_a_resume_delays_no_other_stack(tmp_path: Path
         with pytest.raises(Pending) as pending:
             await machine.run(short)
         _, session = machine.process()
-        assert len(await session.snapshot_journal.of(DATABASE)) == 1
+        assert len(await session.journals["snapshot"].of(DATABASE)) == 1
         await resume(session, pending.value.record, RELEASE, Row(), owner=OURS)
-        assert await session.snapshot_journal.of(DATABASE) == []
+        assert await session.journals["snapshot"].of(DATABASE) == []
 
 
 @virtual
@@ -380,4 +381,4 @@ async def test_reuse_adopts_the_snapshot_of_a_run_without_an_owner(tmp_path: Pat
         again = SnapshotInputs.of({"database_id": DATABASE, "reuse_within": "1h"})
         record = await create(session, again, Row())
         assert [record.version_id] == accepted(here)
-        assert await session.snapshot_journal.of(DATABASE) == []
+        assert await session.journals["snapshot"].of(DATABASE) == []

@@ -135,10 +135,10 @@ async def test_an_interrupt_right_before_the_post_leaves_no_note_of_one(tmp_path
     """Another process holds the journal's lock then; a note that stayed would pass for the request of a killed run."""
     async with scene(tmp_path) as at:
         session = at.process()
-        session.restore_journal.enter = lambda *_, **__: anyio.sleep_forever()  # type: ignore[method-assign]
+        session.journals["restore"].enter = lambda *_, **__: anyio.sleep_forever()  # type: ignore[method-assign]
         ending = await at.here.meanwhile(20, session.stop, at.restore(session))
         assert ending.how == "nothing"
-        assert await at.process().restore_journal.of(at.stored.database_id) == []
+        assert await at.process().journals["restore"].of(at.stored.database_id) == []
         assert (await at.restore(at.process())).how == "complete"
         assert len(at.posts) == 1
 
@@ -153,4 +153,4 @@ async def test_an_end_that_does_not_reach_the_state_stays_in_the_journal(tmp_pat
         at.running.clear()
         assert (await at.restore(at.process())).how == "complete"
         assert len(at.posts) == 1
-        assert await at.process().restore_journal.of(at.stored.database_id) == []
+        assert await at.process().journals["restore"].of(at.stored.database_id) == []

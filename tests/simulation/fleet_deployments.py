@@ -479,7 +479,7 @@ class Stack:
         assert self.here.clock.monotonic() - began <= 10, "the reads of pending snapshots delay the run"
         for one in self.resources:
             if one.record is not None:
-                session.memory.note_state(one.record, one.name)
+                one.record.note_in(session.memory, one.name)
         missing = [one.name for one in self.resources if not one.is_done()]
         await each(lambda name: self.act(session, by_name[name]), missing, self.scenario.parallel)
 
@@ -511,7 +511,7 @@ class Stack:
     async def take(self, session: Session, one: Resource, inputs: SnapshotInputs, row: TimedRow) -> None:
         replaced, failed = one.record, True
         if replaced is not None:
-            session.memory.note_state(replaced, one.name, replaced=True)
+            replaced.note_in(session.memory, one.name, replaced=True)
         record: SnapshotRecord | None = None
         try:
             record = await create(session, inputs, row, owner=one.name)

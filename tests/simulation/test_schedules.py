@@ -298,7 +298,7 @@ class Schedule(RuleBasedStateMachine):
     async def take(self, session: Session, name: str, held: SnapshotRecord | None, action: Action) -> None:
         row, database_id = TimedRow(self.w.clock), RESOURCES[name]
         if held is not None:
-            session.memory.note_state(held, name, replaced=True)  # as diff does it
+            held.note_in(session.memory, name, replaced=True)  # as diff does it
         inputs = self.w.inputs(database_id=database_id, timeout=action.timeout, reuse_within=action.reuse_within)
         ending = await self.w.ending(create(session, inputs, row, owner=name), row)
         self.shown.append(ending.text)
@@ -357,7 +357,7 @@ class Schedule(RuleBasedStateMachine):
                 if record.pending:
                     group.start_soon(self.read_pending, name, record)
         for name, record in self.state.items():
-            self.session.memory.note_state(record, name)
+            record.note_in(self.session.memory, name)
 
     async def read_pending(self, name: str, held: SnapshotRecord) -> None:
         row, began = TimedRow(self.w.clock), self.w.clock.monotonic()

@@ -139,7 +139,7 @@ async def test_post_waits_for_the_cooldown_that_a_version_in_the_state_tells() -
         record = (await w.create()).complete
         await w.clock.sleep(60)
         session = w.another_run()
-        session.memory.note_state(record, OWNER, replaced=True)
+        record.note_in(session.memory, OWNER, replaced=True)
         (await w.create(session=session)).complete  # noqa: B018  asserts
         assert [post.code for post in w.posts] == [None, None], "no KEEP_CALM was met"
         created = parse_rfc3339(record.created_at or "")
@@ -259,7 +259,7 @@ async def test_reuse_never_takes_the_snapshot_that_is_to_be_replaced() -> None:
         record = (await w.create()).complete
         await w.clock.sleep(10 * MINUTE)
         session = w.another_run()
-        session.memory.note_state(record, OWNER, replaced=True)
+        record.note_in(session.memory, OWNER, replaced=True)
         again = (await w.create(session=session, reuse_within=HOUR)).complete
         assert again.version_id != record.version_id
         assert len(w.posts) == 2
@@ -281,7 +281,7 @@ async def test_reuse_never_takes_what_another_resource_still_waits_for() -> None
         pending = (await w.interrupted(120, w.create())).pending
         theirs = w.started()
         session = w.another_run()
-        session.memory.note_state(pending, OWNER)
+        pending.note_in(session.memory, OWNER)
         second = (await w.create(session=session, reuse_within=HOUR, owner=ANOTHER)).complete
         assert second.version_id != theirs
         assert (await w.resume(pending, session=session)).complete.version_id == theirs
@@ -309,7 +309,7 @@ def test_given_up_attempt_holds_the_next_post_up_for_15_minutes_at_most(*, appea
             w.emulator.add_fault(Fault(kind="create", drop=True, when="after" if appears else "before"))
             pending = (await w.interrupted(60, w.create())).pending
             session = w.another_run()
-            session.memory.note_state(pending, OWNER, replaced=True)
+            pending.note_in(session.memory, OWNER, replaced=True)
             record = (await w.create(session=session)).complete
             accepted = [post for post in w.posts if post.accepted]
             assert record.version_id == accepted[-1].version_id
@@ -438,7 +438,7 @@ async def test_reuse_never_takes_what_another_resource_waits_for_in_a_later_repl
         theirs = w.started()
         w.emulator.next_snapshot_takes(DATABASE, 5)
         other = (await w.create(owner=ANOTHER)).complete
-        w.session.memory.note_state(other, ANOTHER, replaced=True)
+        other.note_in(w.session.memory, ANOTHER, replaced=True)
         again = (await w.create(owner=ANOTHER, reuse_within=HOUR)).complete
         assert again.version_id != theirs
         assert (await w.resume(pending)).complete.version_id == theirs

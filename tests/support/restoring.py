@@ -154,10 +154,11 @@ class Scene:
             process.start_soon(run)
             await anyio.sleep(after)
             if not endings:
-                session.restore_journal.erase = session.restore_journal.enter = session.restore_journal.update = _never  # type: ignore[assignment]  # a killed process writes nothing
+                journal = session.journals["restore"]
+                journal.erase = journal.enter = journal.update = _never  # type: ignore[method-assign, assignment]  # a killed process writes nothing
                 self.row = Row(wording=PYTHON.about(resource=RESTORER))
             process.cancel_scope.cancel()
-        self.running.discard(session.restore_journal.process.name)
+        self.running.discard(session.journals["restore"].process.name)
         return endings[0] if endings else None
 
     async def later(self, after: float, happen: Callable[[], object]) -> None:
