@@ -17,7 +17,7 @@ from pulumi_snapshots.errors.outcomes import Unresolved
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.listing.match import CREATE_COOLDOWN, LATE, SKEW, AmbiguousSnapshot, late_text
 from pulumi_snapshots.listing.wait import ListingWait
-from pulumi_snapshots.snapshot.describe import describe, describe_unlisted
+from pulumi_snapshots.snapshot.describe import describe
 from pulumi_snapshots.snapshot.record import SnapshotRecord, requested_text
 
 if TYPE_CHECKING:
@@ -64,16 +64,13 @@ async def create(
     Args:
         session: the service.
         inputs: checked.
-        listener: hears how it goes.
-        owner: the resource's URN, as a user would give it to `--replace`.
-        give_up_earlier: whether it gives up on what a killed run has left of this very create, instead of waiting for that.
-
-    Returns:
-        The record, complete.
+        listener: gets the progress.
+        owner: the resource's URN.
+        give_up_earlier: whether to give up on what a killed run left of this very create, instead of waiting for it.
 
     Raises:
         Pending: the snapshot was or may have been started, and the wait for it ended; keep the record.
-        NothingSent: the time was over, or it was interrupted, before a request was sent.
+        NothingSent: it timed out or was interrupted before a request was sent.
         SquareCloudError: the service refused; nothing was started.
     """
     with session.fleet.joins(listener) as member:
@@ -86,20 +83,10 @@ async def create(
 async def resume(
     session: Session, record: SnapshotRecord, inputs: SnapshotInputs, listener: Listener, *, owner: str | None = None
 ) -> SnapshotRecord:
-    """Keep waiting for a pending snapshot; never sends a POST.
-
-    Args:
-        session: the service.
-        record: as the state keeps it.
-        inputs: checked; the wait has its whole time-out again.
-        listener: hears how it goes.
-        owner: the resource's URN.
-
-    Returns:
-        The record, complete; `record` itself if it already was.
+    """Keep waiting for a pending snapshot, with the whole time-out again; never sends a POST.
 
     Raises:
-        Pending: still not there, or the service refuses to show the listing; keep the record.
+        Pending: it is still not there, or the service refuses to show the listing; keep the record.
     """
     if record.attempt is None or not record.pending:
         return record
@@ -110,19 +97,11 @@ async def resume(
 
 
 class SnapshotAttempt(Attempt):
-    """One create or resume.
-
-    Args:
-        session: the service.
-        inputs: checked.
-        member: hears how it goes.
-        owner: the resource's URN; None if unknown.
-        give_up_earlier: whether it gives up on what a killed run has left of it.
-    """
+    """One create or resume."""
 
     what: ClassVar[str] = "snapshot"
     outcome: SnapshotRecord
-    """What an early end brings, if `completes_early`."""
+    """The result of an early end, if `completes_early`."""
 
     def __init__(
         self,
@@ -156,21 +135,21 @@ class SnapshotAttempt(Attempt):
     # The journal and the run's memory ------------------------------------------------------------------------------------
 
     def relevant_for(self, post: Post) -> timedelta:
-        """Until it has failed if no listing shows it."""
+        """Until it has failed, if no listing shows it."""
         return post.failed_after
 
     def note_other(self, entry: Entry) -> None:
-        """Another attempt on this database is not resolved."""
-        # No resource will claim what an earlier run of this one left; what another one's left, that one's next run will.
+        """Remember another unresolved attempt on this database."""
+        # No resource will claim what an earlier run of this one left. Another resource's next run claims its own.
         orphaned = not entry.in_state and entry.owner in {None, self.owner}
         self._memory.note_post(UnresolvedPost(entry.owner, entry.post, orphaned=orphaned))
 
     def on_entered(self, found: frozenset[str]) -> None:
-        """What others have found by now is not of this POST."""
+        """Exclude what others have found by now: it is not the snapshot of this POST."""
         self._memory.known |= found
 
     def set_post(self, post: Post | None) -> None:
-        """In the run's memory too, so that no other resource takes its snapshot."""
+        """Remember the POST for the whole run, so that no other resource takes its snapshot."""
         super().set_post(post)
         if self._known is not None:
             self._memory.resolve(self._known)
@@ -181,10 +160,7 @@ class SnapshotAttempt(Attempt):
     # Before the POST -----------------------------------------------------------------------------------------------------
 
     async def take(self) -> SnapshotRecord | None:
-        """Adopt a snapshot, or send the POST.
-
-        Returns:
-            The record of one that was adopted; None once the POST was sent.
+        """Adopt a snapshot and return its record, or send the POST.
 
         Raises:
             SquareCloudError: the service refused; nothing was started.
@@ -194,7 +170,9 @@ class SnapshotAttempt(Attempt):
             return record
         with self._session.poll_plan.expecting_post():
             self.step = "queued"
-            self._note_known_posts()
+            if (newest := self._memory.newest_in_state) is not None:
+                age = (self._session.service_clock.now() - newest).total_seconds()
+                self._session.rate_limiter.note_earlier_post(self.database_id, age)
             await self._keep_clear()
             try:
                 await self.send(self._start, stop_before_again=self._adopts_hinted)
@@ -204,16 +182,15 @@ class SnapshotAttempt(Attempt):
         return self._adopted
 
     async def prepare_again(self) -> None:
-        """Another run was faster: its snapshot must be told apart from ours."""
+        """Another run was faster: keep its snapshot apart from ours."""
         await self._settle_earlier_attempts()
         await self._keep_clear()
 
     async def _settle_earlier_attempts(self) -> None:
-        """Wait until no earlier attempt on this database could be taken for ours.
+        """Wait until no earlier attempt on this database could be mistaken for ours.
 
-        An attempt of this resource itself was given up by whoever asked for this create, and one whose answer was lost
-        is waited for no longer than a snapshot takes; another resource's accepted one is waited for until it is found
-        or has failed.
+        Another resource's accepted one is waited for until it is found or has failed. One of this resource itself was given
+        up when this create was asked for, so it gets no longer than a snapshot takes, as does one whose answer was lost.
         """
         for known in tuple(self._memory.unresolved):
             given_up = known.owner is None or known.owner == self.owner
@@ -224,7 +201,7 @@ class SnapshotAttempt(Attempt):
                 with anyio.move_on_after(max(0.0, patience)):
                     await self._settle(known)
             except AmbiguousSnapshot as either:
-                # Whichever it is, both were started before ours.
+                # Both were started before ours.
                 self._others.update(entry.version or "" for entry in either.candidates)
             self._memory.resolve(known)
             if known.orphaned:
@@ -238,17 +215,13 @@ class SnapshotAttempt(Attempt):
             (self._orphans if known.orphaned else self._memory.reserved).add(entry.version or "")
             self._memory.note_snapshot(entry.modified)
             if known.owner not in {None, self.owner} and entry.modified is not None:
-                # It stays pending until its own resource has it, and two that end so close could not be told apart.
+                # It stays pending until its own resource finds it, and could not tell it from one that ends so close.
                 apart = entry.modified + CREATE_COOLDOWN + CLEAR - self._session.service_clock.now()
                 self.show_step("waiting until it can be told apart from the snapshot before it")
                 await self._session.clock.sleep(apart.total_seconds())
 
     async def _adopt(self, *, again: bool = False) -> SnapshotRecord | None:
-        """The newest manual snapshot younger than `reuse_within`, if that is wanted and there is one.
-
-        Args:
-            again: whether it was asked for before, so that only a newer page tells more.
-        """
+        """The newest manual snapshot younger than `reuse_within`, if any; `again` if only a newer page could show one."""
         if not self._reuse_within:
             return None
         self.show_step("looking for a snapshot to reuse")
@@ -278,7 +251,7 @@ class SnapshotAttempt(Attempt):
         return "200"
 
     async def _adopts_hinted(self, refusal: SquareCloudError) -> bool:
-        """KEEP_CALM on the first POST: see whether an earlier attempt of ours was still running."""
+        """On the first KEEP_CALM, wait for the snapshot of an earlier attempt of ours that may still be running."""
         if self._hinted or not self._reuse_within or not isinstance(refusal, Cooldown):
             return False
         self._hinted = True
@@ -289,19 +262,11 @@ class SnapshotAttempt(Attempt):
             self._adopted = await self._adopt(again=True)
         return self._adopted is not None
 
-    def _note_known_posts(self) -> None:
-        if (newest := self._memory.newest_in_state) is not None:
-            age = (self._session.service_clock.now() - newest).total_seconds()
-            self._session.rate_limiter.note_earlier_post(self.database_id, age)
-
     async def _keep_clear(self) -> None:
-        """Let the newest snapshot that we know lie clearly before our POST.
-
-        One that ended within the skew before it would count as after it, for a later run that does not know whose it is.
-        """
+        """Wait until the newest known snapshot is clearly older than our POST, also for a later run that knows neither."""
         if (newest := self._memory.newest_known) is not None:
             age = self._session.service_clock.now() - newest
-            # If the service's clock is not known it may seem to lie in the future; it never does.
+            # It may seem to be in the future, if the service's clock is not known.
             await self._session.clock.sleep((CLEAR - max(age, timedelta(0))).total_seconds())
 
     # After the POST ------------------------------------------------------------------------------------------------------
@@ -317,13 +282,13 @@ class SnapshotAttempt(Attempt):
             if self._finished is not None:
                 with anyio.move_on_after(PINNING):
                     return await self._until_found(wait, first_after=0.0)
-                if wait.version is not None:
-                    return self._unlisted(wait.version)
+                if unlisted := self._unlisted():
+                    return unlisted
                 return await self._until_found(wait, first_after=self._session.poll_every)
             return await self._until_found(wait, age=self.age)
         except (SquareCloudError, AmbiguousSnapshot) as error:
-            if wait.version is not None:
-                return self._unlisted(wait.version, error)
+            if unlisted := self._unlisted(error):
+                return unlisted
             raise self.unresolved_error(cause=error, undecided=isinstance(error, AmbiguousSnapshot)) from error
 
     async def _until_found(self, wait: ListingWait, **when: Any) -> SnapshotRecord:
@@ -361,34 +326,29 @@ class SnapshotAttempt(Attempt):
 
     def completes_early(self) -> bool:
         """Whether a 200 has named the version, so that the snapshot is known though no listing shows it yet."""
-        if self._finished is None or self._finished.version is None:
-            return False
-        self.outcome = self._unlisted(self._finished.version)
-        return True
+        unlisted = self._unlisted()
+        if unlisted is not None:
+            self.outcome = unlisted
+        return unlisted is not None
 
-    def _unlisted(self, version_id: str, error: Explained | None = None) -> SnapshotRecord:
-        """The snapshot is there and its version known, but no listing shows it."""
-        if self._finished is None:
-            raise AssertionError  # only a 200 comes here
+    def _unlisted(self, error: Explained | None = None) -> SnapshotRecord | None:
+        """The snapshot whose version a 200 named, though no listing shows it; None without one."""
+        if self._finished is None or self._finished.version is None:
+            return None
+        version_id = self._finished.version
+        record = SnapshotRecord.of(self.database_id, version_id, self._finished.url, requested=self._posted())
         why = "the service does not list it yet" if error is None else error.happened
-        self.member.warn(
-            Text(
-                "the download URL of snapshot {id} serves the newest snapshot of the database, whichever that is: {why}. {then}",
-                id=f"{self.database_id}/{version_id}",
-                why=why,
-                then=Next(Step.REFRESH),
-            )
-        )
-        requested = self._posted()
+        newest = "the download URL of snapshot {id} serves the newest snapshot of the database, whichever that is: {why}. {then}"
+        self.member.warn(Text(newest, id=record.id, why=why, then=Next(Step.REFRESH)))
         self._memory.claimed.add(version_id)
         self.resolved(version_id)
-        return describe_unlisted(self.database_id, version_id, self._finished, requested)
+        return record
 
     def _posted(self) -> datetime:
         return self._listing_wait().search().posted
 
     def unresolved_error(self, why: str = "", *, undecided: bool = False, cause: Explained | None = None) -> Pending:
-        """The error of an end that is not known."""
+        """The error of an unknown end."""
         requested = requested_text(self._posted())
         record = SnapshotRecord(self.database_id, attempt=self.sent, requested_at=requested)
         what = f"A snapshot of database {self.database_id} was requested at {requested}"
@@ -403,5 +363,5 @@ class SnapshotAttempt(Attempt):
 
     @property
     def not_done(self) -> str:
-        """What was not done if nothing was sent."""
+        """What was not done."""
         return f"No snapshot of database {self.database_id} was started."

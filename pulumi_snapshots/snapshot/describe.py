@@ -1,4 +1,4 @@
-"""Turns an entry of a listing, or a bare 200, into a record: its URL may have to be put together first."""
+"""Turns an entry of a listing into a record, whose URL may have to be assembled first."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pulumi_snapshots.snapshot.record import SnapshotRecord
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from pulumi_snapshots.api.models import Finished, ListedSnapshot
+    from pulumi_snapshots.api.models import ListedSnapshot
     from pulumi_snapshots.run.session import Session
 
-__all__ = ["describe", "describe_unlisted", "is_pinned"]
+__all__ = ["describe", "is_pinned"]
 
 
 def is_pinned(url: str | None, version_id: str) -> bool:
@@ -34,17 +34,16 @@ async def describe(
     """The record of a listed snapshot.
 
     Args:
-        session: asks for the account's id where an old entry carries no URL.
-        database_id: whose it is.
-        entry: from the listing.
-        base_url: the URL of a 200 on the same database, if there was one.
+        session: the service.
+        database_id: the snapshot's database.
+        entry: its entry in the listing.
+        base_url: a URL of a snapshot of the same database, for old entries that have none.
         requested: when its POST was sent, by the service's clock.
 
     Raises:
-        SquareCloudError: the account's id was needed and not to be had.
+        SquareCloudError: an old entry without any URL needs the account's id, and the service did not give it.
     """
-    version_id = entry.version
-    url = entry.url
+    version_id, url = entry.version, entry.url
     if version_id is not None and not is_pinned(url, version_id) and entry.key:
         # An old entry: the signature is in `key`, only the address before it is missing.
         address = (url or base_url or "").partition("?")[0]
@@ -54,8 +53,3 @@ async def describe(
         url = f"{address}?{entry.key.removeprefix('?')}"
     record = SnapshotRecord.of(database_id, version_id, url, entry, requested=requested)
     return replace(record, available=not record.expired(session.client.service_clock.now()))
-
-
-def describe_unlisted(database_id: str, version_id: str, finished: Finished, requested: datetime) -> SnapshotRecord:
-    """The record of a snapshot that a 200 named and no listing shows yet; its URL serves the newest version."""
-    return SnapshotRecord.of(database_id, version_id, finished.url, requested=requested)

@@ -1,4 +1,4 @@
-"""Read: what a refresh learns about a snapshot. Never drops one, and never fails while one is pending."""
+"""Read: what a refresh learns about a snapshot. It never drops one, and never fails while one is pending."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ from pulumi_snapshots.stopping import REFRESH_PATIENCE
 
 if TYPE_CHECKING:
     from pulumi_snapshots.api.models import ListedSnapshot
-    from pulumi_snapshots.attempt.post import Post
     from pulumi_snapshots.listing.listings import Page
     from pulumi_snapshots.progress import Listener
     from pulumi_snapshots.run.session import Session
@@ -48,80 +47,60 @@ LISTED_BY = timedelta(seconds=SERVICE_CACHE) + LATE
 async def read(
     session: Session, record: SnapshotRecord, listener: Listener, *, owner: str | None = None
 ) -> SnapshotRecord:
-    """What the service says now of a snapshot in the state.
+    """Renew the record of a snapshot in the state; a pending one may come back complete.
 
-    Args:
-        session: the service.
-        record: as the state keeps it.
-        listener: hears warnings.
-        owner: the resource's URN; None if unknown.
-
-    Returns:
-        The record, renewed; as it was where nothing could be learnt. A pending one may come back complete.
+    If the service does not say anything about it, the record stays as it is.
 
     Raises:
-        KeyRefused: the key is refused, so no resource can be read; never for a pending one.
-        NotAllowed: it lacks a scope or permission; never for a pending one.
+        KeyRefused: the key is refused, so no resource can be read; never for a pending snapshot.
+        NotAllowed: the key lacks a scope or permission; never for a pending snapshot.
     """
     record.note_in(session.memory, owner)
     if record.attempt is not None and record.pending:
         if record.attempt.missing_since is not None:
-            # Proven failed: whatever is listed since is another one's.
+            # Proven failed: what is listed since belongs to other resources.
             return record
         return await _read_pending(session, record, UnresolvedPost(owner, record.attempt), listener)
     with session.until(REFRESH_PATIENCE):
         try:
             return await _read_listed(session, record, listener)
-        except NotAllowed as error:
-            if error.code != "RESOURCE_NOT_ALLOWED":
-                raise
-            return _unread(record, listener, error)
-        except KeyRefused:
-            raise
         except SquareCloudError as error:
+            lacks_scope = isinstance(error, NotAllowed) and error.code != "RESOURCE_NOT_ALLOWED"
+            if lacks_scope or isinstance(error, KeyRefused):
+                raise
             return _unread(record, listener, error)
     return _unread(record, listener, f"{_cut(session)}.")
 
 
 async def get(session: Session, resource_id: str) -> SnapshotRecord:
-    """Look up an existing snapshot by its id.
-
-    Args:
-        session: the service.
-        resource_id: `DATABASE_ID/VERSION_ID`, or `DATABASE_ID/latest` for the newest one, whoever took it.
+    """Look up `DATABASE_ID/VERSION_ID`, or `DATABASE_ID/latest` for the newest available one, automatic ones included.
 
     Raises:
         NoSuchSnapshot: the id is malformed or provisional, or the service does not list it.
-        CannotTell: which one is the newest is not certain.
+        CannotTell: it is not certain which one is the newest.
         NothingSent: interrupted, or no answer within 2 minutes.
-        SquareCloudError: it could not be asked.
+        SquareCloudError: no listing.
     """
     if is_provisional(resource_id):
-        raise NoSuchSnapshot(
-            f"{resource_id} is the provisional id of a pending snapshot", then=[Next(Step.USE_OUTPUTS)]
-        )
+        happened = f"{resource_id} is the provisional id of a pending snapshot"
+        raise NoSuchSnapshot(happened, then=[Next(Step.USE_OUTPUTS)])
     try:
         database_id, version_id = split_id(resource_id)
     except ValueError as error:
         raise NoSuchSnapshot(str(error)) from None
     with session.until(REFRESH_PATIENCE):
         if version_id == LATEST:
-            return await _latest(session, database_id)
-        entry = await session.listings.find_version(database_id, version_id)
-        if entry is None:
+            entries = await session.complete_listings.of_database(database_id, session.listings.recent)
+            for entry in newest_first(entries.values()):
+                record = await describe(session, database_id, entry)
+                if record.available:
+                    return record
+            raise NoSuchSnapshot(f"The service lists no snapshot of database {database_id}.")
+        listed = await session.listings.find_version(database_id, version_id)
+        if listed is None:
             raise NoSuchSnapshot(not_listed(database_id, version_id))
-        return await describe(session, database_id, entry)
+        return await describe(session, database_id, listed)
     raise NothingSent(f"Snapshot {resource_id} was not looked up: {_cut(session)}")
-
-
-async def _latest(session: Session, database_id: str) -> SnapshotRecord:
-    """The newest snapshot of a database that is available, as `get_latest_snapshot` finds it."""
-    entries = await session.complete_listings.of_database(database_id, session.listings.recent)
-    for entry in newest_first(entries.values()):
-        record = await describe(session, database_id, entry)
-        if record.available:
-            return record
-    raise NoSuchSnapshot(f"The service lists no snapshot of database {database_id}.")
 
 
 def _cut(session: Session) -> str:
@@ -145,26 +124,22 @@ async def _read_listed(session: Session, record: SnapshotRecord, listener: Liste
 
 
 async def _renewed(session: Session, record: SnapshotRecord, entry: ListedSnapshot) -> SnapshotRecord:
-    """The record with what its entry says now; the URL only where the stored one is not good enough."""
+    """The record with what its entry says now; it keeps a stored URL that still works for long enough."""
     version_id = record.version_id or ""
     fresh = await describe(session, record.database_id, entry, base_url=record.download_url)
     renewed = replace(fresh, requested_at=record.requested_at)
     if renewed.created_at is None and record.created_at is not None:
         renewed = renewed.created(parse_rfc3339(record.created_at))
     expiry = expiry_of(record.download_url or "")
-    if (
-        is_pinned(record.download_url, version_id)
-        and expiry
-        and expiry > session.client.service_clock.now() + URL_RENEWAL
-    ):
-        renewed = replace(
-            renewed, download_url=record.download_url, download_url_expires_at=record.download_url_expires_at
-        )
+    lasts = expiry is not None and expiry > session.client.service_clock.now() + URL_RENEWAL
+    if lasts and is_pinned(record.download_url, version_id):
+        url, expires_at = record.download_url, record.download_url_expires_at
+        renewed = replace(renewed, download_url=url, download_url_expires_at=expires_at)
     return renewed
 
 
 def _missing(session: Session, record: SnapshotRecord, page: Page, listener: Listener) -> SnapshotRecord:
-    """The listing does not show it. The service has no delete, so that is never a reason to take another one."""
+    """Say that the listing does not show it. The service has no delete, so no other one is taken."""
     if not page.complete:
         return _unread(record, listener, "the listing holds entries that cannot be read, so it proves nothing.")
     now = session.client.service_clock.now()
@@ -172,12 +147,10 @@ def _missing(session: Session, record: SnapshotRecord, page: Page, listener: Lis
     if created is not None and now - created < LISTED_BY:
         listener.progress("not listed yet: the service may serve a listing that is 30 minutes old")
         return record
-    ended = record.expires_at is not None and now >= parse_rfc3339(record.expires_at)
-    why = (
-        f"is past its 30 days at the service, which ended {record.expires_at}."
-        if ended
-        else "is not in the service's listing (another account's key? a database that was deleted and made again?)."
-    )
+    if record.expired(now):
+        why = f"is past its 30 days at the service, which ended {record.expires_at}."
+    else:
+        why = "is not in the service's listing (another account's key? a database that was deleted and made again?)."
     missing = f"snapshot {record.id} {why} It stays in the state as not available."
     listener.warn(Text("{missing} {then}", missing=missing, then=Next(Step.TAKE_NEW)))
     return replace(record, available=False)
@@ -192,28 +165,27 @@ def _unread(record: SnapshotRecord, listener: Listener, why: str | Explained) ->
 async def _read_pending(
     session: Session, record: SnapshotRecord, known: UnresolvedPost, listener: Listener
 ) -> SnapshotRecord:
-    """One look for all; whatever it meets, the snapshot is found, proven failed, or still pending."""
+    """Poll once: the snapshot is found, proven failed, or still pending; an error changes nothing."""
     database_id, post, memory = record.database_id, known.post, session.memory.of(record.database_id)
     with session.until(session.left_for_reads(PENDING_PATIENCE)):
         try:
             page = await session.listings.read_page(database_id, session.listings.recent, patience=ONCE)
             search = Search.of(post, session.client.service_clock.offset, excluded=memory.not_new)
             entry = find_ours(page.entries, search)
-            if entry is None and not page.complete and _should_be_there(session, post):
+            if entry is None and not page.complete and session.clock.utc() - post.posted_at >= post.failed_after:
                 # Only the database's own listing can prove that it failed.
                 page = await session.listings.own_page(database_id, session.listings.recent, patience=ONCE)
                 entry = find_ours(page.entries, search)
             if entry is not None:
                 complete = await describe(session, database_id, entry, requested=search.posted)
-                memory.claimed.add(complete.version_id or "")
-                await _resolve(
-                    session, database_id, known, Found(database_id, complete.version_id or "", session.clock.utc())
-                )
+                version_id = complete.version_id or ""
+                memory.claimed.add(version_id)
+                await _resolve(session, database_id, known, Found(database_id, version_id, session.clock.utc()))
                 if search.is_late(entry):
                     listener.warn(late_text(database_id, entry, search))
                 return complete
         except (SquareCloudError, AmbiguousSnapshot):
-            # The wait that follows meets the same and says so, with the current configuration.
+            # The update that follows meets the same error and says so, with the current configuration.
             return record
         asked_at = page.listing.service_time
         if page.complete and asked_at >= search.posted + post.failed_after:
@@ -222,13 +194,8 @@ async def _read_pending(
     return record
 
 
-def _should_be_there(session: Session, post: Post) -> bool:
-    """Whether a listing without it, of now, proves that it failed."""
-    return session.clock.utc() - post.posted_at >= post.failed_after
-
-
 async def _resolve(session: Session, database_id: str, known: UnresolvedPost, found: Found | None = None) -> None:
-    """Nobody needs to wait for it any more."""
+    """Forget the POST: its end is known."""
     session.memory.of(database_id).resolve(known)
     with anyio.CancelScope(shield=True):  # what is claimed has to come back as found
         await session.journals["snapshot"].erase_post(known.owner, database_id, known.post, found)

@@ -1,4 +1,4 @@
-"""What is known of one snapshot, as the state keeps it: declared, and filled from the service's answers. Standard library only."""
+"""What is known of one snapshot, as the state keeps it. Standard library only."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def is_provisional(resource_id: str) -> bool:
 
 
 def requested_text(posted: datetime) -> str:
-    """When a POST was sent, in whole seconds: `Date` tells the service's clock no closer."""
+    """When a POST was sent, in whole seconds: the service's `Date` is no more exact."""
     return rfc3339(posted.replace(microsecond=0))
 
 
 class ListedProperties(Record):
-    """What the service tells of a snapshot that it lists."""
+    """What the service says of a snapshot that it lists."""
 
     database_id: str = declare("The database that it is of.")
     version_id: str | None = declare(
@@ -100,15 +100,7 @@ class SnapshotRecord(ListedProperties):
         *,
         requested: datetime | None = None,
     ) -> Self:
-        """The record of a snapshot that is there.
-
-        Args:
-            database_id: whose it is.
-            version_id: which one.
-            url: of its download.
-            entry: from the listing; None while no listing shows it.
-            requested: when its POST was sent, by the service's clock.
-        """
+        """The record of a snapshot that exists; `entry` from a listing, `requested` by the service's clock."""
         expiry = expiry_of(url or "")
         record = cls(
             database_id=database_id,
@@ -125,14 +117,13 @@ class SnapshotRecord(ListedProperties):
         return record.created((entry.modified if entry else None) or requested)
 
     def created(self, at: datetime | None) -> Self:
-        """With this time of creation, and the end of its 30 days."""
+        """With this time of creation, if it is known, and the end of its 30 days."""
         if at is None:
             return self
-        expires = at + timedelta(seconds=checks.RETENTION)
-        return replace(self, created_at=rfc3339(at), expires_at=rfc3339(expires))
+        return replace(self, created_at=rfc3339(at), expires_at=rfc3339(at + timedelta(seconds=checks.RETENTION)))
 
     def expired(self, now: datetime) -> bool:
-        """Whether its 30 days were over at this time of the service."""
+        """Whether its 30 days are over at this time of the service."""
         return self.expires_at is not None and now >= parse_rfc3339(self.expires_at)
 
     def note_in(self, memory: RunMemory, owner: str | None, *, replaced: bool = False) -> None:
@@ -165,7 +156,7 @@ class SnapshotRecord(ListedProperties):
 
     @property
     def pending(self) -> bool:
-        """Whether its snapshot was not seen yet; keyed on the version, never on the id alone."""
+        """Whether its version is not known yet."""
         return self.version_id is None
 
 
