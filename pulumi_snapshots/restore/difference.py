@@ -40,10 +40,7 @@ class RestoreRules(Rules):
 def restore_difference(record: RestoreRecord, old: Mapping[str, Any], new: Mapping[str, Any]) -> Changes:
     """Compare by value: only other triggers or another target restore again, a changed snapshot alone never does.
 
-    Args:
-        record: the restore in the state.
-        old: its inputs.
-        new: the inputs now; triggers or a target that are `UNKNOWN`, or hold it, count as changed.
+    Triggers or a target that are `UNKNOWN`, or hold it, count as changed.
     """
     replaces = ["triggers"] if changed("triggers", old, new) else []
     if target_of(new) != record.target_database_id:
@@ -51,6 +48,5 @@ def restore_difference(record: RestoreRecord, old: Mapping[str, Any], new: Mappi
     if replaces:
         return Changes(tuple(replaces))
     is_another = any(new.get(name) not in {UNKNOWN, getattr(record, name)} for name in ("database_id", "version_id"))
-    return Changes(
-        updates=("attempt",) if record.pending else (), warning=another_snapshot(record) if is_another else ""
-    )
+    warning = another_snapshot(record) if is_another else ""
+    return Changes(updates=("attempt",) if record.pending else (), warning=warning)

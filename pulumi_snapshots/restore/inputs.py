@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["RestoreInputs", "target_of"]
 
 DEFAULT_TIMEOUT = 15 * 60.0
-"""Seconds. A restore takes about 60 s; it may wait 120 s for the one before it on its database, and 60 s for each other
-one of the account."""
+"""Seconds. A restore takes about 60 s, and may wait 120 s for another on its database, 60 s for each one of the account."""
 OVERWRITES = "a restore overwrites everything that the database holds, with nothing to undo it but another snapshot"
 PURPOSE = "restore a snapshot of"
 SNAPSHOT = ("database_id", "version_id")
@@ -27,17 +26,13 @@ SNAPSHOT = ("database_id", "version_id")
 def _overwrite(given: object) -> bool:
     if given is True:
         return True
-    # The engine shows a text as it shows what it should be.
+    # The engine prints the text "true" just as it prints true.
     a_text = ", not a text (`get_bool` reads one from the config)" if isinstance(given, str) else ""
     raise Unfit(f"must be true{a_text}: {OVERWRITES}")
 
 
 class RestoreInputs(Inputs):
-    """The inputs of a restore; durations in seconds.
-
-    Attributes:
-        purpose: what it is for, a digest of the triggers; they themselves may be secret.
-    """
+    """The inputs of a restore; durations in seconds."""
 
     database_id: str = declare(
         "The database whose snapshot is put back.",
@@ -77,6 +72,7 @@ class RestoreInputs(Inputs):
         "The snapshot's engine, as a Snapshot or a lookup gives it: it must fit the database.", default=None, kept=False
     )
     purpose: str = field(default="", kw_only=True)
+    """A digest of the triggers, which may be secret themselves."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
@@ -85,7 +81,7 @@ class RestoreInputs(Inputs):
 
     @classmethod
     def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
-        """Everything that is wrong with these values; those that are `UNKNOWN` are taken to be right."""
+        """Everything that is wrong with these values, also that no snapshot is given."""
         found = super().problems(values)
         if any(values.get(name) is not None for name in SNAPSHOT):
             return found

@@ -61,41 +61,31 @@ async def restore(
     Args:
         session: the service.
         inputs: checked.
-        listener: hears how it goes.
-        owner: the resource's name, as a user would give it to `--replace`.
-        give_up_earlier: whether it gives up on what a killed run has left of this very restore, and acts again.
-
-    Returns:
-        The record, complete.
+        listener: gets the progress.
+        owner: the resource's URN.
+        give_up_earlier: whether to give up on what a killed run left of this very restore, and restore again.
 
     Raises:
         RestorePending: it was or may have been started, and its end was not seen; keep the record.
         RestoreRefused: it must not be sent.
-        NothingSent: the time was over, or it was interrupted, before a request was sent.
+        NothingSent: it timed out or was interrupted before a request was sent.
         SquareCloudError: the service refused; nothing was started.
     """
     attempt = RestoreAttempt(session, inputs, Member(session.fleet, listener), owner, give_up_earlier=give_up_earlier)
     async with attempt.running():
         if not attempt.resumed:
             await attempt.prepare()
-            await attempt.post_it()
+            attempt.step = "queued"
+            await attempt.send(attempt.start, stop_before_again=attempt.checks_again)
         return await attempt.wait()
 
 
 async def resume_restore(
     session: Session, record: RestoreRecord, inputs: RestoreInputs, listener: Listener, *, owner: str | None = None
 ) -> RestoreRecord:
-    """Go on watching a restore whose end was not seen; never sends a POST.
+    """Keep watching a restore whose end was not seen, with the whole time-out again; never sends a POST.
 
-    Args:
-        session: the service.
-        record: as the state keeps it; what it names was restored, whatever the inputs name by now.
-        inputs: checked; the watch has its whole time-out again.
-        listener: hears how it goes.
-        owner: the resource's name.
-
-    Returns:
-        The record, complete; `record` itself where it already was.
+    The record says which snapshot was restored; the inputs may name another one by now.
 
     Raises:
         RestorePending: its end is still not known; keep the record.
@@ -114,19 +104,11 @@ async def resume_restore(
 
 
 class RestoreAttempt(Attempt):
-    """One restore or resume.
-
-    Args:
-        session: the service.
-        inputs: checked.
-        member: hears how it goes.
-        owner: the resource's URN; None if unknown.
-        give_up_earlier: whether it gives up on what a killed run has left of it, and acts again.
-    """
+    """One restore or resume."""
 
     what: ClassVar[str] = "restore"
     passing: ClassVar[tuple[type[SquareCloudError], ...]] = (Cooldown, RestoreRunning)
-    supersedes: ClassVar[bool] = True  # else a return to earlier triggers would take an old POST for the one wanted now
+    supersedes: ClassVar[bool] = True  # else a return to earlier triggers would resume an old POST
 
     def __init__(
         self,
@@ -154,41 +136,36 @@ class RestoreAttempt(Attempt):
 
     # The journal ---------------------------------------------------------------------------------------------------------
 
-    def relevant_for(self, post: Post) -> timedelta:  # noqa: ARG002  whatever it is
-        """An earlier restore is never over by its age alone, since it must not act twice."""
-        return timedelta(seconds=RETENTION)  # no version is there longer, so none can be restored
+    def relevant_for(self, post: Post) -> timedelta:  # noqa: ARG002  the same for every POST
+        """As long as its snapshot could be restored: it must not act twice."""
+        return timedelta(seconds=RETENTION)
 
     # Before the POST -------------------------------------------------------------------------------------------------
 
     async def take_over(self) -> bool:
-        """As every attempt does, and tell the user whose restore it is."""
+        """Resume the POST of a killed run, if there is one, and tell the user which snapshot it restores."""
         if not await super().take_over():
             return False
         record = self._record()
-        self.member.warn(
-            Text(
-                "an earlier run was killed after it had requested the restore of {id} onto database {onto} at {at}: that one "
-                "is watched, and none is sent. {then}",
-                id=record.snapshot,
-                onto=self.database_id,
-                at=record.requested_at,
-                then=Next(Step.RESTORE_AGAIN),
-            )
+        resumed = (
+            f"an earlier run was killed after it had requested the restore of {record.snapshot} onto database "
+            f"{self.database_id} at {record.requested_at}: that one is watched, and none is sent."
         )
+        self.member.warn(Text("{resumed} {then}", resumed=resumed, then=Next(Step.RESTORE_AGAIN)))
         if record.snapshot != self._inputs.snapshot:
             self.member.warn(another_snapshot(record))
         return True
 
     async def prepare_again(self) -> None:
-        """Another run was faster: how the database is now is not because of our restore."""
+        """Another run was faster: the database's status now is not the effect of our restore."""
         await self._status.before()
 
     async def prepare(self) -> None:
-        """Find out what the POST needs, and whether it would be a mistake.
+        """Find out what the POST needs, and whether it must not be sent.
 
         Raises:
-            RestoreRefused: it would be.
-            SquareCloudError: the service could not be asked, or refuses to show what would tell its end.
+            RestoreRefused: it must not be sent.
+            SquareCloudError: a request failed, or the service refuses to show the status, so the end would not be seen.
         """
         database_id, version_id = self._inputs.database_id, self._inputs.version_id
         if database_id == self.database_id and self._session.memory.is_claimed(database_id, version_id):
@@ -226,13 +203,8 @@ class RestoreAttempt(Attempt):
 
     # The POST --------------------------------------------------------------------------------------------------------
 
-    async def post_it(self) -> None:
-        """Send the POST, again only if it certainly started nothing."""
-        self.step = "queued"
-        await self.send(self._start, stop_before_again=self._sees_again)
-
-    async def _start(self, on_send: Callable[[], Awaitable[None]]) -> str:
-        """One try, with the database watched while it is open."""
+    async def start(self, on_send: Callable[[], Awaitable[None]]) -> str:
+        """Send the POST once, and watch the database while it waits for its answer."""
         sent = anyio.Event()
         refusal: SquareCloudError | None = None
 
@@ -259,8 +231,8 @@ class RestoreAttempt(Attempt):
             raise refusal
         return "200"
 
-    async def _sees_again(self, refusal: SquareCloudError) -> bool:
-        """Before the next try: another restore may be running, and what it does must not count as ours."""
+    async def checks_again(self, refusal: SquareCloudError) -> bool:
+        """Check the status before the next try, since another restore may be running, whose effects are not ours."""
         others = isinstance(refusal, RestoreRunning)
         self.step = "waiting for another restore of this database" if others else "looking whether it runs"
         await self._status.before()
@@ -275,7 +247,7 @@ class RestoreAttempt(Attempt):
         """Watch the database until the restore is over.
 
         Raises:
-            RestorePending: nothing will tell any more, or the service refuses to.
+            RestorePending: the end will never be seen, or the service refuses to show the status.
         """
         try:
             restored = await self._status.until_over(age=self.age)
@@ -288,15 +260,11 @@ class RestoreAttempt(Attempt):
         memory = self._session.memory.of(self.database_id)
         earlier, memory.restored = memory.restored, record.snapshot
         if earlier:
-            self.member.warn(
-                Text(
-                    "database {onto} was restored twice by this run, first from {earlier} and then from {id}: without "
-                    "`{depends_on}` between the two, chance decides which comes last.",
-                    onto=self.database_id,
-                    earlier=earlier,
-                    id=record.snapshot,
-                )
+            twice = (
+                "database {onto} was restored twice by this run, first from {earlier} and then from {id}: without "
+                "`{depends_on}` between the two, chance decides which comes last."
             )
+            self.member.warn(Text(twice, onto=self.database_id, earlier=earlier, id=record.snapshot))
         self.member.progress(f"restored {record.snapshot} onto database {self.database_id}")
         return record
 
@@ -304,30 +272,29 @@ class RestoreAttempt(Attempt):
 
     @property
     def not_done(self) -> str:
-        """What was not done if nothing was sent."""
+        """What was not done."""
         return f"Database {self.database_id} was not restored."
 
     def unresolved_error(
         self, why: str = "", *, undecided: bool = False, cause: Explained | None = None
     ) -> RestorePending:
-        """The error of an end that is not known."""
-        return RestorePending(self._record(), f"{self._sent_text()} {why}".rstrip(), undecided=undecided, cause=cause)
-
-    def _record(self) -> RestoreRecord:
-        post = self.sent
-        posted = Search.of(post, self._session.client.service_clock.offset).posted
-        # An earlier run may have chosen another one than the inputs name now.
-        database_id, version_id = split_id(self.restores or "")
-        return RestoreRecord(database_id, version_id, self.database_id, requested_text(posted), attempt=post)
-
-    def _sent_text(self) -> str:
+        """The error of an unknown end."""
         record, post = self._record(), self.sent
         what = f"The restore of snapshot {record.snapshot} onto database {self.database_id} was requested at {record.requested_at}"
         if post.accepted:
             seen = "seen down, but not running again" if post.seen_down else "not seen running since"
-            return f"{what} and accepted, and the database was {seen}: what it holds now is not known."
-        seen = "was seen down, but not running again" if post.seen_down else "was never seen going down"
-        return (
-            f"{what} and the answer was lost ({post.answered}): it may or may not have been carried out. The database "
-            f"{seen}, so what it holds now is not known."
-        )
+            happened = f"{what} and accepted, and the database was {seen}: what it holds now is not known."
+        else:
+            seen = "was seen down, but not running again" if post.seen_down else "was never seen going down"
+            happened = (
+                f"{what} and the answer was lost ({post.answered}): it may or may not have been carried out. The database "
+                f"{seen}, so what it holds now is not known."
+            )
+        return RestorePending(record, f"{happened} {why}".rstrip(), undecided=undecided, cause=cause)
+
+    def _record(self) -> RestoreRecord:
+        post = self.sent
+        posted = Search.of(post, self._session.client.service_clock.offset).posted
+        # An earlier run may have restored another snapshot than the inputs name now.
+        database_id, version_id = split_id(self.restores or "")
+        return RestoreRecord(database_id, version_id, self.database_id, requested_text(posted), attempt=post)

@@ -1,4 +1,4 @@
-"""Watching a database until the restore of one POST is over: what its status proves, and telling how it goes."""
+"""Watching a database until the restore of one POST is over: what its status proves, and the progress meanwhile."""
 
 from __future__ import annotations
 
@@ -29,38 +29,32 @@ OTHER_RESTORE = 180.0
 
 
 class NeverSeen(Exception):
-    """The answer was lost, and in all the time that it was watched the database was never seen down."""
+    """The answer was lost, and the database was never seen down while it was watched."""
 
 
 @dataclass
 class StatusWatch:
-    """The status of one database.
-
-    Attributes:
-        session: the service.
-        attempt: the restore onto it.
-        down_before: whether the last poll before the POST did not see it running.
-        polls: how many have been made since.
-        failed: what is to be told of the last poll, if it failed.
-    """
+    """The status of one database."""
 
     session: Session
     attempt: Attempt
     down_before: bool = False
+    """Whether the last poll before the POST did not see it running."""
     polls: int = 0
     failed: str = ""
+    """What the progress says of the last poll, if it failed."""
 
     async def before(self) -> None:
-        """See how it is before the POST: only what comes after that can be because of it.
+        """Check the status before the POST: only a later change can be its effect.
 
         Raises:
-            SquareCloudError: the status is refused, so that nobody could tell the end of a restore.
+            SquareCloudError: the status is refused, so the end of a restore could not be seen.
         """
-        # A look that failed may hide that it was down, and what strikes a look may well strike the POST.
+        # A poll that failed may hide that the database was down, and the POST may well fail in the same way.
         self.down_before = await self._running(BRIEF) is not True
 
     async def until_other_ends(self) -> None:
-        """Wait for the end of a restore that is not ours; asking for ours again tells whether it is over."""
+        """Wait for the end of a restore that is not ours; the next try of ours shows whether it is over."""
         ends = self.session.clock.monotonic() + OTHER_RESTORE
         while self.down_before and self.session.clock.monotonic() < ends:
             self.attempt.member.waits("waiting for the end of another restore of this database")
@@ -68,25 +62,22 @@ class StatusWatch:
             await self.before()
 
     async def while_open(self, sent: anyio.Event) -> None:
-        """Look while the POST waits for its answer, which the service may hold back until the data is there."""
+        """Poll while the POST waits for its answer, which may come only after the data was restored."""
         await sent.wait()
         while True:
             await self.session.clock.sleep(self.session.settings.look_every)
-            with suppress(SquareCloudError):  # what a refusal means is for whoever watches after the answer
+            with suppress(SquareCloudError):  # the polls after the answer deal with refusals
                 await self._poll()
 
     async def until_over(self, *, age: float = 0.0) -> datetime:
-        """Look until the restore is over.
+        """Poll until the restore is over; the time when the database was seen running again, by the service's clock.
 
         Args:
             age: seconds since it was accepted, in an earlier run.
 
-        Returns:
-            When the database was seen running again, by the service's clock.
-
         Raises:
-            NeverSeen: nothing will tell any more whether it was carried out.
-            SquareCloudError: a look was refused in a way that does not pass.
+            NeverSeen: no poll can show any more whether it was carried out.
+            SquareCloudError: a poll was refused, and will be refused again.
         """
         clock, settings = self.session.clock, self.session.settings
         accepted_at = clock.monotonic() - age
@@ -95,47 +86,42 @@ class StatusWatch:
                 self.attempt.member.waits(f"{_state_of(self.attempt.sent)}; {BLOCKED}")
             runs = await self._poll()
             post = self.attempt.sent
-            settling = settings.restore_settle - (clock.monotonic() - accepted_at) if post.accepted else 0.0
             pause = settings.look_every
-            if runs and post.seen_down:
-                return self.session.client.service_clock.now()
-            if runs and post.accepted:
-                if settling <= 0:
+            if runs:
+                settling = settings.restore_settle - (clock.monotonic() - accepted_at)
+                if post.seen_down or (post.accepted and settling <= 0):
                     return self.session.client.service_clock.now()
-                pause = min(pause, settling)
-            elif runs and self.attempt.age_of(post) >= post.timeout:
-                raise NeverSeen
-            self._tell(post, pause)
+                if post.accepted:
+                    pause = min(pause, settling)
+                elif self.attempt.age_of(post) >= post.timeout:
+                    raise NeverSeen
+            next_poll = f"poll {self.polls + 1} at {clock.utc() + timedelta(seconds=pause):%H:%M:%S} UTC"
+            self.attempt.member.waits(f"{_state_of(post)}{self.failed}", next_poll)
             await self.attempt.save()
             await clock.sleep(pause)
 
     async def _poll(self) -> bool | None:
-        """Whether it runs; None where that could not be had. What is learnt of the restore is written down."""
+        """Whether the database runs, None if unknown; the attempt learns what that says of the restore."""
         runs = await self._running(PATIENT)
         post = self.attempt.sent
         if runs and post.down_before:
             self.attempt.update(down_before=False)
         elif runs is False and not post.seen_down and (post.accepted or not post.down_before):
-            # Seen down before it, and its answer lost: it may just be down as it was.
+            # If it was down before the POST and the answer was lost, it may just be down as before.
             self.attempt.update(seen_down=True)
         return runs
 
     async def _running(self, patience: Patience) -> bool | None:
         self.polls += 1
         self.failed = ""
+        now = self.session.clock.monotonic()
         try:
-            return await self.session.databases.running(
-                self.attempt.database_id, self.session.clock.monotonic(), patience=patience
-            )
+            return await self.session.databases.running(self.attempt.database_id, now, patience=patience)
         except RestoreRunning:
             return False
         except SquareCloudError as error:
             self.failed = failed_poll(error)
             return None
-
-    def _tell(self, post: Post, pause: float) -> None:
-        at = self.session.clock.utc() + timedelta(seconds=pause)
-        self.attempt.member.waits(f"{_state_of(post)}{self.failed}", f"poll {self.polls + 1} at {at:%H:%M:%S} UTC")
 
 
 def _state_of(post: Post) -> str:

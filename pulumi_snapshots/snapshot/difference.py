@@ -42,18 +42,14 @@ class SnapshotRules(Rules):
 
 
 def changed(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether an input is another one; one that is empty is as good as none, and one that is `UNKNOWN` has changed."""
+    """Whether an input has changed; an empty one equals none, and one that is `UNKNOWN` has changed."""
     return (old.get(name) or None) != (new.get(name) or None)
 
 
 def difference(record: SnapshotRecord, old: Mapping[str, Any], new: Mapping[str, Any], now: datetime) -> Changes:
     """Compare by value: only another database, other triggers, age, or a proven failure take a new snapshot.
 
-    Args:
-        record: the snapshot in the state.
-        old: its inputs.
-        new: the inputs now; a value that is `UNKNOWN`, or holds one, counts as changed.
-        now: this machine's time, since a diff asks nobody.
+    A value that is `UNKNOWN`, or holds one, counts as changed. `now` is this machine's time: a diff sends no request.
     """
     replaces = [name for name in ("database_id", "triggers") if changed(name, old, new)]
     if record.pending:
@@ -70,10 +66,7 @@ def difference(record: SnapshotRecord, old: Mapping[str, Any], new: Mapping[str,
         return Changes(tuple(replaces), warning=f"snapshot {record.id} is not rotated: its time of creation is {when}.")
     after = parse_duration(rotate_after)
     if now - created > timedelta(seconds=after):
-        longer = Text(
-            "created at {at}, longer ago than {rotate_after} ({after})",
-            at=record.created_at,
-            after=duration_text(after),
-        )
+        age = "created at {at}, longer ago than {rotate_after} ({after})"
+        longer = Text(age, at=record.created_at, after=duration_text(after))
         return Changes((*replaces, "created_at"), reason="" if replaces else longer)
     return Changes(tuple(replaces))

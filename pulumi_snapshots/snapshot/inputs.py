@@ -22,11 +22,7 @@ PURPOSE = "take a snapshot of"
 
 
 class SnapshotInputs(Inputs):
-    """The inputs of a snapshot; durations in seconds.
-
-    Attributes:
-        purpose: what it is for, a digest of the triggers; they themselves may be secret.
-    """
+    """The inputs of a snapshot; durations in seconds."""
 
     database_id: str = declare(
         "The database to take a snapshot of. Another one takes a new snapshot.",
@@ -52,6 +48,7 @@ class SnapshotInputs(Inputs):
         read=checks.duration(most=RETENTION),
     )
     purpose: str = field(default="", kw_only=True)
+    """A digest of the triggers, which may be secret themselves."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
@@ -60,7 +57,7 @@ class SnapshotInputs(Inputs):
 
     @classmethod
     def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
-        """Everything that is wrong with these values; those that are `UNKNOWN` are taken to be right."""
+        """Everything that is wrong with these values, also with the two ages together."""
         found = super().problems(values)
         known = cls.known(values, "rotate_after", "reuse_within")
         if not found and 0 < known.get("rotate_after", 0.0) <= known.get("reuse_within", 0.0):
