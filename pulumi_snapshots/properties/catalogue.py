@@ -23,7 +23,7 @@ from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.properties.unfit import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["Duration", "Inputs", "Moment", "Property", "Record", "Thing", "declare", "in_camel", "in_python"]
 
@@ -36,7 +36,7 @@ AS_WRITTEN = {
     Moment: "RFC 3339, UTC.",
     datetime: "RFC 3339, UTC.",
 }
-"""What is added to the documentation of a property of such a type."""
+"""How values of a type are written, for the documentation."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ class Property:
         type: of its values, without None.
         optional: whether it may be None.
         doc: what it means; sentences.
-        default: what it is if it is not given; MISSING if it must be given.
+        default: its value if it is not given; MISSING if it must be given.
         secret: whether the state encrypts it and nothing shows it.
-        internal: whether only the state has it: it is no output for users.
+        internal: whether only the state has it, so that users do not read it as an output.
         kept: whether the outputs repeat this input.
-        needed: what it is, for the error if it must be given and is not.
-        reader: what makes the value of what a program gave; raises ValueError, whose text says what would be right.
+        needed: what it is, for the error if it is missing.
+        reader: makes the value from what a program gave; raises ValueError, whose text says what would be right.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Property:
 
     @property
     def camel(self) -> str:
-        """Its name in every language but Python: `databaseId`."""
+        """Its name in all languages but Python: `databaseId`."""
         return in_camel(self.name)
 
     @property
@@ -79,29 +79,25 @@ class Property:
 
     @property
     def default_text(self) -> str:
-        """Its default as a user would write it; empty if there is none worth telling."""
+        """Its default as a user would write it; empty if there is none, or an empty one."""
         if self.default is MISSING or not self.default:
             return ""
         return duration_text(self.default) if self.type == Duration else str(self.default)
 
     @property
     def description(self) -> str:
-        """All that a reader needs of it: what it means, its default, how it is written, whether it is a secret."""
+        """The documentation: what it means, its default, how it is written, whether it is a secret."""
         default = f"{self.default_text} unless given." if self.default_text else ""
         parts = (self.doc, default, AS_WRITTEN.get(self.type, ""), "A secret." if self.secret else "")
         return " ".join(filter(None, parts))
 
     def read(self, given: Any) -> Any:
-        """The value of what a program gave.
-
-        Raises:
-            ValueError: it cannot be used; the text says what would be right.
-        """
+        """The value of what a program gave; ValueError says what would be right."""
         reader = self.reader or (flag if self.type is bool else text)
         return reader(given)
 
     def problem(self, given: Any) -> Problem | None:
-        """What is wrong with what a program gave; `UNKNOWN` is taken to be right."""
+        """What is wrong with what a program gave; nothing if it is `UNKNOWN`."""
         if given is UNKNOWN or (given is None and not self.required):
             return None
         if given is None and self.needed:
@@ -113,7 +109,7 @@ class Property:
         return None
 
 
-def declare(  # noqa: PLR0913  what a property is
+def declare(  # noqa: PLR0913  as many as a property has
     doc: str,
     *,
     default: Any = MISSING,
@@ -130,7 +126,7 @@ def declare(  # noqa: PLR0913  what a property is
 
 
 class _Hidden:
-    """A secret field: its value is under a private name, so that what prints or exports a whole record leaves it out."""
+    """A secret field, whose value has a private name, so that printing or exporting a whole record leaves it out."""
 
     def __init__(self, name: str) -> None:
         self._name = f"_{name}"
@@ -153,8 +149,8 @@ class Record:
         """Make the class a dataclass.
 
         Args:
-            sparse: whether the state has no property that has its default.
-            computed: the class's own properties, in Python's sense, that are declared by their docstrings.
+            sparse: whether the state leaves out properties that have their defaults.
+            computed: names of Python properties that are declared by their docstrings.
         """
         cls._sparse, cls._computed = sparse, computed
         dataclass(frozen=True)(cls)
@@ -173,7 +169,7 @@ class Record:
         return not each.optional and not (cls._sparse and not each.required)
 
     def to_outputs(self) -> dict[str, Any]:
-        """As the state keeps it, in plain values."""
+        """The plain values that the state keeps."""
         known = {name: getattr(self, name) for name in self.properties()}
         if self._sparse:
             known = {name: value for name, value in known.items() if value != self.properties()[name].default}
@@ -181,19 +177,15 @@ class Record:
 
     @classmethod
     def from_outputs(cls, outputs: Mapping[str, Any]) -> Self:
-        """From the state, which gives whole numbers back as floats and drops what is None.
-
-        Raises:
-            KeyError: it lacks a property that is always there.
-        """
-        known = {
-            name: None if outputs.get(name) is None else _restored(each.type, outputs[name])
-            for name, each in cls.properties().items()
-            if name not in cls._computed and (outputs.get(name) is not None or each.required)
-        }
-        for name, value in known.items():
-            if value is None and not cls.properties()[name].optional:
+        """From the state, which returns whole numbers as floats and drops None; KeyError if it lacks a property."""
+        known = {}
+        for name, each in cls.properties().items():
+            value = outputs.get(name)
+            if name in cls._computed or (value is None and not each.required):
+                continue
+            if value is None and not each.optional:
                 raise KeyError(name)
+            known[name] = None if value is None else _restored(each.type, value)
         return cls(**known)
 
 
@@ -202,19 +194,15 @@ class Inputs(Record):
 
     @classmethod
     def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
-        """Everything that is wrong with these values; those that are `UNKNOWN` are taken to be right."""
+        """All problems of these values; one that is `UNKNOWN` has none."""
         found = (each.problem(values.get(name)) for name, each in cls.properties().items())
         return [problem for problem in found if problem]
 
     @classmethod
     def known(cls, values: Mapping[str, Any], *names: str) -> dict[str, Any]:
-        """Those of these properties that are given, known and right."""
-        given = {name: values.get(name) for name in names}
-        return {
-            name: cls.properties()[name].read(value)
-            for name, value in given.items()
-            if value is not None and value is not UNKNOWN and cls.properties()[name].problem(value) is None
-        }
+        """The values of these properties that are given, known and right."""
+        given = {name: cls.properties()[name] for name in names if values.get(name) not in (None, UNKNOWN)}
+        return {name: each.read(values[name]) for name, each in given.items() if not each.problem(values[name])}
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
@@ -225,17 +213,13 @@ class Inputs(Record):
 
 @dataclass(frozen=True)
 class Thing:
-    """A kind of resource.
-
-    Attributes:
-        name: its class in every language.
-        inputs: what a program gives.
-        record: what the state keeps of it besides those inputs; its docstring says what the resource is.
-    """
+    """A kind of resource."""
 
     name: str
+    """Its class in every language."""
     inputs: type[Inputs]
     record: type[Record]
+    """What the state keeps of it besides the inputs; its docstring says what the resource is."""
 
     @property
     def doc(self) -> str:
@@ -244,7 +228,7 @@ class Thing:
 
     @property
     def outputs(self) -> dict[str, Property]:
-        """All properties that users may read, inputs among them."""
+        """All properties that users may read, including inputs."""
         return self._kept | {name: each for name, each in self.record.properties().items() if not each.internal}
 
     @property
@@ -258,28 +242,28 @@ class Thing:
         return frozenset(name for name, each in every.items() if each.secret)
 
     def always(self, each: Property) -> bool:
-        """Whether the outputs always have this one."""
+        """Whether the outputs always have this property."""
         return self.record.always(each) if each.name in self.record.properties() else each.required
 
     def state(self, record: Record, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """What the state keeps: every output, since one that is left out would be lost."""
+        """What the state keeps: every output, since the engine loses what is left out."""
         return {name: inputs[name] for name in self._kept if name in inputs} | record.to_outputs()
 
 
 def in_camel(name: str) -> str:
-    """A property's name in every language but Python: `databaseId`."""
+    """A property's name in all languages but Python: `databaseId`."""
     first, *others = name.split("_")
     return first + "".join(word.capitalize() for word in others)
 
 
 def in_python(properties: Mapping[str, Property], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by their Python names, those inside objects too; None does not exist."""
+    """Values by their Python names, also inside objects; without those that are None."""
     python = {each.camel: each for each in properties.values()}
     known = {}
     for camel, value in values.items():
-        each = python.get(camel)
         if value is not None:
-            known[camel if each is None else each.name] = value if each is None else _in_python(each.type, value)
+            each = python.get(camel)
+            known[each.name if each else camel] = _in_python(each.type, value) if each else value
     return known
 
 
@@ -293,7 +277,7 @@ def _in_python(kind: Any, value: Any) -> Any:
 
 
 def record_in(kind: Any) -> type[Record] | None:
-    """The record that a property of this type is, or is a list of; None if it is neither."""
+    """The record in a property of this type, or in its list; None if there is none."""
     if isinstance(kind, type) and issubclass(kind, Record):
         return kind
     return next((found for each in get_args(kind) if (found := record_in(each))), None)
@@ -301,20 +285,18 @@ def record_in(kind: Any) -> type[Record] | None:
 
 @cache
 def _properties(cls: Any) -> dict[str, Property]:
-    return {each.name: each for each in _declared(cls)}
-
-
-def _declared(cls: type[Record]) -> Iterator[Property]:
+    found = {}
     hints = get_type_hints(cls, include_extras=True)
-    for each in fields(cls):  # type: ignore[arg-type]  # a dataclass
+    for each in fields(cls):
         if "doc" in each.metadata:
             hint = hints[each.name]
-            kinds = [one for one in get_args(hint) if one is not type(None)]
             optional = type(None) in get_args(hint)
-            yield Property(each.name, kinds[0] if optional else hint, optional, default=each.default, **each.metadata)
+            kind = next(one for one in get_args(hint) if one is not type(None)) if optional else hint
+            found[each.name] = Property(each.name, kind, optional, default=each.default, **each.metadata)
     for name in cls._computed:
         kind, doc = get_type_hints(getattr(cls, name).fget)["return"], inspect.getdoc(getattr(cls, name))
-        yield Property(name, kind, optional=False, default=MISSING, **declare(doc or "").metadata)
+        found[name] = Property(name, kind, optional=False, default=MISSING, **declare(doc or "").metadata)
+    return found
 
 
 def _plain(value: Any) -> Any:

@@ -1,7 +1,4 @@
-"""What a program may give for one input: each function returns the value, or raises Unfit, which says what would be right.
-
-Standard library only: programs load it.
-"""
+"""Checks of one input each: return its value, or raise Unfit, which says what would be right. Standard library only."""
 
 from __future__ import annotations
 
@@ -36,19 +33,12 @@ __all__ = [
     "whole_number",
 ]
 
-
 RETENTION = 30 * 86400.0
 """Seconds that the service keeps a snapshot."""
-
-
 TRIGGERS_LIMIT = 2**20
-"""Characters of JSON. What is pending is handed to the engine in a message's trailer, of which it takes 16 MiB at most."""
-
-
+"""Characters of JSON. The engine takes a pending resource in a message's trailer, of 16 MiB at most."""
 TIMEOUT_LIMIT = 7 * 86400.0
 """Seconds; far beyond any snapshot, restore or transfer, so a larger time-out is a mistake in the unit."""
-
-
 _USUAL_ID = re.compile(r"[a-f0-9]{32}")
 
 
@@ -63,7 +53,7 @@ UNKNOWN: Final = _Unknown()
 
 
 def digest_of(triggers: object) -> str:
-    """A digest of the triggers, to tell whether they are the same; they themselves may be secret."""
+    """A digest of the triggers, which may be secret themselves; the same for the same triggers."""
     if not triggers:
         return ""
     content = json.dumps(triggers, sort_keys=True, default=str)
@@ -71,12 +61,12 @@ def digest_of(triggers: object) -> str:
 
 
 def is_usual_database_id(database_id: str) -> bool:
-    """Whether it has the shape that the service documents (32 hex digits); others were seen in its examples."""
+    """Whether it has the documented shape of 32 hex digits; the service's examples have others too."""
     return _USUAL_ID.fullmatch(database_id) is not None
 
 
 def text(given: object) -> str:
-    """Any text."""
+    """A text."""
     if not isinstance(given, str):
         raise Unfit(f"must be a string, not {type(given).__name__}")
     return given
@@ -90,27 +80,23 @@ def flag(given: object) -> bool:
 
 
 def database_id(purpose: str = "take a snapshot of") -> Callable[[object], str]:
-    """The id of a database.
-
-    Args:
-        purpose: what the database is needed for, as "the id of the database to …".
-    """
+    """The id of a database; `purpose` as in "the id of the database to …"."""
 
     def read(given: object) -> str:
-        if text(given) == "":
+        database = text(given)
+        if database == "":
             raise Unfit(f"must not be empty: it is the id of the database to {purpose}")
-        # It becomes one segment of a path, so nothing that would make it another path may be in it.
-        # Also in disguise: what a server that folds Unicode would read as one of them.
-        folded = unicodedata.normalize("NFKC", text(given))
-        if folded in {".", ".."} or any(_is_unsafe(character) for character in text(given) + folded):
+        # It becomes one segment of a path, so it must not change the path, also after a server has folded Unicode.
+        folded = unicodedata.normalize("NFKC", database)
+        if folded in {".", ".."} or any(map(_is_unsafe, database + folded)):
             raise Unfit(r"must be a bare id, without slashes, backslashes, ?, #, %, white space or control characters")
-        return text(given)
+        return database
 
     return read
 
 
 def triggers(given: object) -> list[Any]:
-    """A list of anything, but not endless."""
+    """A list of anything, up to 1 MiB."""
     if not isinstance(given, list | tuple):
         raise Unfit(f"must be a list, not {type(given).__name__}")
     size = len(json.dumps(given, default=str))
@@ -120,7 +106,7 @@ def triggers(given: object) -> list[Any]:
 
 
 def version_id(given: object) -> str:
-    """A version id as the service gives them out."""
+    """A snapshot's version id."""
     if isinstance(given, str) and given and given.isprintable() and " " not in given:
         return given
     raise Unfit("must be a snapshot's version id", given)
@@ -147,31 +133,18 @@ def moment(given: object) -> str:
 
 
 def whole_number(what: str, *, least: int, most: float = math.inf) -> Callable[[object], int]:
-    """A whole number; the engine has only floats.
-
-    Args:
-        what: it is, for the error.
-        least: that it may be.
-        most: that it may be.
-    """
+    """A whole number, which the engine gives as a float; `what` as in "must be a whole number …"."""
 
     def read(given: object) -> int:
-        fits = isinstance(given, int | float) and not isinstance(given, bool) and least <= given <= most
-        if not fits or given % 1:  # type: ignore[operator]  # a number
-            raise Unfit(f"must be a whole number {what}", given)
-        return int(given)  # type: ignore[call-overload,no-any-return]
+        if isinstance(given, int | float) and not isinstance(given, bool) and least <= given <= most and not given % 1:
+            return int(given)
+        raise Unfit(f"must be a whole number {what}", given)
 
     return read
 
 
 def duration(*, most: float, may_be_zero: bool = False, because: str = "") -> Callable[[object], float]:
-    """A duration, in seconds.
-
-    Args:
-        most: the longest, in seconds.
-        may_be_zero: whether zero means something.
-        because: why none may be longer.
-    """
+    """A duration of at most so many seconds; `because` says why none may be longer."""
 
     def read(given: object) -> float:
         seconds = parse_duration(given)

@@ -16,14 +16,10 @@ _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)", re.ASCII)
 
 
 def parse_duration(value: object) -> float:
-    """The seconds that `value` means: `90s`, `45m`, `1h30m`, `7d`, `1.5h`, or a number of seconds.
-
-    Raises:
-        Unfit: it is no duration.
-    """
+    """The seconds of `90s`, `45m`, `1h30m`, `7d`, `1.5h`, or of a number of seconds; Unfit if it is no duration."""
     seconds = math.nan
     if isinstance(value, int | float) and not isinstance(value, bool):
-        # A whole number that is too large for a float cannot even be shown.
+        # Some whole numbers are too large for a float.
         seconds = float(value) if value <= sys.float_info.max else math.inf
     elif isinstance(value, str):
         text = value.strip()
@@ -38,12 +34,9 @@ def parse_duration(value: object) -> float:
 
 def duration_text(seconds: float) -> str:
     """`seconds` as a person would write it: `45m`, `1h30m`, `7d`, `0.5s`."""
-    if seconds < 1:
+    if seconds < 60:  # noqa: PLR2004  fractions matter only below a minute
         return f"{seconds:g}s"
     parts = []
-    whole = int(seconds)
-    if seconds != whole and seconds < 60:  # noqa: PLR2004  a minute: fractions matter below it only
-        return f"{seconds:g}s"
     rest = round(seconds)
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
         count, rest = divmod(rest, size)

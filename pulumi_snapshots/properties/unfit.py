@@ -1,4 +1,4 @@
-"""A value that cannot be used, and how much of it an error repeats. Standard library only: programs load it."""
+"""A value that cannot be used, and how much of it an error repeats. Standard library only."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Unfit(ValueError):
 
 @dataclass(frozen=True)
 class Problem:
-    """A bad input: on which property, and what would be right.
+    """A bad input.
 
     Attributes:
         property: its name in Python.
@@ -46,16 +46,16 @@ class Problem:
 
     @classmethod
     def of(cls, name: str, error: ValueError) -> Problem:
-        """What is wrong with a property whose value was refused."""
+        """The problem of a property whose value was refused."""
         return cls(name, error.reason, error.given) if isinstance(error, Unfit) else cls(name, str(error))
 
     def told(self) -> Words:
-        """The reason, which repeats the value."""
+        """The reason and the value."""
         return self.reason if self.given is None else Text("{it}, not {given}", it=self.reason, given=shown(self.given))
 
 
 def shown(value: object) -> str:
-    """A bad value as an error repeats it: what a user typed, but no page of it."""
+    """A bad value as an error repeats it: what a user typed, up to 100 characters."""
     try:
         text = repr(value)
     except ValueError:  # a whole number of thousands of digits
