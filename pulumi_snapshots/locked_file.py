@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.clock import Clock
 
-__all__ = ["LockedFile", "replace_atomically", "state_directory"]
+__all__ = ["LockedFile", "replace_atomically", "state_directory", "try_lock"]
 
 T = TypeVar("T")
 
@@ -80,27 +80,18 @@ class LockedFile:
         self.trouble = f"{self.path}: {error.strerror or error}"
 
     async def _locked(self) -> IO[bytes]:
-        """Lock the lock file. The operating system unlocks it when the process ends, even by a kill."""
-        try:
-            import fcntl  # noqa: PLC0415  not on every system
-        except ImportError:
-            raise OSError("this system has no file locks") from None
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = self.path.with_suffix(".lock").open("ab")
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(file.close)
             waited = 0.0
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    if waited >= LOCK_PATIENCE:
-                        raise OSError("another process holds its lock") from None
-                    await self._clock.sleep(LOCK_POLL)
-                    waited += LOCK_POLL
-                else:
-                    on_failure.pop_all()
-                    return file
+            while not try_lock(file.fileno()):
+                if waited >= LOCK_PATIENCE:
+                    raise OSError("another process holds its lock")
+                await self._clock.sleep(LOCK_POLL)
+                waited += LOCK_POLL
+            on_failure.pop_all()
+        return file
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -116,6 +107,29 @@ class LockedFile:
             self.damage = f"{self.path}: unreadable"
             return {}
         return content
+
+
+def try_lock(file: int) -> bool:
+    """Lock a file unless another process has. The operating system unlocks it when the process ends, even by a kill.
+
+    Args:
+        file: its descriptor.
+
+    Returns:
+        Whether it is locked.
+
+    Raises:
+        OSError: this system, or its file system, has no locks.
+    """
+    try:
+        import fcntl  # noqa: PLC0415  not on every system
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:
+        raise OSError("this system has no file locks") from None
+    except BlockingIOError:
+        return False
+    return True
 
 
 def replace_atomically(path: Path, content: str | bytes) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from pulumi_snapshots.archive.destination import object_name
 from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.archive.source import Meter, NoUrl, Source, bytes_text
 from pulumi_snapshots.archive.stores import StoreTrouble
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from pulumi_snapshots.archive.inputs import ArchiveInputs
     from pulumi_snapshots.archive.stores import Draft, Seen
     from pulumi_snapshots.archive.transfers import Transfers
-    from pulumi_snapshots.errors.text import Words
     from pulumi_snapshots.progress import Listener
     from pulumi_snapshots.run.session import Session
 
@@ -72,41 +70,58 @@ async def archive(  # noqa: PLR0913  a progress bar is the sixth
         NotArchived: it is not; what was there before still is.
     """
     job = _Job(transfers, inputs, Source(session, inputs, transfers, listener, meter))
-    record: ArchiveRecord | None = None
-    trouble: Explained | None = None
     try:
-        with transfers.until(math.inf) as scope:
-            async with transfers.slots:
-                # The wait for a slot does not count: those who hold one have time-outs of their own.
-                scope.deadline = transfers.clock.monotonic() + inputs.timeout
-                record = await job.run()
-    except Explained as error:
-        trouble = error
-    if record is None:
-        raise job.failure(trouble, previous) from trouble
+        record = await job.run()
+    except Explained as trouble:
+        then = [*trouble.then]
+        # Without a way out, an object that is lost and cannot be archived again would fail every run.
+        if previous and previous.lost and previous.version_id == inputs.version_id and isinstance(trouble, NoUrl):
+            then.append(Next(Step.PUT_ARCHIVE_BACK, uri=previous.uri))
+        which = "/".join(filter(None, (inputs.database_id, inputs.version_id)))
+        what = Text(
+            "Snapshot {which} was not archived to {uri}: {why}", which=which, uri=job.place.uri, why=trouble.happened
+        )
+        raise NotArchived(what, job.left, then) from trouble
     listener.progress(f"archived {bytes_text(record.size)} to {record.uri}")
     return await prune(transfers, record, previous, inputs.keep_last, listener)
 
 
 class _Job:
-    """One transfer: the event loop receives, a worker thread hashes and writes."""
+    """One transfer: the event loop receives, a worker thread hashes and writes.
+
+    Attributes:
+        place: where the object goes, as far as that is known.
+        left: what is left there if it fails.
+    """
 
     def __init__(self, transfers: Transfers, inputs: ArchiveInputs, source: Source) -> None:
+        self.place = inputs.destination
+        self.left = "Nothing of it is left there, and what was there is untouched."
         self._transfers = transfers
         self._inputs = inputs
         self._source = source
-        self._place = inputs.destination
         self._hasher = sha256()
         self._tail: deque[bytearray] = deque(maxlen=BLOCKS_KEPT)
-        self._left = "Nothing of it is left there, and what was there is untouched."
 
     async def run(self) -> ArchiveRecord:
-        """Receive and write it, check it, and let it appear under its name."""
+        """Archive it in time; raises `Explained` if that fails."""
+        with self._transfers.until(math.inf) as scope:
+            async with self._transfers.slots:
+                # The wait for a slot does not count: the transfers before it have time-outs of their own.
+                scope.deadline = self._transfers.clock.monotonic() + self._inputs.timeout
+                return await self._archive()
+        so_far = self._source.so_far
+        if self._transfers.stopping:
+            raise Explained(f"it was interrupted at {so_far}")
+        broke_off = f" (it broke off last: {self._source.broke_off})" if self._source.broke_off else ""
+        raise Explained(f"it was not whole after {duration_text(self._inputs.timeout)} (timeout): {so_far}{broke_off}")
+
+    async def _archive(self) -> ArchiveRecord:
         await self._source.locate()
         async with aclosing(self._source.blocks()) as blocks:
             await anext(blocks)  # the host has described the snapshot
-            self._place = self._named()
-            draft = await self._transfers.blocking(self._transfers.store(self._place).begin, self._source.total)
+            self.place = self._named()
+            draft = await self._transfers.blocking(self._transfers.store(self.place).begin, self._source.total)
             try:
                 await self._stream(blocks, draft)
                 seen = await self._transfers.blocking(self._commit, draft)
@@ -115,7 +130,7 @@ class _Job:
                     await self._discard(draft)
                 raise
         return ArchiveRecord(
-            uri=self._place.uri,
+            uri=self.place.uri,
             size=seen.size,
             sha256=self._hasher.hexdigest(),
             archived_at=rfc3339(self._transfers.clock.utc()),
@@ -125,14 +140,14 @@ class _Job:
         )
 
     def _named(self) -> Destination:
-        """Where the object goes; in a folder it is named after the snapshot."""
+        """The place of the object; in a folder it is named after the snapshot."""
         place, database_id, created = self._inputs.destination, self._inputs.database_id, self._source.created
         if not place.folder:
             return place
         if database_id is None or SnapshotInputs.problems({"database_id": database_id}) or created is None:
             missing = "time" if created is None else "database"
             raise Explained(f"its {missing} is not known, so it cannot be named", then=[Next(Step.NAME_OBJECT)])
-        return place.named(object_name(database_id, self._inputs.version_id, created))
+        return place.named(database_id, self._inputs.version_id, created)
 
     async def _stream(self, blocks: AsyncIterator[bytearray], draft: Draft) -> None:
         send, receive = anyio.create_memory_object_stream[bytearray](BLOCKS_AHEAD)
@@ -155,7 +170,7 @@ class _Job:
         self._tail.append(block)
 
     def _commit(self, draft: Draft) -> Seen:
-        """Check it and let it appear, in one call, so that no cancellation comes in between."""
+        """Check it and let it appear, in one call that a cancellation does not end."""
         received, total = self._source.received, self._source.total
         if total not in {None, received}:
             raise BrokenZip(f"{received} bytes came, but {total} were announced")
@@ -169,29 +184,4 @@ class _Job:
         try:
             await self._transfers.blocking(draft.discard)
         except StoreTrouble as trouble:
-            self._left = f"What was there is untouched, but an unfinished part may be left ({trouble.happened})."
-
-    def failure(self, trouble: Explained | None, previous: ArchiveRecord | None) -> NotArchived:
-        """The error of a transfer that failed.
-
-        Args:
-            trouble: what ended it; None for its time-out or an interrupt.
-            previous: what this resource has archived before.
-        """
-        which = "/".join(part for part in (self._inputs.database_id, self._inputs.version_id) if part)
-        why: Words
-        then: list[Next] = []
-        if trouble is not None:
-            why, then = trouble.happened, [*trouble.then]
-            # An object that is lost and cannot be archived again would fail every run.
-            lost = previous if previous and previous.lost and previous.version_id == self._inputs.version_id else None
-            if lost and isinstance(trouble, NoUrl):
-                then.append(Next(Step.PUT_ARCHIVE_BACK, uri=lost.uri))
-        elif self._transfers.stopping:
-            why = f"it was interrupted at {self._source.so_far}"
-        else:
-            why = f"it was not whole after {duration_text(self._inputs.timeout)} (timeout): {self._source.so_far}"
-            if self._source.broke_off:
-                why += f" (it broke off last: {self._source.broke_off})"
-        happened = Text("Snapshot {which} was not archived to {uri}: {why}", which=which, uri=self._place.uri, why=why)
-        return NotArchived(happened, self._left, then)
+            self.left = f"What was there is untouched, but an unfinished part may be left ({trouble.happened})."

@@ -1,4 +1,4 @@
-"""Where an archive goes, as text: which store, which name, whether it is a folder. Standard library only; asks nobody."""
+"""Where an archive goes, as text: which store, which name, whether it is a folder. Standard library only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from datetime import UTC
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
@@ -16,12 +15,11 @@ from pulumi_snapshots.properties.unfit import Unfit
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["LIBRARIES", "Destination", "object_name"]
+__all__ = ["LIBRARIES", "Destination"]
 
 LIBRARIES = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gcs"), "az": ("adlfs", "azure")}
 """By scheme: the fsspec library of the store, and the extra of this package that brings it."""
 MUST_BE = "must be a path, or a URI of file://, s3://, gs:// or az://"
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _SLIP = re.compile(r"(file|s3|gs|az):")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]+")
 
@@ -45,21 +43,18 @@ class Destination:
         """Take a destination apart.
 
         Raises:
-            Unfit: it is none.
+            Unfit: it is not one.
         """
         if not text.strip() or any(unicodedata.category(character).startswith("C") for character in text):
             raise Unfit(MUST_BE)
-        if {".."} & set(re.split(r"[/\\]", text)) or {".."} & set(re.split(r"[/\\]", unquote(text))):
+        if ".." in re.split(r"[/\\]", f"{text}/{unquote(text)}"):
             raise Unfit("must not hold `..` as a segment")
-        found = _SCHEME.match(text)
-        scheme = found[1] if found else "file"
-        if found is None and ("://" in text or _SLIP.match(text)):
-            raise Unfit(MUST_BE, text)
-        if scheme == "file":
-            return cls._file(text, is_uri=found is not None)
+        scheme, is_uri, rest = text.partition("://")
+        if scheme == "file" or not is_uri:
+            return cls._file(text, is_uri=bool(is_uri))
         if scheme not in LIBRARIES:
             raise Unfit(MUST_BE, text)
-        bucket, slash, key = text.partition("://")[2].partition("/")
+        bucket, slash, key = rest.partition("/")
         if not _BUCKET.fullmatch(bucket) or not slash:
             raise Unfit(f"must be {scheme}://BUCKET/NAME, or {scheme}://BUCKET/FOLDER/ with a final slash")
         # Each of these is read in different ways by the stores' libraries.
@@ -70,6 +65,8 @@ class Destination:
     @classmethod
     def _file(cls, text: str, *, is_uri: bool) -> Destination:
         path = text
+        if _SLIP.match(text) and not is_uri:
+            raise Unfit(MUST_BE, text)
         if is_uri:
             parts = urlsplit(text)
             if parts.netloc not in {"", "localhost"} or not parts.path or parts.query or parts.fragment:
@@ -79,21 +76,13 @@ class Destination:
             Path(path).expanduser()
         except RuntimeError:
             raise Unfit("must begin with a home folder that this machine knows", path) from None
-        folder = path.endswith("/")
-        # As Path sees it, so that two spellings of one place are no difference.
-        return cls("file", str(Path(path)), folder)
+        # As Path writes it, so that two spellings of one place are equal.
+        return cls("file", str(Path(path)), folder=path.endswith("/"))
 
-    @property
-    def missing_extra(self) -> str | None:
-        """What is to be installed for this store; None where all is there."""
-        library, extra = LIBRARIES.get(self.scheme, (None, None))
-        if library is None or find_spec(library) is not None:
-            return None
-        return f"needs {library}, which is not installed: pip install 'pulumi-snapshots[{extra}]'"
-
-    def named(self, name: str) -> Destination:
-        """The object in this folder; itself where it is none."""
-        return Destination(self.scheme, f"{self.path.removesuffix('/')}/{name}") if self.folder else self
+    def named(self, database_id: str, version_id: str, created: datetime) -> Destination:
+        """The object of a snapshot in this folder: `DATABASE_ID/CREATED_AT-VERSION_ID.zip`."""
+        name = f"{database_id}/{created.astimezone(UTC):%Y%m%dT%H%M%SZ}-{quote(version_id, safe='')}.zip"
+        return Destination(self.scheme, f"{self.path.removesuffix('/')}/{name}")
 
     @property
     def file(self) -> Path:
@@ -104,8 +93,3 @@ class Destination:
     def uri(self) -> str:
         """Always a URI; of a bucket as its own tools write it, of a file percent-encoded."""
         return self.file.as_uri() if self.scheme == "file" else f"{self.scheme}://{self.path}"
-
-
-def object_name(database_id: str, version_id: str, created: datetime) -> str:
-    """The name in a folder: `DATABASE_ID/CREATED_AT-VERSION_ID.zip`."""
-    return f"{database_id}/{created.astimezone(UTC):%Y%m%dT%H%M%SZ}-{quote(version_id, safe='')}.zip"

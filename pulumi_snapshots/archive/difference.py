@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.archive.destination import Destination
 from pulumi_snapshots.archive.inputs import which_snapshot
-from pulumi_snapshots.archive.memory import ArchiveMemory
-from pulumi_snapshots.archive.record import ARCHIVE, ArchiveRecord
+from pulumi_snapshots.archive.record import ARCHIVE, ArchiveMemory, ArchiveRecord
 from pulumi_snapshots.late import late
-from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.run.calls import Changes, Rules
 from pulumi_snapshots.snapshot.difference import changed
 
@@ -35,14 +33,14 @@ class ArchiveRules(Rules):
     def compare(
         self, call: Call, record: ArchiveRecord, state: Mapping[str, Any], values: Mapping[str, Any]
     ) -> Changes:
-        """Compare; remember what the state holds, since create is not told what it replaces."""
+        """Compare, and remember what the state holds."""
         kept = state.get("keep_last")
-        call.shared.of(ArchiveMemory).has(call.owner, record, None if kept is None else int(kept))
+        call.shared.of(ArchiveMemory).keep(call.owner, record, None if kept is None else int(kept))
         return archive_difference(record, state, values)
 
 
 def archive_difference(record: ArchiveRecord, old: Mapping[str, Any], new: Mapping[str, Any]) -> Changes:
-    """Compare by value: another version or place replaces; another signature, expiry or time-out is no difference.
+    """Compare by value: another version or place replaces; another signature, expiry or time-out changes nothing.
 
     Args:
         record: the archive in the state.
@@ -50,17 +48,12 @@ def archive_difference(record: ArchiveRecord, old: Mapping[str, Any], new: Mappi
         new: the inputs now; a value that is `UNKNOWN` counts as changed.
     """
     database_id, version_id = which_snapshot(new)
-    # A URL of an unusual host does not tell its database: then the version alone decides.
-    replaces = [
-        name
-        for name, was, now in (
-            ("database_id", record.database_id, database_id),
-            ("version_id", record.version_id, version_id),
-        )
-        if was != now and (name == "version_id" or (was is not None and now is not None))
-    ]
-    # What only the URL tells is shown as the URL's change.
-    replaces = list(dict.fromkeys(name if new.get(name) is not None else "download_url" for name in replaces))
+    # The URL of an unusual host does not show its database; the version alone decides then.
+    other_database = None not in {record.database_id, database_id} and record.database_id != database_id
+    others = {"database_id": other_database, "version_id": record.version_id != version_id}
+    # A change that only the URL shows is shown as the URL's.
+    names = (name if new.get(name) is not None else "download_url" for name, other in others.items() if other)
+    replaces = list(dict.fromkeys(names))
     if _place(old.get("destination")) != _place(new.get("destination")):
         replaces.append("destination")
     if replaces:
@@ -71,10 +64,8 @@ def archive_difference(record: ArchiveRecord, old: Mapping[str, Any], new: Mappi
 
 
 def _place(destination: Any) -> Any:
-    """Two spellings of one place are equal; what is not known equals nothing else."""
-    if destination is UNKNOWN or not isinstance(destination, str):
-        return destination
+    """Two spellings of one place are equal."""
     try:
-        return Destination.parse(destination)
+        return Destination.parse(destination) if isinstance(destination, str) else destination
     except ValueError:
         return destination

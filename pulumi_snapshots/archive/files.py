@@ -11,12 +11,13 @@ from typing import IO, TYPE_CHECKING
 
 from pulumi_snapshots.archive.stores import Draft, Seen, Store, StoreTrouble, trouble
 from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.locked_file import try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["FileDraft", "FileStore"]
+__all__ = ["FileStore"]
 
 WRITE_BACK = 64 * 1024 * 1024
 """Bytes after which the disk begins to write them, so that little is left for the end."""
@@ -48,7 +49,7 @@ class FileStore(Store):
                 folder.mkdir(parents=True, exist_ok=True)
                 _remove_stale_parts(folder)
                 _check_room(folder, size or 0)
-                return FileDraft(self._path, made)
+                return _FileDraft(self._path, made)
             except BaseException:
                 _remove_folders(made)
                 raise
@@ -66,14 +67,10 @@ class FileStore(Store):
         self._path.unlink(missing_ok=True)
 
 
-class FileDraft(Draft):
-    """A part file, flushed to the disk and renamed at the end; `replace_atomically` allows one writer and does not flush.
+class _FileDraft(Draft):
+    """A part file, locked while its process lives, flushed to the disk and renamed at the end.
 
-    It is locked while its process lives: one without a lock was left by a run that was killed.
-
-    Args:
-        path: the file that it becomes.
-        made: the folders that were made for it, the innermost first.
+    `replace_atomically` does not fit: it allows one writer, takes all bytes at once, and does not flush.
     """
 
     def __init__(self, path: Path, made: Iterable[Path] = ()) -> None:
@@ -84,14 +81,14 @@ class FileDraft(Draft):
             self._part = path.with_name(f".archive-{secrets.token_hex(PART_DIGITS // 2)}.part")
             # The data is as private as the database.
             self._file = os.open(self._part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-            _lock(self._file)
+            with contextlib.suppress(OSError):  # no locks there, so nothing is removed as stale either
+                try_lock(self._file)
             # Another process may have removed it as a stale one before it was locked.
             if self._part.exists():
                 return
             os.close(self._file)
 
     def write(self, data: bytes | bytearray) -> None:
-        """Append to it."""
         with trouble(self._path):
             rest = memoryview(data)
             while rest:
@@ -103,7 +100,6 @@ class FileDraft(Draft):
                 os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def commit(self) -> Seen:
-        """Rename it."""
         with trouble(self._path):
             os.fsync(self._file)
             seen = _seen(os.fstat(self._file))
@@ -119,7 +115,6 @@ class FileDraft(Draft):
         return seen
 
     def discard(self) -> None:
-        """Remove it, and the folders that were made for it."""
         with trouble(self._part):
             self._part.unlink(missing_ok=True)
             os.close(self._file)
@@ -148,18 +143,7 @@ def _remove_stale_parts(folder: Path) -> None:
         with contextlib.suppress(OSError):
             file = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
-                if stat.S_ISREG(os.fstat(file).st_mode) and _lock(file):
+                if stat.S_ISREG(os.fstat(file).st_mode) and try_lock(file):
                     part.unlink()
             finally:
                 os.close(file)
-
-
-def _lock(file: int) -> bool:
-    """Lock it if no other process has; the system unlocks it when the process ends. Returns whether it is locked."""
-    try:
-        import fcntl  # noqa: PLC0415  not on every system
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (ImportError, OSError):
-        return False
-    return True

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Self
 
 from pulumi_snapshots.api.signed_url import database_of, problem_of_url, version_of
-from pulumi_snapshots.archive.destination import Destination
+from pulumi_snapshots.archive.destination import LIBRARIES, Destination
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.properties import checks
@@ -27,8 +28,9 @@ KEEP_LIMIT = 500
 
 def _destination(given: object) -> Destination:
     found = Destination.parse(checks.text(given))
-    if found.missing_extra:
-        raise Unfit(found.missing_extra)
+    library, extra = LIBRARIES.get(found.scheme, ("", ""))
+    if library and find_spec(library) is None:
+        raise Unfit(f"needs {library}, which is not installed: pip install 'pulumi-snapshots[{extra}]'")
     return found
 
 

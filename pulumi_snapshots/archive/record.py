@@ -1,11 +1,11 @@
-"""What is known of one archive, as the state keeps it. Standard library only."""
+"""What the state, and a run, keep of an archive. Standard library only."""
 
 from __future__ import annotations
 
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.properties.catalogue import Moment, Record, Thing, declare
 
-__all__ = ["ARCHIVE", "ArchiveRecord", "StoredObject"]
+__all__ = ["ARCHIVE", "ArchiveMemory", "ArchiveRecord", "StoredObject"]
 
 
 class StoredObject(Record):
@@ -47,6 +47,22 @@ class ArchiveRecord(Record):
     def object(self) -> StoredObject:
         """The object itself."""
         return StoredObject(self.uri, self.mark)
+
+
+class ArchiveMemory:
+    """The archive that each resource has now, and its `keep_last`: create is not told what it replaces, nor delete by what."""
+
+    def __init__(self) -> None:
+        self._current: dict[str, tuple[ArchiveRecord, int | None]] = {}
+
+    def keep(self, owner: str | None, record: ArchiveRecord, keep_last: int | None) -> None:
+        """Remember what a diff found in the state, or this run wrote; nothing for an owner that is not known."""
+        if owner is not None:
+            self._current[owner] = record, keep_last
+
+    def current(self, owner: str | None) -> tuple[ArchiveRecord | None, int | None]:
+        """The owner's archive, and its `keep_last`."""
+        return self._current.get(owner or "", (None, None))
 
 
 ARCHIVE = Thing("Archive", ArchiveInputs, ArchiveRecord)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import cycle
 from typing import TYPE_CHECKING
 
@@ -47,39 +48,33 @@ class NoUrl(Explained):
     """No URL serves this snapshot, or no fresh one."""
 
 
+@dataclass
 class Source:
     """One snapshot at the service.
 
-    Args:
+    Attributes:
         session: the service; None without a key.
         inputs: checked.
         transfers: of the process.
         listener: hears what it waits for and, unless there is a meter, how far it is.
         meter: called for every block, for a progress bar.
-
-    Attributes:
         received: bytes.
         broke_off: why the transfer broke off last; empty if it never did.
     """
 
-    def __init__(
-        self,
-        session: Session | None,
-        inputs: ArchiveInputs,
-        transfers: Transfers,
-        listener: Listener,
-        meter: Meter | None,
-    ) -> None:
-        self.received = 0
-        self.broke_off: Words = ""
-        self._inputs = inputs
-        self._transfers = transfers
-        self._listener = listener
-        self._meter = meter
-        self._service = (session, inputs.database_id) if session and inputs.database_id else None
-        self._url = inputs.download_url or ""
-        self._size = inputs.size
-        self._created = inputs.created_at
+    session: Session | None
+    inputs: ArchiveInputs
+    transfers: Transfers
+    listener: Listener
+    meter: Meter | None
+    received: int = 0
+    broke_off: Words = ""
+
+    def __post_init__(self) -> None:
+        self._service = (self.session, self.inputs.database_id) if self.session and self.inputs.database_id else None
+        self._url = self.inputs.download_url or ""
+        self._size = self.inputs.size
+        self._created = self.inputs.created_at
         self._served: Served | None = None
         self._refused: set[str] = set()
         self._refusals = 0
@@ -120,10 +115,10 @@ class Source:
                 then=[Next(Step.SET_KEY), Next(Step.GIVE_URL)],
             )
         session, database_id = self._service
-        self._listener.progress("looking up its download URL")
-        entry = await session.listings.find_version(database_id, self._inputs.version_id)
+        self.listener.progress("looking up its download URL")
+        entry = await session.listings.find_version(database_id, self.inputs.version_id)
         if entry is None or not await self._use(session, database_id, entry):
-            raise NoUrl(not_listed(database_id, self._inputs.version_id))
+            raise NoUrl(not_listed(database_id, self.inputs.version_id))
 
     async def blocks(self) -> AsyncGenerator[bytearray, None]:
         """Yield all bytes, however often the connection breaks or the URL expires.
@@ -142,7 +137,7 @@ class Source:
             before = self.received
             try:
                 async with open_download(
-                    self._url, http=self._transfers.http, offset=before, known=self._served
+                    self._url, http=self.transfers.http, offset=before, known=self._served
                 ) as part:
                     if self._served is None:
                         self._served = self._checked(part.served)
@@ -170,7 +165,7 @@ class Source:
 
     def _checked(self, served: Served) -> Served:
         """What the first answer describes, if it is the right snapshot; later answers are compared with it."""
-        wanted = self._inputs.version_id
+        wanted = self.inputs.version_id
         if served.version not in {None, wanted}:
             raise Explained(f"the URL serves version {served.version}, not {wanted}")
         if served.version is None and not self._is_pinned(self._url):
@@ -187,18 +182,18 @@ class Source:
         if seconds is None:
             raise error
         again = f"trying again in {seconds:.0f} s ({error.happened})"
-        self._listener.progress(f"{self.so_far}; the transfer broke off, {again}")
-        await self._transfers.clock.sleep(seconds)
+        self.listener.progress(f"{self.so_far}; the transfer broke off, {again}")
+        await self.transfers.clock.sleep(seconds)
 
     def _tell(self) -> None:
-        if self._meter is not None:
-            self._meter(self.received, self.total)
-        elif self._transfers.clock.monotonic() - self._said_at >= PROGRESS_EVERY:
-            self._said_at = self._transfers.clock.monotonic()
-            self._listener.progress(self.so_far)
+        if self.meter is not None:
+            self.meter(self.received, self.total)
+        elif self.transfers.clock.monotonic() - self._said_at >= PROGRESS_EVERY:
+            self._said_at = self.transfers.clock.monotonic()
+            self.listener.progress(self.so_far)
 
     def _is_pinned(self, url: str) -> bool:
-        return version_of(url) == self._inputs.version_id
+        return version_of(url) == self.inputs.version_id
 
     async def _renew(self, refusal: UrlRefused) -> None:
         """Find another URL than the one that was refused; raises `NoUrl` if there is none."""
@@ -214,11 +209,11 @@ class Source:
         for page_of in cycle((session.listings.own_page, session.listings.account_page)):
             if self._refusals >= REFUSALS:
                 break
-            self._listener.progress("the download URL was refused; asking for a fresh one")
+            self.listener.progress("the download URL was refused; asking for a fresh one")
             try:
                 now = session.clock.monotonic()
                 page = await page_of(database_id, now) or await session.listings.own_page(database_id, now)
-                entry = page.version(self._inputs.version_id)
+                entry = page.version(self.inputs.version_id)
                 if entry is not None and await self._use(session, database_id, entry):
                     return
             except SquareCloudError as error:
@@ -236,7 +231,7 @@ class Source:
 
     async def _use(self, session: Session, database_id: str, entry: ListedSnapshot) -> bool:
         """Use the URL of a listing, if it is another one; returns whether it is."""
-        record = await describe(session, database_id, entry, base_url=self._inputs.download_url)
+        record = await describe(session, database_id, entry, base_url=self.inputs.download_url)
         url = record.download_url
         if url is None or not self._is_pinned(url) or url in self._refused:
             return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -33,7 +34,6 @@ class Transfers(Stoppable):
     Args:
         clock: the time.
         http: the HTTP transport for downloads; the network if not given.
-        open_store: the store of a place; tests give another.
         in_thread: runs a blocking call; tests give another.
 
     Attributes:
@@ -45,24 +45,20 @@ class Transfers(Stoppable):
         *,
         clock: Clock | None = None,
         http: httpx.AsyncBaseTransport | None = None,
-        open_store: Callable[[Destination], Store] | None = None,
         in_thread: Callable[..., Awaitable[Any]] | None = None,
     ) -> None:
         super().__init__(clock or Clock())
         self.http = http
         self.slots = anyio.Semaphore(AT_A_TIME)
-        self.store = open_store or self._store
-        self._in_thread = in_thread or self._thread
-        self._threads = anyio.CapacityLimiter(2 * AT_A_TIME)
+        limiter = anyio.CapacityLimiter(2 * AT_A_TIME)
+        self._in_thread = in_thread or partial(anyio.to_thread.run_sync, limiter=limiter)
         self._buckets = Buckets()
+
+    def store(self, place: Destination) -> Store:
+        """The store of a place."""
+        return FileStore(place.file) if place.scheme == "file" else BucketStore(self._buckets, place)
 
     async def blocking(self, call: Callable[..., T], *args: Any) -> T:
         """Run a blocking call in a worker thread. Once it has begun, a cancellation waits for its end."""
         result: T = await self._in_thread(call, *args)
         return result
-
-    def _store(self, place: Destination) -> Store:
-        return FileStore(place.file) if place.scheme == "file" else BucketStore(self._buckets, place)
-
-    async def _thread(self, call: Callable[..., T], *args: Any) -> T:
-        return await anyio.to_thread.run_sync(call, *args, limiter=self._threads)

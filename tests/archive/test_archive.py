@@ -11,12 +11,11 @@ import anyio
 import pytest
 
 from pulumi_snapshots.archive.archive import NotArchived
-from pulumi_snapshots.archive.files import FileDraft, FileStore
+from pulumi_snapshots.archive.files import FileStore, _FileDraft
 from pulumi_snapshots.archive.stores import Draft, Seen, StoreTrouble
-from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.engine.wording import PYTHON
-from tests.archive.scene import SIZE, Scene, at_once, file_of, holds, scene
+from tests.archive.scene import SIZE, Scene, file_of, holds, scene
 from tests.support.told import telling
 from tests.support.virtual import run_virtual, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE
@@ -431,7 +430,7 @@ async def test_cancelled_by_its_caller_it_leaves_nothing_either(tmp_path: Path) 
 async def test_stop_at_the_very_end_keeps_what_is_whole(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
 
-        class Stopping(FileDraft):
+        class Stopping(_FileDraft):
             def commit(self) -> Seen:
                 at.transfers.stop()
                 return super().commit()
@@ -441,12 +440,7 @@ async def test_stop_at_the_very_end_keeps_what_is_whole(tmp_path: Path) -> None:
                 assert size == SIZE
                 return Stopping(self._path)
 
-        at.transfers = Transfers(
-            clock=at.here.clock,
-            http=at.here.transport,
-            in_thread=at_once,
-            open_store=lambda place: Store(place.file),
-        )
+        at.transfers.store = lambda place: Store(place.file)  # type: ignore[method-assign]
         record = await at.archive(destination=f"{at.folder}/x.zip")
         assert holds(record, at.zip)
 
@@ -456,7 +450,7 @@ async def test_store_that_fails_in_the_middle_is_named_and_keeps_the_old_object(
     async with scene(tmp_path / "a") as at:
         (at.folder / "x.zip").write_bytes(OLD)
 
-        class Failing(FileDraft):
+        class Failing(_FileDraft):
             def write(self, data: bytes | bytearray) -> None:
                 super().write(data)
                 if self._part.stat().st_size > 2_000_000:
@@ -466,12 +460,7 @@ async def test_store_that_fails_in_the_middle_is_named_and_keeps_the_old_object(
             def begin(self, size: int | None) -> Draft:  # noqa: ARG002
                 return Failing(self._path)
 
-        at.transfers = Transfers(
-            clock=at.here.clock,
-            http=at.here.transport,
-            in_thread=at_once,
-            open_store=lambda place: Store(place.file),
-        )
+        at.transfers.store = lambda place: Store(place.file)  # type: ignore[method-assign]
         await fails(at, what="disk is on fire", destination=f"{at.folder}/x.zip")
 
 
@@ -640,8 +629,7 @@ async def test_store_that_does_not_answer_proves_nothing(tmp_path: Path) -> None
 
     async with scene(tmp_path / "a") as at:
         record = await at.archive()
-        silent = Transfers(clock=at.here.clock, in_thread=at_once, open_store=lambda place: Silent(place.file))
-        at.transfers = silent
+        at.transfers.store = lambda place: Silent(place.file)  # type: ignore[method-assign]
         assert await at.refresh(record) == record
         assert "stays as it was: no route to it" in at.row.warnings[-1]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pulumi_snapshots.archive.destination import Destination, object_name
+from pulumi_snapshots.archive.destination import Destination
 from pulumi_snapshots.archive.difference import archive_difference
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject
@@ -167,8 +167,8 @@ def test_relative_path_and_home_become_whole_uris(monkeypatch: pytest.MonkeyPatc
     ],
 )
 def test_name_in_a_folder_tells_database_time_and_version(folder: str, uri: str) -> None:
-    name = object_name(DATABASE, "a/b", datetime(2026, 11, 24, 23, 0, 0, 999999, tzinfo=UTC))
-    assert Destination.parse(folder).named(name).uri == uri
+    created = datetime(2026, 11, 24, 23, 0, 0, 999999, tzinfo=UTC)
+    assert Destination.parse(folder).named(DATABASE, "a/b", created).uri == uri
 
 
 def test_url_alone_tells_database_and_version() -> None:
