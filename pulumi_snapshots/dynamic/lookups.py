@@ -190,7 +190,7 @@ class _Lookup(Generic[T]):
         async def ask() -> tuple[T, Words]:
             session = this_run().shared.session(settings)
             since = _since(session, program, lately=lately)
-            answer: T = await late("lookup.calls:find")(self.lookup, session, arguments, since, _tell)
+            answer: T = await late("lookup.find:find")(self.lookup, session, arguments, since, _tell)
             return answer, session.take_note()
 
         return ask
@@ -235,9 +235,8 @@ _programs: WeakKeyDictionary[pulumi.Resource, float] = WeakKeyDictionary()
 
 def _since(session: Session, program: pulumi.Resource | None, *, lately: bool) -> float:
     """When what is good enough may have been asked for at the earliest (monotonic); in the event loop only."""
-    now = session.clock.monotonic()
-    recent: float = late("lookup.calls:lately")(session)
-    begun = recent if program is None else _programs.setdefault(program, now)
+    recent = session.listings.recent
+    begun = recent if program is None else _programs.setdefault(program, session.clock.monotonic())
     return max(begun, recent) if lately else begun
 
 

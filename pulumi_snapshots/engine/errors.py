@@ -1,4 +1,4 @@
-"""How an error reaches a Pulumi engine: a text that can be sent, and the status that carries what is to be kept."""
+"""How an error reaches a Pulumi engine: a text that can be sent, and the status with the resource to keep."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def debugging() -> bool:
 
 
 def readable(text: str) -> str:
-    """`text` as it can be sent: half a surrogate pair fits no message, and an error that cannot be sent ends no call."""
+    """`text` without half surrogate pairs, which no message can hold: a call ends only with an error that can be sent."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -25,12 +25,9 @@ def status(code: int, text: str, detail: Any) -> bytes:
     """A google.rpc.Status with at most one detail.
 
     Written by hand: the generated class exists twice (in the SDK, and in googleapis-common-protos, which Google's own
-    clients use), and a process that loads the one can never load the other.
+    clients use), and a process that loads one can never load the other.
 
-    Args:
-        code: gRPC's number. The Go side believes the details only if they carry the same code as the call.
-        text: the error's.
-        detail: a protobuf message; None for none.
+    `code` is gRPC's number; the Go side accepts the details only if it is also the call's. `detail` is a protobuf message.
     """
     message = b"\x08" + _varint(code) + _field(2, text.encode())
     if detail is None:

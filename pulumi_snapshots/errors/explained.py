@@ -1,4 +1,4 @@
-"""The root of all errors that a user reads, as data: no edge's words are in it."""
+"""The root of all errors that a user reads, as data that each edge words."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Explained(Exception):
         self.then = tuple(then)
 
     def worded(self, word: Callable[[object], str]) -> str:
-        """What happened and what was done, in sentences; `word` says each text of them."""
+        """What happened and what was done, in sentences; `word` words each text."""
         return " ".join([sentence(word(self.happened)), word(self.done)]).strip()
 
     def __str__(self) -> str:

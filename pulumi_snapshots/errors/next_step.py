@@ -11,9 +11,9 @@ __all__ = ["Next", "Step"]
 
 
 class Step(Enum):
-    """One step. The value says it in words that fit everywhere; an edge that has a command for it says that instead.
+    """One step, in words that fit everywhere; an edge that has a command for it shows that instead.
 
-    In braces are the facts that a `Next` of this step holds, and names of properties and settings.
+    In braces are the facts of a `Next` with this step, and names of properties and settings.
     """
 
     # The key and the account
@@ -97,12 +97,7 @@ class Step(Enum):
 
 @dataclass(frozen=True, init=False)
 class Next:
-    """A step with its facts.
-
-    Args:
-        step: what to do.
-        facts: what `step` names in braces.
-    """
+    """A step with the facts that it names in braces."""
 
     step: Step
     facts: tuple[tuple[str, object], ...]
@@ -112,7 +107,7 @@ class Next:
         object.__setattr__(self, "facts", tuple(facts.items()))
 
     def text(self, template: str | None = None) -> Text:
-        """The step in an edge's words; in those that fit everywhere unless given."""
+        """The step in the words of a template, or in those that fit everywhere."""
         return Text(template or self.step.value, **dict(self.facts))
 
     def __str__(self) -> str:

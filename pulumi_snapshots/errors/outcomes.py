@@ -1,4 +1,4 @@
-"""How an operation can end without what it was to bring, besides the service's own errors."""
+"""How an operation can fail, besides the service's own errors."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ __all__ = ["CannotTell", "NoSuchSnapshot", "NothingSent", "Unresolved", "not_lis
 
 
 class _Record(Protocol):
-    """What the state keeps."""
-
     @property
     def id(self) -> str: ...
 
@@ -29,8 +27,8 @@ class Unresolved(Explained, Generic[R]):
     Args:
         record: what is known, to be kept under its provisional id.
         happened: what was sent, how it was answered, and why the wait ended; sentences.
-        undecided: whether waiting longer would only end the same way.
-        cause: the error that ended the wait, if one did; it follows what happened, and its next steps come first.
+        undecided: whether waiting longer would end the same way.
+        cause: the error that ended the wait, if any; it follows what happened, and its next steps come first.
     """
 
     resumes: ClassVar[tuple[Next, ...]]
@@ -45,28 +43,22 @@ class Unresolved(Explained, Generic[R]):
     def __init__(
         self, record: R, happened: Words = "", *, undecided: bool = False, cause: Explained | None = None
     ) -> None:
-        before = cause.then if cause else ()
         if cause:
-            happened = (
-                Text("{happened} {cause}", happened=happened, cause=cause) if happened else Text("{cause}", cause=cause)
-            )
-        super().__init__(happened, then=(*before, *(self.stays if undecided else self.resumes)))
+            template = "{happened} {cause}" if happened else "{cause}"
+            happened = Text(template, happened=happened, cause=cause)
+        self._before = cause.then if cause else ()
+        super().__init__(happened, then=(*self._before, *(self.stays if undecided else self.resumes)))
         self.record = record
         self.undecided = undecided
         self.__cause__ = cause
-        self._before = before
 
     def unkept(self, *, remembered: bool) -> tuple[Next, ...]:
-        """The next steps if there is no way to keep it in the state.
-
-        Args:
-            remembered: whether the next run on this machine finds it all the same.
-        """
+        """The next steps if the state cannot keep it; `remembered` if the next run on this machine still finds it."""
         return (*self._before, self.kept_here if remembered else self.not_kept)
 
 
 class NothingSent(Explained):
-    """The time was over, or it was interrupted, before anything was started; there is nothing to keep."""
+    """It timed out or was interrupted before anything was started; there is nothing to keep."""
 
 
 class NoSuchSnapshot(Explained):
@@ -74,11 +66,11 @@ class NoSuchSnapshot(Explained):
 
 
 class CannotTell(Explained):
-    """A lookup was answered, but the answer does not decide what was asked."""
+    """The service's answer leaves open what was looked up."""
 
 
 def not_listed(database_id: str, version_id: str) -> str:
-    """What to say of a snapshot that was asked for and that no listing shows."""
+    """What an error says of a snapshot that no listing shows."""
     return (
         f"The service lists no snapshot {version_id} of database {database_id}. It keeps one for 30 days; one that was "
         "taken within the last 30 minutes may not be listed yet"

@@ -1,4 +1,4 @@
-"""A text for users whose names are spelled later, by the edge that shows it."""
+"""A text for users, whose names are spelled by the edge that shows it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,10 @@ _NAME = re.compile(r"\{([a-z_]+)\}")
 class Text:
     """A template and its values. `str()` spells every name as Python does.
 
-    A `{name}` of the template that is among the values stands for that value. Any other one is the name of a property or a
+    A `{name}` in the template stands for the value of that name. Without such a value, it is the name of a property or a
     setting, which each edge spells in its own way: `rotate_after`, `rotateAfter`, `--rotate-after`.
 
-    Args:
-        template: the text.
-        values: texts, next steps, errors, tuples of these, or anything with a `str()`; braces in them stay as they are.
+    Values are texts, next steps, errors, tuples of these, or anything with a `str()`; their own braces stay as they are.
     """
 
     template: str
@@ -34,12 +32,7 @@ class Text:
         object.__setattr__(self, "values", tuple(values.items()))
 
     def worded(self, spell: Callable[[str], str], word: Callable[[object], str]) -> str:
-        """The text as it is shown.
-
-        Args:
-            spell: the name of a property or a setting.
-            word: the text of a value.
-        """
+        """The text as it is shown: `spell` spells a name, `word` words a value."""
         values = dict(self.values)
         return _NAME.sub(lambda found: word(values[found[1]]) if found[1] in values else spell(found[1]), self.template)
 
@@ -57,7 +50,7 @@ def names_in(template: str) -> set[str]:
 
 
 def sentence(text: str) -> str:
-    """The text as a sentence: a first word of letters gets a capital, and a full stop ends it."""
-    if text.partition(" ")[0].isalpha():  # an id or a setting's name stays as it is written
+    """The text as a sentence: with a capital, if its first word has only letters, and a full stop."""
+    if text.partition(" ")[0].isalpha():  # an id or a setting's name keeps its spelling
         text = text[:1].upper() + text[1:]
     return text if not text or text.endswith(".") else f"{text}."

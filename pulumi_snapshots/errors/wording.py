@@ -1,4 +1,4 @@
-"""How an edge words what it shows: its spelling of names, its words for the next steps, and the paragraph of an error."""
+"""How an edge words what it shows: names, next steps and errors."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Wording:
     """The words of one edge.
 
     Args:
-        spell: the name of a property or a setting, as this edge's users write it.
-        steps: templates of the next steps; a step without one is worded as `Step` itself has it.
+        spell: spells the name of a property or a setting as this edge's users write it.
+        steps: templates of next steps; a step without one has the words of `Step` itself.
     """
 
     def __init__(self, spell: Callable[[str], str], steps: Mapping[Step, str]) -> None:
@@ -30,11 +30,11 @@ class Wording:
         self._steps = steps
 
     def about(self, **facts: str | None) -> Wording:
-        """The same words with other spellings, or with facts that next steps name as if they were properties; None adds none."""
+        """The same words, with facts that next steps name as if they were properties; None adds none."""
         return Wording(lambda name: facts.get(name) or self.spell(name), self._steps)
 
     def text(self, words: object) -> str:
-        """A text as it is shown; so is a next step, an error, or a tuple of them."""
+        """A text, a next step, an error, or a tuple of these, as it is shown."""
         if isinstance(words, Next):
             words = words.text(self._steps.get(words.step))
         if isinstance(words, Text):
@@ -44,16 +44,11 @@ class Wording:
         return words.worded(self.text) if isinstance(words, Explained) else str(words)
 
     def told(self, error: Exception, then: Iterable[Next] | None = None) -> str:
-        """What a user reads of an error: what happened, what was done, the next steps.
-
-        Args:
-            error: an `Explained`; of any other error what happened is its text.
-            then: next steps in place of the error's own.
-        """
+        """What happened, what was done, and the next steps: `then`, or else the error's own."""
         if isinstance(error, Explained):
             return self.text((error, *(error.then if then is None else then)))
         return sentence(str(error))
 
     def paragraph(self, error: Exception, then: Iterable[Next] | None = None) -> str:
-        """All that a user reads of an error: what it tells, see `told`, and where its page is."""
+        """All that a user reads of an error: see `told`, then the address of its page."""
         return with_address(self.told(error, then), error)

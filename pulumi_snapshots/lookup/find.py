@@ -1,31 +1,35 @@
-"""Lookups: which snapshots and databases there are. A complete answer or an error, since a program acts on what is missing, too.
+"""Lookups: which snapshots and databases exist. The answer is complete, or an error.
 
-A program that goes on with half an answer would no longer declare the resources of the other half, and the engine would
-forget them.
+A program with half an answer would not declare the resources of the other half, and the engine would forget them.
+
+Every lookup may use an earlier answer of the service if that is no older than `since` (monotonic seconds).
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pulumi_snapshots.api.client import BRIEF
 from pulumi_snapshots.api.errors import NotAllowed
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import CannotTell
 from pulumi_snapshots.listing.complete import ask_all, newest_first, undated
-from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
+from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS, DatabaseInfo, SnapshotInfo
 from pulumi_snapshots.snapshot.describe import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from pulumi_snapshots.api.models import AccountDatabase, ListedSnapshot
     from pulumi_snapshots.lookup.inputs import SnapshotQuery
+    from pulumi_snapshots.lookup.results import Lookup
     from pulumi_snapshots.run.session import Session
 
-__all__ = ["find_database", "find_databases", "find_latest", "find_snapshots"]
+__all__ = ["find", "find_database", "find_databases", "find_latest", "find_snapshots"]
+
+T = TypeVar("T")
 
 NO_TIME = datetime.min.replace(tzinfo=UTC)
 """Before every snapshot."""
@@ -34,31 +38,21 @@ NO_TIME = datetime.min.replace(tzinfo=UTC)
 async def find_snapshots(session: Session, query: SnapshotQuery, since: float) -> list[SnapshotInfo]:
     """The snapshots that fit, newest first; of one database, or of the whole account.
 
-    Args:
-        session: the service.
-        query: which.
-        since: what was asked for then (monotonic) or later is good enough.
-
     Raises:
-        CannotTell: the listing does not tell for sure.
+        CannotTell: the listing leaves the answer open.
         SquareCloudError: no listing.
     """
     found = await _listed(session, query, since)
-    # Those without a time come last; they are asked for only if no age is.
+    # Snapshots without a time come last; they are no error if the query names no age.
     found.sort(key=lambda one: one[1].modified or NO_TIME, reverse=True)
     return [SnapshotInfo.of(await describe(session, *one)) for one in found]
 
 
 async def find_latest(session: Session, query: SnapshotQuery, since: float) -> SnapshotInfo | None:
-    """The newest snapshot that fits and is available; None where there is none.
-
-    Args:
-        session: the service.
-        query: of one database.
-        since: what was asked for then (monotonic) or later is good enough.
+    """The newest snapshot of one database that fits and is available; None if there is none.
 
     Raises:
-        CannotTell: the listing does not tell for sure.
+        CannotTell: the listing leaves the answer open.
         SquareCloudError: no listing.
     """
     for entry in newest_first(entry for _, entry in await _listed(session, query, since)):
@@ -70,11 +64,6 @@ async def find_latest(session: Session, query: SnapshotQuery, since: float) -> S
 
 async def find_database(session: Session, database_id: str, since: float) -> DatabaseInfo:
     """One database, and whether it runs.
-
-    Args:
-        session: the service.
-        database_id: a checked id.
-        since: what was asked for then (monotonic) or later is good enough.
 
     Raises:
         CannotTell: the answer does not say what it is.
@@ -92,40 +81,30 @@ async def find_database(session: Session, database_id: str, since: float) -> Dat
 async def find_databases(
     session: Session, since: float, *, tell: Callable[[str], None] = lambda _: None
 ) -> list[DatabaseInfo]:
-    """All databases of the account, in the service's order, and whether each runs.
-
-    Args:
-        session: the service.
-        since: what was asked for then (monotonic) or later is good enough.
-        tell: told where it takes a while.
+    """All databases of the account, in the service's order, and whether each runs; `tell` says so if it takes minutes.
 
     Raises:
-        CannotTell: the answer does not tell all of them for sure.
+        CannotTell: the answer may be incomplete.
         SquareCloudError: no answer.
     """
     try:
         databases = await session.complete_listings.databases(since)
         budget = session.settings.own_requests
         if len(databases) >= budget:
-            minutes = len(databases) // budget + 1
-            tell(
-                f"asking for the status of {len(databases)} databases, {budget} requests a minute: about {minutes} minutes"
-            )
+            count, minutes = len(databases), len(databases) // budget + 1
+            tell(f"asking for the status of {count} databases, {budget} requests a minute: about {minutes} minutes")
         return await ask_all([partial(_with_status, session, database, since) for database in databases])
     except NotAllowed as error:
         raise _scope_unknown(error) from error
 
 
 async def _listed(session: Session, query: SnapshotQuery, since: float) -> list[tuple[str, ListedSnapshot]]:
-    """Each entry that fits, after the id of its database."""
-    if query.database_id is None:
-        of_each = await session.complete_listings.of_account(since, origin=query.origin)
+    """Each entry that fits, with the id of its database."""
+    listings, wanted = session.complete_listings, query.database_id
+    if wanted is None:
+        of_each = await listings.of_account(since, origin=query.origin)
     else:
-        of_each = {
-            query.database_id: await session.complete_listings.of_database(
-                query.database_id, since, origin=query.origin
-            )
-        }
+        of_each = {wanted: await listings.of_database(wanted, since, origin=query.origin)}
     return [
         (database_id, entry)
         for database_id, entries in of_each.items()
@@ -142,30 +121,40 @@ def _fits(session: Session, query: SnapshotQuery, entry: ListedSnapshot) -> bool
     if entry.modified is None:
         raise undated(entry)
     age = (session.client.service_clock.now() - entry.modified).total_seconds()
-    return (query.newer_than is None or age <= query.newer_than) and (
-        query.older_than is None or age > query.older_than
-    )
+    is_new = query.newer_than is None or age <= query.newer_than
+    return is_new and (query.older_than is None or age > query.older_than)
 
 
 async def _with_status(session: Session, database: AccountDatabase, since: float) -> DatabaseInfo:
     if database.name is None or database.type is None:
         raise CannotTell(f"the service does not say what database {database.id} is: its name or type is missing")
     running = await session.databases.running(database.id, since, patience=BRIEF)
-    return DatabaseInfo(
-        id=database.id,
-        name=database.name,
-        type=database.type,
-        ram=database.ram,
-        cluster=database.cluster,
-        running=running,
-    )
+    return DatabaseInfo(database.id, database.name, database.type, database.ram, database.cluster, running)
 
 
 def _scope_unknown(error: NotAllowed) -> Exception:
-    """A refusal of a question about databases, whose scopes the service does not publish."""
+    """A refusal for want of a scope, which the service does not name in its documentation of databases."""
     if error.code != "MISSING_SCOPE":
         return error
-    return CannotTell(
-        f"{error} The service does not publish which scope a question about databases needs",
-        then=[Next(Step.USE_KEY_WITHOUT_LIMITS)],
-    )
+    happened = f"{error} The service does not publish which scope a question about databases needs"
+    return CannotTell(happened, then=[Next(Step.USE_KEY_WITHOUT_LIMITS)])
+
+
+_FIND: dict[str, Callable[..., Awaitable[Any]]] = {
+    SNAPSHOTS.function: lambda session, query, since, _: find_snapshots(session, query, since),
+    LATEST.function: lambda session, query, since, _: find_latest(session, query.candidates, since),
+    DATABASE.function: lambda session, query, since, _: find_database(session, query.database_id, since),
+    DATABASES.function: lambda session, _query, since, tell: find_databases(session, since, tell=tell),
+}
+
+
+async def find(
+    lookup: Lookup[T], session: Session, values: Mapping[str, Any], since: float, tell: Callable[[str], None]
+) -> T:
+    """The answer to a lookup whose arguments have no problem; `tell` says so if it takes minutes.
+
+    Raises:
+        Explained: there is no certain answer.
+    """
+    answer: T = await _FIND[lookup.function](session, lookup.query.of(values), since, tell)
+    return answer

@@ -44,7 +44,7 @@ class SnapshotQuery(Inputs):
 
     @classmethod
     def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
-        """Everything that is wrong with these values; those that are `UNKNOWN` are taken to be right."""
+        """All problems of these values, also of the two ages together."""
         found, ages = super().problems(values), cls.known(values, "newer_than", "older_than")
         newer, older = ages.get("newer_than"), ages.get("older_than")
         if newer is not None and older is not None and newer <= older:
@@ -54,7 +54,7 @@ class SnapshotQuery(Inputs):
 
     @property
     def needs_times(self) -> bool:
-        """Whether a snapshot whose time is not known cannot be told to fit."""
+        """Whether a snapshot fits only if its time is known."""
         return self.newer_than is not None or self.older_than is not None
 
 
@@ -73,7 +73,7 @@ class LatestQuery(Inputs):
 
     @property
     def candidates(self) -> SnapshotQuery:
-        """Those of which it is the newest."""
+        """The snapshots of which it is the newest."""
         return SnapshotQuery(self.database_id, self.origin, self.max_age)
 
 

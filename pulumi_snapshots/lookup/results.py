@@ -1,4 +1,4 @@
-"""What the lookups bring, and the lookups by name. Standard library only: programs load it."""
+"""The results of the lookups, and the lookups by name. Standard library only: programs load it."""
 
 from __future__ import annotations
 
@@ -73,21 +73,17 @@ class FoundDatabases(Record):
 
 @dataclass(frozen=True)
 class Lookup(Generic[T]):
-    """One lookup, whose answer is of type T.
-
-    Attributes:
-        function: its name.
-        query: what may be asked; its docstring says what the lookup is for.
-        result: holds the answer in languages that have no lists or None as answers; the answer itself if that is a record.
-    """
+    """One lookup, whose answer is of type T."""
 
     function: str
     query: type[Inputs]
+    """Its arguments; the docstring says what the lookup is for."""
     result: type[Record]
+    """The answer, or a record around it for languages in which no list or None can be an answer."""
 
     @property
     def secret(self) -> bool:
-        """Whether its answer must not be shown."""
+        """Whether its answer holds secrets."""
         inner = (record_in(each.type) for each in self.result.properties().values())
         return any(each.secret for record in inner if record for each in record.properties().values())
 
@@ -98,7 +94,7 @@ class Lookup(Generic[T]):
     def answer(self, values: dict[str, Any]) -> T:
         """The answer from plain values."""
         result: Any = self.result.from_outputs(values)
-        (name, *others) = self.result.properties()
+        name, *others = self.result.properties()
         answer: T = result if others else getattr(result, name)
         return answer
 

@@ -16,7 +16,7 @@ from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 from pulumi_snapshots.engine.errors import DETAILS_HEADER, debugging, readable, status
 from pulumi_snapshots.engine.wording import PLUGIN
 from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.lookup.calls import find, lately
+from pulumi_snapshots.lookup.find import find
 from pulumi_snapshots.plugin.engine import Row
 from pulumi_snapshots.plugin.package import FUNCTIONS, KINDS
 from pulumi_snapshots.plugin.schema import VERSION, schema
@@ -218,7 +218,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
 
         async def ask() -> Any:
             session = call.session()
-            found = await find(lookup, session, values, lately(session), row.progress)
+            found = await find(lookup, session, values, session.listings.recent, row.progress)
             if note := session.take_note():
                 row.warn(note)
             return found

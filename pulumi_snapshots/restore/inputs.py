@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import field, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.properties import checks
@@ -71,22 +70,20 @@ class RestoreInputs(Inputs):
     runtime: str | None = declare(
         "The snapshot's engine, as a Snapshot or a lookup gives it: it must fit the database.", default=None, kept=False
     )
-    purpose: str = field(default="", kw_only=True)
-    """A digest of the triggers, which may be secret themselves."""
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Self:
-        """From values that have no problem."""
-        return replace(super().of(values), purpose=digest_of(values.get("triggers")))
 
     @classmethod
     def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
-        """Everything that is wrong with these values, also that no snapshot is given."""
+        """All problems of these values, also that no snapshot is given."""
         found = super().problems(values)
         if any(values.get(name) is not None for name in SNAPSHOT):
             return found
         missing = Problem("snapshot", Text("is required: a Snapshot, or {database_id} and {version_id}"))
         return [missing, *(one for one in found if one.property not in SNAPSHOT)]
+
+    @property
+    def purpose(self) -> str:
+        """A digest of the triggers, which may be secret themselves."""
+        return digest_of(self.triggers)
 
     @property
     def target(self) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import field, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.properties import checks
@@ -47,20 +46,18 @@ class SnapshotInputs(Inputs):
         default=None,
         read=checks.duration(most=RETENTION),
     )
-    purpose: str = field(default="", kw_only=True)
-    """A digest of the triggers, which may be secret themselves."""
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Self:
-        """From values that have no problem."""
-        return replace(super().of(values), purpose=digest_of(values.get("triggers")))
 
     @classmethod
     def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
-        """Everything that is wrong with these values, also with the two ages together."""
+        """All problems of these values, also of the two ages together."""
         found = super().problems(values)
         known = cls.known(values, "rotate_after", "reuse_within")
         if not found and 0 < known.get("rotate_after", 0.0) <= known.get("reuse_within", 0.0):
             reason = Text("must be longer than {reuse_within}, else a rotation would adopt what it should renew")
             found.append(Problem("rotate_after", reason))
         return found
+
+    @property
+    def purpose(self) -> str:
+        """A digest of the triggers, which may be secret themselves."""
+        return digest_of(self.triggers)

@@ -63,7 +63,7 @@ def kinds(w: World) -> list[str]:
 
 
 @virtual
-async def test_a_found_snapshot_has_the_outputs_of_the_resource_and_hides_its_url() -> None:
+async def test_a_found_snapshot_has_all_outputs_and_hides_its_url() -> None:
     async with world(snapshot_seconds=1) as w:
         record = (await w.create()).complete
         found = await latest(w)
@@ -230,7 +230,7 @@ async def test_program_and_provider_keep_the_services_limits_together(tmp_path: 
 
 
 @virtual
-async def test_without_the_accounts_listing_its_databases_are_asked_one_by_one() -> None:
+async def test_without_the_accounts_listing_each_database_is_listed() -> None:
     async with world(databases=BOTH, plan="free") as w:
         stored = [w.emulator.add_snapshot(one).version_id for one in BOTH]
         assert sorted(versions(await snapshots(w))) == sorted(stored)
@@ -240,7 +240,7 @@ async def test_without_the_accounts_listing_its_databases_are_asked_one_by_one()
 
 
 @virtual
-async def test_more_databases_than_a_minutes_budget_are_not_asked_one_by_one() -> None:
+async def test_more_databases_than_the_budget_are_not_listed_one_by_one() -> None:
     async with world(databases=MANY, plan="free", settings={"requests_per_minute": 14}) as w:
         with telling(CannotTell, r"402 UPGRADE_REQUIRED.*12 databases.*13 requests of a minute.*database_id"):
             await snapshots(w)
@@ -281,7 +281,7 @@ async def test_a_listing_that_cannot_be_read_whole_answers_nothing(strange: Any,
 
 
 @virtual
-async def test_a_snapshot_without_a_time_is_listed_last_and_never_guessed_about() -> None:
+async def test_a_snapshot_without_a_time_comes_last_and_fits_no_age() -> None:
     async with world() as w:
         w.emulator.add_fault(listing_of(entry(version_id="w" * 24, modified="yesterday"), entry()))
         assert versions(await snapshots(w, database_id=DATABASE)) == ["v" * 24, "w" * 24]
@@ -292,7 +292,7 @@ async def test_a_snapshot_without_a_time_is_listed_last_and_never_guessed_about(
 
 
 @virtual
-async def test_an_entry_of_nobody_in_the_accounts_listing_is_given_to_nobody() -> None:
+async def test_an_entry_without_a_database_is_given_to_no_database() -> None:
     async with world() as w:
         w.emulator.add_fault(listing_of(entry(url="https://snapshots.test/elsewhere?versionId=" + "v" * 24)))
         with telling(CannotTell, r"does not tell whose snapshot v{24} is. Give database_id"):
@@ -398,7 +398,7 @@ async def test_one_status_that_fails_fails_the_list_at_once() -> None:
 
 
 @virtual
-async def test_a_key_of_another_scope_is_told_that_the_scope_is_not_published() -> None:
+async def test_an_error_says_that_the_needed_scope_is_not_published() -> None:
     async with world() as w:
         w.emulator.add_fault(Fault(kind="database", status=403, code="MISSING_SCOPE"))
         with pytest.raises(CannotTell, match=r"lacks a scope.*does not publish"):
@@ -409,7 +409,7 @@ async def test_a_key_of_another_scope_is_told_that_the_scope_is_not_published() 
 
 
 @virtual
-async def test_another_database_in_the_answer_is_not_taken_for_the_one_asked_for() -> None:
+async def test_an_answer_about_another_database_is_an_error() -> None:
     async with world() as w:
         body = '{"status":"success","response":{"id":"another","name":"shop","type":"redis"}}'
         w.emulator.add_fault(Fault(kind="database", body=body))
@@ -435,7 +435,7 @@ async def created(session: Session) -> SnapshotRecord:
     ids=["own page kept", "account's page kept", "both pages kept", "invalidated"],
 )
 @virtual
-async def test_a_lookup_before_a_create_costs_time_at_most_and_one_after_it_sees_its_snapshot(
+async def test_a_lookup_after_a_create_sees_its_snapshot(
     tmp_path: Path, cache_world: str, queries: list[dict[str, Any]], seconds: int
 ) -> None:
     async with world(snapshot_seconds=100, cache_world=cache_world) as w:
@@ -456,7 +456,7 @@ async def test_a_lookup_before_a_create_costs_time_at_most_and_one_after_it_sees
 
 
 @virtual
-async def test_an_old_page_that_lacks_what_this_machine_has_found_is_an_error_as_long_as_it_may_be_old(
+async def test_a_page_too_old_to_show_a_found_snapshot_is_an_error(
     tmp_path: Path,
 ) -> None:
     async with world(snapshot_seconds=1) as w:

@@ -57,7 +57,7 @@ async def somebody_restores(at: Scene, stored: StoredSnapshot, target: str = DAT
 
 
 @virtual
-async def test_a_restore_brings_the_rows_back_and_ends_when_the_database_runs_again() -> None:
+async def test_a_restore_ends_when_the_database_runs_with_its_old_rows() -> None:
     async with scene() as at:
         record = (await at.restore()).complete
         assert at.holds() == "then"
@@ -85,7 +85,7 @@ async def test_a_restore_is_not_counted_among_the_snapshots_of_a_run() -> None:
 
 
 @virtual
-async def test_a_restore_onto_another_database_leaves_the_snapshot_s_own_alone() -> None:
+async def test_a_restore_onto_another_database_leaves_the_first_alone() -> None:
     async with scene() as at:
         record = (await at.restore(target=OTHER_DATABASE)).complete
         assert (at.holds(), at.holds(OTHER_DATABASE)) == ("now", "then")
@@ -101,7 +101,7 @@ async def test_a_version_named_by_its_ids_alone_is_looked_up() -> None:
 
 
 @virtual
-async def test_a_database_that_is_never_seen_down_is_watched_for_the_settling_time() -> None:
+async def test_a_database_never_seen_down_is_watched_until_it_settles() -> None:
     async with scene(restore_seconds=0.0) as at:
         assert (await at.restore()).how == "complete"
         assert 60 <= elapsed(at) <= 61
@@ -120,7 +120,7 @@ async def test_an_answer_that_comes_with_the_data_ends_the_wait_at_once() -> Non
 
 
 @virtual
-async def test_looks_that_fail_meanwhile_are_no_end() -> None:
+async def test_polls_that_fail_do_not_end_the_watch() -> None:
     async with scene() as at:
         at.here.emulator.add_fault(Fault(kind="status", status=500, code="BROKEN", skip=1, times=12))
         ending = await at.restore()
@@ -130,7 +130,7 @@ async def test_looks_that_fail_meanwhile_are_no_end() -> None:
 
 
 @virtual
-async def test_a_look_that_is_answered_with_restore_in_progress_shows_the_database_down() -> None:
+async def test_a_poll_answered_with_restore_in_progress_counts_as_down() -> None:
     """The service may say that instead of "not running": a lost answer is resolved by it too."""
     async with scene(restore_seconds=0.0) as at:
         at.here.emulator.add_fault(on_restore(when="after", drop=True))
@@ -155,7 +155,7 @@ async def test_restores_of_one_run_keep_both_cooldowns_without_a_refusal() -> No
 
 
 @virtual
-async def test_two_restores_of_one_database_in_one_run_are_told_which_came_last() -> None:
+async def test_two_restores_of_one_database_in_one_run_say_which_came_last() -> None:
     async with scene() as at:
         newer = at.here.emulator.add_snapshot(DATABASE)
         assert (await at.restore()).how == "complete"
@@ -179,7 +179,7 @@ async def test_a_cooldown_that_another_client_has_started_is_waited_out() -> Non
 
 
 @virtual
-async def test_another_restore_that_runs_is_waited_for_and_ours_comes_after_it() -> None:
+async def test_ours_waits_for_another_restore_and_follows_it() -> None:
     async with scene(restore_seconds=400.0) as at:
         at.writes("theirs")
         theirs = at.here.emulator.add_snapshot(DATABASE)
@@ -208,7 +208,7 @@ async def test_another_restore_s_end_is_not_taken_for_that_of_a_lost_one() -> No
 
 
 @virtual
-async def test_of_two_restores_of_one_run_the_lost_one_is_not_taken_for_done_by_the_other_s_end() -> None:
+async def test_a_lost_restore_is_not_done_by_the_end_of_another_one() -> None:
     async with scene() as at:
         at.here.emulator.add_fault(on_restore(drop=True))
         endings: list[str] = []
@@ -225,7 +225,7 @@ async def test_of_two_restores_of_one_run_the_lost_one_is_not_taken_for_done_by_
 
 
 @virtual
-async def test_a_wait_for_another_restore_that_outlasts_the_time_out_has_sent_nothing() -> None:
+async def test_a_time_out_while_another_restore_runs_sends_nothing() -> None:
     async with scene(restore_seconds=4 * HOUR) as at:
         await somebody_restores(at, at.stored)
         await anyio.sleep(200)
@@ -265,7 +265,7 @@ async def test_a_lost_answer_is_resolved_by_watching_the_database(fault: dict[st
 
 @pytest.mark.parametrize("fault", LOST.values(), ids=LOST)
 @virtual
-async def test_a_lost_request_that_was_never_carried_out_is_said_to_be_unknown_and_never_sent_again(
+async def test_a_lost_request_stays_unknown_and_is_never_sent_again(
     fault: dict[str, Any],
 ) -> None:
     async with scene() as at:
@@ -285,7 +285,7 @@ async def test_a_lost_request_that_was_never_carried_out_is_said_to_be_unknown_a
 
 
 @virtual
-async def test_a_resume_after_the_time_of_a_lost_request_ends_at_once_and_one_before_it_watches_on() -> None:
+async def test_a_resume_watches_a_lost_request_only_until_its_time_out() -> None:
     async with scene() as at:
         at.here.emulator.add_fault(on_restore(drop=True))
         record = (await at.interrupted(5)).pending
@@ -300,7 +300,7 @@ async def test_a_resume_after_the_time_of_a_lost_request_ends_at_once_and_one_be
 
 
 @virtual
-async def test_a_database_that_was_down_before_the_post_proves_nothing_by_being_down() -> None:
+async def test_a_database_down_before_the_post_proves_no_restore() -> None:
     async with scene() as at:
         at.here.emulator.stop_database(DATABASE)
         at.here.emulator.add_fault(on_restore(drop=True))
@@ -312,7 +312,7 @@ async def test_a_database_that_was_down_before_the_post_proves_nothing_by_being_
 
 
 @virtual
-async def test_a_database_that_could_not_be_seen_before_the_post_proves_nothing_by_being_down_after_it() -> None:
+async def test_down_after_an_unknown_status_proves_no_restore() -> None:
     """An outage in which the look fails, the request is lost, and the database was down all the time."""
     async with scene() as at:
         at.here.emulator.stop_database(DATABASE)
@@ -335,7 +335,7 @@ async def test_a_database_that_does_not_run_can_be_restored() -> None:
 
 
 @virtual
-async def test_a_time_out_says_that_the_state_is_unknown_and_the_next_up_watches_on() -> None:
+async def test_a_time_out_says_that_the_next_up_keeps_watching() -> None:
     async with scene(restore_seconds=1500.0) as at:
         ending = await at.restore()
         record = ending.pending
@@ -372,7 +372,7 @@ async def test_an_interrupted_restore_is_kept_and_the_next_up_sends_nothing(*, h
 
 
 @virtual
-async def test_a_resume_long_after_an_accepted_restore_does_not_wait_for_it_to_settle_again() -> None:
+async def test_a_late_resume_does_not_wait_for_a_restore_to_settle_again() -> None:
     async with scene(restore_seconds=0.0) as at:
         record = (await at.interrupted(5)).pending
         assert record.attempt is not None
@@ -409,7 +409,7 @@ async def test_a_key_that_is_refused_meanwhile_keeps_the_restore() -> None:
 
 
 @pytest.mark.parametrize("resource", [RESTORER, None])
-def test_where_nothing_can_be_kept_in_the_state_the_user_is_told_what_the_next_up_does(resource: str | None) -> None:
+def test_if_the_state_keeps_nothing_the_error_says_what_up_does_next(resource: str | None) -> None:
     record = RestoreRecord(DATABASE, "v1", DATABASE, "2026-03-01T12:00:00Z")
     end = RestorePending(record, "It was interrupted.")
     text = PYTHON.told(end, end.unkept(remembered=resource is not None))
@@ -456,7 +456,7 @@ async def test_a_vanished_version_is_an_error_and_nothing_is_overwritten() -> No
 
 
 @virtual
-async def test_a_version_that_this_very_run_took_is_not_restored_onto_its_own_database() -> None:
+async def test_a_snapshot_of_this_run_is_not_restored_onto_its_database() -> None:
     async with scene(snapshot_seconds=1.0, cache_world="invalidated") as at:
         taken = await create(at.here.session, SnapshotInputs(DATABASE), at.row)
         chosen: dict[str, Any] = {"version_id": taken.version_id, "name": taken.name}

@@ -66,7 +66,7 @@ def test_a_bad_input_is_told_on_its_property(values: Mapping[str, Any], name: st
     assert words in found[name]
 
 
-def test_the_target_is_the_snapshot_s_own_database_unless_another_one_is_given() -> None:
+def test_the_target_is_the_snapshot_s_database_unless_given() -> None:
     assert RestoreInputs.of(GOOD).target == DATABASE
     assert RestoreInputs.of(GOOD).timeout == 900
     assert RestoreInputs.of({**GOOD, "target_database_id": OTHER_DATABASE}).target == OTHER_DATABASE

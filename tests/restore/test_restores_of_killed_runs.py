@@ -41,7 +41,7 @@ async def test_a_killed_restore_is_not_sent_again(tmp_path: Path, after: float, 
 
 
 @virtual
-async def test_one_killed_while_its_post_is_open_is_kept_as_unknown_unless_it_is_seen_down_and_up(
+async def test_a_restore_killed_before_its_answer_is_unknown_until_seen(
     tmp_path: Path,
 ) -> None:
     async with scene(tmp_path, restore_holds=True, restore_seconds=100.0) as at:
@@ -50,10 +50,10 @@ async def test_one_killed_while_its_post_is_open_is_kept_as_unknown_unless_it_is
         assert at.holds() == "then"
         at.writes("later")
         await anyio.sleep(HOUR)
-        await at.killed(5, purpose="another")
+        await at.killed(5, triggers=["another"])
         await anyio.sleep(HOUR)
         at.writes("later still")
-        ending = await at.restore(at.process(), purpose="another")
+        ending = await at.restore(at.process(), triggers=["another"])
         assert ending.how == "pending"
         assert "the answer was lost (not awaited)" in ending.text
         assert len(at.posts) == 2
@@ -95,20 +95,20 @@ async def test_a_newer_snapshot_after_a_kill_is_not_restored_but_told(tmp_path: 
 
 
 @virtual
-async def test_other_triggers_after_a_kill_restore_anew_and_a_return_to_the_first_ones_too(tmp_path: Path) -> None:
+async def test_other_triggers_after_a_kill_restore_again_and_so_do_the_first(tmp_path: Path) -> None:
     async with scene(tmp_path) as at:
-        await at.killed(45, purpose="v1")
-        assert (await at.restore(at.process(), purpose="v2")).how == "complete"
+        await at.killed(45, triggers=["v1"])
+        assert (await at.restore(at.process(), triggers=["v2"])).how == "complete"
         assert len(at.accepted) == 2
         at.writes("later")
         await anyio.sleep(HOUR)
-        assert (await at.restore(at.process(), purpose="v1")).how == "complete"
+        assert (await at.restore(at.process(), triggers=["v1"])).how == "complete"
         assert len(at.accepted) == 3
         assert at.holds() == "then"
 
 
 @virtual
-async def test_another_target_after_a_kill_restores_there_and_forgets_the_killed_one(tmp_path: Path) -> None:
+async def test_another_target_after_a_kill_restores_only_there(tmp_path: Path) -> None:
     async with scene(tmp_path) as at:
         await at.killed(45)
         assert (await at.restore(at.process(), target=OTHER_DATABASE)).how == "complete"

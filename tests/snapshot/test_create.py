@@ -36,14 +36,14 @@ LOOKS = {"list", "list account"}
 
 
 @virtual
-async def test_no_look_goes_before_the_post_and_freezes_a_page_without_our_snapshot() -> None:
+async def test_no_poll_before_the_post_freezes_a_page_without_our_snapshot() -> None:
     async with world() as w:
         (await w.create()).complete  # noqa: B018  asserts
         assert w.emulator.journal[0].kind == "create"
 
 
 @virtual
-async def test_looks_come_2_minutes_after_a_202_then_every_30_s_at_the_two_listings_in_turn() -> None:
+async def test_polls_begin_2_minutes_after_a_202_and_come_every_30_s() -> None:
     async with world(snapshot_seconds=290, cache_world="invalidated") as w:
         (await w.create()).complete  # noqa: B018  asserts
         turns = [(210.0, "list"), (240.0, "list account"), (270.0, "list"), (300.0, "list account")]
@@ -84,7 +84,7 @@ async def frozen(w: World) -> None:
 
 
 @pytest.mark.parametrize("end", ["interrupted", "timeout"])
-def test_known_version_is_a_success_even_if_the_wait_for_its_url_ends_early(end: str) -> None:
+def test_a_known_version_succeeds_even_if_the_wait_for_its_url_ends(end: str) -> None:
     @virtual
     async def play() -> None:
         async with world() as w:
@@ -121,7 +121,7 @@ async def test_refresh_pins_the_url_that_a_create_could_not() -> None:
 
 
 @virtual
-async def test_pauses_after_keep_calm_grow_to_3_minutes_with_a_little_chance() -> None:
+async def test_pauses_after_keep_calm_grow_to_3_minutes_with_jitter() -> None:
     async with world() as w:
         w.emulator.add_fault(Fault(kind="create", status=429, code="KEEP_CALM", times=None))
         ending = await w.create(timeout=20 * MINUTE)
@@ -134,7 +134,7 @@ async def test_pauses_after_keep_calm_grow_to_3_minutes_with_a_little_chance() -
 
 
 @virtual
-async def test_post_waits_for_the_cooldown_that_a_version_in_the_state_tells() -> None:
+async def test_a_post_waits_for_the_cooldown_of_a_snapshot_in_the_state() -> None:
     async with world() as w:
         record = (await w.create()).complete
         await w.clock.sleep(60)
@@ -163,7 +163,7 @@ async def test_two_resources_on_one_database_get_a_snapshot_each() -> None:
 
 
 @virtual
-async def test_used_up_quota_stops_the_posts_that_wait_and_not_the_looks() -> None:
+async def test_used_up_quota_stops_waiting_posts_but_no_polls() -> None:
     async with world(databases=(DATABASE, OTHER_DATABASE), snapshot_seconds=200, plan_memory_mb=128) as w:
         w.emulator.settings = replace(w.emulator.settings, plan_memory_mb=256)
         w.emulator.account.quota.uses.append(w.emulator.now())
@@ -180,7 +180,7 @@ async def test_used_up_quota_stops_the_posts_that_wait_and_not_the_looks() -> No
 
 
 @virtual
-async def test_used_up_quota_tells_when_a_slot_frees_where_the_plan_has_no_account_listing() -> None:
+async def test_used_up_quota_says_when_a_slot_frees_on_small_plans_too() -> None:
     async with world(plan="free", plan_memory_mb=256) as w:
         taken = w.emulator.now() - timedelta(hours=20)
         w.emulator.add_snapshot(DATABASE, modified=taken)
@@ -190,7 +190,7 @@ async def test_used_up_quota_tells_when_a_slot_frees_where_the_plan_has_no_accou
 
 
 @virtual
-async def test_used_up_quota_in_a_fleet_is_asked_about_once_and_everybody_is_told() -> None:
+async def test_used_up_quota_costs_a_fleet_one_request_and_all_are_told() -> None:
     fleet = tuple(f"{number:032x}" for number in range(8))
     async with world(databases=fleet, snapshot_seconds=200, plan_memory_mb=256) as w:
         endings: dict[str, Ending] = {}
@@ -215,7 +215,7 @@ async def test_used_up_quota_in_a_fleet_is_asked_about_once_and_everybody_is_tol
 
 
 @virtual
-async def test_used_up_quota_of_a_smaller_plan_than_before_frees_a_slot_only_when_enough_have_gone() -> None:
+async def test_after_a_smaller_plan_a_slot_frees_only_once_enough_expire() -> None:
     async with world(plan_memory_mb=256) as w:
         taken = [w.emulator.now() - timedelta(hours=hours) for hours in (20, 15, 10)]
         for one in taken:
@@ -288,7 +288,7 @@ async def test_reuse_never_takes_what_another_resource_still_waits_for() -> None
 
 
 @virtual
-async def test_killed_run_elsewhere_is_recovered_where_its_snapshot_still_runs() -> None:
+async def test_a_run_killed_elsewhere_is_recovered_while_its_snapshot_runs() -> None:
     async with world(snapshot_seconds=80, cache_world="invalidated") as w:
         await w.interrupted(10, w.create())  # its state is lost
         theirs = w.started()
@@ -302,7 +302,7 @@ async def test_killed_run_elsewhere_is_recovered_where_its_snapshot_still_runs()
 
 
 @pytest.mark.parametrize("appears", [True, False])
-def test_given_up_attempt_holds_the_next_post_up_for_15_minutes_at_most(*, appears: bool) -> None:
+def test_a_given_up_attempt_delays_the_next_post_by_15_minutes_at_most(*, appears: bool) -> None:
     @virtual
     async def play() -> None:
         async with world(snapshot_seconds=200, cache_world="invalidated") as w:
@@ -322,7 +322,7 @@ def test_given_up_attempt_holds_the_next_post_up_for_15_minutes_at_most(*, appea
 
 
 @virtual
-async def test_lost_request_of_another_resource_holds_a_post_up_no_longer_than_its_snapshot_could_take() -> None:
+async def test_a_lost_request_of_another_resource_delays_a_post_briefly() -> None:
     async with world() as w:
         w.emulator.add_fault(Fault(kind="create", html=502))
         pending = (await w.create(timeout=5 * MINUTE)).pending
@@ -372,7 +372,7 @@ async def test_post_waits_until_the_snapshot_before_it_is_out_of_the_skew() -> N
 
 
 @virtual
-async def test_resume_has_its_time_anew_and_asks_at_once() -> None:
+async def test_a_resume_has_its_whole_time_again_and_polls_at_once() -> None:
     async with world(snapshot_seconds=HOUR) as w:
         pending = (await w.create(timeout=10 * MINUTE)).pending
         assert pending.attempt is not None
@@ -388,7 +388,7 @@ async def test_resume_has_its_time_anew_and_asks_at_once() -> None:
 
 
 @virtual
-async def test_resume_on_a_machine_whose_clock_is_behind_does_not_wait_for_its_future() -> None:
+async def test_resume_with_a_clock_that_is_behind_does_not_wait_longer() -> None:
     async with world(snapshot_seconds=200) as w:
         pending = (await w.interrupted(95, w.create())).pending
         assert pending.attempt is not None
@@ -420,7 +420,7 @@ async def test_state_after_a_pending_create_is_all_that_a_later_run_needs() -> N
 
 
 @virtual
-async def test_snapshots_of_two_resources_never_end_too_close_to_be_told_apart() -> None:
+async def test_snapshots_of_two_resources_never_end_too_close_together() -> None:
     """Long first, short second: where `modified` is the end, they would lie within 180 s of each other."""
     async with world(snapshot_seconds=590, cache_world="invalidated") as w:
         pending = (await w.create(timeout=4 * MINUTE)).pending
@@ -432,7 +432,7 @@ async def test_snapshots_of_two_resources_never_end_too_close_to_be_told_apart()
 
 
 @virtual
-async def test_reuse_never_takes_what_another_resource_waits_for_in_a_later_replacement_either() -> None:
+async def test_a_later_replacement_never_reuses_what_another_waits_for() -> None:
     async with world(snapshot_seconds=590, cache_world="invalidated") as w:
         pending = (await w.create(timeout=4 * MINUTE)).pending
         theirs = w.started()

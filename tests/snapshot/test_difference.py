@@ -54,9 +54,7 @@ def test_no_triggers_and_an_empty_list_are_the_same() -> None:
 
 
 @pytest.mark.parametrize(("created", "words"), [(None, "not known"), (NOW + timedelta(hours=1), "in the future")])
-def test_snapshot_without_a_believable_age_is_not_rotated_but_warned_about(
-    created: datetime | None, words: str
-) -> None:
+def test_a_snapshot_of_unknown_age_warns_and_is_not_rotated(created: datetime | None, words: str) -> None:
     record = SnapshotRecord("a", version_id="v", created_at=rfc3339(created) if created else None)
     found = difference(record, BASE, BASE | {"rotate_after": "1h"}, NOW)
     assert found.replaces == ()

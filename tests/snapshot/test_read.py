@@ -40,7 +40,7 @@ async def refreshed(w: World, record: SnapshotRecord) -> Ending:
 
 
 @pytest.mark.parametrize(("days", "kept"), [(1, True), (22.9, True), (23.1, False), (29, False)])
-def test_url_changes_only_in_its_last_7_days_so_that_dependants_stay_as_they_are(days: float, *, kept: bool) -> None:
+def test_a_refresh_keeps_the_url_until_its_last_7_days(days: float, *, kept: bool) -> None:
     @virtual
     async def play() -> None:
         async with world() as w:
@@ -99,7 +99,7 @@ async def test_snapshot_past_its_30_days_stays_in_the_state() -> None:
 
 
 @virtual
-async def test_snapshot_past_its_30_days_is_available_as_it_was_where_nobody_answers() -> None:
+async def test_an_expired_snapshot_stays_as_it_was_if_nothing_answers() -> None:
     async with world() as w:
         record = await taken(w)
         await w.clock.sleep(31 * DAY)
@@ -164,7 +164,7 @@ async def test_interrupted_refresh_says_so_and_changes_nothing() -> None:
 
 @pytest.mark.parametrize("style", ["id", "id_type", "id_type_origin"])
 @pytest.mark.parametrize(("plan", "looks"), [("paid", 1), ("free", 5)])
-def test_refresh_of_20_snapshots_of_5_databases_costs_few_looks(plan: Any, looks: int, style: Any) -> None:
+def test_a_refresh_of_20_snapshots_costs_few_listing_requests(plan: Any, looks: int, style: Any) -> None:
     @virtual
     async def play() -> None:
         databases = tuple(f"{number:032x}" for number in range(5))
@@ -204,7 +204,7 @@ async def pending_of(w: World, **inputs: Any) -> SnapshotRecord:
 
 
 @virtual
-async def test_read_of_a_pending_snapshot_completes_it_with_one_look() -> None:
+async def test_a_read_completes_a_pending_snapshot_with_one_poll() -> None:
     async with world(snapshot_seconds=200) as w:
         record = await pending_of(w)
         await w.clock.sleep(200)
@@ -230,7 +230,7 @@ async def test_read_of_a_pending_snapshot_completes_it_with_one_look() -> None:
     ],
     ids=str,
 )
-def test_read_of_a_pending_snapshot_never_fails_and_holds_nobody_up(fault: dict[str, Any]) -> None:
+def test_a_read_of_a_pending_snapshot_never_fails_or_delays_others(fault: dict[str, Any]) -> None:
     @virtual
     async def play() -> None:
         async with world(snapshot_seconds=200) as w:
@@ -319,7 +319,7 @@ async def test_late_snapshot_that_a_read_finds_is_warned_about() -> None:
 
 @pytest.mark.parametrize("style", ["id", "id_type"])
 @pytest.mark.parametrize("seconds", [20, 200])
-def test_old_entries_without_url_and_version_give_a_pinned_url_that_works(seconds: float, style: Any) -> None:
+def test_old_entries_without_a_url_give_a_pinned_one_that_works(seconds: float, style: Any) -> None:
     @virtual
     async def play() -> None:
         async with world(old_style_entries=True, snapshot_seconds=seconds, name_style=style) as w:
@@ -351,7 +351,7 @@ async def test_get_finds_what_others_took_and_an_automatic_one() -> None:
 
 
 @virtual
-async def test_get_of_the_latest_finds_the_newest_whoever_took_it() -> None:
+async def test_get_of_the_latest_finds_automatic_ones_too() -> None:
     async with world() as w:
         with pytest.raises(NoSuchSnapshot, match=f"lists no snapshot of database {DATABASE}"):
             await get(w.session, f"{DATABASE}/latest")
