@@ -1,4 +1,4 @@
-"""What resources and lookups share where programs declare them: which snapshot, the create's time-out, warnings shown once."""
+"""What the declarations of resources and lookups share: the source snapshot, the create's time-out, warnings."""
 
 from __future__ import annotations
 
@@ -37,20 +37,17 @@ _FOR_ARCHIVE = ("database_id", "version_id", "download_url", "size", "created_at
 _FOR_RESTORE = ("database_id", "version_id", "name", "runtime")
 
 _said: set[str] = set()
-"""Warnings that this program has shown; each is shown once."""
+"""Warnings that this program has shown."""
 
 
 class Declared(pulumi.CustomResource):
-    """A resource as programs declare it, whichever way it reaches the engine.
-
-    Attributes:
-        thing: its properties; the class that declares it has them.
-    """
+    """A resource as programs declare it, whichever provider makes it."""
 
     thing: ClassVar[Thing]
+    """Its properties, which the class that declares it has."""
 
     def __init_subclass__(cls, **more: Any) -> None:
-        """Show the declaration in the class of each way: the SDK looks for types in the class itself."""
+        """Copy the declaration to each provider's class: the SDK looks for types in the class itself."""
         super().__init_subclass__(**more)
         declaration = next((base for base in cls.__mro__ if "thing" in base.__dict__), cls)
         cls.__doc__, cls.__annotations__ = declaration.__doc__, declaration.__annotations__
@@ -64,16 +61,16 @@ class Declared(pulumi.CustomResource):
 
     @abstractmethod
     def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
-        """Tell the engine of it: the constructor of a resource."""
+        """Register the resource with the engine, as its constructor."""
 
 
 class LookupFailed(pulumi.RunError):
     """A lookup without a certain answer; ends a program with its text and without a traceback.
 
     Attributes:
-        function: which lookup.
-        code: the service's code, such as `DATABASE_NOT_FOUND`; None where it was not the service, or the plugin was asked.
-        status: HTTP status of the service's answer; None where there was none, or the plugin was asked.
+        function: the lookup.
+        code: the service's code, such as `DATABASE_NOT_FOUND`; None if there is none, and always from the plugin.
+        status: HTTP status of the service's answer; None if there is none, and always from the plugin.
     """
 
     def __init__(self, function: str, text: str, *, why: Exception | None = None) -> None:
@@ -84,49 +81,36 @@ class LookupFailed(pulumi.RunError):
 
 
 def refuse_outputs(function: str, arguments: Mapping[str, Any], *, name: str | None = None) -> None:
-    """Fail where an argument of a lookup is an output.
-
-    Args:
-        function: the lookup.
-        arguments: by their names.
-        name: what the failure calls it; its own name unless given.
-
-    Raises:
-        LookupFailed: one is.
-    """
+    """Raise LookupFailed if an argument is an output; `name` stands for the lookup's own in the error."""
     for argument, value in arguments.items():
         if isinstance(value, pulumi.Output):
-            raise LookupFailed(
-                name or function,
-                f"{argument} is an output, whose value is not known yet. Call {function}_output instead.",
-            )
+            text = f"{argument} is an output, whose value is not known yet. Call {function}_output instead."
+            raise LookupFailed(name or function, text)
 
 
 def _create_timeout(opts: pulumi.ResourceOptions | None) -> tuple[Any, pulumi.ResourceOptions | None]:
     """The create's custom timeout, and the options without it.
 
-    The engine keeps no dynamic resource to it, but ends the program with a traceback where it cannot read it, `7d`
-    included; as an input it is checked like the others.
+    The engine does not apply it to dynamic resources, but ends the program with a traceback if it cannot read it, such as
+    `7d`. As an input it is checked like the others.
     """
     custom = opts.custom_timeouts if opts is not None else None
     if opts is None or custom is None or custom.create is None:
         return None, opts
-    opts = pulumi.ResourceOptions.merge(opts, None)  # the program's own may serve other resources
+    opts = pulumi.ResourceOptions.merge(opts, None)  # a copy: the program may use its own for other resources
     opts.custom_timeouts = pulumi.CustomTimeouts(update=custom.update, delete=custom.delete)
     return custom.create, opts
 
 
 def warn_of_plain_key(resource: pulumi.Resource | None = None) -> None:
-    """Warn where the API key is configured in plain text."""
+    """Warn if the API key is configured in plain text."""
     if pulumi.Config("squarecloud").get("apiKey") and not is_config_secret("squarecloud:apiKey"):
-        warn_once(
-            "squarecloud:apiKey is configured in plain text; set it with `pulumi config set --secret squarecloud:apiKey`",
-            resource,
-        )
+        command = "pulumi config set --secret squarecloud:apiKey"
+        warn_once(f"squarecloud:apiKey is configured in plain text; set it with `{command}`", resource)
 
 
 def warn_of_unusual_id(database_id: Any, resource: pulumi.Resource) -> None:
-    """Warn where a database id, known as the program runs, has another shape than the usual one."""
+    """Warn if a database id that is known already does not have the usual shape."""
     if isinstance(database_id, str) and database_id and not is_usual_database_id(database_id):
         warn_once(f"{database_id!r} is not the usual shape of a database id (32 hexadecimal digits)", resource)
 
@@ -143,13 +127,6 @@ def archive_source(
 ) -> dict[str, Any]:
     """The properties that say what to archive; the URL is a secret.
 
-    Args:
-        resource_name: the resource's name in the program.
-        snapshot: a Snapshot, what a lookup has found, or an output of that.
-        database_id: instead of a snapshot.
-        version_id: instead of a snapshot.
-        download_url: instead of a snapshot.
-
     Raises:
         pulumi.RunError: what to archive is not given, or given twice.
     """
@@ -164,12 +141,6 @@ def archive_source(
 def restore_source(resource_name: str, snapshot: Any, database_id: Any, version_id: Any) -> dict[str, Any]:
     """The properties that say what to restore.
 
-    Args:
-        resource_name: the resource's name in the program.
-        snapshot: a Snapshot, what a lookup has found, or an output of that.
-        database_id: instead of a snapshot.
-        version_id: instead of a snapshot.
-
     Raises:
         pulumi.RunError: what to restore is not given, or given twice.
     """
@@ -178,10 +149,10 @@ def restore_source(resource_name: str, snapshot: Any, database_id: Any, version_
     return _source(f"Restore {resource_name!r}", "restore", snapshot, _FOR_RESTORE, given, ways)
 
 
-def _source(  # noqa: PLR0913, PLR0917  half of them for the error's text
+def _source(  # noqa: PLR0913, PLR0917  half of them word the error
     resource: str, act: str, snapshot: Any, names: tuple[str, ...], instead: Mapping[str, Any], ways: str
 ) -> dict[str, Any]:
-    """What to take of a snapshot, by these names, or what is given instead of one."""
+    """The named properties of the snapshot, or those that are given instead of it."""
     given = {name: value for name, value in instead.items() if value is not None}
 
     def refuse(what: str) -> NoReturn:

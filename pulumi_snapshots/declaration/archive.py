@@ -1,4 +1,4 @@
-"""The `Archive` resource, as programs declare it, whichever way it reaches the engine."""
+"""The `Archive` resource, as programs declare it, whichever provider makes it."""
 
 from __future__ import annotations
 
@@ -73,10 +73,5 @@ class ArchiveDeclaration(Declared):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         source = archive_source(resource_name, snapshot, database_id, version_id, download_url)
-        inputs = {
-            **source,
-            "destination": destination,
-            "keep_last": keep_last,
-            "delete_object": delete_object,
-        }
+        inputs = {**source, "destination": destination, "keep_last": keep_last, "delete_object": delete_object}
         self._declare(resource_name, inputs, timeout, opts)

@@ -1,4 +1,4 @@
-"""The `Restore` resource, as programs declare it, whichever way it reaches the engine."""
+"""The `Restore` resource, as programs declare it, whichever provider makes it."""
 
 from __future__ import annotations
 
@@ -73,10 +73,5 @@ class RestoreDeclaration(Declared):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         source = restore_source(resource_name, snapshot, database_id, version_id)
-        inputs = {
-            **source,
-            "target_database_id": target_database_id,
-            "overwrite": overwrite,
-            "triggers": triggers,
-        }
-        self._declare(resource_name, inputs, timeout, opts)
+        given = {"target_database_id": target_database_id, "overwrite": overwrite, "triggers": triggers}
+        self._declare(resource_name, {**source, **given}, timeout, opts)

@@ -1,4 +1,4 @@
-"""The `Snapshot` resource, as programs declare it, whichever way it reaches the engine."""
+"""The `Snapshot` resource, as programs declare it, whichever provider makes it."""
 
 from __future__ import annotations
 
@@ -43,8 +43,7 @@ class SnapshotDeclaration(Declared):
     """Any values, such as a release. A change of any takes a new snapshot."""
     version_id: pulumi.Output[str | None]
     """The service's version id, which with the database's id is all that identifies a snapshot. Absent while it is
-    pending.
-    """
+    pending."""
     name: pulumi.Output[str | None]
     """The storage object's name, the same for all snapshots of a database; a restore needs it."""
     download_url: pulumi.Output[str | None]
@@ -65,8 +64,7 @@ class SnapshotDeclaration(Declared):
     """The database's engine, `postgres`, `mongo`, `mysql` or `redis`; absent if the service does not say."""
     requested_at: pulumi.Output[str | None]
     """When the request was sent, by the service's clock; absent if the snapshot was adopted or looked up. RFC 3339,
-    UTC.
-    """
+    UTC."""
     attempt: pulumi.Output[dict[str, Any] | None]
     """The request, only while the snapshot is pending."""
 
@@ -96,15 +94,9 @@ class SnapshotDeclaration(Declared):
         id: pulumi.Input[str],  # noqa: A002  as in every Pulumi resource
         opts: pulumi.ResourceOptions | None = None,
     ) -> Self:
-        """Look up an existing snapshot.
+        """Look up an existing snapshot by its id, `DATABASE_ID/VERSION_ID`, without managing it in this stack.
 
-        Args:
-            resource_name: the resource's name in the program.
-            id: `DATABASE_ID/VERSION_ID`.
-            opts: as for every resource.
-
-        Returns:
-            The snapshot, not managed by this stack. One that does not exist fails the run.
+        The run fails if the snapshot does not exist.
         """
         snapshot = cls.__new__(cls)
         by_id = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(id=id))

@@ -1,11 +1,11 @@
-"""All contact with what the Pulumi SDK does not publish: URN, live progress, partial state, cancel, width. Nothing about snapshots.
+"""All contact with what the Pulumi SDK does not publish: URN, live progress, partial state, cancel, width.
 
 A dynamic provider's methods get only ids and properties. The process around them has more: the servicer's frames, up the
 stack of each call, hold the engine's request and gRPC's context; the engine's address is on the command line; the
-gRPC server sits in the main thread. Each feature is looked for on its own, and where it is not found the plain
-behaviour of a dynamic provider takes its place, so that a changed SDK costs comfort and never a run.
+gRPC server is in the main thread. Each feature is looked for on its own. If one is not found, the plain behaviour of a
+dynamic provider takes its place, so a changed SDK never costs a run.
 
-Importing this file does nothing, and loads nothing that `import pulumi` has not: Pulumi programs import it too.
+Pulumi programs import this file too: that does nothing, and loads nothing that `import pulumi` has not loaded.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import grpc
 from pulumi.runtime import rpc
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2
 
-from pulumi_snapshots.engine.errors import DETAILS_HEADER, debugging, readable, status
+from pulumi_snapshots.engine.errors import DETAILS_HEADER, debugging, listed, readable, status
 from pulumi_snapshots.engine.presence import CHANNEL_OPTIONS, LOG_DEADLINE, WATCH_EVERY, address_in, listens
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ ProviderError.__module__ = "builtins"
 
 @dataclass(frozen=True)
 class Features:
-    """Which of the features were found; the plain behaviour stands in for the others."""
+    """Which features the installed SDK offers."""
 
     urn: bool
     log: bool
@@ -87,14 +87,11 @@ def _find_call() -> tuple[Any, Any]:
 
     By type, not by name: the SDK's frames call them `request` and `context`, gRPC's own frame below has them too.
     """
-    context_class = getattr(grpc, "ServicerContext", None)
     request = context = None
-    if context_class is None:
-        return None, None
     for frame in _callers():
         for value in tuple(frame.f_locals.values()):
-            kind = type(value)  # and never isinstance, which asks the value itself: a foreign proxy may raise
-            if context is None and issubclass(kind, context_class):
+            kind = type(value)  # not isinstance, which asks the value itself: a foreign proxy may raise
+            if context is None and issubclass(kind, grpc.ServicerContext):
                 context = value
             name = getattr(getattr(kind, "DESCRIPTOR", None), "full_name", None)
             if request is None and isinstance(name, str) and name.startswith("pulumirpc.") and name.endswith("Request"):
@@ -145,7 +142,7 @@ def _find_engine_address() -> str | None:
 
 
 def features() -> Features:
-    """What the installed SDK offers; to be asked in a provider's call, since elsewhere nothing is to be found."""
+    """Which features the installed SDK offers; outside of a provider's call, none is found."""
     request, context = _find_call()
     cancel = width = False
     with contextlib.suppress(Exception):
@@ -170,61 +167,45 @@ class _Messages:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: queue.SimpleQueue[tuple[dict[str, Any], threading.Event, list[bool]]] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[tuple[engine_pb2.LogRequest, _Delivery]] = queue.SimpleQueue()
         self._started = False
 
     def send(self, text: str, urn: str | None, *, ephemeral: bool = False, warning: bool = False) -> _Delivery:
-        """Put one message in line."""
+        """Queue one message."""
+        delivery, address = _Delivery(), _find_engine_address()
+        if address is None:
+            delivery.done.set()
+            return delivery
+        severity = engine_pb2.WARNING if warning else engine_pb2.INFO
         text = readable(text)
-        done, sent = threading.Event(), list[bool]()
-        if _find_engine_address() is None:
-            done.set()
-        else:
-            message = {"message": text, "urn": urn or "", "ephemeral": ephemeral, "warning": warning}
-            self._waiting.put((message, done, sent))
-            with self._lock:
-                if not self._started:
-                    self._started = True
-                    threading.Thread(target=self._run, name="engine-messages", daemon=True).start()
-        return _Delivery(done, sent)
+        message = engine_pb2.LogRequest(severity=severity, message=text, urn=urn or "", ephemeral=ephemeral)
+        self._waiting.put((message, delivery))
+        with self._lock:
+            if not self._started:
+                self._started = True
+                threading.Thread(target=self._run, args=(address,), name="engine-messages", daemon=True).start()
+        return delivery
 
-    def _run(self) -> None:
-        log: Callable[..., Any] | None = None
+    def _run(self, address: str) -> None:
+        stub = engine_pb2_grpc.EngineStub(grpc.insecure_channel(address, options=CHANNEL_OPTIONS))
         while True:
-            message, done, sent = self._waiting.get()
-            try:
-                log = log or self._connect()
-                log(**message)
-                sent.append(True)
-            except Exception:  # noqa: BLE001, S110  # whatever it is, the message's sender prints it instead
-                pass
-            finally:
-                done.set()
-
-    @staticmethod
-    def _connect() -> Callable[..., Any]:
-        # Without the option, gRPC sends even this machine's own address through the HTTP proxy of the environment.
-        channel = grpc.insecure_channel(_find_engine_address() or "", options=CHANNEL_OPTIONS)
-        stub = engine_pb2_grpc.EngineStub(channel)
-
-        def log(*, message: str, urn: str, ephemeral: bool, warning: bool) -> None:
-            severity = engine_pb2.WARNING if warning else engine_pb2.INFO
-            request = engine_pb2.LogRequest(severity=severity, message=message, urn=urn, ephemeral=ephemeral)
-            stub.Log(request, timeout=LOG_DEADLINE)
-
-        return log
+            message, delivery = self._waiting.get()
+            with contextlib.suppress(Exception):  # the message's sender prints it instead
+                stub.Log(message, timeout=LOG_DEADLINE)
+                delivery.sent = True
+            delivery.done.set()
 
 
-@dataclass(frozen=True)
 class _Delivery:
     """One message on its way."""
 
-    done: threading.Event
-    sent: list[bool]
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.sent = False
 
     def wait(self) -> bool:
         """Whether the engine has it, after waiting for that a bounded time."""
-        return self.done.wait(LOG_DEADLINE) and bool(self.sent)
+        return self.done.wait(LOG_DEADLINE) and self.sent
 
 
 _messages = _Messages()
@@ -248,7 +229,7 @@ class EngineCall:
 
     @property
     def urn(self) -> str | None:
-        """URN of the resource that the call is about; None where it cannot be known."""
+        """URN of the resource that the call is about; None if it cannot be known."""
         return getattr(self._request, "urn", None) or None
 
     def progress(self, text: str) -> None:
@@ -277,42 +258,27 @@ class EngineCall:
             last.wait()
 
     def keep(
-        self,
-        id: str,  # noqa: A002  # as the SDK calls it
-        outputs: dict[str, Any],
-        reasons: list[str],
-        *,
-        refresh_before_update: bool = True,
+        self, id_: str, outputs: dict[str, Any], reasons: list[str], *, refresh_before_update: bool = True
     ) -> NoReturn:
         """End the call unfinished: the engine saves the resource as far as it got and shows the reasons as errors.
 
-        Where that cannot be had, the call ends with a plain error, whose text says that nothing was kept.
-
-        Args:
-            id: The resource's id.
-            outputs: Its outputs as far as they are known; secrets in their wire form stay secrets.
-            reasons: What the user is told, one item each.
-            refresh_before_update: Whether the next run reads the resource before anything else.
+        If the SDK has no way for that, the call ends with a plain error, whose text says that nothing was kept. Secrets
+        among the outputs must have their wire form. `refresh_before_update` makes the next run read the resource first.
         """
         self.flush()
         reasons = [readable(reason) for reason in reasons]
         if debugging() and sys.exc_info()[0] is not None:
             reasons.append(readable(traceback.format_exc()))
-        if self._send_details(
-            lambda: self._init_failed(id, outputs, reasons, refresh_before_update), "\n".join(reasons)
-        ):
-            raise ProviderError("\n".join(reasons)) from None
+        text = "\n".join(reasons)
+        if self._send_details(lambda: self._init_failed(id_, outputs, reasons, refresh_before_update), text):
+            raise ProviderError(text) from None
         self._end_plainly(
-            "\n".join(reasons)
-            + "\nThis could not be kept in the stack's state: the installed Pulumi SDK has no way for it"
-            f" that is known here. The next run does not know about {id}."
+            f"{text}\nThis could not be kept in the stack's state: the installed Pulumi SDK has no known way for it. "
+            f"The next run does not know about {id_}."
         )
 
     def fail(self, text: str) -> NoReturn:
-        """End the call with exactly this text as the error, line breaks kept, no traceback.
-
-        `SQUARECLOUD_DEBUG=1` in the environment brings the traceback back, the error's cause included.
-        """
+        """End the call with exactly this text as the error; with `SQUARECLOUD_DEBUG=1`, with the traceback too."""
         self.flush()
         text = readable(text)
         if debugging():
@@ -325,7 +291,7 @@ class EngineCall:
         """Attach a status to the end of the call that the engine believes more than the SDK's traceback."""
         try:
             self._context.set_trailing_metadata(((DETAILS_HEADER, status(_UNKNOWN_CODE, text, make_detail())),))
-        except Exception:  # noqa: BLE001  # no context, or not as it is known here: the plain way is the answer
+        except Exception:  # noqa: BLE001  # no context, or an unknown one
             return False
         return True
 
@@ -338,8 +304,7 @@ class EngineCall:
         # Without its provider the resource could be neither updated nor deleted ever again.
         properties.fields[_PROVIDER_KEY].CopyFrom(_provider_value(self._request))
         detail = provider_pb2.ErrorResourceInitFailed(id=id_, properties=properties)
-        # The engine shows a list with one star for each reason; what follows in a reason stands below its first line.
-        detail.reasons.extend(reason.replace("\n", "\n\t  ") for reason in reasons)
+        detail.reasons.extend(map(listed, reasons))
         if hasattr(detail, "refresh_before_update"):
             detail.refresh_before_update = refresh_before_update
         if hasattr(self._request, "inputs"):  # a read: the engine takes the inputs from the answer
@@ -355,7 +320,7 @@ class EngineCall:
 
 
 def current_call() -> EngineCall:
-    """The call that this thread serves; outside of a servicer, one whose features are all fallbacks."""
+    """The call that this thread serves; outside of a servicer, one without any feature."""
     return EngineCall(*_find_call())
 
 
@@ -377,7 +342,7 @@ def _print(text: str, stream: Any) -> None:
 
 
 class _Cancel:
-    """Who wants to know that the engine asks the provider to stop."""
+    """The callbacks for when the engine asks the provider to stop."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -405,7 +370,7 @@ class _Cancel:
                 self.run()
                 return plain.unary_unary(request, context)
 
-            # A thread of its own: the server's may all be in the very waits that Cancel is to end.
+            # A thread of its own: all of the server's may be in the very waits that Cancel is to end.
             cancel.experimental_thread_pool = ThreadPoolExecutor(1, "engine-cancel")  # type: ignore[attr-defined]
             table[_CANCEL_METHOD] = grpc.unary_unary_rpc_method_handler(
                 cancel, request_deserializer=plain.request_deserializer, response_serializer=plain.response_serializer
@@ -413,7 +378,7 @@ class _Cancel:
         return bool(tables)
 
     def run(self) -> None:
-        """Call back everyone who has not been yet; the engine cancels twice at a normal end, too."""
+        """Call each callback once; the engine cancels twice, at a normal end too."""
         with self._lock:
             self._cancelled = True
             callbacks, self._callbacks = self._callbacks, []
@@ -424,7 +389,7 @@ class _Cancel:
     def _call(callback: Callable[[], None]) -> None:
         try:
             callback()
-        except Exception:  # noqa: BLE001  # the others must still be told
+        except Exception:  # noqa: BLE001  # the others must still be called
             _print(traceback.format_exc(), sys.stderr)
 
 
@@ -432,12 +397,12 @@ _cancel = _Cancel()
 
 
 def on_cancel(callback: Callable[[], None]) -> bool:
-    """Have `callback` called, once, when the engine asks its providers to stop (^C); at once if it already has.
+    """Call `callback` once when the engine asks its providers to stop (^C); at once if it already has.
 
-    To be called in a provider's call. The callback runs in a thread of its own and must be quick: it wakes others.
+    Call this in a provider's call. The callback runs in a thread of its own and must be quick.
 
     Returns:
-        Whether the engine's wish can be heard; if not, the callback is never called.
+        Whether the SDK has a known way to hear of it; if not, the callback is never called.
     """
     return _cancel.register(callback)
 
@@ -451,9 +416,8 @@ _watching = threading.Event()
 def end_with_engine() -> bool:
     """Watch the engine from now on, and end this process as soon as it was killed.
 
-    A killed engine tells nobody, and the provider's parent is a shell that lives on: what is under way would be waited
-    for to its end, with requests whose outcome nobody hears. It ends at once and as it is, not as at ^C: an answer that
-    nobody hears must not look like one that was heard to whatever the provider keeps on this machine.
+    The provider's parent is a shell that lives on, so nothing else ends it. It ends at once, not as at ^C: an answer that
+    nobody hears must not be recorded on this machine as one that was heard.
 
     Returns:
         Whether there is an engine to watch.
@@ -468,7 +432,7 @@ def end_with_engine() -> bool:
 
 
 def engine_listens() -> bool:
-    """Whether the engine is there to hear an answer; True where that cannot be known."""
+    """Whether the engine is there to hear an answer; True if that cannot be known."""
     address = _find_engine_address()
     return address is None or listens(address)
 
@@ -483,12 +447,9 @@ def _watch(address: str) -> None:
 
 
 def widen(threads: int) -> bool:
-    """Let the provider serve this many calls at a time, where the SDK serves four; never fewer than before.
+    """Let the provider serve this many calls at a time instead of the SDK's four; whether it can.
 
-    To be called in a provider's call; the threads start at once.
-
-    Returns:
-        Whether that many can be served now.
+    Call this in a provider's call; the threads start at once.
     """
     try:
         pool: Any = _find_thread_pool()
@@ -498,27 +459,27 @@ def widen(threads: int) -> bool:
             pool._max_workers = threads  # noqa: SLF001
             _start_threads(pool, threads)
             return bool(pool._max_workers > before)  # noqa: SLF001
-    except Exception:  # noqa: BLE001  # not the pool that is known here: four at a time it is
+    except Exception:  # noqa: BLE001  # an unknown pool keeps its four
         return False
     return True
 
 
 _widened = threading.Event()
-"""Set once it was tried: where the system gave fewer threads, it is not asked again at every call."""
+"""Set once it was tried: a system that gave fewer threads is not asked again at every call."""
 
 
 def _start_threads(pool: Any, threads: int) -> None:
     """Start all of a pool's threads, or as many as the system allows (a container may limit them).
 
-    A pool by itself starts them one by one as work arrives: what waits already would go on waiting, and a pool that
-    was full has a count of idle threads that may be too high, which costs the next calls a thread.
+    By itself, a pool starts them one by one as work arrives: calls that wait already would keep waiting, and a pool that
+    was full may count too many idle threads, which costs the next calls a thread.
     """
     gate = threading.Event()
     try:
         for _ in range(threads):
             pool.submit(gate.wait)
     except RuntimeError:
-        # A pool that still wanted more would fail in the thread that takes the engine's calls, and no call would end.
+        # A pool that wants more would fail in the thread that takes the engine's calls, and no call would end.
         pool._max_workers = max(1, len(pool._threads))  # noqa: SLF001
     finally:
         gate.set()

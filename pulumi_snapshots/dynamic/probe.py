@@ -1,4 +1,4 @@
-"""Which features of the installed SDK the dynamic provider finds: asked of a real provider process, without an engine."""
+"""Find which features the installed SDK offers, in a real provider process without an engine."""
 
 from __future__ import annotations
 
@@ -30,25 +30,22 @@ URN = "urn:pulumi:probe::probe::pulumi-python:dynamic/squarecloud:Probe::probe"
 
 
 class FeatureProbe(ResourceProvider):
-    """Creates nothing, and answers with what it finds around the call."""
+    """Creates nothing; its outputs are the features that it finds."""
 
     serialize_as_secret_always = False
 
     def create(self, _props: dict[str, Any]) -> CreateResult:
-        """Look."""
+        """Find the features."""
         return CreateResult("probe", asdict(features()))
 
 
 def probe_features(environment: Mapping[str, str] = os.environ) -> Features:
-    """Start the SDK's provider process as the engine does, and let a create in it look; takes about a second.
-
-    Args:
-        environment: of the process; the API key is not passed on.
+    """Start the SDK's provider process as the engine does, without the API key, and ask it; takes about a second.
 
     Raises:
         RuntimeError: the process did not start or answer; the text says how it ended.
     """
-    with socket.create_server(("127.0.0.1", 0)) as engine:  # an address, behind which nobody needs to answer
+    with socket.create_server(("127.0.0.1", 0)) as engine:  # nobody needs to answer
         process = subprocess.Popen(  # noqa: S603  this very interpreter
             [sys.executable, "-u", "-m", "pulumi.dynamic", f"127.0.0.1:{engine.getsockname()[1]}"],
             stdin=subprocess.DEVNULL,
@@ -56,7 +53,7 @@ def probe_features(environment: Mapping[str, str] = os.environ) -> Features:
             stderr=subprocess.STDOUT,
             text=True,
             env=without_key(environment),
-            start_new_session=True,  # ^C is for whoever waits for it
+            start_new_session=True,  # ^C is for its caller
         )
         overdue = threading.Timer(PATIENCE, process.kill)
         overdue.start()
@@ -71,7 +68,7 @@ def probe_features(environment: Mapping[str, str] = os.environ) -> Features:
 def _ask(process: subprocess.Popen[str]) -> Features:
     port = process.stdout.readline().strip() if process.stdout else ""
     if not port.isdecimal():
-        raise RuntimeError(f"the SDK's provider process did not start: {port or 'it ended without a word'}")
+        raise RuntimeError(f"the SDK's provider process did not start: {port or 'it ended without output'}")
     request = provider_pb2.CreateRequest(urn=URN)
     request.properties.update({"__provider": serialize_provider(FeatureProbe())})
     with grpc.insecure_channel(f"127.0.0.1:{port}", options=CHANNEL_OPTIONS) as channel:

@@ -1,4 +1,4 @@
-"""The one event loop of a provider process, and what its resources share on it. No decision about snapshots."""
+"""The one event loop of a provider process, and what its resources share on it."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ class Run:
         return self._started().call(operation)
 
     def begin(self, operation: Callable[[], Awaitable[T]]) -> Future[T]:
-        """Start an operation on the event loop, for who waits for it on another one."""
+        """Start an operation on the event loop, for callers on another one."""
         return self._started().start_task_soon(operation)
 
     def is_first(self, what: str) -> bool:
-        """Whether nobody of this process has said this before."""
+        """Whether this is the first such message of this process."""
         with self._lock:
             first = what not in self._said
             self._said.add(what)
         return first
 
     def stop(self) -> None:
-        """End all waiting, from any thread; does not wait for it."""
+        """End all waiting, from any thread; returns at once."""
         self._stopping = True
         with self._lock:
             portal = self._portal
@@ -75,14 +75,9 @@ class Run:
             return self._portal
 
 
-_run: Run | None = None
-_run_lock = threading.Lock()
+_run = Run()
 
 
 def this_run() -> Run:
-    """The process's own."""
-    global _run  # noqa: PLW0603  one process, one run
-    with _run_lock:
-        if _run is None:
-            _run = Run()
-        return _run
+    """The run of this process."""
+    return _run

@@ -40,14 +40,14 @@ T = TypeVar("T")
 WIDTH = 256
 """Calls served at a time, beyond any `--parallel` in use: each of them only waits."""
 NARROW = (
-    "the installed Pulumi SDK has no known way to serve more than four resources at a time: more snapshots wait for a place, "
-    "and each for those before it"
+    "the installed Pulumi SDK has no known way to serve more than four resources at a time: further snapshots wait for a "
+    "slot"
 )
-"""Said once in a run."""
+"""Shown once in a run."""
 
 
 def this_run() -> Run:
-    """The process's event loop and what is shared on it; a program that only declares resources needs neither."""
+    """The process's event loop and what is shared on it; loaded late, since a program that looks up nothing needs neither."""
     run: Run = late("dynamic.run:this_run")()
     return run
 
@@ -56,7 +56,7 @@ class Provider(ResourceProvider):
     """A provider without attributes until it is configured: they would stand in every state.
 
     Attributes:
-        rules: of the resource; they lead to what sends requests.
+        rules: the resource's.
     """
 
     serialize_as_secret_always = False
@@ -75,12 +75,11 @@ class Provider(ResourceProvider):
         return CheckResult(news, failures)
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        """Compare."""
+        """Find what new inputs change."""
         with self._call() as call:
             found = self.rules.diff(call, _olds, _with_unknowns(_news))
-        return DiffResult(
-            changes=bool(found.replaces or found.updates), replaces=list(found.replaces), delete_before_replace=False
-        )
+        changes = bool(found.replaces or found.updates)
+        return DiffResult(changes=changes, replaces=list(found.replaces), delete_before_replace=False)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Make the resource."""
@@ -93,7 +92,7 @@ class Provider(ResourceProvider):
         return ReadResult(seen.id, seen.outputs)
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        """Go on with an unfinished resource, or keep its new inputs."""
+        """Resume an unfinished resource, or keep its new inputs."""
         return UpdateResult(self._resource(lambda call: self.rules.calls.update(call, _id, _olds, _news)).outputs)
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
@@ -102,7 +101,7 @@ class Provider(ResourceProvider):
             _carry_out(call, lambda: self.rules.calls.delete(call, _id, _props))
 
     def _resource(self, operation: Callable[[Call], Awaitable[Resource]]) -> Resource:
-        """What an operation answers; what is unfinished is kept in the state, where the SDK has a way."""
+        """The operation's result; an unfinished resource is kept in the state, if the SDK has a way."""
         try:
             with self._call() as call:
                 made = _carry_out(call, lambda: operation(call))
@@ -127,60 +126,47 @@ class Provider(ResourceProvider):
 
     @contextmanager
     def _call(self, *, lasting: bool = False) -> Iterator[Call]:
-        """The engine's call, as operations know it; however it fails, the engine is told in one paragraph.
+        """The engine's call, as operations know it; a failure reaches the engine as one paragraph.
 
-        Args:
-            lasting: whether the last progress stays under Diagnostics, as the call's result.
+        If `lasting`, the last progress stays under Diagnostics as the call's result.
         """
         engine = engine_access.current_call()
-        row = _Row(engine, lasting=lasting)
+        row = _Row(engine)
         try:
             try:
-                yield Call(engine.urn, self._settings, this_run().shared, row)
+                yield Call(engine.urn, lambda: Settings.read(self._config, os.environ), this_run().shared, row)
             finally:
-                row.end()
+                row.end(lasting=lasting)
         except Explained as error:
-            engine.fail(PYTHON.about(resource=engine.urn).paragraph(error))
-
-    def _settings(self) -> Settings:
-        return Settings.read(self._config, os.environ)
+            engine.fail(row.wording.paragraph(error))
 
 
 class _Row:
-    """A resource's row on the terminal; what is to stay waits for the end, since the event loop must not wait for it.
+    """A resource's row on the terminal; warnings wait for the end of the call, since the event loop must not wait."""
 
-    Args:
-        engine: the engine's call.
-        lasting: whether the last progress stays under Diagnostics.
-    """
-
-    def __init__(self, engine: engine_access.EngineCall, *, lasting: bool) -> None:
+    def __init__(self, engine: engine_access.EngineCall) -> None:
+        self.wording = PYTHON.about(resource=engine.urn)
         self._engine = engine
-        self._lasting = lasting
         self._last = ""
         self._warnings: list[str] = []
-        self._wording = PYTHON.about(resource=engine.urn)
         self._can_keep = engine_access.features().partial_state
 
     def progress(self, text: Words) -> None:
-        """What goes on now."""
-        self._last = self._wording.text(text)
+        self._last = self.wording.text(text)
         self._engine.progress(self._last)
 
     def warn(self, text: Words) -> None:
-        """Something that the user should know afterwards."""
-        self._warnings.append(self._wording.text(text))
+        self._warnings.append(self.wording.text(text))
 
     def will_keep(self, *, pending: bool) -> bool:
-        """Whether the end of the operation reaches the state."""
         return engine_access.engine_listens() and (self._can_keep or not pending)
 
-    def end(self) -> None:
-        """Leave what is to stay; in the call's own thread."""
+    def end(self, *, lasting: bool) -> None:
+        """Show what stays; in the call's own thread."""
         self._engine.flush()
         for text in self._warnings:
             self._engine.warn(text)
-        if self._lasting and self._last:
+        if lasting and self._last:
             self._engine.info(self._last)
 
 
@@ -194,7 +180,7 @@ def _carry_out(call: Call, operation: Callable[[], Awaitable[T]]) -> T:
 
 
 def _with_unknowns(value: Any) -> Any:
-    """The value with the SDK's unknowns as `operations` knows them."""
+    """The value with the SDK's unknowns as operations know them."""
     if isinstance(value, Unknown):
         return UNKNOWN
     if isinstance(value, dict):

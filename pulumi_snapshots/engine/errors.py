@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import traceback
 from typing import Any
 
-__all__ = ["DETAILS_HEADER", "debugging", "readable", "status"]
+__all__ = ["DETAILS_HEADER", "debugged", "debugging", "listed", "readable", "status"]
 
 DETAILS_HEADER = "grpc-status-details-bin"
 """The trailer in which gRPC carries a status with details."""
@@ -16,18 +17,29 @@ def debugging() -> bool:
     return os.environ.get("SQUARECLOUD_DEBUG", "").lower() in {"1", "true", "yes", "on"}
 
 
+def debugged(text: str, cause: BaseException | None) -> str:
+    """The text; with `SQUARECLOUD_DEBUG=1` followed by the traceback of its cause."""
+    if cause is None or not debugging():
+        return text
+    return text + "\n" + "".join(traceback.format_exception(cause))
+
+
+def listed(reason: str) -> str:
+    """A reason as an item of the engine's list: its further lines are indented below the star of the first."""
+    return reason.replace("\n", "\n\t  ")
+
+
 def readable(text: str) -> str:
-    """`text` without half surrogate pairs, which no message can hold: a call ends only with an error that can be sent."""
+    """`text` without half surrogate pairs: they cannot be sent, and an error that cannot be sent ends no call."""
     return text.encode("utf-8", "replace").decode()
 
 
 def status(code: int, text: str, detail: Any) -> bytes:
-    """A google.rpc.Status with at most one detail.
+    """A google.rpc.Status with at most one detail, a protobuf message.
 
-    Written by hand: the generated class exists twice (in the SDK, and in googleapis-common-protos, which Google's own
-    clients use), and a process that loads one can never load the other.
-
-    `code` is gRPC's number; the Go side accepts the details only if it is also the call's. `detail` is a protobuf message.
+    It is written by hand: the generated class exists twice (in the SDK, and in googleapis-common-protos, which Google's
+    own clients use), and a process that loads one of them can never load the other. The engine believes the detail only
+    if `code` is that of the call.
     """
     message = b"\x08" + _varint(code) + _field(2, text.encode())
     if detail is None:

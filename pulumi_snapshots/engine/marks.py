@@ -1,4 +1,4 @@
-"""The engine's own marks of values, the same in every language's SDK and in every state; published with its protocol."""
+"""The engine's marks of values, the same in every SDK and in every state; published with its protocol."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["OUTPUT", "SECRET", "SIGNATURE"]
 
 SIGNATURE = "4dabf18193072939515e22adb298388d"
 """The property that makes an object a marked value."""
-SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105  says that something is one
+SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105  a mark
 """Its value if the property `value` is a secret."""
 OUTPUT = "d0e6a833031e9bbcd3f4e8bde6ca49a4"
 """Its value if the property `value` is an output, which may be unknown or a secret."""

@@ -1,4 +1,4 @@
-"""Whether a Pulumi engine is still there: one that was killed tells nobody."""
+"""Whether a Pulumi engine is still there: a killed engine sends no message."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ __all__ = ["CHANNEL_OPTIONS", "LOG_DEADLINE", "WATCH_EVERY", "address_in", "list
 CHANNEL_OPTIONS = [("grpc.enable_http_proxy", 0)]
 """Without it, gRPC sends even this machine's own address through the HTTP proxy of the environment."""
 LOG_DEADLINE = 5.0
-"""Seconds. The engine takes a message within a millisecond; one that does not is busy or gone, and neither is a reason to
-hold up the work that the message is about."""
-
+"""Seconds. The engine takes a message within a millisecond; a busy or missing engine must not hold up the work."""
 WATCH_EVERY = 1.0
-"""Seconds between checks whether the engine still runs. Short: no run hears what ends in between."""
+"""Seconds between checks whether the engine still runs; short, since no run hears what ends in between."""
 ANSWER_DEADLINE = 5.0
-"""Seconds; on one machine it takes none."""
+"""Seconds."""
 
 
 def address_in(command: Sequence[str]) -> str | None:
@@ -30,14 +28,12 @@ def address_in(command: Sequence[str]) -> str | None:
 
 
 def listens(address: str) -> bool:
-    """Whether somebody listens at the engine's address; only a refusal says that nobody does."""
+    """Whether the engine's address is in use; only a refused connection says that it is not."""
     host, _, port = address.rpartition(":")
     if not port.isdecimal():
         return True  # a socket of another kind
     try:
         socket.create_connection((host.strip("[]") or "127.0.0.1", int(port)), timeout=ANSWER_DEADLINE).close()
-    except ConnectionRefusedError:
-        return False
-    except OSError:
-        return True
+    except OSError as error:
+        return not isinstance(error, ConnectionRefusedError)
     return True

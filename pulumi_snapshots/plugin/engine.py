@@ -1,4 +1,4 @@
-"""The engine that the plugin serves: whether it is there, and what is told to it. Nothing about snapshots."""
+"""The engine that the plugin serves: whether it still runs, and the messages to it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = ["Engine", "Row"]
 
 
 class Engine:
-    """Sends messages to the engine, in order, while the work goes on; in the event loop only.
+    """Sends messages to the engine, in order, without waiting; in the event loop only.
 
     Args:
-        address: where it listens; None where nobody has told it.
+        address: the engine's; None if it is not known yet.
     """
 
     def __init__(self, address: str | None = None) -> None:
@@ -34,7 +34,7 @@ class Engine:
         self._sender: asyncio.Task[None] | None = None
 
     def is_at(self, address: str) -> None:
-        """Where it listens, as a handshake tells it."""
+        """Take the address from a handshake, unless one is known."""
         self._address = self._address or address
 
     @property
@@ -43,7 +43,7 @@ class Engine:
         return os.getppid() == self._parent and (self._address is None or listens(self._address))
 
     def say(self, text: str, urn: str = "", *, warning: bool = False, ephemeral: bool = False) -> None:
-        """Put one message in line."""
+        """Queue one message."""
         if self._address is None:
             return
         severity = engine_pb2.WARNING if warning else engine_pb2.INFO
@@ -53,7 +53,7 @@ class Engine:
             self._sender = asyncio.create_task(self._send(self._address))
 
     async def flush(self) -> None:
-        """Wait, for a bounded time, until the engine has what was said, so that it does not arrive after a call's end."""
+        """Wait, for a bounded time, until the engine has all messages, so that none arrives after a call's end."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._waiting.join(), LOG_DEADLINE)
 
@@ -62,45 +62,41 @@ class Engine:
             stub = engine_pb2_grpc.EngineStub(channel)
             while True:
                 message = await self._waiting.get()
-                with suppress(grpc.aio.AioRpcError):  # whoever is not there needs no message
+                with suppress(grpc.aio.AioRpcError):  # an engine that is gone needs no message
                     await stub.Log(message, timeout=LOG_DEADLINE)
                 self._waiting.task_done()
 
 
 class Row:
-    """A resource's row on the terminal.
-
-    Args:
-        engine: shows it.
-        urn: of the resource; empty for the stack's.
+    """A resource's row on the terminal, or the stack's if the URN is empty.
 
     Attributes:
-        last: what was said last of what goes on.
-        lost: whether the call was given up by the engine, so that nobody hears its end.
+        wording: words that name the resource.
+        lost: whether the engine gave up the call, so that its end does not reach the state.
     """
 
     def __init__(self, engine: Engine, urn: str) -> None:
+        self.wording = PLUGIN.about(resource=urn)
+        self.lost = False
         self._engine = engine
         self._urn = urn
-        self._wording = PLUGIN.about(resource=urn)
-        self.last = ""
-        self.lost = False
+        self._last = ""
 
     def progress(self, text: Words) -> None:
-        """What goes on now; the same again says nothing."""
-        said = self._wording.text(text)
-        if said != self.last:
-            self.last = said
+        """Show the text on the row until the next one; the same text again sends nothing."""
+        said = self.wording.text(text)
+        if said != self._last:
+            self._last = said
             self._engine.say(said, self._urn, ephemeral=True)
 
     def warn(self, text: Words) -> None:
-        """Something that the user should know afterwards."""
-        self._engine.say(self._wording.text(text), self._urn, warning=True)
+        """Leave a warning under Diagnostics."""
+        self._engine.say(self.wording.text(text), self._urn, warning=True)
 
     def leave(self) -> None:
-        """Let what was said last stay, as the call's result."""
-        if self.last:
-            self._engine.say(self.last, self._urn)
+        """Leave the last progress under Diagnostics, as the call's result."""
+        if self._last:
+            self._engine.say(self._last, self._urn)
 
     def will_keep(self, *, pending: bool) -> bool:  # noqa: ARG002  everything can be kept
         """Whether the end of the operation reaches the state."""

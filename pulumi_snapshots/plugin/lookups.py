@@ -40,13 +40,8 @@ def get_snapshots(
     *,
     opts: pulumi.InvokeOptions | None = None,
 ) -> list[SnapshotInfo]:
-    """The snapshots that the service lists, newest first; see `pulumi_snapshots.get_snapshots`.
-
-    Raises:
-        LookupFailed: an argument cannot be used, or the service does not tell for sure.
-    """
-    arguments = {"database_id": database_id, "origin": origin, "newer_than": newer_than, "older_than": older_than}
-    return _now(SNAPSHOTS, arguments, opts)
+    """Like `pulumi_snapshots.get_snapshots`, with the same arguments and errors."""
+    return _now(SNAPSHOTS, opts, database_id=database_id, origin=origin, newer_than=newer_than, older_than=older_than)
 
 
 def get_snapshots_output(
@@ -57,9 +52,8 @@ def get_snapshots_output(
     *,
     opts: pulumi.InvokeOutputOptions | None = None,
 ) -> pulumi.Output[list[SnapshotInfo]]:
-    """`get_snapshots` for arguments that are outputs; a secret, since it holds download URLs."""
-    arguments = {"database_id": database_id, "origin": origin, "newer_than": newer_than, "older_than": older_than}
-    return _later(SNAPSHOTS, arguments, opts)
+    """Like `pulumi_snapshots.get_snapshots_output`, with the same arguments and errors."""
+    return _later(SNAPSHOTS, opts, database_id=database_id, origin=origin, newer_than=newer_than, older_than=older_than)
 
 
 def get_latest_snapshot(
@@ -69,12 +63,8 @@ def get_latest_snapshot(
     *,
     opts: pulumi.InvokeOptions | None = None,
 ) -> SnapshotInfo | None:
-    """The newest available snapshot of a database, None where there is none; see `pulumi_snapshots.get_latest_snapshot`.
-
-    Raises:
-        LookupFailed: an argument cannot be used, or the service does not tell for sure.
-    """
-    return _now(LATEST, {"database_id": database_id, "origin": origin, "max_age": max_age}, opts)
+    """Like `pulumi_snapshots.get_latest_snapshot`, with the same arguments and errors."""
+    return _now(LATEST, opts, database_id=database_id, origin=origin, max_age=max_age)
 
 
 def get_latest_snapshot_output(
@@ -84,58 +74,48 @@ def get_latest_snapshot_output(
     *,
     opts: pulumi.InvokeOutputOptions | None = None,
 ) -> pulumi.Output[SnapshotInfo | None]:
-    """`get_latest_snapshot` for arguments that are outputs; a secret, since it holds a download URL."""
-    return _later(LATEST, {"database_id": database_id, "origin": origin, "max_age": max_age}, opts)
+    """Like `pulumi_snapshots.get_latest_snapshot_output`, with the same arguments and errors."""
+    return _later(LATEST, opts, database_id=database_id, origin=origin, max_age=max_age)
 
 
 def get_database(database_id: str, *, opts: pulumi.InvokeOptions | None = None) -> DatabaseInfo:
-    """A database of the account, and whether it runs.
-
-    Raises:
-        LookupFailed: the argument cannot be used, there is no such database, or the service does not tell for sure.
-    """
-    return _now(DATABASE, {"database_id": database_id}, opts)
+    """Like `pulumi_snapshots.get_database`, with the same arguments and errors."""
+    return _now(DATABASE, opts, database_id=database_id)
 
 
 def get_database_output(
     database_id: pulumi.Input[str], *, opts: pulumi.InvokeOutputOptions | None = None
 ) -> pulumi.Output[DatabaseInfo]:
-    """`get_database` for an argument that is an output."""
-    return _later(DATABASE, {"database_id": database_id}, opts)
+    """Like `pulumi_snapshots.get_database_output`, with the same arguments and errors."""
+    return _later(DATABASE, opts, database_id=database_id)
 
 
 def get_databases(*, opts: pulumi.InvokeOptions | None = None) -> list[DatabaseInfo]:
-    """All databases of the account, and whether each runs (one request for each).
-
-    Raises:
-        LookupFailed: the service does not tell for sure.
-    """
-    return _now(DATABASES, {}, opts)
+    """Like `pulumi_snapshots.get_databases`, with the same arguments and errors."""
+    return _now(DATABASES, opts)
 
 
 def get_databases_output(*, opts: pulumi.InvokeOutputOptions | None = None) -> pulumi.Output[list[DatabaseInfo]]:
-    """`get_databases` as an output."""
-    return _later(DATABASES, {}, opts)
+    """Like `pulumi_snapshots.get_databases_output`, with the same arguments and errors."""
+    return _later(DATABASES, opts)
 
 
 # How the plugin is asked -----------------------------------------------------------------------------------------------
 
 
-def _now(lookup: Lookup[T], arguments: Mapping[str, Any], opts: pulumi.InvokeOptions | None) -> T:
+def _now(lookup: Lookup[T], opts: pulumi.InvokeOptions | None, **arguments: Any) -> T:
     refuse_outputs(lookup.function, arguments)
     token = _token(lookup)
     try:
         found = invoke(token, _given(arguments), opts).value
-    except Exception as error:  # noqa: BLE001  the SDK raises no other
+    except Exception as error:  # noqa: BLE001  the SDK raises nothing else
         text = str(error).removeprefix(f"invoke of {token} failed: ")
         text = text.removeprefix(f"invocation of {token} returned an error: ")
-        raise LookupFailed(lookup.function, text, why=error) from None  # the text leads to its page already
+        raise LookupFailed(lookup.function, text, why=error) from None  # the text has its page's address already
     return _answer(lookup, found)
 
 
-def _later(
-    lookup: Lookup[T], arguments: Mapping[str, Any], opts: pulumi.InvokeOutputOptions | None
-) -> pulumi.Output[T]:
+def _later(lookup: Lookup[T], opts: pulumi.InvokeOutputOptions | None, **arguments: Any) -> pulumi.Output[T]:
     found: pulumi.Output[Any] = invoke_output(_token(lookup), _given(arguments), opts)
     answer = found.apply(partial(_answer, lookup))
     return pulumi.Output.secret(answer) if lookup.secret else answer

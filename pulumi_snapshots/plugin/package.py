@@ -1,9 +1,7 @@
-"""The plugin's package: its resources and functions by their tokens, and how their properties are called."""
+"""The plugin's package: its resources and functions by their tokens, and the names of their properties."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.archive.difference import ArchiveRules
@@ -16,7 +14,6 @@ from pulumi_snapshots.snapshot.difference import SnapshotRules
 
 if TYPE_CHECKING:
     from pulumi_snapshots.lookup.results import Lookup
-    from pulumi_snapshots.properties.catalogue import Thing
     from pulumi_snapshots.run.calls import Calls, Rules
 
 __all__ = ["FUNCTIONS", "KINDS", "Function", "Kind", "token"]
@@ -27,64 +24,33 @@ def token(name: str) -> str:
     return f"{PACKAGE}:index:{name}"
 
 
-@dataclass(frozen=True)
 class Kind:
-    """One kind of resource."""
+    """One kind of resource: its token is its type in the state, its names are those of its properties."""
 
-    rules: Rules
-
-    @property
-    def thing(self) -> Thing:
-        """Its properties."""
-        return self.rules.thing
+    def __init__(self, rules: Rules) -> None:
+        self.rules, self.thing = rules, rules.thing
+        self.token = token(self.thing.name)
+        self.names = Names(self.thing.outputs)
+        self.input_names = Names(self.thing.inputs.properties())
 
     @property
     def calls(self) -> Calls:
-        """What may send requests."""
+        """What may send requests; loaded late."""
         return self.rules.calls
 
-    @property
-    def token(self) -> str:
-        """Its type in the state."""
-        return token(self.thing.name)
 
-    @cached_property
-    def input_names(self) -> Names:
-        """How its inputs are called."""
-        return Names(self.thing.inputs.properties())
-
-    @cached_property
-    def names(self) -> Names:
-        """How all its properties are called."""
-        return Names(self.thing.outputs)
-
-
-@dataclass(frozen=True)
 class Function:
-    """One function."""
+    """One function, with the names of its arguments and of its results."""
 
-    lookup: Lookup[Any]
-
-    @property
-    def token(self) -> str:
-        """Its name in every language."""
-        return token(in_camel(self.lookup.function))
-
-    @cached_property
-    def arguments(self) -> Names:
-        """How its arguments are called."""
-        return Names(self.lookup.query.properties())
-
-    @cached_property
-    def results(self) -> Names:
-        """How what it brings is called."""
-        return Names(self.lookup.result.properties())
+    def __init__(self, lookup: Lookup[Any]) -> None:
+        self.lookup = lookup
+        self.token = token(in_camel(lookup.function))
+        self.arguments = Names(lookup.query.properties())
+        self.results = Names(lookup.result.properties())
 
 
 KINDS = {kind.token: kind for kind in map(Kind, (SnapshotRules(), RestoreRules(), ArchiveRules()))}
 """By token."""
-FUNCTIONS = {
-    function.token: function
-    for function in (Function(SNAPSHOTS), Function(LATEST), Function(DATABASE), Function(DATABASES))
-}
+LOOKUPS: tuple[Lookup[Any], ...] = (SNAPSHOTS, LATEST, DATABASE, DATABASES)
+FUNCTIONS = {function.token: function for function in map(Function, LOOKUPS)}
 """By token."""

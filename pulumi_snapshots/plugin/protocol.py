@@ -1,11 +1,10 @@
-"""The plugin's side of the provider protocol: translates between the engine and `operations`, and decides nothing itself."""
+"""The plugin's side of the provider protocol: translates between the engine and the operations, and decides nothing."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
-import traceback
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import grpc
@@ -13,7 +12,7 @@ from google.protobuf import empty_pb2
 from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
-from pulumi_snapshots.engine.errors import DETAILS_HEADER, debugging, readable, status
+from pulumi_snapshots.engine.errors import DETAILS_HEADER, debugged, listed, readable, status
 from pulumi_snapshots.engine.wording import PLUGIN
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.lookup.find import find
@@ -38,8 +37,8 @@ __all__ = ["Plugin"]
 
 T = TypeVar("T")
 ENGINE_NEEDED = "3.178"
-"""The first whose partial state can ask for a read before the next update, without which a pending snapshot keeps its
-provisional id."""
+"""The first version whose partial state can ask for a read before the next update; without that, a pending snapshot would
+keep its provisional id."""
 TOO_OLD = (
     f"This plugin ({PACKAGE} {VERSION}) needs Pulumi {ENGINE_NEEDED} or later, and this one is older (`pulumi version` shows "
     "it). Install a newer one, or use the classes of the `pulumi_snapshots` package without a plugin."
@@ -49,16 +48,11 @@ SECRET_SETTINGS = frozenset(name for name, each in Settings.properties().items()
 SHOWN_LIMIT = 10_000
 """Bytes of a wrong value that the engine may print."""
 OF_THE_ENGINE = frozenset({"version", "pluginDownloadURL"})
-"""Properties, of every provider, that are the engine's business."""
+"""Properties of every provider, for the engine only."""
 
 
 class Plugin(provider_pb2_grpc.ResourceProviderServicer):
-    """Serves one engine, with one provider's settings: each explicit provider has a process of its own.
-
-    Args:
-        engine: who is served.
-        shared: what the resources of this process share.
-    """
+    """Serves one engine with one provider's settings: each explicit provider has a process of its own."""
 
     def __init__(self, engine: Engine, shared: Shared) -> None:
         self._engine = engine
@@ -69,28 +63,28 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
     # The package -------------------------------------------------------------------------------------------------------
 
     async def Handshake(self, request: Any, _context: Any) -> Any:
-        """Who the engine is, and what it can."""
+        """Learn the engine's address, and what it can do."""
         self._engine.is_at(request.engine_address)
         self._engine_can = request.supports_refresh_before_update
         return provider_pb2.ProviderHandshakeResponse(accept_secrets=True)
 
     async def Attach(self, request: Any, _context: Any) -> Any:
-        """Where the engine is that has not started this process."""
+        """Learn the address of an engine that has not started this process."""
         self._engine.is_at(request.address)
         return empty_pb2.Empty()
 
     async def GetPluginInfo(self, _request: Any, _context: Any) -> Any:
-        """The version."""
+        """Tell the version."""
         return plugin_pb2.PluginInfo(version=VERSION)
 
     async def GetSchema(self, request: Any, context: Any) -> Any:
-        """The package's schema."""
+        """Hand out the package's schema."""
         if request.version or request.subpackage_name:
-            await _fail(context, "This package has one schema, of version 0, and no others in it.")
+            await _fail(context, "This package has only one schema, of version 0.")
         return provider_pb2.GetSchemaResponse(schema=json.dumps(schema()))
 
     async def Cancel(self, _request: Any, _context: Any) -> Any:
-        """End all waiting; it comes at ^C, and at normal ends too."""
+        """End all waiting; called at ^C, and at normal ends too."""
         self._shared.stop()
         return empty_pb2.Empty()
 
@@ -109,7 +103,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         return _checked(request.news, problems, SETTINGS, SECRET_SETTINGS, unknown=unknown)
 
     async def DiffConfig(self, _request: Any, _context: Any) -> Any:
-        """Another setting is no reason to make a provider, or any resource, anew."""
+        """Another setting replaces neither a provider nor its resources."""
         return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_UNKNOWN)
 
     async def Configure(self, request: Any, context: Any) -> Any:
@@ -119,8 +113,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         self._config = _config(request.args)
         return provider_pb2.ConfigureResponse(acceptSecrets=True, supportsPreview=True)
 
-    def _settings(self) -> Settings:
-        return Settings.read(self._config, os.environ)
+    def _call(self, urn: str | None, row: Row) -> Call:
+        return Call(urn, lambda: Settings.read(self._config, os.environ), self._shared, row)
 
     # Resources ---------------------------------------------------------------------------------------------------------
 
@@ -129,19 +123,26 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         kind = await self._kind(request, context)
         inputs = request.news
         values = kind.input_names.read(inputs)
-        problems = await self._answer(request, context, lambda call: _now(kind.rules.check, call, values))
+
+        async def check(call: Call) -> list[Problem]:
+            return kind.rules.check(call, values)
+
+        problems = await self._answer(request, context, check)
         unknown = f"is no input of {kind.token}; its inputs are {', '.join(kind.input_names.all)}"
         return _checked(inputs, problems, kind.input_names, kind.thing.secrets, unknown=unknown)
 
     async def Diff(self, request: Any, context: Any) -> Any:
-        """Compare."""
+        """Find what new inputs change."""
         kind = await self._kind(request, context)
         state, values = kind.names.read(request.olds), kind.input_names.read(request.news)
-        found = await self._answer(request, context, lambda call: _now(kind.rules.diff, call, state, values))
-        return _difference(kind, found, request)
+
+        async def diff(call: Call) -> Changes:
+            return kind.rules.diff(call, state, values)
+
+        return _difference(kind, await self._answer(request, context, diff), request)
 
     async def Create(self, request: Any, context: Any) -> Any:
-        """Make a resource; in a preview, say which outputs will be known."""
+        """Make a resource; in a preview, tell which outputs will be known."""
         kind = await self._kind(request, context)
         if request.preview:
             return provider_pb2.CreateResponse(properties=_foreseen(kind, request.properties))
@@ -164,13 +165,11 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.ReadResponse(id=id_, properties=properties, inputs=inputs)
 
     async def Update(self, request: Any, context: Any) -> Any:
-        """Go on with an unfinished resource, or keep its new inputs."""
+        """Resume an unfinished resource, or keep its new inputs."""
         kind = await self._kind(request, context)
         state, values = kind.names.read(request.olds), kind.input_names.read(request.news)
         if request.preview:
-            found = kind.rules.diff(
-                Call(request.urn, self._settings, self._shared, Row(self._engine, "")), state, values
-            )
+            found = kind.rules.diff(self._call(request.urn, Row(self._engine, "")), state, values)
             known = set(found.updates) <= set(kind.thing.inputs.properties())
             stays = kind.names.write(state) if known else None
             return provider_pb2.UpdateResponse(properties=_foreseen(kind, request.news, state=stays))
@@ -178,11 +177,11 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         if request.timeout:
             values["timeout"] = request.timeout
         elif kept is not None and kept != kind.input_names.read(request.old_inputs).get("timeout"):
-            values["timeout"] = kept  # the create's own, which nobody tells an update
+            values["timeout"] = kept  # the create's custom timeout, which no update gets
         id_, properties = await self._resource(
             kind, request, context, request.news, lambda call: kind.calls.update(call, request.id, state, values)
         )
-        # Only a read can give it another id.
+        # Only a read can give the resource another id.
         return provider_pb2.UpdateResponse(properties=properties, refresh_before_update=id_ != request.id)
 
     async def Delete(self, request: Any, context: Any) -> Any:
@@ -214,17 +213,11 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         if failures:
             return provider_pb2.InvokeResponse(failures=failures)
         row = Row(self._engine, "")
-        call = Call(None, self._settings, self._shared, row)
-
-        async def ask() -> Any:
-            session = call.session()
+        try:
+            session = self._call(None, row).session()
             found = await find(lookup, session, values, session.listings.recent, row.progress)
             if note := session.take_note():
                 row.warn(note)
-            return found
-
-        try:
-            found = await ask()
         except Explained as error:
             await _fail(context, PLUGIN.paragraph(error), cause=error)
         finally:
@@ -241,54 +234,36 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         return kind
 
     async def _resource(
-        self,
-        kind: Kind,
-        request: Any,
-        context: Any,
-        echo: Struct,
-        operation: Callable[[Call], Awaitable[Resource]],
+        self, kind: Kind, request: Any, context: Any, echo: Struct, operation: Callable[[Call], Awaitable[Resource]]
     ) -> tuple[str, Struct]:
-        """What an operation answers; what is unfinished is kept in the state."""
+        """The id and outputs that an operation results in; an unfinished resource is kept in the state."""
         try:
             made = await self._answer(request, context, operation)
         except Unfinished as end:
             told = PLUGIN.about(resource=request.urn).paragraph(end.error)
             detail = provider_pb2.ErrorResourceInitFailed(
                 id=end.resource.id,
-                properties=_properties(kind, end.resource, echo),
-                # The engine shows a list with one star for each reason; what follows stands below its first line.
-                reasons=[readable(_debugged(told, end)).replace("\n", "\n\t  ")],
+                properties=kind.names.write(end.resource.outputs, echo=echo),
+                reasons=[listed(readable(debugged(told, end)))],
                 refresh_before_update=True,
             )
             if hasattr(request, "inputs"):  # a read: the engine takes the inputs from the answer
                 detail.inputs.CopyFrom(request.inputs)
-            code = grpc.StatusCode.UNKNOWN
-            await context.abort(
-                code, readable(told), ((DETAILS_HEADER, status(code.value[0], readable(told), detail)),)
-            )
-            raise AssertionError from end  # it has ended the call
-        return made.id, _properties(kind, made, echo)
+            code, told = grpc.StatusCode.UNKNOWN, readable(told)
+            await context.abort(code, told, ((DETAILS_HEADER, status(code.value[0], told, detail)),))
+            raise AssertionError from end  # `abort` has ended the call
+        return made.id, kind.names.write(made.outputs, echo=echo)
 
     async def _answer(
-        self,
-        request: Any,
-        context: Any,
-        operation: Callable[[Call], Awaitable[T]],
-        *,
-        lasting: bool = False,
+        self, request: Any, context: Any, operation: Callable[[Call], Awaitable[T]], *, lasting: bool = False
     ) -> T:
-        """Run an operation, shown on the resource's row; however it fails, the engine is told in one paragraph.
+        """Run an operation, shown on the resource's row; a failure reaches the engine as one paragraph.
 
-        Args:
-            request: of the engine's.
-            context: gRPC's.
-            operation: what to run.
-            lasting: whether the last progress stays under Diagnostics, as the call's result.
+        If `lasting`, the last progress stays under Diagnostics as the call's result.
         """
         row = Row(self._engine, request.urn)
-        call = Call(request.urn, self._settings, self._shared, row)
-        # A task of its own: where the engine hangs up, the operation must know that nobody hears its end.
-        task = asyncio.ensure_future(operation(call))
+        # A task of its own: if the engine hangs up, the operation must know that its end does not reach the state.
+        task = asyncio.ensure_future(operation(self._call(request.urn, row)))
         try:
             answer = await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -298,7 +273,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             raise
         except Explained as error:
             await self._engine.flush()
-            await _fail(context, PLUGIN.about(resource=request.urn).paragraph(error), cause=error)
+            await _fail(context, row.wording.paragraph(error), cause=error)
         except Unfinished:
             await self._engine.flush()
             raise
@@ -306,10 +281,6 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             row.leave()
         await self._engine.flush()
         return answer
-
-
-async def _now(function: Callable[..., T], *args: Any) -> T:
-    return function(*args)
 
 
 async def _fail(
@@ -320,33 +291,22 @@ async def _fail(
     cause: BaseException | None = None,
 ) -> NoReturn:
     """End a call with exactly this text as the error."""
-    await context.abort(code, readable(_debugged(text, cause)))
-    raise AssertionError  # it has ended the call
-
-
-def _debugged(text: str, cause: BaseException | None) -> str:
-    """The text; with `SQUARECLOUD_DEBUG=1` what led to it, too."""
-    if cause is None or not debugging():
-        return text
-    return text + "\n" + "".join(traceback.format_exception(cause))
+    await context.abort(code, readable(debugged(text, cause)))
+    raise AssertionError  # `abort` has ended the call
 
 
 def _config(properties: Struct) -> dict[str, Any]:
-    """Settings by their names in Pulumi config, as `operations` know them; an empty one is none."""
+    """Settings by their names in Pulumi config."""
     return {f"{PACKAGE}:{name}": plain(value) for name, value in properties.fields.items()}
 
 
-def _checked(  # noqa: D417  the others are the parts of a check
-    inputs: Struct, problems: Iterable[Problem], names: Names, secrets: Iterable[str], *, unknown: str
-) -> Any:
-    """The answer to a check: the inputs, in which secrets are marked as such, and what is wrong with them.
+def _checked(inputs: Struct, problems: Iterable[Problem], names: Names, secrets: Iterable[str], *, unknown: str) -> Any:
+    """The answer to a check: the inputs with their secrets marked, and what is wrong with them.
 
-    Args:
-        unknown: what is wrong with a property that there is not.
+    The reason `unknown` is given for each property that does not exist.
     """
     checked = Struct()
     checked.CopyFrom(inputs)
-    # Nobody reads a page of one value.
     hidden = [name for name, value in inputs.fields.items() if value.ByteSize() > SHOWN_LIMIT]
     for name in secrets:
         wire = names.wire(name)
@@ -368,13 +328,10 @@ def _unknown(inputs: Struct, names: Names, reason: str) -> list[Any]:
 def _failures(
     problems: Iterable[Problem], names: Names, *, hidden: Iterable[str] = (), repeated: Iterable[str] = ()
 ) -> list[Any]:
-    """What is wrong, as the engine shows it: of an input it prints the value, too, unless that is marked as a secret.
+    """What is wrong, as the engine shows it: it prints an input's value too, unless that is marked as a secret.
 
-    Args:
-        problems: by Python names.
-        names: how the properties are called.
-        hidden: properties whose values must not be printed.
-        repeated: properties whose values the engine does not print, so that the reason does.
+    The engine must not print the values of `hidden` properties. It does not print those of `repeated` ones, so the reason
+    does.
     """
     failures = []
     for problem in problems:
@@ -388,7 +345,7 @@ def _failures(
 
 def _difference(kind: Kind, found: Changes, request: Any) -> Any:
     answer = provider_pb2.DiffResponse
-    # What comes from the dynamic provider is updated once, to the names that this state has.
+    # A resource of the dynamic provider is updated once, to the plugin's names.
     moves = kind.names.are_pythons(request.olds)
     response = answer(
         replaces=[kind.names.wire(name) for name in found.replaces],
@@ -407,7 +364,7 @@ def _difference(kind: Kind, found: Changes, request: Any) -> Any:
 
 
 def _foreseen(kind: Kind, inputs: Struct, *, state: Struct | None = None) -> Struct:
-    """The outputs as a preview knows them: what is given, what the state has if it stays, and unknown the rest."""
+    """The outputs as a preview knows them: given ones, those that stay in the state, and the rest as unknown."""
     foreseen, given = Struct(), kind.thing.inputs.properties()
     for name, each in kind.thing.outputs.items():
         if each.camel in inputs.fields:
@@ -420,10 +377,6 @@ def _foreseen(kind: Kind, inputs: Struct, *, state: Struct | None = None) -> Str
             value = UNKNOWN_VALUE
         foreseen.fields[each.camel].CopyFrom(as_secret(value) if each.secret else value)
     return foreseen
-
-
-def _properties(kind: Kind, resource: Resource, echo: Struct) -> Struct:
-    return kind.names.write(resource.outputs, echo=echo)
 
 
 def _inputs_of(kind: Kind, properties: Struct) -> Struct:

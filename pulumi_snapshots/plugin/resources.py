@@ -1,4 +1,4 @@
-"""The plugin's resources, as Python programs declare them: inputs, outputs and texts are those of the top level."""
+"""The plugin's resources, as Python programs declare them, with the inputs and outputs of the top level."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ __all__ = ["Archive", "Provider", "Restore", "Snapshot"]
 
 
 class _Native(Declared):
-    """A resource of the plugin; its outputs have the engine's names inside, and Python's for programs."""
+    """A resource of the plugin: the engine's names inside, Python's names for programs."""
 
     def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
         name, outputs = self.thing.name, self.thing.outputs
-        # What the dynamic provider has made is the same resource: a changed import line takes nothing anew.
+        # A resource of the dynamic provider is the same one: a changed import line replaces nothing.
         alias = pulumi.ResourceOptions(aliases=[pulumi.Alias(type_=f"pulumi-python:dynamic/{PACKAGE}:{name}")])
         opts = pulumi.ResourceOptions.merge(opts, alias)
         properties = {in_camel(each): value for each, value in {**dict.fromkeys(outputs), **inputs}.items()}

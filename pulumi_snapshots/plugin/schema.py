@@ -24,15 +24,13 @@ __all__ = ["VERSION", "schema"]
 
 VERSION = version("pulumi-snapshots")
 NAMES: dict[type[Record], str] = {SnapshotInfo: "FoundSnapshot", DatabaseInfo: "Database", Post: "Attempt"}
-"""Types that have another name than their class."""
+"""Types whose name is not that of their class."""
 TYPES = {str: "string", datetime: "string", int: "integer", float: "number", bool: "boolean"}
 
 
 def schema() -> dict[str, Any]:
     """The schema, as the engine hands it on."""
     settings = {each.camel: _setting(each) for each in Settings.properties().values()}
-    resources = {token: _resource(kind) for token, kind in KINDS.items()}
-    functions = {token: _function(function) for token, function in FUNCTIONS.items()}
     return {
         "name": PACKAGE,
         "displayName": "Square Cloud snapshots",
@@ -43,8 +41,8 @@ def schema() -> dict[str, Any]:
         "publisher": "pulumi-snapshots",
         "config": {"variables": settings},
         "provider": {"description": inspect.getdoc(Settings), "inputProperties": settings},
-        "resources": resources,
-        "functions": functions,
+        "resources": {token: _resource(kind) for token, kind in KINDS.items()},
+        "functions": {token: _function(function) for token, function in FUNCTIONS.items()},
         "types": _types(),
         "meta": {"supportPack": True},  # each generated SDK is a package of its own
         "language": {
@@ -56,7 +54,7 @@ def schema() -> dict[str, Any]:
 
 
 def _setting(each: Property) -> dict[str, Any]:
-    """A setting; a duration is a text, as in the environment, and a default for the key would put it into the state."""
+    """A setting: a duration is a text, as in the environment; the key has no default, which would put it into the state."""
     default = {} if each.secret else {"defaultInfo": {"environment": [variable(each.name)]}}
     return _property(replace(each, type=str) if each.type == Duration else each) | default
 
@@ -107,7 +105,7 @@ def _properties(every: Iterable[Property], *, secrets: bool = True) -> dict[str,
 
 def _property(each: Property, *, secret: bool | None = None) -> dict[str, Any]:
     marked = each.secret if secret is None else secret
-    return {**_type(each.type), "description": each.description, **({"secret": True} if marked else {})}
+    return _type(each.type) | {"description": each.description} | ({"secret": True} if marked else {})
 
 
 def _type(kind: Any) -> dict[str, Any]:
@@ -118,7 +116,6 @@ def _type(kind: Any) -> dict[str, Any]:
     record = record_in(kind)
     if record is not None:
         return {"$ref": f"#/types/{token(_name(record))}"}
-    # What has a form of its own is written as a text.
     return {"$ref": "pulumi.json#/Any"} if kind is Any else {"type": TYPES.get(kind, "string")}
 
 

@@ -22,7 +22,7 @@ __all__ = ["main"]
 MESSAGE_LIMIT = 400 * 1024 * 1024
 """Bytes of one message: the engine's own limit."""
 GRACE = 30.0
-"""Seconds in which calls under way answer, once this process was asked to end: their waits end at once."""
+"""Seconds that calls under way have to answer once this process was asked to end; their waits end at once."""
 BY_HAND = (
     "This is Pulumi's plugin for Square Cloud; `pulumi` starts it by itself. To debug it, run the program with "
     "PULUMI_DEBUG_PROVIDERS=squarecloud:{}"
@@ -48,7 +48,7 @@ async def _serve(address: str | None) -> None:
         for each in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(each, asked_to_end.set)
         if address is None:
-            print(BY_HAND.format(port), file=sys.stderr)  # noqa: T201  for who has started it
+            print(BY_HAND.format(port), file=sys.stderr)  # noqa: T201  for users who started it themselves
         else:
             background.start_soon(_end_with, engine)
         print(port, flush=True)  # noqa: T201  what the engine waits for
@@ -59,10 +59,9 @@ async def _serve(address: str | None) -> None:
 
 
 async def _end_with(engine: Engine) -> None:
-    """End this process as soon as its engine was killed, which tells nobody.
+    """End this process as soon as its engine was killed.
 
-    At once and as it is, not as at ^C: an answer that nobody hears must not look like one that was heard to whatever this
-    machine remembers.
+    It ends at once, not as at ^C: an answer that nobody hears must not be recorded on this machine as one that was heard.
     """
     clock = Clock()
     while engine.alive or engine.alive:

@@ -1,6 +1,6 @@
 """Values as the engine sends them and as operations know them: unknowns, secrets, and each language's names.
 
-Nothing about any one resource: its declared properties say which names there are.
+The names follow from the declared properties of each resource.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ def plain(value: Value) -> Any:
 
 
 def is_secret(value: Value) -> bool:
-    """Whether the value is marked as one that the state encrypts and nothing shows."""
+    """Whether the value is marked as a secret."""
     fields = value.struct_value.fields
     mark = fields[SIGNATURE].string_value if SIGNATURE in fields else ""
     return mark == SECRET or (mark == OUTPUT and fields["secret"].bool_value)
 
 
 def holds_secret(value: Value) -> bool:
-    """Whether it is a secret, or something in it is."""
+    """Whether the value or something in it is a secret."""
     inside = [*value.struct_value.fields.values(), *value.list_value.values]
     return is_secret(value) or any(holds_secret(each) for each in inside)
 
@@ -81,7 +81,7 @@ def as_secret(value: Value) -> Value:
 
 
 def _wire(value: Any) -> Value:
-    """A plain value as the engine takes it; what is None in an object does not exist."""
+    """A plain value as the engine takes it; None in an object is left out."""
     if value is UNKNOWN:
         return UNKNOWN_VALUE
     made = Value()
@@ -105,11 +105,7 @@ def _wire(value: Any) -> Value:
 
 
 class Names:
-    """The names of a bag of properties: `database_id` in Python, `databaseId` on the wire.
-
-    Args:
-        properties: by their names in Python.
-    """
+    """The names of properties: `database_id` in Python, `databaseId` on the wire."""
 
     def __init__(self, properties: Mapping[str, Property]) -> None:
         self._properties = properties
@@ -119,7 +115,7 @@ class Names:
 
     @property
     def all(self) -> list[str]:
-        """All names, as they are on the wire."""
+        """All names on the wire."""
         return list(self._wire.values())
 
     def wire(self, name: str) -> str:
@@ -127,23 +123,21 @@ class Names:
         return self._wire.get(name, name)
 
     def unknown_to(self, properties: Struct) -> list[str]:
-        """The properties, by their wire names, that there are not; the engine's own begin with two underscores."""
+        """The wire names that are no properties; the engine's own begin with two underscores."""
         return [name for name in properties.fields if name not in self.all and not name.startswith("__")]
 
     def are_pythons(self, properties: Struct) -> bool:
-        """Whether these properties have Python's names, as a dynamic provider has left them in the state."""
+        """Whether the properties have Python's names, as the dynamic provider leaves them in the state."""
         return any(self._wire.get(name, name) != name for name in properties.fields)
 
     def read(self, properties: Struct) -> dict[str, Any]:
-        """The properties in plain values by their Python names; what is null does not exist."""
+        """The properties as plain values by their Python names; null is left out."""
         return in_python(self._properties, {name: plain(value) for name, value in properties.fields.items()})
 
     def write(self, values: Mapping[str, Any], *, echo: Struct | None = None) -> Struct:
-        """The properties as the engine takes them, secrets marked as such.
+        """Plain values by their Python names as the engine takes them, with secrets marked; None is left out.
 
-        Args:
-            values: plain, by their Python names; what is None does not exist.
-            echo: properties of the engine's: those with the same values are returned as they came, with their marks.
+        A value that equals the one in `echo`, which the engine has sent, goes back with the marks that it came with.
         """
         came = echo.fields if echo is not None else {}
         made = Struct()
