@@ -90,12 +90,7 @@ class Fleet:
 
 
 class Member:
-    """One snapshot; limits how much its listener gets.
-
-    Args:
-        fleet: all snapshots of the session.
-        listener: gets the texts.
-    """
+    """One snapshot of a fleet; limits how much its listener gets."""
 
     def __init__(self, fleet: Fleet, listener: Listener) -> None:
         self._fleet = fleet
@@ -147,10 +142,4 @@ class Listener(Protocol):
         """Show a warning that stays visible after the run."""
 
     def will_keep(self, *, pending: bool) -> bool:
-        """Whether the state will keep the result of the operation.
-
-        False if the engine has gone, or if the result is pending and the engine cannot keep that.
-
-        Args:
-            pending: whether the result is pending.
-        """
+        """Whether the state will keep the result; not if the engine has gone, or cannot keep one that is pending."""

@@ -307,16 +307,7 @@ def error_for(  # noqa: PLR0913  an answer has this many parts
     readable: bool,
     retry_after: float | None = None,
 ) -> SquareCloudError:
-    """The error that an answer of the service is.
-
-    Args:
-        request: method and path.
-        status: HTTP status.
-        code: the envelope's `code`, if there was one.
-        message: the envelope's `message`.
-        readable: whether the body was an envelope of the service.
-        retry_after: seconds from `Retry-After`.
-    """
+    """The error that an answer of the service is, see `SquareCloudError`; `readable` if its body was the service's envelope."""
     known = _KNOWN.get(code or "")
     reaction: type[SquareCloudError]
     if status in _SURELY_UNAVAILABLE or status in _PROXY_FAILURES:

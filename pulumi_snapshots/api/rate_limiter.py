@@ -243,10 +243,6 @@ class RateLimiter:
         if self._queue:
             self._first(self._clock.monotonic()).woken.set()
 
-    def _wake_all(self) -> None:
-        for request in self._queue:
-            request.woken.set()
-
     def _takes_slot(self, request: _Request) -> bool:
         """Record the request as sent, unless the requests of other processes delay it."""
         now = self._clock.monotonic()
@@ -381,7 +377,8 @@ class RateLimiter:
             self._failures_in_row = 0
             self._outage_since = None
         if isinstance(error, (KeyRefused, QuotaUsedUp, Blocked)) or outage != self._outage_since:
-            self._wake_all()
+            for queued in self._queue:
+                queued.woken.set()
         elif request.lane.starts:
             self._report_positions()
         self._wake_first()

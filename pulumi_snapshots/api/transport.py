@@ -65,15 +65,7 @@ class Answer:
 
 
 class Transport:
-    """Sends requests with the API key.
-
-    Args:
-        api_url: the API's address, without a trailing slash.
-        api_key: the bare key.
-        clock: the time.
-        service_clock: learns from each answer's `Date`.
-        http: the HTTP transport; the network if not given.
-    """
+    """Sends requests with the API key; the arguments are those of `Client`, and `service_clock` learns from each answer."""
 
     def __init__(
         self,
@@ -109,16 +101,13 @@ class Transport:
         await self._client.aclose()
 
     async def send(self, method: str, path: str, *, read_timeout: float, body: Any = None) -> Answer:
-        """Send one request and read its answer.
+        """Send one request and read its answer; anything but a success is raised as a `SquareCloudError`.
 
         Args:
             method: HTTP method.
             path: the path below the API's address, percent-encoded.
             read_timeout: seconds until the first byte, and between any two bytes.
             body: sent as JSON.
-
-        Raises:
-            SquareCloudError: anything but a success.
         """
         request = f"{method} /{path.partition('?')[0]}"
         sent_at = self._clock.monotonic()
@@ -140,25 +129,21 @@ class Transport:
         self, request: str, response: httpx.Response, content: bytes | None, sent_at: float, received: datetime
     ) -> Answer:
         envelope = _envelope(content)
-        code = envelope.get("code") if envelope else None
+        code, message = envelope.get("code"), envelope.get("message")
         code = code if isinstance(code, str) and code else None
         date = _http_date(response.headers.get("date"))
-        if envelope is not None and date is not None:
+        if envelope and date is not None:
             # Without an envelope the answer may come from a proxy, with the proxy's clock.
             self._service_clock.observe(date, received)
-        if (
-            envelope is not None
-            and response.is_success
-            and (envelope["status"] == "success" or response.status_code == httpx.codes.ACCEPTED or code == PROCESSING)
-        ):
+        accepted = response.status_code == httpx.codes.ACCEPTED or code == PROCESSING
+        if envelope and response.is_success and (envelope["status"] == "success" or accepted):
             return Answer(response.status_code, code, envelope.get("response"), sent_at)
-        message = envelope.get("message") if envelope else None
         raise error_for(
             request,
             response.status_code,
             code=self._safe(code)[:CODE_LIMIT] if code else None,
             message=self._safe(message) if isinstance(message, str) else "",
-            readable=envelope is not None,
+            readable=bool(envelope),
             retry_after=_retry_after(response, date or self._service_clock.now()),
         )
 
@@ -178,14 +163,14 @@ async def _read_bounded(response: httpx.Response) -> bytes | None:
     return bytes(content)
 
 
-def _envelope(content: bytes | None) -> dict[str, Any] | None:
-    """The service's envelope; None if the body is something else."""
+def _envelope(content: bytes | None) -> dict[str, Any]:
+    """The service's envelope; empty if the body is something else."""
     try:
         body = json.loads(content or b"")
     except (ValueError, RecursionError):
-        return None
+        return {}
     # A tuple, since `status` may be of any type, and a list cannot be looked up in a set.
-    return body if isinstance(body, dict) and body.get("status") in ("success", "error") else None
+    return body if isinstance(body, dict) and body.get("status") in ("success", "error") else {}
 
 
 def _http_date(text: str | None) -> datetime | None:

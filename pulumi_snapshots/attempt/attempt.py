@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import anyio
@@ -153,11 +154,7 @@ class Attempt(ABC):
         """Called for each unresolved POST of another operation on this database."""
 
     def on_entered(self, found: frozenset[str]) -> None:  # noqa: B027  most have nothing to do
-        """Called when the entry is in the journal, so that no other run sends a POST for this database.
-
-        Args:
-            found: versions of this database that other runs found lately.
-        """
+        """Called when the entry is in the journal, so that no other run sends a POST; with what others found lately."""
 
     def set_post(self, post: Post | None) -> None:
         """Set the POST that may have started something; None if there is none."""
@@ -232,13 +229,10 @@ class Attempt(ABC):
         self.member.waits(step)
 
     async def take_over(self) -> bool:
-        """Resume the POST of a killed run of this operation, if there is one.
+        """Resume the POST of a killed run of this operation; false if there is none.
 
         First waits for the operations of other running processes on this database. Calls `note_other` once for each other
         unresolved POST.
-
-        Returns:
-            Whether there is one.
         """
         while any(map(self._is_being_worked_on, entries := await self._journal.of(self.database_id))):
             self.show_step(f"waiting for another run's {self.what} of this database")
@@ -298,8 +292,7 @@ class Attempt(ABC):
     async def send(
         self,
         start: Callable[[Callable[[], Awaitable[None]]], Awaitable[str]],
-        *,
-        stop_before_again: Callable[[SquareCloudError], Awaitable[bool]] | None = None,
+        stop_before_again: Callable[[SquareCloudError], Awaitable[bool]],
     ) -> None:
         """Send the POST, and again only if it certainly started nothing. Afterwards `self.post.answered` holds the answer.
 
@@ -324,7 +317,7 @@ class Attempt(ABC):
                     self.update(answered=_how_lost(error))
                     return
                 await self._nothing_was_started(error)
-                if stop_before_again is not None and await stop_before_again(error):
+                if await stop_before_again(error):
                     return
                 pause = max(next(self._pauses), error.retry_after or 0.0)
                 self.step = "waiting to try again"
@@ -382,11 +375,7 @@ class Attempt(ABC):
             await self._journal.update(self._entry)
 
     def resolved(self, version_id: str | None = None) -> None:
-        """Note that the result of the POST is known.
-
-        Args:
-            version_id: the snapshot that it started, if it started one.
-        """
+        """Note that the result of the POST is known, and which snapshot it started, if it started one."""
         if version_id is not None:
             self._found = Found(self.database_id, version_id, self._run.clock.utc())
         self.set_post(None)
@@ -396,10 +385,8 @@ class Attempt(ABC):
         return Entry(self.owner, self.database_id, self._purpose, post, process, restores=self.restores)
 
     def _back_off(self) -> Iterator[float]:
-        for pause in BACK_OFF:
+        for pause in chain(BACK_OFF, repeat(BACK_OFF_LAST)):
             yield pause * (1 + JITTER * self._run.chance.random())
-        while True:
-            yield BACK_OFF_LAST * (1 + JITTER * self._run.chance.random())
 
 
 def _how_lost(error: SquareCloudError) -> str:

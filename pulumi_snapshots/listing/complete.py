@@ -38,7 +38,8 @@ class CompleteListings:
     """Gets complete lists, or raises an error that says why there is none.
 
     In all methods `since` is in monotonic seconds: a page that was requested then or later is used again. `origin` is
-    `manual`, `automatic`, or None for both.
+    `manual`, `automatic`, or None for both. All methods raise `CannotTell` if what the service lists may be incomplete, and a
+    `SquareCloudError` if there is no answer.
 
     Args:
         listings: fetches the pages.
@@ -64,12 +65,7 @@ class CompleteListings:
         self._budget = requests_per_minute
 
     async def of_database(self, database_id: str, since: float, *, origin: str | None = None) -> Entries:
-        """Get all snapshots of one database.
-
-        Raises:
-            CannotTell: the pages may not show all of them.
-            SquareCloudError: there is no listing.
-        """
+        """Get all snapshots of one database."""
         entries = _complete(await self._listings.lookup_page(database_id, since), database_id)
         for found in await self._found(origin, database_id):
             # A page that was requested before the snapshot was found is requested again. The service may still serve an
@@ -85,12 +81,7 @@ class CompleteListings:
         return entries
 
     async def of_account(self, since: float, *, origin: str | None = None) -> dict[str, Entries]:
-        """Get all snapshots of each database of the account.
-
-        Raises:
-            CannotTell: the pages may not show all of them.
-            SquareCloudError: there is no listing.
-        """
+        """Get all snapshots of each database of the account."""
         listing = await self._listings.account_listing(since, patience=BRIEF)
         if listing is None:
             return await self._of_each_database(since, origin)
@@ -107,12 +98,7 @@ class CompleteListings:
         return of_each
 
     async def databases(self, since: float) -> list[AccountDatabase]:
-        """Get the databases of the account, in the service's order.
-
-        Raises:
-            CannotTell: an entry is unreadable.
-            SquareCloudError: there is no answer.
-        """
+        """Get the databases of the account, in the service's order."""
         account = await self._databases.account(since, patience=BRIEF)
         if account.unreadable:
             raise CannotTell(
@@ -215,16 +201,16 @@ async def ask_all(questions: list[Callable[[], Awaitable[T]]]) -> list[T]:
     answers: dict[int, T] = {}
     failures: list[Exception] = []
 
-    async def ask(number: int) -> None:
+    async def ask(number: int, question: Callable[[], Awaitable[T]]) -> None:
         try:
-            answers[number] = await questions[number]()
-        except (SquareCloudError, CannotTell) as failure:
+            answers[number] = await question()
+        except (SquareCloudError, CannotTell) as failure:  # a task group would wrap it
             failures.append(failure)
             group.cancel_scope.cancel()
 
     async with anyio.create_task_group() as group:
-        for number in range(len(questions)):
-            group.start_soon(ask, number)
+        for numbered in enumerate(questions):
+            group.start_soon(ask, *numbered)
     if failures:
         raise failures[0]
-    return [answers[number] for number in range(len(questions))]
+    return [answers[number] for number in sorted(answers)]

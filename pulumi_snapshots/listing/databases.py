@@ -22,7 +22,8 @@ T = TypeVar("T")
 class Databases:
     """Gets the account, its databases and their status for a whole process.
 
-    `since` is in monotonic seconds: an answer that was requested then or later is used again, without a request.
+    `since` is in monotonic seconds: an answer that was requested then or later is used again, without a request. All methods
+    raise a `SquareCloudError` if there is no answer, or if it is unreadable.
 
     Args:
         client: sends the requests.
@@ -37,19 +38,11 @@ class Databases:
         self._statuses: dict[str, Newest[DatabaseStatus]] = defaultdict(Newest)
 
     async def account(self, since: float, *, patience: Patience = PATIENT) -> Account:
-        """Get the account, with all its databases.
-
-        Raises:
-            SquareCloudError: there is no answer, or it is unreadable.
-        """
+        """Get the account, with all its databases."""
         return await self._account.ask(since, self._timed(lambda: self._client.account(patience=patience)))
 
     async def database(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> AccountDatabase:
-        """Get one database, from the account if that was requested at `since` or later.
-
-        Raises:
-            SquareCloudError: there is no answer, or it is unreadable.
-        """
+        """Get one database, from the account if that was requested at `since` or later."""
         account = self._account.since(since)
         for database in account.databases if account is not None else ():
             if database.id == database_id:
@@ -59,11 +52,7 @@ class Databases:
         )
 
     async def running(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> bool:
-        """Get whether a database is running.
-
-        Raises:
-            SquareCloudError: there is no answer, or it is unreadable.
-        """
+        """Get whether a database is running."""
         status = await self._statuses[database_id].ask(
             since, self._timed(lambda: self._client.database_status(database_id, patience=patience))
         )

@@ -82,7 +82,8 @@ class Listings:
     """Fetches listings for a whole process.
 
     Each database has its own listing, and the account has one; the service caches each of them apart. In all methods `since`
-    is in monotonic seconds: a page that was requested then or later is used again, without a request.
+    is in monotonic seconds: a page that was requested then or later is used again, without a request. All that fetch raise a
+    `SquareCloudError` if there is no listing.
 
     Args:
         client: sends the requests.
@@ -117,11 +118,7 @@ class Listings:
         self.changed = anyio.Event()
 
     async def own_page(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page:
-        """Get the database's own listing.
-
-        Raises:
-            SquareCloudError: there is no listing.
-        """
+        """Get the database's own listing."""
         listing = await self._fetch(
             self._databases[database_id],
             since,
@@ -138,9 +135,6 @@ class Listings:
 
         Returns:
             The listing; None if plan or key do not allow it.
-
-        Raises:
-            SquareCloudError: there is no listing.
         """
 
         async def fetch() -> Listing:
@@ -159,11 +153,7 @@ class Listings:
             return None
 
     async def account_page(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page | None:
-        """Get the part of the account's listing about a database; None if plan or key do not allow that listing.
-
-        Raises:
-            SquareCloudError: there is no listing.
-        """
+        """Get the part of the account's listing about a database; None if plan or key do not allow that listing."""
         listing = await self.account_listing(since, patience=patience)
         return None if listing is None else self._of_account(listing, database_id)
 
@@ -190,9 +180,6 @@ class Listings:
 
         The engine sends the reads of a fleet in waves. So a second database within a minute means a fleet, as does a whole
         wave of reads of one database; a fleet shares the account's listing.
-
-        Raises:
-            SquareCloudError: there is no listing.
         """
         for page in self.known_pages(database_id):
             if page is not None and page.listing.sent_at >= since:
@@ -210,9 +197,6 @@ class Listings:
         """Get a page for a lookup of a program, which looks up one database after the other.
 
         The first few databases get their own listings, which costs no waiting. Then the account's listing serves all others.
-
-        Raises:
-            SquareCloudError: there is no listing.
         """
         for known in self.known_pages(database_id):
             if known is not None and known.listing.sent_at >= since and (known.complete or known.shows_all):
@@ -225,11 +209,7 @@ class Listings:
         return await self.own_page(database_id, since, patience=patience)
 
     async def find_version(self, database_id: str, version_id: str) -> ListedSnapshot | None:
-        """Find the entry of a snapshot that should be listed; None if neither listing shows it.
-
-        Raises:
-            SquareCloudError: there is no listing.
-        """
+        """Find the entry of a snapshot that should be listed; None if neither listing shows it."""
         entry = (await self.read_page(database_id, self.recent, patience=BRIEF)).version(version_id)
         return entry or (await self.own_page(database_id, self.recent, patience=BRIEF)).version(version_id)
 

@@ -57,14 +57,14 @@ class Search:
     Attributes:
         posted: when the POST was sent.
         earliest: the earliest possible `modified`.
-        latest: the latest possible `modified`; None if there is no bound.
+        latest: the latest possible `modified`.
         excluded: versions of other POSTs.
     """
 
     posted: datetime
     earliest: datetime
-    latest: datetime | None = None
-    excluded: Collection[str] = frozenset()
+    latest: datetime
+    excluded: Collection[str]
 
     @classmethod
     def of(
@@ -108,19 +108,18 @@ def find_ours(entries: Iterable[ListedSnapshot], search: Search) -> ListedSnapsh
     """
     candidates = sorted(
         (
-            (entry.modified, index, entry)
-            for index, entry in enumerate(entries)
+            (entry.modified, entry)
+            for entry in entries
             if entry.origin != "automatic"
             and entry.modified is not None
-            and entry.modified >= search.earliest
-            and (search.latest is None or entry.modified <= search.latest)
+            and search.earliest <= entry.modified <= search.latest
             and entry.version not in search.excluded
         ),
-        key=lambda candidate: candidate[:2],
+        key=lambda candidate: candidate[0],
     )
     if not candidates:
         return None
-    modified, _, ours = candidates[0]
-    if len(candidates) > 1 and candidates[1][0] - modified < CREATE_COOLDOWN:
-        raise AmbiguousSnapshot((ours, candidates[1][2]))
+    (modified, ours), *others = candidates
+    if others and others[0][0] - modified < CREATE_COOLDOWN:
+        raise AmbiguousSnapshot((ours, others[0][1]))
     return ours

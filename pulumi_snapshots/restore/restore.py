@@ -76,7 +76,7 @@ async def restore(
         if not attempt.resumed:
             await attempt.prepare()
             attempt.step = "queued"
-            await attempt.send(attempt.start, stop_before_again=attempt.checks_again)
+            await attempt.send(attempt.start, attempt.checks_again)
         return await attempt.wait()
 
 

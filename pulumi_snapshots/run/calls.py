@@ -121,13 +121,7 @@ class Rules(ABC):
         return self.thing.inputs.problems(values)
 
     def diff(self, call: Call, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
-        """Compare, and tell the user why.
-
-        Args:
-            call: what surrounds it.
-            state: the outputs, inputs among them.
-            values: the inputs now.
-        """
+        """Compare the state's outputs, inputs among them, with the inputs now, and tell the user why they differ."""
         found = self.compare(call, self.thing.record.from_outputs(state), state, values)
         if found.warning:
             call.listener.warn(found.warning)
@@ -141,45 +135,31 @@ class Rules(ABC):
 
 
 class Calls(ABC):
-    """What the engine can ask of one kind of resource that may send requests."""
+    """What the engine can ask of one kind of resource that may send requests.
+
+    Each call raises `Unfinished` if the resource must be kept as it says, and `Explained` if it failed otherwise: a create has
+    made nothing then, and for the others the state stays as it is.
+    """
 
     @abstractmethod
     async def create(self, call: Call, values: Mapping[str, Any]) -> Resource:
-        """Make one.
-
-        Raises:
-            Explained: there is nothing to keep.
-            Unfinished: there may be.
-        """
+        """Make one."""
 
     @abstractmethod
     async def read(self, call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
-        """Refresh what the state holds; or, where it holds nothing, look up an existing one by its id.
-
-        Raises:
-            Explained: the state stays as it is.
-            Unfinished: it still is.
-        """
+        """Refresh what the state holds; if it holds nothing, look up an existing one by its id."""
 
     @abstractmethod
     async def update(self, call: Call, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
-        """Go on with an unfinished one, or keep inputs that replace nothing.
+        """Resume an unfinished one, or keep inputs that replace nothing.
 
         Returns:
-            The resource; under another id than the state's where that is provisional, for a later read to set right.
-
-        Raises:
-            Explained: the state stays as it is.
-            Unfinished: it still is.
+            The resource; under another id than the state's if that is provisional, for a later read to set right.
         """
 
     @abstractmethod
     async def delete(self, call: Call, id_: str, state: Mapping[str, Any]) -> None:
-        """Let it go; the last progress says what became of it.
-
-        Raises:
-            Explained: it is still there.
-        """
+        """Let it go; the last progress says what became of it."""
 
 
 @contextmanager
@@ -201,14 +181,12 @@ def keeping(
     """
     try:
         yield
-    except ends as end:
-        if kept is None:
-            unkept = end.unkept(remembered=call.owner is not None)
-            raise Unfinished(Resource(end.record.id, thing.state(end.record, values)), end, unkept=unkept) from end
-        raise Unfinished(Resource(kept[0], thing.state(end.record, values)), end, unkept=end.then) from end
     except Explained as error:
-        if kept is None:
+        if isinstance(error, ends):
+            end = error
+        elif kept is not None:
+            end = ends(kept[1], cause=error)  # a resume that could not even begin (no key)
+        else:
             raise
-        # A resume that could not even begin (no key).
-        still = ends(kept[1], cause=error)
-        raise Unfinished(Resource(kept[0], thing.state(kept[1], values)), still, unkept=still.then) from error
+        id_, unkept = (kept[0], end.then) if kept else (end.record.id, end.unkept(remembered=call.owner is not None))
+        raise Unfinished(Resource(id_, thing.state(end.record, values)), end, unkept=unkept) from error

@@ -75,10 +75,7 @@ class QuotaHint:
                 frees = await self._slot_frees(database_id, allowance_of(memory or 0))
                 if frees:
                     facts.append(f"The oldest that counts is of {rfc3339(frees - QUOTA_WINDOW)}.")
-                    then = (
-                        Next(Step.WAIT_FOR_SLOT, when=f"at about {rfc3339(frees)}"),
-                        Next(Step.USE_LARGER_PLAN),
-                    )
+                    then = (Next(Step.WAIT_FOR_SLOT, when=f"at about {rfc3339(frees)}"), Next(Step.USE_LARGER_PLAN))
             except SquareCloudError:
                 pass  # the error that this explains must come through whatever else fails
         return " ".join(facts), then

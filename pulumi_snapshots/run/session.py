@@ -102,12 +102,9 @@ class Session(Stoppable):
         self.databases = Databases(self.client, self.clock)
         self.fleet = Fleet(self.clock, announce)
         self.listings = Listings(self.client, self.clock)
+        journal, budget = self.journals["snapshot"], settings.own_requests
         self.complete_listings = CompleteListings(
-            self.listings,
-            self.databases,
-            self.journals["snapshot"],
-            self.clock,
-            requests_per_minute=settings.own_requests,
+            self.listings, self.databases, journal, self.clock, requests_per_minute=budget
         )
         self.poll_plan = PollPlan(
             self.listings, self.clock, first_look_after=settings.first_look_after, look_every=settings.look_every
@@ -133,29 +130,17 @@ class Session(Stoppable):
     def lock(self, what: str, database_id: str) -> anyio.Lock:
         """The lock for snapshots of a database, or for restores onto it. An operation holds it while it sends and waits.
 
-        Two operations of one kind at once could not be told apart in the listings.
-
-        Args:
-            what: `snapshot` or `restore`.
-            database_id: the database.
+        Two operations of one kind at once could not be told apart in the listings. `what` is `snapshot` or `restore`.
         """
         return self._locks[what, database_id]
 
     def left_for_reads(self, seconds: float) -> float:
-        """The rest of a time that all reads of a run share, counted from the first read.
-
-        Args:
-            seconds: the time for all reads.
-        """
+        """What is left of the `seconds` that all reads of a run share, counted from the first read."""
         now = self.clock.monotonic()
         if now - self._reads_begun > READS_SHARE:
             self._reads_begun = now
         return max(0.0, self._reads_begun + seconds - now)
 
     async def account_id(self) -> str:
-        """Get the account's id, with one request for all callers.
-
-        Raises:
-            SquareCloudError: there is no answer.
-        """
+        """Get the account's id, with one request for all callers; raises a `SquareCloudError` if there is no answer."""
         return (await self.databases.account(since=-math.inf)).id

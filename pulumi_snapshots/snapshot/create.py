@@ -175,7 +175,7 @@ class SnapshotAttempt(Attempt):
                 self._session.rate_limiter.note_earlier_post(self.database_id, age)
             await self._keep_clear()
             try:
-                await self.send(self._start, stop_before_again=self._adopts_hinted)
+                await self.send(self._start, self._adopts_hinted)
             except QuotaUsedUp as error:
                 await self._session.quota_hint.explain(error, self.database_id)
                 raise
