@@ -6,7 +6,7 @@
 .DEFAULT_GOAL := help
 PYTHON :=
 IN_VENV := .venv/bin/python
-WORKERS := auto
+WORKERS := logical
 PYTEST = $(IN_VENV) -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 # Made of the first Python that is new enough and can make virtual environments; one that is there keeps its Python.
@@ -24,7 +24,7 @@ demo: environment ## Take a snapshot with a real engine against a local emulator
 	@$(IN_VENV) -m tools.demo
 
 # The linters run beside the tests. They print only what is wrong, and after the tests, so that neither hides the other.
-test: engine postgres ## Everything that is checked: lint, unit tests, tests with the real engine
+test: engine ## Everything that is checked: lint, unit tests, tests with the real engine
 	@$(IN_VENV) -m tools.sdks --prepare
 	@lint=$$(mktemp) && { $(MAKE) --no-print-directory lint >"$$lint" 2>&1 & } && linting=$$! && \
 	trap 'kill $$linting 2>/dev/null; rm -f "$$lint"' EXIT && { \
@@ -35,7 +35,7 @@ lint: environment ## Style and types: ruff and mypy
 	$(IN_VENV) -m ruff format --check
 	$(IN_VENV) -m mypy
 
-unit: postgres ## Tests without an engine: in virtual time, and with a real PostgreSQL
+unit: environment ## Tests without an engine: in virtual time, and with a real PostgreSQL
 	$(PYTEST) -m 'not engine'
 
 test-engine: engine ## Tests with the real engine, in real time
@@ -47,9 +47,6 @@ engine: environment ## Find, install or build a Pulumi engine, and print its dir
 
 sdks: environment ## Generate the SDKs for TypeScript and Go, in sdks/
 	@$(IN_VENV) -m tools.sdks
-
-postgres: environment ## Find or fetch a PostgreSQL, and print the directory of its programs
-	@$(IN_VENV) -m tools.postgres --programs
 
 bench: engine ## Measure
 	@$(IN_VENV) -m tools.bench
@@ -74,4 +71,4 @@ clean: ## Remove what the other targets have made in this folder
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .pulumi-demo dist build sdks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint unit test-engine engine sdks postgres bench bench-fleet structure simulate docs environment clean
+.PHONY: help demo test lint unit test-engine engine sdks bench bench-fleet structure simulate docs environment clean

@@ -1,8 +1,7 @@
-"""What tests of every folder may ask for: a real PostgreSQL server, one for the run, found or fetched by itself."""
+"""What tests of every folder may ask for: a real PostgreSQL server, one for the run, from the development packages."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[postgres.Server]:
     """A server of this machine; without one the tests that need it fail."""
-    with postgres.served(postgres.ensure(os.environ)) as server:
+    with postgres.served() as server:
         yield server
 
 

@@ -12,12 +12,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 
 from pulumi_snapshots.plugin.schema import schema
 from tools import engine
-from tools.engine import Closed, Environment, Kind
+from tools.engine import Closed, Environment
 
 PROJECT = Path(__file__).resolve().parent.parent
 SOURCE = PROJECT / "tools" / "sdkgen" / "main.go"
@@ -58,32 +57,36 @@ def generate(environment: Environment, into: Path, languages: Iterable[str] = LA
             (making / language).rename(into / language)
 
 
-# The generator
+# What is kept
 
 
 def generator(environment: Environment) -> Path:
     """The compiled generator, made if need be.
 
     Raises:
-        Closed: No way led to it.
+        Closed: It cannot be built.
     """
     made_from = hashlib.sha256(SOURCE.read_bytes() + engine.MODULES.encode()).hexdigest()[:12]
-    home = _home(environment, "sdkgen", made_from)
-    ways = (partial(engine.compiled, compile_=_compile), partial(engine.compiled_with_borrowed_go, compile_=_compile))
-    engine.keep(home, GENERATOR, environment, ways)
-    return home / "sdkgen"
+    return engine.kept(environment, f"sdkgen-{made_from}", ("sdkgen",), _compile, _answers) / "sdkgen"
 
 
-def _compile(into: Path, go: Path, environment: Environment) -> None:
-    work = into / "work"
-    module = engine.module(work / "sdkgen", engine.MODULES, SOURCE.read_text())
-    have = engine.new_enough(go, module, environment)
-    say(f"building the generator with {have}: half a minute where Go has built an engine before, else minutes; once")
+def _compile(into: Path, environment: Environment) -> None:
+    module = engine.module(into / "work" / "sdkgen", engine.MODULES, SOURCE.read_text())
+    go = engine.new_enough(module, environment)
+    say("building the generator: half a minute where Go has built an engine before, else minutes; once")
     engine.build(go, module, ".", into / "sdkgen", engine.ENGINE, environment)
-    engine.remove(work)
+    engine.remove(into / "work")
 
 
-# npm packages
+def _answers(home: Path) -> bool:
+    """Whether the generator runs: without arguments it says how to call it."""
+    try:
+        told = subprocess.run(  # noqa: S603 - a fixed command, no shell
+            [home / "sdkgen"], capture_output=True, text=True, check=False, timeout=engine.ANSWER_SECONDS
+        )
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return "usage: sdkgen" in told.stderr
 
 
 def node_modules(environment: Environment) -> Path:
@@ -98,44 +101,16 @@ def node_modules(environment: Environment) -> Path:
     wanted = json.loads(EXAMPLE.read_text())
     packages = {**wanted["dependencies"], **wanted["devDependencies"]}
     del packages[OURS]
-    home = _home(environment, "npm", hashlib.sha256(json.dumps(packages).encode()).hexdigest()[:12])
-    files = [f"node_modules/{name}/package.json" for name in packages]
-    kind = Kind(lambda _: files, lambda home: engine.incomplete(home, files), "reach the npm registry", say)
-    engine.keep(home, kind, environment, (partial(_fetched, packages=packages),))
-    return home / "node_modules"
 
+    def fetch(into: Path, environment: Environment) -> None:
+        (into / "package.json").write_text(json.dumps({"private": True, "dependencies": packages}))
+        say("fetching npm packages: less than a minute, once")
+        options = ("--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts")
+        engine.run(["npm", "install", *options], into, environment)
 
-def _fetched(into: Path, environment: Environment, packages: dict[str, str]) -> str:
-    (into / "package.json").write_text(json.dumps({"private": True, "dependencies": packages}))
-    command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"]
-    engine.run(command, "fetching npm packages: less than a minute, once", into, environment, say)
-    (into / "log").unlink()
-    return "npm packages"
-
-
-# What is kept
-
-
-def _home(environment: Environment, name: str, made_from: str) -> Path:
-    return engine.cache_directory(environment) / f"{name}-{made_from}-{sys.platform}-{os.uname().machine}".lower()
-
-
-def _flaw(home: Path) -> str:
-    return engine.incomplete(home, ("sdkgen",), os.X_OK) or ("" if _answers(home) else "it does not run")
-
-
-def _answers(home: Path) -> bool:
-    """Whether the generator runs: without arguments it says how to call it."""
-    try:
-        told = subprocess.run(  # noqa: S603 - a fixed command, no shell
-            [home / "sdkgen"], capture_output=True, text=True, check=False, timeout=engine.ANSWER_SECONDS
-        )
-    except (OSError, subprocess.SubprocessError):
-        return False
-    return "usage: sdkgen" in told.stderr
-
-
-GENERATOR = Kind(lambda _: ("sdkgen",), _flaw, "install Go 1.26", say)
+    name = f"npm-{hashlib.sha256(json.dumps(packages).encode()).hexdigest()[:12]}"
+    files = tuple(f"node_modules/{package}/package.json" for package in packages)
+    return engine.kept(environment, name, files, fetch) / "node_modules"
 
 
 def main() -> int:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,6 @@ import squarecloud
 
 from tests.emulator.served import KEY, run, served
 from tests.support.real_data import content_of, databases_of, filled, sql_at
-from tools.postgres import free_port
 
 if TYPE_CHECKING:
     from tools.postgres import Server
@@ -102,7 +102,8 @@ def test_vendors_sdk_takes_and_restores_a_real_database(
 
 
 def test_server_that_does_not_answer_is_named_in_the_error(server: Server) -> None:
-    port = free_port()
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
     told = refused("--postgres-dsn", f"postgresql://postgres@127.0.0.1:{port}/postgres")
     assert f"cannot use PostgreSQL at 127.0.0.1 port {port}: " in told
     assert "refused" in told
