@@ -146,7 +146,9 @@ def test_what_is_loaded_late_goes_by_one_door(file: Path) -> None:
     inside = [node for each in functions for node in ast.walk(each) if isinstance(node, ast.Import | ast.ImportFrom)]
     assert bool(inside) == (str(file.relative_to(PACKAGE)) in LATE)
     # A store's library is loaded by its name, once an archive goes to such a store.
-    assert ("import_module" in file.read_text()) == (str(file.relative_to(PACKAGE)) in {"late.py", "archive/buckets.py"})
+    assert ("import_module" in file.read_text()) == (
+        str(file.relative_to(PACKAGE)) in {"late.py", "archive/buckets.py"}
+    )
 
 
 @each_file()
