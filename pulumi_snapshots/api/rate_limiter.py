@@ -304,8 +304,8 @@ class RateLimiter:
         """How many requests reads must leave to queued creates and restores: at most half of the budget."""
         if self._outage_since is not None:
             return 0
-        begun = sum(at > now - BUDGET_WINDOW for at in self._started)
-        most = max(0, min(math.ceil(BUDGET_WINDOW / CREATE.per_account), self._budget // 2) - begun)
+        started = sum(at > now - BUDGET_WINDOW for at in self._started)
+        most = max(0, min(math.ceil(BUDGET_WINDOW / CREATE.per_account), self._budget // 2) - started)
         soon = (
             request
             for request in self._queue

@@ -87,7 +87,7 @@ class Transport:
             follow_redirects=False,
             # A proxy from the environment would see the key in plain text on the way to a loopback address.
             trust_env=not is_loopback(host),
-            # If the server closed a kept connection just as a POST is sent, nobody would know whether the POST arrived.
+            # If the server closed a kept connection just as a POST is sent, the client could not know whether the POST arrived.
             # At 30 requests a minute a new connection for each costs nothing. The number of connections has no limit,
             # because a POST stays open for up to 90 s.
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),

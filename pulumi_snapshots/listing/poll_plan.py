@@ -4,7 +4,7 @@ The service may serve a page for 30 minutes, and whether a new snapshot invalida
 comes too early may cost half an hour, and one that comes late costs only its delay. Each database has a page, and the
 account has one; the service caches each of them apart. The plan covers all pending snapshots of a process:
 
-- A single snapshot is polled late, then every `look_every`, at the two listings in turn: the second listing helps if the
+- A single snapshot is polled late, then every `look_every`, alternately at the two listings: the second listing helps if the
   first poll came too early.
 - Several snapshots share what their polls show. One of them, the *probe*, polls its own page early and often, to find out
   whether a new snapshot invalidates it. Meanwhile each of the others polls its own page once, late; if some are missed,
@@ -200,7 +200,7 @@ class PollPlan:
         return self._own(polled)
 
     def _alone(self, polled: PolledSnapshot) -> Poll:
-        """Late, then repeatedly; at the two listings in turn unless new snapshots invalidate the pages."""
+        """Late, then repeatedly; alternately at the two listings unless new snapshots invalidate the pages."""
         proven = self.listings.invalidation_proven
         if polled.tries:
             at = polled.tried + self.every

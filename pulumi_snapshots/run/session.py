@@ -111,7 +111,7 @@ class Session(Stoppable):
         )
         self.quota_hint = QuotaHint(self.client, self.listings, self)
         self._locks: dict[tuple[str, str], anyio.Lock] = defaultdict(anyio.Lock)
-        self._reads_begun = -math.inf
+        self._reads_start = -math.inf
         self._noted: set[str] = set()
 
     async def close(self) -> None:
@@ -130,16 +130,16 @@ class Session(Stoppable):
     def lock(self, what: str, database_id: str) -> anyio.Lock:
         """The lock for snapshots of a database, or for restores onto it. An operation holds it while it sends and waits.
 
-        Two operations of one kind at once could not be told apart in the listings. `what` is `snapshot` or `restore`.
+        Two operations of one kind at once could not be distinguished in the listings. `what` is `snapshot` or `restore`.
         """
         return self._locks[what, database_id]
 
     def left_for_reads(self, seconds: float) -> float:
         """What is left of the `seconds` that all reads of a run share, counted from the first read."""
         now = self.clock.monotonic()
-        if now - self._reads_begun > READS_SHARE:
-            self._reads_begun = now
-        return max(0.0, self._reads_begun + seconds - now)
+        if now - self._reads_start > READS_SHARE:
+            self._reads_start = now
+        return max(0.0, self._reads_start + seconds - now)
 
     async def account_id(self) -> str:
         """Get the account's id, with one request for all callers; raises a `SquareCloudError` if there is no answer."""

@@ -15,7 +15,7 @@ from pulumi_snapshots.api.errors import RequestRefused, RestoreFailed, SquareClo
 from pulumi_snapshots.api.models import Accepted, Finished, Listing
 from pulumi_snapshots.api.rate_limiter import RateLimiter
 from pulumi_snapshots.clock import Clock
-from tests.support.told import telling
+from tests.support.failing import fails_with
 from tests.support.virtual import virtual
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
@@ -260,7 +260,7 @@ async def test_a_restore_is_sent_once_whatever_the_answer() -> None:
 @virtual
 async def test_a_failed_restore_keeps_its_cooldown() -> None:
     service = Service(refused(404, "SNAPSHOT_RESTORE_FAILED"), ok(None))
-    with telling(RestoreFailed, "what the database holds"):
+    with fails_with(RestoreFailed, "what the database holds"):
         await _restore(service)
     await _restore(service)
     assert 120 <= service.gaps[-1] < 121

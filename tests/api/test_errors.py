@@ -1,4 +1,4 @@
-"""What a user is told, and how the caller reacts, for every answer that the service or a proxy may give."""
+"""The text and the reaction for every answer that the service or a proxy may give."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_each_answer_has_its_reaction_and_says_what_to_do(case: Case) -> None:
     assert text.startswith(f"POST /{PATH} was answered with {case.status}")
     assert text.endswith(".")
     assert "\n" not in text
-    assert text.count(". ") >= 1, "nothing tells what to do"
+    assert text.count(". ") >= 1, "there is no next step"
     if isinstance(body, str):
         assert body in text, "the service's code is what a user can search for"
         assert error.code == body
@@ -224,7 +224,7 @@ def test_a_request_that_is_kept_back_says_that_it_was_not_sent() -> None:
     assert "in about 10 minutes" in text
 
 
-def test_a_request_that_is_kept_back_tells_all_that_is_known_of_the_quota() -> None:
+def test_a_request_that_is_kept_back_explains_the_quota() -> None:
     error = error_for("POST /a", 429, code="DAILY_SNAPSHOTS_LIMIT_REACHED", readable=True)
     assert "A slot frees 24 hours after the oldest of them" in PYTHON.told(error)
     error.done, error.then = "The plan has 2048 MB.", (Next(Step.USE_LARGER_PLAN),)

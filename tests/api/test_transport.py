@@ -154,9 +154,9 @@ async def test_a_listing_of_ten_thousand_snapshots_is_read() -> None:
 @virtual
 async def test_a_body_that_is_too_slow_is_given_up() -> None:
     body = Pieces(pieces=10_000, size=1, pause=29.0)
-    begun = anyio.current_time()
+    start = anyio.current_time()
     assert isinstance(await result_of(answering(200, stream=body)), AnswerLost)
-    assert anyio.current_time() - begun == pytest.approx(90.0)
+    assert anyio.current_time() - start == pytest.approx(90.0)
     assert body.closed
 
 

@@ -16,7 +16,7 @@ from pulumi_snapshots.archive.stores import Draft, Seen, StoreTrouble
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.engine.wording import PYTHON
 from tests.archive.scene import SIZE, Scene, file_of, holds, scene
-from tests.support.told import telling
+from tests.support.failing import fails_with
 from tests.support.virtual import run_virtual, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE
 
@@ -480,7 +480,7 @@ async def test_object_that_cannot_take_its_final_name_does_not_cost_the_old_one(
 async def test_folder_without_its_slash_is_an_error_and_stays(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         (at.folder / "sub").mkdir()
-        with telling(NotArchived, "is a folder.*Give destination a file name, or a final slash for a folder"):
+        with fails_with(NotArchived, "is a folder.*Give destination a file name, or a final slash for a folder"):
             await at.archive(destination=f"{at.folder}/sub")
         assert at.files() == {"sub"}
 

@@ -16,7 +16,7 @@ from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import NotRemoved, check_archived, remove
 from tests.archive.real import S3, VERSION, Host, hosted, outcome, s3_server, start
-from tests.support.told import telling
+from tests.support.failing import fails_with
 from tests.support.world import Row
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def test_transfer_that_ends_early_leaves_no_unfinished_upload(bucket: Bucket, ho
 
 def test_existing_folder_without_its_slash_is_an_error(bucket: Bucket, host: Host) -> None:
     bucket.client.put_object(Bucket=bucket.name, Key="folder/theirs", Body=OLD)
-    with telling(NotArchived, "is a folder.*Give destination a file name, or a final slash for a folder"):
+    with fails_with(NotArchived, "is a folder.*Give destination a file name, or a final slash for a folder"):
         bucket.archive(host.url, "folder")
     assert bucket.keys() == ["folder/theirs"]
 
@@ -229,7 +229,7 @@ def test_missing_library_is_named_with_its_extra(bucket: Bucket, host: Host) -> 
     with patch.dict(sys.modules, {"s3fs": None}):
         (problem,) = ArchiveInputs.problems(given)
         assert (problem.property, "pip install 'pulumi-snapshots[s3]'" in str(problem.reason)) == ("destination", True)
-        with telling(NotArchived, r"pulumi-snapshots\[s3\]"):
+        with fails_with(NotArchived, r"pulumi-snapshots\[s3\]"):
             anyio.run(archive, None, bucket.transfers, inputs, bucket.row)
 
 

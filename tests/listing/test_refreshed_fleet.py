@@ -106,9 +106,9 @@ def test_a_service_that_is_down_does_not_delay_each_snapshot(fault: dict[str, An
         async with world(databases=FLEET) as here:
             records, row = records_of(here), Row()
             here.emulator.add_fault(Fault(times=None, **fault))
-            begun = here.clock.monotonic()
+            start = here.clock.monotonic()
             assert set(await refreshed(here, records, 8, row)) == set(records)
-            assert here.clock.monotonic() - begun <= 120
+            assert here.clock.monotonic() - start <= 120
             assert len(row.warnings) == len(records)
             assert len(here.emulator.journal) <= 3
 
@@ -155,11 +155,11 @@ def test_one_request_finds_200_pending_snapshots(hours: float, parallel: int) ->
     @virtual
     async def play() -> None:
         async with world(databases=HUNDREDS) as here:
-            records, begun = pending_fleet(here, hours, listed=True), here.clock.monotonic()
+            records, start = pending_fleet(here, hours, listed=True), here.clock.monotonic()
             results = await refreshed(here, records, parallel)
             assert not any(record.pending for record in results)
             assert [entry.kind for entry in here.emulator.journal] == ["list account"]
-            assert here.clock.monotonic() - begun <= 1
+            assert here.clock.monotonic() - start <= 1
 
     play()
 
@@ -184,9 +184,9 @@ def test_200_pending_snapshots_delay_a_run_by_10_seconds_at_most(fault: dict[str
             records = pending_fleet(here, 5, listed=False)
             if fault:
                 here.emulator.add_fault(Fault(times=None, **fault))
-            begun = here.clock.monotonic()
+            start = here.clock.monotonic()
             results = await refreshed(here, records, 8)
             assert all(record.pending for record in results)
-            assert here.clock.monotonic() - begun <= 10
+            assert here.clock.monotonic() - start <= 10
 
     play()

@@ -20,7 +20,7 @@ from pulumi_snapshots.lookup.inputs import LatestQuery, SnapshotQuery
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
-from tests.support.told import telling
+from tests.support.failing import fails_with
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, Row, World, world
 
@@ -242,7 +242,7 @@ async def test_without_the_accounts_listing_each_database_is_listed() -> None:
 @virtual
 async def test_more_databases_than_the_budget_are_not_listed_one_by_one() -> None:
     async with world(databases=MANY, plan="free", settings={"requests_per_minute": 14}) as w:
-        with telling(CannotTell, r"402 UPGRADE_REQUIRED.*12 databases.*13 requests of a minute.*database_id"):
+        with fails_with(CannotTell, r"402 UPGRADE_REQUIRED.*12 databases.*13 requests of a minute.*database_id"):
             await snapshots(w)
         assert kinds(w) == ["list account", "me"]
     async with world(databases=MANY, plan="free", settings={"requests_per_minute": 15}) as w:
@@ -276,7 +276,7 @@ async def test_a_listing_that_cannot_be_read_whole_answers_nothing(strange: Any,
     async with world() as w:
         w.emulator.add_fault(listing_of(entry(), strange if strange is None else entry(**strange)))
         for question in (latest(w), snapshots(w), snapshots(w, database_id=DATABASE)):
-            with telling(CannotTell, words):
+            with fails_with(CannotTell, words):
                 await question
 
 
@@ -295,7 +295,7 @@ async def test_a_snapshot_without_a_time_comes_last_and_fits_no_age() -> None:
 async def test_an_entry_without_a_database_is_given_to_no_database() -> None:
     async with world() as w:
         w.emulator.add_fault(listing_of(entry(url="https://snapshots.test/elsewhere?versionId=" + "v" * 24)))
-        with telling(CannotTell, r"does not tell whose snapshot v{24} is. Give database_id"):
+        with fails_with(CannotTell, r"does not tell whose snapshot v{24} is. Give database_id"):
             await snapshots(w)
         assert versions(await snapshots(w, database_id=DATABASE)) == ["v" * 24]
 
@@ -334,7 +334,7 @@ async def test_failures_say_what_happened_and_end_soon(name: str) -> None:
 async def test_an_unknown_database_is_an_error() -> None:
     async with world() as w:
         for question in (latest(w, database_id=OTHER_DATABASE), find_database(w.session, OTHER_DATABASE, 0.0)):
-            with telling(DatabaseMissing, "Check database_id"):
+            with fails_with(DatabaseMissing, "Check database_id"):
                 await question
 
 
@@ -382,7 +382,7 @@ async def test_databases_that_cannot_be_read_are_never_left_out(databases: Any, 
     async with world() as w:
         body = json.dumps({"status": "success", "response": {"user": {"id": "u"}, "databases": databases}})
         w.emulator.add_fault(Fault(kind="me", times=None, body=body))
-        with telling(CannotTell, words):
+        with fails_with(CannotTell, words):
             await find_databases(w.session, 0.0)
 
 

@@ -45,9 +45,9 @@ async def snapshots_of_all(here: World, announced: list[tuple[float, str]]) -> l
 async def test_a_fleets_log_is_not_flooded_and_has_a_summary_per_minute() -> None:
     announced: list[tuple[float, str]] = []
     async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=64_000, cache_world="invalidated") as here:
-        begun = here.clock.monotonic()
+        start = here.clock.monotonic()
         rows = await snapshots_of_all(here, announced)
-        minutes = (here.clock.monotonic() - begun) / 60
+        minutes = (here.clock.monotonic() - start) / 60
     assert all(len(row.shown) <= 5 for row in rows), "queued, sent, accepted, found: changes only"
     assert minutes - 3 <= len(announced) <= minutes
     for _, text in announced:

@@ -10,7 +10,7 @@ import pytest
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey, MissingKey, Settings, SettingsError
-from tests.support.told import telling
+from tests.support.failing import fails_with
 from tests.support.virtual import virtual
 
 KEY = "sq-" + "k3y" * 30
@@ -81,7 +81,7 @@ def test_a_bad_key_is_refused_without_being_shown(key: str) -> None:
 
 def test_the_longest_key_works_and_a_missing_one_says_so() -> None:
     assert Settings.read({"squarecloud:apiKey": "k" * 1024}, {}).required_key().value == "k" * 1024
-    with telling(MissingKey, r"squarecloud:apiKey` or in SQUARECLOUD_API_KEY"):
+    with fails_with(MissingKey, r"squarecloud:apiKey` or in SQUARECLOUD_API_KEY"):
         Settings.read({}, {}).required_key()
 
 

@@ -385,10 +385,10 @@ class Deployment:
         for blocked in [entry for entry in entries if entry.code == "RATE_LIMITED"]:
             # A fault may delay the answer, and the block is known from the answer on.
             assert blocked.answered_at is not None
-            begun = blocked.monotonic + (blocked.answered_at - blocked.at).total_seconds()
+            known_from = blocked.monotonic + (blocked.answered_at - blocked.at).total_seconds()
             ends = (self.scenario.blocked_at or 0.0) + self.began + BLOCK
-            sent = [entry for entry in entries if begun < entry.monotonic < ends]
-            assert not sent, f"the block was known at {begun}, and {sent[0]} was sent"
+            sent = [entry for entry in entries if known_from < entry.monotonic < ends]
+            assert not sent, f"the block was known at {known_from}, and {sent[0]} was sent"
 
     @property
     def began(self) -> float:
@@ -421,7 +421,7 @@ class Stack:
             await self.up(cut)
             await self.here.clock.sleep(5.0)
             if cut is not None and cut.kill and self.scenario.moves:
-                # A snapshot that ends after the next POST cannot be told from that POST's on another machine, as documented.
+                # A snapshot that ends after the next POST cannot be distinguished from that POST's on another machine, as documented.
                 await self.here.clock.sleep(LATE.total_seconds())
                 self.machine += 1
 

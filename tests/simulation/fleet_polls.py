@@ -8,7 +8,7 @@ __all__ = ["POLICIES"]
 
 
 class Alternating(PollPlan):
-    """Polls for each snapshot as for a single one: at the two listings in turn."""
+    """Polls for each snapshot as for a single one: alternately at the two listings."""
 
     def next_poll(self, polled: PolledSnapshot) -> Poll:
         return self._alone(polled)

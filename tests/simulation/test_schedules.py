@@ -178,7 +178,7 @@ class Schedule(RuleBasedStateMachine):
         alone = {which: Action(replaces=False, timeout=10 * MINUTE, reuse_within=0.0)}
         await self.run_up(alone, interrupt=40.0)
         self.state.pop(which, None)
-        # A snapshot that is started before the next POST and ends after it cannot be told from that POST's, as documented.
+        # A snapshot that is started before the next POST and ends after it cannot be distinguished from that POST's, as documented.
         # So the killed one ends before anything else happens.
         await self.w.clock.sleep(LATE.total_seconds())
 

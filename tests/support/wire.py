@@ -124,7 +124,7 @@ class _Body(httpx.AsyncByteStream):
         self._request = request
         self._wire = wire
         self._timeout = timeout
-        self._begun = False
+        self._started = False
         self._ended = False
 
     async def next_message(self) -> _Message:
@@ -140,13 +140,13 @@ class _Body(httpx.AsyncByteStream):
             raise httpx.ReadTimeout("read time-out", request=self._request)
         if message["type"] == "dropped":
             self._wire.close()
-            if self._begun:
+            if self._started:
                 raise httpx.ReadError("the connection broke in the middle of the body", request=self._request)
             raise httpx.RemoteProtocolError("Server disconnected without sending a response.", request=self._request)
         if message["type"] == "broken":
             self._wire.close()
             raise message["error"]
-        self._begun = True
+        self._started = True
         return message
 
     def __aiter__(self) -> AsyncIterator[bytes]:

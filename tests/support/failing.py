@@ -1,0 +1,32 @@
+"""Expecting an error by the text that a user reads."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pulumi_snapshots.engine.wording import PYTHON
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pulumi_snapshots.errors.explained import Explained
+
+__all__ = ["fails_with"]
+
+
+@contextmanager
+def fails_with(kind: type[Explained], words: str) -> Iterator[None]:
+    """Expect that the body raises an error.
+
+    Args:
+        kind: its class.
+        words: a pattern that its text in programs contains, next steps included.
+    """
+    with pytest.raises(kind) as caught:
+        yield
+    text = PYTHON.told(caught.value)
+    assert re.search(words, text), text
