@@ -55,10 +55,9 @@ class LockedFile:
         return self._read()
 
     async def change(self, edit: Callable[[dict[str, Any]], T]) -> T:
-        """Change the object under the lock: read it, call `edit`, and write it if it has changed.
+        """Under the lock, read the object, let `edit` change it in place, and write it if it has changed.
 
-        Args:
-            edit: changes the object in place; must not wait. Its result is returned.
+        `edit` must not wait. Its result is returned.
         """
         try:
             lock = await self._locked()
@@ -133,12 +132,9 @@ def try_lock(file: int) -> bool:
 
 
 def replace_atomically(path: Path, content: str | bytes) -> None:
-    """Replace the content of a file as a whole: readers find the old or the new content, even after a kill.
+    """Replace the content of a file as a whole: readers find the old or the new content, even after a kill or an error.
 
     Only one process may write at a time. The draft always has the same name, so that the drafts of killed runs do not pile up.
-
-    Raises:
-        OSError: the file cannot be written; the old content is unchanged.
     """
     draft = path.with_suffix(".draft")
     draft.write_bytes(content.encode() if isinstance(content, str) else content)

@@ -30,12 +30,7 @@ SUMMARY_EVERY = 60.0
 
 
 class Fleet:
-    """All snapshots of a session.
-
-    Args:
-        clock: the time.
-        announce: called with a summary every minute while there are many snapshots and `keep_announcing` runs.
-    """
+    """All snapshots of a session; `announce` gets a summary every minute while there are many and `keep_announcing` runs."""
 
     def __init__(self, clock: Clock, announce: Callable[[str], None] | None) -> None:
         self.clock = clock

@@ -21,9 +21,6 @@ REFRESH_PATIENCE = 110.0
 class Stoppable:
     """A base class for objects whose waits can all be ended at once.
 
-    Args:
-        clock: the time.
-
     Attributes:
         clock: the time.
         stopping: whether `stop` was called; from then on every wait ends at once.

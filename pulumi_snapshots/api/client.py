@@ -126,15 +126,7 @@ class Client:
     ) -> None:
         """Send the POST that restores a snapshot, once. The restore overwrites everything in the database.
 
-        Args:
-            database_id: the database to overwrite.
-            name: the name of the storage object, from a listing.
-            version_id: the version, from a listing.
-            on_send: called right before the request is sent; from then on the service may have acted on it.
-            on_wait: called while the request waits for a slot.
-
-        Raises:
-            SquareCloudError: the restore was not started, or may have been if the error is `ambiguous`.
+        `name` and `version_id` are from a listing; see `start_snapshot` for the other arguments and the errors.
         """
         body = {"snapshotId": name, "versionId": version_id}
         await self._post(RESTORE, database_id, "snapshots/restore", body, on_send=on_send, on_wait=on_wait)

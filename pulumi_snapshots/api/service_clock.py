@@ -32,12 +32,7 @@ class ServiceClock:
         self.offset: float | None = None
 
     def observe(self, date: datetime, received: datetime) -> None:
-        """Learn the offset from an answer.
-
-        Args:
-            date: its `Date` header.
-            received: when its headers arrived, by this machine's clock.
-        """
+        """Learn the offset from the `Date` header of an answer, and when that was received by this machine's clock."""
         offset = (date - received).total_seconds() + DATE_RESOLUTION / 2
         if abs(offset) <= PLAUSIBLE:
             self.offset = offset

@@ -103,12 +103,7 @@ class Found:
 
 
 class AttemptJournal:
-    """The journal of one API key.
-
-    Args:
-        file: shared with other processes; without one the journal keeps nothing.
-        process: this process.
-    """
+    """The journal of one API key, in a file that is shared with other processes; without a file it keeps nothing."""
 
     def __init__(self, file: LockedFile | None, process: Process) -> None:
         self._file = file

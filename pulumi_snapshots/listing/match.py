@@ -76,7 +76,7 @@ class Search:
             post: the POST.
             offset: seconds that the service's clock is ahead, as known now; the offset in the POST wins.
             finished: when a 200 came, by the service's clock; the snapshot was complete by then.
-            excluded: versions of other POSTs.
+            excluded: see `Search`.
         """
         known = post.service_clock_offset if post.service_clock_offset is not None else offset
         skew = SKEW if known is not None else SKEW_UNKNOWN_CLOCK

@@ -33,12 +33,7 @@ class Newest(Generic[T]):
         return self.answer if self.asked_at >= since else None
 
     async def ask(self, since: float, question: Callable[[], Awaitable[tuple[T, float]]]) -> T:
-        """Get an answer that was requested at `since` or later; request it now if there is none.
-
-        Args:
-            since: monotonic seconds.
-            question: returns an answer, and when it was requested.
-        """
+        """Get an answer that was requested at `since` or later, if need be by `question`, which also returns when it asked."""
         async with self._lock:
             answer = self.since(since)
             if answer is None:

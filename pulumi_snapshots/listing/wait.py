@@ -128,11 +128,7 @@ class ListingWait:
 
 
 def failed_poll(error: SquareCloudError) -> str:
-    """The addition to the progress after a poll that failed in a way that may pass.
-
-    Raises:
-        SquareCloudError: `error` itself, if it does not pass.
-    """
+    """The addition to the progress after a poll that failed in a way that may pass; otherwise raises `error` itself."""
     if not error.passing:
         raise error
     return f"; the last poll failed ({error.code or error.status or 'no answer'})"

@@ -173,11 +173,11 @@ def keeping(
     """End the call unfinished if the body leaves something that must be kept.
 
     Args:
-        call: whose it is.
+        call: what surrounds the body.
         thing: the kind of resource.
         values: its inputs.
-        ends: how the body ends if something must be kept.
-        kept: what the state holds already and must keep, whatever happens: id and record.
+        ends: the error of the body if something must be kept.
+        kept: the id and the record that the state must keep, whatever happens; None if it has none yet.
     """
     try:
         yield

@@ -38,13 +38,7 @@ def allowance_of(plan_memory: int) -> int:
 
 
 class QuotaHint:
-    """What a run knows of its used-up quota: asked for once, told to all whose snapshot was refused or not sent.
-
-    Args:
-        client: tells the plan.
-        listings: tell what counts against its allowance.
-        run: whose waits end when it is stopped.
-    """
+    """What a run knows of its used-up quota: requested once, and told to all whose snapshot was refused or not sent."""
 
     def __init__(self, client: Client, listings: Listings, run: Stoppable) -> None:
         self._client = client
@@ -89,12 +83,7 @@ class QuotaHint:
 
 
 def counted(listing: Listing, now: datetime) -> list[datetime]:
-    """When the snapshots were taken that count against the allowance, oldest first; as far as the listing tells.
-
-    Args:
-        listing: of the account, or of its only database.
-        now: the service's time.
-    """
+    """When the snapshots of a listing that count against the allowance were taken, oldest first; `now` is the service's time."""
     return sorted(
         entry.modified
         for entry in listing.entries
@@ -103,10 +92,8 @@ def counted(listing: Listing, now: datetime) -> list[datetime]:
 
 
 def slot_frees(times: list[datetime], allowance: int) -> datetime | None:
-    """When the next slot of the allowance frees: the end of the 24 hours of the oldest snapshot that counts.
+    """When the next slot of the allowance frees: 24 hours after the oldest of `times`, which are sorted.
 
-    Args:
-        times: of the snapshots that count, oldest first.
-        allowance: of the plan; if there are more than it allows (the plan was larger), a later one's end frees a slot.
+    If there are more than the plan allows, since it was larger, that is after a later one.
     """
     return times[max(0, len(times) - allowance) if allowance else 0] + QUOTA_WINDOW if times else None

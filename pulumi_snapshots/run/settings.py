@@ -184,11 +184,7 @@ class Settings(Inputs):
 
     @classmethod
     def read(cls, config: Config, environment: Mapping[str, str]) -> Settings:
-        """The settings of a run.
-
-        Args:
-            config: Pulumi config, keys with their namespace; it wins.
-            environment: the process's environment.
+        """The settings of a run, from Pulumi config, or else from the environment.
 
         Raises:
             SettingsError: one cannot be used.
@@ -224,19 +220,11 @@ class Settings(Inputs):
         return self.requests_per_minute - (self.requests_per_minute // FOR_OTHERS if others is None else others)
 
     def fingerprint(self) -> str:
-        """Names files that belong to this key at this service; the key cannot be had from it.
-
-        Raises:
-            MissingKey: there is no key.
-        """
+        """Names files that belong to this key at this service; the key cannot be had from it."""
         return hashlib.sha256(f"{self.api_url} {self.required_key().value}".encode()).hexdigest()[:16]
 
     def required_key(self) -> ApiKey:
-        """The API key.
-
-        Raises:
-            MissingKey: there is none.
-        """
+        """The API key; raises `MissingKey` if there is none."""
         if self.api_key is None:
             raise MissingKey
         return self.api_key

@@ -43,11 +43,7 @@ class Shared:
         self._stopping = False
 
     def session(self, settings: Settings) -> Session:
-        """Get the session for these settings; only in the event loop.
-
-        Raises:
-            MissingKey: the settings have no API key.
-        """
+        """Get the session for these settings, which have an API key; only in the event loop."""
         session = self._sessions.get(settings)
         if session is None:
             session = self._sessions[settings] = late("run.session:Session")(
@@ -60,11 +56,7 @@ class Shared:
         return session
 
     def of(self, kind: type[T]) -> T:
-        """Get the object of a class that the resources of one kind share; made at its first use, in the event loop.
-
-        Args:
-            kind: the class, which takes no arguments.
-        """
+        """Get the object of a class, made without arguments at its first use; only in the event loop."""
         if kind not in self._others:
             self._others[kind] = kind()
             if self._stopping:
