@@ -21,9 +21,8 @@ __all__ = [
     "Duration",
     "LookupFailed",
     "Origin",
-    "archive_source",
     "refuse_outputs",
-    "restore_source",
+    "source_of",
     "warn_of_plain_key",
     "warn_of_unusual_id",
     "warn_once",
@@ -32,9 +31,6 @@ __all__ = [
 Origin = Literal["manual", "automatic"]
 Duration = str | float
 """`90s`, `45m`, `1h30m`, `7d`, or a number of seconds."""
-
-_FOR_ARCHIVE = ("database_id", "version_id", "download_url", "size", "created_at")
-_FOR_RESTORE = ("database_id", "version_id", "name", "runtime")
 
 _said: set[str] = set()
 """Warnings that this program has shown."""
@@ -122,43 +118,26 @@ def warn_once(text: str, resource: pulumi.Resource | None = None) -> None:
         pulumi.log.warn(text, resource)
 
 
-def archive_source(
-    resource_name: str, snapshot: Any, database_id: Any, version_id: Any, download_url: Any
-) -> dict[str, Any]:
-    """The properties that say what to archive; the URL is a secret.
+def source_of(resource: str, act: str, snapshot: Any, names: tuple[str, ...], **instead: Any) -> dict[str, Any]:
+    """The named properties of a snapshot, or those that are given instead of one.
+
+    Args:
+        resource: the resource, as errors name it.
+        act: what it does with a snapshot, such as `archive`.
+        snapshot: a Snapshot, what a lookup has found, or an output of that.
+        names: the properties to take from the snapshot.
+        instead: the properties to give instead of a snapshot; None if they are not given.
 
     Raises:
-        pulumi.RunError: what to archive is not given, or given twice.
+        pulumi.RunError: the source is not given, or given twice.
     """
-    given = {"database_id": database_id, "version_id": version_id, "download_url": download_url}
-    ways = "database_id= and version_id=, or download_url= alone"
-    source = _source(f"Archive {resource_name!r}", "archive", snapshot, _FOR_ARCHIVE, given, ways)
-    if source.get("download_url") is not None:
-        source["download_url"] = pulumi.Output.secret(source["download_url"])
-    return source
-
-
-def restore_source(resource_name: str, snapshot: Any, database_id: Any, version_id: Any) -> dict[str, Any]:
-    """The properties that say what to restore.
-
-    Raises:
-        pulumi.RunError: what to restore is not given, or given twice.
-    """
-    given = {"database_id": database_id, "version_id": version_id}
-    ways = "database_id= and version_id="
-    return _source(f"Restore {resource_name!r}", "restore", snapshot, _FOR_RESTORE, given, ways)
-
-
-def _source(  # noqa: PLR0913, PLR0917  half of them word the error
-    resource: str, act: str, snapshot: Any, names: tuple[str, ...], instead: Mapping[str, Any], ways: str
-) -> dict[str, Any]:
-    """The named properties of the snapshot, or those that are given instead of it."""
     given = {name: value for name, value in instead.items() if value is not None}
 
     def refuse(what: str) -> NoReturn:
+        alone = ", or download_url= alone" if "download_url" in instead else ""
         raise pulumi.RunError(
             f"{resource}: {what}. Give snapshot=SNAPSHOT, a Snapshot of this program or one that a lookup has found, or "
-            f"instead of it {ways}."
+            f"instead of it database_id= and version_id={alone}."
         )
 
     def checked(value: Any) -> Any:

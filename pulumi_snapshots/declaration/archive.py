@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pulumi  # noqa: TC002  the SDK resolves the annotations
+import pulumi
 
 from pulumi_snapshots.archive.record import ARCHIVE
-from pulumi_snapshots.declaration import Declared, archive_source
+from pulumi_snapshots.declaration import Declared, source_of
 
 if TYPE_CHECKING:
     from pulumi_snapshots.declaration.snapshot import SnapshotDeclaration
@@ -72,6 +72,16 @@ class ArchiveDeclaration(Declared):
         timeout: pulumi.Input[str | float] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        source = archive_source(resource_name, snapshot, database_id, version_id, download_url)
+        source = source_of(
+            f"Archive {resource_name!r}",
+            "archive",
+            snapshot,
+            ("database_id", "version_id", "download_url", "size", "created_at"),
+            database_id=database_id,
+            version_id=version_id,
+            download_url=download_url,
+        )
+        if source.get("download_url") is not None:
+            source["download_url"] = pulumi.Output.secret(source["download_url"])
         inputs = {**source, "destination": destination, "keep_last": keep_last, "delete_object": delete_object}
         self._declare(resource_name, inputs, timeout, opts)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pulumi  # noqa: TC002  the SDK resolves the annotations
 
-from pulumi_snapshots.declaration import Declared, restore_source
+from pulumi_snapshots.declaration import Declared, source_of
 from pulumi_snapshots.restore.record import RESTORE
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ class RestoreDeclaration(Declared):
         timeout: pulumi.Input[str | float] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        source = restore_source(resource_name, snapshot, database_id, version_id)
+        names = ("database_id", "version_id", "name", "runtime")
+        about = f"Restore {resource_name!r}"
+        source = source_of(about, "restore", snapshot, names, database_id=database_id, version_id=version_id)
         given = {"target_database_id": target_database_id, "overwrite": overwrite, "triggers": triggers}
         self._declare(resource_name, {**source, **given}, timeout, opts)

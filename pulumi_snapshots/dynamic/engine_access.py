@@ -453,9 +453,9 @@ def widen(threads: int) -> bool:
     """
     try:
         pool: Any = _find_thread_pool()
-        if pool._max_workers < threads and not _widened.is_set():  # noqa: SLF001
+        before = pool._max_workers  # noqa: SLF001
+        if before < threads and not _widened.is_set():
             _widened.set()
-            before = pool._max_workers  # noqa: SLF001
             pool._max_workers = threads  # noqa: SLF001
             _start_threads(pool, threads)
             return bool(pool._max_workers > before)  # noqa: SLF001

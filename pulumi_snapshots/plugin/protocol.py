@@ -201,13 +201,9 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         names, lookup = function.arguments, function.lookup
         values = names.read(request.args)
         if UNKNOWN in values.values():
-            unknown = Struct()
-            for name in function.results.all:
-                unknown.fields[name].CopyFrom(UNKNOWN_VALUE)
-            return _returned(unknown)
-        failures = _unknown(
-            request.args, names, f"is no argument of {request.tok}; its arguments are {', '.join(names.all) or 'none'}"
-        )
+            return _returned(Struct(fields=dict.fromkeys(function.results.all, UNKNOWN_VALUE)))
+        unknown = f"is no argument of {request.tok}; its arguments are {', '.join(names.all) or 'none'}"
+        failures = _unknown(request.args, names, unknown)
         shown = [name for name, value in request.args.fields.items() if not holds_secret(value)]
         failures += _failures(lookup.query.problems(values), names, repeated=shown)
         if failures:
@@ -381,14 +377,8 @@ def _foreseen(kind: Kind, inputs: Struct, *, state: Struct | None = None) -> Str
 
 def _inputs_of(kind: Kind, properties: Struct) -> Struct:
     """The inputs of a resource that was looked up by its id."""
-    inputs = Struct()
-    for name in kind.input_names.all:
-        if name in properties.fields:
-            inputs.fields[name].CopyFrom(properties.fields[name])
-    return inputs
+    return Struct(fields={name: value for name, value in properties.fields.items() if name in kind.input_names.all})
 
 
 def _returned(values: Struct) -> Any:
-    response = provider_pb2.InvokeResponse()
-    getattr(response, "return").CopyFrom(values)
-    return response
+    return provider_pb2.InvokeResponse(**{"return": values})

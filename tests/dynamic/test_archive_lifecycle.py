@@ -241,7 +241,7 @@ FROM_URL = {"database_id": None, "version_id": None}
     ],
     ids=str,
 )  # fmt: skip
-def test_another_version_or_place_replaces_and_another_signature_changes_nothing(
+def test_a_version_or_place_replaces_and_a_signature_does_not(
     idle: Servicer, olds: dict[str, Any], news: dict[str, Any], replaces: list[str], changes: Any
 ) -> None:
     answer = idle.diff(NAME, STATE["uri"], olds, {**INPUTS, **news})
@@ -251,7 +251,7 @@ def test_another_version_or_place_replaces_and_another_signature_changes_nothing
 # Create, read, update, delete
 
 
-def test_create_gives_a_verified_file_and_no_output_that_opens_anything(place: Place) -> None:
+def test_create_gives_a_verified_file_and_no_open_url(place: Place) -> None:
     source = place.snapshot()
     answer = place.create(place.inputs(source, keep_last=2))
     outputs, path = answer.outputs, path_of(answer.outputs)
@@ -284,7 +284,7 @@ def test_a_url_alone_needs_no_key_and_an_id_alone_does(serve: Serve, place: Plac
     assert place.create(place.inputs(ids)).outputs["sha256"] == answer.outputs["sha256"]
 
 
-def test_a_refresh_finds_what_is_missing_or_altered_and_an_update_archives_again(place: Place) -> None:
+def test_a_lost_or_altered_object_is_archived_again(place: Place) -> None:
     inputs = place.inputs(place.snapshot())
     created = place.create(inputs)
     same = place.servicer.read(NAME, created.id, created.outputs, inputs)
@@ -334,7 +334,7 @@ def test_replacing_keeps_the_last_ones(own_place: Place) -> None:
     assert place.servicer.diagnostics(NAME) == [f"kept: {each.id}" for each in archives[:-1]]
 
 
-def test_replacing_with_keep_last_1_removes_the_old_one_and_does_not_claim_to_keep_it(own_place: Place) -> None:
+def test_keep_last_1_removes_the_replaced_object_and_says_so(own_place: Place) -> None:
     place = own_place
     first = place.create(place.inputs(place.snapshot(), keep_last=1))
     second = place.replace(first, place.inputs(place.snapshot(), keep_last=1))
@@ -342,7 +342,7 @@ def test_replacing_with_keep_last_1_removes_the_old_one_and_does_not_claim_to_ke
     assert place.servicer.diagnostics(NAME) == []
 
 
-def test_a_replacement_never_loses_what_the_next_version_has_written(serve: Serve, place: Place) -> None:
+def test_a_replacement_never_loses_the_next_versions_object(serve: Serve, place: Place) -> None:
     inputs = {"destination": str(place.folder / "latest.zip"), "delete_object": True}
     first = place.create({**place.snapshot(), **inputs})
     second = place.replace(first, {**place.snapshot(), **inputs})

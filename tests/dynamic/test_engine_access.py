@@ -92,7 +92,7 @@ def test_a_ci_log_gets_each_progress_text_once(servicer: Servicer) -> None:
     assert servicer.progress(A) == ["waiting", "found", "waiting"]
 
 
-def test_lasting_messages_stand_under_diagnostics_of_their_resource(servicer: Servicer) -> None:
+def test_lasting_messages_show_under_their_resource(servicer: Servicer) -> None:
     servicer.create(A, {"info": "forgotten", "warn": "two\nlines"})
     assert servicer.diagnostics(A, "INFO") == ["forgotten"]
     assert servicer.diagnostics(A, "WARNING") == ["two\nlines"]
@@ -347,7 +347,7 @@ def test_without_the_engines_address_lasting_messages_are_printed() -> None:
         assert servicer.messages == []
 
 
-def test_an_engine_that_does_not_answer_costs_a_message_and_not_the_run() -> None:
+def test_an_unresponsive_engine_costs_a_message_and_not_the_run() -> None:
     with broken("engine") as servicer:
         assert servicer.create(A, {"progress": ["sent"], "info": "forgotten"}).id == "toy/1"
         servicer.wait_for(lambda: servicer.printed == ["forgotten"])
@@ -366,7 +366,7 @@ def test_without_the_pool_four_at_a_time_still_work() -> None:
         assert [call.result(30).id for call in calls] == ["toy/1"] * 10
 
 
-def test_a_system_that_gives_fewer_threads_costs_width_and_not_the_run() -> None:
+def test_too_few_threads_cost_width_and_not_the_run() -> None:
     with broken("threads") as servicer:
         calls = [servicer.start(servicer.create, urn(f"r{n}"), {"seconds": 0.1}) for n in range(20)]
         assert [call.result(30).outputs["width"] for call in calls] == [6] * 20

@@ -152,7 +152,7 @@ def test_what_may_be_right_passes(idle: Servicer, inputs: dict[str, Any]) -> Non
     assert idle.check(NAME, {"database_id": DATABASE, **inputs}).failures == []
 
 
-def test_what_is_wrong_does_not_repeat_the_value_which_the_engine_hides_where_it_is_a_secret(idle: Servicer) -> None:
+def test_an_error_never_prints_a_secret_value(idle: Servicer) -> None:
     given = {"database_id": DATABASE, "timeout": "pw-1", "reuse_within": "pw-2", "rotate_after": ["pw-3"]}
     answer = idle.check(NAME, given)
     assert [name for name, _ in answer.failures] == ["timeout", "reuse_within", "rotate_after"]
@@ -208,7 +208,7 @@ NEVER_CAME = {**PENDING, "attempt": {**PENDING["attempt"], "missing_since": "202
     ],
     ids=str,
 )  # fmt: skip
-def test_only_database_triggers_age_and_a_proven_failure_take_a_new_one(
+def test_a_new_one_needs_new_inputs_age_or_a_proven_failure(
     idle: Servicer, olds: dict[str, Any], news: dict[str, Any], replaces: list[str], changes: Any
 ) -> None:
     answer = idle.diff(NAME, f"{DATABASE}/v1", olds, {**INPUTS, **news})
@@ -223,7 +223,7 @@ def test_a_snapshot_is_rotated_by_its_age(idle: Servicer, hours: int, replaces: 
 
 
 @pytest.mark.parametrize("created_at", [None, "2999-01-01T00:00:00Z"])
-def test_a_snapshot_of_unknown_age_is_not_rotated_and_its_user_is_told(idle: Servicer, created_at: str | None) -> None:
+def test_a_snapshot_of_unknown_age_is_kept_with_a_warning(idle: Servicer, created_at: str | None) -> None:
     name = urn(f"created {created_at}")
     answer = idle.diff(name, f"{DATABASE}/v1", {**STATE, "created_at": created_at}, {**INPUTS, "rotate_after": "1h"})
     assert answer.replaces == []
@@ -291,7 +291,7 @@ def test_a_wrong_configuration_is_told_at_each_call_but_a_destroy(
 # Create, read, update
 
 
-def test_create_gives_every_output_and_marks_the_url_alone_as_secret(place: Place) -> None:
+def test_create_gives_every_output_and_only_the_url_is_secret(place: Place) -> None:
     answer = place.create(triggers=["1", 2], timeout="10m")
     version = place.started()
     assert answer.id == f"{place.database}/{version}"
@@ -318,7 +318,7 @@ def test_create_gives_every_output_and_marks_the_url_alone_as_secret(place: Plac
     assert not [text for text in shown if place.emulator.key in text or "Signature" in text]
 
 
-def test_a_refresh_returns_the_same_outputs_and_a_get_finds_the_same_snapshot(place: Place) -> None:
+def test_refresh_and_get_return_the_same_snapshot(place: Place) -> None:
     created = place.create()
     refreshed = place.servicer.read(NAME, created.id, created.outputs, {"database_id": place.database})
     assert (refreshed.id, refreshed.outputs, refreshed.secrets) == (created.id, created.outputs, created.secrets)
@@ -341,7 +341,7 @@ def test_a_refusal_keeps_nothing(place: Place) -> None:
     )
 
 
-def test_cancel_ends_waits_with_partial_state_and_an_update_goes_on(serve: Serve, place: Place) -> None:
+def test_cancel_keeps_the_snapshot_and_an_update_resumes_it(serve: Serve, place: Place) -> None:
     place.slow()
     creating = place.servicer.start(place.create, timeout="1h")
     place.servicer.wait_for(

@@ -39,7 +39,7 @@ def nothing_configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Itera
     for name in ("API_KEY", "API_URL", "SNAPSHOTS_URL", "DEBUG"):
         monkeypatch.delenv(f"SQUARECLOUD_{name}", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr(run, "_run", None)  # a process of its own
+    monkeypatch.setattr(run, "_run", run.Run())  # a process of its own
     monkeypatch.setattr(declaration, "_said", set())
     before = CONFIG.get()
     set_all_config({}, [])
@@ -221,7 +221,7 @@ def test_every_lookup_answers_and_asks_once(service: Served) -> None:
     assert sorted(kinds) == ["list account", "me", "status"]
 
 
-def test_a_program_asks_once_however_long_it_takes_and_the_next_one_anew(
+def test_a_program_asks_once_and_the_next_one_asks_again(
     service: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(looks, "READS_SHARE", 0.0)  # as if a minute had passed each time

@@ -193,7 +193,7 @@ def test_a_restore_cannot_be_looked_up(idle: Servicer) -> None:
     assert failure(idle.read, NAME, ID, None, GOOD).message.startswith("A Restore cannot be looked up or imported")
 
 
-def test_without_a_key_nothing_is_restored_and_a_pending_one_stays(idle: Servicer) -> None:
+def test_without_a_key_nothing_restores_and_pending_stays(idle: Servicer) -> None:
     assert "no API key is set" in failure(idle.create, NAME, GOOD).message.lower().replace("api", "API")
     pending = {**STATE, "restored_at": None, "attempt": ATTEMPT}
     held = kept(idle.update, NAME, ID, pending, GOOD)
@@ -205,7 +205,7 @@ def test_without_a_key_nothing_is_restored_and_a_pending_one_stays(idle: Service
 # With a service ------------------------------------------------------------------------------------------------------
 
 
-def test_a_restore_brings_the_rows_back_and_waits_until_the_database_runs(place: Place) -> None:
+def test_a_restore_brings_rows_back_and_waits_for_the_database(place: Place) -> None:
     inputs = place.inputs(triggers=["v2"], timeout="10m")
     created = place.servicer.create(NAME, inputs)
     assert place.holds() == "then"
@@ -233,7 +233,7 @@ def test_a_restore_brings_the_rows_back_and_waits_until_the_database_runs(place:
     assert place.holds() == "later"
 
 
-def test_cancel_keeps_the_restore_and_the_next_up_watches_without_a_second_request(serve: Serve, place: Place) -> None:
+def test_a_cancelled_restore_is_watched_and_not_sent_again(serve: Serve, place: Place) -> None:
     place.fault("restore", delay=600, when="after")  # it is carried out, but the answer does not come
     creating = place.servicer.start(place.create)
     place.servicer.wait_for(
@@ -260,7 +260,7 @@ def test_cancel_keeps_the_restore_and_the_next_up_watches_without_a_second_reque
     assert len(place.posts()) == 1
 
 
-def test_a_time_out_says_that_the_state_is_unknown_and_no_later_up_sends_it_again(place: Place) -> None:
+def test_a_timed_out_restore_is_unknown_and_never_sent_again(place: Place) -> None:
     place.fault("restore", drop=True)
     held = kept(place.servicer.create, NAME, place.inputs(timeout="1s"))
     (reason,) = held.reasons

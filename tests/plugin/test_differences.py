@@ -74,7 +74,7 @@ TESTS = {
         f"{ENGINE}plugin.py::test_it_serves_two_accounts_and_imports_what_is_listed",
     },
     "a lookup in a long program": {
-        f"{PROGRAMS}test_a_program_asks_once_however_long_it_takes_and_the_next_one_anew",
+        f"{PROGRAMS}test_a_program_asks_once_and_the_next_one_asks_again",
         f"{HERE}test_a_lookup_by_the_plugin_is_asked_again_after_a_minute",
     },
 }

@@ -138,7 +138,7 @@ def test_a_reason_that_repeats_a_value_repeats_no_secret(idle: PluginServicer, h
     assert (unknown.property, unknown.reason) == ("trigger", told)
 
 
-def test_unknown_and_secret_values_pass_a_check_and_keep_their_marks(idle: PluginServicer) -> None:
+def test_a_check_keeps_the_marks_of_unknowns_and_secrets(idle: PluginServicer) -> None:
     triggers = [UNKNOWN, secret("a"), {"b": [UNKNOWN, secret(UNKNOWN)]}]
     inputs = {"databaseId": UNKNOWN, "triggers": triggers, "timeout": secret(UNKNOWN)}
     answer = check(idle, NAME, inputs)
@@ -272,7 +272,7 @@ def test_an_old_engine_is_told_which_one_is_needed() -> None:
 # Trouble
 
 
-def test_it_says_what_it_is_to_who_starts_it_by_hand_and_ends_when_asked() -> None:
+def test_started_by_hand_it_explains_itself_and_ends_when_asked() -> None:
     code = "from pulumi_snapshots.plugin.serve import main; main()"
     with subprocess.Popen(  # noqa: S603  this very interpreter
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -367,7 +367,7 @@ def test_what_the_account_does_not_have_cannot_be_imported(
     assert words in caught.value.message
 
 
-def test_of_two_engines_at_once_the_second_waits_and_sends_nothing(service: Emulator, waiting: PluginServicer) -> None:
+def test_a_second_engine_waits_and_sends_nothing(service: Emulator, waiting: PluginServicer) -> None:
     first = waiting.start(waiting.create, NAME, {"database_id": DATABASE})
     waiting.wait_for(lambda: looks(waiting), "an accepted create")
     with PluginServicer(SnapshotProvider(), env={**service.environment, **PACE}) as other:
