@@ -221,9 +221,7 @@ def test_every_lookup_answers_and_asks_once(service: Served) -> None:
     assert sorted(kinds) == ["list account", "me", "status"]
 
 
-def test_a_program_asks_once_and_the_next_one_asks_again(
-    service: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_program_asks_once_and_the_next_one_asks_again(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(looks, "READS_SHARE", 0.0)  # as if a minute had passed each time
     for number in (1, 2):
         program = pulumi.Resource.__new__(pulumi.Resource)
