@@ -42,7 +42,7 @@ test-engine: engine ## Tests with the real engine, in real time
 	@$(IN_VENV) -m tools.sdks --prepare
 	$(PYTEST) -m engine
 
-engine: environment ## Find, install or build a Pulumi engine, and print its directory
+engine: environment ## Find or build a Pulumi engine, and print its directory
 	@$(IN_VENV) tools/engine.py
 
 sdks: environment ## Generate the SDKs for TypeScript and Go, in sdks/

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 """How long the emulator may take until it listens."""
 STOP_SECONDS = 15.0
 """How long a process may take to end when asked to."""

@@ -82,11 +82,11 @@ def test_the_next_create_resumes_one_that_a_signal_ended(
     lines = iter(process.stderr.readline, "")
     assert any("accepted" in line for line in lines)
     process.send_signal(end)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=90)
     assert (process.returncode, out) == (-9 if end is signal.SIGKILL else 128 + end, "")
     assert ("The wait was interrupted." in err) == (end is not signal.SIGKILL)
     again = start("create", DATABASE, "--wait", "--json")
-    out, err = again.communicate(timeout=20)
+    out, err = again.communicate(timeout=90)
     assert again.returncode == 0, err
     assert json.loads(out)["version_id"] == posts(emulator)[-1]
     assert len(posts(emulator)) == before + 1
@@ -97,7 +97,7 @@ def test_a_closed_pipe_is_one_line_of_error(start: Callable[..., subprocess.Pope
     os.close(readable)
     process = start("list", "--json", stdout=writable)
     os.close(writable)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=90)
     assert process.returncode == 1
     assert err.startswith("Error: Not all of the result was written to standard output: Broken pipe. See ")
     assert len(err.splitlines()) == 1
@@ -120,7 +120,7 @@ def test_closed_or_full_streams_cause_no_traceback(environment: dict[str, str], 
         ["bash", "-c", script, "bash", *COMMAND],  # noqa: S607
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=90,
         check=False,
         env=environment,
     )
@@ -134,7 +134,7 @@ def test_closed_or_full_streams_cause_no_traceback(environment: dict[str, str], 
 
 def test_a_locale_without_utf8_shows_escaped_characters(start: Callable[..., subprocess.Popen[str]]) -> None:
     process = start("download", "größe", "--output", "x", more=NO_UTF8)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=90)
     assert (process.returncode, out) == (2, "")
     assert "not 'gr\\xf6\\xdfe'" in err.encode().decode("ascii").replace("\\udcc3\\udcb6", "\\xf6").replace(
         "\\udcc3\\udc9f", "\\xdf"
@@ -153,7 +153,7 @@ def test_a_narrow_terminal_shows_one_live_line(
     while piece := _read(ours):
         seen += piece
     os.close(ours)
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=90)
     assert process.returncode == 0, seen
     assert posts(emulator)[-1] in out
     lines = re.sub(rb"\x1b\[[0-9?]*[a-zA-Z]", b"", seen).replace(b"\r", b"\n").decode().split("\n")
@@ -174,7 +174,7 @@ def _read(terminal: int) -> bytes:
 def test_a_missing_extra_is_named_with_how_to_install_it(environment: dict[str, str]) -> None:
     program = "import sys; sys.modules['rich'] = None\nfrom pulumi_snapshots.cli.__main__ import main\nsys.exit(main())"
     ended = subprocess.run(  # noqa: S603  a fixed command
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False, env=environment
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=90, check=False, env=environment
     )
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr == ("Error: rich is missing; install it with: pip install 'pulumi-snapshots[cli]'\n")
@@ -183,7 +183,7 @@ def test_a_missing_extra_is_named_with_how_to_install_it(environment: dict[str, 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_shell_completes_commands_and_options(environment: dict[str, str], shell: str) -> None:
     script = subprocess.run(  # noqa: S603  a fixed command
-        [*COMMAND, "completion", shell], capture_output=True, text=True, timeout=20, check=True, env=environment
+        [*COMMAND, "completion", shell], capture_output=True, text=True, timeout=90, check=True, env=environment
     ).stdout
     variable, asked = re.findall(rf"(_\w+_COMPLETE)=({shell}_complete)", script)[0]
     for typed, offered in (("cr", "create"), ("create --re", "--reuse-within")):
@@ -192,6 +192,6 @@ def test_a_shell_completes_commands_and_options(environment: dict[str, str], she
         current = words.rsplit(maxsplit=1)[-1] if shell == "fish" else str(len(words.split()) - 1)
         completing = {variable: asked, "COMP_WORDS": words, "COMP_CWORD": current}
         ended = subprocess.run(  # noqa: S603  a fixed command
-            COMMAND, capture_output=True, text=True, timeout=20, check=False, env={**environment, **completing}
+            COMMAND, capture_output=True, text=True, timeout=90, check=False, env={**environment, **completing}
         )
         assert re.findall(r"^(?:plain[,\n])([\w-]+)", ended.stdout, re.MULTILINE) == [offered], ended

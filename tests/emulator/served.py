@@ -46,7 +46,7 @@ class Served:
 def run(*options: str) -> subprocess.CompletedProcess[str]:
     """Run it until it ends, with options with which it does not start."""
     return subprocess.run(  # noqa: S603 - a fixed command, no shell
-        _command(*options), capture_output=True, text=True, timeout=20, check=False
+        _command(*options), capture_output=True, text=True, timeout=90, check=False
     )
 
 

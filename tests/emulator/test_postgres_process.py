@@ -88,7 +88,7 @@ def test_vendors_sdk_takes_and_restores_a_real_database(
         stored = emulator.control("snapshots", {"database_id": "another"})
         assert stored["size"] > 0
         emulator.process.send_signal(signal.SIGTERM)
-        assert emulator.process.communicate(timeout=20) == ("", "")
+        assert emulator.process.communicate(timeout=90) == ("", "")
         assert emulator.process.returncode == 0
     assert not {DATABASE, "another"} & databases_of(server)
     assert left_overs() == before
@@ -145,7 +145,7 @@ def test_dsn_with_a_password_can_come_from_the_environment(server: Server, monke
         assert sql_at(server.url(DATABASE), "SELECT 1") == [(1,)]
         emulator.control("snapshots", {"database_id": DATABASE})
         emulator.process.send_signal(signal.SIGINT)
-        emulator.process.communicate(timeout=20)
+        emulator.process.communicate(timeout=90)
 
 
 def test_missing_or_unfit_client_programs_are_named_in_the_error(
@@ -180,7 +180,7 @@ def test_missing_psycopg_is_named_with_its_install_command() -> None:
         "sys.exit(main(['--postgres-dsn', 'postgresql://127.0.0.1/x']))"
     )
     ended = subprocess.run(  # noqa: S603 - a fixed command, no shell
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=90, check=False
     )
     assert ended.returncode == 1
     assert "psycopg is missing; install it with: pip install 'pulumi-snapshots[emulator-postgres]'" in ended.stderr

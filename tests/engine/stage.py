@@ -24,7 +24,7 @@ __all__ = ["DATABASE", "OTHER_DATABASE", "App", "Command", "diagnostics", "wait_
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 OTHER_DATABASE = "b25c9e6f2dc8516b962fc5d186617232"
 EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
-PATIENCE = 90.0
+PATIENCE = 180.0
 """Seconds that anything may take on a machine that is busy with other things."""
 
 HEADER = "import pulumi\nfrom pulumi_snapshots import Snapshot\n"

@@ -208,7 +208,7 @@ def test_inline_programs_look_up_anew_in_each_run(app: App) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=PATIENCE,
+        timeout=3 * PATIENCE,  # six commands
     )
     assert done.returncode == 0, done.stdout + done.stderr
     taken = app.started()[0]

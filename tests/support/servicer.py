@@ -400,7 +400,7 @@ class Servicer:
         """Lines that the process has written to stdout or stderr; the engine shows them on the stack's row."""
         return list(self._printed)
 
-    def wait_for(self, condition: Callable[[], Any], what: str = "condition", seconds: float = 30.0) -> None:
+    def wait_for(self, condition: Callable[[], Any], what: str = "condition", seconds: float = 90.0) -> None:
         """Wait until something that happens in the other process has happened."""
         end = time.monotonic() + seconds
         while not condition():
