@@ -86,33 +86,19 @@ class Served:
         return None
 
 
+@dataclass(frozen=True)
 class Part:
-    """An async iterator over the bytes of an object, from an offset to its end.
+    """An object from an offset to its end.
 
     Attributes:
         request: method and path, for errors.
         served: the headers that describe the object.
+        pieces: its bytes, as they arrive.
     """
 
-    def __init__(self, request: str, response: httpx.Response, served: Served, skip: int) -> None:
-        self.request = request
-        self.served = served
-        self._pieces = response.aiter_raw()
-        self._skip = skip
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        while True:
-            try:
-                piece = await anext(self._pieces)
-            except (httpx.HTTPError, httpx.StreamError, OSError) as error:
-                raise DownloadBroken(self.request, message=_one_line(error)) from None
-            if self._skip:
-                self._skip, piece = max(0, self._skip - len(piece)), piece[self._skip :]
-            if piece:
-                return piece
+    request: str
+    served: Served
+    pieces: AsyncIterator[bytes]
 
 
 @asynccontextmanager
@@ -196,7 +182,17 @@ async def _checked_part(response: httpx.Response, url: str, offset: int, known: 
     if offset and known is not None and not _proven_same(served, known, url):
         raise WrongContent(request, "nothing proves that the rest is the same version", status=status)
     # A host that ignores ranges sends the whole object; the bytes received already are skipped.
-    return Part(request, response, served, offset - start)
+    return Part(request, served, _pieces(response, request, offset - start))
+
+
+async def _pieces(response: httpx.Response, request: str, skip: int) -> AsyncIterator[bytes]:
+    try:
+        async for piece in response.aiter_raw():
+            rest, skip = piece[skip:], max(0, skip - len(piece))
+            if rest:
+                yield rest
+    except (httpx.HTTPError, httpx.StreamError, OSError) as error:
+        raise DownloadBroken(request, message=_one_line(error)) from None
 
 
 def _proven_same(served: Served, known: Served, url: str) -> bool:

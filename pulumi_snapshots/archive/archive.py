@@ -90,7 +90,7 @@ class _Job:
     """One transfer: the event loop receives, a worker thread hashes and writes.
 
     Attributes:
-        place: where the object goes, as far as that is known.
+        place: of the object; its folder until its name is known.
         left: what is left there if it fails.
     """
 
@@ -107,7 +107,7 @@ class _Job:
         """Archive it in time; raises `Explained` if that fails."""
         with self._transfers.until(math.inf) as scope:
             async with self._transfers.slots:
-                # The wait for a slot does not count: the transfers before it have time-outs of their own.
+                # The wait for a slot does not count: the transfers ahead have time-outs of their own.
                 scope.deadline = self._transfers.clock.monotonic() + self._inputs.timeout
                 return await self._archive()
         so_far = self._source.so_far

@@ -30,29 +30,24 @@ class Buckets:
         self._lock = threading.Lock()
 
     def file_system(self, scheme: str) -> Any:
-        """The one of this scheme, with the credentials of its own environment.
+        """The file system of a scheme, with the credentials of its own environment.
 
         Raises:
             StoreTrouble: its library is missing, or finds no credentials.
         """
         with self._lock, trouble(f"{scheme}://"):
             if scheme not in self._made:
-                self._made[scheme] = _made(scheme)
+                # A cached listing must not answer for the present.
+                options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
+                if scheme == "s3":
+                    options["config_kwargs"] = {"connect_timeout": 10, "read_timeout": 60}
+                try:
+                    self._made[scheme] = import_module("fsspec").filesystem(scheme, **options)
+                except ImportError as error:
+                    library, extra = LIBRARIES[scheme]
+                    then = [Next(Step.INSTALL_EXTRA, extra=extra)]
+                    raise StoreTrouble(f"{scheme}:// needs {library} ({error})", then=then) from error
             return self._made[scheme]
-
-
-def _made(scheme: str) -> Any:
-    library, extra = LIBRARIES[scheme]
-    try:
-        module = import_module(library)
-    except ImportError as error:
-        then = [Next(Step.INSTALL_EXTRA, extra=extra)]
-        raise StoreTrouble(f"{scheme}:// needs {library} ({error})", then=then) from error
-    # A cached listing must not answer for the present.
-    plain: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
-    if scheme == "s3":
-        return module.S3FileSystem(config_kwargs={"connect_timeout": 10, "read_timeout": 60}, **plain)
-    return (module.GCSFileSystem if scheme == "gs" else module.AzureBlobFileSystem)(**plain)
 
 
 class BucketStore(Store):

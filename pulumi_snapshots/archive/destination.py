@@ -1,4 +1,4 @@
-"""Where an archive goes, as text: which store, which name, whether it is a folder. Standard library only."""
+"""The destination of an archive: which store, which name, whether it is a folder. Standard library only."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ class ArchiveInputs(Inputs):
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        """From values that have no problem; a URL alone tells its snapshot."""
+        """From values that have no problem; a URL alone is enough to know its snapshot."""
         database_id, version_id = which_snapshot(values)
         return replace(super().of(values), database_id=database_id, version_id=version_id or "")
 
@@ -100,7 +100,7 @@ class ArchiveInputs(Inputs):
 
 
 def which_snapshot(values: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Database and version that the inputs name, each `UNKNOWN` where a preview does not know it, None where absent."""
+    """The database and version that the inputs name, each `UNKNOWN` if a preview does not know it, None if absent."""
     url = values.get("download_url")
     database_id, version_id = values.get("database_id"), values.get("version_id")
     if database_id is None and url is not None:
@@ -111,16 +111,12 @@ def which_snapshot(values: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def _source_problems(values: Mapping[str, Any]) -> list[Problem]:
-    """What is wrong with what is given together, or is not given."""
+    """What is wrong with the combination of the inputs that name the snapshot."""
     database_id, version_id, url = (values.get(name) for name in ("database_id", "version_id", "download_url"))
+    if database_id is None and version_id is None and url is None:
+        reason = Text("is required: a Snapshot, or {database_id} and {version_id}, or {download_url} alone")
+        return [Problem("snapshot", reason)]
     if url is None:
-        if database_id is None and version_id is None:
-            return [
-                Problem(
-                    "snapshot",
-                    Text("is required: a Snapshot, or {database_id} and {version_id}, or {download_url} alone"),
-                )
-            ]
         missing = {
             "database_id": "is required: the id of the database whose snapshot it is",
             "version_id": "is required: which snapshot (a Snapshot that is pending has none yet)",

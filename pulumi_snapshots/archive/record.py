@@ -12,7 +12,7 @@ class StoredObject(Record):
     """One object that this resource has written."""
 
     uri: str = declare("Where it is.")
-    mark: str = declare("What tells it from another object of the same name; the store's own, opaque.")
+    mark: str = declare("Opaque; another object of the same name has another one.")
 
 
 class ArchiveRecord(Record):
@@ -28,7 +28,7 @@ class ArchiveRecord(Record):
     archived_at: Moment = declare("When it was whole, by the machine's clock.")
     database_id: str | None = declare("The database whose snapshot it holds; absent if a URL alone does not tell.")
     version_id: str = declare("The snapshot's version id.")
-    mark: str = declare("What tells the object from another one of the same name.", internal=True)
+    mark: str = declare("As in `StoredObject`.", internal=True)
     lost: str | None = declare(
         "Why it must be archived again, as a refresh has found it (`missing`, `altered`); absent while it is there.",
         default=None,
@@ -50,7 +50,10 @@ class ArchiveRecord(Record):
 
 
 class ArchiveMemory:
-    """The archive that each resource has now, and its `keep_last`: create is not told what it replaces, nor delete by what."""
+    """The archive that each resource has now, and its `keep_last`.
+
+    A create does not get what it replaces, nor a delete what replaced it.
+    """
 
     def __init__(self) -> None:
         self._current: dict[str, tuple[ArchiveRecord, int | None]] = {}

@@ -142,7 +142,7 @@ class Source:
                     if self._served is None:
                         self._served = self._checked(part.served)
                         yield bytearray()
-                    async for piece in part:
+                    async for piece in part.pieces:
                         block += piece
                         self.received += len(piece)
                         if len(block) >= BLOCK:

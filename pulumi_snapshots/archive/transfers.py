@@ -59,6 +59,6 @@ class Transfers(Stoppable):
         return FileStore(place.file) if place.scheme == "file" else BucketStore(self._buckets, place)
 
     async def blocking(self, call: Callable[..., T], *args: Any) -> T:
-        """Run a blocking call in a worker thread. Once it has begun, a cancellation waits for its end."""
+        """Run a blocking call in a worker thread. A cancellation waits for its end."""
         result: T = await self._in_thread(call, *args)
         return result

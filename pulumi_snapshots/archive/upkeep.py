@@ -34,13 +34,8 @@ class NotRemoved(Explained):
 async def check_archived(transfers: Transfers, record: ArchiveRecord, listener: Listener) -> ArchiveRecord:
     """Refresh what the state knows of an object.
 
-    Args:
-        transfers: of the process.
-        record: as the state keeps it.
-        listener: hears warnings.
-
     Returns:
-        The record; `lost` if the object is certainly missing or altered; as it was if that could not be checked.
+        The record; `lost` if the object is certainly missing or altered, unchanged if that could not be checked.
     """
     store = _store(transfers, record.uri)
     why: Words
@@ -64,7 +59,7 @@ async def _same(transfers: Transfers, store: Store, seen: Seen, record: ArchiveR
     """Whether the object has the bytes that were archived; they are read if it was written or copied back since."""
     if seen.mark == record.mark or seen.size != record.size:
         return seen.size == record.size
-    listener.progress("the archive was touched since: reading it")
+    listener.progress("the archive was changed or copied since; reading it")
     hasher, pieces = sha256(), store.read()
     while piece := await transfers.blocking(next, pieces, b""):
         hasher.update(piece)
@@ -80,7 +75,7 @@ async def prune(
 ) -> ArchiveRecord:
     """Give a new record the history of its resource, and remove what is more than `keep_last` objects.
 
-    Only objects that this resource has written, and nobody has changed since, are removed.
+    It removes only objects that this resource has written and that are unchanged since.
     """
     before = () if previous is None else previous.earlier if previous.lost else (previous.object, *previous.earlier)
     earlier = [each for each in before if each.uri != record.uri]
@@ -114,7 +109,7 @@ async def remove(  # noqa: PLR0913  what decides about an object
         transfers: of the process.
         record: of the resource.
         listener: hears the result.
-        delete_object: whether to remove the object.
+        delete_object: whether the object is to be removed.
         keep_last: the successor's; an object that it counts is kept.
         successor: the record that replaced this one, if known.
 

@@ -44,7 +44,7 @@ def check_directory(tail: bytes, size: int) -> int:
     if start < before:
         return 0
     try:
-        # Without the comment, in which zipfile may find what looks like an end record.
+        # Without the comment, in which zipfile may find another end record.
         with zipfile.ZipFile(io.BytesIO(tail[start - before : end + END - 2] + bytes(2))) as directory:
             return len(directory.infolist())
     except Exception as error:  # zipfile raises errors of many kinds
@@ -52,7 +52,7 @@ def check_directory(tail: bytes, size: int) -> int:
 
 
 def _end_record(tail: bytes) -> int:
-    """Where the end record is: its comment reaches exactly to the end of the zip."""
+    """The place of the end record, whose comment reaches exactly to the end of the zip."""
     for comment in range(min(LONGEST_COMMENT, len(tail) - END) + 1):
         at = len(tail) - END - comment
         if tail.startswith(b"PK\x05\x06", at) and tail[at + 20 : at + END] == comment.to_bytes(2, "little"):

@@ -77,7 +77,7 @@ def _network(monkeypatch: pytest.MonkeyPatch) -> Network:
 def test_downloads_read_a_megabyte_at_once(network: Network, scheme: str) -> None:
     async def download() -> bytes:
         async with open_download(f"{scheme}://127.0.0.1/x") as part:
-            return b"".join([piece async for piece in part])
+            return b"".join([piece async for piece in part.pieces])
 
     assert anyio.run(download) == BODY
     assert network.asked_for
@@ -102,6 +102,6 @@ def test_an_httpx_that_traces_differently_still_downloads(connection: object) ->
 
     async def download() -> bytes:
         async with open_download("http://127.0.0.1/x", http=httpx.MockTransport(handle)) as part:
-            return b"".join([piece async for piece in part])
+            return b"".join([piece async for piece in part.pieces])
 
     assert anyio.run(download) == BODY

@@ -1,6 +1,7 @@
-"""A snapshot host for large archives: `python -m tests.archive.generated_host SIZE` makes a zip of that many bytes on the fly.
+"""A snapshot host for large archives: `python -m tests.archive.generated_host SIZE` generates a zip of that many bytes.
 
-Plain sockets, so that it is no slower than what it is to measure. Prints its URL; GET only, with ranges; no signatures.
+It uses plain sockets, so that it is faster than the client that is measured. It prints its URL and serves GET, with
+ranges and without signatures.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _RANGE = re.compile(rb"\r\nrange: bytes=(\d+)-\r\n", re.IGNORECASE)
 
 
 class GeneratedZip:
-    """One stored member of noise that repeats, in the form for large archives, and its directory."""
+    """A zip with one stored member of repeated noise, in the format for large zips."""
 
     def __init__(self, size: int) -> None:
         head = (

@@ -1,6 +1,7 @@
 """One archive in a process of its own: `python -m tests.archive.one_archive URL VERSION DESTINATION [STATEMENT]`.
 
-The statement is run before, once everything is loaded; it may limit the process. Prints JSON: the outputs or the error, the seconds that it took, and the memory above idle in MiB at its highest.
+The statement runs first, once everything is loaded; it may limit the process. Prints JSON: the outputs or the error, the
+seconds that it took, and the peak of memory above idle in MiB.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from tests.support.world import Row
 
 
 def resident() -> float:
-    """MiB in memory now."""
+    """Memory in use, MiB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 2**20
 
 
 def peak() -> float:
-    """MiB in memory at the highest."""
+    """The most memory in use so far, MiB."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 

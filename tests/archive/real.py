@@ -1,4 +1,4 @@
-"""Processes of the tests of archives: large snapshots, archives of their own, an S3 server."""
+"""Processes for the tests of archives: a host of large snapshots, an archive, an S3 server."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def hosted(size: int) -> Iterator[Host]:
 def start(
     url: str, destination: Path | str, *, environment: Mapping[str, str] | None = None, before: str = ""
 ) -> subprocess.Popen[str]:
-    """An archive in a process of its own; `before` is run there first, once everything is loaded."""
+    """Start an archive in another process, which runs `before` first, once everything is loaded."""
     return subprocess.Popen(  # noqa: S603  this very interpreter
         [sys.executable, "-m", "tests.archive.one_archive", url, VERSION, str(destination), before],
         stdout=subprocess.PIPE,
@@ -59,7 +59,7 @@ def start(
 
 
 def outcome(process: subprocess.Popen[str]) -> Any:
-    """What it printed."""
+    """The JSON that it printed."""
     printed, _ = process.communicate(timeout=120)
     return json.loads(printed)
 
@@ -70,7 +70,7 @@ class S3:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Where a store's library finds it, and its credentials."""
+        """Its address and credentials for a store's library."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": "tests",

@@ -1,4 +1,4 @@
-"""A snapshot at an emulated service, and a folder to archive it to, on one virtual clock; nothing runs in threads."""
+"""A snapshot at an emulated service, and a folder to archive it to, on a virtual clock without threads."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SIZE = 5_000_000
 
 
 async def at_once(call: Callable[..., Any], *args: Any) -> Any:
-    """In the event loop itself: a virtual clock does not wait for threads."""
+    """Call it in the event loop: a virtual clock does not wait for threads."""
     return call(*args)
 
 
@@ -48,14 +48,14 @@ class Scene:
         return self.here.emulator.archive_of(self.snapshot.version_id)
 
     def newer(self, size: int | None = SIZE) -> StoredSnapshot:
-        """Another snapshot, an hour later, which the listing shows; it is the scene's from now on."""
+        """Take another snapshot an hour later, which the listing shows; it becomes the scene's snapshot."""
         self.here.emulator.advance(3600)
         self.snapshot = self.here.emulator.add_snapshot(DATABASE, size=size)
         self.here.emulator.drop_cache()
         return self.snapshot
 
     async def outputs(self) -> dict[str, Any]:
-        """What a Snapshot resource of it gives to an Archive."""
+        """The outputs of a Snapshot resource that an Archive takes."""
         run = self.here.another_run()
         record = await get(run, f"{DATABASE}/{self.snapshot.version_id}")
         await run.close()
@@ -79,11 +79,11 @@ class Scene:
         await remove(self.transfers, record, self.row, **how)
 
     def files(self) -> set[str]:
-        """Everything in the folder, hidden files and empty folders too."""
+        """The names of everything in the folder, hidden files and empty folders included."""
         return {str(path.relative_to(self.folder)) for path in self.folder.rglob("*")}
 
     def content(self) -> dict[str, bytes | None]:
-        """The same with the files' bytes."""
+        """The bytes of each file in the folder; None for folders."""
         paths = {name: self.folder / name for name in self.files()}
         return {name: path.read_bytes() if path.is_file() else None for name, path in paths.items()}
 
@@ -97,7 +97,7 @@ def file_of(record: ArchiveRecord) -> Path:
 
 
 def holds(record: ArchiveRecord, content: bytes) -> bool:
-    """Whether object and outputs are of exactly these bytes."""
+    """Whether the object and its record match these bytes."""
     return (
         file_of(record).read_bytes() == content
         and record.size == len(content)
@@ -109,7 +109,7 @@ def holds(record: ArchiveRecord, content: bytes) -> bool:
 async def scene(folder: Path, *, size: int | None = SIZE, **service: Any) -> AsyncIterator[Scene]:
     folder.mkdir()  # noqa: ASYNC240  a test's own
     async with world(**service) as here:
-        # Downloads are refused over http, except from this machine.
+        # Downloads over http are refused, except from this machine.
         here.emulator.base_url = "https://emulator.test"
         here.session = here.another_run(api_url=here.emulator.api_url, snapshots_url=here.emulator.snapshots_url)
         snapshot = here.emulator.add_snapshot(DATABASE, size=size)

@@ -1,4 +1,4 @@
-"""Archives of an emulated service on a virtual clock: which bytes arrive, and what is left when they do not."""
+"""Archives of an emulated service on a virtual clock: which bytes arrive, and what is left if they do not."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OLD = b"an archive that was there before"
 
 
 async def fails(scene: Scene, *, what: str, **values: Any) -> str:
-    """It fails, saying so, and leaves the folder as it was."""
+    """The archive fails with such a text and leaves the folder unchanged; returns the text."""
     before = scene.content()
     with pytest.raises(NotArchived) as failed:
         await scene.archive(**values)
@@ -40,11 +40,11 @@ async def fails(scene: Scene, *, what: str, **values: Any) -> str:
     return text
 
 
-# What arrives, and where ----------------------------------------------------------------------------------------------
+# What is archived, and where --------------------------------------------------------------------------------------------
 
 
 @virtual
-async def test_snapshot_outlives_its_thirty_days_byte_for_byte(tmp_path: Path) -> None:
+async def test_an_archive_has_every_byte_of_its_snapshot(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         record = await at.archive()
         assert holds(record, at.zip)
@@ -56,7 +56,7 @@ async def test_snapshot_outlives_its_thirty_days_byte_for_byte(tmp_path: Path) -
 
 
 @virtual
-async def test_all_ways_to_name_a_snapshot_lead_to_the_same_object(tmp_path: Path) -> None:
+async def test_ids_url_and_resource_give_the_same_object(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         outputs = await at.outputs()
         first = await at.archive()
@@ -68,7 +68,7 @@ async def test_all_ways_to_name_a_snapshot_lead_to_the_same_object(tmp_path: Pat
 
 
 @virtual
-async def test_url_alone_of_another_stack_needs_no_key(tmp_path: Path) -> None:
+async def test_a_download_url_alone_needs_no_api_key(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         url = (await at.outputs())["download_url"]
         seen = len(at.here.emulator.journal)
@@ -78,7 +78,7 @@ async def test_url_alone_of_another_stack_needs_no_key(tmp_path: Path) -> None:
 
 
 @virtual
-async def test_key_never_reaches_the_snapshot_host_and_no_head_is_sent(tmp_path: Path) -> None:
+async def test_the_api_key_is_not_sent_to_the_snapshot_host(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         at.here.emulator.add_fault(Fault(kind="download", cut_after=1_000_000))
         await at.archive(session=at.here.session, database_id=DATABASE, version_id=at.snapshot.version_id)
@@ -86,7 +86,7 @@ async def test_key_never_reaches_the_snapshot_host_and_no_head_is_sent(tmp_path:
 
 
 @virtual
-async def test_version_id_with_slashes_stays_one_name(tmp_path: Path) -> None:
+async def test_a_version_id_with_slashes_makes_no_folders(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         at.snapshot = at.here.emulator.add_snapshot(DATABASE, size=SIZE, version_id="ab/cd+ef=_01234567890123")
         record = await at.archive()
@@ -96,13 +96,13 @@ async def test_version_id_with_slashes_stays_one_name(tmp_path: Path) -> None:
 
 
 @virtual
-async def test_archive_is_as_private_as_the_database(tmp_path: Path) -> None:
+async def test_other_users_cannot_read_an_archive(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         assert file_of(await at.archive()).stat().st_mode & 0o077 == 0
 
 
 @virtual
-async def test_progress_tells_percent_and_bytes_but_does_not_flood_the_log(tmp_path: Path) -> None:
+async def test_progress_shows_percent_and_bytes_in_few_lines(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         at.here.emulator.add_fault(Fault(kind="download", cut_after=2_500_000, times=1))
         await at.archive(destination=f"{at.folder}/x.zip")
@@ -115,7 +115,7 @@ async def test_progress_tells_percent_and_bytes_but_does_not_flood_the_log(tmp_p
 
 
 @pytest.mark.parametrize("cuts", [[1], [999_999], [1_048_576], [SIZE - 1], [10, 10, 10, 1_000_000, 1, 7]])
-def test_broken_transfer_goes_on_where_it_broke(tmp_path: Path, cuts: list[int]) -> None:
+def test_a_transfer_that_breaks_off_is_resumed(tmp_path: Path, cuts: list[int]) -> None:
     async def body() -> None:
         async with scene(tmp_path / "a") as at:
             for cut in cuts:
@@ -129,7 +129,7 @@ def test_broken_transfer_goes_on_where_it_broke(tmp_path: Path, cuts: list[int])
 
 
 @virtual
-async def test_resumed_transfer_asks_for_the_rest_only(tmp_path: Path) -> None:
+async def test_a_resumed_transfer_requests_only_the_rest(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         ranges: list[tuple[str | None, str | None]] = []
         send = at.here.transport.handle_async_request
@@ -158,7 +158,7 @@ async def test_resumed_transfer_asks_for_the_rest_only(tmp_path: Path) -> None:
     ],
     ids=lambda fault: f"{fault.name} {fault.status}",
 )
-def test_trouble_that_passes_costs_time_and_nothing_else(tmp_path: Path, fault: Fault) -> None:
+def test_passing_errors_of_the_host_do_not_fail_an_archive(tmp_path: Path, fault: Fault) -> None:
     async def body() -> None:
         async with scene(tmp_path / "a") as at:
             at.here.emulator.add_fault(replace(fault))
@@ -168,7 +168,7 @@ def test_trouble_that_passes_costs_time_and_nothing_else(tmp_path: Path, fault: 
 
 
 @virtual
-async def test_host_that_stays_away_ends_it_long_before_the_timeout(tmp_path: Path) -> None:
+async def test_a_host_that_stays_away_fails_it_within_minutes(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         url = (await at.outputs())["download_url"]
         at.here.emulator.add_fault(Fault(kind="download", no_connect=True, times=None))
@@ -177,7 +177,7 @@ async def test_host_that_stays_away_ends_it_long_before_the_timeout(tmp_path: Pa
 
 
 @virtual
-async def test_timeout_says_what_broke_it_off_last(tmp_path: Path) -> None:
+async def test_a_time_out_shows_the_last_error(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         given = {"download_url": (await at.outputs())["download_url"], "size": at.snapshot.size, "timeout": "20s"}
         at.here.emulator.add_fault(Fault(kind="download", status=503, times=None))
@@ -185,7 +185,7 @@ async def test_timeout_says_what_broke_it_off_last(tmp_path: Path) -> None:
 
 
 @virtual
-async def test_timeout_says_how_far_it_came(tmp_path: Path) -> None:
+async def test_a_time_out_shows_how_far_the_transfer_was(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         url = (await at.outputs())["download_url"]
         at.here.emulator.add_fault(Fault(kind="download", cut_after=2_000_000))
@@ -195,8 +195,8 @@ async def test_timeout_says_how_far_it_came(tmp_path: Path) -> None:
 
 
 @virtual
-async def test_url_that_expires_on_the_way_is_renewed_and_the_transfer_goes_on(tmp_path: Path) -> None:
-    # The cached page shows the expired URL for half an hour; the account's listing is asked in between.
+async def test_a_url_that_expires_meanwhile_is_renewed(tmp_path: Path) -> None:
+    # The cached page shows the expired URL for half an hour; the account's listing has a fresh one.
     async with scene(tmp_path / "a", url_valid_days=600 / 86400, cache_seconds=1800.0) as at:
         outputs = await at.outputs()
         at.here.emulator.add_fault(Fault(kind="download", cut_after=2_000_000))
@@ -209,7 +209,7 @@ async def test_url_that_expires_on_the_way_is_renewed_and_the_transfer_goes_on(t
 
 
 @virtual
-async def test_expired_url_without_a_key_says_how_to_get_another(tmp_path: Path) -> None:
+async def test_an_expired_url_without_a_key_has_a_next_step(tmp_path: Path) -> None:
     async with scene(tmp_path / "a", url_valid_days=600 / 86400) as at:
         outputs = await at.outputs()
         at.here.emulator.advance(700)
@@ -219,7 +219,7 @@ async def test_expired_url_without_a_key_says_how_to_get_another(tmp_path: Path)
 
 
 @virtual
-async def test_url_that_is_refused_for_good_does_not_keep_the_user_waiting(tmp_path: Path) -> None:
+async def test_a_url_that_stays_refused_fails_within_a_minute(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         outputs = await at.outputs()
         outputs["download_url"] = outputs["download_url"].replace("Signature=", "Signature=A")
@@ -229,7 +229,7 @@ async def test_url_that_is_refused_for_good_does_not_keep_the_user_waiting(tmp_p
 
 
 @virtual
-async def test_snapshot_that_the_service_lists_no_more_is_said_so(tmp_path: Path) -> None:
+async def test_a_snapshot_that_is_no_longer_listed_is_an_error(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         outputs = await at.outputs()
         at.here.emulator.remove_snapshot(at.snapshot.version_id)
@@ -240,7 +240,7 @@ async def test_snapshot_that_the_service_lists_no_more_is_said_so(tmp_path: Path
 
 
 @virtual
-async def test_ids_without_a_key_say_what_is_missing(tmp_path: Path) -> None:
+async def test_ids_without_an_api_key_are_an_error(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         await fails(at, what="no API key is set", database_id=DATABASE, version_id=at.snapshot.version_id)
 
@@ -249,7 +249,7 @@ async def test_ids_without_a_key_say_what_is_missing(tmp_path: Path) -> None:
 
 
 @virtual
-async def test_unpinned_url_of_a_newer_version_is_refused_before_a_byte_is_written(tmp_path: Path) -> None:
+async def test_an_unpinned_url_of_a_newer_version_writes_nothing(tmp_path: Path) -> None:
     async with scene(tmp_path / "a", key_of_200_has_version=True) as at:
         older = at.snapshot.version_id
         url = await signed_without_version(at)
@@ -266,21 +266,21 @@ async def signed_without_version(at: Scene) -> str:
 
 
 @virtual
-async def test_unpinned_url_with_its_version_is_good_where_the_host_says_so(tmp_path: Path) -> None:
+async def test_an_unpinned_url_is_enough_if_the_host_tells_versions(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         record = await at.archive(download_url=await signed_without_version(at), version_id=at.snapshot.version_id)
         assert holds(record, at.zip)
 
 
 @virtual
-async def test_unpinned_url_is_refused_where_nobody_can_say_what_it_serves(tmp_path: Path) -> None:
+async def test_an_unpinned_url_of_an_unknown_version_is_refused(tmp_path: Path) -> None:
     async with scene(tmp_path / "a", version_header=False) as at:
         url = await signed_without_version(at)
         await fails(at, what="not pinned", download_url=url, version_id=at.snapshot.version_id)
 
 
 @virtual
-async def test_with_a_key_an_unpinned_url_is_exchanged_for_the_pinned_one(tmp_path: Path) -> None:
+async def test_a_key_replaces_an_unpinned_url_by_a_pinned_one(tmp_path: Path) -> None:
     async with scene(tmp_path / "a", version_header=False) as at:
         outputs = {**await at.outputs(), "download_url": await signed_without_version(at)}
         at.here.emulator.add_snapshot(DATABASE, size=SIZE)
@@ -288,7 +288,7 @@ async def test_with_a_key_an_unpinned_url_is_exchanged_for_the_pinned_one(tmp_pa
 
 
 @pytest.mark.parametrize("version_header", [True, False])
-def test_version_that_changes_in_the_middle_is_never_mixed(tmp_path: Path, version_header: bool) -> None:  # noqa: FBT001
+def test_bytes_of_two_versions_are_never_mixed(tmp_path: Path, version_header: bool) -> None:  # noqa: FBT001
     async def body() -> None:
         async with scene(tmp_path / "a") as at:
             url = await signed_without_version(at)
@@ -308,7 +308,7 @@ def test_version_that_changes_in_the_middle_is_never_mixed(tmp_path: Path, versi
 
 
 @virtual
-async def test_host_that_ignores_ranges_costs_traffic_and_no_byte(tmp_path: Path) -> None:
+async def test_a_host_that_ignores_ranges_costs_no_bytes(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         send = at.here.transport.handle_async_request
 
@@ -321,18 +321,18 @@ async def test_host_that_ignores_ranges_costs_traffic_and_no_byte(tmp_path: Path
         assert holds(await at.archive(), at.zip)
 
 
-# What the host says is checked ----------------------------------------------------------------------------------------
+# Checks of the host's answers ----------------------------------------------------------------------------------------
 
 
 @virtual
-async def test_another_size_than_announced_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+async def test_another_size_than_announced_writes_nothing(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         outputs = {**await at.outputs(), "size": SIZE + 1}
         await fails(at, what="serves 5000000 bytes, but the service announced 5000001", **outputs)
 
 
 @virtual
-async def test_zip_cut_short_is_not_archived(tmp_path: Path) -> None:
+async def test_a_zip_that_was_cut_short_is_not_archived(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         outputs = await at.outputs()
         at.here.emulator.add_fault(Fault(kind="download", body="PK\x03\x04 and no directory", times=None))
@@ -348,7 +348,7 @@ async def test_zip_cut_short_is_not_archived(tmp_path: Path) -> None:
         ({"x-amz-version-id": "another"}, "serves version another"),
     ],
 )
-def test_answer_that_cannot_be_right_is_refused(tmp_path: Path, headers: dict[str, str], what: str) -> None:
+def test_a_wrong_answer_of_the_host_is_refused(tmp_path: Path, headers: dict[str, str], what: str) -> None:
     async def body() -> None:
         async with scene(tmp_path / "a") as at:
             outputs = await at.outputs()
@@ -359,7 +359,7 @@ def test_answer_that_cannot_be_right_is_refused(tmp_path: Path, headers: dict[st
 
 
 @virtual
-async def test_redirect_to_another_scheme_or_host_in_the_open_is_not_followed(tmp_path: Path) -> None:
+async def test_a_redirect_to_an_unsafe_address_is_not_followed(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         outputs = await at.outputs()
         for target in ("http://elsewhere.test/x.zip", "http://127.0.0.1/x.zip", "file:///etc/passwd"):
@@ -369,7 +369,7 @@ async def test_redirect_to_another_scheme_or_host_in_the_open_is_not_followed(tm
 
 
 @virtual
-async def test_redirect_within_the_scheme_is_followed_without_the_key(tmp_path: Path) -> None:
+async def test_a_safe_redirect_is_followed_without_the_key(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         outputs = await at.outputs()
         at.here.emulator.add_fault(Fault(kind="download", redirect=outputs["download_url"]))
@@ -383,7 +383,7 @@ async def test_redirect_within_the_scheme_is_followed_without_the_key(tmp_path: 
 
 
 @virtual
-async def test_existing_object_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+async def test_an_existing_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         target = at.folder / "x.zip"
         target.write_bytes(OLD)
@@ -399,7 +399,7 @@ async def test_existing_object_stays_until_the_new_one_is_whole(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("after", [0.0, 0.1, 0.9, 1.0, 5.0, 20.0])
-def test_interrupted_transfer_leaves_nothing_and_says_so(tmp_path: Path, after: float) -> None:
+def test_an_interrupted_transfer_leaves_nothing(tmp_path: Path, after: float) -> None:
     async def body() -> None:
         async with scene(tmp_path / "a") as at:
             (at.folder / "x.zip").write_bytes(OLD)
@@ -415,7 +415,7 @@ def test_interrupted_transfer_leaves_nothing_and_says_so(tmp_path: Path, after: 
 
 
 @virtual
-async def test_cancelled_by_its_caller_it_leaves_nothing_either(tmp_path: Path) -> None:
+async def test_a_cancelled_transfer_leaves_nothing(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         outputs = await at.outputs()
         at.here.emulator.add_fault(Fault(kind="download", cut_after=1_500_000))
@@ -427,7 +427,7 @@ async def test_cancelled_by_its_caller_it_leaves_nothing_either(tmp_path: Path) 
 
 
 @virtual
-async def test_stop_at_the_very_end_keeps_what_is_whole(tmp_path: Path) -> None:
+async def test_an_interrupt_at_the_very_end_keeps_the_archive(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
 
         class Stopping(_FileDraft):
@@ -446,7 +446,7 @@ async def test_stop_at_the_very_end_keeps_what_is_whole(tmp_path: Path) -> None:
 
 
 @virtual
-async def test_store_that_fails_in_the_middle_is_named_and_keeps_the_old_object(tmp_path: Path) -> None:
+async def test_a_store_that_fails_meanwhile_keeps_the_old_object(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         (at.folder / "x.zip").write_bytes(OLD)
 
@@ -465,9 +465,7 @@ async def test_store_that_fails_in_the_middle_is_named_and_keeps_the_old_object(
 
 
 @virtual
-async def test_object_that_cannot_take_its_final_name_does_not_cost_the_old_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_failed_rename_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with scene(tmp_path / "a") as at:
         (at.folder / "x.zip").write_bytes(OLD)
         refused = OSError(1, "Operation not permitted")
@@ -477,7 +475,7 @@ async def test_object_that_cannot_take_its_final_name_does_not_cost_the_old_one(
 
 
 @virtual
-async def test_folder_without_its_slash_is_an_error_and_stays(tmp_path: Path) -> None:
+async def test_a_folder_without_its_slash_is_not_replaced(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         (at.folder / "sub").mkdir()
         with fails_with(NotArchived, "is a folder.*Give destination a file name, or a final slash for a folder"):
@@ -489,7 +487,7 @@ async def test_folder_without_its_slash_is_an_error_and_stays(tmp_path: Path) ->
 
 
 @virtual
-async def test_keep_last_removes_own_older_objects_and_nobody_else_s(tmp_path: Path) -> None:
+async def test_keep_last_removes_older_objects_of_its_resource_only(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         record = await at.archive(keep_last=2)
         foreign = file_of(record).with_name("20200101T000000Z-somebody-else.zip")
@@ -505,7 +503,7 @@ async def test_keep_last_removes_own_older_objects_and_nobody_else_s(tmp_path: P
 
 
 @virtual
-async def test_older_objects_stay_while_the_new_one_is_not_whole(tmp_path: Path) -> None:
+async def test_a_failed_archive_removes_no_older_one(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         first = await at.archive(keep_last=1)
         at.newer()
@@ -516,7 +514,7 @@ async def test_older_objects_stay_while_the_new_one_is_not_whole(tmp_path: Path)
 
 
 @virtual
-async def test_object_that_somebody_wrote_anew_is_not_pruned(tmp_path: Path) -> None:
+async def test_keep_last_keeps_a_file_that_was_changed_since(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         first = await at.archive(keep_last=1)
         file_of(first).unlink()
@@ -527,7 +525,7 @@ async def test_object_that_somebody_wrote_anew_is_not_pruned(tmp_path: Path) -> 
 
 
 @virtual
-async def test_without_keep_last_everything_stays_and_is_remembered(tmp_path: Path) -> None:
+async def test_without_keep_last_every_object_is_kept(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         first = await at.archive()
         at.newer()
@@ -539,30 +537,30 @@ async def test_without_keep_last_everything_stays_and_is_remembered(tmp_path: Pa
 
 
 @virtual
-async def test_delete_keeps_the_object_unless_told_otherwise(tmp_path: Path) -> None:
+async def test_a_delete_keeps_the_object_unless_told_otherwise(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         record = await at.archive()
         await at.remove(record, delete_object=False)
         assert file_of(record).exists()
         await at.remove(record, delete_object=True)
         assert not file_of(record).exists()
-        await at.remove(record, delete_object=True)  # gone is success
+        await at.remove(record, delete_object=True)  # an object that is gone already is no error
 
 
 @virtual
-async def test_replacement_under_the_same_name_survives_the_old_one_s_delete(tmp_path: Path) -> None:
+async def test_the_delete_of_a_replaced_archive_keeps_the_new_one(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         first = await at.archive(destination=f"{at.folder}/x.zip")
         at.newer()
         second = await at.archive(destination=f"{at.folder}/x.zip", previous=first)
-        await at.remove(first, delete_object=True)  # a later run, which does not know the successor
+        await at.remove(first, delete_object=True)  # by a later run, which does not know the successor
         await at.remove(first, delete_object=True, successor=second)
         assert holds(second, at.zip)
         assert second.earlier == ()
 
 
 @virtual
-async def test_replaced_object_that_keep_last_counts_is_kept(tmp_path: Path) -> None:
+async def test_a_replaced_object_that_keep_last_counts_is_kept(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         first = await at.archive(keep_last=2)
         at.newer()
@@ -574,7 +572,7 @@ async def test_replaced_object_that_keep_last_counts_is_kept(tmp_path: Path) -> 
 
 
 @virtual
-async def test_refresh_finds_a_missing_and_an_altered_object(tmp_path: Path) -> None:
+async def test_a_refresh_notices_a_missing_or_altered_object(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         record = await at.archive()
         assert await at.refresh(record) == record
@@ -593,7 +591,7 @@ async def test_refresh_finds_a_missing_and_an_altered_object(tmp_path: Path) -> 
 
 
 @virtual
-async def test_lost_object_whose_snapshot_is_gone_is_told_with_a_way_out(tmp_path: Path) -> None:
+async def test_an_object_and_snapshot_both_gone_have_a_next_step(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         record = await at.archive()
         file_of(record).unlink()
@@ -609,7 +607,7 @@ async def test_lost_object_whose_snapshot_is_gone_is_told_with_a_way_out(tmp_pat
 
 
 @virtual
-async def test_object_that_was_copied_back_is_not_archived_again(tmp_path: Path) -> None:
+async def test_a_file_that_was_copied_back_is_not_archived_again(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         record = await at.archive()
         content = file_of(record).read_bytes()
@@ -622,7 +620,7 @@ async def test_object_that_was_copied_back_is_not_archived_again(tmp_path: Path)
 
 
 @virtual
-async def test_store_that_does_not_answer_proves_nothing(tmp_path: Path) -> None:
+async def test_a_store_without_an_answer_does_not_change_the_state(tmp_path: Path) -> None:
     class Silent(FileStore):
         def stat(self) -> Seen | None:
             raise StoreTrouble("no route to it")
@@ -635,7 +633,7 @@ async def test_store_that_does_not_answer_proves_nothing(tmp_path: Path) -> None
 
 
 @virtual
-async def test_fleet_of_archives_shares_a_few_lines_and_all_arrive(tmp_path: Path) -> None:
+async def test_archives_that_wait_for_a_slot_do_not_time_out(tmp_path: Path) -> None:
     async with scene(tmp_path / "a", size=100_000) as at:
         at.here.emulator.add_database(OTHER_DATABASE)
         outputs = await at.outputs()

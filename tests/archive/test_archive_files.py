@@ -1,4 +1,4 @@
-"""Archives to files of this machine: real sockets, threads, disks and kills."""
+"""Archives to files of this machine, with real sockets, threads, disks and kills."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def host() -> Iterator[Host]:
         yield one
 
 
-def test_memory_is_bounded_at_any_size(tmp_path: Path) -> None:
+def test_an_archive_of_a_gibibyte_takes_little_memory(tmp_path: Path) -> None:
     with hosted(GIB) as large:
         done = outcome(start(large.url, tmp_path / "x.zip"))
     assert done["sha256"] == large.sha256
@@ -40,7 +40,7 @@ def test_memory_is_bounded_at_any_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("old", [None, OLD])
-def test_full_disk_leaves_nothing_and_overwrites_nothing(host: Host, tmp_path: Path, old: bytes | None) -> None:
+def test_a_full_disk_leaves_nothing_and_keeps_the_old_file(host: Host, tmp_path: Path, old: bytes | None) -> None:
     target = tmp_path / "x.zip"
     if old is not None:
         target.write_bytes(old)
@@ -52,19 +52,19 @@ def test_full_disk_leaves_nothing_and_overwrites_nothing(host: Host, tmp_path: P
     assert old is None or target.read_bytes() == old
 
 
-def test_disk_that_is_too_small_is_noticed_before_the_transfer(tmp_path: Path) -> None:
+def test_a_disk_that_is_too_small_fails_before_the_transfer(tmp_path: Path) -> None:
     with pytest.raises(StoreTrouble, match="bytes free, and the archive has"):
         FileStore(tmp_path / "new" / "x.zip").begin(10**18)
     assert not list(tmp_path.iterdir())
 
 
-def test_place_that_is_read_only_is_an_error(host: Host) -> None:
-    # Not below pytest's folder, which only its owner may enter.
+def test_a_read_only_folder_is_an_error(host: Host) -> None:
+    # Outside pytest's folder, which only its owner may enter.
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "x.zip").write_bytes(OLD)
         folder.chmod(0o555)
-        # What is loaded late may lie where only root can read.
+        # Modules that are loaded late may be readable for root only.
         as_nobody = "import os, httpx; httpx.AsyncClient(trust_env=False); os.geteuid() or os.seteuid(65534)"
         for target in (folder / "x.zip", folder / "new" / "x.zip"):
             done = outcome(start(host.url, target, before=as_nobody))
@@ -73,7 +73,7 @@ def test_place_that_is_read_only_is_an_error(host: Host) -> None:
         assert (folder / "x.zip").read_bytes() == OLD
 
 
-def test_killed_run_leaves_a_part_that_the_next_one_clears_away(tmp_path: Path) -> None:
+def test_the_part_of_a_killed_run_is_removed_by_the_next_one(tmp_path: Path) -> None:
     with hosted(GIB) as large:
         killed = start(large.url, tmp_path / "x.zip")
         parts = await_part(tmp_path)
@@ -83,7 +83,7 @@ def test_killed_run_leaves_a_part_that_the_next_one_clears_away(tmp_path: Path) 
         running = start(large.url, tmp_path / "y.zip")
         while list(tmp_path.iterdir()) == parts:
             time.sleep(0.01)
-        # A part of a process that lives is nobody else's to clear away.
+        # The part of a living process is not removed.
         draft = FileStore(tmp_path / "z.zip").begin(1)
         draft.discard()
         assert outcome(running)["sha256"] == large.sha256
@@ -100,7 +100,7 @@ def await_part(folder: Path) -> list[Path]:
     raise AssertionError("nothing was written")
 
 
-def test_part_that_is_not_ours_is_not_cleared_away(tmp_path: Path) -> None:
+def test_files_of_others_are_not_removed_as_parts(tmp_path: Path) -> None:
     digits = "0123456789abcdef"
     for name in ("archive-0.part", "other.part", ".archive-notes.part", f".archive-{digits}0.part"):
         (tmp_path / name).touch()
@@ -112,25 +112,25 @@ def test_part_that_is_not_ours_is_not_cleared_away(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["pipe", "folder"])
-def test_only_files_are_replaced(tmp_path: Path, name: str) -> None:
+def test_pipes_and_folders_are_not_replaced(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(StoreTrouble, match=r"is not a file|is a folder"):
         FileStore(tmp_path / name).begin(1)
 
 
-def test_emptied_folder_of_somebody_else_stays(tmp_path: Path) -> None:
+def test_a_folder_that_another_uses_is_not_removed(tmp_path: Path) -> None:
     draft = FileStore(tmp_path / "new" / "deep" / "x.zip").begin(1)
     (tmp_path / "new" / "theirs").touch()
     draft.discard()
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["theirs"]
 
 
-def test_download_reads_much_at_once(host: Host) -> None:
-    """With the installed httpx; another one may only make it slower."""
+def test_a_download_reads_more_than_64_kib_at_once(host: Host) -> None:
+    """A later httpx may make this fail; downloads are only slower then."""
 
     async def longest() -> int:
         async with open_download(host.url) as part:
-            return max([len(piece) async for piece in part])
+            return max([len(piece) async for piece in part.pieces])
 
     assert anyio.run(longest) > 64 * 1024

@@ -1,4 +1,4 @@
-"""Which inputs an archive takes, where they lead, and which changes mean another object."""
+"""The inputs of an archive, its destinations, and which changes replace it."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_good_inputs_pass(changes: dict[str, Any]) -> None:
         ({"timeout": "8d"}, "timeout", "at most 7d"),
     ],
 )
-def test_bad_input_is_named_with_what_would_be_right(changes: dict[str, Any], where: str | None, what: str) -> None:
+def test_the_error_of_a_bad_input_says_what_is_right(changes: dict[str, Any], where: str | None, what: str) -> None:
     found = problems(**changes)
     assert list(found) == ([where] if where else [])
     assert what in "".join(found.values())
@@ -128,7 +128,7 @@ def test_bad_input_is_named_with_what_would_be_right(changes: dict[str, Any], wh
 
 
 @pytest.mark.parametrize("scheme", ["gs", "az"])
-def test_store_whose_library_is_missing_fails_in_preview(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_preview_fails_if_a_store_lacks_its_library(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     monkeypatch.setitem(sys.modules, "adlfs", None)
     assert "pip install 'pulumi-snapshots[" in problems(destination=f"{scheme}://bucket/x")["destination"]
@@ -145,13 +145,13 @@ def test_store_whose_library_is_missing_fails_in_preview(scheme: str, monkeypatc
         ("az://container/x.zip", "az://container/x.zip"),
     ],
 )
-def test_uri_leads_back_to_the_place(destination: str, uri: str) -> None:
+def test_a_uri_is_a_destination_again(destination: str, uri: str) -> None:
     place = Destination.parse(destination)
     assert place.uri == uri
     assert Destination.parse(uri) == place
 
 
-def test_relative_path_and_home_become_whole_uris(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_relative_paths_and_home_become_whole_uris(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/me")
     assert Destination.parse("x.zip").uri == (tmp_path / "x.zip").as_uri()
@@ -166,12 +166,12 @@ def test_relative_path_and_home_become_whole_uris(monkeypatch: pytest.MonkeyPatc
         ("s3://bucket/deep/er/", f"s3://bucket/deep/er/{DATABASE}/20261124T230000Z-a%2Fb.zip"),
     ],
 )
-def test_name_in_a_folder_tells_database_time_and_version(folder: str, uri: str) -> None:
+def test_a_name_in_a_folder_holds_database_time_version(folder: str, uri: str) -> None:
     created = datetime(2026, 11, 24, 23, 0, 0, 999999, tzinfo=UTC)
     assert Destination.parse(folder).named(DATABASE, "a/b", created).uri == uri
 
 
-def test_url_alone_tells_database_and_version() -> None:
+def test_a_url_alone_gives_database_and_version() -> None:
     inputs = ArchiveInputs.of({"download_url": PINNED, "destination": "/x.zip"})
     assert (inputs.database_id, inputs.version_id) == (DATABASE, VERSION)
     newer = PINNED.replace(".zip", "_postgres_manual.zip")
@@ -179,12 +179,12 @@ def test_url_alone_tells_database_and_version() -> None:
     assert "Signature" not in repr(inputs)
 
 
-def test_programs_load_no_http_stack_and_no_store_with_it() -> None:
+def test_a_program_loads_no_http_stack_and_no_store() -> None:
     code = (
         "import sys; before = set(sys.modules); import pulumi_snapshots.archive.difference; "
         "print({'httpx', 'fsspec', 's3fs', 'pydantic', 'anyio'} & (set(sys.modules) - before))"
     )
-    # The clock brings anyio, which pulumi's programs load anyway.
+    # The clock loads anyio, which Pulumi programs load anyway.
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)  # noqa: S603
     assert done.stdout.strip() in {"set()", "{'anyio'}"}
 
@@ -220,7 +220,7 @@ INPUTS = {**GOOD, "download_url": PINNED, "timeout": "1h", "keep_last": None, "d
         {"database_id": None, "download_url": f"https://elsewhere.test/x?versionId={VERSION}"},
     ],
 )
-def test_same_version_and_place_is_no_difference(changes: dict[str, Any]) -> None:
+def test_the_same_version_and_place_change_nothing(changes: dict[str, Any]) -> None:
     found = archive_difference(RECORD, INPUTS, {**INPUTS, **changes})
     assert (found.replaces, found.updates) == ((), ())
 
@@ -238,11 +238,11 @@ def test_same_version_and_place_is_no_difference(changes: dict[str, Any]) -> Non
         ({"destination": UNKNOWN}, ("destination",)),
     ],
 )
-def test_another_version_or_place_replaces(changes: dict[str, Any], replaces: tuple[str, ...]) -> None:
+def test_another_version_or_place_replaces_the_archive(changes: dict[str, Any], replaces: tuple[str, ...]) -> None:
     assert archive_difference(RECORD, INPUTS, {**INPUTS, **changes}).replaces == replaces
 
 
-def test_lost_object_is_archived_again() -> None:
+def test_a_lost_object_is_archived_again() -> None:
     lost = ArchiveRecord.from_outputs({**RECORD.to_outputs(), "lost": "missing"})
     found = archive_difference(lost, INPUTS, INPUTS)
     assert found.updates == ("lost",)
@@ -250,12 +250,12 @@ def test_lost_object_is_archived_again() -> None:
 
 
 @pytest.mark.parametrize("changes", [{"keep_last": 3}, {"delete_object": True}])
-def test_new_wishes_are_kept_and_nothing_is_written(changes: dict[str, Any]) -> None:
+def test_new_retention_inputs_write_no_object(changes: dict[str, Any]) -> None:
     found = archive_difference(RECORD, INPUTS, {**INPUTS, **changes})
     assert (found.replaces, found.updates) == ((), tuple(changes))
 
 
-def test_record_survives_the_state_which_makes_floats_and_drops_none() -> None:
+def test_a_record_survives_the_state() -> None:
     kept = {name: float(value) if isinstance(value, int) else value for name, value in RECORD.to_outputs().items()}
     kept = {name: value for name, value in kept.items() if value is not None}
     assert ArchiveRecord.from_outputs(kept) == RECORD

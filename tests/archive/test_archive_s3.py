@@ -78,7 +78,7 @@ class Bucket:
         return anyio.run(check_archived, self.transfers, record, self.row)
 
 
-def test_object_is_whole_and_named_after_the_snapshot(bucket: Bucket, host: Host) -> None:
+def test_an_object_is_whole_and_named_after_its_snapshot(bucket: Bucket, host: Host) -> None:
     record = bucket.archive(host.url, "backups/")
     key = f"backups/database/20261124T230000Z-{VERSION}.zip"
     assert record.uri == f"s3://{bucket.name}/{key}"
@@ -86,20 +86,20 @@ def test_object_is_whole_and_named_after_the_snapshot(bucket: Bucket, host: Host
     assert hashlib.sha256(bucket.content(key)).hexdigest() == record.sha256 == host.sha256
 
 
-def test_snapshot_smaller_than_one_part_arrives_too(bucket: Bucket) -> None:
+def test_a_snapshot_smaller_than_one_part_is_archived(bucket: Bucket) -> None:
     with hosted(1000) as small:
         record = bucket.archive(small.url, "x.zip")
     assert hashlib.sha256(bucket.content("x.zip")).hexdigest() == record.sha256
 
 
-def test_memory_is_bounded_with_the_store_s_library_too(bucket: Bucket) -> None:
+def test_an_archive_to_a_bucket_takes_little_memory(bucket: Bucket) -> None:
     with hosted(256 * MIB) as large:
         done = outcome(start(large.url, f"s3://{bucket.name}/x.zip"))
     assert done["sha256"] == large.sha256
     assert done["above_idle"] <= 96, done
 
 
-def test_bucket_that_does_not_exist_is_an_error(bucket: Bucket, host: Host) -> None:
+def test_a_bucket_that_does_not_exist_is_an_error(bucket: Bucket, host: Host) -> None:
     with pytest.raises(NotArchived, match=r"the bucket does not exist \("):
         bucket.archive(host.url, "x.zip", destination="s3://no-such-bucket/x.zip")
 
@@ -114,7 +114,7 @@ def test_missing_credentials_are_an_error(bucket: Bucket, host: Host) -> None:
 
 
 @pytest.mark.parametrize("when", ["part 2", "completion"])
-def test_store_that_fails_keeps_the_old_object_and_no_unfinished_upload(bucket: Bucket, host: Host, when: str) -> None:
+def test_a_failed_upload_keeps_the_old_object_and_no_parts(bucket: Bucket, host: Host, when: str) -> None:
     bucket.client.put_object(Bucket=bucket.name, Key="x.zip", Body=OLD)
     system = bucket.transfers._buckets.file_system("s3")
     call = system.call_s3
@@ -132,7 +132,7 @@ def test_store_that_fails_keeps_the_old_object_and_no_unfinished_upload(bucket: 
     assert bucket.keys() == ["x.zip"]
 
 
-def test_completion_whose_answer_was_lost_counts(bucket: Bucket, host: Host) -> None:
+def test_an_upload_whose_last_answer_was_lost_counts(bucket: Bucket, host: Host) -> None:
     system = bucket.transfers._buckets.file_system("s3")
     call = system.call_s3
 
@@ -148,7 +148,7 @@ def test_completion_whose_answer_was_lost_counts(bucket: Bucket, host: Host) -> 
 
 
 @pytest.mark.parametrize("how", ["stop", "timeout"])
-def test_transfer_that_ends_early_leaves_no_unfinished_upload(bucket: Bucket, how: str) -> None:
+def test_an_interrupted_upload_leaves_no_parts(bucket: Bucket, how: str) -> None:
     bucket.client.put_object(Bucket=bucket.name, Key="x.zip", Body=OLD)
     system = bucket.transfers._buckets.file_system("s3")
     call = system.call_s3
@@ -171,14 +171,14 @@ def test_transfer_that_ends_early_leaves_no_unfinished_upload(bucket: Bucket, ho
     assert bucket.content("x.zip") == OLD
 
 
-def test_existing_folder_without_its_slash_is_an_error(bucket: Bucket, host: Host) -> None:
+def test_a_folder_without_its_slash_is_an_error(bucket: Bucket, host: Host) -> None:
     bucket.client.put_object(Bucket=bucket.name, Key="folder/theirs", Body=OLD)
     with fails_with(NotArchived, "is a folder.*Give destination a file name, or a final slash for a folder"):
         bucket.archive(host.url, "folder")
     assert bucket.keys() == ["folder/theirs"]
 
 
-def test_keep_last_and_delete_touch_own_objects_only(bucket: Bucket, host: Host) -> None:
+def test_keep_last_and_delete_keep_objects_of_others(bucket: Bucket, host: Host) -> None:
     bucket.client.put_object(Bucket=bucket.name, Key="database/theirs.zip", Body=OLD)
     records: list[ArchiveRecord] = []
     for number in range(3):
@@ -198,7 +198,7 @@ def remover(bucket: Bucket, record: ArchiveRecord) -> Any:
     return run
 
 
-def test_refresh_sees_missing_and_altered_objects(bucket: Bucket, host: Host) -> None:
+def test_a_refresh_notices_missing_and_altered_objects(bucket: Bucket, host: Host) -> None:
     record = bucket.archive(host.url, "x.zip")
     assert bucket.refresh(record) == record
     content = bucket.content("x.zip")
@@ -211,7 +211,7 @@ def test_refresh_sees_missing_and_altered_objects(bucket: Bucket, host: Host) ->
     assert bucket.refresh(record).lost == "missing"
 
 
-def test_server_that_is_away_proves_nothing_and_deletes_nothing(bucket: Bucket, host: Host) -> None:
+def test_a_server_that_is_away_changes_and_deletes_nothing(bucket: Bucket, host: Host) -> None:
     record = bucket.archive(host.url, "x.zip")
     bucket.transfers = Transfers()
     with patch.dict(os.environ, {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}):
@@ -223,17 +223,17 @@ def test_server_that_is_away_proves_nothing_and_deletes_nothing(bucket: Bucket, 
     assert bucket.keys() == ["x.zip"]
 
 
-def test_missing_library_is_named_with_its_extra(bucket: Bucket, host: Host) -> None:
+def test_a_missing_library_is_named_with_its_extra(bucket: Bucket, host: Host) -> None:
     given = {"download_url": host.url, "destination": f"s3://{bucket.name}/x.zip"}
     inputs = ArchiveInputs.of(given)
-    with patch.dict(sys.modules, {"s3fs": None}):
+    with patch.dict(sys.modules, {"s3fs": None}), patch.dict(sys.modules["fsspec.registry"]._registry, clear=True):
         (problem,) = ArchiveInputs.problems(given)
         assert (problem.property, "pip install 'pulumi-snapshots[s3]'" in str(problem.reason)) == ("destination", True)
         with fails_with(NotArchived, r"pulumi-snapshots\[s3\]"):
             anyio.run(archive, None, bucket.transfers, inputs, bucket.row)
 
 
-def test_key_that_may_only_write_is_enough(bucket: Bucket, host: Host) -> None:
+def test_a_key_that_may_only_write_is_enough(bucket: Bucket, host: Host) -> None:
     store = "pulumi_snapshots.archive.buckets.BucketStore"
     with patch(f"{store}._info", side_effect=PermissionError("Forbidden")):
         record = bucket.archive(host.url, "x.zip")

@@ -1,4 +1,4 @@
-"""An archive comes back without the service: the commands of docs/archive.md, run as they stand there, on real data."""
+"""Archives are restored without the service, by the commands of docs/archive.md on real data."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ UNPACK = commands(BY_HAND.partition("**PostgreSQL.**")[0])
 
 
 def run(folder: Path, lines: list[str], **environment: str) -> str:
-    """What a person types, in one shell that stops at the first error."""
+    """Run lines as a person types them, in one shell that stops at the first error."""
     done = subprocess.run(  # noqa: S603  what the document says
         ["/bin/bash", "-euo", "pipefail", "-c", "\n".join(lines)],
         cwd=folder,
@@ -64,7 +64,7 @@ def run(folder: Path, lines: list[str], **environment: str) -> str:
 
 @pytest.fixture
 def archived(server: Server, tmp_path: Path) -> tuple[ArchiveRecord, dict[str, Any]]:
-    """An Archive of a snapshot of real data, whose database is gone, and what was in it."""
+    """An Archive of a snapshot of real data, and that data; its database is gone."""
 
     async def body() -> tuple[ArchiveRecord, dict[str, Any]]:
         store = PostgresStore(server.dsn())
@@ -98,7 +98,7 @@ def test_a_dump_is_restored_by_hand(
     run(folder, [restore], URL=server.dsn(COPY))
     assert content_of(url) == content
 
-    # Into the same database once more, as the text says.
+    # Again into the same database, as the text says.
     sql_at(url, 'DELETE FROM "Bestellung für 日本"', "SELECT lo_unlink(424242)", "CREATE TABLE stays ()")
     assert "`--clean --if-exists`" in BY_HAND
     run(folder, [f"{restore} --clean --if-exists"], URL=server.dsn(COPY))
@@ -118,7 +118,7 @@ def test_plain_sql_is_restored_by_hand(
     assert content_of(url) == content
 
 
-def test_a_dump_that_stops_in_the_middle_leaves_the_database_empty(
+def test_a_damaged_dump_leaves_the_database_empty(
     server: Server, tmp_path: Path, archived: tuple[ArchiveRecord, dict[str, Any]]
 ) -> None:
     record, _ = archived
@@ -141,7 +141,7 @@ def test_a_damaged_archive_is_noticed_by_hand(tmp_path: Path, archived: tuple[Ar
         run(tmp_path, UNPACK)
 
 
-def test_an_sqlite_database_is_taken_out_of_an_archive_by_hand(tmp_path: Path) -> None:
+def test_an_sqlite_database_is_extracted_by_hand(tmp_path: Path) -> None:
     async def body() -> Path:
         async with scene(tmp_path / "archives", size=None) as at:
             at.here.emulator.execute(DATABASE, "CREATE TABLE orders (n)", "INSERT INTO orders VALUES (7), ('ü')")
@@ -156,8 +156,8 @@ def test_an_sqlite_database_is_taken_out_of_an_archive_by_hand(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("engine", ["MySQL", "MongoDB"])
-def test_commands_that_are_not_run_here_are_whole(engine: str) -> None:
-    """A shell reads them, and no password stands in them."""
+def test_commands_that_are_not_run_here_can_be_parsed(engine: str) -> None:
+    """They are valid shell, without passwords."""
     lines = of_engine(engine)
     assert lines
     for line in lines:

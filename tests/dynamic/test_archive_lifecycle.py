@@ -354,7 +354,7 @@ def test_a_replacement_never_loses_the_next_versions_object(serve: Serve, place:
     assert place.files() == {"latest.zip"}
 
 
-def test_delete_keeps_the_object_unless_told_otherwise(serve: Serve, place: Place) -> None:
+def test_a_delete_keeps_the_object_unless_told_otherwise(serve: Serve, place: Place) -> None:
     created = place.create(place.inputs(place.snapshot()))
     with serve(env=NO_KEY, config={"squarecloud:lookEvery": "never"}) as idle:
         idle.delete(NAME, created.id, created.outputs)
