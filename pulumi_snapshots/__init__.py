@@ -1,7 +1,7 @@
 """Database snapshots of Square Cloud as Pulumi resources: take one, wait for exactly it, use its pinned download URL."""
 
+from pulumi_snapshots.declaration import LookupFailed
 from pulumi_snapshots.dynamic.lookups import (
-    LookupFailed,
     get_database,
     get_database_output,
     get_databases,

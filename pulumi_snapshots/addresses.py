@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["is_loopback"]
-
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 """The rest of 127.0.0.0/8 is left out, since some systems route it elsewhere."""
 

@@ -6,8 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 import anyio
 
-__all__ = ["Clock", "in_utc", "parse_rfc3339", "rfc3339", "system_utc"]
-
 
 def system_utc() -> datetime:
     """This machine's UTC time, for code outside an event loop, such as a Pulumi diff."""

@@ -6,8 +6,6 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-__all__ = ["late"]
-
 
 @cache
 def late(name: str) -> Any:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, Any, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from pulumi_snapshots.clock import Clock
-
-__all__ = ["LockedFile", "replace_atomically", "state_directory", "try_lock"]
+from pulumi_snapshots.clock import Clock
 
 T = TypeVar("T")
 

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
+from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.outcomes import Unresolved
-from pulumi_snapshots.errors.text import Text
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from pulumi_snapshots.clock import Clock
-    from pulumi_snapshots.errors.text import Words
-
-__all__ = ["Fleet", "Listener", "Member", "Phase"]
+from pulumi_snapshots.errors.text import Text, Words
 
 Phase = Literal["queue", "answer", "listing"]
 """What a snapshot waits for: the rate limiter's queue, the answer to its POST, or the listing."""

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import anyio
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pulumi_snapshots.clock import Clock
-
-__all__ = ["REFRESH_PATIENCE", "Stoppable"]
+from pulumi_snapshots.clock import Clock
 
 REFRESH_PATIENCE = 110.0
 """Seconds for the refresh, get or delete of one resource, so that it ends within 2 minutes."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+import httpx
 from pydantic import ValidationError
 
 from pulumi_snapshots.api.errors import Blocked, SquareCloudError, UnreadableAnswer
@@ -16,22 +17,13 @@ from pulumi_snapshots.api.models import (
     DatabaseStatus,
     Finished,
     Listing,
+    Model,
     read_entries,
 )
-from pulumi_snapshots.api.rate_limiter import ACCOUNT_LISTING, CREATE, READ, RESTORE, Lane, RateLimiter
+from pulumi_snapshots.api.rate_limiter import ACCOUNT_LISTING, CREATE, READ, RESTORE, Lane, OnWait, RateLimiter
 from pulumi_snapshots.api.service_clock import ServiceClock
 from pulumi_snapshots.api.transport import PROCESSING, Answer, Transport
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    import httpx
-
-    from pulumi_snapshots.api.models import Model
-    from pulumi_snapshots.api.rate_limiter import OnWait
-    from pulumi_snapshots.clock import Clock
-
-__all__ = ["BRIEF", "ONCE", "PATIENT", "Client", "Patience"]
+from pulumi_snapshots.clock import Clock
 
 POST_READ_TIMEOUT = 120.0
 """Seconds. The service takes up to about 90 s to answer a create, and the vendor's own SDK waits 120 s. How long a restore

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import httpx
@@ -17,12 +19,6 @@ from pulumi_snapshots.addresses import is_loopback
 from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.api.signed_url import problem_of_url, version_of
 from pulumi_snapshots.clock import in_utc
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
-    from datetime import datetime
-
-__all__ = ["DownloadBroken", "Part", "Served", "UrlRefused", "WrongContent", "open_download"]
 
 CONNECT_TIMEOUT = 15.0
 READ_TIMEOUT = 30.0

@@ -9,29 +9,6 @@ from typing import ClassVar, Self
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 
-__all__ = [
-    "AnswerLost",
-    "Blocked",
-    "Cooldown",
-    "DatabaseMissing",
-    "KeyRefused",
-    "NotAllowed",
-    "NotSent",
-    "Outage",
-    "QuotaUsedUp",
-    "Redirected",
-    "RequestRefused",
-    "RestoreFailed",
-    "RestoreRunning",
-    "ServiceFailed",
-    "SnapshotFailed",
-    "SquareCloudError",
-    "Unavailable",
-    "UnreadableAnswer",
-    "UpgradeRequired",
-    "error_for",
-]
-
 QUOTE_LIMIT = 200
 """Characters of the service's own message that an error repeats."""
 

@@ -2,14 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "ACCOUNT_LISTINGS_PER_MINUTE",
-    "RESTORE_PER_ACCOUNT",
-    "RESTORE_PER_DATABASE",
-    "SNAPSHOT_PER_ACCOUNT",
-    "SNAPSHOT_PER_DATABASE",
-]
-
 SNAPSHOT_PER_ACCOUNT = 5.0
 """Seconds between two creates of an account, by the reference page."""
 SNAPSHOT_PER_DATABASE = 180.0

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -22,21 +23,6 @@ from pydantic.functional_validators import AfterValidator
 
 from pulumi_snapshots.api.signed_url import version_of
 from pulumi_snapshots.clock import in_utc
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-__all__ = [
-    "Accepted",
-    "Account",
-    "AccountDatabase",
-    "DatabaseStatus",
-    "Finished",
-    "ListedSnapshot",
-    "Listing",
-    "read_entries",
-    "version_of_url_or_key",
-]
 
 FIRST_YEAR, END_YEAR = 2000, 9000
 """Dates outside these years are nonsense, and could overflow when a time zone or the 30 days are added."""

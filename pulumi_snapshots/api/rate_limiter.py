@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import anyio
 
@@ -34,13 +35,7 @@ from pulumi_snapshots.api.limits import (
     SNAPSHOT_PER_DATABASE,
 )
 from pulumi_snapshots.api.request_log import RequestLog
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-
-    from pulumi_snapshots.clock import Clock
-
-__all__ = ["ACCOUNT_LISTING", "BLOCKED", "CREATE", "READ", "RESTORE", "Lane", "OnWait", "RateLimiter"]
+from pulumi_snapshots.clock import Clock
 
 OnWait: TypeAlias = "Callable[[str, str], None]"
 """Called with the reason why a request waits, and a detail that changes while it waits; the detail may be empty."""

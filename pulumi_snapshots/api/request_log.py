@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from pulumi_snapshots.clock import Clock
-    from pulumi_snapshots.locked_file import LockedFile
-
-__all__ = ["RequestLog"]
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.locked_file import LockedFile
 
 T = TypeVar("T")
 

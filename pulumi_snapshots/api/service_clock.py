@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pulumi_snapshots.clock import Clock
-
-__all__ = ["ServiceClock"]
+from pulumi_snapshots.clock import Clock
 
 DATE_RESOLUTION = 1.0
 """Seconds. `Date` is cut to whole seconds, so the middle of that second is the best estimate."""

@@ -8,8 +8,6 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pulumi_snapshots.addresses import is_loopback
 
-__all__ = ["database_of", "database_of_name", "expiry_of", "problem_of_url", "version_of"]
-
 _KIND = re.compile(r"_(mongo|mysql|postgres|redis)(_(automatic|manual))?$")
 """The suffix after the database's id in newer names of storage objects."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
@@ -14,15 +15,8 @@ import httpx
 
 from pulumi_snapshots.addresses import is_loopback
 from pulumi_snapshots.api.errors import AnswerLost, NotSent, error_for
-from pulumi_snapshots.clock import in_utc
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from pulumi_snapshots.api.service_clock import ServiceClock
-    from pulumi_snapshots.clock import Clock
-
-__all__ = ["PROCESSING", "Answer", "Transport"]
+from pulumi_snapshots.api.service_clock import ServiceClock
+from pulumi_snapshots.clock import Clock, in_utc
 
 PROCESSING = "SNAPSHOT_PROCESSING"
 """The code for a request that was accepted and is still running; the service sends it as an error with status 202."""

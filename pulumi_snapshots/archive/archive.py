@@ -4,35 +4,28 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from hashlib import sha256
-from typing import TYPE_CHECKING
 
 import anyio
 
+from pulumi_snapshots.archive.destination import Destination
+from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.archive.source import Meter, NoUrl, Source, bytes_text
-from pulumi_snapshots.archive.stores import StoreTrouble
+from pulumi_snapshots.archive.stores import Draft, Seen, StoreTrouble
+from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import prune
 from pulumi_snapshots.archive.zip_directory import BrokenZip, check_directory
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.properties.durations import duration_text
+from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from pulumi_snapshots.archive.destination import Destination
-    from pulumi_snapshots.archive.inputs import ArchiveInputs
-    from pulumi_snapshots.archive.stores import Draft, Seen
-    from pulumi_snapshots.archive.transfers import Transfers
-    from pulumi_snapshots.progress import Listener
-    from pulumi_snapshots.run.session import Session
-
-__all__ = ["NotArchived", "archive"]
 
 BLOCKS_AHEAD = 4
 """Blocks that the receiver may be ahead of the writer."""

@@ -5,16 +5,11 @@ from __future__ import annotations
 import contextlib
 import threading
 from importlib import import_module
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
-from pulumi_snapshots.archive.destination import LIBRARIES
+from pulumi_snapshots.archive.destination import LIBRARIES, Destination
 from pulumi_snapshots.archive.stores import Draft, Seen, Store, StoreTrouble, trouble
 from pulumi_snapshots.errors.next_step import Next, Step
-
-if TYPE_CHECKING:
-    from pulumi_snapshots.archive.destination import Destination
-
-__all__ = ["BucketStore", "Buckets"]
 
 PART_SIZE = 6 * 1024 * 1024
 """Bytes of one part of an upload; it is in memory about three times while it is sent."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from pulumi_snapshots.archive.archive import archive
 from pulumi_snapshots.archive.inputs import ArchiveInputs
@@ -12,11 +13,6 @@ from pulumi_snapshots.archive.upkeep import check_archived, remove
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.run.calls import Call, Calls, Resource
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["ArchiveCalls"]
 
 
 class ArchiveCalls(Calls):

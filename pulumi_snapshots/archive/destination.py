@@ -15,7 +15,6 @@ from pulumi_snapshots.properties.unfit import Unfit
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["LIBRARIES", "Destination"]
 
 LIBRARIES = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gcs"), "az": ("adlfs", "azure")}
 """By scheme: the fsspec library of the store, and the extra of this package that brings it."""

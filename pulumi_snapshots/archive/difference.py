@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.run.calls import Call, Calls
 
-__all__ = ["ArchiveRules", "archive_difference"]
-
 
 class ArchiveRules(Rules):
     """The rules of an archive."""

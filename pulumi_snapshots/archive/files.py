@@ -7,17 +7,13 @@ import os
 import secrets
 import shutil
 import stat
-from typing import IO, TYPE_CHECKING
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
 
 from pulumi_snapshots.archive.stores import Draft, Seen, Store, StoreTrouble, trouble
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.locked_file import try_lock
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-__all__ = ["FileStore"]
 
 WRITE_BACK = 64 * 1024 * 1024
 """Bytes after which the disk begins to write them, so that little is left for the end."""

@@ -18,7 +18,6 @@ from pulumi_snapshots.properties.unfit import Problem, Unfit, shown
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["KEEP_LIMIT", "ArchiveInputs", "which_snapshot"]
 
 DEFAULT_TIMEOUT = 3600.0
 """Seconds."""

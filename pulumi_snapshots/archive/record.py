@@ -5,8 +5,6 @@ from __future__ import annotations
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.properties.catalogue import Moment, Record, Thing, declare
 
-__all__ = ["ARCHIVE", "ArchiveMemory", "ArchiveRecord", "StoredObject"]
-
 
 class StoredObject(Record):
     """One object that this resource has written."""

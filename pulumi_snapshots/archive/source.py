@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import cycle
-from typing import TYPE_CHECKING
 
-from pulumi_snapshots.api.download import DownloadBroken, UrlRefused, open_download
+from pulumi_snapshots.api.download import DownloadBroken, Served, UrlRefused, open_download
 from pulumi_snapshots.api.errors import SquareCloudError
+from pulumi_snapshots.api.models import ListedSnapshot
 from pulumi_snapshots.api.signed_url import expiry_of, version_of
+from pulumi_snapshots.archive.inputs import ArchiveInputs
+from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import not_listed
-from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.errors.text import Text, Words
+from pulumi_snapshots.progress import Listener
+from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.describe import describe
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-    from datetime import datetime
-
-    from pulumi_snapshots.api.download import Served
-    from pulumi_snapshots.api.models import ListedSnapshot
-    from pulumi_snapshots.archive.inputs import ArchiveInputs
-    from pulumi_snapshots.archive.transfers import Transfers
-    from pulumi_snapshots.errors.text import Words
-    from pulumi_snapshots.progress import Listener
-    from pulumi_snapshots.run.session import Session
-
-__all__ = ["Meter", "NoUrl", "Source", "bytes_text"]
 
 BLOCK = 1024 * 1024
 """Bytes that go to the writer at once: with fewer, handing over costs more than hashing."""

@@ -6,16 +6,12 @@ An object appears under its name whole or not at all. Credentials come from each
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from pulumi_snapshots.errors.explained import Explained
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-__all__ = ["Draft", "Seen", "Store", "StoreTrouble", "trouble"]
 
 READ_SIZE = 1024 * 1024
 

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
+import httpx
 
 from pulumi_snapshots.archive.buckets import Buckets, BucketStore
+from pulumi_snapshots.archive.destination import Destination
 from pulumi_snapshots.archive.files import FileStore
+from pulumi_snapshots.archive.stores import Store
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.stopping import Stoppable
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    import httpx
-
-    from pulumi_snapshots.archive.destination import Destination
-    from pulumi_snapshots.archive.stores import Store
-
-__all__ = ["Transfers"]
 
 T = TypeVar("T")
 AT_A_TIME = 4

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from hashlib import sha256
-from typing import TYPE_CHECKING
 
 from pulumi_snapshots.archive.destination import Destination
 from pulumi_snapshots.archive.inputs import KEEP_LIMIT
-from pulumi_snapshots.archive.stores import StoreTrouble
+from pulumi_snapshots.archive.record import ArchiveRecord
+from pulumi_snapshots.archive.stores import Seen, Store, StoreTrouble
+from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.errors.text import Text, Words
+from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.stopping import REFRESH_PATIENCE
-
-if TYPE_CHECKING:
-    from pulumi_snapshots.archive.record import ArchiveRecord
-    from pulumi_snapshots.archive.stores import Seen, Store
-    from pulumi_snapshots.archive.transfers import Transfers
-    from pulumi_snapshots.errors.text import Words
-    from pulumi_snapshots.progress import Listener
-
-__all__ = ["NotRemoved", "check_archived", "prune", "remove"]
 
 PRUNING = 120.0
 """Seconds for removing older objects; the next archive removes those that are left."""

@@ -8,8 +8,6 @@ import zipfile
 
 from pulumi_snapshots.errors.explained import Explained
 
-__all__ = ["BrokenZip", "check_directory"]
-
 END, END_64 = 22, 76
 """Bytes of the end record without its comment, and of the two records before it in large zips."""
 LONGEST_COMMENT = 0xFFFF

@@ -7,36 +7,28 @@ subclass defines what is started. The body of the `async with` sends the POST an
 
 from __future__ import annotations
 
+import random
 from abc import ABC, abstractmethod
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from itertools import chain, repeat
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import anyio
 
 from pulumi_snapshots.api.errors import Cooldown, NotSent, SquareCloudError, UnreadableAnswer
 from pulumi_snapshots.api.limits import SNAPSHOT_PER_DATABASE
-from pulumi_snapshots.attempt.journal import Entry, Found
+from pulumi_snapshots.api.service_clock import ServiceClock
+from pulumi_snapshots.attempt.journal import AttemptJournal, Entry, Found
 from pulumi_snapshots.attempt.post import Post
-from pulumi_snapshots.errors.outcomes import NothingSent
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.outcomes import NothingSent, Unresolved
+from pulumi_snapshots.errors.text import Words
+from pulumi_snapshots.progress import Member
 from pulumi_snapshots.properties.durations import duration_text
-
-if TYPE_CHECKING:
-    import random
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-    from contextlib import AbstractContextManager
-    from datetime import timedelta
-
-    from pulumi_snapshots.api.service_clock import ServiceClock
-    from pulumi_snapshots.attempt.journal import AttemptJournal
-    from pulumi_snapshots.clock import Clock
-    from pulumi_snapshots.errors.explained import Explained
-    from pulumi_snapshots.errors.outcomes import Unresolved
-    from pulumi_snapshots.errors.text import Words
-    from pulumi_snapshots.progress import Member
-
-__all__ = ["Attempt", "AttemptContext"]
 
 BACK_OFF = (5.0, 10.0, 20.0, 40.0, 80.0)
 """Seconds between refused POSTs. They begin with the shortest cooldown, the account's 5 s."""

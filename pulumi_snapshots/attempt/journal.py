@@ -7,21 +7,15 @@ versions that were found lately: a later POST of another stack did not start the
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 from pulumi_snapshots.attempt.post import Post
+from pulumi_snapshots.attempt.process import Process
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-    from datetime import datetime
-
-    from pulumi_snapshots.attempt.process import Process
-    from pulumi_snapshots.locked_file import LockedFile
-
-__all__ = ["AttemptJournal", "Entry", "Found"]
+from pulumi_snapshots.locked_file import LockedFile
 
 T = TypeVar("T")
 ENTRIES = "attempts"

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.attempt.post import Post
 
-__all__ = ["DatabaseMemory", "RunMemory", "UnresolvedPost"]
-
 
 @dataclass(frozen=True)
 class UnresolvedPost:

@@ -6,8 +6,6 @@ from datetime import datetime, timedelta
 
 from pulumi_snapshots.properties.catalogue import Record, declare
 
-__all__ = ["FAILED_AFTER", "Post"]
-
 FAILED_AFTER = timedelta(hours=2)
 """A POST has failed if a listing fetched this long after it does not show its snapshot. No snapshot and no cached page takes
 as long."""

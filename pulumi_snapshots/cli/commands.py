@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import click
@@ -25,6 +26,7 @@ from pulumi_snapshots.cli.wording import COMMANDS
 from pulumi_snapshots.errors.outcomes import Unresolved
 from pulumi_snapshots.lookup.find import find_snapshots
 from pulumi_snapshots.lookup.inputs import ORIGINS, SnapshotQuery
+from pulumi_snapshots.lookup.results import SnapshotInfo
 from pulumi_snapshots.properties.catalogue import Inputs
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.record import RestoreRecord
@@ -33,13 +35,6 @@ from pulumi_snapshots.snapshot.create import create as create_snapshot
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import LATEST, get
 from pulumi_snapshots.snapshot.record import SnapshotRecord, is_provisional, split_id
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-
-    from pulumi_snapshots.lookup.results import SnapshotInfo
-
-__all__ = ["commands", "parse", "run"]
 
 T = TypeVar("T", bound=Inputs)
 R = TypeVar("R")

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TransferSpeedColumn
 from rich.table import Column
 from rich.text import Text
 
+from pulumi_snapshots.archive.source import Meter
+from pulumi_snapshots.cli.invocation import Invocation
 from pulumi_snapshots.cli.output import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pulumi_snapshots.archive.source import Meter
-    from pulumi_snapshots.cli.invocation import Invocation
-    from pulumi_snapshots.errors.text import Words
-
-__all__ = ["Display", "display"]
+from pulumi_snapshots.errors.text import Words
 
 
 class Display:

@@ -6,13 +6,17 @@ apart, and a create right after a poll of its database's own listing would get a
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pulumi_snapshots.api.client import ONCE
 from pulumi_snapshots.api.errors import KeyRefused, NotAllowed, SquareCloudError, UpgradeRequired
+from pulumi_snapshots.api.models import Account, Listing
+from pulumi_snapshots.attempt.journal import AttemptJournal, Entry, Found
+from pulumi_snapshots.cli.invocation import Invocation
 from pulumi_snapshots.cli.wording import COMMANDS
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors.pages import with_address
@@ -20,17 +24,8 @@ from pulumi_snapshots.errors.text import sentence
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.run.quota import allowance_of, counted, slot_frees
+from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import MissingKey, SettingsError
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from pulumi_snapshots.api.models import Account, Listing
-    from pulumi_snapshots.attempt.journal import AttemptJournal, Entry, Found
-    from pulumi_snapshots.cli.invocation import Invocation
-    from pulumi_snapshots.run.session import Session
-
-__all__ = ["Finding", "Result", "examine"]
 
 State = Literal["ok", "note", "problem", "unknown"]
 """`note` is worth knowing, `problem` stands in the way, `unknown` could not be found out."""

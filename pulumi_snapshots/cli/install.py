@@ -10,19 +10,13 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 import anyio
 import click
 
-from pulumi_snapshots.cli.invocation import DONE
+from pulumi_snapshots.cli.invocation import DONE, Invocation
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
-
-if TYPE_CHECKING:
-    from pulumi_snapshots.cli.invocation import Invocation
-
-__all__ = ["PROGRAM", "PluginTrouble", "launcher", "plugin"]
 
 PACKAGE = "squarecloud"
 PROGRAM = f"pulumi-resource-{PACKAGE}"

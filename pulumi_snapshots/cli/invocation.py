@@ -6,10 +6,11 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import anyio
 import anyio.to_thread
@@ -21,17 +22,11 @@ from pulumi_snapshots.cli.wording import COMMANDS
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.engine.errors import debugging
 from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.text import Words
 from pulumi_snapshots.locked_file import state_directory
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import Settings
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-
-    from pulumi_snapshots.errors.text import Words
-    from pulumi_snapshots.stopping import Stoppable
-
-__all__ = ["DONE", "FAILED", "Invocation", "OutputClosed", "streams"]
+from pulumi_snapshots.stopping import Stoppable
 
 DONE, FAILED = 0, 1
 """Exit codes; click has 2 for wrong arguments."""

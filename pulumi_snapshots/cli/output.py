@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC
 from io import StringIO
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -15,13 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pulumi_snapshots.clock import parse_rfc3339
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from pulumi_snapshots.properties.catalogue import Record
-
-__all__ = ["facts", "fields_of", "json_text", "moment", "printable", "report", "table"]
+from pulumi_snapshots.properties.catalogue import Record
 
 UNLIMITED = 10_000
 """Columns of a stream that is no terminal: lines of a pipe are never folded."""

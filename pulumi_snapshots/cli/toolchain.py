@@ -6,20 +6,13 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pulumi_snapshots.cli.doctor import Finding
+from pulumi_snapshots.cli.doctor import Finding, Result
 from pulumi_snapshots.cli.install import PACKAGE, PROGRAM
 from pulumi_snapshots.run.settings import without_key
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from pulumi_snapshots.cli.doctor import Result
-
-__all__ = ["OLDEST_ENGINE", "look_at_installation"]
 
 OLDEST_ENGINE = (3, 139, 0)
 """The first engine that hands a dynamic provider its configuration."""

@@ -6,8 +6,6 @@ from pulumi_snapshots.errors.next_step import Step
 from pulumi_snapshots.errors.wording import Wording
 from pulumi_snapshots.run.settings import Settings, variable
 
-__all__ = ["COMMANDS"]
-
 TYPED = {
     "database_id": "DATABASE",
     "destination": "DESTINATION",

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from pulumi_snapshots.declaration.snapshot import SnapshotDeclaration
     from pulumi_snapshots.lookup.results import SnapshotInfo
 
-__all__ = ["ArchiveDeclaration"]
-
 
 class ArchiveDeclaration(Declared):
     """A snapshot's zip in storage of your own, beyond the 30 days that the service keeps it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pulumi  # noqa: TC002  the SDK resolves the annotations
+import pulumi
 
 from pulumi_snapshots.declaration import Declared, source_of
 from pulumi_snapshots.restore.record import RESTORE
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.declaration.snapshot import SnapshotDeclaration
     from pulumi_snapshots.lookup.results import SnapshotInfo
-
-__all__ = ["RestoreDeclaration"]
 
 
 class RestoreDeclaration(Declared):

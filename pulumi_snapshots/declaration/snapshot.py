@@ -12,8 +12,6 @@ from pulumi_snapshots.snapshot.record import SNAPSHOT
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["SnapshotDeclaration"]
-
 
 class SnapshotDeclaration(Declared):
     """A snapshot of one Square Cloud database: the record of an event, never taken again behind your back.

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pulumi_snapshots.archive.difference import ArchiveRules
 from pulumi_snapshots.dynamic.translate import Provider
 
-__all__ = ["ArchiveProvider"]
-
 
 class ArchiveProvider(Provider):
     """The class's path stands in every state, so it never moves."""

@@ -33,17 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
-__all__ = [
-    "EngineCall",
-    "Features",
-    "ProviderError",
-    "current_call",
-    "end_with_engine",
-    "engine_listens",
-    "features",
-    "on_cancel",
-    "widen",
-]
 
 _PROVIDER_KEY = "__provider"
 _CANCEL_METHOD = "/pulumirpc.ResourceProvider/Cancel"

@@ -26,17 +26,6 @@ if TYPE_CHECKING:
     from pulumi_snapshots.lookup.results import DatabaseInfo, Lookup, SnapshotInfo
     from pulumi_snapshots.run.session import Session
 
-__all__ = [
-    "LookupFailed",
-    "get_database",
-    "get_database_output",
-    "get_databases",
-    "get_databases_output",
-    "get_latest_snapshot",
-    "get_latest_snapshot_output",
-    "get_snapshots",
-    "get_snapshots_output",
-]
 
 T = TypeVar("T")
 

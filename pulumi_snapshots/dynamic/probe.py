@@ -7,8 +7,9 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 from pulumi.dynamic import CreateResult, ResourceProvider
@@ -18,11 +19,6 @@ from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 from pulumi_snapshots.dynamic.engine_access import Features, features
 from pulumi_snapshots.engine.presence import CHANNEL_OPTIONS
 from pulumi_snapshots.run.settings import without_key
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["FeatureProbe", "probe_features"]
 
 PATIENCE = 30.0
 """Seconds for a process to start and to answer one call."""

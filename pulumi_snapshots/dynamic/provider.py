@@ -5,8 +5,6 @@ from __future__ import annotations
 from pulumi_snapshots.dynamic.translate import Provider
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 
-__all__ = ["SnapshotProvider"]
-
 
 class SnapshotProvider(Provider):
     """The class's path stands in every state, so it never moves."""

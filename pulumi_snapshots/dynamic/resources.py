@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.dynamic.translate import Provider
 
-__all__ = ["Archive", "Restore", "Snapshot"]
-
 
 class _Dynamic(Declared, Resource):
     """A resource of the dynamic provider."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pulumi_snapshots.dynamic.translate import Provider
 from pulumi_snapshots.restore.difference import RestoreRules
 
-__all__ = ["RestoreProvider"]
-
 
 class RestoreProvider(Provider):
     """The class's path stands in every state, so it never moves."""

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from pulumi_snapshots.dynamic.run import Run
     from pulumi_snapshots.errors.text import Words
 
-__all__ = ["Provider", "this_run"]
 
 T = TypeVar("T")
 WIDTH = 256

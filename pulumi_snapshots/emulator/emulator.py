@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+
+from starlette.types import ASGIApp
 
 from pulumi_snapshots.emulator.control.controlled_service import ControlledService
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp
-
-__all__ = ["Emulator"]
 
 
 class Emulator(ControlledService):

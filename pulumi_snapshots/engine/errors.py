@@ -6,8 +6,6 @@ import os
 import traceback
 from typing import Any
 
-__all__ = ["DETAILS_HEADER", "debugged", "debugging", "listed", "readable", "status"]
-
 DETAILS_HEADER = "grpc-status-details-bin"
 """The trailer in which gRPC carries a status with details."""
 

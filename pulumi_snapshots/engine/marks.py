@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["OUTPUT", "SECRET", "SIGNATURE"]
-
 SIGNATURE = "4dabf18193072939515e22adb298388d"
 """The property that makes an object a marked value."""
 SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105  a mark

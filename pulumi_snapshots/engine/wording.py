@@ -7,8 +7,6 @@ from pulumi_snapshots.errors.wording import Wording
 from pulumi_snapshots.properties.catalogue import in_camel
 from pulumi_snapshots.run.settings import Settings, config_key
 
-__all__ = ["PLUGIN", "PYTHON"]
-
 STEPS = {
     Step.SET_KEY: "Set a valid key with `pulumi config set --secret {api_key}` or in SQUARECLOUD_API_KEY.",
     Step.BRING_BACK: "`Snapshot.get` brings it back.",

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from pulumi_snapshots.errors.next_step import Next
     from pulumi_snapshots.errors.text import Words
 
-__all__ = ["Explained"]
-
 
 class Explained(Exception):
     """An error that a user reads. `str()` is what happened and what was done, in Python's names and without next steps.

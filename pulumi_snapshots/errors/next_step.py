@@ -7,8 +7,6 @@ from enum import Enum
 
 from pulumi_snapshots.errors.text import Text
 
-__all__ = ["Next", "Step"]
-
 
 class Step(Enum):
     """One step, in words that fit everywhere; an edge that has a command for it shows that instead.

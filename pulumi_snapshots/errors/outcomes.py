@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.next_step import Next
 from pulumi_snapshots.errors.text import Text, Words
-
-if TYPE_CHECKING:
-    from pulumi_snapshots.errors.next_step import Next
-
-__all__ = ["CannotTell", "NoSuchSnapshot", "NothingSent", "Unresolved", "not_listed"]
 
 
 class _Record(Protocol):

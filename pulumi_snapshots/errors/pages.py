@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from functools import cache
 
-__all__ = ["WITHOUT_PAGE", "address_of", "page_name", "with_address"]
-
 IN_REPOSITORY = "docs/errors/{}.md"
 """The path of a page in the repository and in the source distribution."""
 ON_SITE = "{}/errors/{}.html"

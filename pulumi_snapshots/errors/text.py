@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Text", "Words", "names_in", "sentence"]
 
 _NAME = re.compile(r"\{([a-z_]+)\}")
 

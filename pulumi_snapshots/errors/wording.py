@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.errors.next_step import Step
 
-__all__ = ["Wording"]
-
 
 class Wording:
     """The words of one edge.

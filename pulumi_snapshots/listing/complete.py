@@ -5,28 +5,22 @@ The service may serve a page that is 30 minutes old. It must show the snapshots 
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import anyio
 
 from pulumi_snapshots.api.client import BRIEF
 from pulumi_snapshots.api.errors import SquareCloudError
+from pulumi_snapshots.api.models import AccountDatabase, ListedSnapshot, Listing
+from pulumi_snapshots.attempt.journal import AttemptJournal, Found
+from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import CannotTell
-from pulumi_snapshots.listing.listings import SERVICE_CACHE, database_of_entry
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
-
-    from pulumi_snapshots.api.models import AccountDatabase, ListedSnapshot, Listing
-    from pulumi_snapshots.attempt.journal import AttemptJournal, Found
-    from pulumi_snapshots.clock import Clock
-    from pulumi_snapshots.listing.databases import Databases
-    from pulumi_snapshots.listing.listings import Listings, Page
-
-__all__ = ["CompleteListings", "ask_all", "newest_first", "undated"]
+from pulumi_snapshots.listing.databases import Databases
+from pulumi_snapshots.listing.listings import SERVICE_CACHE, Listings, Page, database_of_entry
 
 T = TypeVar("T")
 Entries = dict[str, "ListedSnapshot"]

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from pulumi_snapshots.api.client import PATIENT, Client, Patience
+from pulumi_snapshots.api.models import Account, AccountDatabase, DatabaseStatus
+from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.listing.newest import Newest
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from pulumi_snapshots.api.models import Account, AccountDatabase, DatabaseStatus
-    from pulumi_snapshots.clock import Clock
-
-__all__ = ["Databases"]
 
 T = TypeVar("T")
 

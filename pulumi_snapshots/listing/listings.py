@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import anyio
 
 from pulumi_snapshots.api.client import BRIEF, PATIENT, Client, Patience
 from pulumi_snapshots.api.errors import KeyRefused, SquareCloudError, Unavailable
+from pulumi_snapshots.api.models import ListedSnapshot, Listing
 from pulumi_snapshots.api.signed_url import database_of, database_of_name
+from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.listing.newest import Newest
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from pulumi_snapshots.api.models import ListedSnapshot, Listing
-    from pulumi_snapshots.clock import Clock
-
-__all__ = ["READS_SHARE", "SERVICE_CACHE", "Listings", "Page", "database_of_entry"]
 
 GATHER = 0.2
 """Seconds that a read waits for the other reads of its run, so that they share one request."""

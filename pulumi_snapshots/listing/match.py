@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from pulumi_snapshots.api.limits import SNAPSHOT_PER_DATABASE
+from pulumi_snapshots.api.models import ListedSnapshot
+from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-
-    from pulumi_snapshots.api.models import ListedSnapshot
-    from pulumi_snapshots.attempt.post import Post
-
-__all__ = ["AmbiguousSnapshot", "Search", "find_ours", "late_text"]
 
 SKEW = timedelta(seconds=5)
 """How far `modified` may be before the POST: `Date` has whole seconds, and clocks drift."""

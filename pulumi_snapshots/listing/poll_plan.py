@@ -18,22 +18,15 @@ account has one; the service caches each of them apart. The plan covers all pend
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import anyio
 
 from pulumi_snapshots.api.rate_limiter import ACCOUNT_LISTING
-from pulumi_snapshots.listing.listings import SERVICE_CACHE
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pulumi_snapshots.clock import Clock
-    from pulumi_snapshots.listing.listings import Listings, Page
-
-__all__ = ["Poll", "PollPlan", "PolledSnapshot"]
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.listing.listings import SERVICE_CACHE, Listings, Page
 
 SHARED_EVERY = 3 * ACCOUNT_LISTING.per_account
 """Seconds between two polls of the account's listing that serve all. The service answers 3 uncached ones a minute, to all

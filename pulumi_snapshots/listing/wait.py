@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol
+from datetime import datetime, timedelta
+from typing import Protocol
 
 from pulumi_snapshots.api.errors import SquareCloudError
-from pulumi_snapshots.api.rate_limiter import BLOCKED
+from pulumi_snapshots.api.models import ListedSnapshot
+from pulumi_snapshots.api.rate_limiter import BLOCKED, RateLimiter
+from pulumi_snapshots.api.service_clock import ServiceClock
+from pulumi_snapshots.attempt.memory import RunMemory
+from pulumi_snapshots.attempt.post import Post
+from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.listing.match import Search, find_ours
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from datetime import datetime
-
-    from pulumi_snapshots.api.models import ListedSnapshot
-    from pulumi_snapshots.api.rate_limiter import RateLimiter
-    from pulumi_snapshots.api.service_clock import ServiceClock
-    from pulumi_snapshots.attempt.memory import RunMemory
-    from pulumi_snapshots.attempt.post import Post
-    from pulumi_snapshots.clock import Clock
-    from pulumi_snapshots.listing.poll_plan import Poll, PolledSnapshot, PollPlan
-    from pulumi_snapshots.progress import Member
-
-__all__ = ["ListingWait", "WaitContext", "failed_poll"]
+from pulumi_snapshots.listing.poll_plan import Poll, PolledSnapshot, PollPlan
+from pulumi_snapshots.progress import Member
 
 
 class WaitContext(Protocol):

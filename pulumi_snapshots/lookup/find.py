@@ -7,27 +7,21 @@ Every lookup may use an earlier answer of the service if that is no older than `
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from pulumi_snapshots.api.client import BRIEF
 from pulumi_snapshots.api.errors import NotAllowed
+from pulumi_snapshots.api.models import AccountDatabase, ListedSnapshot
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import CannotTell
 from pulumi_snapshots.listing.complete import ask_all, newest_first, undated
-from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS, DatabaseInfo, SnapshotInfo
+from pulumi_snapshots.lookup.inputs import SnapshotQuery
+from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS, DatabaseInfo, Lookup, SnapshotInfo
+from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.describe import describe
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
-    from pulumi_snapshots.api.models import AccountDatabase, ListedSnapshot
-    from pulumi_snapshots.lookup.inputs import SnapshotQuery
-    from pulumi_snapshots.lookup.results import Lookup
-    from pulumi_snapshots.run.session import Session
-
-__all__ = ["find", "find_database", "find_databases", "find_latest", "find_snapshots"]
 
 T = TypeVar("T")
 

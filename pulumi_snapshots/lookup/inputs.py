@@ -13,7 +13,6 @@ from pulumi_snapshots.properties.unfit import Problem
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ORIGINS", "DatabaseQuery", "DatabasesQuery", "LatestQuery", "SnapshotQuery"]
 
 ORIGINS = ("manual", "automatic")
 LIST_PURPOSE = "list snapshots of"

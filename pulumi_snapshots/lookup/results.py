@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from pulumi_snapshots.properties.catalogue import Inputs
     from pulumi_snapshots.snapshot.record import SnapshotRecord
 
-__all__ = ["DATABASE", "DATABASES", "LATEST", "SNAPSHOTS", "DatabaseInfo", "Lookup", "SnapshotInfo"]
 
 T = TypeVar("T")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 import grpc
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
@@ -13,11 +12,7 @@ from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
 from pulumi_snapshots.engine.errors import readable
 from pulumi_snapshots.engine.presence import CHANNEL_OPTIONS, LOG_DEADLINE, listens
 from pulumi_snapshots.engine.wording import PLUGIN
-
-if TYPE_CHECKING:
-    from pulumi_snapshots.errors.text import Words
-
-__all__ = ["Engine", "Row"]
+from pulumi_snapshots.errors.text import Words
 
 
 class Engine:

@@ -18,16 +18,6 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.lookup.results import DatabaseInfo, Lookup, SnapshotInfo
 
-__all__ = [
-    "get_database",
-    "get_database_output",
-    "get_databases",
-    "get_databases_output",
-    "get_latest_snapshot",
-    "get_latest_snapshot_output",
-    "get_snapshots",
-    "get_snapshots_output",
-]
 
 T = TypeVar("T")
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pulumi_snapshots.archive.difference import ArchiveRules
-from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS
+from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS, Lookup
 from pulumi_snapshots.plugin.wire import Names
 from pulumi_snapshots.properties.catalogue import in_camel
 from pulumi_snapshots.restore.difference import RestoreRules
+from pulumi_snapshots.run.calls import Calls, Rules
 from pulumi_snapshots.run.settings import PACKAGE
 from pulumi_snapshots.snapshot.difference import SnapshotRules
-
-if TYPE_CHECKING:
-    from pulumi_snapshots.lookup.results import Lookup
-    from pulumi_snapshots.run.calls import Calls, Rules
-
-__all__ = ["FUNCTIONS", "KINDS", "Function", "Kind", "token"]
 
 
 def token(name: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, NoReturn, TypeVar
 
 import grpc
 from google.protobuf import empty_pb2
@@ -16,24 +17,15 @@ from pulumi_snapshots.engine.errors import DETAILS_HEADER, debugged, listed, rea
 from pulumi_snapshots.engine.wording import PLUGIN
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.lookup.find import find
-from pulumi_snapshots.plugin.engine import Row
-from pulumi_snapshots.plugin.package import FUNCTIONS, KINDS
+from pulumi_snapshots.plugin.engine import Engine, Row
+from pulumi_snapshots.plugin.package import FUNCTIONS, KINDS, Kind
 from pulumi_snapshots.plugin.schema import VERSION, schema
 from pulumi_snapshots.plugin.wire import UNKNOWN_VALUE, Names, as_secret, holds_secret, is_secret, plain
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.unfit import Problem
-from pulumi_snapshots.run.calls import Call, Unfinished
+from pulumi_snapshots.run.calls import Call, Changes, Resource, Unfinished
 from pulumi_snapshots.run.settings import PACKAGE, Settings, SettingsError, settings_problems
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
-
-    from pulumi_snapshots.plugin.engine import Engine
-    from pulumi_snapshots.plugin.package import Kind
-    from pulumi_snapshots.run.calls import Changes, Resource
-    from pulumi_snapshots.run.shared import Shared
-
-__all__ = ["Plugin"]
+from pulumi_snapshots.run.shared import Shared
 
 T = TypeVar("T")
 ENGINE_NEEDED = "3.178"

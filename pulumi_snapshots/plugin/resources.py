@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.properties.catalogue import Property
 
-__all__ = ["Archive", "Provider", "Restore", "Snapshot"]
-
 
 class _Native(Declared):
     """A resource of the plugin: the engine's names inside, Python's names for programs."""

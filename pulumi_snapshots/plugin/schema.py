@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
-from pulumi_snapshots.plugin.package import FUNCTIONS, KINDS, token
-from pulumi_snapshots.properties.catalogue import Duration, Record, record_in
+from pulumi_snapshots.plugin.package import FUNCTIONS, KINDS, Function, Kind, token
+from pulumi_snapshots.properties.catalogue import Duration, Property, Record, record_in
 from pulumi_snapshots.run.settings import PACKAGE, Settings, variable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from pulumi_snapshots.plugin.package import Function, Kind
-    from pulumi_snapshots.properties.catalogue import Property
-
-__all__ = ["VERSION", "schema"]
 
 VERSION = version("pulumi-snapshots")
 NAMES: dict[type[Record], str] = {SnapshotInfo: "FoundSnapshot", DatabaseInfo: "Database", Post: "Attempt"}

@@ -17,8 +17,6 @@ from pulumi_snapshots.plugin.engine import Engine
 from pulumi_snapshots.plugin.protocol import Plugin
 from pulumi_snapshots.run.shared import Shared
 
-__all__ = ["main"]
-
 MESSAGE_LIMIT = 400 * 1024 * 1024
 """Bytes of one message: the engine's own limit."""
 GRACE = 30.0

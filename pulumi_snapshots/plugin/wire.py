@@ -5,21 +5,15 @@ The names follow from the declared properties of each resource.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 
 from pulumi_snapshots.engine.errors import readable
 from pulumi_snapshots.engine.marks import OUTPUT, SECRET, SIGNATURE
-from pulumi_snapshots.properties.catalogue import in_python, record_in
+from pulumi_snapshots.properties.catalogue import Property, in_python, record_in
 from pulumi_snapshots.properties.checks import UNKNOWN
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pulumi_snapshots.properties.catalogue import Property
-
-__all__ = ["UNKNOWN_VALUE", "Names", "as_secret", "holds_secret", "is_secret", "plain"]
 
 UNKNOWN_STRING = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 UNKNOWNS = frozenset(

@@ -25,7 +25,6 @@ from pulumi_snapshots.properties.unfit import Problem
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Duration", "Inputs", "Moment", "Property", "Record", "Thing", "declare", "in_camel", "in_python"]
 
 Duration = Annotated[float, "duration"]
 """Seconds; a program may also write `90s`, `45m`, `1h30m`, `7d`."""

@@ -16,22 +16,6 @@ from pulumi_snapshots.properties.unfit import Unfit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = [
-    "RETENTION",
-    "UNKNOWN",
-    "database_id",
-    "digest_of",
-    "duration",
-    "flag",
-    "is_usual_database_id",
-    "moment",
-    "one_of",
-    "text",
-    "timeout",
-    "triggers",
-    "version_id",
-    "whole_number",
-]
 
 RETENTION = 30 * 86400.0
 """Seconds that the service keeps a snapshot."""

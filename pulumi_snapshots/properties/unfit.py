@@ -10,7 +10,6 @@ from pulumi_snapshots.errors.text import Text
 if TYPE_CHECKING:
     from pulumi_snapshots.errors.text import Words
 
-__all__ = ["Problem", "Unfit", "shown"]
 
 SHOWN_LIMIT = 100
 """Characters of a bad value that an error repeats."""

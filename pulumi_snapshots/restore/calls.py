@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
@@ -10,11 +11,6 @@ from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.record import RESTORE, RestoreRecord
 from pulumi_snapshots.restore.restore import RestorePending, restore, resume_restore
 from pulumi_snapshots.run.calls import Call, Calls, Resource, Unfinished, keeping
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["RestoreCalls"]
 
 NO_LOOKUP = (
     "A Restore cannot be looked up or imported: it is an act of this stack, and the service keeps no list of them."

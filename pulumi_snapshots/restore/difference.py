@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.run.calls import Call, Calls
 
-__all__ = ["RestoreRules", "restore_difference"]
-
 
 class RestoreRules(Rules):
     """The rules of a restore."""

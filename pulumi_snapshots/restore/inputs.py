@@ -13,7 +13,6 @@ from pulumi_snapshots.properties.unfit import Problem, Unfit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["RestoreInputs", "target_of"]
 
 DEFAULT_TIMEOUT = 15 * 60.0
 """Seconds. A restore takes about 60 s, and may wait 120 s for another on its database, 60 s for each one of the account."""

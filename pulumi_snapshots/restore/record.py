@@ -6,8 +6,6 @@ from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.properties.catalogue import Moment, Record, Thing, declare
 from pulumi_snapshots.restore.inputs import RestoreInputs
 
-__all__ = ["RESTORE", "RestoreRecord", "another_snapshot"]
-
 
 class RestoreRecord(Record):
     """A snapshot put back into a database, over everything that the database holds; once, when it is created.

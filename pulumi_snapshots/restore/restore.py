@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import anyio
 
 from pulumi_snapshots.api.errors import Cooldown, DatabaseMissing, KeyRefused, RestoreRunning, SquareCloudError
 from pulumi_snapshots.attempt.attempt import Attempt
+from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import Unresolved, not_listed
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.listing.match import Search
-from pulumi_snapshots.progress import Member
+from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.checks import RETENTION
+from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.record import RestoreRecord, another_snapshot
 from pulumi_snapshots.restore.status import NeverSeen, StatusWatch
+from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.record import requested_text, split_id
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from pulumi_snapshots.attempt.post import Post
-    from pulumi_snapshots.progress import Listener
-    from pulumi_snapshots.restore.inputs import RestoreInputs
-    from pulumi_snapshots.run.session import Session
-
-__all__ = ["RestorePending", "RestoreRefused", "restore", "resume_restore"]
 
 NOT_RESTORED = "Nothing was restored."
 

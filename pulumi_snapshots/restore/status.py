@@ -4,25 +4,17 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
 
-from pulumi_snapshots.api.client import BRIEF, PATIENT
+import anyio
+
+from pulumi_snapshots.api.client import BRIEF, PATIENT, Patience
 from pulumi_snapshots.api.errors import RestoreRunning, SquareCloudError
 from pulumi_snapshots.api.rate_limiter import BLOCKED
+from pulumi_snapshots.attempt.attempt import Attempt
+from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.listing.wait import failed_poll
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    import anyio
-
-    from pulumi_snapshots.api.client import Patience
-    from pulumi_snapshots.attempt.attempt import Attempt
-    from pulumi_snapshots.attempt.post import Post
-    from pulumi_snapshots.run.session import Session
-
-__all__ = ["OTHER_RESTORE", "NeverSeen", "StatusWatch"]
+from pulumi_snapshots.run.session import Session
 
 OTHER_RESTORE = 180.0
 """Seconds to wait for another restore before asking for ours again: one takes about 60 s."""

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from pulumi_snapshots.run.settings import Settings
     from pulumi_snapshots.run.shared import Shared
 
-__all__ = ["Call", "Calls", "Changes", "Resource", "Rules", "Unfinished", "keeping"]
-
 
 @dataclass(frozen=True)
 class Call:

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
 
 import anyio
 
-from pulumi_snapshots.api.client import ONCE
-from pulumi_snapshots.api.errors import SquareCloudError
+from pulumi_snapshots.api.client import ONCE, Client
+from pulumi_snapshots.api.errors import QuotaUsedUp, SquareCloudError
+from pulumi_snapshots.api.models import Listing
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors.next_step import Next, Step
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from pulumi_snapshots.api.client import Client
-    from pulumi_snapshots.api.errors import QuotaUsedUp
-    from pulumi_snapshots.api.models import Listing
-    from pulumi_snapshots.listing.listings import Listings
-    from pulumi_snapshots.stopping import Stoppable
-
-__all__ = ["QuotaHint", "allowance_of", "counted", "slot_frees"]
+from pulumi_snapshots.listing.listings import Listings
+from pulumi_snapshots.stopping import Stoppable
 
 QUOTA_WINDOW = timedelta(hours=24)
 MEMORY_PER_PAIR = 256

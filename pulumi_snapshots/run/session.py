@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 import random
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import anyio
+import httpx
 
 from pulumi_snapshots.api.client import Client
 from pulumi_snapshots.api.rate_limiter import RateLimiter
 from pulumi_snapshots.api.request_log import RequestLog
 from pulumi_snapshots.attempt.journal import AttemptJournal
 from pulumi_snapshots.attempt.memory import RunMemory
-from pulumi_snapshots.attempt.process import this_process
+from pulumi_snapshots.attempt.process import Process, this_process
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.errors.text import Text, Words
 from pulumi_snapshots.listing.complete import CompleteListings
 from pulumi_snapshots.listing.databases import Databases
 from pulumi_snapshots.listing.listings import READS_SHARE, Listings
@@ -24,19 +26,8 @@ from pulumi_snapshots.listing.poll_plan import PollPlan
 from pulumi_snapshots.locked_file import LockedFile
 from pulumi_snapshots.progress import Fleet
 from pulumi_snapshots.run.quota import QuotaHint
+from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.stopping import Stoppable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    import httpx
-
-    from pulumi_snapshots.attempt.process import Process
-    from pulumi_snapshots.errors.text import Words
-    from pulumi_snapshots.run.settings import Settings
-
-__all__ = ["Session"]
 
 NOT_SHARED = (
     "the runs on this machine cannot share what they send ({trouble}): run one at a time. Two at once may exceed the "

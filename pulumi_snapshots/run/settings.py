@@ -21,19 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-__all__ = [
-    "PACKAGE",
-    "ApiKey",
-    "Config",
-    "MissingKey",
-    "Settings",
-    "SettingsError",
-    "config_key",
-    "settings_problems",
-    "variable",
-    "without_key",
-]
-
 PACKAGE = "squarecloud"
 """The namespace in Pulumi config, and the name of the plugin's package."""
 

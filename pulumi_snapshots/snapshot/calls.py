@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.errors.text import Text, Words
 from pulumi_snapshots.run.calls import Call, Calls, Resource, Unfinished, keeping
 from pulumi_snapshots.run.settings import SettingsError
 from pulumi_snapshots.snapshot.create import Pending, create, resume
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import get, read
 from pulumi_snapshots.snapshot.record import SNAPSHOT, SnapshotRecord
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pulumi_snapshots.errors.text import Words
-
-__all__ = ["SnapshotCalls"]
 
 
 class SnapshotCalls(Calls):

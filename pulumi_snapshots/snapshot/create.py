@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
 
 import anyio
 
 from pulumi_snapshots.api.errors import Cooldown, QuotaUsedUp, SquareCloudError
 from pulumi_snapshots.api.limits import SNAPSHOT_PER_DATABASE
-from pulumi_snapshots.api.models import Finished
+from pulumi_snapshots.api.models import Finished, ListedSnapshot
 from pulumi_snapshots.attempt.attempt import Attempt
+from pulumi_snapshots.attempt.journal import Entry
 from pulumi_snapshots.attempt.memory import UnresolvedPost
+from pulumi_snapshots.attempt.post import Post
+from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import Unresolved
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.listing.match import CREATE_COOLDOWN, LATE, SKEW, AmbiguousSnapshot, late_text
 from pulumi_snapshots.listing.wait import ListingWait
+from pulumi_snapshots.progress import Listener, Member
+from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.describe import describe
+from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.record import SnapshotRecord, requested_text
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from datetime import datetime
-
-    from pulumi_snapshots.api.models import ListedSnapshot
-    from pulumi_snapshots.attempt.journal import Entry
-    from pulumi_snapshots.attempt.post import Post
-    from pulumi_snapshots.errors.explained import Explained
-    from pulumi_snapshots.progress import Listener, Member
-    from pulumi_snapshots.run.session import Session
-    from pulumi_snapshots.snapshot.inputs import SnapshotInputs
-
-__all__ = ["Pending", "create", "resume"]
 
 PINNING = 5 * 60.0
 """Seconds after a 200 in which the listing should show the snapshot with its pinned URL."""

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from datetime import datetime
 from urllib.parse import quote
 
-from pulumi_snapshots.api.models import version_of_url_or_key
+from pulumi_snapshots.api.models import ListedSnapshot, version_of_url_or_key
+from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.record import SnapshotRecord
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from pulumi_snapshots.api.models import ListedSnapshot
-    from pulumi_snapshots.run.session import Session
-
-__all__ = ["describe", "is_pinned"]
 
 
 def is_pinned(url: str | None, version_id: str) -> bool:

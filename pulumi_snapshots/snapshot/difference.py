@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.run.calls import Call, Calls
 
-__all__ = ["SnapshotRules", "changed", "difference"]
-
 
 class SnapshotRules(Rules):
     """The rules of a snapshot."""

@@ -13,7 +13,6 @@ from pulumi_snapshots.properties.unfit import Problem
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["SnapshotInputs"]
 
 DEFAULT_TIMEOUT = 45 * 60.0
 """Seconds. A stale listing is served for up to 30 minutes; the soft deadline and the snapshot itself come on top."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import anyio
 
 from pulumi_snapshots.api.client import BRIEF, ONCE
 from pulumi_snapshots.api.errors import KeyRefused, NotAllowed, SquareCloudError
+from pulumi_snapshots.api.models import ListedSnapshot
 from pulumi_snapshots.api.signed_url import expiry_of
 from pulumi_snapshots.attempt.journal import Found
 from pulumi_snapshots.attempt.memory import UnresolvedPost
@@ -19,19 +19,13 @@ from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import NoSuchSnapshot, NothingSent, not_listed
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.listing.complete import newest_first
-from pulumi_snapshots.listing.listings import SERVICE_CACHE
+from pulumi_snapshots.listing.listings import SERVICE_CACHE, Page
 from pulumi_snapshots.listing.match import LATE, AmbiguousSnapshot, Search, find_ours, late_text
+from pulumi_snapshots.progress import Listener
+from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.describe import describe, is_pinned
 from pulumi_snapshots.snapshot.record import SnapshotRecord, is_provisional, split_id
 from pulumi_snapshots.stopping import REFRESH_PATIENCE
-
-if TYPE_CHECKING:
-    from pulumi_snapshots.api.models import ListedSnapshot
-    from pulumi_snapshots.listing.listings import Page
-    from pulumi_snapshots.progress import Listener
-    from pulumi_snapshots.run.session import Session
-
-__all__ = ["LATEST", "get", "read"]
 
 LATEST = "latest"
 """In place of a version id, which is never shorter than 24 characters."""

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pulumi_snapshots.api.models import ListedSnapshot
     from pulumi_snapshots.attempt.memory import RunMemory
 
-__all__ = ["SNAPSHOT", "ListedProperties", "SnapshotRecord", "is_provisional", "requested_text", "split_id"]
 
 PENDING = "pending:"
 """What the version part of a provisional id begins with; no version id of the service holds a colon."""

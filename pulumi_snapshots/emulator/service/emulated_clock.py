@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
 
 import anyio
 
-from pulumi_snapshots.clock import system_utc
+from pulumi_snapshots.clock import Clock, system_utc
 from pulumi_snapshots.emulator.service.refusals import DroppedConnectionError
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from pulumi_snapshots.clock import Clock
-    from pulumi_snapshots.emulator.service.settings import EmulatorSettings
-
-__all__ = ["EmulatedClock"]
+from pulumi_snapshots.emulator.service.settings import EmulatorSettings
 
 
 class EmulatedClock:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-__all__ = ["JournalEntry", "KeySeen"]
+from datetime import datetime
+from typing import Literal
 
 KeySeen = Literal["right", "wrong", "none"]
 

@@ -4,21 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import datetime  # noqa: TC003 - pydantic resolves these annotations when it reads the state file
+from datetime import datetime
 from typing import ClassVar, Literal
-
-__all__ = [
-    "DATABASE_TYPES",
-    "ID",
-    "Application",
-    "Database",
-    "Family",
-    "Origin",
-    "Resource",
-    "RunningRestore",
-    "RunningSnapshot",
-    "StoredSnapshot",
-]
 
 Family = Literal["databases", "applications"]
 Origin = Literal["manual", "automatic"]

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from pulumi_snapshots.emulator.data.whole_file import written_whole
 from pulumi_snapshots.emulator.service.account import AccountState
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["SavedState", "StateFile"]
 
 
 @dataclass
