@@ -26,6 +26,10 @@ def _is_time(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and -LATEST < value < LATEST
 
 
+OLD_LANES = {"account look": "account listing"}
+"""How version 0.1.0 called a lane whose name has changed."""
+
+
 @dataclass
 class _ProcessLog:
     """The requests of one process; times are monotonic seconds of this process.
@@ -50,10 +54,13 @@ class _ProcessLog:
     def from_file(cls, content: Any, shift: float, now: float) -> _ProcessLog:
         """The log of another process; a time in the future becomes `now`, whatever that process's clock said."""
         parts = content if isinstance(content, dict) else {}
-        requests, last = parts.get("requests"), parts.get("last")
+        requests = parts.get("requests")
+        # Version 0.1.0 wrote two maps, `account` and `database`, with the same keys.
+        maps = [each for each in map(parts.get, ("account", "database", "last")) if isinstance(each, dict)]
+        last = {OLD_LANES.get(str(key), str(key)): at for each in maps for key, at in each.items()}
         return cls(
             sorted(min(at - shift, now) for at in requests if _is_time(at)) if isinstance(requests, list) else [],
-            {key: min(at - shift, now) for key, at in last.items() if _is_time(at)} if isinstance(last, dict) else {},
+            {key: min(at - shift, now) for key, at in last.items() if _is_time(at)},
         )
 
 

@@ -298,7 +298,7 @@ class Attempt(ABC):
         """
         while True:
             try:
-                self.update(answered=await start(self._before_sending))
+                await self.answered(await start(self._before_sending))
             except HeldBack:
                 if await self.take_over():
                     return
@@ -306,7 +306,7 @@ class Attempt(ABC):
                 continue
             except SquareCloudError as error:
                 if error.ambiguous:
-                    self.update(answered=_how_lost(error))
+                    await self.answered(_how_lost(error))
                     return
                 await self._nothing_was_started(error)
                 if await stop_before_again(error):
@@ -360,11 +360,17 @@ class Attempt(ABC):
             fields["service_clock_offset"] = offset
         self.set_post(replace(self.sent, **fields))
 
+    async def answered(self, how: str) -> None:
+        """Note how the POST was answered, in the journal too: a later run trusts an accepted POST for longer."""
+        self.update(answered=how)
+        await self.save()
+
     async def save(self) -> None:
         """Write the POST into the journal, before a wait in which the run may be killed."""
         if self.post is not None and (self._entry is None or self._entry.post != self.post):
-            self._entry = self._entry_of(self.post)
-            await self._journal.update(self._entry)
+            entry = self._entry_of(self.post)
+            await self._journal.update(entry)
+            self._entry = entry  # only now: a save that is cut off is made again
 
     def resolved(self, version_id: str | None = None) -> None:
         """Note that the result of the POST is known, and which snapshot it started, if it started one."""

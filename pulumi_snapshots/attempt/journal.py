@@ -152,10 +152,10 @@ class AttemptJournal:
         """Replace the entry of a POST; false, without a change, if another process is working on one of its database."""
 
         def edit(content: dict[str, Any]) -> bool:
-            entries = _entries(content)
-            if any(self.is_under_way(old) for old in entries if old.database_id == entry.database_id):
+            others = [old for old in _entries(content) if not old.is_same_post(entry)]
+            if any(self.is_under_way(old) for old in others if old.database_id == entry.database_id):
                 return False
-            _put(content, [*(old for old in entries if not old.is_same_post(entry)), entry])
+            _put(content, [*others, entry])
             return True
 
         return await self._change(edit, default=True)

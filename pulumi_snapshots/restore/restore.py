@@ -206,6 +206,7 @@ class RestoreAttempt(Attempt):
             await on_send()
             if self._status.down_before:
                 self.update(down_before=True)
+                await self.save()
             sent.set()
 
         async with anyio.create_task_group() as group:

@@ -101,6 +101,7 @@ class StatusWatch:
         elif runs is False and not post.seen_down and (post.accepted or not post.down_before):
             # If it was down before the POST and the answer was lost, it may just be down as before.
             self.attempt.update(seen_down=True)
+        await self.attempt.save()
         return runs
 
     async def _running(self, patience: Patience) -> bool | None:

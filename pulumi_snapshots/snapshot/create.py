@@ -262,6 +262,15 @@ class SnapshotAttempt(Attempt):
             # It may seem to be in the future, if the service's clock is not known.
             await self._session.clock.sleep((CLEAR - max(age, timedelta(0))).total_seconds())
 
+    async def answered(self, how: str) -> None:
+        """Note how the POST was answered. A 200 is saved with the next wait, since its snapshot is likely listed at once.
+
+        A run that is killed before that leaves a lost answer, and a snapshot that is whole already is found all the same.
+        """
+        self.update(answered=how)
+        if how != "200":
+            await self.save()
+
     # After the POST ------------------------------------------------------------------------------------------------------
 
     async def wait(self) -> SnapshotRecord:

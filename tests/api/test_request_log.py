@@ -250,3 +250,13 @@ def _names(folder: Path) -> list[str]:
 
 def _opened(path: Path) -> IO[bytes]:
     return path.open("ab")
+
+
+@virtual
+async def test_cooldowns_that_version_0_1_0_wrote_are_kept(tmp_path: Path) -> None:
+    now = Clock().utc().timestamp()
+    content = {"processes": {"z": {"requests": [now], "account": {"create": now}, "database": {"create d": now}}}}
+    _write(tmp_path / "requests.json", json.dumps({**content, "written": now}))
+    start, times = anyio.current_time(), list[float]()
+    await send(limiters(tmp_path, "a")[0], times)
+    assert times[0] - start >= CREATE.per_database - 1

@@ -154,3 +154,53 @@ async def test_an_end_that_does_not_reach_the_state_stays_in_the_journal(tmp_pat
         assert (await at.restore(at.process())).how == "complete"
         assert len(at.posts) == 1
         assert await at.process().journals["restore"].of(at.stored.database_id) == []
+
+
+@virtual
+async def test_downtime_before_a_lost_post_is_no_proof_of_a_restore(tmp_path: Path) -> None:
+    """The run is killed while its POST is open, which the service never carries out; then somebody starts the database."""
+    async with scene(tmp_path) as at:
+        at.here.emulator.stop_database(at.stored.database_id)
+        at.here.emulator.add_fault(Fault(kind="restore", drop=True, delay=100.0))
+        await at.killed(40)
+        (entry,) = await at.process().journals["restore"].of(at.stored.database_id)
+        assert entry.post.down_before
+        async with anyio.create_task_group() as group:
+            group.start_soon(at.later, 60.0, lambda: at.here.emulator.start_database(at.stored.database_id))
+            ending = await at.restore(at.process())
+        assert ending.how == "pending"
+        assert not at.accepted
+
+
+@virtual
+async def test_downtime_seen_while_the_post_was_open_survives_a_kill(tmp_path: Path) -> None:
+    async with scene(tmp_path, restore_holds=True, restore_seconds=100.0) as at:
+        await at.killed(60)
+        await anyio.sleep(600)
+        assert (await at.restore(at.process())).how == "complete"
+        assert len(at.posts) == 1
+
+
+@virtual
+async def test_an_accepted_restore_killed_in_its_first_poll_is_known(tmp_path: Path) -> None:
+    async with scene(tmp_path, restore_seconds=8.0) as at:
+        at.here.emulator.add_fault(Fault(kind="status", skip=1, delay=25.0, times=None))
+        await at.killed(12)
+        (entry,) = await at.process().journals["restore"].of(at.stored.database_id)
+        assert entry.post.answered == "200"
+        at.here.emulator.clear_faults()
+        await anyio.sleep(600)
+        assert (await at.restore(at.process())).how == "complete"
+        assert len(at.posts) == 1
+
+
+@virtual
+async def test_a_killed_restore_is_taken_over_though_its_number_lives(tmp_path: Path) -> None:
+    """Hours later another process has the number of the killed one, on a system that does not tell them apart."""
+    async with scene(tmp_path) as at:
+        await at.killed(20)
+        (entry,) = await at.process().journals["restore"].of(at.stored.database_id)
+        at.running.add(entry.process)
+        await anyio.sleep(3 * HOUR)
+        assert (await at.restore(at.process())).how == "complete"
+        assert len(at.posts) == 1
