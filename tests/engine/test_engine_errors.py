@@ -151,5 +151,5 @@ def test_two_snapshots_that_could_be_ours_are_shown_and_not_guessed_between(app:
     assert "Two snapshots of this database could be the one that was started: " in told
     assert "foreign (" in told
     assert "another (" in told
-    assert "`Snapshot.get` opens either of them." in told
+    assert "`Snapshot.get` opens a snapshot whose version is known." in told
     assert "attempt" in app.outputs()
