@@ -80,7 +80,7 @@ def test_up_takes_one_snapshot_and_no_further_up_takes_another_unasked(app: App)
     app.forget_requests()
     printed = app.run("destroy", "--yes")
     assert (
-        f"forgotten: {DATABASE}/{newer}, at the service until {expires_at}; Snapshot.get(…) brings it back" in printed
+        f"forgotten: {DATABASE}/{newer}, at the service until {expires_at}. `Snapshot.get` brings it back." in printed
     )
     assert app.requests() == []
     assert app.resources() == []
