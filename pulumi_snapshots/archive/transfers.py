@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.to_thread
-import httpx
 
 from pulumi_snapshots.archive.buckets import Buckets, BucketStore
 from pulumi_snapshots.archive.destination import Destination
@@ -16,6 +15,9 @@ from pulumi_snapshots.archive.files import FileStore
 from pulumi_snapshots.archive.stores import Store
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.stopping import Stoppable
+
+if TYPE_CHECKING:
+    import httpx  # spoken in `api` only
 
 T = TypeVar("T")
 AT_A_TIME = 4

@@ -8,13 +8,12 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from pulumi_snapshots.addresses import is_loopback
-from pulumi_snapshots.emulator.data.store import Store, StoreError
+from pulumi_snapshots.emulator.data.store import StoreError
 from pulumi_snapshots.emulator.emulator import Emulator
 from pulumi_snapshots.emulator.service.settings import (
     TEST_API_KEY,
@@ -24,6 +23,13 @@ from pulumi_snapshots.emulator.service.settings import (
     NameStyle,
     Plan,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pulumi_snapshots.emulator.data.store import Store
+
+__all__ = ["main"]
 
 _KEY_VARIABLE = "SQUARECLOUD_EMULATOR_API_KEY"
 _DSN_VARIABLE = "SQUARECLOUD_EMULATOR_POSTGRES_DSN"
@@ -159,8 +165,7 @@ def _store(options: argparse.Namespace) -> Store | None:
     if not dsn:
         return None
     try:
-        from pulumi_snapshots.emulator.data.postgres_server import holds_password  # noqa: PLC0415 - it needs the extra
-        from pulumi_snapshots.emulator.data.postgres_store import PostgresStore  # noqa: PLC0415 - the same
+        from pulumi_snapshots.emulator.data.postgres_store import PostgresStore, holds_password  # noqa: PLC0415 - it needs the extra
     except ImportError as error:
         missing = "psycopg is missing" if isinstance(error, ModuleNotFoundError) else f"psycopg does not load ({error})"
         raise ValueError(f"{missing}; install it with: pip install 'pulumi-snapshots[emulator-postgres]'") from None

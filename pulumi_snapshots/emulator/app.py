@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from starlette.types import Receive, Scope, Send
+from typing import TYPE_CHECKING
 
 from pulumi_snapshots.emulator.control.control_api import PREFIX, control_app
-from pulumi_snapshots.emulator.control.controlled_service import ControlledService
 from pulumi_snapshots.emulator.control.dashboard import FILES, dashboard_app
 from pulumi_snapshots.emulator.wire.gateway import Gateway
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from pulumi_snapshots.emulator.control.controlled_service import ControlledService
+
+__all__ = ["EmulatorApp"]
 
 
 class EmulatorApp:

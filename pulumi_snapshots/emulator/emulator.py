@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from functools import cached_property
-
-from starlette.types import ASGIApp
+from typing import TYPE_CHECKING
 
 from pulumi_snapshots.emulator.control.controlled_service import ControlledService
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+__all__ = ["Emulator"]
 
 
 class Emulator(ControlledService):

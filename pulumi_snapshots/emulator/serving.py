@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from pulumi_snapshots.emulator.emulator import Emulator
 from pulumi_snapshots.emulator.service.refusals import DroppedConnectionError
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+    from types import FrameType
+
+    from pulumi_snapshots.emulator.emulator import Emulator
+
+__all__ = ["serve"]
 
 _STOP_SECONDS = 2  # how long open requests may take to end; those held open are dropped at once
 

@@ -7,9 +7,9 @@ import random
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
-import httpx
 
 from pulumi_snapshots.api.client import Client
 from pulumi_snapshots.api.rate_limiter import RateLimiter
@@ -28,6 +28,9 @@ from pulumi_snapshots.progress import Fleet
 from pulumi_snapshots.run.quota import QuotaHint
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.stopping import Stoppable
+
+if TYPE_CHECKING:
+    import httpx  # spoken in `api` only
 
 NOT_SHARED = (
     "the runs on this machine cannot share what they send ({trouble}): run one at a time. Two at once may exceed the "

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict, fields, replace
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
-from starlette.types import ASGIApp
 
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.emulator.control.controlled_service import ControlledService, NoSuchResourceError
+from pulumi_snapshots.emulator.control.controlled_service import NoSuchResourceError
 from pulumi_snapshots.emulator.control.local_only import is_local
 from pulumi_snapshots.emulator.data.store import StoreError, outcome
 from pulumi_snapshots.emulator.service.faults import Fault
-from pulumi_snapshots.emulator.service.resources import (
-    Origin,
-    Resource,
-)
+from pulumi_snapshots.emulator.service.resources import Origin
 from pulumi_snapshots.emulator.service.settings import EmulatorSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+    from starlette.types import ASGIApp
+
+    from pulumi_snapshots.emulator.control.controlled_service import ControlledService
+    from pulumi_snapshots.emulator.service.resources import Resource
+
+__all__ = ["PREFIX", "control_app"]
 
 PREFIX = "/_emulator"
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pulumi_snapshots.emulator.data.store import Rows
-from pulumi_snapshots.emulator.service.account import Capture
-from pulumi_snapshots.emulator.service.faults import Fault
-from pulumi_snapshots.emulator.service.resources import (
-    DATABASE_TYPES,
-    ID,
-    Application,
-    Database,
-    Origin,
-    Resource,
-    StoredSnapshot,
-)
+from pulumi_snapshots.emulator.service.resources import DATABASE_TYPES, ID, Application, Database
 from pulumi_snapshots.emulator.service.service import EmulatedService
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pulumi_snapshots.emulator.data.store import Rows
+    from pulumi_snapshots.emulator.service.account import Capture
+    from pulumi_snapshots.emulator.service.faults import Fault
+    from pulumi_snapshots.emulator.service.resources import Origin, Resource, StoredSnapshot
+
+__all__ = ["ControlledService", "NoSuchResourceError"]
 
 _AS_ITS_DATABASE = "as its database"
 AnyResource = TypeVar("AnyResource", Database, Application)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, Router
-from starlette.types import ASGIApp
 
 from pulumi_snapshots.emulator.control.local_only import is_local
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.types import ASGIApp
+
+__all__ = ["FILES", "STATIC", "dashboard_app"]
 
 STATIC = Path(__file__).parent / "static"
 FILES = {

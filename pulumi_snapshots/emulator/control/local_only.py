@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from starlette.requests import Request
-
 from pulumi_snapshots.addresses import is_loopback
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+__all__ = ["is_local"]
 
 
 def is_local(request: Request) -> bool:

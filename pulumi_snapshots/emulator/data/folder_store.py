@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import closing
-from pathlib import Path
-from typing import IO
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 from zipfile import BadZipFile
 
 from pulumi_snapshots.emulator.data.snapshot_zip import data_of, write_zip
 from pulumi_snapshots.emulator.data.store import CHUNK, Rows, StoreError, at_once, run_statements
 from pulumi_snapshots.emulator.data.whole_file import written_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
+    from pathlib import Path
+    from typing import IO
+
+__all__ = ["FolderStore"]
 
 _AT_SERVER = ".at-postgres"  # an empty file instead of a database's own: a PostgreSQL server keeps its data
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import io
 import sqlite3
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 from pulumi_snapshots.emulator.data.snapshot_zip import data_of, write_zip
 from pulumi_snapshots.emulator.data.store import CHUNK, Rows, at_once, nothing, run_statements
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
+
+__all__ = ["MemoryStore"]
 
 
 class MemoryStore:

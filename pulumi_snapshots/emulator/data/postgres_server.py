@@ -12,14 +12,18 @@ import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pulumi_snapshots.emulator.data.store import Rows, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = ["PostgresServer", "holds_password"]
 
 _CONNECT_SECONDS = 10  # how long a connection may take
 _VERSION_SECONDS = 30  # how long a program may take to print its version

@@ -7,17 +7,21 @@ import logging
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 from zipfile import BadZipFile
 
 from pulumi_snapshots.emulator.data.folder_store import FolderStore
-from pulumi_snapshots.emulator.data.postgres_server import PostgresServer
+from pulumi_snapshots.emulator.data.postgres_server import PostgresServer, holds_password
 from pulumi_snapshots.emulator.data.snapshot_zip import unpack
 from pulumi_snapshots.emulator.data.store import Rows, StoreError, nothing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+__all__ = ["PostgresStore", "holds_password"]
 
 _LOG = logging.getLogger("pulumi_snapshots.emulator")
 _ENGINE = "postgres"

@@ -8,6 +8,8 @@ import zipfile
 from pathlib import Path
 from typing import IO
 
+__all__ = ["DATA", "DUMP", "data_of", "unpack", "write_zip"]
+
 DATA = "database.sqlite"  # the member that holds the data: an SQLite database, or no bytes for an empty one
 DUMP = "database.dump"  # the member of a PostgreSQL database: pg_dump's custom format
 _ABOUT = "snapshot.json"

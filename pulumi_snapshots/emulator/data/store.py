@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import anyio
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterator, Sequence
+
+__all__ = ["CHUNK", "Rows", "Store", "StoreError", "at_once", "finished", "nothing", "outcome", "run_statements"]
 
 CHUNK = 64 * 1024  # bytes read at a time
 Rows = list[list[Any]]

@@ -7,26 +7,34 @@ import hashlib
 import heapq
 import logging
 import uuid
-from collections.abc import Mapping
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
-from pulumi_snapshots.emulator.data.store import Store, StoreError
+from pulumi_snapshots.emulator.data.store import StoreError
 from pulumi_snapshots.emulator.service.limits import Cooldowns, Quota
 from pulumi_snapshots.emulator.service.listing_cache import ACCOUNT, ListingCache
 from pulumi_snapshots.emulator.service.refusals import refusal
 from pulumi_snapshots.emulator.service.resources import (
     Application,
     Database,
-    Family,
     Origin,
     Resource,
     RunningRestore,
     RunningSnapshot,
     StoredSnapshot,
 )
-from pulumi_snapshots.emulator.service.settings import EmulatorSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from concurrent.futures import Future
+
+    from pulumi_snapshots.emulator.data.store import Store
+    from pulumi_snapshots.emulator.service.resources import Family
+    from pulumi_snapshots.emulator.service.settings import EmulatorSettings
+
+__all__ = ["Account", "AccountState", "Capture"]
 
 _LOG = logging.getLogger(
     "pulumi_snapshots.emulator"

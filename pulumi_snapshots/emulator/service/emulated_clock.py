@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import anyio
 
-from pulumi_snapshots.clock import Clock, system_utc
+from pulumi_snapshots.clock import system_utc
 from pulumi_snapshots.emulator.service.refusals import DroppedConnectionError
-from pulumi_snapshots.emulator.service.settings import EmulatorSettings
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pulumi_snapshots.clock import Clock
+    from pulumi_snapshots.emulator.service.settings import EmulatorSettings
+
+__all__ = ["EmulatedClock"]
 
 
 class EmulatedClock:

@@ -6,6 +6,8 @@ import random
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+__all__ = ["Fault", "Faults"]
+
 _EFFECTS = (
     "status",
     "drop",

@@ -5,9 +5,14 @@ from __future__ import annotations
 from bisect import insort
 from collections import deque
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from pulumi_snapshots.emulator.service.refusals import refusal
-from pulumi_snapshots.emulator.service.resources import Family
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.emulator.service.resources import Family
+
+__all__ = ["Cooldowns", "Quota", "RateLimit"]
 
 # The documented cooldowns, in seconds.
 _SNAPSHOT_PER_USER = 5  # "1 request / 5s" per user

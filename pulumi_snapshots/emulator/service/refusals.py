@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+__all__ = ["DroppedConnectionError", "RefusedError", "refusal"]
+
 # Statuses and messages as documented. If only the code is public, the status of the most similar documented code.
 _CODES: dict[str, tuple[int, str | None]] = {
     "ACCESS_DENIED": (401, None),

@@ -7,6 +7,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, Literal
 
+__all__ = [
+    "DATABASE_TYPES",
+    "ID",
+    "Application",
+    "Database",
+    "Family",
+    "Origin",
+    "Resource",
+    "RunningRestore",
+    "RunningSnapshot",
+    "StoredSnapshot",
+]
+
 Family = Literal["databases", "applications"]
 Origin = Literal["manual", "automatic"]
 # Ids in the OpenAPI document are 32 hex digits, except in one of its examples; an application's may name a workspace.

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from pulumi_snapshots.emulator.data.whole_file import written_whole
 from pulumi_snapshots.emulator.service.account import AccountState
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["SavedState", "StateFile"]
 
 
 @dataclass

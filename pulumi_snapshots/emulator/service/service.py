@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.emulator.data.folder_store import FolderStore
 from pulumi_snapshots.emulator.data.memory_store import MemoryStore
-from pulumi_snapshots.emulator.data.store import Store
 from pulumi_snapshots.emulator.service.account import Account
 from pulumi_snapshots.emulator.service.emulated_clock import EmulatedClock
 from pulumi_snapshots.emulator.service.faults import Faults
 from pulumi_snapshots.emulator.service.limits import RateLimit
-from pulumi_snapshots.emulator.service.request_journal import JournalEntry
 from pulumi_snapshots.emulator.service.saved_state import SavedState, StateFile
 from pulumi_snapshots.emulator.service.settings import EmulatorSettings
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from pulumi_snapshots.emulator.data.store import Store
+    from pulumi_snapshots.emulator.service.request_journal import JournalEntry
+
+__all__ = ["EmulatedService"]
 
 
 class EmulatedService:

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
-from pulumi_snapshots.emulator.service.refusals import RefusedError
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from starlette.types import Receive, Scope, Send
+
+    from pulumi_snapshots.emulator.service.refusals import RefusedError
+
+__all__ = [
+    "Answer",
+    "StreamedAnswer",
+    "accepted_later",
+    "envelope_of_error",
+    "page",
+    "refused",
+    "success",
+    "xml_refusal",
+]
 
 
 class Answer(Response):

@@ -6,11 +6,16 @@ import hmac
 import re
 from datetime import UTC
 from email.utils import format_datetime
+from typing import TYPE_CHECKING
 
-from pulumi_snapshots.emulator.service.resources import StoredSnapshot
 from pulumi_snapshots.emulator.wire.answers import Answer, StreamedAnswer, xml_refusal
-from pulumi_snapshots.emulator.wire.exchange import Exchange
 from pulumi_snapshots.emulator.wire.url_signing import ACCESS_KEY_ID, sign
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.emulator.service.resources import StoredSnapshot
+    from pulumi_snapshots.emulator.wire.exchange import Exchange
+
+__all__ = ["download"]
 
 _RANGE = re.compile(r"bytes=(?:(\d+)-(\d*)|-(\d+))")
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import math
-from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
-from starlette.requests import Request
 
 from pulumi_snapshots.emulator.data.store import finished
-from pulumi_snapshots.emulator.service.faults import Fault
 from pulumi_snapshots.emulator.service.refusals import refusal
-from pulumi_snapshots.emulator.service.request_journal import JournalEntry
-from pulumi_snapshots.emulator.service.resources import Resource
-from pulumi_snapshots.emulator.service.service import EmulatedService
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from starlette.requests import Request
+
+    from pulumi_snapshots.emulator.service.faults import Fault
+    from pulumi_snapshots.emulator.service.request_journal import JournalEntry
+    from pulumi_snapshots.emulator.service.resources import Resource
+    from pulumi_snapshots.emulator.service.service import EmulatedService
+
+__all__ = ["Exchange", "FaultTakesOverError"]
 
 
 class FaultTakesOverError(Exception):

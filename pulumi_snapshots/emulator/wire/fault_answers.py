@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from starlette.types import Message, Send
-
-from pulumi_snapshots.emulator.service.faults import Fault
 from pulumi_snapshots.emulator.service.refusals import DroppedConnectionError
 from pulumi_snapshots.emulator.wire.answers import Answer, StreamedAnswer, envelope_of_error, success
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from starlette.types import Message, Send
+
+    from pulumi_snapshots.emulator.service.faults import Fault
+
+__all__ = ["faulty_answer", "sending_only"]
 
 _PIECE = 64 * 1024  # bytes of a huge body made at a time
 

@@ -5,20 +5,26 @@ from __future__ import annotations
 import contextlib
 import hmac
 from email.utils import format_datetime
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.routing import Match
-from starlette.types import Receive, Scope, Send
 
 from pulumi_snapshots.emulator.service.limits import RateLimit
 from pulumi_snapshots.emulator.service.refusals import RefusedError, refusal
 from pulumi_snapshots.emulator.service.request_journal import JournalEntry, KeySeen
 from pulumi_snapshots.emulator.service.resources import ID
-from pulumi_snapshots.emulator.service.service import EmulatedService
 from pulumi_snapshots.emulator.wire.answers import Answer, refused
 from pulumi_snapshots.emulator.wire.exchange import Exchange, FaultTakesOverError
 from pulumi_snapshots.emulator.wire.fault_answers import faulty_answer, sending_only
 from pulumi_snapshots.emulator.wire.routes import NO_ROUTE, OTHER_METHOD, ROUTES, ApiRoute
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from pulumi_snapshots.emulator.service.service import EmulatedService
+
+__all__ = ["CONNECTED", "Gateway", "kind_of"]
 
 CONNECTED = "pulumi_snapshots.connected"
 """ASGI extension of a transport that has already carried out the faults that refuse connections."""

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pulumi_snapshots.emulator.service.resources import StoredSnapshot
-from pulumi_snapshots.emulator.service.settings import EmulatorSettings
 from pulumi_snapshots.emulator.wire.url_signing import signed_query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pulumi_snapshots.emulator.service.resources import StoredSnapshot
+    from pulumi_snapshots.emulator.service.settings import EmulatorSettings
+
+__all__ = ["entry", "object_path", "page_of", "timestamp"]
 
 
 def timestamp(moment: datetime) -> str:

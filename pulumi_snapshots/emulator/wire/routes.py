@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.routing import Route
 
 from pulumi_snapshots.emulator.service.listing_cache import ACCOUNT
 from pulumi_snapshots.emulator.service.refusals import refusal
-from pulumi_snapshots.emulator.service.resources import Database, Family, Resource, StoredSnapshot
+from pulumi_snapshots.emulator.service.resources import Database, Resource
 from pulumi_snapshots.emulator.wire.answers import Answer, accepted_later, page, success
 from pulumi_snapshots.emulator.wire.downloads import download
-from pulumi_snapshots.emulator.wire.exchange import Exchange
 from pulumi_snapshots.emulator.wire.listing_pages import object_path, page_of, timestamp
 from pulumi_snapshots.emulator.wire.url_signing import signed_query
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from pulumi_snapshots.emulator.service.resources import Family, StoredSnapshot
+    from pulumi_snapshots.emulator.wire.exchange import Exchange
+
+__all__ = ["NO_ROUTE", "OTHER_METHOD", "ROUTES", "ApiRoute"]
 
 AnyResource = TypeVar("AnyResource", bound=Resource)
 _SNAPSHOT_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
