@@ -151,7 +151,7 @@ class Deployment:
         resumes = self.record is not None and self.made == self.triggers
         if resumes and self.record is not None and not self.record.pending:
             return None
-        chosen: dict[str, Any] = {"purpose": f"v{self.triggers}", "timeout": step.timeout}
+        chosen: dict[str, Any] = {"triggers": [f"v{self.triggers}"], "timeout": step.timeout}
         if step.ends == "kill -9":
             return None if resumes else await at.killed(step.after, **chosen)
         session = at.process()
