@@ -89,7 +89,6 @@ class StatusWatch:
                     raise NeverSeen
             next_poll = f"poll {self.polls + 1} at {clock.utc() + timedelta(seconds=pause):%H:%M:%S} UTC"
             self.attempt.member.waits(f"{_state_of(post)}{self.failed}", next_poll)
-            await self.attempt.save()
             await clock.sleep(pause)
 
     async def _poll(self) -> bool | None:
