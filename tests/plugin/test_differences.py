@@ -57,7 +57,7 @@ TESTS = {
         f"{PROTOCOL}test_settings_are_checked_before_anything_else",
         f"{ENGINE}plugin.py::test_wrong_settings_and_inputs_fail_in_the_preview_on_their_names",
     },
-    "an input that there is not": {
+    "an unknown input": {
         f"{HERE}test_python_itself_refuses_an_input_that_there_is_not",
         f"{PROTOCOL}test_a_wrong_input_is_told_by_the_name_that_programs_use",
     },
