@@ -16,8 +16,9 @@ import httpx
 from httpcore import AsyncNetworkStream
 
 from pulumi_snapshots.addresses import is_loopback
-from pulumi_snapshots.api.errors import SquareCloudError
+from pulumi_snapshots.api.errors import ProxyRefused, SquareCloudError
 from pulumi_snapshots.api.signed_url import problem_of_url, version_of
+from pulumi_snapshots.api.user_agent import user_agent
 from pulumi_snapshots.clock import in_utc
 
 CONNECT_TIMEOUT = 15.0
@@ -31,6 +32,8 @@ REFUSAL_LIMIT = 64 * 1024
 """The most bytes read of a refusal's body."""
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _CODE = re.compile(r"<Code>([A-Za-z0-9]{1,100})</Code>")
+_HTML = re.compile(r"<(?:!doctype )?html\b", re.IGNORECASE)
+"""A web page; the refusals of a store are XML."""
 _MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
 
 
@@ -115,7 +118,7 @@ async def open_download(
         WrongContent: the object is another one, or is not in a readable form.
     """
     # With compression, sizes and ranges would count compressed bytes.
-    headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
+    headers = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": user_agent()}
     if offset:
         headers["Range"] = f"bytes={offset}-"
         if known is not None and known.etag is not None:
@@ -231,6 +234,8 @@ async def _refusal(response: httpx.Response, request: str) -> SquareCloudError:
     status = response.status_code
     if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
         return WrongContent(request, "the object is shorter than the part that was received", status=status)
+    if status == httpx.codes.FORBIDDEN and code is None and _HTML.search(text):
+        return ProxyRefused(request, status=status)
     passing = status >= httpx.codes.INTERNAL_SERVER_ERROR or status in {
         httpx.codes.REQUEST_TIMEOUT,
         httpx.codes.TOO_MANY_REQUESTS,

@@ -89,6 +89,17 @@ class NotAllowed(SquareCloudError):
     steps = (Next(Step.USE_SCOPES), Next(Step.USE_KEY_OF_DATABASE))
 
 
+class ProxyRefused(SquareCloudError):
+    """A proxy in front of the service refused the request: a 403 that is not the service's own."""
+
+    meaning = (
+        "a proxy in front of the service refused it: it wants a captcha solved, blocks this country or network, or takes "
+        "this client for a robot"
+    )
+    effect = "The API key and its scopes are not the reason, and nothing was started."
+    steps = (Next(Step.CHANGE_NETWORK), Next(Step.ASK_SUPPORT))
+
+
 class DatabaseMissing(SquareCloudError):
     """No such database in this account."""
 
@@ -252,7 +263,7 @@ _KNOWN = {
     "DATABASE_NOT_RUNNING": _Known(
         RequestRefused, "the database is not running", (Next(Step.START_DATABASE), Next(Step.RUN_AGAIN))
     ),
-    "DATABASE_UNAVAILABLE": _Known(Unavailable, "the database is unavailable at the moment"),
+    "DATABASE_UNAVAILABLE": _Known(Unavailable, "the service's own database is unavailable at the moment, not yours"),
     "SNAPSHOT_NOT_FOUND": _Known(RequestRefused, "the service has no such snapshot", (Next(Step.CHECK_VERSION_ID),)),
     "SNAPSHOT_RESTORE_FAILED": _Known(RestoreFailed),
     "SNAPSHOT_DATABASE_MISMATCH": _Known(
@@ -296,6 +307,8 @@ def error_for(  # noqa: PLR0913  an answer has this many parts
         reaction = UnreadableAnswer
     elif known is not None:
         reaction = known.reaction
+    elif status == 403 and not readable:  # noqa: PLR2004  the service's own refusals have its envelope
+        reaction = ProxyRefused
     else:
         reaction = _BY_STATUS.get(status, ServiceFailed if status >= 500 else RequestRefused)  # noqa: PLR2004  a server's failure
     return reaction(request, status=status, code=code, message=message, retry_after=retry_after)

@@ -16,6 +16,7 @@ import httpx
 from pulumi_snapshots.addresses import is_loopback
 from pulumi_snapshots.api.errors import AnswerLost, NotSent, error_for
 from pulumi_snapshots.api.service_clock import ServiceClock
+from pulumi_snapshots.api.user_agent import user_agent
 from pulumi_snapshots.clock import Clock, in_utc
 
 PROCESSING = "SNAPSHOT_PROCESSING"
@@ -76,7 +77,7 @@ class Transport:
         host = urlsplit(api_url).hostname or ""
         self._client = httpx.AsyncClient(
             base_url=api_url + "/",
-            headers={"Authorization": api_key, "Accept": "application/json"},
+            headers={"Authorization": api_key, "Accept": "application/json", "User-Agent": user_agent()},
             transport=http,
             follow_redirects=False,
             # A proxy from the environment would see the key in plain text on the way to a loopback address.

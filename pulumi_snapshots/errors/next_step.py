@@ -25,6 +25,7 @@ class Step(Enum):
     LEAVE_MORE_TO_OTHERS = "Raise {requests_for_others} if others use the account too."
     RAISE_BUDGET = "Raise {requests_per_minute} if the plan allows more."
     CHECK_ADDRESS = "Check the network and {api_url}."
+    CHANGE_NETWORK = "Run it from another network."
     SET_ADDRESS = "Set {api_url} to the API's own address."
     ASK_SUPPORT = "The service's support can say more."
 

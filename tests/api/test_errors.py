@@ -86,6 +86,8 @@ CASES = [
     plain(403, "RESOURCE_NOT_ALLOWED", "NotAllowed", "may use this database"),
     plain(403, "PERMISSION_DENIED", "NotAllowed", "not allowed"),
     plain(403, "SOMETHING_NEW", "NotAllowed", "not allowed"),
+    Case(403, b"<!DOCTYPE html><title>Just a moment...</title>", "ProxyRefused", "not the reason"),
+    Case(403, b"error code: 1020", "ProxyRefused", "Run it from another network"),
     plain(403, "RESTORE_IN_PROGRESS", "RestoreRunning", "when that restore is over"),
     plain(409, "RESTORE_IN_PROGRESS", "RestoreRunning", "about a minute"),
     plain(404, "DATABASE_NOT_FOUND", "DatabaseMissing", "Check database_id"),
@@ -117,8 +119,10 @@ CASES = [
         for status in (408, 499, 502, 503, 504, *range(520, 531))
         for body in (HTML.encode(), "SOMETHING_NEW", None)
     ),
-    doubtful(503, "DATABASE_UNAVAILABLE", "Unavailable", "database is unavailable"),
-    doubtful(500, "DATABASE_UNAVAILABLE", "Unavailable", "database is unavailable"),
+    doubtful(
+        503, "DATABASE_UNAVAILABLE", "Unavailable", "the service's own database is unavailable at the moment, not yours"
+    ),
+    doubtful(500, "DATABASE_UNAVAILABLE", "Unavailable", "the service's own database"),
     doubtful(200, b"<html>", "UnreadableAnswer", "squarecloud:apiUrl"),
     doubtful(200, b"", "UnreadableAnswer", "could not be read"),
     doubtful(200, b'{"status": "success", "resp', "UnreadableAnswer", "could not be read"),

@@ -11,12 +11,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import httpx
 import pytest
 
+from pulumi_snapshots.api.download import open_download
 from pulumi_snapshots.api.errors import (
     AnswerLost,
     Blocked,
@@ -86,6 +88,21 @@ async def test_the_key_is_sent_in_its_header_and_nowhere_else() -> None:
     assert request.headers["Authorization"] == KEY
     assert KEY not in str(request.url)
     assert KEY not in repr(transport)
+
+
+@virtual
+async def test_requests_say_which_program_sends_them() -> None:
+    agents: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        agents.append(request.headers["User-Agent"])
+        return httpx.Response(200, json=SUCCESS)
+
+    transport, _ = open_transport(answer)
+    await transport.send("GET", "users/me", read_timeout=30)
+    async with open_download("https://snapshots.example/x.zip", http=httpx.MockTransport(answer)):
+        pass
+    assert agents == [f"pulumi-snapshots/{version('pulumi-snapshots')} (Pulumi provider for Square Cloud)"] * 2
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

@@ -273,6 +273,15 @@ async def test_an_unpinned_url_is_enough_if_the_host_tells_versions(tmp_path: Pa
 
 
 @virtual
+async def test_a_page_of_a_proxy_is_not_taken_for_an_expired_url(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        at.here.emulator.add_fault(Fault(kind="download", html=403, times=None))
+        text = await fails(at, what="a proxy in front of the service refused it", session=at.here.session)
+        assert "Run it from another network" in text
+        assert len(at.downloads) == 1
+
+
+@virtual
 async def test_an_unpinned_url_of_an_unknown_version_is_refused(tmp_path: Path) -> None:
     async with scene(tmp_path / "a", version_header=False) as at:
         url = await signed_without_version(at)

@@ -246,6 +246,18 @@ async def not_allowed(w: World, _: Any) -> Ending:
     return await w.create()
 
 
+@event("403 with a proxy's page")
+async def refused_by_a_proxy(w: World, _: Any) -> Ending:
+    w.emulator.add_fault(Fault(kind="create", html=403))
+    return await w.create()
+
+
+@event("`DATABASE_UNAVAILABLE` while pending", snapshot_seconds=200)
+async def unavailable_while_pending(w: World, _: Any) -> Ending:
+    w.emulator.add_fault(Fault(kind="list", status=503, code="DATABASE_UNAVAILABLE", times=2))
+    return await w.create()
+
+
 @event("no API key")
 async def no_key(w: World, _: Any) -> Ending:
     with pytest.raises(MissingKey) as missing:
