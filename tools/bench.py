@@ -251,7 +251,7 @@ def spread(values: list[float], digits: int = 1) -> list[str]:
 PARTS = {
     "snapshot": Part(
         "one snapshot, virtual time",
-        ("one snapshot", "POSTs", "looks", "other requests", "seconds (virtual)"),
+        ("one snapshot", "POSTs", "polls", "other requests", "seconds (virtual)"),
         one_snapshot,
     ),
     "imports": Part("imports", ("import, milliseconds", "median", "min", "max"), imports),
@@ -265,10 +265,10 @@ PARTS = {
         f"archives of {ARCHIVE_SIZE >> 20} MiB",
         (f"archive of {ARCHIVE_SIZE >> 20} MiB", "seconds", "min", "max", "MiB above idle at most"),
         archives,
-        "Both download from one host of plain sockets on this machine. By hand means two processes one after the other; an\n"
-        "Archive's time begins with its first request, in a process that is loaded, as Pulumi's is, and ends when the file is\n"
-        "on the disk under its name, which `curl` does not wait for. Memory is the process's highest, less what it had before.\n"
-        "The committed numbers are from two quiet cores; the pairs of the ratio ran one after the other.\n",
+        'Both download from one host of plain sockets on this machine. "By hand" means two processes one after the other. An\n'
+        "Archive's time starts with its first request, in a process that is already loaded, as Pulumi's is. It ends when the file is\n"
+        "on the disk under its name, which `curl` does not wait for. Memory is the process's peak, less what it had before. The\n"
+        "committed numbers are from two quiet cores; the pairs of the ratio ran one after the other.\n",
     ),
 }
 """The page, table by table."""

@@ -1,4 +1,4 @@
-"""`make bench-fleet`: how fast a fleet's snapshots are taken, and by whom. Writes docs/fleets.md and docs/fleet.svg.
+"""`make bench-fleet`: how fast a fleet's snapshots are taken, and by whom. Writes docs/fleet-benchmark.md and docs/fleet.svg.
 
 Virtual time, except for one run of a real engine, which shows that the simulation and the real thing agree.
 """
@@ -23,7 +23,7 @@ from tools.engine import ensure
 from tools.sandbox import Emulator, Stack
 
 PROJECT = Path(__file__).resolve().parent.parent
-PAGE = PROJECT / "docs" / "fleets.md"
+PAGE = PROJECT / "docs" / "fleet-benchmark.md"
 PICTURE = PROJECT / "docs" / "fleet.svg"
 SIZES = (1, 10, 50, 200)
 WORLDS = ("invalidated", "kept")
@@ -59,34 +59,33 @@ runtime: python
 plugins: {{providers: [{{name: squarecloud, path: {json.dumps(str(Path(sys.executable).parent))}}}]}}
 """
 
-INTRODUCTION = f"""# Fleets
+INTRODUCTION = f"""# Fleet benchmark
 
-What happens when a program takes snapshots of many databases at once. Written by `make bench-fleet`.
-
-![A row for each of {PICTURED} databases](fleet.svg)
+How fast snapshots of many databases are taken, by this provider and by others. Written by `make bench-fleet`. For how to take
+them see [Fleets](fleets.md).
 
 **The standard scenario.** Every POST ends in a 202 after 90 s, and its snapshot is ready 20 to 150 s later, drawn from a
 seed. The account may send 30 requests a minute, the smallest plan's budget; this provider leaves three of them to others.
-The *limit* is what nobody can beat: the service takes a POST every 5 s, and the last snapshot must become ready. All times
+The *limit* is the theoretical minimum: the service takes a POST every 5 s, and the last snapshot must become ready. All times
 are virtual: client and emulator share one clock that jumps, so the numbers depend on neither the machine nor chance.
 
 **The clients.** This provider at `--parallel {PARALLEL}`. A naive dynamic provider: POST, then poll every 10 s until any entry
 is newer than the POST, four at a time, as many as a dynamic provider's process serves. The vendor's Python SDK 5.0.0 as its
 `examples/snapshots.py` uses it: list, create, list every 30 s until a version is new; one database after the other, or in
-16 threads. Naive provider and SDK block a thread while they wait and cannot run under a virtual clock: their calls are made
-in the same order on the same emulator. Neither goes on after a 429: it is run again for that database after a minute
-(`KEEP_CALM`) or half an hour (`RATE_LIMITED`). These pauses have no jitter, so that the 16 threads come back in step and
-block the account again: with luck, or staggered by hand, they end some time.
+16 threads. Naive provider and SDK block a thread while they wait and cannot run under a virtual clock, so their calls are made
+in the same order on the same emulator. Both stop at a 429: they run again for that database after a minute (`KEEP_CALM`) or
+half an hour (`RATE_LIMITED`). These pauses have no jitter, so the 16 threads come back in step and block the account again;
+with luck, or staggered by hand, they would end some time.
 
-Columns: *429s* is how many were received; *blocked* the seconds in which the account was blocked; *wrong* counts
-databases that were handed a version that their POST did not start; *lost* are snapshots that were paid for and that nobody has.
+Columns: *429s* counts those received; *blocked* is how many seconds the account was blocked; *wrong* counts databases that got
+a version which their POST did not start; *lost* counts snapshots that used quota and that no client received.
 """
 
 
-WAYS = """The same create with other ways to look for what is pending. *The provider's* asks the account's listing for all at once, as
-soon as one database's page, asked early and often, hints that pages are not kept; until then each other database's own page once, late.
-*In turn* asks each database's own listing and the account's by turns, *own listing* and *account listing* one of the two every 30 s
-from the 202 on; *no probe* is the provider's without the page that is polled early. [How waiting works](waiting.md) has the reasons.
+WAYS = """The same create with other ways to poll for what is pending. *The provider's* polls the account's listing for all at once, as
+soon as one database's page, polled early and often, hints that pages are not kept; until then each other database's own page once, late.
+*In turn* polls each database's own listing and the account's by turns, *own listing* and *account listing* one of the two every 30 s
+from the 202 on; *no probe* is the provider's without the page that is polled early. See [How waiting works](waiting.md) for the reasons.
 """
 
 
@@ -137,7 +136,7 @@ def aims() -> Iterator[str]:
     """The promises, over several seeds."""
     yield "## Aims\n"
     yield (
-        "Where new snapshots end the cache: a makespan of at most 1.10 x the limit at 50 databases and 1.05 x at 200, at "
+        "If new snapshots end the cache: a makespan of at most 1.10 x the limit at 50 databases and 1.05 x at 200, at "
         f"most 2 requests per snapshot. Everywhere: no 429, no wrong version, none lost. Worst of {len(SEEDS)} seeds.\n"
     )
     rows = []
@@ -168,9 +167,9 @@ def parallelism() -> Iterator[str]:
     """What the engine's own limit costs."""
     yield "## The engine's parallelism\n"
     yield (
-        "A snapshot takes a place of the engine's from its turn until it is found. The engine has four places for each core "
+        "A snapshot takes one of the engine's slots until it is found. The engine has four slots for each core "
         f"of the machine unless `--parallel` or `PULUMI_PARALLEL` says otherwise; {PARALLEL} are enough for a POST every 5 s. "
-        "The last column is the makespan over the limit of so many places.\n"
+        "The last column is the makespan over the limit of so many slots.\n"
     )
     rows = []
     for size in (50, 200):
@@ -188,12 +187,12 @@ def parallelism() -> Iterator[str]:
                         f"x {one.makespan / one.limit_at_parallel:.2f}",
                     ]
                 )
-    yield table(("databases", "places", "cache", "makespan, s", "over the limit", "over that of its places"), rows)
+    yield table(("databases", "slots", "cache", "makespan, s", "over the limit", "over that of its slots"), rows)
 
 
 def policies() -> Iterator[str]:
-    """The provider's way to look against simpler ones."""
-    yield "## Ways to look\n"
+    """The provider's way to poll against simpler ones."""
+    yield "## Ways to poll\n"
     yield WAYS
     rows = []
     for cache_world in WORLDS:
@@ -223,11 +222,11 @@ def reality() -> Iterator[str]:
     yield (
         f"As many snapshots with `pulumi up --parallel {PARALLEL}` against the emulator on a real socket, and the same in virtual time. The "
         "spacing of requests is in real seconds, so the emulator runs at speed 1 and the snapshots are short instead: a 202 after "
-        f"{REAL_DEADLINE:.0f} s, ready 2 to 10 s later, the first look after {REAL_SETTINGS['first_look_after']:.0f} s, looks every "
+        f"{REAL_DEADLINE:.0f} s, ready 2 to 10 s later, the first poll after {REAL_SETTINGS['first_look_after']:.0f} s, polls every "
         f"{REAL_SETTINGS['look_every']:.0f} s. Everything is comparable, except that the engine starts resources in an "
         "order of its own and needs a few seconds to start itself: the makespan counts from the first POST, and the limit is that of "
-        f"the order in which the POSTs came. Aim for the plugin at {REAL_PLUGIN} where new snapshots "
-        f"end the cache: at most {REAL_AIM:.2f} x the limit. Where pages are kept, the last looks come later on purpose, since one too "
+        f"the order in which the POSTs came. Aim for the plugin at {REAL_PLUGIN} if new snapshots "
+        f"end the cache: at most {REAL_AIM:.2f} x the limit. If pages are kept, the last polls come later on purpose, since one too "
         "early would cost half an hour; with snapshots so short that is a larger share than above.\n"
     )
     chance = random.Random("the real fleet")  # noqa: S311  repeatable, no secret
@@ -246,7 +245,7 @@ def reality() -> Iterator[str]:
                 [cache_world, who, *kinds, f"{one.makespan:.1f}", f"x {one.makespan / one.limit:.3f}", one.wrong]
             )
     yield table(
-        ("cache", "run", "POSTs", "looks", "looks at the account", "429s", "makespan, s", "over the limit", "wrong"),
+        ("cache", "run", "POSTs", "polls", "polls of the account", "429s", "makespan, s", "over the limit", "wrong"),
         rows,
     )
 
@@ -255,9 +254,9 @@ class RealRun(NamedTuple):
     """A fleet that was taken.
 
     Attributes:
-        requests: how many of each kind; those refused with a 429 are counted once more, as `429`.
+        requests: how many of each kind; those refused with a 429 are also counted as `429`.
         makespan: seconds from the first POST.
-        limit: seconds that nobody can beat.
+        limit: the theoretical minimum in seconds.
         wrong: snapshots that are not of their own POST, and POSTs that are too many or too few.
     """
 
@@ -321,7 +320,7 @@ def real_run(durations: list[float], cache_world: str, package: str) -> RealRun:
 
 WIDTH, LEFT, ROW, GAP = 960.0, 10.0, 4.0, 44.0
 COLOURS = {
-    "waits for its turn": "#d5d9df",
+    "queued": "#d5d9df",
     "POST open": "#e0a030",
     "pending": "#5b8fd0",
     "ready, not found yet": "#b03a48",
