@@ -42,6 +42,8 @@ OnWait: TypeAlias = "Callable[[str, str], None]"
 
 BUDGET_WINDOW = 60.5
 """Seconds: the service counts requests per minute by arrival, so half a second is added for network jitter."""
+SHORTEST_BLOCK = BUDGET_WINDOW
+"""Seconds that a block lasts at least, whatever `Retry-After` says: it ends no sooner than the minute that was exceeded."""
 COURTESY = 0.05
 """Seconds that the process which sent last gives to the others of this machine, so that two fleets alternate."""
 SENDING_DELAY = 0.05
@@ -359,7 +361,7 @@ class RateLimiter:
             self._quota = error
         elif isinstance(error, Blocked):
             self._block = error
-            wait = self._block_wait if error.retry_after is None else error.retry_after
+            wait = self._block_wait if error.retry_after is None else max(error.retry_after, SHORTEST_BLOCK)
             self._log.blocked_until = max(self._log.blocked_until, now + wait)
         elif isinstance(error, Cooldown):
             # The answer does not say which cooldown it was, so the account's spacing starts again.

@@ -178,11 +178,14 @@ def _http_date(text: str | None) -> datetime | None:
 
 
 def _retry_after(response: httpx.Response, now: datetime) -> float | None:
-    """The seconds in `Retry-After`, which is a number of seconds or an HTTP date; None if there are none."""
+    """The seconds in `Retry-After`, which is a number of seconds or an HTTP date; None if there are none.
+
+    Zero and a date in the past count as none: to try again at once is never the answer to a refusal.
+    """
     text = response.headers.get("retry-after", "")
     try:
         seconds = float(text)
     except ValueError:
         until = _http_date(text)
-        seconds = math.nan if until is None else max(0.0, (until - now).total_seconds())
-    return min(seconds, RETRY_AFTER_LIMIT) if seconds >= 0 and math.isfinite(seconds) else None
+        seconds = math.nan if until is None else (until - now).total_seconds()
+    return min(seconds, RETRY_AFTER_LIMIT) if seconds > 0 and math.isfinite(seconds) else None

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from pulumi_snapshots.api.client import BRIEF, ONCE, PATIENT, Client, Patience
-from pulumi_snapshots.api.errors import RequestRefused, RestoreFailed, SquareCloudError, UnreadableAnswer
+from pulumi_snapshots.api.errors import Blocked, RequestRefused, RestoreFailed, SquareCloudError, UnreadableAnswer
 from pulumi_snapshots.api.models import Accepted, Finished, Listing
 from pulumi_snapshots.api.rate_limiter import RateLimiter
 from pulumi_snapshots.clock import Clock
@@ -185,6 +185,19 @@ def test_a_read_honours_retry_after_up_to_a_bound(retry_after: str, gap: float) 
         service = Service(httpx.Response(503, headers={"Retry-After": retry_after}), ok([]))
         await service.read()
         assert service.gaps == [gap]
+
+    run()
+
+
+@pytest.mark.parametrize("retry_after", ["0", "1", "Sun, 01 Mar 2020 12:00:00 GMT"])
+def test_no_post_is_sent_into_a_block_that_claims_to_be_over(retry_after: str) -> None:
+    @virtual
+    async def run() -> None:
+        service = Service(refused(429, "RATE_LIMITED", headers={"Retry-After": retry_after}))
+        for _ in range(12):
+            assert isinstance(await service.post(), Blocked)
+            await anyio.sleep(4)
+        assert len(service.requests) == 1
 
     run()
 

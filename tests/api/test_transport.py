@@ -314,7 +314,7 @@ def test_a_nonsensical_date_is_ignored(date: str) -> None:
     [
         (None, None),
         ("120", 120.0),
-        ("0", 0.0),
+        ("0", None),
         (" 7 ", 7.0),
         ("1.5", 1.5),
         ("-5", None),
@@ -325,7 +325,7 @@ def test_a_nonsensical_date_is_ignored(date: str) -> None:
         ("", None),
         (format_datetime(START + timedelta(minutes=5), usegmt=True), 300.0),
         (format_datetime(START + timedelta(days=5), usegmt=True), 3600.0),
-        (format_datetime(START - timedelta(minutes=5), usegmt=True), 0.0),
+        (format_datetime(START - timedelta(minutes=5), usegmt=True), None),
         ("Fri, 31 Dec 99999999999 23:59:59 GMT", None),
     ],
 )
