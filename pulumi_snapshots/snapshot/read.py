@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import anyio
 
@@ -118,18 +118,28 @@ async def _read_listed(session: Session, record: SnapshotRecord, listener: Liste
 
 
 async def _renewed(session: Session, record: SnapshotRecord, entry: ListedSnapshot) -> SnapshotRecord:
-    """The record with what its entry says now; it keeps a stored URL that still works for long enough."""
+    """The record with what its entry says now; it keeps a stored URL unless the new one is better."""
     version_id = record.version_id or ""
     fresh = await describe(session, record.database_id, entry, base_url=record.download_url)
     renewed = replace(fresh, requested_at=record.requested_at)
     if renewed.created_at is None and record.created_at is not None:
         renewed = renewed.created(parse_rfc3339(record.created_at))
-    expiry = expiry_of(record.download_url or "")
-    lasts = expiry is not None and expiry > session.client.service_clock.now() + URL_RENEWAL
-    if lasts and is_pinned(record.download_url, version_id):
+    if _keeps_url(record.download_url, renewed.download_url, version_id, session.client.service_clock.now()):
         url, expires_at = record.download_url, record.download_url_expires_at
         renewed = replace(renewed, download_url=url, download_url_expires_at=expires_at)
     return renewed
+
+
+def _keeps_url(stored: str | None, fresh: str | None, version_id: str, now: datetime) -> bool:
+    """Whether the stored URL is the better one: it is pinned, and lasts long enough or the fresh one does not last longer."""
+    if not is_pinned(stored, version_id):
+        return False
+    if not is_pinned(fresh, version_id):
+        return True  # even one that has expired: an unpinned URL would serve other data without a word
+    ends, fresh_ends = expiry_of(stored or ""), expiry_of(fresh or "")
+    if ends is None or ends <= now:
+        return False
+    return ends > now + URL_RENEWAL or fresh_ends is None or fresh_ends <= ends
 
 
 def _missing(session: Session, record: SnapshotRecord, page: Page, listener: Listener) -> SnapshotRecord:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -52,6 +54,30 @@ def test_a_refresh_keeps_the_url_until_its_last_7_days(days: float, *, kept: boo
             assert (renewed == record) is kept
             until = parse_rfc3339(renewed.download_url_expires_at or "")
             assert until - w.clock.utc() > timedelta(days=6.9)
+
+    play()
+
+
+@pytest.mark.parametrize("listed", ["missing", "unpinned", "ending earlier"])
+def test_a_refresh_keeps_the_last_pinned_url_of_a_snapshot(listed: str) -> None:
+    @virtual
+    async def play() -> None:
+        async with world() as w:
+            record = await taken(w)
+            await w.clock.sleep(25 * DAY)
+            url = record.download_url or ""
+            sooner = str(int(w.emulator.now().timestamp()) + 3600)
+            urls = {
+                "missing": None,
+                "unpinned": url.replace("versionId", "other"),
+                "ending earlier": re.sub(r"Expires=\d+", f"Expires={sooner}", url),
+            }
+            known = {"name": DATABASE, "version_id": record.version_id, "modified": record.created_at}
+            body = json.dumps({"status": "success", "response": [{**known, "url": urls[listed], "size": 7}]})
+            w.emulator.add_fault(Fault(kind="list", body=body, times=None))
+            renewed = (await refreshed(w, record)).complete
+            assert renewed.size == 7
+            assert (renewed.download_url, renewed.download_url_expires_at) == (url, record.download_url_expires_at)
 
     play()
 
