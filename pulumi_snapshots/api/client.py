@@ -45,6 +45,10 @@ class Patience:
     back_off: tuple[float, ...]
     waits_out_block: bool
 
+    def covers(self, other: Patience) -> bool:
+        """Whether the failure of a read that was this patient is also the failure of one with the other patience."""
+        return len(self.back_off) >= len(other.back_off) and self.waits_out_block >= other.waits_out_block
+
 
 PATIENT = Patience(back_off=(2.0, 4.0), waits_out_block=True)
 """For waiting for a snapshot that has used up one of the day's allowance."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from pulumi_snapshots.api.client import BRIEF, PATIENT, Client, Patience
+from pulumi_snapshots.api.client import BRIEF, ONCE, PATIENT, Client, Patience
 from pulumi_snapshots.api.errors import KeyRefused, SquareCloudError, Unavailable
 from pulumi_snapshots.api.models import ListedSnapshot, Listing
 from pulumi_snapshots.api.signed_url import database_of, database_of_name
@@ -64,12 +64,14 @@ class _NewestPage(Newest["Listing"]):
         unchanged_at: when the previous page was last seen; None while the page has never changed.
         failed_at: when the newest fetch failed in a way that may pass.
         failure: how it failed; None after a success.
+        patience: how patient it was.
     """
 
     same_since: float = 0.0
     unchanged_at: float | None = None
     failed_at: float = -math.inf
     failure: SquareCloudError | None = None
+    patience: Patience = ONCE
 
 
 class Listings:
@@ -118,6 +120,7 @@ class Listings:
             since,
             f"GET /databases/{database_id}/snapshots",
             lambda: self._client.list_snapshots(database_id, patience=patience),
+            patience,
         )
         return _own(listing)
 
@@ -139,7 +142,7 @@ class Listings:
         if self.account_refusal is not None:
             return None
         try:
-            return await self._fetch(self._account, since, "GET /users/snapshots", fetch)
+            return await self._fetch(self._account, since, "GET /users/snapshots", fetch, patience)
         except SquareCloudError as error:
             if error.passing or isinstance(error, KeyRefused):
                 raise
@@ -208,25 +211,31 @@ class Listings:
         return entry or (await self.own_page(database_id, self.recent, patience=BRIEF)).version(version_id)
 
     async def _fetch(
-        self, page: _NewestPage, since: float, request: str, fetch: Callable[[], Awaitable[Listing]]
+        self,
+        page: _NewestPage,
+        since: float,
+        request: str,
+        fetch: Callable[[], Awaitable[Listing]],
+        patience: Patience,
     ) -> Listing:
         """Get the newest page; fetch it now unless it was requested at `since` or later.
 
-        A fetch that failed, or was given up because the service takes too long, also serves all callers. Otherwise each of
-        hundreds of reads would wait for a service that is down.
+        A fetch that failed, or was given up because the service takes too long, also serves all callers that are no more
+        patient. Otherwise each of hundreds of reads would wait for a service that is down.
         """
 
         async def question() -> tuple[Listing, float]:
-            if page.failure is not None and page.failed_at >= since:
+            if page.failure is not None and page.failed_at >= since and page.patience.covers(patience):
                 raise page.failure.with_traceback(None)
             try:
                 listing = await fetch()
             except SquareCloudError as error:
                 if error.passing:
-                    page.failed_at, page.failure = self._clock.monotonic(), error
+                    page.failed_at, page.failure, page.patience = self._clock.monotonic(), error, patience
                 raise
             except anyio.get_cancelled_exc_class():
                 page.failed_at, page.failure = self._clock.monotonic(), Unavailable(request)
+                page.patience = patience
                 raise
             self._keep(page, listing)
             return listing, listing.sent_at

@@ -16,10 +16,11 @@ from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import read
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 from tests.support.virtual import virtual
-from tests.support.world import Row, World, world
+from tests.support.world import Ending, Row, World, world
 
 FLEET = tuple(f"{number:032x}" for number in range(50))
 EACH = 10
+DAY = 86400.0
 
 
 def records_of(here: World) -> list[SnapshotRecord]:
@@ -144,6 +145,27 @@ def pending_fleet(here: World, hours: float, *, listed: bool) -> list[SnapshotRe
         if listed:
             here.emulator.add_snapshot(database_id, modified=posted + timedelta(minutes=3))
     return records
+
+
+@virtual
+async def test_a_failed_read_of_pending_snapshots_fails_no_reuse_of_another() -> None:
+    async with world(databases=FLEET[:4]) as here:
+        pending, session = pending_fleet(here, 1, listed=True)[:2], here.another_run()
+        here.emulator.add_fault(Fault(kind="list account", html=503))
+        async with anyio.create_task_group() as group:
+            for record in pending:
+                group.start_soon(read, session, record, here.row)
+        assert len(here.requests("list account")) == 1
+        endings: list[Ending] = []
+
+        async def reuse(database_id: str) -> None:
+            endings.append(await here.create(session=session, database_id=database_id, reuse_within=DAY))
+
+        async with anyio.create_task_group() as group:
+            for database_id in FLEET[2:4]:
+                group.start_soon(reuse, database_id)
+        assert {ending.complete.database_id for ending in endings} == set(FLEET[2:4])
+        assert not here.posts
 
 
 HUNDREDS = tuple(f"{number:032x}" for number in range(200))
