@@ -18,6 +18,7 @@ from httpcore import AsyncNetworkStream
 from pulumi_snapshots.addresses import is_loopback
 from pulumi_snapshots.api.errors import ProxyRefused, SquareCloudError
 from pulumi_snapshots.api.signed_url import problem_of_url, version_of
+from pulumi_snapshots.api.transport import leave_redirect
 from pulumi_snapshots.api.user_agent import user_agent
 from pulumi_snapshots.clock import in_utc
 
@@ -30,7 +31,8 @@ REDIRECTS = 3
 """The most redirects followed; an S3-compatible host sends one to the bucket's region."""
 REFUSAL_LIMIT = 64 * 1024
 """The most bytes read of a refusal's body."""
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_SIZE = re.compile("[0-9]{1,18}")  # Python refuses to read numbers of thousands of digits
+_RANGE = re.compile(f"bytes ({_SIZE.pattern})-({_SIZE.pattern})/({_SIZE.pattern}|\\*)")
 _CODE = re.compile(r"<Code>([A-Za-z0-9]{1,100})</Code>")
 _HTML = re.compile(r"<(?:!doctype )?html\b", re.IGNORECASE)
 """A web page; the refusals of a store are XML."""
@@ -129,6 +131,7 @@ async def open_download(
             transport=http,
             timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
             trust_env=not is_loopback(urlsplit(url).hostname or ""),
+            event_hooks={"response": [leave_redirect]},
         ) as client,
         aclosing(await _follow(client, url, headers)) as response,
     ):
@@ -142,17 +145,29 @@ async def _follow(client: httpx.AsyncClient, url: str, headers: dict[str, str]) 
         request = _request_text(target)
         try:
             sent = client.build_request("GET", target, headers=headers, extensions={"trace": _read_wide})
+        except (httpx.InvalidURL, ValueError):  # the latter from a host that is no domain name
+            raise UrlRefused(request) from None
+        try:
             response = await client.send(sent, stream=True)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except (httpx.HTTPError, OSError) as error:
             raise DownloadBroken(request, message=_one_line(error)) from None
-        if not response.has_redirect_location:
+        location = response.extensions.get("location")
+        if location is None:
             return response
-        status, location = response.status_code, response.headers["location"]
+        status = response.status_code
         await response.aclose()
-        target = urljoin(target, location)
-        if urlsplit(target).scheme != urlsplit(url).scheme or problem_of_url(target) is not None:
+        target = _redirected(target, location)
+        if problem_of_url(target) is not None or urlsplit(target).scheme != urlsplit(url).scheme:
             raise WrongContent(request, "the host redirects to an address that is not allowed", status=status)
     raise WrongContent(_request_text(url), f"the host redirects more than {REDIRECTS} times")
+
+
+def _redirected(url: str, location: str) -> str:
+    """The address of a redirect; empty if it is malformed."""
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        return ""
 
 
 async def _read_wide(_event: str, info: Mapping[str, Any]) -> None:
@@ -207,7 +222,7 @@ def _described(response: httpx.Response) -> Served:
         total = int(found[3]) if found is not None and found[3] != "*" else None
     else:
         length = headers.get("content-length", "")
-        total = int(length) if length.isdecimal() else None
+        total = int(length) if _SIZE.fullmatch(length) else None
     try:
         modified = in_utc(parsedate_to_datetime(headers.get("last-modified", "")))
     except (ValueError, OverflowError):

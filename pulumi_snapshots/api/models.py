@@ -54,6 +54,8 @@ def _address(url: str) -> str:
 T = TypeVar("T")
 Lenient = Annotated[T | None, WrapValidator(_none_if_unfit)]
 Utc = Annotated[datetime, AfterValidator(_utc)]
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+"""A number of bytes or of MB. A state keeps no larger number exactly, and one of thousands of digits cannot be shown."""
 Address = Annotated[str, AfterValidator(_address)]
 
 
@@ -86,7 +88,7 @@ class ListedSnapshot(_Wire):
     """
 
     name: str = Field(min_length=1)
-    size: Lenient[int] = None
+    size: Lenient[Count] = None
     modified: Lenient[Utc] = None
     key: Lenient[str] = None
     version_id: Lenient[str] = None
@@ -139,7 +141,7 @@ class AccountDatabase(_Wire):
 
     id: str = Field(min_length=1)
     name: Lenient[str] = None
-    ram: Lenient[int] = None
+    ram: Lenient[Count] = None
     type: Lenient[str] = None
     cluster: Lenient[str] = None
 
@@ -163,7 +165,7 @@ class Account(_Wire):
 
     id: str = Field(min_length=1, validation_alias=AliasPath("user", "id"))
     plan: Lenient[str] = Field(None, validation_alias=AliasPath("user", "plan", "name"))
-    plan_memory: Lenient[int] = Field(None, validation_alias=AliasPath("user", "plan", "memory", "limit"))
+    plan_memory: Lenient[Count] = Field(None, validation_alias=AliasPath("user", "plan", "memory", "limit"))
     databases: tuple[AccountDatabase, ...]
     unreadable: int
 

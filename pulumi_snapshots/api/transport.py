@@ -80,6 +80,7 @@ class Transport:
             headers={"Authorization": api_key, "Accept": "application/json", "User-Agent": user_agent()},
             transport=http,
             follow_redirects=False,
+            event_hooks={"response": [leave_redirect]},
             # A proxy from the environment would see the key in plain text on the way to a loopback address.
             trust_env=not is_loopback(host),
             # If the server closed a kept connection just as a POST is sent, the client could not know whether the POST arrived.
@@ -146,6 +147,15 @@ class Transport:
         """`text` on one line, printable and without the API key."""
         line = " ".join((str(text) or type(text).__name__).replace(self._api_key, "[key]").split())
         return "".join(character for character in line if character.isprintable())
+
+
+async def leave_redirect(response: httpx.Response) -> None:
+    """Move a redirect's `Location` to the response's extensions: httpx parses the header even if it does not follow it.
+
+    An address that cannot be parsed would end in an error of any kind there, and as if the answer had been lost.
+    """
+    if response.has_redirect_location:
+        response.extensions["location"] = response.headers.pop("location")
 
 
 async def _read_bounded(response: httpx.Response) -> bytes | None:

@@ -135,7 +135,7 @@ class Source:
                         yield bytearray()
                     async for piece in part.pieces:
                         block += piece
-                        self.received += len(piece)
+                        self._count(len(piece))
                         if len(block) >= BLOCK:
                             self._refusals = 0
                             yield block
@@ -153,6 +153,12 @@ class Source:
                 await self._pause(error, next(pauses, None))
         if block:
             yield block
+
+    def _count(self, count: int) -> None:
+        """Count received bytes; without an end, they would fill the disk."""
+        self.received += count
+        if self.total is not None and self.received > self.total:
+            raise Explained(f"the host sends more than the {self.total} bytes that were announced")
 
     def _checked(self, served: Served) -> Served:
         """What the first answer describes, if it is the right snapshot; later answers are compared with it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -46,6 +47,11 @@ def test_an_old_entry_has_its_version_in_its_key() -> None:
 @pytest.mark.parametrize("value", [None, {}, ["x"], object()])
 def test_a_field_of_a_wrong_type_does_not_cost_the_entry(field: str, value: object) -> None:
     assert getattr(read(**{field: value}), field) is None
+
+
+@pytest.mark.parametrize("size", [-1, 2**53, 10**4000, "9" * 5000, math.inf, math.nan], ids=lambda it: str(it)[:9])
+def test_a_size_that_no_snapshot_has_is_not_shown(size: object) -> None:
+    assert read(size=size).size is None
 
 
 @pytest.mark.parametrize("value", [None, 7, {}, ""])

@@ -121,6 +121,16 @@ def test_a_redirect_never_gets_the_key(status: int) -> None:
     run()
 
 
+@pytest.mark.parametrize("location", ["https://[bad", "https://xn--/", "https://h:" + "9" * 5000, "\x01", "ftp://x"])
+def test_a_malformed_redirect_is_a_refusal_too(location: str) -> None:
+    @virtual
+    async def run() -> None:
+        answer = await result_of(answering(302, headers={"Location": location}, json=SUCCESS))
+        assert isinstance(answer, Redirected)
+
+    run()
+
+
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"])
 def test_no_proxy_sees_requests_to_a_loopback_address(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(page(SUCCESS)) as proxy, serving(page(SUCCESS)) as service:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
 import anyio
+import httpx
 import pytest
 
 from pulumi_snapshots.archive.archive import NotArchived
@@ -21,9 +22,8 @@ from tests.support.virtual import run_virtual, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
-
-    import httpx
 
 OLD = b"an archive that was there before"
 
@@ -340,6 +340,26 @@ async def test_another_size_than_announced_writes_nothing(tmp_path: Path) -> Non
         await fails(at, what="serves 5000000 bytes, but the service announced 5000001", **outputs)
 
 
+class _Endless(httpx.AsyncByteStream):
+    """A body that is larger than anybody announced, and counts what is read of it."""
+
+    read = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for _ in range(100):
+            self.read += SIZE // 4
+            yield bytes(SIZE // 4)
+
+
+@virtual
+async def test_a_body_without_an_end_does_not_fill_the_disk(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        outputs, body = await at.outputs(), _Endless()
+        at.transfers.http = httpx.MockTransport(lambda _: httpx.Response(200, stream=body))
+        await fails(at, what="sends more than the 5000000 bytes that were announced", **outputs)
+        assert body.read <= 2 * SIZE
+
+
 @virtual
 async def test_a_zip_that_was_cut_short_is_not_archived(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
@@ -355,13 +375,15 @@ async def test_a_zip_that_was_cut_short_is_not_archived(tmp_path: Path) -> None:
     [
         ({"content-encoding": "gzip"}, "compressed"),
         ({"x-amz-version-id": "another"}, "serves version another"),
+        ({"content-range": f"bytes 0-8/{'9' * 5000}"}, "another range than requested"),
     ],
 )
 def test_a_wrong_answer_of_the_host_is_refused(tmp_path: Path, headers: dict[str, str], what: str) -> None:
     async def body() -> None:
         async with scene(tmp_path / "a") as at:
             outputs = await at.outputs()
-            at.here.emulator.add_fault(Fault(kind="download", headers=headers, times=None))
+            part: dict[str, Any] = {"body": "PK", "body_status": 206} if "content-range" in headers else {}
+            at.here.emulator.add_fault(Fault(kind="download", headers=headers, times=None, **part))
             await fails(at, what=what, **outputs)
 
     run_virtual(body)
@@ -371,10 +393,18 @@ def test_a_wrong_answer_of_the_host_is_refused(tmp_path: Path, headers: dict[str
 async def test_a_redirect_to_an_unsafe_address_is_not_followed(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         outputs = await at.outputs()
-        for target in ("http://elsewhere.test/x.zip", "http://127.0.0.1/x.zip", "file:///etc/passwd"):
+        unsafe = "http://elsewhere.test/x.zip", "http://127.0.0.1/x.zip", "file:///etc/passwd"
+        for target in (*unsafe, "https://[bad", "https://h:9999999/x.zip"):
             at.here.emulator.add_fault(Fault(kind="download", redirect=target))
             await fails(at, what="redirects to an address that is not allowed", **outputs)
         assert not at.here.transport.strayed
+
+
+@virtual
+async def test_a_url_of_no_host_fails_with_a_reason(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        url = (await at.outputs())["download_url"].replace("emulator.test", "xn--")
+        await fails(at, what="the download URL is invalid or has expired", download_url=url)
 
 
 @virtual
