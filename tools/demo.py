@@ -72,7 +72,7 @@ def play(folder: Path, engine: Path) -> None:
     with Emulator(*speed, *data, log=folder / "emulator.log") as emulator:
         heading("A database with three orders, at an emulator of the service")
         emulator.sql(DATABASE, *FILL)
-        print(f"It listens on {emulator.url}, and its time runs {SPEED} times faster than ours.")
+        print(f"It listens on {emulator.url}, and its clock runs {SPEED} times faster than ours.")
 
         heading("One snapshot of it, declared in examples/quickstart/__main__.py")
         environment = {**emulator.environment, **PACE}
@@ -82,14 +82,14 @@ def play(folder: Path, engine: Path) -> None:
         command(stack, "stack", "init", stack.name)
         command(stack, "config", "set", "databaseId", DATABASE)
         print(
-            f"(After 90 s of its time, {90 / SPEED:.0f} s of ours, the service will answer 202: accepted, but not ready yet.)"
+            f"(After 90 s of its clock, {90 / SPEED:.0f} s of ours, the service answers 202: accepted, but not ready yet.)"
         )
         with Meanwhile(emulator):
             command(stack, "up", "--yes")
         started = check_waiting(emulator)
         print("While it waited, order 2 was marked lost, order 3 deleted and order 4 added.")
 
-        heading("What it hands out")
+        heading("The stack's outputs")
         command(stack, "stack", "output")
         outputs = stack.outputs(show_secrets=True)
         check_outputs(stack, outputs)
@@ -99,7 +99,7 @@ def play(folder: Path, engine: Path) -> None:
         print('$ curl --output snapshot.zip "$(pulumi stack output download_url --show-secrets)"')
         compare(archived(outputs), live(emulator))
 
-        heading("Again: the snapshot is there, so nothing is done and nobody is asked")
+        heading("Again: nothing has changed, so no request is sent")
         before = len(emulator.journal())
         command(stack, "up", "--yes")
         sent = len(emulator.journal()) - before
@@ -107,10 +107,10 @@ def play(folder: Path, engine: Path) -> None:
         expect(sent == 0, "an up without a change sent requests")
         expect(stack.outputs(show_secrets=True) == outputs, "an up without a change changed the outputs")
 
-        heading("The end: Pulumi forgets the snapshot, the service keeps it until its 30 days are over")
+        heading("Clean up: Pulumi forgets the snapshot, the service keeps it until its 30 days are over")
         command(stack, "destroy", "--yes")
         expect(archived(outputs) == {1: ("Ana", "paid"), 2: ("Bruno", "paid"), 3: ("Carla", "open")}, "it is gone")
-        print("\nEverything was as it should be; what the demo has written is removed now.")
+        print("\nEverything was as it should be. The demo has removed its files.")
 
 
 def linked_project(folder: Path) -> Path:
@@ -154,9 +154,9 @@ class Meanwhile:
 def check_waiting(emulator: Emulator) -> str:
     """One request was sent, which the service answered before it was done; the version that this request started."""
     posts = [entry for entry in emulator.journal() if entry["method"] == "POST"]
-    looks = [entry for entry in emulator.journal() if entry["kind"].startswith("list")]
+    polls = [entry for entry in emulator.journal() if entry["kind"].startswith("list")]
     expect([post["status"] for post in posts] == [202], "there was not exactly one POST, answered 202")
-    print(f"One POST, answered 202; looks until the snapshot was in the listing: {len(looks)}.")
+    print(f"One POST, answered 202; polls until the snapshot was in the listing: {len(polls)}.")
     return str(posts[0]["version_id"])
 
 

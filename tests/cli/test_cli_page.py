@@ -1,4 +1,4 @@
-"""docs/cli.md and the README name every command, and the commands that they show run."""
+"""docs/cli.md names every command, and the commands that it shows run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from tests.emulator.served import KEY, served
 
 PROJECT = Path(__file__).resolve().parents[2]
 PAGE = (PROJECT / "docs" / "cli.md").read_text()
-README = (PROJECT / "README.md").read_text()
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 
 
@@ -36,13 +35,11 @@ def test_a_reader_finds_every_command_with_its_arguments() -> None:
             assert word.strip("[]{}").upper() in row.upper() or "|" in word, (name, word)
 
 
-def test_the_commands_that_readme_and_page_show_run(tmp_path: Path) -> None:
+def test_the_commands_that_the_page_shows_run(tmp_path: Path) -> None:
     """All but the installation, which needs a published package, and the completion, which needs a shell's own folders."""
     blocks = [block for block in shown(PAGE) if re.search(" (create|list|doctor)\\b", block)]
     assert len(blocks) == 3
-    (readme,) = [block for block in shown(README) if "squarecloud-snapshots create" in block]
-    script = "".join(blocks) + "".join(line for line in readme.splitlines(keepends=True) if "pip " not in line)
-    script = script.replace("DATABASE/VERSION", '"$snapshot"')
+    script = "".join(blocks)
     plenty = ("--requests-per-minute", "1000", "--cache-world", "invalidated", "--snapshot-seconds", "0.1")
     with served("--no-automatic", "--database", DATABASE, *plenty) as emulator:
         environment = {
@@ -53,10 +50,8 @@ def test_the_commands_that_readme_and_page_show_run(tmp_path: Path) -> None:
             "SQUARECLOUD_SNAPSHOTS_URL": f"{emulator.url}/files",
             "SQUARECLOUD_LOOK_EVERY": "0.2s",
         }
-        # The README's second create of the same database would wait for the cooldown, and a doctor right after a list
-        # for the account's listing, which is polled every 20 s at most.
+        # A doctor right after a list would wait for the account's listing, which is polled every 20 s at most.
         script = script.replace("squarecloud-snapshots doctor", "XDG_STATE_HOME=$PWD squarecloud-snapshots doctor")
-        script = script.replace(f"create {DATABASE} --wait\n", f"create {DATABASE} --wait --reuse-within 1h\n")
         ended = subprocess.run(  # noqa: S603  what the page says
             ["bash", "-euo", "pipefail", "-c", script],  # noqa: S607
             cwd=tmp_path,
@@ -69,7 +64,7 @@ def test_the_commands_that_readme_and_page_show_run(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     (archived,) = (tmp_path / "backups" / DATABASE).iterdir()
     assert archived.read_bytes() == (tmp_path / "snapshot.zip").read_bytes()
-    assert ended.stdout.count("SNAPSHOT") == 3
+    assert ended.stdout.count("SNAPSHOT") == 2
 
 
 @pytest.mark.parametrize("code", ["0", "1", "2", "130", "143", "129"])

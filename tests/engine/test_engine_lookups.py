@@ -19,11 +19,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.engine
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
-BLOCKS: list[str] = [
-    block
-    for page in (PROJECT / "README.md", PROJECT / "docs" / "lookups.md")
-    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
-]
+BLOCKS: list[str] = re.findall(r"```python\n(.*?)```", (PROJECT / "docs" / "lookups.md").read_text(), re.DOTALL)
 IMPORT = "from pulumi_snapshots import *\n"
 EXIT = "program exited with non-zero exit code"
 """What the engine says once more of every program that ends with an error."""

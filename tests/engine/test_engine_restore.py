@@ -23,12 +23,9 @@ from pulumi_snapshots import Restore, get_latest_snapshot
 config = pulumi.Config()
 Restore("back", get_latest_snapshot("{DATABASE}"), overwrite=config.get_bool("overwrite"), triggers=[config.get("again")])
 """
-README = (Path(__file__).parents[2] / "README.md").read_text()
-RELEASES = (
-    'release = pulumi.Config().require("release")\n'
-    + (README.partition("\n## Restore\n")[2].partition("```python\n")[2].partition("```")[0])
-)
-"""The README's program, as it stands there."""
+PAGE = (Path(__file__).parents[2] / "docs" / "restore.md").read_text()
+RELEASES = 'release = pulumi.Config().require("release")\n' + PAGE.partition("```python\n")[2].partition("```")[0]
+"""The page's program, as it stands there."""
 PLAIN = """
 from dependant import Dependant
 from pulumi_snapshots import Restore

@@ -1,4 +1,7 @@
+"""`make demo` ends well, and the README shows what it printed."""
+
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -6,6 +9,13 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
+TYPE = "pulumi-python:dynamic/squarecloud:"
+
+
+def lines_of(text: str) -> list[str]:
+    """Lines without what differs each time: types' prefixes, ids, times and durations."""
+    ids = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "ID", text.replace(TYPE, ""))
+    return [re.sub(r"\d+(\.\d+)?", "0", line).rstrip() for line in ids.splitlines()]
 
 
 @pytest.mark.engine
@@ -31,6 +41,10 @@ def test_demo_shows_all_it_promises_and_leaves_nothing_behind(tmp_path: Path) ->
         "Everything was as it should be",
     ):
         assert promised in shown
+    # The README leaves lines out, and shows the others in their order.
+    printed = iter(lines_of(shown))
+    (transcript,) = re.findall(r"^```text\n(.*?)^```", (PROJECT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert [line for line in lines_of(transcript) if line not in printed] == [], shown
     assert "Signature" not in shown
     assert list(tmp_path.iterdir()) == []
     assert {path.name for path in PROJECT.glob("Pulumi*")} == before
