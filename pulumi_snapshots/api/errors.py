@@ -140,6 +140,11 @@ class QuotaUsedUp(SquareCloudError):
     steps = (Next(Step.WAIT_FOR_SLOT, when="24 hours after the oldest of them"), Next(Step.USE_LARGER_PLAN))
 
 
+def _minutes(seconds: float | None, otherwise: int) -> str:
+    minutes = otherwise if seconds is None else max(1, math.ceil(seconds / 60))
+    return f"{minutes} minute{'s' * (minutes > 1)}"
+
+
 class Blocked(SquareCloudError):
     """The account-wide request budget was passed: nobody may send until the block is over."""
 
@@ -147,9 +152,19 @@ class Blocked(SquareCloudError):
     passing = True
 
     def _then(self) -> tuple[Next, ...]:
-        minutes = 30 if self.retry_after is None else max(1, math.ceil(self.retry_after / 60))
-        wait = f"{minutes} minute{'s' * (minutes > 1)}"
-        return (Next(Step.RUN_AGAIN_IN, wait=wait), Next(Step.LEAVE_MORE_TO_OTHERS))
+        return (Next(Step.RUN_AGAIN_IN, wait=_minutes(self.retry_after, 30)), Next(Step.LEAVE_MORE_TO_OTHERS))
+
+
+class ListingBlocked(Blocked):
+    """The account's listing was requested too often; the service refuses this listing alone for a while."""
+
+    meaning = (
+        "the account's listing was requested too often and is blocked for up to 5 minutes, while other requests go on"
+    )
+    passing = False
+
+    def _then(self) -> tuple[Next, ...]:
+        return (Next(Step.GIVE_DATABASE), Next(Step.RUN_AGAIN_IN, wait=_minutes(self.retry_after, 5)))
 
 
 class RestoreRunning(SquareCloudError):

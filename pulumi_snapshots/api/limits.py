@@ -11,4 +11,6 @@ RESTORE_PER_ACCOUNT = 60.0
 RESTORE_PER_DATABASE = 120.0
 """Seconds between two restores of a database, by the OpenAPI document."""
 ACCOUNT_LISTINGS_PER_MINUTE = 3
-"""Account listings per minute that the service does not serve from its cache; another one blocks the account for 5 minutes."""
+"""Account listings per minute that the service does not serve from its cache, by the OpenAPI document."""
+ACCOUNT_LISTING_BLOCK = 300.0
+"""Seconds for which one more blocks the account listing, and nothing else, by the OpenAPI document."""

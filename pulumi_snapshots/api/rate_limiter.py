@@ -17,6 +17,7 @@ from pulumi_snapshots.api.errors import (
     Blocked,
     Cooldown,
     KeyRefused,
+    ListingBlocked,
     NotSent,
     Outage,
     QuotaUsedUp,
@@ -28,6 +29,7 @@ from pulumi_snapshots.api.errors import (
     UnreadableAnswer,
 )
 from pulumi_snapshots.api.limits import (
+    ACCOUNT_LISTING_BLOCK,
     ACCOUNT_LISTINGS_PER_MINUTE,
     RESTORE_PER_ACCOUNT,
     RESTORE_PER_DATABASE,
@@ -67,6 +69,7 @@ class Lane:
         starts: whether the request starts a snapshot or a restore. Such requests go before reads, and are not sent
             during a block or an outage.
         cooldown: the limit of one database, in words for the user.
+        own_block: seconds for which a 429 blocks requests of this kind alone; 0 if it blocks the account.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Lane:
     per_database: float = 0.0
     starts: bool = False
     cooldown: str = ""
+    own_block: float = 0.0
 
 
 # What is added to the service's limits below allows for network jitter.
@@ -92,7 +96,9 @@ RESTORE = Lane(
     cooldown=f"one restore per database every {RESTORE_PER_DATABASE:.0f} s",
 )
 READ = Lane("read")
-ACCOUNT_LISTING = Lane("account listing", per_account=60 / ACCOUNT_LISTINGS_PER_MINUTE + 0.2)
+ACCOUNT_LISTING = Lane(
+    "account listing", per_account=60 / ACCOUNT_LISTINGS_PER_MINUTE + 0.2, own_block=ACCOUNT_LISTING_BLOCK
+)
 
 
 @dataclass(eq=False)
@@ -122,8 +128,8 @@ class _Request:
 class RateLimiter:
     """Spaces the requests of one API key, and learns from their answers.
 
-    A refused key stops every request. A used-up quota stops creates. A block stops every request until it ends. An
-    outage delays creates and restores.
+    A refused key stops every request. A used-up quota stops creates. A block stops every request until it ends; one of the
+    account's listing stops only that. An outage delays creates and restores.
 
     Args:
         clock: the time.
@@ -177,6 +183,11 @@ class RateLimiter:
         try:
             yield partial(self._sending, queued)
         except SquareCloudError as error:
+            if isinstance(error, Blocked) and lane.own_block:
+                blocked = _of_lane(lane, error)
+                self._learn(queued, blocked)
+                await self._log.exchange(lambda: None)
+                raise blocked from None
             if database_id and not error.ambiguous and not isinstance(error, SnapshotFailed | RestoreFailed):
                 # The service did not accept the request, so the database's cooldown did not start.
                 self._log.forget(lane.name, database_id, queued.sent_at, earlier=queued.previous_at)
@@ -345,6 +356,10 @@ class RateLimiter:
         now = self._clock.monotonic()
         if self.blocked and (request.lane.starts or not request.waits_out_block):
             raise self._block.kept_back(request.text, retry_after=self._log.blocked_until - now)
+        lane_blocked = self._log.lane_blocked_until(request.lane.name)
+        if now < lane_blocked:  # nobody waits for it: no caller depends on this kind of request
+            blocked = ListingBlocked("", status=self._block.status, code=self._block.code)
+            raise blocked.kept_back(request.text, retry_after=lane_blocked - now)
         if not request.lane.starts:
             return
         if self._quota is not None and request.lane is CREATE:
@@ -360,9 +375,7 @@ class RateLimiter:
         elif isinstance(error, QuotaUsedUp):
             self._quota = error
         elif isinstance(error, Blocked):
-            self._block = error
-            wait = self._block_wait if error.retry_after is None else max(error.retry_after, SHORTEST_BLOCK)
-            self._log.blocked_until = max(self._log.blocked_until, now + wait)
+            self._learn_block(request, error, now)
         elif isinstance(error, Cooldown):
             # The answer does not say which cooldown it was, so the account's spacing starts again.
             self._log.delay(request.lane.name, None, now)
@@ -380,8 +393,24 @@ class RateLimiter:
             self._report_positions()
         self._wake_first()
 
+    def _learn_block(self, request: _Request, error: Blocked, now: float) -> None:
+        ends = now + (self._block_wait if error.retry_after is None else max(error.retry_after, SHORTEST_BLOCK))
+        if isinstance(error, ListingBlocked):
+            self._log.block_lane(request.lane.name, ends)
+        else:
+            self._block = error
+            self._log.blocked_until = max(self._log.blocked_until, ends)
+
     def _count_failure(self, error: SquareCloudError | None, now: float) -> None:
         failed = error is not None and error.ambiguous and (error.status or 0) >= 500  # noqa: PLR2004  a server error
         self._failures_in_row = self._failures_in_row + 1 if failed else 0
         if self._failures_in_row >= OUTAGE_AFTER and self._outage_since is None:
             self._outage_since = now
+
+
+def _of_lane(lane: Lane, error: Blocked) -> ListingBlocked:
+    """The same answer, as a block of one lane."""
+    seconds = lane.own_block if error.retry_after is None else max(error.retry_after, SHORTEST_BLOCK)
+    return ListingBlocked(
+        error.request, status=error.status, code=error.code, message=error.message, retry_after=seconds
+    )

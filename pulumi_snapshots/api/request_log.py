@@ -89,6 +89,7 @@ class RequestLog:
         self._name = name or str(os.getpid())
         self._others: dict[str, _ProcessLog] = {}
         self.blocked_until = -math.inf
+        self._lanes_blocked_until: dict[str, float] = {}
 
     async def exchange(self, decide: Callable[[], T]) -> T:
         """Read the requests of the other processes, decide, and write our own; all under the file's lock.
@@ -133,6 +134,14 @@ class RequestLog:
         if self.own(lane, database_id) == at:
             self._own.last[_key(lane, database_id)] = earlier
 
+    def block_lane(self, lane: str, until: float) -> None:
+        """Note that the service refuses the requests of one lane until then, as far as this process knows."""
+        self._lanes_blocked_until[lane] = max(until, self.lane_blocked_until(lane))
+
+    def lane_blocked_until(self, lane: str) -> float:
+        """When the block of one lane ends, as far as any process knows; minus infinity if there was none."""
+        return self._lanes_blocked_until.get(lane, -math.inf)
+
     def own(self, lane: str, database_id: str | None = None) -> float:
         """When this process sent the last request, of the account or for a database; minus infinity for never."""
         return self._own.last.get(_key(lane, database_id), -math.inf)
@@ -160,6 +169,10 @@ class RequestLog:
         blocked = content.get("blocked_until")
         if _is_time(blocked):
             self.blocked_until = max(self.blocked_until, blocked - shift)
+        lanes = content.get("lanes_blocked_until")
+        for lane, until in lanes.items() if isinstance(lanes, dict) else ():
+            if _is_time(until):
+                self.block_lane(lane, until - shift)
 
     def _write(self, content: dict[str, Any], shift: float, now: float) -> None:
         logs = {**self._others, self._name: self._own}
@@ -172,3 +185,5 @@ class RequestLog:
         }
         content["written"] = now + shift
         content["blocked_until"] = self.blocked_until + shift if self.blocked_until > now else None
+        lanes = {lane: until + shift for lane, until in self._lanes_blocked_until.items() if until > now}
+        content["lanes_blocked_until"] = lanes

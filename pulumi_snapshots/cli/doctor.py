@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Literal
 
 from pulumi_snapshots.api.client import ONCE
-from pulumi_snapshots.api.errors import KeyRefused, NotAllowed, SquareCloudError, UpgradeRequired
+from pulumi_snapshots.api.errors import KeyRefused, ListingBlocked, NotAllowed, SquareCloudError, UpgradeRequired
 from pulumi_snapshots.api.models import Account, Listing
 from pulumi_snapshots.attempt.journal import AttemptJournal, Entry, Found
 from pulumi_snapshots.cli.invocation import Invocation
@@ -126,8 +126,11 @@ async def _reading(session: Session, account: Account | None) -> tuple[Result, L
         await session.listings.own_page(account.databases[0].id, now, patience=ONCE)
     except SquareCloudError as error:
         return ("problem", COMMANDS.paragraph(error), ""), None
-    why = "the plan" if isinstance(refusal, UpgradeRequired) else "the key"
-    found = f"a database's snapshots can be listed, the whole account's not: {why} does not include it"
+    if isinstance(refusal, ListingBlocked):
+        why = "the service blocks it for up to 5 minutes, since it was requested too often"
+    else:
+        why = f"the {'plan' if isinstance(refusal, UpgradeRequired) else 'key'} does not include it"
+    found = f"a database's snapshots can be listed, the whole account's not: {why}"
     return ("note", found, "Nothing to do: polling each database by itself takes more requests."), None
 
 

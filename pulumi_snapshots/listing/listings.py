@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import anyio
 
 from pulumi_snapshots.api.client import BRIEF, ONCE, PATIENT, Client, Patience
-from pulumi_snapshots.api.errors import KeyRefused, SquareCloudError, Unavailable
+from pulumi_snapshots.api.errors import KeyRefused, ListingBlocked, SquareCloudError, Unavailable
 from pulumi_snapshots.api.models import ListedSnapshot, Listing
 from pulumi_snapshots.api.signed_url import database_of, database_of_name
 from pulumi_snapshots.clock import Clock
@@ -86,7 +86,6 @@ class Listings:
         clock: the time.
 
     Attributes:
-        account_refusal: how the service refused the account's listing; None while plan and key allow it, as far as is known.
         account_stale: whether the account's page lacks a snapshot that a database's own page showed before.
         invalidation_likely: whether a page changed less than 30 minutes after it was first seen. A new snapshot probably
             invalidates the cached page, unless that page was old already.
@@ -102,7 +101,8 @@ class Listings:
         self._sorted: tuple[Listing, dict[str | None, list[ListedSnapshot]]] | None = None
         self._gathering: list[str] | None = None
         self._requested_alone: dict[str, float] = {}
-        self.account_refusal: SquareCloudError | None = None
+        self._account_refusal: SquareCloudError | None = None
+        self._account_refused_until = -math.inf
         self.account_stale = False
         self.invalidation_likely = False
         self.invalidation_proven = False
@@ -131,7 +131,7 @@ class Listings:
         is sufficient.
 
         Returns:
-            The listing; None if plan or key do not allow it.
+            The listing; None if plan or key do not allow it, or while the service blocks it.
         """
 
         async def fetch() -> Listing:
@@ -146,11 +146,19 @@ class Listings:
         except SquareCloudError as error:
             if error.passing or isinstance(error, KeyRefused):
                 raise
-            self.account_refusal = error
+            if error is not self._account_refusal:
+                self._account_refusal = error
+                wait = error.retry_after or 0.0 if isinstance(error, ListingBlocked) else math.inf
+                self._account_refused_until = self._clock.monotonic() + wait
             return None
 
+    @property
+    def account_refusal(self) -> SquareCloudError | None:
+        """How the service refused the account's listing; None while it allows it, as far as is known."""
+        return self._account_refusal if self._clock.monotonic() < self._account_refused_until else None
+
     async def account_page(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page | None:
-        """Get the part of the account's listing about a database; None if plan or key do not allow that listing."""
+        """Get the part of the account's listing about a database; None if `account_listing` is None."""
         listing = await self.account_listing(since, patience=patience)
         return None if listing is None else self._of_account(listing, database_id)
 

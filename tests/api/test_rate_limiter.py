@@ -15,6 +15,7 @@ from pulumi_snapshots.api.errors import (
     Blocked,
     Cooldown,
     KeyRefused,
+    ListingBlocked,
     NotSent,
     Outage,
     QuotaUsedUp,
@@ -368,6 +369,34 @@ def test_a_block_stops_creates_and_patient_reads_wait_it_out(retry_after: float 
         assert BLOCKED in sender.reasons
 
     run()
+
+
+@pytest.mark.parametrize(("retry_after", "lasts"), [(None, 300), (60.0, 60)])
+def test_a_block_of_the_account_listing_holds_up_nothing_else(retry_after: float | None, lasts: float) -> None:
+    @virtual
+    async def play() -> None:
+        sender = Sender()
+        blocked = answer(429, "RATE_LIMITED", retry_after)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(sender.send, ACCOUNT_LISTING, None, name="blocked", result=blocked))
+            tasks.start_soon(partial(sender.send, ACCOUNT_LISTING, None, name="queued", at=1))
+            tasks.start_soon(partial(sender.send, CREATE, at=2))
+            tasks.start_soon(partial(sender.send, READ, at=2, patient=False))
+            tasks.start_soon(partial(sender.send, RESTORE, B, at=2))
+            tasks.start_soon(partial(sender.send, ACCOUNT_LISTING, None, name="late", at=lasts - 1))
+            tasks.start_soon(partial(sender.send, ACCOUNT_LISTING, None, name="over", at=lasts + 1))
+        assert {name for _, name in sender.sent} == {"blocked", "create", "restore", "read", "over"}
+        assert max(at for at, name in sender.sent if name != "over") <= 2.5
+        assert not sender.limiter.blocked
+        assert {name: type(error) for name, error in sender.failed.items()} == dict.fromkeys(
+            ("blocked", "queued", "late"), ListingBlocked
+        )
+        assert not sender.failed["blocked"].unsent
+        assert sender.failed["late"].unsent
+        assert "is blocked for up to 5 minutes, while other requests go on" in str(sender.failed["queued"])
+        assert "in about 1 minute" in PYTHON.told(sender.failed["late"])
+
+    play()
 
 
 @virtual

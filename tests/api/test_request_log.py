@@ -10,8 +10,8 @@ from typing import IO, TYPE_CHECKING
 import anyio
 import pytest
 
-from pulumi_snapshots.api.errors import Blocked, RequestRefused
-from pulumi_snapshots.api.rate_limiter import CREATE, READ, Lane, RateLimiter
+from pulumi_snapshots.api.errors import Blocked, ListingBlocked, RequestRefused
+from pulumi_snapshots.api.rate_limiter import ACCOUNT_LISTING, CREATE, READ, Lane, RateLimiter
 from pulumi_snapshots.api.request_log import RequestLog
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.locked_file import LockedFile, state_directory
@@ -84,6 +84,25 @@ async def test_runs_share_one_request_budget(tmp_path: Path) -> None:
 
 
 @virtual
+async def test_a_block_of_the_account_listing_stops_it_in_the_other_runs_alone(tmp_path: Path) -> None:
+    first, second = limiters(tmp_path, "a", "b")
+    times: list[float] = []
+    with pytest.raises(ListingBlocked):
+        async with first.slot("GET /x", ACCOUNT_LISTING):
+            raise Blocked("GET /x", status=429, code="RATE_LIMITED")
+    start = anyio.current_time()
+    await send(second, times, CREATE)
+    await send(second, times, READ)
+    with pytest.raises(ListingBlocked) as kept_back:
+        await send(second, times, ACCOUNT_LISTING)
+    assert kept_back.value.unsent
+    assert len(times) == 2
+    assert max(times) - start < 1
+    await anyio.sleep(ACCOUNT_LISTING.own_block)
+    await send(second, times, ACCOUNT_LISTING)
+
+
+@virtual
 async def test_a_create_refused_in_another_run_starts_no_cooldown(tmp_path: Path) -> None:
     first, second = limiters(tmp_path, "a", "b")
     times: list[float] = []
@@ -116,10 +135,10 @@ async def test_a_block_in_one_run_stops_the_others(tmp_path: Path) -> None:
         "{",
         "[]",
         '{"processes": 3}',
-        '{"processes": {"z": 3, "y": {"requests": {"a": 1}, "last": [1]}}, "blocked_until": "x"}',
+        '{"processes": {"z": 3, "y": {"requests": {"a": 1}, "last": [1]}}, "blocked_until": "x", "lanes_blocked_until": [1]}',
         '{"processes": {"z": {"requests": ["x", null, NaN, 1e999, 1'
         + "0" * 400
-        + '], "last": {"create": "x"}}}, "blocked_until": NaN}',
+        + '], "last": {"create": "x"}}}, "blocked_until": NaN, "lanes_blocked_until": {"account listing": "x", "create": NaN}}',
     ],
 )
 @virtual

@@ -142,6 +142,15 @@ async def test_a_plan_without_an_account_listing_is_no_problem(tmp_path: Path) -
 
 
 @virtual
+async def test_a_blocked_account_listing_is_no_problem(tmp_path: Path) -> None:
+    async with world() as w:
+        w.emulator.add_fault(Fault(kind="list account", status=429, code="RATE_LIMITED"))
+        state, text, _ = (await checked(desk_of(w, tmp_path)))["scope snapshots:read"]
+        assert state == "note"
+        assert text.endswith("the service blocks it for up to 5 minutes, since it was requested too often")
+
+
+@virtual
 async def test_a_key_without_access_to_the_account_is_noted(tmp_path: Path) -> None:
     async with world() as w:
         w.emulator.add_fault(Fault(kind="me", status=403, code="PERMISSION_DENIED", times=None))

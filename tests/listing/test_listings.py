@@ -7,8 +7,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import httpx
 import pytest
 
+from pulumi_snapshots.api.errors import ListingBlocked
 from pulumi_snapshots.api.signed_url import database_of
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.listing import listings as listings_module
@@ -202,6 +204,57 @@ def test_without_an_account_listing_each_own_page_is_polled(cache_world: str) ->
             assert len(w.requests("list account")) <= 1
 
     play()
+
+
+async def use_up_the_account_listing(w: World) -> None:
+    """Another program requests the account's listing more often than the service allows."""
+    headers = {"Authorization": w.emulator.settings.api_key}
+    async with httpx.AsyncClient(transport=w.transport, headers=headers) as other:
+        for _ in range(4):
+            w.emulator.drop_cache()
+            await other.get(f"{w.emulator.api_url}/users/snapshots?scope=databases")
+    assert [one.status for one in w.requests("list account")] == [200, 200, 200, 429]
+
+
+@virtual
+async def test_a_fleet_goes_on_while_the_account_listing_is_blocked() -> None:
+    async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=256_000, cache_world="invalidated") as w:
+        await use_up_the_account_listing(w)
+        endings: list[Ending] = []
+
+        async def take(database_id: str) -> None:
+            endings.append(await w.create(database_id=database_id))
+
+        async with anyio.create_task_group() as group:
+            for database_id in FLEET:
+                group.start_soon(take, database_id)
+        assert {ending.complete.database_id for ending in endings} == set(FLEET)
+        assert w.clock.monotonic() - w.posts[-1].monotonic < 15 * MINUTE
+        others = [one for one in w.requests("list account") if one.number > 4]
+        # The first request meets the block; the next ones are sent when it is over.
+        gaps = [later.monotonic - others[0].monotonic for later in others[1:]]
+        assert [one.code for one in others][:1] == ["RATE_LIMITED"]
+        assert all(gap > 5 * MINUTE for gap in gaps)
+        assert {one.code for one in w.emulator.journal if one.kind != "list account"} <= {None, "SNAPSHOT_PROCESSING"}
+        assert all(post.accepted for post in w.posts)
+
+
+@virtual
+async def test_a_lookup_asks_each_database_while_the_account_listing_is_blocked() -> None:
+    async with world(databases=(DATABASE, OTHER_DATABASE)) as w:
+        await use_up_the_account_listing(w)
+        listings, complete = w.session.listings, w.session.complete_listings
+        w.emulator.add_snapshot(OTHER_DATABASE)
+        found = await complete.of_account(w.clock.monotonic())
+        assert {name: len(entries) for name, entries in found.items()} == {DATABASE: 0, OTHER_DATABASE: 1}
+        assert isinstance(listings.account_refusal, ListingBlocked)
+        await w.clock.sleep(299)
+        assert await listings.account_listing(w.clock.monotonic()) is None
+        await w.clock.sleep(2)
+        listing = await listings.account_listing(w.clock.monotonic())
+        assert listing is not None
+        assert len(listing.entries) == 1
+        assert len(w.requests("list account")) == 6
 
 
 @virtual

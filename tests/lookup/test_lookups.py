@@ -307,7 +307,7 @@ FAILURES: dict[str, tuple[Fault | None, type[Exception], str]] = {
     "no list": (Fault(method="GET", times=None, body='{"status":"success","response":7}'), SquareCloudError, "not be read"),
     "key refused": (Fault(method="GET", status=401, code="ACCESS_DENIED"), KeyRefused, "the API key is unknown"),
     "no scope": (Fault(method="GET", times=None, status=403, code="MISSING_SCOPE"), Exception, "lacks a scope"),
-    "blocked": (Fault(method="GET", status=429, code="RATE_LIMITED"), Blocked, "blocked for up to about 30 minutes"),
+    "blocked": (Fault(method="GET", times=None, status=429, code="RATE_LIMITED"), Blocked, "blocked for up to about 30 minutes"),
 }  # fmt: skip
 
 
