@@ -22,6 +22,7 @@ from pulumi_snapshots.emulator.service.settings import (
     ModifiedIs,
     NameStyle,
     Plan,
+    RestoreStatusRoute,
 )
 
 if TYPE_CHECKING:
@@ -121,6 +122,24 @@ def _parser() -> argparse.ArgumentParser:
     setting("--snapshot-seconds", "snapshot_seconds", "how long a snapshot takes", type=float)
     setting("--soft-deadline", "soft_deadline_seconds", "after how many seconds a POST is answered 202", type=float)
     setting("--restore-seconds", "restore_seconds", "how long a restore takes", type=float)
+    setting(
+        "--restore-holds",
+        "restore_holds",
+        "answer the POST of a restore with its outcome, or 202 at the soft deadline; otherwise at once",
+        action="store_true",
+    )
+    setting(
+        "--restore-tail",
+        "restore_tail_seconds",
+        "after a restore that succeeded, how long other POSTs are still answered with RESTORE_IN_PROGRESS, in seconds",
+        type=float,
+    )
+    setting(
+        "--restore-status",
+        "restore_status_route",
+        "whether the service has the route that shows how a restore stands, or how it answers without it",
+        choices=get_args(RestoreStatusRoute),
+    )
     setting("--memory", "plan_memory_mb", "the plan's MB; it allows (MB / 256) * 2 snapshots a day", type=int)
     setting("--plan", "plan", "a free plan has no account listing", choices=get_args(Plan))
     setting("--requests-per-minute", "requests_per_minute", "the rate limit", type=int)

@@ -143,7 +143,8 @@ async def test_a_poll_answered_with_restore_in_progress_counts_as_down() -> None
 
 @virtual
 async def test_restores_of_one_run_keep_both_cooldowns_without_a_refusal() -> None:
-    async with scene(restore_seconds=5.0, settings={"restore_settle": 5.0, "look_every": 5.0}) as at:
+    pace = {"restore_settle": 5.0, "look_every": 5.0}
+    async with scene(restore_seconds=5.0, restore_tail_seconds=0.0, settings=pace) as at:
         async with anyio.create_task_group() as group:
             group.start_soon(at.restore)
             await anyio.sleep(1)

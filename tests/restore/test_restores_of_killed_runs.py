@@ -119,7 +119,7 @@ async def test_another_target_after_a_kill_restores_only_there(tmp_path: Path) -
 
 @virtual
 async def test_two_runs_of_one_machine_restore_one_database_after_the_other(tmp_path: Path) -> None:
-    async with scene(tmp_path, restore_seconds=200.0) as at:
+    async with scene(tmp_path, restore_seconds=200.0, restore_tail_seconds=0.0) as at:
         rows = Row(), Row()
         async with anyio.create_task_group() as group:
             for number, row in enumerate(rows):

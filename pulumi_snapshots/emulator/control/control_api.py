@@ -64,6 +64,7 @@ class _DatabaseChange(_Body):
     next_snapshot_seconds: float | None = None
     next_snapshot_fails: bool | None = None
     next_restore_fails: bool | None = None
+    next_restore_error: str | None = None
     running: bool | None = None
 
 
@@ -119,8 +120,9 @@ class _Control:
         return {
             **asdict(one),
             "family": one.family,
-            "up": account.is_up(one),
+            "up": account.is_up(one, self._service.now()),
             "restoring": account.restoring(one.id),
+            "restore": account.last_restore(one.id),
             "running_snapshots": account.running(one.id),
             "snapshots": account.snapshots(one.id),
         }
@@ -178,7 +180,7 @@ class _Control:
         wanted = await _read(request, _Sql)
         one = service.existing(request.path_params["id"])
         service.settle()
-        if not service.account.is_up(one):
+        if not service.account.is_up(one, service.now()):
             return _error(HTTPStatus.CONFLICT, "the database is down")
         return _json({"rows": await outcome(service.account.store.execute(one.id, wanted.statements))})
 

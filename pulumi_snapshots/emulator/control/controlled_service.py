@@ -227,6 +227,10 @@ class ControlledService(EmulatedService):
         """Let the next restore of a database be refused: SNAPSHOT_RESTORE_FAILED."""
         self.change_database(database_id, next_restore_fails=True)
 
+    def next_restore_fails_with(self, database_id: str, code: str) -> None:
+        """Let the next restore of a database be accepted and then fail with this code; its data stays as it is."""
+        self.change_database(database_id, next_restore_error=code)
+
     def revoke_key(self, *, revoked: bool = True) -> None:
         """Refuse the key from now on: 401 ACCESS_DENIED; or accept it again."""
         self.account.key_revoked = revoked

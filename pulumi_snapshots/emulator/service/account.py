@@ -21,7 +21,7 @@ from pulumi_snapshots.emulator.service.resources import (
     Database,
     Origin,
     Resource,
-    RunningRestore,
+    Restore,
     RunningSnapshot,
     StoredSnapshot,
 )
@@ -51,7 +51,7 @@ class AccountState:
     applications: list[Application] = field(default_factory=list)
     snapshots: list[StoredSnapshot] = field(default_factory=list)
     running: list[RunningSnapshot] = field(default_factory=list)
-    restores: list[RunningRestore] = field(default_factory=list)
+    restores: list[Restore] = field(default_factory=list)
     quota_uses: list[datetime] = field(default_factory=list)
     accepted_at: dict[str, datetime] = field(default_factory=dict)
     versions_issued: int = 0
@@ -145,11 +145,18 @@ class Account:
 
     def restoring(self, resource_id: str) -> bool:
         """Whether a restore is in progress."""
-        return resource_id in self._restores
+        restore = self.last_restore(resource_id)
+        return restore is not None and restore.in_progress
 
-    def is_up(self, resource: Resource) -> bool:
+    def last_restore(self, resource_id: str) -> Restore | None:
+        """The last restore of a resource; None if there was none, or its outcome is not kept any more."""
+        return self._restores.get(resource_id)
+
+    def is_up(self, resource: Resource, now: datetime) -> bool:
         """Whether a resource is running at this moment."""
-        return resource.running and not self.restoring(resource.id)
+        restore = self.last_restore(resource.id)
+        down = restore is not None and restore.state(now) == "running" and self.settings.restore_stops_database
+        return resource.running and not down
 
     def snapshot_work(self, version_id: str) -> Future[int] | None:
         """The work on a snapshot's zip, until it is done."""
@@ -199,13 +206,14 @@ class Account:
         self.cooldowns.check_snapshot(resource.family, resource.id, now)
         if settings.refusals_start_cooldown:
             self.cooldowns.start("snapshot", resource.id, now)
-        if self.restoring(resource.id):
+        if self._restore_refuses_others(resource.id, now):
             raise refusal("RESTORE_IN_PROGRESS", status=403)  # 403 on this route, 409 on the restore route
         if isinstance(resource, Database) and not resource.running:
             raise refusal("DATABASE_NOT_RUNNING")
-        in_progress = self.running(resource.id)
-        if in_progress and settings.posts_join_running:
-            return in_progress[0]
+        if in_progress := self.running(resource.id):
+            if settings.posts_join_running:
+                return in_progress[0]
+            raise refusal("SNAPSHOT_IN_PROGRESS")
         version_id = self._issue_version()
         self.quota.spend(settings.plan_memory_mb, now)
         try:
@@ -231,8 +239,10 @@ class Account:
         self.changed = True
         return running
 
-    def start_restore(self, resource: Resource, name: str, version_id: str, now: datetime) -> RunningRestore:
+    def start_restore(self, resource: Resource, name: str, version_id: str, now: datetime) -> Restore:
         """Accept a POST: take the database down, and bring it up with the version's data once the time has passed.
+
+        A restore that is to fail leaves the data as it is.
 
         Raises:
             RefusedError: The service refuses the POST; nothing was started.
@@ -240,7 +250,7 @@ class Account:
         self.cooldowns.check_restore(resource.id, now)
         if self.settings.refusals_start_cooldown:
             self.cooldowns.start("restore", resource.id, now)
-        if self.restoring(resource.id):
+        if self._restore_refuses_others(resource.id, now):
             raise refusal("RESTORE_IN_PROGRESS")
         snapshot = self.version(version_id)
         if snapshot is None or snapshot.name != name or snapshot.family != resource.family:
@@ -251,13 +261,30 @@ class Account:
             resource.next_restore_fails = False
             raise refusal("SNAPSHOT_RESTORE_FAILED")
         self.cooldowns.start("restore", resource.id, now)
-        ends_at = now + timedelta(seconds=self.settings.restore_seconds)
-        restore = RunningRestore(ends_at=ends_at, database_id=resource.id, version_id=version_id)
+        started_at = now + timedelta(seconds=self.settings.restore_queue_seconds)
+        restore = Restore(
+            database_id=resource.id,
+            version_id=version_id,
+            started_at=started_at,
+            queued=started_at > now,
+            ends_at=started_at + timedelta(seconds=self.settings.restore_seconds),
+            error=resource.next_restore_error,
+        )
+        resource.next_restore_error = None
         self._restores[resource.id] = restore
-        if self.store.takes_time(resource.id):  # it starts now, so that it is done when its time has passed
+        if restore.error is None and self.store.takes_time(resource.id):
+            # It starts now, so that it is done when its time has passed.
             self._restore_work[resource.id] = self.store.restore(resource.id, version_id)
         self.changed = True
         return restore
+
+    def _restore_refuses_others(self, resource_id: str, now: datetime) -> bool:
+        """Whether a restore is in progress, or has succeeded so lately that the service still says so."""
+        restore = self.last_restore(resource_id)
+        if restore is None or restore.finished_at is None:
+            return restore is not None
+        tail = timedelta(seconds=self.settings.restore_tail_seconds)
+        return restore.error is None and now - restore.finished_at < tail
 
     def _captured_size(self, capture: Capture) -> int | None:
         """The zip's size, or None if the store is still working on it."""
@@ -320,9 +347,13 @@ class Account:
             self._collect_work(now)
         while self._running and self._running[0].ready_at <= now:
             self._finish(heapq.heappop(self._running))
-        if self._restores:
-            for restore in [one for one in self._restores.values() if one.ends_at <= now]:
-                self._end_restore(restore)
+        for restore in list(self._restores.values()):
+            if restore.finished_at is not None:
+                if now - restore.finished_at >= timedelta(seconds=self.settings.restore_outcome_seconds):
+                    del self._restores[restore.database_id]
+                    self.changed = True
+            elif restore.ends_at <= now:
+                self._end_restore(restore, now)
         if self.settings.automatic_snapshots:
             self._take_automatic(now)
         else:
@@ -348,20 +379,25 @@ class Account:
                 running.ready_at = now + _A_MOMENT
         heapq.heapify(self._running)
 
-    def _end_restore(self, restore: RunningRestore) -> None:
-        work = self._restore_work.get(restore.database_id)
-        if work is None:
-            work = self.store.restore(restore.database_id, restore.version_id)
-            self._restore_work[restore.database_id] = work
-        if not work.done():
-            return  # the database stays down
-        del self._restore_work[restore.database_id]
-        del self._restores[restore.database_id]
-        try:
-            work.result()
-        except (StoreError, CancelledError) as error:
-            _LOG.warning("restore failed, and the database holds what it held before: %s", error)
-        self._owner(restore.database_id).running = True
+    def _end_restore(self, restore: Restore, now: datetime) -> None:
+        finished_at = restore.ends_at
+        if restore.error is None:
+            work = self._restore_work.get(restore.database_id)
+            if work is None:
+                work = self.store.restore(restore.database_id, restore.version_id)
+                self._restore_work[restore.database_id] = work
+            elif self.store.takes_time(restore.database_id):
+                finished_at = now  # when its work was seen done
+            if not work.done():
+                return  # it is still running
+            del self._restore_work[restore.database_id]
+            try:
+                work.result()
+            except (StoreError, CancelledError) as error:
+                _LOG.warning("restore failed, and the database holds what it held before: %s", error)
+                restore.error = "SNAPSHOT_RESTORE_FAILED"
+            self._owner(restore.database_id).running = True
+        restore.finished_at = finished_at
         self.changed = True
 
     def _finish(self, running: RunningSnapshot) -> None:
@@ -403,7 +439,7 @@ class Account:
         while self._next_automatic <= now:
             if now - self._next_automatic < self._retention():  # older ones would have expired already
                 for database in list(self.databases.values()):
-                    if self.is_up(database) and database.created_at <= self._next_automatic:
+                    if self.is_up(database, now) and database.created_at <= self._next_automatic:
                         self._take_automatic_of(database, self._next_automatic)
             self._next_automatic += _DAY
             self.changed = True
@@ -432,7 +468,7 @@ class Account:
 
     def _drop_expired(self, now: datetime) -> None:
         # A restore in progress still needs its zip.
-        held = {one.version_id for one in self._restores.values()}
+        held = {one.version_id for one in self._restores.values() if one.in_progress}
         for resource_id, several in self._snapshots.items():
             kept: list[StoredSnapshot] = []
             for one in several:

@@ -26,6 +26,7 @@ _CODES: dict[str, tuple[int, str | None]] = {
     "RESTORE_IN_PROGRESS": (409, None),
     "SNAPSHOT_DATABASE_MISMATCH": (400, None),
     "SNAPSHOT_FAILED": (404, None),
+    "SNAPSHOT_IN_PROGRESS": (409, None),
     "SNAPSHOT_NOT_FOUND": (404, None),
     "SNAPSHOT_RESTORE_FAILED": (404, None),
     "UPGRADE_REQUIRED": (402, None),

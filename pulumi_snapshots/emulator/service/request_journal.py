@@ -22,7 +22,7 @@ class JournalEntry:
     monotonic: float  # the machine's monotonic seconds
     method: str
     path: str  # without its query
-    kind: str  # "create", "list", "list account", "restore", "database", "status", "me", "download", …
+    kind: str  # "create", "list", "list account", "restore", "restore status", "database", "status", "me", …
     database_id: str | None  # or an application's
     key: KeySeen
     status: int | None = None

@@ -15,7 +15,7 @@ __all__ = [
     "Family",
     "Origin",
     "Resource",
-    "RunningRestore",
+    "Restore",
     "RunningSnapshot",
     "StoredSnapshot",
 ]
@@ -42,7 +42,8 @@ class Resource:
     snapshot_seconds: float | None = None  # None: as the settings say
     next_snapshot_seconds: float | None = None  # for the next snapshot only
     next_snapshot_fails: bool = False
-    next_restore_fails: bool = False
+    next_restore_fails: bool = False  # the POST is refused
+    next_restore_error: str | None = None  # the code with which it fails after it was accepted
 
     @property
     def runtime(self) -> str:
@@ -110,9 +111,33 @@ class RunningSnapshot:
 
 
 @dataclass(kw_only=True)
-class RunningRestore:
-    """A restore in progress: the database is down until it ends, and then holds the version's data."""
+class Restore:
+    """The last restore of a resource: in progress, or over and remembered for a while."""
 
-    ends_at: datetime
     database_id: str
     version_id: str
+    started_at: datetime
+    queued: bool = False  # whether it waits until `started_at`
+    ends_at: datetime  # when its time has passed; the store may still be working on the data then
+    error: str | None = None  # the code with which it fails; the data stays as it is
+    finished_at: datetime | None = None  # None while it is queued or running
+
+    @property
+    def in_progress(self) -> bool:
+        """Whether it is queued or running."""
+        return self.finished_at is None
+
+    def state(self, now: datetime) -> str:
+        """How it stands, in the service's words."""
+        if self.in_progress:
+            return "queued" if self.queued and now < self.started_at else "running"
+        return "success" if self.error is None else "error"
+
+    def step(self, now: datetime) -> str | None:
+        """What it is doing, or was doing when it failed, in the service's words."""
+        state = self.state(now)
+        if state == "error":
+            return "interrupted" if self.error == "RESTORE_INTERRUPTED" else "unzip"
+        if state == "running":
+            return "download" if now - self.started_at < (self.ends_at - self.started_at) / 2 else "unzip"
+        return None

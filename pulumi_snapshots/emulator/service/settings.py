@@ -5,13 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["TEST_API_KEY", "CacheWorld", "EmulatorSettings", "ModifiedIs", "NameStyle", "Plan", "VersionStyle"]
+__all__ = [
+    "TEST_API_KEY",
+    "CacheWorld",
+    "EmulatorSettings",
+    "ModifiedIs",
+    "NameStyle",
+    "Plan",
+    "RestoreStatusRoute",
+    "VersionStyle",
+]
 
 TEST_API_KEY = "emulator-" + "0123456789abcde" * 3 + "0123456789"  # 64 characters, the service's shortest key
 CacheWorld = Literal["invalidated", "kept"]
 ModifiedIs = Literal["start", "end"]
 NameStyle = Literal["id", "id_type", "id_type_origin"]
 Plan = Literal["paid", "free"]
+RestoreStatusRoute = Literal["there", "404", "405"]
 VersionStyle = Literal["uuid", "opaque"]
 
 
@@ -64,8 +74,16 @@ class EmulatorSettings:
     version_header: bool = True  # x-amz-version-id on downloads
 
     # Restores.
+    restore_queue_seconds: float = 0.0  # in which its status is "queued", before it starts
     restore_seconds: float = 60.0
-    restore_holds: bool = False  # whether the answer comes only after the restore
+    # When the POST is answered. False: at once, as the OpenAPI document says ("dispatched"). True: with the outcome, as the
+    # Rust SDK says, or with 202 SNAPSHOT_RESTORE_PROCESSING at the soft deadline.
+    restore_holds: bool = False
+    restore_stops_database: bool = True  # whether the database is down while it is restored; not public
+    restore_tail_seconds: float = 120.0  # after a success, in which other POSTs are answered with RESTORE_IN_PROGRESS
+    restore_outcome_seconds: float = 3600.0  # for which the status shows an outcome; then it is "none"
+    # "404" or "405": a service without the route of the status. The vendor's stored OpenAPI document does not have it.
+    restore_status_route: RestoreStatusRoute = "there"
 
     # Time and chance.
     clock_offset_seconds: float = 0.0  # how far the service's clock is ahead of the machine's
@@ -85,7 +103,8 @@ class EmulatorSettings:
         for name in (
             "plan_memory_mb", "requests_per_minute", "block_seconds", "account_listing_misses_per_minute",
             "account_listing_block_seconds", "soft_deadline_seconds", "snapshot_seconds", "retention_days",
-            "cache_seconds", "url_valid_days", "restore_seconds",
+            "cache_seconds", "url_valid_days", "restore_queue_seconds", "restore_seconds", "restore_tail_seconds",
+            "restore_outcome_seconds",
         ):  # fmt: skip
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")

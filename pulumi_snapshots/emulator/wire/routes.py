@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from starlette.routing import Route
 
 from pulumi_snapshots.emulator.service.listing_cache import ACCOUNT
-from pulumi_snapshots.emulator.service.refusals import refusal
+from pulumi_snapshots.emulator.service.refusals import RefusedError, refusal
 from pulumi_snapshots.emulator.service.resources import Database, Resource
 from pulumi_snapshots.emulator.wire.answers import Answer, accepted_later, page, success
 from pulumi_snapshots.emulator.wire.downloads import download
@@ -20,6 +20,7 @@ from pulumi_snapshots.emulator.wire.url_signing import signed_query
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+    from datetime import datetime
 
     from pulumi_snapshots.emulator.service.resources import Family, StoredSnapshot
     from pulumi_snapshots.emulator.wire.exchange import Exchange
@@ -121,14 +122,44 @@ async def account_listing(exchange: Exchange) -> Answer:
 
 async def restore(exchange: Exchange) -> Answer:
     """Start a restore, which takes the database down for a while."""
+    account, settings = exchange.service.account, exchange.service.settings
     resource = exchange.resource()
     name, version_id = await _restore_parameters(exchange)
-    running = exchange.service.account.start_restore(resource, name, version_id, exchange.now)
+    started = account.start_restore(resource, name, version_id, exchange.now)
     exchange.started(version_id)
-    if exchange.service.settings.restore_holds:
-        await exchange.hold_until(running.ends_at)
-        await exchange.hold_for(exchange.service.account.restore_work(resource.id))
+    if settings.restore_holds:
+        deadline = exchange.now + timedelta(seconds=settings.soft_deadline_seconds)
+        await exchange.hold_until(min(started.ends_at, deadline))
+        await exchange.hold_for(account.restore_work(resource.id), until=deadline)
+        if started.in_progress:
+            return accepted_later("SNAPSHOT_RESTORE_PROCESSING", None)
+        if started.error is not None:
+            raise RefusedError(404, started.error)  # as SNAPSHOT_RESTORE_FAILED, the one whose status is public
     return success()
+
+
+async def restore_status(exchange: Exchange) -> Answer:
+    """How the last restore of a database stands."""
+    route = exchange.service.settings.restore_status_route
+    if route != "there":
+        raise refusal("NOT_FOUND" if route == "404" else "METHOD_NOT_ALLOWED")
+    restore = exchange.service.account.last_restore(exchange.resource().id)
+    if restore is None:
+        return success({"state": "none"})
+    state = restore.state(exchange.now)
+    return success(
+        {
+            "state": state,
+            "step": restore.step(exchange.now),
+            "code": None if restore.in_progress else restore.error,
+            "started_at": None if state == "queued" else _milliseconds(restore.started_at),
+            "finished_at": _milliseconds(restore.finished_at),
+        }
+    )
+
+
+def _milliseconds(moment: datetime | None) -> int | None:
+    return None if moment is None else round(moment.timestamp() * 1000)
 
 
 async def _restore_parameters(exchange: Exchange) -> tuple[str, str]:
@@ -219,7 +250,7 @@ async def database(exchange: Exchange) -> Answer:
 async def status(exchange: Exchange) -> Answer:
     """Whether a database is running; `rawData=true` gives numbers for cpu and ram."""
     one = exchange.resource()
-    up = exchange.service.account.is_up(one)
+    up = exchange.service.account.is_up(one, exchange.now)
     raw = exchange.request.query_params.get("rawData") == "true"
     return success(
         {
@@ -239,7 +270,7 @@ async def all_statuses(exchange: Exchange) -> Answer:
     account = exchange.service.account
     return success(
         [
-            {"id": one.id, "running": account.is_up(one), "cpu": "0%", "ram": "0MB"}
+            {"id": one.id, "running": account.is_up(one, exchange.now), "cpu": "0%", "ram": "0MB"}
             for one in _usable(exchange, account.databases)
         ]
     )
@@ -259,6 +290,7 @@ ROUTES = (
     ApiRoute("create", "POST", "/v2/databases/{id}/snapshots", create, "snapshots:write"),
     ApiRoute("list", "GET", "/v2/databases/{id}/snapshots", listing, "snapshots:read"),
     ApiRoute("restore", "POST", "/v2/databases/{id}/snapshots/restore", restore, "snapshots:write"),
+    ApiRoute("restore status", "GET", "/v2/databases/{id}/snapshots/restore", restore_status, "snapshots:read"),
     ApiRoute("list account", "GET", "/v2/users/snapshots", account_listing, "snapshots:read"),
     ApiRoute("statuses", "GET", "/v2/databases/status", all_statuses),
     ApiRoute("database", "GET", "/v2/databases/{id}", database),

@@ -46,7 +46,7 @@ async def test_cooldown_that_counts_refused_posts_can_be_chosen() -> None:
 
 @virtual
 async def test_restores_have_their_own_cooldowns() -> None:
-    async with visit() as at:
+    async with visit(restore_tail_seconds=0.0) as at:
         at.emulator.add_database("other")
         mine, others = at.emulator.add_snapshot(DATABASE), at.emulator.add_snapshot("other")
         assert (await at.restore(mine.version_id)).status_code == 200

@@ -22,7 +22,7 @@ const FAULTS = {
   "JSON that stops in the middle": { truncated: true },
   "a redirect": { redirect: "https://elsewhere.example/" },
 };
-const KINDS = ["create", "list", "list account", "restore", "database", "status", "me", "download"];
+const KINDS = ["create", "list", "list account", "restore", "restore status", "database", "status", "me", "download"];
 
 const at = (id) => document.getElementById(id);
 
