@@ -7,6 +7,8 @@
 PYTHON :=
 IN_VENV := .venv/bin/python
 WORKERS := logical
+# Tests start about a thousand Python processes; without compiled files on disk each compiles all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 PYTEST = $(IN_VENV) -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 # Made of the first Python that is new enough and can make virtual environments; one that is there keeps its Python.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +12,11 @@ from tools import postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# Tests start many Python processes. Without compiled files on disk each compiles all that it imports, which doubles its
+# time, so they are written whatever the environment says.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 @pytest.fixture(scope="session")
