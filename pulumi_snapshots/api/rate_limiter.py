@@ -188,11 +188,16 @@ class RateLimiter:
                 self._learn(queued, blocked)
                 await self._log.exchange(lambda: None)
                 raise blocked from None
-            if database_id and not error.ambiguous and not isinstance(error, SnapshotFailed | RestoreFailed):
-                # The service did not accept the request, so the database's cooldown did not start.
-                self._log.forget(lane.name, database_id, queued.sent_at, earlier=queued.previous_at)
+            if not error.ambiguous and not isinstance(error, SnapshotFailed | RestoreFailed):
+                self._forget_cooldown(queued)
             self._learn(queued, error)
             await self._log.exchange(lambda: None)
+            raise
+        except anyio.get_cancelled_exc_class() as cancelled:
+            if isinstance(cancelled.__cause__, NotSent):
+                self._forget_cooldown(queued)
+                with anyio.CancelScope(shield=True):
+                    await self._log.exchange(lambda: None)
             raise
         else:
             self._learn(queued, None)
@@ -266,6 +271,11 @@ class RateLimiter:
         """Count the limits from now on, if the slot was granted noticeably earlier."""
         if self._clock.monotonic() - request.sent_at > SENDING_DELAY:
             await self._log.exchange(partial(self._note_late_sending, request))
+
+    def _forget_cooldown(self, request: _Request) -> None:
+        """Take back that the database's cooldown has started: the service has not accepted the request."""
+        if request.database_id:
+            self._log.forget(request.lane.name, request.database_id, request.sent_at, earlier=request.previous_at)
 
     def _note_late_sending(self, request: _Request) -> None:
         request.sent_at = self._clock.monotonic()

@@ -99,6 +99,8 @@ class Transport:
     async def send(self, method: str, path: str, *, read_timeout: float, body: Any = None) -> Answer:
         """Send one request and read its answer; anything but a success is raised as a `SquareCloudError`.
 
+        A cancellation has a `NotSent` as its cause if the request certainly never left.
+
         Args:
             method: HTTP method.
             path: the path below the API's address, percent-encoded.
@@ -108,11 +110,18 @@ class Transport:
         request = f"{method} /{path.partition('?')[0]}"
         sent_at = self._clock.monotonic()
         timeout = httpx.Timeout(read_timeout, connect=CONNECT_TIMEOUT)
+        events = _Events()
         try:
             with anyio.fail_after(read_timeout + WHOLE_ANSWER_EXTRA):
-                async with self._client.stream(method, path, json=body, timeout=timeout) as response:
+                async with self._client.stream(
+                    method, path, json=body, timeout=timeout, extensions={"trace": events.note}
+                ) as response:
                     received = self._clock.utc()
                     content = await _read_bounded(response)
+        except anyio.get_cancelled_exc_class() as cancelled:
+            if events.only_connecting:
+                raise cancelled from NotSent(request)
+            raise
         except _CERTAINLY_NOT_SENT as error:
             raise NotSent(request, message=self._safe(error)) from None
         except (httpx.HTTPError, httpx.StreamError, OSError) as error:
@@ -147,6 +156,26 @@ class Transport:
         """`text` on one line, printable and without the API key."""
         line = " ".join((str(text) or type(text).__name__).replace(self._api_key, "[key]").split())
         return "".join(character for character in line if character.isprintable())
+
+
+class _Events:
+    """What httpx's `trace` extension tells of a request.
+
+    Attributes:
+        only_connecting: whether all of it was about the connection, so that the request certainly has not left. Other
+            transports than httpx's own tell nothing, which proves nothing.
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[bool] = set()
+
+    async def note(self, event: str, _info: object) -> None:
+        """Note an event such as `connection.start_tls.started` or `http11.send_request_headers.started`."""
+        self._seen.add(event.startswith("connection."))
+
+    @property
+    def only_connecting(self) -> bool:
+        return self._seen == {True}
 
 
 async def leave_redirect(response: httpx.Response) -> None:

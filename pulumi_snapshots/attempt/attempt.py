@@ -316,8 +316,20 @@ class Attempt(ABC):
                 why = error.code or "not reached"
                 self.member.progress(f"{why}: nothing was started, trying again in {pause:.0f} s")
                 await self._run.clock.sleep(pause)
+            except anyio.get_cancelled_exc_class() as cancelled:
+                self.on_cancelled(cancelled)
+                raise
             else:
                 return
+
+    def on_cancelled(self, cancelled: BaseException) -> None:
+        """Forget the POST if the request that was cancelled certainly never left.
+
+        Only the exception that the client raises tells; a task group replaces it.
+        """
+        if isinstance(cancelled.__cause__, NotSent):
+            self.step = "connecting to the service"
+            self.set_post(None)
 
     async def _nothing_was_started(self, error: SquareCloudError) -> None:
         """Handle a POST that was refused or never sent; raises the error if it does not pass."""

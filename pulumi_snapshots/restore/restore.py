@@ -221,6 +221,9 @@ class RestoreAttempt(Attempt):
                 )
             except SquareCloudError as error:  # a task group would wrap it
                 refusal = error
+            except anyio.get_cancelled_exc_class() as cancelled:
+                self.on_cancelled(cancelled)
+                raise
             group.cancel_scope.cancel()
         if refusal is not None:
             raise refusal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import socket
@@ -15,6 +16,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.to_thread
 import httpx
 import pytest
 
@@ -451,6 +453,35 @@ def test_a_failed_tls_handshake_means_that_nothing_was_sent(answer: bytes | None
     with serving(answer) as server:
         assert isinstance(really(server.port, "https"), NotSent)
         assert all(KEY.encode() not in request for request in server.requests)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(("scheme", "left"), [("https", False), ("http", True)])
+def test_a_request_that_is_cancelled_while_it_connects_has_not_left(scheme: str, *, left: bool) -> None:
+    silent = socket.create_server(("127.0.0.1", 0))
+    causes: list[BaseException | None] = []
+
+    async def send() -> None:
+        transport, _ = open_transport(None, api=f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/v2")
+        try:
+            await transport.send("POST", "x", read_timeout=30)
+        except anyio.get_cancelled_exc_class() as cancelled:
+            causes.append(cancelled.__cause__)
+            raise
+
+    async def run() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(send)
+            connection, _ = await anyio.to_thread.run_sync(silent.accept)
+            with connection:  # of the request, or of the handshake that nobody answers
+                assert await anyio.to_thread.run_sync(connection.recv, 1)
+                group.cancel_scope.cancel()
+
+    with silent:
+        anyio.run(run)
+    gc.collect()  # httpcore leaves the socket of a handshake that is cancelled to the garbage collector
+    (cause,) = causes
+    assert isinstance(cause, NotSent) is not left
 
 
 def test_a_connection_lost_after_the_request_is_ambiguous() -> None:

@@ -114,6 +114,20 @@ async def test_a_run_killed_before_its_post_is_repeated(tmp_path: Path) -> None:
 
 
 @virtual
+async def test_a_run_interrupted_while_it_connects_leaves_nothing_to_wait_for(tmp_path: Path) -> None:
+    async with world() as here:
+        machine = Machine(here, tmp_path)
+        _, session = machine.process()
+        here.emulator.add_fault(Fault(kind="create", no_connect=True, delay=1000))
+        ending = here.ending(create(session, RELEASE, Row(), owner=OURS))
+        assert isinstance((await here.meanwhile(5, session.stop, ending)).nothing, NothingSent)
+        assert not await session.journals["snapshot"].all()
+        began = here.clock.monotonic()
+        await machine.run(NEXT_RELEASE)
+        assert here.posts[0].monotonic - began < 10
+
+
+@virtual
 async def test_other_triggers_take_their_own_snapshot_after_a_kill(tmp_path: Path) -> None:
     async with world(snapshot_seconds=100, cache_world="invalidated") as here:
         machine = Machine(here, tmp_path)

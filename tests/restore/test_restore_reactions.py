@@ -81,6 +81,12 @@ async def stopped_early(at: Scene, _: Any) -> RestoreEnding:
     return await at.restore(session)
 
 
+@event("^C while it connects to the service")
+async def stopped_connecting(at: Scene, _: Any) -> RestoreEnding:
+    at.here.emulator.add_fault(Fault(kind="restore", no_connect=True, delay=1000))
+    return await at.interrupted(5)
+
+
 @event("^C while the POST is open", restore_holds=True)
 @event("^C while the database is down")
 async def stopped(at: Scene, _: Any) -> RestoreEnding:

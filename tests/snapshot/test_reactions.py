@@ -131,6 +131,12 @@ async def interrupted_before(w: World, _: Any) -> Ending:
     return await w.interrupted(60, w.create())
 
 
+@event("^C while it connects to the service")
+async def interrupted_connecting(w: World, _: Any) -> Ending:
+    w.emulator.add_fault(on_post(no_connect=True, delay=1000))
+    return await w.interrupted(5, w.create())
+
+
 @event("^C while the POST is open", snapshot_seconds=200)
 async def interrupted_during(w: World, _: Any) -> Ending:
     return await w.interrupted(60, w.create())

@@ -48,8 +48,12 @@ class EmulatorTransport(httpx.AsyncBaseTransport):
             self.strayed.append(request)
             raise httpx.ConnectError(f"no such host in this test: {request.url.host}", request=request)
         kind, resource_id = kind_of(request.method, request.url.path)
-        if self._emulator.faults.take(kind, request.method, resource_id, at="connect") is not None:
+        tell = request.extensions.get("trace", _tells_nobody)
+        await tell("connection.connect_tcp.started", {})
+        if (fault := self._emulator.faults.take(kind, request.method, resource_id, at="connect")) is not None:
+            await anyio.sleep(fault.delay)
             raise httpx.ConnectError("All connection attempts failed", request=request)
+        await tell("http11.send_request_headers.started", {})
         answer, wire = anyio.create_memory_object_stream[_Message](_PIECES_IN_FLIGHT)
         self._spawn(_Exchange(request, await request.aread(), answer).run, self._emulator.app)
         timeout = request.extensions.get("timeout", {}).get("read")
@@ -66,6 +70,10 @@ class EmulatorTransport(httpx.AsyncBaseTransport):
             task = asyncio.ensure_future(run(app))
             self._tasks.add(task)  # the event loop keeps no reference to it
             task.add_done_callback(self._tasks.discard)
+
+
+async def _tells_nobody(_event: str, _info: object) -> None:
+    pass
 
 
 class _Exchange:
