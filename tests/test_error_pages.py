@@ -47,7 +47,7 @@ def test_every_error_has_its_page_and_every_page_its_error() -> None:
 
 
 @pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
-def test_a_page_tells_what_happened_what_was_done_and_what_to_do(kind: type[Exception]) -> None:
+def test_a_page_says_what_happened_what_was_done_and_what_to_do(kind: type[Exception]) -> None:
     page = (FOLDER / f"{page_name(kind)}.md").read_text()
     assert page.startswith(f"# {kind.__name__}\n\n> ")
     assert [line for line in page.splitlines() if line.startswith("## ")] == SECTIONS

@@ -106,7 +106,9 @@ def comparison() -> Iterator[str]:
     head = ("databases", "client", "makespan, s", "over the limit", "requests per snapshot", "429s", "blocked, s", "wrong", "lost")  # fmt: skip
     for cache_world in WORLDS:
         for automatic in (False, True):
-            what = "an automatic snapshot of each database while its own is pending" if automatic else "nobody else"
+            what = (
+                "an automatic snapshot of each database while its own is pending" if automatic else "no other snapshots"
+            )
             yield f"## Cache {cache_world}, {what}\n"
             rows = []
             for size in SIZES:

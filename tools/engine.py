@@ -107,7 +107,7 @@ def installed(environment: Environment) -> tuple[Path, str]:
 
 
 def version_of(pulumi: Path) -> str:
-    """The three numbers that `pulumi version` answers, such as `3.274.1`; empty where it does not run."""
+    """The three numbers that `pulumi version` answers, such as `3.274.1`; empty if it does not run."""
     quiet = {**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"}
     try:
         answer = subprocess.run(  # noqa: S603 - a fixed command, no shell
@@ -140,7 +140,7 @@ def kept(
     holds the size of each file.
 
     Args:
-        environment: of who asks.
+        environment: the caller's.
         name: changes with whatever it is made from; this machine's kind is added.
         files: relative to the directory.
         make: fills an empty directory.

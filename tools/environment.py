@@ -55,7 +55,7 @@ def install() -> bool:
 
 
 def make() -> bool:
-    """Bring it up to date, or else make it anew."""
+    """Bring it up to date, or else make it again."""
     STAMP.unlink(missing_ok=True)
     if runs():
         say("bringing .venv up to date")
@@ -89,5 +89,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        say("stopped; the next run goes on")
+        say("stopped; the next run resumes")
         sys.exit(130)

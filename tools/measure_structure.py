@@ -148,7 +148,7 @@ class Trace:
         self.under_way = True
 
     def profile(self, frame: FrameType, event: str, _: object) -> None:
-        """Count a call of a function of the package; a coroutine that goes on is not called again."""
+        """Count a call of a function of the package; a resumed coroutine is not called again."""
         code = frame.f_code
         if event != "call" or not self.under_way or not code.co_filename.startswith(str(self.package)):
             return
@@ -189,7 +189,7 @@ class Trace:
 
 
 def starts(frame: FrameType) -> bool:
-    """Whether a frame runs for the first time: the profiler takes a coroutine that goes on for a call too."""
+    """Whether a frame runs for the first time: the profiler counts a resumed coroutine as a call too."""
     if not frame.f_code.co_flags & (inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR):
         return True
     # RESUME's argument: 0 at the start of a function, others after `yield` and `await`.
@@ -277,7 +277,7 @@ def measured_create(package: Path, databases: tuple[str, ...] = DATABASES) -> di
                     port = plugin.stdout.readline().strip()
                     with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
                         stub = provider_pb2_grpc.ResourceProviderStub(channel)
-                        # Without an address: nobody hears the progress of the create.
+                        # Without an address the progress of the create is dropped.
                         greeting = provider_pb2.ProviderHandshakeRequest(supports_refresh_before_update=True)
                         stub.Handshake(greeting, timeout=SECONDS)
                         stub.Configure(provider_pb2.ConfigureRequest(acceptSecrets=True), timeout=SECONDS)

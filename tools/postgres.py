@@ -98,7 +98,7 @@ def installation() -> tuple[list[Path], Path]:
     if found is None or not found.submodule_search_locations:
         raise Closed(f"no {WHEEL} in this environment: run `make environment`, or set {CHOSEN}")
     package = Path(found.submodule_search_locations[0])
-    libraries = package.with_name(f"{WHEEL}.libs")  # only where the system does not have them
+    libraries = package.with_name(f"{WHEEL}.libs")  # only if the system lacks them
     return [path for path in (package, libraries) if path.exists()], package / PROGRAMS
 
 

@@ -33,7 +33,7 @@ class Emulator:
     """The service on this machine, in a process of its own. Use it as a context manager.
 
     Attributes:
-        url: Where it listens, `http://127.0.0.1:PORT`.
+        url: Its address, `http://127.0.0.1:PORT`.
         api: Its API, for `SQUARECLOUD_API_URL`.
         snapshots: Its snapshot host, for `SQUARECLOUD_SNAPSHOTS_URL`.
         key: The only API key that it accepts.

@@ -61,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
     """`PUT /databases/ID/releases/NAME`: a line of JSON for each step; the last one is the snapshot or the error."""
 
     def do_PUT(self) -> None:
-        """Answer at once, and go on until the snapshot is there."""
+        """Answer at once, then send lines until the snapshot is there."""
         asked = REQUEST.fullmatch(self.path)
         if not asked:
             self.send_error(HTTPStatus.NOT_FOUND)
@@ -75,7 +75,7 @@ class Handler(BaseHTTPRequestHandler):
             self.say(error=str(reason))
 
     def say(self, **line: object) -> None:
-        """Send a line. Whoever asked may have left: the snapshot is taken all the same."""
+        """Send a line. If the client has left, the snapshot is still taken."""
         with suppress(OSError):
             self.wfile.write(json.dumps(line).encode() + b"\n")
 
@@ -88,7 +88,7 @@ class Server(ThreadingHTTPServer):
 
 def main() -> None:
     """Serve on this machine until ^C or SIGTERM; snapshots under way are then kept as pending."""
-    # What a terminal does at ^C: the pulumi processes are told too, and save what they know.
+    # As a terminal does at ^C: the pulumi processes get the signal too, and save their state.
     signal.signal(signal.SIGTERM, lambda *_: os.killpg(0, signal.SIGINT))
     with Server(("127.0.0.1", int(os.environ.get("PORT", "8080"))), Handler) as server:
         print(f"listening on http://127.0.0.1:{server.server_port}", flush=True)

@@ -1,4 +1,4 @@
-"""A snapshot of every database of the account, taken anew each night and archived; for a scheduled `pulumi up`."""
+"""A new snapshot of every database of the account each night, archived; for a scheduled `pulumi up`."""
 
 import pulumi
 

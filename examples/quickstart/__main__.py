@@ -1,4 +1,4 @@
-"""Takes a snapshot of a database before each release, and hands out where to download it."""
+"""Takes a snapshot of a database before each release, and exports its download URL."""
 
 import pulumi
 

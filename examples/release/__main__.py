@@ -14,7 +14,7 @@ rollback_of = config.get("rollbackOf")
 
 
 def place(name: str) -> list[int]:
-    """Where a release stands among the others."""
+    """A release's place in their order."""
     if not re.fullmatch(r"v?\d+(\.\d+)*", name):
         raise pulumi.RunError(f"{name} is no numbered release, such as v9, v10 or 2026.11.2.")
     return [int(number) for number in name.removeprefix("v").split(".")]
@@ -34,7 +34,7 @@ snapshot = Snapshot(
     "before-release",
     config.require("databaseId"),
     triggers=[release],
-    # The way back takes no other snapshot, also where `release` is set back.
+    # The way back takes no other snapshot, even if `release` is set back.
     opts=pulumi.ResourceOptions(ignore_changes=["triggers"] if rolling_back else None),
 )
 if rolling_back:

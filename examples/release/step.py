@@ -11,7 +11,7 @@ from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider
 
 
 class StepFailed(Exception):
-    """The command has failed; the text has what it printed."""
+    """The command has failed; the text is its output."""
 
 
 class StepProvider(ResourceProvider):

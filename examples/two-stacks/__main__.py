@@ -8,7 +8,7 @@ config = pulumi.Config()
 
 
 def data() -> None:
-    """Take the snapshot, and hand out where to download it."""
+    """Take the snapshot, and export its download URL."""
     snapshot = Snapshot("before-release", config.require("databaseId"), triggers=[config.require("release")])
     pulumi.export("version_id", snapshot.version_id)
     pulumi.export("download_url", snapshot.download_url)  # a secret, which it stays in the other stack

@@ -14,14 +14,14 @@ QUOTE_LIMIT = 200
 
 
 class SquareCloudError(Explained):
-    """A request that did not bring what it asked for.
+    """A request that failed.
 
     Attributes:
-        status: HTTP status of the answer; None where there was none.
-        code: the service's code; None where the answer held none.
-        message: the service's own words, shortened; empty where there were none.
-        request: what was asked, method and path, without host or query.
-        retry_after: seconds that the service asked to wait; None where it did not.
+        status: HTTP status of the answer; None without an answer.
+        code: the service's code; None if the answer held none.
+        message: the service's own words, shortened; empty if there were none.
+        request: method and path, without host or query.
+        retry_after: seconds that the service asked to wait; None if it did not.
         unsent: whether this request was kept back because of the answer to another.
     """
 
@@ -30,7 +30,7 @@ class SquareCloudError(Explained):
     """What was done and what was not."""
     steps: ClassVar[tuple[Next, ...]] = ()
     ambiguous: ClassVar[bool] = False
-    """Whether a request that changes something may have been carried out all the same."""
+    """Whether a request that changes something may still have been carried out."""
     passing: ClassVar[bool] = False
     """Whether the same request may succeed a little later."""
 
@@ -146,7 +146,7 @@ def _minutes(seconds: float | None, otherwise: int) -> str:
 
 
 class Blocked(SquareCloudError):
-    """The account-wide request budget was passed: nobody may send until the block is over."""
+    """The account-wide request budget was passed: no client may send until the block is over."""
 
     meaning = "the account sent too many requests and is blocked for up to about 30 minutes"
     passing = True
@@ -158,9 +158,7 @@ class Blocked(SquareCloudError):
 class ListingBlocked(Blocked):
     """The account's listing was requested too often; the service refuses this listing alone for a while."""
 
-    meaning = (
-        "the account's listing was requested too often and is blocked for up to 5 minutes, while other requests go on"
-    )
+    meaning = "the account's listing was requested too often and is blocked for up to 5 minutes, while other requests continue"
     passing = False
 
     def _then(self) -> tuple[Next, ...]:
@@ -189,7 +187,7 @@ class RequestRefused(SquareCloudError):
 
 
 class ServiceFailed(SquareCloudError):
-    """The service failed in a way of its own and said so; nothing was started, and a look may succeed later."""
+    """The service failed and said so; nothing was started, and a poll may succeed later."""
 
     meaning = "the service failed to carry it out"
     steps = (Next(Step.RUN_AGAIN_LATER), Next(Step.ASK_SUPPORT))
@@ -318,7 +316,7 @@ def error_for(  # noqa: PLR0913  an answer has this many parts
         reaction = Unavailable
     elif 300 <= status < 400:  # noqa: PLR2004  the redirects
         reaction = Redirected
-    elif not readable and not 400 <= status < 500:  # noqa: PLR2004  a 4xx is a refusal whoever sends it
+    elif not readable and not 400 <= status < 500:  # noqa: PLR2004  a 4xx is a refusal, even from a proxy
         reaction = UnreadableAnswer
     elif known is not None:
         reaction = known.reaction

@@ -367,7 +367,7 @@ class RateLimiter:
         if self.blocked and (request.lane.starts or not request.waits_out_block):
             raise self._block.kept_back(request.text, retry_after=self._log.blocked_until - now)
         lane_blocked = self._log.lane_blocked_until(request.lane.name)
-        if now < lane_blocked:  # nobody waits for it: no caller depends on this kind of request
+        if now < lane_blocked:  # not waited for: no caller depends on this kind of request
             blocked = ListingBlocked("", status=self._block.status, code=self._block.code)
             raise blocked.kept_back(request.text, retry_after=lane_blocked - now)
         if not request.lane.starts:

@@ -1,4 +1,4 @@
-"""What requests to the API and to the snapshot host say about who sends them."""
+"""How requests to the API and to the snapshot host identify this client."""
 
 from __future__ import annotations
 

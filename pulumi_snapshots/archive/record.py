@@ -20,7 +20,7 @@ class ArchiveRecord(Record):
     it is whole and verified. Another version is another object; a new signature of the same version changes nothing.
     """
 
-    uri: str = declare("Where the object is, always a URI.")
+    uri: str = declare("The object's URI.")
     size: int = declare("Bytes.")
     sha256: str = declare("The object's SHA-256, hexadecimal.")
     archived_at: Moment = declare("When it was whole, by the machine's clock.")

@@ -202,7 +202,7 @@ class Source:
         session, database_id = self._service
         self._refused.add(self._url)
         self._refusals += 1
-        # The two listings are cached apart, each for up to 30 minutes: the other one may have a fresh URL.
+        # The two listings are cached separately, each for up to 30 minutes: the other one may have a fresh URL.
         for page_of in cycle((session.listings.own_page, session.listings.account_page)):
             if self._refusals >= REFUSALS:
                 break

@@ -215,7 +215,7 @@ async def restore(context: click.Context, /, *, new: bool, as_json: bool, **type
         context.fail(f"restore overwrites everything that database {target} holds: say --yes to do it.")
     if typed["version_id"] == LATEST:
         context.fail("restore needs a version id, since the newest may be another one by then: `list` shows them.")
-    # As its trigger, the snapshot tells whether an earlier run's restore was of the same one.
+    # The snapshot is the trigger, so a later run recognises an earlier run's restore of the same one.
     typed["triggers"] = ["{database_id}/{version_id}".format_map(typed)]
     inputs = checked(context, RestoreInputs, typed)
     invocation: Invocation = context.obj

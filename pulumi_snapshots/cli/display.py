@@ -26,7 +26,7 @@ class Display:
         self._last: Words = ""
 
     def progress(self, text: Words) -> None:
-        """Show what goes on now."""
+        """Show what happens now."""
         if self._live:
             shown = printable(self._invocation.wording.text(text)).replace("\n", " ")
             self._live.update(self._live.task_ids[0], description=shown)
@@ -44,7 +44,7 @@ class Display:
             self._live.console.print(Text(warning), soft_wrap=True)
 
     def will_keep(self, *, pending: bool) -> bool:
-        """Whether a state keeps the end: there is none here, so the journal goes on remembering what is pending."""
+        """Whether a state keeps the result: there is none here, so the journal keeps what is pending."""
         return not pending
 
     @property

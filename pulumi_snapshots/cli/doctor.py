@@ -55,7 +55,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Seen:
-    """What the service tells of the account, None if it does not, and what runs of this machine have found lately."""
+    """The service's facts about the account, None if unknown, and what runs of this machine have found lately."""
 
     session: Session
     account: Account | None

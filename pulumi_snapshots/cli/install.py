@@ -37,7 +37,7 @@ exec "$python" -P -c 'from pulumi_snapshots.plugin.serve import main; main()' "$
 
 
 class PluginTrouble(Explained):
-    """Pulumi could not be told of the plugin."""
+    """The plugin could not be installed or uninstalled."""
 
 
 @click.group()

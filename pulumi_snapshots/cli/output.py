@@ -40,12 +40,12 @@ def moment(rfc3339: str | None, zone: str = "") -> str | None:
 
 
 def fields_of(thing: object, record: type[Record], *, urls: bool = False) -> dict[str, Any]:
-    """What programs are told of a thing: the outputs that its record declares.
+    """The fields of a resource for programs: the outputs that its record declares.
 
     Args:
         thing: has those outputs as attributes.
         record: declares them.
-        urls: whether secrets are told too; a download URL opens the data to everyone who has it.
+        urls: whether to include secrets; anyone with a download URL can read the data.
     """
     shown = (each for each in record.properties().values() if not each.internal and (urls or not each.secret))
     return {each.name: getattr(thing, each.name) for each in shown}

@@ -50,7 +50,7 @@ class ArchiveDeclaration(Declared):
     size: pulumi.Output[int]
     """Bytes."""
     uri: pulumi.Output[str]
-    """Where the object is, always a URI."""
+    """The object's URI."""
     sha256: pulumi.Output[str]
     """The object's SHA-256, hexadecimal."""
     archived_at: pulumi.Output[str]

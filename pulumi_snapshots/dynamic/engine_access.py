@@ -406,7 +406,7 @@ def end_with_engine() -> bool:
     """Watch the engine from now on, and end this process as soon as it was killed.
 
     The provider's parent is a shell that lives on, so nothing else ends it. It ends at once, not as at ^C: an answer that
-    nobody hears must not be recorded on this machine as one that was heard.
+    the engine never gets must not be recorded as delivered.
 
     Returns:
         Whether there is an engine to watch.

@@ -65,7 +65,7 @@ def get_snapshots_output(
 def get_latest_snapshot(
     database_id: str, origin: Origin | None = None, max_age: Duration | None = None
 ) -> SnapshotInfo | None:
-    """Find the newest available snapshot of a database, whoever took it, or None; in previews, too.
+    """Find the newest available snapshot of a database, no matter who took it, or None; in previews, too.
 
     Args:
         database_id: the database.

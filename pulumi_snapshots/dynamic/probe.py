@@ -41,7 +41,7 @@ def probe_features(environment: Mapping[str, str] = os.environ) -> Features:
     Raises:
         RuntimeError: the process did not start or answer; the text says how it ended.
     """
-    with socket.create_server(("127.0.0.1", 0)) as engine:  # nobody needs to answer
+    with socket.create_server(("127.0.0.1", 0)) as engine:  # it need not answer
         process = subprocess.Popen(  # noqa: S603  this very interpreter
             [sys.executable, "-u", "-m", "pulumi.dynamic", f"127.0.0.1:{engine.getsockname()[1]}"],
             stdin=subprocess.DEVNULL,

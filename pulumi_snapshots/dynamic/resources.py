@@ -29,7 +29,7 @@ class _Dynamic(Declared, Resource):
 
     def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
         secret = pulumi.ResourceOptions(additional_secret_outputs=sorted(self.thing.secrets))
-        # An output exists only where the inputs name it.
+        # An output exists only if the inputs name it.
         properties = {**dict.fromkeys(self.thing.outputs), **inputs}
         Resource.__init__(
             self, self._served_by(), resource_name, properties, pulumi.ResourceOptions.merge(secret, opts)

@@ -25,7 +25,7 @@ STEPS = {
     ),
     Step.SNAPSHOT_KEPT_HERE: (
         "The installed Pulumi SDK has no known way to keep it in the stack's state: the next `pulumi up` on this machine "
-        "waits for it all the same, and one elsewhere takes another one, unless `{reuse_within}` lets it adopt this one."
+        "still waits for it; one on another machine takes another one, unless `{reuse_within}` lets it adopt this one."
     ),
     Step.REFRESH: "`pulumi refresh` pins it once the service lists it.",
     Step.REFRESH_WITH_PROGRAM: (
@@ -48,7 +48,7 @@ STEPS = {
     ),
     Step.RESTORE_KEPT_HERE: (
         "The installed Pulumi SDK has no known way to keep it in the stack's state. The next `pulumi up` on this machine "
-        "watches the database all the same; one elsewhere restores again, over whatever the database holds by then: take "
+        "still watches the database; one on another machine restores again, over whatever the database holds by then: take "
         "the Restore out of the program first."
     ),
     Step.TAKE_RESTORE_OUT: (

@@ -48,7 +48,7 @@ class Step(Enum):
     USE_LISTED_NAME = "Use the name that the service's own listing gives for this version."
     USE_OUTPUTS = "Use its outputs {database_id} and {version_id} once it is complete."
     BRING_BACK = "It can be brought back by its id."
-    OPEN_VERSION = "A snapshot whose version is known can be opened all the same."
+    OPEN_VERSION = "A snapshot whose version is known can still be opened."
 
     # A snapshot that is pending or gone
     KEEP_WAITING = "It is kept: the next run keeps waiting and sends no second request."
@@ -60,7 +60,7 @@ class Step(Enum):
         "It could not be kept: the next run takes another one, unless {reuse_within} lets it adopt this one."
     )
     SNAPSHOT_KEPT_HERE = (
-        "It could not be kept: the next run on this machine waits for it all the same, and one elsewhere takes another "
+        "It could not be kept: the next run on this machine still waits for it; one on another machine takes another "
         "one, unless {reuse_within} lets it adopt this one."
     )
     REFRESH = "A refresh pins it once the service lists it."
@@ -75,7 +75,7 @@ class Step(Enum):
         "first."
     )
     RESTORE_KEPT_HERE = (
-        "It could not be kept: the next run on this machine watches the database all the same, and one elsewhere restores "
+        "It could not be kept: the next run on this machine still watches the database; one on another machine restores "
         "again, over whatever the database holds by then. Remove the Restore first."
     )
     TAKE_RESTORE_OUT = "Remove the Restore, unless the next run is to restore this snapshot."

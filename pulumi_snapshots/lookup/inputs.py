@@ -58,7 +58,7 @@ class SnapshotQuery(Inputs):
 
 
 class LatestQuery(Inputs):
-    """The newest available snapshot of a database, whoever took it; absent if there is none."""
+    """The newest available snapshot of a database, no matter who took it; absent if there is none."""
 
     database_id: str = declare(
         "The database whose snapshot.",

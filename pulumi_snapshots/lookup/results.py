@@ -20,8 +20,8 @@ T = TypeVar("T")
 class SnapshotInfo(ListedProperties, computed=("id",)):
     """A snapshot that the service lists, with the outputs of the Snapshot resource.
 
-    `requested_at` and `attempt` are always None, as for every snapshot that was not taken by this stack. `download_url` opens
-    the data to whoever has it, so neither a printed nor an exported result shows it.
+    `requested_at` and `attempt` are always None, as for every snapshot that was not taken by this stack. Anyone with
+    `download_url` can read the data, so neither a printed nor an exported result shows it.
     """
 
     version_id: str = declare(

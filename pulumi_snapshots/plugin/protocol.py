@@ -134,7 +134,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         return _difference(kind, await self._answer(request, context, diff), request)
 
     async def Create(self, request: Any, context: Any) -> Any:
-        """Make a resource; in a preview, tell which outputs will be known."""
+        """Make a resource; in a preview, return the outputs that are known already."""
         kind = await self._kind(request, context)
         if request.preview:
             return provider_pb2.CreateResponse(properties=_foreseen(kind, request.properties))

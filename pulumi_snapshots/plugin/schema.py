@@ -28,7 +28,7 @@ def schema() -> dict[str, Any]:
         "name": PACKAGE,
         "displayName": "Square Cloud snapshots",
         "version": VERSION,
-        "description": "Database snapshots of Square Cloud: take one, wait for exactly it, hand out its pinned download URL.",
+        "description": "Database snapshots of Square Cloud: take one, wait for exactly it, use its pinned download URL.",
         "keywords": ["pulumi", "squarecloud", "snapshot", "backup", "category/database"],
         "license": "Apache-2.0",
         "publisher": "pulumi-snapshots",

@@ -59,7 +59,7 @@ async def _serve(address: str | None) -> None:
 async def _end_with(engine: Engine) -> None:
     """End this process as soon as its engine was killed.
 
-    It ends at once, not as at ^C: an answer that nobody hears must not be recorded on this machine as one that was heard.
+    It ends at once, not as at ^C: an answer that the engine never gets must not be recorded as delivered.
     """
     clock = Clock()
     while engine.alive or engine.alive:

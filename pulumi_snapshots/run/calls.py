@@ -31,7 +31,7 @@ class Call:
     """What surrounds one call.
 
     Attributes:
-        owner: the resource's URN; None where it cannot be known.
+        owner: the resource's URN; None if unknown.
         settings: reads them; raises SettingsError. Late, since what sends nothing works with bad ones.
         shared: what the resources of this process share.
         listener: hears how it goes.
@@ -157,7 +157,7 @@ class Calls(ABC):
 
     @abstractmethod
     async def delete(self, call: Call, id_: str, state: Mapping[str, Any]) -> None:
-        """Let it go; the last progress says what became of it."""
+        """Forget or delete it; the last progress line says which."""
 
 
 @contextmanager

@@ -20,7 +20,7 @@ MEMORY_PER_PAIR = 256
 ASKING_PATIENCE = 15.0
 """Seconds that finding out may take ..."""
 HINT_PATIENCE = 20.0
-"""... and that an error waits for it, whoever asks."""
+"""... and that an error waits for it."""
 
 
 def allowance_of(plan_memory: int) -> int:

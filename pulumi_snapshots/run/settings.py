@@ -30,7 +30,7 @@ REQUESTS_PER_MINUTE = 30
 """The smallest paid plan's budget by the vendor's own test suite."""
 FOR_OTHERS = 10
 """One in so many requests of the budget is left to others unless configured: past it the whole account is blocked for half
-an hour, and somebody may look at a listing by hand at any time."""
+an hour, and somebody may use the dashboard at any time."""
 FIRST_LOOK_AFTER = 120.0
 """Seconds; a snapshot that took longer than the soft deadline is listed "typically within ~2 minutes"."""
 LOOK_EVERY = 30.0
@@ -61,7 +61,7 @@ class Config(Protocol):
     """Pulumi config, or a dict with its keys."""
 
     def get(self, key: str, /) -> Any:
-        """The value of a key with its namespace; None where there is none."""
+        """The value of a key with its namespace; None without one."""
 
 
 @dataclass(frozen=True)

@@ -210,7 +210,7 @@ class SnapshotAttempt(Attempt):
             if known.owner not in {None, self.owner} and entry.modified is not None:
                 # It stays pending until its own resource finds it, and could not tell it from one that ends so close.
                 apart = entry.modified + CREATE_COOLDOWN + CLEAR - self._session.service_clock.now()
-                self.show_step("waiting until it can be told apart from the snapshot before it")
+                self.show_step("waiting: the previous snapshot of this database is not resolved yet")
                 await self._session.clock.sleep(apart.total_seconds())
 
     async def _adopt(self, *, again: bool = False) -> SnapshotRecord | None:
@@ -250,7 +250,7 @@ class SnapshotAttempt(Attempt):
         self._hinted = True
         ends = self._session.clock.monotonic() + HINTED_POLLS
         while self._adopted is None and self._session.clock.monotonic() < ends:
-            self.member.progress("KEEP_CALM: looking whether an earlier attempt is still running")
+            self.member.progress("KEEP_CALM: checking for an earlier attempt that is still running")
             await self._session.clock.sleep(self._session.poll_every)
             self._adopted = await self._adopt(again=True)
         return self._adopted is not None
@@ -265,7 +265,7 @@ class SnapshotAttempt(Attempt):
     async def answered(self, how: str) -> None:
         """Note how the POST was answered. A 200 is saved with the next wait, since its snapshot is likely listed at once.
 
-        A run that is killed before that leaves a lost answer, and a snapshot that is whole already is found all the same.
+        A run that is killed before that leaves a lost answer, and a snapshot that is whole already is still found.
         """
         self.update(answered=how)
         if how != "200":

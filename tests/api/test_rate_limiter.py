@@ -393,7 +393,7 @@ def test_a_block_of_the_account_listing_holds_up_nothing_else(retry_after: float
         )
         assert not sender.failed["blocked"].unsent
         assert sender.failed["late"].unsent
-        assert "is blocked for up to 5 minutes, while other requests go on" in str(sender.failed["queued"])
+        assert "is blocked for up to 5 minutes, while other requests continue" in str(sender.failed["queued"])
         assert "in about 1 minute" in PYTHON.told(sender.failed["late"])
 
     play()

@@ -137,7 +137,7 @@ SNAPSHOT: Any = dataclasses.make_dataclass(
     ],
     ids=str,
 )
-def test_a_program_is_told_what_to_give(given: dict[str, Any], told: str) -> None:
+def test_a_program_learns_what_to_give(given: dict[str, Any], told: str) -> None:
     with pytest.raises(pulumi.RunError) as caught:
         Archive("offsite", destination="/backups/", **given)
     assert str(caught.value).startswith(f"Archive 'offsite': {told}")
@@ -195,7 +195,7 @@ def test_what_may_be_right_passes(idle: Servicer, inputs: dict[str, Any]) -> Non
     assert idle.check(NAME, inputs).failures == []
 
 
-def test_everything_wrong_is_told_at_once_beside_what_is_unknown(idle: Servicer) -> None:
+def test_everything_wrong_is_reported_at_once_beside_unknowns(idle: Servicer) -> None:
     answer = idle.check(NAME, {"download_url": UNKNOWN, "destination": "..", "keep_last": 0, "timeout": 0})
     assert [name for name, _ in answer.failures] == ["destination", "keep_last", "timeout"]
 
@@ -369,7 +369,7 @@ def test_an_archive_cannot_be_looked_up(idle: Servicer) -> None:
     assert failure(idle.read, NAME, STATE["uri"], None, GOOD).startswith("An Archive cannot be looked up or imported")
 
 
-def test_a_wrong_configuration_is_told_without_a_traceback(serve: Serve, tmp_path: Path) -> None:
+def test_a_wrong_configuration_is_reported_without_a_traceback(serve: Serve, tmp_path: Path) -> None:
     with serve(config={"squarecloud:lookEvery": "never"}) as servicer:
         inputs = {**INPUTS, "destination": str(tmp_path / "x.zip")}
         for call in (servicer.check, servicer.create):

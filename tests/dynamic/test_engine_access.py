@@ -231,7 +231,7 @@ def test_the_engine_may_cancel_twice(own: Servicer) -> None:
     assert own.create(A, {}).outputs["called"] == 1
 
 
-def test_who_comes_after_the_interrupt_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_after_the_interrupt_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_access, "_cancel", engine_access._Cancel())
     called: list[str] = []
     engine_access.on_cancel(lambda: called.append("before"))
@@ -353,7 +353,7 @@ def test_an_unresponsive_engine_costs_a_message_and_not_the_run() -> None:
         servicer.wait_for(lambda: servicer.printed == ["forgotten"])
 
 
-def test_without_the_server_a_wait_is_told_that_nobody_will_call() -> None:
+def test_without_the_server_a_wait_knows_that_no_cancel_comes() -> None:
     with broken("server") as servicer:
         assert servicer.create(A, {}).outputs["heard"] is False
         servicer.cancel()

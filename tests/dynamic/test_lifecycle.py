@@ -122,7 +122,7 @@ def test_a_wrong_input_fails_on_its_property(
     assert reason in told
 
 
-def test_everything_wrong_is_told_at_once(idle: Servicer) -> None:
+def test_everything_wrong_is_reported_at_once(idle: Servicer) -> None:
     answer = idle.check(NAME, {"triggers": 1, "timeout": "x", "reuse_within": [], "rotate_after": {}})
     assert {name for name, _ in answer.failures} == {
         "database_id",
@@ -231,7 +231,7 @@ def test_a_snapshot_of_unknown_age_is_kept_with_a_warning(idle: Servicer, create
     assert told.startswith(f"snapshot {DATABASE}/v1 is not rotated: its time of creation is ")
 
 
-def test_delete_says_what_was_forgotten_and_asks_nobody(idle: Servicer) -> None:
+def test_delete_says_what_was_forgotten_and_sends_nothing(idle: Servicer) -> None:
     back = "pulumi import" if isinstance(idle, PluginServicer) else "Snapshot.get"
     for name, state, text in (
         ("there", STATE, f"v1, at the service until 2026-01-31T00:00:00Z. `{back}` brings it back."),
@@ -270,9 +270,7 @@ def test_calls_that_need_a_key_say_how_to_set_one(idle: Servicer) -> None:
     ],
     ids=str,
 )
-def test_a_wrong_configuration_is_told_at_each_call_but_a_destroy(
-    serve: Serve, config: dict[str, Any], text: str
-) -> None:
+def test_a_wrong_configuration_fails_each_call_but_a_destroy(serve: Serve, config: dict[str, Any], text: str) -> None:
     with serve(config=config) as servicer:
         for call, arguments in (
             (servicer.check, (NAME, INPUTS)),

@@ -157,7 +157,7 @@ def test_an_output_without_a_value_does_not_ask_for_everything() -> None:
     asyncio.run(call())
 
 
-def test_an_unknown_argument_asks_nobody_in_preview(service: Served) -> None:
+def test_an_unknown_argument_sends_nothing_in_preview(service: Served) -> None:
     async def call() -> None:
         unknown: pulumi.Output[str] = pulumi.Output(set(), _later(None), _later(False), _later(False))  # noqa: FBT003  as the SDK has it
         for twin in (get_latest_snapshot_output(unknown), get_database_output(unknown)):
@@ -284,7 +284,7 @@ def test_debugging_shows_where_a_lookup_failed(service: Served, monkeypatch: pyt
     assert service.control("journal")
 
 
-def test_a_refused_key_is_shown_to_nobody_and_used_no_more(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_key_is_never_shown_or_used_again(service: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SQUARECLOUD_API_KEY", "w" * 64)
     for words in ("was answered with 401", "was not sent, because another request was answered with 401"):
         text = outcome_of("get_databases")

@@ -160,7 +160,7 @@ def test_a_changed_snapshot_alone_changes_nothing_and_warns(idle: Servicer) -> N
 
 
 @pytest.mark.parametrize("change", [{}, {"timeout": "1h"}, {"version_id": UNKNOWN}, {"target_database_id": DATABASE}])
-def test_what_is_no_difference(idle: Servicer, change: dict[str, Any]) -> None:
+def test_what_replaces_nothing(idle: Servicer, change: dict[str, Any]) -> None:
     before = len(idle.diagnostics(NAME))
     assert idle.diff(NAME, ID, STATE, {**GOOD, **change}).changes is False
     assert len(idle.diagnostics(NAME)) == before

@@ -49,7 +49,7 @@ def downloads(app: App) -> int:
     return len([entry for entry in app.requests() if entry["kind"] == "download"])
 
 
-def test_an_up_archives_once_and_no_further_one_asks_anybody(app: App) -> None:
+def test_no_further_up_archives_or_sends_again(app: App) -> None:
     folder = app.folder / "archives"
     app.program(PROGRAM.format(database=DATABASE, folder=folder))
     preview = app.preview()
@@ -85,7 +85,7 @@ def test_an_up_archives_once_and_no_further_one_asks_anybody(app: App) -> None:
     assert app.requests() == []
 
 
-def test_an_archive_is_replaced_lost_archived_again_and_outlives_its_stack(app: App) -> None:
+def test_an_archive_survives_loss_replacement_and_destroy(app: App) -> None:
     folder = app.folder / "archives"
     app.program(PROGRAM.format(database=DATABASE, folder=folder))
     app.up()

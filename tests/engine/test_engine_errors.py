@@ -71,7 +71,7 @@ PAGES = {
 }
 
 
-def test_a_refusal_is_one_paragraph_and_leaves_nothing_in_the_state(app: App) -> None:
+def test_a_refusal_leaves_nothing_in_the_state(app: App) -> None:
     app.program(PROGRAM)
     for name, (effect, text) in REFUSALS.items():
         app.fault("create", **effect)
@@ -103,7 +103,7 @@ def test_nothing_is_sent_without_a_key_or_a_network(app: App) -> None:
     assert app.requests() == []
 
 
-def test_a_used_up_quota_stops_the_others_and_says_when_a_slot_frees(app: App) -> None:
+def test_a_used_up_quota_says_when_a_slot_frees(app: App) -> None:
     app.emulator.control("settings", {"plan_memory_mb": 256}, "PATCH")
     others = [OTHER_DATABASE, "c" * 32, "d" * 32]
     for database_id in others[1:]:
@@ -118,7 +118,7 @@ def test_a_used_up_quota_stops_the_others_and_says_when_a_slot_frees(app: App) -
     assert len(app.started()) == len(app.snapshots()) == 2
 
 
-def test_a_lost_answer_is_no_second_request(app: App) -> None:
+def test_a_lost_answer_sends_no_second_request(app: App) -> None:
     app.program(PROGRAM)
     for effect in ({"drop": True}, {"html": 502}):
         app.forget_requests()
@@ -139,7 +139,7 @@ def test_a_lost_answer_is_no_second_request(app: App) -> None:
     assert app.outputs()["attempt"]["answered"] == "502"
 
 
-def test_two_snapshots_that_could_be_ours_are_shown_and_not_guessed_between(app: App) -> None:
+def test_two_candidates_are_shown_and_none_is_guessed(app: App) -> None:
     app.program(PROGRAM)
     app.slow()
     up = app.start_up()

@@ -31,7 +31,7 @@ def zips(app: App) -> list[Path]:
     return sorted((app.stack.project / "archives").rglob("*.zip"))
 
 
-def test_two_stacks_share_a_url_that_stays_secret_and_only_one_has_a_key(app: App) -> None:
+def test_two_stacks_share_a_secret_url_and_one_key(app: App) -> None:
     app.example("two-stacks", "data", "staging")
     key = app.environment.pop("SQUARECLOUD_API_KEY")
 
@@ -76,7 +76,7 @@ def test_two_stacks_share_a_url_that_stays_secret_and_only_one_has_a_key(app: Ap
 
 
 @pytest.mark.parametrize("service", [("--clock-offset", str(-3 * DAY))])
-def test_each_night_archives_every_database_anew_and_keeps_the_last_ones(app: App) -> None:
+def test_each_night_every_database_is_archived(app: App) -> None:
     app.example("nightly", "nightly")
     (command,) = set(
         re.findall(r"pulumi (up --stack .*--parallel \d+)", (EXAMPLES / "nightly" / "README.md").read_text())
@@ -144,7 +144,7 @@ class Service:
         sys.stdout.write(self.log.read_text())
 
 
-def test_a_service_tells_the_progress_of_an_inline_program(app: App) -> None:
+def test_a_service_streams_progress_of_an_inline_program(app: App) -> None:
     app.example("automation")
     app.slow()
     with Service(app, app.folder / "first.log") as service:
@@ -193,7 +193,7 @@ HEALTH = {release: ["SELECT id, total FROM orders"] for release in MIGRATIONS}
 
 
 @pytest.mark.parametrize("service", [("--restore-seconds", "0.5")])
-def test_a_broken_release_is_undone_once_and_the_next_one_is_ordinary(app: App) -> None:
+def test_a_broken_release_is_undone_once(app: App) -> None:
     app.example("release", "production")
     app.environment["SQUARECLOUD_RESTORE_SETTLE"] = "3s"
     for name, statements in (("migrate", MIGRATIONS), ("healthCheck", HEALTH)):

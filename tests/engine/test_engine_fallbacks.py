@@ -39,7 +39,7 @@ def lacks(app: App, change: str) -> None:
     app.program(PROGRAM)
 
 
-def test_without_the_calls_surroundings_progress_is_on_the_stacks_row_and_errors_are_plain(app: App) -> None:
+def test_a_newer_sdk_still_shows_progress_and_plain_errors(app: App) -> None:
     lacks(app, "engine_access._find_call = lambda: (None, None)")
     app.slow()
     printed = app.up("-c", "timeout=2s", fails=True)
@@ -65,7 +65,7 @@ def test_without_the_calls_surroundings_progress_is_on_the_stacks_row_and_errors
     assert "forgotten: " in app.destroy()
 
 
-def test_without_partial_state_what_is_kept_already_is_resumed(app: App) -> None:
+def test_without_partial_state_a_kept_snapshot_is_resumed(app: App) -> None:
     app.program(PROGRAM)
     app.slow()
     app.up("-c", "timeout=1s", fails=True)
@@ -78,7 +78,7 @@ def test_without_partial_state_what_is_kept_already_is_resumed(app: App) -> None
     assert len(app.posts()) == 1
 
 
-def test_without_cancel_a_wait_that_is_interrupted_goes_on_to_its_end_and_is_saved(app: App) -> None:
+def test_an_interrupt_loses_nothing_if_the_sdk_hides_cancel(app: App) -> None:
     lacks(app, "engine_access._find_cancel_handlers = lambda: []")
     app.slow()
     up = app.start_up()
@@ -91,7 +91,7 @@ def test_without_cancel_a_wait_that_is_interrupted_goes_on_to_its_end_and_is_sav
     assert "unchanged" in app.up()
 
 
-def test_without_the_engines_address_only_the_progress_is_missing(app: App) -> None:
+def test_without_the_engines_address_only_progress_is_lost(app: App) -> None:
     lacks(app, "engine_access._find_engine_address = lambda: None")
     printed = app.up()
     assert "found snapshot" not in printed

@@ -47,7 +47,7 @@ def runs(*command: str | Path, folder: Path, environment: dict[str, str], code: 
     return printed
 
 
-def test_the_typescript_example_runs_with_the_plugin_that_is_installed_for_the_user(
+def test_the_typescript_example_runs_with_the_installed_plugin(
     app: App, engine: Path, generated: Path, tmp_path: Path
 ) -> None:
     try:

@@ -43,9 +43,7 @@ def interrupted(app: App, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=["terminal", "ci"])
-def test_an_interrupted_wait_is_kept_and_the_next_up_goes_on_without_a_second_request(
-    app: App, how: signal.Signals
-) -> None:
+def test_the_next_up_resumes_an_interrupted_wait_for_free(app: App, how: signal.Signals) -> None:
     app.program(PROGRAM)
     up = waiting(app)
     up.process.send_signal(how)
@@ -78,7 +76,7 @@ def test_an_interrupted_wait_is_kept_and_the_next_up_goes_on_without_a_second_re
     assert len(app.posts()) == 1
 
 
-def test_a_timeout_ends_a_wait_and_what_it_waited_for_is_kept(app: App) -> None:
+def test_a_timeout_keeps_the_pending_snapshot(app: App) -> None:
     app.program(PROGRAM)
     app.slow()
     printed = app.up("-c", "timeout=2s", fails=True)
@@ -115,7 +113,7 @@ def test_the_old_snapshot_stays_until_its_replacement_is_there(app: App) -> None
     assert len(app.posts()) == 2
 
 
-def test_a_pending_one_is_given_up_only_when_told_to(app: App) -> None:
+def test_a_pending_snapshot_is_given_up_only_on_request(app: App) -> None:
     app.program(PROGRAM)
     interrupted(app)
     again = app.start_up("--replace", URN)

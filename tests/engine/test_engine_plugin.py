@@ -105,7 +105,7 @@ def test_the_life_of_a_snapshot_and_its_archive(plugged: App) -> None:
     assert app.resources() == []
 
 
-def test_what_is_interrupted_is_kept_and_goes_on(plugged: App) -> None:
+def test_an_interrupted_snapshot_or_restore_is_resumed(plugged: App) -> None:
     app = plugged
     app.program(HEAD + SNAPSHOT)
     app.slow()
@@ -203,7 +203,7 @@ WRONG_SETTINGS = {
 }
 
 
-def test_wrong_settings_and_inputs_fail_in_the_preview_on_their_names(plugged: App) -> None:
+def test_wrong_settings_fail_in_the_preview_by_name(plugged: App) -> None:
     app = plugged
     app.program(HEAD + SNAPSHOT)
     for setting, problem in WRONG_SETTINGS.items():
@@ -240,7 +240,7 @@ pulumi.export("download_url", snapshot.download_url)
 """
 
 
-def test_a_changed_import_line_moves_what_is_there_and_takes_nothing_anew(plugged: App) -> None:
+def test_a_changed_import_line_takes_no_snapshot_again(plugged: App) -> None:
     app = plugged
     program = MOVES.format(storage=app.folder / "storage")
     app.program("from pulumi_snapshots import Archive\n" + program)

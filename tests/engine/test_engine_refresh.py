@@ -77,7 +77,7 @@ def test_a_refresh_renews_the_url_only_when_it_is_about_to_end(app: App) -> None
     assert len(app.posts()) == 1
 
 
-def test_a_snapshot_that_is_missing_at_the_service_stays_in_the_state(app: App) -> None:
+def test_a_missing_snapshot_stays_in_the_state(app: App) -> None:
     app.program(PROGRAM)
     app.up()
     (version,) = app.started()

@@ -70,7 +70,7 @@ def back(app: App) -> dict[str, Any]:
     return found
 
 
-def test_it_needs_leave_to_overwrite_and_acts_once_while_newer_snapshots_appear(app: App) -> None:
+def test_a_restore_needs_permission_and_acts_once(app: App) -> None:
     app.program(LATEST)
     version = stored(app)
     writes(app, "now")
@@ -115,7 +115,7 @@ def test_it_needs_leave_to_overwrite_and_acts_once_while_newer_snapshots_appear(
     assert holds(app) == "a month later"
 
 
-def test_a_forgotten_restore_overwrites_nothing_whichever_release_comes_next(app: App) -> None:
+def test_a_forgotten_restore_overwrites_no_later_release(app: App) -> None:
     app.program(RELEASES)
     printed = app.up("-c", "release=1", "-c", "rollback=true", fails=True)
     assert "is new in this same run, so there is nothing to go back to yet" in diagnostics(printed)
@@ -148,7 +148,7 @@ def under_way(app: App) -> Command:
     return up
 
 
-def test_an_interrupted_restore_is_watched_by_the_next_up_and_not_sent_again(app: App) -> None:
+def test_the_next_up_watches_an_interrupted_restore(app: App) -> None:
     up = under_way(app)
     up.interrupt()
     printed = app.ends(up, fails=True)
@@ -196,7 +196,7 @@ def test_a_killed_restore_is_not_sent_again(app: App) -> None:
     assert holds(app) == "later"
 
 
-def test_what_cannot_be_restored_is_told_in_one_paragraph_before_any_request(app: App) -> None:
+def test_an_impossible_restore_fails_before_any_request(app: App) -> None:
     version = stored(app)
     writes(app, "now")
     app.program(PLAIN.format(database=DATABASE, version=version, target=repr(OTHER_DATABASE)))

@@ -25,7 +25,7 @@ LIMIT = 240.0
 """Seconds that the whole page may take on a busy machine."""
 
 
-def test_every_command_of_the_first_hour_works_as_it_is_written(tmp_path: Path, engine: Path) -> None:
+def test_every_command_of_the_first_hour_works(tmp_path: Path, engine: Path) -> None:
     install, serve, *commands = re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     assert install == INSTALL  # test_package.py installs it; here this environment takes its place
     home, shop = tmp_path / "home", tmp_path / "shop"

@@ -30,7 +30,7 @@ pulumi.export("types", pulumi.Output.all(snapshot.size, snapshot.available, snap
 """
 
 
-def test_up_takes_one_snapshot_and_no_further_up_takes_another_unasked(app: App) -> None:
+def test_no_further_up_takes_another_snapshot_unasked(app: App) -> None:
     app.program(PROGRAM)
     preview = app.preview()
     assert "before-release create" in preview
@@ -133,7 +133,7 @@ def test_rotation_is_due_by_age_alone(app: App) -> None:
     assert app.outputs()["version_id"] == app.started()[-1]
 
 
-def test_values_from_other_resources_are_unknown_in_the_preview_and_used_in_the_up(app: App) -> None:
+def test_inputs_from_other_resources_pass_the_preview(app: App) -> None:
     app.program(f"""
 from dependant import Dependant
 
@@ -151,7 +151,7 @@ Snapshot("before-release", later.apply(lambda values: values[1]),
     assert len(app.posts()) == 1
 
 
-def test_several_snapshots_in_one_program_respect_the_account_cooldown(app: App) -> None:
+def test_several_snapshots_keep_the_account_cooldown(app: App) -> None:
     for number in range(2):
         app.emulator.control("databases", {"id": f"{number:032x}"})
     databases = [DATABASE, OTHER_DATABASE, *(f"{number:032x}" for number in range(2))]

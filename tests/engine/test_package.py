@@ -71,7 +71,7 @@ def test_the_readmes_program_runs_as_it_stands_there(app: App) -> None:
     assert f"versionId={app.started()[0]}" in str(app.stack.outputs(show_secrets=True)["download_url"])
 
 
-def test_the_pages_archive_runs_as_it_stands_there_but_for_the_place(app: App, tmp_path: Path) -> None:
+def test_the_pages_archive_program_runs(app: App, tmp_path: Path) -> None:
     place = tmp_path / "backups"
     (program,) = BLOCK.findall((PROJECT / "docs" / "archive.md").read_text().partition("\n## ")[0])
     assert "s3://backups/shop/" in program

@@ -217,7 +217,7 @@ async def use_up_the_account_listing(w: World) -> None:
 
 
 @virtual
-async def test_a_fleet_goes_on_while_the_account_listing_is_blocked() -> None:
+async def test_a_fleet_continues_while_the_account_listing_is_blocked() -> None:
     async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=256_000, cache_world="invalidated") as w:
         await use_up_the_account_listing(w)
         endings: list[Ending] = []

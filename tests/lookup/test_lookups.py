@@ -342,7 +342,7 @@ async def test_an_unknown_database_is_an_error() -> None:
 
 
 @virtual
-async def test_databases_are_told_with_whether_they_run() -> None:
+async def test_databases_say_whether_they_run() -> None:
     async with world(databases=()) as w:
         w.emulator.add_database(DATABASE, name="shop", type="postgres", ram=1024)
         w.emulator.add_database(OTHER_DATABASE, name="shop", type="redis")

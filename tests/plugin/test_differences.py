@@ -33,40 +33,40 @@ PARITY = f"{ENGINE}parity.py::test_both_ways_do_the_same"
 
 TESTS = {
     "languages": {
-        f"{ENGINE}up.py::test_up_takes_one_snapshot_and_no_further_up_takes_another_unasked",
+        f"{ENGINE}up.py::test_no_further_up_takes_another_snapshot_unasked",
         f"{ENGINE}yaml.py::test_a_yaml_program_takes_a_snapshot_and_archives_it",
-        f"{ENGINE}languages.py::test_the_typescript_example_runs_with_the_plugin_that_is_installed_for_the_user",
+        f"{ENGINE}languages.py::test_the_typescript_example_runs_with_the_installed_plugin",
         f"{ENGINE}languages.py::test_the_go_example_compiles_with_its_sdk",
     },
     "type in the state": {
         f"{HERE}test_each_way_has_types_of_its_own",
-        f"{ENGINE}plugin.py::test_a_changed_import_line_moves_what_is_there_and_takes_nothing_anew",
+        f"{ENGINE}plugin.py::test_a_changed_import_line_takes_no_snapshot_again",
     },
     "`pulumi import`": {
-        f"{ENGINE}habits.py::test_a_failure_stops_what_depends_on_it_and_nothing_else",
+        f"{ENGINE}habits.py::test_a_failure_stops_only_what_depends_on_it",
         f"{ENGINE}plugin.py::test_it_serves_two_accounts_and_imports_what_is_listed",
     },
     "a secret inside `triggers`": {PARITY},
     "names of properties in messages": {
         f"{LIFECYCLE}test_a_wrong_input_fails_on_its_property",
-        f"{PROTOCOL}test_a_wrong_input_is_told_by_the_name_that_programs_use",
+        f"{PROTOCOL}test_a_wrong_input_is_named_as_programs_spell_it",
     },
     "outputs in a preview of a create": {PARITY, f"{PROTOCOL}test_a_preview_knows_what_is_given_and_nothing_else"},
     "settings": {
-        f"{LIFECYCLE}test_a_wrong_configuration_is_told_at_each_call_but_a_destroy",
+        f"{LIFECYCLE}test_a_wrong_configuration_fails_each_call_but_a_destroy",
         f"{PROTOCOL}test_settings_are_checked_before_anything_else",
-        f"{ENGINE}plugin.py::test_wrong_settings_and_inputs_fail_in_the_preview_on_their_names",
+        f"{ENGINE}plugin.py::test_wrong_settings_fail_in_the_preview_by_name",
     },
     "an unknown input": {
         f"{HERE}test_python_itself_refuses_an_input_that_there_is_not",
-        f"{PROTOCOL}test_a_wrong_input_is_told_by_the_name_that_programs_use",
+        f"{PROTOCOL}test_a_wrong_input_is_named_as_programs_spell_it",
     },
     "several accounts in one program": {
         "tests/properties/test_catalogue.py::test_both_ways_offer_the_same_names",
         f"{ENGINE}plugin.py::test_it_serves_two_accounts_and_imports_what_is_listed",
     },
     "`customTimeouts` in another language than Python": {
-        f"{PROTOCOL}test_the_creates_own_timeout_is_kept_for_who_resumes"
+        f"{PROTOCOL}test_the_creates_own_timeout_is_kept_for_a_resume"
     },
     "errors of a lookup": {
         f"{PROGRAMS}test_a_failure_names_function_and_code_and_can_be_caught",

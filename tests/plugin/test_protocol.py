@@ -97,7 +97,7 @@ def check(servicer: PluginServicer, name: str, inputs: dict[str, Any]) -> Any:
         (BACK, {"databaseId": DATABASE, "versionId": VERSION_ID}, "overwrite", "must be true"),
     ],
 )  # fmt: skip
-def test_a_wrong_input_is_told_by_the_name_that_programs_use(
+def test_a_wrong_input_is_named_as_programs_spell_it(
     idle: PluginServicer, name: str, inputs: dict[str, Any], property_: str, reason: str
 ) -> None:
     answer = idle._stub.Check(provider_pb2.CheckRequest(urn=name, news=bag(inputs)))
@@ -198,7 +198,7 @@ def test_a_diff_says_which_property_replaces(
     assert (provider_pb2.PropertyDiff.Kind.Name(told.kind), told.inputDiff) == detail
 
 
-def test_a_secret_or_unchanged_value_is_no_difference(idle: PluginServicer) -> None:
+def test_a_secret_or_unchanged_value_replaces_nothing(idle: PluginServicer) -> None:
     answer = diff(
         idle,
         {**STATE, "triggers": [secret("a"), 1.0]},
@@ -228,7 +228,7 @@ def test_who_asks_gets_version_and_schema(idle: PluginServicer) -> None:
         ("Invoke", provider_pb2.InvokeRequest(tok="squarecloud:index:getAll"), "no function squarecloud:index:getAll"),
     ],
 )  # fmt: skip
-def test_what_there_is_not_is_told(idle: PluginServicer, method: str, request_: Any, words: str) -> None:
+def test_a_missing_thing_is_an_error(idle: PluginServicer, method: str, request_: Any, words: str) -> None:
     with pytest.raises(CallFailedError, match=words):
         call(idle, method, request_)
 
@@ -262,7 +262,7 @@ def test_settings_are_checked_before_anything_else(idle: PluginServicer) -> None
     assert "leave nothing to send" in reason
 
 
-def test_an_old_engine_is_told_which_one_is_needed() -> None:
+def test_an_old_engine_gets_the_version_that_is_needed() -> None:
     with PluginServicer(SnapshotProvider()) as servicer:
         call(servicer, "Handshake", provider_pb2.ProviderHandshakeRequest(engine_address=servicer.address))
         with pytest.raises(CallFailedError, match=r"needs Pulumi 3\.178 or later"):
@@ -396,7 +396,7 @@ def test_a_call_that_the_engine_hangs_up_is_remembered_as_unheard(waiting: Plugi
     assert not entry["in_state"]
 
 
-def test_the_creates_own_timeout_is_kept_for_who_resumes(waiting: PluginServicer) -> None:
+def test_the_creates_own_timeout_is_kept_for_a_resume(waiting: PluginServicer) -> None:
     inputs = bag({"databaseId": DATABASE, "timeout": "1h"})
     request = provider_pb2.CreateRequest(urn=NAME, properties=inputs, timeout=1)
     with pytest.raises(CallFailedError, match=r"The wait ended after 1s\.") as caught:

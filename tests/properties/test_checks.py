@@ -80,7 +80,7 @@ BAD: list[tuple[str, Any, str]] = [
 @pytest.mark.parametrize(
     ("name", "value", "says"), BAD, ids=lambda value: ascii(value)[:40] if isinstance(value, str) else None
 )
-def test_a_bad_input_is_told_on_its_property(name: str, value: Any, says: str) -> None:
+def test_a_bad_input_is_reported_on_its_property(name: str, value: Any, says: str) -> None:
     (problem,) = SnapshotInputs.problems({"database_id": DATABASE, name: value})
     assert problem.property == name
     told = str(problem.told())
@@ -88,7 +88,7 @@ def test_a_bad_input_is_told_on_its_property(name: str, value: Any, says: str) -
     assert len(told) < 250
 
 
-def test_a_number_too_long_to_be_shown_is_told_all_the_same() -> None:
+def test_a_number_too_long_to_be_shown_is_still_reported() -> None:
     (problem,) = SnapshotInputs.problems({"database_id": DATABASE, "timeout": 10**5000})
     assert str(problem.told()) == f"{DURATION}that number"
 
@@ -128,7 +128,7 @@ def test_a_rotation_must_not_adopt_what_it_should_renew(reuse: Any, rotate: Any,
     assert right or "longer than reuse_within" in str(problems[0].reason)
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_every_problem_is_reported_at_once() -> None:
     problems = SnapshotInputs.problems(
         {"database_id": "", "triggers": 1, "timeout": "x", "reuse_within": "x", "rotate_after": "x"}
     )
@@ -179,7 +179,7 @@ def test_an_id_is_split_at_its_first_slash(version: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "/", DATABASE, f"{DATABASE}/", "/v", "../v", "./v", "a b/v", "a?b/v", "a\uff0fb/v"]
 )
-def test_an_id_that_is_none_is_told_with_the_form_of_one(text: str) -> None:
+def test_a_malformed_id_is_reported_with_the_right_form(text: str) -> None:
     with pytest.raises(ValueError, match="the id of a snapshot is DATABASE_ID/VERSION_ID, not "):
         split_id(text)
 

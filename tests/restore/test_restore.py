@@ -417,7 +417,7 @@ def test_if_the_state_keeps_nothing_the_error_says_what_up_does_next(resource: s
     assert text.startswith(
         "It was interrupted. The installed Pulumi SDK has no known way to keep it in the stack's state."
     )
-    assert ("on this machine watches the database all the same" in text) is (resource is not None)
+    assert ("on this machine still watches the database" in text) is (resource is not None)
     assert text.endswith(
         "restores again, over whatever the database holds by then: take the Restore out of the program first."
     )
@@ -427,7 +427,7 @@ def test_if_the_state_keeps_nothing_the_error_says_what_up_does_next(resource: s
 
 
 @virtual
-async def test_differing_engines_are_told_before_the_request_where_known() -> None:
+async def test_differing_engines_are_reported_before_the_request() -> None:
     async with scene() as at:
         redis = at.here.emulator.add_database(type="redis").id
         both: tuple[dict[str, Any], ...] = ({}, {"name": None, "runtime": None})

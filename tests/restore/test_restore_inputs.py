@@ -36,7 +36,7 @@ def test_only_overwrite_true_lets_it_destroy_data(overwrite: object) -> None:
     assert "a restore overwrites everything" in problems(overwrite=overwrite)["overwrite"]
 
 
-def test_a_text_from_the_config_is_told_from_true() -> None:
+def test_a_text_from_the_config_is_not_taken_for_true() -> None:
     assert "must be true, not a text (`get_bool` reads" in problems(overwrite="true")["overwrite"]
 
 
@@ -60,7 +60,7 @@ def test_a_text_from_the_config_is_told_from_true() -> None:
         ({"timeout": "soon"}, "timeout", "must be a duration"),
     ],
 )
-def test_a_bad_input_is_told_on_its_property(values: Mapping[str, Any], name: str, words: str) -> None:
+def test_a_bad_input_is_reported_on_its_property(values: Mapping[str, Any], name: str, words: str) -> None:
     found = problems(**values)
     assert set(found) == {name}
     assert words in found[name]

@@ -190,7 +190,7 @@ async def test_used_up_quota_says_when_a_slot_frees_on_small_plans_too() -> None
 
 
 @virtual
-async def test_used_up_quota_costs_a_fleet_one_request_and_all_are_told() -> None:
+async def test_used_up_quota_costs_a_fleet_one_request() -> None:
     fleet = tuple(f"{number:032x}" for number in range(8))
     async with world(databases=fleet, snapshot_seconds=200, plan_memory_mb=256) as w:
         endings: dict[str, Ending] = {}
@@ -295,7 +295,7 @@ async def test_a_run_killed_elsewhere_is_recovered_while_its_snapshot_runs() -> 
         ending = await w.create(session=w.another_run(), reuse_within=HOUR)
         assert ending.complete.version_id == theirs
         assert sum(post.accepted for post in w.posts) == 1
-        assert "looking whether an earlier attempt is still running" in ending.text
+        assert "checking for an earlier attempt that is still running" in ending.text
 
 
 # Earlier attempts --------------------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ def test_interrupted_installation_is_finished_by_the_next_run(steps: Steps) -> N
     assert steps.next() == ["install"]
 
 
-def test_environment_that_does_not_run_is_made_anew(steps: Steps) -> None:
+def test_environment_that_does_not_run_is_made_again(steps: Steps) -> None:
     environment.main()
     steps.next()
     steps.works = False
@@ -92,7 +92,7 @@ def test_another_python_is_told_apart(steps: Steps, monkeypatch: pytest.MonkeyPa
     assert steps.next() == ["create", "install"]
 
 
-def test_failed_installation_is_told_and_tried_again(steps: Steps, capsys: pytest.CaptureFixture[str]) -> None:
+def test_failed_installation_is_reported_and_tried_again(steps: Steps, capsys: pytest.CaptureFixture[str]) -> None:
     steps.installs = False
     assert environment.main() == 1
     assert "failed" in capsys.readouterr().err

@@ -54,7 +54,7 @@ def test_sdks_are_generated_with_a_generator_that_is_compiled_once_and_whole(
 
 
 @pytest.mark.usefixtures("environment")
-def test_what_is_missing_is_told_and_does_not_stop_the_tests(
+def test_a_missing_tool_is_reported_and_does_not_stop_the_tests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))

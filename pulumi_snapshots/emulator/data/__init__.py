@@ -1,1 +1,1 @@
-"""Where the emulator keeps the databases' data and the snapshots of it: in memory, in a folder, or at PostgreSQL."""
+"""Storage of the emulator's databases and their snapshots: in memory, in a folder, or at PostgreSQL."""

@@ -29,7 +29,7 @@ _CONNECT_SECONDS = 10  # how long a connection may take
 _VERSION_SECONDS = 30  # how long a program may take to print its version
 _NEW, _OLD = ".new", ".old"  # no id has a dot
 _LONGEST_ID = 63 - len(_NEW)  # PostgreSQL truncates longer names
-_OLDEST = 14  # every later version has what the emulator uses
+_OLDEST = 14  # every later version offers all that the emulator uses
 # From this major version on, pg_restore sets a parameter that earlier servers do not know, and fails.
 _NEW_PARAMETER = 17
 _TERMINATE_MILLISECONDS = 5000

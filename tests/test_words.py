@@ -1,0 +1,177 @@
+"""Words that we do not use, wherever a user reads: docs, README, the changelog's newest part, messages, docstrings, comments."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROJECT = Path(__file__).resolve().parent.parent
+PAGES = [
+    PROJECT / "README.md",
+    PROJECT / "tests" / "README.md",
+    *sorted((PROJECT / "docs").rglob("*.md")),
+    *sorted((PROJECT / "examples").glob("*/README.md")),
+]
+PROGRAMS = [path for folder in ("pulumi_snapshots", "examples", "tools") for path in (PROJECT / folder).rglob("*.py")]
+TESTS = sorted((PROJECT / "tests").rglob("test_*.py"))
+
+
+class Word(NamedTuple):
+    """A pattern of what we do not write, and what we write instead."""
+
+    pattern: str
+    instead: str
+
+
+WORDS = [
+    Word(
+        r"\b(?:a|one|no|each|every|first|next|last|the|this|that|another|own|account) look\b(?!-)",
+        "poll, listing request",
+    ),
+    Word(r"\b(?:a|the|few|many|more|last|both|all|two|three|further) looks\b", "polls, listing requests"),
+    Word(r"\blooks? (?:fails?|failed|succeeds?|is|are|was|were|has|have)\b", "poll, listing request"),
+    Word(r"\bon doubt\b", "when in doubt"),
+    Word(r"\banew\b", "again"),
+    Word(r"\bonce more\b", "again"),
+    Word(r"\b(?:go|goes|gone|going) on\b", "resume, keep waiting, continue, happen"),
+    Word(r"\b(?:whoever|whomever)\b", "anyone who, no matter who"),
+    Word(r"\bnobody\b", "no request is sent; no caller, no other client"),
+    Word(r"\b(?:for|to|of|by|from|beside|than|about) who\b", "callers, users, the next run"),
+    Word(r"(?:^|[.;:] |\| )Where [^.,?|]+,", "If …, or a noun: a sentence does not begin with Where"),
+    Word(r"\b(?:None|null|nothing|empty|absent|only|also|even|unless|except) where\b", "if"),
+    Word(r"\bwhere (?:there (?:is|was|are|were)|not|none|nothing|known|needed|possible)\b", "if, when"),
+    Word(r"\bno difference\b", "does not replace the snapshot"),
+    Word(r"\bthe same holds\b|\bholds? (?:good|true|as well)\b|\b(?:rule|setting) holds\b", "also applies, is true"),
+    Word(r"\bwhat (?:came|comes|became|becomes) of\b", "the result"),
+    Word(r"\bpays? for (?:one more|another|a second)\b", "may use another of today's snapshots"),
+    Word(r"\b(?:its|their|whose|the) turn\b", "slot, queued, ahead in the queue"),
+    Word(r"\bthe service fails\b", "the service is returning errors"),
+    Word(r"\bgates?\b", "rate limiter"),
+    Word(r"\btells? (?:what|why|how|of|whether|who|which|when|where)\b", "says, explains; see X for"),
+    Word(r"\b(?:has|have) what\b", "explains, is in; see X for"),
+    Word(r"\b(?:is|are|was|were|be|been) told\b(?! apart)", "shown, reported"),
+    Word(r"\bcached apart\b", "cached separately"),
+    Word(r"\bto be had\b", "missing, not available"),
+    Word(r"\btaken for ours\b", "matched to this request"),
+    Word(r"\bhands? out\b", "gives, exports"),
+]
+
+KEPT = {
+    ("pulumi_snapshots/api/request_log.py", "account look"): "stands in the files of earlier versions",
+}
+"""What stays, with the reason, by file and words."""
+
+
+class Found(NamedTuple):
+    """A line of a file, with where it is."""
+
+    path: str
+    line: int
+    text: str
+
+
+def of_page(path: Path, text: str) -> Iterator[Found]:
+    name = str(path.relative_to(PROJECT))
+    # Joined lines of a paragraph show a word that a line break splits; a table's row is a line of its own.
+    for start, paragraph in paragraphs(text):
+        yield Found(name, start, paragraph)
+
+
+def paragraphs(text: str) -> Iterator[tuple[int, str]]:
+    """The paragraphs of a text, each as one line, with the number of its first line."""
+    first, lines = 1, list[str]()
+    for number, line in enumerate([*text.splitlines(), ""], 1):
+        if lines and (not line.strip() or line.lstrip().startswith(("|", "- ", "#"))):
+            yield first, " ".join(lines)
+            lines = []
+        if line.strip():
+            first = first if lines else number
+            lines.append(line.strip().lstrip("> "))
+
+
+def of_program(path: Path) -> Iterator[Found]:
+    """Strings, docstrings and comments."""
+    name, source = str(path.relative_to(PROJECT)), path.read_text()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value.strip():
+            for start, text in paragraphs(node.value):
+                yield Found(name, node.lineno + start - 1, text)
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield Found(name, token.start[0], token.string.lstrip("# "))
+
+
+def of_tests(path: Path) -> Iterator[Found]:
+    """Test names, as sentences."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+            yield Found(str(path.relative_to(PROJECT)), node.lineno, node.name.replace("_", " "))
+
+
+def unreleased() -> Iterator[Found]:
+    path = PROJECT / "CHANGELOG.md"
+    before, after = path.read_text().split("## [Unreleased]\n", 1)
+    for found in of_page(path, after.partition("\n## [")[0]):
+        yield found._replace(line=found.line + before.count("\n") + 1)
+
+
+def everything() -> Iterator[Found]:
+    for page in PAGES:
+        yield from of_page(page, page.read_text())
+    yield from unreleased()
+    for program in PROGRAMS:
+        yield from of_program(program)
+    for test in TESTS:
+        yield from of_tests(test)
+
+
+def told(found: Found) -> Iterator[str]:
+    """One line for each word in a text that we do not use."""
+    for word in WORDS:
+        for match in re.finditer(word.pattern, found.text):
+            if (found.path, match.group()) not in KEPT:
+                yield f"{found.path}:{found.line}: {match.group()!r}: write instead: {word.instead}"
+
+
+def test_a_reader_does_not_stumble_over_our_private_words() -> None:
+    complaints = [complaint for found in everything() for complaint in told(found)]
+    assert complaints == [], "\n" + "\n".join(complaints)
+
+
+@pytest.mark.parametrize(
+    ("text", "instead"),
+    [
+        ("The first look is 2 minutes after the answer.", "poll"),
+        ("It is never sent twice on doubt.", "in doubt"),
+        ("An interrupted create is gone on with.", "resume"),
+        ("Where the plan does not allow it, own pages do everything.", "If"),
+        ("status: None where there was none.", "if"),
+        ("A changed timeout is no difference.", "replace"),
+        ("Concepts has what is good to know.", "explains"),
+    ],
+)
+def test_a_word_is_found_with_what_to_write_instead(text: str, instead: str) -> None:
+    assert any(instead in complaint for complaint in told(Found("page.md", 1, text)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It looks up a snapshot.",
+        "Look at the page.",
+        "two runs in turn",
+        "a folder that holds the plugin",
+        "Where is it?",
+    ],
+)
+def test_plain_words_are_left_alone(text: str) -> None:
+    assert list(told(Found("page.md", 1, text))) == []
