@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from pulumi_snapshots.api.scopes import scope_of
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 
@@ -60,7 +61,7 @@ class SquareCloudError(Explained):
             happened = f"{request} was answered with {answer}{quoted}"
         else:
             happened = f"{request} failed{quoted}"
-        meaning = meaning or (known and known.meaning) or self.meaning
+        meaning = meaning or (known and known.meaning.format(scope=scope_of(request))) or self.meaning
         then = (known and known.steps) or self._then()
         super().__init__(f"{happened}: {meaning}", self.effect, then)
 
@@ -249,7 +250,7 @@ class Redirected(SquareCloudError):
 
 @dataclass(frozen=True)
 class _Known:
-    """What a code of the service means."""
+    """What a code of the service means; the meaning may hold `{scope}`, the scope that the request needs."""
 
     reaction: type[SquareCloudError]
     meaning: str = ""
@@ -259,7 +260,7 @@ class _Known:
 _KNOWN = {
     "ACCESS_DENIED": _Known(KeyRefused),
     "INVALID_ACCESS_TOKEN": _Known(KeyRefused),
-    "MISSING_SCOPE": _Known(NotAllowed, "the API key lacks a scope", (Next(Step.USE_SCOPES),)),
+    "MISSING_SCOPE": _Known(NotAllowed, "the API key lacks the scope {scope}", (Next(Step.USE_KEY_WITH_SCOPE),)),
     "RESOURCE_NOT_ALLOWED": _Known(
         NotAllowed, "the API key is limited to other resources", (Next(Step.USE_KEY_OF_DATABASE),)
     ),

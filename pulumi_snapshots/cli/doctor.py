@@ -1,6 +1,6 @@
 """What may stand in the way of the next snapshot: key, scopes, plan, quota, clock, listing and attempts. Sends no POST.
 
-Three requests at most, each sent once. They ask for the account's listing, not for a database's: the service caches the two
+Four requests at most, each sent once. They ask for the account's listing, not for a database's: the service caches the two
 apart, and a create right after a poll of its database's own listing would get an old page.
 """
 
@@ -15,13 +15,14 @@ from typing import Literal
 from pulumi_snapshots.api.client import ONCE
 from pulumi_snapshots.api.errors import KeyRefused, ListingBlocked, NotAllowed, SquareCloudError, UpgradeRequired
 from pulumi_snapshots.api.models import Account, Listing
+from pulumi_snapshots.api.scopes import ACCOUNT_READ, DATABASES_READ, SNAPSHOTS_READ, SNAPSHOTS_WRITE
 from pulumi_snapshots.attempt.journal import AttemptJournal, Entry, Found
 from pulumi_snapshots.cli.invocation import Invocation
 from pulumi_snapshots.cli.wording import COMMANDS
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors.pages import with_address
 from pulumi_snapshots.errors.text import sentence
-from pulumi_snapshots.listing.listings import SERVICE_CACHE
+from pulumi_snapshots.listing.listings import SERVICE_CACHE, database_of_entry
 from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.run.quota import allowance_of, counted, slot_frees
 from pulumi_snapshots.run.session import Session
@@ -82,14 +83,16 @@ async def examine(invocation: Invocation) -> list[Finding]:
 
 
 async def _examined(session: Session) -> AsyncIterator[Finding]:
-    key, account = await _key(session)
+    key, whole, account = await _key(session)
     yield key
     listing = None
     if key.state != "problem":
+        yield Finding(f"scope {ACCOUNT_READ}", *whole)
         reading, listing = await _reading(session, account)
-        yield Finding("scope snapshots:read", *reading)
+        yield Finding(f"scope {SNAPSHOTS_READ}", *reading)
         lacks = "A create or restore that lacks it starts nothing and says so."
-        yield Finding("scope snapshots:write", "unknown", "only a POST could tell, and none is sent", lacks)
+        yield Finding(f"scope {SNAPSHOTS_WRITE}", "unknown", "only a POST could tell, and none is sent", lacks)
+        yield Finding(f"scope {DATABASES_READ}", *await _database(session, account, listing))
     seen = Seen(session, account, listing, await session.journals["snapshot"].recently_found())
     for check, look in {"plan": _plan, "quota": _quota, "clock": _clock, "listing": _listing}.items():
         yield Finding(check, *look(seen))
@@ -101,14 +104,32 @@ async def _examined(session: Session) -> AsyncIterator[Finding]:
         yield Finding("state directory", "note", sentence(COMMANDS.text(note)), "Check its owner and free space.")
 
 
-async def _key(session: Session) -> tuple[Finding, Account | None]:
+async def _key(session: Session) -> tuple[Finding, Result, Account | None]:
+    """Whether the key is accepted, whether it may read the account, and the account."""
+    accepted = Finding("key", "ok", "accepted")
     try:
-        return Finding("key", "ok", "accepted"), await session.client.account(patience=ONCE)
+        account = await session.client.account(patience=ONCE)
     except NotAllowed as error:
-        return Finding("key", "note", f"accepted, but not for the account: {COMMANDS.told(error)}"), None
+        return accepted, ("note", f"{error}", "Only a list of databases, and plan and quota here, need it."), None
     except SquareCloudError as error:
         check = "key" if isinstance(error, KeyRefused) else "service"
-        return Finding(check, "problem", COMMANDS.paragraph(error)), None
+        return Finding(check, "problem", COMMANDS.paragraph(error)), ("unknown", "", ""), None
+    return accepted, ("ok", "the account can be read", ""), account
+
+
+async def _database(session: Session, account: Account | None, listing: Listing | None) -> Result:
+    """Whether a database and its status can be read."""
+    known = [one.id for one in account.databases] if account else []
+    known += [found for entry in (listing.entries if listing else ()) if (found := database_of_entry(entry))]
+    if not known:
+        return "unknown", "no database is known that could be asked for", ""
+    try:
+        await session.client.database(known[0], patience=ONCE)
+    except NotAllowed as error:
+        return "note", f"{error}", "Only a Restore and lookups of databases need it."
+    except SquareCloudError as error:
+        return "unknown", f"{error}", ""
+    return "ok", "databases can be read", ""
 
 
 async def _reading(session: Session, account: Account | None) -> tuple[Result, Listing | None]:

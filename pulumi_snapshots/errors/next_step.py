@@ -17,10 +17,11 @@ class Step(Enum):
     # The key and the account
     SET_KEY = "Set a valid key in {api_key}."
     USE_SCOPES = (
-        "Use a key with the scopes snapshots:read (to wait and look up) and snapshots:write (to take and restore)."
+        "Use a key with the scopes snapshots:read and snapshots:write; a restore needs databases:read too, and a list of "
+        "databases account:read."
     )
+    USE_KEY_WITH_SCOPE = "Use a key that has it."
     USE_KEY_OF_DATABASE = "Use a key that may use this database."
-    USE_KEY_WITHOUT_LIMITS = "Use a key without limits."
     USE_LARGER_PLAN = "A larger plan allows more."
     LEAVE_MORE_TO_OTHERS = "Raise {requests_for_others} if others use the account too."
     RAISE_BUDGET = "Raise {requests_per_minute} if the plan allows more."

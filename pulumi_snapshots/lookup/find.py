@@ -13,9 +13,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from pulumi_snapshots.api.client import BRIEF
-from pulumi_snapshots.api.errors import NotAllowed
 from pulumi_snapshots.api.models import AccountDatabase, ListedSnapshot
-from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import CannotTell
 from pulumi_snapshots.listing.complete import ask_all, newest_first, undated
 from pulumi_snapshots.lookup.inputs import SnapshotQuery
@@ -63,13 +61,10 @@ async def find_database(session: Session, database_id: str, since: float) -> Dat
         CannotTell: the answer does not say what it is.
         SquareCloudError: no answer.
     """
-    try:
-        database = await session.databases.database(database_id, since, patience=BRIEF)
-        if database.id != database_id:
-            raise CannotTell(f"the service answers for database {database_id} with another one, {database.id}")
-        return await _with_status(session, database, since)
-    except NotAllowed as error:
-        raise _scope_unknown(error) from error
+    database = await session.databases.database(database_id, since, patience=BRIEF)
+    if database.id != database_id:
+        raise CannotTell(f"the service answers for database {database_id} with another one, {database.id}")
+    return await _with_status(session, database, since)
 
 
 async def find_databases(
@@ -81,15 +76,12 @@ async def find_databases(
         CannotTell: the answer may be incomplete.
         SquareCloudError: no answer.
     """
-    try:
-        databases = await session.complete_listings.databases(since)
-        budget = session.settings.own_requests
-        if len(databases) >= budget:
-            count, minutes = len(databases), len(databases) // budget + 1
-            tell(f"asking for the status of {count} databases, {budget} requests a minute: about {minutes} minutes")
-        return await ask_all([partial(_with_status, session, database, since) for database in databases])
-    except NotAllowed as error:
-        raise _scope_unknown(error) from error
+    databases = await session.complete_listings.databases(since)
+    budget = session.settings.own_requests
+    if len(databases) >= budget:
+        count, minutes = len(databases), len(databases) // budget + 1
+        tell(f"asking for the status of {count} databases, {budget} requests a minute: about {minutes} minutes")
+    return await ask_all([partial(_with_status, session, database, since) for database in databases])
 
 
 async def _listed(session: Session, query: SnapshotQuery, since: float) -> list[tuple[str, ListedSnapshot]]:
@@ -124,14 +116,6 @@ async def _with_status(session: Session, database: AccountDatabase, since: float
         raise CannotTell(f"the service does not say what database {database.id} is: its name or type is missing")
     running = await session.databases.running(database.id, since, patience=BRIEF)
     return DatabaseInfo(database.id, database.name, database.type, database.ram, database.cluster, running)
-
-
-def _scope_unknown(error: NotAllowed) -> Exception:
-    """A refusal for want of a scope, which the service does not name in its documentation of databases."""
-    if error.code != "MISSING_SCOPE":
-        return error
-    happened = f"{error} The service does not publish which scope a question about databases needs"
-    return CannotTell(happened, then=[Next(Step.USE_KEY_WITHOUT_LIMITS)])
 
 
 _FIND: dict[str, Callable[..., Awaitable[Any]]] = {

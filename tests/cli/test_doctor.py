@@ -1,4 +1,4 @@
-"""What doctor finds and advises; it sends three requests at most, and never a POST."""
+"""What doctor finds and advises; it sends four requests at most, and never a POST."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ async def checked(desk: Desk) -> dict[str, tuple[str, str, str]]:
     ended = await desk.types("doctor", "--json")
     assert ended.code == (1 if any(one["state"] == "problem" for one in ended.json) else 0)
     sent = desk.w.emulator.journal[before:]
-    assert len(sent) <= 3
+    assert len(sent) <= 4
     assert {entry.method for entry in sent} <= {"GET"}
     return findings(ended)
 
 
 @virtual
-async def test_doctor_needs_two_requests_if_all_is_well(tmp_path: Path) -> None:
+async def test_doctor_needs_three_requests_if_all_is_well(tmp_path: Path) -> None:
     async with world() as w:
         w.emulator.add_snapshot(DATABASE, modified=START - timedelta(minutes=5))
         ended = (await desk_of(w, tmp_path).types("doctor")).done
-        assert [entry.kind for entry in w.emulator.journal] == ["me", "list account"]
+        assert [entry.kind for entry in w.emulator.journal] == ["me", "list account", "database"]
         assert [line.split()[0] for line in ended.out.splitlines() if line[0] != " "] == [
-            *("ok", "ok", "?", "ok", "ok", "ok", "ok", "ok", "ok", "ok"),
+            *("ok", "ok", "ok", "?", "ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok"),
         ]
         assert "15 of 16 left" in ended.out
         assert "at most 5m old" in ended.out
@@ -128,15 +128,40 @@ async def test_a_missing_scope_is_named(tmp_path: Path) -> None:
         w.emulator.add_fault(Fault(kind="list account", status=403, code="MISSING_SCOPE", times=None))
         found = await checked(desk_of(w, tmp_path))
         assert found["scope snapshots:read"][0] == "problem"
-        assert "the API key lacks a scope" in found["scope snapshots:read"][1]
+        assert "the API key lacks the scope" in found["scope snapshots:read"][1]
         assert found["plan"][0] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("held", "account", "snapshots", "databases"),
+    [
+        ("account:read snapshots:read databases:read", "ok", "ok", "ok"),
+        ("snapshots:read databases:read", "note", "ok", "ok"),
+        ("account:read snapshots:read", "ok", "ok", "note"),
+        ("account:read databases:read", "ok", "problem", "ok"),
+        ("databases:read", "note", "problem", "unknown"),  # no database is known that could be asked for
+    ],
+)
+@virtual
+async def test_each_scope_of_the_key_is_told(
+    tmp_path: Path, held: str, account: str, snapshots: str, databases: str
+) -> None:
+    async with world(scopes=frozenset(held.split())) as w:
+        w.emulator.add_snapshot(DATABASE)
+        found = await checked(desk_of(w, tmp_path))
+        assert found["key"] == ("ok", "accepted", "")
+        for scope, state in {"account": account, "snapshots": snapshots, "databases": databases}.items():
+            name = f"{scope}:read"
+            assert found[f"scope {name}"][0] == state
+            lacks = f"the API key lacks the scope {name}" in found[f"scope {name}"][1]
+            assert lacks is (name not in held and state != "unknown")
 
 
 @virtual
 async def test_a_plan_without_an_account_listing_is_no_problem(tmp_path: Path) -> None:
     async with world(plan="free") as w:
         found = await checked(desk_of(w, tmp_path))
-        assert [entry.kind for entry in w.emulator.journal] == ["me", "list account", "list"]
+        assert [entry.kind for entry in w.emulator.journal] == ["me", "list account", "list", "database"]
         state, text, _ = found["scope snapshots:read"]
         assert (state, text.partition(": ")[2]) == ("note", "the plan does not include it")
 
@@ -155,8 +180,10 @@ async def test_a_key_without_access_to_the_account_is_noted(tmp_path: Path) -> N
     async with world() as w:
         w.emulator.add_fault(Fault(kind="me", status=403, code="PERMISSION_DENIED", times=None))
         found = await checked(desk_of(w, tmp_path))
-        assert found["key"][0] == "note"
+        assert found["key"][0] == "ok"
+        assert found["scope account:read"][0] == "note"
         assert found["scope snapshots:read"][0] == "ok"
+        assert found["scope databases:read"][0] == "unknown"
         assert (found["plan"][0], found["quota"][0]) == ("unknown", "unknown")
 
 

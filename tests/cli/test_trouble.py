@@ -101,7 +101,7 @@ async def test_a_missing_scope_is_an_error(tmp_path: Path, command: str) -> None
         w.emulator.add_fault(Fault(status=403, code="MISSING_SCOPE", times=None))
         ended = await typed(w, tmp_path, command)
         assert ended.code == 1
-        assert "the API key lacks a scope" in ended.err
+        assert "the API key lacks the scope" in ended.err
 
 
 @pytest.mark.parametrize("command", [name for name in ASKING if name != "list"])

@@ -27,8 +27,8 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
     "scope": (
         {"status": 403, "code": "MISSING_SCOPE", "message": "snapshots:write is missing"},
         (
-            f'{POST} was answered with 403 MISSING_SCOPE ("snapshots:write is missing"): the API key lacks a scope. Use a key with '
-            "the scopes snapshots:read (to wait and look up) and snapshots:write (to take and restore)."
+            f'{POST} was answered with 403 MISSING_SCOPE ("snapshots:write is missing"): the API key lacks the scope '
+            "snapshots:write. Use a key that has it."
         ),
     ),
     "database": (

@@ -134,7 +134,7 @@ def test_errors_are_one_paragraph_in_preview_and_update(app: App) -> None:
         f"get_database_output: GET /databases/{missing} was answered with 404 DATABASE_NOT_FOUND: {advice}"
     )
     app.fault("me", status=403, code="MISSING_SCOPE")
-    assert "the API key lacks a scope" in error_of(app, "get_databases()")
+    assert "the API key lacks the scope account:read" in error_of(app, "get_databases()")
     app.mend()
     app.fault("list", html=502)
     latest = f'get_latest_snapshot("{DATABASE}")'

@@ -306,7 +306,7 @@ FAILURES: dict[str, tuple[Fault | None, type[Exception], str]] = {
     "malformed": (Fault(method="GET", times=None, malformed=True), SquareCloudError, "the answer could not be read"),
     "no list": (Fault(method="GET", times=None, body='{"status":"success","response":7}'), SquareCloudError, "not be read"),
     "key refused": (Fault(method="GET", status=401, code="ACCESS_DENIED"), KeyRefused, "the API key is unknown"),
-    "no scope": (Fault(method="GET", times=None, status=403, code="MISSING_SCOPE"), Exception, "lacks a scope"),
+    "no scope": (Fault(method="GET", times=None, status=403, code="MISSING_SCOPE"), NotAllowed, "lacks the scope"),
     "blocked": (Fault(method="GET", times=None, status=429, code="RATE_LIMITED"), Blocked, "blocked for up to about 30 minutes"),
 }  # fmt: skip
 
@@ -398,11 +398,13 @@ async def test_one_status_that_fails_fails_the_list_at_once() -> None:
 
 
 @virtual
-async def test_an_error_says_that_the_needed_scope_is_not_published() -> None:
-    async with world() as w:
-        w.emulator.add_fault(Fault(kind="database", status=403, code="MISSING_SCOPE"))
-        with pytest.raises(CannotTell, match=r"lacks a scope.*does not publish"):
+async def test_an_error_names_the_scope_that_a_lookup_needs() -> None:
+    async with world(scopes=frozenset({"snapshots:read"})) as w:
+        with pytest.raises(NotAllowed, match=r"lacks the scope databases:read\."):
             await find_database(w.session, DATABASE, 0.0)
+        with pytest.raises(NotAllowed, match=r"lacks the scope account:read\."):
+            await find_databases(w.session, 0.0)
+    async with world() as w:
         w.emulator.add_fault(Fault(kind="database", status=403, code="RESOURCE_NOT_ALLOWED"))
         with pytest.raises(NotAllowed):
             await find_database(w.session, DATABASE, 0.0)

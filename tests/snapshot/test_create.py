@@ -101,7 +101,7 @@ async def test_warning_says_why_the_url_is_not_pinned() -> None:
     async with world(scopes=frozenset({"snapshots:write"})) as w:
         ending = await w.create()
         assert ending.complete.version_id == w.started()
-        assert "the API key lacks a scope" in ending.text
+        assert "the API key lacks the scope" in ending.text
 
 
 @virtual

@@ -1,0 +1,283 @@
+"""docs/scopes.md: each row works with a key of exactly its scopes, and says which one is missing without one of them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pulumi_snapshots import Archive, Restore, Snapshot
+from pulumi_snapshots.api.errors import NotAllowed
+from pulumi_snapshots.api.scopes import ACCOUNT_READ, DATABASES_READ, SNAPSHOTS_READ, SNAPSHOTS_WRITE
+from pulumi_snapshots.archive.transfers import Transfers
+from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.lookup.find import find_database, find_databases, find_latest, find_snapshots
+from pulumi_snapshots.lookup.inputs import SnapshotQuery
+from pulumi_snapshots.snapshot.read import get, read
+from tests.archive.scene import Scene as ArchiveScene
+from tests.archive.scene import at_once
+from tests.cli.typed import Desk
+from tests.support.restoring import Scene as RestoreScene
+from tests.support.virtual import run_virtual
+from tests.support.world import DATABASE, OTHER_DATABASE, World, world
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from pulumi_snapshots.emulator.service.resources import StoredSnapshot
+    from pulumi_snapshots.run.session import Session
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+SMALL = 256
+"""MB of a plan that allows two snapshots a day."""
+SCOPES = (SNAPSHOTS_READ, SNAPSHOTS_WRITE, DATABASES_READ, ACCOUNT_READ)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is used, and the scopes without which it fails, and those without which it tells less."""
+
+    what: str
+    needed: frozenset[str]
+    more: frozenset[str]
+
+
+def rows() -> list[Row]:
+    text = (DOCS / "scopes.md").read_text().split("<!-- scopes -->")[1].split("<!-- /scopes -->")[0]
+    head, _, *lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert tuple(re.findall(r"`([^`]+)`", head)) == SCOPES
+
+    def row(line: str) -> Row:
+        what, *cells = [cell.strip() for cell in line[1:-1].split("|")]
+        assert set(cells) <= {"yes", "more", ""}
+        of = {kind: frozenset(s for s, cell in zip(SCOPES, cells, strict=True) if cell == kind) for kind in cells}
+        return Row(what, of.get("yes", frozenset()), of.get("more", frozenset()))
+
+    return [row(line) for line in lines]
+
+
+ROWS = {row.what: row for row in rows()}
+
+
+@dataclass
+class At:
+    """A service with a stored snapshot of a database with data, a session and a command line."""
+
+    w: World
+    stored: StoredSnapshot
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        return f"{DATABASE}/{self.stored.version_id}"
+
+    def narrow(self, scopes: frozenset[str]) -> None:
+        """Let the key have these scopes only."""
+        self.w.emulator.settings = replace(self.w.emulator.settings, scopes=scopes)
+
+    async def types(self, *arguments: str) -> str:
+        """Type a command; returns what it prints."""
+        ended = await Desk(self.w, self.folder / "state", in_thread=at_once).types(*arguments)
+        if ended.code:
+            raise CommandFailed(ended.err + ended.out)
+        return ended.out
+
+    def over_https(self) -> Session:
+        """A session of an https address, since archives refuse another one."""
+        self.w.emulator.base_url = "https://emulator.test"
+        return self.w.another_run(api_url=self.w.emulator.api_url, snapshots_url=self.w.emulator.snapshots_url)
+
+    async def archive(self, **given: Any) -> None:
+        folder = self.folder / "archives"
+        folder.mkdir()
+        transfers = Transfers(clock=self.w.clock, http=self.w.transport, in_thread=at_once)
+        await ArchiveScene(self.w, folder, self.stored, transfers).archive(**given)
+
+
+class CommandFailed(Exception):
+    pass
+
+
+USES: dict[str, Callable[[At, frozenset[str]], Awaitable[Any]]] = {}
+"""How each row is used, with a key of some scopes."""
+
+
+def use(what: str) -> Callable[[Callable[[At], Awaitable[Any]]], None]:
+    def decorate(play: Callable[[At], Awaitable[Any]]) -> None:
+        async def with_scopes(at: At, scopes: frozenset[str]) -> Any:
+            at.narrow(scopes)
+            return await play(at)
+
+        USES[what] = with_scopes
+
+    return decorate
+
+
+@use("`Snapshot`")
+async def _snapshot(at: At) -> None:
+    for database_id in (DATABASE, OTHER_DATABASE, DATABASE)[
+        : 3 if at.w.emulator.settings.plan_memory_mb == SMALL else 1
+    ]:
+        _raise(await at.w.create(database_id=database_id))
+
+
+@use("`Snapshot.get`, `pulumi import`")
+async def _get(at: At) -> None:
+    await get(at.w.session, at.id)
+
+
+async def _refresh(at: At, scopes: frozenset[str]) -> None:
+    record = await get(at.w.another_run(), at.id)
+    at.narrow(scopes)
+    await at.w.clock.sleep(3600)
+    await read(at.w.session, record, at.w.row)
+
+
+USES["`pulumi refresh`"] = _refresh
+
+
+@use("`Restore`")
+async def _restore(at: At) -> None:
+    _raise(await RestoreScene(at.w, at.stored).restore(name=None, runtime=None))
+
+
+@use("`Archive`")
+async def _archive(at: At) -> None:
+    await at.archive(session=at.over_https(), database_id=DATABASE, version_id=at.stored.version_id)
+
+
+async def _archive_by_url(at: At, scopes: frozenset[str]) -> None:
+    url = (await get(at.over_https(), at.id)).download_url
+    at.narrow(scopes)
+    await at.archive(download_url=url)
+
+
+USES["`Archive` with `download_url` alone"] = _archive_by_url
+
+
+@use("`get_snapshots(database_id)`, `get_latest_snapshot`")
+async def _of_database(at: At) -> None:
+    assert await find_snapshots(at.w.session, SnapshotQuery(DATABASE), 0.0)
+    assert await find_latest(at.w.session, SnapshotQuery(DATABASE), 0.0)
+
+
+@use("`get_snapshots()`")
+async def _of_account(at: At) -> None:
+    assert await find_snapshots(at.w.session, SnapshotQuery(None), 0.0)
+
+
+@use("`get_database`")
+async def _database(at: At) -> None:
+    await find_database(at.w.session, DATABASE, 0.0)
+
+
+@use("`get_databases`")
+async def _databases(at: At) -> None:
+    assert await find_databases(at.w.session, 0.0)
+
+
+@use("`squarecloud-snapshots list`")
+async def _list(at: At) -> None:
+    assert at.stored.version_id in await at.types("list")
+    assert at.stored.version_id in await at.types("list", DATABASE)
+
+
+@use("`squarecloud-snapshots create`")
+async def _create(at: At) -> None:
+    await at.types("create", DATABASE, "--wait")
+
+
+@use("`squarecloud-snapshots download`, `archive`")
+async def _download(at: At) -> None:
+    await at.types("download", at.id, "--output", f"{at.folder}/one.zip")
+    await at.types("archive", at.id, f"{at.folder}/")
+
+
+@use("`squarecloud-snapshots restore`")
+async def _restore_command(at: At) -> None:
+    await at.types("restore", at.id, "--yes")
+
+
+@use("`squarecloud-snapshots doctor`")
+async def _doctor(at: At) -> str:
+    return await at.types("doctor")
+
+
+def _raise(ending: Any) -> None:
+    if ending.error is not None:
+        raise ending.error
+
+
+def played(row: Row, scopes: frozenset[str], folder: Path, **service: Any) -> Any:
+    async def play() -> Any:
+        # A snapshot that is answered with 202 has to be found in a listing.
+        async with world(databases=(DATABASE, OTHER_DATABASE), snapshot_seconds=100, **service) as w:
+            w.emulator.execute(DATABASE, "CREATE TABLE orders (n)")
+            (folder / "state").mkdir()
+            stored = w.emulator.add_snapshot(DATABASE, modified=w.emulator.now() - timedelta(hours=1))
+            return await USES[row.what](At(w, stored, folder), scopes)
+
+    return run_virtual(play)
+
+
+def test_every_row_is_played_and_every_resource_and_lookup_has_a_row() -> None:
+    assert USES.keys() == ROWS.keys()
+    named = set(re.findall(r"`([A-Za-z_]+)", " ".join(ROWS)))
+    assert {one.__name__ for one in (Snapshot, Restore, Archive)} <= named
+    assert {"get_snapshots", "get_latest_snapshot", "get_database", "get_databases"} <= named
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=lambda row: row.what)
+def test_a_key_of_exactly_these_scopes_is_enough(row: Row, tmp_path: Path) -> None:
+    played(row, row.needed, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("row", "missing"),
+    [(row, scope) for row in ROWS.values() for scope in sorted(row.needed)],
+    ids=lambda one: one.what if isinstance(one, Row) else one,
+)
+def test_without_one_of_them_the_error_names_it(row: Row, missing: str, tmp_path: Path) -> None:
+    with pytest.raises((Explained, CommandFailed)) as failed:
+        played(row, frozenset(SCOPES) - {missing}, tmp_path)
+    assert f"403 MISSING_SCOPE: the API key lacks the scope {missing}." in str(failed.value)
+    cause: BaseException | None = failed.value
+    while cause is not None and not isinstance(cause, NotAllowed):
+        cause = cause.__cause__
+    assert cause is not None or isinstance(failed.value, CommandFailed)
+
+
+@pytest.mark.parametrize("missing", [ACCOUNT_READ, DATABASES_READ])
+def test_doctor_tells_what_a_key_without_a_scope_lacks(missing: str, tmp_path: Path) -> None:
+    row = ROWS["`squarecloud-snapshots doctor`"]
+    assert missing in row.more
+    assert f"the API key lacks the scope {missing}" in " ".join(
+        played(row, frozenset(SCOPES) - {missing}, tmp_path).split()
+    )
+
+
+@pytest.mark.parametrize(("scopes", "told"), [(SCOPES, True), ((SNAPSHOTS_READ, SNAPSHOTS_WRITE), False)])
+def test_a_used_up_quota_is_explained_with_the_plan_if_the_key_may_see_it(
+    scopes: tuple[str, ...], *, told: bool, tmp_path: Path
+) -> None:
+    row = ROWS["`Snapshot`"]
+    assert row.more == {ACCOUNT_READ}
+    with pytest.raises(Explained) as failed:
+        played(row, frozenset(scopes), tmp_path, plan_memory_mb=SMALL)
+    assert ("The plan has 256 MB, so 2 snapshots in any 24 hours." in str(failed.value)) is told
+
+
+@pytest.mark.parametrize("page", ["docs/start.md", "README.md"])
+def test_the_scopes_that_a_page_names_are_enough_for_what_it_shows(page: str) -> None:
+    text = (DOCS.parent / page).read_text()
+    named = set(re.findall(r"`([a-z]+:[a-z]+)`", text)) & set(SCOPES)
+    programs = " ".join(re.findall(r"^```(?:sh|python)\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    used = [
+        kind for kind in ("Snapshot", "Archive", "Restore") if f" = {kind}(" in programs or f"\n{kind}(" in programs
+    ]
+    assert "Snapshot" in used
+    assert named == frozenset().union(*(ROWS[f"`{kind}`"].needed for kind in used))
