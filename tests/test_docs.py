@@ -101,6 +101,18 @@ def test_the_site_has_the_tables_of_properties(site: Path) -> None:
         assert any(name in row for row in rows), page
 
 
+def test_the_page_for_authors_names_what_the_package_has() -> None:
+    page, package = (DOCS / "authors.md").read_text(), PROJECT / "pulumi_snapshots"
+    table = page.partition("\n## Folders\n")[2].partition("\n## ")[0]
+    named = {name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+    assert named == {path.parent.name for path in package.glob("*/__init__.py")} - {"emulator"}
+    used = page.partition("\n| feature | where it is |")[2].partition("\n\n")[0]
+    code = "".join(
+        path.read_text() for path in (package / "dynamic" / "engine_access.py", *package.glob("engine/*.py"))
+    )
+    assert [name for name in re.findall(r"`(\w+)`", used) if name not in code] == []
+
+
 def test_the_page_about_tests_names_the_folders_and_files_that_there_are() -> None:
     text = (PROJECT / "tests" / "README.md").read_text()
     table = text.partition("\n## Where a test belongs\n")[2].partition("\n## ")[0]

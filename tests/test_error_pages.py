@@ -1,9 +1,11 @@
-"""Every error that a user reads leads to a page that tells of it, and every page tells of an error that there is."""
+"""Every error that a user reads has a page, every page has an error, and the pages say what the code does."""
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
+import re
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ from pulumi_snapshots.api import errors
 from pulumi_snapshots.api.errors import KeyRefused, SquareCloudError, error_for
 from pulumi_snapshots.archive.archive import NotArchived
 from pulumi_snapshots.archive.stores import StoreTrouble
+from pulumi_snapshots.attempt.attempt import UNREACHABLE_TRIES
 from pulumi_snapshots.errors import pages as error_pages
 from pulumi_snapshots.errors.pages import WITHOUT_PAGE, address_of, page_name, with_address
 from pulumi_snapshots.run.settings import MissingKey
@@ -59,6 +62,36 @@ def test_a_page_says_what_happened_what_was_done_and_what_to_do(kind: type[Excep
 def test_a_page_shows_the_text_that_a_user_searches_for(kind: type[SquareCloudError]) -> None:
     page = " ".join((FOLDER / f"{page_name(kind)}.md").read_text().replace("\n> ", " ").split())
     assert vars(kind).get("meaning", "").lower() in page.lower()
+
+
+def threes(text: str) -> list[tuple[str, ...]]:
+    """Each three words in a row, except across punctuation, paths, code, numbers and placeholders."""
+    runs = re.split(r"`[^`]*`|\S*[/\d_]\S*|[A-Z]{2,}\S*|[.:;()…]", text)
+    words = [re.findall(r"[a-z']+", run.lower()) for run in runs]
+    return [tuple(run[at : at + 3]) for run in words for at in range(len(run) - 2)]
+
+
+@pytest.fixture(scope="module")
+def said() -> set[tuple[str, ...]]:
+    """What the package's strings say, each three words in a row."""
+    package = Path(pulumi_snapshots.__file__).parent
+    trees = [ast.parse(path.read_text()) for path in package.rglob("*.py") if "emulator" not in path.parts]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return {three for text in texts for three in threes(text)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_quotes_a_message_that_exists(page: Path, said: set[tuple[str, ...]]) -> None:
+    quoted = page.read_text().partition("\n## ")[0].partition("\n\n> ")[2].replace("\n> ", " ")
+    shown = threes(quoted)
+    # Words around a fact, such as "must be" after a property's name, stand in no single string.
+    assert sum(three in said for three in shown) >= 0.6 * len(shown), [three for three in shown if three not in said]
+
+
+def test_the_page_of_an_unreachable_service_counts_the_tries() -> None:
+    count = {2: "twice", 3: "three times", 4: "four times"}[UNREACHABLE_TRIES]
+    assert f"tried {count}" in (FOLDER / "not-sent.md").read_text()
 
 
 def test_every_code_of_the_service_stands_on_the_page_of_its_error() -> None:

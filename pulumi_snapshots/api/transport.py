@@ -159,7 +159,7 @@ class Transport:
 
 
 class _Events:
-    """What httpx's `trace` extension tells of a request.
+    """The events of a request from httpx's `trace` extension.
 
     Attributes:
         only_connecting: whether all of it was about the connection, so that the request certainly has not left. Other

@@ -202,7 +202,7 @@ async def archive(context: click.Context, /, *, as_json: bool, **typed: Any) -> 
 @click.option("--yes", "overwrite", is_flag=True, help="Required: everything that the database holds is overwritten.")
 @click.option("--onto", "target_database_id", metavar="DATABASE", help="Overwrite another database of the same engine.")
 @timeout_option(RestoreInputs)
-@click.option("--new", is_flag=True, help="Restore again, whatever became of an earlier run's restore of it.")
+@click.option("--new", is_flag=True, help="Restore again, even if an earlier run's restore of it is unfinished.")
 @json_option
 @click.pass_context
 async def restore(context: click.Context, /, *, new: bool, as_json: bool, **typed: Any) -> int:
@@ -238,7 +238,7 @@ async def doctor(invocation: Invocation, *, as_json: bool) -> int:
     Sends three requests at most, and none that starts something. The exit code is 1 if anything is a PROBLEM.
     """
     with display(invocation, logged=False) as shown:
-        shown.progress("looking at what is installed")
+        shown.progress("checking the installation")
         installed = await invocation.in_thread(look_at_installation, invocation.environment)
         shown.progress(ASKING)
         findings = [*await examine(invocation), *installed]
