@@ -19,13 +19,19 @@ LOCK_POLL = 0.02
 
 
 def state_directory(environment: Mapping[str, str]) -> Path:
-    """The directory for files that outlive a run."""
+    """The directory for files that outlive a run; a relative path, which no file can be in, if there is no home directory."""
     base = environment.get("XDG_STATE_HOME") or ""
     # The XDG specification says that a relative path is to be ignored.
-    root = (
-        Path(base) if Path(base).is_absolute() else Path(environment.get("HOME") or "~").expanduser() / ".local/state"
-    )
+    root = Path(base) if Path(base).is_absolute() else home_directory(environment) / ".local/state"
     return root / "pulumi-snapshots"
+
+
+def home_directory(environment: Mapping[str, str]) -> Path:
+    """The user's home directory; `~` if the system does not know it."""
+    try:
+        return Path(environment.get("HOME") or "~").expanduser()
+    except RuntimeError:  # there is no HOME, and the system does not list the user, as in some containers
+        return Path("~")
 
 
 class LockedFile:
@@ -75,6 +81,8 @@ class LockedFile:
         self.trouble = f"{self.path}: {error.strerror or error}"
 
     async def _locked(self) -> IO[bytes]:
+        if not self.path.is_absolute():  # it would be another file in each working directory
+            raise OSError("there is no home directory with an absolute path: set XDG_STATE_HOME to one")
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = self.path.with_suffix(".lock").open("ab")
         with contextlib.ExitStack() as on_failure:
@@ -89,6 +97,8 @@ class LockedFile:
         return file
 
     def _read(self) -> dict[str, Any]:
+        if not self.path.is_absolute():
+            return {}
         try:
             content = json.loads(self.path.read_bytes())
         except FileNotFoundError:

@@ -90,6 +90,7 @@ class RequestLog:
         self._others: dict[str, _ProcessLog] = {}
         self.blocked_until = -math.inf
         self._lanes_blocked_until: dict[str, float] = {}
+        self._ahead = 0.0
 
     async def exchange(self, decide: Callable[[], T]) -> T:
         """Read the requests of the other processes, decide, and write our own; all under the file's lock.
@@ -104,12 +105,14 @@ class RequestLog:
             now = self._clock.monotonic()
             shift = self._clock.utc().timestamp() - now
             written = content.get("written")
-            # The times in the file are by the clock of the process that wrote it last. If that clock is ahead of ours,
-            # this is by how much at least.
-            ahead = max(0.0, written - shift - now) if _is_time(written) else 0.0
-            self._read(content, shift + ahead, now)
+            # The times in the file are by the clock that is furthest ahead of those of all processes that have written it.
+            # If that is not ours, this is by how much it is ahead at least. A process whose clock is behind writes times of
+            # that clock too, or the others would take them for old ones.
+            if _is_time(written):
+                self._ahead = max(self._ahead, written - shift - now)
+            self._read(content, shift + self._ahead, now)
             result = decide()
-            self._write(content, shift, now)
+            self._write(content, shift + self._ahead, now)
             return result
 
         return await self._file.change(under_lock)

@@ -72,9 +72,11 @@ class Destination:
                 raise Unfit("must be file:///PATH, with an absolute path of this machine")
             path = unquote(parts.path)
         try:
-            Path(path).expanduser()
+            known = not path.startswith("~") or Path(path).expanduser().is_absolute()
         except RuntimeError:
-            raise Unfit("must begin with a home folder that this machine knows", path) from None
+            known = False
+        if not known:
+            raise Unfit("must begin with a home folder that this machine knows", path)
         # As Path writes it, so that two spellings of one place are equal.
         return cls("file", str(Path(path)), folder=path.endswith("/"))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pulumi_snapshots.cli.doctor import Finding, Result
 from pulumi_snapshots.cli.install import PACKAGE, PROGRAM
+from pulumi_snapshots.locked_file import home_directory
 from pulumi_snapshots.run.settings import without_key
 
 OLDEST_ENGINE = (3, 139, 0)
@@ -68,7 +69,7 @@ def _engine(environment: Mapping[str, str]) -> Result:
 
 
 def _plugin(environment: Mapping[str, str]) -> Result:
-    home = Path(environment.get("PULUMI_HOME") or Path(environment.get("HOME") or "~").expanduser() / ".pulumi")
+    home = Path(environment.get("PULUMI_HOME") or home_directory(environment) / ".pulumi")
     folders = [path.name for path in home.glob(f"plugins/resource-{PACKAGE}-v*") if path.is_dir()]
     installed = sorted(name.rpartition("-v")[2] for name in folders)
     ours = version("pulumi-snapshots")

@@ -53,6 +53,7 @@ class Session(Stoppable):
         chance: the source of the jitter between retries.
         state: the directory for the files that the runs of this machine share; without one nothing is shared.
         process: this process; the real one if not given.
+        beside: another session of this process with the same key; both count what either sends.
         announce: called with a summary every minute while there are many snapshots and `fleet.keep_announcing` runs.
 
     Raises:
@@ -69,6 +70,7 @@ class Session(Stoppable):
         chance: random.Random | None = None,
         state: Path | None = None,
         process: Process | None = None,
+        beside: Session | None = None,
         announce: Callable[[str], None] | None = None,
     ) -> None:
         super().__init__(clock or Clock())
@@ -80,11 +82,13 @@ class Session(Stoppable):
             LockedFile(state / f"{settings.fingerprint()}.{name}.json", self.clock) if state else None
             for name in ("requests", "attempts", "restores")
         ]
+        log = RequestLog(self.clock, requests, name=process.name)
+        self.request_log: RequestLog = beside.request_log if beside else log
         self.rate_limiter = RateLimiter(
             self.clock,
             requests_per_minute=settings.own_requests,
             block_wait=settings.block_wait,
-            log=RequestLog(self.clock, requests, name=process.name),
+            log=self.request_log,
         )
         self.journals = {
             "snapshot": AttemptJournal(snapshots, process),

@@ -41,8 +41,10 @@ class Shared:
         """Get the session for these settings, which have an API key; only in the event loop."""
         session = self._sessions.get(settings)
         if session is None:
+            key = settings.fingerprint()
+            beside = next((each for other, each in self._sessions.items() if other.fingerprint() == key), None)
             session = self._sessions[settings] = late("run.session:Session")(
-                settings, self.memory, state=state_directory(os.environ), announce=self._announce
+                settings, self.memory, state=state_directory(os.environ), beside=beside, announce=self._announce
             )
             if self.background is not None:
                 self.background.start_soon(session.fleet.keep_announcing)

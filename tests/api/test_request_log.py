@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pwd
 from datetime import timedelta
 from itertools import pairwise
 from typing import IO, TYPE_CHECKING
@@ -211,6 +212,36 @@ async def test_a_run_whose_clock_is_ahead_does_not_delay_the_others(tmp_path: Pa
     assert 1800 - 1 <= anyio.current_time() - start <= 1800 + 1
 
 
+@pytest.mark.parametrize("behind", [60, 3600, 86400.0 * 365])
+@virtual
+async def test_a_run_whose_clock_is_behind_stops_the_others(tmp_path: Path, behind: float) -> None:
+    here = Clock()
+    theirs = Clock(here.utc() - timedelta(seconds=behind))
+    path = tmp_path / "requests.json"
+    a, b = (
+        RateLimiter(
+            clock, requests_per_minute=30, block_wait=1800, log=RequestLog(clock, LockedFile(path, clock), name=name)
+        )
+        for name, clock in (("a", theirs), ("b", here))
+    )
+    await send(b, [], READ)
+    await anyio.sleep(1)
+    times: list[float] = []
+    await send(a, times, CREATE)
+    await send(b, times, CREATE)
+    assert times[1] - times[0] >= CREATE.per_database - 1
+    start = anyio.current_time()
+    with pytest.raises(Blocked):
+        async with a.slot("GET /x", READ):
+            raise Blocked("GET /x", status=429, code="RATE_LIMITED")
+    await anyio.sleep(10)
+    with pytest.raises(Blocked, match="not sent"):
+        await send(b, [])
+    for limiter in (b, a, b):
+        await send(limiter, [], READ)
+        assert 1800 - 1 <= anyio.current_time() - start <= 1800 + 2
+
+
 @virtual
 async def test_times_in_the_future_delay_no_run_beyond_the_limit(tmp_path: Path) -> None:
     future = Clock().utc().timestamp() + 1e6
@@ -253,6 +284,29 @@ def test_the_state_directory_belongs_to_the_user() -> None:
         == "/home/u/.local/state/pulumi-snapshots"
     )
     assert str(state_directory({"HOME": "/home/u"})) == "/home/u/.local/state/pulumi-snapshots"
+
+
+@pytest.mark.parametrize("environment", [{}, {"HOME": "home"}, {"HOME": ".", "XDG_STATE_HOME": "state"}], ids=str)
+def test_without_a_home_directory_nothing_is_written(
+    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_unknown(_: int) -> None:
+        raise KeyError
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", is_unknown)  # as in a container with an arbitrary user id
+    monkeypatch.chdir(tmp_path)
+
+    @virtual
+    async def run() -> None:
+        file = LockedFile(state_directory(environment) / "requests.json", Clock())
+        await file.change(lambda kept: kept.update(a=1))
+        assert await file.read() == {}
+        assert "set XDG_STATE_HOME" in file.trouble
+        assert not file.damage
+
+    run()
+    assert not _names(tmp_path)
 
 
 def _write(path: Path, content: str) -> None:

@@ -156,6 +156,9 @@ def test_relative_paths_and_home_become_whole_uris(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("HOME", "/home/me")
     assert Destination.parse("x.zip").uri == (tmp_path / "x.zip").as_uri()
     assert Destination.parse("~/x.zip").uri == "file:///home/me/x.zip"
+    monkeypatch.setenv("HOME", "me")
+    with pytest.raises(ValueError, match="must begin with a home folder that this machine knows"):
+        Destination.parse("~/x.zip")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,52 @@
+"""What the sessions of one process share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from pulumi_snapshots.api.errors import Blocked
+from pulumi_snapshots.api.limits import SNAPSHOT_PER_ACCOUNT
+from pulumi_snapshots.api.rate_limiter import CREATE, READ
+from pulumi_snapshots.run.settings import ApiKey, Settings
+from pulumi_snapshots.run.shared import Shared
+from tests.support.virtual import virtual
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pulumi_snapshots.run.session import Session
+
+
+@pytest.fixture(params=["shared file", "no file"])
+def state(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "a file"
+    broken.touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(broken if request.param == "no file" else tmp_path))
+
+
+@pytest.mark.usefixtures("state")
+@virtual
+async def test_two_sessions_with_one_key_keep_its_limits_together() -> None:
+    shared, settings = Shared(announce=print), Settings(api_key=ApiKey("k" * 64), requests_per_minute=30)
+    sessions = [shared.session(settings), shared.session(replace(settings, requests_per_minute=60, look_every=5.0))]
+    times: list[float] = []
+
+    async def post(session: Session, database_id: str) -> None:
+        async with session.rate_limiter.slot("POST /x", CREATE, database_id):
+            times.append(anyio.current_time())
+
+    async with anyio.create_task_group() as group:
+        for number in range(12):
+            group.start_soon(post, sessions[number % 2], f"{number}")
+    assert min(later - earlier for earlier, later in pairwise(times)) >= SNAPSHOT_PER_ACCOUNT
+    with pytest.raises(Blocked):
+        async with sessions[0].rate_limiter.slot("GET /x", READ):
+            raise Blocked("GET /x", status=429, code="RATE_LIMITED")
+    assert sessions[1].rate_limiter.blocked
+    for session in sessions:
+        await session.close()
