@@ -73,7 +73,7 @@ def generator(environment: Environment) -> Path:
 def _compile(into: Path, environment: Environment) -> None:
     module = engine.module(into / "work" / "sdkgen", engine.MODULES, SOURCE.read_text())
     go = engine.new_enough(module, environment)
-    say("building the generator: half a minute where Go has built an engine before, else minutes; once")
+    say("building the generator: half a minute if Go has built an engine before, else minutes; once")
     engine.build(go, module, ".", into / "sdkgen", engine.ENGINE, environment)
     engine.remove(into / "work")
 

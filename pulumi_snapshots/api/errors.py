@@ -174,7 +174,7 @@ class RestoreRunning(SquareCloudError):
 
 
 class UpgradeRequired(SquareCloudError):
-    """The plan does not hold what was asked."""
+    """The account's plan does not include the request."""
 
     meaning = "the account's plan does not include this"
     steps = (Next(Step.USE_LARGER_PLAN),)

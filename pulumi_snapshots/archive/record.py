@@ -9,7 +9,7 @@ from pulumi_snapshots.properties.catalogue import Moment, Record, Thing, declare
 class StoredObject(Record):
     """One object that this resource has written."""
 
-    uri: str = declare("Where it is.")
+    uri: str = declare("Its URI.")
     mark: str = declare("Opaque; another object of the same name has another one.")
 
 
@@ -24,7 +24,7 @@ class ArchiveRecord(Record):
     size: int = declare("Bytes.")
     sha256: str = declare("The object's SHA-256, hexadecimal.")
     archived_at: Moment = declare("When it was whole, by the machine's clock.")
-    database_id: str | None = declare("The database whose snapshot it holds; absent if a URL alone does not tell.")
+    database_id: str | None = declare("The database whose snapshot it holds; absent if a URL alone does not show it.")
     version_id: str = declare("The snapshot's version id.")
     mark: str = declare("As in `StoredObject`.", internal=True)
     lost: str | None = declare(

@@ -196,7 +196,7 @@ class Source:
         """Find another URL than the one that was refused; raises `NoUrl` if there is none."""
         if self._service is None:
             raise NoUrl(
-                Text("{refusal} Without an API key no fresh one can be asked for", refusal=refusal),
+                Text("{refusal} Without an API key there is no way to get a fresh one", refusal=refusal),
                 then=[Next(Step.SET_KEY), Next(Step.RENEW_URL)],
             )
         session, database_id = self._service

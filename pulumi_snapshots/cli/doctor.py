@@ -72,12 +72,12 @@ class Seen:
 
 
 async def examine(invocation: Invocation) -> list[Finding]:
-    """Check everything that the service and this machine's files tell."""
+    """Check everything that the service and this machine's files show."""
     try:
         async with invocation.session() as session:
             return [each async for each in _examined(session)]
     except SettingsError as error:
-        told = COMMANDS.text((error, "The service was not asked.", *error.then))
+        told = COMMANDS.text((error, "No request was sent.", *error.then))
         check = "key" if isinstance(error, MissingKey) else "settings"
         return [Finding(check, "problem", with_address(told, error))]
 
@@ -91,7 +91,7 @@ async def _examined(session: Session) -> AsyncIterator[Finding]:
         reading, listing = await _reading(session, account)
         yield Finding(f"scope {SNAPSHOTS_READ}", *reading)
         lacks = "A create or restore that lacks it starts nothing and says so."
-        yield Finding(f"scope {SNAPSHOTS_WRITE}", "unknown", "only a POST could tell, and none is sent", lacks)
+        yield Finding(f"scope {SNAPSHOTS_WRITE}", "unknown", "only a POST would show it, and none is sent", lacks)
         yield Finding(f"scope {DATABASES_READ}", *await _database(session, account, listing))
     seen = Seen(session, account, listing, await session.journals["snapshot"].recently_found())
     for check, look in {"plan": _plan, "quota": _quota, "clock": _clock, "listing": _listing}.items():
@@ -122,7 +122,7 @@ async def _database(session: Session, account: Account | None, listing: Listing 
     known = [one.id for one in account.databases] if account else []
     known += [found for entry in (listing.entries if listing else ()) if (found := database_of_entry(entry))]
     if not known:
-        return "unknown", "no database is known that could be asked for", ""
+        return "unknown", "no database is known to check it with", ""
     try:
         await session.client.database(known[0], patience=ONCE)
     except NotAllowed as error:
@@ -165,11 +165,11 @@ def _plan(seen: Seen) -> Result:
 
 def _quota(seen: Seen) -> Result:
     if seen.account is None or seen.account.plan_memory is None or seen.listing is None:
-        return "unknown", "it takes the plan and the account's listing", ""
+        return "unknown", "the plan and the account's listing are needed", ""
     allowance = allowance_of(seen.account.plan_memory)
     taken = counted(seen.listing, seen.session.client.service_clock.now())
     left = max(0, allowance - len(taken) - len(seen.lacking))
-    text = f"{left} of {allowance} left, as far as the listing tells"
+    text = f"{left} of {allowance} left, as far as the listing shows"
     if left:
         return "ok", text, ""
     at = slot_frees(taken, allowance)
@@ -184,13 +184,13 @@ def _clock(seen: Seen) -> Result:
     if abs(offset) <= CLOCK_NOTE:
         return "ok", f"within {duration_text(CLOCK_NOTE)} of the service's", ""
     away = f"{duration_text(round(abs(offset)))} {'behind' if offset > 0 else 'ahead of'}"
-    advice = "Set it: rotate_after goes by it, and buckets refuse requests of a wrong time. Waiting for a snapshot still works."
+    advice = "Set it: rotate_after uses it, and buckets refuse requests with a wrong time. Waiting for a snapshot still works."
     return "note", f"this machine's is {away} the service's", advice
 
 
 def _listing(seen: Seen) -> Result:
     if seen.listing is None:
-        return "unknown", "none was had", ""
+        return "unknown", "there is none", ""
     if seen.listing.unreadable:
         found = f"{seen.listing.unreadable} of its entries cannot be read"
         return "note", found, "A newer version of this package may read them."

@@ -44,7 +44,7 @@ class ArchiveDeclaration(Declared):
     thing = ARCHIVE
 
     database_id: pulumi.Output[str | None]
-    """The database whose snapshot it holds; absent if a URL alone does not tell."""
+    """The database whose snapshot it holds; absent if a URL alone does not show it."""
     version_id: pulumi.Output[str]
     """The snapshot's version id."""
     size: pulumi.Output[int]

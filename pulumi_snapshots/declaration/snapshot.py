@@ -36,7 +36,7 @@ class SnapshotDeclaration(Declared):
     thing = SNAPSHOT
 
     database_id: pulumi.Output[str]
-    """The database that it is of."""
+    """The database whose snapshot it is."""
     triggers: pulumi.Output[list[Any] | None]
     """Any values, such as a release. A change of any takes a new snapshot."""
     version_id: pulumi.Output[str | None]

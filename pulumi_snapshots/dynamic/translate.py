@@ -62,7 +62,7 @@ class Provider(ResourceProvider):
     rules: ClassVar[Rules]
 
     def configure(self, req: ConfigureRequest) -> None:
-        """Keep the stack's config; it is read where it is needed, so that a destroy works with a bad one."""
+        """Keep the stack's config; it is read when it is needed, so that a destroy works with a bad one."""
         self._config = req.config
         engine_access.end_with_engine()
 

@@ -140,7 +140,7 @@ def _of_each(listing: Listing) -> dict[str, Entries]:
         database_id = database_of_entry(entry)
         if database_id is None:
             raise CannotTell(
-                f"the service's listing of the account does not tell whose snapshot {entry.version} is",
+                f"the service's listing of the account does not say whose snapshot {entry.version} is",
                 then=[Next(Step.GIVE_DATABASE)],
             )
         of_each.setdefault(database_id, {})[entry.version or ""] = entry

@@ -24,8 +24,8 @@ _age = checks.duration(most=RETENTION, because="the service keeps no snapshot lo
 class SnapshotQuery(Inputs):
     """The snapshots that the service lists, newest first.
 
-    Ages are in seconds, by the service's clock. Without `origin` a snapshot of which the service does not tell it is found,
-    too.
+    Ages are in seconds, by the service's clock. Without `origin`, snapshots whose origin the service does not say are
+    found too.
     """
 
     database_id: str | None = declare(
@@ -35,10 +35,10 @@ class SnapshotQuery(Inputs):
     )
     origin: str | None = declare("`manual` or `automatic`; any unless given.", default=None, read=_origin)
     newer_than: Duration | None = declare(
-        "Only those taken within so long before now, by the service's clock; at most 30 days.", default=None, read=_age
+        "Only snapshots taken at most this long ago, by the service's clock; at most 30 days.", default=None, read=_age
     )
     older_than: Duration | None = declare(
-        "Only those taken longer ago than this, by the service's clock; at most 30 days.", default=None, read=_age
+        "Only snapshots taken longer ago than this, by the service's clock; at most 30 days.", default=None, read=_age
     )
 
     @classmethod
@@ -67,7 +67,7 @@ class LatestQuery(Inputs):
     )
     origin: str | None = declare("`manual` or `automatic`; any unless given.", default=None, read=_origin)
     max_age: Duration | None = declare(
-        "Only one taken within so long before now, by the service's clock; at most 30 days.", default=None, read=_age
+        "Only a snapshot taken at most this long ago, by the service's clock; at most 30 days.", default=None, read=_age
     )
 
     @property

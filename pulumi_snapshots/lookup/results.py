@@ -44,12 +44,12 @@ class SnapshotInfo(ListedProperties, computed=("id",)):
 class DatabaseInfo(Record):
     """A database of the account."""
 
-    id: str = declare("What the database's id is everywhere else.")
-    name: str = declare("As its owner calls it; not unique.")
+    id: str = declare("The database's id.")
+    name: str = declare("The name that its owner gave it; not unique.")
     type: str = declare("Its engine, `postgres`, `mongo`, `mysql` or `redis`.")
     ram: int | None = declare("MB; absent if the service does not say.")
-    cluster: str | None = declare("Where it runs; absent if the service does not say.")
-    running: bool = declare("Whether it ran when it was asked for.")
+    cluster: str | None = declare("The cluster that it runs on; absent if the service does not say.")
+    running: bool = declare("Whether it was running at the lookup.")
 
 
 class FoundSnapshots(Record):

@@ -99,7 +99,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_UNKNOWN)
 
     async def Configure(self, request: Any, context: Any) -> Any:
-        """Keep the settings; they are read where they are needed, so that a destroy works with bad ones."""
+        """Keep the settings; they are read when they are needed, so that a destroy works with bad ones."""
         if not self._engine_can:
             await _fail(context, TOO_OLD)
         self._config = _config(request.args)

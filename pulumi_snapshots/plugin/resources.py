@@ -59,7 +59,7 @@ class Archive(_Native, ArchiveDeclaration):  # noqa: D101  the declaration's
 
 
 class Provider(pulumi.ProviderResource):
-    """An account: its own key, requests and address, which beat the stack's config and the environment.
+    """An account: its own key, requests and address, which win over the stack's config and the environment.
 
     Args:
         resource_name: the resource's name in the program.
@@ -68,12 +68,12 @@ class Provider(pulumi.ProviderResource):
             given.
         snapshots_url: the snapshot host, for listings whose entries carry no URL of their own.
             https://snapshots.squarecloud.app unless given.
-        requests_per_minute: the account's budget of requests, as its plan has it. 30 unless given.
+        requests_per_minute: the requests that the account's plan allows in a minute. 30 unless given.
         requests_for_others: how many of these are left to others: the dashboard's API, scripts, other machines with the
             same key. A tenth unless given.
-        first_look_after: how long after a 202 the listing is first asked for; may be 0. 2m unless given. A string such
-            as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
-        look_every: how long after that it is asked for again, for one snapshot; several share what they can. 30s unless
+        first_look_after: how long after a 202 the listing is polled for the first time; may be 0. 2m unless given. A
+            string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
+        look_every: how long after that it is polled again, for one snapshot; several share their polls. 30s unless
             given. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
         block_wait: how long a `RATE_LIMITED` block lasts if the service sends no `Retry-After`. 30m unless given. A
             string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.

@@ -33,7 +33,7 @@ UNKNOWN_VALUE = Value(string_value=UNKNOWN_STRING)
 
 
 def plain(value: Value) -> Any:
-    """The value without its marks; `UNKNOWN` where a preview does not know it."""
+    """The value without its marks; `UNKNOWN` if a preview does not know it."""
     kind = value.WhichOneof("kind")
     if kind == "struct_value":
         fields = value.struct_value.fields

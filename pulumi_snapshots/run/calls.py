@@ -1,6 +1,6 @@
 """What an engine asks of a resource, and how each call may end; the adapters translate, the resources decide.
 
-Inputs and outputs are plain values by their Python names, `UNKNOWN` where a preview does not know one.
+Inputs and outputs are plain values by their Python names, `UNKNOWN` if a preview does not know one.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class QuotaHint:
             error.done, error.then = done or error.done, then or error.then
 
     async def _asked(self, database_id: str) -> tuple[str, tuple[Next, ...]]:
-        """What is known of the allowance, and the next steps; each empty if the service tells nothing of it."""
+        """What is known of the allowance, and the next steps; each empty if the service does not say."""
         facts: list[str] = []
         then: tuple[Next, ...] = ()
         with anyio.move_on_after(ASKING_PATIENCE):
@@ -59,7 +59,7 @@ class QuotaHint:
                     facts.append(f"The plan has {memory} MB, so {allowance_of(memory)} snapshots in any 24 hours.")
                 frees = await self._slot_frees(database_id, allowance_of(memory or 0))
                 if frees:
-                    facts.append(f"The oldest that counts is of {rfc3339(frees - QUOTA_WINDOW)}.")
+                    facts.append(f"The oldest that counts was taken at {rfc3339(frees - QUOTA_WINDOW)}.")
                     then = (Next(Step.WAIT_FOR_SLOT, when=f"at about {rfc3339(frees)}"), Next(Step.USE_LARGER_PLAN))
             except SquareCloudError:
                 pass  # the error that this explains must come through whatever else fails

@@ -130,7 +130,7 @@ def _requests(*, least: int) -> Callable[[object], int]:
 
 
 class Settings(Inputs):
-    """The provider's settings; each may also stand in the environment, which they beat."""
+    """The provider's settings. Each can come from Pulumi config, which wins, or from the environment."""
 
     api_key: ApiKey | None = declare(
         "The bare API key. Better in the environment, which no state stores.", default=None, secret=True, read=_key
@@ -140,7 +140,7 @@ class Settings(Inputs):
         "The snapshot host, for listings whose entries carry no URL of their own.", default=SNAPSHOTS_URL, read=_url
     )
     requests_per_minute: int = declare(
-        "The account's budget of requests, as its plan has it.", default=REQUESTS_PER_MINUTE, read=_requests(least=1)
+        "The requests that the account's plan allows in a minute.", default=REQUESTS_PER_MINUTE, read=_requests(least=1)
     )
     requests_for_others: int | None = declare(
         "How many of these are left to others: the dashboard's API, scripts, other machines with the same key. A tenth "
@@ -149,12 +149,12 @@ class Settings(Inputs):
         read=_requests(least=0),
     )
     first_look_after: Duration = declare(
-        "How long after a 202 the listing is first asked for; may be 0.",
+        "How long after a 202 the listing is polled for the first time; may be 0.",
         default=FIRST_LOOK_AFTER,
         read=checks.duration(most=DURATION_LIMIT, may_be_zero=True),
     )
     look_every: Duration = declare(
-        "How long after that it is asked for again, for one snapshot; several share what they can.",
+        "How long after that it is polled again, for one snapshot; several share their polls.",
         default=LOOK_EVERY,
         read=checks.duration(most=DURATION_LIMIT),
     )

@@ -50,7 +50,7 @@ def requested_text(posted: datetime) -> str:
 class ListedProperties(Record):
     """What the service says of a snapshot that it lists."""
 
-    database_id: str = declare("The database that it is of.")
+    database_id: str = declare("The database whose snapshot it is.")
     version_id: str | None = declare(
         "The service's version id, which with the database's id is all that identifies a snapshot. Absent while it is pending.",
         default=None,

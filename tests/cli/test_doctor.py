@@ -139,7 +139,7 @@ async def test_a_missing_scope_is_named(tmp_path: Path) -> None:
         ("snapshots:read databases:read", "note", "ok", "ok"),
         ("account:read snapshots:read", "ok", "ok", "note"),
         ("account:read databases:read", "ok", "problem", "ok"),
-        ("databases:read", "note", "problem", "unknown"),  # no database is known that could be asked for
+        ("databases:read", "note", "problem", "unknown"),  # no database is known to check it with
     ],
 )
 @virtual
@@ -194,7 +194,7 @@ async def test_a_used_up_quota_shows_when_a_slot_frees(tmp_path: Path) -> None:
             w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=hours))
         w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=3), origin="automatic")
         state, text, advice = (await checked(desk_of(w, tmp_path)))["quota"]
-        assert (state, text) == ("problem", "0 of 4 left, as far as the listing tells")
+        assert (state, text) == ("problem", "0 of 4 left, as far as the listing shows")
         # 24 hours after the one of 20 hours ago.
         assert "A slot frees at about 2026-03-01T16:00:00Z" in advice
 
@@ -252,7 +252,7 @@ async def test_a_narrow_terminal_shows_every_finding(
     monkeypatch.setattr("pulumi_snapshots.cli.output.width_of", lambda _: columns)
     async with world() as w:
         out = (await desk_of(w, tmp_path).types("doctor", out=Terminal())).done.out
-        assert re.search(r"\?\s+scope snapshots:write\s+only a POST could tell, and none is sent\n", out)
+        assert re.search(r"\?\s+scope snapshots:write\s+only a POST would show it, and none is sent\n", out)
         assert columns == 30 or max(map(len, out.splitlines())) <= columns
 
 

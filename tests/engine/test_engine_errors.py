@@ -112,7 +112,7 @@ def test_a_used_up_quota_says_when_a_slot_frees(app: App) -> None:
     told = diagnostics(app.up(fails=True))
     assert told.count("was answered with 429 DAILY_SNAPSHOTS_LIMIT_REACHED") == 2  # the other one refers to it
     assert told.count("was not sent, because another request was answered with 429 DAILY_SNAPSHOTS_LIMIT_REACHED") == 1
-    assert told.count("The plan has 256 MB, so 2 snapshots in any 24 hours. The oldest that counts is of ") == 2
+    assert told.count("The plan has 256 MB, so 2 snapshots in any 24 hours. The oldest that counts was taken at ") == 2
     assert "A slot frees at about" in told
     assert len(app.posts()) == 3
     assert len(app.started()) == len(app.snapshots()) == 2

@@ -295,7 +295,7 @@ async def test_a_snapshot_without_a_time_comes_last_and_fits_no_age() -> None:
 async def test_an_entry_without_a_database_is_given_to_no_database() -> None:
     async with world() as w:
         w.emulator.add_fault(listing_of(entry(url="https://snapshots.test/elsewhere?versionId=" + "v" * 24)))
-        with fails_with(CannotTell, r"does not tell whose snapshot v{24} is. Give database_id"):
+        with fails_with(CannotTell, r"does not say whose snapshot v{24} is. Give database_id"):
             await snapshots(w)
         assert versions(await snapshots(w, database_id=DATABASE)) == ["v" * 24]
 
