@@ -252,7 +252,7 @@ def test_without_one_of_them_the_error_names_it(row: Row, missing: str, tmp_path
 
 
 @pytest.mark.parametrize("missing", [ACCOUNT_READ, DATABASES_READ])
-def test_doctor_tells_what_a_key_without_a_scope_lacks(missing: str, tmp_path: Path) -> None:
+def test_doctor_names_the_scope_that_a_key_lacks(missing: str, tmp_path: Path) -> None:
     row = ROWS["`squarecloud-snapshots doctor`"]
     assert missing in row.more
     assert f"the API key lacks the scope {missing}" in " ".join(

@@ -143,7 +143,7 @@ async def test_a_missing_scope_is_named(tmp_path: Path) -> None:
     ],
 )
 @virtual
-async def test_each_scope_of_the_key_is_told(
+async def test_each_scope_of_the_key_is_reported(
     tmp_path: Path, held: str, account: str, snapshots: str, databases: str
 ) -> None:
     async with world(scopes=frozenset(held.split())) as w:
