@@ -209,14 +209,24 @@ import pulumi
 before = set(sys.modules)
 import pulumi_snapshots
 [getattr(pulumi_snapshots, name) for name in pulumi_snapshots.__all__]
-print("\\n".join(sorted({name.split(".")[0] for name in set(sys.modules) - before})))
+{more}
+print("\\n".join(sorted({{name.split(".")[0] for name in set(sys.modules) - before}})))
 """
+PROCESSES = {
+    "a program": "",
+    "a dynamic provider": """
+import pulumi_snapshots.dynamic.provider, pulumi_snapshots.dynamic.archive_provider
+import pulumi_snapshots.dynamic.restore_provider, pulumi_snapshots.dynamic.run
+""",
+    "a plugin": "import pulumi_snapshots.plugin.serve",
+}
+"""What each process has loaded before it sends a request: a preview, and an `up` without a change, never send one."""
 
 
-def test_a_program_loads_no_http_stack_and_no_emulator() -> None:
-    done = subprocess.run(  # noqa: S603  this very interpreter
-        [sys.executable, "-c", LOADED], capture_output=True, text=True, check=True, cwd=ROOT
-    )
+@pytest.mark.parametrize("process", PROCESSES)
+def test_nothing_loads_the_http_stack_before_a_request_or_an_emulator(process: str) -> None:
+    code = LOADED.format(more=PROCESSES[process])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)  # noqa: S603  this very interpreter
     loaded = set(done.stdout.split())
     assert "pulumi_snapshots" in loaded
     assert not loaded & {

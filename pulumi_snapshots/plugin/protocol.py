@@ -16,7 +16,7 @@ from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 from pulumi_snapshots.engine.errors import DETAILS_HEADER, debugged, listed, readable, status
 from pulumi_snapshots.engine.wording import PLUGIN
 from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.lookup.find import find
+from pulumi_snapshots.late import late
 from pulumi_snapshots.plugin.engine import Engine, Row
 from pulumi_snapshots.plugin.package import FUNCTIONS, KINDS, Kind
 from pulumi_snapshots.plugin.schema import VERSION, schema
@@ -203,7 +203,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         row = Row(self._engine, "")
         try:
             session = self._call(None, row).session()
-            found = await find(lookup, session, values, session.listings.recent, row.progress)
+            found = await late("lookup.find:find")(lookup, session, values, session.listings.recent, row.progress)
             if note := session.take_note():
                 row.warn(note)
         except Explained as error:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Any, TypeVar
-
-from anyio.abc import TaskGroup
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pulumi_snapshots.attempt.memory import RunMemory
 from pulumi_snapshots.late import late
 from pulumi_snapshots.locked_file import state_directory
-from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.stopping import Stoppable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from anyio.abc import TaskGroup
+
+    from pulumi_snapshots.run.session import Session
+    from pulumi_snapshots.run.settings import Settings
 
 T = TypeVar("T")
 
