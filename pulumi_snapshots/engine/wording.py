@@ -13,7 +13,7 @@ STEPS = {
     Step.OPEN_VERSION: "`Snapshot.get` opens a snapshot whose version is known.",
     Step.LOOK_UP_DATABASE: "`{get_database}` looks up one whose id is known.",
     Step.KEEP_WAITING: "It is kept in the state: the next `pulumi up` keeps waiting and sends no second request.",
-    Step.ASK_AGAIN: "It stays in the state as pending, and every `pulumi up` asks again.",
+    Step.ASK_AGAIN: "It stays in the state as pending, and every `pulumi up` polls again.",
     Step.GIVE_UP: (
         "`pulumi up --replace '{resource}'` gives up on it instead, and may use another of today's snapshots."
     ),

@@ -53,7 +53,7 @@ class Step(Enum):
 
     # A snapshot that is pending or gone
     KEEP_WAITING = "It is kept: the next run keeps waiting and sends no second request."
-    ASK_AGAIN = "It is kept as pending, and every run asks again."
+    ASK_AGAIN = "It is kept as pending, and every run polls again."
     GIVE_UP = "Another one can be taken instead, which may use another of today's snapshots."
     TAKE_ANOTHER = "The next run takes another one."
     TAKE_NEW = "A new one can be taken instead; {rotate_after} does that by age."

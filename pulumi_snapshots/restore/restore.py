@@ -177,7 +177,7 @@ class RestoreAttempt(Attempt):
             self._name, runtime = entry.name, entry.runtime
         if runtime is not None and database_id != self.database_id:
             await self._compare_engines(runtime)
-        self.show_step("looking whether the database runs")
+        self.show_step("checking that the database runs")
         await self._status.before()
 
     async def _compare_engines(self, runtime: str) -> None:
@@ -232,7 +232,7 @@ class RestoreAttempt(Attempt):
     async def checks_again(self, refusal: SquareCloudError) -> bool:
         """Check the status before the next try, since another restore may be running, whose effects are not ours."""
         others = isinstance(refusal, RestoreRunning)
-        self.step = "waiting for another restore of this database" if others else "looking whether it runs"
+        self.step = "waiting for another restore of this database" if others else "checking that it runs"
         await self._status.before()
         if others:
             self._status.down_before = True

@@ -189,7 +189,7 @@ class SnapshotAttempt(Attempt):
             given_up = known.owner is None or known.owner == self.owner
             longest = known.post.failed_after if known.post.accepted and not given_up else LATE
             patience = (longest + CLEAR).total_seconds() - self.age_of(known.post)
-            self.show_step("waiting for an earlier attempt on this database to show up")
+            self.show_step("waiting for an earlier snapshot of this database")
             try:
                 with anyio.move_on_after(max(0.0, patience)):
                     await self._settle(known)

@@ -117,7 +117,7 @@ def test_a_pending_snapshot_is_given_up_only_on_request(app: App) -> None:
     app.program(PROGRAM)
     interrupted(app)
     again = app.start_up("--replace", URN)
-    again.shows("waiting for an earlier attempt on this database to show up")
+    again.shows("waiting for an earlier snapshot of this database")
     assert len(app.posts()) == 1  # two snapshots at once could not be told apart
     app.pass_time(600)
     printed = app.ends(again)

@@ -106,7 +106,7 @@ def test_an_edge_adds_what_it_alone_knows() -> None:
     step = Next(Step.GIVE_UP)
     assert "--replace 'URN'" in PYTHON.text(step)
     assert "--replace 'urn:x'" in PYTHON.about(resource="urn:x").text(step)
-    assert COMMANDS.about(command="create d").text(Next(Step.ASK_AGAIN)) == "`create d` asks again."
+    assert COMMANDS.about(command="create d").text(Next(Step.ASK_AGAIN)) == "`create d` polls again."
 
 
 def test_texts_and_steps_are_values() -> None:
