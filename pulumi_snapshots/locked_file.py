@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -56,10 +57,10 @@ class LockedFile:
         """Read the object. No lock is needed, since the file is replaced as a whole."""
         return self._read()
 
-    async def change(self, edit: Callable[[dict[str, Any]], T]) -> T:
+    async def change(self, edit: Callable[[dict[str, Any]], T], *, durable: bool = False) -> T:
         """Under the lock, read the object, let `edit` change it in place, and write it if it has changed.
 
-        `edit` must not wait. Its result is returned.
+        `edit` must not wait. Its result is returned; if `durable`, only when the disk has what was written.
         """
         try:
             lock = await self._locked()
@@ -72,7 +73,7 @@ class LockedFile:
             result = edit(content)
             if (after := json.dumps(content)) != before:
                 try:
-                    replace_atomically(self.path, after)
+                    replace_atomically(self.path, after, durable=durable)
                 except OSError as error:
                     self._set_trouble(error)
             return result
@@ -137,11 +138,30 @@ def try_lock(file: int) -> bool:
     return True
 
 
-def replace_atomically(path: Path, content: str | bytes) -> None:
+def replace_atomically(path: Path, content: str | bytes, *, durable: bool = False) -> None:
     """Replace the content of a file as a whole: readers find the old or the new content, even after a kill or an error.
 
     Only one process may write at a time. The draft always has the same name, so that the drafts of killed runs do not pile up.
+    If `durable`, the disk has the new content afterwards, so that it outlives a power failure.
     """
     draft = path.with_suffix(".draft")
-    draft.write_bytes(content.encode() if isinstance(content, str) else content)
+    with draft.open("wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
     draft.replace(path)
+    if durable:
+        _flush_name(path.parent)
+
+
+def _flush_name(folder: Path) -> None:
+    """Flush a folder's names of files to the disk."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # a system that opens no folders
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

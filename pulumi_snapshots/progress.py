@@ -120,9 +120,20 @@ class Member:
         """Whether the state will keep the result."""
         return self._listener.will_keep(pending=pending)
 
+    @property
+    def is_asked_again(self) -> bool:
+        """Whether later calls show what the state has kept."""
+        return self._listener.is_asked_again
+
 
 class Listener(Protocol):
-    """Shows the progress of an operation, such as a resource's row on the terminal."""
+    """Shows the progress of an operation, such as a resource's row on the terminal.
+
+    Attributes:
+        is_asked_again: whether later calls show what the state has kept; else the end of the operation is all there is.
+    """
+
+    is_asked_again: bool
 
     def progress(self, text: Words) -> None:
         """Show a text, which replaces the previous one."""

@@ -8,8 +8,9 @@ from pulumi_snapshots.archive.destination import Destination
 from pulumi_snapshots.archive.inputs import which_snapshot
 from pulumi_snapshots.archive.record import ARCHIVE, ArchiveMemory, ArchiveRecord
 from pulumi_snapshots.late import late
+from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.run.calls import Changes, Rules
-from pulumi_snapshots.snapshot.difference import changed
+from pulumi_snapshots.snapshot.difference import changed, differs, undecided
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,22 +44,26 @@ def archive_difference(record: ArchiveRecord, old: Mapping[str, Any], new: Mappi
     Args:
         record: the archive in the state.
         old: its inputs.
-        new: the inputs now; a value that is `UNKNOWN` counts as changed.
+        new: the inputs now; a value that is `UNKNOWN` is no change, since an update decides it.
     """
     database_id, version_id = which_snapshot(new)
     # The URL of an unusual host does not show its database; the version alone decides then.
-    other_database = None not in {record.database_id, database_id} and record.database_id != database_id
-    others = {"database_id": other_database, "version_id": record.version_id != version_id}
+    other_database = None not in {record.database_id, database_id} and differs(record.database_id, database_id)
+    others = {"database_id": other_database, "version_id": differs(record.version_id, version_id)}
     # A change that only the URL shows is shown as the URL's.
     names = (name if new.get(name) is not None else "download_url" for name, other in others.items() if other)
     replaces = list(dict.fromkeys(names))
-    if _place(old.get("destination")) != _place(new.get("destination")):
+    if differs(_place(old.get("destination")), _place(new.get("destination"))):
         replaces.append("destination")
     if replaces:
         return Changes(tuple(replaces))
     if record.lost is not None:
         return Changes(updates=("lost",), reason=f"{record.uri} is {record.lost}: archiving again")
-    return Changes(updates=tuple(name for name in ("keep_last", "delete_object") if changed(name, old, new)))
+    which = ("download_url" if new.get("version_id") is None else "version_id") if version_id is UNKNOWN else ""
+    later = undecided(new, *filter(None, (which, "destination")))
+    return Changes(
+        updates=tuple(name for name in ("keep_last", "delete_object") if changed(name, old, new)), reason=later
+    )
 
 
 def _place(destination: Any) -> Any:

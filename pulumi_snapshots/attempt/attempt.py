@@ -12,7 +12,6 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
 from itertools import chain, repeat
 from typing import Any, ClassVar, Protocol
 
@@ -21,7 +20,8 @@ import anyio
 from pulumi_snapshots.api.errors import Cooldown, NotSent, SquareCloudError, UnreadableAnswer
 from pulumi_snapshots.api.limits import SNAPSHOT_PER_DATABASE
 from pulumi_snapshots.api.service_clock import ServiceClock
-from pulumi_snapshots.attempt.journal import AttemptJournal, Entry, Found
+from pulumi_snapshots.attempt.journal import ENTRY_KEPT, AttemptJournal, Entry, Found
+from pulumi_snapshots.attempt.owner import EngineRun, owner_of
 from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.explained import Explained
@@ -68,15 +68,19 @@ class Attempt(ABC):
         run: the session.
         database_id: the database that the POST is sent for.
         member: gets the progress.
-        owner: the resource's URN; None if unknown.
+        owner: the resource's URN, or the command; None if unknown.
         purpose: a digest of the triggers, see `Entry`.
         timeout: seconds for the whole operation.
         restores: see `Entry`.
         give_up_earlier: whether to send a new POST even if a killed run of this operation has sent one.
+        engine: the run of the engine that asks for it.
 
     Attributes:
+        owner: see `owner_of`.
         post: the POST that may have started something; None if there is none.
         resumed: whether an earlier run sent it.
+        finished: the result that an earlier run had of it, see `Entry`; None if it is still to be waited for.
+        carried: whether it is from this run's own state, which had it until the engine deleted it.
         step: what the operation is doing, for the error of an early end.
     """
 
@@ -85,7 +89,7 @@ class Attempt(ABC):
     passing: ClassVar[tuple[type[SquareCloudError], ...]] = (Cooldown,)
     """The refusals after which the same POST may succeed later."""
     supersedes: ClassVar[bool] = False
-    """Whether the POST makes the owner's earlier entries in the journal obsolete."""
+    """Whether the POST makes the owner's earlier entries in the journal obsolete even if their result is not known."""
 
     def __init__(  # noqa: PLR0913  the fields of an entry, and the context
         self,
@@ -98,13 +102,16 @@ class Attempt(ABC):
         timeout: float,
         restores: str | None = None,
         give_up_earlier: bool = False,
+        engine: EngineRun = EngineRun(),  # noqa: B008  it is frozen
     ) -> None:
         self.post: Post | None = None
         self.resumed = False
+        self.finished: str | None = None
+        self.carried = False
         self.step = ""
         self.member = member
         self.database_id = database_id
-        self.owner = owner
+        self.owner = owner_of(owner)
         self.restores = restores
         self._run = run
         self._journal = run.journals[self.what]
@@ -112,6 +119,7 @@ class Attempt(ABC):
         self._purpose = purpose
         self._timeout = timeout
         self._give_up_earlier = give_up_earlier
+        self._engine = engine
         self._entry: Entry | None = None  # as in the journal
         self._found: Found | None = None
         self._handled: list[Entry] = []
@@ -138,12 +146,8 @@ class Attempt(ABC):
     def not_done(self) -> str:
         """What was not done if no POST was sent; a sentence."""
 
-    @abstractmethod
-    def relevant_for(self, post: Post) -> timedelta:
-        """How long an entry in the journal matters after its POST."""
-
     def note_other(self, entry: Entry) -> None:  # noqa: B027  most have nothing to do
-        """Called for each unresolved POST of another operation on this database."""
+        """Called for each POST of another operation on this database, whether or not its result is known."""
 
     def on_entered(self, found: frozenset[str]) -> None:  # noqa: B027  most have nothing to do
         """Called when the entry is in the journal, so that no other run sends a POST; with what others found lately."""
@@ -202,16 +206,26 @@ class Attempt(ABC):
         return NothingSent(f"{happened}. Last refusal: {self._refused}", then=self._refused.then)
 
     async def _update_journal(self) -> None:
-        """Update the journal at the end of the operation, when the state takes over."""
-        # If the state does not keep the result, the journal must keep the POST.
-        if self._entry is not None and self.member.will_keep(pending=self.post is not None):
+        """Write down at the end of the operation what the engine is told of it."""
+        if self._entry is not None:
             with anyio.CancelScope(shield=True):
-                if self.post is None:
-                    await self._journal.erase(self._entry, self._found)
-                else:
-                    await self._journal.update(replace(self._entry, post=self.post, in_state=True))
+                await self._end_entry(self._entry)
         if note := self._run.take_note():
             self.member.warn(note)
+
+    async def _end_entry(self, entry: Entry) -> None:
+        # If the state does not keep what is pending, the next create must find it.
+        is_told = self.member.will_keep(pending=self.post is not None)
+        if self.post is not None:
+            if is_told:
+                pending = replace(entry, post=self.post, in_state=True)
+                await self._journal.conclude(pending, supersedes=self.supersedes)
+        elif self.finished is None or entry.proved or entry.owner is None or not self.member.is_asked_again:
+            await self._journal.erase(entry, self._found)
+        else:
+            await self._journal.conclude(
+                replace(entry, finished=self.finished), self._found, supersedes=self.supersedes
+            )
 
     # Before the POST -----------------------------------------------------------------------------------------------------
 
@@ -221,47 +235,60 @@ class Attempt(ABC):
         self.member.waits(step)
 
     async def take_over(self) -> bool:
-        """Resume the POST of a killed run of this operation; false if there is none.
+        """Take over the POST of an earlier run of this operation that no state has; false if there is none.
 
         First waits for the operations of other running processes on this database. Calls `note_other` once for each other
-        unresolved POST.
+        POST.
         """
-        while any(map(self._is_being_worked_on, entries := await self._journal.of(self.database_id))):
+        while any(map(self._journal.is_under_way, entries := await self._journal.of(self.database_id))):
             self.show_step(f"waiting for another run's {self.what} of this database")
             await self._run.clock.sleep(self._run.poll_every)
         for entry in entries:
-            if self.age_of(entry.post) > self.relevant_for(entry.post).total_seconds():
+            if self.age_of(entry.post) > ENTRY_KEPT.total_seconds():
                 await self._journal.erase(entry)
-            elif self._is_ours(entry) and await self._journal.update(
-                replace(entry, process=self._journal.process.name)
-            ):
-                self.restores = entry.restores
-                self._resume(entry.post)
+            elif self._is_ours(entry) and await self._take(entry):
                 return True
             elif not any(map(entry.is_same_post, self._handled)):
                 self._handled.append(entry)
                 self.note_other(entry)
         return False
 
-    def _is_being_worked_on(self, entry: Entry) -> bool:
-        # After that time no operation is under way, even if the process seems to run: another one may have its number.
-        return self._journal.is_under_way(entry) and self.age_of(entry.post) <= entry.post.failed_after.total_seconds()
-
     def _is_ours(self, entry: Entry) -> bool:
-        """Whether an entry is from a killed run of this operation. One in the state was given up, or it would be resumed."""
-        return (
-            not self._give_up_earlier
-            and not entry.in_state
-            and entry.process != self._journal.process.name
-            and self.owner is not None
-            and entry.owner == self.owner
-            and entry.purpose == self._purpose
-        )
+        """Whether an entry is what an earlier run of this operation, or this run before a delete, leaves for it.
+
+        One that the state was shown to have was given up, else this would be no create.
+        """
+        same = self.owner is not None and (entry.owner, entry.purpose) == (self.owner, self._purpose)
+        if not same or entry.proved or self._give_up_earlier:
+            return False
+        if entry.run:
+            return entry.run == self._engine.name
+        # A user who forces another one gives up what the state had, but not what was made the last time that he forced it.
+        given_up = self._engine.forces and entry.finished is not None and not entry.forced
+        return entry.process != self._journal.process.name and not given_up
+
+    async def _take(self, entry: Entry) -> bool:
+        """Take over an entry of an earlier run; false if another process works on the database."""
+        mine = replace(entry, process=self._journal.process.name, in_state=False, run="")
+        self.carried = bool(entry.run)
+        # A result needs no claim: nothing is sent or awaited for it.
+        if entry.finished is None and not await self._journal.update(mine):
+            return False
+        self.restores, self.resumed, self.finished = entry.restores, True, entry.finished
+        self._entry = mine
+        self.set_post(entry.post)
+        return True
 
     def _resume(self, post: Post) -> None:
+        """Take over the POST that the state has as pending."""
         self.resumed = True
-        self._entry = self._entry_of(post)
+        self._entry = replace(self._entry_of(post), proved=True)
         self.set_post(post)
+
+    @property
+    def in_state(self) -> bool:
+        """Whether the state has this attempt as pending, as far as this run knows."""
+        return self._entry is not None and self._entry.proved
 
     @property
     def age(self) -> float:
@@ -358,7 +385,7 @@ class Attempt(ABC):
             timeout=self._timeout,
         )
         entry = self._entry_of(post)
-        found = await self._journal.enter(entry, after=self._handled, supersedes=self.supersedes)
+        found = await self._journal.enter(entry, after=self._handled)
         if found is None:
             raise HeldBack(f"POST /databases/{self.database_id}/snapshots")
         self._entry = entry
@@ -380,19 +407,25 @@ class Attempt(ABC):
     async def save(self) -> None:
         """Write the POST into the journal, before a wait in which the run may be killed."""
         if self.post is not None and (self._entry is None or self._entry.post != self.post):
-            entry = self._entry_of(self.post)
+            entry = replace(self._entry or self._entry_of(self.post), post=self.post)
             await self._journal.update(entry)
             self._entry = entry  # only now: a save that is cut off is made again
 
-    def resolved(self, version_id: str | None = None) -> None:
-        """Note that the result of the POST is known, and which snapshot it started, if it started one."""
+    def resolved(self, finished: str, version_id: str | None = None) -> None:
+        """Note the result of the POST.
+
+        Args:
+            finished: see `Entry`.
+            version_id: the snapshot that it started, if it started one.
+        """
+        self.finished = finished
         if version_id is not None:
             self._found = Found(self.database_id, version_id, self._run.clock.utc())
         self.set_post(None)
 
     def _entry_of(self, post: Post) -> Entry:
-        process = self._journal.process.name
-        return Entry(self.owner, self.database_id, self._purpose, post, process, restores=self.restores)
+        process, forced = self._journal.process.name, self._engine.forces
+        return Entry(self.owner, self.database_id, self._purpose, post, process, restores=self.restores, forced=forced)
 
     def _back_off(self) -> Iterator[float]:
         for pause in chain(BACK_OFF, repeat(BACK_OFF_LAST)):

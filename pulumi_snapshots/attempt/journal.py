@@ -1,43 +1,53 @@
-"""The attempt journal: a file of unresolved POSTs, with which the next run finds the POST of a killed run.
+"""The attempt journal: a file of POSTs, by which later runs finish what an earlier one has sent.
 
-An entry exists from before the POST is sent until its result is known. It belongs to a process until the operation ends as
-pending. From then on the stack's state holds the POST, and the entry is for other stacks only. The journal also keeps the
-versions that were found lately: a later POST of another stack did not start them.
+An entry is written before its POST is sent. Our own answer to the engine does not end it, since the engine may be unable to
+save the state: it ends when a later call of the engine carries the version or the attempt, which proves that the state has
+it, or after 30 days. A create that finds an entry of its own that was never proved completes from it. The journal also keeps
+the versions that were found lately: a later POST of another stack did not start them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+from pulumi_snapshots.attempt.owner import owner_of
 from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.attempt.process import Process
-from pulumi_snapshots.clock import parse_rfc3339, rfc3339
+from pulumi_snapshots.clock import Clock, parse_rfc3339, rfc3339
 from pulumi_snapshots.locked_file import LockedFile
+from pulumi_snapshots.properties.checks import RETENTION
 
 T = TypeVar("T")
 ENTRIES = "attempts"
 FOUND = "found"
 FOUND_KEPT = timedelta(hours=2)
 """How long a found version is kept. An older one cannot be mistaken for the snapshot of any unresolved POST."""
-UNREADABLE = (KeyError, TypeError, ValueError, OverflowError)
-"""The errors of an unreadable item of the file; the item is ignored, since it must not stop a run."""
+ENTRY_KEPT = timedelta(seconds=RETENTION)
+"""How long an entry is kept if nothing proves that a state has it: as long as the service keeps a snapshot."""
+UNREADABLE = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
+"""The errors of an unreadable item of the file; it stays as it is, and must not stop a run."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One unresolved POST.
+    """One POST.
 
     Attributes:
-        owner: the resource's URN; None if unknown.
+        owner: the resource, see `owner_of`; None if unknown.
         database_id: the database that the POST was sent for.
         purpose: a digest of the triggers; with other triggers the resource needs another POST.
         post: the POST.
-        process: the process that sent it, see `Process`.
-        in_state: whether the stack's state holds it as pending, so that the resource resumes it from there.
+        process: the process that sent it, or waits for its result; see `Process`.
+        in_state: whether the engine was told that it is pending.
         restores: for a restore, the snapshot as DATABASE_ID/VERSION_ID; None for a snapshot.
+        finished: the result that the engine was told, the version or the time of the restore; None without one.
+        proved: whether a later call has shown that the state has it as pending.
+        forced: whether the user asked for another one, whatever the state held.
+        run: the run of the engine in which the state's resource was deleted, so that only a create of the same run completes
+            from it; empty if it is all about a POST.
     """
 
     owner: str | None
@@ -47,6 +57,10 @@ class Entry:
     process: str
     in_state: bool = False
     restores: str | None = None
+    finished: str | None = None
+    proved: bool = False
+    forced: bool = False
+    run: str = ""
 
     def to_file(self) -> dict[str, Any]:
         """The form in the file."""
@@ -57,19 +71,22 @@ class Entry:
     def from_file(cls, content: Any) -> Entry:
         """Read the form in the file; raises one of `UNREADABLE` if it cannot be read."""
         return cls(
-            owner=content["owner"],
+            owner=owner_of(content["owner"]),
             database_id=str(content["database_id"]),
             purpose=str(content["purpose"]),
             post=Post.from_outputs(content["attempt"]),
             process=str(content["process"]),
             in_state=bool(content.get("in_state")),
             restores=content.get("restores"),
+            finished=content.get("finished"),
+            proved=bool(content.get("proved")),
+            forced=bool(content.get("forced")),
+            run=str(content.get("run", "")),
         )
 
     def is_same_post(self, other: Entry) -> bool:
-        """Whether both entries are of the same POST."""
-        ours, theirs = ((one.owner, one.database_id, one.post.posted_at) for one in (self, other))
-        return ours == theirs
+        """Whether both entries are of the same POST, whatever their resource is called by now."""
+        return (self.database_id, self.post.posted_at) == (other.database_id, other.post.posted_at)
 
 
 @dataclass(frozen=True)
@@ -96,12 +113,37 @@ class Found:
         return cls(str(content["database_id"]), str(content["version_id"]), parse_rfc3339(content["at"]))
 
 
+@dataclass(frozen=True)
+class Proof:
+    """What a call of the engine shows of the state.
+
+    Attributes:
+        database_id: the database of a snapshot, or the one that was restored.
+        finished: the version, or the time of the restore, that the state has; None while it is pending.
+        posted_at: when the POST was sent that the state has as pending; None if it is complete.
+    """
+
+    database_id: str
+    finished: str | None = None
+    posted_at: datetime | None = None
+
+    def shows(self, entry: Entry) -> bool:
+        """Whether it shows that the state has what this entry is about."""
+        if entry.database_id != self.database_id:
+            return False
+        if self.finished is not None:
+            return entry.finished == self.finished
+        return entry.finished is None and not entry.proved and entry.post.posted_at == self.posted_at
+
+
 class AttemptJournal:
     """The journal of one API key, in a file that is shared with other processes; without a file it keeps nothing."""
 
-    def __init__(self, file: LockedFile | None, process: Process) -> None:
-        self._file = file
+    def __init__(self, file: LockedFile | None, process: Process, clock: Clock) -> None:
+        self.file = file
         self.process = process
+        self._clock = clock
+        self._unproved: list[Entry] | None = None  # as other processes left them
 
     # Reads -------------------------------------------------------------------------------------------------------------
 
@@ -111,42 +153,45 @@ class AttemptJournal:
 
     async def all(self) -> list[Entry]:
         """Read the entries of all databases, oldest first."""
-        return [] if self._file is None else _entries(await self._file.read())
+        return [] if self.file is None else _entries(await self.file.read())
 
     async def recently_found(self) -> list[Found]:
         """Read the versions that runs on this machine found lately, of all databases."""
-        return [] if self._file is None else _read(await self._file.read(), FOUND, Found.from_file)
+        return [] if self.file is None else _read(await self.file.read(), FOUND, Found.from_file)
 
     def is_under_way(self, entry: Entry) -> bool:
         """Whether another running process is working on an entry."""
-        return not entry.in_state and entry.process != self.process.name and self.process.is_running(entry.process)
+        if entry.in_state or entry.finished is not None or entry.process == self.process.name:
+            return False
+        # After that time no operation is under way, even if the process seems to run: another one may have its number.
+        is_recent = entry.post.age(self._clock.utc()) <= entry.post.failed_after.total_seconds()
+        return is_recent and self.process.is_running(entry.process)
 
     # Writes, each under the file's lock -----------------------------------------------------------------------------------
 
-    async def enter(self, entry: Entry, *, after: Collection[Entry], supersedes: bool = False) -> frozenset[str] | None:
+    async def enter(self, entry: Entry, *, after: Collection[Entry]) -> frozenset[str] | None:
         """Add an entry right before its POST is sent, unless another entry of the database forbids that.
+
+        Afterwards it is on the disk, so that it outlives the machine's end too.
 
         Args:
             entry: the entry.
-            after: entries of the database that the caller knows; any other one forbids the POST.
-            supersedes: whether to remove the owner's earlier entries, of all databases.
+            after: entries of the database that the caller knows; any other one whose result is not known forbids the POST.
 
         Returns:
             The versions of the database that other runs found lately; None if the entry was not added.
         """
 
         def edit(content: dict[str, Any]) -> frozenset[str] | None:
-            entries = _entries(content)
-            others = [old for old in entries if old.database_id == entry.database_id]
-            if any(self.is_under_way(old) or not any(map(old.is_same_post, after)) for old in others):
+            others = [old for old in _entries(content) if old.database_id == entry.database_id]
+            unresolved = [old for old in others if old.finished is None]
+            if any(self.is_under_way(old) or not any(map(old.is_same_post, after)) for old in unresolved):
                 return None
-            if supersedes and entry.owner is not None:
-                entries = [old for old in entries if old.owner != entry.owner or self.is_under_way(old)]
-            _put(content, [*entries, entry])
+            _replace(content, self._is_past, entry)
             found = _read(content, FOUND, Found.from_file)
             return frozenset(one.version_id for one in found if one.database_id == entry.database_id)
 
-        return await self._change(edit, frozenset())
+        return await self._change(edit, frozenset(), durable=True)
 
     async def update(self, entry: Entry) -> bool:
         """Replace the entry of a POST; false, without a change, if another process is working on one of its database."""
@@ -155,45 +200,125 @@ class AttemptJournal:
             others = [old for old in _entries(content) if not old.is_same_post(entry)]
             if any(self.is_under_way(old) for old in others if old.database_id == entry.database_id):
                 return False
-            _put(content, [*others, entry])
+            _replace(content, entry.is_same_post, entry)
             return True
 
         return await self._change(edit, default=True)
 
-    async def erase(self, entry: Entry, found: Found | None = None) -> None:
-        """Remove the entry of a POST whose result is known, and note the snapshot that it started, if it did."""
+    async def conclude(self, entry: Entry, found: Found | None = None, *, supersedes: bool = False) -> None:
+        """Replace the entry of a POST by what the engine is told of it, and end the owner's earlier ones.
+
+        Args:
+            entry: the entry.
+            found: the snapshot that the POST started, if it is known.
+            supersedes: whether earlier entries end even if their result is not known.
+        """
+
+        def is_over(old: Entry) -> bool:
+            is_ours = entry.owner is not None and old.owner == entry.owner and not self.is_under_way(old)
+            earlier = is_ours and old.post.posted_at < entry.post.posted_at
+            return old.is_same_post(entry) or (earlier and (supersedes or old.finished is not None))
 
         def edit(content: dict[str, Any]) -> None:
-            _put(content, [old for old in _entries(content) if not old.is_same_post(entry)])
-            if found is not None:
-                # In the same change, so that other runs never see a POST that is neither unresolved nor found.
-                lately = [one for one in _read(content, FOUND, Found.from_file) if found.at - one.at < FOUND_KEPT]
-                content[FOUND] = [one.to_file() for one in (*lately, found)]
+            _replace(content, is_over, entry)
+            _note_found(content, found)
 
         await self._change(edit, None)
 
-    async def erase_post(self, owner: str | None, database_id: str, post: Post, found: Found | None = None) -> None:
-        """Remove the entry of a POST that this run has from the state."""
-        await self.erase(Entry(owner, database_id, "", post, self.process.name), found)
+    async def erase(self, entry: Entry, found: Found | None = None) -> None:
+        """Remove the entry of a POST that the state needs no more, and note the snapshot that it started, if it did."""
 
-    async def _change(self, edit: Callable[[dict[str, Any]], T], default: T) -> T:
-        return default if self._file is None else await self._file.change(edit)
+        def edit(content: dict[str, Any]) -> None:
+            _replace(content, entry.is_same_post)
+            _note_found(content, found)
+
+        await self._change(edit, None)
+
+    async def erase_post(self, database_id: str, post: Post, found: Found | None = None) -> None:
+        """Remove the entry of a POST that this run has from the state."""
+        await self.erase(Entry(None, database_id, "", post, self.process.name), found)
+
+    async def prove(self, proof: Proof) -> None:
+        """Note that the state has what this shows. Costs one read in a process, and a write only if an entry ends by it."""
+        if self.file is None:
+            return
+        if self._unproved is None:
+            self._unproved = [entry for entry in await self.all() if not entry.proved]
+        if not any(map(proof.shows, self._unproved)):
+            return
+        self._unproved = [entry for entry in self._unproved if not proof.shows(entry)]
+
+        def edit(content: dict[str, Any]) -> None:
+            shown = [entry for entry in _entries(content) if proof.shows(entry) and not self.is_under_way(entry)]
+            # One that is pending stays for others: it may still be mistaken for the result of another POST.
+            pending = [replace(entry, in_state=True, proved=True) for entry in shown if entry.finished is None]
+            _replace(content, lambda old: any(map(old.is_same_post, shown)), *pending)
+
+        await self._change(edit, None)
+
+    async def prove_created(self, owner: str | None) -> None:
+        """Note that the state has what this process has made for an owner: the engine deletes what that replaces."""
+
+        def is_made(entry: Entry) -> bool:
+            return entry.finished is not None and (entry.owner, entry.process) == (owner, self.process.name)
+
+        def edit(content: dict[str, Any]) -> None:
+            _replace(content, is_made)
+
+        if owner is not None and any(map(is_made, await self.all())):
+            await self._change(edit, None)
+
+    async def let_go(self, entry: Entry) -> None:
+        """Note what the engine deletes, for a create of the same resource in the same run; for its POST there is no entry."""
+
+        def edit(content: dict[str, Any]) -> None:
+            _replace(content, lambda old: old.is_same_post(entry) or self._is_past(old), entry)
+
+        await self._change(edit, None)
+
+    def _is_past(self, entry: Entry) -> bool:
+        """Whether an entry has lasted as long as it may."""
+        if entry.run:
+            return not self.process.is_running(entry.run)
+        return entry.post.age(self._clock.utc()) > ENTRY_KEPT.total_seconds()
+
+    async def _change(self, edit: Callable[[dict[str, Any]], T], default: T, *, durable: bool = False) -> T:
+        return default if self.file is None else await self.file.change(edit, durable=durable)
 
 
 def _entries(content: dict[str, Any]) -> list[Entry]:
     return sorted(_read(content, ENTRIES, Entry.from_file), key=lambda entry: entry.post.posted_at)
 
 
-def _put(content: dict[str, Any], entries: list[Entry]) -> None:
-    content[ENTRIES] = [entry.to_file() for entry in entries]
+def _replace(content: dict[str, Any], is_over: Callable[[Entry], bool], *new: Entry) -> None:
+    """Remove the entries that are over, and add new ones. All others stay as they are, unreadable ones too."""
+    kept = []
+    for item in _items(content, ENTRIES):
+        entry = _one(item, Entry.from_file)
+        if entry is None or not is_over(entry):
+            kept.append(item)
+    content[ENTRIES] = [*kept, *(entry.to_file() for entry in new)]
+
+
+def _note_found(content: dict[str, Any], found: Found | None) -> None:
+    if found is not None:
+        # In the same change, so that other runs never see a POST that is neither unresolved nor found.
+        lately = [one for one in _read(content, FOUND, Found.from_file) if found.at - one.at < FOUND_KEPT]
+        content[FOUND] = [one.to_file() for one in (*lately, found)]
+
+
+def _items(content: dict[str, Any], part: str) -> Iterable[Any]:
+    stored = content.get(part, [])
+    return stored if isinstance(stored, list) else [stored]
+
+
+def _one(item: Any, from_file: Callable[[Any], T]) -> T | None:
+    try:
+        return from_file(item)
+    except UNREADABLE:
+        return None
 
 
 def _read(content: dict[str, Any], part: str, from_file: Callable[[Any], T]) -> list[T]:
-    stored = content.get(part)
-    items = []
-    for item in stored if isinstance(stored, list) else ():
-        try:
-            items.append(from_file(item))
-        except UNREADABLE:
-            continue
-    return items
+    read = (_one(item, from_file) for item in _items(content, part))
+    return [one for one in read if one is not None]

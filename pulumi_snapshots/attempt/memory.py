@@ -6,6 +6,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pulumi_snapshots.attempt.owner import owner_of
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -17,7 +19,7 @@ class UnresolvedPost:
     """A POST whose result is not known yet.
 
     Attributes:
-        owner: the resource's URN; None if unknown.
+        owner: the resource, see `owner_of`, or its URN; None if unknown.
         post: the POST.
         orphaned: whether no resource will claim its snapshot, so that `reuse_within` may adopt it.
     """
@@ -25,6 +27,9 @@ class UnresolvedPost:
     owner: str | None
     post: Post
     orphaned: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "owner", owner_of(self.owner))
 
 
 @dataclass
@@ -82,10 +87,19 @@ class RunMemory:
 
     def __init__(self) -> None:
         self._databases: dict[str, DatabaseMemory] = defaultdict(DatabaseMemory)
+        self._asked: set[tuple[str, str | None]] = set()
 
     def of(self, database_id: str) -> DatabaseMemory:
         """The memory of a database."""
         return self._databases[database_id]
+
+    def note_asked(self, what: str, owner: str | None) -> None:
+        """Note that the engine has asked what is to become of a resource of this kind."""
+        self._asked.add((what, owner_of(owner)))
+
+    def was_asked(self, what: str, owner: str | None) -> bool:
+        """Whether the engine has asked in this process what is to become of a resource."""
+        return (what, owner_of(owner)) in self._asked
 
     def claim(self, database_id: str, version_id: str) -> None:
         """Note that a version belongs to a resource of this process from now on."""

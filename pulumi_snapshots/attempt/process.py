@@ -23,10 +23,11 @@ class Process:
 
 def this_process() -> Process:
     """The process that runs this code."""
-    return Process(_name(os.getpid()), _is_running)
+    return Process(name_of(os.getpid()), _is_running)
 
 
-def _name(pid: int) -> str:
+def name_of(pid: int) -> str:
+    """The name of a process, see `Process`."""
     return f"{pid} {_started(pid)}"
 
 
@@ -38,7 +39,12 @@ def _is_running(name: str) -> bool:
         return False
     except PermissionError:
         return True  # it belongs to another user
-    return _name(int(pid)) == name and _stat(int(pid))[:1] not in (["Z"], ["X"])
+    return name_of(int(pid)) == name and _stat(int(pid))[:1] not in (["Z"], ["X"])
+
+
+def parent_of(pid: int) -> int:
+    """The number of a process's parent; 0 if the system does not say."""
+    return int("".join(_stat(pid)[1:2]) or 0)
 
 
 def _started(pid: int) -> str:

@@ -19,6 +19,8 @@ from pulumi_snapshots.errors.text import Words
 class Display:
     """The listener of an operation; see `display`. Without a live line it writes a log."""
 
+    is_asked_again = False
+
     def __init__(self, invocation: Invocation, live: Progress | None, *, logged: bool) -> None:
         self._invocation = invocation
         self._live = live

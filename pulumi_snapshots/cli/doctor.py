@@ -97,7 +97,7 @@ async def _examined(session: Session) -> AsyncIterator[Finding]:
     for check, look in {"plan": _plan, "quota": _quota, "clock": _clock, "listing": _listing}.items():
         yield Finding(check, *look(seen))
     for what, journal in session.journals.items():
-        found = [_attempt(session, journal, entry, what) for entry in await journal.all()]
+        found = [_attempt(session, journal, entry, what) for entry in await journal.all() if entry.finished is None]
         for each in found or [("ok", "none is left", "")]:
             yield Finding(f"{what} attempts", *each)
     if note := session.take_note():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pulumi.dynamic import (
@@ -19,6 +20,7 @@ from pulumi.output import Unknown
 
 from pulumi_snapshots.dynamic import engine_access
 from pulumi_snapshots.engine.marks import SECRET, SIGNATURE
+from pulumi_snapshots.engine.process import engine_run
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.late import late
@@ -77,6 +79,7 @@ class Provider(ResourceProvider):
         """Find what new inputs change."""
         with self._call() as call:
             found = self.rules.diff(call, _olds, _with_unknowns(_news))
+            this_run().carry_out(lambda: self.rules.note_state(call, _olds))
         changes = bool(found.replaces or found.updates)
         return DiffResult(changes=changes, replaces=list(found.replaces), delete_before_replace=False)
 
@@ -87,17 +90,32 @@ class Provider(ResourceProvider):
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """Refresh a resource in the state, or get an existing one by its id."""
-        seen = self._resource(lambda call: self.rules.calls.read(call, id_, props))
+
+        async def read(call: Call) -> Resource:
+            await self.rules.note_state(call, props)
+            return await self.rules.calls.read(call, id_, props)
+
+        seen = self._resource(read)
         return ReadResult(seen.id, seen.outputs)
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         """Resume an unfinished resource, or keep its new inputs."""
-        return UpdateResult(self._resource(lambda call: self.rules.calls.update(call, _id, _olds, _news)).outputs)
+
+        async def update(call: Call) -> Resource:
+            await self.rules.note_state(call, _olds)
+            return await self.rules.calls.update(call, _id, _olds, _news)
+
+        return UpdateResult(self._resource(update).outputs)
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         """Let the resource go."""
+
+        async def delete(call: Call) -> None:
+            await self.rules.note_delete(call, _props)
+            await self.rules.calls.delete(call, _id, _props)
+
         with self._call(lasting=True) as call:
-            _carry_out(call, lambda: self.rules.calls.delete(call, _id, _props))
+            _carry_out(call, lambda: delete(call))
 
     def _resource(self, operation: Callable[[Call], Awaitable[Resource]]) -> Resource:
         """The operation's result; an unfinished resource is kept in the state, if the SDK has a way."""
@@ -133,7 +151,8 @@ class Provider(ResourceProvider):
         row = _Row(engine)
         try:
             try:
-                yield Call(engine.urn, lambda: Settings.read(self._config, os.environ), this_run().shared, row)
+                settings = partial(Settings.read, self._config, os.environ)
+                yield Call(engine.urn, settings, this_run().shared, row, partial(engine_run, engine.urn))
             finally:
                 row.end(lasting=lasting)
         except Explained as error:
@@ -142,6 +161,8 @@ class Provider(ResourceProvider):
 
 class _Row:
     """A resource's row on the terminal; warnings wait for the end of the call, since the event loop must not wait."""
+
+    is_asked_again = True
 
     def __init__(self, engine: engine_access.EngineCall) -> None:
         self.wording = PYTHON.about(resource=engine.urn)

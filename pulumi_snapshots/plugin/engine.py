@@ -70,6 +70,8 @@ class Row:
         lost: whether the engine gave up the call, so that its end does not reach the state.
     """
 
+    is_asked_again = True
+
     def __init__(self, engine: Engine, urn: str) -> None:
         self.wording = PLUGIN.about(resource=urn)
         self.lost = False

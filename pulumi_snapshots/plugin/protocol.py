@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 import grpc
@@ -14,6 +15,7 @@ from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from pulumi_snapshots.engine.errors import DETAILS_HEADER, debugged, listed, readable, status
+from pulumi_snapshots.engine.process import engine_run
 from pulumi_snapshots.engine.wording import PLUGIN
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.late import late
@@ -106,7 +108,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.ConfigureResponse(acceptSecrets=True, supportsPreview=True)
 
     def _call(self, urn: str | None, row: Row) -> Call:
-        return Call(urn, lambda: Settings.read(self._config, os.environ), self._shared, row)
+        settings = partial(Settings.read, self._config, os.environ)
+        return Call(urn, settings, self._shared, row, partial(engine_run, urn))
 
     # Resources ---------------------------------------------------------------------------------------------------------
 
@@ -129,6 +132,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         state, values = kind.names.read(request.olds), kind.input_names.read(request.news)
 
         async def diff(call: Call) -> Changes:
+            await kind.rules.note_state(call, state)
             return kind.rules.diff(call, state, values)
 
         return _difference(kind, await self._answer(request, context, diff), request)
@@ -150,9 +154,12 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Refresh a resource in the state, or look up an existing one by its id."""
         kind = await self._kind(request, context)
         state = kind.names.read(request.properties)
-        id_, properties = await self._resource(
-            kind, request, context, request.properties, lambda call: kind.calls.read(call, request.id, state)
-        )
+
+        async def read(call: Call) -> Resource:
+            await kind.rules.note_state(call, state)
+            return await kind.calls.read(call, request.id, state)
+
+        id_, properties = await self._resource(kind, request, context, request.properties, read)
         inputs = request.inputs if state else _inputs_of(kind, properties)
         return provider_pb2.ReadResponse(id=id_, properties=properties, inputs=inputs)
 
@@ -170,9 +177,12 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             values["timeout"] = request.timeout
         elif kept is not None and kept != kind.input_names.read(request.old_inputs).get("timeout"):
             values["timeout"] = kept  # the create's custom timeout, which no update gets
-        id_, properties = await self._resource(
-            kind, request, context, request.news, lambda call: kind.calls.update(call, request.id, state, values)
-        )
+
+        async def update(call: Call) -> Resource:
+            await kind.rules.note_state(call, state)
+            return await kind.calls.update(call, request.id, state, values)
+
+        id_, properties = await self._resource(kind, request, context, request.news, update)
         # Only a read can give the resource another id.
         return provider_pb2.UpdateResponse(properties=properties, refresh_before_update=id_ != request.id)
 
@@ -180,7 +190,12 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Let a resource go."""
         kind = await self._kind(request, context)
         state = kind.names.read(request.properties)
-        await self._answer(request, context, lambda call: kind.calls.delete(call, request.id, state), lasting=True)
+
+        async def delete(call: Call) -> None:
+            await kind.rules.note_delete(call, state)
+            await kind.calls.delete(call, request.id, state)
+
+        await self._answer(request, context, delete, lasting=True)
         return empty_pb2.Empty()
 
     # Functions -----------------------------------------------------------------------------------------------------------

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pulumi_snapshots.attempt.journal import Entry, Proof
+from pulumi_snapshots.attempt.post import Post
+from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.late import late
-from pulumi_snapshots.properties.checks import UNKNOWN
+from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
 from pulumi_snapshots.restore.inputs import target_of
 from pulumi_snapshots.restore.record import RESTORE, RestoreRecord, another_snapshot
 from pulumi_snapshots.run.calls import Changes, Rules
-from pulumi_snapshots.snapshot.difference import changed
+from pulumi_snapshots.snapshot.difference import changed, differs, undecided
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +25,23 @@ class RestoreRules(Rules):
     """The rules of a restore."""
 
     thing = RESTORE
+    what = "restore"
+
+    def proof_by_state(self, state: Mapping[str, Any]) -> Proof | None:
+        """That it has this restore, or this attempt."""
+        if "requested_at" not in state:  # one that is looked up by its id
+            return None
+        record = RestoreRecord.from_outputs(state)
+        posted_at = record.attempt.posted_at if record.attempt else None
+        return Proof(record.target_database_id, record.restored_at, posted_at)
+
+    def kept_by_state(self, state: Mapping[str, Any]) -> Entry | None:
+        """The restore, or the wait for its end."""
+        record = RestoreRecord.from_outputs(state)
+        post = record.attempt or Post(parse_rfc3339(record.requested_at), 0.0, "200", 0.0)
+        purpose, target = digest_of(state.get("triggers")), record.target_database_id
+        kept = Entry(None, target, purpose, post, "", restores=record.snapshot, finished=record.restored_at)
+        return replace(kept, in_state=record.pending)
 
     @property
     def calls(self) -> Calls:
@@ -38,13 +59,15 @@ class RestoreRules(Rules):
 def restore_difference(record: RestoreRecord, old: Mapping[str, Any], new: Mapping[str, Any]) -> Changes:
     """Compare by value: only other triggers or another target restore again, a changed snapshot alone never does.
 
-    Triggers or a target that are `UNKNOWN`, or hold it, count as changed.
+    What is `UNKNOWN` is no change: an update decides it, and known values do.
     """
     replaces = ["triggers"] if changed("triggers", old, new) else []
-    if target_of(new) != record.target_database_id:
+    if differs(record.target_database_id, target_of(new)):
         replaces.append("database_id" if new.get("target_database_id") is None else "target_database_id")
     if replaces:
         return Changes(tuple(replaces))
     is_another = any(new.get(name) not in {UNKNOWN, getattr(record, name)} for name in ("database_id", "version_id"))
     warning = another_snapshot(record) if is_another else ""
-    return Changes(updates=("attempt",) if record.pending else (), warning=warning)
+    named = "database_id" if new.get("target_database_id") is None else "target_database_id"
+    later = undecided(new, "triggers", named)
+    return Changes(updates=("attempt",) if record.pending else (), reason=later, warning=warning)

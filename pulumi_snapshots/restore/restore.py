@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import timedelta
 from typing import ClassVar
 
 import anyio
 
 from pulumi_snapshots.api.errors import Cooldown, DatabaseMissing, KeyRefused, RestoreRunning, SquareCloudError
 from pulumi_snapshots.attempt.attempt import Attempt
-from pulumi_snapshots.attempt.post import Post
+from pulumi_snapshots.attempt.owner import EngineRun
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
@@ -19,7 +18,7 @@ from pulumi_snapshots.errors.outcomes import Unresolved, not_listed
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.listing.match import Search
 from pulumi_snapshots.progress import Listener, Member
-from pulumi_snapshots.properties.checks import RETENTION
+from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.record import RestoreRecord, another_snapshot
 from pulumi_snapshots.restore.status import NeverSeen, StatusWatch
@@ -42,13 +41,14 @@ class RestoreRefused(Explained):
     """A restore that must not be sent."""
 
 
-async def restore(
+async def restore(  # noqa: PLR0913  each is a fact of its own
     session: Session,
     inputs: RestoreInputs,
     listener: Listener,
     *,
     owner: str | None = None,
     give_up_earlier: bool = False,
+    engine: EngineRun = EngineRun(),  # noqa: B008  it is frozen
 ) -> RestoreRecord:
     """Put a snapshot back and wait until its database runs again.
 
@@ -58,6 +58,7 @@ async def restore(
         listener: gets the progress.
         owner: the resource's URN.
         give_up_earlier: whether to give up on what a killed run left of this very restore, and restore again.
+        engine: the run of the engine that asks for it.
 
     Raises:
         RestorePending: it was or may have been started, and its end was not seen; keep the record.
@@ -65,7 +66,9 @@ async def restore(
         NothingSent: it timed out or was interrupted before a request was sent.
         SquareCloudError: the service refused; nothing was started.
     """
-    attempt = RestoreAttempt(session, inputs, Member(session.fleet, listener), owner, give_up_earlier=give_up_earlier)
+    attempt = RestoreAttempt(
+        session, inputs, Member(session.fleet, listener), owner, give_up_earlier=give_up_earlier, engine=engine
+    )
     async with attempt.running():
         if not attempt.resumed:
             await attempt.prepare()
@@ -104,7 +107,7 @@ class RestoreAttempt(Attempt):
     passing: ClassVar[tuple[type[SquareCloudError], ...]] = (Cooldown, RestoreRunning)
     supersedes: ClassVar[bool] = True  # else a return to earlier triggers would resume an old POST
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  as those of `restore`
         self,
         session: Session,
         inputs: RestoreInputs,
@@ -112,6 +115,7 @@ class RestoreAttempt(Attempt):
         owner: str | None,
         *,
         give_up_earlier: bool = False,
+        engine: EngineRun = EngineRun(),  # noqa: B008  it is frozen
     ) -> None:
         super().__init__(
             session,
@@ -122,29 +126,32 @@ class RestoreAttempt(Attempt):
             timeout=inputs.timeout,
             restores=inputs.snapshot,
             give_up_earlier=give_up_earlier,
+            engine=engine,
         )
         self._session = session
         self._inputs = inputs
         self._name: str | None = None
         self._status = StatusWatch(session, self)
 
-    # The journal ---------------------------------------------------------------------------------------------------------
-
-    def relevant_for(self, post: Post) -> timedelta:  # noqa: ARG002  the same for every POST
-        """As long as its snapshot could be restored: it must not act twice."""
-        return timedelta(seconds=RETENTION)
-
     # Before the POST -------------------------------------------------------------------------------------------------
 
     async def take_over(self) -> bool:
-        """Resume the POST of a killed run, if there is one, and tell the user which snapshot it restores."""
+        """Take over the POST of an earlier run, if there is one, and tell the user which snapshot it restores."""
         if not await super().take_over():
             return False
         record = self._record()
-        resumed = (
-            f"an earlier run was killed after it had requested the restore of {record.snapshot} onto database "
-            f"{self.database_id} at {record.requested_at}: that one is watched, and none is sent."
-        )
+        if self.carried:
+            return True
+        if self.finished is None:
+            resumed = (
+                f"an earlier run was killed after it had requested the restore of {record.snapshot} onto database "
+                f"{self.database_id} at {record.requested_at}: that one is watched, and none is sent."
+            )
+        else:
+            resumed = (
+                f"snapshot {record.snapshot} was restored onto database {self.database_id} by an earlier run whose state was "
+                f"not saved, {duration_text(round(self.age))} ago ({self.finished}): nothing is restored now."
+            )
         self.member.warn(Text("{resumed} {then}", resumed=resumed, then=Next(Step.RESTORE_AGAIN)))
         if record.snapshot != self._inputs.snapshot:
             self.member.warn(another_snapshot(record))
@@ -247,14 +254,19 @@ class RestoreAttempt(Attempt):
         Raises:
             RestorePending: the end will never be seen, or the service refuses to show the status.
         """
+        if self.finished is not None:
+            record = replace(self._record(), restored_at=self.finished, attempt=None)
+            self.resolved(self.finished)
+            return record
         try:
             restored = await self._status.until_over(age=self.age)
         except NeverSeen as never:
             raise self.unresolved_error(undecided=True) from never
         except SquareCloudError as error:
             raise self.unresolved_error(cause=error) from error
-        record = replace(self._record(), restored_at=rfc3339(restored.replace(microsecond=0)), attempt=None)
-        self.resolved()
+        restored_at = rfc3339(restored.replace(microsecond=0))
+        record = replace(self._record(), restored_at=restored_at, attempt=None)
+        self.resolved(restored_at)
         memory = self._session.memory.of(self.database_id)
         earlier, memory.restored = memory.restored, record.snapshot
         if earlier:

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pulumi_snapshots.attempt.owner import EngineRun, owner_of
 from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.run.settings import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from pulumi_snapshots.attempt.journal import AttemptJournal, Entry, Proof
     from pulumi_snapshots.errors.next_step import Next
     from pulumi_snapshots.errors.outcomes import Unresolved
     from pulumi_snapshots.errors.text import Words
@@ -35,12 +38,14 @@ class Call:
         settings: reads them; raises SettingsError. Late, since what sends nothing works with bad ones.
         shared: what the resources of this process share.
         listener: hears how it goes.
+        engine: tells the run of the engine.
     """
 
     owner: str | None
     settings: Callable[[], Settings]
     shared: Shared
     listener: Listener
+    engine: Callable[[], EngineRun] = EngineRun
 
     def session(self) -> Session:
         """The service; in the event loop only.
@@ -100,9 +105,11 @@ class Rules(ABC):
 
     Attributes:
         thing: the resource's properties.
+        what: what its POSTs start, which names its journal; empty if it sends none.
     """
 
     thing: ClassVar[Thing]
+    what: ClassVar[str] = ""
 
     @property
     @abstractmethod
@@ -116,10 +123,50 @@ class Rules(ABC):
             SettingsError: the configuration cannot be used.
         """
         call.settings()
+        call.shared.memory.note_asked(self.what, call.owner)
         return self.thing.inputs.problems(values)
+
+    async def note_state(self, call: Call, state: Mapping[str, Any]) -> None:
+        """Note that the state has a resource with these outputs, as a call shows that carries them."""
+        proof, journal = self.proof_by_state(state), self._journal(call)
+        if proof is not None and journal is not None:
+            await journal.prove(proof)
+
+    async def note_delete(self, call: Call, state: Mapping[str, Any]) -> None:
+        """Note what a delete shows, and what a create of the same resource in this run is to begin with.
+
+        The engine deletes what was replaced after the state has what this run made in its place. It deletes what depends on
+        something that is deleted first before it has asked anything about it, and creates it again.
+        """
+        await self.note_state(call, state)
+        journal, owner = self._journal(call), owner_of(call.owner)
+        if journal is None or owner is None:
+            return
+        await journal.prove_created(owner)
+        kept = self.kept_by_state(state)
+        if kept is not None and not call.shared.memory.was_asked(self.what, owner):
+            process, run = journal.process.name, call.engine().name or journal.process.name
+            await journal.let_go(replace(kept, owner=owner, process=process, run=run))
+
+    def _journal(self, call: Call) -> AttemptJournal | None:
+        """The journal; None without a key, since then nothing is proved and nothing fails."""
+        try:
+            settings = call.settings()
+        except SettingsError:
+            return None
+        return call.shared.journals(settings).get(self.what) if settings.api_key is not None else None
+
+    def proof_by_state(self, state: Mapping[str, Any]) -> Proof | None:  # noqa: ARG002  most have no journal
+        """What outputs in the state prove; None for nothing."""
+        return None
+
+    def kept_by_state(self, state: Mapping[str, Any]) -> Entry | None:  # noqa: ARG002  most have no journal
+        """What outputs in the state leave for a create of the same resource; None for nothing."""
+        return None
 
     def diff(self, call: Call, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
         """Compare the state's outputs, inputs among them, with the inputs now, and tell the user why they differ."""
+        call.shared.memory.note_asked(self.what, call.owner)
         found = self.compare(call, self.thing.record.from_outputs(state), state, values)
         if found.warning:
             call.listener.warn(found.warning)

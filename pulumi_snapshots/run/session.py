@@ -14,7 +14,6 @@ import anyio
 from pulumi_snapshots.api.client import Client
 from pulumi_snapshots.api.rate_limiter import RateLimiter
 from pulumi_snapshots.api.request_log import RequestLog
-from pulumi_snapshots.attempt.journal import AttemptJournal
 from pulumi_snapshots.attempt.memory import RunMemory
 from pulumi_snapshots.attempt.process import Process, this_process
 from pulumi_snapshots.clock import Clock
@@ -23,8 +22,8 @@ from pulumi_snapshots.listing.complete import CompleteListings
 from pulumi_snapshots.listing.databases import Databases
 from pulumi_snapshots.listing.listings import READS_SHARE, Listings
 from pulumi_snapshots.listing.poll_plan import PollPlan
-from pulumi_snapshots.locked_file import LockedFile
 from pulumi_snapshots.progress import Fleet
+from pulumi_snapshots.run.journals import Journals, journals_of, shared_file
 from pulumi_snapshots.run.quota import QuotaHint
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.stopping import Stoppable
@@ -54,6 +53,7 @@ class Session(Stoppable):
         state: the directory for the files that the runs of this machine share; without one nothing is shared.
         process: this process; the real one if not given.
         beside: another session of this process with the same key; both count what either sends.
+        journals: of the key, if they are open already.
         announce: called with a summary every minute while there are many snapshots and `fleet.keep_announcing` runs.
 
     Raises:
@@ -71,6 +71,7 @@ class Session(Stoppable):
         state: Path | None = None,
         process: Process | None = None,
         beside: Session | None = None,
+        journals: Journals | None = None,
         announce: Callable[[str], None] | None = None,
     ) -> None:
         super().__init__(clock or Clock())
@@ -78,10 +79,9 @@ class Session(Stoppable):
         self.memory = memory or RunMemory()
         self.chance = chance or random.Random()  # noqa: S311  jitter, no secret
         process = process or this_process()
-        requests, snapshots, restores = self._files = [
-            LockedFile(state / f"{settings.fingerprint()}.{name}.json", self.clock) if state else None
-            for name in ("requests", "attempts", "restores")
-        ]
+        self.journals = journals or journals_of(settings, self.clock, state, process)
+        requests = shared_file(settings, "requests", self.clock, state)
+        self._files = [requests, *(journal.file for journal in self.journals.values())]
         log = RequestLog(self.clock, requests, name=process.name)
         self.request_log: RequestLog = beside.request_log if beside else log
         self.rate_limiter = RateLimiter(
@@ -90,10 +90,6 @@ class Session(Stoppable):
             block_wait=settings.block_wait,
             log=self.request_log,
         )
-        self.journals = {
-            "snapshot": AttemptJournal(snapshots, process),
-            "restore": AttemptJournal(restores, process),
-        }
         self.client = Client(settings.api_url, settings.required_key().value, self.rate_limiter, self.clock, http=http)
         self.service_clock = self.client.service_clock
         self.poll_every = settings.look_every

@@ -6,8 +6,11 @@ import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pulumi_snapshots.attempt.memory import RunMemory
+from pulumi_snapshots.attempt.process import this_process
+from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.late import late
 from pulumi_snapshots.locked_file import state_directory
+from pulumi_snapshots.run.journals import Journals, journals_of
 from pulumi_snapshots.stopping import Stoppable
 
 if TYPE_CHECKING:
@@ -37,6 +40,8 @@ class Shared:
         self.background: TaskGroup | None = None
         self._announce = announce
         self._sessions: dict[Settings, Session] = {}
+        self._journals: dict[str, Journals] = {}
+        self._clock = Clock()
         self._others: dict[type, Any] = {}
         self._stopping = False
 
@@ -47,13 +52,27 @@ class Shared:
             key = settings.fingerprint()
             beside = next((each for other, each in self._sessions.items() if other.fingerprint() == key), None)
             session = self._sessions[settings] = late("run.session:Session")(
-                settings, self.memory, state=state_directory(os.environ), beside=beside, announce=self._announce
+                settings,
+                self.memory,
+                clock=self._clock,
+                state=state_directory(os.environ),
+                journals=self.journals(settings),
+                beside=beside,
+                announce=self._announce,
             )
             if self.background is not None:
                 self.background.start_soon(session.fleet.keep_announcing)
             if self._stopping:
                 session.stop()
         return session
+
+    def journals(self, settings: Settings) -> Journals:
+        """Get the journals for these settings, which have an API key; only in the event loop."""
+        key = settings.fingerprint()
+        if key not in self._journals:
+            state = state_directory(os.environ)
+            self._journals[key] = journals_of(settings, self._clock, state, this_process())
+        return self._journals[key]
 
     def of(self, kind: type[T]) -> T:
         """Get the object of a class, made without arguments at its first use; only in the event loop."""

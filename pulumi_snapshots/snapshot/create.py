@@ -14,6 +14,7 @@ from pulumi_snapshots.api.models import Finished, ListedSnapshot
 from pulumi_snapshots.attempt.attempt import Attempt
 from pulumi_snapshots.attempt.journal import Entry
 from pulumi_snapshots.attempt.memory import UnresolvedPost
+from pulumi_snapshots.attempt.owner import EngineRun
 from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
@@ -22,6 +23,7 @@ from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.listing.match import CREATE_COOLDOWN, LATE, SKEW, AmbiguousSnapshot, late_text
 from pulumi_snapshots.listing.wait import ListingWait
 from pulumi_snapshots.progress import Listener, Member
+from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.describe import describe
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
@@ -44,13 +46,14 @@ class Pending(Unresolved[SnapshotRecord]):
     not_kept = Next(Step.SNAPSHOT_NOT_KEPT)
 
 
-async def create(
+async def create(  # noqa: PLR0913  each is a fact of its own
     session: Session,
     inputs: SnapshotInputs,
     listener: Listener,
     *,
     owner: str | None = None,
     give_up_earlier: bool = False,
+    engine: EngineRun = EngineRun(),  # noqa: B008  it is frozen
 ) -> SnapshotRecord:
     """Take a snapshot and wait until the listing shows exactly it.
 
@@ -60,6 +63,7 @@ async def create(
         listener: gets the progress.
         owner: the resource's URN.
         give_up_earlier: whether to give up on what a killed run left of this very create, instead of waiting for it.
+        engine: the run of the engine that asks for it.
 
     Raises:
         Pending: the snapshot was or may have been started, and the wait for it ended; keep the record.
@@ -67,7 +71,7 @@ async def create(
         SquareCloudError: the service refused; nothing was started.
     """
     with session.fleet.joins(listener) as member:
-        attempt = SnapshotAttempt(session, inputs, member, owner, give_up_earlier=give_up_earlier)
+        attempt = SnapshotAttempt(session, inputs, member, owner, give_up_earlier=give_up_earlier, engine=engine)
         async with attempt.running():
             return (None if attempt.resumed else await attempt.take()) or await attempt.wait()
         return attempt.outcome  # the time is over, and a 200 had named the version
@@ -96,7 +100,7 @@ class SnapshotAttempt(Attempt):
     outcome: SnapshotRecord
     """The result of an early end, if `completes_early`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  as those of `create`
         self,
         session: Session,
         inputs: SnapshotInputs,
@@ -104,6 +108,7 @@ class SnapshotAttempt(Attempt):
         owner: str | None,
         *,
         give_up_earlier: bool = False,
+        engine: EngineRun = EngineRun(),  # noqa: B008  it is frozen
     ) -> None:
         super().__init__(
             session,
@@ -113,6 +118,7 @@ class SnapshotAttempt(Attempt):
             purpose=inputs.purpose,
             timeout=inputs.timeout,
             give_up_earlier=give_up_earlier,
+            engine=engine,
         )
         self._session = session
         self._reuse_within = inputs.reuse_within
@@ -127,12 +133,13 @@ class SnapshotAttempt(Attempt):
 
     # The journal and the run's memory ------------------------------------------------------------------------------------
 
-    def relevant_for(self, post: Post) -> timedelta:
-        """Until it has failed, if no listing shows it."""
-        return post.failed_after
-
     def note_other(self, entry: Entry) -> None:
-        """Remember another unresolved attempt on this database."""
+        """Remember another attempt on this database."""
+        if entry.finished is not None:
+            self._memory.known.add(entry.finished)
+            return
+        if self.age_of(entry.post) > entry.post.failed_after.total_seconds():
+            return  # its snapshot is not to come any more
         # No resource will claim what an earlier run of this one left. Another resource's next run claims its own.
         orphaned = not entry.in_state and entry.owner in {None, self.owner}
         self._memory.note_post(UnresolvedPost(entry.owner, entry.post, orphaned=orphaned))
@@ -198,7 +205,7 @@ class SnapshotAttempt(Attempt):
                 self._others.update(entry.version or "" for entry in either.candidates)
             self._memory.resolve(known)
             if known.orphaned:
-                await self._session.journals["snapshot"].erase_post(known.owner, self.database_id, known.post)
+                await self._session.journals["snapshot"].erase_post(self.database_id, known.post)
 
     async def _settle(self, known: UnresolvedPost) -> None:
         wait = ListingWait(self._session, self.database_id, known.post, self.member, others=self._others)
@@ -279,6 +286,8 @@ class SnapshotAttempt(Attempt):
         Raises:
             Pending: the service refuses to show it, or two snapshots could be ours.
         """
+        if self.finished is not None:
+            return await self._of_earlier_run(self.finished)
         wait = self._listing_wait()
         try:
             if self._finished is not None:
@@ -301,8 +310,30 @@ class SnapshotAttempt(Attempt):
         if search.is_late(entry):
             self.member.warn(late_text(self.database_id, entry, search))
         record = await self._claimed(entry, requested=search.posted)
-        self.resolved(record.version_id or "")
+        self._tell_earlier(record, "whose end did not reach the state")
+        self.resolved(record.version_id or "", record.version_id)
         return record
+
+    async def _of_earlier_run(self, version_id: str) -> SnapshotRecord:
+        """The snapshot that an earlier run has taken and found, but whose state lacks it."""
+        posted = self._posted()
+        listed = await self._session.listings.find_version(self.database_id, version_id)
+        if listed is not None:
+            record = await self._claimed(listed, requested=posted)
+        else:
+            record = SnapshotRecord.of(self.database_id, version_id, None, requested=posted)
+            self._memory.claimed.add(version_id)
+        if not self.carried:
+            self._tell_earlier(record, "whose state was not saved")
+        self.resolved(version_id)
+        return record
+
+    def _tell_earlier(self, record: SnapshotRecord, which: str) -> None:
+        """Leave a line if the snapshot is that of an earlier run, of which the state knows nothing."""
+        if self.resumed and not self.in_state:
+            age = duration_text(round(self.age))
+            taken = f"snapshot {record.id} was taken by an earlier run {which}, {age} ago ({record.requested_at}): none is taken now."
+            self.member.warn(Text("{taken} {then}", taken=taken, then=Next(Step.TAKE_NEW)))
 
     async def _claimed(self, entry: ListedSnapshot, *, requested: datetime | None = None) -> SnapshotRecord:
         base_url = self._finished.url if self._finished else None
@@ -343,7 +374,7 @@ class SnapshotAttempt(Attempt):
         newest = "the download URL of snapshot {id} serves the newest snapshot of the database, whichever that is: {why}. {then}"
         self.member.warn(Text(newest, id=record.id, why=why, then=Next(Step.REFRESH)))
         self._memory.claimed.add(version_id)
-        self.resolved(version_id)
+        self.resolved(version_id, version_id)
         return record
 
     def _posted(self) -> datetime:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from pulumi_snapshots.attempt.journal import Entry, Proof
+from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.clock import parse_rfc3339, system_utc
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.late import late
-from pulumi_snapshots.properties.checks import UNKNOWN
+from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
 from pulumi_snapshots.properties.durations import duration_text, parse_duration
 from pulumi_snapshots.run.calls import Changes, Rules
 from pulumi_snapshots.snapshot.record import SNAPSHOT, SnapshotRecord
@@ -16,6 +18,7 @@ from pulumi_snapshots.snapshot.record import SNAPSHOT, SnapshotRecord
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pulumi_snapshots.errors.text import Words
     from pulumi_snapshots.run.calls import Call, Calls
 
 
@@ -23,6 +26,26 @@ class SnapshotRules(Rules):
     """The rules of a snapshot."""
 
     thing = SNAPSHOT
+    what = "snapshot"
+
+    def proof_by_state(self, state: Mapping[str, Any]) -> Proof | None:
+        """That it has this version, or this attempt."""
+        if "available" not in state:  # one that is looked up by its id
+            return None
+        record = SnapshotRecord.from_outputs(state)
+        posted_at = record.attempt.posted_at if record.attempt else None
+        return Proof(record.database_id, record.version_id, posted_at)
+
+    def kept_by_state(self, state: Mapping[str, Any]) -> Entry | None:
+        """The snapshot, or the wait for it."""
+        record = SnapshotRecord.from_outputs(state)
+        moment = record.requested_at or record.created_at
+        post = record.attempt or (Post(parse_rfc3339(moment), 0.0, "200", 0.0) if moment else None)
+        purpose = digest_of(state.get("triggers"))
+        if post is None:
+            return None
+        in_state = record.pending
+        return Entry(None, record.database_id, purpose, post, "", in_state=in_state, finished=record.version_id)
 
     @property
     def calls(self) -> Calls:
@@ -40,14 +63,45 @@ class SnapshotRules(Rules):
 
 
 def changed(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether an input has changed; an empty one equals none, and one that is `UNKNOWN` has changed."""
-    return (old.get(name) or None) != (new.get(name) or None)
+    """Whether an input has changed for all that is known; an empty one equals none, and `UNKNOWN` equals everything.
+
+    The engine compares with unknown values what depends on something that it deletes first, also if they stay the same.
+    """
+    return differs(old.get(name) or None, new.get(name) or None)
 
 
-def difference(record: SnapshotRecord, old: Mapping[str, Any], new: Mapping[str, Any], now: datetime) -> Changes:
+def differs(old: Any, new: Any) -> bool:
+    """Whether two values differ in what is known of them."""
+    if new is UNKNOWN:
+        return False
+    if isinstance(old, list) and isinstance(new, list):
+        return len(old) != len(new) or any(map(differs, old, new))
+    if isinstance(old, dict) and isinstance(new, dict):
+        return old.keys() != new.keys() or any(differs(old[name], new[name]) for name in new)
+    return bool(old != new)
+
+
+def holds_unknown(value: Any) -> bool:
+    """Whether a value is `UNKNOWN`, or holds it."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return value is UNKNOWN or any(map(holds_unknown, inside))
+
+
+def undecided(new: Mapping[str, Any], *names: str) -> Words:
+    """The reason for a preview that cannot tell whether a new one is to be made; empty if it can."""
+    unknown = [name for name in names if holds_unknown(new.get(name))]
+    if not unknown:
+        return ""
+    named = " and ".join("{" + name + "}" for name in unknown)
+    return Text(f"decided in the update, since a preview does not know {named}")
+
+
+def difference(  # noqa: PLR0911  each kind of change is one return
+    record: SnapshotRecord, old: Mapping[str, Any], new: Mapping[str, Any], now: datetime
+) -> Changes:
     """Compare by value: only another database, other triggers, age, or a proven failure take a new snapshot.
 
-    A value that is `UNKNOWN`, or holds one, counts as changed. `now` is this machine's time: a diff sends no request.
+    What is `UNKNOWN` is no change: an update decides it, and known values do. `now` is this machine's time: a diff sends no request.
     """
     replaces = [name for name in ("database_id", "triggers") if changed(name, old, new)]
     if record.pending:
@@ -56,15 +110,18 @@ def difference(record: SnapshotRecord, old: Mapping[str, Any], new: Mapping[str,
             return Changes((*replaces, "attempt"), reason=reason)
         return Changes(tuple(replaces), updates=() if replaces else ("attempt",))
     rotate_after = new.get("rotate_after")
-    if rotate_after is None or rotate_after is UNKNOWN:
+    if replaces:
         return Changes(tuple(replaces))
+    later = undecided(new, "database_id", "triggers")
+    if rotate_after is None or rotate_after is UNKNOWN:
+        return Changes(reason=later)
     created = parse_rfc3339(record.created_at) if record.created_at else None
     if created is None or created > now:
         when = "not known" if created is None else f"in the future ({record.created_at})"
-        return Changes(tuple(replaces), warning=f"snapshot {record.id} is not rotated: its time of creation is {when}.")
+        return Changes(reason=later, warning=f"snapshot {record.id} is not rotated: its time of creation is {when}.")
     after = parse_duration(rotate_after)
     if now - created > timedelta(seconds=after):
         age = "created at {at}, longer ago than {rotate_after} ({after})"
         longer = Text(age, at=record.created_at, after=duration_text(after))
-        return Changes((*replaces, "created_at"), reason="" if replaces else longer)
-    return Changes(tuple(replaces))
+        return Changes(("created_at",), reason=longer)
+    return Changes(reason=later)

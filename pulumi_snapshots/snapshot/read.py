@@ -202,4 +202,4 @@ async def _resolve(session: Session, database_id: str, known: UnresolvedPost, fo
     """Forget the POST: its end is known."""
     session.memory.of(database_id).resolve(known)
     with anyio.CancelScope(shield=True):  # what is claimed has to come back as found
-        await session.journals["snapshot"].erase_post(known.owner, database_id, known.post, found)
+        await session.journals["snapshot"].erase_post(database_id, known.post, found)

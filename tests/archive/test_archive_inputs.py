@@ -233,16 +233,27 @@ def test_the_same_version_and_place_change_nothing(changes: dict[str, Any]) -> N
     [
         ({"version_id": "v2", "download_url": None}, ("version_id",)),
         ({"version_id": None, "download_url": PINNED.replace(VERSION, "v2")}, ("download_url",)),
-        ({"version_id": UNKNOWN}, ("version_id",)),
-        ({"version_id": None, "download_url": UNKNOWN}, ("download_url",)),
         ({"database_id": "other", "version_id": "v2"}, ("database_id", "version_id")),
         ({"destination": "/elsewhere/"}, ("destination",)),
         ({"destination": "/backups"}, ("destination",)),
-        ({"destination": UNKNOWN}, ("destination",)),
     ],
 )
 def test_another_version_or_place_replaces_the_archive(changes: dict[str, Any], replaces: tuple[str, ...]) -> None:
     assert archive_difference(RECORD, INPUTS, {**INPUTS, **changes}).replaces == replaces
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"version_id": UNKNOWN}, "version_id"),
+        ({"version_id": None, "download_url": UNKNOWN}, "download_url"),
+        ({"destination": UNKNOWN}, "destination"),
+    ],
+)
+def test_what_is_not_known_yet_removes_no_object(changes: dict[str, Any], named: str) -> None:
+    found = archive_difference(RECORD, INPUTS, {**INPUTS, **changes})
+    assert (found.replaces, found.updates) == ((), ())
+    assert str(found.reason) == f"decided in the update, since a preview does not know {named}"
 
 
 def test_a_lost_object_is_archived_again() -> None:

@@ -193,10 +193,11 @@ NEVER_CAME = {**PENDING, "attempt": {**PENDING["attempt"], "missing_since": "202
     [
         (STATE, {}, [], False),
         (STATE, {"database_id": "other"}, ["database_id"], True),
-        (STATE, {"database_id": UNKNOWN}, ["database_id"], True),
+        (STATE, {"database_id": UNKNOWN}, [], False),
         (STATE, {"triggers": ["2"]}, ["triggers"], True),
         (STATE, {"triggers": None}, ["triggers"], True),
-        (STATE, {"triggers": ["1", {"a": [UNKNOWN]}]}, ["triggers"], True),
+        (STATE, {"triggers": UNKNOWN}, [], False),
+        (STATE, {"triggers": ["1", {"a": [UNKNOWN]}]}, ["triggers"], True),  # one more than before
         (STATE, {"timeout": "1h", "reuse_within": "1h"}, [], False),
         (STATE, {"rotate_after": "30d"}, ["created_at"], True),
         (STATE, {"rotate_after": UNKNOWN}, [], False),

@@ -159,7 +159,18 @@ def test_a_changed_snapshot_alone_changes_nothing_and_warns(idle: Servicer) -> N
     assert warning.startswith("the snapshot changed; set triggers to restore again.")
 
 
-@pytest.mark.parametrize("change", [{}, {"timeout": "1h"}, {"version_id": UNKNOWN}, {"target_database_id": DATABASE}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"timeout": "1h"},
+        {"version_id": UNKNOWN},
+        {"target_database_id": DATABASE},
+        {"target_database_id": UNKNOWN},
+        {"database_id": UNKNOWN},
+        {"triggers": UNKNOWN},
+    ],
+)
 def test_what_replaces_nothing(idle: Servicer, change: dict[str, Any]) -> None:
     before = len(idle.diagnostics(NAME))
     assert idle.diff(NAME, ID, STATE, {**GOOD, **change}).changes is False

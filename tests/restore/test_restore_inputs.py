@@ -83,6 +83,9 @@ def test_the_target_is_the_snapshot_s_database_unless_given() -> None:
         {},
         {"timeout": "1h"},
         {"version_id": UNKNOWN},
+        {"triggers": UNKNOWN},
+        {"target_database_id": UNKNOWN},
+        {"database_id": UNKNOWN, "version_id": UNKNOWN},
         {"name": "another name"},
         {"runtime": "redis"},
         {"target_database_id": DATABASE},
@@ -113,10 +116,8 @@ def test_a_changed_snapshot_alone_restores_nothing_and_warns(change: Mapping[str
     [
         ({"triggers": ["v2"]}, "triggers"),
         ({"triggers": ["v2"], "version_id": "v2"}, "triggers"),
-        ({"triggers": UNKNOWN}, "triggers"),
         ({"triggers": [UNKNOWN]}, "triggers"),
         ({"target_database_id": OTHER_DATABASE}, "target_database_id"),
-        ({"target_database_id": UNKNOWN}, "target_database_id"),
         ({"database_id": OTHER_DATABASE}, "database_id"),
     ],
 )

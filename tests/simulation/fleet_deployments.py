@@ -576,7 +576,7 @@ def _in_memory(session: Session, machine: dict[Path, str]) -> None:
         content: dict[str, Any] = json.loads(machine.get(path, "{}"))
         return content
 
-    async def change(path: Path, edit: Callable[[dict[str, Any]], Any]) -> Any:
+    async def change(path: Path, edit: Callable[[dict[str, Any]], Any], **_: Any) -> Any:
         content = await load(path)
         result = edit(content)
         machine[path] = json.dumps(content)
@@ -591,7 +591,7 @@ def _in_memory(session: Session, machine: dict[Path, str]) -> None:
 def _cut_off(session: Session) -> None:
     """Let a killed process write nothing more."""
 
-    async def nowhere(edit: Callable[[dict[str, Any]], Any]) -> Any:
+    async def nowhere(edit: Callable[[dict[str, Any]], Any], **_: Any) -> Any:
         return edit({})
 
     for file in session._files:

@@ -25,11 +25,13 @@ FAILED = SnapshotRecord("a", attempt=Post(NOW - timedelta(days=2), 0.0, "202", 2
     [
         pytest.param(COMPLETE, {}, (), False, id="nothing changed"),
         pytest.param(COMPLETE, {"database_id": "b"}, ("database_id",), False, id="another database"),
-        pytest.param(COMPLETE, {"database_id": UNKNOWN}, ("database_id",), False, id="perhaps another database"),
+        pytest.param(COMPLETE, {"database_id": UNKNOWN}, (), False, id="a database not known yet"),
         pytest.param(COMPLETE, {"triggers": ["2"]}, ("triggers",), False, id="another trigger"),
         pytest.param(COMPLETE, {"triggers": ["1", "2"]}, ("triggers",), False, id="one trigger more"),
         pytest.param(COMPLETE, {"triggers": []}, ("triggers",), False, id="no trigger any more"),
-        pytest.param(COMPLETE, {"triggers": [UNKNOWN]}, ("triggers",), False, id="a trigger not known yet"),
+        pytest.param(COMPLETE, {"triggers": [UNKNOWN]}, (), False, id="a trigger not known yet"),
+        pytest.param(COMPLETE, {"triggers": UNKNOWN}, (), False, id="triggers not known yet"),
+        pytest.param(COMPLETE, {"triggers": [UNKNOWN, "2"]}, ("triggers",), False, id="one more, and one not known"),
         pytest.param(COMPLETE, {"timeout": "9h", "reuse_within": "1h"}, (), False, id="only how to wait changed"),
         pytest.param(COMPLETE, {"rotate_after": "3d"}, (), False, id="not old enough"),
         pytest.param(COMPLETE, {"rotate_after": "2d"}, (), False, id="exactly as old as allowed"),
@@ -47,6 +49,24 @@ def test_only_what_should_takes_a_new_snapshot(
 ) -> None:
     found = difference(record, BASE, BASE | new, NOW)
     assert (found.replaces, found.updates, found.warning) == (replaces, ("attempt",) if resumes else (), "")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "replaces"),
+    [
+        (["1", {"a": ["2", 3.0]}], ["1", {"a": [UNKNOWN, 3.0]}], False),
+        (["1", {"a": ["2", 3.0]}], [UNKNOWN, {"a": ["2", 4.0]}], True),
+        (["1", {"a": ["2", 3.0]}], ["1", UNKNOWN], False),
+        ([{"a": 1}], [{"b": UNKNOWN}], True),
+        ([["1"]], [["1", UNKNOWN]], True),
+        (["1"], [[UNKNOWN]], True),
+    ],
+)
+def test_what_is_known_of_triggers_decides(old: list[Any], new: list[Any], *, replaces: bool) -> None:
+    found = difference(COMPLETE, BASE | {"triggers": old}, BASE | {"triggers": new}, NOW)
+    assert bool(found.replaces) is replaces
+    decided_later = "decided in the update, since a preview does not know {triggers}"
+    assert replaces or str(found.reason) == decided_later.format(triggers="triggers")
 
 
 def test_no_triggers_and_an_empty_list_are_the_same() -> None:

@@ -155,7 +155,7 @@ class Scene:
             await anyio.sleep(after)
             if not endings:
                 journal = session.journals["restore"]
-                journal.erase = journal.enter = journal.update = _never  # type: ignore[method-assign, assignment]  # a killed process writes nothing
+                journal.erase = journal.enter = journal.update = journal.conclude = _never  # type: ignore[method-assign, assignment]  # a killed process writes nothing
                 self.row = Row(wording=PYTHON.about(resource=RESTORER))
             process.cancel_scope.cancel()
         self.running.discard(session.journals["restore"].process.name)

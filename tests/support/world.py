@@ -86,12 +86,14 @@ class Row:
         shown: the progress.
         warnings: the warnings.
         keeps: whether the engine can keep a pending snapshot.
+        is_asked_again: whether later calls show what the state has kept.
         wording: the words of the texts.
     """
 
     shown: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     keeps: bool = True
+    is_asked_again: bool = True
     wording: Wording = field(default_factory=lambda: PYTHON.about(resource=OWNER))
 
     def progress(self, text: Words) -> None:

@@ -1,0 +1,31 @@
+"""Who asks for a POST: the resource under a name that outlives a change of the provider, and the engine's run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EngineRun:
+    """One run of an engine, such as a `pulumi up`.
+
+    Attributes:
+        name: the same in all its processes, and in no other run on this machine; empty outside of one.
+        forces: whether its user asked for another one of this resource, whatever the state holds; false if that is not known.
+    """
+
+    name: str = ""
+    forces: bool = False
+
+
+def owner_of(urn: str | None) -> str | None:
+    """Who a URN is about: project, stack, types of its parents and name.
+
+    Not its own type: the same resource of the dynamic provider and of the plugin has one owner. Anything else than a URN, such
+    as a command, is its own owner.
+    """
+    parts = (urn or "").split("::", 3)
+    if len(parts) != 4 or not parts[0].startswith("urn:pulumi:"):  # noqa: PLR2004  stack, project, types, name
+        return urn
+    stack, project, types, name = parts
+    return "::".join(filter(None, (project, stack.removeprefix("urn:pulumi:"), types.rpartition("$")[0], name)))

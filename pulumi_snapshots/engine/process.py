@@ -1,0 +1,52 @@
+"""The engine's process: which run it is, and what its user asked for, as its command line says."""
+
+from __future__ import annotations
+
+import os
+from fnmatch import fnmatchcase
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+from pulumi_snapshots.attempt.owner import EngineRun
+from pulumi_snapshots.attempt.process import name_of, parent_of
+
+FORCING = ("--replace", "--target-replace")
+"""Options whose resources get another one whatever the state holds. The engine tells a provider nothing of them."""
+GENERATIONS = 8
+"""How far up the engine is looked for: launchers and shells may stand between."""
+
+
+def engine_run(urn: str | None) -> EngineRun:
+    """The run of the engine, and whether its user forces another one of this resource; nothing if it is not found."""
+    name, arguments = _engine()
+    return EngineRun(name, urn is not None and any(fnmatchcase(urn, forced) for forced in forced_in(arguments)))
+
+
+def forced_in(arguments: tuple[str, ...]) -> list[str]:
+    """The URNs, or patterns of them, that a command line forces to be replaced."""
+    found = []
+    for argument, following in pairwise((*arguments, "")):
+        option, equals, value = argument.partition("=")
+        if option in FORCING:
+            found.append((value if equals else following).replace("**", "*"))
+    return found
+
+
+@cache
+def _engine() -> tuple[str, tuple[str, ...]]:
+    """The name and the command line of the nearest ancestor that is called `pulumi`; empty without one."""
+    process = os.getpid()
+    for _ in range(GENERATIONS):
+        process = parent_of(process)
+        arguments = _command_line(process)
+        if arguments and Path(arguments[0]).stem == "pulumi":
+            return name_of(process), arguments
+    return "", ()
+
+
+def _command_line(process: int) -> tuple[str, ...]:
+    try:
+        return tuple(Path(f"/proc/{process}/cmdline").read_text(errors="replace").split("\0")[:-1])
+    except OSError:  # a system without it, or a process that has ended
+        return ()
