@@ -47,13 +47,21 @@ else:
     runpy.run_module("pip", run_name="__main__", alter_sys=True)
 """
 
+# Python loads this before anything else. The HTTP client loads both modules if they are installed; a provider needs neither.
+LEAN = """
+import sys
+
+if "pulumi.dynamic" in sys.orig_argv or any("pulumi-resource-squarecloud" in each for each in sys.orig_argv):
+    sys.modules.update({"httpx._main": None, "trio": None})
+"""
+
 
 @pytest.fixture(scope="session")
 def listed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for PYTHONPATH with a pip that remembers its answer to what the engine asks before each command.
 
     It asks which packages bring a plugin, and the answer takes a fifth of a command's time. Tests that install something
-    do without it.
+    do without it. A provider does without what only this environment has, and its users do not.
     """
     folder = tmp_path_factory.mktemp("listed")
     asked = ["list", "-v", "--format", "json"]
@@ -61,6 +69,7 @@ def listed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "pip").mkdir()
     (folder / "pip" / "__init__.py").touch()
     (folder / "pip" / "__main__.py").write_text(LISTED.format(asked=asked, answer=answer, folder=str(folder)))
+    (folder / "sitecustomize.py").write_text(LEAN)
     return folder
 
 
