@@ -57,7 +57,7 @@ WORDS = [
     Word(r"\bthe service fails\b", "the service is returning errors"),
     Word(r"\bgates?\b", "rate limiter"),
     Word(r"\btells? (?:what|why|how|of|whether|who|which|when|where)\b", "says, explains; see X for"),
-    Word(r"\b(?:has|have) what\b", "explains, is in; see X for"),
+    Word(r"(?:\)|\b[A-Z]\w+|\bpage|\bdocs) has what\b", "explains; see X for"),
     Word(r"\b(?:is|are|was|were|be|been) told\b(?! apart)", "shown, reported"),
     Word(r"\bcached apart\b", "cached separately"),
     Word(r"\bto be had\b", "missing, not available"),

@@ -206,7 +206,7 @@ class Attempt(ABC):
         return NothingSent(f"{happened}. Last refusal: {self._refused}", then=self._refused.then)
 
     async def _update_journal(self) -> None:
-        """Write down at the end of the operation what the engine is told of it."""
+        """Record the result that goes to the engine at the end of the operation."""
         if self._entry is not None:
             with anyio.CancelScope(shield=True):
                 await self._end_entry(self._entry)

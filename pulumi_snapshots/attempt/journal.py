@@ -41,9 +41,9 @@ class Entry:
         purpose: a digest of the triggers; with other triggers the resource needs another POST.
         post: the POST.
         process: the process that sent it, or waits for its result; see `Process`.
-        in_state: whether the engine was told that it is pending.
+        in_state: whether the engine got it as pending.
         restores: for a restore, the snapshot as DATABASE_ID/VERSION_ID; None for a snapshot.
-        finished: the result that the engine was told, the version or the time of the restore; None without one.
+        finished: the result that the engine got, the version or the time of the restore; None without one.
         proved: whether a later call has shown that the state has it as pending.
         forced: whether the user asked for another one, whatever the state held.
         run: the run of the engine in which the state's resource was deleted, so that only a create of the same run completes
@@ -206,7 +206,7 @@ class AttemptJournal:
         return await self._change(edit, default=True)
 
     async def conclude(self, entry: Entry, found: Found | None = None, *, supersedes: bool = False) -> None:
-        """Replace the entry of a POST by what the engine is told of it, and end the owner's earlier ones.
+        """Replace the entry of a POST by the result that goes to the engine, and end the owner's earlier ones.
 
         Args:
             entry: the entry.

@@ -88,7 +88,7 @@ def holds_unknown(value: Any) -> bool:
 
 
 def undecided(new: Mapping[str, Any], *names: str) -> Words:
-    """The reason for a preview that cannot tell whether a new one is to be made; empty if it can."""
+    """The reason why a preview cannot decide whether to make a new one; empty if it can."""
     unknown = [name for name in names if holds_unknown(new.get(name))]
     if not unknown:
         return ""

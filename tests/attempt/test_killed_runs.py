@@ -170,7 +170,7 @@ async def test_a_time_out_while_another_run_works_says_so(tmp_path: Path) -> Non
 
 
 @virtual
-async def test_a_create_that_nobody_asks_again_leaves_no_entry(tmp_path: Path) -> None:
+async def test_a_create_that_never_comes_again_leaves_no_entry(tmp_path: Path) -> None:
     """The command line has no state that could be lost."""
     async with world(snapshot_seconds=100) as here:
         machine = Machine(here, tmp_path)

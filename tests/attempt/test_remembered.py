@@ -253,7 +253,7 @@ async def test_the_plugin_completes_what_the_dynamic_provider_could_not_save(tmp
 
 
 @virtual
-async def test_a_finished_snapshot_of_another_stack_delays_nobody(tmp_path: Path) -> None:
+async def test_a_finished_snapshot_of_another_stack_delays_none(tmp_path: Path) -> None:
     async with world(snapshot_seconds=10, cache_world="invalidated") as here:
         stack = of(here, tmp_path)
         await stack.up(database_id=DATABASE)
