@@ -101,6 +101,18 @@ def test_the_site_has_the_tables_of_properties(site: Path) -> None:
         assert any(name in row for row in rows), page
 
 
+def test_pages_quote_the_benchmark_as_it_is() -> None:
+    measured = (DOCS / "fleet-benchmark.md").read_text()
+    row = re.search(r"^\| 50 \| this provider \| (\d+) \| x ([\d.]+) \| ([\d.]+) \| 0 \|", measured, re.MULTILINE)
+    assert row is not None
+    assert f"Fifty databases take {row[1]} s" in (DOCS / "fleets.md").read_text()
+    assert f"{row[2]} times the theoretical minimum" in (DOCS / "fleets.md").read_text().replace("\n", " ")
+    assert f"with {float(row[3]):.1f} requests each" in (DOCS / "fleets.md").read_text()
+    assert f"Fifty databases take {row[2]} times the theoretical minimum" in (DOCS / "index.md").read_text()
+    minutes = {7: "seven", 8: "eight", 9: "nine"}[round(int(row[1]) / 60)]
+    assert f"Fifty databases take {minutes} minutes" in (PROJECT / "README.md").read_text()
+
+
 def test_the_page_for_authors_names_what_the_package_has() -> None:
     page, package = (DOCS / "authors.md").read_text(), PROJECT / "pulumi_snapshots"
     table = page.partition("\n## Folders\n")[2].partition("\n## ")[0]

@@ -53,7 +53,9 @@ WORDS = [
     Word(r"\bthe same holds\b|\bholds? (?:good|true|as well)\b|\b(?:rule|setting) holds\b", "also applies, is true"),
     Word(r"\bwhat (?:came|comes|became|becomes) of\b", "the result"),
     Word(r"\bpays? for (?:one more|another|a second)\b", "may use another of today's snapshots"),
-    Word(r"\b(?:its|their|whose|the) turn\b", "slot, queued, ahead in the queue"),
+    Word(
+        r"\b(?:its|their|whose|the) turn\b|\bengine's places?\b|\b\d+ before it\b", "slot, queued, ahead in the queue"
+    ),
     Word(r"\bthe service fails\b", "the service is returning errors"),
     Word(r"\bgates?\b", "rate limiter"),
     Word(r"\btells? (?:what|why|how|of|whether|who|which|when|where)\b", "says, explains; see X for"),

@@ -449,7 +449,7 @@ def test_each_row_has_a_scenario_and_each_scenario_a_row() -> None:
 
 
 @pytest.mark.parametrize(("reaction", "scenario"), played())
-def test_reaction_is_what_the_readme_promises(reaction: Reaction | None, scenario: Scenario) -> None:
+def test_reaction_is_what_the_page_promises(reaction: Reaction | None, scenario: Scenario) -> None:
     assert reaction is not None, "this scenario has no row"
 
     async def body() -> None:
