@@ -28,6 +28,7 @@ demo: environment ## Take a snapshot with a real engine against a local emulator
 # The linters run beside the tests. They print only what is wrong, and after the tests, so that neither hides the other.
 test: engine ## Everything that is checked: lint, unit tests, tests with the real engine
 	@$(IN_VENV) -m tools.sdks --prepare
+	@$(IN_VENV) -m tools.clients
 	@lint=$$(mktemp) && { $(MAKE) --no-print-directory lint >"$$lint" 2>&1 & } && linting=$$! && \
 	trap 'kill $$linting 2>/dev/null; rm -f "$$lint"' EXIT && { \
 	$(PYTEST); tested=$$?; wait $$linting || { cat "$$lint" >&2; exit 1; }; exit $$tested; }
@@ -38,6 +39,7 @@ lint: environment ## Style and types: ruff and mypy
 	$(IN_VENV) -m mypy
 
 unit: environment ## Tests without an engine: in virtual time, and with a real PostgreSQL
+	@$(IN_VENV) -m tools.clients
 	$(PYTEST) -m 'not engine'
 
 test-engine: engine ## Tests with the real engine, in real time

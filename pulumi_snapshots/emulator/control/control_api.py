@@ -59,6 +59,13 @@ class _NewDatabase(_Body):
     snapshot_seconds: float | None = None
 
 
+class _NewApplication(_Body):
+    id: str | None = None
+    name: str = "emulated"
+    ram: int = 512
+    snapshot_seconds: float | None = None
+
+
 class _DatabaseChange(_Body):
     snapshot_seconds: float | None = None
     next_snapshot_seconds: float | None = None
@@ -163,6 +170,10 @@ class _Control:
         await outcome(service.account.store.create(one.id, one.runtime))
         return _json(self._resource(service.take_in(one)), HTTPStatus.CREATED)
 
+    async def add_application(self, request: Request) -> Response:
+        new = await _read(request, _NewApplication, if_empty=b"{}")
+        return _json(self._resource(self._service.add_application(**new.model_dump())), HTTPStatus.CREATED)
+
     async def database(self, request: Request) -> Response:
         service = self._service
         service.settle()
@@ -238,6 +249,7 @@ def control_app(service: ControlledService) -> ASGIApp:
             route("clock", control.clock, "GET", "POST"),
             route("faults", control.faults, "GET", "POST", "DELETE"),
             route("databases", control.add_database, "POST"),
+            route("applications", control.add_application, "POST"),
             route("databases/{id}", control.database, "GET", "PATCH", "DELETE"),
             route("databases/{id}/sql", control.sql, "POST"),
             route("snapshots", control.add_snapshot, "POST"),

@@ -203,7 +203,7 @@ class Account:
             RefusedError: The service refuses the POST; nothing was started.
         """
         settings = self.settings
-        self.cooldowns.check_snapshot(resource.family, resource.id, now)
+        self.cooldowns.check_snapshot(resource.id, now)
         if settings.refusals_start_cooldown:
             self.cooldowns.start("snapshot", resource.id, now)
         if self._restore_refuses_others(resource.id, now):
@@ -253,7 +253,7 @@ class Account:
         if self._restore_refuses_others(resource.id, now):
             raise refusal("RESTORE_IN_PROGRESS")
         snapshot = self.version(version_id)
-        if snapshot is None or snapshot.name != name or snapshot.family != resource.family:
+        if snapshot is None or name not in snapshot.names or snapshot.family != resource.family:
             raise refusal("SNAPSHOT_NOT_FOUND")
         if snapshot.runtime is not None and snapshot.runtime != resource.runtime:
             raise refusal("SNAPSHOT_DATABASE_MISMATCH")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 __all__ = ["DroppedConnectionError", "RefusedError", "refusal"]
 
-# Statuses and messages as documented. If only the code is public, the status of the most similar documented code.
+# Statuses and messages as documented. If only the code is public, the status of the most similar documented code. Of the
+# messages only the end is public, from "Please wait" and from the number on.
 _CODES: dict[str, tuple[int, str | None]] = {
     "ACCESS_DENIED": (401, None),
     "APP_NOT_FOUND": (404, None),
@@ -20,10 +21,10 @@ _CODES: dict[str, tuple[int, str | None]] = {
     "METHOD_NOT_ALLOWED": (405, None),
     "MISSING_PARAMETERS": (400, None),
     "MISSING_SCOPE": (403, None),
-    "NOT_FOUND": (404, None),
     "RATE_LIMITED": (429, None),
     "RESOURCE_NOT_ALLOWED": (403, None),
     "RESTORE_IN_PROGRESS": (409, None),
+    "ROUTE_NOT_FOUND": (404, None),
     "SNAPSHOT_DATABASE_MISMATCH": (400, None),
     "SNAPSHOT_FAILED": (404, None),
     "SNAPSHOT_IN_PROGRESS": (409, None),

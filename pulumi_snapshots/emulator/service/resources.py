@@ -95,6 +95,11 @@ class StoredSnapshot:
     origin: Origin | None
     listed: bool = True
 
+    @property
+    def names(self) -> set[str]:
+        """The names by which a restore finds it: its own, its resource's id, and that with the engine."""
+        return {self.name, self.database_id, f"{self.database_id}_{self.runtime}"}
+
 
 @dataclass(kw_only=True, order=True)
 class RunningSnapshot:

@@ -109,6 +109,11 @@ class EmulatorSettings:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
 
+    @property
+    def plan_name(self) -> str:
+        """The plan's name, of the service's form: `free`, or `standard-4` for one of 4 GB."""
+        return "free" if self.plan == "free" else f"standard-{max(1, self.plan_memory_mb // 1024)}"
+
     def key_may_use(self, resource_id: str) -> bool:
         """Whether the key is allowed to use this database or application."""
         return self.resources is None or resource_id in self.resources

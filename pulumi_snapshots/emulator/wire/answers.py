@@ -79,11 +79,9 @@ def page(body: bytes) -> Answer:
     return Answer(200, body)
 
 
-def accepted_later(
-    code: str = "SNAPSHOT_PROCESSING", message: str | None = "Your snapshot is still being generated."
-) -> Answer:
+def accepted_later(code: str = "SNAPSHOT_PROCESSING") -> Answer:
     """The answer once the soft deadline has passed: an error envelope with a 202, which is not a failure."""
-    return envelope_of_error(202, code, message)
+    return envelope_of_error(202, code)
 
 
 def envelope_of_error(

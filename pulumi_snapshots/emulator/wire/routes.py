@@ -31,8 +31,10 @@ AnyResource = TypeVar("AnyResource", bound=Resource)
 _SNAPSHOT_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 # "24-96 base64url-like characters or a UUID"; dots are allowed too, since a public example of a version id has one.
 _VERSION_ID = re.compile(r"[A-Za-z0-9+/=._-]{24,96}")
+IDLE = {"cpu": "0.00%", "ram": "0.00MB"}
+"""What a resource that runs uses."""
 _SCOPES: dict[str | None, tuple[Family, ...]] = {
-    None: ("databases", "applications"),
+    None: ("applications",),
     "databases": ("databases",),
     "applications": ("applications",),
 }
@@ -132,7 +134,7 @@ async def restore(exchange: Exchange) -> Answer:
         await exchange.hold_until(min(started.ends_at, deadline))
         await exchange.hold_for(account.restore_work(resource.id), until=deadline)
         if started.in_progress:
-            return accepted_later("SNAPSHOT_RESTORE_PROCESSING", None)
+            return accepted_later("SNAPSHOT_RESTORE_PROCESSING")
         if started.error is not None:
             raise RefusedError(404, started.error)  # as SNAPSHOT_RESTORE_FAILED, the one whose status is public
     return success()
@@ -142,7 +144,7 @@ async def restore_status(exchange: Exchange) -> Answer:
     """How the last restore of a database stands."""
     route = exchange.service.settings.restore_status_route
     if route != "there":
-        raise refusal("NOT_FOUND" if route == "404" else "METHOD_NOT_ALLOWED")
+        raise refusal("ROUTE_NOT_FOUND" if route == "404" else "METHOD_NOT_ALLOWED")
     restore = exchange.service.account.last_restore(exchange.resource().id)
     if restore is None:
         return success({"state": "none"})
@@ -189,7 +191,7 @@ async def me(exchange: Exchange) -> Answer:
                 "email": settings.user_email,
                 "locale": "en-US",
                 "plan": {
-                    "name": "free" if settings.plan == "free" else "standard",
+                    "name": settings.plan_name,
                     "memory": {
                         "limit": settings.plan_memory_mb,
                         "available": max(0, settings.plan_memory_mb - used),
@@ -254,30 +256,32 @@ async def status(exchange: Exchange) -> Answer:
     raw = exchange.request.query_params.get("rawData") == "true"
     return success(
         {
-            "cpu": 0 if raw else "0%",
-            "ram": 0 if raw else "0MB",
+            "cpu": 0 if raw else IDLE["cpu"],
+            "ram": 0 if raw else IDLE["ram"],
             "status": "running" if up else "exited",
             "running": up,
-            "storage": 0 if raw else "0KB",
-            "network": {"total": [0, 0], "now": [0, 0]} if raw else {"total": "0KB ↑ 0KB ↓", "now": "0KB ↑ 0KB ↓"},
+            "storage": 0 if raw else "0B",
+            "network": {"total": [0, 0], "now": [0, 0]} if raw else {"total": "0B ↑ 0B ↓", "now": "0B ↑ 0B ↓"},
             "uptime": int(one.created_at.timestamp() * 1000) if up else None,
         }
     )
 
 
 async def all_statuses(exchange: Exchange) -> Answer:
-    """Whether each database is running."""
+    """Whether each database is running; one that does not has neither cpu nor ram."""
     account = exchange.service.account
     return success(
         [
-            {"id": one.id, "running": account.is_up(one, exchange.now), "cpu": "0%", "ram": "0MB"}
+            {"id": one.id, "running": True, **IDLE}
+            if account.is_up(one, exchange.now)
+            else {"id": one.id, "running": False}
             for one in _usable(exchange, account.databases)
         ]
     )
 
 
 async def _not_found(_: Exchange) -> Answer:
-    raise refusal("NOT_FOUND")
+    raise refusal("ROUTE_NOT_FOUND")
 
 
 async def _method_not_allowed(_: Exchange) -> Answer:

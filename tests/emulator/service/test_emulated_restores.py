@@ -113,7 +113,7 @@ async def test_a_database_that_stays_up_while_it_is_restored_can_be_chosen() -> 
         assert await at.running()
 
 
-@pytest.mark.parametrize(("route", "code"), [("404", "NOT_FOUND"), ("405", "METHOD_NOT_ALLOWED")])
+@pytest.mark.parametrize(("route", "code"), [("404", "ROUTE_NOT_FOUND"), ("405", "METHOD_NOT_ALLOWED")])
 def test_a_service_without_the_route_can_be_chosen(route: str, code: str) -> None:
     async def visited() -> None:
         async with visit(restore_status_route=route) as at:

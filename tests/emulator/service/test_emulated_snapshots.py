@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -42,8 +43,7 @@ async def test_slow_snapshot_is_answered_202_and_listed_later() -> None:
     async with visit(snapshot_seconds=200) as at:
         answer = await at.create()
         assert answer.status_code == 202
-        assert answer.json()["status"] == "error"
-        assert answer.json()["code"] == "SNAPSHOT_PROCESSING"
+        assert answer.json() == {"status": "error", "code": "SNAPSHOT_PROCESSING"}
         assert at.clock.utc() == START + timedelta(seconds=90)
         assert at.last.accepted
         assert at.emulator.snapshots(DATABASE) == []
@@ -174,12 +174,12 @@ async def test_cached_listing_lacks_a_new_snapshot_for_half_an_hour() -> None:
 async def test_invalidated_listing_shows_a_finished_snapshot_at_once() -> None:
     async with visit(cache_world="invalidated", snapshot_seconds=200) as at:
         assert await at.versions() == []
-        assert (await at.api.get("users/snapshots")).json()["response"] == []
+        assert (await at.api.get("users/snapshots?scope=databases")).json()["response"] == []
         await at.create()
         assert await at.versions() == []
         await at.clock.sleep(110)
         assert len(await at.versions()) == 1
-        assert len((await at.api.get("users/snapshots")).json()["response"]) == 1
+        assert len((await at.api.get("users/snapshots?scope=databases")).json()["response"]) == 1
 
 
 @virtual
@@ -339,17 +339,45 @@ async def test_restore_into_another_database_puts_the_data_there() -> None:
         assert at.emulator.execute(OTHER, "SELECT n FROM t") == [[[1]]]
 
 
+@pytest.mark.parametrize("style", ["id", "id_type", "id_type_origin"])
+@pytest.mark.parametrize("sent", [DATABASE, f"{DATABASE}_postgres", "as listed"])
+def test_a_restore_takes_bare_names_and_names_with_the_engine(style: str, sent: str) -> None:
+    async def body() -> None:
+        async with visit(name_style=style) as at:
+            await at.create()
+            (entry,) = (await at.listing()).json()["response"]
+            name = entry["name"] if sent == "as listed" else sent
+            assert (await at.restore(entry["version_id"], name=name)).status_code == 200
+
+    run_virtual(body)
+
+
 @virtual
-async def test_applications_have_snapshots_with_a_shorter_cooldown() -> None:
+async def test_an_account_listing_without_a_scope_is_the_applications() -> None:
     async with visit() as at:
         app = at.emulator.add_application()
+        version = at.emulator.add_snapshot(app.id).version_id
+        of_database = at.emulator.add_snapshot(DATABASE).version_id
+        for query, expected in (("", version), ("?scope=applications", version), ("?scope=databases", of_database)):
+            listed = (await at.api.get(f"users/snapshots{query}")).json()["response"]
+            assert [one["version_id"] for one in listed] == [expected]
+
+
+@virtual
+async def test_applications_have_snapshots_with_the_same_cooldown() -> None:
+    async with visit() as at:
+        app = at.emulator.add_application()
+        assert re.fullmatch("[0-9a-f]{32}", app.id)
         path = f"apps/{app.id}/snapshots"
         assert (await at.api.post(path)).status_code == 200
         assert (await at.api.post(path)).json()["code"] == "KEEP_CALM"
-        await at.clock.sleep(30)
+        await at.clock.sleep(149)
+        assert (await at.api.post(path)).json()["code"] == "KEEP_CALM"
+        await at.clock.sleep(1)
         assert (await at.api.post(path)).status_code == 200
         first, second = (await at.api.get(path)).json()["response"]
         assert first["version_id"] != second["version_id"]
+        assert first["name"] == app.id
         assert "/files/applications/" in first["url"]
         body = {"snapshotId": first["name"], "versionId": first["version_id"]}
         assert (await at.api.post(f"{path}/restore", json=body)).status_code == 200
@@ -362,14 +390,19 @@ async def test_account_and_database_can_be_read() -> None:
         me = (await at.api.get("users/me")).json()["response"]
         assert me["user"]["id"] == at.emulator.settings.account_id
         assert me["user"]["plan"]["memory"] == {"limit": 2048, "available": 1536, "used": 512}
+        assert me["user"]["plan"]["name"] == "standard-2"
         assert [one["id"] for one in me["databases"]] == [DATABASE]
         one = (await at.api.get(f"databases/{DATABASE}")).json()["response"]
         assert set(one) == {"id", "name", "owner", "cluster", "ram", "type", "port", "created_at"}
         assert await at.running()
         at.emulator.stop_database(DATABASE)
         assert not await at.running()
-        statuses = (await at.api.get("databases/status")).json()["response"]
-        assert [(one["id"], one["running"]) for one in statuses] == [(DATABASE, False)]
+        stopped = (await at.api.get(f"databases/{DATABASE}/status")).json()["response"]
+        assert (stopped["status"], stopped["uptime"]) == ("exited", None)
+        assert (await at.api.get("databases/status")).json()["response"] == [{"id": DATABASE, "running": False}]
+        at.emulator.start_database(DATABASE)
+        (status,) = (await at.api.get("databases/status")).json()["response"]
+        assert status == {"id": DATABASE, "running": True, "cpu": "0.00%", "ram": "0.00MB"}
 
 
 @virtual

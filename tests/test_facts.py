@@ -1,0 +1,44 @@
+"""docs/facts.md: each fact about the service names a source and tests that there are, and every code has its fact."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pulumi_snapshots.api import errors
+from pulumi_snapshots.emulator.service import refusals
+
+TESTS = Path(__file__).resolve().parent
+PAGE = (TESTS.parent / "docs" / "facts.md").read_text()
+FACTS, CLIENTS = (
+    [
+        [cell.strip() for cell in line[1:-1].split(" | ")]
+        for line in part.splitlines()
+        if line.startswith("|") and not line.startswith(("| fact |", "| client |", "| --- |"))
+    ]
+    for part in PAGE.split("\n## Clients that others wrote\n")
+)
+SOURCES = {"page", "docs", "OpenAPI", "SDK", "crate"}
+
+
+@pytest.mark.parametrize("row", [*FACTS, *CLIENTS], ids=lambda row: row[0][:60])
+def test_a_fact_is_played_by_a_test_that_there_is(row: list[str]) -> None:
+    fact, _, played_by = row
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", played_by)
+    assert named, fact
+    for file, function in named:
+        path = TESTS / file
+        assert path.is_file(), file
+        assert re.search(rf"^(async )?def {function}\(", path.read_text(), re.MULTILINE), function
+
+
+def test_each_fact_says_where_it_is_published() -> None:
+    for fact, source, _ in FACTS:
+        assert set(source.split(", ")) <= SOURCES, fact
+
+
+def test_every_code_that_is_emulated_or_known_has_its_fact() -> None:
+    codes = {*errors._KNOWN, *refusals._CODES}
+    assert {code for code in codes if f"`{code}`" not in PAGE} == set()
