@@ -1,5 +1,5 @@
 # `make` or `make help` lists the targets. Everything they need is made on first use: the virtual environment in .venv,
-# and a Pulumi engine in the user's cache where none is installed. PYTHON=… chooses the Python that .venv is made of, and
+# and a Pulumi engine in the user's cache if none is installed. PYTHON=… chooses the Python that .venv is made of, and
 # WORKERS=… how many tests run at a time: as many as there are cores, unless you say otherwise.
 
 .NOTPARALLEL:

@@ -20,6 +20,9 @@ PAGES = [
     PROJECT / "tests" / "README.md",
     *sorted((PROJECT / "docs").rglob("*.md")),
     *sorted((PROJECT / "examples").glob("*/README.md")),
+    *sorted((PROJECT / "pulumi_snapshots" / "emulator" / "control" / "static").iterdir()),
+    PROJECT / "Makefile",
+    PROJECT / "pyproject.toml",
 ]
 PROGRAMS = [path for folder in ("pulumi_snapshots", "examples", "tools") for path in (PROJECT / folder).rglob("*.py")]
 TESTS = sorted((PROJECT / "tests").rglob("test_*.py"))
