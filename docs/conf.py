@@ -1,15 +1,15 @@
 """How Sphinx makes the site of these pages: `make docs`. What the pages say stands in them and in the docstrings."""
 
-import re
 import sys
+import tomllib
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
 # The version stands once, in pyproject.toml.
-VERSION = re.search(r'^version = "(.+)"$', (PROJECT / "pyproject.toml").read_text(), re.MULTILINE)
+METADATA = tomllib.loads((PROJECT / "pyproject.toml").read_text())
 
 project = "pulumi-snapshots"
-release = VERSION[1] if VERSION else ""
+release = METADATA["project"]["version"]
 html_title = f"{project} {release}"
 copyright = "the authors of pulumi-snapshots, Apache-2.0"  # noqa: A001  Sphinx's name
 
@@ -34,6 +34,11 @@ napoleon_google_docstring = True
 napoleon_use_ivar = True
 
 html_theme = "furo"
+if not METADATA["tool"]["pulumi-snapshots"]["published"]:
+    clone = (
+        "This package is not published yet: give pip the path of a clone, such as <code>'/path/to/clone[cli]'</code>."
+    )
+    html_theme_options = {"announcement": clone}
 html_show_sphinx = False
 html_copy_source = False
 html_show_sourcelink = False

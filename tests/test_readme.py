@@ -13,7 +13,7 @@ import pulumi_snapshots
 PROJECT = Path(__file__).resolve().parent.parent
 README = (PROJECT / "README.md").read_text()
 HOWTO = (PROJECT / "docs" / "howto.md").read_text()
-START = (PROJECT / "docs" / "start.md").read_text()
+PAGES = sorted((PROJECT / "docs").glob("*.md"))
 EXAMPLES = sorted((PROJECT / "examples").glob("*/README.md"))
 PUBLISHED = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["pulumi-snapshots"]["published"]
 MOST_WORDS = 480
@@ -43,7 +43,10 @@ def test_the_install_command_works_today() -> None:
     clone, index = "pip install /path/to/clone", "pip install pulumi-snapshots"
     first = section("Install").partition("```sh\n")[2].partition("```")[0]
     assert first == (f"{index}\n" if PUBLISHED else f"{clone}    # once published: {index}\n")
-    assert ("/path/to/clone[emulator]" in START) is not PUBLISHED
+    for page in PAGES:
+        text = page.read_text()
+        if "pip install 'pulumi-snapshots" in text:
+            assert ("/path/to/clone[" in text) is not PUBLISHED, page.name
 
 
 def test_a_reader_finds_every_example() -> None:
