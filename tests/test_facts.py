@@ -1,4 +1,4 @@
-"""docs/facts.md: each fact about the service names a source and tests that there are, and every code has its fact."""
+"""docs/facts.md: each fact about the service names a source and existing tests, and every code has its fact."""
 
 from __future__ import annotations
 
