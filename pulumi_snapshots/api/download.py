@@ -106,7 +106,7 @@ class Part:
 async def open_download(
     url: str, *, http: httpx.AsyncBaseTransport | None = None, offset: int = 0, known: Served | None = None
 ) -> AsyncIterator[Part]:
-    """Send the GET for an object, from byte `offset` on. HEAD is never sent, since the signature does not cover it.
+    """Send the GET for an object, from byte `offset` on. HEAD is never sent: a signature of this kind covers the method.
 
     Args:
         url: a signed URL; it is never shown.

@@ -43,7 +43,7 @@ OnWait: TypeAlias = "Callable[[str, str], None]"
 """Called with the reason why a request waits, and a detail that changes while it waits; the detail may be empty."""
 
 BUDGET_WINDOW = 60.5
-"""Seconds: the service counts requests per minute by arrival, so half a second is added for network jitter."""
+"""Seconds: the service is assumed to count requests per minute by arrival, so half a second is added for network jitter."""
 SHORTEST_BLOCK = BUDGET_WINDOW
 """Seconds that a block lasts at least, whatever `Retry-After` says: it ends no sooner than the minute that was exceeded."""
 COURTESY = 0.05

@@ -79,7 +79,7 @@ class Source:
 
     @property
     def created(self) -> datetime | None:
-        """When the snapshot was taken, UTC, if known. The host's `Last-Modified` is the same time in whole seconds."""
+        """When the snapshot was taken, UTC, if known. The host's `Last-Modified` is assumed to be the same time."""
         if self._created:
             return parse_rfc3339(self._created)
         return self._served.modified if self._served else None

@@ -18,7 +18,8 @@ SKEW = timedelta(seconds=5)
 SKEW_UNKNOWN_CLOCK = timedelta(seconds=60)
 """The same if no `Date` was seen, so that this machine's clock must serve as the service's."""
 CREATE_COOLDOWN = timedelta(seconds=SNAPSHOT_PER_DATABASE)
-"""Two manual snapshots of one database never start closer together: the service refuses the second."""
+"""Two manual snapshots of one database do not start closer together: the service refuses the second. Assumed for those from
+the dashboard."""
 LATE = timedelta(minutes=15)
 """The service's soft deadline of 90 s and the "~2 minutes" after it, with room. A later entry does not match a POST whose
 answer was lost; for an accepted POST it matches with a warning."""

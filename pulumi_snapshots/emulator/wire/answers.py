@@ -109,7 +109,7 @@ def refused(error: RefusedError, *, retry_after: bool) -> Answer:
 
 
 def xml_refusal(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> Answer:
-    """A refusal by the snapshot host, which is an S3-compatible store."""
+    """A refusal by the snapshot host, in the form of S3-compatible stores."""
     body = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'
     return Answer(status, body.encode(), media_type="application/xml", code=code, headers=headers)
 
