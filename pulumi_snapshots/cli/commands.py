@@ -122,7 +122,7 @@ commands.add_command(plugin)
 @click.pass_context
 async def list_snapshots(context: click.Context, /, *, as_json: bool, urls: bool, **typed: Any) -> int:
     """List the snapshots of DATABASE, or of the whole account, newest first."""
-    query = checked(context, SnapshotQuery, typed)
+    query = replace(checked(context, SnapshotQuery, typed), with_url=urls)
     invocation: Invocation = context.obj
     async with invocation.session() as session:
         with display(invocation, logged=False) as shown:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, TypeVar
 
 import pulumi
 from pulumi.runtime.config import is_config_secret
@@ -14,6 +14,7 @@ from pulumi_snapshots.properties.checks import is_usual_database_id
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pulumi_snapshots.lookup.results import Lookup
     from pulumi_snapshots.properties.catalogue import Thing
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Duration",
     "LookupFailed",
     "Origin",
+    "hidden",
     "refuse_outputs",
     "source_of",
     "warn_of_plain_key",
@@ -28,6 +30,7 @@ __all__ = [
     "warn_once",
 ]
 
+T = TypeVar("T")
 Origin = Literal["manual", "automatic"]
 Duration = str | float
 """`90s`, `45m`, `1h30m`, `7d`, or a number of seconds."""
@@ -74,6 +77,17 @@ class LookupFailed(pulumi.RunError):
         self.function = function
         self.code: str | None = getattr(why, "code", None)
         self.status: int | None = getattr(why, "status", None)
+
+
+def hidden(lookup: Lookup[T], found: pulumi.Output[T], arguments: Mapping[str, Any]) -> pulumi.Output[T]:
+    """What a lookup finds, as a secret if it is asked for a download URL; that may be an output, so the answer tells too."""
+    if arguments.get("with_url") is True:
+        return pulumi.Output.secret(found)
+
+    def mark(answer: T) -> pulumi.Input[T]:
+        return pulumi.Output.secret(answer) if lookup.holds_url(answer) else answer
+
+    return found.apply(mark)
 
 
 def refuse_outputs(function: str, arguments: Mapping[str, Any], *, name: str | None = None) -> None:

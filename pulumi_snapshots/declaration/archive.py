@@ -79,7 +79,8 @@ class ArchiveDeclaration(Declared):
             version_id=version_id,
             download_url=download_url,
         )
-        if source.get("download_url") is not None:
-            source["download_url"] = pulumi.Output.secret(source["download_url"])
+        if (url := source.get("download_url")) is not None:
+            # What a lookup has found without a URL has None in an output.
+            source["download_url"] = pulumi.Output.from_input(url).apply(lambda it: it and pulumi.Output.secret(it))
         inputs = {**source, "destination": destination, "keep_last": keep_last, "delete_object": delete_object}
         self._declare(resource_name, inputs, timeout, opts)

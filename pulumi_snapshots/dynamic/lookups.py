@@ -10,7 +10,15 @@ from weakref import WeakKeyDictionary
 import pulumi
 from pulumi.runtime import get_root_resource
 
-from pulumi_snapshots.declaration import Duration, LookupFailed, Origin, refuse_outputs, warn_of_plain_key, warn_once
+from pulumi_snapshots.declaration import (
+    Duration,
+    LookupFailed,
+    Origin,
+    hidden,
+    refuse_outputs,
+    warn_of_plain_key,
+    warn_once,
+)
 from pulumi_snapshots.dynamic.translate import this_run
 from pulumi_snapshots.engine.errors import debugged
 from pulumi_snapshots.engine.wording import PYTHON
@@ -35,6 +43,8 @@ def get_snapshots(
     origin: Origin | None = None,
     newer_than: Duration | None = None,
     older_than: Duration | None = None,
+    *,
+    with_url: bool | None = None,
 ) -> list[SnapshotInfo]:
     """List the snapshots that the service has, newest first; in previews, too.
 
@@ -45,11 +55,19 @@ def get_snapshots(
         origin: `manual` or `automatic`; both unless given.
         newer_than: only snapshots taken at most this long ago; at most 30 days.
         older_than: only snapshots taken longer ago than this; at most 30 days.
+        with_url: whether each has its `download_url`, with which anyone can read the data. No unless given.
 
     Raises:
         LookupFailed: an argument cannot be used, or the service gives no certain answer.
     """
-    return _now(SNAPSHOTS, database_id=database_id, origin=origin, newer_than=newer_than, older_than=older_than)
+    return _now(
+        SNAPSHOTS,
+        database_id=database_id,
+        origin=origin,
+        newer_than=newer_than,
+        older_than=older_than,
+        with_url=with_url,
+    )
 
 
 def get_snapshots_output(
@@ -57,13 +75,22 @@ def get_snapshots_output(
     origin: pulumi.Input[Origin] | None = None,
     newer_than: pulumi.Input[Duration] | None = None,
     older_than: pulumi.Input[Duration] | None = None,
+    *,
+    with_url: pulumi.Input[bool] | None = None,
 ) -> pulumi.Output[list[SnapshotInfo]]:
-    """`get_snapshots` for arguments that are outputs; a secret, since it holds download URLs."""
-    return _later(SNAPSHOTS, database_id=database_id, origin=origin, newer_than=newer_than, older_than=older_than)
+    """`get_snapshots` for arguments that are outputs; a secret if it holds download URLs."""
+    return _later(
+        SNAPSHOTS,
+        database_id=database_id,
+        origin=origin,
+        newer_than=newer_than,
+        older_than=older_than,
+        with_url=with_url,
+    )
 
 
 def get_latest_snapshot(
-    database_id: str, origin: Origin | None = None, max_age: Duration | None = None
+    database_id: str, origin: Origin | None = None, max_age: Duration | None = None, *, with_url: bool | None = None
 ) -> SnapshotInfo | None:
     """Find the newest available snapshot of a database, no matter who took it, or None; in previews, too.
 
@@ -72,20 +99,23 @@ def get_latest_snapshot(
         origin: `manual` or `automatic`; both unless given.
         max_age: only a snapshot taken at most this long ago, by the service's clock; at most 30 days. A string such as
             `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
+        with_url: whether it has its `download_url`, with which anyone can read the data. No unless given.
 
     Raises:
         LookupFailed: an argument cannot be used, or the service gives no certain answer.
     """
-    return _now(LATEST, database_id=database_id, origin=origin, max_age=max_age)
+    return _now(LATEST, database_id=database_id, origin=origin, max_age=max_age, with_url=with_url)
 
 
 def get_latest_snapshot_output(
     database_id: pulumi.Input[str],
     origin: pulumi.Input[Origin] | None = None,
     max_age: pulumi.Input[Duration] | None = None,
+    *,
+    with_url: pulumi.Input[bool] | None = None,
 ) -> pulumi.Output[SnapshotInfo | None]:
-    """`get_latest_snapshot` for arguments that are outputs; a secret, since it holds a download URL."""
-    return _later(LATEST, database_id=database_id, origin=origin, max_age=max_age)
+    """`get_latest_snapshot` for arguments that are outputs; a secret if it holds a download URL."""
+    return _later(LATEST, database_id=database_id, origin=origin, max_age=max_age, with_url=with_url)
 
 
 def get_database(database_id: str) -> DatabaseInfo:
@@ -132,8 +162,6 @@ def _later(lookup: Lookup[T], **arguments: Any) -> pulumi.Output[T]:
     """Ask once the arguments are known."""
     function = f"{lookup.function}_output"
     given = pulumi.Output.all(arguments={name: value for name, value in arguments.items() if value is not None})
-    if lookup.secret:
-        given = pulumi.Output.secret(given)
 
     async def find(known: dict[str, dict[str, Any]]) -> T:
         values = known["arguments"]
@@ -147,7 +175,7 @@ def _later(lookup: Lookup[T], **arguments: Any) -> pulumi.Output[T]:
         except Explained as error:
             raise _failed(function, error) from None
 
-    return given.apply(find)
+    return hidden(lookup, given.apply(find), arguments)
 
 
 def _question(

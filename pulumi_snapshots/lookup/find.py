@@ -37,7 +37,7 @@ async def find_snapshots(session: Session, query: SnapshotQuery, since: float) -
     found = await _listed(session, query, since)
     # Snapshots without a time come last; they are no error if the query names no age.
     found.sort(key=lambda one: one[1].modified or NO_TIME, reverse=True)
-    return [SnapshotInfo.of(await describe(session, *one)) for one in found]
+    return [SnapshotInfo.of(await describe(session, *one), with_url=query.with_url) for one in found]
 
 
 async def find_latest(session: Session, query: SnapshotQuery, since: float) -> SnapshotInfo | None:
@@ -48,7 +48,8 @@ async def find_latest(session: Session, query: SnapshotQuery, since: float) -> S
         SquareCloudError: no listing.
     """
     for entry in newest_first(entry for _, entry in await _listed(session, query, since)):
-        snapshot = SnapshotInfo.of(await describe(session, query.database_id or "", entry))
+        record = await describe(session, query.database_id or "", entry)
+        snapshot = SnapshotInfo.of(record, with_url=query.with_url)
         if snapshot.available:
             return snapshot
     return None

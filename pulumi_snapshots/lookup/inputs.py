@@ -19,6 +19,7 @@ LIST_PURPOSE = "list snapshots of"
 LOOK_UP_PURPOSE = "look up"
 _origin = checks.one_of(*ORIGINS)
 _age = checks.duration(most=RETENTION, because="the service keeps no snapshot longer")
+WITH_URL = "Whether the result has the download URL too. Anyone with it can read the data."
 
 
 class SnapshotQuery(Inputs):
@@ -40,6 +41,7 @@ class SnapshotQuery(Inputs):
     older_than: Duration | None = declare(
         "Only snapshots taken longer ago than this, by the service's clock; at most 30 days.", default=None, read=_age
     )
+    with_url: bool = declare(WITH_URL, default=False)
 
     @classmethod
     def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
@@ -69,11 +71,12 @@ class LatestQuery(Inputs):
     max_age: Duration | None = declare(
         "Only a snapshot taken at most this long ago, by the service's clock; at most 30 days.", default=None, read=_age
     )
+    with_url: bool = declare(WITH_URL, default=False)
 
     @property
     def candidates(self) -> SnapshotQuery:
         """The snapshots of which it is the newest."""
-        return SnapshotQuery(self.database_id, self.origin, self.max_age)
+        return SnapshotQuery(self.database_id, self.origin, self.max_age, with_url=self.with_url)
 
 
 class DatabaseQuery(Inputs):

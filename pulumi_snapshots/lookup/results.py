@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from pulumi_snapshots.lookup.inputs import DatabaseQuery, DatabasesQuery, LatestQuery, SnapshotQuery
-from pulumi_snapshots.properties.catalogue import Record, declare, record_in
+from pulumi_snapshots.properties.catalogue import Record, declare
 from pulumi_snapshots.snapshot.record import ListedProperties
 
 if TYPE_CHECKING:
@@ -17,15 +17,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class SnapshotInfo(ListedProperties, computed=("id",)):
+class SnapshotInfo(ListedProperties, computed=("id",), result=True):
     """A snapshot that the service lists, with the outputs of the Snapshot resource.
 
     `requested_at` and `attempt` are always None, as for every snapshot that was not taken by this stack. Anyone with
-    `download_url` can read the data, so neither a printed nor an exported result shows it.
+    `download_url` can read the data. So it is None unless the lookup asks for it, and a result that is printed, converted or
+    exported as a whole does not show it.
     """
 
     version_id: str = declare(
         "The service's version id, which with the database's id is all that identifies a snapshot."
+    )
+    download_url: str | None = declare(
+        "Signed, and pinned to this version; absent unless the lookup asks for it.", default=None, secret=True
     )
     requested_at: None = None
     attempt: None = None
@@ -36,9 +40,10 @@ class SnapshotInfo(ListedProperties, computed=("id",)):
         return f"{self.database_id}/{self.version_id}"
 
     @classmethod
-    def of(cls, record: SnapshotRecord) -> Self:
+    def of(cls, record: SnapshotRecord, *, with_url: bool) -> Self:
         """From the record of a listed snapshot, which always has a version."""
-        return cls(**{name: getattr(record, name) for name in ListedProperties.properties()})
+        found = {name: getattr(record, name) for name in ListedProperties.properties()}
+        return cls(**(found if with_url else {**found, "download_url": None}))
 
 
 class DatabaseInfo(Record):
@@ -80,11 +85,10 @@ class Lookup(Generic[T]):
     result: type[Record]
     """The answer, or a record around it for languages in which no list or None can be an answer."""
 
-    @property
-    def secret(self) -> bool:
-        """Whether its answer holds secrets."""
-        inner = (record_in(each.type) for each in self.result.properties().values())
-        return any(each.secret for record in inner if record for each in record.properties().values())
+    def holds_url(self, answer: T) -> bool:
+        """Whether an answer gives access to data."""
+        found = answer if isinstance(answer, list) else [answer]
+        return any(getattr(one, "download_url", None) for one in found)
 
     def values(self, answer: T) -> dict[str, Any]:
         """The answer in plain values."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pulumi
 from pulumi.runtime import invoke, invoke_output
 
-from pulumi_snapshots.declaration import Duration, LookupFailed, Origin, refuse_outputs
+from pulumi_snapshots.declaration import Duration, LookupFailed, Origin, hidden, refuse_outputs
 from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS
 from pulumi_snapshots.properties.catalogue import in_camel, in_python
 from pulumi_snapshots.run.settings import PACKAGE
@@ -22,28 +22,46 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def get_snapshots(
+def get_snapshots(  # noqa: PLR0913  the arguments of the lookup, and the options
     database_id: str | None = None,
     origin: Origin | None = None,
     newer_than: Duration | None = None,
     older_than: Duration | None = None,
     *,
+    with_url: bool | None = None,
     opts: pulumi.InvokeOptions | None = None,
 ) -> list[SnapshotInfo]:
     """Like `pulumi_snapshots.get_snapshots`, with the same arguments and errors."""
-    return _now(SNAPSHOTS, opts, database_id=database_id, origin=origin, newer_than=newer_than, older_than=older_than)
+    return _now(
+        SNAPSHOTS,
+        opts,
+        database_id=database_id,
+        origin=origin,
+        newer_than=newer_than,
+        older_than=older_than,
+        with_url=with_url,
+    )
 
 
-def get_snapshots_output(
+def get_snapshots_output(  # noqa: PLR0913  the arguments of the lookup, and the options
     database_id: pulumi.Input[str] | None = None,
     origin: pulumi.Input[Origin] | None = None,
     newer_than: pulumi.Input[Duration] | None = None,
     older_than: pulumi.Input[Duration] | None = None,
     *,
+    with_url: pulumi.Input[bool] | None = None,
     opts: pulumi.InvokeOutputOptions | None = None,
 ) -> pulumi.Output[list[SnapshotInfo]]:
     """Like `pulumi_snapshots.get_snapshots_output`, with the same arguments and errors."""
-    return _later(SNAPSHOTS, opts, database_id=database_id, origin=origin, newer_than=newer_than, older_than=older_than)
+    return _later(
+        SNAPSHOTS,
+        opts,
+        database_id=database_id,
+        origin=origin,
+        newer_than=newer_than,
+        older_than=older_than,
+        with_url=with_url,
+    )
 
 
 def get_latest_snapshot(
@@ -51,10 +69,11 @@ def get_latest_snapshot(
     origin: Origin | None = None,
     max_age: Duration | None = None,
     *,
+    with_url: bool | None = None,
     opts: pulumi.InvokeOptions | None = None,
 ) -> SnapshotInfo | None:
     """Like `pulumi_snapshots.get_latest_snapshot`, with the same arguments and errors."""
-    return _now(LATEST, opts, database_id=database_id, origin=origin, max_age=max_age)
+    return _now(LATEST, opts, database_id=database_id, origin=origin, max_age=max_age, with_url=with_url)
 
 
 def get_latest_snapshot_output(
@@ -62,10 +81,11 @@ def get_latest_snapshot_output(
     origin: pulumi.Input[Origin] | None = None,
     max_age: pulumi.Input[Duration] | None = None,
     *,
+    with_url: pulumi.Input[bool] | None = None,
     opts: pulumi.InvokeOutputOptions | None = None,
 ) -> pulumi.Output[SnapshotInfo | None]:
     """Like `pulumi_snapshots.get_latest_snapshot_output`, with the same arguments and errors."""
-    return _later(LATEST, opts, database_id=database_id, origin=origin, max_age=max_age)
+    return _later(LATEST, opts, database_id=database_id, origin=origin, max_age=max_age, with_url=with_url)
 
 
 def get_database(database_id: str, *, opts: pulumi.InvokeOptions | None = None) -> DatabaseInfo:
@@ -107,8 +127,7 @@ def _now(lookup: Lookup[T], opts: pulumi.InvokeOptions | None, **arguments: Any)
 
 def _later(lookup: Lookup[T], opts: pulumi.InvokeOutputOptions | None, **arguments: Any) -> pulumi.Output[T]:
     found: pulumi.Output[Any] = invoke_output(_token(lookup), _given(arguments), opts)
-    answer = found.apply(partial(_answer, lookup))
-    return pulumi.Output.secret(answer) if lookup.secret else answer
+    return hidden(lookup, found.apply(partial(_answer, lookup)), arguments)
 
 
 def _token(lookup: Lookup[Any]) -> str:

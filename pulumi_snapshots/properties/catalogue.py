@@ -12,10 +12,20 @@ Schema, secrets, conversion to and from the state, the command line's fields and
 from __future__ import annotations
 
 import inspect
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Self, dataclass_transform, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Self,
+    dataclass_transform,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.properties.checks import UNKNOWN, flag, text
@@ -124,6 +134,18 @@ def declare(  # noqa: PLR0913  as many as a property has
     return field(default=default, repr=not secret, kw_only=kw_only, metadata=more)
 
 
+class _Veiled:
+    """A secret inside a record, which nothing shows that goes through all attributes."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return "[secret]"
+
+
 class _Hidden:
     """A secret field, whose value has a private name, so that printing or exporting a whole record leaves it out."""
 
@@ -131,10 +153,13 @@ class _Hidden:
         self._name = f"_{name}"
 
     def __get__(self, record: object, _class: type) -> Any:
-        return self if record is None else record.__dict__[self._name]
+        if record is None:
+            return self
+        veiled: _Veiled | None = record.__dict__[self._name]
+        return None if veiled is None else veiled.value
 
     def __set__(self, record: object, value: Any) -> None:
-        record.__dict__[self._name] = value
+        record.__dict__[self._name] = None if value is None else _Veiled(value)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(declare, field))
@@ -143,19 +168,24 @@ class Record:
 
     _sparse = False
     _computed: tuple[str, ...] = ()
+    _declared: ClassVar[dict[str, Field[Any]]] = {}
 
-    def __init_subclass__(cls, *, sparse: bool = False, computed: tuple[str, ...] = ()) -> None:
+    def __init_subclass__(cls, *, sparse: bool = False, computed: tuple[str, ...] = (), result: bool = False) -> None:
         """Make the class a dataclass.
 
         Args:
             sparse: whether the state leaves out properties that have their defaults.
             computed: names of Python properties that are declared by their docstrings.
+            result: whether programs get it, so that `asdict` must not show a secret: then a secret is no field.
         """
         cls._sparse, cls._computed = sparse, computed
         dataclass(frozen=True)(cls)
-        for each in fields(cls):  # type: ignore[arg-type]  # it is one now
+        cls._declared = {each.name: each for each in fields(cls)}  # type: ignore[arg-type]  # it is one now
+        for each in cls._declared.values():
             if each.name in cls.__dict__ and each.metadata.get("secret"):
                 setattr(cls, each.name, _Hidden(each.name))
+                if result:
+                    del cls.__dataclass_fields__[each.name]  # type: ignore[attr-defined]  # it is a dataclass
 
     @classmethod
     def properties(cls) -> Mapping[str, Property]:
@@ -286,7 +316,7 @@ def record_in(kind: Any) -> type[Record] | None:
 def _properties(cls: Any) -> dict[str, Property]:
     found = {}
     hints = get_type_hints(cls, include_extras=True)
-    for each in fields(cls):
+    for each in cls._declared.values():
         if "doc" in each.metadata:
             hint = hints[each.name]
             optional = type(None) in get_args(hint)

@@ -162,7 +162,8 @@ def test_an_unknown_argument_sends_nothing_in_preview(service: Served) -> None:
         unknown: pulumi.Output[str] = pulumi.Output(set(), _later(None), _later(False), _later(False))  # noqa: FBT003  as the SDK has it
         for twin in (get_latest_snapshot_output(unknown), get_database_output(unknown)):
             assert not await twin.is_known()
-        assert await get_latest_snapshot_output(unknown).is_secret()
+            assert not await twin.is_secret()
+        assert await get_latest_snapshot_output(unknown, with_url=True).is_secret()
 
     asyncio.run(call())
     assert service.control("journal") == []
@@ -241,10 +242,23 @@ def test_what_holds_a_url_is_a_secret_and_what_does_not_is_none(service: Served)
         return pulumi.Output.from_input(DATABASE)
 
     (found,), secret = resolved(lambda: get_snapshots_output(database_id(), newer_than=pulumi.Output.from_input("1h")))
-    assert (found.version_id, secret) == (VERSION, True)
-    assert resolved(lambda: get_latest_snapshot_output(database_id())) == (found, True)
-    assert resolved(lambda: get_latest_snapshot_output(database_id()).download_url) == (found.download_url, True)
-    assert resolved(lambda: get_latest_snapshot_output(database_id(), origin="automatic")) == (None, True)
+    assert (found.version_id, found.download_url, secret) == (VERSION, None, False)
+    assert resolved(lambda: get_latest_snapshot_output(database_id())) == (found, False)
+    asked = {"with_url": True}
+    (whole,), secret = resolved(
+        lambda: get_snapshots_output(database_id(), with_url=pulumi.Output.from_input(asked)["with_url"])
+    )
+    assert (whole.version_id, secret) == (VERSION, True)
+    for_download = get_latest_snapshot(DATABASE, with_url=True)
+    assert for_download is not None
+    assert for_download.download_url == whole.download_url is not None
+    assert resolved(lambda: get_latest_snapshot_output(database_id(), with_url=True)) == (whole, True)
+    assert resolved(lambda: get_latest_snapshot_output(database_id(), with_url=True).download_url) == (
+        whole.download_url,
+        True,
+    )
+    nothing = resolved(lambda: get_latest_snapshot_output(database_id(), origin="automatic", with_url=True))
+    assert nothing == (None, True)
     assert resolved(lambda: get_database_output(database_id()).type) == ("postgres", False)
     assert resolved(lambda: get_databases_output()[0].id) == (DATABASE, False)
     assert resolved(lambda: get_database_output(pulumi.Output.secret(DATABASE)))[1] is True

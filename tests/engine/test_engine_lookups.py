@@ -70,30 +70,31 @@ def test_every_postgresql_database_of_the_account_in_four_lines(app: App) -> Non
 def test_a_twin_sees_its_snapshot_and_keeps_its_url_secret(app: App) -> None:
     earlier = add(app)
     app.program(f"""
+import dataclasses
 from pulumi_snapshots import get_database_output, get_latest_snapshot, get_latest_snapshot_output, get_snapshots_output
 snapshot = Snapshot("before-release", "{DATABASE}")
-plain = get_latest_snapshot("{DATABASE}")  # before the snapshot is taken
+plain = get_latest_snapshot("{DATABASE}", with_url=True)  # before the snapshot is taken
 latest = get_latest_snapshot_output(snapshot.database_id, max_age="5m")
 print(f"plain: {{plain}}")
 latest.apply(lambda found: print(f"latest: {{found}}"))
 pulumi.export("plain", plain)
+pulumi.export("dict", dataclasses.asdict(plain))
 pulumi.export("version", latest.version_id)
-pulumi.export("url", latest.download_url)
+pulumi.export("url", get_latest_snapshot_output(snapshot.database_id, max_age="5m", with_url=True).download_url)
 pulumi.export("all", get_snapshots_output(snapshot.database_id))
 pulumi.export("engine", get_database_output(snapshot.database_id).type)
 """)
     for printed in (app.preview(), app.up()):
         assert re.search(r"url *: \[secret\]", printed)
-        assert re.search(r"all *: \[secret\]", printed)
         assert f"plain: SnapshotInfo(database_id='{DATABASE}', version_id='{earlier}'" in printed
         assert "latest: SnapshotInfo(" in printed
     shown, hidden = app.stack.outputs(), app.stack.outputs(show_secrets=True)
-    assert shown == {**shown, "url": "[secret]", "version": "[secret]", "all": "[secret]", "engine": "postgres"}
-    assert shown["plain"]["version_id"] == earlier
-    assert "download_url" not in shown["plain"]
-    assert hidden["version"] == app.started()[0] == app.outputs()["version_id"]
+    assert shown == {**shown, "url": "[secret]", "engine": "postgres"}
+    assert shown["plain"]["version_id"] == shown["dict"]["version_id"] == earlier
+    assert "download_url" not in shown["plain"] | shown["dict"]
+    assert shown["version"] == hidden["version"] == app.started()[0] == app.outputs()["version_id"]
     assert f"versionId={hidden['version']}" in hidden["url"]
-    assert [one["version_id"] for one in hidden["all"]] == [hidden["version"], earlier]
+    assert [one["version_id"] for one in shown["all"]] == [hidden["version"], earlier]
     state = app.state_file.read_text()
     assert "Signature=" not in state
     assert "AWSAccessKeyId" not in state
@@ -158,13 +159,16 @@ def test_a_caught_lookup_failure_does_not_fail_the_program(app: App) -> None:
     caught = documented("LookupFailed").replace(DATABASE, "b" * 32)
     app.program(f"""{IMPORT}
 {documented("get_snapshots_output")}
+{documented("with_url=True")}
 {caught}
 pulumi.export("running", running)
 twin = get_database_output("{"b" * 32}").apply(lambda found: found.name).recover(lambda failure: "no such database")
 pulumi.export("twin", twin)
 """)
     app.up()
-    assert app.stack.outputs(show_secrets=True) == {"kept": 2, "running": False, "twin": "no such database"}
+    outputs = {"kept": 2, "running": False, "twin": "no such database", "latest_url": "[secret]"}
+    assert app.stack.outputs() == outputs
+    assert "versionId=" in app.stack.outputs(show_secrets=True)["latest_url"]
 
 
 INLINE = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from datetime import timedelta
 from itertools import pairwise
@@ -66,7 +67,7 @@ def kinds(w: World) -> list[str]:
 async def test_a_found_snapshot_has_all_outputs_and_hides_its_url() -> None:
     async with world(snapshot_seconds=1) as w:
         record = (await w.create()).complete
-        found = await latest(w)
+        found = await latest(w, with_url=True)
         assert found is not None
         outputs = record.to_outputs() | {"requested_at": None, "download_url": found.download_url}
         outputs |= {"download_url_expires_at": found.download_url_expires_at}
@@ -75,8 +76,27 @@ async def test_a_found_snapshot_has_all_outputs_and_hides_its_url() -> None:
         assert found.download_url is not None
         assert f"versionId={found.version_id}" in found.download_url
         assert await w.download(found.download_url)
-        assert "Signature" not in repr(found) + str(vars(found).keys())
-        assert "http" not in repr([found])
+        for shown in (
+            repr(found),
+            repr(vars(found)),
+            repr([found]),
+            json.dumps(dataclasses.asdict(found)),
+            str(dataclasses.astuple(found)),
+            json.dumps(found, default=lambda one: vars(one) if dataclasses.is_dataclass(one) else repr(one)),
+            repr(dataclasses.replace(found, size=1)),
+        ):
+            assert found.version_id in shown
+            assert "Signature" not in shown
+            assert "http" not in shown
+
+
+@virtual
+async def test_a_url_that_is_not_asked_for_is_in_no_result() -> None:
+    async with world(databases=BOTH) as w:
+        w.emulator.add_snapshot(DATABASE)
+        found = [await latest(w), *await snapshots(w), *await snapshots(w, database_id=DATABASE, newer_than="1h")]
+        assert [one and (one.download_url, one.available) for one in found] == [(None, True)] * 3
+        assert [one.download_url is None for one in await snapshots(w, with_url=True)] == [False]
 
 
 @virtual
@@ -102,7 +122,8 @@ async def test_in_the_accounts_listing_the_url_tells_the_database(style: str) ->
 async def test_old_entries_without_a_url_are_found_with_one() -> None:
     async with world(databases=BOTH, old_style_entries=True) as w:
         stored = w.emulator.add_snapshot(OTHER_DATABASE)
-        for found in (await snapshots(w))[0], (await snapshots(w, database_id=OTHER_DATABASE))[0]:
+        for database_id in None, OTHER_DATABASE:
+            (found,) = await snapshots(w, with_url=True, database_id=database_id)
             assert (found.database_id, found.version_id) == (OTHER_DATABASE, stored.version_id)
             assert found.download_url is not None
             assert await w.download(found.download_url) == w.emulator.archive_of(stored.version_id)

@@ -17,6 +17,7 @@ import pulumi_snapshots
 from pulumi_snapshots import plugin
 from pulumi_snapshots.plugin import lookups
 from pulumi_snapshots.plugin.protocol import Plugin
+from pulumi_snapshots.plugin.wire import is_secret
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, world
 
@@ -156,3 +157,19 @@ async def test_a_lookup_by_the_plugin_is_asked_again_after_a_minute(monkeypatch:
             answer = await served.Invoke(request, None)
             assert getattr(answer, "return")["snapshot"]["databaseId"] == DATABASE
             assert len(w.listings) == asked
+
+
+@virtual
+async def test_only_a_url_that_is_asked_for_is_a_secret_of_a_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SQUARECLOUD_API_KEY", "k" * 64)
+    async with world() as w:
+        w.emulator.add_snapshot(DATABASE)
+        shared: Any = SimpleNamespace(session=lambda _: w.session)
+        served = Plugin(Mute(), shared)  # type: ignore[arg-type]  # as far as a lookup uses an engine
+        for with_url in (False, True):
+            arguments = Struct()
+            arguments.update({"databaseId": DATABASE, "withUrl": with_url})
+            request = provider_pb2.InvokeRequest(tok="squarecloud:index:getLatestSnapshot", args=arguments)
+            found = getattr(await served.Invoke(request, None), "return").fields["snapshot"].struct_value.fields
+            assert [name for name, value in found.items() if is_secret(value)] == ["downloadUrl"] * with_url
+            assert ("Signature=" in str(found)) is with_url

@@ -133,7 +133,8 @@ def test_a_reason_that_repeats_a_value_repeats_no_secret(idle: PluginServicer, h
     unknown, failure = idle._stub.Invoke(query).failures
     assert failure.reason == "must be 'manual' or 'automatic'"
     told = (
-        "is no argument of squarecloud:index:getSnapshots; its arguments are databaseId, origin, newerThan, olderThan"
+        "is no argument of squarecloud:index:getSnapshots; its arguments are databaseId, origin, newerThan, olderThan, "
+        "withUrl"
     )
     assert (unknown.property, unknown.reason) == ("trigger", told)
 

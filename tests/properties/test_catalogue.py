@@ -120,7 +120,7 @@ def test_functions_are_those_of_the_top_level() -> None:
 
 
 def test_a_lookup_finds_what_its_result_declares() -> None:
-    fields = {each.name for each in dataclasses.fields(SnapshotInfo)} | {"id"}
+    fields = {each.name for each in dataclasses.fields(SnapshotInfo)} | {"id", "download_url"}
     assert set(SnapshotInfo.properties()) == fields - {"requested_at", "attempt"}
     assert set(DatabaseInfo.properties()) == {each.name for each in dataclasses.fields(DatabaseInfo)}
 
