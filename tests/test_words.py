@@ -95,7 +95,7 @@ def paragraphs(text: str) -> Iterator[tuple[int, str]]:
     """The paragraphs of a text, each as one line, with the number of its first line."""
     first, lines = 1, list[str]()
     for number, line in enumerate([*text.splitlines(), ""], 1):
-        if lines and (not line.strip() or line.lstrip().startswith(("|", "- ", "#"))):
+        if lines and (not line.strip() or re.match(r"\s*(?:[|#]|- |\d+\. )", line)):
             yield first, " ".join(lines)
             lines = []
         if line.strip():
