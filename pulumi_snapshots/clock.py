@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import sys
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import anyio
+
+SHORT_SLEEP = 1.0
+"""Seconds. A shorter difference between two clocks of the system is no suspension: they are not read at the same instant."""
 
 
 def system_utc() -> datetime:
     """This machine's UTC time, for code outside an event loop, such as a Pulumi diff."""
     return datetime.now(UTC)
+
+
+def system_suspended() -> float:
+    """The seconds for which this machine was suspended since it started, which monotonic time leaves out.
+
+    0 on a system that does not tell: there a POST that was under way meanwhile may not be matched to its snapshot.
+    """
+    clocks = (getattr(time, "CLOCK_BOOTTIME", None), getattr(time, "CLOCK_MONOTONIC", None))
+    if sys.platform == "darwin":
+        clocks = (time.CLOCK_MONOTONIC, time.CLOCK_UPTIME_RAW)
+    counting, stopping = clocks
+    if counting is None or stopping is None:
+        return 0.0
+    return time.clock_gettime(counting) - time.clock_gettime(stopping)
 
 
 def rfc3339(moment: datetime) -> str:
@@ -36,16 +56,21 @@ def in_utc(moment: datetime) -> datetime:
 class Clock:
     """The time of one run.
 
-    Monotonic time and sleeping come from the event loop. UTC is a start time plus monotonic time. So a test's virtual clock
-    moves both, and a change of the machine's clock during a wait moves neither.
+    Monotonic time and sleeping come from the event loop. UTC is a start time plus monotonic time and the time for which the
+    machine was suspended. So a test's virtual clock moves both, and a change of the machine's clock during a wait moves
+    neither.
 
     Args:
         start: the UTC time at the first use; this machine's time if not given.
+        suspended: the seconds for which the machine was suspended since some moment; the system's count if not given, and
+            none if there is a `start`.
     """
 
-    def __init__(self, start: datetime | None = None) -> None:
+    def __init__(self, start: datetime | None = None, suspended: Callable[[], float] | None = None) -> None:
         self._start = start
         self._start_monotonic: float | None = None
+        self._suspended = suspended or (system_suspended if start is None else lambda: 0.0)
+        self._start_suspended = 0.0
 
     def monotonic(self) -> float:
         """Seconds on the event loop's clock; only differences are meaningful."""
@@ -58,7 +83,11 @@ class Clock:
             self._start = system_utc()
         if self._start_monotonic is None:
             self._start_monotonic = now
-        return self._start + timedelta(seconds=now - self._start_monotonic)
+            self._start_suspended = self._suspended()
+        slept = self._suspended() - self._start_suspended
+        if slept < SHORT_SLEEP:
+            slept = 0.0
+        return self._start + timedelta(seconds=now - self._start_monotonic + slept)
 
     async def sleep(self, seconds: float) -> None:
         """Sleep on the event loop's clock. Nothing else in this project sleeps."""

@@ -137,8 +137,9 @@ class Transport:
         code, message = envelope.get("code"), envelope.get("message")
         code = code if isinstance(code, str) and code else None
         date = _http_date(response.headers.get("date"))
-        if envelope and date is not None:
-            # Without an envelope the answer may come from a proxy, with the proxy's clock.
+        if envelope and date is not None and "age" not in response.headers:
+            # Without an envelope the answer may come from a proxy, with the proxy's clock. A page with an age is from a cache,
+            # with the time when that got it.
             self._service_clock.observe(date, received)
         accepted = response.status_code == httpx.codes.ACCEPTED or code == PROCESSING
         if envelope and response.is_success and (envelope["status"] == "success" or accepted):

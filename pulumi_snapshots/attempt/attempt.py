@@ -198,6 +198,7 @@ class Attempt(ABC):
         why = (
             "The wait was interrupted" if self._run.stopping else f"The wait ended after {duration_text(self._timeout)}"
         )
+        self._pin()
         if self.post is not None:
             return self.unresolved_error(f"{why}.")
         happened = f"{self.not_done} {why}, while {self.step}"
@@ -306,6 +307,7 @@ class Attempt(ABC):
         """The POST; only to be used after it was sent."""
         if self.post is None:
             raise AssertionError  # used before it was sent
+        self._pin()
         return self.post
 
     async def send(
@@ -394,10 +396,16 @@ class Attempt(ABC):
 
     def update(self, **fields: Any) -> None:
         """Change fields of the POST; `save` writes them into the journal."""
-        offset = self._run.service_clock.offset
-        if "answered" in fields and offset is not None:
-            fields["service_clock_offset"] = offset
         self.set_post(replace(self.sent, **fields))
+
+    def _pin(self) -> None:
+        """Note the service's clock of the first answer that shows it: the clocks may have moved until a later one.
+
+        Not for the POST of an earlier run, whose clock may have been another one.
+        """
+        offset = self._run.service_clock.offset
+        if self.post is not None and self.post.service_clock_offset is None and offset is not None and not self.resumed:
+            self.set_post(replace(self.post, service_clock_offset=offset))
 
     async def answered(self, how: str) -> None:
         """Note how the POST was answered, in the journal too: a later run trusts an accepted POST for longer."""
@@ -406,6 +414,7 @@ class Attempt(ABC):
 
     async def save(self) -> None:
         """Write the POST into the journal, before a wait in which the run may be killed."""
+        self._pin()
         if self.post is not None and (self._entry is None or self._entry.post != self.post):
             entry = replace(self._entry or self._entry_of(self.post), post=self.post)
             await self._journal.update(entry)

@@ -87,11 +87,21 @@ class RunMemory:
 
     def __init__(self) -> None:
         self._databases: dict[str, DatabaseMemory] = defaultdict(DatabaseMemory)
+        self._requested: dict[str, str] = {}
         self._asked: set[tuple[str, str | None]] = set()
 
     def of(self, database_id: str) -> DatabaseMemory:
         """The memory of a database."""
         return self._databases[database_id]
+
+    def note_requested(self, id_: str, requested_at: str | None) -> None:
+        """Note when a snapshot was requested; `id_` as DATABASE_ID/VERSION_ID."""
+        if requested_at is not None:
+            self._requested[id_] = requested_at
+
+    def requested_at(self, id_: str) -> str | None:
+        """When a snapshot was requested, as far as this run knows."""
+        return self._requested.get(id_)
 
     def note_asked(self, what: str, owner: str | None) -> None:
         """Note that the engine has asked what is to become of a resource of this kind."""

@@ -23,11 +23,14 @@ from pulumi_snapshots.cli.invocation import DONE, FAILED, Invocation, streams
 from pulumi_snapshots.cli.output import facts, fields_of, json_text, moment, report, table
 from pulumi_snapshots.cli.toolchain import look_at_installation
 from pulumi_snapshots.cli.wording import COMMANDS
+from pulumi_snapshots.clock import parse_rfc3339
+from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import Unresolved
 from pulumi_snapshots.lookup.find import find_snapshots
 from pulumi_snapshots.lookup.inputs import ORIGINS, SnapshotQuery
 from pulumi_snapshots.lookup.results import SnapshotInfo
 from pulumi_snapshots.properties.catalogue import Inputs
+from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.record import RestoreRecord
 from pulumi_snapshots.restore.restore import restore as restore_snapshot
@@ -37,7 +40,7 @@ from pulumi_snapshots.snapshot.read import LATEST, get
 from pulumi_snapshots.snapshot.record import SnapshotRecord, is_provisional, split_id
 
 T = TypeVar("T", bound=Inputs)
-R = TypeVar("R")
+R = TypeVar("R", SnapshotRecord, RestoreRecord)
 NAME = "squarecloud-snapshots"
 ASKING = "asking the service, in turn with other runs of this machine"
 COMPLETIONS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
@@ -157,7 +160,7 @@ async def create(context: click.Context, /, *, new: bool, as_json: bool, urls: b
     """
     inputs = checked(context, SnapshotInputs, typed)
     invocation: Invocation = context.obj
-    record, code = await _recorded(context, create_snapshot, inputs, f"{inputs.database_id} --wait", new=new)
+    record, code, _ = await _recorded(context, create_snapshot, inputs, f"{inputs.database_id} --wait", new=new)
     if as_json:
         invocation.show(json_text(_fields(record, urls=urls)))
     elif code == DONE:
@@ -220,10 +223,20 @@ async def restore(context: click.Context, /, *, new: bool, as_json: bool, **type
     inputs = checked(context, RestoreInputs, typed)
     invocation: Invocation = context.obj
     onto = "" if target == inputs.database_id else f" --onto {target}"
-    record, code = await _recorded(context, restore_snapshot, inputs, f"{inputs.snapshot}{onto} --yes", new=new)
+    record, code, age = await _recorded(context, restore_snapshot, inputs, f"{inputs.snapshot}{onto} --yes", new=new)
     if as_json:
         invocation.show(json_text(fields_of(record, RestoreRecord)))
-    elif code == DONE:
+    if code == DONE and age > inputs.timeout:
+        # Whatever was written since is still there: who asks for a restore must not take this for one.
+        earlier = (
+            f"nothing was restored now: an earlier run requested the restore of {record.snapshot} onto database "
+            f"{record.target_database_id} at {record.requested_at}, {duration_text(round(age))} ago, and it was carried out then."
+        )
+        invocation.fail(invocation.wording.text((earlier, Next(Step.RESTORE_AGAIN))))
+        return FAILED
+    if as_json:
+        return code
+    if code == DONE:
         running = moment(record.restored_at, " UTC")
         invocation.show(facts({"restored": record.snapshot, "onto": record.target_database_id, "running": running}))
     return code
@@ -265,17 +278,26 @@ def completion(shell: str) -> None:
 
 async def _recorded(
     context: click.Context, operation: Callable[..., Awaitable[R]], inputs: Inputs, again: str, *, new: bool
-) -> tuple[R, int]:
-    """The record of an operation, and the exit code; with `again` as its arguments the command resumes it."""
+) -> tuple[R, int, float]:
+    """The record of an operation, the exit code, and the age of its request in seconds when the command began.
+
+    With `again` as its arguments the command resumes it.
+    """
     invocation, owner = context.obj, context.command_path
     invocation.wording = COMMANDS.about(command=f"{owner} {again}")
     try:
         async with invocation.session() as session:
+            begun = session.clock.monotonic()
             with invocation.stopping(session), display(invocation) as shown:
-                return await operation(session, inputs, shown, owner=owner, give_up_earlier=new), DONE
+                record = await operation(session, inputs, shown, owner=owner, give_up_earlier=new)
+            age = 0.0
+            if record.requested_at is not None:
+                since = session.service_clock.now() - parse_rfc3339(record.requested_at)
+                age = since.total_seconds() - (session.clock.monotonic() - begun)
+            return record, DONE, age
     except Unresolved as pending:
         invocation.fail(invocation.wording.paragraph(pending))
-        return pending.record, FAILED
+        return pending.record, FAILED, 0.0
 
 
 async def _transfer(invocation: Invocation, inputs: ArchiveInputs, done: str, *, as_json: bool) -> int:

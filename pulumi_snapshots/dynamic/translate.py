@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from pulumi.asset import Archive, Asset
 from pulumi.dynamic import (
     CheckFailure,
     CheckResult,
@@ -24,7 +25,7 @@ from pulumi_snapshots.engine.process import engine_run
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.late import late
-from pulumi_snapshots.properties.checks import UNKNOWN
+from pulumi_snapshots.properties.checks import FILE, UNKNOWN
 from pulumi_snapshots.run.calls import Call, Resource, Rules, Unfinished
 from pulumi_snapshots.run.settings import Settings
 
@@ -203,6 +204,8 @@ def _with_unknowns(value: Any) -> Any:
     """The value with the SDK's unknowns as operations know them."""
     if isinstance(value, Unknown):
         return UNKNOWN
+    if isinstance(value, Asset | Archive):
+        return FILE
     if isinstance(value, dict):
         return {key: _with_unknowns(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -5,15 +5,15 @@ The names follow from the declared properties of each resource.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 
 from pulumi_snapshots.engine.errors import readable
-from pulumi_snapshots.engine.marks import OUTPUT, SECRET, SIGNATURE
+from pulumi_snapshots.engine.marks import FILES, OUTPUT, RESOURCE, SECRET, SIGNATURE
 from pulumi_snapshots.properties.catalogue import Property, in_python, record_in
-from pulumi_snapshots.properties.checks import UNKNOWN
+from pulumi_snapshots.properties.checks import FILE, UNKNOWN
 
 UNKNOWN_STRING = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 UNKNOWNS = frozenset(
@@ -38,10 +38,8 @@ def plain(value: Value) -> Any:
     if kind == "struct_value":
         fields = value.struct_value.fields
         mark = fields[SIGNATURE].string_value if SIGNATURE in fields else ""
-        if mark == SECRET:
-            return plain(fields["value"])
-        if mark == OUTPUT:
-            return plain(fields["value"]) if "value" in fields else UNKNOWN
+        if mark in MARKED:
+            return MARKED[mark](fields)
         return {name: plain(item) for name, item in fields.items()}
     if kind == "list_value":
         return [plain(item) for item in value.list_value.values]
@@ -49,6 +47,24 @@ def plain(value: Value) -> Any:
         return None
     found = getattr(value, kind)
     return UNKNOWN if kind == "string_value" and found in UNKNOWNS else found
+
+
+def _of_output(fields: Mapping[str, Value]) -> Any:
+    return plain(fields["value"]) if "value" in fields else UNKNOWN
+
+
+def _of_resource(fields: Mapping[str, Value]) -> Any:
+    """The id, which a preview may not know; a component has none."""
+    return (plain(fields["id"]) or UNKNOWN) if "id" in fields else plain(fields["urn"])
+
+
+MARKED: dict[str, Callable[[Mapping[str, Value]], Any]] = {
+    SECRET: lambda fields: plain(fields["value"]),
+    OUTPUT: _of_output,
+    RESOURCE: _of_resource,
+    **dict.fromkeys(FILES, lambda _: FILE),
+}
+"""What the fields of a marked value are to operations."""
 
 
 def is_secret(value: Value) -> bool:

@@ -36,6 +36,16 @@ class _Unknown:
 UNKNOWN: Final = _Unknown()
 
 
+class _Stored:
+    """The value of an input that is a file or an archive, which no SDK reads back from a state."""
+
+    def __repr__(self) -> str:
+        return "FILE"
+
+
+FILE: Final = _Stored()
+
+
 def digest_of(triggers: object) -> str:
     """A digest of the triggers, which may be secret themselves; the same for the same triggers."""
     if not triggers:
@@ -80,13 +90,25 @@ def database_id(purpose: str = "take a snapshot of") -> Callable[[object], str]:
 
 
 def triggers(given: object) -> list[Any]:
-    """A list of anything, up to 1 MiB."""
+    """A list of plain values, up to 1 MiB."""
     if not isinstance(given, list | tuple):
         raise Unfit(f"must be a list, not {type(given).__name__}")
+    _refuse_strange(given)
     size = len(json.dumps(given, default=str))
     if size > TRIGGERS_LIMIT:
         raise Unfit(f"must be 1 MiB at most, as JSON, not {size / 2**20:.0f}: give a digest of what it is taken for")
     return list(given)
+
+
+def _refuse_strange(value: object) -> None:
+    """Raise Unfit if a value holds what a state does not give back as it was."""
+    if isinstance(value, dict | list | tuple):
+        for each in value.values() if isinstance(value, dict) else value:
+            _refuse_strange(each)
+    elif value is FILE:
+        raise Unfit("must not hold an asset or archive: give a digest of its content")
+    elif not (value is None or value is UNKNOWN or isinstance(value, str | int | float | bool)):
+        raise Unfit(f"must hold plain values only, not {type(value).__name__}")
 
 
 def version_id(given: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.attempt.journal import Entry, Proof
@@ -13,7 +14,8 @@ from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
 from pulumi_snapshots.restore.inputs import target_of
 from pulumi_snapshots.restore.record import RESTORE, RestoreRecord, another_snapshot
 from pulumi_snapshots.run.calls import Changes, Rules
-from pulumi_snapshots.snapshot.difference import changed, differs, undecided
+from pulumi_snapshots.snapshot.difference import Same, changed, differs, never, undecided
+from pulumi_snapshots.snapshot.record import is_same_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,18 +52,20 @@ class RestoreRules(Rules):
         return calls
 
     def compare(
-        self, _call: Call, record: RestoreRecord, state: Mapping[str, Any], values: Mapping[str, Any]
+        self, call: Call, record: RestoreRecord, state: Mapping[str, Any], values: Mapping[str, Any]
     ) -> Changes:
         """Compare."""
-        return restore_difference(record, state, values)
+        return restore_difference(record, state, values, partial(is_same_snapshot, call.shared.memory))
 
 
-def restore_difference(record: RestoreRecord, old: Mapping[str, Any], new: Mapping[str, Any]) -> Changes:
+def restore_difference(
+    record: RestoreRecord, old: Mapping[str, Any], new: Mapping[str, Any], same: Same = never
+) -> Changes:
     """Compare by value: only other triggers or another target restore again, a changed snapshot alone never does.
 
     What is `UNKNOWN` is no change: an update decides it, and known values do.
     """
-    replaces = ["triggers"] if changed("triggers", old, new) else []
+    replaces = ["triggers"] if changed("triggers", old, new, same) else []
     if differs(record.target_database_id, target_of(new)):
         replaces.append("database_id" if new.get("target_database_id") is None else "target_database_id")
     if replaces:

@@ -20,7 +20,7 @@ from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import Unresolved
 from pulumi_snapshots.errors.text import Text
-from pulumi_snapshots.listing.match import CREATE_COOLDOWN, LATE, SKEW, AmbiguousSnapshot, late_text
+from pulumi_snapshots.listing.match import CREATE_COOLDOWN, LATE, SKEW, SKEW_UNKNOWN_CLOCK, AmbiguousSnapshot, late_text
 from pulumi_snapshots.listing.wait import ListingWait
 from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.durations import duration_text
@@ -194,6 +194,8 @@ class SnapshotAttempt(Attempt):
         """
         for known in tuple(self._memory.unresolved):
             given_up = known.owner is None or known.owner == self.owner
+            # The age of a POST from the future is not known: this machine's clock was ahead then.
+            given_up |= known.post.posted_at > self._session.clock.utc() + SKEW_UNKNOWN_CLOCK
             longest = known.post.failed_after if known.post.accepted and not given_up else LATE
             patience = (longest + CLEAR).total_seconds() - self.age_of(known.post)
             self.show_step("waiting for an earlier snapshot of this database")
@@ -339,6 +341,7 @@ class SnapshotAttempt(Attempt):
         base_url = self._finished.url if self._finished else None
         record = await describe(self._session, self.database_id, entry, base_url=base_url, requested=requested)
         self._memory.claimed.add(record.version_id or "")
+        self._session.memory.note_requested(record.id, record.requested_at)
         self._memory.note_snapshot(entry.modified)
         self.member.progress(f"found snapshot {record.version_id}")
         return record

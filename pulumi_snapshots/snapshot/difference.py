@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.attempt.journal import Entry, Proof
@@ -13,7 +15,7 @@ from pulumi_snapshots.late import late
 from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
 from pulumi_snapshots.properties.durations import duration_text, parse_duration
 from pulumi_snapshots.run.calls import Changes, Rules
-from pulumi_snapshots.snapshot.record import SNAPSHOT, SnapshotRecord
+from pulumi_snapshots.snapshot.record import SNAPSHOT, SnapshotRecord, is_same_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,28 +59,38 @@ class SnapshotRules(Rules):
         self, call: Call, record: SnapshotRecord, state: Mapping[str, Any], values: Mapping[str, Any]
     ) -> Changes:
         """Compare; remember what is about to be replaced, since create is not told."""
-        found = difference(record, state, values, system_utc())
+        same = partial(is_same_snapshot, call.shared.memory)
+        found = difference(record, state, values, system_utc(), same)
         record.note_in(call.shared.memory, call.owner, replaced=bool(found.replaces))
         return found
 
 
-def changed(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+Same = Callable[[Any, Any], bool]
+"""Whether two values that are not equal mean the same."""
+
+
+def never(_old: object, _new: object) -> bool:
+    """Values that are not equal mean something else."""
+    return False
+
+
+def changed(name: str, old: Mapping[str, Any], new: Mapping[str, Any], same: Same = never) -> bool:
     """Whether an input has changed for all that is known; an empty one equals none, and `UNKNOWN` equals everything.
 
     The engine compares with unknown values what depends on something that it deletes first, also if they stay the same.
     """
-    return differs(old.get(name) or None, new.get(name) or None)
+    return differs(old.get(name) or None, new.get(name) or None, same)
 
 
-def differs(old: Any, new: Any) -> bool:
+def differs(old: Any, new: Any, same: Same = never) -> bool:
     """Whether two values differ in what is known of them."""
     if new is UNKNOWN:
         return False
     if isinstance(old, list) and isinstance(new, list):
-        return len(old) != len(new) or any(map(differs, old, new))
+        return len(old) != len(new) or any(differs(one, other, same) for one, other in zip(old, new, strict=True))
     if isinstance(old, dict) and isinstance(new, dict):
-        return old.keys() != new.keys() or any(differs(old[name], new[name]) for name in new)
-    return bool(old != new)
+        return old.keys() != new.keys() or any(differs(old[name], new[name], same) for name in new)
+    return bool(old != new) and not same(old, new)
 
 
 def holds_unknown(value: Any) -> bool:
@@ -97,13 +109,13 @@ def undecided(new: Mapping[str, Any], *names: str) -> Words:
 
 
 def difference(  # noqa: PLR0911  each kind of change is one return
-    record: SnapshotRecord, old: Mapping[str, Any], new: Mapping[str, Any], now: datetime
+    record: SnapshotRecord, old: Mapping[str, Any], new: Mapping[str, Any], now: datetime, same: Same = never
 ) -> Changes:
     """Compare by value: only another database, other triggers, age, or a proven failure take a new snapshot.
 
     What is `UNKNOWN` is no change: an update decides it, and known values do. `now` is this machine's time: a diff sends no request.
     """
-    replaces = [name for name in ("database_id", "triggers") if changed(name, old, new)]
+    replaces = [name for name in ("database_id", "triggers") if changed(name, old, new, same)]
     if record.pending:
         if record.attempt is not None and record.attempt.missing_since is not None:
             reason = f"the snapshot requested at {record.requested_at} never came" if not replaces else ""

@@ -37,6 +37,22 @@ def split_id(resource_id: str) -> tuple[str, str]:
         raise ValueError(f"the id of a snapshot is DATABASE_ID/VERSION_ID, not {shown(resource_id)}") from None
 
 
+def provisional_id(database_id: str, requested_at: str) -> str:
+    """The id of a snapshot that is pending; it names the time of its request, by the service's clock."""
+    return f"{database_id}/{PENDING}{requested_at.replace('-', '').replace(':', '')}"
+
+
+def is_same_snapshot(memory: RunMemory, old: object, new: object) -> bool:
+    """Whether two ids are of one snapshot, which got its final id in between, as far as the run knows."""
+    if not (isinstance(old, str) and isinstance(new, str) and is_provisional(old) and "/" in new):
+        return False
+    database_id = new.partition("/")[0]
+    requested_at = memory.requested_at(new)
+    if requested_at is not None:
+        return old == provisional_id(database_id, requested_at)
+    return old.partition("/")[0] == database_id and not is_provisional(new)
+
+
 def is_provisional(resource_id: str) -> bool:
     """Whether the id is one of a snapshot that was pending when it got it."""
     return resource_id.partition("/")[2].startswith(PENDING)
@@ -136,6 +152,7 @@ class SnapshotRecord(ListedProperties):
         database = memory.of(self.database_id)
         if self.version_id is not None:
             database.known.add(self.version_id)
+            memory.note_requested(self.id, self.requested_at)
             if replaced:
                 database.replaced.add(self.version_id)
             if self.created_at is not None and self.origin != "automatic":
@@ -151,7 +168,7 @@ class SnapshotRecord(ListedProperties):
         if self.version_id is not None:
             return f"{self.database_id}/{self.version_id}"
         posted = self.attempt.posted_at.astimezone(UTC) if self.attempt else datetime.min.replace(tzinfo=UTC)
-        return f"{self.database_id}/{PENDING}{posted:%Y%m%dT%H%M%SZ}"
+        return provisional_id(self.database_id, self.requested_at or requested_text(posted))
 
     @property
     def pending(self) -> bool:

@@ -278,6 +278,12 @@ async def test_the_services_clock_is_known_from_the_first_answer() -> None:
 
 
 @virtual
+async def test_the_time_of_a_cached_page_does_not_move_the_clock() -> None:
+    date = format_datetime(START - timedelta(minutes=25), usegmt=True)
+    assert await offset_after(answering(200, headers={"Date": date, "Age": "1500"}, json=SUCCESS)) is None
+
+
+@virtual
 async def test_a_long_body_does_not_distort_the_services_clock() -> None:
     class Slow(httpx.AsyncByteStream):
         async def __aiter__(self) -> AsyncIterator[bytes]:

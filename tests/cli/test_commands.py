@@ -170,6 +170,24 @@ async def test_the_next_create_resumes_an_interrupted_one(
 
 
 @virtual
+async def test_a_create_hours_later_says_that_its_snapshot_is_the_old_one(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=300) as w:
+        desk = Desk(w, tmp_path)
+        await interrupted(desk, 100, "create", DATABASE, "--wait")
+        await w.clock.sleep(7200)
+        again = (await desk.types("create", DATABASE, "--wait")).done
+        warning = next(line for line in again.err.splitlines() if line.startswith("warning: "))
+        assert f"snapshot {DATABASE}/{w.started()} was taken by an earlier run" in warning
+        assert "2h1m40s ago (2026-03-01T12:00:00Z): none is taken now." in warning
+        assert f"`squarecloud-snapshots create {DATABASE} --wait` takes a new one." in warning
+        assert len(w.posts) == 1
+        await w.clock.sleep(200)
+        new = (await desk.types("create", DATABASE, "--wait")).done
+        assert str(w.posts[-1].version_id) in new.out
+        assert "earlier run" not in new.err
+
+
+@virtual
 async def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
     """As under nohup, or for ^C in a script's background job."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -345,6 +363,23 @@ async def test_the_next_restore_resumes_an_interrupted_one(tmp_path: Path) -> No
         assert len(w.requests("restore")) == 1
         assert "that one is watched, and none is sent. `--new` restores" in again.err
         assert "pulumi up" not in again.err
+
+
+@pytest.mark.parametrize("days", [2, 20])
+@virtual
+async def test_a_restore_days_later_does_not_pass_for_one(tmp_path: Path, days: int) -> None:
+    async with world() as w:
+        desk, stored = Desk(w, tmp_path), w.emulator.add_snapshot(DATABASE)
+        command = ("restore", f"{DATABASE}/{stored.version_id}", "--yes")
+        await interrupted(desk, 45, *command)
+        await w.clock.sleep(days * 86400)
+        again = await desk.types(*command)
+        assert again.code == 1
+        assert again.out == ""
+        (error,) = [line for line in again.err.splitlines() if line.startswith("Error: ")]
+        assert re.search(rf"at 2026-03-01T12:00:00Z, {days}d4\ds ago, and it was carried out then\.", error)
+        assert "`--new` restores again" in error
+        assert len(w.requests("restore")) == 1
 
 
 @virtual

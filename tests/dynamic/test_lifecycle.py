@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
+from pulumi_snapshots.engine.marks import SIGNATURE
 from tests.support.plugin_servicer import PluginServicer
 from tests.support.servicer import PLENTY, UNKNOWN, Answer, CallFailedError, Kept, Servicer, urn
 
@@ -90,6 +91,9 @@ def kept(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Kept:
 # Check: without a request, without a key
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
+ASSET = {SIGNATURE: "c44067f5952c0a294b673a41bacd8c17", "text": "x", "hash": "y"}
+ARCHIVE = {SIGNATURE: "0def7320c3a5731c473e5ecbe6d01bc7", "assets": {"a": ASSET}, "hash": "z"}
+REFERENCE = {SIGNATURE: "5cf8f73096256a8f31e491e813e4eb8e", "urn": urn("other"), "id": "other/1"}
 WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({}, "database_id", "is required: the id of the database to take a snapshot of"),
     ({"database_id": ""}, "database_id", "must not be empty"),
@@ -101,6 +105,12 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"database_id": "a%2fb"}, "database_id", "must be a bare id"),
     ({"triggers": "release"}, "triggers", "must be a list, not str"),
     ({"triggers": {"a": 1}}, "triggers", "must be a list, not dict"),
+    (
+        {"triggers": ["1", {"a": [ASSET]}]},
+        "triggers",
+        "must not hold an asset or archive: give a digest of its content",
+    ),
+    ({"triggers": [ARCHIVE]}, "triggers", "must not hold an asset or archive"),
     ({"timeout": "soon"}, "timeout", "must be a duration such as 90s, 45m, 1h30m or 7d"),
     ({"timeout": 0}, "timeout", "must be longer than zero"),
     ({"timeout": "8d"}, "timeout", "must be at most 7d"),
@@ -137,6 +147,7 @@ def test_everything_wrong_is_reported_at_once(idle: Servicer) -> None:
     "inputs",
     [
         {"database_id": UNKNOWN},
+        {"triggers": [REFERENCE, {"a": ["b", None, True, 1.5]}]},
         {"triggers": UNKNOWN},
         {"triggers": [UNKNOWN, {"a": [UNKNOWN]}]},
         {"timeout": UNKNOWN},
@@ -197,11 +208,15 @@ NEVER_CAME = {**PENDING, "attempt": {**PENDING["attempt"], "missing_since": "202
         (STATE, {"triggers": ["2"]}, ["triggers"], True),
         (STATE, {"triggers": None}, ["triggers"], True),
         (STATE, {"triggers": UNKNOWN}, [], False),
-        (STATE, {"triggers": ["1", {"a": [UNKNOWN]}]}, ["triggers"], True),  # one more than before
+        (STATE, {"triggers": ["1", {"a": [UNKNOWN]}]}, [], False),
+        (STATE, {"triggers": ["2", {"a": [UNKNOWN]}]}, ["triggers"], True),
         (STATE, {"timeout": "1h", "reuse_within": "1h"}, [], False),
         (STATE, {"rotate_after": "30d"}, ["created_at"], True),
         (STATE, {"rotate_after": UNKNOWN}, [], False),
         ({**STATE, "triggers": None}, {"triggers": []}, [], False),
+        ({**STATE, "triggers": ["other/1"]}, {"triggers": [REFERENCE]}, [], False),
+        ({**STATE, "triggers": ["other/pending:20260101T000000Z"]}, {"triggers": [REFERENCE]}, [], False),
+        ({**STATE, "triggers": ["other/2"]}, {"triggers": [REFERENCE]}, ["triggers"], True),
         (PENDING, {}, [], True),
         (PENDING, {"rotate_after": "1h"}, [], True),
         (PENDING, {"triggers": ["2"]}, ["triggers"], True),

@@ -17,6 +17,7 @@ from tests.support.world import Row
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pulumi_snapshots.clock import Clock
     from pulumi_snapshots.run.calls import Resource, Rules
     from pulumi_snapshots.run.journals import Journals
     from pulumi_snapshots.run.settings import Settings
@@ -48,6 +49,7 @@ class Machine:
     folder: Path
     running: set[str] = field(default_factory=set)
     started: int = 0
+    clock: Clock | None = None
 
     def process(self) -> Shared:
         self.started += 1
@@ -56,7 +58,13 @@ class Machine:
         here = self.here
         process = Process(name, self.running.__contains__)
         return _Shared(
-            Session(here.session.settings, clock=here.clock, http=here.transport, state=self.folder, process=process)
+            Session(
+                here.session.settings,
+                clock=self.clock or here.clock,
+                http=here.transport,
+                state=self.folder,
+                process=process,
+            )
         )
 
 

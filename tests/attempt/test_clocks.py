@@ -1,0 +1,99 @@
+"""Clocks that are wrong, move, or stop: the right version, or an error that names both, and never a second POST."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.snapshot.difference import SnapshotRules
+from tests.support.engine_calls import Machine, Stack
+from tests.support.virtual import virtual
+from tests.support.world import DATABASE, OWNER, START, World, world
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MINUTE = 60.0
+
+
+class Shifted(Clock):
+    """The clock of a machine that is ahead, and that may be suspended."""
+
+    def __init__(self, clock: Clock, ahead: float = 0.0) -> None:
+        super().__init__(START)
+        self._clock = clock
+        self.ahead = ahead
+
+    def utc(self) -> Any:
+        return self._clock.utc() + timedelta(seconds=self.ahead)
+
+
+def machine(here: World, folder: Path, ahead: float) -> tuple[Stack, Shifted]:
+    clock = Shifted(here.clock, ahead)
+    made = Machine(here, folder, clock=clock)
+    return Stack(SnapshotRules(), made, OWNER), clock
+
+
+def accepted(here: World) -> list[str | None]:
+    return [post.version_id for post in here.posts if post.accepted]
+
+
+@pytest.mark.parametrize("ahead", [20 * MINUTE, -10 * MINUTE, 0.0], ids=["fast", "slow", "right"])
+@pytest.mark.parametrize("resumed", ["on another machine", "by the same one"])
+@virtual
+async def test_a_lost_answer_of_a_machine_with_a_wrong_clock_is_found(
+    tmp_path: Path, ahead: float, resumed: str
+) -> None:
+    async with world(snapshot_seconds=400, cache_world="invalidated") as here:
+        here.emulator.add_snapshot(DATABASE)  # somebody else's, a little before
+        await anyio.sleep(200)
+        here.emulator.add_fault(Fault(kind="create", drop=True, when="after", times=1))
+        stack, _ = machine(here, tmp_path / "first", ahead)
+        await stack.up(database_id=DATABASE, timeout="3m")
+        assert stack.pending
+        assert stack.outputs["attempt"]["service_clock_offset"] == pytest.approx(-ahead, abs=1)
+        if resumed == "on another machine":
+            stack.machine = Machine(here, tmp_path / "second")
+        await anyio.sleep(600)
+        await stack.up(database_id=DATABASE)
+        assert stack.error is None
+        assert [stack.outputs["version_id"]] == accepted(here)
+
+
+@virtual
+async def test_a_laptop_suspended_during_the_post_finds_its_own(tmp_path: Path) -> None:
+    asleep = 0.0
+    async with world(snapshot_seconds=10, key_of_200_has_version=False) as here:
+
+        def suspend() -> None:
+            nonlocal asleep
+            asleep = 3600.0
+            here.emulator.advance(3600.0)
+
+        clock = Clock(START, lambda: asleep)
+        session = Session(here.session.settings, clock=clock, http=here.transport, state=tmp_path)
+        ending = await here.meanwhile(5, suspend, here.create(session=session))
+        assert ending.complete.version_id == here.started()
+        assert ending.complete.requested_at == "2026-03-01T12:00:00Z"
+        await session.close()
+
+
+@virtual
+async def test_an_entry_from_the_future_holds_up_nobody(tmp_path: Path) -> None:
+    """The machine's clock was a day fast when a run was killed, and is right again."""
+    async with world(snapshot_seconds=100, cache_world="invalidated") as here:
+        stack, clock = machine(here, tmp_path, 86400.0)
+        await stack.up(saves=False, database_id=DATABASE, timeout="2m", triggers=["v1"])
+        clock.ahead = 0.0
+        other = Stack(stack.rules, stack.machine, OWNER.replace(":dev:", ":prod:"))
+        await other.up(database_id=DATABASE)
+        assert other.error is None, other.error
+        assert [other.outputs["version_id"]] == accepted(here)[1:]
+        await stack.up(database_id=DATABASE, triggers=["v1"])
+        assert [stack.outputs["version_id"]] == accepted(here)[:1]

@@ -1,0 +1,69 @@
+"""A snapshot as a trigger of something else: its provisional id and its final one are the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from pulumi_snapshots.attempt.memory import RunMemory
+from pulumi_snapshots.snapshot.record import is_same_snapshot
+from tests.attempt.test_remembered import back, given, of
+from tests.support.restoring import scene
+from tests.support.virtual import virtual
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROVISIONAL = "db/pending:20260301T120000Z"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "known", "same"),
+    [
+        (PROVISIONAL, "db/v1", {}, True),
+        (PROVISIONAL, "db/v1", {"db/v1": "2026-03-01T12:00:00Z"}, True),
+        (PROVISIONAL, "db/v2", {"db/v2": "2026-03-01T12:30:00Z"}, False),
+        (PROVISIONAL, "other/v1", {}, False),
+        (PROVISIONAL, "db/pending:20260301T130000Z", {}, False),
+        ("db/v1", PROVISIONAL, {}, False),
+        ("db/v1", "db/v2", {}, False),
+        (PROVISIONAL, 7, {}, False),
+    ],
+)
+def test_which_ids_are_of_one_snapshot(old: object, new: object, known: dict[str, str], *, same: bool) -> None:
+    memory = RunMemory()
+    for id_, requested_at in known.items():
+        memory.note_requested(id_, requested_at)
+    assert is_same_snapshot(memory, old, new) is same
+
+
+@virtual
+async def test_a_restore_acts_once_while_its_trigger_gets_its_final_id(tmp_path: Path) -> None:
+    async with scene(snapshot_seconds=400, cache_world="invalidated") as at:
+        snapshot, restore = of(at.here, tmp_path), back(at, tmp_path)
+        values: dict[str, Any] = {"database_id": at.stored.database_id}
+        await snapshot.up(timeout="3m", **values)
+        provisional = snapshot.id
+        await anyio.sleep(600)
+        snapshot.begin()
+        await snapshot.diff(dict(values))
+        await snapshot.rules.note_state(snapshot._call(), snapshot.outputs)
+        made = await snapshot.rules.calls.update(snapshot._call(), snapshot.id, snapshot.outputs, values)
+        snapshot.outputs = {name: value for name, value in made.outputs.items() if value is not None}
+        snapshot.end()
+        await restore.up(**given(at, triggers=[provisional]))
+        at.writes("later")
+        for _ in range(2):
+            await restore.up(**given(at, triggers=[made.id]))
+        assert len(at.posts) == 1
+        assert at.holds() == "later"
+        # Another snapshot is another trigger, also if the old one has its provisional id.
+        shown = {**restore.outputs, "triggers": [provisional]}
+        await anyio.sleep(600)
+        await snapshot.up(replace=True, **values)
+        assert snapshot.error is None
+        assert snapshot.shared is not None
+        restore.shared, restore.outputs = snapshot.shared, shown
+        assert (await restore.diff(given(at, triggers=[snapshot.id]))).replaces == ("triggers",)
