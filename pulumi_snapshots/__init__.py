@@ -1,18 +1,23 @@
 """Database snapshots of Square Cloud as Pulumi resources: take one, wait for exactly it, use its pinned download URL."""
 
-from pulumi_snapshots.declaration import LookupFailed
-from pulumi_snapshots.dynamic.lookups import (
-    get_database,
-    get_database_output,
-    get_databases,
-    get_databases_output,
-    get_latest_snapshot,
-    get_latest_snapshot_output,
-    get_snapshots,
-    get_snapshots_output,
-)
-from pulumi_snapshots.dynamic.resources import Archive, Restore, Snapshot
-from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
+from typing import TYPE_CHECKING
+
+from pulumi_snapshots.late import at_first_use
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.declaration import LookupFailed
+    from pulumi_snapshots.dynamic.lookups import (
+        get_database,
+        get_database_output,
+        get_databases,
+        get_databases_output,
+        get_latest_snapshot,
+        get_latest_snapshot_output,
+        get_snapshots,
+        get_snapshots_output,
+    )
+    from pulumi_snapshots.dynamic.resources import Archive, Restore, Snapshot
+    from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
 
 __all__ = [
     "Archive",
@@ -30,3 +35,23 @@ __all__ = [
     "get_snapshots",
     "get_snapshots_output",
 ]
+
+# The command line, the emulator and the plugin are in this package, too, and need none of what a program declares with.
+__getattr__, __dir__ = at_first_use(
+    {
+        "Archive": "dynamic.resources",
+        "DatabaseInfo": "lookup.results",
+        "LookupFailed": "declaration",
+        "Restore": "dynamic.resources",
+        "Snapshot": "dynamic.resources",
+        "SnapshotInfo": "lookup.results",
+        "get_database": "dynamic.lookups",
+        "get_database_output": "dynamic.lookups",
+        "get_databases": "dynamic.lookups",
+        "get_databases_output": "dynamic.lookups",
+        "get_latest_snapshot": "dynamic.lookups",
+        "get_latest_snapshot_output": "dynamic.lookups",
+        "get_snapshots": "dynamic.lookups",
+        "get_snapshots_output": "dynamic.lookups",
+    }
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -16,3 +17,18 @@ def late(name: str) -> Any:
     """
     module, _, attribute = name.partition(":")
     return getattr(import_module(f"pulumi_snapshots.{module}"), attribute)
+
+
+def at_first_use(homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Make this package's `__getattr__`, which loads a public name at its first use, and its `__dir__`.
+
+    Args:
+        homes: the module of this package that has each name.
+    """
+
+    def load(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module 'pulumi_snapshots' has no attribute {name!r}")
+        return getattr(import_module(f"pulumi_snapshots.{homes[name]}"), name)
+
+    return load, lambda: list(homes)

@@ -7,10 +7,13 @@ import graphlib
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+import pulumi_snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -200,7 +203,20 @@ def test_every_exception_is_still_needed() -> None:
 
 def test_the_top_holds_names_and_nothing_else() -> None:
     tree = ast.parse((PACKAGE / "__init__.py").read_text())
-    assert all(isinstance(node, ast.Expr | ast.ImportFrom | ast.Assign) for node in tree.body)
+    typed = [node for node in tree.body if isinstance(node, ast.If)]
+    assert [ast.unparse(node.test) for node in typed] == ["TYPE_CHECKING"]
+    assert all(isinstance(node, ast.Expr | ast.ImportFrom | ast.Assign | ast.If) for node in tree.body)
+    assert all(isinstance(node, ast.ImportFrom) for node in typed[0].body)
+
+
+def test_each_public_name_is_what_type_checkers_take_it_for() -> None:
+    (typed,) = [node for node in ast.parse((PACKAGE / "__init__.py").read_text()).body if isinstance(node, ast.If)]
+    homes = {name.name: node.module for node in typed.body if isinstance(node, ast.ImportFrom) for name in node.names}
+    assert sorted(homes) == pulumi_snapshots.__all__
+    for name, home in homes.items():
+        assert getattr(pulumi_snapshots, name) is getattr(import_module(str(home)), name)
+    with pytest.raises(AttributeError, match="'pulumi_snapshots' has no attribute 'Snapshots'"):
+        pulumi_snapshots.Snapshots  # noqa: B018  what a misspelt name gets
 
 
 LOADED = """
@@ -244,4 +260,10 @@ def test_nothing_loads_the_http_stack_before_a_request_or_an_emulator(process: s
 
 def test_the_library_works_without_the_emulator_s_extra() -> None:
     code = "import sys; import pulumi_snapshots.run.session; assert not {'starlette', 'uvicorn'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)  # noqa: S603  this very interpreter
+
+
+@pytest.mark.parametrize("process", ["cli.commands", "emulator.app"])
+def test_commands_and_the_emulator_start_without_pulumi(process: str) -> None:
+    code = f"import sys; import pulumi_snapshots.{process}; assert not {{'pulumi', 'grpc'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)  # noqa: S603  this very interpreter
