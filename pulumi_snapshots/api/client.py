@@ -130,7 +130,11 @@ class Client:
     async def list_snapshots(self, database_id: str, *, patience: Patience = PATIENT) -> Listing:
         """List the snapshots of one database, newest first. The service may answer with a page that is 30 minutes old."""
         path = _path(database_id, "snapshots")
-        return self._listing(f"GET /{path}", await self._get(path, READ, patience))
+        return self._listing(f"GET /{path}", await self._get(path, READ, patience, database_id))
+
+    def listed_at(self, database_id: str) -> float:
+        """When a run of this machine last requested the listing of a database (monotonic seconds); minus infinity for not lately."""
+        return self._limiter.listed_at(database_id)
 
     async def list_account(self, *, patience: Patience = PATIENT) -> Listing:
         """List the snapshots of the whole account. The service caches this listing apart from those of the databases.
@@ -176,12 +180,12 @@ class Client:
         except ValidationError:
             raise UnreadableAnswer(f"GET /{path}", status=answer.status) from None
 
-    async def _get(self, path: str, lane: Lane, patience: Patience) -> Answer:
+    async def _get(self, path: str, lane: Lane, patience: Patience, database_id: str | None = None) -> Answer:
         request = f"GET /{path.partition('?')[0]}"
         back_off = iter(patience.back_off)
         while True:
             try:
-                async with self._limiter.slot(request, lane, waits_out_block=patience.waits_out_block):
+                async with self._limiter.slot(request, lane, database_id, waits_out_block=patience.waits_out_block):
                     return await self._transport.send("GET", path, read_timeout=GET_READ_TIMEOUT)
             except SquareCloudError as error:
                 pause = next(back_off, None)

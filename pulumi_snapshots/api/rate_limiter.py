@@ -206,6 +206,10 @@ class RateLimiter:
         """Apply the cooldown of a create that another process sent."""
         self._log.note(CREATE.name, database_id, self._clock.monotonic() - max(0.0, seconds_ago))
 
+    def listed_at(self, database_id: str) -> float:
+        """When any run of this machine last requested the listing of a database; minus infinity for not lately."""
+        return self._log.listed.get(database_id, -math.inf)
+
     @property
     def blocked(self) -> bool:
         """Whether the account is blocked now."""
@@ -263,6 +267,8 @@ class RateLimiter:
             return False
         request.sent_at, request.previous_at = now, self._log.own(request.lane.name, request.database_id)
         self._log.record(request.lane.name, request.database_id, now)
+        if request.lane is READ and request.database_id is not None:
+            self._log.listed[request.database_id] = now
         if request.lane.starts:
             self._started.append(now)
         return True

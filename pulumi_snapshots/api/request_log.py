@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 KEPT = 200.0
 """Seconds that a request is kept: longer than the longest limit, the 180 s of a database."""
+LISTED_KEPT = 30 * 60.0
+"""Seconds that the request of a database's listing is kept: as long as the service may serve the page that it brought."""
 LATEST = 1e12
 """Seconds since 1970. A later time in the file is nonsense, and could overflow."""
 
@@ -80,6 +82,7 @@ class RequestLog:
 
     Attributes:
         blocked_until: when the account's block ends, as far as any process knows.
+        listed: when any process last requested the listing of a database, by database.
     """
 
     def __init__(self, clock: Clock, file: LockedFile | None = None, *, name: str | None = None) -> None:
@@ -89,6 +92,7 @@ class RequestLog:
         self._name = name or str(os.getpid())
         self._others: dict[str, _ProcessLog] = {}
         self.blocked_until = -math.inf
+        self.listed: dict[str, float] = {}
         self._lanes_blocked_until: dict[str, float] = {}
         self._ahead = 0.0
 
@@ -172,6 +176,10 @@ class RequestLog:
         blocked = content.get("blocked_until")
         if _is_time(blocked):
             self.blocked_until = max(self.blocked_until, blocked - shift)
+        listed = content.get("listed")
+        for database_id, at in listed.items() if isinstance(listed, dict) else ():
+            if _is_time(at):
+                self.listed[database_id] = max(min(at - shift, now), self.listed.get(database_id, -math.inf))
         lanes = content.get("lanes_blocked_until")
         for lane, until in lanes.items() if isinstance(lanes, dict) else ():
             if _is_time(until):
@@ -186,6 +194,8 @@ class RequestLog:
             for name, log in logs.items()
             if log.requests or name == self._name  # other processes must know of this one before its first request
         }
+        self.listed = {database_id: at for database_id, at in self.listed.items() if at > now - LISTED_KEPT}
+        content["listed"] = {database_id: at + shift for database_id, at in self.listed.items()}
         content["written"] = now + shift
         content["blocked_until"] = self.blocked_until + shift if self.blocked_until > now else None
         lanes = {lane: until + shift for lane, until in self._lanes_blocked_until.items() if until > now}

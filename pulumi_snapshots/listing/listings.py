@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 import anyio
 
@@ -26,6 +27,8 @@ FLEET_FROM = 4
 for each core, so this is true even if all of them are of one database."""
 SERVICE_CACHE = 30 * 60.0
 """Seconds for which the service may serve the same page."""
+CLOCK_ROOM = 60.0
+"""Seconds by which the clocks of the service's parts may differ, for what a snapshot's time proves of the page that shows it."""
 
 
 @dataclass(frozen=True)
@@ -84,16 +87,19 @@ class Listings:
     Args:
         client: sends the requests.
         clock: the time.
+        invalidated: whether a new snapshot invalidates a cached page; None if that is not known.
 
     Attributes:
+        kept: whether a new snapshot is known not to invalidate a cached page.
         account_stale: whether the account's page lacks a snapshot that a database's own page showed before.
         invalidation_likely: whether a page changed less than 30 minutes after it was first seen. A new snapshot probably
             invalidates the cached page, unless that page was old already.
-        invalidation_proven: whether a page changed twice within 30 minutes: a new snapshot invalidates the cached page.
+        invalidation_proven: whether a page changed twice within 30 minutes, or was certainly younger when it changed: a new
+            snapshot invalidates the cached page.
         changed: set, and replaced by a new event, when something may change the time of the next poll.
     """
 
-    def __init__(self, client: Client, clock: Clock) -> None:
+    def __init__(self, client: Client, clock: Clock, *, invalidated: bool | None = None) -> None:
         self._client = client
         self._clock = clock
         self._databases: dict[str, _NewestPage] = defaultdict(_NewestPage)
@@ -104,8 +110,8 @@ class Listings:
         self._account_refusal: SquareCloudError | None = None
         self._account_refused_until = -math.inf
         self.account_stale = False
-        self.invalidation_likely = False
-        self.invalidation_proven = False
+        self.kept = invalidated is False
+        self.invalidation_likely = self.invalidation_proven = invalidated is True
         self.changed = anyio.Event()
 
     def announce_change(self) -> None:
@@ -169,6 +175,10 @@ class Listings:
             None if own is None else _own(own),
             None if account is None else self._of_account(account, database_id),
         )
+
+    def may_be_old(self, database_id: str, since: float) -> bool:
+        """Whether a run of this machine has requested a database's own page before `since`, and the service may still serve it."""
+        return since - SERVICE_CACHE < self._client.listed_at(database_id) < since
 
     @property
     def recent(self) -> float:
@@ -265,8 +275,8 @@ class Listings:
     def _keep(self, page: _NewestPage, listing: Listing) -> None:
         """Keep a fetched page, and learn whether a new snapshot invalidates the service's cache.
 
-        One change proves nothing, since the page may have been nearly 30 minutes old when it was first seen. Two changes
-        within 30 minutes prove it.
+        One change proves nothing by itself, since the page may have been nearly 30 minutes old when it was first seen. It
+        proves it if the earlier page showed a snapshot that was younger than that, and so do two changes within 30 minutes.
         """
         earlier, page.answer = page.answer, listing
         page.failure = None
@@ -274,13 +284,22 @@ class Listings:
             page.same_since = listing.sent_at
         elif not _versions(listing) <= _versions(earlier):
             if listing.sent_at - page.same_since < SERVICE_CACHE:
-                self.invalidation_likely = True
-            if page.unchanged_at is not None and listing.sent_at - page.unchanged_at < SERVICE_CACHE:
-                self.invalidation_proven = True
+                self.invalidation_likely = not self.kept
+            changed_before = page.unchanged_at is not None and listing.sent_at - page.unchanged_at < SERVICE_CACHE
+            if changed_before or self._was_young(earlier, listing.service_time):
+                self.invalidation_likely = self.invalidation_proven = True
+                self.kept = False
             page.same_since, page.unchanged_at = listing.sent_at, earlier.sent_at
         if self._account.answer is not None:
             self.account_stale = self._is_stale(self._account.answer)
         self.announce_change()
+
+    def _was_young(self, page: Listing, now: datetime) -> bool:
+        """Whether a page showed a snapshot that is still younger than the cache, so that the page was too; by the service's clock."""
+        newest = max((entry.modified for entry in page.entries if entry.modified), default=None)
+        if newest is None or self._client.service_clock.offset is None:
+            return False
+        return 0 <= (now - newest).total_seconds() < SERVICE_CACHE - CLOCK_ROOM
 
     def _of_account(self, listing: Listing, database_id: str) -> Page:
         if self._sorted is None or self._sorted[0] is not listing:

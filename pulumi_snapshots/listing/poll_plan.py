@@ -4,15 +4,19 @@ The service may serve a page for 30 minutes, and whether a new snapshot invalida
 comes too early may cost half an hour, and one that comes late costs only its delay. Each database has a page, and the
 account has one; the service caches each of them apart. The plan covers all pending snapshots of a process:
 
-- A single snapshot is polled late, then every `look_every`, alternately at the two listings: the second listing helps if the
-  first poll came too early.
+- A single snapshot is polled late, then every `look_every`, at its own page. That alone is enough if a new snapshot
+  invalidates the page. If not, the first poll may have come too early and the page is the same for half an hour, so the
+  account's page is kept for later: it is polled once even a slow snapshot is ready, and from then on alternately.
 - Several snapshots share what their polls show. One of them, the *probe*, polls its own page early and often, to find out
   whether a new snapshot invalidates it. Meanwhile each of the others polls its own page once, late; if some are missed,
   later ones are polled even later. The account's page is not requested until all have waited long enough, so that one
   request may show all that were missed.
 - Once the probe's page has changed early, the account's listing is polled repeatedly, and serves all. If that one change
-  was misleading, only the account's page is lost, and the own pages are still there.
+  was misleading, only the account's page is lost, and the own pages are still there. The last few are polled more often at
+  their own pages too: by then no POST needs the budget.
 - A page that was fetched for another snapshot is always used, at no cost.
+
+If the settings say how the service caches, there is no probe, and what would be found out is taken for known.
 """
 
 from __future__ import annotations
@@ -32,9 +36,14 @@ SHARED_EVERY = 3 * ACCOUNT_LISTING.per_account
 """Seconds between two polls of the account's listing that serve all. The service answers 3 uncached ones a minute, to all
 machines of the account together."""
 FEW = 5
-"""Up to this many snapshots are polled at their own pages too, which is sooner and costs little."""
+"""The last so many snapshots are polled at their own pages too, which is sooner."""
+LAST_RATE = 3
+"""How often that is, all of them together in `look_every`: the budget is idle by then, and the account's page serves all."""
 LATEST_FIRST = 2.5
 """The latest first poll, as a multiple of `first_look_after`: 5 minutes by default."""
+SECOND_CHANCE = 3
+"""When the account's page is first polled for a single snapshot, as a multiple of `first_look_after`: 6 minutes by default. A
+snapshot is listed typically within 2 minutes of a 202; one that takes longer has had time, and is found within 10 minutes."""
 EXPIRED = SERVICE_CACHE + 5.0
 """Seconds after which a page is certainly new, with 5 s for its transfer."""
 
@@ -61,6 +70,7 @@ class PolledSnapshot:
         began: when the polling began; pages requested earlier are ignored.
         answered: when the wait for the snapshot began, in this run or an earlier one.
         first_after: seconds until the first poll, if that does not depend on the polls of other snapshots.
+        in_turn: whether the account's page is not kept for later: if the own page does not show it, that is likely an old one.
         in_company: whether another snapshot was ever polled for at the same time.
         tries: the number of polls.
         tried: when the last poll ended.
@@ -75,6 +85,7 @@ class PolledSnapshot:
     began: float
     answered: float
     first_after: float | None
+    in_turn: bool = False
     in_company: bool = False
     tries: int = 0
     tried: float = -math.inf
@@ -109,7 +120,7 @@ class PollPlan:
 
     @contextmanager
     def polling(
-        self, database_id: str, *, age: float = 0.0, first_after: float | None = None
+        self, database_id: str, *, age: float = 0.0, first_after: float | None = None, accepted: bool = True
     ) -> Iterator[PolledSnapshot]:
         """Include a pending snapshot in the plan while the body runs.
 
@@ -117,9 +128,12 @@ class PollPlan:
             database_id: the snapshot's database.
             age: seconds that earlier runs have waited.
             first_after: seconds until the first poll, if the snapshot should be listed by then and is polled by itself.
+            accepted: whether the service has accepted it; otherwise its answer was lost.
         """
         now = self._clock.monotonic()
-        polled = PolledSnapshot(database_id, now, now - age, first_after)
+        # A snapshot whose answer was lost is most likely a quick one; the service answers a slow one after 90 s.
+        in_turn = not accepted or first_after is not None or self.listings.may_be_old(database_id, now - age)
+        polled = PolledSnapshot(database_id, now, now - age, first_after, in_turn)
         self._polled.append(polled)
         self._regroup()
         try:
@@ -143,7 +157,7 @@ class PollPlan:
         if len(together) > 1:
             for polled in together:
                 polled.in_company = True
-        if self._probe not in together:
+        if self._probe not in together and not self.listings.kept:
             company = len(together) > 1 or self._expected_posts > 0
             self._probe = next((polled for polled in together if polled.own_tries == 0), None) if company else None
         self.listings.announce_change()
@@ -193,14 +207,18 @@ class PollPlan:
         return self._own(polled)
 
     def _alone(self, polled: PolledSnapshot) -> Poll:
-        """Late, then repeatedly; alternately at the two listings unless new snapshots invalidate the pages."""
-        proven = self.listings.invalidation_proven
+        """Late, then repeatedly at the own page; later alternately at the two listings."""
+        if polled.first_after is not None and not polled.tries:
+            return Poll(polled.began + polled.first_after)
+        later = -math.inf if polled.in_turn else polled.answered + SECOND_CHANCE * self._usual_first
+        if self.listings.kept:
+            again = max(later, polled.tried + self.every, self.listings.account_requested_at + EXPIRED)
+            return _sooner(self._own(polled), Poll(again, account=True))
         if polled.tries:
             at = polled.tried + self.every
-            free = at >= self._account_tried + ACCOUNT_LISTING.per_account
-            return Poll(at, account=polled.tries % 2 == 1 and free and not proven)
-        if polled.first_after is not None:
-            return Poll(polled.began + polled.first_after)
+            free = self._account_tried + max(ACCOUNT_LISTING.per_account, 1.5 * self.every)
+            return Poll(at, account=at >= max(later, free))
+        proven = self.listings.invalidation_proven
         return Poll(polled.answered + (min(self._usual_first, self.every) if proven else self._usual_first))
 
     def _while_invalidated(self, polled: PolledSnapshot, *, account: bool) -> Poll:
@@ -211,8 +229,23 @@ class PollPlan:
         together = Poll(max(polled.began + self.every, self._account_tried + SHARED_EVERY), account=True)
         if not self.listings.invalidation_proven and not polled.own_tries:
             # The one early change may have been misleading, so the first poll of the own page is not early.
-            return _sooner(together, self._own(polled))
-        return _sooner(together, own) if len(self._together()) <= FEW else together
+            own = Poll(max(self._own(polled).at, self._account_tried + self.every / 2))
+        else:
+            own = Poll(self._of_the_last(polled))
+        return own if own.at + self.every / 3 < together.at else together
+
+    def _of_the_last(self, polled: PolledSnapshot) -> float:
+        """When to poll the own page of one of the last few, beside the account's page; infinite while there are more."""
+        left = len(self._together()) + self._expected_posts
+        if left > FEW:
+            return math.inf
+        seen = max(polled.began, polled.own_tried, self._account_tried)
+        # One that takes unusually long is no reason to keep polling this often.
+        least = 0.5 if seen < polled.answered + 2 * self._usual_first else 1.0
+        often = seen + self.every * max(least, left / LAST_RATE)
+        # Most of them are ready by then, so that one round of polls finds all.
+        typical = max(other.answered for other in self._together()) + self._usual_first
+        return max(often, min(typical, seen + self.every) if left < FEW / 2 else typical)
 
     def _own(self, polled: PolledSnapshot) -> Poll:
         """The own page: once, late; after a miss at growing intervals, and when the service's cache of it has expired."""
@@ -240,7 +273,7 @@ class PollPlan:
             SquareCloudError: there is no listing.
         """
         # A page that was fetched for another snapshot in the meantime is good enough.
-        since = max(polled.began, self._clock.monotonic() - self.every / 2)
+        since = max(polled.began, self._clock.monotonic() - self.every / 4)
         polled.tries += 1
         try:
             if not poll.account or not await self._poll_account(since):

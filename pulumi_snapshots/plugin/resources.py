@@ -75,6 +75,8 @@ class Provider(pulumi.ProviderResource):
             string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
         look_every: how long after that it is polled again, for one snapshot; several share their polls. 30s unless
             given. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
+        listing_cache: whether a new snapshot ends the 30 minutes for which the service may serve the same page of a
+            listing: `ended-by-snapshot`, `kept` or `unknown`. The command `verify` finds out. unknown unless given.
         block_wait: how long a `RATE_LIMITED` block lasts if the service sends no `Retry-After`. 30m unless given. A
             string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
         restore_settle: how long an accepted restore is watched if the database is never seen down; may be 0. 1m unless
@@ -93,6 +95,7 @@ class Provider(pulumi.ProviderResource):
         requests_for_others: pulumi.Input[int] | None = None,
         first_look_after: pulumi.Input[str] | None = None,
         look_every: pulumi.Input[str] | None = None,
+        listing_cache: pulumi.Input[str] | None = None,
         block_wait: pulumi.Input[str] | None = None,
         restore_settle: pulumi.Input[str] | None = None,
         opts: pulumi.ResourceOptions | None = None,

@@ -25,7 +25,7 @@ from pulumi_snapshots.listing.poll_plan import PollPlan
 from pulumi_snapshots.progress import Fleet
 from pulumi_snapshots.run.journals import Journals, journals_of, shared_file
 from pulumi_snapshots.run.quota import QuotaHint
-from pulumi_snapshots.run.settings import Settings
+from pulumi_snapshots.run.settings import LISTING_CACHES, Settings
 from pulumi_snapshots.stopping import Stoppable
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Session(Stoppable):
         self.poll_every = settings.look_every
         self.databases = Databases(self.client, self.clock)
         self.fleet = Fleet(self.clock, announce)
-        self.listings = Listings(self.client, self.clock)
+        self.listings = Listings(self.client, self.clock, invalidated=LISTING_CACHES[settings.listing_cache])
         journal, budget = self.journals["snapshot"], settings.own_requests
         self.complete_listings = CompleteListings(
             self.listings, self.databases, journal, self.clock, requests_per_minute=budget

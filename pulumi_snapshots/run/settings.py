@@ -38,6 +38,8 @@ BLOCK_WAIT = 30 * 60.0
 """Seconds; the vendor asks clients to wait 30 minutes after RATE_LIMITED."""
 RESTORE_SETTLE = 60.0
 """Seconds; a restore takes "about 60 s until the data is stable"."""
+LISTING_CACHES = {"unknown": None, "ended-by-snapshot": True, "kept": False}
+"""What may be known of the listings' cache, and whether a new snapshot ends the caching of a page then."""
 KEY_LIMIT = 1024
 """Characters of the longest key that the service gives out."""
 DURATION_LIMIT = 86400.0
@@ -157,6 +159,12 @@ class Settings(Inputs):
         "How long after that it is polled again, for one snapshot; several share their polls.",
         default=LOOK_EVERY,
         read=checks.duration(most=DURATION_LIMIT),
+    )
+    listing_cache: str = declare(
+        "Whether a new snapshot ends the 30 minutes for which the service may serve the same page of a listing: "
+        "`ended-by-snapshot`, `kept` or `unknown`. The command `verify` finds out.",
+        default="unknown",
+        read=checks.one_of(*LISTING_CACHES),
     )
     block_wait: Duration = declare(
         "How long a `RATE_LIMITED` block lasts if the service sends no `Retry-After`.",

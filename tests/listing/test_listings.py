@@ -77,12 +77,106 @@ async def test_proven_invalidation_makes_polls_early_and_of_one_listing() -> Non
 def test_a_refused_account_listing_is_requested_once_and_no_error(refusal: dict[str, Any]) -> None:
     @virtual
     async def play() -> None:
-        async with world(snapshot_seconds=400, cache_world="invalidated") as w:
+        async with world(snapshot_seconds=700, cache_world="invalidated") as w:
             w.emulator.add_fault(Fault(kind="list account", times=None, **refusal))
             assert (await w.create()).complete.version_id == w.started()
             assert len(w.requests("list account")) == 1
 
     play()
+
+
+async def polled(w: World, **inputs: Any) -> list[tuple[str, float]]:
+    """Take a snapshot, and check that it is the right one; each poll with its seconds from the answer."""
+    assert (await w.create(**inputs)).complete.version_id == w.started()
+    answered = w.posts[0].monotonic + 90
+    return [(one.kind, round(one.monotonic - answered)) for one in w.listings]
+
+
+@virtual
+async def test_a_snapshot_that_the_first_poll_missed_is_found_within_minutes() -> None:
+    async with world(cache_world="kept", snapshot_seconds=300) as w:
+        polls = await polled(w)
+        assert polls[0] == ("list", 120)
+        assert polls[-1] == ("list account", 360)
+        assert {kind for kind, _ in polls[:-1]} == {"list"}, "the account's page is kept for later"
+
+
+@virtual
+async def test_after_its_second_chance_both_listings_are_polled_in_turn() -> None:
+    async with world(cache_world="kept", snapshot_seconds=1000) as w:
+        polls = await polled(w)
+        after = [kind for kind, at in polls if 360 <= at <= 480]
+        assert after == ["list account", "list", "list account", "list", "list account"]
+        assert polls[-1][1] <= 120 + 30 * MINUTE + 30
+
+
+@virtual
+async def test_a_wait_that_is_resumed_late_has_its_second_chance_at_once() -> None:
+    async with world(cache_world="kept", snapshot_seconds=300) as w:
+        pending = (await w.interrupted(100, w.create())).pending
+        await w.clock.sleep(20 * MINUTE)
+        again = w.another_run()
+        w.emulator.drop_cache()
+        w.emulator.add_fault(Fault(kind="list", status=500, code="INTERNAL", times=None))
+        begun = w.clock.monotonic()
+        assert (await w.resume(pending, session=again)).complete.version_id == w.started()
+        assert w.clock.monotonic() - begun <= MINUTE
+
+
+@pytest.mark.parametrize(("known", "cache_world"), [("ended-by-snapshot", "invalidated"), ("kept", "kept")])
+def test_a_known_cache_is_used_from_the_first_poll_on(known: str, cache_world: str) -> None:
+    @virtual
+    async def play() -> None:
+        async with world(cache_world=cache_world, snapshot_seconds=300, settings={"listing_cache": known}) as w:
+            polls = await polled(w)
+            if known == "kept":
+                assert [at for kind, at in polls if kind == "list account"] == [360]
+                assert [at for kind, at in polls if kind == "list"] == [120, 150, 210, 330]
+            else:
+                assert polls == [("list", 30 * number) for number in range(1, 8)]
+
+    play()
+
+
+@pytest.mark.parametrize(("known", "cache_world"), [("ended-by-snapshot", "kept"), ("kept", "invalidated")])
+@pytest.mark.parametrize("databases", [1, 8])
+def test_a_wrong_setting_of_the_cache_costs_time_only(known: str, cache_world: str, databases: int) -> None:
+    @virtual
+    async def play() -> None:
+        async with world(
+            databases=FLEET, cache_world=cache_world, snapshot_seconds=200, settings={"listing_cache": known}
+        ) as w:
+            assert max((await lateness(w, FLEET[:databases])).values()) <= 31 * MINUTE
+
+    play()
+
+
+@virtual
+async def test_a_known_cache_spares_a_fleet_the_probe() -> None:
+    for known, cache_world in (("ended-by-snapshot", "invalidated"), ("kept", "kept")):
+        async with world(
+            databases=FLEET,
+            snapshot_seconds=200,
+            plan_memory_mb=256_000,
+            cache_world=cache_world,
+            settings={"listing_cache": known},
+        ) as w:
+            await lateness(w)
+            posted = {post.database_id: post.monotonic for post in w.posts}
+            own = [one for one in w.requests("list") if one.monotonic < posted[one.database_id] + 200]
+            assert own == [], "no page is polled before its snapshot can be listed"
+
+
+@virtual
+async def test_a_page_with_a_young_snapshot_that_changes_proves_invalidation() -> None:
+    for age, proven in ((10, True), (29.5, False)):
+        async with world(cache_world="invalidated") as w:
+            w.emulator.add_snapshot(DATABASE, modified=START - timedelta(minutes=age))
+            await versions(w)
+            await w.clock.sleep(1)
+            w.emulator.add_snapshot(DATABASE)
+            assert len(await versions(w)) == 2
+            assert w.session.listings.invalidation_proven is proven
 
 
 # Many at once ------------------------------------------------------------------------------------------------------

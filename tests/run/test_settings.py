@@ -27,6 +27,7 @@ NAMES = {
     "requests_for_others": ("squarecloud:requestsForOthers", "SQUARECLOUD_REQUESTS_FOR_OTHERS", "0", 0),
     "first_look_after": ("squarecloud:firstLookAfter", "SQUARECLOUD_FIRST_LOOK_AFTER", "0s", 0.0),
     "look_every": ("squarecloud:lookEvery", "SQUARECLOUD_LOOK_EVERY", "10s", 10.0),
+    "listing_cache": ("squarecloud:listingCache", "SQUARECLOUD_LISTING_CACHE", "kept", "kept"),
     "block_wait": ("squarecloud:blockWait", "SQUARECLOUD_BLOCK_WAIT", "1h", 3600.0),
 }
 

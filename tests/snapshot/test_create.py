@@ -46,7 +46,7 @@ async def test_no_poll_before_the_post_freezes_a_page_without_our_snapshot() -> 
 async def test_polls_begin_2_minutes_after_a_202_and_come_every_30_s() -> None:
     async with world(snapshot_seconds=290, cache_world="invalidated") as w:
         (await w.create()).complete  # noqa: B018  asserts
-        turns = [(210.0, "list"), (240.0, "list account"), (270.0, "list"), (300.0, "list account")]
+        turns = [(210.0, "list"), (240.0, "list"), (270.0, "list"), (300.0, "list")]
         assert seconds(w, LOOKS) == turns
 
 
