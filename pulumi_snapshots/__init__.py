@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from pulumi_snapshots.late import at_first_use
 
 if TYPE_CHECKING:
+    from pulumi_snapshots.archive.retention import Keep
     from pulumi_snapshots.declaration import LookupFailed
     from pulumi_snapshots.dynamic.lookups import (
         get_database,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Archive",
     "DatabaseInfo",
+    "Keep",
     "LookupFailed",
     "Restore",
     "Snapshot",
@@ -41,6 +43,7 @@ __getattr__, __dir__ = at_first_use(
     {
         "Archive": "dynamic.resources",
         "DatabaseInfo": "lookup.results",
+        "Keep": "archive.retention",
         "LookupFailed": "declaration",
         "Restore": "dynamic.resources",
         "Snapshot": "dynamic.resources",

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.snapshot.create import create
-from tests.archive.real import Host, hosted, outcome, s3_server, start
+from tests.archive.real import Host, hosted, outcome, start
+from tests.support.object_stores import serving
 from tests.support.virtual import run_virtual
 from tests.support.world import world
 from tools.engine import ensure
@@ -215,8 +216,8 @@ def archives() -> Iterable[list[object]]:
     ratios = [hand / our for hand, our in zip(by_hand, ours, strict=True)]
     yield ["ratio, pair by pair (aim: 1.2 or more)", *spread(ratios, digits=2), ""]
     seconds, memory = [], []
-    with s3_server() as server, hosted(BUCKET_SIZE) as host:
-        server.client().create_bucket(Bucket="bench")
+    with serving("moto") as server, hosted(BUCKET_SIZE) as host:
+        server.make_bucket("bench")
         for run in range(BUCKET_RUNS):
             done = outcome(start(host.url, f"s3://bench/{run}.zip", environment=server.environment))
             if done["sha256"] != host.sha256:

@@ -11,6 +11,7 @@ from hashlib import sha256
 import anyio
 
 from pulumi_snapshots.archive.destination import Destination
+from pulumi_snapshots.archive.encryption import SUFFIX, SealedDraft, sealed_size
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.archive.source import Meter, NoUrl, Source, bytes_text
@@ -76,7 +77,7 @@ async def archive(  # noqa: PLR0913  a progress bar is the sixth
         )
         raise NotArchived(what, job.left, then) from trouble
     listener.progress(f"archived {bytes_text(record.size)} to {record.uri}")
-    return await prune(transfers, record, previous, inputs.keep_last, listener)
+    return await prune(transfers, record, previous, inputs, listener)
 
 
 class _Job:
@@ -114,7 +115,7 @@ class _Job:
         async with aclosing(self._source.blocks()) as blocks:
             await anext(blocks)  # the host has described the snapshot
             self.place = self._named()
-            draft = await self._transfers.blocking(self._transfers.store(self.place).begin, self._source.total)
+            draft = await self._transfers.blocking(self._begin)
             try:
                 await self._stream(blocks, draft)
                 seen = await self._transfers.blocking(self._commit, draft)
@@ -122,15 +123,26 @@ class _Job:
                 with anyio.CancelScope(shield=True):
                     await self._discard(draft)
                 raise
+        plain, sealed, created = self._hasher.hexdigest(), isinstance(draft, SealedDraft), self._source.created
         return ArchiveRecord(
             uri=self.place.uri,
             size=seen.size,
-            sha256=self._hasher.hexdigest(),
+            sha256=draft.hasher.hexdigest() if isinstance(draft, SealedDraft) else plain,
             archived_at=rfc3339(self._transfers.clock.utc()),
             database_id=self._inputs.database_id,
             version_id=self._inputs.version_id,
             mark=seen.mark,
+            created_at=rfc3339(created) if created else None,
+            pinned=self._inputs.pin or None,
+            plain_size=self._source.received if sealed else None,
+            plain_sha256=plain if sealed else None,
         )
+
+    def _begin(self) -> Draft:
+        store, total, keys = self._transfers.store(self.place), self._source.total, self._inputs.recipients
+        if not keys:
+            return store.begin(total)
+        return SealedDraft(store.begin(sealed_size(total, len(keys)) if total else None), keys)
 
     def _named(self) -> Destination:
         """The place of the object; in a folder it is named after the snapshot."""
@@ -140,7 +152,7 @@ class _Job:
         if database_id is None or SnapshotInputs.problems({"database_id": database_id}) or created is None:
             missing = "time" if created is None else "database"
             raise Explained(f"its {missing} is not known, so it cannot be named", then=[Next(Step.NAME_OBJECT)])
-        return place.named(database_id, self._inputs.version_id, created)
+        return place.named(database_id, self._inputs.version_id, created, SUFFIX * bool(self._inputs.recipients))
 
     async def _stream(self, blocks: AsyncIterator[bytearray], draft: Draft) -> None:
         send, receive = anyio.create_memory_object_stream[bytearray](BLOCKS_AHEAD)

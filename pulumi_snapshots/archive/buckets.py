@@ -1,131 +1,222 @@
-"""Archives in buckets, through fsspec."""
+"""Archives in buckets, through obstore."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import threading
+from collections.abc import Iterator
+from datetime import timedelta
 from importlib import import_module
-from typing import IO, Any
+from typing import Any
 
-from pulumi_snapshots.archive.destination import LIBRARIES, Destination
-from pulumi_snapshots.archive.stores import Draft, Seen, Store, StoreTrouble, trouble
+from pulumi_snapshots.archive.credentials import Access, NoCredentials, access
+from pulumi_snapshots.archive.destination import EXTRA, LIBRARY, Destination
+from pulumi_snapshots.archive.flow import Flow
+from pulumi_snapshots.archive.stores import Buffer, Draft, Seen, Store, StoreTrouble, trouble
+from pulumi_snapshots.archive.unfinished import Upload, Uploads
 from pulumi_snapshots.errors.next_step import Next, Step
 
 PART_SIZE = 6 * 1024 * 1024
-"""Bytes of one part of an upload; it is in memory about three times while it is sent."""
+"""Bytes of one part of an upload."""
+PARTS_AT_ONCE = 3
+"""Parts that are under way; each is in memory."""
 PARTS_LIMIT = 9_000
-"""Parts of one upload that are used; S3 allows 10,000."""
+"""Parts of one upload that are used; S3 and Google allow 10,000, Azure 50,000."""
+CLIENT: dict[str, Any] = {
+    "allow_http": True,  # for an endpoint that says so; the stores' own addresses have https
+    "connect_timeout": timedelta(seconds=10),
+    "timeout": timedelta(minutes=2),  # of a request; a part gets through at 50 kB/s
+}
+RETRIES: dict[str, Any] = {
+    "max_retries": 6,
+    "retry_timeout": timedelta(seconds=60),
+    "backoff": {"init_backoff": timedelta(seconds=0.25), "max_backoff": timedelta(seconds=10), "base": 2},
+}
+"""About 15 s, and less than the patience of a refresh."""
+CLASSES = {"s3": "S3Store", "gs": "GCSStore", "az": "AzureStore"}
 
 
 class Buckets:
-    """The fsspec file systems of a process, each made once: one takes 20 MB and half a second."""
+    """The buckets of a process, each opened once, with the credentials of its store's own environment."""
 
     def __init__(self) -> None:
-        self._made: dict[str, Any] = {}
+        self._opened: dict[tuple[str, str], tuple[Any, Access]] = {}
         self._lock = threading.Lock()
 
-    def file_system(self, scheme: str) -> Any:
-        """The file system of a scheme, with the credentials of its own environment.
+    def bucket(self, scheme: str, name: str) -> tuple[Any, Access]:
+        """The library's store of a bucket, and how it is reached.
 
         Raises:
-            StoreTrouble: its library is missing, or finds no credentials.
+            StoreTrouble: the library is missing, or finds no credentials.
         """
-        with self._lock, trouble(f"{scheme}://"):
-            if scheme not in self._made:
-                # A cached listing must not answer for the present.
-                options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
-                if scheme == "s3":
-                    options["config_kwargs"] = {"connect_timeout": 10, "read_timeout": 60}
+        with self._lock, trouble(f"{scheme}://{name}"):
+            if (scheme, name) not in self._opened:
                 try:
-                    self._made[scheme] = import_module("fsspec").filesystem(scheme, **options)
+                    stores = import_module(f"{LIBRARY}.store")
+                    found = access(scheme, os.environ)
                 except ImportError as error:
-                    library, extra = LIBRARIES[scheme]
-                    then = [Next(Step.INSTALL_EXTRA, extra=extra)]
-                    raise StoreTrouble(f"{scheme}:// needs {library} ({error})", then=then) from error
-            return self._made[scheme]
+                    then = [Next(Step.INSTALL_EXTRA, extra=EXTRA)]
+                    raise StoreTrouble(f"{scheme}:// needs {LIBRARY} ({error})", then=then) from error
+                except NoCredentials as error:
+                    raise StoreTrouble(f"{scheme}://{name}: {error.happened}", then=error.then) from error
+                made = getattr(stores, CLASSES[scheme])(
+                    name, client_options=CLIENT, retry_config=RETRIES, **found.options
+                )
+                self._opened[scheme, name] = made, found
+            return self._opened[scheme, name]
 
 
 class BucketStore(Store):
     """An object of a bucket.
 
     Args:
-        buckets: the process's file systems.
+        buckets: the process's.
         place: scheme, bucket and key.
     """
 
     def __init__(self, buckets: Buckets, place: Destination) -> None:
         super().__init__(place.uri)
         self._buckets = buckets
-        self._place = place
+        self._scheme = place.scheme
+        self._name, _, self._key = place.path.partition("/")
 
     def begin(self, size: int | None) -> Draft:
         """Begin an upload in parts."""
-        with trouble(self.where):
-            before = None
-            with contextlib.suppress(PermissionError):  # a key that may only write proves nothing
-                before = self._info()
-            if before is not None and before.get("type") == "directory":
+        bucket, _ = self._bucket()
+        before = None
+        with self.trouble(), contextlib.suppress(*_refusal()):  # a key that may only write proves nothing
+            before = self._stat()
+            if before is None and any(import_module(LIBRARY).list(bucket, f"{self._key}/", chunk_size=1)):
                 raise StoreTrouble(f"{self.where} is a folder", then=[Next(Step.NAME_OBJECT)])
-            # The number of parts is limited, so a larger object needs larger ones.
-            part_size = max(PART_SIZE, -(-(size or 0) // PARTS_LIMIT))
-            file = self._system.open(self._place.path, "wb", block_size=part_size)
-        return _BucketDraft(self, file, before and _seen(before))
+        # The number of parts is limited, so a larger object needs larger ones.
+        part_size = max(PART_SIZE, -(-(size or 0) // PARTS_LIMIT))
+        return _BucketDraft(self, part_size, before)
 
     def stat(self) -> Seen | None:
         """The object."""
-        with trouble(self.where):
-            found = self._info()
-        return _seen(found) if found and found.get("type") == "file" else None
+        with self.trouble():
+            return self._stat()
 
-    def _open(self) -> IO[bytes]:
-        file: IO[bytes] = self._system.open(self._place.path, "rb", block_size=PART_SIZE, cache_type="readahead")
-        return file
+    def holds(self, mark: str) -> bool:
+        """Whether the object still has this mark, or one that another library gave it."""
+        seen = self.stat()
+        if seen is None or self._scheme == "s3":
+            return seen is not None and seen.mark == mark
+        # Google's generation and Azure's entity tag change with every write, and other words may stand beside them.
+        known = {word.strip('"') for word in mark.split()}
+        return seen.mark.split()[0].strip('"') in known
+
+    def put(self, blocks: Iterator[Buffer], part_size: int) -> None:
+        """Write it in parts; if the blocks or the store fail, the unfinished upload is ended."""
+        bucket, _ = self._bucket()
+        import_module(LIBRARY).put(bucket, self._key, blocks, chunk_size=part_size, max_concurrency=PARTS_AT_ONCE)
+
+    def left(self) -> list[Upload]:
+        """The uploads that killed runs have left, if the store lists them."""
+        uploads = self._uploads()
+        with contextlib.suppress(OSError, ValueError):  # the key may lack the right
+            return uploads.left() if uploads else []
+        return []
+
+    def check_ended(self, before: list[Upload]) -> None:
+        """Raise StoreTrouble unless the upload that failed was ended, as far as the store lists uploads."""
+        uploads = self._uploads()
+        try:
+            left = [each for each in uploads.left() if each not in before] if uploads else []
+        except (OSError, ValueError) as error:
+            raise StoreTrouble(f"{self.where}: the store does not list unfinished uploads: {error}") from error
+        if left:
+            raise StoreTrouble(f"{self.where}: the store did not end the upload; the next archive of it does")
+
+    def end(self, left: list[Upload]) -> None:
+        """End these uploads."""
+        if uploads := self._uploads():
+            with contextlib.suppress(OSError):  # another run does it then
+                for each in left:
+                    uploads.end(each)
+
+    def _uploads(self) -> Uploads | None:
+        _, found = self._bucket()
+        if self._scheme != "s3" or found.keys is None:
+            return None
+        region = found.options.get("region", "us-east-1")
+        endpoint = found.options.get("endpoint", f"https://s3.{region}.amazonaws.com").rstrip("/")
+        hosted = os.environ.get("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "").lower() == "true"
+        address = endpoint if hosted and "endpoint" in found.options else f"{endpoint}/{self._name}"
+        return Uploads(self._key, address, region, found.keys)
+
+    @contextlib.contextmanager
+    def trouble(self) -> Iterator[None]:
+        """Raise `StoreTrouble` for every error of the body, in few words."""
+        with trouble(self.where):
+            try:
+                yield
+            except _refusal() as error:
+                _, found = self._bucket()
+                raise StoreTrouble(f"{self.where}: {_words(error)} (credentials: {found.found})") from error
+            except FileNotFoundError as error:
+                raise StoreTrouble(f"{self.where}: the bucket does not exist ({_words(error)})") from error
+            except import_module(f"{LIBRARY}.exceptions").BaseError as error:
+                raise StoreTrouble(f"{self.where}: {_words(error)}") from error
+
+    def _stat(self) -> Seen | None:
+        bucket, _ = self._bucket()
+        try:
+            found = import_module(LIBRARY).head(bucket, self._key)
+        except FileNotFoundError:
+            return None
+        version = found["version"] if self._scheme == "gs" else None
+        words = (version, found["e_tag"], found["last_modified"])
+        return Seen(found["size"], " ".join(str(word) for word in words if word is not None))
+
+    def _pieces(self) -> Iterator[Buffer]:
+        bucket, _ = self._bucket()
+        with self.trouble():
+            size = import_module(LIBRARY).head(bucket, self._key)["size"]
+            for start in range(0, size, PART_SIZE):  # a request for each, since the time-out is of a request
+                end = min(start + PART_SIZE, size)
+                yield import_module(LIBRARY).get_range(bucket, self._key, start=start, end=end)
 
     def _remove(self) -> None:
-        self._system.rm_file(self._place.path)
+        bucket, _ = self._bucket()
+        with self.trouble():
+            import_module(LIBRARY).delete(bucket, self._key)
 
-    def _info(self) -> Any:
-        with contextlib.suppress(FileNotFoundError):
-            return self._system.info(self._place.path, refresh=True)
-        return None
-
-    @property
-    def _system(self) -> Any:
-        return self._buckets.file_system(self._place.scheme)
-
-
-def _seen(found: dict[str, Any]) -> Seen:
-    names = ("ETag", "etag", "generation", "LastModified", "last_modified", "mtime")  # each store has some of them
-    return Seen(int(found["size"]), " ".join(str(found[name]) for name in names if found.get(name) is not None))
+    def _bucket(self) -> tuple[Any, Access]:
+        return self._buckets.bucket(self._scheme, self._name)
 
 
 class _BucketDraft(Draft):
-    """An upload in parts. fsspec would complete it whenever its file is closed, so it is never left open."""
+    """An upload in parts, which a thread of its own carries out."""
 
-    def __init__(self, store: BucketStore, file: Any, before: Seen | None) -> None:
+    def __init__(self, store: BucketStore, part_size: int, before: Seen | None) -> None:
         self._store = store
-        self._file = file
         self._before = before
+        self._left = store.left()
+        self._written = 0
+        self._flow = Flow(lambda blocks: store.put(blocks, part_size))
 
     def write(self, data: bytes | bytearray) -> None:
-        with trouble(self._store.where):
-            self._file.write(data)
+        with self._store.trouble():
+            self._flow.push(data)
+        self._written += len(data)
 
     def commit(self) -> Seen:
-        written: int = self._file.tell()
         try:
-            with trouble(self._store.where):
-                self._file.flush(force=True)  # the last one lets the object appear
+            with self._store.trouble():
+                self._flow.finish()
         except StoreTrouble:
             # Perhaps only the answer was lost.
             seen = self._stat()
-            if seen is None or seen == self._before or seen.size != written:
+            if seen is None or seen == self._before or seen.size != self._written:
                 raise
         else:
-            seen = self._stat() or Seen(written, "")
-        self._file.closed = True
-        if seen.size != written:
-            raise StoreTrouble(f"{self._store.where}: {written} bytes were written, but {seen.size} are there")
+            seen = self._stat() or Seen(self._written, "")
+        if seen.size != self._written:
+            raise StoreTrouble(f"{self._store.where}: {self._written} bytes were written, but {seen.size} are there")
+        self._store.end(self._left)
         return seen
 
     def _stat(self) -> Seen | None:
@@ -134,8 +225,25 @@ class _BucketDraft(Draft):
         return None
 
     def discard(self) -> None:
-        try:
-            with trouble(self._store.where):
-                self._file.discard()
-        finally:
-            self._file.closed = True  # or its finaliser would complete the upload
+        with self._store.trouble():
+            self._flow.stop()
+        self._store.check_ended(self._left)
+
+
+def _refusal() -> tuple[type[Exception], ...]:
+    """The library's errors of a key that may not do it."""
+    exceptions = import_module(f"{LIBRARY}.exceptions")
+    return exceptions.PermissionDeniedError, exceptions.UnauthenticatedError
+
+
+def _words(error: Exception) -> str:
+    """The library's error without addresses, whose queries may open the data, and without its inner structure."""
+    text, _, inner = str(error).partition("\n\nDebug source")
+    code, said = re.search(r"<Code>(.*?)</Code>", text), re.search(r"<Message>(.*?)</Message>", text, re.DOTALL)
+    if code:
+        lines = said[1].strip().splitlines() if said else []  # Azure's others are for its support
+        return f"{code[1]}: {lines[0]}" if lines else code[1]
+    words = " ".join(text.rpartition(" - ")[2].split()).removeprefix("Server returned non-2xx status code: ")
+    words = words[:300].rstrip(": ")
+    causes = re.findall(r'message: "([^"]*)"', inner)
+    return f"{words} ({causes[-1]})" if causes and causes[-1] not in words else words

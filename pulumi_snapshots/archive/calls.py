@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pulumi_snapshots.archive.archive import archive
 from pulumi_snapshots.archive.inputs import ArchiveInputs
-from pulumi_snapshots.archive.record import ARCHIVE, ArchiveMemory, ArchiveRecord
+from pulumi_snapshots.archive.record import ARCHIVE, ArchiveMemory, ArchiveRecord, counts
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import check_archived, remove
 from pulumi_snapshots.errors.explained import Explained
@@ -36,18 +37,19 @@ class ArchiveCalls(Calls):
         record = ArchiveRecord.from_outputs(state)
         if record.lost is not None:
             record = await _archive(call, values, record)
+        record = replace(record, pinned=values.get("pin") or None)
         return Resource(record.id, ARCHIVE.state(record, values))
 
     async def delete(self, call: Call, _id: str, state: Mapping[str, Any]) -> None:
         """Keep the object or remove it, as `delete_object` says."""
         record = ArchiveRecord.from_outputs(state)
-        current, keep_last = call.shared.of(ArchiveMemory).current(call.owner)
+        current, counted = call.shared.of(ArchiveMemory).current(call.owner)
         await remove(
             call.shared.of(Transfers),
             record,
             call.listener,
             delete_object=bool(state.get("delete_object")),
-            keep_last=keep_last,
+            counted=counted,
             successor=None if current and current.object == record.object else current,
         )
 
@@ -58,5 +60,5 @@ async def _archive(call: Call, values: Mapping[str, Any], previous: ArchiveRecor
     # Without a key, a URL is enough.
     session = None if settings.api_key is None else call.shared.session(settings)
     record = await archive(session, call.shared.of(Transfers), inputs, call.listener, previous=previous)
-    call.shared.of(ArchiveMemory).keep(call.owner, record, inputs.keep_last)
+    call.shared.of(ArchiveMemory).keep(call.owner, record, counts=counts(values))
     return record

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
-LIBRARIES = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gcs"), "az": ("adlfs", "azure")}
-"""By scheme: the fsspec library of the store, and the extra of this package that brings it."""
+BUCKETS = ("s3", "gs", "az")
+"""Schemes of stores with buckets."""
+LIBRARY, EXTRA = "obstore", "archive"
+"""The library for buckets, and the extra of this package that brings it."""
 MUST_BE = "must be a path, or a URI of file://, s3://, gs:// or az://"
 _SLIP = re.compile(r"(file|s3|gs|az):")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]+")
@@ -51,7 +53,7 @@ class Destination:
         scheme, is_uri, rest = text.partition("://")
         if scheme == "file" or not is_uri:
             return cls._file(text, is_uri=bool(is_uri))
-        if scheme not in LIBRARIES:
+        if scheme not in BUCKETS:
             raise Unfit(MUST_BE, text)
         bucket, slash, key = rest.partition("/")
         if not _BUCKET.fullmatch(bucket) or not slash:
@@ -80,9 +82,9 @@ class Destination:
         # As Path writes it, so that two spellings of one place are equal.
         return cls("file", str(Path(path)), folder=path.endswith("/"))
 
-    def named(self, database_id: str, version_id: str, created: datetime) -> Destination:
-        """The object of a snapshot in this folder: `DATABASE_ID/CREATED_AT-VERSION_ID.zip`."""
-        name = f"{database_id}/{created.astimezone(UTC):%Y%m%dT%H%M%SZ}-{quote(version_id, safe='')}.zip"
+    def named(self, database_id: str, version_id: str, created: datetime, suffix: str = "") -> Destination:
+        """The object of a snapshot in this folder: `DATABASE_ID/CREATED_AT-VERSION_ID.zip`, and a suffix."""
+        name = f"{database_id}/{created.astimezone(UTC):%Y%m%dT%H%M%SZ}-{quote(version_id, safe='')}.zip{suffix}"
         return Destination(self.scheme, f"{self.path.removesuffix('/')}/{name}")
 
     @property

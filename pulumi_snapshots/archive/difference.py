@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.archive.destination import Destination
-from pulumi_snapshots.archive.inputs import which_snapshot
-from pulumi_snapshots.archive.record import ARCHIVE, ArchiveMemory, ArchiveRecord
+from pulumi_snapshots.archive.inputs import ArchiveInputs, which_snapshot
+from pulumi_snapshots.archive.record import (
+    ARCHIVE,
+    ArchiveMemory,
+    ArchiveRecord,
+    StoredObject,
+    counts,
+    history,
+    kept_of,
+)
+from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.late import late
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.run.calls import Changes, Rules
-from pulumi_snapshots.snapshot.difference import changed, differs, undecided
+from pulumi_snapshots.snapshot.difference import changed, differs, holds_unknown, undecided
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pulumi_snapshots.run.calls import Call, Calls
+
+
+LATEST = "9999-12-31T00:00:00Z"
+WISHES = ("keep_last", "keep", "pin", "delete_object")
+"""Inputs that are kept for the next object."""
 
 
 class ArchiveRules(Rules):
@@ -33,9 +48,13 @@ class ArchiveRules(Rules):
         self, call: Call, record: ArchiveRecord, state: Mapping[str, Any], values: Mapping[str, Any]
     ) -> Changes:
         """Compare, and remember what the state holds."""
-        kept = state.get("keep_last")
-        call.shared.of(ArchiveMemory).keep(call.owner, record, None if kept is None else int(kept))
-        return archive_difference(record, state, values)
+        call.shared.of(ArchiveMemory).keep(call.owner, record, counts=counts(state))
+        found = archive_difference(record, state, values)
+        another = found.replaces or which_snapshot(values)[1] is UNKNOWN
+        if another and (named := _would_go(record, values)):
+            text = "{why}; a new archive, once it is whole, removes {named}"
+            return replace(found, reason=Text(text if found.reason else text[7:], why=found.reason, named=named))
+        return found
 
 
 def archive_difference(record: ArchiveRecord, old: Mapping[str, Any], new: Mapping[str, Any]) -> Changes:
@@ -55,15 +74,30 @@ def archive_difference(record: ArchiveRecord, old: Mapping[str, Any], new: Mappi
     replaces = list(dict.fromkeys(names))
     if differs(_place(old.get("destination")), _place(new.get("destination"))):
         replaces.append("destination")
+    if differs(_keys(old.get("recipients")), _keys(new.get("recipients"))):
+        replaces.append("recipients")
     if replaces:
         return Changes(tuple(replaces))
     if record.lost is not None:
         return Changes(updates=("lost",), reason=f"{record.uri} is {record.lost}: archiving again")
     which = ("download_url" if new.get("version_id") is None else "version_id") if version_id is UNKNOWN else ""
-    later = undecided(new, *filter(None, (which, "destination")))
-    return Changes(
-        updates=tuple(name for name in ("keep_last", "delete_object") if changed(name, old, new)), reason=later
-    )
+    later = undecided(new, *filter(None, (which, "destination", "recipients")))
+    return Changes(updates=tuple(name for name in WISHES if changed(name, old, new)), reason=later)
+
+
+def _would_go(record: ArchiveRecord, values: Mapping[str, Any]) -> str:
+    """The names of the objects that the next one's retention would remove, as far as a preview knows."""
+    known = ArchiveInputs.known(values, "keep", "keep_last", "created_at")
+    # A snapshot that is not taken yet is newer than all that there is.
+    new = StoredObject("", "", known.get("created_at") or LATEST)
+    objects = [new, *history(record)]
+    kept = kept_of(objects, known.get("keep"), known.get("keep_last"))
+    return ", ".join(each.uri.rpartition("/")[2] for each in objects if each not in kept)
+
+
+def _keys(recipients: Any) -> Any:
+    """The order of recipients means nothing."""
+    return UNKNOWN if holds_unknown(recipients) else recipients and sorted(set(recipients))
 
 
 def _place(destination: Any) -> Any:

@@ -7,11 +7,10 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
 
-from pulumi_snapshots.archive.stores import Draft, Seen, Store, StoreTrouble, trouble
+from pulumi_snapshots.archive.stores import READ_SIZE, Draft, Seen, Store, StoreTrouble, trouble
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.locked_file import try_lock
 
@@ -56,8 +55,9 @@ class FileStore(Store):
             return _seen(self._path.stat())
         return None
 
-    def _open(self) -> IO[bytes]:
-        return self._path.open("rb")
+    def _pieces(self) -> Iterator[bytes]:
+        with self._path.open("rb") as file:
+            yield from iter(lambda: file.read(READ_SIZE), b"")
 
     def _remove(self) -> None:
         self._path.unlink(missing_ok=True)

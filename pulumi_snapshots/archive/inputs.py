@@ -7,7 +7,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Self
 
 from pulumi_snapshots.api.signed_url import database_of, problem_of_url, version_of
-from pulumi_snapshots.archive.destination import LIBRARIES, Destination
+from pulumi_snapshots.archive import encryption
+from pulumi_snapshots.archive.destination import EXTRA, LIBRARY, Destination
+from pulumi_snapshots.archive.retention import Keep, read_keep
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.properties import checks
@@ -27,9 +29,8 @@ KEEP_LIMIT = 500
 
 def _destination(given: object) -> Destination:
     found = Destination.parse(checks.text(given))
-    library, extra = LIBRARIES.get(found.scheme, ("", ""))
-    if library and find_spec(library) is None:
-        raise Unfit(f"needs {library}, which is not installed: pip install 'pulumi-snapshots[{extra}]'")
+    if found.scheme != "file" and find_spec(LIBRARY) is None:
+        raise Unfit(f"needs {LIBRARY}, which is not installed: pip install 'pulumi-snapshots[{EXTRA}]'")
     return found
 
 
@@ -76,6 +77,19 @@ class ArchiveInputs(Inputs):
         default=None,
         read=checks.whole_number(f"from 1 to {KEEP_LIMIT}", least=1, most=KEEP_LIMIT),
     )
+    keep: Keep | None = declare(
+        "Which objects of this resource to keep, in tiers, instead of `keep_last`; others are removed once a new one is "
+        "whole.",
+        default=None,
+        read=read_keep,
+    )
+    pin: bool = declare("Whether the object is kept for good, whatever `keep` and `keep_last` say.", default=False)
+    recipients: list[str] | None = declare(
+        "Public keys of age (`age1…`): the object is encrypted for them, and only their private keys open it. Changed "
+        "recipients archive again.",
+        default=None,
+        read=encryption.recipients,
+    )
     delete_object: bool = declare(
         "Whether deleting or replacing the resource deletes its object; it is kept unless given.", default=False
     )
@@ -95,7 +109,9 @@ class ArchiveInputs(Inputs):
     def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
         """Everything that is wrong with these values; those that are `UNKNOWN` are taken to be right."""
         found = super().problems(values)
-        return found if any(one.property == "download_url" for one in found) else [*found, *_source_problems(values)]
+        wrong = {one.property for one in found}
+        found += [each for each in _combinations(values) if each.property not in wrong]
+        return found if "download_url" in wrong else [*found, *_source_problems(values)]
 
 
 def which_snapshot(values: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -107,6 +123,20 @@ def which_snapshot(values: Mapping[str, Any]) -> tuple[Any, Any]:
     if version_id is None and url is not None:
         version_id = UNKNOWN if url is UNKNOWN else version_of(url)
     return database_id, version_id
+
+
+def _combinations(values: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with inputs beside each other."""
+    found = []
+    if values.get("keep") is not None and values.get("keep_last") is not None:
+        found.append(Problem("keep", Text("cannot be given beside {keep_last}: last is the tier for that")))
+    destination = values.get("destination")
+    if isinstance(destination, str) and not destination.endswith("/") and values.get("recipients"):
+        name = destination.rpartition("/")[2]
+        if name and not name.endswith(encryption.SUFFIX):
+            reason = f"must end in {encryption.SUFFIX}, or in / for a folder: what is encrypted is no zip"
+            found.append(Problem("destination", reason))
+    return found
 
 
 def _source_problems(values: Mapping[str, Any]) -> list[Problem]:

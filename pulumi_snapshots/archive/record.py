@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from pulumi_snapshots.archive.inputs import ArchiveInputs
+from pulumi_snapshots.archive.retention import Keep, kept_by
 from pulumi_snapshots.properties.catalogue import Moment, Record, Thing, declare
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
-class StoredObject(Record):
+
+class StoredObject(Record, sparse=True):
     """One object that this resource has written."""
 
     uri: str = declare("Its URI.")
     mark: str = declare("Opaque; another object of the same name has another one.")
+    created_at: Moment | None = declare(
+        "When its snapshot was taken; absent if an earlier version wrote it.", default=None
+    )
+    pinned: bool = declare("Whether it is kept for good.", default=False)
 
 
 class ArchiveRecord(Record):
@@ -23,10 +33,18 @@ class ArchiveRecord(Record):
     uri: str = declare("The object's URI.")
     size: int = declare("Bytes.")
     sha256: str = declare("The object's SHA-256, hexadecimal.")
+    plain_size: int | None = declare(
+        "Bytes before encryption; absent if it is not encrypted.", default=None, kw_only=True
+    )
+    plain_sha256: str | None = declare(
+        "The SHA-256 before encryption, hexadecimal; absent if it is not encrypted.", default=None, kw_only=True
+    )
+    created_at: Moment | None = declare("When the snapshot was taken, if known.", default=None, kw_only=True)
     archived_at: Moment = declare("When it was whole, by the machine's clock.")
     database_id: str | None = declare("The database whose snapshot it holds; absent if a URL alone does not show it.")
     version_id: str = declare("The snapshot's version id.")
     mark: str = declare("As in `StoredObject`.", internal=True)
+    pinned: bool | None = declare("As in `StoredObject`.", default=None, internal=True, kw_only=True)
     lost: str | None = declare(
         "Why it must be archived again, as a refresh has found it (`missing`, `altered`); absent while it is there.",
         default=None,
@@ -44,26 +62,54 @@ class ArchiveRecord(Record):
     @property
     def object(self) -> StoredObject:
         """The object itself."""
-        return StoredObject(self.uri, self.mark)
+        return StoredObject(self.uri, self.mark, self.created_at, bool(self.pinned))
+
+
+def history(record: ArchiveRecord) -> list[StoredObject]:
+    """The objects that a resource has, newest first, but for one that a refresh found lost."""
+    return [*([] if record.lost else [record.object]), *record.earlier]
+
+
+def kept_of(objects: Sequence[StoredObject], keep: Keep | None, keep_last: int | None) -> list[StoredObject]:
+    """The objects that are to be kept; all if no number is given.
+
+    Args:
+        objects: newest first.
+        keep: tiers.
+        keep_last: how many, instead of tiers.
+    """
+    if keep is not None:
+        timed = [each for each in objects if each.created_at]
+        by_tiers = kept_by(keep, timed, lambda each: each.created_at or "")
+        # The time of one may be unknown, and then nothing says that it may go. The newest is the one just written.
+        return [
+            each for each in objects if each.pinned or not each.created_at or each in by_tiers or each is objects[0]
+        ]
+    return [each for number, each in enumerate(objects) if keep_last is None or number < keep_last or each.pinned]
+
+
+def counts(values: Mapping[str, Any]) -> bool:
+    """Whether these inputs count earlier objects."""
+    return values.get("keep") is not None or values.get("keep_last") is not None
 
 
 class ArchiveMemory:
-    """The archive that each resource has now, and its `keep_last`.
+    """The archive that each resource has now, and whether its earlier objects are counted.
 
     A create does not get what it replaces, nor a delete what replaced it.
     """
 
     def __init__(self) -> None:
-        self._current: dict[str, tuple[ArchiveRecord, int | None]] = {}
+        self._current: dict[str, tuple[ArchiveRecord, bool]] = {}
 
-    def keep(self, owner: str | None, record: ArchiveRecord, keep_last: int | None) -> None:
+    def keep(self, owner: str | None, record: ArchiveRecord, *, counts: bool) -> None:
         """Remember what a diff found in the state, or this run wrote; nothing for an owner that is not known."""
         if owner is not None:
-            self._current[owner] = record, keep_last
+            self._current[owner] = record, counts
 
-    def current(self, owner: str | None) -> tuple[ArchiveRecord | None, int | None]:
-        """The owner's archive, and its `keep_last`."""
-        return self._current.get(owner or "", (None, None))
+    def current(self, owner: str | None) -> tuple[ArchiveRecord | None, bool]:
+        """The owner's archive, and whether `keep` or `keep_last` counts its earlier objects."""
+        return self._current.get(owner or "", (None, False))
 
 
 ARCHIVE = Thing("Archive", ArchiveInputs, ArchiveRecord)

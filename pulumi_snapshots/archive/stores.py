@@ -9,11 +9,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO
+from typing import Any
 
 from pulumi_snapshots.errors.explained import Explained
 
 READ_SIZE = 1024 * 1024
+Buffer = Any
+"""Bytes, or what libraries have in their place; `collections.abc.Buffer` is newer than the oldest Python here."""
 
 
 class StoreTrouble(Explained):
@@ -67,22 +69,26 @@ class Store(ABC):
     def stat(self) -> Seen | None:
         """The object; None only if it certainly does not exist."""
 
-    def read(self) -> Iterator[bytes]:
+    def read(self) -> Iterator[Buffer]:
         """The bytes of the object, in pieces."""
-        with trouble(self.where), self._open() as file:
-            yield from iter(lambda: file.read(READ_SIZE), b"")
+        with trouble(self.where):
+            yield from self._pieces()
+
+    def holds(self, mark: str) -> bool:
+        """Whether the object still has this mark."""
+        seen = self.stat()
+        return seen is not None and seen.mark == mark
 
     def remove(self, mark: str) -> bool:
         """Remove the object if it still has this mark; returns whether it had."""
-        seen = self.stat()
-        if seen is None or seen.mark != mark:
+        if not self.holds(mark):
             return False
         with trouble(self.where):
             self._remove()
         return True
 
     @abstractmethod
-    def _open(self) -> IO[bytes]: ...
+    def _pieces(self) -> Iterator[Buffer]: ...
 
     @abstractmethod
     def _remove(self) -> None: ...

@@ -6,8 +6,8 @@ from dataclasses import replace
 from hashlib import sha256
 
 from pulumi_snapshots.archive.destination import Destination
-from pulumi_snapshots.archive.inputs import KEEP_LIMIT
-from pulumi_snapshots.archive.record import ArchiveRecord
+from pulumi_snapshots.archive.inputs import KEEP_LIMIT, ArchiveInputs
+from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject, history, kept_of
 from pulumi_snapshots.archive.stores import Seen, Store, StoreTrouble
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.errors.explained import Explained
@@ -63,28 +63,51 @@ async def prune(
     transfers: Transfers,
     record: ArchiveRecord,
     previous: ArchiveRecord | None,
-    keep_last: int | None,
+    inputs: ArchiveInputs,
     listener: Listener,
 ) -> ArchiveRecord:
-    """Give a new record the history of its resource, and remove what is more than `keep_last` objects.
+    """Give a new record the history of its resource, and remove what `keep` and `keep_last` do not keep.
 
     It removes only objects that this resource has written and that are unchanged since.
     """
-    before = () if previous is None else previous.earlier if previous.lost else (previous.object, *previous.earlier)
-    earlier = [each for each in before if each.uri != record.uri]
-    kept = len(earlier) if keep_last is None else keep_last - 1
-    left = earlier[kept:]
+    earlier = [each for each in history(previous) if each.uri != record.uri] if previous else []
+    rule = "keep" if inputs.keep else f"the last {inputs.keep_last}"
+    left = list(earlier)
     with transfers.until(PRUNING):
-        for each in earlier[kept:]:
+        for each in await _surplus(transfers, [record.object, *earlier], inputs):
             try:
                 removed = await transfers.blocking(_store(transfers, each.uri).remove, each.mark)
             except StoreTrouble as trouble:
-                listener.warn(f"{each.uri} is older than the last {keep_last} but was not removed: {trouble.happened}.")
+                listener.warn(f"{each.uri} is beyond {rule} but was not removed: {trouble.happened}.")
                 continue
             left.remove(each)
             if removed:
-                listener.progress(f"removed {each.uri}: older than the last {keep_last}")
-    return replace(record, earlier=tuple(earlier[:kept] + left)[:KEEP_LIMIT])
+                listener.progress(f"removed {each.uri}: beyond {rule}")
+    return replace(record, earlier=tuple(left)[:KEEP_LIMIT])
+
+
+async def _surplus(transfers: Transfers, objects: list[StoredObject], inputs: ArchiveInputs) -> list[StoredObject]:
+    """The objects that are not to be kept. One that is gone or was changed is no archive, and keeps nobody's place."""
+    good = objects
+    while True:
+        kept = kept_of(good, inputs.keep, inputs.keep_last)
+        surplus = [each for each in good if each not in kept]
+        if not surplus:
+            return []
+        bad = [
+            each for each in kept[1:] if not await transfers.blocking(_holds, _store(transfers, each.uri), each.mark)
+        ]
+        if not bad:
+            return surplus
+        good = [each for each in good if each not in bad]
+
+
+def _holds(store: Store, mark: str) -> bool:
+    """Whether it is there unchanged; a store that does not say it proves nothing."""
+    try:
+        return store.holds(mark)
+    except StoreTrouble:
+        return True
 
 
 async def remove(  # noqa: PLR0913  what decides about an object
@@ -93,7 +116,7 @@ async def remove(  # noqa: PLR0913  what decides about an object
     listener: Listener,
     *,
     delete_object: bool,
-    keep_last: int | None = None,
+    counted: bool = False,
     successor: ArchiveRecord | None = None,
 ) -> None:
     """Keep or remove the object of a resource that is deleted or has been replaced.
@@ -103,19 +126,19 @@ async def remove(  # noqa: PLR0913  what decides about an object
         record: of the resource.
         listener: hears the result.
         delete_object: whether the object is to be removed.
-        keep_last: the successor's; an object that it counts is kept.
+        counted: whether the successor counts its earlier objects, which are kept then.
         successor: the record that replaced this one, if known.
 
     Raises:
         NotRemoved: it may still exist.
     """
-    counted = successor is not None and record.object in successor.earlier
+    among = successor is not None and record.object in successor.earlier
     if not delete_object:
         # What was replaced may have been removed or overwritten since.
-        if record.lost is None and (successor is None or counted):
+        if record.lost is None and (successor is None or among):
             listener.progress(f"kept: {record.uri}")
         return
-    if successor is not None and (successor.uri == record.uri or (keep_last is not None and counted)):
+    if successor is not None and (successor.uri == record.uri or (counted and among)):
         listener.progress(f"kept: {record.uri}, which the archive that replaced this one holds or counts")
         return
     store = _store(transfers, record.uri)

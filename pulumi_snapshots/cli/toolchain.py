@@ -8,10 +8,14 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
+from pulumi_snapshots.archive.credentials import NAMES, NoCredentials, access
+from pulumi_snapshots.archive.destination import BUCKETS, EXTRA, LIBRARY
 from pulumi_snapshots.cli.doctor import Finding, Result
 from pulumi_snapshots.cli.install import PACKAGE, PROGRAM
+from pulumi_snapshots.cli.wording import COMMANDS
 from pulumi_snapshots.locked_file import home_directory
 from pulumi_snapshots.run.settings import without_key
 
@@ -19,6 +23,7 @@ OLDEST_ENGINE = (3, 139, 0)
 """The first engine that hands a dynamic provider its configuration."""
 ENGINE_PATIENCE = 30.0
 """Seconds that `pulumi version` may take."""
+ONLY_FOR_ARCHIVES = "Only archives to such a bucket need them."
 WITHOUT = {
     "urn": "progress is shown on the stack's row, and snapshots of killed runs are not found again",
     "log": "progress is not shown",
@@ -41,6 +46,7 @@ def look_at_installation(environment: Mapping[str, str] = os.environ) -> list[Fi
         Finding("engine", *_engine(environment)),
         Finding("plugin", *_plugin(environment)),
         *(Finding("engine access", *found) for found in _features(environment)),
+        *_buckets(environment),
     ]
 
 
@@ -98,3 +104,15 @@ def _features(environment: Mapping[str, str]) -> Iterator[Result]:
     for name, loss in lacking.items():
         advice = "Upgrade this package, or use an older SDK."
         yield "note", f"{name} is not found in the installed SDK: {loss}", advice
+
+
+def _buckets(environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Which credentials an archive to each store would use; those of a store that is not used are no problem."""
+    if find_spec(LIBRARY) is None:
+        yield Finding("buckets", "note", f"{LIBRARY} is not installed", f"pip install 'pulumi-snapshots[{EXTRA}]'.")
+        return
+    for scheme in BUCKETS:
+        try:
+            yield Finding(f"{scheme}://", "ok", f"credentials of {NAMES[scheme]}: {access(scheme, environment).found}")
+        except NoCredentials as error:
+            yield Finding(f"{scheme}://", "note", COMMANDS.text((error.happened, *error.then)), ONLY_FOR_ARCHIVES)

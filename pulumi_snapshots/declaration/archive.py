@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 import pulumi
 
 from pulumi_snapshots.archive.record import ARCHIVE
+from pulumi_snapshots.archive.retention import Keep
 from pulumi_snapshots.declaration import Declared, source_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from pulumi_snapshots.declaration.snapshot import SnapshotDeclaration
     from pulumi_snapshots.lookup.results import SnapshotInfo
 
@@ -32,6 +35,11 @@ class ArchiveDeclaration(Declared):
             secret.
         keep_last: how many objects of this resource to keep; older ones are removed once a new one is whole. All unless
             given.
+        keep: which objects of this resource to keep, in tiers, instead of `keep_last`; others are removed once a new one
+            is whole.
+        pin: whether the object is kept for good, whatever `keep` and `keep_last` say.
+        recipients: public keys of age (`age1…`): the object is encrypted for them, and only their private keys open it.
+            Changed recipients archive again.
         delete_object: whether deleting or replacing the resource deletes its object; it is kept unless given.
         timeout: how long the transfer may take. The resource's custom timeout for creates wins. 1h unless given. A
             string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
@@ -53,6 +61,12 @@ class ArchiveDeclaration(Declared):
     """The object's URI."""
     sha256: pulumi.Output[str]
     """The object's SHA-256, hexadecimal."""
+    plain_size: pulumi.Output[int | None]
+    """Bytes before encryption; absent if it is not encrypted."""
+    plain_sha256: pulumi.Output[str | None]
+    """The SHA-256 before encryption, hexadecimal; absent if it is not encrypted."""
+    created_at: pulumi.Output[str | None]
+    """When the snapshot was taken, if known. RFC 3339, UTC."""
     archived_at: pulumi.Output[str]
     """When it was whole, by the machine's clock. RFC 3339, UTC."""
 
@@ -66,6 +80,9 @@ class ArchiveDeclaration(Declared):
         version_id: pulumi.Input[str] | None = None,
         download_url: pulumi.Input[str] | None = None,
         keep_last: pulumi.Input[int] | None = None,
+        keep: pulumi.Input[Keep | Mapping[str, pulumi.Input[int]]] | None = None,
+        pin: pulumi.Input[bool] | None = None,
+        recipients: pulumi.Input[Sequence[pulumi.Input[str]]] | None = None,
         delete_object: pulumi.Input[bool] | None = None,
         timeout: pulumi.Input[str | float] | None = None,
         opts: pulumi.ResourceOptions | None = None,
@@ -82,5 +99,13 @@ class ArchiveDeclaration(Declared):
         if (url := source.get("download_url")) is not None:
             # What a lookup has found without a URL has None in an output.
             source["download_url"] = pulumi.Output.from_input(url).apply(lambda it: it and pulumi.Output.secret(it))
-        inputs = {**source, "destination": destination, "keep_last": keep_last, "delete_object": delete_object}
+        inputs = {
+            **source,
+            "destination": destination,
+            "keep_last": keep_last,
+            "keep": keep.to_outputs() if isinstance(keep, Keep) else keep,
+            "pin": pin,
+            "recipients": recipients,
+            "delete_object": delete_object,
+        }
         self._declare(resource_name, inputs, timeout, opts)

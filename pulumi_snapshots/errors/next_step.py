@@ -93,6 +93,7 @@ class Step(Enum):
     # The command line
     INSTALL_PULUMI = "Install the Pulumi CLI (https://www.pulumi.com/docs/install/)."
     INSTALL_EXTRA = "Install what it needs: pip install 'pulumi-snapshots[{extra}]'."
+    INSTALL_PACKAGE = "Install what it needs: pip install {package}."
 
 
 @dataclass(frozen=True, init=False)

@@ -1,4 +1,4 @@
-"""Processes for the tests of archives: a host of large snapshots, an archive, an S3 server."""
+"""Processes for the tests of archives: a host of large snapshots, an archive."""
 
 from __future__ import annotations
 
@@ -14,17 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["S3", "Host", "hosted", "outcome", "s3_server", "start"]
+__all__ = ["VERSION", "Host", "hosted", "outcome", "start"]
 
 VERSION = "45ec0b49-9af6-445e-a55c-abd7ec5278b2"
-S3_SERVER = """
-import sys
-from moto.server import ThreadedMotoServer
-server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-server.start()
-print("http://%s:%s" % server.get_host_and_port(), flush=True)
-sys.stdin.read()
-"""
 
 
 @dataclass
@@ -62,46 +54,3 @@ def outcome(process: subprocess.Popen[str]) -> Any:
     """The JSON that it printed."""
     printed, _ = process.communicate(timeout=120)
     return json.loads(printed)
-
-
-@dataclass
-class S3:
-    url: str
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """Its address and credentials for a store's library."""
-        return {
-            "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": "tests",
-            "AWS_SECRET_ACCESS_KEY": "tests",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
-
-    def client(self) -> Any:
-        import boto3  # noqa: PLC0415  takes a second, and few tests need it
-
-        return boto3.client(
-            "s3",
-            endpoint_url=self.url,
-            aws_access_key_id="tests",
-            aws_secret_access_key="tests",
-            region_name="us-east-1",
-        )
-
-
-@contextmanager
-def s3_server() -> Iterator[S3]:
-    with subprocess.Popen(  # noqa: S603  this very interpreter
-        [sys.executable, "-c", S3_SERVER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        try:
-            yield S3(process.stdout.readline().strip())
-        finally:
-            process.kill()

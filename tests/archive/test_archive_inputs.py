@@ -127,11 +127,10 @@ def test_the_error_of_a_bad_input_says_what_is_right(changes: dict[str, Any], wh
     assert "Signature" not in "".join(found.values())
 
 
-@pytest.mark.parametrize("scheme", ["gs", "az"])
+@pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
 def test_a_preview_fails_if_a_store_lacks_its_library(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "gcsfs", None)
-    monkeypatch.setitem(sys.modules, "adlfs", None)
-    assert "pip install 'pulumi-snapshots[" in problems(destination=f"{scheme}://bucket/x")["destination"]
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    assert "pip install 'pulumi-snapshots[archive]'" in problems(destination=f"{scheme}://bucket/x")["destination"]
 
 
 @pytest.mark.parametrize(
@@ -185,7 +184,7 @@ def test_a_url_alone_gives_database_and_version() -> None:
 def test_a_program_loads_no_http_stack_and_no_store() -> None:
     code = (
         "import sys; before = set(sys.modules); import pulumi_snapshots.archive.difference; "
-        "print({'httpx', 'fsspec', 's3fs', 'pydantic', 'anyio'} & (set(sys.modules) - before))"
+        "print({'httpx', 'obstore', 'pydantic', 'anyio'} & (set(sys.modules) - before))"
     )
     # The clock loads anyio, which Pulumi programs load anyway.
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)  # noqa: S603

@@ -332,6 +332,29 @@ def test_a_plugin_of_another_version_is_noted(tmp_path: Path, monkeypatch: pytes
     assert installation({"PATH": "", "PULUMI_HOME": str(tmp_path / ".pulumi")})["plugin"][0] == "ok"
 
 
+@pytest.mark.usefixtures("probed")
+def test_doctor_shows_which_credentials_buckets_would_use(tmp_path: Path) -> None:
+    secret = "neverShown"
+    environment = {"PATH": "", "HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"}
+    found = installation(environment)
+    assert found["s3://"][0] == "note"
+    assert "not in AWS_ACCESS_KEY_ID" in found["s3://"][1]
+    found = installation(
+        {
+            **environment,
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": secret,
+            "AWS_ENDPOINT_URL": "https://r2.example",
+            "STORAGE_EMULATOR_HOST": "127.0.0.1:9",
+            "AZURE_STORAGE_CONNECTION_STRING": f"AccountName=shop;AccountKey={secret}",
+        }
+    )
+    assert found["s3://"][:2] == ("ok", "credentials of S3: keys in AWS_ACCESS_KEY_ID, endpoint https://r2.example")
+    assert found["gs://"][1].endswith("none, for the emulator at http://127.0.0.1:9")
+    assert found["az://"][1].endswith("AZURE_STORAGE_CONNECTION_STRING, account shop")
+    assert secret not in str(found)
+
+
 def test_a_missing_feature_of_the_sdk_is_noted_with_its_cost(probed: dict[str, bool], tmp_path: Path) -> None:
     probed["partial_state"] = False
     state, text, advice = installation({"PATH": "", "HOME": str(tmp_path)})["engine access"]

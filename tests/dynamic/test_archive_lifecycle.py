@@ -20,7 +20,7 @@ import pytest
 
 from pulumi_snapshots import Archive
 from pulumi_snapshots.dynamic.archive_provider import ArchiveProvider
-from tests.archive.real import s3_server
+from tests.support.object_stores import serving
 from tests.support.servicer import NO_KEY, UNKNOWN, Answer, CallFailedError, Servicer, urn
 
 if TYPE_CHECKING:
@@ -379,22 +379,22 @@ def test_a_wrong_configuration_is_reported_without_a_traceback(serve: Serve, tmp
 def test_a_bucket_is_written_looked_at_and_tidied(serve: Serve, place: Place) -> None:
     source = place.snapshot()
     with (
-        s3_server() as s3,
+        serving("moto") as s3,
         serve(env={**place.emulator.environment, **s3.environment}) as servicer,
     ):
-        s3.client().create_bucket(Bucket="backups")
+        s3.make_bucket("backups")
         inputs = {**source, "destination": "s3://backups/shop/", "delete_object": True}
         created = servicer.create(NAME, inputs)
         assert created.id.startswith(f"s3://backups/shop/{place.database}/")
         key = created.id.removeprefix("s3://backups/")
-        content = s3.client().get_object(Bucket="backups", Key=key)["Body"].read()
+        content = s3.s3().get_object(Bucket="backups", Key=key)["Body"].read()
         assert sha256(content).hexdigest() == created.outputs["sha256"]
         assert servicer.read(NAME, created.id, created.outputs, inputs).outputs == created.outputs
         servicer.delete(NAME, created.id, created.outputs)
         assert servicer.diagnostics(NAME) == [f"deleted {created.id}"]
         assert servicer.read(NAME, created.id, created.outputs, inputs).outputs["lost"] == "missing"
         told = failure(servicer.create, NAME, {**source, "destination": "s3://nowhere/x.zip"})
-        assert "s3://nowhere/x.zip: the bucket does not exist" in told
+        assert "s3://nowhere/x.zip: NoSuchBucket: The specified bucket does not exist" in told
 
 
 @contextmanager

@@ -26,7 +26,7 @@ assert "site-packages" in pulumi_snapshots.__file__, pulumi_snapshots.__file__
 files = importlib.resources.files("pulumi_snapshots")
 assert json.loads(files.joinpath("pulumi-plugin.json").read_text()) == {"resource": False}
 assert files.joinpath("py.typed").is_file()
-assert not {"httpx", "pydantic", "starlette", "fsspec"} & set(sys.modules), "a program loads no HTTP stack"
+assert not {"httpx", "pydantic", "starlette", "obstore"} & set(sys.modules), "a program loads no HTTP stack"
 import pulumi_snapshots.dynamic.run, pulumi_snapshots.run.session
 import importlib.util
 assert importlib.util.find_spec("starlette") is None, "an extra came without being asked for"

@@ -22,7 +22,14 @@ from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.snapshot.record import SNAPSHOT
 
 EDGES = {"Python": PYTHON, "plugin": PLUGIN, "command line": COMMANDS}
-FACTS = {"extra": "s3", "time": "12:00:00 UTC", "uri": "file:///x.zip", "wait": "30 minutes", "when": "at 12:00:00 UTC"}
+FACTS = {
+    "extra": "s3",
+    "package": "boto3",
+    "time": "12:00:00 UTC",
+    "uri": "file:///x.zip",
+    "wait": "30 minutes",
+    "when": "at 12:00:00 UTC",
+}
 """What a `Next` may hold."""
 OF_EDGES = {"resource", "command", "get_database"}
 """What an edge adds."""

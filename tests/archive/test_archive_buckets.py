@@ -1,0 +1,374 @@
+"""Archives to buckets of real servers: S3 twice, Google's and Azure's; what arrives, and what is left if it does not."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import anyio
+import obstore
+import pytest
+
+from pulumi_snapshots.archive import buckets
+from pulumi_snapshots.archive.archive import NotArchived, archive
+from pulumi_snapshots.archive.destination import Destination
+from pulumi_snapshots.archive.inputs import ArchiveInputs
+from pulumi_snapshots.archive.stores import StoreTrouble
+from pulumi_snapshots.archive.transfers import Transfers
+from pulumi_snapshots.archive.upkeep import NotRemoved, check_archived, remove
+from tests.archive.real import VERSION, Host, hosted, outcome, start
+from tests.support.failing import fails_with
+from tests.support.object_stores import STORES, Closed, ObjectStore, serving
+from tests.support.unreliable import Failure, Request, Unreliable, unreliable
+from tests.support.world import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pulumi_snapshots.archive.record import ArchiveRecord
+
+MIB = 1024**2
+OLD = b"an archive that was there before"
+QUICK = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
+
+
+@pytest.fixture(scope="module", params=list(STORES))
+def server(request: pytest.FixtureRequest) -> Iterator[ObjectStore]:
+    try:
+        with serving(request.param) as one:
+            yield one
+    except Closed as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    with hosted(13 * MIB) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def large() -> Iterator[Host]:
+    with hosted(40 * MIB) as one:
+        yield one
+
+
+@pytest.fixture
+def bucket(server: ObjectStore) -> Iterator[Bucket]:
+    name = f"b-{os.urandom(4).hex()}"
+    server.make_bucket(name)
+    with (
+        unreliable(server.url) as proxy,
+        patch.dict(os.environ, server.reached_at(proxy.url)),
+        patch.object(buckets, "RETRIES", QUICK),
+    ):
+        one = Bucket(server, proxy, name)
+        yield one
+        proxy.fails = lambda _: None
+        assert one.unfinished() == [], "an unfinished upload was left, which costs for ever"
+
+
+class Bucket:
+    def __init__(self, server: ObjectStore, proxy: Unreliable, name: str) -> None:
+        self.server = server
+        self.proxy = proxy
+        self.name = name
+        self.row = Row()
+        self.transfers = Transfers()
+        with patch.dict(os.environ, server.environment):
+            self.behind, _ = buckets.Buckets().bucket(server.scheme, name)
+
+    def uri(self, key: str) -> str:
+        return f"{self.server.scheme}://{self.name}/{key}"
+
+    def keys(self) -> list[str]:
+        return sorted(each["path"] for page in obstore.list(self.behind) for each in page)
+
+    def content(self, key: str) -> bytes:
+        return bytes(obstore.get(self.behind, key).bytes())
+
+    def put(self, key: str, content: bytes) -> None:
+        obstore.put(self.behind, key, content)
+
+    def unfinished(self) -> list[Any]:
+        """Uploads that cost and are not shown; Azure has none, and the libraries cannot list Google's."""
+        if self.server.scheme != "s3":
+            return []
+        return list(self.server.s3().list_multipart_uploads(Bucket=self.name).get("Uploads", []))
+
+    def archive(self, url: str, key: str, previous: ArchiveRecord | None = None, **values: Any) -> ArchiveRecord:
+        given = {"download_url": url, "destination": self.uri(key), **values}
+        assert not ArchiveInputs.problems(given)
+
+        async def run() -> ArchiveRecord:
+            return await archive(None, self.transfers, ArchiveInputs.of(given), self.row, previous=previous)
+
+        return anyio.run(run)
+
+    def refresh(self, record: ArchiveRecord) -> ArchiveRecord:
+        return anyio.run(check_archived, self.transfers, record, self.row)
+
+    def delete(self, record: ArchiveRecord) -> None:
+        async def run() -> None:
+            await remove(self.transfers, record, self.row, delete_object=True)
+
+        anyio.run(run)
+
+
+def writes(request: Request) -> bool:
+    return request.method in {"PUT", "POST"}
+
+
+def writes_a_part(request: Request) -> bool:
+    return request.method == "PUT" and ("partNumber=" in request.path or "comp=block&" in f"{request.path}&")
+
+
+def completes(request: Request) -> bool:
+    """The request that lets the object appear."""
+    return (request.method == "POST" and "uploadId=" in request.path) or "comp=blocklist" in request.path
+
+
+def after(number: int, what: Callable[[Request], bool], failure: Failure) -> Callable[[Request], Failure]:
+    """Fail what matches, but for the first ones."""
+    seen = 0
+
+    def fails(request: Request) -> Failure:
+        nonlocal seen
+        seen += what(request)
+        return failure if what(request) and seen > number else None
+
+    return fails
+
+
+def test_an_object_is_whole_and_named_after_its_snapshot(bucket: Bucket, host: Host) -> None:
+    record = bucket.archive(host.url, "backups of ü/")
+    key = f"backups of ü/database/20261124T230000Z-{VERSION}.zip"
+    assert record.uri == bucket.uri(key)
+    assert bucket.keys() == [key]
+    assert hashlib.sha256(bucket.content(key)).hexdigest() == record.sha256 == host.sha256
+
+
+@pytest.mark.parametrize("key", ["a b.zip", "50%.zip", "a%2Fb.zip", "ü+&=@;,~'().zip", "x" * 200 + ".zip"])
+def test_an_object_with_an_odd_name_is_found_again(bucket: Bucket, key: str) -> None:
+    with hosted(1000) as small:
+        record = bucket.archive(small.url, key)
+    assert bucket.keys() == [key]
+    assert bucket.refresh(record) == record
+    bucket.delete(record)
+    assert bucket.keys() == []
+
+
+def test_a_transfer_that_breaks_off_is_resumed(bucket: Bucket, host: Host) -> None:
+    target, _, path = host.url.rpartition("/databases/")
+    with unreliable(target) as cut:
+        cut.fails = lambda _: 9 * MIB if len(cut.requests) == 1 else None
+        record = bucket.archive(f"{cut.url}/databases/{path}", "x.zip")
+        assert len(cut.requests) == 2
+    assert hashlib.sha256(bucket.content("x.zip")).hexdigest() == record.sha256 == host.sha256
+
+
+def test_a_snapshot_that_changes_meanwhile_replaces_nothing(bucket: Bucket, host: Host) -> None:
+    bucket.put("x.zip", OLD)
+    target, _, path = host.url.rpartition("/databases/")
+    with unreliable(target) as changing:
+        # The host has a shorter one by then.
+        changing.fails = lambda _: 9 * MIB if len(changing.requests) == 1 else (416, "InvalidRange")
+        with pytest.raises(NotArchived, match=r"shorter than the part.*untouched"):
+            bucket.archive(f"{changing.url}/databases/{path}", "x.zip")
+    assert bucket.content("x.zip") == OLD
+    assert bucket.keys() == ["x.zip"]
+
+
+def test_a_bucket_that_does_not_exist_is_an_error(bucket: Bucket, host: Host) -> None:
+    with pytest.raises(NotArchived, match=r"no-such-bucket.*(not exist|no bucket named)"):
+        bucket.archive(host.url, "", destination=f"{bucket.server.scheme}://no-such-bucket/x.zip")
+
+
+@pytest.mark.parametrize(("number", "what"), [(0, writes), (1, writes_a_part), (0, completes)])
+def test_a_refused_upload_keeps_the_old_object_and_no_parts(
+    bucket: Bucket, host: Host, number: int, what: Callable[[Request], bool]
+) -> None:
+    bucket.put("x.zip", OLD)
+    bucket.proxy.fails = after(number, what, (403, "ExpiredToken"))
+    with pytest.raises(NotArchived, match=r"ExpiredToken.*Nothing of it is left there.*untouched"):
+        bucket.archive(host.url, "x.zip")
+    assert bucket.content("x.zip") == OLD
+    assert bucket.keys() == ["x.zip"]
+
+
+@pytest.mark.parametrize("failure", ["drop", "silent", (503, "SlowDown")])
+def test_a_store_that_fails_in_the_middle_keeps_the_old_object(bucket: Bucket, host: Host, failure: Failure) -> None:
+    bucket.put("x.zip", OLD)
+    bucket.proxy.fails = after(1, writes_a_part, failure)
+    quick = {**buckets.CLIENT, "timeout": timedelta(seconds=1)}
+    with patch.object(buckets, "CLIENT", quick), pytest.raises(NotArchived, match="untouched"):
+        bucket.archive(host.url, "x.zip")
+    assert bucket.content("x.zip") == OLD
+    assert bucket.keys() == ["x.zip"]
+
+
+def test_an_error_that_passes_does_not_fail_an_archive(bucket: Bucket, host: Host) -> None:
+    seen: set[str] = set()
+
+    def first_of_each(request: Request) -> Failure:
+        again = request.path in seen
+        seen.add(request.path)
+        return (503, "SlowDown") if writes_a_part(request) and not again else None
+
+    bucket.proxy.fails = first_of_each
+    record = bucket.archive(host.url, "x.zip")
+    assert hashlib.sha256(bucket.content("x.zip")).hexdigest() == record.sha256
+
+
+def test_an_upload_whose_last_answer_was_lost_counts(bucket: Bucket, host: Host) -> None:
+    bucket.proxy.fails = after(0, completes, "lose")
+    record = bucket.archive(host.url, "x.zip")
+    assert hashlib.sha256(bucket.content("x.zip")).hexdigest() == record.sha256
+
+
+@pytest.mark.parametrize("how", ["stop", "timeout"])
+def test_an_interrupted_upload_keeps_the_old_object(bucket: Bucket, large: Host, how: str) -> None:
+    bucket.put("x.zip", OLD)
+    # It takes seconds, so that it is interrupted in the middle.
+    bucket.proxy.fails = lambda request: time.sleep(1) if writes_a_part(request) else None
+    values = {"download_url": large.url, "destination": bucket.uri("x.zip"), "timeout": "1h" if how == "stop" else 0.5}
+
+    async def run() -> None:
+        async with anyio.create_task_group() as group:
+            if how == "stop":
+                group.start_soon(stop)
+            await archive(None, bucket.transfers, ArchiveInputs.of(values), bucket.row)
+
+    async def stop() -> None:
+        while not any(map(writes_a_part, bucket.proxy.requests)):  # noqa: ASYNC110  a thread of the proxy's sets it
+            await anyio.sleep(0.01)
+        bucket.transfers.stop()
+
+    with pytest.RaisesGroup(pytest.RaisesExc(NotArchived, match="untouched")):
+        anyio.run(run)
+    assert bucket.content("x.zip") == OLD
+
+
+def test_a_folder_without_its_slash_is_an_error(bucket: Bucket, host: Host) -> None:
+    bucket.put("folder/theirs", OLD)
+    with fails_with(NotArchived, "is a folder.*Give destination a file name, or a final slash for a folder"):
+        bucket.archive(host.url, "folder")
+    assert bucket.keys() == ["folder/theirs"]
+
+
+def test_keep_last_and_delete_keep_objects_of_others(bucket: Bucket) -> None:
+    bucket.put("database/theirs.zip", OLD)
+    records: list[ArchiveRecord] = []
+    with hosted(1000) as small:
+        for number in range(3):
+            url = small.url.replace(VERSION, f"version-{number}")
+            records.append(bucket.archive(url, "", records[-1] if records else None, keep_last=2))
+    assert len(bucket.keys()) == 3
+    assert "version-0.zip" not in "".join(bucket.keys())
+    bucket.delete(records[-1])
+    assert len(bucket.keys()) == 2
+    assert bucket.content("database/theirs.zip") == OLD
+
+
+def test_a_refresh_notices_missing_and_altered_objects(bucket: Bucket) -> None:
+    with hosted(1000) as small:
+        record = bucket.archive(small.url, "x.zip")
+    assert bucket.refresh(record) == record
+    content = bucket.content("x.zip")
+    bucket.put("x.zip", content)
+    renewed = bucket.refresh(record)
+    assert (renewed.lost, renewed.mark == record.mark) == (None, False)
+    bucket.put("x.zip", content[:-1] + b"x")
+    assert bucket.refresh(record).lost == "altered"
+    obstore.delete(bucket.behind, "x.zip")
+    assert bucket.refresh(record).lost == "missing"
+
+
+def test_a_store_that_is_away_changes_and_deletes_nothing(bucket: Bucket) -> None:
+    with hosted(1000) as small:
+        record = bucket.archive(small.url, "x.zip")
+    bucket.proxy.fails = lambda _: "drop"
+    assert bucket.refresh(record) == record
+    assert "was not checked and stays as it was" in bucket.row.warnings[-1]
+    with pytest.raises(NotRemoved, match="was not deleted"):
+        bucket.delete(record)
+    assert bucket.keys() == ["x.zip"]
+
+
+def test_an_object_that_may_not_be_deleted_is_named(bucket: Bucket) -> None:
+    with hosted(1000) as small:
+        record = bucket.archive(small.url, "x.zip")
+    bucket.proxy.fails = lambda request: (403, "AccessDenied") if request.method in {"DELETE", "POST"} else None
+    with pytest.raises(NotRemoved, match=r"was not deleted: .*x\.zip.*AccessDenied"):
+        bucket.delete(record)
+    assert bucket.keys() == ["x.zip"]
+
+
+def test_a_key_that_may_only_write_is_enough(bucket: Bucket, host: Host) -> None:
+    bucket.proxy.fails = lambda request: (403, "AccessDenied") if request.method in {"GET", "HEAD"} else None
+    record = bucket.archive(host.url, "x.zip")
+    assert bucket.refresh(record) == record
+    assert "403 Forbidden (credentials: " in bucket.row.warnings[-1]
+    assert hashlib.sha256(bucket.content("x.zip")).hexdigest() == record.sha256
+
+
+def test_parts_of_a_killed_run_are_ended_by_the_next_archive(bucket: Bucket, large: Host) -> None:
+    bucket.put("x.zip", OLD)
+    bucket.proxy.fails = after(2, writes_a_part, "silent")
+    killed = start(large.url, bucket.uri("x.zip"), environment=bucket.server.reached_at(bucket.proxy.url))
+    deadline = time.monotonic() + 60
+    while sum(map(writes_a_part, bucket.proxy.requests)) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    killed.kill()
+    killed.communicate()
+    assert bucket.content("x.zip") == OLD
+    assert len(bucket.unfinished()) == (bucket.server.scheme == "s3")
+    bucket.proxy.over.set()
+    bucket.proxy.fails = lambda _: None
+    record = bucket.archive(large.url, "x.zip")
+    assert record.sha256 == large.sha256 == hashlib.sha256(bucket.content("x.zip")).hexdigest()
+    assert bucket.keys() == ["x.zip"]
+
+
+def test_an_archive_to_a_bucket_takes_little_memory(bucket: Bucket) -> None:
+    if bucket.server.name not in {"s3", "gs"}:
+        pytest.skip("the library is the same, and these servers are slow")
+    with hosted(100 * MIB) as large:
+        done = outcome(start(large.url, bucket.uri("x.zip"), environment=bucket.server.environment))
+    assert done["sha256"] == large.sha256
+    assert done["above_idle"] <= 64, done
+
+
+def test_a_missing_library_is_named_with_its_extra(bucket: Bucket, host: Host) -> None:
+    given = {"download_url": host.url, "destination": bucket.uri("x.zip")}
+    inputs = ArchiveInputs.of(given)
+    with patch.dict(sys.modules, {"obstore": None, "obstore.store": None}):
+        (problem,) = ArchiveInputs.problems(given)
+        assert "pip install 'pulumi-snapshots[archive]'" in str(problem.reason)
+        with fails_with(NotArchived, r"pulumi-snapshots\[archive\]"):
+            anyio.run(archive, None, bucket.transfers, inputs, bucket.row)
+
+
+def test_marks_of_another_library_are_known_again(bucket: Bucket) -> None:
+    """Earlier versions took an object's mark from fsspec, which writes other words around the same value."""
+    with hosted(1000) as small:
+        record = bucket.archive(small.url, "x.zip")
+    store = bucket.transfers.store(Destination.parse(record.uri))
+    first, *others = record.mark.split()
+    marks = {"s3": record.mark, "gs": f"CJ{first[:3]}= {first} 2026-11-24", "az": " ".join([first.strip('"'), *others])}
+    assert store.holds(marks[bucket.server.scheme])
+    assert not store.holds("another 2026-11-24")
+
+
+def test_a_store_that_only_serves_pages_is_one_clear_error(bucket: Bucket, host: Host) -> None:
+    """A web server in place of the store, as behind a wrong endpoint."""
+    bucket.proxy.fails = lambda _: (404, "NotFound")
+    with pytest.raises((NotArchived, StoreTrouble)) as failed:
+        bucket.archive(host.url, "x.zip")
+    assert "Debug source" not in str(failed.value)
+    assert len(str(failed.value)) < 600

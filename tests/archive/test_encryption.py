@@ -1,0 +1,202 @@
+"""Encrypted archives: nothing plain is left anywhere, and only the private key opens what is written."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import threading
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import pyrage
+import pytest
+
+from pulumi_snapshots.archive import encryption
+from pulumi_snapshots.archive.archive import NotArchived
+from pulumi_snapshots.archive.difference import archive_difference
+from pulumi_snapshots.archive.files import FileStore, _FileDraft
+from pulumi_snapshots.archive.inputs import ArchiveInputs
+from pulumi_snapshots.archive.record import ArchiveRecord
+from pulumi_snapshots.archive.stores import Draft, StoreTrouble
+from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.engine.wording import PYTHON
+from pulumi_snapshots.properties.checks import UNKNOWN
+from tests.archive.scene import SIZE, file_of, scene
+from tests.support.virtual import run_virtual, virtual
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+IDENTITY = pyrage.x25519.Identity.generate()
+KEY = str(IDENTITY.to_public())
+OTHER = str(pyrage.x25519.Identity.generate().to_public())
+GOOD = {"database_id": "a" * 32, "version_id": "v", "destination": "/backups/"}
+
+
+def opened(content: bytes, identity: Any = IDENTITY) -> bytes:
+    return bytes(pyrage.decrypt(content, [identity]))
+
+
+def identity_file(folder: Path) -> Path:
+    file = folder / "key.txt"
+    file.write_text(f"# created: 2026-11-24T23:00:00Z\n# public key: {KEY}\n{IDENTITY}\n")
+    return file
+
+
+@virtual
+async def test_an_encrypted_archive_holds_every_byte_and_no_plain_one(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        record = await at.archive(recipients=[KEY, OTHER])
+        content = file_of(record).read_bytes()
+        assert file_of(record).name.endswith(f"-{at.snapshot.version_id}.zip.age")
+        assert opened(content) == at.zip
+        assert (record.size, record.sha256) == (len(content), sha256(content).hexdigest())
+        assert (record.plain_size, record.plain_sha256) == (len(at.zip), sha256(at.zip).hexdigest())
+        assert b"PK\x03\x04" not in content[:1000]
+        assert await at.refresh(record) == record
+        plain = await at.archive(destination=f"{at.folder}/x.zip")
+        assert (plain.plain_size, plain.plain_sha256) == (None, None)
+
+
+@virtual
+async def test_debian_s_age_opens_it(tmp_path: Path) -> None:
+    age = shutil.which("age")
+    if age is None:
+        pytest.skip("no age on PATH: apt-get install age")
+    async with scene(tmp_path / "a") as at:
+        record = await at.archive(recipients=[KEY])
+        command = [age, "--decrypt", "--identity", str(identity_file(tmp_path)), str(file_of(record))]
+        assert subprocess.run(command, capture_output=True, check=True).stdout == at.zip  # noqa: S603, ASYNC221
+
+
+@virtual
+async def test_no_plain_byte_touches_the_disk(tmp_path: Path) -> None:
+    written: list[bytes] = []
+
+    class Noting(_FileDraft):
+        def write(self, data: bytes | bytearray) -> None:
+            written.append(bytes(data))
+            super().write(data)
+
+    class Store(FileStore):
+        def begin(self, size: int | None) -> Draft:
+            assert size is not None
+            assert size > SIZE
+            return Noting(self._path)
+
+    async with scene(tmp_path / "a") as at:
+        at.transfers.store = lambda place: Store(place.file)  # type: ignore[method-assign]
+        record = await at.archive(destination=f"{at.folder}/x.zip.age", recipients=[KEY])
+        assert b"".join(written) == file_of(record).read_bytes()
+        assert opened(b"".join(written)) == at.zip
+        assert not [block for block in written if at.zip[2_000_000:2_000_064] in block]
+
+
+@virtual
+async def test_a_broken_zip_is_noticed_before_it_is_encrypted(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        outputs = await at.outputs()
+        at.here.emulator.add_fault(Fault(kind="download", body="PK\x03\x04 and no directory", times=None))
+        with pytest.raises(NotArchived, match="no zip that can be opened"):
+            await at.archive(
+                download_url=outputs["download_url"], destination=f"{at.folder}/x.zip.age", recipients=[KEY]
+            )
+        assert at.files() == set()
+
+
+@pytest.mark.parametrize("after", [0.0, 1.0, 5.0])
+def test_an_interrupted_encryption_leaves_nothing(tmp_path: Path, after: float) -> None:
+    async def body() -> None:
+        async with scene(tmp_path / "a") as at:
+            outputs = await at.outputs()
+            at.here.emulator.add_fault(Fault(kind="download", cut_after=1_500_000))
+            at.here.emulator.add_fault(Fault(kind="download", delay=10, cut_after=10, times=None))
+
+            async def ended() -> None:
+                with pytest.raises(NotArchived, match="was interrupted"):
+                    await at.archive(recipients=[KEY], **outputs)
+
+            await at.here.meanwhile(after, at.transfers.stop, ended())
+            assert at.files() == set()
+
+    threads = threading.active_count()
+    run_virtual(body)
+    assert threading.active_count() == threads
+
+
+@virtual
+async def test_a_store_that_fails_meanwhile_is_the_error(tmp_path: Path) -> None:
+    class Failing(_FileDraft):
+        def write(self, data: bytes | bytearray) -> None:
+            super().write(data)
+            if self._part.stat().st_size > 2_000_000:
+                raise StoreTrouble("the disk is on fire")
+
+    class Store(FileStore):
+        def begin(self, size: int | None) -> Draft:  # noqa: ARG002
+            return Failing(self._path)
+
+    async with scene(tmp_path / "a") as at:
+        at.transfers.store = lambda place: Store(place.file)  # type: ignore[method-assign]
+        with pytest.raises(NotArchived, match="disk is on fire"):
+            await at.archive(destination=f"{at.folder}/x.zip.age", recipients=[KEY])
+        assert at.files() == set()
+
+
+# Inputs --------------------------------------------------------------------------------------------------------------
+
+
+def problems(**changes: Any) -> dict[str, str]:
+    return {problem.property: PYTHON.text(problem.told()) for problem in ArchiveInputs.problems({**GOOD, **changes})}
+
+
+@pytest.mark.parametrize("given", [[KEY], [KEY, OTHER], (KEY,), UNKNOWN])
+def test_public_keys_pass_a_preview(given: Any) -> None:
+    assert problems(recipients=given) == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ([], "must be a list of 1 to 20 public keys"),
+        (KEY, "must be a list of 1 to 20 public keys"),
+        ([5], "must be public keys of age"),
+        ([""], "must be public keys of age"),
+        ([KEY[:-1] + ("q" if KEY[-1] != "q" else "p")], "must be public keys of age"),
+        (["ssh-ed25519 AAAA"], "must be public keys of age"),
+        ([KEY] * 21, "must be a list of 1 to 20 public keys"),
+        ([str(IDENTITY)], "holds a private key"),
+        ([KEY, str(IDENTITY).lower()], "holds a private key"),
+    ],
+    ids=map(str, range(9)),  # the keys are others in each process
+)
+def test_a_wrong_recipient_fails_in_preview(given: Any, told: str) -> None:
+    found = problems(recipients=given)
+    assert list(found) == ["recipients"]
+    assert told in found["recipients"]
+    assert str(IDENTITY)[:30].lower() not in found["recipients"].lower()
+
+
+def test_the_library_s_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encryption, "LIBRARY", "no_such_library")
+    assert "pip install 'pulumi-snapshots[encrypt]'" in problems(recipients=[KEY])["recipients"]
+
+
+def test_a_name_without_age_is_refused() -> None:
+    assert "must end in .age" in problems(recipients=[KEY], destination="s3://bucket/x.zip")["destination"]
+    assert problems(recipients=[KEY], destination="s3://bucket/x.zip.age") == {}
+    assert problems(recipients=[KEY], destination="s3://bucket/") == {}
+
+
+def test_changed_recipients_archive_again() -> None:
+    record = ArchiveRecord("file:///x.zip.age", 5, "00", "2026-11-24T23:00:00Z", "a" * 32, "v", "1")
+    old = {**GOOD, "recipients": [KEY, OTHER]}
+    for new, replaces in (
+        ([OTHER, KEY], ()),
+        ([KEY], ("recipients",)),
+        (None, ("recipients",)),
+        (UNKNOWN, ()),
+        ([KEY, UNKNOWN], ()),
+    ):
+        assert archive_difference(record, old, {**old, "recipients": new}).replaces == replaces
+    assert archive_difference(record, GOOD, GOOD).replaces == ()

@@ -1,0 +1,175 @@
+"""Tiers of archives: which objects they keep, by restic's rules, and which are never removed."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pulumi_snapshots.archive.difference import ArchiveRules
+from pulumi_snapshots.archive.files import FileStore
+from pulumi_snapshots.archive.inputs import ArchiveInputs
+from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject, kept_of
+from pulumi_snapshots.archive.retention import Keep, kept_by
+from pulumi_snapshots.archive.stores import StoreTrouble
+from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.engine.wording import PYTHON
+from pulumi_snapshots.properties.checks import UNKNOWN
+from tests.archive.scene import Scene, file_of, scene
+from tests.support.virtual import virtual
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+STORED = Path(__file__).parent.parent / "fixtures" / "retention.json"
+"""Histories, tiers, and what restic kept: `python -m tools.restic_oracle --store` writes such a file."""
+NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
+
+
+def kept(keep: Keep, times: Sequence[str]) -> list[int]:
+    return sorted(kept_by(keep, range(len(times)), lambda number: times[number]))
+
+
+@pytest.mark.parametrize("case", json.loads(STORED.read_text()), ids=lambda case: case["keep"])
+def test_tiers_keep_what_restic_keeps(case: dict[str, Any]) -> None:
+    times = [rfc3339(datetime.fromtimestamp(seconds, UTC)) for seconds in case["times"]]
+    assert kept(Keep(**case["keep"]), times) == case["kept"]
+
+
+def test_a_year_of_daily_ones_leaves_a_few_of_each_tier() -> None:
+    times = [rfc3339(NOON - timedelta(days=day)) for day in range(400)]
+    assert kept(Keep(last=2, daily=3, weekly=2, monthly=2), times) == [0, 1, 2, 4, 26]
+    assert kept(Keep(yearly=5), times) == [0, 330, 399]
+
+
+def test_a_pinned_one_and_one_of_unknown_time_stay() -> None:
+    objects = [StoredObject(f"{day}", "", rfc3339(NOON - timedelta(days=day))) for day in range(6)]
+    objects[3] = StoredObject("3", "", objects[3].created_at, pinned=True)
+    objects[4] = StoredObject("4", "")
+    assert [each.uri for each in kept_of(objects, Keep(daily=2), None)] == ["0", "1", "3", "4"]
+    assert [each.uri for each in kept_of(objects, None, 2)] == ["0", "1", "3"]
+    assert kept_of(objects, None, None) == objects
+
+
+async def archived(at: Scene, count: int, hours: float = 24.0, **values: Any) -> list[ArchiveRecord]:
+    """So many archives of one resource, one after another."""
+    records = [await at.archive(**values)]
+    for _ in range(count - 1):
+        at.here.emulator.advance(hours * 3600 - 3600)
+        at.newer(size=1000)
+        records.append(await at.archive(previous=ArchiveRecord.from_outputs(records[-1].to_outputs()), **values))
+    return records
+
+
+def there(records: Sequence[ArchiveRecord]) -> list[int]:
+    return [number for number, each in enumerate(records) if file_of(each).exists()]
+
+
+@virtual
+async def test_only_what_no_tier_keeps_is_removed(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        records = await archived(at, 6, keep={"last": 1, "daily": 3})
+        assert there(records) == [3, 4, 5]
+        assert [each.uri for each in records[-1].earlier] == [records[4].uri, records[3].uri]
+        assert any(text.startswith(f"removed {records[0].uri}: beyond keep") for text in at.row.shown)
+
+
+@virtual
+async def test_a_pinned_archive_outlives_its_tiers(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        pinned = await at.archive(keep={"last": 1}, pin=True)
+        at.newer(size=1000)
+        second = await at.archive(keep={"last": 1}, previous=ArchiveRecord.from_outputs(pinned.to_outputs()))
+        at.newer(size=1000)
+        third = await at.archive(keep_last=1, previous=ArchiveRecord.from_outputs(second.to_outputs()))
+        assert there([pinned, second, third]) == [0, 2]
+
+
+@virtual
+async def test_an_object_that_is_gone_keeps_nobody_s_place(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        records = await archived(at, 3, keep={"last": 3})
+        file_of(records[2]).unlink()
+        file_of(records[1]).write_bytes(b"changed")
+        at.newer(size=1000)
+        last = await at.archive(keep={"last": 2}, previous=records[-1])
+        # The oldest is the only good one beside the new one.
+        assert file_of(records[0]).exists()
+        assert file_of(last).exists()
+
+
+@virtual
+async def test_a_store_that_does_not_answer_loses_nothing(tmp_path: Path) -> None:
+    class Silent(FileStore):
+        def holds(self, mark: str) -> bool:
+            raise StoreTrouble(f"no route to it {mark}")
+
+    async with scene(tmp_path / "a") as at:
+        records = await archived(at, 3)
+        at.transfers.store = lambda place: Silent(place.file)  # type: ignore[method-assign]
+        at.newer(size=1000)
+        last = await at.archive(keep={"last": 1}, previous=records[-1])
+        assert there(records) == [0, 1, 2]
+        assert len(last.earlier) == 3
+        assert "was not removed: no route to it" in at.row.warnings[-1]
+
+
+@virtual
+async def test_states_of_the_earlier_version_go_on(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        records = await archived(at, 3)
+        state = records[-1].to_outputs()
+        for name in ("created_at", "pinned", "plain_size", "plain_sha256"):
+            del state[name]
+        state["earlier"] = [{"uri": each["uri"], "mark": each["mark"]} for each in state["earlier"]]
+        at.newer(size=1000)
+        last = await at.archive(keep_last=2, previous=ArchiveRecord.from_outputs(state))
+        assert there([*records, last]) == [2, 3]
+
+
+@virtual
+async def test_a_preview_names_what_would_be_removed(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        records = await archived(at, 3)
+        named = removed_by(records[-1], keep={"last": 2})
+        assert named == ", ".join(file_of(each).name for each in (records[1], records[0]))
+        assert removed_by(records[-1], keep_last=3) == file_of(records[0]).name
+        assert removed_by(records[-1], keep_last=4) == ""
+        assert removed_by(records[-1]) == ""
+
+
+def removed_by(record: ArchiveRecord, **values: Any) -> str:
+    from unittest.mock import Mock  # noqa: PLC0415
+
+    state = {"destination": "/backups/", **record.to_outputs()}
+    inputs = {"destination": "/backups/", "database_id": record.database_id, "version_id": UNKNOWN, **values}
+    found = ArchiveRules().compare(Mock(), record, state, inputs)
+    decided = "decided in the update, since a preview does not know version_id"
+    assert str(found.reason).startswith(decided)
+    return str(found.reason).removeprefix(decided).removeprefix("; a new archive, once it is whole, removes ")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, "must be an object with some of last, daily"),
+        ({"hourly": 1}, "must be an object with some of last, daily"),
+        ({"daily": None}, "must be an object with some of"),
+        ({"daily": 0}, "has daily, which must be a whole number from 1 to 500"),
+        ({"daily": 1.5}, "has daily, which must be a whole number"),
+        ({"daily": 501}, "has daily, which must be a whole number"),
+        ({"daily": "7"}, "has daily, which must be a whole number"),
+        (7, "must be an object with some of"),
+    ],
+)
+def test_wrong_tiers_fail_in_preview(given: Any, told: str) -> None:
+    good = {"database_id": "a" * 32, "version_id": "v", "destination": "/backups/"}
+    (problem,) = ArchiveInputs.problems({**good, "keep": given})
+    assert problem.property == "keep"
+    assert told in PYTHON.text(problem.told())
+    (both,) = ArchiveInputs.problems({**good, "keep": {"daily": 1}, "keep_last": 1})
+    assert PYTHON.text(both.told()).endswith("cannot be given beside keep_last: last is the tier for that")
+    assert ArchiveInputs.problems({**good, "keep": {"daily": UNKNOWN, "weekly": 2.0}, "pin": True}) == []

@@ -1,0 +1,252 @@
+"""Object stores on this machine for tests: S3 twice, Google's and Azure's, each a real server on a free port of loopback.
+
+    with serving("az") as store:
+        store.make_bucket("backups")
+        with patch.dict(os.environ, store.environment): ...
+
+`python -m tests.support.object_stores` makes those that have to be made, which else happens at their first use: they are
+kept in the user's cache, as the engine is. A machine that cannot have one raises Closed, whose text says why.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.support.google_uploads import with_uploads
+from tools import engine
+from tools.engine import Closed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+__all__ = ["STORES", "Closed", "ObjectStore", "serving"]
+
+FAKE_GCS = "1.56.1"
+VERSITY = "1.8.0"
+AZURITE = "3.37.0"
+ACCOUNT, KEY = "tests", base64.b64encode(b"it opens nothing").decode()
+START_SECONDS = 60.0
+MOTO = """
+import sys
+from moto.server import ThreadedMotoServer
+ThreadedMotoServer(ip_address="127.0.0.1", port=int(sys.argv[1]), verbose=False).start()
+sys.stdin.read()
+"""
+
+
+@dataclass(frozen=True)
+class ObjectStore:
+    """One that runs.
+
+    Attributes:
+        name: of its kind, as in `STORES`.
+        url: its address, without a path.
+    """
+
+    name: str
+    url: str
+
+    @property
+    def scheme(self) -> str:
+        """`s3`, `gs` or `az`."""
+        return STORES[self.name].scheme
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a program needs to reach it, and nothing that would reach another one."""
+        return self.reached_at(self.url)
+
+    def reached_at(self, url: str) -> dict[str, str]:
+        """The environment for a program that reaches it through another address, such as a proxy's."""
+        if self.scheme == "gs":
+            return {"STORAGE_EMULATOR_HOST": url}
+        if self.scheme == "az":
+            parts = {"AccountName": ACCOUNT, "AccountKey": KEY, "BlobEndpoint": f"{url}/{ACCOUNT}"}
+            return {"AZURE_STORAGE_CONNECTION_STRING": ";".join(f"{name}={value}" for name, value in parts.items())}
+        return {
+            "AWS_ENDPOINT_URL": url,
+            "AWS_ACCESS_KEY_ID": "tests",
+            "AWS_SECRET_ACCESS_KEY": "tests-tests",
+            "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def make_bucket(self, name: str) -> None:
+        """Make a bucket, or a container of Azure's."""
+        if self.scheme == "gs":
+            body = json.dumps({"name": name}).encode()
+            headers = {"Content-Type": "application/json"}
+            self._send("POST", f"{self.url}/storage/v1/b?project=tests", headers, body)
+        elif self.scheme == "az":
+            path = f"/{ACCOUNT}/{name}"
+            headers = {
+                "x-ms-date": f"{datetime.now(UTC):%a, %d %b %Y %H:%M:%S GMT}",
+                "x-ms-version": "2023-11-03",
+            }
+            lines = [f"{each}:{value}" for each, value in headers.items()]
+            text = "\n".join(["PUT", *[""] * 11, *lines, f"/{ACCOUNT}{path}", "restype:container"])
+            signature = base64.b64encode(hmac.digest(base64.b64decode(KEY), text.encode(), "sha256")).decode()
+            headers["Authorization"] = f"SharedKey {ACCOUNT}:{signature}"
+            self._send("PUT", f"{self.url}{path}?restype=container", headers, b"")
+        else:
+            self.s3().create_bucket(Bucket=name)
+
+    def s3(self) -> Any:
+        """A client of boto3, for what only S3 has."""
+        import boto3  # noqa: PLC0415  takes a second, and few tests need it
+
+        return boto3.client(
+            "s3",
+            endpoint_url=self.url,
+            aws_access_key_id="tests",
+            aws_secret_access_key="tests-tests",
+            region_name="us-east-1",
+        )
+
+    @staticmethod
+    def _send(method: str, url: str, headers: Mapping[str, str], body: bytes) -> None:
+        request = urllib.request.Request(url, body or None, dict(headers), method=method)  # noqa: S310  this machine's
+        urllib.request.urlopen(request, timeout=30).close()  # noqa: S310
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of server: how a URI calls it, and its command for a port and an empty folder."""
+
+    scheme: str
+    command: Callable[[int, Path], list[str | Path]]
+    environment: Mapping[str, str]
+
+
+def _versity(port: int, folder: Path) -> list[str | Path]:
+    program = _compiled("versitygw", "github.com/versity/versitygw", VERSITY, "/cmd/versitygw")
+    (folder / "data").mkdir()
+    keys = ("--access", "tests", "--secret", "tests-tests", "--region", "us-east-1")
+    return [program, *keys, "--port", f"127.0.0.1:{port}", "--quiet", "posix", folder / "data"]
+
+
+def _fake_gcs(port: int, _folder: Path) -> list[str | Path]:
+    program = _compiled("fake-gcs-server", "github.com/fsouza/fake-gcs-server", FAKE_GCS, "")
+    here = ("-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-external-url", f"http://127.0.0.1:{port}")
+    return [program, *here, "-public-host", f"127.0.0.1:{port}", "-backend", "memory", "-log-level", "error"]
+
+
+def _azurite(port: int, folder: Path) -> list[str | Path]:
+    node = shutil.which("node")
+    if node is None or shutil.which("npm") is None:
+        raise Closed("no node and npm on PATH, which Azurite needs")
+
+    def fetch(into: Path, environment: engine.Environment) -> None:
+        (into / "package.json").write_text(json.dumps({"private": True, "dependencies": {"azurite": AZURITE}}))
+        say(f"fetching Azurite {AZURITE}: a minute or two, once")
+        options = ("--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts")
+        engine.run(["npm", "install", *options], into, environment)
+
+    script = "node_modules/azurite/dist/src/blob/main.js"
+    home = engine.kept(os.environ, f"azurite-{AZURITE}", (script, "node_modules/express/package.json"), fetch)
+    quiet = ("--silent", "--disableTelemetry", "--skipApiVersionCheck")
+    return [node, home / script, "--blobPort", str(port), *quiet, "--location", folder]
+
+
+def _compiled(name: str, module: str, version: str, package: str) -> Path:
+    """A server of a Go module, from the cache."""
+
+    def make(into: Path, environment: engine.Environment) -> None:
+        work = engine.module(into / "work" / name, f"require {module} v{version}\n", engine.needing(module + package))
+        go = engine.new_enough(work, environment)
+        say(f"building {name} {version}: a minute or two, once")
+        engine.build(go, work, module + package, into / name, version, environment)
+        engine.remove(into / "work")
+
+    return engine.kept(os.environ, f"{name}-{version}", (name,), make) / name
+
+
+STORES = {
+    "moto": Kind("s3", lambda port, _: [sys.executable, "-c", MOTO, str(port)], {}),
+    "s3": Kind("s3", _versity, {}),
+    "gs": Kind("gs", _fake_gcs, {}),
+    "az": Kind("az", _azurite, {"AZURITE_ACCOUNTS": f"{ACCOUNT}:{KEY}"}),
+}
+"""By name. `moto` is made in Python and at hand wherever the tests run; `s3` is another S3 server, which checks signatures."""
+
+
+@contextmanager
+def serving(name: str) -> Iterator[ObjectStore]:
+    """Start a server with nothing in it; it is gone at the end, with all that it kept.
+
+    Raises:
+        Closed: this machine cannot have it.
+    """
+    kind = STORES[name]
+    with tempfile.TemporaryDirectory(prefix=f"{name}-") as folder:
+        process, port = _started(kind, Path(folder))
+        address = f"http://127.0.0.1:{port}"
+        try:
+            with with_uploads(address) if kind.scheme == "gs" else nullcontext(address) as url:
+                yield ObjectStore(name, url)
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def _started(kind: Kind, folder: Path) -> tuple[subprocess.Popen[bytes], int]:
+    ends_with_us = [shutil.which("setpriv"), "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+    said = folder / "said"
+    for _ in range(3):  # another process may take the port first
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        room = Path(tempfile.mkdtemp(dir=folder))
+        command = [*ends_with_us, *kind.command(port, room)]
+        with said.open("wb") as out:
+            process = subprocess.Popen(  # noqa: S603  made above
+                [str(part) for part in command],
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=out,
+                cwd=room,
+                env={**os.environ, **kind.environment},
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while process.poll() is None and time.monotonic() < deadline:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+            except OSError:
+                time.sleep(0.02)
+            else:
+                return process, port
+        process.kill()
+        process.communicate()
+    raise Closed(f"{kind.scheme} server did not start: {said.read_text(errors='replace')[-500:]}")
+
+
+def say(text: str) -> None:
+    print(f"object stores: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def main() -> None:
+    for name in STORES:
+        try:
+            with serving(name) as store:
+                say(f"{name}: ready at {store.url}")
+        except Closed as reason:
+            say(f"{name}: tests with it are skipped: {reason}")
+
+
+if __name__ == "__main__":
+    main()
