@@ -284,11 +284,11 @@ _KNOWN = {
         RequestRefused, "the snapshot is of another database engine", (Next(Step.USE_SAME_ENGINE),)
     ),
     "INVALID_SNAPSHOT_ID": _Known(
-        RequestRefused, "the service takes no such snapshot name", (Next(Step.USE_LISTED_NAME),)
+        RequestRefused, "the service does not accept this snapshot name", (Next(Step.USE_LISTED_NAME),)
     ),
     "INVALID_VERSION_ID": _Known(
         RequestRefused,
-        "the service takes no such version id (it has 24 to 96 characters)",
+        "the service does not accept this version id (it has 24 to 96 characters)",
         (Next(Step.CHECK_VERSION_ID),),
     ),
 }

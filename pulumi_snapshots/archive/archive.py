@@ -182,7 +182,7 @@ class _Job:
         try:
             check_directory(b"".join(self._tail), received)
         except BrokenZip as error:
-            raise BrokenZip(f"what came is no zip that can be opened: {error.happened}") from None
+            raise BrokenZip(f"the download is not a readable zip: {error.happened}") from None
         return draft.commit()
 
     async def _discard(self, draft: Draft) -> None:

@@ -161,6 +161,6 @@ def _source_problems(values: Mapping[str, Any]) -> list[Problem]:
         )
         return [Problem("download_url", reason)]
     if isinstance(version_id, str) and pinned not in {None, version_id}:
-        reason = Text("is of version {pinned}, and {version_id} is another one", pinned=shown(pinned))
+        reason = Text("is pinned to version {pinned}, but {version_id} is another one", pinned=shown(pinned))
         return [Problem("download_url", reason)]
     return []

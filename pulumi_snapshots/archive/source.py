@@ -215,7 +215,7 @@ class Source:
                     return
             except SquareCloudError as error:
                 if not error.passing:
-                    why = Text("{refusal} A fresh one could not be had: {why}", refusal=refusal, why=error.happened)
+                    why = Text("{refusal} There is no fresh one: {why}", refusal=refusal, why=error.happened)
                     raise NoUrl(why, then=error.then) from error
             else:
                 if entry is None and page.complete:

@@ -55,4 +55,4 @@ def _end_record(tail: bytes) -> int:
         at = len(tail) - END - comment
         if tail.startswith(b"PK\x05\x06", at) and tail[at + 20 : at + END] == comment.to_bytes(2, "little"):
             return at
-    raise BrokenZip("it has no end record: it is no zip, or was cut short")
+    raise BrokenZip("it has no end record: it is not a zip, or was truncated")

@@ -171,14 +171,14 @@ async def create(context: click.Context, /, *, new: bool, as_json: bool, urls: b
 
 @commands.command()
 @snapshot_argument
-@click.option("--output", "destination", required=True, metavar="FILE", help="The file; with a final / a folder.")
+@click.option("--output", "destination", required=True, metavar="FILE", help="The file, or a folder if it ends in /.")
 @timeout_option(ArchiveInputs)
 @json_option
 @click.pass_context
 async def download(context: click.Context, /, *, as_json: bool, **typed: Any) -> int:
     """Download a snapshot to a file, verified, whole or not at all; DATABASE/latest is the newest."""
     if typed["destination"] == "-":
-        context.fail("--output must be a file, since only a whole download is handed over.")
+        context.fail("--output must be a file, since a download appears only when it is whole.")
     inputs = checked(context, ArchiveInputs, typed, destination="--output")
     if inputs.destination.scheme != "file":
         context.fail("--output must be a file of this machine: `archive` streams to a bucket.")
@@ -215,7 +215,7 @@ async def restore(context: click.Context, /, *, new: bool, as_json: bool, **type
     """
     target = typed["target_database_id"] or typed["database_id"]
     if not typed["overwrite"]:
-        context.fail(f"restore overwrites everything that database {target} holds: say --yes to do it.")
+        context.fail(f"restore overwrites everything that database {target} holds: add --yes to do it.")
     if typed["version_id"] == LATEST:
         context.fail("restore needs a version id, since the newest may be another one by then: `list` shows them.")
     # The snapshot is the trigger, so a later run recognises an earlier run's restore of the same one.

@@ -93,7 +93,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
                 Settings.read(config, os.environ)
             except SettingsError as error:
                 problems.append(Problem("", error.happened))
-        unknown = f"is no setting of this provider; its settings are {', '.join(SETTINGS.all)}"
+        unknown = f"is not a setting of this provider; its settings are {', '.join(SETTINGS.all)}"
         return _checked(request.news, problems, SETTINGS, SECRET_SETTINGS, unknown=unknown)
 
     async def DiffConfig(self, _request: Any, _context: Any) -> Any:
@@ -123,7 +123,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             return kind.rules.check(call, values)
 
         problems = await self._answer(request, context, check)
-        unknown = f"is no input of {kind.token}; its inputs are {', '.join(kind.input_names.all)}"
+        unknown = f"is not an input of {kind.token}; its inputs are {', '.join(kind.input_names.all)}"
         return _checked(inputs, problems, kind.input_names, kind.thing.secrets, unknown=unknown)
 
     async def Diff(self, request: Any, context: Any) -> Any:
@@ -209,7 +209,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         values = names.read(request.args)
         if UNKNOWN in values.values():
             return _returned(Struct(fields=dict.fromkeys(function.results.all, UNKNOWN_VALUE)))
-        unknown = f"is no argument of {request.tok}; its arguments are {', '.join(names.all) or 'none'}"
+        unknown = f"is not an argument of {request.tok}; its arguments are {', '.join(names.all) or 'none'}"
         failures = _unknown(request.args, names, unknown)
         shown = [name for name, value in request.args.fields.items() if not holds_secret(value)]
         failures += _failures(lookup.query.problems(values), names, repeated=shown)

@@ -96,7 +96,7 @@ def triggers(given: object) -> list[Any]:
     _refuse_strange(given)
     size = len(json.dumps(given, default=str))
     if size > TRIGGERS_LIMIT:
-        raise Unfit(f"must be 1 MiB at most, as JSON, not {size / 2**20:.0f}: give a digest of what it is taken for")
+        raise Unfit(f"must be 1 MiB at most, as JSON, not {size / 2**20:.0f}: give a digest instead")
     return list(given)
 
 

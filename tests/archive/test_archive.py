@@ -366,7 +366,7 @@ async def test_a_zip_that_was_cut_short_is_not_archived(tmp_path: Path) -> None:
         outputs = await at.outputs()
         at.here.emulator.add_fault(Fault(kind="download", body="PK\x03\x04 and no directory", times=None))
         url, place = outputs["download_url"], f"{at.folder}/x.zip"
-        await fails(at, what="no zip that can be opened.*cut short", download_url=url, destination=place)
+        await fails(at, what="not a readable zip.*truncated", download_url=url, destination=place)
         await fails(at, what="time is not known.*Give destination a file name", download_url=url)
 
 

@@ -71,7 +71,7 @@ def test_good_inputs_pass(changes: dict[str, Any]) -> None:
         ({"database_id": None}, "database_id", "is required"),
         ({"database_id": "../x"}, "database_id", "bare id"),
         ({"database_id": None, "version_id": None, "download_url": UNPINNED}, "download_url", "whatever is newest"),
-        ({"download_url": PINNED, "version_id": "another"}, "download_url", "is of version"),
+        ({"download_url": PINNED, "version_id": "another"}, "download_url", "is pinned to version"),
         ({"download_url": PINNED.replace("https", "http")}, "download_url", "must use https"),
         ({"download_url": PINNED.replace("://", "://user:password@")}, "download_url", "user or a password"),
         ({"download_url": "ftp://host/x.zip"}, "download_url", "must be a URL"),

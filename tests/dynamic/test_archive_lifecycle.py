@@ -156,7 +156,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"version_id": None}, "version_id", "a Snapshot that is pending has none yet"),
     ({"database_id": "a/b"}, "database_id", "must be a bare id"),
     ({"database_id": None, "version_id": None, "download_url": URL}, "download_url", "is not pinned"),
-    ({"download_url": f"{URL}&versionId=v2"}, "download_url", "is of version"),
+    ({"download_url": f"{URL}&versionId=v2"}, "download_url", "is pinned to version"),
     ({"download_url": "http://snapshots.test/x?versionId=v1"}, "download_url", "must use https"),
     ({"destination": None}, "destination", "is required: a path, or a URI of file://, s3://, gs:// or az://"),
     ({"destination": "/backups/../etc/"}, "destination", "must not hold `..`"),

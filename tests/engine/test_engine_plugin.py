@@ -198,7 +198,7 @@ def test_it_serves_two_accounts_and_imports_what_is_listed(plugged: App) -> None
 
 WRONG_SETTINGS = {
     "squarecloud:apiUrl=somewhere": "property apiUrl value {somewhere} has a problem: must be an address",
-    "squarecloud:apiurl=x": "property apiurl value {x} has a problem: is no setting of this provider",
+    "squarecloud:apiurl=x": "property apiurl value {x} has a problem: is not a setting of this provider",
     "squarecloud:apiKey=two words": "apiKey must be the bare API key",
 }
 
@@ -217,7 +217,7 @@ def test_wrong_settings_fail_in_the_preview_by_name(plugged: App) -> None:
     app.program(f'pulumi.CustomResource("{token}", "x", {{"databaseId": ["x"], "timeout": "soon", "trigger": ["x"]}})')
     printed = app.preview(fails=True)
     for problem in (
-        f"property trigger value {{[{{x}}]}} has a problem: is no input of {token}; its inputs are databaseId, triggers,",
+        f"property trigger value {{[{{x}}]}} has a problem: is not an input of {token}; its inputs are databaseId, triggers,",
         "property databaseId value {[{x}]} has a problem: must be a string, not list",
         "property timeout value {soon} has a problem: must be a duration",
     ):

@@ -86,9 +86,9 @@ def check(servicer: PluginServicer, name: str, inputs: dict[str, Any]) -> Any:
 @pytest.mark.parametrize(
     ("name", "inputs", "property_", "reason"),
     [
-        (NAME, {"databaseId": DATABASE, "databaseID": "x"}, "databaseID", "is no input of squarecloud:index:Snapshot; its"),
-        (NAME, {"databaseId": DATABASE, "database_id": "x"}, "database_id", "is no input of"),
-        (NAME, {"databaseId": DATABASE, "downloadUrl": "x"}, "downloadUrl", "is no input of"),
+        (NAME, {"databaseId": DATABASE, "databaseID": "x"}, "databaseID", "is not an input of squarecloud:index:Snapshot; its"),
+        (NAME, {"databaseId": DATABASE, "database_id": "x"}, "database_id", "is not an input of"),
+        (NAME, {"databaseId": DATABASE, "downloadUrl": "x"}, "downloadUrl", "is not an input of"),
         (NAME, {"databaseId": secret("a/b")}, "databaseId", "must be a bare id"),
         (NAME, {"databaseId": DATABASE, "rotateAfter": "1h", "reuseWithin": "2h"}, "rotateAfter", "longer than reuseWithin"),
         (OFFSITE, {"destination": "/x/"}, "", "snapshot is required: a Snapshot, or databaseId and versionId, or downloadUrl"),
@@ -133,7 +133,7 @@ def test_a_reason_that_repeats_a_value_repeats_no_secret(idle: PluginServicer, h
     unknown, failure = idle._stub.Invoke(query).failures
     assert failure.reason == "must be 'manual' or 'automatic'"
     told = (
-        "is no argument of squarecloud:index:getSnapshots; its arguments are databaseId, origin, newerThan, olderThan, "
+        "is not an argument of squarecloud:index:getSnapshots; its arguments are databaseId, origin, newerThan, olderThan, "
         "withUrl"
     )
     assert (unknown.property, unknown.reason) == ("trigger", told)

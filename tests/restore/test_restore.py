@@ -476,7 +476,7 @@ async def test_a_snapshot_of_this_run_is_not_restored_onto_its_database() -> Non
         ({"status": 404, "code": "DATABASE_NOT_FOUND"}, DatabaseMissing, "no such database"),
         ({"status": 401, "code": "ACCESS_DENIED"}, KeyRefused, "the API key is unknown"),
         ({"status": 403, "code": "MISSING_SCOPE"}, NotAllowed, "lacks the scope"),
-        ({"status": 400, "code": "INVALID_VERSION_ID"}, RequestRefused, "takes no such version id"),
+        ({"status": 400, "code": "INVALID_VERSION_ID"}, RequestRefused, "does not accept this version id"),
         ({"status": 429, "code": "RATE_LIMITED"}, SquareCloudError, "blocked"),
         ({"no_connect": True, "times": 3}, SquareCloudError, "could not be reached"),
     ],
