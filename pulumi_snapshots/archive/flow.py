@@ -21,7 +21,7 @@ class Flow(Generic[T]):
     """One flow of blocks, and the thread that pulls them.
 
     Args:
-        pull: takes the blocks and returns the result. An error that it raises reaches whoever pushes.
+        pull: takes the blocks and returns the result. An error that it raises reaches the caller of `push`.
     """
 
     def __init__(self, pull: Callable[[Iterator[bytes | bytearray]], T]) -> None:

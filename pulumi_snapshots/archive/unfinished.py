@@ -16,7 +16,7 @@ from xml.etree import ElementTree as ET
 PATIENCE = 20.0
 """Seconds for one request."""
 CERTAINLY_DEAD = timedelta(days=7)
-"""An upload this old is nobody's: no time-out is longer."""
+"""An upload this old belongs to no run: no time-out is longer."""
 OURS = re.compile(r"\d{8}T\d{6}Z-[^/]+\.zip(\.age)?")
 """How objects are named in a folder."""
 _NOTHING = hashlib.sha256().hexdigest()

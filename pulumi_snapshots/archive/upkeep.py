@@ -87,7 +87,7 @@ async def prune(
 
 
 async def _surplus(transfers: Transfers, objects: list[StoredObject], inputs: ArchiveInputs) -> list[StoredObject]:
-    """The objects that are not to be kept. One that is gone or was changed is no archive, and keeps nobody's place."""
+    """The objects that are not to be kept. One that is missing or was changed is no archive, and takes no place."""
     good = objects
     while True:
         kept = kept_of(good, inputs.keep, inputs.keep_last)

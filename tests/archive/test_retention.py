@@ -89,7 +89,7 @@ async def test_a_pinned_archive_outlives_its_tiers(tmp_path: Path) -> None:
 
 
 @virtual
-async def test_an_object_that_is_gone_keeps_nobody_s_place(tmp_path: Path) -> None:
+async def test_a_missing_object_takes_no_place(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         records = await archived(at, 3, keep={"last": 3})
         file_of(records[2]).unlink()
@@ -118,7 +118,7 @@ async def test_a_store_that_does_not_answer_loses_nothing(tmp_path: Path) -> Non
 
 
 @virtual
-async def test_states_of_the_earlier_version_go_on(tmp_path: Path) -> None:
+async def test_states_of_the_earlier_version_still_work(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         records = await archived(at, 3)
         state = records[-1].to_outputs()

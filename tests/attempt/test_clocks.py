@@ -85,7 +85,7 @@ async def test_a_laptop_suspended_during_the_post_finds_its_own(tmp_path: Path) 
 
 
 @virtual
-async def test_an_entry_from_the_future_holds_up_nobody(tmp_path: Path) -> None:
+async def test_an_entry_from_the_future_delays_no_create(tmp_path: Path) -> None:
     """The machine's clock was a day fast when a run was killed, and is right again."""
     async with world(snapshot_seconds=100, cache_world="invalidated") as here:
         stack, clock = machine(here, tmp_path, 86400.0)
