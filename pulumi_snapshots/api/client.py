@@ -9,7 +9,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import ValidationError
 
-from pulumi_snapshots.api.errors import Blocked, SquareCloudError, UnreadableAnswer
+from pulumi_snapshots.api.errors import Blocked, RequestRefused, SquareCloudError, UnreadableAnswer, is_known
 from pulumi_snapshots.api.models import (
     Accepted,
     Account,
@@ -18,11 +18,12 @@ from pulumi_snapshots.api.models import (
     Finished,
     Listing,
     Model,
+    RestoreStatus,
     read_entries,
 )
 from pulumi_snapshots.api.rate_limiter import ACCOUNT_LISTING, CREATE, READ, RESTORE, Lane, OnWait, RateLimiter
 from pulumi_snapshots.api.service_clock import ServiceClock
-from pulumi_snapshots.api.transport import PROCESSING, Answer, Transport
+from pulumi_snapshots.api.transport import Answer, Transport
 from pulumi_snapshots.clock import Clock
 
 POST_READ_TIMEOUT = 120.0
@@ -107,7 +108,7 @@ class Client:
             SquareCloudError: the snapshot was not started, or may have been if the error is `ambiguous`.
         """
         answer = await self._post(CREATE, database_id, "snapshots", on_send=on_send, on_wait=on_wait)
-        if answer.status == 202 or answer.code == PROCESSING:  # noqa: PLR2004  accepted
+        if answer.continues:
             return Accepted()
         return Finished.model_validate(answer.response if isinstance(answer.response, dict) else {})
 
@@ -119,13 +120,26 @@ class Client:
         version_id: str,
         on_send: Callable[[], Awaitable[None]],
         on_wait: OnWait | None = None,
-    ) -> None:
+    ) -> bool:
         """Send the POST that restores a snapshot, once. The restore overwrites everything in the database.
 
         `name` and `version_id` are from a listing; see `start_snapshot` for the other arguments and the errors.
+
+        Returns:
+            Whether the service says that it is still running. If not, it may all the same: see `restore_status`.
         """
         body = {"snapshotId": name, "versionId": version_id}
-        await self._post(RESTORE, database_id, "snapshots/restore", body, on_send=on_send, on_wait=on_wait)
+        answer = await self._post(RESTORE, database_id, "snapshots/restore", body, on_send=on_send, on_wait=on_wait)
+        return answer.continues
+
+    async def restore_status(self, database_id: str, *, patience: Patience = PATIENT) -> RestoreStatus | None:
+        """Get how the last restore of a database stands; None if the service has no such route."""
+        try:
+            return await self._get_model(_path(database_id, "snapshots/restore"), RestoreStatus, patience)
+        except RequestRefused as error:
+            if error.status not in {404, 405} or is_known(error.code):
+                raise
+            return None
 
     async def list_snapshots(self, database_id: str, *, patience: Patience = PATIENT) -> Listing:
         """List the snapshots of one database, newest first. The service may answer with a page that is 30 minutes old."""

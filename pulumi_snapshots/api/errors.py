@@ -119,7 +119,27 @@ class RestoreFailed(SquareCloudError):
     """The service tried and could not restore the snapshot; what the database holds now is not known."""
 
     meaning = "the service could not restore the snapshot"
-    steps = (Next(Step.CHECK_DATA), Next(Step.CHECK_HEALTH), Next(Step.RUN_AGAIN))
+    effect = "What the database holds now is not known."
+    steps = (Next(Step.CHECK_DATA), Next(Step.CHECK_HEALTH), Next(Step.RESTORES_NEXT))
+
+    @classmethod
+    def reported(cls, restore: str, code: str, step: str | None = None) -> Self:
+        """The error of a restore that was accepted and then failed, as the service's status says.
+
+        Args:
+            restore: which restore; a clause without its verb.
+            code: the service's code.
+            step: what the service was doing; None if it did not say.
+        """
+        error = cls(restore, code=code)
+        known = _KNOWN.get(code, _Known(cls, steps=(Next(Step.ASK_SUPPORT),)))
+        meaning = (known.meaning or known.reaction.meaning).format(scope=scope_of("POST"))
+        in_step = f" in its step {step}" if step and step != "interrupted" else ""
+        error.happened = f"{restore} failed with {code}{in_step}: {meaning}"
+        steps = known.steps or known.reaction.steps
+        more = (one for one in (Next(Step.CHECK_DATA), Next(Step.RESTORES_NEXT)) if one not in steps)
+        error.then = (*steps, *more)
+        return error
 
 
 class Cooldown(SquareCloudError):
@@ -167,10 +187,19 @@ class ListingBlocked(Blocked):
 
 
 class RestoreRunning(SquareCloudError):
-    """A restore of this database is under way."""
+    """A restore of this database is under way, or ended a moment ago; the request was not accepted."""
 
-    meaning = "a restore of this database is under way"
-    steps = (Next(Step.RUN_AGAIN_IN, wait="a minute, when that restore is over"),)
+    meaning = "a restore of this database is under way, or ended less than about 2 minutes ago"
+    effect = "Nothing was started."
+    steps = (Next(Step.RUN_AGAIN_IN, wait="3 minutes, when that restore is over"),)
+
+
+class SnapshotRunning(SquareCloudError):
+    """A snapshot of this database is being taken, by anyone; the request was not accepted."""
+
+    meaning = "another snapshot of this database is being taken"
+    effect = "Nothing was started."
+    steps = (Next(Step.RUN_AGAIN_IN, wait="3 minutes, when that snapshot is there"),)
 
 
 class UpgradeRequired(SquareCloudError):
@@ -267,6 +296,7 @@ _KNOWN = {
     "PERMISSION_DENIED": _Known(NotAllowed),
     "DATABASE_NOT_FOUND": _Known(DatabaseMissing),
     "SNAPSHOT_FAILED": _Known(SnapshotFailed),
+    "SNAPSHOT_IN_PROGRESS": _Known(SnapshotRunning),
     "KEEP_CALM": _Known(Cooldown),
     "DAILY_SNAPSHOTS_LIMIT_REACHED": _Known(QuotaUsedUp),
     "RATE_LIMITED": _Known(Blocked),
@@ -280,6 +310,20 @@ _KNOWN = {
     "DATABASE_UNAVAILABLE": _Known(Unavailable, "the service's own database is unavailable at the moment, not yours"),
     "SNAPSHOT_NOT_FOUND": _Known(RequestRefused, "the service has no such snapshot", (Next(Step.CHECK_VERSION_ID),)),
     "SNAPSHOT_RESTORE_FAILED": _Known(RestoreFailed),
+    "SNAPSHOT_CORRUPT": _Known(RestoreFailed, "the snapshot is damaged", (Next(Step.RESTORE_ANOTHER),)),
+    "RESTORE_INTERRUPTED": _Known(
+        RestoreFailed,
+        "the service's node restarted before it was over",
+        (Next(Step.CHECK_DATA), Next(Step.RESTORES_NEXT)),
+    ),
+    "CONTAINER_NOT_FOUND": _Known(
+        RequestRefused,
+        "the service does not find the database's container",
+        (Next(Step.CHECK_HEALTH), Next(Step.ASK_SUPPORT)),
+    ),
+    "CLUSTER_MAINTENANCE_TRY_LATER": _Known(
+        RequestRefused, "the database's cluster is under maintenance", (Next(Step.RUN_AGAIN_IN, wait="10 minutes"),)
+    ),
     "SNAPSHOT_DATABASE_MISMATCH": _Known(
         RequestRefused, "the snapshot is of another database engine", (Next(Step.USE_SAME_ENGINE),)
     ),
@@ -292,6 +336,12 @@ _KNOWN = {
         (Next(Step.CHECK_VERSION_ID),),
     ),
 }
+
+
+def is_known(code: str | None) -> bool:
+    """Whether a code's meaning is known."""
+    return code in _KNOWN
+
 
 _SURELY_UNAVAILABLE = frozenset({408, 499, 502, 503, 504})
 """408 and 499 are sent by proxies that gave up on a request that may well have got through."""

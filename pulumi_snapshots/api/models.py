@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -19,11 +19,12 @@ from pydantic import (
     WrapValidator,
     model_validator,
 )
-from pydantic.functional_validators import AfterValidator
+from pydantic.functional_validators import AfterValidator, BeforeValidator
 
 from pulumi_snapshots.api.signed_url import version_of
 from pulumi_snapshots.clock import in_utc
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_YEAR, END_YEAR = 2000, 9000
 """Dates outside these years are nonsense, and could overflow when a time zone or the 30 days are added."""
 
@@ -43,6 +44,16 @@ def _utc(moment: datetime) -> datetime:
     return in_utc(moment)
 
 
+def _from_milliseconds(value: object) -> datetime:
+    """The time; ValueError if it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("no number")  # noqa: TRY004  pydantic takes this for an unfit value
+    try:
+        return EPOCH + timedelta(milliseconds=int(value))
+    except (OverflowError, ValueError) as error:
+        raise ValueError("no time") from error
+
+
 def _address(url: str) -> str:
     """The URL unchanged; ValueError if it cannot be parsed."""
     parts = urlsplit(url)
@@ -54,6 +65,10 @@ def _address(url: str) -> str:
 T = TypeVar("T")
 Lenient = Annotated[T | None, WrapValidator(_none_if_unfit)]
 Utc = Annotated[datetime, AfterValidator(_utc)]
+Milliseconds = Annotated[datetime, BeforeValidator(_from_milliseconds), AfterValidator(_utc)]
+"""A time in milliseconds since 1970."""
+Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,60}$")]
+"""A word of the service that users read; no API key is as short."""
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 """A number of bytes or of MB. A state keeps no larger number exactly, and one of thousands of digits cannot be shown."""
 Address = Annotated[str, AfterValidator(_address)]
@@ -150,6 +165,32 @@ class DatabaseStatus(_Wire):
     """The current status of a database."""
 
     running: StrictBool
+
+
+class RestoreStatus(_Wire):
+    """How the last restore of a database stands; times are by the service's clock.
+
+    Attributes:
+        state: `none` if there was no restore in the last hour, `queued`, `running`, `success`, `error`, or one that is new.
+        step: what it is doing, or was doing when it failed.
+        code: why it failed.
+        started_at: when it began.
+        finished_at: when it ended.
+    """
+
+    state: Word
+    step: Lenient[Word] = None
+    code: Lenient[Word] = None
+    started_at: Lenient[Milliseconds] = None
+    finished_at: Lenient[Milliseconds] = None
+
+    @property
+    def in_progress(self) -> bool:
+        """Whether it is queued or running."""
+        return self.state in {"queued", "running"}
+
+    def __str__(self) -> str:
+        return self.state if self.step is None else f"{self.state} ({self.step})"
 
 
 class Account(_Wire):

@@ -19,8 +19,8 @@ from pulumi_snapshots.api.service_clock import ServiceClock
 from pulumi_snapshots.api.user_agent import user_agent
 from pulumi_snapshots.clock import Clock, in_utc
 
-PROCESSING = "SNAPSHOT_PROCESSING"
-"""The code for a request that was accepted and is still running; the service sends it as an error with status 202."""
+PROCESSING = frozenset({"SNAPSHOT_PROCESSING", "SNAPSHOT_RESTORE_PROCESSING"})
+"""The codes for a request that was accepted and is still running; the service sends them as an error with status 202."""
 
 BODY_LIMIT = 32 * 1024 * 1024
 """The most bytes read of an answer; a listing of 10,000 entries has about 6 MB."""
@@ -57,6 +57,11 @@ class Answer:
     code: str | None
     response: Any
     sent_at: float
+
+    @property
+    def continues(self) -> bool:
+        """Whether what was asked for is still running."""
+        return self.status == httpx.codes.ACCEPTED or self.code in PROCESSING
 
 
 class Transport:
@@ -141,7 +146,7 @@ class Transport:
             # Without an envelope the answer may come from a proxy, with the proxy's clock. A page with an age is from a cache,
             # with the time when that got it.
             self._service_clock.observe(date, received)
-        accepted = response.status_code == httpx.codes.ACCEPTED or code == PROCESSING
+        accepted = response.status_code == httpx.codes.ACCEPTED or code in PROCESSING
         if envelope and response.is_success and (envelope["status"] == "success" or accepted):
             return Answer(response.status_code, code, envelope.get("response"), sent_at)
         raise error_for(

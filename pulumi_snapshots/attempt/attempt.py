@@ -230,10 +230,10 @@ class Attempt(ABC):
 
     # Before the POST -----------------------------------------------------------------------------------------------------
 
-    def show_step(self, step: str) -> None:
+    def show_step(self, step: str, detail: str = "") -> None:
         """Show what the operation does before the POST."""
         self.step = step
-        self.member.waits(step)
+        self.member.waits(step, detail)
 
     async def take_over(self) -> bool:
         """Take over the POST of an earlier run of this operation that no state has; false if there is none.

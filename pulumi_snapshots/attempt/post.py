@@ -28,6 +28,13 @@ class Post(Record, sparse=True):
     )
     seen_down: bool = declare("Of a restore: whether its database was seen down because of it.", default=False)
 
+    began: datetime | None = declare(
+        "Of a restore: when it began, as the service's status says, by the service's clock.", default=None
+    )
+    outcome: str | None = declare(
+        "Of a restore: `success`, or the code with which it failed, as the service's status says.", default=None
+    )
+
     @property
     def failed_after(self) -> timedelta:
         """How long after the POST a listing without its snapshot proves that the POST failed."""

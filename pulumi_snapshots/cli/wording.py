@@ -24,6 +24,7 @@ STEPS = {
     Step.KEEP_WATCHING: "`{command}` on this machine keeps watching it and sends no second request.",
     Step.CHECK_RESTORED: "Check the database; `{command}` checks again.",
     Step.RESTORE_AGAIN: "`--new` restores again, over whatever the database holds by then.",
+    Step.RESTORES_NEXT: "`{command}` restores again, over whatever the database holds by then.",
     Step.REFRESH: "`squarecloud-snapshots list --json --urls` has its own URL once the service lists it.",
     Step.RENEW_URL: "Download it again: its URL is looked up then.",
     Step.GIVE_URL: "Download it again with a key.",

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class RestoreDeclaration(Declared):
     """A snapshot put back into a database, over everything that the database holds; once, when it is created.
 
-    `pulumi up` sends one request and waits until the database was seen down and runs again. Afterwards only other
-    triggers, or another target, restore again. A changed snapshot alone restores nothing and warns; neither does a
-    refresh, nor the end of the snapshot's 30 days, nor deleting the resource.
+    `pulumi up` sends one request and waits until the service says that it succeeded, and the database runs. Afterwards
+    only other triggers, or another target, restore again. A changed snapshot alone restores nothing and warns; neither
+    does a refresh, nor the end of the snapshot's 30 days, nor deleting the resource.
 
     Args:
         resource_name: the resource's name in the program.

@@ -54,6 +54,10 @@ STEPS = {
     Step.TAKE_RESTORE_OUT: (
         "Take the Restore out of the program, unless the next `pulumi up` is to restore this snapshot."
     ),
+    Step.RESTORES_NEXT: (
+        "The next `pulumi up` restores again, over whatever the database holds by then: take the Restore out of the program if "
+        "it must not."
+    ),
     Step.ARCHIVE_AGAIN: "The next `pulumi up` archives again.",
     Step.PUT_ARCHIVE_BACK: "Put {uri} back and run `pulumi refresh`, or take the Archive out of the program.",
     Step.RENEW_URL: "Run `pulumi refresh` on the stack of the Snapshot, which pins and renews its URL.",

@@ -80,6 +80,10 @@ class Step(Enum):
         "again, over whatever the database holds by then. Remove the Restore first."
     )
     TAKE_RESTORE_OUT = "Remove the Restore, unless the next run is to restore this snapshot."
+    RESTORES_NEXT = (
+        "The next run restores again, over whatever the database holds by then. Remove the Restore if it must not."
+    )
+    RESTORE_ANOTHER = "Restore another snapshot."
 
     # An archive
     DECLARE_ARCHIVE = "Declare it: it then archives its snapshot."

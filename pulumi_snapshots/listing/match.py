@@ -15,6 +15,8 @@ from pulumi_snapshots.errors.next_step import Next, Step
 
 SKEW = timedelta(seconds=5)
 """How far `modified` may be before the POST: `Date` has whole seconds, and clocks drift."""
+SKEW_BEHIND = timedelta(seconds=1)
+"""The same if the service has refused the POST while another snapshot was running: that one ended in the seconds before."""
 SKEW_UNKNOWN_CLOCK = timedelta(seconds=60)
 """The same if no `Date` was seen, so that this machine's clock must serve as the service's."""
 CREATE_COOLDOWN = timedelta(seconds=SNAPSHOT_PER_DATABASE)
@@ -63,7 +65,13 @@ class Search:
 
     @classmethod
     def of(
-        cls, post: Post, offset: float | None, *, finished: datetime | None = None, excluded: Collection[str] = ()
+        cls,
+        post: Post,
+        offset: float | None,
+        *,
+        finished: datetime | None = None,
+        excluded: Collection[str] = (),
+        behind: bool = False,
     ) -> Search:
         """Make the search for the snapshot of a POST.
 
@@ -72,9 +80,10 @@ class Search:
             offset: seconds that the service's clock is ahead, as known now; the offset in the POST wins.
             finished: when a 200 came, by the service's clock; the snapshot was complete by then.
             excluded: see `Search`.
+            behind: whether the POST was refused before, since another snapshot of the database was running.
         """
         known = post.service_clock_offset if post.service_clock_offset is not None else offset
-        skew = SKEW if known is not None else SKEW_UNKNOWN_CLOCK
+        skew = SKEW_UNKNOWN_CLOCK if known is None else SKEW_BEHIND if behind else SKEW
         posted = post.posted_at + timedelta(seconds=known or 0.0)
         latest = posted + (post.failed_after if post.accepted else LATE)
         if finished is not None:

@@ -45,6 +45,7 @@ class ListingWait:
         version: the version, if a 200 named it.
         finished_at: when a 200 came, by the service's clock; the snapshot was complete by then.
         others: versions of other POSTs.
+        behind: whether another snapshot ended right before the POST, see `Search.of`.
         before_sleep: called before each sleep, in which the run may be killed.
         failed: the failure of the last poll, for the progress; empty if it succeeded.
     """
@@ -56,13 +57,15 @@ class ListingWait:
     version: str | None = None
     finished_at: datetime | None = None
     others: set[str] = field(default_factory=set)
+    behind: bool = False
     before_sleep: Callable[[], Awaitable[None]] = _nothing
     failed: str = ""
 
     def search(self) -> Search:
         """The search, with the facts known by now."""
         excluded = self.run.memory.of(self.database_id).not_new | self.others
-        return Search.of(self.post, self.run.service_clock.offset, finished=self.finished_at, excluded=excluded)
+        offset = self.run.service_clock.offset
+        return Search.of(self.post, offset, finished=self.finished_at, excluded=excluded, behind=self.behind)
 
     async def until_listed(
         self, *, age: float = 0.0, first_after: float | None = None, settled: Callable[[], bool] = lambda: False

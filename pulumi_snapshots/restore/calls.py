@@ -9,7 +9,7 @@ from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.record import RESTORE, RestoreRecord
-from pulumi_snapshots.restore.restore import RestorePending, restore, resume_restore
+from pulumi_snapshots.restore.restore import RestorePending, failure_of, restore, resume_restore
 from pulumi_snapshots.run.calls import Call, Calls, Resource, Unfinished, keeping
 
 NO_LOOKUP = (
@@ -33,6 +33,8 @@ class RestoreCalls(Calls):
             raise Explained(NO_LOOKUP)
         record = RestoreRecord.from_outputs(state)
         resource = Resource(id_, RESTORE.state(record, state))
+        if record.failure:
+            raise Unfinished(resource, failure_of(record), unkept=None)
         if record.pending:
             happened = (
                 f"What database {record.target_database_id} holds is not known: the end of the restore that was requested "
@@ -48,6 +50,10 @@ class RestoreCalls(Calls):
             inputs = RestoreInputs.of(values)
             with keeping(call, RESTORE, values, RestorePending, kept=(id_, record)):
                 record = await resume_restore(call.session(), record, inputs, call.listener, owner=call.owner)
+        if record.failure:
+            # What is known of a failure is kept, since the service forgets it.
+            error = failure_of(record)
+            raise Unfinished(Resource(id_, RESTORE.state(record, values)), error, unkept=error.then)
         return Resource(id_, RESTORE.state(record, values))
 
     async def delete(self, call: Call, _id: str, state: Mapping[str, Any]) -> None:

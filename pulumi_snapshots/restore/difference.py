@@ -38,8 +38,10 @@ class RestoreRules(Rules):
         return Proof(record.target_database_id, record.restored_at, posted_at)
 
     def kept_by_state(self, state: Mapping[str, Any]) -> Entry | None:
-        """The restore, or the wait for its end."""
+        """The restore, or the wait for its end; nothing of one that failed, which is to be sent again."""
         record = RestoreRecord.from_outputs(state)
+        if record.failure:
+            return None
         post = record.attempt or Post(parse_rfc3339(record.requested_at), 0.0, "200", 0.0)
         purpose, target = digest_of(state.get("triggers")), record.target_database_id
         kept = Entry(None, target, purpose, post, "", restores=record.snapshot, finished=record.restored_at)
@@ -61,13 +63,16 @@ class RestoreRules(Rules):
 def restore_difference(
     record: RestoreRecord, old: Mapping[str, Any], new: Mapping[str, Any], same: Same = never
 ) -> Changes:
-    """Compare by value: only other triggers or another target restore again, a changed snapshot alone never does.
+    """Compare by value: only other triggers, another target or a failure restore again, a changed snapshot alone never does.
 
     What is `UNKNOWN` is no change: an update decides it, and known values do.
     """
     replaces = ["triggers"] if changed("triggers", old, new, same) else []
     if differs(record.target_database_id, target_of(new)):
         replaces.append("database_id" if new.get("target_database_id") is None else "target_database_id")
+    if record.failure:
+        reason = f"the restore requested at {record.requested_at} failed with {record.failure}" if not replaces else ""
+        return Changes((*replaces, "attempt"), reason=reason)
     if replaces:
         return Changes(tuple(replaces))
     is_another = any(new.get(name) not in {UNKNOWN, getattr(record, name)} for name in ("database_id", "version_id"))

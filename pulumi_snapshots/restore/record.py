@@ -6,13 +6,16 @@ from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.properties.catalogue import Moment, Record, Thing, declare
 from pulumi_snapshots.restore.inputs import RestoreInputs
 
+SUCCESS = "success"
+"""The outcome of a restore that did not fail; also the service's word."""
+
 
 class RestoreRecord(Record):
     """A snapshot put back into a database, over everything that the database holds; once, when it is created.
 
-    `pulumi up` sends one request and waits until the database was seen down and runs again. Afterwards only other
-    triggers, or another target, restore again. A changed snapshot alone restores nothing and warns; neither does a
-    refresh, nor the end of the snapshot's 30 days, nor deleting the resource.
+    `pulumi up` sends one request and waits until the service says that it succeeded, and the database runs. Afterwards
+    only other triggers, or another target, restore again. A changed snapshot alone restores nothing and warns; neither
+    does a refresh, nor the end of the snapshot's 30 days, nor deleting the resource.
     """
 
     database_id: str = declare("The database whose snapshot was put back.")
@@ -36,8 +39,14 @@ class RestoreRecord(Record):
 
     @property
     def pending(self) -> bool:
-        """Whether its end was not seen yet."""
+        """Whether its end was not seen yet, or it failed."""
         return self.restored_at is None
+
+    @property
+    def failure(self) -> str | None:
+        """The code with which it failed; None if it did not, as far as is known."""
+        outcome = self.attempt.outcome if self.attempt else None
+        return None if outcome == SUCCESS else outcome
 
 
 def another_snapshot(record: RestoreRecord) -> str:

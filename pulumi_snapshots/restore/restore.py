@@ -1,4 +1,4 @@
-"""Restore and resume: one POST at most, then watching the database until what it holds is known."""
+"""Restore and resume: one POST at most, then watching it until what the database holds is known."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from typing import ClassVar
 
 import anyio
 
-from pulumi_snapshots.api.errors import Cooldown, DatabaseMissing, KeyRefused, RestoreRunning, SquareCloudError
+from pulumi_snapshots.api.errors import (
+    Cooldown,
+    DatabaseMissing,
+    KeyRefused,
+    RestoreFailed,
+    RestoreRunning,
+    SquareCloudError,
+)
 from pulumi_snapshots.attempt.attempt import Attempt
 from pulumi_snapshots.attempt.owner import EngineRun
 from pulumi_snapshots.clock import rfc3339
@@ -20,7 +27,7 @@ from pulumi_snapshots.listing.match import Search
 from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.restore.inputs import RestoreInputs
-from pulumi_snapshots.restore.record import RestoreRecord, another_snapshot
+from pulumi_snapshots.restore.record import SUCCESS, RestoreRecord, another_snapshot
 from pulumi_snapshots.restore.status import NeverSeen, StatusWatch
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.record import requested_text, split_id
@@ -50,7 +57,7 @@ async def restore(  # noqa: PLR0913  each is a fact of its own
     give_up_earlier: bool = False,
     engine: EngineRun = EngineRun(),  # noqa: B008  it is frozen
 ) -> RestoreRecord:
-    """Put a snapshot back and wait until its database runs again.
+    """Put a snapshot back and wait until that has succeeded and its database runs again.
 
     Args:
         session: the service.
@@ -63,6 +70,7 @@ async def restore(  # noqa: PLR0913  each is a fact of its own
     Raises:
         RestorePending: it was or may have been started, and its end was not seen; keep the record.
         RestoreRefused: it must not be sent.
+        RestoreFailed: it was carried out and failed; there is nothing to keep.
         NothingSent: it timed out or was interrupted before a request was sent.
         SquareCloudError: the service refused; nothing was started.
     """
@@ -74,7 +82,10 @@ async def restore(  # noqa: PLR0913  each is a fact of its own
             await attempt.prepare()
             attempt.step = "queued"
             await attempt.send(attempt.start, attempt.checks_again)
-        return await attempt.wait()
+        record = await attempt.wait()
+        if record.failure:
+            raise attempt.failure(record)
+        return record
 
 
 async def resume_restore(
@@ -84,10 +95,13 @@ async def resume_restore(
 
     The record says which snapshot was restored; the inputs may name another one by now.
 
+    Returns:
+        The record, complete or with the restore's failure; a failed one is not watched any more.
+
     Raises:
         RestorePending: its end is still not known; keep the record.
     """
-    if record.attempt is None or not record.pending:
+    if record.attempt is None or not record.pending or record.failure:
         return record
     ours = replace(
         inputs,
@@ -207,6 +221,7 @@ class RestoreAttempt(Attempt):
     async def start(self, on_send: Callable[[], Awaitable[None]]) -> str:
         """Send the POST once, and watch the database while it waits for its answer."""
         sent = anyio.Event()
+        continues = False
         refusal: SquareCloudError | None = None
 
         async def leaves() -> None:
@@ -219,7 +234,7 @@ class RestoreAttempt(Attempt):
         async with anyio.create_task_group() as group:
             group.start_soon(self._status.while_open, sent)
             try:
-                await self._session.client.restore_snapshot(
+                continues = await self._session.client.restore_snapshot(
                     self.database_id,
                     name=self._name or "",
                     version_id=self._inputs.version_id,
@@ -234,22 +249,25 @@ class RestoreAttempt(Attempt):
             group.cancel_scope.cancel()
         if refusal is not None:
             raise refusal
-        return "200"
+        return "202" if continues else "200"
 
     async def checks_again(self, refusal: SquareCloudError) -> bool:
         """Check the status before the next try, since another restore may be running, whose effects are not ours."""
-        others = isinstance(refusal, RestoreRunning)
-        self.step = "waiting for another restore of this database" if others else "checking that it runs"
-        await self._status.before()
-        if others:
-            self._status.down_before = True
+        if isinstance(refusal, RestoreRunning):
+            self.step = "waiting for the end of another restore of this database"
             await self._status.until_other_ends()
+        else:
+            self.step = "checking that it runs"
+            await self._status.before()
         return False
 
     # After the POST --------------------------------------------------------------------------------------------------
 
     async def wait(self) -> RestoreRecord:
-        """Watch the database until the restore is over.
+        """Watch the restore until it is over.
+
+        Returns:
+            The record, complete or with the restore's failure.
 
         Raises:
             RestorePending: the end will never be seen, or the service refuses to show the status.
@@ -264,8 +282,12 @@ class RestoreAttempt(Attempt):
             raise self.unresolved_error(undecided=True) from never
         except SquareCloudError as error:
             raise self.unresolved_error(cause=error) from error
+        record = self._record()
+        if restored is None:
+            self.set_post(None)  # there is nothing to keep of it, as after a refusal
+            return record
         restored_at = rfc3339(restored.replace(microsecond=0))
-        record = replace(self._record(), restored_at=restored_at, attempt=None)
+        record = replace(record, restored_at=restored_at, attempt=None)
         self.resolved(restored_at)
         memory = self._session.memory.of(self.database_id)
         earlier, memory.restored = memory.restored, record.snapshot
@@ -290,17 +312,21 @@ class RestoreAttempt(Attempt):
     ) -> RestorePending:
         """The error of an unknown end."""
         record, post = self._record(), self.sent
-        what = f"The restore of snapshot {record.snapshot} onto database {self.database_id} was requested at {record.requested_at}"
-        if post.accepted:
-            seen = "seen down, but not running again" if post.seen_down else "not seen running since"
-            happened = f"{what} and accepted, and the database was {seen}: what it holds now is not known."
+        what, seen = _requested(record), self._status.seen()
+        unknown = "what it holds now is not known."
+        if post.outcome == SUCCESS:
+            happened = f"{what} and succeeded, but the database was not seen running since."
+        elif post.accepted:
+            happened = f"{what} and accepted, and {seen}: {unknown}"
         else:
-            seen = "was seen down, but not running again" if post.seen_down else "was never seen going down"
-            happened = (
-                f"{what} and the answer was lost ({post.answered}): it may or may not have been carried out. The database "
-                f"{seen}, so what it holds now is not known."
-            )
+            seen = seen[:1].upper() + seen[1:]
+            lost = f"the answer was lost ({post.answered}): it may or may not have been carried out"
+            happened = f"{what} and {lost}. {seen}, so {unknown}"
         return RestorePending(record, f"{happened} {why}".rstrip(), undecided=undecided, cause=cause)
+
+    def failure(self, record: RestoreRecord) -> RestoreFailed:
+        """The error of a restore that failed, with the step in which it did."""
+        return failure_of(record, self._status.shown.step if self._status.shown else None)
 
     def _record(self) -> RestoreRecord:
         post = self.sent
@@ -308,3 +334,13 @@ class RestoreAttempt(Attempt):
         # An earlier run may have restored another snapshot than the inputs name now.
         database_id, version_id = split_id(self.restores or "")
         return RestoreRecord(database_id, version_id, self.database_id, requested_text(posted), attempt=post)
+
+
+def failure_of(record: RestoreRecord, step: str | None = None) -> RestoreFailed:
+    """The error of a restore that failed; `step` is what the service was doing."""
+    return RestoreFailed.reported(f"{_requested(record)} and", record.failure or "", step)
+
+
+def _requested(record: RestoreRecord) -> str:
+    onto = f"onto database {record.target_database_id}"
+    return f"The restore of snapshot {record.snapshot} {onto} was requested at {record.requested_at}"

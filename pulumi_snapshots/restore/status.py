@@ -1,7 +1,12 @@
-"""Watching a database until the restore of one POST is over: what its status proves, and the progress meanwhile."""
+"""Watching the restore of one POST until it is over: what the service and its database's status say, and the progress.
+
+The service says how the last restore of a database stands. If it has no such route, the database's own status must do: an
+accepted restore is over once the database was seen down and runs again.
+"""
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,101 +15,205 @@ import anyio
 
 from pulumi_snapshots.api.client import BRIEF, PATIENT, Patience
 from pulumi_snapshots.api.errors import RestoreRunning, SquareCloudError
+from pulumi_snapshots.api.limits import RESTORE_PER_DATABASE
+from pulumi_snapshots.api.models import RestoreStatus
 from pulumi_snapshots.api.rate_limiter import BLOCKED
 from pulumi_snapshots.attempt.attempt import Attempt
-from pulumi_snapshots.attempt.post import Post
+from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.listing.match import Search
 from pulumi_snapshots.listing.wait import failed_poll
+from pulumi_snapshots.restore.record import SUCCESS
+from pulumi_snapshots.run.other_restores import until_free
 from pulumi_snapshots.run.session import Session
 
 OTHER_RESTORE = 180.0
-"""Seconds to wait for another restore before asking for ours again: one takes about 60 s."""
+"""Seconds to wait for another restore before asking for ours again, if the service does not say how it stands."""
+APART = timedelta(seconds=RESTORE_PER_DATABASE)
+"""Two restores of one database are never accepted closer together. A request may also take this long to arrive."""
+SAME = timedelta(seconds=1)
+"""How far apart two times of one restore may be."""
+OUTCOME_KEPT = 3600.0
+"""Seconds for which the service shows how a restore ended."""
+DENIALS = 2
+"""How often the service must answer that it has no route for the status of a restore before it is believed: a proxy may have
+said so once."""
 
 
 class NeverSeen(Exception):
-    """The answer was lost, and the database was never seen down while it was watched."""
+    """No poll will show any more how the restore ended."""
 
 
 @dataclass
 class StatusWatch:
-    """The status of one database."""
+    """The watch over one database.
+
+    Attributes:
+        earlier: the last restore before the POST; None if that is not known.
+        down_before: whether the last poll before the POST did not see the database running.
+        denials: how often the service has answered that it has no route for the status of a restore.
+        shown: the last restore, as the last poll saw it; None if no poll did.
+        shown_at: when that was, or the POST (monotonic seconds).
+        is_another: whether that is a later one than ours.
+        followed: whether no other restore can have come and gone since our POST without being seen.
+        in_progress: whether a poll saw ours queued or running.
+        polls: the number of polls since the POST.
+        failed: what the progress says of the last poll, if it failed.
+    """
 
     session: Session
     attempt: Attempt
+    earlier: RestoreStatus | None = None
     down_before: bool = False
-    """Whether the last poll before the POST did not see it running."""
+    denials: int = 0
+    shown: RestoreStatus | None = None
+    shown_at: float = -math.inf
+    is_another: bool = False
+    followed: bool = False
+    in_progress: bool = False
     polls: int = 0
     failed: str = ""
-    """What the progress says of the last poll, if it failed."""
+
+    # Before the POST -----------------------------------------------------------------------------------------------------
 
     async def before(self) -> None:
-        """Check the status before the POST: only a later change can be its effect.
+        """Wait until no other restore holds up the POST, and note how things stand: only a later change can be its effect.
 
         Raises:
-            SquareCloudError: the status is refused, so the end of a restore could not be seen.
+            SquareCloudError: a status is refused, so the end of a restore could not be seen.
         """
+        self.earlier = await until_free(self.session, self.attempt.show_step, lambda: self._restore(BRIEF))
         # A poll that failed may hide that the database was down, and the POST may well fail in the same way.
         self.down_before = await self._running(BRIEF) is not True
 
     async def until_other_ends(self) -> None:
-        """Wait for the end of a restore that is not ours; the next try of ours shows whether it is over."""
-        ends = self.session.clock.monotonic() + OTHER_RESTORE
-        while self.down_before and self.session.clock.monotonic() < ends:
-            self.attempt.member.waits("waiting for the end of another restore of this database")
-            await self.session.clock.sleep(self.session.settings.look_every)
-            await self.before()
+        """Wait for the end of the restore because of which ours was refused; the next try of ours shows whether it is over."""
+        clock, pause = self.session.clock, self.session.settings.look_every
+        began = clock.monotonic()
+        await self.before()
+        if self.denials:
+            self.down_before = True
+            while self.down_before and clock.monotonic() < began + OTHER_RESTORE:
+                self.attempt.show_step("waiting for the end of another restore of this database")
+                await clock.sleep(pause)
+                self.down_before = await self._running(BRIEF) is not True
+        else:
+            await clock.sleep(began + pause - clock.monotonic())
+
+    # After it ------------------------------------------------------------------------------------------------------------
 
     async def while_open(self, sent: anyio.Event) -> None:
         """Poll while the POST waits for its answer, which may come only after the data was restored."""
         await sent.wait()
+        self.shown_at, self.followed = self.session.clock.monotonic(), True
         while True:
             await self.session.clock.sleep(self.session.settings.look_every)
             with suppress(SquareCloudError):  # the polls after the answer deal with refusals
                 await self._poll()
 
-    async def until_over(self, *, age: float = 0.0) -> datetime:
-        """Poll until the restore is over; the time when the database was seen running again, by the service's clock.
+    async def until_over(self, *, age: float = 0.0) -> datetime | None:
+        """Poll until the restore is over.
 
         Args:
             age: seconds since it was accepted, in an earlier run.
 
+        Returns:
+            When the database was seen running again, by the service's clock; None if the restore failed.
+
         Raises:
-            NeverSeen: no poll can show any more whether it was carried out.
+            NeverSeen: no poll can show any more how it ended.
             SquareCloudError: a poll was refused, and will be refused again.
         """
-        clock, settings = self.session.clock, self.session.settings
+        clock = self.session.clock
         accepted_at = clock.monotonic() - age
         while True:
             if self.session.rate_limiter.blocked:
-                self.attempt.member.waits(f"{_state_of(self.attempt.sent)}; {BLOCKED}")
+                self.attempt.member.waits(f"{self._state()}; {BLOCKED}")
             runs = await self._poll()
-            post = self.attempt.sent
-            pause = settings.look_every
-            if runs:
-                settling = settings.restore_settle - (clock.monotonic() - accepted_at)
-                if post.seen_down or (post.accepted and settling <= 0):
-                    return self.session.client.service_clock.now()
-                if post.accepted:
-                    pause = min(pause, settling)
-                elif self.attempt.age_of(post) >= post.timeout:
-                    raise NeverSeen
+            if self.attempt.sent.outcome not in {None, SUCCESS}:
+                return None
+            pause = self._pause(clock.monotonic() - accepted_at, runs=runs is True)
+            if pause is None:
+                return self.session.service_clock.now()
             next_poll = f"poll {self.polls + 1} at {clock.utc() + timedelta(seconds=pause):%H:%M:%S} UTC"
-            self.attempt.member.waits(f"{_state_of(post)}{self.failed}", next_poll)
+            self.attempt.member.waits(f"{self._state()}{self.failed}", next_poll)
             await clock.sleep(pause)
 
-    async def _poll(self) -> bool | None:
-        """Whether the database runs, None if unknown; the attempt learns what that says of the restore."""
-        runs = await self._running(PATIENT)
+    def _pause(self, age: float, *, runs: bool) -> float | None:
+        """Seconds until the next poll; None if the restore is over.
+
+        Args:
+            age: seconds since it was accepted.
+            runs: whether the database was seen running now.
+        """
+        post, every = self.attempt.sent, self.session.settings.look_every
+        if post.outcome == SUCCESS:
+            return None if runs else every
+        if not self._needs_database:
+            if self._is_hopeless():
+                raise NeverSeen
+        elif runs:
+            settling = self.session.settings.restore_settle - age
+            if post.seen_down or (post.accepted and settling <= 0):
+                return None
+            if post.accepted:
+                return min(every, settling)
+            if self.attempt.age_of(post) >= post.timeout:
+                raise NeverSeen
+        return every
+
+    @property
+    def _needs_database(self) -> bool:
+        """Whether only the database's own status can show the end."""
+        return self.denials >= DENIALS
+
+    def _is_hopeless(self) -> bool:
+        """Whether the service will never show how ours ended."""
+        if self.failed or self.shown is None or (self.shown.in_progress and not self.is_another):
+            return False
         post = self.attempt.sent
-        if runs and post.down_before:
-            self.attempt.update(down_before=False)
-        elif runs is False and not post.seen_down and (post.accepted or not post.down_before):
-            # If it was down before the POST and the answer was lost, it may just be down as before.
-            self.attempt.update(seen_down=True)
+        return self.is_another or self.attempt.age_of(post) >= (OUTCOME_KEPT if post.accepted else post.timeout)
+
+    async def _poll(self) -> bool | None:
+        """Ask once; the attempt learns what that says of the restore.
+
+        Returns:
+            Whether the database runs; None if that is not known.
+        """
+        self.polls += 1
+        runs = None
+        asks = self.attempt.sent.outcome is None
+        while asks and not self._needs_database:
+            status = await self._restore(PATIENT)
+            asks = status is None and not self.failed
+            if status is not None:
+                self._learn(status)
+        if self.attempt.sent.outcome == SUCCESS:
+            runs = await self._running(PATIENT)
+        elif self._needs_database:
+            runs = await self._running(PATIENT)
+            post = self.attempt.sent
+            if runs and post.down_before:
+                self.attempt.update(down_before=False)
+            elif runs is False and not post.seen_down and (post.accepted or not post.down_before):
+                # If it was down before the POST and the answer was lost, it may just be down as before.
+                self.attempt.update(seen_down=True)
         await self.attempt.save()
         return runs
 
+    async def _restore(self, patience: Patience) -> RestoreStatus | None:
+        """The last restore of the database; None if it is not known."""
+        self.failed = ""
+        try:
+            status = await self.session.client.restore_status(self.attempt.database_id, patience=patience)
+        except RestoreRunning:
+            return RestoreStatus(state="running")
+        except SquareCloudError as error:
+            self.failed = failed_poll(error)
+            return None
+        self.denials = self.denials + 1 if status is None else 0
+        return status
+
     async def _running(self, patience: Patience) -> bool | None:
-        self.polls += 1
         self.failed = ""
         now = self.session.clock.monotonic()
         try:
@@ -115,8 +224,76 @@ class StatusWatch:
             self.failed = failed_poll(error)
             return None
 
+    # Whose restore it is ---------------------------------------------------------------------------------------------------
 
-def _state_of(post: Post) -> str:
-    if not post.accepted:
-        return f"answer lost ({post.answered}), watching the database"
-    return "accepted, the database is down" if post.seen_down else "accepted, watching the database"
+    def _learn(self, status: RestoreStatus) -> None:
+        """Note what a poll says, and in the attempt what it says of ours."""
+        now = self.session.clock.monotonic()
+        self.followed = self.followed and now - self.shown_at <= RESTORE_PER_DATABASE
+        is_ours = self._is_ours(status)
+        self.shown, self.shown_at, self.is_another = status, now, is_ours is False
+        if not is_ours:
+            return
+        if status.in_progress:
+            self.followed = self.in_progress = True
+        began = self._known(status.started_at)
+        if began is not None and status.state != "queued":
+            self.attempt.update(began=began)
+        if status.state == SUCCESS:
+            self.attempt.update(outcome=SUCCESS)
+        elif status.state == "error":
+            self.attempt.update(outcome=status.code or "error")
+
+    def _is_ours(self, status: RestoreStatus) -> bool | None:
+        """Whether the last restore is that of our POST; False if it is a later one, None if that is not known (yet)."""
+        post = self.attempt.sent
+        began, ended = self._known(status.started_at), self._known(status.finished_at)
+        only_ours = post.accepted and self.followed
+        search = Search.of(post, self.session.service_clock.offset)
+        if status.state == "none":
+            return None
+        if began is None:
+            changed = status.in_progress or self.in_progress or (self.earlier is not None and status != self.earlier)
+            return True if only_ours and changed and (ended is None or ended >= search.earliest) else None
+        if post.began is not None and abs(began - post.began) < SAME:
+            return True
+        # Accepted shortly after another one, ours would have been refused, however far apart the clocks are.
+        first = post.began or (search.posted - APART if post.accepted else search.earliest)
+        if began < first or (self.earlier is not None and began == self.earlier.started_at):
+            return None
+        return only_ours or (post.began is None and began <= search.posted + APART)
+
+    def _known(self, time: datetime | None) -> datetime | None:
+        """A time of the status; None for one in the future, which says nothing."""
+        return time if time is not None and time <= self.session.service_clock.now() + APART else None
+
+    # Words -----------------------------------------------------------------------------------------------------------------
+
+    def _state(self) -> str:
+        """The progress."""
+        post = self.attempt.sent
+        lost = "" if post.accepted else f"answer lost ({post.answered}), "
+        if post.outcome == SUCCESS:
+            return f"{lost}restored, waiting for the database to run"
+        if self._needs_database:
+            down = "the database is down" if post.seen_down and post.accepted else "watching the database"
+            return f"{lost or 'accepted, '}{down}"
+        if self.shown is None or self.is_another or self.shown.state in {"none", SUCCESS, "error"}:
+            return f"{lost}looking for the restore" if lost else "accepted, not started yet"
+        return f"{lost}restore {self.shown}"
+
+    def seen(self) -> str:
+        """What was seen of it last, for the error of an end that is not known."""
+        post = self.attempt.sent
+        if self.shown is not None and self.is_another:
+            began = rfc3339(self.shown.started_at.replace(microsecond=0)) if self.shown.started_at else "a later time"
+            return f"another restore of the database began at {began}"
+        if self.shown is not None and not self._needs_database:
+            if self.shown.state == "none" and self.attempt.age_of(post) >= OUTCOME_KEPT:
+                return "the service no longer shows how the restore of the database ended"
+            if self.shown.state in {"none", SUCCESS, "error"}:
+                return "the service has shown no restore of the database since"
+            return f"a restore of the database was {self.shown} when the service was last asked"
+        if post.seen_down:
+            return "the database was seen down, but not running again"
+        return "the database was not seen running since" if post.accepted else "the database was never seen going down"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 import anyio
 
-from pulumi_snapshots.api.errors import Cooldown, QuotaUsedUp, SquareCloudError
+from pulumi_snapshots.api.errors import Cooldown, QuotaUsedUp, RestoreRunning, SnapshotRunning, SquareCloudError
 from pulumi_snapshots.api.limits import SNAPSHOT_PER_DATABASE
-from pulumi_snapshots.api.models import Finished, ListedSnapshot
+from pulumi_snapshots.api.models import Finished, ListedSnapshot, RestoreStatus
 from pulumi_snapshots.attempt.attempt import Attempt
 from pulumi_snapshots.attempt.journal import Entry
 from pulumi_snapshots.attempt.memory import UnresolvedPost
@@ -24,6 +25,7 @@ from pulumi_snapshots.listing.match import CREATE_COOLDOWN, LATE, SKEW, SKEW_UNK
 from pulumi_snapshots.listing.wait import ListingWait
 from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.durations import duration_text
+from pulumi_snapshots.run.other_restores import until_free
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.describe import describe
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
@@ -97,6 +99,7 @@ class SnapshotAttempt(Attempt):
     """One create or resume."""
 
     what: ClassVar[str] = "snapshot"
+    passing: ClassVar[tuple[type[SquareCloudError], ...]] = (Cooldown, RestoreRunning, SnapshotRunning)
     outcome: SnapshotRecord
     """The result of an early end, if `completes_early`."""
 
@@ -128,6 +131,7 @@ class SnapshotAttempt(Attempt):
         self._others: set[str] = set()
         self._orphans: set[str] = set()
         self._hinted = False
+        self._behind = False
         self._adopted: SnapshotRecord | None = None
         self._known: UnresolvedPost | None = None
 
@@ -175,7 +179,7 @@ class SnapshotAttempt(Attempt):
                 self._session.rate_limiter.note_earlier_post(self.database_id, age)
             await self._keep_clear()
             try:
-                await self.send(self._start, self._adopts_hinted)
+                await self.send(self._start, self._waits_out)
             except QuotaUsedUp as error:
                 await self._session.quota_hint.explain(error, self.database_id)
                 raise
@@ -252,14 +256,38 @@ class SnapshotAttempt(Attempt):
         self._finished, self._finished_at = answer, self._session.service_clock.now()
         return "200"
 
+    async def _waits_out(self, refusal: SquareCloudError) -> bool:
+        """Wait for the end of what the POST was refused for, before it is sent again.
+
+        Returns:
+            Whether a snapshot was adopted meanwhile, so that none is needed any more.
+        """
+        clock, began = self._session.clock, self._session.clock.monotonic()
+        if isinstance(refusal, RestoreRunning):
+            self.show_step("waiting for the end of a restore of this database")
+            with suppress(SquareCloudError):  # the next POST shows whether it is over
+                await until_free(self._session, self.show_step, self._restore)
+        else:
+            self._behind = isinstance(refusal, SnapshotRunning)
+            if await self._adopts_hinted(refusal):
+                return True
+            if not self._behind:
+                return False
+            self.show_step("waiting for the end of another snapshot of this database")
+        await clock.sleep(began + self._session.poll_every - clock.monotonic())
+        return False
+
+    async def _restore(self) -> RestoreStatus | None:
+        return await self._session.client.restore_status(self.database_id)
+
     async def _adopts_hinted(self, refusal: SquareCloudError) -> bool:
-        """On the first KEEP_CALM, wait for the snapshot of an earlier attempt of ours that may still be running."""
-        if self._hinted or not self._reuse_within or not isinstance(refusal, Cooldown):
+        """On the first refusal, wait for the snapshot of an earlier attempt of ours that may still be running."""
+        if self._hinted or not self._reuse_within or not isinstance(refusal, (Cooldown, SnapshotRunning)):
             return False
         self._hinted = True
         ends = self._session.clock.monotonic() + HINTED_POLLS
         while self._adopted is None and self._session.clock.monotonic() < ends:
-            self.member.progress("KEEP_CALM: checking for an earlier attempt that is still running")
+            self.member.progress(f"{refusal.code}: checking for an earlier attempt that is still running")
             await self._session.clock.sleep(self._session.poll_every)
             self._adopted = await self._adopt(again=True)
         return self._adopted is not None
@@ -355,6 +383,7 @@ class SnapshotAttempt(Attempt):
             version=self._finished.version if self._finished else None,
             finished_at=self._finished_at,
             others=self._others,
+            behind=self._behind,
             before_sleep=self.save,
         )
 

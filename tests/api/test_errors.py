@@ -89,7 +89,16 @@ CASES = [
     Case(403, b"<!DOCTYPE html><title>Just a moment...</title>", "ProxyRefused", "not the reason"),
     Case(403, b"error code: 1020", "ProxyRefused", "Run it from another network"),
     plain(403, "RESTORE_IN_PROGRESS", "RestoreRunning", "when that restore is over"),
-    plain(409, "RESTORE_IN_PROGRESS", "RestoreRunning", "about a minute"),
+    plain(409, "RESTORE_IN_PROGRESS", "RestoreRunning", "less than about 2 minutes ago. Nothing was started."),
+    plain(409, "SNAPSHOT_IN_PROGRESS", "SnapshotRunning", "is being taken. Nothing was started."),
+    plain(
+        404, "SNAPSHOT_CORRUPT", "RestoreFailed", "damaged. What the database holds now is not known. Restore another"
+    ),
+    plain(500, "RESTORE_INTERRUPTED", "RestoreFailed", "node restarted before it was over"),
+    plain(404, "CONTAINER_NOT_FOUND", "RequestRefused", "does not find the database's container"),
+    plain(
+        409, "CLUSTER_MAINTENANCE_TRY_LATER", "RequestRefused", "under maintenance. Run it again in about 10 minutes"
+    ),
     plain(404, "DATABASE_NOT_FOUND", "DatabaseMissing", "Check database_id"),
     plain(404, "SNAPSHOT_FAILED", "SnapshotFailed", "running and healthy"),
     plain(500, "SNAPSHOT_FAILED", "SnapshotFailed", "could not capture"),

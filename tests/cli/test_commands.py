@@ -384,7 +384,7 @@ async def test_a_restore_days_later_does_not_pass_for_one(tmp_path: Path, days: 
 
 @virtual
 async def test_restoring_another_snapshot_does_not_resume_the_first(tmp_path: Path) -> None:
-    async with world(restore_tail_seconds=0.0) as w:
+    async with world() as w:
         desk = Desk(w, tmp_path)
         first, second = (w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=age)) for age in (2, 1))
         await interrupted(desk, 20, "restore", f"{DATABASE}/{first.version_id}", "--yes")
@@ -395,7 +395,7 @@ async def test_restoring_another_snapshot_does_not_resume_the_first(tmp_path: Pa
 
 @virtual
 async def test_new_restores_the_same_snapshot_again(tmp_path: Path) -> None:
-    async with world(restore_tail_seconds=0.0) as w:
+    async with world() as w:
         desk, stored = Desk(w, tmp_path), w.emulator.add_snapshot(DATABASE)
         await interrupted(desk, 20, "restore", f"{DATABASE}/{stored.version_id}", "--yes")
         ended = (await desk.types("restore", f"{DATABASE}/{stored.version_id}", "--yes", "--new", "--json")).done

@@ -299,3 +299,37 @@ def test_a_refusal_is_one_paragraph_and_leaves_nothing(place: Place, fault: dict
     assert words in failed.message
     assert "\n" not in failed.message
     assert place.holds() == "now"
+
+
+def test_a_restore_that_failed_says_why_and_leaves_nothing(place: Place) -> None:
+    place.emulator.control(f"databases/{place.database}", {"next_restore_error": "SNAPSHOT_CORRUPT"}, "PATCH")
+    failed = failure(place.servicer.create, NAME, place.inputs())
+    assert failed.kept is None
+    assert "failed with SNAPSHOT_CORRUPT in its step unzip: the snapshot is damaged." in failed.message
+    assert "The next `pulumi up` restores again" in failed.message
+    assert len(place.posts()) == 1
+    assert place.holds() == "now"
+
+
+def test_a_failure_that_a_later_run_learns_of_is_kept_and_replaced_by_the_next(serve: Serve, place: Place) -> None:
+    place.emulator.control("settings", {"restore_seconds": 600}, "PATCH")
+    place.emulator.control(f"databases/{place.database}", {"next_restore_error": "SNAPSHOT_CORRUPT"}, "PATCH")
+    held = kept(place.servicer.create, NAME, place.inputs(timeout="2s"))
+    assert "a restore of the database was running (download) when the service was last asked" in held.reasons[0]
+    place.emulator.control("clock", {"advance": 700})
+    place.emulator.control("settings", {"restore_seconds": 0.6}, "PATCH")
+    with serve(env={**place.emulator.environment, **PACE}) as later:
+        failed = kept(later.update, NAME, held.id, held.outputs, place.inputs())
+        assert failed.id == held.id
+        assert failed.outputs["attempt"]["outcome"] == "SNAPSHOT_CORRUPT"
+        assert "failed with SNAPSHOT_CORRUPT" in failed.reasons[0]
+        # The next run reads it first, and sends nothing.
+        before = place.requests()
+        read = kept(later.read, NAME, failed.id, failed.outputs, place.inputs())
+        assert (read.outputs, "failed with SNAPSHOT_CORRUPT" in read.reasons[0]) == (failed.outputs, True)
+        difference = later.diff(NAME, failed.id, failed.outputs, place.inputs())
+        assert difference.replaces == ["attempt"]
+        assert "failed with SNAPSHOT_CORRUPT" in later.progress(NAME)[-1]
+        assert place.requests() == before
+    assert place.holds() == "now"
+    assert len(place.posts()) == 1

@@ -144,7 +144,7 @@ def under_way(app: App) -> Command:
     writes(app, "now")
     app.emulator.control("settings", {"restore_seconds": 600}, "PATCH")
     up = app.start_up()
-    up.shows("accepted, the database is down")
+    up.shows("restore running (download)")
     return up
 
 
@@ -154,12 +154,12 @@ def test_the_next_up_watches_an_interrupted_restore(app: App) -> None:
     printed = app.ends(up, fails=True)
     kept = back(app)
     assert kept["id"].startswith(f"{DATABASE}/restore:2")
-    assert kept["outputs"]["attempt"]["seen_down"] is True
+    assert kept["outputs"]["attempt"]["began"] >= kept["outputs"]["requested_at"][:10]
     (reason,) = kept["initErrors"]
     assert reason == (
         f"The restore of snapshot {DATABASE}/{kept['outputs']['version_id']} onto database {DATABASE} was requested at "
-        f"{kept['outputs']['requested_at']} and accepted, and the database was seen down, but not running again: what it "
-        "holds now is not known. The wait was interrupted. It is kept in the state: the next `pulumi up` keeps watching "
+        f"{kept['outputs']['requested_at']} and accepted, and a restore of the database was running (download) when the "
+        "service was last asked: what it holds now is not known. The wait was interrupted. It is kept in the state: the next `pulumi up` keeps watching "
         f"the database and sends no second request. `pulumi up --replace '{URN}'` restores again, over whatever the database "
         "holds by then. See docs/errors/restore-pending.md"
     )
@@ -167,7 +167,7 @@ def test_the_next_up_watches_an_interrupted_restore(app: App) -> None:
     assert not any(one["urn"].endswith("::dependant") for one in app.resources())
 
     again = app.start_up()
-    again.shows("accepted, the database is down")
+    again.shows("restore running (download)")
     app.pass_time(600)
     app.ends(again)
     assert holds(app) == "then"

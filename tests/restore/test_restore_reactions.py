@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parents[2] / "docs" / "restore.md"
 ROWS = {row.event: row for row in reactions_in(PAGE)}
 HOUR = 3600.0
+NO_STATUS: dict[str, Any] = {"restore_status_route": "404"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,17 @@ def event(name: str, *variants: Any, **service: Any) -> Callable[[Any], Any]:
     return register
 
 
+def says(at: Scene, skip: int = 1, times: int | None = 1, **response: Any) -> None:
+    """Have the service say this of a restore; it is asked once before the POST."""
+    body = json.dumps({"status": "success", "response": response})
+    at.here.emulator.add_fault(Fault(kind="restore status", skip=skip, times=times, body=body))
+
+
+def milliseconds(at: Scene, after: float = 0.0) -> int:
+    """A time, that many seconds from now."""
+    return round((at.here.emulator.now().timestamp() + after) * 1000)
+
+
 def refuses(at: Scene, code: str, status: int = 404, kind: str = "restore", **rule: Any) -> None:
     at.here.emulator.add_fault(Fault(kind=kind, status=status, code=code, **rule))
 
@@ -61,17 +74,97 @@ async def next_up(at: Scene, record: RestoreRecord) -> RestoreEnding:
 # Accepted ------------------------------------------------------------------------------------------------------------
 
 
-@event("200, and the database goes down")
-@event("200, and the database is never seen down", restore_seconds=0.0)
+@event("200, then `running` and `success`")
 @event("200 only when the data is there", restore_holds=True)
-@event("200, and the database is not back until `timeout`", restore_seconds=HOUR)
+@event("202 `SNAPSHOT_RESTORE_PROCESSING`", restore_holds=True, restore_seconds=200.0)
+@event("200, then `queued`", restore_queue_seconds=200.0)
+@event("`running` until `timeout`", restore_seconds=1500.0)
+@event("no status: 200, and the database goes down", **NO_STATUS)
+@event("no status: 200, and the database is never seen down", restore_seconds=0.0, **NO_STATUS)
+@event("no status: 200, and the database is not back until `timeout`", restore_seconds=HOUR, **NO_STATUS)
 async def plain(at: Scene, _: Any) -> RestoreEnding:
     return await at.restore()
 
 
+@event("200, and `none` at first")
+async def not_yet(at: Scene, _: Any) -> RestoreEnding:
+    says(at, state="none")
+    return await at.restore()
+
+
+@event("a state that is not known, until `timeout`")
+async def new_state(at: Scene, _: Any) -> RestoreEnding:
+    says(at, times=None, state="verifying", started_at=milliseconds(at))
+    return await at.restore()
+
+
+@event("`success`, and the database does not run yet", 3)
+@event("`success`, and the database does not run until `timeout`", None)
+async def not_running(at: Scene, times: int | None) -> RestoreEnding:
+    stopped = '{"status": "success", "response": {"running": false}}'
+    at.here.emulator.add_fault(Fault(kind="status", skip=1, times=times, body=stopped))
+    return await at.restore()
+
+
 @event("the next `up` while pending", restore_seconds=1000.0)
+@event("no status: the next `up` while pending", restore_seconds=1000.0, **NO_STATUS)
 async def resumed(at: Scene, _: Any) -> RestoreEnding:
     return await next_up(at, (await at.restore()).pending)
+
+
+@event("the next `up` while pending, hours later")
+async def forgotten(at: Scene, _: Any) -> RestoreEnding:
+    record = (await at.interrupted(20)).pending
+    await anyio.sleep(2 * HOUR)
+    return await next_up(at, record)
+
+
+@event("the next `up` while pending, after somebody else's restore")
+async def overwritten(at: Scene, _: Any) -> RestoreEnding:
+    record = (await at.interrupted(20)).pending
+    await anyio.sleep(HOUR / 2)
+    await at.somebody_restores(at.stored)
+    return await next_up(at, record)
+
+
+# Failed --------------------------------------------------------------------------------------------------------------
+
+
+@event("`error` with `SNAPSHOT_CORRUPT`", "SNAPSHOT_CORRUPT")
+@event("`error` with `RESTORE_INTERRUPTED`", "RESTORE_INTERRUPTED")
+@event("`error` with `CONTAINER_NOT_FOUND`", "CONTAINER_NOT_FOUND")
+@event("`error` with `CLUSTER_MAINTENANCE_TRY_LATER`", "CLUSTER_MAINTENANCE_TRY_LATER")
+@event("`error` with `SNAPSHOT_DATABASE_MISMATCH`", "SNAPSHOT_DATABASE_MISMATCH")
+@event("`error` with `UPGRADE_REQUIRED`", "UPGRADE_REQUIRED")
+@event("`error` with `SNAPSHOT_NOT_FOUND`", "SNAPSHOT_NOT_FOUND")
+async def fails_later(at: Scene, code: str) -> RestoreEnding:
+    at.here.emulator.next_restore_fails_with(DATABASE, code)
+    return await at.restore()
+
+
+@event("`error` with a code that is not known, or without one", {"code": "SOMETHING_NEW"}, {})
+async def fails_somehow(at: Scene, code: dict[str, Any]) -> RestoreEnding:
+    at.here.emulator.next_restore_fails_with(DATABASE, "SOMETHING_NEW")
+    says(at, state="error", started_at=milliseconds(at), finished_at=milliseconds(at), **code)
+    return await at.restore()
+
+
+@event("the answer is lost, and the restore failed")
+async def lost_and_failed(at: Scene, _: Any) -> RestoreEnding:
+    at.here.emulator.next_restore_fails_with(DATABASE, "SNAPSHOT_CORRUPT")
+    at.here.emulator.add_fault(Fault(kind="restore", when="after", drop=True))
+    return await at.restore()
+
+
+@event("the next `up` while pending learns that it failed")
+async def failed_meanwhile(at: Scene, _: Any) -> RestoreEnding:
+    at.here.emulator.next_restore_fails_with(DATABASE, "SNAPSHOT_CORRUPT")
+    record = (await at.interrupted(20)).pending
+    await anyio.sleep(100)
+    return await next_up(at, record)
+
+
+# Interrupted ---------------------------------------------------------------------------------------------------------
 
 
 @event("^C before the POST was sent")
@@ -88,7 +181,7 @@ async def stopped_connecting(at: Scene, _: Any) -> RestoreEnding:
 
 
 @event("^C while the POST is open", restore_holds=True)
-@event("^C while the database is down")
+@event("^C while it is restored")
 async def stopped(at: Scene, _: Any) -> RestoreEnding:
     return await at.interrupted(20)
 
@@ -107,12 +200,14 @@ LOST: tuple[dict[str, Any], ...] = ({"drop": True}, {"html": 502}, {"status": 50
 
 
 @event("the answer is lost, and it was carried out", *LOST)
+@event("no status: the answer is lost, and it was carried out", *LOST, **NO_STATUS)
 async def lost(at: Scene, fault: dict[str, Any]) -> RestoreEnding:
     at.here.emulator.add_fault(Fault(kind="restore", when="after", **fault))
     return await at.restore()
 
 
 @event("the answer is lost, and nothing was started", *LOST)
+@event("no status: the answer is lost, and nothing was started", *LOST, **NO_STATUS)
 async def lost_before(at: Scene, fault: dict[str, Any]) -> RestoreEnding:
     at.here.emulator.add_fault(Fault(kind="restore", **fault))
     return await at.restore()
@@ -134,6 +229,26 @@ async def calm(at: Scene, _: Any) -> RestoreEnding:
 
 @event("`RESTORE_IN_PROGRESS`")
 async def running(at: Scene, _: Any) -> RestoreEnding:
+    """Somebody else's restore begins right before ours."""
+    refuses(at, "RESTORE_IN_PROGRESS", 409)
+    says(at, times=3, state="running", step="unzip")
+    return await at.restore()
+
+
+@event("another restore of the database runs before the POST", 300.0)
+@event("another restore of the database runs until `timeout`", HOUR)
+@event("another restore of the database has just succeeded", 150.0)
+async def theirs_first(at: Scene, seconds: float) -> RestoreEnding:
+    at.here.emulator.settings = replace(at.here.emulator.settings, restore_seconds=seconds)
+    await at.somebody_restores(at.stored)
+    await anyio.sleep(200)
+    at.here.emulator.journal.clear()
+    at.here.emulator.settings = replace(at.here.emulator.settings, restore_seconds=60.0)
+    return await at.restore()
+
+
+@event("no status: `RESTORE_IN_PROGRESS`", **NO_STATUS)
+async def running_without_status(at: Scene, _: Any) -> RestoreEnding:
     refuses(at, "RESTORE_IN_PROGRESS", 409)
     at.here.emulator.stop_database(DATABASE)
     async with anyio.create_task_group() as group:
@@ -146,7 +261,6 @@ async def running(at: Scene, _: Any) -> RestoreEnding:
 @event("`RESTORE_IN_PROGRESS` until `timeout`")
 async def running_on(at: Scene, _: Any) -> RestoreEnding:
     refuses(at, "RESTORE_IN_PROGRESS", 409, times=None)
-    at.here.emulator.stop_database(DATABASE)
     return await at.restore()
 
 
@@ -189,9 +303,9 @@ async def blocked(at: Scene, _: Any) -> RestoreEnding:
     return await at.restore()
 
 
-@event("`RATE_LIMITED` while the database is down", settings={"block_wait": 300.0})
+@event("`RATE_LIMITED` while it is restored", settings={"block_wait": 300.0})
 async def blocked_meanwhile(at: Scene, _: Any) -> RestoreEnding:
-    refuses(at, "RATE_LIMITED", 429, kind="status", skip=2)
+    refuses(at, "RATE_LIMITED", 429, kind="restore status", skip=2)
     return await at.restore()
 
 
@@ -201,15 +315,16 @@ async def refused_key(at: Scene, _: Any) -> RestoreEnding:
     return await at.restore()
 
 
-@event("the key is refused while the database is down")
+@event("the key is refused while it is restored")
 async def key_refused_meanwhile(at: Scene, _: Any) -> RestoreEnding:
-    refuses(at, "ACCESS_DENIED", 401, kind="status", skip=1)
+    refuses(at, "ACCESS_DENIED", 401, kind="restore status", skip=1)
     return await at.restore()
 
 
-@event("the key may not see the database's status")
-async def status_refused(at: Scene, _: Any) -> RestoreEnding:
-    refuses(at, "MISSING_SCOPE", 403, kind="status")
+@event("the key may not see the restore's status", "restore status")
+@event("the key may not see the database's status", "status")
+async def status_refused(at: Scene, kind: str) -> RestoreEnding:
+    refuses(at, "MISSING_SCOPE", 403, kind=kind)
     return await at.restore()
 
 

@@ -22,16 +22,21 @@ HOUR, DAY = 3600.0, 86400.0
 
 @pytest.mark.parametrize("later", [1.0, 3 * HOUR, 20 * DAY], ids=["at once", "hours later", "weeks later"])
 @pytest.mark.parametrize("after", [20.0, 45.0], ids=["before it was seen down", "seen down"])
+@pytest.mark.parametrize("route", ["there", "404"], ids=["status", "no status"])
 @virtual
-async def test_a_killed_restore_is_not_sent_again(tmp_path: Path, after: float, later: float) -> None:
-    async with scene(tmp_path) as at:
+async def test_a_killed_restore_is_not_sent_again(tmp_path: Path, after: float, later: float, route: str) -> None:
+    async with scene(tmp_path, restore_status_route=route) as at:
         await at.killed(after)
         assert len(at.accepted) == 1
         await anyio.sleep(later)
         if later > 1:
             at.writes("later")
         ending = await at.restore(at.process())
-        record = ending.complete
+        if route == "there" and later > HOUR:  # what the service said of it is forgotten
+            assert "the service no longer shows how the restore of the database ended" in ending.text
+            record = ending.pending
+        else:
+            record = ending.complete
         assert record.requested_at == "2026-03-01T12:00:00Z"
         assert len(at.posts) == 1
         assert at.holds() == ("later" if later > 1 else "then")
@@ -44,7 +49,7 @@ async def test_a_killed_restore_is_not_sent_again(tmp_path: Path, after: float, 
 async def test_a_restore_killed_before_its_answer_is_unknown_until_seen(
     tmp_path: Path,
 ) -> None:
-    async with scene(tmp_path, restore_holds=True, restore_seconds=100.0) as at:
+    async with scene(tmp_path, restore_holds=True, restore_seconds=100.0, restore_status_route="404") as at:
         await at.killed(20)
         assert (await at.restore(at.process())).how == "complete"  # it was down, and came up
         assert at.holds() == "then"
@@ -119,7 +124,7 @@ async def test_another_target_after_a_kill_restores_only_there(tmp_path: Path) -
 
 @virtual
 async def test_two_runs_of_one_machine_restore_one_database_after_the_other(tmp_path: Path) -> None:
-    async with scene(tmp_path, restore_seconds=200.0, restore_tail_seconds=0.0) as at:
+    async with scene(tmp_path, restore_seconds=200.0) as at:
         rows = Row(), Row()
         async with anyio.create_task_group() as group:
             for number, row in enumerate(rows):
@@ -160,7 +165,7 @@ async def test_an_end_that_does_not_reach_the_state_stays_in_the_journal(tmp_pat
 @virtual
 async def test_downtime_before_a_lost_post_is_no_proof_of_a_restore(tmp_path: Path) -> None:
     """The run is killed while its POST is open, which the service never carries out; then somebody starts the database."""
-    async with scene(tmp_path) as at:
+    async with scene(tmp_path, restore_status_route="404") as at:
         at.here.emulator.stop_database(at.stored.database_id)
         at.here.emulator.add_fault(Fault(kind="restore", drop=True, delay=100.0))
         await at.killed(40)
@@ -175,7 +180,7 @@ async def test_downtime_before_a_lost_post_is_no_proof_of_a_restore(tmp_path: Pa
 
 @virtual
 async def test_downtime_seen_while_the_post_was_open_survives_a_kill(tmp_path: Path) -> None:
-    async with scene(tmp_path, restore_holds=True, restore_seconds=100.0) as at:
+    async with scene(tmp_path, restore_holds=True, restore_seconds=100.0, restore_status_route="404") as at:
         await at.killed(60)
         await anyio.sleep(600)
         assert (await at.restore(at.process())).how == "complete"
@@ -184,7 +189,7 @@ async def test_downtime_seen_while_the_post_was_open_survives_a_kill(tmp_path: P
 
 @virtual
 async def test_an_accepted_restore_killed_in_its_first_poll_is_known(tmp_path: Path) -> None:
-    async with scene(tmp_path, restore_seconds=8.0) as at:
+    async with scene(tmp_path, restore_seconds=8.0, restore_status_route="404") as at:
         at.here.emulator.add_fault(Fault(kind="status", skip=1, delay=25.0, times=None))
         await at.killed(12)
         (entry,) = await at.process().journals["restore"].of(at.stored.database_id)
@@ -198,10 +203,22 @@ async def test_an_accepted_restore_killed_in_its_first_poll_is_known(tmp_path: P
 @virtual
 async def test_a_killed_restore_is_taken_over_though_its_number_lives(tmp_path: Path) -> None:
     """Hours later another process has the number of the killed one, on a system that does not tell them apart."""
-    async with scene(tmp_path) as at:
+    async with scene(tmp_path, restore_status_route="404") as at:
         await at.killed(20)
         (entry,) = await at.process().journals["restore"].of(at.stored.database_id)
         at.running.add(entry.process)
         await anyio.sleep(3 * HOUR)
+        assert (await at.restore(at.process())).how == "complete"
+        assert len(at.posts) == 1
+
+
+@virtual
+async def test_a_success_seen_before_the_kill_is_known_for_weeks(tmp_path: Path) -> None:
+    async with scene(tmp_path, restore_seconds=20.0) as at:
+        stopped = '{"status": "success", "response": {"running": false}}'
+        at.here.emulator.add_fault(Fault(kind="status", skip=1, times=None, body=stopped))
+        await at.killed(50)
+        at.here.emulator.clear_faults()
+        await anyio.sleep(20 * DAY)
         assert (await at.restore(at.process())).how == "complete"
         assert len(at.posts) == 1

@@ -51,6 +51,12 @@ ANSWERED = {
     "202": PostCase(service={"snapshot_seconds": 200.0}),
     "202, slow": PostCase(service={"snapshot_seconds": 800.0}),
     "KEEP_CALM, then 200": PostCase(({"status": 429, "code": "KEEP_CALM"},) * 3, posts=4, names_it=True),
+    "RESTORE_IN_PROGRESS, then 200": PostCase(
+        ({"status": 403, "code": "RESTORE_IN_PROGRESS"},) * 2, posts=3, names_it=True
+    ),
+    "SNAPSHOT_IN_PROGRESS, then 202": PostCase(
+        ({"status": 409, "code": "SNAPSHOT_IN_PROGRESS"},) * 2, posts=3, service={"snapshot_seconds": 200.0}
+    ),
     "no connection, then 202": PostCase(({"no_connect": True},) * 2, service={"snapshot_seconds": 200.0}),
     # The service starts the snapshot and answers after the client has given up.
     "applied late": PostCase(({"delay": 400.0},)),
@@ -92,7 +98,6 @@ REFUSALS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("403 page", {"html": 403}, "a proxy in front of the service refused it"),
     ("403 MISSING_SCOPE", {"status": 403, "code": "MISSING_SCOPE"}, "lacks the scope"),
     ("403 RESOURCE_NOT_ALLOWED", {"status": 403, "code": "RESOURCE_NOT_ALLOWED"}, "limited to other resources"),
-    ("403 RESTORE_IN_PROGRESS", {"status": 403, "code": "RESTORE_IN_PROGRESS"}, "a restore of this database"),
     ("402", {"status": 402, "code": "UPGRADE_REQUIRED"}, "does not include"),
     ("404 DATABASE_NOT_FOUND", {"status": 404, "code": "DATABASE_NOT_FOUND"}, "Check database_id"),
     ("404 SNAPSHOT_FAILED", {"status": 404, "code": "SNAPSHOT_FAILED"}, "could not capture"),

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,21 +16,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tests.simulation.loop  # noqa: F401  lets the seed decide the order in which tasks wake
+from pulumi_snapshots.api.errors import RestoreFailed, SquareCloudError
 from pulumi_snapshots.emulator import Fault
 from tests.support.restoring import RestoreEnding, Scene, scene
 from tests.support.schedules import schedules
 from tests.support.virtual import run_virtual
+from tests.support.world import DATABASE
 
 if TYPE_CHECKING:
     from pulumi_snapshots.emulator import JournalEntry
+    from pulumi_snapshots.emulator.service.resources import Restore
     from pulumi_snapshots.restore.record import RestoreRecord
 
 MINUTE, HOUR = 60.0, 3600.0
+APART = timedelta(seconds=130)
+"""Between our POST and a restore of somebody else: closer together, the service does not tell them apart."""
 
 SERVICE = st.fixed_dictionaries(
     {
         "restore_seconds": st.sampled_from([0.0, 5.0, 45.0, 60.0, 200.0, 1500.0]),
         "restore_holds": st.booleans(),
+        "restore_queue_seconds": st.sampled_from([0.0, 0.0, 0.0, 100.0, 400.0]),
+        "restore_stops_database": st.booleans(),
+        "restore_tail_seconds": st.sampled_from([0.0, 120.0, 120.0, 200.0]),
+        "restore_status_route": st.sampled_from(["there", "there", "there", "404", "405"]),
         "refusals_start_cooldown": st.booleans(),
         "clock_offset_seconds": st.sampled_from([0.0, 0.7, -20.0, HOUR, -HOUR]),
     }
@@ -59,7 +70,10 @@ STATUS_FAULTS = st.one_of(
         [{**fault, "times": times, "skip": skip} for fault in DOUBTS for times in (1, 6) for skip in (0, 2)]
     ),
     st.sampled_from([{"status": 401, "code": "ACCESS_DENIED", "skip": 1}, {"delay": 40.0, "times": 3}]),
+    # A proxy that says for a moment that there is no such route.
+    st.sampled_from([{"html": 404, "skip": skip} for skip in (0, 1, 3)]),
 )
+CODES = st.sampled_from([None, None, None, "SNAPSHOT_CORRUPT", "RESTORE_INTERRUPTED", "SOMETHING_NEW"])
 
 
 @dataclass(frozen=True)
@@ -72,7 +86,9 @@ class Step:
         new_triggers: whether the user has changed the triggers.
         timeout: seconds for the restore.
         post_fault: the fault of the POST.
-        status_fault: the fault of the status.
+        status_fault: the fault of the database's status, and of the restore's.
+        fails: the code with which the next restore fails after it was accepted; None if it does not.
+        others: whether somebody else restores the database before this run.
         pause: seconds until the next run.
     """
 
@@ -82,6 +98,8 @@ class Step:
     timeout: float
     post_fault: dict[str, Any] | None
     status_fault: dict[str, Any] | None
+    fails: str | None
+    others: bool
     pause: float
 
 
@@ -94,6 +112,8 @@ STEPS = st.lists(
         timeout=st.sampled_from([MINUTE, 5 * MINUTE, 15 * MINUTE]),
         post_fault=POST_FAULTS,
         status_fault=STATUS_FAULTS,
+        fails=CODES,
+        others=st.sampled_from([False, False, False, False, True]),
         pause=st.sampled_from([0.0, 70.0, HOUR, 3 * HOUR]),
     ),
     min_size=1,
@@ -113,6 +133,10 @@ class Deployment:
         sent: the triggers for which a request was sent that may have been carried out.
         text: what the application has written since the restore ended; empty if nothing.
         number: the number of the last text.
+        started: every restore that the service has started, in order.
+        truth: what became of the POSTs for these triggers: the restore that each started, None if that is not certain.
+        posts: the triggers of each POST by its number in the journal; None for somebody else's.
+        matched: the numbers of the POSTs whose restores are known.
     """
 
     at: Scene
@@ -122,11 +146,38 @@ class Deployment:
     sent: set[int] = field(default_factory=set)
     text: str = ""
     number: int = 0
+    started: list[Restore] = field(default_factory=list)
+    truth: dict[int | None, Restore | None] = field(default_factory=dict)
+    posts: dict[int, int | None] = field(default_factory=dict)
+    matched: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        account = self.at.here.emulator.account
+        start = account.start_restore
+
+        def recorded(*args: Any) -> Restore:
+            self.started.append(start(*args))
+            return self.started[-1]
+
+        account.start_restore = recorded  # type: ignore[assignment, method-assign]
+
+    @property
+    def has_status(self) -> bool:
+        """Whether the service says how a restore stands."""
+        return self.at.here.emulator.settings.restore_status_route == "there"
 
     async def play(self, step: Step) -> None:
         at, emulator = self.at, self.at.here.emulator
         emulator.clear_faults()
-        for kind, fault in (("restore", step.post_fault), ("status", step.status_fault)):
+        if step.others:
+            await self._others_restore()
+        # Without the status nothing tells a failure from a success, as documented.
+        emulator.databases[DATABASE].next_restore_error = step.fails if self.has_status else None
+        for kind, fault in (
+            ("restore", step.post_fault),
+            ("status", step.status_fault),
+            ("restore status", step.status_fault),
+        ):
             if fault is not None:
                 emulator.add_fault(Fault(kind=kind, **fault))
         if step.new_triggers:
@@ -136,6 +187,7 @@ class Deployment:
         ending = await self._run(step)
         at.running.clear()
         new = at.posts[len(before) :]
+        self._learn_truth(new)
         if self.triggers in self.sent:
             assert not new, "a second request for the same triggers"
         if any(map(may_have_been_carried_out, new)):
@@ -148,7 +200,7 @@ class Deployment:
     async def _run(self, step: Step) -> RestoreEnding | None:
         """Run the next `up`; None if it was killed, or had nothing to do."""
         at = self.at
-        resumes = self.record is not None and self.made == self.triggers
+        resumes = self.record is not None and self.made == self.triggers and not self.record.failure
         if resumes and self.record is not None and not self.record.pending:
             return None
         chosen: dict[str, Any] = {"triggers": [f"v{self.triggers}"], "timeout": step.timeout}
@@ -162,8 +214,48 @@ class Deployment:
             return await operation
         return await at.here.meanwhile(step.after, session.stop, operation)
 
+    async def _others_restore(self) -> None:
+        """Somebody else restores the database, clearly apart from what we may have sent: the service does not say whose it shows."""
+        at = self.at
+        if any(at.here.emulator.now() - post.at < APART for post in at.posts):
+            return
+        before = len(at.posts)
+        with suppress(SquareCloudError):
+            await at.somebody_restores(at.stored)
+        self._learn_truth(at.posts[before:], ours=False)
+        self.text = ""
+        await at.here.clock.sleep(APART.total_seconds())
+
+    def _learn_truth(self, new: list[JournalEntry], *, ours: bool = True) -> None:
+        """Note which restores our POSTs have started; some start theirs much later."""
+        self.posts.update({post.number: self.triggers if ours else None for post in new})
+        entries = [post for post in self.at.posts if post.accepted]
+        accepted = [self.posts[post.number] for post in entries if post.number not in self.matched]
+        self.matched |= {post.number for post in entries}
+        restores = self.started[len(self.started) - len(accepted) :] if accepted else []
+        for triggers, restore in zip(accepted, restores, strict=True):
+            self.truth[triggers] = restore if len(accepted) == 1 else None
+
+    def _check_truth(self, ending: RestoreEnding) -> None:
+        """A restore that failed is never taken for a done one, nor the other way round, if the service tells them apart."""
+        if not self.has_status:
+            return
+        restore = self.truth.get(self.triggers)
+        self.at.here.emulator.settle()
+        if restore is None:
+            return
+        if ending.how == "complete":
+            assert not restore.in_progress, ending.text
+            assert restore.error is None, ending.text
+        elif isinstance(ending.error, RestoreFailed):
+            assert not restore.in_progress, ending.text
+            assert restore.error is not None, ending.text
+
     def _check_record(self, ending: RestoreEnding) -> None:
         at = self.at
+        self._check_truth(ending)
+        if isinstance(ending.error, RestoreFailed):
+            self.sent.discard(self.triggers)  # the next run may send it again
         if self.triggers in self.sent:
             assert ending.record is not None, f"a request that may have been carried out was dropped: {ending.text}"
         if ending.record is None:

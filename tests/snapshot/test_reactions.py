@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from pulumi_snapshots.emulator import Fault
@@ -182,7 +183,6 @@ async def in_doubt_and_in_vain(w: World, fault: dict[str, Any]) -> Ending:
 @event("a redirect", {"redirect": "https://elsewhere.test/v2"})
 @event("500 with a code", {"status": 500, "code": "INTERNAL_SERVER_ERROR"})
 @event("a code that is not known", {"status": 409, "code": "SOMETHING_NEW"}, {"status": 400, "code": "SOMETHING_NEW"})
-@event("`RESTORE_IN_PROGRESS`", {"status": 403, "code": "RESTORE_IN_PROGRESS"})
 @event("`RATE_LIMITED`", {"status": 429, "code": "RATE_LIMITED"}, {"status": 429, "code": "RATE_LIMIT"})
 async def refused(w: World, fault: dict[str, Any]) -> Ending:
     w.emulator.add_fault(on_post(**fault))
@@ -201,6 +201,44 @@ async def cooldown(w: World, _: Any) -> Ending:
 async def cooldown_for_ever(w: World, _: Any) -> Ending:
     w.emulator.add_fault(on_post(status=429, code="KEEP_CALM", times=None))
     return await w.create(timeout=FIVE_MINUTES)
+
+
+async def somebody_restores(w: World) -> None:
+    """Another client restores the database, a moment ago."""
+    stored = w.emulator.add_snapshot(DATABASE, modified=w.emulator.now() - timedelta(hours=1))
+    other = w.another_run()
+    await other.client.restore_snapshot(
+        DATABASE, name=stored.name, version_id=stored.version_id, on_send=anyio.lowlevel.checkpoint
+    )
+    await other.close()
+
+
+@event("`RESTORE_IN_PROGRESS`")
+@event("`RESTORE_IN_PROGRESS`, and the service does not say how a restore stands", restore_status_route="404")
+async def restore_running(w: World, _: Any) -> Ending:
+    await somebody_restores(w)
+    return await w.create()
+
+
+@event("`RESTORE_IN_PROGRESS` until a `timeout` of 5 minutes", restore_seconds=3600)
+async def restore_running_on(w: World, _: Any) -> Ending:
+    await somebody_restores(w)
+    return await w.create(timeout=FIVE_MINUTES)
+
+
+@event("`SNAPSHOT_IN_PROGRESS`", 300.0)
+@event("`SNAPSHOT_IN_PROGRESS` until a `timeout` of 5 minutes", 3600.0)
+@event("`SNAPSHOT_IN_PROGRESS` with `reuse_within`", 300.0, cache_world="invalidated")
+async def snapshot_running(w: World, seconds: float) -> Ending:
+    """Another client's snapshot takes longer than the cooldown."""
+    w.emulator.next_snapshot_takes(DATABASE, seconds)
+    other = w.another_run()
+    await other.client.start_snapshot(DATABASE, on_send=anyio.lowlevel.checkpoint)
+    await other.close()
+    await w.clock.sleep(150)
+    w.emulator.journal.clear()
+    reuse = 600.0 if w.emulator.settings.cache_world == "invalidated" else 0.0
+    return await w.create(timeout=FIVE_MINUTES if seconds > FIVE_MINUTES else 1800.0, reuse_within=reuse)
 
 
 @event("`DAILY_SNAPSHOTS_LIMIT_REACHED`", plan_memory_mb=256)

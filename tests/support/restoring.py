@@ -13,9 +13,9 @@ from pulumi_snapshots.attempt.process import Process
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.restore.inputs import RestoreInputs
-from pulumi_snapshots.restore.restore import RestorePending, restore, resume_restore
+from pulumi_snapshots.restore.restore import RestorePending, failure_of, restore, resume_restore
 from pulumi_snapshots.run.session import Session
-from tests.support.world import DATABASE, OTHER_DATABASE, Row, World, world
+from tests.support.world import DATABASE, OTHER_DATABASE, START, Row, World, world
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -45,9 +45,11 @@ class RestoreEnding:
     text: str
 
     @property
-    def how(self) -> Literal["complete", "pending", "nothing"]:
+    def how(self) -> Literal["complete", "pending", "failed", "nothing"]:
         """What the state holds afterwards."""
-        return "nothing" if self.record is None else "pending" if self.record.pending else "complete"
+        if self.record is None:
+            return "nothing"
+        return "failed" if self.record.failure else "pending" if self.record.pending else "complete"
 
     @property
     def complete(self) -> RestoreRecord:
@@ -128,6 +130,9 @@ class Scene:
         said = ""
         try:
             record = await operation
+            if record.failure:  # of an earlier run, whose record must be kept
+                error = failure_of(record)
+                said = self.row.wording.told(error)
         except Explained as failure:
             error, said = failure, self.row.wording.told(failure)
             record = failure.record if isinstance(failure, RestorePending) else None
@@ -172,6 +177,18 @@ class Scene:
     def writes(self, text: str, database_id: str = DATABASE) -> None:
         """Change what the rows of a database say, as an application does."""
         self.here.emulator.execute(database_id, f"UPDATE rows SET state = '{text}'")  # noqa: S608  the test's own text
+
+    async def somebody_restores(self, stored: StoredSnapshot, target: str = DATABASE) -> None:
+        """Restore as another client of the account, of which this machine knows nothing."""
+        client = self.here.another_run().client
+        await client.restore_snapshot(
+            target, name=stored.name, version_id=stored.version_id, on_send=anyio.lowlevel.checkpoint
+        )
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the test began."""
+        return (self.here.clock.utc() - START).total_seconds()
 
     @property
     def posts(self) -> list[JournalEntry]:

@@ -348,12 +348,12 @@ class Account:
         while self._running and self._running[0].ready_at <= now:
             self._finish(heapq.heappop(self._running))
         for restore in list(self._restores.values()):
-            if restore.finished_at is not None:
-                if now - restore.finished_at >= timedelta(seconds=self.settings.restore_outcome_seconds):
-                    del self._restores[restore.database_id]
-                    self.changed = True
-            elif restore.ends_at <= now:
+            if restore.finished_at is None and restore.ends_at <= now:
                 self._end_restore(restore, now)
+            kept = timedelta(seconds=self.settings.restore_outcome_seconds)
+            if restore.finished_at is not None and now - restore.finished_at >= kept:
+                del self._restores[restore.database_id]
+                self.changed = True
         if self.settings.automatic_snapshots:
             self._take_automatic(now)
         else:
