@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from datetime import datetime
 from itertools import chain, repeat
 from typing import Any, ClassVar, Protocol
 
@@ -82,6 +83,7 @@ class Attempt(ABC):
         finished: the result that an earlier run had of it, see `Entry`; None if it is still to be waited for.
         carried: whether it is from this run's own state, which had it until the engine deleted it.
         step: what the operation is doing, for the error of an early end.
+        rival: see `Post.earlier`.
     """
 
     what: ClassVar[str]
@@ -109,6 +111,7 @@ class Attempt(ABC):
         self.finished: str | None = None
         self.carried = False
         self.step = ""
+        self.rival: datetime | None = None
         self.member = member
         self.database_id = database_id
         self.owner = owner_of(owner)
@@ -268,6 +271,17 @@ class Attempt(ABC):
         given_up = self._engine.forces and entry.finished is not None and not entry.forced
         return entry.process != self._journal.process.name and not given_up
 
+    async def give_up_resumed(self) -> None:
+        """Forget the POST of an earlier run, which started nothing that could still come."""
+        if self._entry is not None:
+            await self._journal.erase(self._entry)
+        self._entry, self.resumed = None, False
+        self.set_post(None)
+
+    def is_alike(self, entry: Entry) -> bool:
+        """Whether an entry of another process has the purpose of this operation."""
+        return entry.purpose == self._purpose and entry.process != self._journal.process.name and not entry.run
+
     async def _take(self, entry: Entry) -> bool:
         """Take over an entry of an earlier run; false if another process works on the database."""
         mine = replace(entry, process=self._journal.process.name, in_state=False, run="")
@@ -385,6 +399,7 @@ class Attempt(ABC):
             service_clock_offset=self._run.service_clock.offset,
             answered=NOT_AWAITED,
             timeout=self._timeout,
+            earlier=self.rival,
         )
         entry = self._entry_of(post)
         found = await self._journal.enter(entry, after=self._handled)

@@ -44,6 +44,8 @@ class DatabaseMemory:
         unresolved: the POSTs whose result is not known, in the order in which they became known.
         newest_in_state: when the newest manual snapshot in the state was created.
         newest_known: the time of the newest manual snapshot in the state or in a listing.
+        due: versions in the state, each with the end of its 30 days: a listing without one of them proves nothing.
+        failed: the POST of each owner that a listing has proved to have failed, and that another one is to replace.
         restored: the snapshot that this run restored onto the database last.
     """
 
@@ -54,6 +56,8 @@ class DatabaseMemory:
     unresolved: list[UnresolvedPost] = field(default_factory=list)
     newest_in_state: datetime | None = None
     newest_known: datetime | None = None
+    due: dict[str, datetime] = field(default_factory=dict)
+    failed: dict[str | None, Post] = field(default_factory=dict)
     restored: str | None = None
 
     @property

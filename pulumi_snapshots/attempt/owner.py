@@ -29,3 +29,10 @@ def owner_of(urn: str | None) -> str | None:
         return urn
     stack, project, types, name = parts
     return "::".join(filter(None, (project, stack.removeprefix("urn:pulumi:"), types.rpartition("$")[0], name)))
+
+
+def is_renamed(owner: str | None, other: str | None) -> bool:
+    """Whether two owners of one project differ in nothing but the stack, or but the name."""
+    ours, theirs = ((each or "").split("::") for each in (owner, other))
+    several = len(ours) == len(theirs) > 2  # noqa: PLR2004  project, stack and name
+    return several and ours[0] == theirs[0] and sum(map(str.__ne__, ours, theirs)) == 1

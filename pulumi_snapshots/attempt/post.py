@@ -23,6 +23,10 @@ class Post(Record, sparse=True):
     missing_since: datetime | None = declare(
         "Of a snapshot: when a listing proved that it failed, by the service's clock.", default=None
     )
+    earlier: datetime | None = declare(
+        "Of a snapshot: when an earlier request was sent that was accepted, given up and not found, by the service's clock.",
+        default=None,
+    )
     down_before: bool = declare(
         "Of a restore: whether its database was not seen running since before the request.", default=False
     )

@@ -28,7 +28,9 @@ class _Dynamic(Declared, Resource):
     _served_by: ClassVar[type[Provider]]
 
     def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
-        secret = pulumi.ResourceOptions(additional_secret_outputs=sorted(self.thing.secrets))
+        # A resource of the plugin is the same one: a changed import line replaces nothing.
+        alias = pulumi.Alias(type_=f"{PACKAGE}:index:{self.thing.name}")
+        secret = pulumi.ResourceOptions(additional_secret_outputs=sorted(self.thing.secrets), aliases=[alias])
         # An output exists only if the inputs name it.
         properties = {**dict.fromkeys(self.thing.outputs), **inputs}
         Resource.__init__(

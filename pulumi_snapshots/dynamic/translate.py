@@ -25,6 +25,7 @@ from pulumi_snapshots.engine.process import engine_run
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.late import late
+from pulumi_snapshots.properties.catalogue import in_python
 from pulumi_snapshots.properties.checks import FILE, UNKNOWN
 from pulumi_snapshots.run.calls import Call, Resource, Rules, Unfinished
 from pulumi_snapshots.run.settings import Settings
@@ -78,10 +79,12 @@ class Provider(ResourceProvider):
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """Find what new inputs change."""
+        olds = self._own(_olds)
         with self._call() as call:
-            found = self.rules.diff(call, _olds, _with_unknowns(_news))
-            this_run().carry_out(lambda: self.rules.note_state(call, _olds))
-        changes = bool(found.replaces or found.updates)
+            found = self.rules.diff(call, olds, _with_unknowns(_news))
+            this_run().carry_out(lambda: self.rules.note_state(call, olds))
+        # A resource of the plugin is updated once, to Python's names.
+        changes = bool(found.replaces or found.updates) or olds.keys() != _olds.keys()
         return DiffResult(changes=changes, replaces=list(found.replaces), delete_before_replace=False)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
@@ -101,10 +104,11 @@ class Provider(ResourceProvider):
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         """Resume an unfinished resource, or keep its new inputs."""
+        olds = self._own(_olds)
 
         async def update(call: Call) -> Resource:
-            await self.rules.note_state(call, _olds)
-            return await self.rules.calls.update(call, _id, _olds, _news)
+            await self.rules.note_state(call, olds)
+            return await self.rules.calls.update(call, _id, olds, _news)
 
         return UpdateResult(self._resource(update).outputs)
 
@@ -117,6 +121,13 @@ class Provider(ResourceProvider):
 
         with self._call(lasting=True) as call:
             _carry_out(call, lambda: delete(call))
+
+    def _own(self, state: dict[str, Any]) -> dict[str, Any]:
+        """The state with Python's names, also if the plugin has left it."""
+        thing = self.rules.thing
+        properties = {**thing.inputs.properties(), **thing.record.properties()}
+        foreign = {each.camel for each in properties.values()} - properties.keys()
+        return in_python(properties, state) if foreign & state.keys() else state
 
     def _resource(self, operation: Callable[[Call], Awaitable[Resource]]) -> Resource:
         """The operation's result; an unfinished resource is kept in the state, if the SDK has a way."""

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from pulumi_snapshots.api.limits import SNAPSHOT_PER_DATABASE
 from pulumi_snapshots.api.models import ListedSnapshot
-from pulumi_snapshots.attempt.post import Post
+from pulumi_snapshots.attempt.post import FAILED_AFTER, Post
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
@@ -56,12 +56,16 @@ class Search:
         earliest: the earliest possible `modified`.
         latest: the latest possible `modified`.
         excluded: versions of other POSTs.
+        certain: whether an answer has shown the clocks of the machine that sent the POST.
+        rival: when an earlier POST was sent that was accepted and given up, if its snapshot was not found by then.
     """
 
     posted: datetime
     earliest: datetime
     latest: datetime
     excluded: Collection[str]
+    certain: bool = True
+    rival: datetime | None = None
 
     @classmethod
     def of(
@@ -88,7 +92,8 @@ class Search:
         latest = posted + (post.failed_after if post.accepted else LATE)
         if finished is not None:
             latest = finished + skew
-        return cls(posted, posted - skew, latest, excluded)
+        certain = post.service_clock_offset is not None
+        return cls(posted, posted - skew, latest, excluded, certain=certain, rival=post.earlier)
 
     def is_late(self, entry: ListedSnapshot) -> bool:
         """Whether an entry is so late that the user should be warned, although it matches."""
@@ -104,12 +109,39 @@ def late_text(database_id: str, entry: ListedSnapshot, search: Search) -> str:
     )
 
 
-def find_ours(entries: Iterable[ListedSnapshot], search: Search) -> ListedSnapshot | None:
+UNSURE = timedelta(minutes=30)
+"""How far before the POST its snapshot may seem to be if no answer has shown the clocks of the machine that sent it."""
+
+
+def may_be_ours(entries: Iterable[ListedSnapshot], search: Search) -> list[ListedSnapshot]:
+    """Find the entries that speak against a failure: manual, of nobody else, and not certainly from before the POST.
+
+    One without a time may be from after it. One that is later than a snapshot should take may be ours all the same.
+    """
+    earliest = search.earliest if search.certain else search.earliest - UNSURE
+    return [
+        entry
+        for entry in entries
+        if entry.origin != "automatic"
+        and entry.version not in search.excluded
+        and (entry.modified is None or entry.modified >= earliest)
+    ]
+
+
+def find_ours(
+    entries: Iterable[ListedSnapshot], search: Search, asked_at: datetime | None = None
+) -> ListedSnapshot | None:
     """Find the earliest manual entry since the POST.
 
+    Args:
+        entries: of the database.
+        search: the POST's.
+        asked_at: the service's time of the page, with which a rival may be over.
+
     Raises:
-        AmbiguousSnapshot: another entry is so close to it that either could be the snapshot.
+        AmbiguousSnapshot: another entry is so close to it, or may be of an earlier POST, that either could be the snapshot.
     """
+    entries = tuple(entries)
     candidates = sorted(
         (
             (entry.modified, entry)
@@ -124,6 +156,20 @@ def find_ours(entries: Iterable[ListedSnapshot], search: Search) -> ListedSnapsh
     if not candidates:
         return None
     (modified, ours), *others = candidates
-    if others and others[0][0] - modified < CREATE_COOLDOWN:
+    contested = asked_at is not None and _may_still_come(search, entries, asked_at)
+    if others and (contested or others[0][0] - modified < CREATE_COOLDOWN):
         raise AmbiguousSnapshot((ours, others[0][1]))
-    return ours
+    # A lone one may be of either POST; the next one to come, or the end of the rival's time, tells.
+    return None if contested else ours
+
+
+def _may_still_come(search: Search, entries: Iterable[ListedSnapshot], asked_at: datetime) -> bool:
+    """Whether the snapshot of the rival may come after our POST: it is not listed yet, and its time is not over."""
+    if search.rival is None or asked_at >= search.rival + FAILED_AFTER:
+        return False
+    return not any(
+        entry.origin != "automatic"
+        and entry.modified is not None
+        and search.rival - SKEW <= entry.modified < search.earliest
+        for entry in entries
+    )

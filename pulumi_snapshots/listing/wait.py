@@ -89,7 +89,11 @@ class ListingWait:
         with plan.polling(self.database_id, age=age, first_after=first_after, accepted=self.post.accepted) as polled:
             while not settled():
                 for page in plan.unread_pages(polled):
-                    entry = page.version(self.version) if self.version else find_ours(page.entries, self.search())
+                    entry = (
+                        page.version(self.version)
+                        if self.version
+                        else find_ours(page.entries, self.search(), page.listing.service_time)
+                    )
                     if entry is not None:
                         return entry
                 plan.note_miss(polled)

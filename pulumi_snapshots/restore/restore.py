@@ -17,7 +17,8 @@ from pulumi_snapshots.api.errors import (
     SquareCloudError,
 )
 from pulumi_snapshots.attempt.attempt import Attempt
-from pulumi_snapshots.attempt.owner import EngineRun
+from pulumi_snapshots.attempt.journal import Entry
+from pulumi_snapshots.attempt.owner import EngineRun, is_renamed
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
@@ -148,6 +149,22 @@ class RestoreAttempt(Attempt):
         self._status = StatusWatch(session, self)
 
     # Before the POST -------------------------------------------------------------------------------------------------
+
+    def note_other(self, entry: Entry) -> None:
+        """Refuse if it cannot be told whether this is the same restore under another name.
+
+        Raises:
+            RestoreRefused: it must not be sent.
+        """
+        same = self.is_alike(entry) and entry.restores == self._inputs.snapshot
+        if same and not entry.proved and is_renamed(entry.owner, self.owner):
+            when = entry.finished or rfc3339(entry.post.posted_at)
+            raise RestoreRefused(
+                f"snapshot {entry.restores} was restored onto database {entry.database_id} for {entry.owner} at {when}, and no "
+                "later run has shown that its state was saved: this may be the same restore under another name",
+                NOT_RESTORED,
+                [Next(Step.CHECK_DATA), Next(Step.RESTORE_BY_TRIGGERS)],
+            )
 
     async def take_over(self) -> bool:
         """Take over the POST of an earlier run, if there is one, and tell the user which snapshot it restores."""

@@ -17,11 +17,23 @@ from pulumi_snapshots.attempt.journal import Entry
 from pulumi_snapshots.attempt.memory import UnresolvedPost
 from pulumi_snapshots.attempt.owner import EngineRun
 from pulumi_snapshots.attempt.post import Post
+from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.outcomes import Unresolved
+from pulumi_snapshots.errors.outcomes import NothingSent, Unresolved
 from pulumi_snapshots.errors.text import Text
-from pulumi_snapshots.listing.match import CREATE_COOLDOWN, LATE, SKEW, SKEW_UNKNOWN_CLOCK, AmbiguousSnapshot, late_text
+from pulumi_snapshots.listing.absence import proves_failure
+from pulumi_snapshots.listing.match import (
+    CREATE_COOLDOWN,
+    LATE,
+    SKEW,
+    SKEW_UNKNOWN_CLOCK,
+    AmbiguousSnapshot,
+    Search,
+    find_ours,
+    late_text,
+    may_be_ours,
+)
 from pulumi_snapshots.listing.wait import ListingWait
 from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.durations import duration_text
@@ -75,6 +87,7 @@ async def create(  # noqa: PLR0913  each is a fact of its own
     with session.fleet.joins(listener) as member:
         attempt = SnapshotAttempt(session, inputs, member, owner, give_up_earlier=give_up_earlier, engine=engine)
         async with attempt.running():
+            await attempt.settle_overdue()
             return (None if attempt.resumed else await attempt.take()) or await attempt.wait()
         return attempt.outcome  # the time is over, and a 200 had named the version
 
@@ -92,6 +105,7 @@ async def resume(
     with session.fleet.joins(listener) as member:
         attempt = SnapshotAttempt(session, inputs, member, owner)
         async with attempt.running(record.attempt):
+            await attempt.settle_overdue()
             return await attempt.wait()
 
 
@@ -169,6 +183,8 @@ class SnapshotAttempt(Attempt):
         Raises:
             SquareCloudError: the service refused; nothing was started.
         """
+        if record := await self._come_after_all():
+            return record
         await self._settle_earlier_attempts()
         if record := await self._adopt():
             return record
@@ -200,12 +216,15 @@ class SnapshotAttempt(Attempt):
             given_up = known.owner is None or known.owner == self.owner
             # The age of a POST from the future is not known: this machine's clock was ahead then.
             given_up |= known.post.posted_at > self._session.clock.utc() + SKEW_UNKNOWN_CLOCK
+            longest_ever = known.post.failed_after.total_seconds()
             longest = known.post.failed_after if known.post.accepted and not given_up else LATE
             patience = (longest + CLEAR).total_seconds() - self.age_of(known.post)
             self.show_step("waiting for an earlier snapshot of this database")
             try:
-                with anyio.move_on_after(max(0.0, patience)):
+                with anyio.move_on_after(max(0.0, patience)) as waited:
                     await self._settle(known)
+                if waited.cancelled_caught and known.post.accepted and self.age_of(known.post) < longest_ever:
+                    self.rival = Search.of(known.post, self._session.service_clock.offset).posted
             except AmbiguousSnapshot as either:
                 # Both were started before ours.
                 self._others.update(entry.version or "" for entry in either.candidates)
@@ -225,6 +244,58 @@ class SnapshotAttempt(Attempt):
                 apart = entry.modified + CREATE_COOLDOWN + CLEAR - self._session.service_clock.now()
                 self.show_step("waiting: the previous snapshot of this database is not resolved yet")
                 await self._session.clock.sleep(apart.total_seconds())
+
+    async def _come_after_all(self) -> SnapshotRecord | None:
+        """The snapshot that this one was to replace since it never came, if the service lists it now.
+
+        Raises:
+            AmbiguousSnapshot: two entries could be it.
+            NothingSent: the listing does not prove any more that it never came.
+        """
+        failed = self._memory.failed.pop(self.owner, None)
+        if failed is None:
+            return None
+        self.show_step("asking once more for the snapshot that never came")
+        page = await self._session.listings.own_page(self.database_id, self._session.clock.monotonic())
+        search = Search.of(failed, self._session.service_clock.offset, excluded=self._memory.not_new)
+        entry = find_ours(page.entries, search, page.listing.service_time)
+        if entry is not None:
+            return await self._claimed(entry, requested=search.posted)
+        if not proves_failure(page, search, failed, self._memory):
+            raise NothingSent(
+                f"{self.not_done} The service's listing does not prove any more that the one requested at "
+                f"{requested_text(search.posted)} never came",
+                then=[Next(Step.RUN_AGAIN)],
+            )
+        return None
+
+    async def settle_overdue(self) -> None:
+        """End what an earlier run has sent so long ago that its snapshot would be listed by now.
+
+        One that the state has is for a read to prove; what only the journal has is given up here.
+
+        Raises:
+            Pending: an entry may be ours, and waiting will not tell.
+        """
+        if not self.resumed or self.finished is not None or self.age <= self.sent.failed_after.total_seconds():
+            return
+        self.show_step("looking for the snapshot of an earlier run")
+        page = await self._session.listings.own_page(self.database_id, self._session.listings.recent)
+        search = self._listing_wait().search()
+        try:
+            if find_ours(page.entries, search, page.listing.service_time) is not None:
+                return
+        except AmbiguousSnapshot as either:
+            raise self.unresolved_error(cause=either, undecided=True) from either
+        if others := may_be_ours(page.entries, search):
+            listed = ", ".join(
+                f"{one.version} ({rfc3339(one.modified) if one.modified else 'no time'})" for one in others
+            )
+            raise self.unresolved_error(
+                f"The service lists what may be it, or somebody else's: {listed}.", undecided=True
+            )
+        if not self.in_state and proves_failure(page, search, self.sent, self._memory):
+            await self.give_up_resumed()
 
     async def _adopt(self, *, again: bool = False) -> SnapshotRecord | None:
         """The newest manual snapshot younger than `reuse_within`, if any; `again` if only a newer page could show one."""

@@ -18,6 +18,7 @@ from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import NoSuchSnapshot, NothingSent, not_listed
 from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.listing.absence import proves_failure
 from pulumi_snapshots.listing.complete import newest_first
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, Page
 from pulumi_snapshots.listing.match import LATE, AmbiguousSnapshot, Search, find_ours, late_text
@@ -175,11 +176,16 @@ async def _read_pending(
         try:
             page = await session.listings.read_page(database_id, session.listings.recent, patience=ONCE)
             search = Search.of(post, session.client.service_clock.offset, excluded=memory.not_new)
-            entry = find_ours(page.entries, search)
+            entry = find_ours(page.entries, search, page.listing.service_time)
             if entry is None and not page.complete and session.clock.utc() - post.posted_at >= post.failed_after:
                 # Only the database's own listing can prove that it failed.
                 page = await session.listings.own_page(database_id, session.listings.recent, patience=ONCE)
-                entry = find_ours(page.entries, search)
+                entry = find_ours(page.entries, search, page.listing.service_time)
+            failed = entry is None and proves_failure(page, search, post, memory)
+            if failed and not page.entries:
+                # One empty page may be a slip of the service's; the account's listing is cached apart from it.
+                other = await session.listings.account_page(database_id, session.listings.recent, patience=ONCE)
+                failed = other is None or not other.entries
             if entry is not None:
                 complete = await describe(session, database_id, entry, requested=search.posted)
                 version_id = complete.version_id or ""
@@ -191,10 +197,9 @@ async def _read_pending(
         except (SquareCloudError, AmbiguousSnapshot):
             # The update that follows meets the same error and says so, with the current configuration.
             return record
-        asked_at = page.listing.service_time
-        if page.complete and asked_at >= search.posted + post.failed_after:
+        if failed:
             await _resolve(session, database_id, known)
-            return replace(record, attempt=replace(post, missing_since=asked_at))
+            return replace(record, attempt=replace(post, missing_since=page.listing.service_time))
     return record
 
 

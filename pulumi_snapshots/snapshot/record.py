@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from pulumi_snapshots.api.signed_url import expiry_of
 from pulumi_snapshots.attempt.memory import UnresolvedPost
+from pulumi_snapshots.attempt.owner import owner_of
 from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.properties import checks
@@ -153,6 +154,8 @@ class SnapshotRecord(ListedProperties):
         if self.version_id is not None:
             database.known.add(self.version_id)
             memory.note_requested(self.id, self.requested_at)
+            if self.available and self.expires_at is not None:
+                database.due[self.version_id] = parse_rfc3339(self.expires_at)
             if replaced:
                 database.replaced.add(self.version_id)
             if self.created_at is not None and self.origin != "automatic":
@@ -161,6 +164,8 @@ class SnapshotRecord(ListedProperties):
                 database.note_snapshot(created)
         elif self.attempt is not None and self.attempt.missing_since is None:
             database.note_post(UnresolvedPost(owner, self.attempt))
+        elif self.attempt is not None and replaced:
+            database.failed[owner_of(owner)] = self.attempt
 
     @property
     def id(self) -> str:

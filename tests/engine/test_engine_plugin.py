@@ -259,4 +259,12 @@ def test_a_changed_import_line_takes_no_snapshot_again(plugged: App) -> None:
     assert in_state(app, "Snapshot")[0]["outputs"]["triggers"] == ["a", {"b_c": 1}]
     assert not any("_" in name for kind in ("Snapshot", "Archive") for name in in_state(app, kind)[0]["outputs"])
     assert "4 unchanged" in app.up()
+
+    # And back
+    app.program("from pulumi_snapshots import Archive\n" + program)
+    assert "~ 2 updated" in app.up()
+    assert app.outputs()["version_id"] == version
+    assert app.outputs()["triggers"] == ["a", {"b_c": 1}]
+    assert app.url() == url
+    assert "4 unchanged" in app.up()
     assert app.requests() == []

@@ -222,3 +222,28 @@ async def test_a_success_seen_before_the_kill_is_known_for_weeks(tmp_path: Path)
         await anyio.sleep(20 * DAY)
         assert (await at.restore(at.process())).how == "complete"
         assert len(at.posts) == 1
+
+
+@pytest.mark.parametrize("renamed", ["the stack", "the resource"])
+@pytest.mark.parametrize("earlier", ["killed", "unsaved"])
+@virtual
+async def test_a_renamed_restore_of_a_lost_state_is_refused_with_a_way_out(
+    tmp_path: Path, earlier: str, renamed: str
+) -> None:
+    async with scene(tmp_path) as at:
+        if earlier == "killed":
+            await at.killed(45)
+        else:
+            assert (await at.restore(at.process())).how == "complete"
+        at.running.clear()
+        at.writes("later")
+        owner = RESTORER.replace(":dev:", ":prod:") if renamed == "the stack" else RESTORER.replace("::back", "::again")
+        refused = await at.ending(restore(at.process(), at.inputs(), at.row, owner=owner))
+        assert refused.how == "nothing"
+        assert "this may be the same restore under another name. Nothing was restored." in refused.text
+        assert "Other triggers restore it all the same." in refused.text
+        assert at.holds() == "later"
+        await anyio.sleep(HOUR)
+        other = at.inputs(triggers=["another"])
+        assert (await at.ending(restore(at.process(), other, at.row, owner=owner))).how == "complete"
+        assert len(at.posts) == 2
