@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 import anyio
 
+FIRST_YEAR, END_YEAR = 2000, 9000
+
 SHORT_SLEEP = 1.0
 """Seconds. A shorter difference between two clocks of the system is no suspension: they are not read at the same instant."""
 
@@ -51,6 +53,11 @@ def parse_rfc3339(text: str) -> datetime:
 def in_utc(moment: datetime) -> datetime:
     """Convert a time to UTC; a time without a zone is UTC already, like all times of the service."""
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def is_nonsense(moment: datetime) -> bool:
+    """Whether no snapshot is of that time; it could overflow when a time zone or a duration is added."""
+    return not FIRST_YEAR <= moment.year < END_YEAR
 
 
 class Clock:

@@ -22,11 +22,9 @@ from pydantic import (
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 
 from pulumi_snapshots.api.signed_url import version_of
-from pulumi_snapshots.clock import in_utc
+from pulumi_snapshots.clock import in_utc, is_nonsense
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-FIRST_YEAR, END_YEAR = 2000, 9000
-"""Dates outside these years are nonsense, and could overflow when a time zone or the 30 days are added."""
 
 
 def _none_if_unfit(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
@@ -39,7 +37,7 @@ def _none_if_unfit(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
 
 def _utc(moment: datetime) -> datetime:
     """The time in UTC; a date without a zone is UTC, like all dates of the service."""
-    if not FIRST_YEAR <= moment.year < END_YEAR:
+    if is_nonsense(moment):
         raise ValueError("no snapshot is of that year")
     return in_utc(moment)
 

@@ -263,7 +263,8 @@ class Attempt(ABC):
         One that the state was shown to have was given up, else this would be no create.
         """
         same = self.owner is not None and (entry.owner, entry.purpose) == (self.owner, self._purpose)
-        if not same or entry.proved or self._give_up_earlier:
+        same_kind = (entry.restores is None) == (self.restores is None)
+        if not same or not same_kind or entry.proved or self._give_up_earlier:
             return False
         if entry.run:
             return entry.run == self._engine.name

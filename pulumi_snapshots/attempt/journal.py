@@ -13,12 +13,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+from pulumi_snapshots.api.service_clock import PLAUSIBLE
 from pulumi_snapshots.attempt.owner import owner_of
 from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.attempt.process import Process
-from pulumi_snapshots.clock import Clock, parse_rfc3339, rfc3339
+from pulumi_snapshots.clock import Clock, is_nonsense, parse_rfc3339, rfc3339
 from pulumi_snapshots.locked_file import LockedFile
+from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.checks import RETENTION
+from pulumi_snapshots.properties.unfit import Unfit
 
 T = TypeVar("T")
 ENTRIES = "attempts"
@@ -70,9 +73,9 @@ class Entry:
     @classmethod
     def from_file(cls, content: Any) -> Entry:
         """Read the form in the file; raises one of `UNREADABLE` if it cannot be read."""
-        return cls(
+        entry = cls(
             owner=owner_of(content["owner"]),
-            database_id=str(content["database_id"]),
+            database_id=checks.database_id()(content["database_id"]),
             purpose=str(content["purpose"]),
             post=Post.from_outputs(content["attempt"]),
             process=str(content["process"]),
@@ -83,6 +86,21 @@ class Entry:
             forced=bool(content.get("forced")),
             run=str(content.get("run", "")),
         )
+        entry._check()
+        return entry
+
+    def _check(self) -> None:
+        """Raise `Unfit` or another of `UNREADABLE` for values that no run writes: they would end in any error much later."""
+        post = self.post
+        if is_nonsense(post.posted_at) or is_nonsense(post.missing_since or post.posted_at):
+            raise Unfit("is of another time")
+        if not (0 <= post.timeout <= RETENTION and abs(post.service_clock_offset or 0.0) <= PLAUSIBLE):
+            raise Unfit("has a time-out or a clock that nobody has")
+        if not all(each is None or isinstance(each, str) for each in (post.answered, self.finished, self.owner)):
+            raise Unfit("has something else for a text")
+        if self.restores is not None:
+            database_id, _, version = self.restores.partition("/")
+            checks.database_id()(database_id), checks.version_id(version)
 
     def is_same_post(self, other: Entry) -> bool:
         """Whether both entries are of the same POST, whatever their resource is called by now."""
@@ -110,7 +128,11 @@ class Found:
     @classmethod
     def from_file(cls, content: Any) -> Found:
         """Read the form in the file; raises one of `UNREADABLE` if it cannot be read."""
-        return cls(str(content["database_id"]), str(content["version_id"]), parse_rfc3339(content["at"]))
+        database_id, version_id = checks.database_id()(content["database_id"]), checks.version_id(content["version_id"])
+        at = parse_rfc3339(content["at"])
+        if is_nonsense(at):
+            raise Unfit("is of another time")
+        return cls(database_id, version_id, at)
 
 
 @dataclass(frozen=True)

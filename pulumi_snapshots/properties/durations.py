@@ -8,6 +8,8 @@ import sys
 
 from pulumi_snapshots.properties.unfit import Unfit
 
+LONGEST = 100
+"""Characters of a duration; the expressions below take hours for thousands of digits."""
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h|d)", re.ASCII)
 _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)", re.ASCII)
@@ -19,7 +21,7 @@ def parse_duration(value: object) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         # Some whole numbers are too large for a float.
         seconds = float(value) if value <= sys.float_info.max else math.inf
-    elif isinstance(value, str):
+    elif isinstance(value, str) and len(value) <= LONGEST:
         text = value.strip()
         if _NUMBER.fullmatch(text):
             seconds = float(text)

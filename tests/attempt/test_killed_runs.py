@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import subprocess
 import sys
@@ -17,6 +19,8 @@ from pulumi_snapshots.attempt.journal import Proof
 from pulumi_snapshots.attempt.process import Process, _started, this_process
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.errors.outcomes import NothingSent
+from pulumi_snapshots.lookup.find import find_snapshots
+from pulumi_snapshots.lookup.inputs import SnapshotQuery
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.create import Pending, create, resume
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
@@ -303,6 +307,38 @@ async def test_a_damaged_journal_stops_no_run(tmp_path: Path, damage: str) -> No
             (warning,) = row.warnings
             assert "was lost" in warning
             assert str(tmp_path) in warning
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        {"posted_at": "9999-12-31T23:59:59Z"},
+        {"service_clock_offset": math.nan},
+        {"service_clock_offset": 1e300},
+        {"timeout": 1e30},
+        {"answered": []},
+        {"finished": []},
+        {"database_id": "\ud800"},
+    ],
+    ids=str,
+)
+@virtual
+async def test_an_entry_that_no_run_writes_is_ignored_and_kept(tmp_path: Path, nonsense: dict[str, Any]) -> None:
+    async with world(snapshot_seconds=10) as here:
+        machine = Machine(here, tmp_path)
+        await machine.killed_after(1)
+        (file,) = tmp_path.glob("*.attempts.json")  # noqa: ASYNC240  a test's own
+        (entry,) = json.loads(file.read_text())["attempts"]
+        entry = {name: nonsense.get(name, value) for name, value in entry.items()}
+        entry["attempt"] |= {name: value for name, value in nonsense.items() if name not in entry}
+        found = {"database_id": "\ud800", "version_id": "v", "at": "2026-03-01T12:00:00Z"}
+        file.write_text(json.dumps({"attempts": [entry], "found": [found, {**found, "at": "9999-12-31T23:59:59Z"}]}))
+        here.emulator.advance(200)
+        await machine.run()
+        assert len(accepted(here)) == 2
+        assert json.dumps(entry) in json.dumps(json.loads(file.read_text()))
+        _, session = machine.process()
+        assert await find_snapshots(session, SnapshotQuery(), here.clock.monotonic())
 
 
 @virtual

@@ -153,6 +153,12 @@ def test_durations_are_read_as_pulumi_s_own_timeouts_are(text: str, seconds: flo
     assert parse_duration(text) == pytest.approx(seconds)
 
 
+@pytest.mark.parametrize("text", ["9" * 20_000 + "x", "1h" * 20_000 + "x", "." * 20_000], ids=lambda text: text[:2])
+def test_a_text_of_thousands_of_digits_ends_at_once(text: str) -> None:
+    with pytest.raises(ValueError, match="must be a duration such as"):  # it took hours
+        parse_duration(text)
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0, "0s"), (0.5, "0.5s"), (1.5, "1.5s"), (59, "59s"), (60, "1m"), (2700, "45m"), (5400, "1h30m"), (604800, "7d")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,19 @@ async def test_a_restore_killed_before_its_answer_is_unknown_until_seen(
         assert "the answer was lost (not awaited)" in ending.text
         assert len(at.posts) == 2
         assert at.holds() == "later still"
+
+
+@pytest.mark.parametrize("restores", [None, 7, "202"])
+@virtual
+async def test_an_entry_without_its_snapshot_ends_no_run(tmp_path: Path, restores: object) -> None:
+    async with scene(tmp_path) as at:
+        await at.killed(45)
+        (file,) = tmp_path.rglob("*.restores.json")  # noqa: ASYNC240  a test's own
+        content = json.loads(file.read_text())
+        content["attempts"][0]["restores"] = restores
+        file.write_text(json.dumps(content))
+        await anyio.sleep(HOUR)
+        assert (await at.restore(at.process())).how == "complete"
 
 
 @virtual
