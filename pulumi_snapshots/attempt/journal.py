@@ -95,7 +95,7 @@ class Entry:
         if is_nonsense(post.posted_at) or is_nonsense(post.missing_since or post.posted_at):
             raise Unfit("is of another time")
         if not (0 <= post.timeout <= RETENTION and abs(post.service_clock_offset or 0.0) <= PLAUSIBLE):
-            raise Unfit("has a time-out or a clock that nobody has")
+            raise Unfit("has a time-out or a difference of clocks that cannot be")
         if not all(each is None or isinstance(each, str) for each in (post.answered, self.finished, self.owner)):
             raise Unfit("has something else for a text")
         if self.restores is not None:
