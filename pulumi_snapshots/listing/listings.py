@@ -104,6 +104,8 @@ class Listings:
         self._clock = clock
         self._databases: dict[str, _NewestPage] = defaultdict(_NewestPage)
         self._account = _NewestPage()
+        # By version: entries that a later page lacks, and when a page showed them last (monotonic seconds).
+        self._dropped: dict[str | None, tuple[float, ListedSnapshot]] = {}
         self._sorted: tuple[Listing, dict[str | None, list[ListedSnapshot]]] | None = None
         self._gathering: list[str] | None = None
         self._requested_alone: dict[str, float] = {}
@@ -224,9 +226,27 @@ class Listings:
         return await self.own_page(database_id, since, patience=patience)
 
     async def find_version(self, database_id: str, version_id: str) -> ListedSnapshot | None:
-        """Find the entry of a snapshot that should be listed; None if neither listing shows it."""
-        entry = (await self.read_page(database_id, self.recent, patience=BRIEF)).version(version_id)
-        return entry or (await self.own_page(database_id, self.recent, patience=BRIEF)).version(version_id)
+        """Find the entry of a snapshot that should be listed; None if neither listing shows it.
+
+        What any page has shown exists: for as long as the service may serve a page, it may serve one that is older than that.
+        """
+        if (known := self._shown_lately(database_id, version_id)) is not None:
+            return known
+        for page_of in (self.read_page, self.own_page, self.account_page):
+            page = await page_of(database_id, self.recent, patience=BRIEF)
+            if page is not None and (entry := page.version(version_id)) is not None:
+                return entry
+        return None
+
+    def _shown_lately(self, database_id: str, version_id: str) -> ListedSnapshot | None:
+        """The entry of a snapshot that a page of this process has shown within the service's caching time."""
+        since = self._clock.monotonic() - SERVICE_CACHE
+        for page in self.known_pages(database_id):
+            if page is not None and page.listing.sent_at > since and (entry := page.version(version_id)) is not None:
+                return entry
+        shown_at, entry = self._dropped.get(version_id, (-math.inf, None))
+        is_ours = shown_at > since and entry is not None and database_of_entry(entry) == database_id
+        return entry if is_ours else None
 
     async def _fetch(
         self,
@@ -279,6 +299,9 @@ class Listings:
         proves it if the earlier page showed a snapshot that was younger than that, and so do two changes within 30 minutes.
         """
         earlier, page.answer = page.answer, listing
+        if earlier is not None and (lacking := _versions(earlier) - _versions(listing)):
+            dropped = {each.version: (earlier.sent_at, each) for each in earlier.entries if each.version in lacking}
+            self._dropped.update(dropped)
         page.failure = None
         if earlier is None:
             page.same_since = listing.sent_at

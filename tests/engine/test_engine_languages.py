@@ -47,6 +47,7 @@ def runs(*command: str | Path, folder: Path, environment: dict[str, str], code: 
     return printed
 
 
+@pytest.mark.parametrize("service", [("--cache-world", "kept")])
 def test_the_typescript_example_runs_with_the_installed_plugin(
     app: App, engine: Path, generated: Path, tmp_path: Path
 ) -> None:

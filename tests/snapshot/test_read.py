@@ -407,6 +407,6 @@ def test_get_of_what_is_not_there_is_an_error_and_no_other_request(resource_id: 
         async with world() as w:
             with pytest.raises(NoSuchSnapshot, match=words):
                 await get(w.session, resource_id)
-            assert {entry.kind for entry in w.emulator.journal} <= {"list"}
+            assert {entry.kind for entry in w.emulator.journal} <= {"list", "list account"}
 
     play()
