@@ -100,6 +100,7 @@ pulumi.export("engine", get_database_output(snapshot.database_id).type)
     assert "AWSAccessKeyId" not in state
 
 
+@pytest.mark.parametrize("service", [("--cache-world", world) for world in ("invalidated", "kept")])
 def test_what_was_found_can_be_archived(app: App) -> None:
     automatic = add(app, origin="automatic")
     folder = app.folder / "archives"

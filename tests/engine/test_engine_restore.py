@@ -70,6 +70,7 @@ def back(app: App) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.parametrize("service", [("--restore-seconds", "0.5", "--cache-world", "kept")])
 def test_a_restore_needs_permission_and_acts_once(app: App) -> None:
     app.program(LATEST)
     version = stored(app)
