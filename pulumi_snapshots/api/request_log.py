@@ -20,6 +20,8 @@ KEPT = 200.0
 """Seconds that a request is kept: longer than the longest limit, the 180 s of a database."""
 LISTED_KEPT = 30 * 60.0
 """Seconds that the request of a database's listing is kept: as long as the service may serve the page that it brought."""
+LONGEST_BLOCK = 86400.0
+"""Seconds: no setting lets a block last longer, so a later end in the file is nonsense."""
 LATEST = 1e12
 """Seconds since 1970. A later time in the file is nonsense, and could overflow."""
 
@@ -174,7 +176,7 @@ class RequestLog:
         known = processes.items() if isinstance(processes, dict) else ()
         self._others = {name: _ProcessLog.from_file(log, shift, now) for name, log in known if name != self._name}
         blocked = content.get("blocked_until")
-        if _is_time(blocked):
+        if _is_time(blocked) and blocked - shift <= now + LONGEST_BLOCK:
             self.blocked_until = max(self.blocked_until, blocked - shift)
         listed = content.get("listed")
         for database_id, at in listed.items() if isinstance(listed, dict) else ():
@@ -182,7 +184,7 @@ class RequestLog:
                 self.listed[database_id] = max(min(at - shift, now), self.listed.get(database_id, -math.inf))
         lanes = content.get("lanes_blocked_until")
         for lane, until in lanes.items() if isinstance(lanes, dict) else ():
-            if _is_time(until):
+            if _is_time(until) and until - shift <= now + LONGEST_BLOCK:
                 self.block_lane(lane, until - shift)
 
     def _write(self, content: dict[str, Any], shift: float, now: float) -> None:

@@ -254,6 +254,19 @@ async def test_times_in_the_future_delay_no_run_beyond_the_limit(tmp_path: Path)
 
 
 @virtual
+async def test_a_block_of_years_in_the_file_stops_no_run(tmp_path: Path) -> None:
+    later = Clock().utc().timestamp() + 1e9
+    _write(
+        tmp_path / "requests.json",
+        json.dumps({"blocked_until": later, "lanes_blocked_until": {"read": later}}),
+    )
+    times: list[float] = []
+    start = anyio.current_time()
+    await send(limiters(tmp_path, "a")[0], times, READ)
+    assert times == [start]
+
+
+@virtual
 async def test_a_stuck_process_with_the_lock_stops_no_other_run(tmp_path: Path) -> None:
     import fcntl  # noqa: PLC0415
 
