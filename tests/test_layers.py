@@ -28,7 +28,7 @@ LAYERS = (
     ("dynamic", "plugin"),
     "declaration",
     "engine",
-    ("archive", "restore"),
+    ("archive", "restore", "verify"),
     "lookup",
     "snapshot",
     "run",

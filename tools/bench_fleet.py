@@ -28,7 +28,8 @@ PICTURE = PROJECT / "docs" / "fleet.svg"
 SIZES = (1, 10, 50, 200)
 WORLDS = ("invalidated", "kept")
 SEEDS = (1, 2, 3, 4, 5)
-AIMS = {50: 1.10, 200: 1.05}
+AIMS = {24: (1.08, 1.5), 50: (1.10, 2.0), 200: (1.05, 2.0)}
+"""By databases: over the limit, and requests per snapshot."""
 PICTURED = 50
 
 REALITY = "## A real engine"
@@ -138,12 +139,12 @@ def aims() -> Iterator[str]:
     """The promises, over several seeds."""
     yield "## Aims\n"
     yield (
-        "If new snapshots end the cache: a makespan of at most 1.10 x the limit at 50 databases and 1.05 x at 200, at "
-        f"most 2 requests per snapshot. Everywhere: no 429, no wrong version, none lost. Worst of {len(SEEDS)} seeds.\n"
+        "If new snapshots end the cache: a makespan of at most 1.08 x the limit at 24 databases, 1.10 x at 50 and 1.05 x at "
+        f"200, at most 1.5 requests per snapshot at 24 and 2 beyond. Everywhere: no 429, no wrong version, none lost. Worst of {len(SEEDS)} seeds.\n"
     )
     rows = []
     for cache_world in WORLDS:
-        for size in (50, 200):
+        for size, (over, requests) in AIMS.items():
             say(f"aims: {size} databases, cache {cache_world}")
             runs = [
                 measure(CLIENTS[0], size, seed=seed, cache_world=cache_world, automatic=bool(seed % 2))
@@ -154,9 +155,9 @@ def aims() -> Iterator[str]:
                     cache_world,
                     size,
                     f"x {max(one.makespan / one.limit for one in runs):.3f}",
-                    f"x {AIMS[size]:.2f}" if cache_world == "invalidated" else "",
+                    f"x {over:.2f}" if cache_world == "invalidated" else "",
                     f"{max(one.requests_per_snapshot for one in runs):.2f}",
-                    "2" if cache_world == "invalidated" else "",
+                    f"{requests:g}" if cache_world == "invalidated" else "",
                     sum(one.refused + one.wrong + one.lost + one.unfinished for one in runs),
                 ]
             )

@@ -23,7 +23,8 @@ from pulumi_snapshots.api.models import (
 )
 from pulumi_snapshots.api.rate_limiter import ACCOUNT_LISTING, CREATE, READ, RESTORE, Lane, OnWait, RateLimiter
 from pulumi_snapshots.api.service_clock import ServiceClock
-from pulumi_snapshots.api.transport import Answer, Transport
+from pulumi_snapshots.api.study import look_at
+from pulumi_snapshots.api.transport import Answer, Heard, Transport
 from pulumi_snapshots.clock import Clock
 
 POST_READ_TIMEOUT = 120.0
@@ -85,14 +86,32 @@ class Client:
         self.service_clock = ServiceClock(clock)
         self._limiter = limiter
         self._clock = clock
+        self._address, self._http = api_url, http
         self._transport = Transport(api_url, api_key, clock, self.service_clock, http=http)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._transport.close()
 
+    def with_key(self, api_key: str) -> Client:
+        """Make a client with another key of the same account, which shares the rate limiter."""
+        return Client(self._address, api_key, self._limiter, self._clock, http=self._http)
+
+    def on_answer(self, hear: Callable[[Heard], None]) -> None:
+        """Let `hear` be called with each answer from now on."""
+        self._transport.on_answer = hear
+
+    async def look_at(self, method: str, url: str) -> Heard:
+        """Request the first bytes of a download URL, to study its host. Never sends the API key."""
+        return await look_at(method, url, self._clock, http=self._http)
+
     async def start_snapshot(
-        self, database_id: str, *, on_send: Callable[[], Awaitable[None]], on_wait: OnWait | None = None
+        self,
+        database_id: str,
+        *,
+        on_send: Callable[[], Awaitable[None]],
+        on_wait: OnWait | None = None,
+        lane: Lane = CREATE,
     ) -> Finished | Accepted:
         """Send the POST that takes a snapshot, once.
 
@@ -100,6 +119,7 @@ class Client:
             database_id: the database.
             on_send: called right before the request is sent; from then on the service may have acted on it.
             on_wait: called while the request waits for a slot.
+            lane: the limits that it keeps; those of a create unless it studies them.
 
         Returns:
             `Finished` for a 200, `Accepted` for a 202.
@@ -107,7 +127,7 @@ class Client:
         Raises:
             SquareCloudError: the snapshot was not started, or may have been if the error is `ambiguous`.
         """
-        answer = await self._post(CREATE, database_id, "snapshots", on_send=on_send, on_wait=on_wait)
+        answer = await self._post(lane, database_id, "snapshots", on_send=on_send, on_wait=on_wait)
         if answer.continues:
             return Accepted()
         return Finished.model_validate(answer.response if isinstance(answer.response, dict) else {})

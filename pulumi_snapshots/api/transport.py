@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -64,8 +65,35 @@ class Answer:
         return self.status == httpx.codes.ACCEPTED or self.code in PROCESSING
 
 
+@dataclass(frozen=True)
+class Heard:
+    """An answer as it came, for those who study the service. Its content may hold secrets.
+
+    Attributes:
+        method: HTTP method.
+        path: without the query.
+        sent_at: when the request was sent (monotonic seconds).
+        first_byte: seconds until the answer began.
+        status: HTTP status.
+        headers: its headers, by their names in lower case.
+        content: its body; None if it was too large.
+    """
+
+    method: str
+    path: str
+    sent_at: float
+    first_byte: float
+    status: int
+    headers: Mapping[str, str]
+    content: bytes | None
+
+
 class Transport:
-    """Sends requests with the API key; the arguments are those of `Client`, and `service_clock` learns from each answer."""
+    """Sends requests with the API key; the arguments are those of `Client`, and `service_clock` learns from each answer.
+
+    Attributes:
+        on_answer: called with each answer, if set.
+    """
 
     def __init__(
         self,
@@ -76,6 +104,7 @@ class Transport:
         *,
         http: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        self.on_answer: Callable[[Heard], None] | None = None
         self._api_key = api_key
         self._clock = clock
         self._service_clock = service_clock
@@ -121,7 +150,7 @@ class Transport:
                 async with self._client.stream(
                     method, path, json=body, timeout=timeout, extensions={"trace": events.note}
                 ) as response:
-                    received = self._clock.utc()
+                    received, first_byte = self._clock.utc(), self._clock.monotonic() - sent_at
                     content = await _read_bounded(response)
         except anyio.get_cancelled_exc_class() as cancelled:
             if events.only_connecting:
@@ -133,6 +162,10 @@ class Transport:
             # The request may have arrived: all other errors happen while it is written, or while its answer is awaited or
             # read. OSError includes the TimeoutError of the whole answer, and TLS records that break after the handshake.
             raise AnswerLost(request, message=self._safe(error)) from None
+        if self.on_answer is not None:
+            headers = dict(response.headers)
+            path = f"/{path.partition('?')[0]}"
+            self.on_answer(Heard(method, path, sent_at, first_byte, response.status_code, headers, content))
         return self._answer(request, response, content, sent_at, received)
 
     def _answer(

@@ -19,9 +19,10 @@ from pulumi_snapshots.archive.source import bytes_text
 from pulumi_snapshots.cli.display import display
 from pulumi_snapshots.cli.doctor import examine
 from pulumi_snapshots.cli.install import plugin
-from pulumi_snapshots.cli.invocation import DONE, FAILED, Invocation, streams
+from pulumi_snapshots.cli.invocation import DONE, FAILED, INTERRUPTED, Invocation, streams
 from pulumi_snapshots.cli.output import facts, fields_of, json_text, moment, report, table
 from pulumi_snapshots.cli.toolchain import look_at_installation
+from pulumi_snapshots.cli.verify import verify
 from pulumi_snapshots.cli.wording import COMMANDS
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.errors.next_step import Next, Step
@@ -113,6 +114,7 @@ def commands() -> None:
 
 
 commands.add_command(plugin)
+commands.add_command(verify)
 
 
 @commands.command("list")
@@ -343,6 +345,9 @@ def run(arguments: Sequence[str]) -> int:
         invocation = Invocation(os.environ)
         try:
             command = parse(arguments, invocation)
+        except click.Abort:
+            invocation.fail("interrupted before anything was sent.")
+            return INTERRUPTED
         except click.exceptions.NoArgsIsHelpError as error:
             invocation.say(error.format_message())
             return error.exit_code

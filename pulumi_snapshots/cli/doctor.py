@@ -26,7 +26,8 @@ from pulumi_snapshots.listing.listings import SERVICE_CACHE, database_of_entry
 from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.run.quota import allowance_of, counted, slot_frees
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.run.settings import MissingKey, SettingsError
+from pulumi_snapshots.run.settings import LISTING_CACHES, MissingKey, SettingsError, variable
+from pulumi_snapshots.verify.run import PURPOSE
 
 State = Literal["ok", "note", "problem", "unknown"]
 """`note` is worth knowing, `problem` stands in the way, `unknown` could not be found out."""
@@ -94,7 +95,13 @@ async def _examined(session: Session) -> AsyncIterator[Finding]:
         yield Finding(f"scope {SNAPSHOTS_WRITE}", "unknown", "only a POST would show it, and none is sent", lacks)
         yield Finding(f"scope {DATABASES_READ}", *await _database(session, account, listing))
     seen = Seen(session, account, listing, await session.journals["snapshot"].recently_found())
-    for check, look in {"plan": _plan, "quota": _quota, "clock": _clock, "listing": _listing}.items():
+    for check, look in {
+        "plan": _plan,
+        "quota": _quota,
+        "clock": _clock,
+        "listing": _listing,
+        "listing cache": _cache,
+    }.items():
         yield Finding(check, *look(seen))
     for what, journal in session.journals.items():
         found = [_attempt(session, journal, entry, what) for entry in await journal.all() if entry.finished is None]
@@ -206,12 +213,28 @@ def _listing(seen: Seen) -> Result:
     return "ok", f"at most {cache} old, which is how long the service may serve the same page", ""
 
 
+def _cache(seen: Seen) -> Result:
+    known = seen.session.settings.listing_cache
+    if LISTING_CACHES[known] is None:
+        advice = "Nothing to do: both are waited out. `squarecloud-snapshots verify` finds out, for 2 snapshots."
+        return "unknown", "whether a new snapshot ends the caching of a listing is not known", advice
+    return "ok", f"{known}, by {variable('listing_cache')}", ""
+
+
 def _attempt(session: Session, journal: AttemptJournal, entry: Entry, what: str) -> Result:
-    owner = entry.owner or "an unnamed resource"
+    verifies = entry.purpose == PURPOSE and entry.owner is None
+    owner = entry.owner or ("squarecloud-snapshots verify" if verifies else "an unnamed resource")
     which = f"{owner} requested a {what} {'of' if what == 'snapshot' else 'onto'} database {entry.database_id}"
     found = f"{which} at {rfc3339(entry.post.posted_at)} ({entry.post.answered}), and its end was not seen"
     if journal.is_under_way(entry):
         return "ok", f"{found}: it is under way", ""
+    if verifies:
+        rest = (
+            "the next snapshot of that database waits until it is listed"
+            if what == "snapshot"
+            else "check the database"
+        )
+        return "note", found, f"It was cut short, and no run claims it: {rest}."
     if entry.in_state:
         return "note", found, "Its stack has it as pending: the next `pulumi up` there resumes it."
     if timedelta(seconds=entry.post.age(session.clock.utc())) > entry.post.failed_after and what == "snapshot":

@@ -32,6 +32,7 @@ DONE, FAILED = 0, 1
 """Exit codes; click has 2 for wrong arguments."""
 BY_SIGNAL = 128
 """Shells add this to the number of the signal that ended a command: 130, 143 and 129 after those below."""
+INTERRUPTED = BY_SIGNAL + signal.SIGINT
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals after which a command ends in order: ^C, a request to end, a closed terminal."""
 
@@ -47,6 +48,7 @@ class Invocation:
         environment: with the API key and the other settings.
         out: for results, and nothing else.
         err: for progress, warnings and errors.
+        stdin: for what a command asks for.
         clock: the time.
         open_session: opens the service; over the network unless a test gives another.
         transfers: for downloads.
@@ -62,6 +64,7 @@ class Invocation:
         out: IO[str] | None = None,
         err: IO[str] | None = None,
         *,
+        stdin: IO[str] | None = None,
         clock: Clock | None = None,
         open_session: Callable[[Settings], Session] | None = None,
         transfers: Transfers | None = None,
@@ -70,6 +73,7 @@ class Invocation:
         self.environment = environment
         self.out = out or sys.stdout
         self.err = err or sys.stderr
+        self.stdin = stdin or sys.stdin
         self.clock = clock or Clock()
         self.transfers = transfers or Transfers(clock=self.clock)
         self.in_thread = in_thread or anyio.to_thread.run_sync

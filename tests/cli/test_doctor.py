@@ -65,12 +65,20 @@ async def test_doctor_needs_three_requests_if_all_is_well(tmp_path: Path) -> Non
         ended = (await desk_of(w, tmp_path).types("doctor")).done
         assert [entry.kind for entry in w.emulator.journal] == ["me", "list account", "database"]
         assert [line.split()[0] for line in ended.out.splitlines() if line[0] != " "] == [
-            *("ok", "ok", "ok", "?", "ok", "ok", "ok", "ok", "ok", "ok", "ok", "ok"),
+            *("ok", "ok", "ok", "?", "ok", "ok", "ok", "ok", "ok", "?", "ok", "ok", "ok"),
         ]
         assert "15 of 16 left" in ended.out
         assert "at most 5m old" in ended.out
+        assert "whether a new snapshot ends the caching of a listing is not known" in ended.out
         assert "pulumi-snapshots 1.2.3" in ended.out
         assert ended.err == ""
+
+
+@virtual
+async def test_doctor_shows_what_is_known_of_the_cache(tmp_path: Path) -> None:
+    async with world() as w:
+        found = await checked(desk_of(w, tmp_path, SQUARECLOUD_LISTING_CACHE="kept"))
+        assert found["listing cache"] == ("ok", "kept, by SQUARECLOUD_LISTING_CACHE", "")
 
 
 @virtual

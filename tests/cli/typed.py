@@ -74,7 +74,7 @@ class Desk:
             **self.environment,
         }
 
-    def invocation(self, out: StringIO, err: StringIO) -> Invocation:
+    def invocation(self, out: StringIO, err: StringIO, typed: StringIO | None = None) -> Invocation:
         self.runs += 1
         process = Process(f"run {self.runs}", lambda name: name == self.running)
 
@@ -93,16 +93,19 @@ class Desk:
             self.environment,
             out,
             err,
+            stdin=typed or StringIO(),
             clock=self.w.clock,
             open_session=session,
             transfers=transfers,
             in_thread=self.in_thread,
         )
 
-    async def types(self, *arguments: str, out: StringIO | None = None, err: StringIO | None = None) -> Ended:
-        """Type a command and wait for its end."""
+    async def types(
+        self, *arguments: str, out: StringIO | None = None, err: StringIO | None = None, typed: StringIO | None = None
+    ) -> Ended:
+        """Type a command and wait for its end; `typed` is what it can read."""
         out, err = out or StringIO(), err or StringIO()
-        invocation = self.invocation(out, err)
+        invocation = self.invocation(out, err, typed)
         try:
             command = parse(arguments, invocation)
         except click.ClickException as error:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pulumi_snapshots.api.rate_limiter import ACCOUNT_LISTING
 from pulumi_snapshots.listing.poll_plan import Poll, PolledSnapshot, PollPlan
 
 __all__ = ["POLICIES"]
 
 
 class Alternating(PollPlan):
-    """Polls for each snapshot as for a single one: alternately at the two listings."""
+    """Polls for each snapshot alone, late, then alternately at the two listings."""
 
     def next_poll(self, polled: PolledSnapshot) -> Poll:
-        return self._alone(polled)
+        if not polled.tries:
+            return Poll(polled.answered + self._usual_first)
+        at = polled.tried + self.every
+        free = at >= self._account_tried + ACCOUNT_LISTING.per_account
+        return Poll(at, account=polled.tries % 2 == 1 and free)
 
 
 class FixedInterval(PollPlan):
