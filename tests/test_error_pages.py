@@ -6,7 +6,6 @@ import ast
 import importlib
 import pkgutil
 import re
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +13,11 @@ import pytest
 
 import pulumi_snapshots
 from pulumi_snapshots.api import errors
-from pulumi_snapshots.api.errors import KeyRefused, SquareCloudError, error_for
+from pulumi_snapshots.api.errors import SquareCloudError, error_for
 from pulumi_snapshots.archive.archive import NotArchived
 from pulumi_snapshots.archive.stores import StoreTrouble
 from pulumi_snapshots.attempt.attempt import UNREACHABLE_TRIES
-from pulumi_snapshots.errors import pages as error_pages
-from pulumi_snapshots.errors.pages import WITHOUT_PAGE, address_of, page_name, with_address
+from pulumi_snapshots.errors.pages import WITHOUT_PAGE, page_name, page_of, page_text, with_pointer
 from pulumi_snapshots.run.settings import MissingKey
 
 if TYPE_CHECKING:
@@ -100,25 +98,27 @@ def test_every_code_of_the_service_stands_on_the_page_of_its_error() -> None:
         assert f"`{code}`" in (FOLDER / f"{page_name(type(error))}.md").read_text()
 
 
-def test_the_address_ends_the_message() -> None:
-    told = with_address("No API key is set.", MissingKey())
-    assert told == "No API key is set. See docs/errors/missing-key.md"
+def test_the_command_that_explains_it_ends_the_message() -> None:
+    told = with_pointer("No API key is set.", MissingKey())
+    assert told == "No API key is set. See `squarecloud-snapshots explain missing-key`"
 
 
 def test_the_cause_leads_to_the_better_page() -> None:
     caused = NotArchived("it was not archived: no room")
     caused.__cause__ = StoreTrouble("no room")
     caused.__cause__.__cause__ = OSError("of no page here")
-    assert address_of(caused) == "docs/errors/store-trouble.md"
-    assert address_of(NotArchived("it was interrupted")) == "docs/errors/not-archived.md"
+    assert page_of(caused) == "store-trouble"
+    assert page_of(NotArchived("it was interrupted")) == "not-archived"
 
 
-def test_a_site_that_the_metadata_name_is_where_the_pages_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    published = metadata.metadata("pulumi-snapshots")
-    published.add_header("Project-URL", "Documentation, https://docs.example/snapshots/")  # type: ignore[attr-defined]
-    monkeypatch.setattr(metadata, "metadata", lambda _: published)
-    error_pages._site.cache_clear()
-    try:
-        assert address_of(KeyRefused("GET /x")) == "https://docs.example/snapshots/errors/key-refused.html"
-    finally:
-        error_pages._site.cache_clear()
+@pytest.mark.parametrize("kind", ERRORS, ids=page_name)
+def test_every_error_is_explained_in_a_terminal(kind: type[Exception]) -> None:
+    page = page_text(kind.__name__)
+    assert page == page_text(page_name(kind))
+    assert page is not None
+    assert page.startswith(f"# {kind.__name__}\n")
+    assert "](" not in page, "a terminal shows no links"
+
+
+def test_what_is_no_error_is_not_explained() -> None:
+    assert page_text("index") is page_text("../index") is page_text("") is None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from pulumi_snapshots.errors.pages import page_text
+
 
 def main() -> int:
     """Run this process's arguments; returns the exit code."""
@@ -13,6 +15,9 @@ def main() -> int:
         name = (missing.name or "").partition(".")[0]
         if name not in {"click", "rich"}:
             raise
+        if sys.argv[1:2] == ["explain"] and (page := page_text("".join(sys.argv[2:3]))):
+            print(page)  # noqa: T201  errors name this command, and it needs no extra
+            return 0
         print(f"Error: {name} is missing; install it with: pip install 'pulumi-snapshots[cli]'", file=sys.stderr)  # noqa: T201
         return 1
     return run(sys.argv[1:])

@@ -27,6 +27,7 @@ from pulumi_snapshots.cli.wording import COMMANDS
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import Unresolved
+from pulumi_snapshots.errors.pages import page_names, page_text
 from pulumi_snapshots.lookup.find import find_snapshots
 from pulumi_snapshots.lookup.inputs import ORIGINS, SnapshotQuery
 from pulumi_snapshots.lookup.results import SnapshotInfo
@@ -263,6 +264,13 @@ async def doctor(invocation: Invocation, *, as_json: bool) -> int:
         rows = [(MARKS[one.state], one.check, one.found, one.advice) for one in findings]
         invocation.show(report(rows, invocation.out))
     return FAILED if any(one.state == "problem" for one in findings) else DONE
+
+
+@commands.command()
+@click.argument("name", type=click.Choice(page_names()), metavar="ERROR")
+def explain(name: str) -> None:
+    """Explain ERROR: what happened, what was done, and what to do."""
+    click.echo(page_text(name))
 
 
 @commands.command()

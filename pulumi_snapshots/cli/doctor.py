@@ -20,7 +20,7 @@ from pulumi_snapshots.attempt.journal import AttemptJournal, Entry, Found
 from pulumi_snapshots.cli.invocation import Invocation
 from pulumi_snapshots.cli.wording import COMMANDS
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.errors.pages import with_address
+from pulumi_snapshots.errors.pages import with_pointer
 from pulumi_snapshots.errors.text import sentence
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, database_of_entry
 from pulumi_snapshots.properties.durations import duration_text
@@ -80,7 +80,7 @@ async def examine(invocation: Invocation) -> list[Finding]:
     except SettingsError as error:
         told = COMMANDS.text((error, "No request was sent.", *error.then))
         check = "key" if isinstance(error, MissingKey) else "settings"
-        return [Finding(check, "problem", with_address(told, error))]
+        return [Finding(check, "problem", with_pointer(told, error))]
 
 
 async def _examined(session: Session) -> AsyncIterator[Finding]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, TypeVar
 import pulumi
 from pulumi.runtime.config import is_config_secret
 
-from pulumi_snapshots.errors.pages import with_address
+from pulumi_snapshots.errors.pages import with_pointer
 from pulumi_snapshots.properties.checks import is_usual_database_id
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class LookupFailed(pulumi.RunError):
     """
 
     def __init__(self, function: str, text: str, *, why: Exception | None = None) -> None:
-        super().__init__(with_address(f"{function}: {text}", why or self))
+        super().__init__(with_pointer(f"{function}: {text}", why or self))
         self.function = function
         self.code: str | None = getattr(why, "code", None)
         self.status: int | None = getattr(why, "status", None)

@@ -1,34 +1,32 @@
-"""The addresses of the documentation's pages about errors."""
+"""The pages about errors: which one explains an error, and its text, which comes with the package."""
 
 from __future__ import annotations
 
 import re
-from functools import cache
+from pathlib import Path
 
-IN_REPOSITORY = "docs/errors/{}.md"
-"""The path of a page in the repository and in the source distribution."""
-ON_SITE = "{}/errors/{}.html"
-"""Its address on the site that the package's metadata names, once there is one."""
+EXPLAIN = "squarecloud-snapshots explain"
+"""The command that shows a page, without a network."""
+PACKED = Path(__file__).parent / "page_texts"
+"""Where a wheel has the pages."""
+IN_REPOSITORY = Path(__file__).parents[2] / "docs" / "errors"
 WITHOUT_PAGE = frozenset({"Explained", "SquareCloudError", "Unresolved", "Unfinished", "HeldBack", "Unfit"})
 """Errors that users do not meet by these names."""
 
 
 def page_name(kind: type[BaseException]) -> str:
     """The name of an error's page: `key-refused` for `KeyRefused`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", kind.__name__).lower()
+    return _dashed(kind.__name__)
 
 
-def with_address(text: str, error: BaseException) -> str:
-    """An error's text with the address of its page, if it has one; no full stop follows the address."""
-    address = address_of(error)
-    return text if address is None else f"{text} See {address}"
+def with_pointer(text: str, error: BaseException) -> str:
+    """An error's text with the command that explains it, if it has a page."""
+    name = page_of(error)
+    return text if name is None else f"{text} See `{EXPLAIN} {name}`"
 
 
-def address_of(error: BaseException) -> str | None:
-    """The address of the page that helps most: of the error's first cause in this package that has one; None without any.
-
-    On the site that the package's metadata calls `Documentation`; without a site, a path in the repository.
-    """
+def page_of(error: BaseException) -> str | None:
+    """The name of the page that helps most: of the error's first cause in this package that has one; None without any."""
     name: str | None = None
     cause: BaseException | None = error
     while cause is not None and type(cause).__module__.startswith("pulumi_snapshots."):
@@ -36,20 +34,29 @@ def address_of(error: BaseException) -> str | None:
         if not kind.__name__.startswith("_") and kind.__name__ not in WITHOUT_PAGE:
             name = page_name(kind)
         cause = cause.__cause__
-    if name is None:
+    return name
+
+
+def page_names() -> list[str]:
+    """The names of all pages."""
+    return sorted(path.stem for path in _folder().glob("*.md") if path.stem != "index")
+
+
+def page_text(name: str) -> str | None:
+    """A page as it is shown in a terminal; None if there is none of this name.
+
+    Args:
+        name: of the page or of the error: `key-refused` or `KeyRefused`.
+    """
+    if (name := _dashed(name)) not in page_names():
         return None
-    site = _site()
-    return ON_SITE.format(site, name) if site else IN_REPOSITORY.format(name)
+    page = (_folder() / f"{name}.md").read_text(encoding="utf-8")
+    return re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", page).strip()
 
 
-@cache
-def _site() -> str:
-    """The documentation's address in the installed package's metadata; empty if there is none."""
-    from importlib.metadata import PackageNotFoundError, metadata  # noqa: PLC0415  slow to load, and only errors need it
+def _folder() -> Path:
+    return PACKED if PACKED.is_dir() else IN_REPOSITORY
 
-    try:
-        urls = metadata("pulumi-snapshots").get_all("Project-URL", [])
-    except PackageNotFoundError:  # run from its files
-        return ""
-    named = dict(entry.split(", ", 1) for entry in urls)
-    return str(named.get("Documentation", "")).rstrip("/")
+
+def _dashed(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()

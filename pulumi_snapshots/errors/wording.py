@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next
-from pulumi_snapshots.errors.pages import with_address
+from pulumi_snapshots.errors.pages import with_pointer
 from pulumi_snapshots.errors.text import Text, sentence
 
 if TYPE_CHECKING:
@@ -48,5 +48,5 @@ class Wording:
         return sentence(str(error))
 
     def paragraph(self, error: Exception, then: Iterable[Next] | None = None) -> str:
-        """All that a user reads of an error: see `told`, then the address of its page."""
-        return with_address(self.told(error, then), error)
+        """All that a user reads of an error: see `told`, then the command that explains it."""
+        return with_pointer(self.told(error, then), error)

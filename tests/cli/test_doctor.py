@@ -87,7 +87,7 @@ async def test_a_wrong_key_is_sent_once(tmp_path: Path) -> None:
         found = await checked(desk_of(w, tmp_path, SQUARECLOUD_API_KEY="wrong-" + "k" * 64))
         assert found["key"][0] == "problem"
         assert found["key"][1].endswith(
-            "Set a valid key in SQUARECLOUD_API_KEY, never as an argument. See docs/errors/key-refused.md"
+            "Set a valid key in SQUARECLOUD_API_KEY, never as an argument. See `squarecloud-snapshots explain key-refused`"
         )
         assert len(w.emulator.journal) == 1
         assert found["quota"][0] == "unknown"
@@ -116,7 +116,7 @@ async def test_doctor_says_first_why_it_cannot_ask_the_service(
         assert next(iter(found)) == check
         assert found[check][0] == "problem"
         assert said in found[check][1]
-        assert "".join(found[check][1:]).endswith(f" See docs/errors/{page}.md")
+        assert "".join(found[check][1:]).endswith(f" See `squarecloud-snapshots explain {page}`")
         assert not w.emulator.journal
         assert found["package"][0] == "ok"
 

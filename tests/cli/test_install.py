@@ -30,7 +30,7 @@ def test_install_without_pulumi_says_what_is_missing(tmp_path: Path) -> None:
     ended = types(tmp_path, "install")
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "Pulumi is not on PATH. Install the Pulumi CLI" in ended.stderr
-    assert "docs/errors/plugin-trouble.md" in ended.stderr
+    assert "squarecloud-snapshots explain plugin-trouble" in ended.stderr
 
 
 def test_install_quotes_a_pulumi_that_fails(tmp_path: Path) -> None:

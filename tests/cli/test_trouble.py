@@ -226,7 +226,7 @@ async def test_a_closed_output_fails_after_the_work_is_done(tmp_path: Path) -> N
         ended = await desk.types("create", DATABASE, "--wait", out=Closed())
         assert ended.code == 1
         assert (
-            "Not all of the result was written to standard output: Broken pipe. See docs/errors/output-closed.md\n"
+            "Not all of the result was written to standard output: Broken pipe. See `squarecloud-snapshots explain output-closed`\n"
             in ended.err
         )
         assert w.started() in ended.err  # the log says which it was

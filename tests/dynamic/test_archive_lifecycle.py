@@ -321,7 +321,7 @@ def test_a_failed_update_leaves_the_state_as_it_was(place: Place) -> None:
     told = failure(place.servicer.update, NAME, created.id, {**created.outputs, "lost": "missing"}, inputs)
     assert told.startswith(f"Snapshot {place.database}/")
     assert f"Nothing of it is left there, and what was there is untouched. Put {created.id} back" in told
-    assert told.endswith("or take the Archive out of the program. See docs/errors/no-url.md")
+    assert told.endswith("or take the Archive out of the program. See `squarecloud-snapshots explain no-url`")
     assert place.files() == {path_of(created.outputs).name}
 
 
@@ -432,6 +432,6 @@ def test_cancel_ends_a_transfer_at_once_and_leaves_nothing(own_place: Place) -> 
         told = failure(creating.result, 30)
     assert time.monotonic() - begun < 5
     assert "it was interrupted at " in told
-    assert "Nothing of it is left there, and what was there is untouched. See docs/errors/" in told
+    assert "Nothing of it is left there, and what was there is untouched. See `squarecloud-snapshots explain " in told
     assert not place.folder.exists()
     assert "it was interrupted" in failure(place.create, {**inputs, "download_url": f"{URL}&versionId=v1"})

@@ -260,7 +260,7 @@ def test_delete_says_what_was_forgotten_and_sends_nothing(idle: Servicer) -> Non
 
 def test_calls_that_need_a_key_say_how_to_set_one(idle: Servicer) -> None:
     text = "No API key is set. Set a valid key with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY."
-    page = " See docs/errors/missing-key.md"
+    page = " See `squarecloud-snapshots explain missing-key`"
     assert failure(idle.create, NAME, INPUTS).message == text + page
     assert failure(idle.read, NAME, f"{DATABASE}/v1").message == text + page
     refresh = failure(idle.read, NAME, f"{DATABASE}/v1", STATE, INPUTS)

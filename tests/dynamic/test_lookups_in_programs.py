@@ -124,7 +124,7 @@ def test_a_database_is_needed(name: str) -> None:
     assert outcome_of(name, None).startswith(f"{name}: database_id is required: the id of the database to ")
     assert outcome_of(name, "a b") == (
         f"{name}: database_id must be a bare id, without slashes, backslashes, ?, #, %, white space or control characters. "
-        "See docs/errors/lookup-failed.md"
+        "See `squarecloud-snapshots explain lookup-failed`"
     )
 
 
@@ -132,7 +132,7 @@ def test_a_database_is_needed(name: str) -> None:
 def test_ages_that_no_snapshot_has_are_an_error(twin: str) -> None:
     assert outcome_of(f"get_snapshots{twin}", newer_than="1h", older_than="1h30m") == (
         f"get_snapshots{twin}: newer_than must be longer than older_than (else no snapshot is both), not '1h'. "
-        "See docs/errors/lookup-failed.md"
+        "See `squarecloud-snapshots explain lookup-failed`"
     )
     several = outcome_of(f"get_snapshots{twin}", database_id="", origin="x", newer_than="y")
     assert all(word in several for word in ("database_id must", "; origin must", "; newer_than must"))
@@ -180,7 +180,7 @@ async def _later(value: Any) -> Any:
 def test_without_a_key_both_places_for_it_are_named(name: str) -> None:
     assert outcome_of(name) == (
         f"{name}: No API key is set. Set a valid key with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY. "
-        "See docs/errors/missing-key.md"
+        "See `squarecloud-snapshots explain missing-key`"
     )
 
 

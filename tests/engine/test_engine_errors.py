@@ -76,7 +76,7 @@ def test_a_refusal_leaves_nothing_in_the_state(app: App) -> None:
     for name, (effect, text) in REFUSALS.items():
         app.fault("create", **effect)
         told = diagnostics(app.up(fails=True))
-        assert f"error: {text} See docs/errors/{PAGES[name]}.md\n" in told, name
+        assert f"error: {text} See `squarecloud-snapshots explain {PAGES[name]}`\n" in told, name
         assert told.count("error: ") == 3, name  # this one, `update failed`, and the program's end
         assert app.snapshots() == [], name
         app.mend()
@@ -90,7 +90,7 @@ def test_nothing_is_sent_without_a_key_or_a_network(app: App) -> None:
     told = diagnostics(app.up(fails=True))
     assert (
         "error: No API key is set. Set a valid key with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY. "
-        "See docs/errors/missing-key.md\n"
+        "See `squarecloud-snapshots explain missing-key`\n"
     ) in told
     app.environment["SQUARECLOUD_API_KEY"] = key
     app.program(f'Snapshot("before-release", "{DATABASE}", timeout="3s")')

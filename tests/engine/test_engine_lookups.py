@@ -125,7 +125,7 @@ def test_errors_are_one_paragraph_in_preview_and_update(app: App) -> None:
     assert app.requests() == []
     advice = (
         "this account has no such database. Check database_id, and that the API key belongs to the account that owns the "
-        "database. See docs/errors/database-missing.md"
+        "database. See `squarecloud-snapshots explain database-missing`"
     )
     assert error_of(app, f'get_latest_snapshot("{missing}")', update=True) == (
         f"get_latest_snapshot: GET /databases/{missing}/snapshots was answered with 404 DATABASE_NOT_FOUND: {advice}"

@@ -57,7 +57,7 @@ def test_the_next_up_resumes_an_interrupted_wait_for_free(app: App, how: signal.
         f"A snapshot of database {DATABASE} was requested at {kept['outputs']['requested_at']} and accepted (202), but is "
         "not listed yet. The wait was interrupted. It is kept in the state: the next `pulumi up` keeps waiting and sends no "
         f"second request. `pulumi up --replace '{URN}'` gives up on it instead, and may use another of today's snapshots. "
-        "See docs/errors/pending.md"
+        "See `squarecloud-snapshots explain pending`"
     )
     assert reason in diagnostics(printed)
     assert not any(one["urn"].endswith("::dependant") for one in app.resources())

@@ -162,7 +162,7 @@ def test_the_next_up_watches_an_interrupted_restore(app: App) -> None:
         f"{kept['outputs']['requested_at']} and accepted, and a restore of the database was running (download) when the "
         "service was last asked: what it holds now is not known. The wait was interrupted. It is kept in the state: the next `pulumi up` keeps watching "
         f"the database and sends no second request. `pulumi up --replace '{URN}'` restores again, over whatever the database "
-        "holds by then. See docs/errors/restore-pending.md"
+        "holds by then. See `squarecloud-snapshots explain restore-pending`"
     )
     assert reason in diagnostics(printed)
     assert not any(one["urn"].endswith("::dependant") for one in app.resources())

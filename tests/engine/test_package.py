@@ -50,6 +50,8 @@ def test_the_wheel_works_in_a_clean_environment(tmp_path: Path) -> None:
     checked = run(scripts / "python", "-c", CHECK, cwd=tmp_path)
     assert checked.returncode == 0, checked.stderr
     assert "Snapshot" in checked.stdout
+    explained = run(scripts / "squarecloud-snapshots", "explain", "key-refused", cwd=tmp_path)
+    assert explained.stdout.startswith("# KeyRefused\n"), "an error's page needs no extra"
     emulator = run(scripts / "squarecloud-emulator", "--port", "0", cwd=tmp_path)
     assert emulator.returncode != 0
     assert "pulumi-snapshots[emulator]" in emulator.stdout + emulator.stderr, "it says what to install"
