@@ -114,7 +114,7 @@ UNSURE = timedelta(minutes=30)
 
 
 def may_be_ours(entries: Iterable[ListedSnapshot], search: Search) -> list[ListedSnapshot]:
-    """Find the entries that speak against a failure: manual, of nobody else, and not certainly from before the POST.
+    """Find the entries that speak against a failure: manual, of no other request, and not certainly from before the POST.
 
     One without a time may be from after it. One that is later than a snapshot should take may be ours all the same.
     """

@@ -151,7 +151,7 @@ class RestoreAttempt(Attempt):
     # Before the POST -------------------------------------------------------------------------------------------------
 
     def note_other(self, entry: Entry) -> None:
-        """Refuse if it cannot be told whether this is the same restore under another name.
+        """Refuse if it is not known whether this is the same restore under another name.
 
         Raises:
             RestoreRefused: it must not be sent.

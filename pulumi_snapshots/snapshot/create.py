@@ -255,7 +255,7 @@ class SnapshotAttempt(Attempt):
         failed = self._memory.failed.pop(self.owner, None)
         if failed is None:
             return None
-        self.show_step("asking once more for the snapshot that never came")
+        self.show_step("polling again for the snapshot that never came")
         page = await self._session.listings.own_page(self.database_id, self._session.clock.monotonic())
         search = Search.of(failed, self._session.service_clock.offset, excluded=self._memory.not_new)
         entry = find_ours(page.entries, search, page.listing.service_time)

@@ -183,7 +183,7 @@ async def _read_pending(
                 entry = find_ours(page.entries, search, page.listing.service_time)
             failed = entry is None and proves_failure(page, search, post, memory)
             if failed and not page.entries:
-                # One empty page may be a slip of the service's; the account's listing is cached apart from it.
+                # One empty page may be a slip of the service's; the account's listing is cached separately.
                 other = await session.listings.account_page(database_id, session.listings.recent, patience=ONCE)
                 failed = other is None or not other.entries
             if entry is not None:

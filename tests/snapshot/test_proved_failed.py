@@ -102,7 +102,7 @@ def test_what_a_page_proves(entries: list[ListedSnapshot], *, proves: bool) -> N
     assert not proves_failure(early, search, POST, memory)
 
 
-def test_a_post_whose_clock_nobody_has_seen_may_be_of_an_entry_before_it() -> None:
+def test_a_post_whose_clock_is_unknown_may_be_of_an_entry_before_it() -> None:
     memory, unseen = DatabaseMemory(), replace(POST, service_clock_offset=None)
     before = entry(modified=START - timedelta(minutes=20))
     page = Page((before,), Listing((before,), 0, 0.0, NOW), complete=True)
