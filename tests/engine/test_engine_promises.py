@@ -1,0 +1,124 @@
+"""Promises that hold across runs, at a real engine: what was sent is not sent again, whatever happens between two runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.engine.stage import DATABASE, OTHER_DATABASE, App, diagnostics
+from tests.engine.test_engine_plugin import PROJECT
+
+if TYPE_CHECKING:
+    pass
+
+pytestmark = pytest.mark.engine
+
+RESTORED = "c36da0f703ed9627a73fd6e297728343"
+"""A database of its own: the service takes no snapshot of one for two minutes after a restore."""
+UPSTREAM = """
+from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider
+
+
+class UpstreamProvider(ResourceProvider):
+    serialize_as_secret_always = False
+
+    def create(self, props):
+        return CreateResult("upstream", {**props, "same": "a"})
+
+    def diff(self, _id, olds, news):
+        other = olds.get("size") != news.get("size")
+        return DiffResult(changes=other, replaces=["size"] if other else [], delete_before_replace=True)
+
+
+class Upstream(Resource):
+    same: object
+
+    def __init__(self, name, size):
+        super().__init__(UpstreamProvider(), name, {"size": size, "same": None})
+"""
+PROGRAM = f"""
+from upstream import Upstream
+from {{package}} import Restore, Snapshot
+
+config = pulumi.Config()
+upstream = Upstream("upstream", config.get("size"))
+snapshot = Snapshot("before-release", "{DATABASE}", triggers=[upstream.same, {{{{"nested": [upstream.same]}}}}])
+pending = Snapshot("slow", "{OTHER_DATABASE}", timeout="10s" if config.get_bool("hasty") else None)
+Restore("back", database_id="{RESTORED}", version_id="{{version}}", overwrite=True, triggers=[upstream.same])
+pulumi.export("version_id", snapshot.version_id)
+pulumi.export("slow", pending.version_id)
+"""
+
+
+@pytest.fixture
+def service() -> tuple[str, ...]:
+    return ("--restore-seconds", "0.5", "--database", RESTORED)
+
+
+@pytest.fixture(params=["dynamic", "plugin"])
+def way(app: App, request: pytest.FixtureRequest) -> str:
+    """The package whose classes a program imports."""
+    (app.stack.project / "upstream.py").write_text(UPSTREAM)
+    app.environment["SQUARECLOUD_RESTORE_SETTLE"] = "1s"
+    app.emulator.sql(RESTORED, "CREATE TABLE rows (state)", "INSERT INTO rows VALUES ('then')")
+    if request.param == "plugin":
+        (app.stack.project / "Pulumi.yaml").write_text(PROJECT)
+        return "pulumi_snapshots.plugin"
+    return "pulumi_snapshots"
+
+
+def restores(app: App) -> list[dict[str, Any]]:
+    return [entry for entry in app.requests() if entry["kind"] == "restore" and entry["accepted"]]
+
+
+def of(app: App, name: str) -> dict[str, Any]:
+    (found,) = [one for one in app.resources() if one["urn"].endswith(f"::{name}")]
+    return dict(found["outputs"])
+
+
+def test_what_could_not_be_saved_or_is_deleted_upstream_is_not_sent_again(app: App, way: str) -> None:
+    name = "version_id" if way == "pulumi_snapshots" else "versionId"
+    version = app.emulator.control("snapshots", {"database_id": RESTORED})["version_id"]
+    app.emulator.sql(RESTORED, "UPDATE rows SET state = 'now'")
+    app.program(PROGRAM.format(package=way, version=version))
+    app.slow(OTHER_DATABASE)
+    # As if the engine could not save anything of it. That itself takes minutes, since the engine tries again and again.
+    saved = app.state_file.read_text()
+    app.up("-c", "size=1", "-c", "hasty=true", fails=True)
+    app.state_file.write_text(saved)
+    assert not {one["urn"].rpartition("::")[2] for one in app.resources()} & {"before-release", "back", "slow"}
+    app.pass_time(600)
+
+    # The next up has what the service did, and sends only what was not sent.
+    app.emulator.sql(RESTORED, "UPDATE rows SET state = 'later'")
+    printed = app.up("-c", "size=1", "-c", "hasty=false")
+    assert "by an earlier run whose" in diagnostics(printed)
+    taken = {each: of(app, each)[name] for each in ("before-release", "slow")}
+    assert sorted(taken.values()) == sorted(app.started())
+    assert len(restores(app)) == 1
+
+    # Something upstream is deleted first and made again with the same output: nothing is taken, nothing is restored.
+    app.pass_time(600)
+    app.emulator.sql(RESTORED, "UPDATE rows SET state = 'later still'")
+    printed = app.up("-c", "size=2", "-c", "hasty=false")
+    assert "upstream" in printed
+    assert {each: of(app, each)[name] for each in taken} == taken
+    assert "later still" in str(app.emulator.sql(RESTORED, "SELECT state FROM rows"))
+    assert (len(app.started()), len(restores(app))) == (2, 1)
+
+    # What is asked for again is done again, also directly after the run before.
+    urns = [one["urn"] for one in app.resources() if one["urn"].rpartition("::")[2] in {"slow", "back"}]
+    for count in (1, 2):
+        app.pass_time(600)
+        app.up("-c", "size=2", "-c", "hasty=false", *(word for urn in urns for word in ("--replace", urn)))
+        assert (len(app.started()), len(restores(app))) == (2 + count, 1 + count)
+
+    # What a state does not give back as it was is refused in the preview, and leaves the stack as it is.
+    wrong = PROGRAM.format(package=way, version=version).replace(
+        "overwrite=True, triggers=[", 'overwrite=True, triggers=[pulumi.StringAsset("x"), '
+    )
+    app.program(wrong)
+    assert "must not hold an asset or archive" in app.preview("-c", "size=2", "-c", "hasty=false", fails=True)
+    app.program(PROGRAM.format(package=way, version=version))
+    assert "5 unchanged" in app.preview("-c", "size=2", "-c", "hasty=false")
