@@ -13,6 +13,7 @@ import anyio
 from pulumi_snapshots.archive.destination import Destination
 from pulumi_snapshots.archive.encryption import SUFFIX, SealedDraft, sealed_size
 from pulumi_snapshots.archive.inputs import ArchiveInputs
+from pulumi_snapshots.archive.manifest import describe
 from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.archive.source import Meter, NoUrl, Source, bytes_text
 from pulumi_snapshots.archive.stores import Draft, Seen, StoreTrouble
@@ -46,6 +47,7 @@ async def archive(  # noqa: PLR0913  a progress bar is the sixth
     *,
     previous: ArchiveRecord | None = None,
     meter: Meter | None = None,
+    manifest: bool = True,
 ) -> ArchiveRecord:
     """Stream a snapshot to its destination.
 
@@ -56,6 +58,7 @@ async def archive(  # noqa: PLR0913  a progress bar is the sixth
         listener: hears how it goes.
         previous: what this resource has archived before, for `keep_last`.
         meter: for a progress bar; without one the listener hears every 10 s how far it is.
+        manifest: whether a manifest is written beside the object.
 
     Returns:
         The record of the object, which is whole.
@@ -77,6 +80,8 @@ async def archive(  # noqa: PLR0913  a progress bar is the sixth
         )
         raise NotArchived(what, job.left, then) from trouble
     listener.progress(f"archived {bytes_text(record.size)} to {record.uri}")
+    if manifest:
+        await describe(transfers, record, inputs.recipients, listener)
     return await prune(transfers, record, previous, inputs, listener)
 
 

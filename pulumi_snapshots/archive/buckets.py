@@ -108,6 +108,15 @@ class BucketStore(Store):
         known = {word.strip('"') for word in mark.split()}
         return seen.mark.split()[0].strip('"') in known
 
+    def listing(self) -> dict[str, int]:
+        """The objects below this place, or this one."""
+        bucket, _ = self._bucket()
+        with self.trouble():
+            found = [each for page in import_module(LIBRARY).list(bucket, self._key or None) for each in page]
+            one = self._stat() if self._key and not found else None
+        start = f"{self._scheme}://{self._name}/"
+        return {start + each["path"]: each["size"] for each in found} | ({self.where: one.size} if one else {})
+
     def put(self, blocks: Iterator[Buffer], part_size: int) -> None:
         """Write it in parts; if the blocks or the store fail, the unfinished upload is ended."""
         bucket, _ = self._bucket()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pulumi_snapshots.archive.flow import Flow
-from pulumi_snapshots.archive.stores import READ_SIZE, Buffer, Draft, Seen
+from pulumi_snapshots.archive.stores import READ_SIZE, Buffer, Draft, Seen, Store
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.properties.unfit import Unfit
 
@@ -183,6 +183,30 @@ def identities(file: Path) -> list[Any]:
     return found
 
 
+def opened(source: Store, target: Store, keys: list[Any]) -> tuple[Seen, str]:
+    """Decrypt an object to another place, whole or not at all.
+
+    Returns:
+        The new object, and its SHA-256.
+
+    Raises:
+        NotDecrypted: no key fits, or it is not what was encrypted.
+        StoreTrouble: a place cannot be read or written.
+    """
+    hasher, draft = sha256(), target.begin(None)
+
+    def take(data: bytes) -> None:
+        hasher.update(data)
+        draft.write(data)
+
+    try:
+        decrypt(source.read(), keys, take)
+        return draft.commit(), hasher.hexdigest()
+    except BaseException:
+        draft.discard()
+        raise
+
+
 def decrypt(blocks: Iterator[Buffer], keys: list[Any], take: Callable[[bytes], None]) -> None:
     """Decrypt blocks; what is taken is right as far as it goes, and only whole once this returns.
 
@@ -191,5 +215,5 @@ def decrypt(blocks: Iterator[Buffer], keys: list[Any], take: Callable[[bytes], N
     """
     try:
         _through(lambda reader, writer: import_module(LIBRARY).decrypt_io(reader, writer, keys), blocks, take)
-    except import_module(LIBRARY).DecryptError as error:
+    except (import_module(LIBRARY).DecryptError, OSError) as error:  # errors of the stores are StoreTrouble
         raise NotDecrypted(f"it cannot be decrypted: {error}") from None

@@ -55,6 +55,14 @@ class FileStore(Store):
             return _seen(self._path.stat())
         return None
 
+    def listing(self) -> dict[str, int]:
+        """The files below this folder, or this file."""
+        with trouble(self._path):
+            if not self._path.exists():
+                raise StoreTrouble(f"{self._path} does not exist")
+            found = [self._path, *self._path.rglob("*")]
+            return {path.as_uri(): path.stat().st_size for path in found if path.is_file()}
+
     def _pieces(self) -> Iterator[bytes]:
         with self._path.open("rb") as file:
             yield from iter(lambda: file.read(READ_SIZE), b"")

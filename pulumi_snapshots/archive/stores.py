@@ -88,6 +88,10 @@ class Store(ABC):
         return True
 
     @abstractmethod
+    def listing(self) -> dict[str, int]:
+        """The URIs of the objects below this place, or of the one that it is, with their bytes."""
+
+    @abstractmethod
     def _pieces(self) -> Iterator[Buffer]: ...
 
     @abstractmethod

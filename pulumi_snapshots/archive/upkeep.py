@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 
 from pulumi_snapshots.archive.destination import Destination
 from pulumi_snapshots.archive.inputs import KEEP_LIMIT, ArchiveInputs
+from pulumi_snapshots.archive.manifest import remove_manifest
 from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject, history, kept_of
 from pulumi_snapshots.archive.stores import Seen, Store, StoreTrouble
 from pulumi_snapshots.archive.transfers import Transfers
@@ -76,7 +78,7 @@ async def prune(
     with transfers.until(PRUNING):
         for each in await _surplus(transfers, [record.object, *earlier], inputs):
             try:
-                removed = await transfers.blocking(_store(transfers, each.uri).remove, each.mark)
+                removed = await transfers.blocking(_removed, transfers, each.uri, each.mark)
             except StoreTrouble as trouble:
                 listener.warn(f"{each.uri} is beyond {rule} but was not removed: {trouble.happened}.")
                 continue
@@ -144,7 +146,7 @@ async def remove(  # noqa: PLR0913  what decides about an object
     store = _store(transfers, record.uri)
     try:
         with transfers.until(REFRESH_PATIENCE):
-            if await transfers.blocking(store.remove, record.mark):
+            if await transfers.blocking(_removed, transfers, record.uri, record.mark):
                 listener.progress(f"deleted {record.uri}")
             elif await transfers.blocking(store.stat) is not None:
                 listener.warn(f"{record.uri} was kept: this resource did not write it, or it was changed since.")
@@ -153,6 +155,15 @@ async def remove(  # noqa: PLR0913  what decides about an object
         then = [*trouble.then, Next(Step.KEEP_OBJECT)]
         raise NotRemoved(f"The archive {record.uri} was not deleted: {trouble.happened}", then=then) from trouble
     raise NotRemoved(f"The archive {record.uri} was not deleted: it was interrupted, or the store did not answer")
+
+
+def _removed(transfers: Transfers, uri: str, mark: str) -> bool:
+    """Remove an object with this mark, and its manifest; returns whether there was one."""
+    if not _store(transfers, uri).remove(mark):
+        return False
+    with suppress(StoreTrouble):  # it says itself that its object is missing
+        remove_manifest(transfers, uri)
+    return True
 
 
 def _store(transfers: Transfers, uri: str) -> Store:

@@ -6,6 +6,7 @@ import inspect
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
@@ -13,8 +14,11 @@ import click
 from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 from pulumi_snapshots.archive.archive import archive as archive_snapshot
+from pulumi_snapshots.archive.destination import Destination
+from pulumi_snapshots.archive.encryption import identities, opened
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.record import ArchiveRecord
+from pulumi_snapshots.archive.shelf import Shelved, shelved
 from pulumi_snapshots.archive.source import bytes_text
 from pulumi_snapshots.cli.display import display
 from pulumi_snapshots.cli.doctor import examine
@@ -200,7 +204,57 @@ async def archive(context: click.Context, /, *, as_json: bool, **typed: Any) -> 
     DESTINATION is a path or a URI of file://, s3://, gs:// or az://. With a final / it is a folder, which gets
     DATABASE/CREATED-VERSION.zip.
     """
-    return await _transfer(context.obj, checked(context, ArchiveInputs, typed), "archived", as_json=as_json)
+    return await _transfer(
+        context.obj, checked(context, ArchiveInputs, typed), "archived", as_json=as_json, manifest=True
+    )
+
+
+@commands.command()
+@click.argument("destination")
+@click.option("--deep", is_flag=True, help="Read every byte and compare its SHA-256; otherwise the size is compared.")
+@json_option
+@click.pass_context
+async def archives(context: click.Context, /, *, destination: str, deep: bool, as_json: bool) -> int:
+    """List and verify the archives at DESTINATION by their manifests; needs no API key and no private key.
+
+    The exit code is 1 if anything is wrong with one.
+    """
+    place, invocation = _place(context, "DESTINATION", destination), context.obj
+    with display(invocation, logged=deep) as shown:
+        shown.progress(f"reading {place.uri}" if deep else f"listing {place.uri}")
+        found = await invocation.transfers.blocking(lambda: list(shelved(place, invocation.transfers.store, deep=deep)))
+    if as_json:
+        invocation.show(json_text([{**asdict(each), "manifest": each.manifest} for each in found]))
+    elif found:
+        heads = ("", "ARCHIVE", "CREATED (UTC)", "SIZE", "ENCRYPTED", "")
+        invocation.show(table(heads, map(_shelved_row, found), invocation.out))
+    else:
+        invocation.say("no archives")
+    return FAILED if any(each.problem for each in found) else DONE
+
+
+@commands.command("decrypt")
+@click.argument("archive", metavar="ARCHIVE")
+@click.option("--identity", required=True, metavar="FILE", help="The private key's file, as age-keygen writes it.")
+@click.option("--output", required=True, metavar="FILE", help="Where the zip is written.")
+@json_option
+@click.pass_context
+async def decrypt_(context: click.Context, /, *, archive: str, identity: str, output: str, as_json: bool) -> int:
+    """Decrypt ARCHIVE, a path or a URI, to a zip: whole or not at all."""
+    source, target = _place(context, "ARCHIVE", archive), _place(context, "--output", output)
+    if source.folder or target.folder or target.scheme != "file":
+        context.fail("ARCHIVE must be one object, and --output a file of this machine.")
+    invocation: Invocation = context.obj
+    keys = identities(Path(identity))
+    store = invocation.transfers.store
+    with display(invocation) as shown:
+        shown.progress(f"decrypting {source.uri}")
+        seen, digest = await invocation.transfers.blocking(opened, store(source), store(target), keys)
+    if as_json:
+        invocation.show(json_text({"uri": target.uri, "size": seen.size, "sha256": digest}))
+    else:
+        invocation.show(facts({"decrypted": target.uri, "size": _size(seen.size), "sha256": digest}))
+    return DONE
 
 
 @commands.command()
@@ -310,7 +364,9 @@ async def _recorded(
         return pending.record, FAILED, 0.0
 
 
-async def _transfer(invocation: Invocation, inputs: ArchiveInputs, done: str, *, as_json: bool) -> int:
+async def _transfer(
+    invocation: Invocation, inputs: ArchiveInputs, done: str, *, as_json: bool, manifest: bool = False
+) -> int:
     transfers = invocation.transfers
     async with invocation.session() as session:
         with invocation.stopping(session, transfers), display(invocation, transfers=True) as shown:
@@ -318,12 +374,26 @@ async def _transfer(invocation: Invocation, inputs: ArchiveInputs, done: str, *,
                 newest = await get(session, f"{inputs.database_id}/{LATEST}")
                 inputs = replace(inputs, version_id=newest.version_id or "", download_url=newest.download_url)
                 shown.progress(f"the newest snapshot is {newest.id}, of {moment(newest.created_at, ' UTC')}")
-            record = await archive_snapshot(session, transfers, inputs, shown, meter=shown.meter)
+            record = await archive_snapshot(session, transfers, inputs, shown, meter=shown.meter, manifest=manifest)
     if as_json:
         invocation.show(json_text(fields_of(record, ArchiveRecord)))
     else:
         invocation.show(facts({done: record.uri, "size": _size(record.size), "sha256": record.sha256}))
     return DONE
+
+
+def _place(context: click.Context, spelled: str, typed: str) -> Destination:
+    try:
+        return Destination.parse(typed)
+    except ValueError as error:
+        context.fail(f"{spelled} {error}.")
+
+
+def _shelved_row(each: Shelved) -> tuple[str | None, ...]:
+    about = each.manifest
+    sealed = f"for {len(about.recipients)}" if about and about.recipients else None
+    created, size = (moment(about.created_at), _size(about.size)) if about else (None, None)
+    return MARKS["problem" if each.problem else "ok"], each.uri, created, size, sealed, each.problem
 
 
 def _fields(one: SnapshotInfo | SnapshotRecord, *, urls: bool) -> dict[str, Any]:

@@ -42,7 +42,7 @@ async def run(arguments: list[str]) -> dict[str, object]:
     idle = resident()
     began = time.perf_counter()
     try:
-        record = await archive(None, Transfers(), ArchiveInputs.of(values), row)
+        record = await archive(None, Transfers(), ArchiveInputs.of(values), row, manifest=False)
     except NotArchived as error:
         return {"error": str(error), "shown": row.shown}
     seconds = time.perf_counter() - began

@@ -79,8 +79,9 @@ class Scene:
         await remove(self.transfers, record, self.row, **how)
 
     def files(self) -> set[str]:
-        """The names of everything in the folder, hidden files and empty folders included."""
-        return {str(path.relative_to(self.folder)) for path in self.folder.rglob("*")}
+        """The names of everything in the folder, hidden files and empty folders included, but for manifests."""
+        every = self.folder.rglob("*")
+        return {str(path.relative_to(self.folder)) for path in every if path.suffix != ".json"}
 
     def content(self) -> dict[str, bytes | None]:
         """The bytes of each file in the folder; None for folders."""

@@ -476,7 +476,7 @@ async def test_an_interrupt_at_the_very_end_keeps_the_archive(tmp_path: Path) ->
 
         class Store(FileStore):
             def begin(self, size: int | None) -> Draft:
-                assert size == SIZE
+                assert size == SIZE or self._path.suffix == ".json"
                 return Stopping(self._path)
 
         at.transfers.store = lambda place: Store(place.file)  # type: ignore[method-assign]
@@ -604,7 +604,7 @@ async def test_a_replaced_object_that_keep_last_counts_is_kept(tmp_path: Path) -
         first = await at.archive(keep_last=2)
         at.newer()
         second = await at.archive(keep_last=2, previous=first)
-        await at.remove(first, delete_object=True, keep_last=2, successor=second)
+        await at.remove(first, delete_object=True, counted=True, successor=second)
         assert file_of(first).exists()
         await at.remove(first, delete_object=True, successor=second)
         assert not file_of(first).exists()

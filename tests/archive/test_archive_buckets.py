@@ -1,4 +1,4 @@
-"""Archives to buckets of real servers: S3 twice, Google's and Azure's; what arrives, and what is left if it does not."""
+"""Archives to buckets of real servers: S3, Google's and Azure's; what arrives, and what is left if it does not."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import os
 import sys
 import time
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -23,7 +24,7 @@ from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import NotRemoved, check_archived, remove
 from tests.archive.real import VERSION, Host, hosted, outcome, start
 from tests.support.failing import fails_with
-from tests.support.object_stores import STORES, Closed, ObjectStore, serving
+from tests.support.object_stores import Closed, ObjectStore, serving
 from tests.support.unreliable import Failure, Request, Unreliable, unreliable
 from tests.support.world import Row
 
@@ -37,13 +38,16 @@ OLD = b"an archive that was there before"
 QUICK = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
 
 
-@pytest.fixture(scope="module", params=list(STORES))
+@pytest.fixture(scope="module", params=["s3", "gs", "az"])
 def server(request: pytest.FixtureRequest) -> Iterator[ObjectStore]:
-    try:
-        with serving(request.param) as one:
-            yield one
-    except Closed as reason:
-        pytest.skip(str(reason))
+    with ExitStack() as stack:
+        try:
+            one = stack.enter_context(serving(request.param))
+        except Closed as reason:
+            if request.param != "s3":
+                pytest.skip(str(reason))
+            one = stack.enter_context(serving("moto"))
+        yield one
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +91,9 @@ class Bucket:
         return f"{self.server.scheme}://{self.name}/{key}"
 
     def keys(self) -> list[str]:
-        return sorted(each["path"] for page in obstore.list(self.behind) for each in page)
+        """Of all objects but manifests."""
+        every = (each["path"] for page in obstore.list(self.behind) for each in page)
+        return sorted(key for key in every if not key.endswith(".json"))
 
     def content(self, key: str) -> bytes:
         return bytes(obstore.get(self.behind, key).bytes())
@@ -336,8 +342,8 @@ def test_parts_of_a_killed_run_are_ended_by_the_next_archive(bucket: Bucket, lar
 
 
 def test_an_archive_to_a_bucket_takes_little_memory(bucket: Bucket) -> None:
-    if bucket.server.name not in {"s3", "gs"}:
-        pytest.skip("the library is the same, and these servers are slow")
+    if bucket.server.name != "s3":
+        pytest.skip("the library is the same, and the other servers are slow")
     with hosted(100 * MIB) as large:
         done = outcome(start(large.url, bucket.uri("x.zip"), environment=bucket.server.environment))
     assert done["sha256"] == large.sha256

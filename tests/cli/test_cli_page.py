@@ -62,7 +62,7 @@ def test_the_commands_that_the_page_shows_run(tmp_path: Path) -> None:
             check=False,
         )
     assert ended.returncode == 0, ended.stderr
-    (archived,) = (tmp_path / "backups" / DATABASE).iterdir()
+    (archived,) = (tmp_path / "backups" / DATABASE).glob("*.zip")
     assert archived.read_bytes() == (tmp_path / "snapshot.zip").read_bytes()
     assert ended.stdout.count("SNAPSHOT") == 2
 

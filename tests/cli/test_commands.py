@@ -282,7 +282,7 @@ async def test_archive_into_a_folder_names_the_file_after_the_snapshot(tmp_path:
         stored = w.emulator.add_snapshot(DATABASE, size=SIZE)
         desk = Desk(w, tmp_path / "state")
         await desk.types("archive", f"{DATABASE}/{stored.version_id}", f"{tmp_path}/kept/")
-        (file,) = (tmp_path / "kept" / DATABASE).iterdir()
+        (file,) = (tmp_path / "kept" / DATABASE).glob("*.zip")
         assert file.name == f"20260301T120000Z-{stored.version_id}.zip"
 
 

@@ -80,7 +80,7 @@ class Place:
         return new
 
     def files(self) -> set[str]:
-        return {path.name for path in self.folder.rglob("*") if path.is_file()}
+        return {path.name for path in self.folder.rglob("*") if path.is_file() and path.suffix != ".json"}
 
     def requests(self) -> list[str]:
         return [entry["kind"] for entry in self.emulator.journal() if entry["database_id"] == self.database]

@@ -42,7 +42,7 @@ def archive_in(app: App) -> dict[str, Any]:
 
 
 def files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+    return [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".json"]
 
 
 def downloads(app: App) -> int:

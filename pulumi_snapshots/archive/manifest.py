@@ -1,0 +1,108 @@
+"""The manifest beside an archived object: what it is, for those who have neither the stack nor the account any more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+from pulumi_snapshots.archive.destination import Destination
+from pulumi_snapshots.archive.record import ArchiveRecord
+from pulumi_snapshots.archive.stores import Store, StoreTrouble
+from pulumi_snapshots.archive.transfers import Transfers
+from pulumi_snapshots.progress import Listener
+from pulumi_snapshots.properties.catalogue import Moment, Record, declare
+
+SUFFIX = ".json"
+FORMAT = "pulumi-snapshots archive"
+"""How a manifest names its kind: another `.json` is somebody else's."""
+LARGEST = 100_000
+"""Bytes of a manifest; what is larger is none."""
+
+
+class Manifest(Record):
+    """What a manifest says."""
+
+    object: str = declare("The object's name, in the manifest's own folder.")
+    version_id: str = declare("The snapshot's version id.")
+    database_id: str | None = declare("The database's id.", default=None)
+    created_at: Moment | None = declare("When the snapshot was taken.", default=None)
+    archived_at: Moment = declare("When the object was whole.", kw_only=True)
+    size: int = declare("Bytes of the object.", kw_only=True)
+    sha256: str = declare("The object's SHA-256.", kw_only=True)
+    plain_size: int | None = declare("Bytes before encryption.", default=None, kw_only=True)
+    plain_sha256: str | None = declare("The SHA-256 before encryption.", default=None, kw_only=True)
+    recipients: list[str] | None = declare("Public keys that it is encrypted for.", default=None, kw_only=True)
+    tool: str = declare("What wrote it.", kw_only=True)
+
+    @classmethod
+    def of(cls, record: ArchiveRecord, recipients: Sequence[str] | None) -> Manifest:
+        """What describes an object."""
+        return cls(
+            object=record.uri.rpartition("/")[2],
+            version_id=record.version_id,
+            database_id=record.database_id,
+            created_at=record.created_at,
+            archived_at=record.archived_at,
+            size=record.size,
+            sha256=record.sha256,
+            plain_size=record.plain_size,
+            plain_sha256=record.plain_sha256,
+            recipients=list(recipients) if recipients else None,
+            tool=f"pulumi-snapshots {version('pulumi-snapshots')}",
+        )
+
+    @classmethod
+    def read(cls, store: Store) -> Manifest | None:
+        """The manifest in a store's object; None if that is none. Raises `StoreTrouble`."""
+        content = bytearray()
+        for piece in store.read():
+            content += piece
+            if len(content) > LARGEST:
+                return None
+        try:
+            said: Any = json.loads(content)
+            return cls.from_outputs(said) if said["format"] == FORMAT else None
+        except (ValueError, LookupError, TypeError, AttributeError):
+            return None
+
+    @property
+    def text(self) -> bytes:
+        """As it is written."""
+        return (json.dumps({"format": FORMAT, **self.to_outputs()}, indent=2) + "\n").encode()
+
+
+def manifest_of(transfers: Transfers, uri: str) -> Store:
+    """The place of an object's manifest."""
+    return transfers.store(Destination.parse(uri + SUFFIX))
+
+
+async def describe(
+    transfers: Transfers, record: ArchiveRecord, recipients: Sequence[str] | None, listener: Listener
+) -> None:
+    """Write an object's manifest; without it the archive is as good, so a failure only warns."""
+    try:
+        await transfers.blocking(_write, manifest_of(transfers, record.uri), Manifest.of(record, recipients).text)
+    except StoreTrouble as trouble:
+        listener.warn(f"{record.uri} is archived, but its manifest was not written: {trouble.happened}.")
+
+
+def _write(store: Store, content: bytes) -> None:
+    draft = store.begin(len(content))
+    try:
+        draft.write(content)
+        draft.commit()
+    except BaseException:
+        draft.discard()
+        raise
+
+
+def remove_manifest(transfers: Transfers, uri: str) -> None:
+    """Remove the manifest of an object that was removed, and nothing that is none; raises `StoreTrouble`."""
+    store = manifest_of(transfers, uri)
+    seen = store.stat()
+    if seen is not None:
+        found = Manifest.read(store)
+        if found is not None and found.object == uri.rpartition("/")[2]:
+            store.remove(seen.mark)
