@@ -240,8 +240,11 @@ class Deployment:
         """A restore that failed is never taken for a done one, nor the other way round, if the service tells them apart."""
         if not self.has_status:
             return
-        restore = self.truth.get(self.triggers)
         self.at.here.emulator.settle()
+        if self.triggers not in self.truth:
+            assert ending.how != "complete", f"another's restore was taken for ours: {ending.text}"
+            return
+        restore = self.truth[self.triggers]
         if restore is None:
             return
         if ending.how == "complete":
