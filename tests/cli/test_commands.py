@@ -366,9 +366,10 @@ async def test_the_next_restore_resumes_an_interrupted_one(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("days", [2, 20])
+@pytest.mark.parametrize("route", ["there", "404"], ids=["status", "no status"])
 @virtual
-async def test_a_restore_days_later_does_not_pass_for_one(tmp_path: Path, days: int) -> None:
-    async with world() as w:
+async def test_a_restore_days_later_does_not_pass_for_one(tmp_path: Path, days: int, route: str) -> None:
+    async with world(restore_status_route=route) as w:
         desk, stored = Desk(w, tmp_path), w.emulator.add_snapshot(DATABASE)
         command = ("restore", f"{DATABASE}/{stored.version_id}", "--yes")
         await interrupted(desk, 45, *command)
@@ -377,7 +378,10 @@ async def test_a_restore_days_later_does_not_pass_for_one(tmp_path: Path, days: 
         assert again.code == 1
         assert again.out == ""
         (error,) = [line for line in again.err.splitlines() if line.startswith("Error: ")]
-        assert re.search(rf"at 2026-03-01T12:00:00Z, {days}d4\ds ago, and it was carried out then\.", error)
+        if route == "there":  # what the service said of it is forgotten
+            assert "the service no longer shows how the restore of the database ended" in error
+        else:
+            assert re.search(rf"at 2026-03-01T12:00:00Z, {days}d4\ds ago, and it was carried out then\.", error)
         assert "`--new` restores again" in error
         assert len(w.requests("restore")) == 1
 
