@@ -248,7 +248,7 @@ class Attempt(ABC):
             self.show_step(f"waiting for another run's {self.what} of this database")
             await self._run.clock.sleep(self._run.poll_every)
         for entry in entries:
-            if self.age_of(entry.post) > ENTRY_KEPT.total_seconds():
+            if not entry.run and self.age_of(entry.post) > ENTRY_KEPT.total_seconds():
                 await self._journal.erase(entry)
             elif self._is_ours(entry) and await self._take(entry):
                 return True
@@ -267,7 +267,7 @@ class Attempt(ABC):
         if not same or not same_kind or entry.proved or self._give_up_earlier:
             return False
         if entry.run:
-            return entry.run == self._engine.name
+            return entry.run == self._journal.run_of(self._engine)
         # A user who forces another one gives up what the state had, but not what was made the last time that he forced it.
         given_up = self._engine.forces and entry.finished is not None and not entry.forced
         return entry.process != self._journal.process.name and not given_up

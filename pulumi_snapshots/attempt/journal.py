@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from pulumi_snapshots.api.service_clock import PLAUSIBLE
-from pulumi_snapshots.attempt.owner import owner_of
+from pulumi_snapshots.attempt.owner import EngineRun, owner_of
 from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.attempt.process import Process
 from pulumi_snapshots.clock import Clock, is_nonsense, parse_rfc3339, rfc3339
@@ -143,16 +143,21 @@ class Proof:
         database_id: the database of a snapshot, or the one that was restored.
         finished: the version, or the time of the restore, that the state has; None while it is pending.
         posted_at: when the POST was sent that the state has as pending; None if it is complete.
+        requested: when the POST of a complete one was sent, in whole seconds of the service's clock; None if that is not known.
     """
 
     database_id: str
     finished: str | None = None
     posted_at: datetime | None = None
+    requested: datetime | None = None
 
     def shows(self, entry: Entry) -> bool:
         """Whether it shows that the state has what this entry is about."""
         if entry.database_id != self.database_id:
             return False
+        if self.finished is not None and entry.finished is None:
+            # Another machine has waited for its result.
+            return self.requested is not None and self.requested == entry.post.requested
         if self.finished is not None:
             return entry.finished == self.finished
         return entry.finished is None and not entry.proved and entry.post.posted_at == self.posted_at
@@ -188,6 +193,10 @@ class AttemptJournal:
         # After that time no operation is under way, even if the process seems to run: another one may have its number.
         is_recent = entry.post.age(self._clock.utc()) <= entry.post.failed_after.total_seconds()
         return is_recent and self.process.is_running(entry.process)
+
+    def run_of(self, engine: EngineRun) -> str:
+        """The name of a run in `Entry.run`; the process stands for an engine that is not found, as without `/proc`."""
+        return engine.name or self.process.name
 
     # Writes, each under the file's lock -----------------------------------------------------------------------------------
 
@@ -273,7 +282,7 @@ class AttemptJournal:
         def edit(content: dict[str, Any]) -> None:
             shown = [entry for entry in _entries(content) if proof.shows(entry) and not self.is_under_way(entry)]
             # One that is pending stays for others: it may still be mistaken for the result of another POST.
-            pending = [replace(entry, in_state=True, proved=True) for entry in shown if entry.finished is None]
+            pending = [replace(entry, in_state=True, proved=True) for entry in shown if proof.finished is None]
             _replace(content, lambda old: any(map(old.is_same_post, shown)), *pending)
 
         await self._change(edit, None)
@@ -299,7 +308,7 @@ class AttemptJournal:
         await self._change(edit, None)
 
     def _is_past(self, entry: Entry) -> bool:
-        """Whether an entry has lasted as long as it may."""
+        """Whether an entry has lasted as long as it may; what a run has deleted lasts as long as the run, however old it is."""
         if entry.run:
             return not self.process.is_running(entry.run)
         return entry.post.age(self._clock.utc()) > ENTRY_KEPT.total_seconds()

@@ -53,6 +53,11 @@ class Post(Record, sparse=True):
         return max(0.0, (now - self.posted_at).total_seconds())
 
     @property
+    def requested(self) -> datetime:
+        """When it was sent, by the service's clock as far as it is known, in whole seconds as a state has it."""
+        return (self.posted_at + timedelta(seconds=self.service_clock_offset or 0.0)).replace(microsecond=0)
+
+    @property
     def accepted(self) -> bool:
         """Whether the service accepted the POST."""
         return self.answered in {"200", "202"}

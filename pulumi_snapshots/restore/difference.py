@@ -35,7 +35,7 @@ class RestoreRules(Rules):
             return None
         record = RestoreRecord.from_outputs(state)
         posted_at = record.attempt.posted_at if record.attempt else None
-        return Proof(record.target_database_id, record.restored_at, posted_at)
+        return Proof(record.target_database_id, record.restored_at, posted_at, parse_rfc3339(record.requested_at))
 
     def kept_by_state(self, state: Mapping[str, Any]) -> Entry | None:
         """The restore, or the wait for its end; nothing of one that failed, which is to be sent again."""

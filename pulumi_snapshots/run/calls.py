@@ -145,8 +145,8 @@ class Rules(ABC):
         await journal.prove_created(owner)
         kept = self.kept_by_state(state)
         if kept is not None and not call.shared.memory.was_asked(self.what, owner):
-            process, run = journal.process.name, call.engine().name or journal.process.name
-            await journal.let_go(replace(kept, owner=owner, process=process, run=run))
+            run = journal.run_of(call.engine())
+            await journal.let_go(replace(kept, owner=owner, process=journal.process.name, run=run))
 
     def _journal(self, call: Call) -> AttemptJournal | None:
         """The journal; None without a key, since then nothing is proved and nothing fails."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -423,6 +424,7 @@ class SnapshotAttempt(Attempt):
             record = await self._claimed(listed, requested=posted)
         else:
             record = SnapshotRecord.of(self.database_id, version_id, None, requested=posted)
+            record = replace(record, available=not record.expired(self._session.service_clock.now()))
             self._memory.claimed.add(version_id)
         if not self.carried:
             self._tell_earlier(record, "whose state was not saved")

@@ -36,7 +36,8 @@ class SnapshotRules(Rules):
             return None
         record = SnapshotRecord.from_outputs(state)
         posted_at = record.attempt.posted_at if record.attempt else None
-        return Proof(record.database_id, record.version_id, posted_at)
+        requested = parse_rfc3339(record.requested_at) if record.requested_at else None
+        return Proof(record.database_id, record.version_id, posted_at, requested)
 
     def kept_by_state(self, state: Mapping[str, Any]) -> Entry | None:
         """The snapshot, or the wait for it."""

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.attempt.journal import Entry
-from pulumi_snapshots.attempt.owner import owner_of
+from pulumi_snapshots.attempt.owner import EngineRun, owner_of
 from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from tests.support.engine_calls import Machine, Stack
@@ -146,10 +146,7 @@ async def test_a_destroy_leaves_nothing_for_a_later_run(tmp_path: Path) -> None:
     async with world(snapshot_seconds=10, cache_world="invalidated") as here:
         stack = of(here, tmp_path)
         await stack.up(database_id=DATABASE)
-        stack.begin()
-        await stack.delete(stack.id, stack.outputs)
-        stack.end()
-        stack.id = ""
+        await stack.destroy()
         await stack.up(database_id=DATABASE)
         assert [stack.outputs["version_id"]] == accepted(here)[1:]
 
@@ -170,6 +167,66 @@ async def test_what_is_deleted_first_with_its_provider_takes_and_restores_nothin
         assert restore.outputs["requested_at"] == "2026-03-01T12:00:00Z"
         assert not restore.row.warnings
         assert not snapshot.row.warnings
+
+
+class UnknownEngine(Stack):
+    """Runs whose engine is not found, as on a system without `/proc`."""
+
+    def begin(self, *, forces: bool = False) -> None:
+        super().begin(forces=forces)
+        self.engine = EngineRun()
+
+
+@pytest.mark.parametrize("kind", [Stack, UnknownEngine])
+@virtual
+async def test_what_is_deleted_first_after_its_thirty_days_is_kept(tmp_path: Path, kind: type[Stack]) -> None:
+    async with scene(snapshot_seconds=10) as at:
+        machine = Machine(at.here, tmp_path)
+        restore, snapshot = kind(RestoreRules(), machine, RESTORER), kind(SnapshotRules(), machine, OWNER)
+        for cascade in (False, True):
+            await restore.up(**given(at, triggers=["v1"]), cascade=cascade)
+            await anyio.sleep(300)  # the service refuses a snapshot meanwhile
+            await snapshot.up(database_id=DATABASE, triggers=["v1"], cascade=cascade)
+            assert restore.error is snapshot.error is None
+            await anyio.sleep(40 * DAY)
+        assert len(at.posts) == len(at.here.posts) == 1
+        assert restore.outputs["requested_at"] == "2026-03-01T12:00:00Z"
+        assert [snapshot.outputs["version_id"]] == accepted(at.here)
+        assert not snapshot.outputs["available"]
+
+
+@virtual
+async def test_a_snapshot_that_another_machine_has_completed_is_not_waited_for(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=600, cache_world="invalidated") as here:
+        await anyio.sleep(0.3)
+        stack = of(here, tmp_path / "here")
+        machines = [stack.machine, Machine(here, tmp_path / "there"), stack.machine]
+        for machine in machines:
+            stack.machine = machine
+            await stack.up(database_id=DATABASE, timeout="6m")
+        assert await entries(stack) == []
+        await stack.destroy()
+        await stack.up(database_id=DATABASE)
+        assert [stack.outputs["version_id"]] == accepted(here)[1:]
+        assert stack.row.warnings == []
+
+
+@virtual
+async def test_a_restore_that_another_machine_has_completed_is_sent_again_after_a_destroy(tmp_path: Path) -> None:
+    async with scene(restore_seconds=600.0) as at:
+        await anyio.sleep(0.3)
+        stack = back(at, tmp_path / "here")
+        machines = [stack.machine, Machine(at.here, tmp_path / "there"), stack.machine]
+        for machine in machines:
+            stack.machine = machine
+            await stack.up(**given(at, timeout="6m"))
+        assert await entries(stack, "restore") == []
+        await stack.destroy()
+        await anyio.sleep(DAY)
+        at.writes("later")
+        await stack.up(**given(at))
+        assert stack.error is None
+        assert at.holds() == "then"
 
 
 @virtual

@@ -182,6 +182,13 @@ class Stack:
         self.id, self.inputs = made.id, dict(inputs)
         self.outputs = {name: value for name, value in made.outputs.items() if value is not None}
 
+    async def destroy(self) -> None:
+        """One `pulumi destroy`."""
+        self.begin()
+        await self.delete(self.id, self.outputs)
+        self.end()
+        self.id, self.outputs = "", {}
+
     # Single calls --------------------------------------------------------------------------------------------------------
 
     async def check(self, values: dict[str, Any]) -> None:
