@@ -182,10 +182,6 @@ async def _read_pending(
                 page = await session.listings.own_page(database_id, session.listings.recent, patience=ONCE)
                 entry = find_ours(page.entries, search, page.listing.service_time)
             failed = entry is None and proves_failure(page, search, post, memory)
-            if failed and not page.entries:
-                # One empty page may be a slip of the service's; the account's listing is cached separately.
-                other = await session.listings.account_page(database_id, session.listings.recent, patience=ONCE)
-                failed = other is None or not other.entries
             if entry is not None:
                 complete = await describe(session, database_id, entry, requested=search.posted)
                 version_id = complete.version_id or ""
