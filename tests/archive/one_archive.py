@@ -1,4 +1,4 @@
-"""One archive in a process of its own: `python -m tests.archive.one_archive URL VERSION DESTINATION [STATEMENT]`.
+"""One archive in a process of its own: `python -m tests.archive.one_archive URL VERSION DESTINATION STATEMENT [RECIPIENT…]`.
 
 The statement runs first, once everything is loaded; it may limit the process. Prints JSON: the outputs or the error, the
 seconds that it took, and the peak of memory above idle in MiB.
@@ -33,8 +33,8 @@ def peak() -> float:
 
 
 async def run(arguments: list[str]) -> dict[str, object]:
-    url, version, destination, statement = (*arguments, "")[:4]
-    values = {"download_url": url, "version_id": version, "destination": destination}
+    url, version, destination, statement, *recipients = arguments
+    values = {"download_url": url, "version_id": version, "destination": destination, "recipients": recipients or None}
     problems = ArchiveInputs.problems(values)
     assert not problems, problems
     row = Row()

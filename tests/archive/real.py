@@ -39,11 +39,16 @@ def hosted(size: int) -> Iterator[Host]:
 
 
 def start(
-    url: str, destination: Path | str, *, environment: Mapping[str, str] | None = None, before: str = ""
+    url: str,
+    destination: Path | str,
+    *,
+    environment: Mapping[str, str] | None = None,
+    before: str = "",
+    recipients: tuple[str, ...] = (),
 ) -> subprocess.Popen[str]:
     """Start an archive in another process, which runs `before` first, once everything is loaded."""
     return subprocess.Popen(  # noqa: S603  this very interpreter
-        [sys.executable, "-m", "tests.archive.one_archive", url, VERSION, str(destination), before],
+        [sys.executable, "-m", "tests.archive.one_archive", url, VERSION, str(destination), before, *recipients],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, **(environment or {})},
