@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import pulumi
+import pyrage
 import pytest
 
 from pulumi_snapshots import Archive
@@ -332,6 +333,26 @@ def test_replacing_keeps_the_last_ones(own_place: Place) -> None:
         archives.append(place.replace(archives[-1], place.inputs(place.snapshot(), keep_last=2)))
     assert place.files() == {path_of(each.outputs).name for each in archives[-2:]}
     assert place.servicer.diagnostics(NAME) == [f"kept: {each.id}" for each in archives[:-1]]
+
+
+def test_tiers_and_recipients_stay_in_the_state_and_change_nothing(own_place: Place) -> None:
+    place = own_place
+    identity = pyrage.x25519.Identity.generate()
+    wishes = {"keep": {"last": 1, "yearly": 1}, "pin": True, "recipients": [str(identity.to_public())]}
+    inputs = place.inputs(place.snapshot(), **wishes)
+    assert place.servicer.check(NAME, inputs).failures == []
+    first = place.create(inputs)
+    assert path_of(first.outputs).name.endswith(".zip.age")
+    content = pyrage.decrypt(path_of(first.outputs).read_bytes(), [identity])
+    assert sha256(content).hexdigest() == first.outputs["plain_sha256"]
+    assert {name: first.outputs[name] for name in wishes} == wishes
+    assert not place.servicer.diff(NAME, first.id, first.outputs, inputs).changes
+    other = place.servicer.diff(NAME, first.id, first.outputs, {**inputs, "recipients": None})
+    assert other.replaces == ["recipients"]
+    second = place.replace(first, place.inputs(place.snapshot(), keep={"last": 1}))
+    third = place.replace(second, place.inputs(place.snapshot(), keep={"last": 1}))
+    # The first one is pinned.
+    assert place.files() == {path_of(each.outputs).name for each in (first, third)}
 
 
 def test_keep_last_1_removes_the_replaced_object_and_says_so(own_place: Place) -> None:
