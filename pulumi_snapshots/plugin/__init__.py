@@ -1,5 +1,6 @@
 """The native plugin `pulumi-resource-squarecloud`: the classes and functions of the top level, by way of the plugin."""
 
+from pulumi_snapshots.archive.retention import Keep
 from pulumi_snapshots.declaration import LookupFailed
 from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
 from pulumi_snapshots.plugin.lookups import (
@@ -17,6 +18,7 @@ from pulumi_snapshots.plugin.resources import Archive, Provider, Restore, Snapsh
 __all__ = [
     "Archive",
     "DatabaseInfo",
+    "Keep",
     "LookupFailed",
     "Provider",
     "Restore",

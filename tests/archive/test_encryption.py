@@ -80,6 +80,8 @@ async def test_no_plain_byte_touches_the_disk(tmp_path: Path) -> None:
 
     class Store(FileStore):
         def begin(self, size: int | None) -> Draft:
+            if self._path.suffix == ".json":  # the manifest
+                return super().begin(size)
             assert size is not None
             assert size > SIZE
             return Noting(self._path)
@@ -97,7 +99,7 @@ async def test_a_broken_zip_is_noticed_before_it_is_encrypted(tmp_path: Path) ->
     async with scene(tmp_path / "a") as at:
         outputs = await at.outputs()
         at.here.emulator.add_fault(Fault(kind="download", body="PK\x03\x04 and no directory", times=None))
-        with pytest.raises(NotArchived, match="no zip that can be opened"):
+        with pytest.raises(NotArchived, match="is not a readable zip"):
             await at.archive(
                 download_url=outputs["download_url"], destination=f"{at.folder}/x.zip.age", recipients=[KEY]
             )
