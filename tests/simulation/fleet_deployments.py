@@ -46,6 +46,8 @@ ROUNDS = 30
 """The number of ups without faults after which every snapshot must be done."""
 PAUSE = 20 * MINUTE
 """Seconds between two of these ups."""
+PATIENT_ROUNDS = 10
+"""The number of these ups after which the user gives up on a snapshot that cannot be proven failed, with `--replace`."""
 STACKS_SHARE = True
 """Whether stacks of one machine may take snapshots of one database at the same time."""
 
@@ -273,6 +275,7 @@ class Resource:
     database_id: str
     record: SnapshotRecord | None = None
     posts: list[JournalEntry] = field(default_factory=list)
+    given_up: bool = False
 
     def is_done(self) -> bool:
         return self.record is not None and not self.record.pending
@@ -355,6 +358,13 @@ class Deployment:
         await self.here.clock.sleep(at)
         self.here.emulator.block()
 
+    def later_posts(self, one: Resource) -> list[JournalEntry]:
+        """The POSTs of others that have started a snapshot of its database after its last one."""
+        sent = max(post.at for post in one.posts)
+        others = (other for stack in self.stacks for other in stack.resources if other is not one)
+        posts = (post for other in others if other.database_id == one.database_id for post in other.started())
+        return [post for post in posts if post.at > sent]
+
     # The checks at the end ------------------------------------------------------------------------------------------
 
     def check(self) -> None:
@@ -427,10 +437,15 @@ class Stack:
                 self.machine += 1
 
     async def run_until_done(self) -> None:
-        for _ in range(ROUNDS):
+        for number in range(ROUNDS):
             await self.up(None)
-            if all(one.is_done() for one in self.resources):
+            undone = [one for one in self.resources if not one.is_done()]
+            if not undone:
                 return
+            for one in undone if number == PATIENT_ROUNDS else ():
+                # As documented: it may be the snapshot that another stack has taken since.
+                assert self.deployment.later_posts(one), f"{one.name} stays pending: {one.record}"
+                one.given_up = True
             await self.here.clock.sleep(PAUSE)
 
     async def up(self, cut: Cut | None) -> None:
@@ -497,7 +512,7 @@ class Stack:
         inputs = SnapshotInputs(one.database_id, timeout=timeout, reuse_within=scenario.reuse_within)
         held = one.record
         try:
-            if held is None or one.is_proven_failed():
+            if held is None or one.is_proven_failed() or one.given_up:
                 await self.take(session, one, inputs, row)
             else:
                 try:
@@ -515,7 +530,7 @@ class Stack:
             replaced.note_in(session.memory, one.name, replaced=True)
         record: SnapshotRecord | None = None
         try:
-            record = await create(session, inputs, row, owner=one.name)
+            record = await create(session, inputs, row, owner=one.name, give_up_earlier=one.given_up)
             failed = False
         except Pending as pending:
             record, failed = pending.record, False
@@ -530,6 +545,7 @@ class Stack:
                 one.posts.extend(mine)
         if replaced is not None and record is not None:
             one.posts.clear()
+            one.given_up = False
         one.posts.extend(mine)
         if record is None:
             lost = [post for post in accepted if post.code != "SNAPSHOT_FAILED"]
