@@ -92,7 +92,7 @@ class RunMemory:
     def __init__(self) -> None:
         self._databases: dict[str, DatabaseMemory] = defaultdict(DatabaseMemory)
         self._requested: dict[str, str] = {}
-        self._asked: set[tuple[str, str | None]] = set()
+        self._asked: dict[tuple[str, str | None], bool] = {}
 
     def of(self, database_id: str) -> DatabaseMemory:
         """The memory of a database."""
@@ -107,9 +107,18 @@ class RunMemory:
         """When a snapshot was requested, as far as this run knows."""
         return self._requested.get(id_)
 
-    def note_asked(self, what: str, owner: str | None) -> None:
-        """Note that the engine has asked what is to become of a resource of this kind."""
-        self._asked.add((what, owner_of(owner)))
+    def note_asked(self, what: str, owner: str | None, *, in_state: bool = False) -> None:
+        """Note that the engine has asked what is to become of a resource of this kind; `in_state` if its state has one."""
+        key = what, owner_of(owner)
+        self._asked[key] = in_state or self._asked.get(key, False)
+
+    def note_compared(self, what: str, owner: str | None) -> None:
+        """Note that the engine has compared the resource that its state has."""
+        self._asked[what, owner_of(owner)] = False
+
+    def is_replaced_unseen(self, what: str, owner: str | None) -> bool:
+        """Whether a create replaces what the state has without a comparison: a `replacement_trigger` asks for another one."""
+        return self._asked.get((what, owner_of(owner)), False)
 
     def was_asked(self, what: str, owner: str | None) -> bool:
         """Whether the engine has asked in this process what is to become of a resource."""

@@ -73,7 +73,7 @@ class Provider(ResourceProvider):
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         """Validate inputs and configuration, without a request."""
         with self._call() as call:
-            problems = self.rules.check(call, _with_unknowns(news))
+            problems = self.rules.check(call, _with_unknowns(news), in_state=bool(_olds))
         failures = [CheckFailure(problem.property, PYTHON.text(problem.reason)) for problem in problems]
         return CheckResult(news, failures)
 

@@ -120,7 +120,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         values = kind.input_names.read(inputs)
 
         async def check(call: Call) -> list[Problem]:
-            return kind.rules.check(call, values)
+            return kind.rules.check(call, values, in_state=bool(request.olds.fields))
 
         problems = await self._answer(request, context, check)
         unknown = f"is not an input of {kind.token}; its inputs are {', '.join(kind.input_names.all)}"

@@ -47,6 +47,11 @@ class Call:
     listener: Listener
     engine: Callable[[], EngineRun] = EngineRun
 
+    def creating(self, what: str) -> EngineRun:
+        """The run of the engine, and whether it wants another one of what its POSTs start, whatever the state has."""
+        run = self.engine()
+        return replace(run, forces=run.forces or self.shared.memory.is_replaced_unseen(what, self.owner))
+
     def session(self) -> Session:
         """The service; in the event loop only.
 
@@ -116,14 +121,19 @@ class Rules(ABC):
     def calls(self) -> Calls:
         """What may send requests; loaded late, since a preview without a change needs none of it."""
 
-    def check(self, call: Call, values: Mapping[str, Any]) -> list[Problem]:
+    def check(self, call: Call, values: Mapping[str, Any], *, in_state: bool = False) -> list[Problem]:
         """What is wrong with the inputs.
+
+        Args:
+            call: what surrounds the call.
+            values: the inputs.
+            in_state: whether the engine shows that its state has the resource.
 
         Raises:
             SettingsError: the configuration cannot be used.
         """
         call.settings()
-        call.shared.memory.note_asked(self.what, call.owner)
+        call.shared.memory.note_asked(self.what, call.owner, in_state=in_state)
         return self.thing.inputs.problems(values)
 
     async def note_state(self, call: Call, state: Mapping[str, Any]) -> None:
@@ -166,7 +176,7 @@ class Rules(ABC):
 
     def diff(self, call: Call, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
         """Compare the state's outputs, inputs among them, with the inputs now, and tell the user why they differ."""
-        call.shared.memory.note_asked(self.what, call.owner)
+        call.shared.memory.note_compared(self.what, call.owner)
         found = self.compare(call, self.thing.record.from_outputs(state), state, values)
         if found.warning:
             call.listener.warn(found.warning)

@@ -278,6 +278,30 @@ async def test_a_replacement_that_was_not_saved_is_not_repeated(tmp_path: Path) 
 
 
 @virtual
+async def test_a_replacement_trigger_takes_a_new_one_directly_after_a_run(tmp_path: Path) -> None:
+    """The engine replaces what the state has without a comparison, which would have proved that it has it."""
+    async with world(snapshot_seconds=10, cache_world="invalidated") as here:
+        stack = of(here, tmp_path)
+        await stack.up(database_id=DATABASE)
+        await stack.up(trigger=True, saves=False, database_id=DATABASE)
+        await stack.up(trigger=True, database_id=DATABASE)  # again what could not be saved
+        assert [stack.outputs["version_id"]] == accepted(here)[1:]
+        await stack.up(trigger=True, database_id=DATABASE)
+        assert [stack.outputs["version_id"]] == accepted(here)[2:]
+        assert not stack.row.warnings
+
+
+@virtual
+async def test_a_replacement_trigger_restores_again_directly_after_a_run(tmp_path: Path) -> None:
+    async with scene() as at:
+        stack = back(at, tmp_path)
+        for _ in range(2):
+            at.writes("later")
+            await stack.up(trigger=bool(stack.id), **given(at))
+            assert at.holds() == "then"
+
+
+@virtual
 async def test_earlier_triggers_take_their_own_snapshot_after_later_ones(tmp_path: Path) -> None:
     """The state of the first was never saved; what it took is not handed out for a later return to its triggers."""
     async with world(snapshot_seconds=10, cache_world="invalidated") as here:

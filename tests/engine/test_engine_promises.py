@@ -122,3 +122,12 @@ def test_what_could_not_be_saved_or_is_deleted_upstream_is_not_sent_again(app: A
     assert "must not hold an asset or archive" in app.preview("-c", "size=2", "-c", "hasty=false", fails=True)
     app.program(PROGRAM.format(package=way, version=version))
     assert "5 unchanged" in app.preview("-c", "size=2", "-c", "hasty=false")
+
+
+def test_a_replacement_trigger_takes_a_new_snapshot_directly_after_a_run(app: App, way: str) -> None:
+    options = 'opts=pulumi.ResourceOptions(replacement_trigger=pulumi.Config().require("release"))'
+    app.program(f'from {way} import Snapshot\n\nSnapshot("before-release", "{DATABASE}", {options})\n')
+    for release in ("v1", "v2"):
+        app.up("-c", f"release={release}")
+        app.pass_time(600)
+    assert len(app.started()) == 2

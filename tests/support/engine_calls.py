@@ -127,20 +127,28 @@ class Stack:
         self.end()
 
     async def up(
-        self, *, saves: bool = True, replace: bool = False, cascade: bool = False, first: bool = False, **values: Any
+        self,
+        *,
+        saves: bool = True,
+        replace: bool = False,
+        trigger: bool = False,
+        cascade: bool = False,
+        first: bool = False,
+        **values: Any,
     ) -> None:
         """One `pulumi up`.
 
         Args:
             saves: whether the engine can store what the provider answers.
             replace: whether the user gives `--replace`.
+            trigger: whether the resource's option `replacement_trigger` has another value.
             cascade: whether something that it depends on is deleted before it is made again.
             first: whether it is itself deleted before it is made again.
             values: the inputs.
         """
         self.begin(forces=replace)
         try:
-            await self._up(values, saves=saves, replace=replace, cascade=cascade, first=first)
+            await self._up(values, saves=saves, replace=replace, trigger=trigger, cascade=cascade, first=first)
         except Explained as error:
             self.error = error
         except Unfinished as end:
@@ -149,17 +157,19 @@ class Stack:
                 self._keep(end.resource, values)
         self.end()
 
-    async def _up(self, values: dict[str, Any], *, saves: bool, replace: bool, cascade: bool, first: bool) -> None:
+    async def _up(  # noqa: PLR0913  as those of `up`
+        self, values: dict[str, Any], *, saves: bool, replace: bool, trigger: bool, cascade: bool, first: bool
+    ) -> None:
         if self.pending:
             await self.read()
         if self.id and cascade:
             # As the engine does it with what has a provider that is replaced; other dependants are compared first.
             await self.delete(self.id, self.outputs)
             self.id, self.outputs = "", {}
-        await self.check(values)
+        await self.check(values, in_state=bool(self.id) and not replace)
         if not self.id:
             return self._save(await self.create(values), values, saves=saves)
-        changes = None if replace else await self.diff(values)
+        changes = None if replace or trigger else await self.diff(values)
         if changes is None or changes.replaces:
             old, outputs = self.id, self.outputs
             if first:
@@ -191,8 +201,8 @@ class Stack:
 
     # Single calls --------------------------------------------------------------------------------------------------------
 
-    async def check(self, values: dict[str, Any]) -> None:
-        assert not self.rules.check(self._call(), values)
+    async def check(self, values: dict[str, Any], *, in_state: bool = False) -> None:
+        assert not self.rules.check(self._call(), values, in_state=in_state)
 
     async def diff(self, values: dict[str, Any]) -> Any:
         await self.rules.note_state(self._call(), self.outputs)
