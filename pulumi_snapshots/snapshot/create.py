@@ -266,7 +266,7 @@ class SnapshotAttempt(Attempt):
             raise NothingSent(
                 f"{self.not_done} The service's listing does not prove any more that the one requested at "
                 f"{requested_text(search.posted)} never came",
-                then=[Next(Step.RUN_AGAIN)],
+                then=[Next(Step.RUN_AGAIN), Next(Step.GIVE_UP)],
             )
         return None
 

@@ -62,7 +62,9 @@ class SnapshotRules(Rules):
         """Compare; remember what is about to be replaced, since create is not told."""
         same = partial(is_same_snapshot, call.shared.memory)
         found = difference(record, state, values, system_utc(), same)
-        record.note_in(call.shared.memory, call.owner, replaced=bool(found.replaces))
+        # With other triggers too, the snapshot of one that never came is not what is asked for, also if it comes after all.
+        replaced = found.replaces == ("attempt",) if record.pending else bool(found.replaces)
+        record.note_in(call.shared.memory, call.owner, replaced=replaced)
         return found
 
 

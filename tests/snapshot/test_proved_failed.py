@@ -12,6 +12,7 @@ import pytest
 from pulumi_snapshots.api.models import ListedSnapshot, Listing
 from pulumi_snapshots.attempt.memory import DatabaseMemory
 from pulumi_snapshots.attempt.post import Post
+from pulumi_snapshots.errors.outcomes import NothingSent
 from pulumi_snapshots.listing.absence import proves_failure
 from pulumi_snapshots.listing.listings import Page
 from pulumi_snapshots.listing.match import AmbiguousSnapshot, Search, find_ours
@@ -127,6 +128,37 @@ async def test_one_that_comes_after_the_proof_is_not_replaced(tmp_path: Path) ->
         assert stack.error is None
         assert stack.outputs["version_id"] == late.version_id
         assert len(here.posts) == 1
+
+
+@virtual
+async def test_other_triggers_get_no_snapshot_that_comes_after_the_proof(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=300, cache_world="invalidated") as here:
+        stack = of(here, tmp_path)
+        await failed(here, stack, triggers=["v1"])
+        stack.begin()
+        await stack.read()
+        stack.end()
+        here.emulator.add_snapshot(DATABASE, modified=here.posts[0].at + timedelta(minutes=5))
+        await stack.up(database_id=DATABASE, triggers=["v2"])
+        assert stack.error is None
+        assert [stack.outputs["version_id"]] == accepted(here)[1:]
+
+
+@virtual
+async def test_a_proof_that_a_manual_snapshot_takes_away_leaves_a_way_out(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=300, cache_world="invalidated") as here:
+        stack = of(here, tmp_path)
+        await failed(here, stack)
+        stack.begin()
+        await stack.read()
+        stack.end()
+        here.emulator.add_snapshot(DATABASE)
+        await anyio.sleep(300)
+        await stack.up(database_id=DATABASE)
+        assert isinstance(stack.error, NothingSent)
+        assert "`pulumi up --replace" in stack.row.wording.told(stack.error)
+        await stack.up(database_id=DATABASE, replace=True)
+        assert [stack.outputs["version_id"]] == accepted(here)[1:]
 
 
 @virtual
