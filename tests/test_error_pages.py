@@ -15,10 +15,10 @@ import pulumi_snapshots
 from pulumi_snapshots.api import errors
 from pulumi_snapshots.api.errors import SquareCloudError, error_for
 from pulumi_snapshots.archive.archive import NotArchived
-from pulumi_snapshots.archive.stores import StoreTrouble
 from pulumi_snapshots.attempt.attempt import UNREACHABLE_TRIES
 from pulumi_snapshots.errors.pages import WITHOUT_PAGE, page_name, page_of, page_text, with_pointer
 from pulumi_snapshots.run.settings import MissingKey
+from pulumi_snapshots.stores.store import StoreTrouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

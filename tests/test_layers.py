@@ -32,7 +32,7 @@ LAYERS = (
     "lookup",
     "snapshot",
     "run",
-    "listing",
+    ("listing", "stores"),
     "attempt",
     ("api", "progress"),
     ("properties", "emulator"),
@@ -64,7 +64,7 @@ LATE = {
 
 TIME = {
     "clock.py": "the one source of time",
-    "archive/unfinished.py": "signs requests in worker threads, where no event loop runs",
+    "stores/unfinished.py": "signs requests in worker threads, where no event loop runs",
     "dynamic/engine_access.py": "sleeps in threads of the SDK, where no event loop runs",
 }
 """Files that may ask the machine for the time, or sleep; with reasons."""
@@ -151,7 +151,7 @@ def test_what_is_loaded_late_goes_by_one_door(file: Path) -> None:
     # A store's library is loaded by its name, once an archive goes to such a store.
     assert ("import_module" in file.read_text()) == (
         str(file.relative_to(PACKAGE))
-        in {"late.py", "archive/buckets.py", "archive/credentials.py", "archive/encryption.py"}
+        in {"late.py", "stores/buckets.py", "stores/credentials.py", "stores/encryption.py"}
     )
 
 

@@ -10,13 +10,10 @@ from hashlib import sha256
 
 import anyio
 
-from pulumi_snapshots.archive.destination import Destination
-from pulumi_snapshots.archive.encryption import SUFFIX, SealedDraft, sealed_size
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.manifest import describe
 from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.archive.source import Meter, NoUrl, Source, bytes_text
-from pulumi_snapshots.archive.stores import Draft, Seen, StoreTrouble
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import prune
 from pulumi_snapshots.archive.zip_directory import BrokenZip, check_directory
@@ -28,6 +25,9 @@ from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from pulumi_snapshots.stores.destination import Destination
+from pulumi_snapshots.stores.encryption import SUFFIX, SealedDraft, sealed_size
+from pulumi_snapshots.stores.store import Draft, Seen, StoreTrouble
 
 BLOCKS_AHEAD = 4
 """Blocks that the receiver may be ahead of the writer."""

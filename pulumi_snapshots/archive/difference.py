@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pulumi_snapshots.archive.destination import Destination
 from pulumi_snapshots.archive.inputs import ArchiveInputs, which_snapshot
 from pulumi_snapshots.archive.record import (
     ARCHIVE,
@@ -21,6 +20,7 @@ from pulumi_snapshots.late import late
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.run.calls import Changes, Rules
 from pulumi_snapshots.snapshot.difference import changed, differs, holds_unknown, undecided
+from pulumi_snapshots.stores.destination import Destination
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,8 +7,6 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Self
 
 from pulumi_snapshots.api.signed_url import database_of, problem_of_url, version_of
-from pulumi_snapshots.archive import encryption
-from pulumi_snapshots.archive.destination import EXTRA, LIBRARY, Destination
 from pulumi_snapshots.archive.retention import Keep, read_keep
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.text import Text
@@ -16,6 +14,8 @@ from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, Moment, declare
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.unfit import Problem, Unfit, shown
+from pulumi_snapshots.stores import encryption
+from pulumi_snapshots.stores.destination import EXTRA, LIBRARY, Destination
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from pulumi_snapshots.archive.destination import Destination
 from pulumi_snapshots.archive.record import ArchiveRecord
-from pulumi_snapshots.archive.stores import Store, StoreTrouble
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.properties.catalogue import Moment, Record, declare
+from pulumi_snapshots.stores.destination import Destination
+from pulumi_snapshots.stores.store import Store, StoreTrouble
 
 SUFFIX = ".json"
 FORMAT = "pulumi-snapshots archive"

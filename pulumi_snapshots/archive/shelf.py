@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 
-from pulumi_snapshots.archive.destination import Destination
 from pulumi_snapshots.archive.manifest import SUFFIX, Manifest
-from pulumi_snapshots.archive.stores import Store, StoreTrouble
-from pulumi_snapshots.archive.unfinished import OURS
+from pulumi_snapshots.stores.destination import Destination
+from pulumi_snapshots.stores.store import Store, StoreTrouble
+from pulumi_snapshots.stores.unfinished import OURS
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 import anyio.to_thread
 
-from pulumi_snapshots.archive.buckets import Buckets, BucketStore
-from pulumi_snapshots.archive.destination import Destination
-from pulumi_snapshots.archive.files import FileStore
-from pulumi_snapshots.archive.stores import Store
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.stopping import Stoppable
+from pulumi_snapshots.stores.buckets import Buckets, BucketStore
+from pulumi_snapshots.stores.destination import Destination
+from pulumi_snapshots.stores.files import FileStore
+from pulumi_snapshots.stores.store import Store
 
 if TYPE_CHECKING:
     import httpx  # spoken in `api` only

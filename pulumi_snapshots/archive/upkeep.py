@@ -6,17 +6,17 @@ from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 
-from pulumi_snapshots.archive.destination import Destination
 from pulumi_snapshots.archive.inputs import KEEP_LIMIT, ArchiveInputs
 from pulumi_snapshots.archive.manifest import remove_manifest
 from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject, history, kept_of
-from pulumi_snapshots.archive.stores import Seen, Store, StoreTrouble
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.text import Text, Words
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.stopping import REFRESH_PATIENCE
+from pulumi_snapshots.stores.destination import Destination
+from pulumi_snapshots.stores.store import Seen, Store, StoreTrouble
 
 PRUNING = 120.0
 """Seconds for removing older objects; the next archive removes those that are left."""

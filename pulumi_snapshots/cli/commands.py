@@ -14,8 +14,6 @@ import click
 from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 from pulumi_snapshots.archive.archive import archive as archive_snapshot
-from pulumi_snapshots.archive.destination import Destination
-from pulumi_snapshots.archive.encryption import identities, opened
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.archive.shelf import Shelved, shelved
@@ -44,6 +42,8 @@ from pulumi_snapshots.snapshot.create import create as create_snapshot
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import LATEST, get
 from pulumi_snapshots.snapshot.record import SnapshotRecord, is_provisional, split_id
+from pulumi_snapshots.stores.destination import Destination
+from pulumi_snapshots.stores.encryption import identities, opened
 
 T = TypeVar("T", bound=Inputs)
 R = TypeVar("R", SnapshotRecord, RestoreRecord)

@@ -11,13 +11,13 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from pulumi_snapshots.archive.credentials import NAMES, NoCredentials, access
-from pulumi_snapshots.archive.destination import BUCKETS, EXTRA, LIBRARY
 from pulumi_snapshots.cli.doctor import Finding, Result
 from pulumi_snapshots.cli.install import PACKAGE, PROGRAM
 from pulumi_snapshots.cli.wording import COMMANDS
 from pulumi_snapshots.locked_file import home_directory
 from pulumi_snapshots.run.settings import without_key
+from pulumi_snapshots.stores.credentials import NAMES, NoCredentials, access
+from pulumi_snapshots.stores.destination import BUCKETS, EXTRA, LIBRARY
 
 OLDEST_ENGINE = (3, 139, 0)
 """The first engine that hands a dynamic provider its configuration."""

@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 from pulumi_snapshots.archive.archive import NotArchived
-from pulumi_snapshots.archive.files import FileStore, _FileDraft
-from pulumi_snapshots.archive.stores import Draft, Seen, StoreTrouble
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.engine.wording import PYTHON
+from pulumi_snapshots.stores.files import FileStore, _FileDraft
+from pulumi_snapshots.stores.store import Draft, Seen, StoreTrouble
 from tests.archive.scene import SIZE, Scene, file_of, holds, scene
 from tests.support.failing import fails_with
 from tests.support.virtual import run_virtual, virtual

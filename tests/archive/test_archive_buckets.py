@@ -15,13 +15,13 @@ import anyio
 import obstore
 import pytest
 
-from pulumi_snapshots.archive import buckets
 from pulumi_snapshots.archive.archive import NotArchived, archive
-from pulumi_snapshots.archive.destination import Destination
 from pulumi_snapshots.archive.inputs import ArchiveInputs
-from pulumi_snapshots.archive.stores import StoreTrouble
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import NotRemoved, check_archived, remove
+from pulumi_snapshots.stores import buckets
+from pulumi_snapshots.stores.destination import Destination
+from pulumi_snapshots.stores.store import StoreTrouble
 from tests.archive.real import VERSION, Host, hosted, outcome, start
 from tests.support.failing import fails_with
 from tests.support.object_stores import Closed, ObjectStore, serving

@@ -13,8 +13,8 @@ import anyio
 import pytest
 
 from pulumi_snapshots.api.download import open_download
-from pulumi_snapshots.archive.files import FileStore
-from pulumi_snapshots.archive.stores import StoreTrouble
+from pulumi_snapshots.stores.files import FileStore
+from pulumi_snapshots.stores.store import StoreTrouble
 from tests.archive.real import Host, hosted, outcome, start
 
 if TYPE_CHECKING:

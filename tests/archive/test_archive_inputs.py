@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pulumi_snapshots.archive.destination import Destination
 from pulumi_snapshots.archive.difference import archive_difference
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.properties.checks import UNKNOWN
+from pulumi_snapshots.stores.destination import Destination
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pulumi_snapshots.archive import credentials
-from pulumi_snapshots.archive.credentials import NoCredentials, access
+from pulumi_snapshots.stores import credentials
+from pulumi_snapshots.stores.credentials import NoCredentials, access
 
 if TYPE_CHECKING:
     from pathlib import Path

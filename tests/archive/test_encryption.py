@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import pyrage
 import pytest
 
-from pulumi_snapshots.archive import encryption
 from pulumi_snapshots.archive.archive import NotArchived
 from pulumi_snapshots.archive.difference import archive_difference
-from pulumi_snapshots.archive.files import FileStore, _FileDraft
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.record import ArchiveRecord
-from pulumi_snapshots.archive.stores import Draft, StoreTrouble
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.properties.checks import UNKNOWN
+from pulumi_snapshots.stores import encryption
+from pulumi_snapshots.stores.files import FileStore, _FileDraft
+from pulumi_snapshots.stores.store import Draft, StoreTrouble
 from tests.archive.scene import SIZE, file_of, scene
 from tests.support.virtual import run_virtual, virtual
 

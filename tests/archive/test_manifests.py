@@ -11,8 +11,8 @@ import pyrage
 import pytest
 
 from pulumi_snapshots.archive import manifest
-from pulumi_snapshots.archive.destination import Destination
 from pulumi_snapshots.archive.shelf import shelved
+from pulumi_snapshots.stores.destination import Destination
 from tests.archive.scene import file_of, scene
 from tests.cli.typed import Desk
 from tests.support.virtual import virtual

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pulumi_snapshots.archive.difference import ArchiveRules
-from pulumi_snapshots.archive.files import FileStore
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject, kept_of
 from pulumi_snapshots.archive.retention import Keep, kept_by
-from pulumi_snapshots.archive.stores import StoreTrouble
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.properties.checks import UNKNOWN
+from pulumi_snapshots.stores.files import FileStore
+from pulumi_snapshots.stores.store import StoreTrouble
 from tests.archive.scene import Scene, file_of, scene
 from tests.support.virtual import virtual
 

@@ -10,9 +10,9 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pulumi_snapshots.archive.stores import READ_SIZE, Draft, Seen, Store, StoreTrouble, trouble
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.locked_file import try_lock
+from pulumi_snapshots.stores.store import READ_SIZE, Draft, Seen, Store, StoreTrouble, trouble
 
 WRITE_BACK = 64 * 1024 * 1024
 """Bytes after which the disk begins to write them, so that little is left for the end."""

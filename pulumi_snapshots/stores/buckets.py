@@ -11,12 +11,12 @@ from datetime import timedelta
 from importlib import import_module
 from typing import Any
 
-from pulumi_snapshots.archive.credentials import Access, NoCredentials, access
-from pulumi_snapshots.archive.destination import EXTRA, LIBRARY, Destination
-from pulumi_snapshots.archive.flow import Flow
-from pulumi_snapshots.archive.stores import Buffer, Draft, Seen, Store, StoreTrouble, trouble
-from pulumi_snapshots.archive.unfinished import Upload, Uploads
 from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.stores.credentials import Access, NoCredentials, access
+from pulumi_snapshots.stores.destination import EXTRA, LIBRARY, Destination
+from pulumi_snapshots.stores.flow import Flow
+from pulumi_snapshots.stores.store import Buffer, Draft, Seen, Store, StoreTrouble, trouble
+from pulumi_snapshots.stores.unfinished import Upload, Uploads
 
 PART_SIZE = 6 * 1024 * 1024
 """Bytes of one part of an upload."""

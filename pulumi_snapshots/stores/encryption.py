@@ -9,10 +9,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pulumi_snapshots.archive.flow import Flow
-from pulumi_snapshots.archive.stores import READ_SIZE, Buffer, Draft, Seen, Store
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.properties.unfit import Unfit
+from pulumi_snapshots.stores.flow import Flow
+from pulumi_snapshots.stores.store import READ_SIZE, Buffer, Draft, Seen, Store
 
 T = TypeVar("T")
 LIBRARY, EXTRA = "pyrage", "encrypt"
