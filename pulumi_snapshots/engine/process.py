@@ -20,7 +20,7 @@ GENERATIONS = 8
 def engine_run(urn: str | None) -> EngineRun:
     """The run of the engine, and whether its user forces another one of this resource; nothing if it is not found."""
     name, arguments = _engine()
-    return EngineRun(name, urn is not None and any(fnmatchcase(urn, forced) for forced in forced_in(arguments)))
+    return EngineRun(name, urn is not None and any(_names(forced, urn) for forced in forced_in(arguments)))
 
 
 def forced_in(arguments: tuple[str, ...]) -> list[str]:
@@ -31,6 +31,11 @@ def forced_in(arguments: tuple[str, ...]) -> list[str]:
         if option in FORCING:
             found.append((value if equals else following).replace("**", "*"))
     return found
+
+
+def _names(pattern: str, urn: str) -> bool:
+    """Whether a pattern names a URN, as the engine reads it: only `*` stands for anything, not `?` or brackets."""
+    return fnmatchcase(urn, pattern.replace("[", "[[]").replace("?", "[?]"))
 
 
 @cache
