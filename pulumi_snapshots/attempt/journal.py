@@ -82,7 +82,8 @@ class Entry:
             in_state=bool(content.get("in_state")),
             restores=content.get("restores"),
             finished=content.get("finished"),
-            proved=bool(content.get("proved")),
+            # Version 0.1.0, which had no such mark, counted what the state was to have as given up.
+            proved=bool(content.get("proved", content.get("in_state"))),
             forced=bool(content.get("forced")),
             run=str(content.get("run", "")),
         )

@@ -361,6 +361,23 @@ async def test_an_entry_that_cannot_be_read_stays_as_it_is(tmp_path: Path) -> No
 
 
 @virtual
+async def test_what_an_earlier_version_gave_up_is_not_handed_out(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=400, cache_world="invalidated") as here:
+        stack = of(here, tmp_path)
+        await stack.up(saves=False, database_id=DATABASE, timeout="3m")
+        file = journal_in(tmp_path)
+        content = json.loads(file.read_text())
+        (entry,) = content["attempts"]
+        assert entry["in_state"]
+        for name in ("proved", "finished", "forced", "run"):
+            entry.pop(name)
+        file.write_text(json.dumps(content))
+        await anyio.sleep(DAY)
+        await stack.up(database_id=DATABASE)
+        assert [stack.outputs["version_id"]] == accepted(here)[1:]
+
+
+@virtual
 async def test_entries_end_after_thirty_days(tmp_path: Path) -> None:
     async with world(snapshot_seconds=10, cache_world="invalidated") as here:
         stack = of(here, tmp_path)
