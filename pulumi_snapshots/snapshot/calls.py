@@ -81,7 +81,7 @@ def _still_pending(record: SnapshotRecord) -> Explained:
 def _forgotten(record: SnapshotRecord, *, adopted: bool) -> Words:
     """What a delete says; `adopted` if a resource of this run has the very same snapshot now."""
     if adopted:
-        kept = "not forgotten: {id}, which `{reuse_within}` has adopted; without it another one is taken"
+        kept = "not forgotten: {id}, which another resource of this run has adopted (`{reuse_within}`) or completed"
         return Text(kept, id=record.id)
     if record.pending:
         return f"forgotten: {record.id}; if its snapshot was started, the service keeps it for 30 days"

@@ -127,6 +127,6 @@ def test_a_failure_stops_only_what_depends_on_it(app: App) -> None:
     assert versions(app) == {"shop": taken}
     # Also where it is to be replaced, which no create is told.
     told = diagnostics(app.up(*reuse, "--replace", urn("shop")))
-    assert f"not forgotten: {DATABASE}/{taken}, which `reuse_within` has adopted" in told
+    assert f"not forgotten: {DATABASE}/{taken}, which another resource of this run has adopted" in told
     assert versions(app) == {"shop": taken}
     assert app.posts() == []
