@@ -369,7 +369,7 @@ def test_without_the_pool_four_at_a_time_still_work() -> None:
 def test_too_few_threads_cost_width_and_not_the_run() -> None:
     with broken("threads") as servicer:
         calls = [servicer.start(servicer.create, urn(f"r{n}"), {"seconds": 0.1}) for n in range(20)]
-        assert [call.result(30).outputs["width"] for call in calls] == [6] * 20
+        assert [call.result(120).outputs["width"] for call in calls] == [6] * 20
 
 
 # In a program
