@@ -44,7 +44,7 @@ from {{package}} import Restore, Snapshot
 config = pulumi.Config()
 upstream = Upstream("upstream", config.get("size"))
 snapshot = Snapshot("before-release", "{DATABASE}", triggers=[upstream.same, {{{{"nested": [upstream.same]}}}}])
-pending = Snapshot("slow", "{OTHER_DATABASE}", timeout="10s" if config.get_bool("hasty") else None)
+pending = Snapshot("slow", "{OTHER_DATABASE}", timeout="25s" if config.get_bool("hasty") else None)
 Restore("back", database_id="{RESTORED}", version_id="{{version}}", overwrite=True, triggers=[upstream.same])
 pulumi.export("version_id", snapshot.version_id)
 pulumi.export("slow", pending.version_id)
