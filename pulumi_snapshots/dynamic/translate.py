@@ -94,33 +94,18 @@ class Provider(ResourceProvider):
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """Refresh a resource in the state, or get an existing one by its id."""
-
-        async def read(call: Call) -> Resource:
-            await self.rules.note_state(call, props)
-            return await self.rules.calls.read(call, id_, props)
-
-        seen = self._resource(read)
+        seen = self._resource(lambda call: self.rules.read(call, id_, props))
         return ReadResult(seen.id, seen.outputs)
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         """Resume an unfinished resource, or keep its new inputs."""
         olds = self._own(_olds)
-
-        async def update(call: Call) -> Resource:
-            await self.rules.note_state(call, olds)
-            return await self.rules.calls.update(call, _id, olds, _news)
-
-        return UpdateResult(self._resource(update).outputs)
+        return UpdateResult(self._resource(lambda call: self.rules.update(call, _id, olds, _news)).outputs)
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         """Let the resource go."""
-
-        async def delete(call: Call) -> None:
-            await self.rules.note_delete(call, _props)
-            await self.rules.calls.delete(call, _id, _props)
-
         with self._call(lasting=True) as call:
-            _carry_out(call, lambda: delete(call))
+            _carry_out(call, lambda: self.rules.delete(call, _id, _props))
 
     def _own(self, state: dict[str, Any]) -> dict[str, Any]:
         """The state with Python's names, also if the plugin has left it."""

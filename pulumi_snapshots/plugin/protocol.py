@@ -154,12 +154,9 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Refresh a resource in the state, or look up an existing one by its id."""
         kind = await self._kind(request, context)
         state = kind.names.read(request.properties)
-
-        async def read(call: Call) -> Resource:
-            await kind.rules.note_state(call, state)
-            return await kind.calls.read(call, request.id, state)
-
-        id_, properties = await self._resource(kind, request, context, request.properties, read)
+        id_, properties = await self._resource(
+            kind, request, context, request.properties, lambda call: kind.rules.read(call, request.id, state)
+        )
         inputs = request.inputs if state else _inputs_of(kind, properties)
         return provider_pb2.ReadResponse(id=id_, properties=properties, inputs=inputs)
 
@@ -177,12 +174,9 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             values["timeout"] = request.timeout
         elif kept is not None and kept != kind.input_names.read(request.old_inputs).get("timeout"):
             values["timeout"] = kept  # the create's custom timeout, which no update gets
-
-        async def update(call: Call) -> Resource:
-            await kind.rules.note_state(call, state)
-            return await kind.calls.update(call, request.id, state, values)
-
-        id_, properties = await self._resource(kind, request, context, request.news, update)
+        id_, properties = await self._resource(
+            kind, request, context, request.news, lambda call: kind.rules.update(call, request.id, state, values)
+        )
         # Only a read can give the resource another id.
         return provider_pb2.UpdateResponse(properties=properties, refresh_before_update=id_ != request.id)
 
@@ -190,12 +184,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Let a resource go."""
         kind = await self._kind(request, context)
         state = kind.names.read(request.properties)
-
-        async def delete(call: Call) -> None:
-            await kind.rules.note_delete(call, state)
-            await kind.calls.delete(call, request.id, state)
-
-        await self._answer(request, context, delete, lasting=True)
+        await self._answer(request, context, lambda call: kind.rules.delete(call, request.id, state), lasting=True)
         return empty_pb2.Empty()
 
     # Functions -----------------------------------------------------------------------------------------------------------

@@ -158,6 +158,21 @@ class Rules(ABC):
             run = journal.run_of(call.engine())
             await journal.let_go(replace(kept, owner=owner, process=journal.process.name, run=run))
 
+    async def read(self, call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
+        """See `Calls.read`."""
+        await self.note_state(call, state)
+        return await self.calls.read(call, id_, state)
+
+    async def update(self, call: Call, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
+        """See `Calls.update`."""
+        await self.note_state(call, state)
+        return await self.calls.update(call, id_, state, values)
+
+    async def delete(self, call: Call, id_: str, state: Mapping[str, Any]) -> None:
+        """See `Calls.delete`."""
+        await self.note_delete(call, state)
+        await self.calls.delete(call, id_, state)
+
     def _journal(self, call: Call) -> AttemptJournal | None:
         """The journal; None without a key, since then nothing is proved and nothing fails."""
         try:
