@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -248,9 +249,9 @@ def measured_create(package: Path, databases: tuple[str, ...] = DATABASES) -> di
 
     from tools.sandbox import Emulator  # noqa: PLC0415
 
-    with tempfile.TemporaryDirectory() as place:
+    same_commit = mock.patch.dict(os.environ, PYTHONPATH=str(package.parent))  # for the emulator
+    with tempfile.TemporaryDirectory() as place, same_commit:
         folder = Path(place).resolve()
-        os.environ["PYTHONPATH"] = str(package.parent)  # for the emulator of the same commit
         service = (
             "--snapshot-seconds",
             "0",

@@ -445,8 +445,10 @@ def widen(threads: int) -> bool:
         before = pool._max_workers  # noqa: SLF001
         if before < threads and not _widened.is_set():
             _widened.set()
-            pool._max_workers = threads  # noqa: SLF001
-            _start_threads(pool, threads)
+            # Under the lock of `submit`, which the thread that takes the engine's calls needs for the next one: it never
+            # meets a pool that wants a thread that the system refuses, which would end that thread, and no call after it.
+            with pool._shutdown_lock:  # noqa: SLF001
+                _start_threads(pool, threads)
             return bool(pool._max_workers > before)  # noqa: SLF001
     except Exception:  # noqa: BLE001  # an unknown pool keeps its four
         return False
@@ -463,12 +465,10 @@ def _start_threads(pool: Any, threads: int) -> None:
     By itself, a pool starts them one by one as work arrives: calls that wait already would keep waiting, and a pool that
     was full may count too many idle threads, which costs the next calls a thread.
     """
-    gate = threading.Event()
+    start_one = pool._adjust_thread_count  # noqa: SLF001  # or, if a thread counts as idle, count one fewer
+    pool._max_workers = threads  # noqa: SLF001
     try:
-        for _ in range(threads):
-            pool.submit(gate.wait)
+        while len(pool._threads) < threads:  # noqa: SLF001
+            start_one()
     except RuntimeError:
-        # A pool that wants more would fail in the thread that takes the engine's calls, and no call would end.
         pool._max_workers = max(1, len(pool._threads))  # noqa: SLF001
-    finally:
-        gate.set()

@@ -46,8 +46,10 @@ def _six_threads() -> None:
 
     def limited(thread: threading.Thread) -> None:
         ours = [one for one in threading.enumerate() if "ThreadPoolExecutor" in one.name]
-        if "ThreadPoolExecutor" in thread.name and len(ours) >= 6:
-            raise RuntimeError("can't start new thread")
+        if "ThreadPoolExecutor" in thread.name:
+            time.sleep(0.02)  # as long as a busy system takes: calls arrive meanwhile
+            if len(ours) >= 6:
+                raise RuntimeError("can't start new thread")
         start(thread)
 
     threading.Thread.start = limited  # type: ignore[method-assign, assignment]
