@@ -1,12 +1,12 @@
 # `make` or `make help` lists the targets. Everything they need is made on first use: the virtual environment in .venv,
 # and a Pulumi engine in the user's cache if none is installed. PYTHON=… chooses the Python that .venv is made of, and
-# WORKERS=… how many tests run at a time: as many as there are cores, unless you say otherwise.
+# WORKERS=… how many tests run at a time: one more than there are cores, unless you say otherwise.
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 PYTHON :=
 IN_VENV := .venv/bin/python
-WORKERS := logical
+WORKERS := auto
 # Tests start about a thousand Python processes; without compiled files on disk each compiles all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST = $(IN_VENV) -m pytest --numprocesses $(WORKERS) --dist worksteal
