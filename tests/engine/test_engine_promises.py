@@ -131,3 +131,68 @@ def test_a_replacement_trigger_takes_a_new_snapshot_directly_after_a_run(app: Ap
         app.up("-c", f"release={release}")
         app.pass_time(600)
     assert len(app.started()) == 2
+
+
+MOVING = f"""
+import importlib
+
+config = pulumi.Config()
+package = importlib.import_module(config.require("package"))
+names = {{{{"opts": pulumi.ResourceOptions(aliases=[pulumi.Alias(name="renamed")])}}}} if config.get_bool("alias") else {{{{}}}}
+snapshot = package.Snapshot(config.get("name") or "before-release", "{DATABASE}", triggers=["v1"],
+                            timeout="6s" if config.get_bool("hasty") else None, **names)
+package.Restore("back", database_id="{RESTORED}", version_id="{{version}}", overwrite=True, triggers=[snapshot])
+pulumi.export("version_id", snapshot.version_id)
+"""
+
+
+def test_a_resource_that_moves_or_is_renamed_is_the_same_and_so_is_its_id_as_a_trigger(app: App, way: str) -> None:
+    other = {"pulumi_snapshots": "pulumi_snapshots.plugin", "pulumi_snapshots.plugin": "pulumi_snapshots"}[way]
+    (app.stack.project / "Pulumi.yaml").write_text(PROJECT)
+    version = app.emulator.control("snapshots", {"database_id": RESTORED})["version_id"]
+    app.program(MOVING.format(version=version))
+    app.slow()
+    app.up("-c", f"package={way}", "-c", "hasty=true", fails=True)
+    assert "pending" in next(one["id"] for one in app.resources() if one["urn"].endswith("::before-release"))
+
+    def goes_on(*arguments: str) -> None:
+        """An `up` after which one snapshot is taken, and one restore was done."""
+        app.pass_time(600)
+        app.up("-c", "hasty=false", *arguments)
+        assert app.stack.outputs()["version_id"] == app.started()[0]
+        assert (len(app.started()), len(restores(app))) == (1, 1)
+
+    goes_on()  # the restore's trigger is the provisional id, or already the final one
+    app.refresh()
+    goes_on()
+    goes_on("-c", f"package={other}")
+    goes_on("-c", f"package={way}")
+    (urn,) = [one["urn"] for one in app.resources() if one["urn"].endswith("::before-release")]
+    app.run("state", "rename", urn, "renamed", "--yes")
+    goes_on("-c", "name=renamed")
+    goes_on("-c", "name=again", "-c", "alias=true")
+    app.run("stack", "rename", "other")
+    app.select("other")
+    goes_on()
+
+
+@pytest.mark.parametrize("service", [("--clock-offset", "1200", "--database", RESTORED)])
+def test_only_proof_ends_an_attempt_whose_answer_was_lost(app: App, way: str) -> None:
+    """The service's clock is 20 minutes ahead and moves on alone; it stood two hours back in the other stories."""
+    app.program(
+        f'from {way} import Snapshot\n\nsnapshot = Snapshot("before-release", "{DATABASE}", timeout=pulumi.Config().get("timeout"))\n'
+        'pulumi.export("version_id", snapshot.version_id)\n'
+    )
+    app.slow()
+    app.fault("create", when="after", drop=True)
+    app.up("-c", "timeout=2s", fails=True)
+    app.forget()  # and goes on at another machine
+    app.pass_time(300)
+    empty = '{"status":"success","response":[]}'
+    app.fault("list", times=1, body=empty)
+    app.fault("list account", times=1, body=empty)
+    app.up("-c", "timeout=2s", fails=True)
+    app.pass_time(600)
+    app.up("-c", "timeout=40s")
+    assert len(app.posts()) == 1
+    assert [app.stack.outputs()["version_id"]] == app.started()
