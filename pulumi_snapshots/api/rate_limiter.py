@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
 from typing import TypeAlias
@@ -46,6 +47,9 @@ BUDGET_WINDOW = 60.5
 """Seconds: the service is assumed to count requests per minute by arrival, so half a second is added for network jitter."""
 SHORTEST_BLOCK = BUDGET_WINDOW
 """Seconds that a block lasts at least, whatever `Retry-After` says: it ends no sooner than the minute that was exceeded."""
+LOCAL_BLOCK = 10.0
+"""Seconds that a block by a service on this machine is remembered. Such a service may end it at any moment, as the emulator
+does when its user unblocks the account, and asking it again costs nothing."""
 COURTESY = 0.05
 """Seconds that the process which sent last gives to the others of this machine, so that two fleets alternate."""
 SENDING_DELAY = 0.05
@@ -135,15 +139,23 @@ class RateLimiter:
         clock: the time.
         requests_per_minute: the most requests that may be sent in any minute.
         block_wait: seconds that a block lasts if the service sends no `Retry-After`.
+        longest_block: seconds after which the service is asked again, however long a block is to last.
         log: the requests sent so far; shared with other processes, or of this one only if not given.
     """
 
     def __init__(
-        self, clock: Clock, *, requests_per_minute: int, block_wait: float, log: RequestLog | None = None
+        self,
+        clock: Clock,
+        *,
+        requests_per_minute: int,
+        block_wait: float,
+        longest_block: float = math.inf,
+        log: RequestLog | None = None,
     ) -> None:
         self._clock = clock
         self._budget = requests_per_minute
         self._block_wait = block_wait
+        self._longest_block = longest_block
         self._queue: list[_Request] = []
         self._log = log or RequestLog(clock)
         self._started: deque[float] = deque(maxlen=requests_per_minute)
@@ -214,6 +226,18 @@ class RateLimiter:
     def blocked(self) -> bool:
         """Whether the account is blocked now."""
         return self._clock.monotonic() < self._log.blocked_until
+
+    async def forget_blocks(self) -> datetime | None:
+        """Let the runs of this machine forget every block, and return when they took the longest one to end, if any."""
+        ends = -math.inf
+
+        def forget() -> None:
+            nonlocal ends
+            ends = max(ends, self._log.forget_blocks())
+
+        await self._log.exchange(forget)
+        left = ends - self._clock.monotonic()
+        return self._clock.utc() + timedelta(seconds=left) if left > 0 else None
 
     # The queue -------------------------------------------------------------------------------------------------------
 
@@ -410,12 +434,13 @@ class RateLimiter:
         self._wake_first()
 
     def _learn_block(self, request: _Request, error: Blocked, now: float) -> None:
-        ends = now + (self._block_wait if error.retry_after is None else max(error.retry_after, SHORTEST_BLOCK))
+        lasts = self._block_wait if error.retry_after is None else max(error.retry_after, SHORTEST_BLOCK)
+        ends = now + min(lasts, self._longest_block)
         if isinstance(error, ListingBlocked):
-            self._log.block_lane(request.lane.name, ends)
+            self._log.block(ends, request.lane.name)
         else:
             self._block = error
-            self._log.blocked_until = max(self._log.blocked_until, ends)
+            self._log.block(ends)
 
     def _count_failure(self, error: SquareCloudError | None, now: float) -> None:
         failed = error is not None and error.ambiguous and (error.status or 0) >= 500  # noqa: PLR2004  a server error

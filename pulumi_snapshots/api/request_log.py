@@ -96,6 +96,7 @@ class RequestLog:
         self.blocked_until = -math.inf
         self.listed: dict[str, float] = {}
         self._lanes_blocked_until: dict[str, float] = {}
+        self._block_noted_at = self._blocks_forgotten_at = -math.inf
         self._ahead = 0.0
 
     async def exchange(self, decide: Callable[[], T]) -> T:
@@ -143,9 +144,24 @@ class RequestLog:
         if self.own(lane, database_id) == at:
             self._own.last[_key(lane, database_id)] = earlier
 
-    def block_lane(self, lane: str, until: float) -> None:
-        """Note that the service refuses the requests of one lane until then, as far as this process knows."""
-        self._lanes_blocked_until[lane] = max(until, self.lane_blocked_until(lane))
+    def block(self, until: float, lane: str | None = None) -> None:
+        """Note that the service refuses all requests until then, or those of one lane."""
+        self._block_noted_at = self._clock.monotonic()
+        self._block(until, lane)
+
+    def forget_blocks(self) -> float:
+        """Forget every block that any process has noted so far, and return when the last of them was to end."""
+        last = max(self.blocked_until, *self._lanes_blocked_until.values(), -math.inf)
+        self._blocks_forgotten_at = self._clock.monotonic()
+        self.blocked_until = -math.inf
+        self._lanes_blocked_until.clear()
+        return last
+
+    def _block(self, until: float, lane: str | None) -> None:
+        if lane is None:
+            self.blocked_until = max(until, self.blocked_until)
+        else:
+            self._lanes_blocked_until[lane] = max(until, self.lane_blocked_until(lane))
 
     def lane_blocked_until(self, lane: str) -> float:
         """When the block of one lane ends, as far as any process knows; minus infinity if there was none."""
@@ -175,9 +191,14 @@ class RequestLog:
         processes = content.get("processes")
         known = processes.items() if isinstance(processes, dict) else ()
         self._others = {name: _ProcessLog.from_file(log, shift, now) for name, log in known if name != self._name}
+        forgotten = content.get("blocks_forgotten")
+        if _is_time(forgotten) and self._blocks_forgotten_at < (at := min(forgotten - shift, now)):
+            if self._block_noted_at <= at:
+                self.forget_blocks()
+            self._blocks_forgotten_at = at
         blocked = content.get("blocked_until")
         if _is_time(blocked) and blocked - shift <= now + LONGEST_BLOCK:
-            self.blocked_until = max(self.blocked_until, blocked - shift)
+            self._block(blocked - shift, None)
         listed = content.get("listed")
         for database_id, at in listed.items() if isinstance(listed, dict) else ():
             if _is_time(at):
@@ -185,7 +206,7 @@ class RequestLog:
         lanes = content.get("lanes_blocked_until")
         for lane, until in lanes.items() if isinstance(lanes, dict) else ():
             if _is_time(until) and until - shift <= now + LONGEST_BLOCK:
-                self.block_lane(lane, until - shift)
+                self._block(until - shift, lane)
 
     def _write(self, content: dict[str, Any], shift: float, now: float) -> None:
         logs = {**self._others, self._name: self._own}
@@ -202,3 +223,6 @@ class RequestLog:
         content["blocked_until"] = self.blocked_until + shift if self.blocked_until > now else None
         lanes = {lane: until + shift for lane, until in self._lanes_blocked_until.items() if until > now}
         content["lanes_blocked_until"] = lanes
+        # A process that sleeps through a block still has it in its memory, and would write it again.
+        known = self._blocks_forgotten_at > now - LONGEST_BLOCK
+        content["blocks_forgotten"] = self._blocks_forgotten_at + shift if known else None

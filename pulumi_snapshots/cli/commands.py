@@ -300,9 +300,10 @@ async def restore(context: click.Context, /, *, new: bool, as_json: bool, **type
 
 
 @commands.command()
+@click.option("--forget-block", is_flag=True, help="First forget that the service has blocked the account.")
 @json_option
 @click.pass_obj
-async def doctor(invocation: Invocation, *, as_json: bool) -> int:
+async def doctor(invocation: Invocation, *, forget_block: bool, as_json: bool) -> int:
     """Check key, scopes, plan, quota, clock, listing, attempts left behind and what is installed.
 
     Sends three requests at most, and none that starts something. The exit code is 1 if anything is a PROBLEM.
@@ -311,7 +312,7 @@ async def doctor(invocation: Invocation, *, as_json: bool) -> int:
         shown.progress("checking the installation")
         installed = await invocation.in_thread(look_at_installation, invocation.environment)
         shown.progress(ASKING)
-        findings = [*await examine(invocation), *installed]
+        findings = [*await examine(invocation, forget_block=forget_block), *installed]
     if as_json:
         invocation.show(json_text([asdict(one) for one in findings]))
     else:

@@ -13,7 +13,14 @@ from functools import cached_property
 from typing import Literal
 
 from pulumi_snapshots.api.client import ONCE
-from pulumi_snapshots.api.errors import KeyRefused, ListingBlocked, NotAllowed, SquareCloudError, UpgradeRequired
+from pulumi_snapshots.api.errors import (
+    Blocked,
+    KeyRefused,
+    ListingBlocked,
+    NotAllowed,
+    SquareCloudError,
+    UpgradeRequired,
+)
 from pulumi_snapshots.api.models import Account, Listing
 from pulumi_snapshots.api.scopes import ACCOUNT_READ, DATABASES_READ, SNAPSHOTS_READ, SNAPSHOTS_WRITE
 from pulumi_snapshots.attempt.journal import AttemptJournal, Entry, Found
@@ -36,6 +43,9 @@ Result = tuple[State, str, str]
 
 CLOCK_NOTE = 60.0
 """Seconds between the clocks that are worth a word: `rotate_after` goes by this machine's."""
+
+
+FORGET_BLOCK = "If the service's support has lifted the block early: `squarecloud-snapshots doctor --forget-block`."
 
 
 @dataclass(frozen=True)
@@ -72,11 +82,17 @@ class Seen:
         return sorted((it for it in self.found if it.at > lately and it.version_id not in listed), key=lambda it: it.at)
 
 
-async def examine(invocation: Invocation) -> list[Finding]:
-    """Check everything that the service and this machine's files show."""
+async def examine(invocation: Invocation, *, forget_block: bool = False) -> list[Finding]:
+    """Check everything that the service and this machine's files show.
+
+    Args:
+        invocation: the run of the command.
+        forget_block: whether this machine's runs forget a block first that they remember.
+    """
     try:
         async with invocation.session() as session:
-            return [each async for each in _examined(session)]
+            first = [await _forget_block(session)] if forget_block else []
+            return [*first, *[each async for each in _examined(session)]]
     except SettingsError as error:
         told = COMMANDS.text((error, "No request was sent.", *error.then))
         check = "key" if isinstance(error, MissingKey) else "settings"
@@ -111,6 +127,13 @@ async def _examined(session: Session) -> AsyncIterator[Finding]:
         yield Finding("state directory", "note", sentence(COMMANDS.text(note)), "Check its owner and free space.")
 
 
+async def _forget_block(session: Session) -> Finding:
+    until = await session.rate_limiter.forget_blocks()
+    if until is None:
+        return Finding("block", "ok", "no run of this machine remembers one")
+    return Finding("block", "ok", f"forgotten: the runs of this machine took it to last until {rfc3339(until)}")
+
+
 async def _key(session: Session) -> tuple[Finding, Result, Account | None]:
     """Whether the key is accepted, whether it may read the account, and the account."""
     accepted = Finding("key", "ok", "accepted")
@@ -120,7 +143,8 @@ async def _key(session: Session) -> tuple[Finding, Result, Account | None]:
         return accepted, ("note", f"{error}", "Only a list of databases, and plan and quota here, need it."), None
     except SquareCloudError as error:
         check = "key" if isinstance(error, KeyRefused) else "service"
-        return Finding(check, "problem", COMMANDS.paragraph(error)), ("unknown", "", ""), None
+        advice = FORGET_BLOCK if isinstance(error, Blocked) and error.unsent else ""
+        return Finding(check, "problem", COMMANDS.paragraph(error), advice), ("unknown", "", ""), None
     return accepted, ("ok", "the account can be read", ""), account
 
 

@@ -8,11 +8,13 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import anyio
 
+from pulumi_snapshots.addresses import is_loopback
 from pulumi_snapshots.api.client import Client
-from pulumi_snapshots.api.rate_limiter import RateLimiter
+from pulumi_snapshots.api.rate_limiter import LOCAL_BLOCK, RateLimiter
 from pulumi_snapshots.api.request_log import RequestLog
 from pulumi_snapshots.attempt.memory import RunMemory
 from pulumi_snapshots.attempt.process import Process, this_process
@@ -88,6 +90,7 @@ class Session(Stoppable):
             self.clock,
             requests_per_minute=settings.own_requests,
             block_wait=settings.block_wait,
+            longest_block=LOCAL_BLOCK if is_loopback(urlsplit(settings.api_url).hostname or "") else math.inf,
             log=self.request_log,
         )
         self.client = Client(settings.api_url, settings.required_key().value, self.rate_limiter, self.clock, http=http)

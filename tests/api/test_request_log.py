@@ -267,6 +267,24 @@ async def test_a_block_of_years_in_the_file_stops_no_run(tmp_path: Path) -> None
 
 
 @virtual
+async def test_a_forgotten_block_does_not_return_from_the_memory_of_another_run(tmp_path: Path) -> None:
+    waiting, doctor, later = limiters(tmp_path, "waiting", "doctor", "later")
+
+    async def meets_a_block(limiter: RateLimiter) -> None:
+        with pytest.raises(Blocked, match=r"^POST /x was answered"):
+            async with limiter.slot("POST /x", CREATE):
+                raise Blocked("POST /x", status=429, code="RATE_LIMITED")
+
+    await meets_a_block(waiting)
+    await anyio.sleep(60)
+    assert await doctor.forget_blocks() is not None
+    await waiting._log.exchange(lambda: None)  # a run that sleeps through the block writes its requests
+    await meets_a_block(later)
+    with pytest.raises(Blocked, match="not sent"):  # one that came afterwards counts
+        await send(limiters(tmp_path, "last")[0], [])
+
+
+@virtual
 async def test_a_stuck_process_with_the_lock_stops_no_other_run(tmp_path: Path) -> None:
     import fcntl  # noqa: PLC0415
 

@@ -131,6 +131,28 @@ async def test_a_failing_service_is_asked_once(tmp_path: Path) -> None:
 
 
 @virtual
+async def test_a_block_that_was_lifted_early_is_forgotten_on_request(tmp_path: Path) -> None:
+    async with world() as w:
+        desk = desk_of(w, tmp_path)
+        w.emulator.block(1800)
+        assert (await checked(desk))["service"][0] == "problem"
+        w.emulator.block(0)
+        before = len(w.emulator.journal)
+        state, text, advice = (await checked(desk))["service"]
+        assert (state, len(w.emulator.journal)) == ("problem", before), "nothing is sent while a block is remembered"
+        assert "was not sent" in text
+        assert "`squarecloud-snapshots doctor --forget-block`" in advice
+        found = findings(await desk.types("doctor", "--json", "--forget-block"))
+        assert found["block"][1].startswith(
+            "forgotten: the runs of this machine took it to last until 2026-03-01T12:30:"
+        )
+        assert found["key"][0] == "ok"
+        assert "block" not in await checked(desk)
+        again = findings(await desk.types("doctor", "--json", "--forget-block"))
+        assert again["block"] == ("ok", "no run of this machine remembers one", "")
+
+
+@virtual
 async def test_a_missing_scope_is_named(tmp_path: Path) -> None:
     async with world() as w:
         w.emulator.add_fault(Fault(kind="list account", status=403, code="MISSING_SCOPE", times=None))

@@ -11,7 +11,7 @@ import pytest
 
 from pulumi_snapshots.api.errors import Blocked
 from pulumi_snapshots.api.limits import SNAPSHOT_PER_ACCOUNT
-from pulumi_snapshots.api.rate_limiter import CREATE, READ
+from pulumi_snapshots.api.rate_limiter import CREATE, LOCAL_BLOCK, READ
 from pulumi_snapshots.run.settings import ApiKey, Settings
 from pulumi_snapshots.run.shared import Shared
 from tests.support.virtual import virtual
@@ -50,3 +50,23 @@ async def test_two_sessions_with_one_key_keep_its_limits_together() -> None:
     assert sessions[1].rate_limiter.blocked
     for session in sessions:
         await session.close()
+
+
+@pytest.mark.parametrize(("url", "waits"), [("https://api.test/v2", 1800), ("http://127.0.0.1:8900/v2", LOCAL_BLOCK)])
+@virtual
+async def test_a_service_on_this_machine_is_asked_again_soon_after_a_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, waits: float
+) -> None:
+    """Its user can end the block at any moment, and the next run must see that."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    settings = Settings(api_key=ApiKey("k" * 64), api_url=url)
+    session = Shared(announce=print).session(settings)
+    with pytest.raises(Blocked):
+        async with session.rate_limiter.slot("GET /x", READ):
+            raise Blocked("GET /x", status=429, code="RATE_LIMITED")
+    start = anyio.current_time()
+    next_run = Shared(announce=print).session(settings)
+    async with next_run.rate_limiter.slot("GET /x", READ):
+        assert anyio.current_time() - start == pytest.approx(waits, abs=1)
+    for each in (session, next_run):
+        await each.close()
