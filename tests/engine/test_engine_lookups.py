@@ -55,7 +55,7 @@ def error_of(app: App, program: str, *arguments: str, update: bool = False) -> s
 
 def test_every_postgresql_database_of_the_account_in_four_lines(app: App) -> None:
     third = "c" * 32
-    app.emulator.control("databases", {"id": third, "type": "postgres", "name": "emulated"})
+    app.emulator.control("databases", {"id": third, "type": "postgres", "name": f"postgres-{DATABASE[:8]}"})
     app.program(documented("get_databases", "postgres"))
     preview = app.preview()
     assert preview.count("squarecloud:Snapshot") >= 2

@@ -18,7 +18,7 @@ from pulumi_snapshots.emulator.control.local_only import is_local
 from pulumi_snapshots.emulator.data.store import StoreError, outcome
 from pulumi_snapshots.emulator.service.faults import Fault
 from pulumi_snapshots.emulator.service.resources import Origin
-from pulumi_snapshots.emulator.service.settings import EmulatorSettings
+from pulumi_snapshots.emulator.service.settings import TEST_API_KEY, EmulatorSettings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -53,7 +53,7 @@ class _ClockChange(_Body):
 
 class _NewDatabase(_Body):
     id: str | None = None
-    name: str = "emulated"
+    name: str | None = None
     type: str = "postgres"
     ram: int = 512
     snapshot_seconds: float | None = None
@@ -61,7 +61,7 @@ class _NewDatabase(_Body):
 
 class _NewApplication(_Body):
     id: str | None = None
-    name: str = "emulated"
+    name: str | None = None
     ram: int = 512
     snapshot_seconds: float | None = None
 
@@ -117,6 +117,7 @@ class _Control:
                 "requests": len(service.journal),
                 "blocked_until": service.rate_limit.until(service.now()),
                 "key_revoked": service.account.key_revoked,
+                "public_key": TEST_API_KEY if service.settings.api_key == TEST_API_KEY else None,
                 "databases": [self._resource(one) for one in resources.values()],
                 "faults": service.faults.rules,
             }

@@ -61,7 +61,7 @@ class ControlledService(EmulatedService):
         self,
         id: str | None = None,  # noqa: A002 - the service's word
         *,
-        name: str = "emulated",
+        name: str | None = None,
         type: str = "postgres",  # noqa: A002
         ram: int = 512,
         snapshot_seconds: float | None = None,
@@ -70,7 +70,7 @@ class ControlledService(EmulatedService):
 
         Args:
             id: Its id; the next free one unless given.
-            name: Its name.
+            name: Its name; its kind and the beginning of its id unless given.
             type: Its engine: mongo, mysql, redis or postgres.
             ram: Its memory, MB.
             snapshot_seconds: How long its snapshots take; as the settings say unless given.
@@ -87,7 +87,7 @@ class ControlledService(EmulatedService):
         self,
         id: str | None = None,  # noqa: A002 - the service's word
         *,
-        name: str = "emulated",
+        name: str | None = None,
         type: str = "postgres",  # noqa: A002
         ram: int = 512,
         snapshot_seconds: float | None = None,
@@ -95,9 +95,10 @@ class ControlledService(EmulatedService):
         """A database for `take_in`, once the store has its data. For the arguments see `add_database`."""
         if type not in DATABASE_TYPES:
             raise ValueError(f"a database is {', '.join(DATABASE_TYPES)}, not {type}")
+        free = self._free_id("database", id)
         return Database(
-            id=self._free_id("database", id),
-            name=name,
+            id=free,
+            name=_name(type, free) if name is None else name,
             type=type,
             ram=ram,
             created_at=self.settle(),
@@ -119,14 +120,15 @@ class ControlledService(EmulatedService):
         self,
         id: str | None = None,  # noqa: A002 - the service's word
         *,
-        name: str = "emulated",
+        name: str | None = None,
         ram: int = 512,
         snapshot_seconds: float | None = None,
     ) -> Application:
         """Add an application, of which only snapshots are emulated. For the arguments see `add_database`."""
+        free = self._free_id("application", id)
         application = Application(
-            id=self._free_id("application", id),
-            name=name,
+            id=free,
+            name=_name("application", free) if name is None else name,
             ram=ram,
             created_at=self.settle(),
             snapshot_seconds=snapshot_seconds,
@@ -290,3 +292,7 @@ class ControlledService(EmulatedService):
             if self.account.resource(candidate) is None:
                 return candidate
             number += 1
+
+
+def _name(kind: str, id: str) -> str:  # noqa: A002 - the service's word
+    return f"{kind}-{id[:8]}"

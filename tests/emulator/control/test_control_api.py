@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pulumi_snapshots.emulator.service.settings import TEST_API_KEY
 from tests.emulator.visit import DATABASE, START, Visit, visit
 from tests.support.virtual import run_virtual, virtual
 
@@ -19,12 +20,15 @@ async def control(at: Visit, method: str, path: str, body: Any = None) -> httpx.
 
 
 @virtual
-async def test_state_shows_everything_but_the_key() -> None:
-    async with visit(snapshot_seconds=200) as at:
+async def test_state_shows_everything_but_a_key_of_the_users_own() -> None:
+    async with visit() as at:
+        assert (await control(at, "GET", "state")).json()["public_key"] == TEST_API_KEY
+    async with visit(snapshot_seconds=200, api_key="s" * 64) as at:
         await at.create()
         answer = await control(at, "GET", "state")
         (database,) = answer.json()["databases"]
         assert (database["id"], database["up"], len(database["running_snapshots"])) == (DATABASE, True, 1)
+        assert answer.json()["public_key"] is None
         assert at.emulator.settings.api_key not in answer.text
         assert len(at.emulator.journal) == 1  # the control API leaves no trace
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SCRIPT = (STATIC / "page.js").read_text()
 MARKUP = (STATIC / "index.html").read_text()
+NEEDED = ("API_URL", "SNAPSHOTS_URL", "API_KEY")
 TIMES = "\N{MULTIPLICATION SIGN}"
 EVIL = "<img src=x onerror=document.title='owned'><script>document.title='owned'</script>"
 
@@ -79,6 +80,13 @@ async def test_journal_can_be_read_from_a_number_on() -> None:
         assert state["blocked_until"] == "2026-03-01T12:01:00Z"
 
 
+def test_every_button_names_what_it_acts_on() -> None:
+    things = "account database faults? listings key lines requests snapshot clock speed PostgreSQL MySQL MongoDB Redis"
+    buttons = re.findall(r"<button[^>]*>(.*?)</button>", MARKUP) + re.findall(r'button\("(.*?)"', SCRIPT)
+    assert len(buttons) > 20
+    assert [text for text in buttons if not re.search(things.replace(" ", "|"), text, re.IGNORECASE)] == []
+
+
 def test_script_never_makes_markup_of_text() -> None:
     """The content security policy stops scripts in markup; this test stops the markup itself."""
     for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "DOMParser", "eval(", "Function("):
@@ -123,6 +131,12 @@ def press(text: str) -> str:
 @in_a_browser
 def test_dashboard_shows_new_requests_and_foreign_text_as_text(emulator: Served, tab: Browser, tmp_path: Path) -> None:
     tab.until(f"{text_of('variables')}.includes('SQUARECLOUD_API_URL={emulator.url}/v2')")
+    tab.until(f"{text_of('databases')}.includes('postgres-{DATABASE[:8]}')")
+    tab.evaluate("navigator.clipboard.writeText = async (text) => { window.taken = text; }")
+    tab.evaluate(press("Copy lines"))
+    taken = tab.until("window.taken")
+    assert [line.partition("=")[0] for line in taken.splitlines()] == [f"export SQUARECLOUD_{name}" for name in NEEDED]
+    assert KEY not in taken, "a key of the user's own is not shown"
     emulator.control("databases", {"id": "evil", "name": EVIL, "type": "mysql"})
     emulator.control("snapshots", {"database_id": DATABASE, "version_id": "45ec0b49-9af6-445e-a55c-abd7ec5278b2"})
     ask(emulator, f"/v2/{quote(EVIL)}")
@@ -148,49 +162,52 @@ def ask(emulator: Served, path: str) -> None:
 def test_every_button_does_what_it_says(emulator: Served, tab: Browser) -> None:
     tab.until(f"{text_of('databases')}.includes({json.dumps(DATABASE)})")
     before = emulator.control("clock")["now"]
-    tab.evaluate(press("+1 day"))
+    tab.evaluate(press("Clock +1 day"))
     tab.until(f"{text_of('now')}.slice(0, 10) > {json.dumps(before[:10])}")
-    tab.evaluate(press(f"60{TIMES}"))
+    tab.evaluate(press(f"Speed 60{TIMES}"))
     tab.until(f"{text_of('speed')} === '60{TIMES} as fast'")
-    tab.evaluate(press(f"speed 1{TIMES}"))
+    tab.evaluate(press(f"Speed 1{TIMES}"))
     tab.until(f"{text_of('speed')} === ''")
 
     tab.evaluate("document.querySelector('[name=effect]').value = '502, a proxy\\'s page'")
     tab.evaluate("document.querySelector('[name=kind]').value = 'list'")
-    tab.evaluate(press("Add"))
+    tab.evaluate(press("Add fault"))
     tab.until(f"{text_of('faults')}.includes('list: 502, a proxy\\'s page; 1 more')")
     ask(emulator, f"/v2/databases/{DATABASE}/snapshots")
     tab.until(f"{text_of('requests')}.includes('502')")
     tab.until(f"{text_of('faults')}.includes('spent')")
-    tab.evaluate(press("Clear all"))
+    tab.evaluate(press("Clear faults"))
     tab.until(f"{text_of('faults')} === ''")
 
-    tab.evaluate(press("Block 30 min"))
+    tab.evaluate(press("Block account 30 min"))
     tab.until(f"{text_of('blocked')}.startsWith('The account is blocked until')")
-    tab.evaluate(press("Unblock"))
+    tab.evaluate(press("Unblock account"))
     tab.until(f"{text_of('blocked')} === ''")
-    tab.evaluate(press("Revoke the key"))
+    tab.evaluate(press("Revoke key"))
     tab.until("!document.getElementById('key').hidden")
-    tab.evaluate(press("Give it back"))
+    tab.evaluate(press("Accept key"))
     tab.until("document.getElementById('key').hidden")
     tab.evaluate(press("Drop cached listings"))
 
-    tab.evaluate(press("Add an automatic one"))
+    tab.evaluate(press("Add automatic snapshot"))
     tab.until(f"{text_of('databases')}.includes('automatic')")
-    tab.evaluate(press("Add a manual one"))
+    tab.evaluate(press("Add manual snapshot"))
     tab.until(f"{text_of('databases')}.includes('manual')")
-    tab.evaluate(press("Next takes 5 min"))
-    tab.evaluate(press("Next fails"))
+    tab.evaluate(press("Slow next snapshot: 5 min"))
+    tab.evaluate(press("Fail next snapshot"))
     tab.until(f"{text_of('databases')}.includes('the next snapshot takes 300 s and fails')")
-    tab.evaluate(press("Stop"))
+    tab.evaluate(press("Undo slow next snapshot"))
+    tab.evaluate(press("Undo failing next snapshot"))
+    tab.until(f"!{text_of('databases')}.includes('the next snapshot')")
+    tab.evaluate(press("Stop database"))
     tab.until(f"{text_of('databases')}.includes('down')")
-    tab.evaluate(press("Start"))
+    tab.evaluate(press("Start database"))
     tab.until(f"!{text_of('databases')}.includes('down')")
-    for kind in ("Add postgres", "mysql", "mongo", "redis"):
+    for kind in ("Add PostgreSQL", "Add MySQL", "Add MongoDB", "Add Redis"):
         tab.evaluate(press(kind))
     tab.until("document.querySelectorAll('article').length === 5")
 
-    tab.evaluate(press("Clear"))
+    tab.evaluate(press("Clear requests"))
     tab.until(f"{text_of('requests')} === ''")
     assert tab.evaluate(text_of("trouble")) == ""
 

@@ -91,6 +91,7 @@ async function send(method, path, body) {
 
 const moment = (text) => text.slice(0, 19).replace("T", " ");
 const clock = (text) => text.slice(11, 19);
+const short = (id) => id.slice(0, 8);
 const bytes = (size) => (size === null ? "?" : size < 1000 ? `${size} bytes` : size < 1e6 ? `${(size / 1e3).toFixed(1)} kB` : `${(size / 1e6).toFixed(1)} MB`);
 
 function showState(state) {
@@ -100,8 +101,29 @@ function showState(state) {
   at("blocked").hidden = !state.blocked_until;
   at("blocked").textContent = state.blocked_until ? `The account is blocked until ${clock(state.blocked_until)} UTC.` : "";
   at("key").hidden = !state.key_revoked;
+  at("variables").textContent = variables(state.public_key);
   show("faults", state.faults, fault);
   show("databases", state.databases, database);
+}
+
+/** What to type to use this service. A key of the user's own is not shown; the variable that holds it is. */
+function variables(key) {
+  return [
+    `export SQUARECLOUD_API_URL=${location.origin}/v2`,
+    `export SQUARECLOUD_SNAPSHOTS_URL=${location.origin}/files`,
+    `export SQUARECLOUD_API_KEY=${key || '"$SQUARECLOUD_EMULATOR_API_KEY"'}`,
+  ].join("\n");
+}
+
+async function copy() {
+  const lines = at("variables");
+  try {
+    await navigator.clipboard.writeText(lines.textContent + "\n");
+    at("copied").textContent = "Copied.";
+  } catch {
+    getSelection().selectAllChildren(lines);
+    at("copied").textContent = "Selected: press Ctrl+C or Command+C.";
+  }
 }
 
 function fault(rule) {
@@ -123,19 +145,24 @@ function effect(rule) {
 function database(one) {
   const path = `databases/${encodeURIComponent(one.id)}`;
   const state = one.restoring ? "restoring" : one.up ? "up" : "down";
+  const called = `${one.type || "application"}-${short(one.id)}`;
   const next = [one.next_snapshot_seconds !== null && `takes ${one.next_snapshot_seconds} s`, one.next_snapshot_fails && "fails"].filter(Boolean);
   const lines = [
-    made("h3", {}, made("span", { text: `${one.name} ` }), made("small", { text: `${one.type || one.language} ` }), made("span", { text: state, kind: one.up ? "good" : "bad" })),
+    made("h3", {}, made("span", { text: `${called} ` }), made("small", { text: one.name === called ? "" : `${one.name} ` }), made("span", { text: state, kind: one.up ? "good" : "bad" })),
     made("div", { text: one.id, kind: "id quiet" }),
   ];
   if (next.length) lines.push(made("div", { text: `the next snapshot ${next.join(" and ")}`, kind: "odd" }));
   lines.push(
     made("p", { kind: "tools" },
-      one.running ? button("Stop", "PATCH", path, { running: false }) : button("Start", "PATCH", path, { running: true }),
-      button("Next takes 5 min", "PATCH", path, { next_snapshot_seconds: 300 }),
-      button("Next fails", "PATCH", path, { next_snapshot_fails: true }),
-      button("Add an automatic one", "POST", "snapshots", { database_id: one.id, origin: "automatic" }),
-      button("Add a manual one", "POST", "snapshots", { database_id: one.id }),
+      one.running ? button("Stop database", "PATCH", path, { running: false }) : button("Start database", "PATCH", path, { running: true }),
+      one.next_snapshot_seconds === null
+        ? button("Slow next snapshot: 5 min", "PATCH", path, { next_snapshot_seconds: 300 })
+        : button("Undo slow next snapshot", "PATCH", path, { next_snapshot_seconds: null }),
+      one.next_snapshot_fails
+        ? button("Undo failing next snapshot", "PATCH", path, { next_snapshot_fails: false })
+        : button("Fail next snapshot", "PATCH", path, { next_snapshot_fails: true }),
+      button("Add automatic snapshot", "POST", "snapshots", { database_id: one.id, origin: "automatic" }),
+      button("Add manual snapshot", "POST", "snapshots", { database_id: one.id }),
     ),
   );
   const items = [
@@ -159,7 +186,7 @@ function showRequests(entries, total) {
   const wanted = [...requests.values()].filter((entry) => !only || entry.kind === only).slice(-ROWS).reverse();
   show("requests", wanted, row);
   at("count").textContent = requests.size ? `${requests.size}` : "";
-  at("no-requests").hidden = at("variables").hidden = requests.size > 0;
+  at("no-requests").hidden = requests.size > 0;
 }
 
 function row(entry) {
@@ -167,7 +194,7 @@ function row(entry) {
   const more = [entry.fault && `fault: ${entry.fault}`, entry.key !== "right" && `key: ${entry.key}`, entry.accepted && entry.version_id && `started ${entry.version_id}`].filter(Boolean);
   return made("tr", {},
     made("td", { text: clock(entry.at), title: entry.at }),
-    made("td", { title: entry.kind }, made("span", { text: `${entry.method} ${entry.path}` })),
+    made("td", { title: entry.path }, made("div", { text: entry.kind }), made("small", { text: `${entry.method} ${entry.path.replace(/[0-9a-f]{32}/g, (id) => `${short(id)}…`)}` })),
     made("td", {}, made("span", { text, kind }), made("div", { text: more.join(", "), kind: "quiet" })),
     made("td", { kind: "wide", text: entry.answered_at ? `${((new Date(entry.answered_at) - new Date(entry.at)) / 1000).toFixed(1)} s` : "" }),
   );
@@ -224,5 +251,5 @@ form.addEventListener("submit", (event) => {
   send("POST", "faults", JSON.stringify(rule));
 });
 at("only").addEventListener("change", poll);
-at("variables").textContent = `export SQUARECLOUD_API_URL=${location.origin}/v2\nexport SQUARECLOUD_SNAPSHOTS_URL=${location.origin}/files`;
+at("copy").addEventListener("click", copy);
 keepPolling();
