@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, ClassVar, TypeVar
 
 from pulumi_snapshots.clock import Clock
 
@@ -36,7 +36,7 @@ def home_directory(environment: Mapping[str, str]) -> Path:
 
 
 class LockedFile:
-    """A JSON object in a file. A file that is missing, corrupt or unusable counts as empty.
+    """A `SharedFile` of one machine's processes. A file that is missing, corrupt or unusable counts as empty.
 
     Args:
         path: the file; its directory is made if needed.
@@ -47,11 +47,20 @@ class LockedFile:
         damage: why the content was lost, for a warning; empty if it was not lost.
     """
 
+    patience: ClassVar[float] = LOCK_PATIENCE
+
     def __init__(self, path: Path, clock: Clock) -> None:
         self.path = path
         self.trouble = ""
         self.damage = ""
         self._clock = clock
+
+    async def ready(self) -> None:
+        """Nothing has to be prepared."""
+
+    def now(self) -> float:
+        """Seconds since 1970 by this machine's clock."""
+        return self._clock.utc().timestamp()
 
     async def read(self) -> dict[str, Any]:
         """Read the object. No lock is needed, since the file is replaced as a whole."""
@@ -60,12 +69,12 @@ class LockedFile:
     async def change(self, edit: Callable[[dict[str, Any]], T], *, durable: bool = False) -> T:
         """Under the lock, read the object, let `edit` change it in place, and write it if it has changed.
 
-        `edit` must not wait. Its result is returned; if `durable`, only when the disk has what was written.
+        If `durable`, the disk has what was written when this returns.
         """
         try:
             lock = await self._locked()
         except OSError as error:
-            self._set_trouble(error)
+            self._fail(error)
             return edit({})
         with lock:
             content = self._read()
@@ -75,22 +84,30 @@ class LockedFile:
                 try:
                     replace_atomically(self.path, after, durable=durable)
                 except OSError as error:
-                    self._set_trouble(error)
+                    self._fail(error)
             return result
 
-    def _set_trouble(self, error: OSError) -> None:
+    def _fail(self, error: OSError) -> None:
+        """Handle that the file cannot be written; the processes continue without it."""
         self.trouble = f"{self.path}: {error.strerror or error}"
+
+    def _lose(self, why: str) -> None:
+        """Handle that the content cannot be read; it counts as empty."""
+        self.damage = f"{self.path}: {why}"
+
+    def _make_folder(self) -> None:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     async def _locked(self) -> IO[bytes]:
         if not self.path.is_absolute():  # it would be another file in each working directory
             raise OSError("there is no home directory with an absolute path: set XDG_STATE_HOME to one")
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make_folder()
         file = self.path.with_suffix(".lock").open("ab")
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(file.close)
             waited = 0.0
             while not try_lock(file.fileno()):
-                if waited >= LOCK_PATIENCE:
+                if waited >= self.patience:
                     raise OSError("another process holds its lock")
                 await self._clock.sleep(LOCK_POLL)
                 waited += LOCK_POLL
@@ -105,12 +122,12 @@ class LockedFile:
         except FileNotFoundError:
             return {}
         except OSError as error:
-            self.damage = f"{self.path}: {error.strerror or error}"
+            self._lose(error.strerror or str(error))
             return {}
         except (ValueError, RecursionError):  # the latter from deeply nested brackets
             content = None
         if not isinstance(content, dict):
-            self.damage = f"{self.path}: unreadable"
+            self._lose("unreadable")
             return {}
         return content
 

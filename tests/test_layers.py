@@ -37,7 +37,7 @@ LAYERS = (
     ("api", "progress"),
     ("properties", "emulator"),
     ("locked_file", "stopping", "errors"),
-    ("addresses", "clock", "late"),
+    ("addresses", "clock", "late", "shared_file"),
 )
 """From the top down: each room imports from those below its own floor only; rooms of one floor do not know each other."""
 

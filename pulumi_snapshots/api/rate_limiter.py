@@ -37,7 +37,7 @@ from pulumi_snapshots.api.limits import (
     SNAPSHOT_PER_ACCOUNT,
     SNAPSHOT_PER_DATABASE,
 )
-from pulumi_snapshots.api.request_log import RequestLog
+from pulumi_snapshots.api.request_log import RequestLog, Sent
 from pulumi_snapshots.clock import Clock
 
 OnWait: TypeAlias = "Callable[[str, str], None]"
@@ -198,18 +198,18 @@ class RateLimiter:
             if isinstance(error, Blocked) and lane.own_block:
                 blocked = _of_lane(lane, error)
                 self._learn(queued, blocked)
-                await self._log.exchange(lambda: None)
+                await self._log.exchange()
                 raise blocked from None
             if not error.ambiguous and not isinstance(error, SnapshotFailed | RestoreFailed):
                 self._forget_cooldown(queued)
             self._learn(queued, error)
-            await self._log.exchange(lambda: None)
+            await self._log.exchange()
             raise
         except anyio.get_cancelled_exc_class() as cancelled:
             if isinstance(cancelled.__cause__, NotSent):
                 self._forget_cooldown(queued)
                 with anyio.CancelScope(shield=True):
-                    await self._log.exchange(lambda: None)
+                    await self._log.exchange()
             raise
         else:
             self._learn(queued, None)
@@ -256,7 +256,12 @@ class RateLimiter:
                     first.woken.set()
                 had_timer = first is request
                 if first is request and at <= now:
-                    if await self._log.exchange(lambda: self._takes_slot(request)):
+                    previous = self._log.own(request.lane.name, request.database_id)
+                    sent = await self._log.exchange(lambda: self._free_slot(request))
+                    if sent is not None:
+                        request.sent_at, request.previous_at = sent.at, previous
+                        if request.lane.starts:
+                            self._started.append(sent.at)
                         return
                     continue  # another process was faster, or reported a block
                 earlier = (other for other in self._queue if other.queued_at < request.queued_at)
@@ -284,32 +289,26 @@ class RateLimiter:
         if self._queue:
             self._first(self._clock.monotonic()).woken.set()
 
-    def _takes_slot(self, request: _Request) -> bool:
-        """Record the request as sent, unless the requests of other processes delay it."""
+    def _free_slot(self, request: _Request) -> Sent | None:
+        """A slot for the request now, unless the requests of other processes delay it."""
         now = self._clock.monotonic()
         if self._earliest(request, self._budget_free(now)) > now:
-            return False
-        request.sent_at, request.previous_at = now, self._log.own(request.lane.name, request.database_id)
-        self._log.record(request.lane.name, request.database_id, now)
-        if request.lane is READ and request.database_id is not None:
-            self._log.listed[request.database_id] = now
-        if request.lane.starts:
-            self._started.append(now)
-        return True
+            return None
+        lists = request.lane is READ and request.database_id is not None
+        return Sent(request.lane.name, request.database_id, now, lists=lists)
 
     async def _sending(self, request: _Request) -> None:
         """Count the limits from now on, if the slot was granted noticeably earlier."""
         if self._clock.monotonic() - request.sent_at > SENDING_DELAY:
-            await self._log.exchange(partial(self._note_late_sending, request))
+            lane, database_id = request.lane.name, request.database_id
+            late = await self._log.exchange(lambda: Sent(lane, database_id, self._clock.monotonic(), counts=False))
+            if late is not None:
+                request.sent_at = late.at
 
     def _forget_cooldown(self, request: _Request) -> None:
         """Take back that the database's cooldown has started: the service has not accepted the request."""
         if request.database_id:
             self._log.forget(request.lane.name, request.database_id, request.sent_at, earlier=request.previous_at)
-
-    def _note_late_sending(self, request: _Request) -> None:
-        request.sent_at = self._clock.monotonic()
-        self._log.delay(request.lane.name, request.database_id, request.sent_at)
 
     # The limits ------------------------------------------------------------------------------------------------------
 

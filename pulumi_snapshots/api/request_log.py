@@ -1,4 +1,4 @@
-"""The log of recent requests, of this process and of the other processes on this machine with the same API key.
+"""The log of recent requests, of this process and of the others with the same API key.
 
 The log knows no limits: the rate limiter decides what the times mean.
 """
@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeGuard, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeGuard
+
+import anyio
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.locked_file import LockedFile
-
-T = TypeVar("T")
+from pulumi_snapshots.shared_file import SharedFile
 
 KEPT = 200.0
 """Seconds that a request is kept: longer than the longest limit, the 180 s of a database."""
@@ -34,6 +34,25 @@ OLD_LANES = {"account look": "account listing"}
 """How version 0.1.0 called a lane whose name has changed."""
 
 
+@dataclass(frozen=True)
+class Sent:
+    """A request that is about to be sent.
+
+    Attributes:
+        lane: its kind.
+        database_id: its database, if it has one.
+        at: when it is sent; the limits count from then.
+        counts: whether it is a new request; otherwise it was recorded, and is sent later than it was to be.
+        lists: whether it requests the listing of its database.
+    """
+
+    lane: str
+    database_id: str | None
+    at: float
+    counts: bool = True
+    lists: bool = False
+
+
 @dataclass
 class _ProcessLog:
     """The requests of one process; times are monotonic seconds of this process.
@@ -49,6 +68,22 @@ class _ProcessLog:
     def prune(self, now: float) -> None:
         self.requests = [at for at in self.requests if at >= now - KEPT]
         self.last = {key: at for key, at in self.last.items() if at >= now - KEPT}
+
+    def note(self, lane: str, database_id: str | None, at: float) -> None:
+        key = _key(lane, database_id)
+        self.last[key] = max(at, self.last.get(key, -math.inf))
+
+    def add(self, sent: Sent) -> None:
+        if sent.counts:
+            self.prune(sent.at)
+            self.requests.append(sent.at)
+        self.note(sent.lane, None, sent.at)
+        self.note(sent.lane, sent.database_id, sent.at)
+
+    def with_(self, sent: Sent) -> _ProcessLog:
+        log = replace(self, requests=list(self.requests), last=dict(self.last))
+        log.add(sent)
+        return log
 
     def to_file(self, shift: float) -> dict[str, Any]:
         last = {key: at + shift for key, at in self.last.items()}
@@ -87,9 +122,10 @@ class RequestLog:
         listed: when any process last requested the listing of a database, by database.
     """
 
-    def __init__(self, clock: Clock, file: LockedFile | None = None, *, name: str | None = None) -> None:
+    def __init__(self, clock: Clock, file: SharedFile | None = None, *, name: str | None = None) -> None:
         self._clock = clock
         self._file = file
+        self._exchanging = anyio.Lock(fast_acquire=True)
         self._own = _ProcessLog()
         self._name = name or str(os.getpid())
         self._others: dict[str, _ProcessLog] = {}
@@ -99,18 +135,28 @@ class RequestLog:
         self._block_noted_at = self._blocks_forgotten_at = -math.inf
         self._ahead = 0.0
 
-    async def exchange(self, decide: Callable[[], T]) -> T:
-        """Read the requests of the other processes, decide, and write our own; all under the file's lock.
+    async def exchange(self, decide: Callable[[], Sent | None] = lambda: None) -> Sent | None:
+        """Read the requests of the other processes, decide, and write our own.
 
         Args:
-            decide: may change the log; must not wait. Its result is returned.
-        """
-        if self._file is None:
-            return decide()
+            decide: decides which request is sent now, if any, and changes nothing: it is called again if another process
+                was faster.
 
-        def under_lock(content: dict[str, Any]) -> T:
+        Returns:
+            The last decision. The other processes know of it, and it is in this log.
+        """
+        async with self._exchanging:  # the next decision needs the result of this one
+            sent = decide() if self._file is None else await self._exchange(self._file, decide)
+            if sent is not None:
+                self._own.add(sent)
+                if sent.lists and sent.database_id is not None:
+                    self.listed[sent.database_id] = sent.at
+            return sent
+
+    async def _exchange(self, file: SharedFile, decide: Callable[[], Sent | None]) -> Sent | None:
+        def edit(content: dict[str, Any]) -> Sent | None:
             now = self._clock.monotonic()
-            shift = self._clock.utc().timestamp() - now
+            shift = file.now() - now
             written = content.get("written")
             # The times in the file are by the clock that is furthest ahead of those of all processes that have written it.
             # If that is not ours, this is by how much it is ahead at least. A process whose clock is behind writes times of
@@ -118,26 +164,19 @@ class RequestLog:
             if _is_time(written):
                 self._ahead = max(self._ahead, written - shift - now)
             self._read(content, shift + self._ahead, now)
-            result = decide()
-            self._write(content, shift + self._ahead, now)
-            return result
+            sent = decide()
+            self._write(content, shift + self._ahead, now, sent)
+            return sent
 
-        return await self._file.change(under_lock)
-
-    def record(self, lane: str, database_id: str | None, at: float) -> None:
-        """Record a request that is sent at `at`."""
-        self._own.prune(at)
-        self._own.requests.append(at)
-        self.delay(lane, database_id, at)
+        return await file.change(edit)
 
     def delay(self, lane: str, database_id: str | None, at: float) -> None:
         """Let the limits of the account and of a database count from `at`, if that is later."""
-        self.note(lane, None, at)
-        self.note(lane, database_id, at)
+        self._own.add(Sent(lane, database_id, at, counts=False))
 
     def note(self, lane: str, database_id: str | None, at: float) -> None:
         """Let the limit of a database, or of the account, count from `at`, if that is later."""
-        self._own.last[_key(lane, database_id)] = max(at, self.own(lane, database_id))
+        self._own.note(lane, database_id, at)
 
     def forget(self, lane: str, database_id: str, at: float, *, earlier: float) -> None:
         """Let the limit of a database count from an earlier request again, if it counts from the one at `at`."""
@@ -208,8 +247,8 @@ class RequestLog:
             if _is_time(until) and until - shift <= now + LONGEST_BLOCK:
                 self._block(until - shift, lane)
 
-    def _write(self, content: dict[str, Any], shift: float, now: float) -> None:
-        logs = {**self._others, self._name: self._own}
+    def _write(self, content: dict[str, Any], shift: float, now: float, sent: Sent | None) -> None:
+        logs = {**self._others, self._name: self._own.with_(sent) if sent else self._own}
         for log in logs.values():
             log.prune(now)
         content["processes"] = {
@@ -218,7 +257,8 @@ class RequestLog:
             if log.requests or name == self._name  # other processes must know of this one before its first request
         }
         self.listed = {database_id: at for database_id, at in self.listed.items() if at > now - LISTED_KEPT}
-        content["listed"] = {database_id: at + shift for database_id, at in self.listed.items()}
+        listed = self.listed | ({sent.database_id: sent.at} if sent and sent.lists and sent.database_id else {})
+        content["listed"] = {database_id: at + shift for database_id, at in listed.items()}
         content["written"] = now + shift
         content["blocked_until"] = self.blocked_until + shift if self.blocked_until > now else None
         lanes = {lane: until + shift for lane, until in self._lanes_blocked_until.items() if until > now}

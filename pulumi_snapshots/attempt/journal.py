@@ -18,10 +18,10 @@ from pulumi_snapshots.attempt.owner import EngineRun, owner_of
 from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.attempt.process import Process
 from pulumi_snapshots.clock import Clock, is_nonsense, parse_rfc3339, rfc3339
-from pulumi_snapshots.locked_file import LockedFile
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.checks import RETENTION
 from pulumi_snapshots.properties.unfit import Unfit
+from pulumi_snapshots.shared_file import SharedFile
 
 T = TypeVar("T")
 ENTRIES = "attempts"
@@ -167,7 +167,7 @@ class Proof:
 class AttemptJournal:
     """The journal of one API key, in a file that is shared with other processes; without a file it keeps nothing."""
 
-    def __init__(self, file: LockedFile | None, process: Process, clock: Clock) -> None:
+    def __init__(self, file: SharedFile | None, process: Process, clock: Clock) -> None:
         self.file = file
         self.process = process
         self._clock = clock
@@ -214,12 +214,15 @@ class AttemptJournal:
             The versions of the database that other runs found lately; None if the entry was not added.
         """
 
+        def is_it(old: Entry) -> bool:  # written before, but the answer to that was lost
+            return old.is_same_post(entry) and old.process == entry.process
+
         def edit(content: dict[str, Any]) -> frozenset[str] | None:
-            others = [old for old in _entries(content) if old.database_id == entry.database_id]
+            others = [old for old in _entries(content) if old.database_id == entry.database_id and not is_it(old)]
             unresolved = [old for old in others if old.finished is None]
             if any(self.is_under_way(old) or not any(map(old.is_same_post, after)) for old in unresolved):
                 return None
-            _replace(content, self._is_past, entry)
+            _replace(content, lambda old: is_it(old) or self._is_past(old), entry)
             found = _read(content, FOUND, Found.from_file)
             return frozenset(one.version_id for one in found if one.database_id == entry.database_id)
 

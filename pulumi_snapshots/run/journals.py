@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from pulumi_snapshots.attempt.process import Process
     from pulumi_snapshots.clock import Clock
     from pulumi_snapshots.run.settings import Settings
+    from pulumi_snapshots.shared_file import SharedFile
 
 Journals = dict[str, AttemptJournal]
 """By what a POST starts: `snapshot` or `restore`."""
 FILES = {"snapshot": "attempts", "restore": "restores"}
 
 
-def shared_file(settings: Settings, name: str, clock: Clock, state: Path | None) -> LockedFile | None:
+def shared_file(settings: Settings, name: str, clock: Clock, state: Path | None) -> SharedFile | None:
     """A file that all runs with this key share; None without a directory for it."""
     return LockedFile(state / f"{settings.fingerprint()}.{name}.json", clock) if state else None
 

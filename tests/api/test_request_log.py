@@ -6,7 +6,7 @@ import json
 import pwd
 from datetime import timedelta
 from itertools import pairwise
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -19,6 +19,7 @@ from pulumi_snapshots.locked_file import LockedFile, state_directory
 from tests.support.virtual import virtual
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 START = 1_770_000_000.0
@@ -297,6 +298,43 @@ async def test_a_stuck_process_with_the_lock_stops_no_other_run(tmp_path: Path) 
         await send(limiter, times)
     assert len(times) == 1
     assert "lock" in file.trouble
+
+
+class Overtaken(LockedFile):
+    """A file that another process changes whenever this one has decided, so that it decides again."""
+
+    def __init__(self, path: Path, clock: Clock, rival: dict[str, Any]) -> None:
+        super().__init__(path, clock)
+        self.rival = rival
+
+    async def change(self, edit: Callable[[dict[str, Any]], Any], *, durable: bool = False) -> Any:
+        edit(await self.read())
+        await super().change(lambda content: content.update(self.rival), durable=durable)
+        return await super().change(edit, durable=durable)
+
+
+@virtual
+async def test_a_request_counts_once_however_often_its_slot_is_decided(tmp_path: Path) -> None:
+    clock = Clock()
+    log = RequestLog(clock, Overtaken(tmp_path / "requests.json", clock, {}), name="a")
+    times: list[float] = []
+    limiter = RateLimiter(clock, requests_per_minute=2, block_wait=1800, log=log)
+    for database_id in ("1", "2"):
+        await send(limiter, times, READ, database_id)
+    assert log.since(times[0] - 1) == times
+    assert times[1] == times[0], "the second was held up by a request that was never sent"
+
+
+@virtual
+async def test_a_slot_that_another_run_takes_meanwhile_is_not_used(tmp_path: Path) -> None:
+    clock = Clock()
+    now = clock.utc().timestamp()
+    rival = {"processes": {"z": {"requests": [now], "last": {"create": now}}}}
+    file = Overtaken(tmp_path / "requests.json", clock, rival)
+    limiter = RateLimiter(clock, requests_per_minute=30, block_wait=1800, log=RequestLog(clock, file, name="a"))
+    start, times = clock.monotonic(), list[float]()
+    await send(limiter, times)
+    assert times[0] - start >= 5  # the service's limit
 
 
 @virtual

@@ -15,10 +15,12 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from pulumi_snapshots.attempt.journal import Proof
+from pulumi_snapshots.attempt.journal import AttemptJournal, Entry, Proof
+from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.attempt.process import Process, _started, this_process
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.errors.outcomes import NothingSent
+from pulumi_snapshots.locked_file import LockedFile
 from pulumi_snapshots.lookup.find import find_snapshots
 from pulumi_snapshots.lookup.inputs import SnapshotQuery
 from pulumi_snapshots.run.session import Session
@@ -400,6 +402,22 @@ def test_an_ended_process_is_not_running_even_as_a_zombie() -> None:
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and stays a zombie
     assert not here.is_running(name)
     child.communicate()
+
+
+@virtual
+async def test_an_entry_written_twice_counts_once_and_one_of_the_same_millisecond_stops_the_other(
+    tmp_path: Path,
+) -> None:
+    async with world() as here:
+        file = LockedFile(tmp_path / "attempts.json", here.clock)
+        ours, theirs = (AttemptJournal(file, Process(name, {"a", "b"}.__contains__), here.clock) for name in "ab")
+        post = Post(here.clock.utc(), None, "not awaited", 60.0)
+        entry = Entry(OURS, DATABASE, "", post, ours.process.name)
+        assert await ours.enter(entry, after=()) is not None
+        assert await ours.enter(entry, after=()) is not None, "the answer to the first write was lost"
+        assert await ours.of(DATABASE) == [entry]
+        assert await theirs.enter(replace(entry, owner=ANOTHER, process="b"), after=()) is None
+        assert await theirs.of(DATABASE) == [entry]
 
 
 @virtual

@@ -21,6 +21,7 @@ from pulumi_snapshots.attempt.process import Process
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.errors.outcomes import NothingSent
 from pulumi_snapshots.listing.match import LATE
+from pulumi_snapshots.locked_file import LockedFile
 from pulumi_snapshots.snapshot.create import Pending, create, resume
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import read
@@ -602,7 +603,7 @@ def _in_memory(session: Session, machine: dict[Path, str]) -> None:
         return result
 
     for file in session._files:
-        if file is not None:
+        if isinstance(file, LockedFile):
             file.read = partial(load, file.path)  # type: ignore[method-assign]
             file.change = partial(change, file.path)  # type: ignore[method-assign]
 
