@@ -186,6 +186,11 @@ async def _list(at: At) -> None:
     assert at.stored.version_id in await at.types("list", DATABASE)
 
 
+@use("`squarecloud-snapshots databases`")
+async def _databases_command(at: At) -> None:
+    assert DATABASE in await at.types("databases")
+
+
 @use("`squarecloud-snapshots create`")
 async def _create(at: At) -> None:
     await at.types("create", DATABASE, "--wait")

@@ -20,6 +20,7 @@ from pulumi_snapshots.api.models import (
     Model,
     RestoreStatus,
     read_entries,
+    read_statuses,
 )
 from pulumi_snapshots.api.rate_limiter import ACCOUNT_LISTING, CREATE, READ, RESTORE, Lane, OnWait, RateLimiter
 from pulumi_snapshots.api.service_clock import ServiceClock
@@ -190,6 +191,17 @@ class Client:
     async def database_status(self, database_id: str, *, patience: Patience = PATIENT) -> DatabaseStatus:
         """Get the current status of one database."""
         return await self._get_model(_path(database_id, "status"), DatabaseStatus, patience)
+
+    async def database_statuses(self, *, patience: Patience = PATIENT) -> dict[str, bool] | None:
+        """Get whether each database of the account is running, by id; None if the service has no such route."""
+        try:
+            answer = await self._get("databases/status", READ, patience)
+        except SquareCloudError as error:
+            # A service without the route takes `status` for the id of a database.
+            if error.status not in {400, 404, 405}:
+                raise
+            return None
+        return read_statuses(answer.response)
 
     async def _post(  # noqa: PLR0913  a POST of either kind
         self,

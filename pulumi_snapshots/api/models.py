@@ -165,6 +165,12 @@ class DatabaseStatus(_Wire):
     running: StrictBool
 
 
+class _Running(DatabaseStatus):
+    """The status of one database in the list of all."""
+
+    id: str = Field(min_length=1)
+
+
 class RestoreStatus(_Wire):
     """How the last restore of a database stands; times are by the service's clock.
 
@@ -225,6 +231,12 @@ def _read(model: type[Model], item: Any) -> Model | None:
         return model.model_validate(item)
     except ValidationError:
         return None
+
+
+def read_statuses(answer: Any) -> dict[str, bool]:
+    """Whether each database is running, by id; those that cannot be read are left out."""
+    read = [_read(_Running, item) for item in (answer if isinstance(answer, list) else ())]
+    return {each.id: each.running for each in read if each is not None}
 
 
 def read_entries(items: Iterable[Any]) -> tuple[tuple[ListedSnapshot, ...], int]:

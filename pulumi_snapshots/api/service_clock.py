@@ -33,6 +33,11 @@ class ServiceClock:
         if abs(offset) <= PLAUSIBLE:
             self.offset = offset
 
+    def assume(self, offset: float | None) -> None:
+        """Take the offset that an earlier run has seen, until the service answers this one."""
+        if self.offset is None and offset is not None and abs(offset) <= PLAUSIBLE:
+            self.offset = offset
+
     def now(self) -> datetime:
         """The service's time; this machine's time until the offset is known."""
         return self._clock.utc() + timedelta(seconds=self.offset or 0.0)

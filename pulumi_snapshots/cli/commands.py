@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +18,9 @@ from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.archive.shelf import Shelved, shelved
 from pulumi_snapshots.archive.source import bytes_text
-from pulumi_snapshots.cli.display import display
+from pulumi_snapshots.cli.arguments import checked, json_option, snapshot_argument, timeout_option, urls_option
+from pulumi_snapshots.cli.databases import databases, page_note
+from pulumi_snapshots.cli.display import ASKING, display
 from pulumi_snapshots.cli.doctor import examine
 from pulumi_snapshots.cli.install import plugin
 from pulumi_snapshots.cli.invocation import DONE, FAILED, INTERRUPTED, Invocation, streams
@@ -30,6 +32,7 @@ from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import Unresolved
 from pulumi_snapshots.errors.pages import page_names, page_text
+from pulumi_snapshots.lookup.account import snapshots_of_account
 from pulumi_snapshots.lookup.find import find_snapshots
 from pulumi_snapshots.lookup.inputs import ORIGINS, SnapshotQuery
 from pulumi_snapshots.lookup.results import SnapshotInfo
@@ -41,66 +44,14 @@ from pulumi_snapshots.restore.restore import restore as restore_snapshot
 from pulumi_snapshots.snapshot.create import create as create_snapshot
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import LATEST, get
-from pulumi_snapshots.snapshot.record import SnapshotRecord, is_provisional, split_id
+from pulumi_snapshots.snapshot.record import SnapshotRecord
 from pulumi_snapshots.stores.destination import Destination
 from pulumi_snapshots.stores.encryption import identities, opened
 
-T = TypeVar("T", bound=Inputs)
 R = TypeVar("R", SnapshotRecord, RestoreRecord)
 NAME = "squarecloud-snapshots"
-ASKING = "asking the service, in turn with other runs of this machine"
 COMPLETIONS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 MARKS = {"ok": "ok", "note": "note", "problem": "PROBLEM", "unknown": "?"}
-
-
-# What is typed -----------------------------------------------------------------------------------------------------------
-
-
-def _snapshot(context: click.Context, _argument: click.Parameter, typed: str) -> None:
-    """Split `DATABASE/VERSION`, as `list` shows it."""
-    try:
-        context.params["database_id"], context.params["version_id"] = split_id(typed)
-    except ValueError as error:
-        raise click.BadParameter(f"{error}.") from None
-    if is_provisional(typed):
-        raise click.BadParameter("it is pending: `create DATABASE --wait` keeps waiting for it.")
-
-
-def _urls(context: click.Context, _option: click.Parameter, urls: Any) -> Any:
-    if urls and not context.params["as_json"]:
-        context.fail("--urls needs --json.")
-    return urls
-
-
-def timeout_option(inputs: type[Inputs]) -> Callable[[Any], Any]:
-    """`--timeout`."""
-    usual = inputs.properties()["timeout"].default_text
-    return click.option("--timeout", metavar="DURATION", help=f"How long it may take; {usual} by default.")
-
-
-snapshot_argument = click.argument("snapshot", metavar="DATABASE/VERSION", callback=_snapshot, expose_value=False)
-json_option = click.option("--json", "as_json", is_flag=True, is_eager=True, help="Print JSON, for programs.")
-urls_option = click.option(
-    "--urls", is_flag=True, callback=_urls, help="With --json: print download URLs too, which open the data to anyone."
-)
-
-
-def checked(context: click.Context, inputs: type[T], typed: Mapping[str, Any], **spelled: str) -> T:
-    """The inputs that are typed.
-
-    Args:
-        context: of the command.
-        inputs: declares them.
-        typed: their values.
-        spelled: how some of them are typed in this command.
-
-    Raises:
-        click.UsageError: they have a problem.
-    """
-    wording = COMMANDS.about(**spelled)
-    for problem in inputs.problems(typed):
-        context.fail(f"{wording.spell(problem.property)} {wording.text(problem.told())}.")
-    return inputs.of(typed)
 
 
 # The commands ------------------------------------------------------------------------------------------------------------
@@ -118,6 +69,7 @@ def commands() -> None:
     """
 
 
+commands.add_command(databases)
 commands.add_command(plugin)
 commands.add_command(verify)
 
@@ -137,7 +89,12 @@ async def list_snapshots(context: click.Context, /, *, as_json: bool, urls: bool
     async with invocation.session() as session:
         with display(invocation, logged=False) as shown:
             shown.progress(ASKING)
-            found = await find_snapshots(session, query, session.clock.monotonic())
+            page = None
+            if query.database_id is None:  # a program gets no earlier page, since a list has no room for its age
+                page = await snapshots_of_account(session, origin=query.origin, may_be_kept=not as_json)
+            found = await find_snapshots(session, query, session.clock.monotonic(), page.of_each if page else None)
+    if page is not None and page.kept:
+        invocation.say(page_note(page))
     if as_json:
         invocation.show(json_text([_fields(one, urls=urls) for one in found]))
     elif found:

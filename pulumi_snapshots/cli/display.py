@@ -15,6 +15,8 @@ from pulumi_snapshots.cli.invocation import Invocation
 from pulumi_snapshots.cli.output import printable
 from pulumi_snapshots.errors.text import Words
 
+ASKING = "asking the service, in turn with other runs of this machine"
+
 
 class Display:
     """The listener of an operation; see `display`. Without a live line it writes a log."""

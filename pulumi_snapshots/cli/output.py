@@ -17,6 +17,7 @@ from rich.text import Text
 
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.properties.catalogue import Record
+from pulumi_snapshots.properties.durations import duration_text
 
 UNLIMITED = 10_000
 """Columns of a stream that is no terminal: lines of a pipe are never folded."""
@@ -37,6 +38,11 @@ def printable(text: str) -> str:
 def moment(rfc3339: str | None, zone: str = "") -> str | None:
     """A time to the second, with what names its zone: `2026-11-24 23:00:00`."""
     return None if rfc3339 is None else f"{parse_rfc3339(rfc3339).astimezone(UTC):%Y-%m-%d %H:%M:%S}{zone}"
+
+
+def age_text(seconds: float | None) -> str | None:
+    """How long ago something was."""
+    return None if seconds is None else duration_text(round(max(0.0, seconds)))
 
 
 def fields_of(thing: object, record: type[Record], *, urls: bool = False) -> dict[str, Any]:

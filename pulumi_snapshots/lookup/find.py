@@ -23,18 +23,28 @@ from pulumi_snapshots.snapshot.describe import describe
 
 T = TypeVar("T")
 
+OfEach = Mapping[str, Mapping[str, ListedSnapshot]]
+"""The entries of each database, by version."""
 NO_TIME = datetime.min.replace(tzinfo=UTC)
 """Before every snapshot."""
 
 
-async def find_snapshots(session: Session, query: SnapshotQuery, since: float) -> list[SnapshotInfo]:
+async def find_snapshots(
+    session: Session, query: SnapshotQuery, since: float, of_each: OfEach | None = None
+) -> list[SnapshotInfo]:
     """The snapshots that fit, newest first; of one database, or of the whole account.
+
+    Args:
+        session: the service.
+        query: which ones.
+        since: an answer may be as old as this.
+        of_each: the entries of each database, if they were requested already.
 
     Raises:
         CannotTell: the listing leaves the answer open.
         SquareCloudError: no listing.
     """
-    found = await _listed(session, query, since)
+    found = _fitting(session, query, of_each) if of_each is not None else await _listed(session, query, since)
     # Snapshots without a time come last; they are no error if the query names no age.
     found.sort(key=lambda one: one[1].modified or NO_TIME, reverse=True)
     return [SnapshotInfo.of(await describe(session, *one), with_url=query.with_url) for one in found]
@@ -92,6 +102,10 @@ async def _listed(session: Session, query: SnapshotQuery, since: float) -> list[
         of_each = await listings.of_account(since, origin=query.origin)
     else:
         of_each = {wanted: await listings.of_database(wanted, since, origin=query.origin)}
+    return _fitting(session, query, of_each)
+
+
+def _fitting(session: Session, query: SnapshotQuery, of_each: OfEach) -> list[tuple[str, ListedSnapshot]]:
     return [
         (database_id, entry)
         for database_id, entries in of_each.items()

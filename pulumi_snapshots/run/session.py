@@ -22,6 +22,7 @@ from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.text import Text, Words
 from pulumi_snapshots.listing.complete import CompleteListings
 from pulumi_snapshots.listing.databases import Databases
+from pulumi_snapshots.listing.kept import KeptPages
 from pulumi_snapshots.listing.listings import READS_SHARE, Listings
 from pulumi_snapshots.listing.poll_plan import PollPlan
 from pulumi_snapshots.progress import Fleet
@@ -106,6 +107,7 @@ class Session(Stoppable):
         self.poll_plan = PollPlan(
             self.listings, self.clock, first_look_after=settings.first_look_after, look_every=settings.look_every
         )
+        self.kept_pages = KeptPages(shared_file(settings, "pages", self.clock, state), self.clock)
         self.quota_hint = QuotaHint(self.client, self.listings, self)
         self._locks: dict[tuple[str, str], anyio.Lock] = defaultdict(anyio.Lock)
         self._reads_start = -math.inf

@@ -1,0 +1,61 @@
+"""What is typed: arguments and options that several commands have, and their checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+
+from pulumi_snapshots.cli.wording import COMMANDS
+from pulumi_snapshots.properties.catalogue import Inputs
+from pulumi_snapshots.snapshot.record import is_provisional, split_id
+
+T = TypeVar("T", bound=Inputs)
+
+
+def _snapshot(context: click.Context, _argument: click.Parameter, typed: str) -> None:
+    """Split `DATABASE/VERSION`, as `list` shows it."""
+    try:
+        context.params["database_id"], context.params["version_id"] = split_id(typed)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from None
+    if is_provisional(typed):
+        raise click.BadParameter("it is pending: `create DATABASE --wait` keeps waiting for it.")
+
+
+def _urls(context: click.Context, _option: click.Parameter, urls: Any) -> Any:
+    if urls and not context.params["as_json"]:
+        context.fail("--urls needs --json.")
+    return urls
+
+
+def timeout_option(inputs: type[Inputs]) -> Callable[[Any], Any]:
+    """`--timeout`."""
+    usual = inputs.properties()["timeout"].default_text
+    return click.option("--timeout", metavar="DURATION", help=f"How long it may take; {usual} by default.")
+
+
+snapshot_argument = click.argument("snapshot", metavar="DATABASE/VERSION", callback=_snapshot, expose_value=False)
+json_option = click.option("--json", "as_json", is_flag=True, is_eager=True, help="Print JSON, for programs.")
+urls_option = click.option(
+    "--urls", is_flag=True, callback=_urls, help="With --json: print download URLs too, which open the data to anyone."
+)
+
+
+def checked(context: click.Context, inputs: type[T], typed: Mapping[str, Any], **spelled: str) -> T:
+    """The inputs that are typed.
+
+    Args:
+        context: of the command.
+        inputs: declares them.
+        typed: their values.
+        spelled: how some of them are typed in this command.
+
+    Raises:
+        click.UsageError: they have a problem.
+    """
+    wording = COMMANDS.about(**spelled)
+    for problem in inputs.problems(typed):
+        context.fail(f"{wording.spell(problem.property)} {wording.text(problem.told())}.")
+    return inputs.of(typed)

@@ -1,0 +1,183 @@
+"""What a command shows of the whole account, in as few requests as the service allows.
+
+The service answers few requests for the account's listing, so a command that comes right after another shows the page that
+the other got, and says how old it is, instead of waiting for its slot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+from pulumi_snapshots.api.client import BRIEF
+from pulumi_snapshots.api.errors import NotAllowed
+from pulumi_snapshots.api.models import AccountDatabase, ListedSnapshot
+from pulumi_snapshots.api.rate_limiter import ACCOUNT_LISTING
+from pulumi_snapshots.clock import parse_rfc3339, rfc3339
+from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.listing.complete import ask_all, newest_first
+from pulumi_snapshots.listing.kept import Kept, Shown
+from pulumi_snapshots.listing.listings import SERVICE_CACHE
+from pulumi_snapshots.lookup.results import SnapshotInfo
+from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.snapshot.describe import describe
+
+FRESH = ACCOUNT_LISTING.per_account
+"""Seconds for which a kept page is shown: so long the account's listing must not be requested again."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """The account's snapshots.
+
+    Attributes:
+        of_each: the entries of each database, by version.
+        age: seconds since they were requested.
+        kept: whether an earlier command of this machine has requested them.
+    """
+
+    of_each: Mapping[str, Mapping[str, ListedSnapshot]]
+    age: float
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A database of the account and its newest snapshot.
+
+    Attributes:
+        database: as the account has it.
+        running: whether it runs; None if that is not known.
+        newest: its newest available snapshot, without its URL; None if there is none, or if no listing is known.
+        age: of that snapshot in seconds by the service's clock; None without one.
+    """
+
+    database: AccountDatabase
+    running: bool | None
+    newest: SnapshotInfo | None
+    age: float | None
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The databases of the account.
+
+    Attributes:
+        seen: each of them, in the service's order.
+        page: the account's snapshots; None if the key may not list them.
+        unknown: why something is not known.
+    """
+
+    seen: list[Seen]
+    page: Page | None
+    unknown: list[Explained]
+
+
+async def snapshots_of_account(session: Session, *, origin: str | None = None, may_be_kept: bool = True) -> Page:
+    """Get the snapshots of each database; those of a moment ago if an earlier command of this machine has requested them.
+
+    Raises:
+        CannotTell: what the service lists may be incomplete.
+        SquareCloudError: there is no listing.
+    """
+    kept = await _kept_lately(session) if may_be_kept else None
+    if kept is not None:
+        session.service_clock.assume(kept.content.offset)
+        return Page(kept.content.of_each, kept.age(session.clock.utc()), kept=True)
+    since = session.clock.monotonic()
+    of_each = await session.complete_listings.of_account(since, origin=origin)
+    age = session.clock.monotonic() - max(since, session.listings.account_requested_at)
+    shown = Shown(of_each, session.service_clock.offset)
+    await session.kept_pages.keep_snapshots(shown, session.clock.utc() - timedelta(seconds=age))
+    return Page(of_each, age, kept=False)
+
+
+async def databases_of_account(session: Session) -> list[AccountDatabase]:
+    """Get the databases of the account, in the service's order, and keep them for later commands.
+
+    Raises:
+        CannotTell: the service's list is partly unreadable.
+        SquareCloudError: there is no answer.
+    """
+    databases = await session.complete_listings.databases(session.listings.recent)
+    await session.kept_pages.keep_databases(databases, session.clock.utc())
+    return databases
+
+
+async def overview(session: Session) -> Overview:
+    """Get every database, whether it runs, and its newest snapshot: three requests for any number of databases.
+
+    Raises:
+        CannotTell: an answer may be incomplete.
+        SquareCloudError: there is no answer, or the key may not list the databases.
+    """
+    unknown: list[Explained] = []
+    databases = await databases_of_account(session)
+    running = await _running(session, databases, unknown)
+    page = None
+    try:
+        page = await snapshots_of_account(session)
+    except NotAllowed as refused:
+        unknown.append(refused)
+    now = session.service_clock.now()
+    seen = []
+    for database in databases:
+        entries = page.of_each.get(database.id, {}) if page else {}
+        newest = await newest_good(session, database.id, entries)
+        age = None if newest is None else age_of(newest, now)
+        seen.append(Seen(database, running.get(database.id), newest, age))
+    return Overview(seen, page, unknown)
+
+
+async def newest_good(
+    session: Session, database_id: str, entries: Mapping[str, ListedSnapshot], *, origin: str | None = None
+) -> SnapshotInfo | None:
+    """The newest snapshot of a database that is available and not empty, without its URL; None if there is none.
+
+    Raises:
+        CannotTell: one has no time, so it may be the newest.
+    """
+    for entry in newest_first(each for each in entries.values() if origin is None or each.origin == origin):
+        record = await describe(session, database_id, entry)
+        if record.available and record.size != 0:
+            return SnapshotInfo.of(record, with_url=False)
+    return None
+
+
+def age_of(snapshot: SnapshotInfo, now: datetime) -> float:
+    """Seconds since a snapshot was taken; its time is known."""
+    return (now - parse_rfc3339(snapshot.created_at or rfc3339(now))).total_seconds()
+
+
+async def _kept_lately(session: Session) -> Kept[Shown] | None:
+    """The kept page, if asking for another one would mean waiting, and if it has all that this machine has found since."""
+    kept = await session.kept_pages.snapshots()
+    if kept is None or not 0 <= kept.age(session.clock.utc()) < FRESH:
+        return None
+    found = await session.journals["snapshot"].recently_found()
+    lately = session.clock.utc() - timedelta(seconds=SERVICE_CACHE)
+    lacks = any(
+        one.at > lately and one.version_id not in kept.content.of_each.get(one.database_id, {}) for one in found
+    )
+    return None if lacks else kept
+
+
+async def _running(
+    session: Session, databases: Sequence[AccountDatabase], unknown: list[Explained]
+) -> Mapping[str, bool]:
+    """Whether each database runs, as far as that is known: in one request, or in one for each if the service has no such route."""
+    try:
+        running = await session.client.database_statuses(patience=BRIEF)
+        if running is not None:
+            return running
+        if len(databases) + 3 > session.settings.own_requests:  # three are for the rest of what is shown
+            return {}
+        ids = [each.id for each in databases]
+        ask = session.databases.running
+        now = session.clock.monotonic()
+        return dict(zip(ids, await ask_all([partial(ask, each, now, patience=BRIEF) for each in ids]), strict=True))
+    except NotAllowed as refused:
+        unknown.append(refused)
+        return {}

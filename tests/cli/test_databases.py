@@ -1,0 +1,178 @@
+"""What `databases` shows, with how many requests, and the page that a second command within 20 s shows instead of waiting."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pulumi_snapshots.api.scopes import ACCOUNT_READ, DATABASES_READ, SNAPSHOTS_READ
+from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.listing.kept import KeptPages
+from pulumi_snapshots.locked_file import LockedFile, replace_atomically
+from tests.cli.typed import Desk
+from tests.support.virtual import virtual
+from tests.support.world import DATABASE, OTHER_DATABASE, START, world
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BOTH = (DATABASE, OTHER_DATABASE)
+
+
+@virtual
+async def test_databases_shows_each_with_its_newest_snapshot_in_three_requests(tmp_path: Path) -> None:
+    async with world(databases=BOTH) as w:
+        w.emulator.add_database("c" * 32, name="shop", type="mysql")
+        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(days=2))
+        new = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=3), origin="automatic")
+        w.emulator.add_snapshot(OTHER_DATABASE, modified=START - timedelta(days=31))
+        w.emulator.stop_database(OTHER_DATABASE)
+        ended = (await Desk(w, tmp_path).types("databases")).done
+        assert [entry.kind for entry in w.emulator.journal] == ["me", "statuses", "list account"]
+        heading, first, second, third = ended.out.splitlines()
+        assert heading.split() == ["DATABASE", "NAME", "ENGINE", "RUNNING", "NEWEST", "SNAPSHOT", "AGE"]
+        assert [first.split()[at] for at in (0, 2, 3, 4, 5)] == [DATABASE, "postgres", "yes", new.version_id, "3h"]
+        assert second.split()[3:] == ["no", "none"]
+        assert third.split() == ["c" * 32, "shop", "mysql", "yes", "none"]
+        assert ended.err == ""
+
+
+@virtual
+async def test_databases_as_json_has_ages_in_seconds_and_no_url(tmp_path: Path) -> None:
+    async with world() as w:
+        stored = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=3), size=5_000_000)
+        ended = (await Desk(w, tmp_path).types("databases", "--json")).done
+        (one,) = ended.json
+        assert (one["id"], one["type"], one["running"]) == (DATABASE, "postgres", True)
+        assert (one["newest_snapshot"]["id"], one["newest_snapshot"]["size"]) == (
+            f"{DATABASE}/{stored.version_id}",
+            5_000_000,
+        )
+        assert one["newest_age"] == pytest.approx(3 * 3600, abs=2)
+        assert 0 <= one["listing_age"] < 2
+        assert "http" not in ended.out
+
+
+@virtual
+async def test_an_expired_or_empty_snapshot_is_not_the_newest(tmp_path: Path) -> None:
+    async with world(databases=BOTH) as w:
+        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(days=30) + timedelta(seconds=10))
+        empty = w.emulator.add_snapshot(OTHER_DATABASE, modified=START - timedelta(hours=1))
+        empty.size = 0
+        desk = Desk(w, tmp_path)
+        first = (await desk.types("databases", "--json")).done.json
+        assert [bool(one["newest_snapshot"]) for one in first] == [True, False]
+        await w.clock.sleep(25)  # the service serves the same page, on which one has expired by now
+        again = (await desk.types("databases", "--json")).done.json
+        assert [one["newest_snapshot"] for one in again] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("scopes", "unknown"),
+    [({ACCOUNT_READ, SNAPSHOTS_READ}, "running"), ({ACCOUNT_READ, DATABASES_READ}, "newest")],
+)
+@virtual
+async def test_databases_shows_what_the_key_may_see_and_says_what_it_lacks(
+    tmp_path: Path, scopes: set[str], unknown: str
+) -> None:
+    async with world() as w:
+        stored = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=3))
+        w.emulator.settings = replace(w.emulator.settings, scopes=frozenset(scopes))
+        ended = (await Desk(w, tmp_path).types("databases")).done
+        row = ended.out.splitlines()[1].split()[3:]
+        assert row == (["?", stored.version_id, "3h"] if unknown == "running" else ["yes", "?"])
+        missing = DATABASES_READ if unknown == "running" else SNAPSHOTS_READ
+        assert f"the API key lacks the scope {missing}" in ended.err
+
+
+@pytest.mark.parametrize("code", ["ROUTE_NOT_FOUND", "INVALID_ID"])
+@virtual
+async def test_a_service_without_the_list_of_statuses_is_asked_for_each(tmp_path: Path, code: str) -> None:
+    async with world(databases=BOTH) as w:
+        w.emulator.add_fault(Fault(kind="statuses", status=404, code=code, times=None))
+        w.emulator.stop_database(OTHER_DATABASE)
+        ended = (await Desk(w, tmp_path).types("databases")).done
+        assert [line.split()[3] for line in ended.out.splitlines()[1:]] == ["yes", "no"]
+        # One that has more databases than requests left is not asked for minutes.
+        w.emulator.advance(100)
+        before = len(w.requests("status"))
+        ended = (await Desk(w, tmp_path, {"SQUARECLOUD_REQUESTS_PER_MINUTE": "4"}).types("databases", "--json")).done
+        assert [one["running"] for one in ended.json] == [None, None]
+        assert len(w.requests("status")) == before
+
+
+# The page of a moment ago ----------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_a_second_list_within_20_seconds_shows_the_last_page_with_its_age(tmp_path: Path) -> None:
+    async with world(databases=BOTH) as w:
+        desk = Desk(w, tmp_path)
+        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=2))
+        w.emulator.add_snapshot(OTHER_DATABASE, modified=START - timedelta(hours=1), origin="automatic")
+        first = (await desk.types("list")).done
+        await w.clock.sleep(12)
+        begun = w.clock.monotonic()
+        second = (await desk.types("list")).done
+        assert w.clock.monotonic() - begun < 1
+        assert (second.out, first.err) == (first.out, "")
+        assert second.err == "as listed 12s ago: the account's listing can be requested again in 8s\n"
+        filtered = (await desk.types("list", "--origin", "manual", "--newer-than", "3h")).done
+        assert [line.split()[0][:32] for line in filtered.out.splitlines()[1:]] == [DATABASE]
+        assert (await desk.types("databases")).done.err.startswith("as listed 12s ago")
+        assert len(w.requests("list account")) == 1
+        await w.clock.sleep(9)
+        assert (await desk.types("list")).done.err == ""
+        assert len(w.requests("list account")) == 2
+
+
+@virtual
+async def test_a_kept_page_is_not_shown_for_what_it_lacks(tmp_path: Path) -> None:
+    async with world(databases=BOTH, cache_world="invalidated", snapshot_seconds=1) as w:
+        desk = Desk(w, tmp_path)
+        await desk.types("list")
+        taken = (await desk.types("create", DATABASE, "--json")).done.json["id"]
+        ended = (await desk.types("list")).done
+        assert taken in ended.out
+        assert "as listed" not in ended.err
+
+
+@virtual
+async def test_programs_get_no_page_of_an_earlier_list(tmp_path: Path) -> None:
+    async with world() as w:
+        desk = Desk(w, tmp_path)
+        w.emulator.add_snapshot(DATABASE)
+        await desk.types("list")
+        (one,) = (await desk.types("list", "--json", "--urls")).done.json
+        assert await w.download(one["download_url"])
+        assert w.clock.monotonic() > 20
+
+
+def kept(state: Path) -> str:
+    (file,) = state.glob("*.pages.json")
+    return file.read_text()
+
+
+@virtual
+async def test_no_download_url_is_kept_in_a_file(tmp_path: Path) -> None:
+    async with world() as w:
+        w.emulator.add_snapshot(DATABASE)
+        await Desk(w, tmp_path).types("databases")
+        assert set(json.loads(kept(tmp_path))) == {"snapshots", "databases"}
+        assert "http" not in kept(tmp_path)
+        assert "ignature" not in kept(tmp_path)
+
+
+@pytest.mark.parametrize("content", ['{"at": 3}', '{"at": "2026-03-01T12:00:01Z", "of_each": []}', "[]", '"x"'])
+@virtual
+async def test_a_file_that_another_version_wrote_counts_as_empty(tmp_path: Path, content: str) -> None:
+    async with world() as w:
+        file = LockedFile(tmp_path / "pages.json", w.clock)
+        replace_atomically(file.path, f'{{"snapshots": {content}, "databases": {content}}}')
+        pages = KeptPages(file, w.clock)
+        assert await pages.snapshots() is None
+        assert await pages.databases() is None
