@@ -18,7 +18,7 @@ import pyrage
 
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.snapshot.create import create
-from tests.archive.real import Host, hosted, outcome, start
+from tests.archive.real import Host, hosted_apart, outcome, start
 from tests.support.object_stores import serving
 from tests.support.virtual import run_virtual
 from tests.support.world import world
@@ -204,7 +204,7 @@ def archives() -> Iterable[list[object]]:
     sealed: list[float] = []
     memory: list[float] = []
     identity = pyrage.x25519.Identity.generate()
-    with tempfile.TemporaryDirectory(prefix="pulumi-snapshots-bench-") as name, hosted(ARCHIVE_SIZE) as host:
+    with tempfile.TemporaryDirectory(prefix="pulumi-snapshots-bench-") as name, hosted_apart(ARCHIVE_SIZE) as host:
         for run in range(ARCHIVE_RUNS):
             file, target = Path(name) / f"{run}-by-hand.zip", Path(name) / f"{run}-archive.zip"
             by_hand.append(seconds_of(lambda file=file: downloaded_and_hashed(host, file)))  # type: ignore[misc]
@@ -228,7 +228,7 @@ def archives() -> Iterable[list[object]]:
     ratios = [our / closed for our, closed in zip(ours, sealed, strict=True)]
     yield ["speed of the encrypted one, pair by pair (aim: 0.8 or more)", *spread(ratios, digits=2), ""]
     seconds, memory = [], []
-    with serving("s3") as server, hosted(BUCKET_SIZE) as host:
+    with serving("s3") as server, hosted_apart(BUCKET_SIZE) as host:
         server.make_bucket("bench")
         for run in range(BUCKET_RUNS):
             done = outcome(start(host.url, f"s3://bench/{run}.zip", environment=server.environment))

@@ -21,6 +21,13 @@ LARGEST = 100_000
 """Bytes of a manifest; what is larger is none."""
 
 
+class Drilled(Record):
+    """What a drill has proved: this snapshot was restored, and its checks passed."""
+
+    drilled_at: Moment = declare("When.")
+    restore_seconds: float = declare("How long the restore took.")
+
+
 class Manifest(Record):
     """What a manifest says."""
 
@@ -35,6 +42,7 @@ class Manifest(Record):
     plain_sha256: str | None = declare("The SHA-256 before encryption.", default=None, kw_only=True)
     recipients: list[str] | None = declare("Public keys that it is encrypted for.", default=None, kw_only=True)
     tool: str = declare("What wrote it.", kw_only=True)
+    drill: Drilled | None = declare("The last drill that it has passed.", default=None, kw_only=True)
 
     @classmethod
     def of(cls, record: ArchiveRecord, recipients: Sequence[str] | None) -> Manifest:
@@ -102,7 +110,18 @@ def remove_manifest(transfers: Transfers, uri: str) -> None:
     """Remove the manifest of an object that was removed, and nothing that is none; raises `StoreTrouble`."""
     store = manifest_of(transfers, uri)
     seen = store.stat()
-    if seen is not None:
-        found = Manifest.read(store)
-        if found is not None and found.object == uri.rpartition("/")[2]:
-            store.remove(seen.mark)
+    if seen is not None and _read(store, uri) is not None:
+        store.remove(seen.mark)
+
+
+def is_drilled(transfers: Transfers, uri: str) -> bool:
+    """Whether its manifest says that a drill has proved it; raises `StoreTrouble` if the store does not answer."""
+    store = manifest_of(transfers, uri)
+    found = None if store.stat() is None else _read(store, uri)
+    return found is not None and found.drill is not None
+
+
+def _read(store: Store, uri: str) -> Manifest | None:
+    """The manifest of this very object, if it is one."""
+    found = Manifest.read(store)
+    return found if found is not None and found.object == uri.rpartition("/")[2] else None

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.retention import Keep, kept_by
+from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.properties.catalogue import Moment, Record, Thing, declare
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class StoredObject(Record, sparse=True):
@@ -21,6 +26,12 @@ class StoredObject(Record, sparse=True):
         "When its snapshot was taken; absent if an earlier version wrote it.", default=None
     )
     pinned: bool = declare("Whether it is kept for good.", default=False)
+    drilled: bool = declare("Whether it was kept because a drill has proved it, and nothing newer.", default=False)
+
+    @property
+    def taken(self) -> datetime:
+        """When its snapshot was taken; long ago if that is not known."""
+        return parse_rfc3339(self.created_at) if self.created_at else LONG_AGO
 
 
 class ArchiveRecord(Record):
@@ -78,14 +89,15 @@ def kept_of(objects: Sequence[StoredObject], keep: Keep | None, keep_last: int |
         keep: tiers.
         keep_last: how many, instead of tiers.
     """
-    if keep is not None:
+    if keep is None:
+        counted = list(objects[:keep_last])
+    else:
         timed = [each for each in objects if each.created_at]
         by_tiers = kept_by(keep, timed, lambda each: each.created_at or "")
         # The time of one may be unknown, and then nothing says that it may go. The newest is the one just written.
-        return [
-            each for each in objects if each.pinned or not each.created_at or each in by_tiers or each is objects[0]
-        ]
-    return [each for number, each in enumerate(objects) if keep_last is None or number < keep_last or each.pinned]
+        counted = [each for each in objects if not each.created_at or each in by_tiers or each is objects[0]]
+    proof = max((each for each in objects if each.drilled), key=lambda each: each.taken, default=None)
+    return [each for each in objects if each in counted or each.pinned or each is proof]
 
 
 def counts(values: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 from pulumi_snapshots.archive.inputs import KEEP_LIMIT, ArchiveInputs
-from pulumi_snapshots.archive.manifest import remove_manifest
+from pulumi_snapshots.archive.manifest import is_drilled, remove_manifest
 from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject, history, kept_of
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.errors.explained import Explained
@@ -70,14 +70,22 @@ async def prune(
 ) -> ArchiveRecord:
     """Give a new record the history of its resource, and remove what `keep` and `keep_last` do not keep.
 
-    It removes only objects that this resource has written and that are unchanged since.
+    It removes only objects that this resource has written and that are unchanged since, and never the last one that a drill
+    has proved.
     """
-    earlier = [each for each in history(previous) if each.uri != record.uri] if previous else []
+    before = [each for each in history(previous) if each.uri != record.uri] if previous else []
+    earlier = [
+        replace(each, drilled=False) for each in before
+    ]  # a newer one may be drilled since: the manifests decide
     rule = "keep" if inputs.keep else f"the last {inputs.keep_last}"
     left = list(earlier)
     with transfers.until(PRUNING):
         for each in await _surplus(transfers, [record.object, *earlier], inputs):
             try:
+                if await _is_last_proof(transfers, each, [record.object, *left]):
+                    left[left.index(each)] = replace(each, drilled=True)
+                    listener.progress(f"kept {each.uri}: a drill has proved it, and nothing newer")
+                    continue
                 removed = await transfers.blocking(_removed, transfers, each.uri, each.mark)
             except StoreTrouble as trouble:
                 listener.warn(f"{each.uri} is beyond {rule} but was not removed: {trouble.happened}.")
@@ -102,6 +110,16 @@ async def _surplus(transfers: Transfers, objects: list[StoredObject], inputs: Ar
         if not bad:
             return surplus
         good = [each for each in good if each not in bad]
+
+
+async def _is_last_proof(transfers: Transfers, one: StoredObject, others: list[StoredObject]) -> bool:
+    """Whether a drill has proved this object, and none that holds a newer snapshot; raises `StoreTrouble` when in doubt."""
+    if not await transfers.blocking(is_drilled, transfers, one.uri):
+        return False
+    for each in others:
+        if each.taken > one.taken and await transfers.blocking(is_drilled, transfers, each.uri):
+            return False
+    return True
 
 
 def _holds(store: Store, mark: str) -> bool:

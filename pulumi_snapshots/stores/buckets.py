@@ -16,7 +16,7 @@ from pulumi_snapshots.stores.credentials import Access, NoCredentials, access
 from pulumi_snapshots.stores.destination import EXTRA, LIBRARY, Destination
 from pulumi_snapshots.stores.flow import Flow
 from pulumi_snapshots.stores.store import Buffer, Draft, Seen, Store, StoreTrouble, trouble
-from pulumi_snapshots.stores.unfinished import Upload, Uploads
+from pulumi_snapshots.stores.unfinished import Upload, Uploads, bearing, signed
 
 PART_SIZE = 6 * 1024 * 1024
 """Bytes of one part of an upload."""
@@ -35,6 +35,7 @@ RETRIES: dict[str, Any] = {
     "backoff": {"init_backoff": timedelta(seconds=0.25), "max_backoff": timedelta(seconds=10), "base": 2},
 }
 """About 15 s, and less than the patience of a refresh."""
+GOOGLE = "https://storage.googleapis.com"
 CLASSES = {"s3": "S3Store", "gs": "GCSStore", "az": "AzureStore"}
 
 
@@ -148,13 +149,16 @@ class BucketStore(Store):
 
     def _uploads(self) -> Uploads | None:
         _, found = self._bucket()
-        if self._scheme != "s3" or found.keys is None:
+        if found.keys is None:
             return None
+        if self._scheme == "gs":
+            address = found.options.get("base_url", GOOGLE)
+            return Uploads(self._key, f"{address}/{self._name}", bearing(found.keys))
         region = found.options.get("region", "us-east-1")
         endpoint = found.options.get("endpoint", f"https://s3.{region}.amazonaws.com").rstrip("/")
         hosted = os.environ.get("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "").lower() == "true"
         address = endpoint if hosted and "endpoint" in found.options else f"{endpoint}/{self._name}"
-        return Uploads(self._key, address, region, found.keys)
+        return Uploads(self._key, address, signed(region, found.keys))
 
     @contextlib.contextmanager
     def trouble(self) -> Iterator[None]:
@@ -162,13 +166,13 @@ class BucketStore(Store):
         with trouble(self.where):
             try:
                 yield
-            except _refusal() as error:
+            except (FileNotFoundError, import_module(f"{LIBRARY}.exceptions").BaseError) as error:
                 _, found = self._bucket()
-                raise StoreTrouble(f"{self.where}: {_words(error)} (credentials: {found.found})") from error
-            except FileNotFoundError as error:
-                raise StoreTrouble(f"{self.where}: the bucket does not exist ({_words(error)})") from error
-            except import_module(f"{LIBRARY}.exceptions").BaseError as error:
-                raise StoreTrouble(f"{self.where}: {_words(error)}") from error
+                words, missing = _words(error), isinstance(error, FileNotFoundError)
+                what = f"the bucket or the object does not exist ({words})" if missing else words
+                # Whatever it is: most often these are not the credentials, the region or the endpoint that were meant.
+                text = f"{self.where}: {what} (credentials: {found.found})"
+                raise StoreTrouble(text, then=_steps(self._scheme, str(error))) from error
 
     def _stat(self) -> Seen | None:
         bucket, _ = self._bucket()
@@ -180,10 +184,9 @@ class BucketStore(Store):
         words = (version, found["e_tag"], found["last_modified"])
         return Seen(found["size"], " ".join(str(word) for word in words if word is not None))
 
-    def _pieces(self) -> Iterator[Buffer]:
+    def _pieces(self, size: int) -> Iterator[Buffer]:
         bucket, _ = self._bucket()
         with self.trouble():
-            size = import_module(LIBRARY).head(bucket, self._key)["size"]
             for start in range(0, size, PART_SIZE):  # a request for each, since the time-out is of a request
                 end = min(start + PART_SIZE, size)
                 yield import_module(LIBRARY).get_range(bucket, self._key, start=start, end=end)
@@ -245,6 +248,21 @@ def _refusal() -> tuple[type[Exception], ...]:
     return exceptions.PermissionDeniedError, exceptions.UnauthenticatedError
 
 
+REGION = (
+    "AuthorizationHeaderMalformed",
+    "PermanentRedirect",
+    "IllegalLocationConstraint",
+    "incorrectly configured region",
+)
+CLOCK = ("RequestTimeTooSkewed", "RequestExpired", "Request date header")
+"""What a store says about something that is to be set right."""
+
+
+def _steps(scheme: str, said: str) -> list[Next]:
+    steps = {Step.SET_REGION: REGION if scheme == "s3" else (), Step.SET_CLOCK: CLOCK}
+    return [Next(step) for step, marks in steps.items() if any(mark in said for mark in marks)]
+
+
 def _words(error: Exception) -> str:
     """The library's error without addresses, whose queries may open the data, and without its inner structure."""
     text, _, inner = str(error).partition("\n\nDebug source")
@@ -252,6 +270,8 @@ def _words(error: Exception) -> str:
     if code:
         lines = said[1].strip().splitlines() if said else []  # Azure's others are for its support
         return f"{code[1]}: {lines[0]}" if lines else code[1]
+    if " credential provider: " in text:  # what boto3 or google-auth says
+        text = text.rpartition(" credential provider: ")[2]
     words = " ".join(text.rpartition(" - ")[2].split()).removeprefix("Server returned non-2xx status code: ")
     words = words[:300].rstrip(": ")
     causes = re.findall(r'message: "([^"]*)"', inner)

@@ -7,7 +7,10 @@ import json
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cache, partial
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +22,11 @@ MACHINE = "169.254.169.254"
 """Where a cloud's machine asks for its own identity."""
 MACHINE_PATIENCE = 1.0
 """Seconds; it answers at once, or this is no such machine."""
+KEYS_LIVE = timedelta(minutes=5)
+"""How long the library uses keys before it asks boto3 again, which renews those that end within 10 minutes."""
+GOOGLE_SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
+AZURE_ACCOUNT = ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT")
+"""Where the account's name is; the second is the Azure CLI's own."""
 NAMES = {"s3": "S3", "gs": "Google Cloud Storage", "az": "Azure"}
 
 
@@ -33,7 +41,8 @@ class Access:
     Attributes:
         found: the credentials in a few words, and other settings; never a secret.
         options: for the library's store; secrets among them.
-        keys: gives the access keys of S3, if this program has them.
+        keys: gives the access keys of S3 or the token of Google, if this program can have them; raises OSError if it cannot
+            have them now.
     """
 
     found: str
@@ -54,6 +63,19 @@ def access(scheme: str, environment: Mapping[str, str]) -> Access:
     return {"s3": _s3, "gs": _google, "az": _azure}[scheme](environment)
 
 
+def _told(find: Callable[[], Callable[[], Mapping[str, Any]]], found: str) -> Callable[[], Mapping[str, Any]]:
+    """What gives keys to this program, once it is found; an error of the library behind it is an OSError."""
+    once = cache(find)
+
+    def keys() -> Mapping[str, Any]:
+        try:
+            return once()()
+        except Exception as error:
+            raise OSError(f"{found} gave no keys: {error}") from error
+
+    return keys
+
+
 # S3 ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -64,9 +86,20 @@ def _s3(environment: Mapping[str, str]) -> Access:
     endpoint = next(filter(None, map(environment.get, names)), settings.get("endpoint_url"))
     found, provider = _s3_keys(environment, profile, settings)
     at = f", region {region}" * bool(region) + f", endpoint {endpoint}" * bool(endpoint)
-    given = {"region": region, "endpoint": endpoint, "credential_provider": provider}
-    options = {name: value for name, value in given.items() if value is not None}
-    return Access(found + at, options, provider or _keys_of(environment))
+    given = {
+        "region": region,
+        "endpoint": endpoint,
+        "credential_provider": provider,
+        "metadata_endpoint": environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT"),
+    }
+    options = {name: value for name, value in given.items() if value}
+    keys = _keys_of(environment)
+    if provider is not None:
+        keys = _told(lambda: provider, found)
+    elif keys is None and find_spec("boto3") is not None and not found.startswith("none"):
+        # The library has the keys of a role by itself, and does not tell them.
+        keys = _told(partial(_by_boto3, None, found), found)
+    return Access(found + at, options, keys)
 
 
 def _keys_of(environment: Mapping[str, str]) -> Callable[[], Mapping[str, Any]] | None:
@@ -96,9 +129,19 @@ def _s3_keys(
         return of_profile
     if wanted:
         raise NoCredentials(f"profile {profile!r} of the AWS configuration files has no credentials")
-    if any(map(environment.get, ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"))):
+    return _s3_role(environment)
+
+
+def _s3_role(environment: Mapping[str, str]) -> tuple[str, Callable[[], Any] | None]:
+    """The role of the container or the machine."""
+    if environment.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"):
         return "the container's role", None
-    if environment.get("AWS_EC2_METADATA_DISABLED", "").lower() != "true" and _answers("s3", MACHINE):
+    if environment.get("AWS_CONTAINER_CREDENTIALS_FULL_URI"):
+        if environment.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"):
+            return "the container's role", None
+        return "the container's role, through boto3", _by_boto3(None, "the container's role")
+    machine = environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or MACHINE
+    if environment.get("AWS_EC2_METADATA_DISABLED", "").lower() != "true" and _answers("s3", machine):
         return "the machine's role", None
     raise NoCredentials(
         "no credentials were found: not in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, not in a profile, and this "
@@ -112,7 +155,7 @@ def _of_profile(profile: str, settings: Mapping[str, str]) -> tuple[str, Callabl
         return f"keys of profile {profile}", _static(key, secret, settings.get("aws_session_token"))
     kinds = ("sso_session", "sso_start_url", "role_arn", "credential_process", "login_session")
     if kind := next((name for name in kinds if name in settings), None):
-        return f"profile {profile} ({kind}), through boto3", _by_boto3(profile, kind)
+        return f"profile {profile} ({kind}), through boto3", _by_boto3(profile, f"profile {profile!r}, by {kind},")
     return None
 
 
@@ -136,17 +179,22 @@ def _profile(environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     return name, settings
 
 
-def _by_boto3(profile: str, kind: str) -> Callable[[], Any]:
+def _by_boto3(profile: str | None, what: str) -> Callable[[], Any]:
+    """What gives the keys of a profile or a role.
+
+    Args:
+        profile: its name; None for what boto3 finds by itself.
+        what: has the keys, for errors.
+    """
     try:
         session = import_module("boto3").Session(profile_name=profile)
-        provider = import_module("obstore.auth.boto3").Boto3CredentialProvider(session)
+        provider = import_module("obstore.auth.boto3").Boto3CredentialProvider(session, ttl=KEYS_LIVE)
     except ImportError as error:
         raise NoCredentials(
-            f"profile {profile!r} gets its keys by {kind}, which needs boto3 ({error})",
-            then=[Next(Step.INSTALL_PACKAGE, package="boto3")],
+            f"{what} gives its keys to boto3 only ({error})", then=[Next(Step.INSTALL_PACKAGE, package="boto3")]
         ) from error
     except Exception as error:  # botocore's own, such as a login that has expired
-        raise NoCredentials(f"profile {profile!r} gave no keys: {error}") from error
+        raise NoCredentials(f"{what} gave no keys: {error}") from error
     return provider  # type: ignore[no-any-return]
 
 
@@ -156,22 +204,24 @@ def _by_boto3(profile: str, kind: str) -> Callable[[], Any]:
 def _google(environment: Mapping[str, str]) -> Access:
     if emulator := environment.get("STORAGE_EMULATOR_HOST"):
         address = emulator if "://" in emulator else f"http://{emulator}"
-        return Access(f"none, for the emulator at {address}", {"base_url": address, "bearer_token": "none"})
+        options = {"base_url": address, "bearer_token": "none"}
+        return Access(f"none, for the emulator at {address}", options, lambda: {"token": "none"})
     for name in (
         "GOOGLE_SKIP_SIGNATURE",
         "GOOGLE_BEARER_TOKEN",
         "GOOGLE_SERVICE_ACCOUNT_KEY",
         "GOOGLE_SERVICE_ACCOUNT",
     ):
-        if environment.get(name):
-            return Access(f"what is in {name}")
+        if given := environment.get(name):
+            token = (lambda: {"token": given}) if name == "GOOGLE_BEARER_TOKEN" else None
+            return Access(f"what is in {name}", keys=token)
     folder = Path(environment.get("CLOUDSDK_CONFIG") or _home(environment) / ".config" / "gcloud")
     named = environment.get("GOOGLE_APPLICATION_CREDENTIALS")
     file = Path(named or folder / "application_default_credentials.json")
     if named or file.exists():
         return _google_file(file)
     if _answers("gs", environment.get("GCE_METADATA_HOST") or MACHINE):
-        return Access("the machine's service account")
+        return Access("the machine's service account", keys=_token_of("the machine's service account"))
     raise NoCredentials(
         "no credentials were found: not in GOOGLE_APPLICATION_CREDENTIALS, not from `gcloud auth application-default "
         "login`, and this machine has no service account"
@@ -185,21 +235,35 @@ def _google_file(file: Path) -> Access:
         raise NoCredentials(f"{file} cannot be read: {error.strerror}") from None
     except (ValueError, LookupError, TypeError):
         raise NoCredentials(f"{file} is no file of Google credentials") from None
+    found = f"{kind} in {file}"
     if kind in {"service_account", "authorized_user"}:
-        return Access(f"{kind} in {file}", {"application_credentials": str(file)})
+        return Access(found, {"application_credentials": str(file)}, _token_of(found))
+    provider = _by_google_auth(found)
+    return Access(f"{found}, through google-auth", {"credential_provider": provider}, _told(lambda: provider, found))
+
+
+def _token_of(found: str) -> Callable[[], Mapping[str, Any]] | None:
+    """What gives the token of credentials that the library uses by itself, if google-auth is installed."""
+    if find_spec("google") is None or find_spec("google.auth") is None:
+        return None
+    return _told(partial(_by_google_auth, found), found)
+
+
+def _by_google_auth(what: str) -> Callable[[], Any]:
+    """What gives the token of the application default credentials, which google-auth finds in the same places."""
     try:
-        credentials, _ = import_module("google.auth").load_credentials_from_file(
-            str(file), scopes=["https://www.googleapis.com/auth/devstorage.read_write"]
-        )
+        # Scopes are set afterwards: with them it would ask for the project's name too.
+        credentials, _ = import_module("google.auth").default()
+        credentials = import_module("google.auth.credentials").with_scopes_if_required(credentials, [GOOGLE_SCOPE])
         provider = import_module("obstore.auth.google").GoogleCredentialProvider(credentials)
     except ImportError as error:
         raise NoCredentials(
-            f"{file} is of type {kind}, which needs google-auth ({error})",
-            then=[Next(Step.INSTALL_PACKAGE, package="google-auth requests aiohttp")],
+            f"{what} needs google-auth ({error})",
+            then=[Next(Step.INSTALL_PACKAGE, package="google-auth requests")],
         ) from error
     except Exception as error:  # google-auth's own
-        raise NoCredentials(f"{file} gave no credentials: {error}") from error
-    return Access(f"{kind} in {file}, through google-auth", {"credential_provider": provider})
+        raise NoCredentials(f"{what} gave no credentials: {error}") from error
+    return provider  # type: ignore[no-any-return]
 
 
 # Azure -------------------------------------------------------------------------------------------------------------------
@@ -207,12 +271,18 @@ def _google_file(file: Path) -> Access:
 
 def _azure(environment: Mapping[str, str]) -> Access:
     options = _connection_string(environment.get("AZURE_STORAGE_CONNECTION_STRING", ""))
-    account = options.get("account_name") or environment.get("AZURE_STORAGE_ACCOUNT_NAME")
+    account = options.get("account_name") or next(filter(None, map(environment.get, AZURE_ACCOUNT)), None)
     if not account:
-        raise NoCredentials("no account is named: set AZURE_STORAGE_ACCOUNT_NAME, or AZURE_STORAGE_CONNECTION_STRING")
+        raise NoCredentials(f"no account is named: set {AZURE_ACCOUNT[0]}, or AZURE_STORAGE_CONNECTION_STRING")
     at = f", account {account}"
     if options:
         return Access(f"AZURE_STORAGE_CONNECTION_STRING{at}", options)
+    found, more = _azure_identity(environment, account)
+    return Access(found + at, {"account_name": account, **more})
+
+
+def _azure_identity(environment: Mapping[str, str], account: str) -> tuple[str, dict[str, Any]]:
+    """What was found, and what the library does not find by itself."""
     # In the library's own order.
     for names in (
         ("AZURE_STORAGE_TOKEN",),
@@ -226,15 +296,17 @@ def _azure(environment: Mapping[str, str]) -> Access:
         ("AZURE_SKIP_SIGNATURE",),
     ):
         if all(map(environment.get, names)):
-            return Access(f"what is in {names[0]}{at}")
+            return f"what is in {names[0]}", {}
+    if key := environment.get("AZURE_STORAGE_KEY"):  # as the Azure CLI calls it
+        return "what is in AZURE_STORAGE_KEY", {"account_key": key}
     if environment.get("IDENTITY_ENDPOINT") or environment.get("AZURE_IDENTITY_ENDPOINT"):
         endpoint = environment.get("AZURE_IDENTITY_ENDPOINT") or environment["IDENTITY_ENDPOINT"]
-        return Access(f"the managed identity{at}", {"msi_endpoint": endpoint})
+        return "the managed identity", {"msi_endpoint": endpoint}
     folder = Path(environment.get("AZURE_CONFIG_DIR") or _home(environment) / ".azure")
     if environment.get("AZURE_USE_AZURE_CLI") or (folder / "azureProfile.json").exists():
-        return Access(f"the login of the Azure CLI{at}", {"use_azure_cli": True})
+        return "the login of the Azure CLI", {"use_azure_cli": True}
     if _answers("az", MACHINE):
-        return Access(f"the machine's managed identity{at}")
+        return "the machine's managed identity", {}
     raise NoCredentials(
         f"no credentials were found for account {account}: not in AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN or "
         "AZURE_CLIENT_ID, not from `az login`, and this machine has no identity"
@@ -267,7 +339,8 @@ def _answers(scheme: str, host: str) -> bool:
         "gs": ("GET", "/computeMetadata/v1/", {"Metadata-Flavor": "Google"}),
         "az": ("GET", "/metadata/instance?api-version=2021-02-01", {"Metadata": "true"}),
     }[scheme]
-    asked = urllib.request.Request(f"http://{host}{path}", headers=headers, method=method)
+    address = host.rstrip("/") if "://" in host else f"http://{host}"
+    asked = urllib.request.Request(address + path, headers=headers, method=method)  # noqa: S310  this machine's
     try:
         # Without a proxy, as only this machine is asked.
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=MACHINE_PATIENCE):

@@ -21,7 +21,7 @@ BUCKETS = ("s3", "gs", "az")
 LIBRARY, EXTRA = "obstore", "archive"
 """The library for buckets, and the extra of this package that brings it."""
 MUST_BE = "must be a path, or a URI of file://, s3://, gs:// or az://"
-_SLIP = re.compile(r"(file|s3|gs|az):")
+_SLIP = re.compile(r"(file|s3|gs|az|arn|https?):", re.IGNORECASE)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]+")
 
 
@@ -57,7 +57,8 @@ class Destination:
             raise Unfit(MUST_BE, text)
         bucket, slash, key = rest.partition("/")
         if not _BUCKET.fullmatch(bucket) or not slash:
-            raise Unfit(f"must be {scheme}://BUCKET/NAME, or {scheme}://BUCKET/FOLDER/ with a final slash")
+            path = "; a path of this machine has no scheme" * rest.startswith(("/", "~", "."))
+            raise Unfit(f"must be {scheme}://BUCKET/NAME, or {scheme}://BUCKET/FOLDER/ with a final slash{path}")
         # Each of these is read in different ways by the stores' libraries.
         if "?" in key or "#" in key or {"", "."} & set(key.removesuffix("/").split("/")[: None if key else 0]):
             raise Unfit("must hold no ?, #, empty segment or `.` as a segment")

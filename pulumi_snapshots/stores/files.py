@@ -63,7 +63,7 @@ class FileStore(Store):
             found = [self._path, *self._path.rglob("*")]
             return {path.as_uri(): path.stat().st_size for path in found if path.is_file()}
 
-    def _pieces(self) -> Iterator[bytes]:
+    def _pieces(self, size: int) -> Iterator[bytes]:  # noqa: ARG002  a file is read to its end
         with self._path.open("rb") as file:
             yield from iter(lambda: file.read(READ_SIZE), b"")
 

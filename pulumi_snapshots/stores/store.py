@@ -70,9 +70,16 @@ class Store(ABC):
         """The object; None only if it certainly does not exist."""
 
     def read(self) -> Iterator[Buffer]:
-        """The bytes of the object, in pieces."""
+        """The bytes of one object, in pieces: an object that is replaced meanwhile is an error, not a mixture."""
+        before, pieces = self.stat(), 0
+        if before is None:
+            raise StoreTrouble(f"{self.where} does not exist")
         with trouble(self.where):
-            yield from self._pieces()
+            for piece in self._pieces(before.size):
+                pieces += 1
+                yield piece
+        if pieces > 1 and self.stat() != before:
+            raise StoreTrouble(f"{self.where} was replaced while it was read")
 
     def holds(self, mark: str) -> bool:
         """Whether the object still has this mark."""
@@ -92,7 +99,7 @@ class Store(ABC):
         """The URIs of the objects below this place, or of the one that it is, with their bytes."""
 
     @abstractmethod
-    def _pieces(self) -> Iterator[Buffer]: ...
+    def _pieces(self, size: int) -> Iterator[Buffer]: ...
 
     @abstractmethod
     def _remove(self) -> None: ...

@@ -1,4 +1,4 @@
-"""Uploads that killed runs have left in an S3 bucket: invisible, and paid for. The library for buckets cannot list them."""
+"""Uploads that killed runs have left in a bucket of S3 or Google: invisible, and paid for. The library cannot list them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ PATIENCE = 20.0
 """Seconds for one request."""
 CERTAINLY_DEAD = timedelta(days=7)
 """An upload this old belongs to no run: no time-out is longer."""
+Authorize = Callable[[str, str, str, str], Mapping[str, str]]
+"""The headers of a request, from its method, host, path and query."""
 OURS = re.compile(r"\d{8}T\d{6}Z-[^/]+\.zip(\.age)?")
 """How objects are named in a folder."""
 _NOTHING = hashlib.sha256().hexdigest()
@@ -37,14 +39,12 @@ class Uploads:
     Attributes:
         key: the object's.
         address: of the bucket.
-        region: of the bucket.
-        keys: gives the access keys.
+        authorize: makes the headers that prove who asks; raises OSError if it cannot.
     """
 
     key: str
     address: str
-    region: str
-    keys: Callable[[], Mapping[str, Any]]
+    authorize: Authorize
 
     def left(self) -> list[Upload]:
         """Those of killed runs: of the same name, or so old under a name that an archive of this database gives.
@@ -75,30 +75,43 @@ class Uploads:
         return bool(OURS.fullmatch(name)) and _now() - datetime.fromisoformat(initiated) > CERTAINLY_DEAD
 
     def _send(self, method: str, key: str, query: Mapping[str, str]) -> bytes:
-        keys, address = self.keys(), urlsplit(self.address)
-        stamp = f"{_now():%Y%m%dT%H%M%SZ}"
-        headers = {"host": address.netloc, "x-amz-content-sha256": _NOTHING, "x-amz-date": stamp}
-        if keys.get("token"):
-            headers["x-amz-security-token"] = keys["token"]
+        address = urlsplit(self.address)
         path = quote(f"{address.path}/{key}".rstrip("/") or "/", safe="/-_.~")
         asked = urlencode(sorted(query.items()), quote_via=quote, safe="-_.~")
-        names = ";".join(sorted(headers))
-        lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
-        request = f"{method}\n{path}\n{asked}\n{lines}\n{names}\n{_NOTHING}"
-        scope = f"{stamp[:8]}/{self.region}/s3/aws4_request"
-        text = "\n".join(["AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(request.encode()).hexdigest()])
-        key_bytes = f"AWS4{keys['secret_access_key']}".encode()
-        for part in scope.split("/"):
-            key_bytes = hmac.digest(key_bytes, part.encode(), "sha256")
-        signature = hmac.digest(key_bytes, text.encode(), "sha256").hex()
-        headers["authorization"] = (
-            f"AWS4-HMAC-SHA256 Credential={keys['access_key_id']}/{scope}, SignedHeaders={names}, Signature={signature}"
-        )
+        headers = dict(self.authorize(method, address.netloc, path, asked))
         url = f"{address.scheme}://{address.netloc}{path}?{asked}"
         sent = urllib.request.Request(url, headers=headers, method=method)  # noqa: S310  the store's own address
         with urllib.request.urlopen(sent, timeout=PATIENCE) as response:  # noqa: S310
             content: bytes = response.read()
         return content
+
+
+def signed(region: str, keys: Callable[[], Mapping[str, Any]]) -> Authorize:
+    """For S3: signature version 4 with the access keys that `keys` gives."""
+
+    def authorize(method: str, host: str, path: str, query: str) -> Mapping[str, str]:
+        key, stamp = keys(), f"{_now():%Y%m%dT%H%M%SZ}"
+        headers = {"host": host, "x-amz-content-sha256": _NOTHING, "x-amz-date": stamp}
+        if key.get("token"):
+            headers["x-amz-security-token"] = key["token"]
+        names = ";".join(sorted(headers))
+        lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
+        request = f"{method}\n{path}\n{query}\n{lines}\n{names}\n{_NOTHING}"
+        scope = f"{stamp[:8]}/{region}/s3/aws4_request"
+        text = "\n".join(["AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(request.encode()).hexdigest()])
+        key_bytes = f"AWS4{key['secret_access_key']}".encode()
+        for part in scope.split("/"):
+            key_bytes = hmac.digest(key_bytes, part.encode(), "sha256")
+        signature = hmac.digest(key_bytes, text.encode(), "sha256").hex()
+        proof = f"Credential={key['access_key_id']}/{scope}, SignedHeaders={names}, Signature={signature}"
+        return {**headers, "authorization": f"AWS4-HMAC-SHA256 {proof}"}
+
+    return authorize
+
+
+def bearing(keys: Callable[[], Mapping[str, Any]]) -> Authorize:
+    """For Google: the token that `keys` gives."""
+    return lambda *_: {"authorization": f"Bearer {keys()['token']}"}
 
 
 def _now() -> datetime:

@@ -13,6 +13,7 @@ import socket
 import struct
 import sys
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -90,15 +91,21 @@ def _serve(connection: socket.socket, archive: GeneratedZip) -> None:
             return
 
 
+def serve(server: socket.socket, archive: GeneratedZip) -> None:
+    """Serve it until the socket is closed."""
+    with suppress(OSError):
+        while True:
+            connection, _ = server.accept()
+            threading.Thread(target=_serve, args=(connection, archive), daemon=True).start()
+
+
 def main() -> None:
     archive = GeneratedZip(int(sys.argv[1]))
     sys.stdout.write(f"{archive.sha256()}\n")
     with socket.create_server(("127.0.0.1", 0)) as server:
         sys.stdout.write(f"http://127.0.0.1:{server.getsockname()[1]}\n")
         sys.stdout.flush()
-        while True:
-            connection, _ = server.accept()
-            threading.Thread(target=_serve, args=(connection, archive), daemon=True).start()
+        serve(server, archive)
 
 
 if __name__ == "__main__":

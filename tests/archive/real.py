@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from tests.archive.generated_host import GeneratedZip, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["VERSION", "Host", "hosted", "outcome", "start"]
+__all__ = ["VERSION", "Host", "hosted", "hosted_apart", "outcome", "start"]
 
 VERSION = "45ec0b49-9af6-445e-a55c-abd7ec5278b2"
 
@@ -25,15 +29,29 @@ class Host:
     sha256: str
 
 
+def _host(address: str, digest: str) -> Host:
+    return Host(f"{address}/databases/account/database.zip?versionId={VERSION}", digest)
+
+
 @contextmanager
 def hosted(size: int) -> Iterator[Host]:
-    """A snapshot host of one large zip."""
+    """A snapshot host of one zip, in threads of this process."""
+    whole = GeneratedZip(size)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, args=(server, whole), daemon=True).start()
+        yield _host(f"http://127.0.0.1:{server.getsockname()[1]}", whole.sha256())
+        server.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def hosted_apart(size: int) -> Iterator[Host]:
+    """The same in a process of its own, for measures."""
     command = [sys.executable, "-m", "tests.archive.generated_host", str(size)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  this very interpreter
         assert process.stdout is not None
         try:
             digest, address = process.stdout.readline().strip(), process.stdout.readline().strip()
-            yield Host(f"{address}/databases/account/database.zip?versionId={VERSION}", digest)
+            yield _host(address, digest)
         finally:
             process.kill()
 

@@ -23,7 +23,7 @@ def made(members: int, comment: bytes = b"", content: bytes = b"PK\x05\x06 PK\x0
     return target.getvalue()
 
 
-@pytest.mark.parametrize("members", [0, 1, 3, 1000, 65_534, 65_535, 65_536, 70_000])
+@pytest.mark.parametrize("members", [0, 1, 3, 1000, 65_535, 65_536])
 def test_a_zip_of_any_number_of_members_passes(members: int) -> None:
     archive = made(members, content=b"")
     assert check_directory(archive, len(archive)) == members

@@ -107,8 +107,8 @@ def test_a_machine_with_a_role_uses_it(home: Path, monkeypatch: pytest.MonkeyPat
     [
         ("nobody", "there is no profile 'nobody'"),
         ("empty", "profile 'empty' of the AWS configuration files has no credentials"),
-        ("sso", "gets its keys by sso_session, which needs boto3"),
-        ("role", "gets its keys by role_arn, which needs boto3"),
+        ("sso", "profile 'sso', by sso_session, gives its keys to boto3 only"),
+        ("role", "profile 'role', by role_arn, gives its keys to boto3 only"),
     ],
 )
 def test_a_profile_without_keys_has_a_next_step(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import threading
 from hashlib import sha256
@@ -22,7 +21,9 @@ from pulumi_snapshots.stores import encryption
 from pulumi_snapshots.stores.files import FileStore, _FileDraft
 from pulumi_snapshots.stores.store import Draft, StoreTrouble
 from tests.archive.scene import SIZE, file_of, scene
+from tests.support.go_programs import age
 from tests.support.virtual import run_virtual, virtual
+from tools.engine import Closed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,12 +36,6 @@ GOOD = {"database_id": "a" * 32, "version_id": "v", "destination": "/backups/"}
 
 def opened(content: bytes, identity: Any = IDENTITY) -> bytes:
     return bytes(pyrage.decrypt(content, [identity]))
-
-
-def identity_file(folder: Path) -> Path:
-    file = folder / "key.txt"
-    file.write_text(f"# created: 2026-11-24T23:00:00Z\n# public key: {KEY}\n{IDENTITY}\n")
-    return file
 
 
 @virtual
@@ -59,14 +54,27 @@ async def test_an_encrypted_archive_holds_every_byte_and_no_plain_one(tmp_path: 
 
 
 @virtual
-async def test_debian_s_age_opens_it(tmp_path: Path) -> None:
-    age = shutil.which("age")
-    if age is None:
-        pytest.skip("no age on PATH: apt-get install age")
+async def test_age_s_own_programs_open_it_and_make_its_keys(tmp_path: Path) -> None:
+    try:
+        programs = age()
+    except Closed as reason:
+        pytest.skip(str(reason))
+
+    def typed(*command: str) -> bytes:
+        return subprocess.run([programs / command[0], *command[1:]], capture_output=True, check=True).stdout  # noqa: S603
+
+    file = str(tmp_path / "key.txt")
+    typed("age-keygen", "-o", file)
+    key = typed("age-keygen", "-y", file).decode().strip()
     async with scene(tmp_path / "a") as at:
-        record = await at.archive(recipients=[KEY])
-        command = [age, "--decrypt", "--identity", str(identity_file(tmp_path)), str(file_of(record))]
-        assert subprocess.run(command, capture_output=True, check=True).stdout == at.zip  # noqa: S603, ASYNC221
+        record = await at.archive(recipients=[key])
+        assert typed("age", "--decrypt", "--identity", file, str(file_of(record))) == at.zip
+        # What age encrypts, `decrypt` opens with the very same file of keys.
+        sealed, plain = FileStore(tmp_path / "x.age"), FileStore(tmp_path / "x")
+        (tmp_path / "y").write_bytes(at.zip)
+        typed("age", "--encrypt", "--recipient", key, "--output", str(tmp_path / "x.age"), str(tmp_path / "y"))
+        encryption.opened(sealed, plain, encryption.identities(tmp_path / "key.txt"))
+        assert (tmp_path / "x").read_bytes() == at.zip
 
 
 @virtual

@@ -51,6 +51,7 @@ async def test_a_manifest_explains_an_archive_without_its_stack(tmp_path: Path) 
             "plain_sha256": sha256(at.zip).hexdigest(),
             "recipients": [KEY],
             "tool": said["tool"],
+            "drill": None,
         }
         assert said["tool"].startswith("pulumi-snapshots ")
         assert manifest_of(record).stat().st_mode & 0o077 == 0
@@ -180,7 +181,7 @@ async def test_decrypt_opens_an_archive_with_its_private_key(tmp_path: Path) -> 
         ("cut", str(IDENTITY), "cannot be decrypted"),
         ("changed", str(IDENTITY), "cannot be decrypted"),
         ("plain", str(IDENTITY), "cannot be decrypted"),
-        ("none", str(IDENTITY), "No such file"),
+        ("none", str(IDENTITY), "does not exist"),
         ("sealed", "not a key", "is no identity file of age"),
         ("sealed", "# nothing", "holds no identity of age"),
         ("sealed", None, "cannot be read"),

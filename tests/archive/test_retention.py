@@ -19,10 +19,10 @@ from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.stores.files import FileStore
 from pulumi_snapshots.stores.store import StoreTrouble
 from tests.archive.scene import Scene, file_of, scene
-from tests.support.virtual import virtual
+from tests.support.virtual import run_virtual, virtual
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 STORED = Path(__file__).parent.parent / "fixtures" / "retention.json"
 """Histories, tiers, and what restic kept: `python -m tools.restic_oracle --store` writes such a file."""
@@ -33,10 +33,10 @@ def kept(keep: Keep, times: Sequence[str]) -> list[int]:
     return sorted(kept_by(keep, range(len(times)), lambda number: times[number]))
 
 
-@pytest.mark.parametrize("case", json.loads(STORED.read_text()), ids=lambda case: case["keep"])
-def test_tiers_keep_what_restic_keeps(case: dict[str, Any]) -> None:
-    times = [rfc3339(datetime.fromtimestamp(seconds, UTC)) for seconds in case["times"]]
-    assert kept(Keep(**case["keep"]), times) == case["kept"]
+def test_tiers_keep_what_restic_keeps() -> None:
+    for case in json.loads(STORED.read_text()):
+        times = [rfc3339(datetime.fromtimestamp(seconds, UTC)) for seconds in case["times"]]
+        assert kept(Keep(**case["keep"]), times) == case["kept"], case
 
 
 def test_a_year_of_daily_ones_leaves_a_few_of_each_tier() -> None:
@@ -115,6 +115,54 @@ async def test_a_store_that_does_not_answer_loses_nothing(tmp_path: Path) -> Non
         assert there(records) == [0, 1, 2]
         assert len(last.earlier) == 3
         assert "was not removed: no route to it" in at.row.warnings[-1]
+
+
+def drill(record: ArchiveRecord) -> None:
+    """Note in its manifest that a drill has restored it."""
+    manifest = file_of(record).with_name(f"{file_of(record).name}.json")
+    said = json.loads(manifest.read_text())
+    said["drill"] = {"drilled_at": "2026-11-26T12:00:00Z", "restore_seconds": 61.5}
+    manifest.write_text(json.dumps(said))
+
+
+@pytest.mark.parametrize("rule", [{"keep": {"last": 2}}, {"keep_last": 2}])
+def test_the_last_archive_that_a_drill_has_proved_is_kept(tmp_path: Path, rule: dict[str, Any]) -> None:
+    async def body() -> None:
+        async with scene(tmp_path / "a") as at:
+            records = await archived(at, 2, **rule)
+
+            async def another() -> list[int]:
+                at.newer(size=1000)
+                before = ArchiveRecord.from_outputs(records[-1].to_outputs())
+                records.append(await at.archive(previous=before, **rule))
+                return there(records)
+
+            drill(records[0])
+            drill(records[1])
+            assert await another() == [1, 2]  # the second is newer than the first, and proved too
+            assert await another() == [1, 2, 3]
+            assert f"kept {records[1].uri}: a drill has proved it, and nothing newer" in at.row.shown
+            assert await another() == [1, 3, 4]
+            assert removed_by(ArchiveRecord.from_outputs(records[-1].to_outputs()), **rule) == file_of(records[3]).name
+            drill(records[3])
+            assert await another() == [3, 4, 5]
+
+    run_virtual(body)
+
+
+@virtual
+async def test_an_archive_whose_manifest_cannot_be_read_is_not_removed(tmp_path: Path) -> None:
+    class Silent(FileStore):
+        def read(self) -> Iterator[bytes]:
+            raise StoreTrouble(f"no route to {self.where}")
+
+    async with scene(tmp_path / "a") as at:
+        records = await archived(at, 2)
+        at.newer(size=1000)
+        at.transfers.store = lambda place: Silent(place.file)  # type: ignore[method-assign]
+        records.append(await at.archive(keep_last=1, previous=records[-1]))
+        assert there(records) == [0, 1, 2]
+        assert "was not removed: no route to " in at.row.warnings[-1]
 
 
 @virtual

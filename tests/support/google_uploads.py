@@ -1,22 +1,22 @@
 """Writing in Google's XML way for fake-gcs-server, which can only read in it: a proxy before it, in this process.
 
-It keeps the parts of an upload and writes the whole object at once when that is completed, as Google documents it, and honours
-`x-goog-if-generation-match`.
+It keeps the parts of an upload, lists unfinished ones, and writes the whole object at once when one is completed, as Google
+documents it, and honours `x-goog-if-generation-match`.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-import threading
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
-from http.server import ThreadingHTTPServer
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
+from xml.sax.saxutils import escape
 
-from tests.support.unreliable import Forwarder
+from tests.support.unreliable import Forwarder, served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,7 @@ __all__ = ["with_uploads"]
 
 class _Handler(Forwarder):
     uploads: dict[str, dict[int, bytes]]
+    keys: dict[str, str]
     numbers: itertools.count[int]
 
     def handle_any(self) -> None:
@@ -34,14 +35,16 @@ class _Handler(Forwarder):
         path, query = self.path.partition("?")[::2]
         given = {name: values[0] for name, values in parse_qs(query, keep_blank_values=True).items()}
         upload = given.get("uploadId", "")
-        if upload and upload not in self.uploads:
+        if self.command == "GET" and "uploads" in given:
+            self._list(unquote(path).strip("/"), given.get("prefix", ""))
+        elif upload and upload not in self.uploads:
             self.answer(404, {}, b"<Error><Code>NoSuchUpload</Code></Error>")
         elif self.command == "POST" and "uploads" in given:
             if self.forwarded("GET", path.rpartition("/")[0])[0] != 200:
                 self.answer(404, {}, b"<Error><Code>NoSuchBucket</Code><Message>It does not exist</Message></Error>")
                 return
             upload = f"upload-{next(self.numbers)}"
-            self.uploads[upload] = {}
+            self.uploads[upload], self.keys[upload] = {}, unquote(path).lstrip("/")
             text = f"<InitiateMultipartUploadResult><UploadId>{upload}</UploadId></InitiateMultipartUploadResult>"
             self.answer(200, {}, text.encode())
         elif self.command == "PUT" and upload:
@@ -75,17 +78,23 @@ class _Handler(Forwarder):
             return
         self.answer(200, {"ETag": f'"{made["etag"]}"', "x-goog-generation": str(made["generation"])}, body)
 
+    def _list(self, bucket: str, prefix: str) -> None:
+        """Answer with the unfinished uploads of a bucket."""
+        found = [(upload, key) for upload, key in self.keys.items() if key.startswith(f"{bucket}/{prefix}")]
+        each = "<Upload><Key>{}</Key><UploadId>{}</UploadId><Initiated>{:%Y-%m-%dT%H:%M:%SZ}</Initiated></Upload>"
+        now = datetime.now(UTC)
+        text = "".join(
+            each.format(escape(key.removeprefix(f"{bucket}/")), upload, now)
+            for upload, key in found
+            if upload in self.uploads
+        )
+        name = "ListMultipartUploadsResult"
+        self.answer(200, {}, f'<{name} xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{text}</{name}>'.encode())
+
 
 @contextmanager
 def with_uploads(target: str) -> Iterator[str]:
     """The address of a proxy before the server at this address."""
-    facts = {"host": urlsplit(target).netloc, "uploads": {}, "numbers": itertools.count()}
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), facts))
-    server.daemon_threads = True
-    server.block_on_close = False
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    facts = {"host": urlsplit(target).netloc, "uploads": {}, "keys": {}, "numbers": itertools.count()}
+    with served(_Handler, **facts) as address:
+        yield address

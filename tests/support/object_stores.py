@@ -24,9 +24,11 @@ import urllib.request
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.support.go_programs import compiled, say
 from tests.support.google_uploads import with_uploads
 from tools import engine
 from tools.engine import Closed
@@ -109,20 +111,25 @@ class ObjectStore:
 
     def s3(self) -> Any:
         """A client of boto3, for what only S3 has."""
-        import boto3  # noqa: PLC0415  takes a second, and few tests need it
-
-        return boto3.client(
-            "s3",
-            endpoint_url=self.url,
-            aws_access_key_id="tests",
-            aws_secret_access_key="tests-tests",
-            region_name="us-east-1",
-        )
+        return _s3_client(self.url)
 
     @staticmethod
     def _send(method: str, url: str, headers: Mapping[str, str], body: bytes) -> None:
         request = urllib.request.Request(url, body or None, dict(headers), method=method)  # noqa: S310  this machine's
         urllib.request.urlopen(request, timeout=30).close()  # noqa: S310
+
+
+@cache
+def _s3_client(url: str) -> Any:
+    import boto3  # noqa: PLC0415  takes a second, and few tests need it
+
+    return boto3.client(
+        "s3",
+        endpoint_url=url,
+        aws_access_key_id="tests",
+        aws_secret_access_key="tests-tests",
+        region_name="us-east-1",
+    )
 
 
 @dataclass(frozen=True)
@@ -135,14 +142,16 @@ class Kind:
 
 
 def _versity(port: int, folder: Path) -> list[str | Path]:
-    program = _compiled("versitygw", "github.com/versity/versitygw", VERSITY, "/cmd/versitygw")
+    module = "github.com/versity/versitygw"
+    program = compiled({"versitygw": f"{module}/cmd/versitygw"}, module, VERSITY) / "versitygw"
     (folder / "data").mkdir()
     keys = ("--access", "tests", "--secret", "tests-tests", "--region", "us-east-1")
     return [program, *keys, "--port", f"127.0.0.1:{port}", "--quiet", "posix", folder / "data"]
 
 
 def _fake_gcs(port: int, _folder: Path) -> list[str | Path]:
-    program = _compiled("fake-gcs-server", "github.com/fsouza/fake-gcs-server", FAKE_GCS, "")
+    module = "github.com/fsouza/fake-gcs-server"
+    program = compiled({"fake-gcs-server": module}, module, FAKE_GCS) / "fake-gcs-server"
     here = ("-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-external-url", f"http://127.0.0.1:{port}")
     return [program, *here, "-public-host", f"127.0.0.1:{port}", "-backend", "memory", "-log-level", "error"]
 
@@ -162,19 +171,6 @@ def _azurite(port: int, folder: Path) -> list[str | Path]:
     home = engine.kept(os.environ, f"azurite-{AZURITE}", (script, "node_modules/express/package.json"), fetch)
     quiet = ("--silent", "--disableTelemetry", "--skipApiVersionCheck")
     return [node, home / script, "--blobPort", str(port), *quiet, "--location", folder]
-
-
-def _compiled(name: str, module: str, version: str, package: str) -> Path:
-    """A server of a Go module, from the cache."""
-
-    def make(into: Path, environment: engine.Environment) -> None:
-        work = engine.module(into / "work" / name, f"require {module} v{version}\n", engine.needing(module + package))
-        go = engine.new_enough(work, environment)
-        say(f"building {name} {version}: a minute or two, once")
-        engine.build(go, work, module + package, into / name, version, environment)
-        engine.remove(into / "work")
-
-    return engine.kept(os.environ, f"{name}-{version}", (name,), make) / name
 
 
 STORES = {
@@ -233,10 +229,6 @@ def _started(kind: Kind, folder: Path) -> tuple[subprocess.Popen[bytes], int]:
         process.kill()
         process.communicate()
     raise Closed(f"{kind.scheme} server did not start: {said.read_text(errors='replace')[-500:]}")
-
-
-def say(text: str) -> None:
-    print(f"object stores: {text}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Forwarder", "Request", "Unreliable", "unreliable"]
+__all__ = ["Forwarder", "Request", "Unreliable", "served", "unreliable"]
 
 Failure = Literal["drop", "lose", "silent"] | tuple[int, str] | int | None
 """`drop` closes without forwarding, `lose` forwards and closes without the answer, `silent` answers after the test, a status
@@ -52,6 +52,7 @@ class Forwarder(BaseHTTPRequestHandler):
     """Takes requests for a server at `host`, and can forward them."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # an answer's head and body are sent apart, and the body would wait 40 ms
     host: str
 
     def handle_any(self) -> None:
@@ -128,19 +129,26 @@ class _Handler(Forwarder):
 
 
 @contextmanager
+def served(handler: type[Forwarder], **facts: Any) -> Iterator[str]:
+    """The address of a server with this handler, whose class has these facts."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (handler,), facts))
+    server.daemon_threads = True
+    server.block_on_close = False
+    # A shutdown waits for the end of a poll; with the usual half a second, tests would mostly wait for that.
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
 def unreliable(target: str) -> Iterator[Unreliable]:
     """A proxy before this address."""
     one = Unreliable()
-    handler = type("Handler", (_Handler,), {"proxy": one, "host": urlsplit(target).netloc})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    server.block_on_close = False
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    one.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
-        yield one
-    finally:
-        one.over.set()
-        server.shutdown()
-        server.server_close()
+    with served(_Handler, proxy=one, host=urlsplit(target).netloc) as one.url:
+        try:
+            yield one
+        finally:
+            one.over.set()
