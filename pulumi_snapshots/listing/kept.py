@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from pulumi_snapshots.api.models import AccountDatabase, ListedSnapshot
-from pulumi_snapshots.clock import Clock, parse_rfc3339, rfc3339
+from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.locked_file import LockedFile
 
 T = TypeVar("T")
@@ -48,12 +48,10 @@ class KeptPages:
 
     Args:
         file: holds them; without one nothing is kept.
-        clock: the time.
     """
 
-    def __init__(self, file: LockedFile | None, clock: Clock) -> None:
+    def __init__(self, file: LockedFile | None) -> None:
         self._file = file
-        self._clock = clock
 
     async def snapshots(self) -> Kept[Shown] | None:
         """The account's snapshots; None if none are kept."""

@@ -25,6 +25,7 @@ from pulumi_snapshots.listing.databases import Databases
 from pulumi_snapshots.listing.kept import KeptPages
 from pulumi_snapshots.listing.listings import READS_SHARE, Listings
 from pulumi_snapshots.listing.poll_plan import PollPlan
+from pulumi_snapshots.locked_file import LockedFile
 from pulumi_snapshots.progress import Fleet
 from pulumi_snapshots.run.journals import Journals, journals_of, shared_file
 from pulumi_snapshots.run.quota import QuotaHint
@@ -107,7 +108,9 @@ class Session(Stoppable):
         self.poll_plan = PollPlan(
             self.listings, self.clock, first_look_after=settings.first_look_after, look_every=settings.look_every
         )
-        self.kept_pages = KeptPages(shared_file(settings, "pages", self.clock, state), self.clock)
+        # Of this machine alone, since shell completion reads them.
+        pages = LockedFile(state / f"{settings.fingerprint()}.pages.json", self.clock) if state else None
+        self.kept_pages = KeptPages(pages)
         self.quota_hint = QuotaHint(self.client, self.listings, self)
         self._locks: dict[tuple[str, str], anyio.Lock] = defaultdict(anyio.Lock)
         self._reads_start = -math.inf

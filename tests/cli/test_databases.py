@@ -173,6 +173,6 @@ async def test_a_file_that_another_version_wrote_counts_as_empty(tmp_path: Path,
     async with world() as w:
         file = LockedFile(tmp_path / "pages.json", w.clock)
         replace_atomically(file.path, f'{{"snapshots": {content}, "databases": {content}}}')
-        pages = KeptPages(file, w.clock)
+        pages = KeptPages(file)
         assert await pages.snapshots() is None
         assert await pages.databases() is None
