@@ -191,6 +191,17 @@ async def _databases_command(at: At) -> None:
     assert DATABASE in await at.types("databases")
 
 
+@use("`squarecloud-snapshots status`")
+async def _status_command(at: At) -> None:
+    at.w.emulator.add_snapshot(OTHER_DATABASE)
+    await at.types("status")
+
+
+@use("`squarecloud-snapshots status DATABASE`")
+async def _status_of_one(at: At) -> None:
+    await at.types("status", DATABASE)
+
+
 @use("`squarecloud-snapshots create`")
 async def _create(at: At) -> None:
     await at.types("create", DATABASE, "--wait")

@@ -10,6 +10,7 @@ import click
 from pulumi_snapshots.cli.wording import COMMANDS
 from pulumi_snapshots.properties.catalogue import Inputs
 from pulumi_snapshots.snapshot.record import is_provisional, split_id
+from pulumi_snapshots.stores.destination import Destination
 
 T = TypeVar("T", bound=Inputs)
 
@@ -59,3 +60,15 @@ def checked(context: click.Context, inputs: type[T], typed: Mapping[str, Any], *
     for problem in inputs.problems(typed):
         context.fail(f"{wording.spell(problem.property)} {wording.text(problem.told())}.")
     return inputs.of(typed)
+
+
+def place(context: click.Context, spelled: str, typed: str) -> Destination:
+    """The place of an archive; `spelled` is how it is typed in this command.
+
+    Raises:
+        click.UsageError: it is none.
+    """
+    try:
+        return Destination.parse(typed)
+    except ValueError as error:
+        context.fail(f"{spelled} {error}.")

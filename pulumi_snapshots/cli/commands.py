@@ -18,13 +18,14 @@ from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.archive.shelf import Shelved, shelved
 from pulumi_snapshots.archive.source import bytes_text
-from pulumi_snapshots.cli.arguments import checked, json_option, snapshot_argument, timeout_option, urls_option
+from pulumi_snapshots.cli.arguments import checked, json_option, place, snapshot_argument, timeout_option, urls_option
 from pulumi_snapshots.cli.databases import databases, page_note
 from pulumi_snapshots.cli.display import ASKING, display
 from pulumi_snapshots.cli.doctor import examine
 from pulumi_snapshots.cli.install import plugin
 from pulumi_snapshots.cli.invocation import DONE, FAILED, INTERRUPTED, Invocation, streams
-from pulumi_snapshots.cli.output import facts, fields_of, json_text, moment, report, table
+from pulumi_snapshots.cli.output import MARKS, facts, fields_of, json_text, moment, report, table
+from pulumi_snapshots.cli.status import status
 from pulumi_snapshots.cli.toolchain import look_at_installation
 from pulumi_snapshots.cli.verify import verify
 from pulumi_snapshots.cli.wording import COMMANDS
@@ -45,13 +46,11 @@ from pulumi_snapshots.snapshot.create import create as create_snapshot
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import LATEST, get
 from pulumi_snapshots.snapshot.record import SnapshotRecord
-from pulumi_snapshots.stores.destination import Destination
 from pulumi_snapshots.stores.encryption import identities, opened
 
 R = TypeVar("R", SnapshotRecord, RestoreRecord)
 NAME = "squarecloud-snapshots"
 COMPLETIONS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
-MARKS = {"ok": "ok", "note": "note", "problem": "PROBLEM", "unknown": "?"}
 
 
 # The commands ------------------------------------------------------------------------------------------------------------
@@ -71,6 +70,7 @@ def commands() -> None:
 
 commands.add_command(databases)
 commands.add_command(plugin)
+commands.add_command(status)
 commands.add_command(verify)
 
 
@@ -176,10 +176,10 @@ async def archives(context: click.Context, /, *, destination: str, deep: bool, a
 
     The exit code is 1 if anything is wrong with one.
     """
-    place, invocation = _place(context, "DESTINATION", destination), context.obj
+    at, invocation = place(context, "DESTINATION", destination), context.obj
     with display(invocation, logged=deep) as shown:
-        shown.progress(f"reading {place.uri}" if deep else f"listing {place.uri}")
-        found = await invocation.transfers.blocking(lambda: list(shelved(place, invocation.transfers.store, deep=deep)))
+        shown.progress(f"reading {at.uri}" if deep else f"listing {at.uri}")
+        found = await invocation.transfers.blocking(lambda: list(shelved(at, invocation.transfers.store, deep=deep)))
     if as_json:
         invocation.show(json_text([{**asdict(each), "manifest": each.manifest} for each in found]))
     elif found:
@@ -198,7 +198,7 @@ async def archives(context: click.Context, /, *, destination: str, deep: bool, a
 @click.pass_context
 async def decrypt_(context: click.Context, /, *, archive: str, identity: str, output: str, as_json: bool) -> int:
     """Decrypt ARCHIVE, a path or a URI, to a zip: whole or not at all."""
-    source, target = _place(context, "ARCHIVE", archive), _place(context, "--output", output)
+    source, target = place(context, "ARCHIVE", archive), place(context, "--output", output)
     if source.folder or target.folder or target.scheme != "file":
         context.fail("ARCHIVE must be one object, and --output a file of this machine.")
     invocation: Invocation = context.obj
@@ -338,13 +338,6 @@ async def _transfer(
     else:
         invocation.show(facts({done: record.uri, "size": _size(record.size), "sha256": record.sha256}))
     return DONE
-
-
-def _place(context: click.Context, spelled: str, typed: str) -> Destination:
-    try:
-        return Destination.parse(typed)
-    except ValueError as error:
-        context.fail(f"{spelled} {error}.")
 
 
 def _shelved_row(each: Shelved) -> tuple[str | None, ...]:

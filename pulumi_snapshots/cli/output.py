@@ -25,6 +25,8 @@ UNLIMITED = 10_000
 NARROW = 70
 """Below so many columns a report has no columns of its own."""
 
+MARKS = {"ok": "ok", "note": "note", "problem": "PROBLEM", "unknown": "?"}
+
 
 def printable(text: str) -> str:
     """The text with control characters escaped, since they would steer the terminal."""

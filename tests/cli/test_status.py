@@ -1,0 +1,306 @@
+"""What `status` says to people, programs and monitoring: green only if every database certainly has what it must have."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pulumi_snapshots.api.scopes import ACCOUNT_READ, SNAPSHOTS_READ
+from pulumi_snapshots.cli.metrics import gauge
+from pulumi_snapshots.emulator import Fault
+from tests.cli.typed import Desk
+from tests.support.virtual import virtual
+from tests.support.world import DATABASE, OTHER_DATABASE, START, world
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tests.cli.typed import Ended
+    from tests.support.world import World
+
+BOTH = (DATABASE, OTHER_DATABASE)
+HOURS = 3600.0
+
+
+def two_snapshots(w: World, one: float, other: float) -> None:
+    """A snapshot of each database, so many hours old."""
+    for database_id, hours in ((DATABASE, one), (OTHER_DATABASE, other)):
+        w.emulator.add_snapshot(database_id, modified=START - timedelta(hours=hours), size=1000)
+
+
+def problems(ended: Ended) -> dict[str, list[str]]:
+    return {one["id"]: one["problems"] for one in ended.json["databases"]}
+
+
+@virtual
+async def test_status_is_green_and_silent_if_every_snapshot_is_young_enough(tmp_path: Path) -> None:
+    async with world(databases=BOTH) as w:
+        two_snapshots(w, 25, 3)
+        ended = (await Desk(w, tmp_path).types("status", "--max-age", "26h")).done
+        assert ended.err == ""
+        heading, first, second, old = ended.out.splitlines()
+        assert heading.split() == ["DATABASE", "NAME", "SNAPSHOT"]
+        assert [first.split()[at] for at in (0, 1, 3)] == ["ok", DATABASE, "1d1h"]
+        assert [second.split()[at] for at in (0, 1, 3)] == ["ok", OTHER_DATABASE, "3h"]
+        assert old == "The listing was requested 0s ago; the service may serve a page that is 30m old."
+        assert [entry.kind for entry in w.emulator.journal] == ["me", "list account"]
+
+
+@virtual
+async def test_one_old_snapshot_fails_and_names_its_database(tmp_path: Path) -> None:
+    async with world(databases=BOTH) as w:
+        two_snapshots(w, 27, 3)
+        ended = await Desk(w, tmp_path).types("status")
+        assert ended.code == 1
+        (said,) = ended.err.splitlines()
+        assert said.startswith(f"Error: database {DATABASE} (")
+        assert said.endswith("): the newest snapshot is 1d3h old, more than 1d2h.")
+        assert [line.split()[0] for line in ended.out.splitlines()[1:3]] == ["PROBLEM", "ok"]
+
+
+@virtual
+async def test_programs_get_ages_in_seconds_and_one_verdict(tmp_path: Path) -> None:
+    async with world(databases=BOTH) as w:
+        two_snapshots(w, 27, 3)
+        ended = await Desk(w, tmp_path).types("status", "--json")
+        assert (ended.code, ended.json["ok"], ended.json["max_age"]) == (1, False, 26 * HOURS)
+        assert (ended.json["checked_at"], ended.json["listing_kept"]) == ("2026-03-01T12:00:00Z", False)
+        assert [one["ok"] for one in ended.json["databases"]] == [False, True]
+        assert ended.json["databases"][1]["snapshot_age"] == pytest.approx(3 * HOURS, abs=2)
+        assert ended.json["databases"][1]["snapshot_created_at"] == "2026-03-01T09:00:00Z"
+        good = (await Desk(w, tmp_path).types("status", "--json", "--max-age", "28h")).done
+        assert good.json["ok"] is True
+
+
+# Never a false green ---------------------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_a_database_that_the_listing_lacks_is_no_green(tmp_path: Path) -> None:
+    async with world(databases=BOTH) as w:
+        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1))
+        ended = await Desk(w, tmp_path).types("status", "--json")
+        assert ended.code == 1
+        assert problems(ended) == {DATABASE: [], OTHER_DATABASE: ["no snapshot"]}
+
+
+@virtual
+async def test_a_named_database_that_is_gone_is_no_green(tmp_path: Path) -> None:
+    async with world() as w:
+        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1))
+        ended = await Desk(w, tmp_path).types("status", DATABASE, OTHER_DATABASE, "--json")
+        assert ended.code == 1
+        assert problems(ended) == {DATABASE: [], OTHER_DATABASE: ["the account has no such database"]}
+
+
+@virtual
+async def test_an_account_without_databases_is_no_green(tmp_path: Path) -> None:
+    async with world(databases=()) as w:
+        ended = await Desk(w, tmp_path).types("status", "--json")
+        assert (ended.code, ended.json["ok"]) == (1, False)
+        assert "nothing was checked" in ended.err
+
+
+@virtual
+async def test_a_page_of_a_moment_ago_does_not_make_snapshots_younger(tmp_path: Path) -> None:
+    async with world() as w:
+        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=26) + timedelta(seconds=10))
+        desk = Desk(w, tmp_path)
+        assert (await desk.types("status", "--json")).done.json["listing_kept"] is False
+        await w.clock.sleep(15)
+        ended = await desk.types("status", "--json")
+        assert (ended.code, ended.json["listing_kept"]) == (1, True)
+        assert ended.json["listing_age"] == pytest.approx(15, abs=2)
+        assert len(w.requests("list account")) == 1
+
+
+@virtual
+async def test_an_old_page_of_the_service_does_not_make_snapshots_younger(tmp_path: Path) -> None:
+    async with world(cache_world="kept") as w:
+        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=26) + timedelta(minutes=10))
+        desk = Desk(w, tmp_path)
+        assert (await desk.types("status")).code == 0
+        await w.clock.sleep(20 * 60)
+        assert (await desk.types("status")).code == 1
+
+
+@pytest.mark.parametrize("skew", [-3 * HOURS, 3 * HOURS], ids=["service behind", "machine behind"])
+@virtual
+async def test_a_clock_that_is_behind_does_not_make_snapshots_younger(tmp_path: Path, skew: float) -> None:
+    async with world(clock_offset_seconds=skew) as w:
+        now = max(START, START + timedelta(seconds=skew))
+        w.emulator.add_snapshot(DATABASE, modified=now - timedelta(hours=27))
+        ended = await Desk(w, tmp_path).types("status", "--json")
+        assert ended.code == 1
+        assert problems(ended)[DATABASE] == ["the newest snapshot is 1d3h old, more than 1d2h"]
+
+
+@virtual
+async def test_a_snapshot_of_the_future_is_no_green(tmp_path: Path) -> None:
+    async with world() as w:
+        w.emulator.add_snapshot(DATABASE, modified=START + timedelta(days=3))
+        ended = await Desk(w, tmp_path).types("status", "--json")
+        assert ended.code == 1
+        assert problems(ended)[DATABASE] == ["the newest snapshot is 3d in the future: a clock is wrong"]
+
+
+@virtual
+async def test_daily_automatic_snapshots_do_not_hide_that_the_nightly_job_fails(tmp_path: Path) -> None:
+    async with world() as w:
+        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1), origin="automatic")
+        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=50))
+        assert (await Desk(w, tmp_path).types("status")).code == 0
+        ended = await Desk(w, tmp_path).types("status", "--origin", "manual", "--json")
+        assert problems(ended)[DATABASE] == ["the newest manual snapshot is 2d2h old, more than 1d2h"]
+
+
+@pytest.mark.parametrize("trouble", ["no answer", "no listing", "no databases"])
+@virtual
+async def test_a_service_that_does_not_answer_is_no_green(tmp_path: Path, trouble: str) -> None:
+    async with world() as w:
+        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1))
+        desk, file = Desk(w, tmp_path), tmp_path / "squarecloud.prom"
+        await desk.types("status", "--metrics", str(file))
+        await w.clock.sleep(60)
+        kind = {"no answer": None, "no listing": "list account", "no databases": "me"}[trouble]
+        w.emulator.add_fault(Fault(kind=kind, html=502, times=None))
+        ended = await desk.types("status", "--metrics", str(file))
+        assert (ended.code, ended.out) == (1, "")
+        assert ended.err.startswith("Error: ")
+        assert sample(file.read_text(), "status_success") == {"": 0}
+        assert sample(file.read_text(), "database_ok") == {}
+
+
+@virtual
+async def test_named_databases_need_no_scope_to_read_the_account(tmp_path: Path) -> None:
+    async with world(databases=BOTH) as w:
+        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1))
+        w.emulator.settings = replace(w.emulator.settings, scopes=frozenset({SNAPSHOTS_READ}))
+        desk = Desk(w, tmp_path)
+        assert (await desk.types("status", DATABASE)).code == 0
+        ended = await desk.types("status", DATABASE, OTHER_DATABASE, "--json")
+        assert problems(ended) == {DATABASE: [], OTHER_DATABASE: ["no snapshot"]}
+        ended = await desk.types("status")
+        assert ended.code == 1
+        assert f"the API key lacks the scope {ACCOUNT_READ}" in ended.err
+
+
+# Archives and drills ---------------------------------------------------------------------------------------------------
+
+
+def shelve(
+    folder: Path, database_id: str, created: float | None, drilled: float | None = None, *, size: int = 3
+) -> str:
+    """An archive and its manifest; when its snapshot was taken, and when it was drilled, in hours before the start."""
+    ago = {hours: (START - timedelta(hours=hours)).isoformat() for hours in (created, drilled) if hours is not None}
+    at = folder / database_id / f"{created}.zip"
+    at.parent.mkdir(parents=True, exist_ok=True)
+    at.write_bytes(b"zip")
+    said = {
+        "format": "pulumi-snapshots archive",
+        "object": at.name,
+        "version_id": "v",
+        "database_id": database_id,
+        "created_at": None if created is None else ago[created],
+        "archived_at": START.isoformat(),
+        "size": size,
+        "sha256": "0" * 64,
+        "tool": "test",
+        "drill": None if drilled is None else {"drilled_at": ago[drilled], "restore_seconds": 60},
+    }
+    at.with_name(f"{at.name}.json").write_text(json.dumps(said))
+    return at.as_uri()
+
+
+@virtual
+async def test_the_newest_whole_archive_and_the_last_drill_are_shown_with_their_ages(tmp_path: Path) -> None:
+    async with world(databases=BOTH) as w:
+        two_snapshots(w, 1, 1)
+        folder = tmp_path / "kept"
+        shelve(folder, DATABASE, 200, drilled=100)
+        newest = shelve(folder, DATABASE, 30)
+        shelve(folder, DATABASE, 2, drilled=1, size=4)  # its object is not whole
+        desk = Desk(w, tmp_path)
+        ended = (await desk.types("status", "--archives", f"{folder}/", "--json")).done
+        one, other = ended.json["databases"]
+        assert one["archive"] == newest
+        assert one["archive_age"] == pytest.approx(30 * HOURS, abs=5)
+        assert one["drill_age"] == pytest.approx(100 * HOURS, abs=5)
+        assert (other["archive"], other["archive_age"], other["drill_age"]) == (None, None, None)
+        shown = (await desk.types("status", "--archives", f"{folder}/")).done.out.splitlines()
+        assert shown[0].split() == ["DATABASE", "NAME", "SNAPSHOT", "ARCHIVE", "DRILL"]
+        assert [shown[1].split()[3:], shown[2].split()[3:]] == [["1h", "1d6h", "4d4h"], ["1h", "none", "none"]]
+
+
+@virtual
+async def test_an_archive_or_drill_that_is_old_missing_or_undated_is_no_green(tmp_path: Path) -> None:
+    async with world(databases=BOTH) as w:
+        two_snapshots(w, 1, 1)
+        shelve(tmp_path / "kept", DATABASE, 30, drilled=9)
+        shelve(tmp_path / "more", OTHER_DATABASE, None)
+        places = ("--archives", f"{tmp_path}/kept/", "--archives", f"{tmp_path}/more/")
+        desk = Desk(w, tmp_path)
+        ended = await desk.types("status", *places, "--max-archive-age", "1d", "--max-drill-age", "30d", "--json")
+        assert ended.code == 1
+        assert problems(ended) == {
+            DATABASE: ["the newest archive is 1d6h old, more than 1d"],
+            OTHER_DATABASE: ["no archive of a known age", "no drill"],
+        }
+        gone = await desk.types("status", "--archives", f"{tmp_path}/gone/")
+        assert gone.code == 1
+        assert "gone does not exist" in gone.err
+
+
+# The file of metrics ---------------------------------------------------------------------------------------------------
+
+LINE = re.compile(r'(?:# (?:HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{[a-z_]+="[^"\n]*"(,[a-z_]+="[^"\n]*")*\})? -?[\d.]+|# EOF)')
+
+
+def sample(text: str, name: str) -> Mapping[str, float]:
+    """The values of a metric by database."""
+    found = re.findall(rf'^squarecloud_{name}(?:{{database_id="(\w+)".*}})? (.+)$', text, re.MULTILINE)
+    return {database_id: float(value) for database_id, value in found}
+
+
+@virtual
+async def test_metrics_hold_times_so_that_an_alert_fires_even_if_the_file_is_old(tmp_path: Path) -> None:
+    async with world(databases=(*BOTH, "c" * 32)) as w:
+        two_snapshots(w, 27, 3)
+        shelve(tmp_path / "kept", DATABASE, 30, drilled=9)
+        file = tmp_path / "squarecloud.prom"
+        command = ("status", "--archives", f"{tmp_path}/kept/", "--metrics", str(file))
+        assert (await Desk(w, tmp_path / "state").types(*command)).code == 1
+        text = file.read_text()
+        at = START.timestamp()
+        assert sample(text, "status_success") == {"": 1}
+        assert sample(text, "status_timestamp_seconds") == {"": at}
+        assert sample(text, "database_ok") == {DATABASE: 0, OTHER_DATABASE: 1, "c" * 32: 0}
+        taken = {DATABASE: at - 27 * HOURS, OTHER_DATABASE: at - 3 * HOURS, "c" * 32: 0}
+        assert sample(text, "snapshot_timestamp_seconds") == taken
+        assert sample(text, "archive_timestamp_seconds") == {DATABASE: at - 30 * HOURS, OTHER_DATABASE: 0, "c" * 32: 0}
+        assert sample(text, "drill_timestamp_seconds")[DATABASE] == at - 9 * HOURS
+        assert all(LINE.fullmatch(line) for line in text.splitlines())
+        assert text.endswith("\n# EOF\n")
+        assert file.stat().st_mode & 0o777 == 0o644
+        assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [file.name]  # noqa: ASYNC240
+
+
+def test_the_name_of_a_database_cannot_break_the_metrics() -> None:
+    text = gauge("database_ok", "About.", [({"name": 'a"b\\c\nd'}, 1)])
+    assert text.splitlines()[-1] == r'squarecloud_database_ok{name="a\"b\\c\nd"} 1'
+
+
+@virtual
+async def test_metrics_that_cannot_be_written_are_an_error_after_the_result(tmp_path: Path) -> None:
+    async with world() as w:
+        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=1))
+        ended = await Desk(w, tmp_path).types("status", "--json", "--metrics", f"{tmp_path}/no/such.prom")
+        assert (ended.code, ended.json["ok"]) == (1, True)
+        assert "metrics were not written to" in ended.err
+        assert "metrics-unwritable" in ended.err
