@@ -13,6 +13,7 @@ import pytest
 
 import pulumi_snapshots
 from pulumi_snapshots.api import errors
+from pulumi_snapshots.api.download import Served, WrongContent
 from pulumi_snapshots.api.errors import SquareCloudError, error_for
 from pulumi_snapshots.archive.archive import NotArchived
 from pulumi_snapshots.attempt.attempt import UNREACHABLE_TRIES
@@ -90,6 +91,14 @@ def test_a_page_quotes_a_message_that_exists(page: Path, said: set[tuple[str, ..
 def test_the_page_of_an_unreachable_service_counts_the_tries() -> None:
     count = {2: "twice", 3: "three times", 4: "four times"}[UNREACHABLE_TRIES]
     assert f"tried {count}" in (FOLDER / "not-sent.md").read_text()
+
+
+def test_the_page_of_other_content_quotes_its_error_to_the_letter() -> None:
+    now, before = (Served(total=size, version=None, etag=None, modified=None) for size in (1001, 1000))
+    error = WrongContent(
+        "GET /databases/ACCOUNT_ID/DATABASE_ID.zip", f"the host now serves {now.differs_from(before)}", status=206
+    )
+    assert f"> {error}\n" in (FOLDER / "wrong-content.md").read_text()
 
 
 def test_every_code_of_the_service_stands_on_the_page_of_its_error() -> None:
