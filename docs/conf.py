@@ -14,7 +14,7 @@ html_title = f"{project} {release}"
 copyright = "the authors of pulumi-snapshots, Apache-2.0"  # noqa: A001  Sphinx's name
 
 sys.path.insert(0, str(PROJECT / "docs" / "_ext"))
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "property_tables"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "property_tables", "quota_calculator"]
 root_doc = "index"
 language = "en"
 smartquotes = False  # they make one dash of the two of an option
@@ -45,5 +45,6 @@ html_show_sourcelink = False
 # Nothing is loaded from elsewhere: the site works without a network, and tells nobody who reads it.
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = [("site.js", {"defer": "defer"})]
 pygments_style = "friendly"
 pygments_dark_style = "native"

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import math
 import re
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from pathlib import Path
 
+import click
 import pulumi
 import pytest
+import yaml  # type: ignore[import-untyped]
 
 import pulumi_snapshots
+from docs._ext.quota_calculator import ALLOWANCE, CALCULATOR
+from pulumi_snapshots.cli.commands import commands
+from pulumi_snapshots.cli.toolchain import OLDEST_ENGINE
+from pulumi_snapshots.run.journals import FILES
+from pulumi_snapshots.run.quota import allowance_of
+from tools.engine import ENGINE, LANGUAGE_HOST
 
 PROJECT = Path(__file__).resolve().parent.parent
 DOCS = PROJECT / "docs"
@@ -56,7 +68,7 @@ def test_links_lead_to_pages_and_headings_that_there_are(page: Path) -> None:
 
 
 def test_every_example_has_its_place_among_the_how_tos() -> None:
-    included = INCLUDED.findall((DOCS / "howto.md").read_text())
+    included = [path for page in DOCS.glob("howto/*.md") for path in INCLUDED.findall(page.read_text())]
     for folder in (PROJECT / "examples").iterdir():
         assert any(f"/examples/{folder.name}/" in path for path in included), folder.name
 
@@ -91,8 +103,26 @@ def test_the_site_loads_nothing_from_elsewhere_and_can_be_searched(site: Path) -
             == []
         )
     index = (site / "searchindex.js").read_text()
-    for word in ("reuse_within", "keyrefus", "pin"):  # as its stemmer has them
-        assert word in index
+    for word in (
+        "reuse_within",
+        "keyrefus",
+        "pin",
+        "docker",
+        "terraform",
+        "window",
+        "price",
+    ):  # as its stemmer has them
+        assert re.search(rf'[{{,"]{word}"?:', index), word
+    # A number is searched for among titles and index entries only.
+    assert '"429":' in index.partition('"indexentries":')[2].partition("}")[0]
+
+
+def test_a_newcomer_sees_first_how_to_install_and_a_program(site: Path) -> None:
+    landing = (site / "index.html").read_text()
+    found = [landing.index(f'<section id="{name}">') for name in ("install", "use", "why")]
+    assert found == sorted(found)
+    assert landing.index("pip install") < landing.index('<span class="n">triggers</span>') < found[2]
+    assert "_static/site.js" in landing
 
 
 def test_the_site_has_the_tables_of_properties(site: Path) -> None:
@@ -123,6 +153,12 @@ def test_the_page_for_authors_names_what_the_package_has() -> None:
         path.read_text() for path in (package / "dynamic" / "engine_access.py", *package.glob("engine/*.py"))
     )
     assert [name for name in re.findall(r"`(\w+)`", used) if name not in code] == []
+    # How a provider learns of the engine's process, which the engine tells nobody: what the page says is what is there.
+    watched = {"presence.py": "killed engine", "process.py": "which run"}
+    for file, row in watched.items():
+        functions = re.findall(r"^def ([a-z]\w+)", (package / "engine" / file).read_text(), re.MULTILINE)
+        (line,) = [line for line in used.splitlines() if row in line.split("|")[1]]
+        assert set(functions) <= set(re.findall(r"`(\w+)`", line)), file
 
 
 def test_the_page_about_tests_names_the_folders_and_files_that_there_are() -> None:
@@ -134,3 +170,74 @@ def test_the_page_about_tests_names_the_folders_and_files_that_there_are() -> No
     assert listed == {path.relative_to(PROJECT / "tests").parts[0] for path in folders if path != PROJECT / "tests"}
     for path in re.findall(r"`((?:tests|docs|tools)/[\w/.-]+)`", text):
         assert (PROJECT / path).exists(), path
+
+
+# What the pages show ---------------------------------------------------------------------------------------------------
+
+FENCES = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+READ = [PROJECT / "README.md", *PAGES, *EXAMPLES]
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    return [text for language, text in FENCES.findall(page.read_text()) if language in languages]
+
+
+@pytest.mark.parametrize("page", [page for page in READ if blocks(page, "yaml")], ids=lambda page: page.stem)
+def test_a_file_to_copy_is_yaml(page: Path) -> None:
+    for text in blocks(page, "yaml"):
+        assert isinstance(yaml.safe_load(text), dict)
+
+
+def commands_in(page: Path) -> list[list[str]]:
+    """The words after `squarecloud-snapshots`, in code of any kind."""
+    found = re.findall(r"squarecloud-snapshots ([a-z][^`\n]*)", page.read_text().replace("\\\n", " "))
+    return [re.split(r"\s*(?:[|&;<>#)(]|\s/)", text, maxsplit=1)[0].split() for text in found]
+
+
+@pytest.mark.parametrize("page", [page for page in READ if commands_in(page)], ids=lambda page: page.stem)
+def test_a_command_and_its_options_exist(page: Path) -> None:
+    for words in commands_in(page):
+        command: click.Command = commands
+        rest = [word.strip("\"',.:") for word in words]
+        while isinstance(command, click.Group):
+            command = command.commands[rest.pop(0)]
+        known = {name for one in command.params for name in (*one.opts, *one.secondary_opts)} | {"--help"}
+        assert {word.partition("=")[0] for word in rest if word.startswith("--")} <= known, words
+
+
+@pytest.mark.parametrize("page", [page for page in READ if blocks(page, "python")], ids=lambda page: page.stem)
+def test_a_program_passes_arguments_that_exist(page: Path) -> None:
+    for text in blocks(page, "python"):
+        for call in ast.walk(ast.parse(text)):
+            name = call.func.id if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) else ""
+            if isinstance(call, ast.Call) and name in pulumi_snapshots.__all__:
+                named = {one.arg: None for one in call.keywords if one.arg}
+                inspect.signature(getattr(pulumi_snapshots, name)).bind_partial(*call.args, **named)
+
+
+def test_the_calculator_and_the_table_say_what_the_code_counts() -> None:
+    assert ALLOWANCE in CALCULATOR
+    for ram in (0, 255, 256, 300, 512, 1000, 2048, 8191):
+        assert eval(ALLOWANCE.replace("Math.floor", "math.floor"), {"math": math, "ram": ram}) == allowance_of(ram)  # noqa: S307
+    page = (DOCS / "quota.md").read_text()
+    rows = re.findall(r"^\| (\d+) MB \| (\d+) \|$", page, re.MULTILINE)
+    assert len(rows) > 4
+    assert [int(count) for _, count in rows] == [allowance_of(int(ram)) for ram, _ in rows]
+
+
+def test_the_page_of_versions_names_those_that_are_needed_and_tested() -> None:
+    page = (DOCS / "platforms.md").read_text()
+    rows = {cells[0]: cells[1:] for line in page.splitlines() if (cells := line.strip("| ").split(" | "))[2:]}
+    metadata = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    sdk = next(one for one in metadata["dependencies"] if one.startswith("pulumi>="))
+    assert rows["Python"][0] == f"{metadata['requires-python'].removeprefix('>=')} or later"
+    assert rows["Pulumi's Python SDK"][0] == f"{sdk.removeprefix('pulumi>=')} or later"
+    assert rows["Pulumi engine, dynamic provider"][0] == f"{OLDEST_ENGINE[0]}.{OLDEST_ENGINE[1]} or later"
+    for name in ("dynamic provider", "[plugin](plugin.md)"):
+        assert rows[f"Pulumi engine, {name}"][1] == ENGINE
+    assert rows["Python language host"][1].startswith(LANGUAGE_HOST)
+
+
+def test_the_page_about_uninstalling_names_every_file_that_stays() -> None:
+    table = (DOCS / "uninstall.md").read_text().partition("| file |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `KEY\.(\w+)\.json`", table, re.MULTILINE)) == {*FILES.values(), "requests"}

@@ -13,7 +13,7 @@ import pulumi_snapshots
 PROJECT = Path(__file__).resolve().parent.parent
 README = (PROJECT / "README.md").read_text()
 HOWTO = (PROJECT / "docs" / "howto.md").read_text()
-PAGES = sorted((PROJECT / "docs").glob("*.md"))
+PAGES = sorted([*(PROJECT / "docs").glob("*.md"), *(PROJECT / "docs" / "howto").glob("*.md")])
 EXAMPLES = sorted((PROJECT / "examples").glob("*/README.md"))
 PUBLISHED = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["pulumi-snapshots"]["published"]
 MOST_WORDS = 480
@@ -50,7 +50,7 @@ def test_the_install_command_works_today() -> None:
 
 
 def test_a_reader_finds_every_example() -> None:
-    listed = re.findall(r"^\| \[`examples/([\w-]+)`\]\(#\1\) \|", HOWTO, re.MULTILINE)
+    listed = re.findall(r"^\| \[`examples/([\w-]+)`\]\(howto/\1\.md\) \|", HOWTO, re.MULTILINE)
     assert sorted(listed) == [page.parent.name for page in EXAMPLES]
     for page in EXAMPLES:
         assert (page.parent / "Pulumi.yaml").is_file()

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import click
 import pytest
 
 from pulumi_snapshots.cli.commands import commands
+from tests.cli.typed import Desk
 from tests.emulator.served import KEY, served
+from tests.support.virtual import virtual
+from tests.support.world import world
 
 PROJECT = Path(__file__).resolve().parents[2]
 PAGE = (PROJECT / "docs" / "cli.md").read_text()
@@ -72,3 +77,33 @@ def test_the_commands_that_the_page_shows_run(tmp_path: Path) -> None:
 def test_help_and_page_name_the_same_exit_codes(code: str) -> None:
     assert f"`{code}`" in PAGE.partition("| exit code | means |")[2].partition("\n\n")[0]
     assert re.search(rf"\b{code}\b", commands.help or "")
+
+
+HOWTO = PROJECT / "docs" / "howto"
+SCRATCH = "b25c9e6f2dc8516b962fc5d186617232"
+COMMAND = re.compile(r"^(?:[-\s]*(?:run: )?|\$ )squarecloud-snapshots ([^>\n]*)", re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("page", "posts"), [("github-actions", 1), ("gitlab-ci", 1), ("cron", 0), ("prove-a-backup", 0)]
+)
+@virtual
+async def test_the_commands_of_a_how_to_do_what_it_says(tmp_path: Path, page: str, posts: int) -> None:
+    """Each page finds a snapshot of the night before, and an archive of it."""
+    async with world(databases=(DATABASE, SCRATCH)) as w:
+        desk = Desk(w, tmp_path / "state")
+        snapshot = (await desk.types("create", DATABASE, "--json")).done.json["id"]
+        await desk.types("archive", snapshot, f"{tmp_path}/backups/")
+        w.emulator.execute(SCRATCH, "CREATE TABLE old (n)")
+        await w.clock.sleep(3600)
+        w.emulator.journal.clear()
+        variables = {"DATABASE_ID": DATABASE, "database": DATABASE, "snapshot": snapshot, "SCRATCH_ID": SCRATCH}
+        for line in COMMAND.findall((HOWTO / f"{page}.md").read_text()):
+            words = [variables[word[1:]] if word.startswith("$") else word for word in shlex.split(line)]
+            ended = await desk.types(*(f"{tmp_path}/{word}" if word.endswith("/") else word for word in words))
+            assert ended.code == 0, ended.err
+        sent = Counter(entry.kind for entry in w.emulator.journal)
+        assert sent["create"] == posts
+        assert sent["restore"] == (page == "prove-a-backup")
+        if page == "cron":
+            assert list((tmp_path / "archives").rglob("*.zip"))
