@@ -18,8 +18,8 @@ from pulumi_snapshots.stores.flow import Flow
 from pulumi_snapshots.stores.store import Buffer, Draft, Seen, Store, StoreTrouble, trouble
 from pulumi_snapshots.stores.unfinished import Upload, Uploads, bearing, signed
 
-PART_SIZE = 6 * 1024 * 1024
-"""Bytes of one part of an upload."""
+PART_SIZE = 5 * 1024 * 1024
+"""Bytes of one part of an upload: the least that S3 and Google allow."""
 PARTS_AT_ONCE = 3
 """Parts that are under way; each is in memory."""
 PARTS_LIMIT = 9_000

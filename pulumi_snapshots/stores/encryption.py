@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from hashlib import sha256
 from importlib import import_module
 from importlib.util import find_spec
@@ -56,6 +57,8 @@ def sealed_size(plain: int, keys: int) -> int:
 class SealedDraft(Draft):
     """Encrypts what is written, on its way to another draft. Plain bytes are in memory only.
 
+    One thread encrypts and another one hashes and writes, since each alone takes about as long as a download.
+
     Args:
         draft: takes the encrypted bytes.
         keys: the recipients.
@@ -69,23 +72,24 @@ class SealedDraft(Draft):
         self._draft = draft
         self._waiting = bytearray()
         self._recipients = [_recipient(one) for one in keys]
-        self._flow = Flow(self._encrypt)
+        self._sealed = Flow(self._write)
+        self._plain = Flow(self._encrypt)
 
     def write(self, data: bytes | bytearray) -> None:
         """Encrypt it, and append that."""
-        self._flow.push(data)
+        self._plain.push(data)
 
     def commit(self) -> Seen:
         """Encrypt what is left, and let the object appear."""
-        self._flow.finish()
+        self._plain.finish()
+        self._sealed.finish()
         return self._draft.commit()
 
     def discard(self) -> None:
         """Leave nothing of it."""
-        try:
-            self._flow.stop()
-        finally:
-            self._draft.discard()
+        with ExitStack() as ending:
+            for end in (self._draft.discard, self._sealed.stop, self._plain.stop):  # the last one first
+                ending.callback(end)
 
     def _encrypt(self, blocks: Iterator[Buffer]) -> None:
         _through(
@@ -93,17 +97,18 @@ class SealedDraft(Draft):
             blocks,
             self._take,
         )
-        self._hand_on()
+        self._sealed.push(self._waiting)
 
     def _take(self, data: bytes) -> None:
         self._waiting += data
         if len(self._waiting) >= READ_SIZE:
-            self._hand_on()
+            self._sealed.push(self._waiting)
+            self._waiting = bytearray()
 
-    def _hand_on(self) -> None:
-        self.hasher.update(self._waiting)
-        self._draft.write(self._waiting)
-        self._waiting = bytearray()
+    def _write(self, blocks: Iterator[Buffer]) -> None:
+        for block in blocks:
+            self._draft.write(block)
+            self.hasher.update(block)
 
 
 class _Reader:

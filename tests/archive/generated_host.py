@@ -1,18 +1,20 @@
-"""A snapshot host for large archives: `python -m tests.archive.generated_host SIZE` generates a zip of that many bytes.
+"""A snapshot host for large archives: `python -m tests.archive.generated_host SIZE [RATE]` generates a zip of that many bytes.
 
 It uses plain sockets, so that it is faster than the client that is measured. It prints its URL and serves GET, with
-ranges and without signatures.
+ranges and without signatures, at most at that many bytes a second.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import socket
 import struct
 import sys
 import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -63,7 +65,7 @@ class GeneratedZip:
         return hasher.hexdigest()
 
 
-def _serve(connection: socket.socket, archive: GeneratedZip) -> None:
+def _serve(connection: socket.socket, archive: GeneratedZip, rate: float) -> None:
     with connection:
         request = b""
         while b"\r\n\r\n" not in request:
@@ -85,18 +87,21 @@ def _serve(connection: socket.socket, archive: GeneratedZip) -> None:
             head.append(f"Content-Range: bytes {start}-{archive.size - 1}/{archive.size}")
         try:
             connection.sendall("\r\n".join([*head, "\r\n"]).encode())
+            begun, sent = time.monotonic(), 0
             for piece in archive.pieces(start):
                 connection.sendall(piece)
+                sent += len(piece)
+                time.sleep(max(0.0, begun + sent / rate - time.monotonic()))
         except OSError:
             return
 
 
-def serve(server: socket.socket, archive: GeneratedZip) -> None:
+def serve(server: socket.socket, archive: GeneratedZip, rate: float = math.inf) -> None:
     """Serve it until the socket is closed."""
     with suppress(OSError):
         while True:
             connection, _ = server.accept()
-            threading.Thread(target=_serve, args=(connection, archive), daemon=True).start()
+            threading.Thread(target=_serve, args=(connection, archive, rate), daemon=True).start()
 
 
 def main() -> None:
@@ -105,7 +110,7 @@ def main() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         sys.stdout.write(f"http://127.0.0.1:{server.getsockname()[1]}\n")
         sys.stdout.flush()
-        serve(server, archive)
+        serve(server, archive, float(sys.argv[2]) if len(sys.argv) > 2 else math.inf)
 
 
 if __name__ == "__main__":

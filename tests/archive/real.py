@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import subprocess
@@ -44,9 +45,9 @@ def hosted(size: int) -> Iterator[Host]:
 
 
 @contextmanager
-def hosted_apart(size: int) -> Iterator[Host]:
-    """The same in a process of its own, for measures."""
-    command = [sys.executable, "-m", "tests.archive.generated_host", str(size)]
+def hosted_apart(size: int, rate: float = math.inf) -> Iterator[Host]:
+    """The same in a process of its own, for measures; at most at so many bytes a second."""
+    command = [sys.executable, "-m", "tests.archive.generated_host", str(size), str(rate)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  this very interpreter
         assert process.stdout is not None
         try:

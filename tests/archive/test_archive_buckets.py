@@ -188,7 +188,7 @@ def test_an_object_is_whole_and_named_after_its_snapshot(bucket: Bucket, host: H
     assert hashlib.sha256(bucket.content(key)).hexdigest() == record.sha256 == host.sha256
 
 
-@pytest.mark.parametrize("key", ["a b.zip", "50%.zip", "a%2Fb.zip", "ü+&=@;,~'().zip", "x" * 200 + ".zip"])
+@pytest.mark.parametrize("key", ["a b/50% a%2Fb ü+&=@;,~'().zip", "x" * 200 + ".zip"])
 def test_an_object_with_an_odd_name_is_found_again(bucket: Bucket, small: Host, key: str) -> None:
     record = bucket.archive(small.url, key)
     assert bucket.keys() == [key]

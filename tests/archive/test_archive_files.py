@@ -31,25 +31,23 @@ def host() -> Iterator[Host]:
 
 
 def test_a_large_archive_takes_little_memory(tmp_path: Path) -> None:
-    with hosted(256 * MIB) as large:
+    with hosted(128 * MIB) as large:
         done = outcome(start(large.url, tmp_path / "x.zip"))
     assert done["sha256"] == large.sha256
-    assert done["size"] == 256 * MIB == (tmp_path / "x.zip").stat().st_size
+    assert done["size"] == 128 * MIB == (tmp_path / "x.zip").stat().st_size
     assert done["above_idle"] <= 64, done
     assert zipfile.ZipFile(tmp_path / "x.zip").namelist() == ["dump"]
 
 
-@pytest.mark.parametrize("old", [None, OLD])
-def test_a_full_disk_leaves_nothing_and_keeps_the_old_file(host: Host, tmp_path: Path, old: bytes | None) -> None:
+def test_a_full_disk_leaves_nothing_and_keeps_the_old_file(host: Host, tmp_path: Path) -> None:
     target = tmp_path / "x.zip"
-    if old is not None:
-        target.write_bytes(old)
+    target.write_bytes(OLD)
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000_000, 20_000_000))"
     done = outcome(start(host.url, target, before=limit))
     assert "File too large" in done["error"]
     assert "what was there is untouched" in done["error"]
-    assert [path.name for path in tmp_path.iterdir()] == ([] if old is None else ["x.zip"])
-    assert old is None or target.read_bytes() == old
+    assert [path.name for path in tmp_path.iterdir()] == ["x.zip"]
+    assert target.read_bytes() == OLD
 
 
 def test_a_disk_that_is_too_small_fails_before_the_transfer(tmp_path: Path) -> None:
@@ -58,23 +56,28 @@ def test_a_disk_that_is_too_small_fails_before_the_transfer(tmp_path: Path) -> N
     assert not list(tmp_path.iterdir())
 
 
-def test_a_read_only_folder_is_an_error(host: Host) -> None:
+def test_a_read_only_folder_is_an_error() -> None:
     # Outside pytest's folder, which only its owner may enter.
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "x.zip").write_bytes(OLD)
         folder.chmod(0o555)
-        # Modules that are loaded late may be readable for root only.
-        as_nobody = "import os, httpx; httpx.AsyncClient(trust_env=False); os.geteuid() or os.seteuid(65534)"
+        is_root = os.geteuid() == 0
         for target in (folder / "x.zip", folder / "new" / "x.zip"):
-            done = outcome(start(host.url, target, before=as_nobody))
-            assert "Permission denied" in done["error"]
+            try:
+                if is_root:  # to whom every folder is open
+                    os.seteuid(65534)
+                with pytest.raises(StoreTrouble, match="Permission denied"):
+                    FileStore(target).begin(1)
+            finally:
+                if is_root:
+                    os.seteuid(0)
         assert [path.name for path in folder.iterdir()] == ["x.zip"]
         assert (folder / "x.zip").read_bytes() == OLD
 
 
 def test_the_part_of_a_killed_run_is_removed_by_the_next_one(tmp_path: Path) -> None:
-    with hosted(96 * MIB) as large:
+    with hosted(64 * MIB) as large:
         killed = start(large.url, tmp_path / "x.zip")
         parts = await_part(tmp_path)
         killed.kill()

@@ -11,6 +11,7 @@ import subprocess
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import anyio
 import pytest
@@ -62,21 +63,22 @@ def run(folder: Path, lines: list[str], **environment: str) -> str:
     return done.stdout
 
 
-@pytest.fixture
-def archived(server: Server, tmp_path: Path) -> tuple[ArchiveRecord, dict[str, Any]]:
+@pytest.fixture(scope="module")
+def archived(postgres_server: Server, tmp_path_factory: pytest.TempPathFactory) -> tuple[ArchiveRecord, dict[str, Any]]:
     """An Archive of a snapshot of real data, and that data; its database is gone."""
 
     async def body() -> tuple[ArchiveRecord, dict[str, Any]]:
-        store = PostgresStore(server.dsn())
+        store = PostgresStore(postgres_server.dsn())
         try:
-            async with scene(tmp_path / "archives", size=None, store=store) as at:
-                content = filled(server.url(DATABASE))
+            async with scene(tmp_path_factory.mktemp("by-hand") / "archives", size=None, store=store) as at:
+                content = filled(postgres_server.url(DATABASE))
                 at.newer(size=None)
                 return await at.archive(), content
         finally:
             store.close()
 
-    return anyio.run(body)
+    with patch.dict(os.environ, postgres_server.environment):
+        return anyio.run(body)
 
 
 def unpacked(record: ArchiveRecord, folder: Path) -> Path:
