@@ -328,6 +328,12 @@ COLOURS = {
     "pending": "#5b8fd0",
     "ready, not found yet": "#b03a48",
 }
+PAPER = "#ffffff"
+DARK = (
+    "<style>@media (prefers-color-scheme: dark) { text { fill: #e0e0e0 } line { stroke: #e0e0e0 } "
+    f'rect[fill="{PAPER}"] {{ fill: #1a1c1e }} rect[fill="{COLOURS["queued"]}"] {{ fill: #3d434b }} }}</style>'
+)
+"""A picture is drawn apart from its page, so it follows the reader's system and not the page's own switch."""
 
 
 def picture() -> str:
@@ -338,7 +344,8 @@ def picture() -> str:
     height = GAP * (len(panels) + 1) + ROW * PICTURED * len(panels)
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH:.0f} {height:.0f}" font-family="sans-serif" font-size="13">',
-        f'<rect width="{WIDTH:.0f}" height="{height:.0f}" fill="#ffffff"/>',
+        DARK,
+        f'<rect width="{WIDTH:.0f}" height="{height:.0f}" fill="{PAPER}"/>',
     ]
     x = LEFT
     for name, colour in COLOURS.items():
