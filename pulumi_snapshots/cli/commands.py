@@ -13,6 +13,7 @@ import anyio
 import click
 from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
+from pulumi_snapshots.api.client import BRIEF
 from pulumi_snapshots.archive.archive import archive as archive_snapshot
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.record import ArchiveRecord
@@ -36,18 +37,21 @@ from pulumi_snapshots.errors.pages import page_names, page_text
 from pulumi_snapshots.lookup.account import snapshots_of_account
 from pulumi_snapshots.lookup.find import find_snapshots
 from pulumi_snapshots.lookup.inputs import ORIGINS, SnapshotQuery
+from pulumi_snapshots.lookup.prefix import whole_database, whole_version
 from pulumi_snapshots.lookup.results import SnapshotInfo
 from pulumi_snapshots.properties.catalogue import Inputs
 from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.record import RestoreRecord
 from pulumi_snapshots.restore.restore import restore as restore_snapshot
+from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.create import create as create_snapshot
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import LATEST, get
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 from pulumi_snapshots.stores.encryption import identities, opened
 
+Ready = TypeVar("Ready", bound=Inputs)
 R = TypeVar("R", SnapshotRecord, RestoreRecord)
 NAME = "squarecloud-snapshots"
 COMPLETIONS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
@@ -90,7 +94,9 @@ async def list_snapshots(context: click.Context, /, *, as_json: bool, urls: bool
         with display(invocation, logged=False) as shown:
             shown.progress(ASKING)
             page = None
-            if query.database_id is None:  # a program gets no earlier page, since a list has no room for its age
+            if query.database_id is not None:
+                query = replace(query, database_id=await whole_database(session, query.database_id))
+            else:  # a program gets no earlier page, since a list has no room for its age
                 page = await snapshots_of_account(session, origin=query.origin, may_be_kept=not as_json)
             found = await find_snapshots(session, query, session.clock.monotonic(), page.of_each if page else None)
     if page is not None and page.kept:
@@ -124,7 +130,13 @@ async def create(context: click.Context, /, *, new: bool, as_json: bool, urls: b
     """
     inputs = checked(context, SnapshotInputs, typed)
     invocation: Invocation = context.obj
-    record, code, _ = await _recorded(context, create_snapshot, inputs, f"{inputs.database_id} --wait", new=new)
+
+    async def prepared(session: Session) -> SnapshotInputs:
+        return replace(inputs, database_id=await whole_database(session, inputs.database_id))
+
+    record, code, _ = await _recorded(
+        context, create_snapshot, prepared, lambda ready: f"{ready.database_id} --wait", new=new
+    )
     if as_json:
         invocation.show(json_text(_fields(record, urls=urls)))
     elif code == DONE:
@@ -216,7 +228,7 @@ async def decrypt_(context: click.Context, /, *, archive: str, identity: str, ou
 
 @commands.command()
 @snapshot_argument
-@click.option("--yes", "overwrite", is_flag=True, help="Required: everything that the database holds is overwritten.")
+@click.option("--yes", "overwrite", is_flag=True, help="Do not ask for confirmation, as in a script.")
 @click.option("--onto", "target_database_id", metavar="DATABASE", help="Overwrite another database of the same engine.")
 @timeout_option(RestoreInputs)
 @click.option("--new", is_flag=True, help="Restore again, even if an earlier run's restore of it is unfinished.")
@@ -227,17 +239,23 @@ async def restore(context: click.Context, /, *, new: bool, as_json: bool, **type
 
     Sends one request at most: the next run on this machine resumes an interrupted one.
     """
-    target = typed["target_database_id"] or typed["database_id"]
-    if not typed["overwrite"]:
-        context.fail(f"restore overwrites everything that database {target} holds: add --yes to do it.")
+    invocation: Invocation = context.obj
     if typed["version_id"] == LATEST:
         context.fail("restore needs a version id, since the newest may be another one by then: `list` shows them.")
-    # The snapshot is the trigger, so a later run recognises an earlier run's restore of the same one.
-    typed["triggers"] = ["{database_id}/{version_id}".format_map(typed)]
-    inputs = checked(context, RestoreInputs, typed)
-    invocation: Invocation = context.obj
-    onto = "" if target == inputs.database_id else f" --onto {target}"
-    record, code, age = await _recorded(context, restore_snapshot, inputs, f"{inputs.snapshot}{onto} --yes", new=new)
+    confirmed = typed["overwrite"]
+    inputs = checked(context, RestoreInputs, {**typed, "overwrite": True})
+    if not (confirmed or (invocation.stdin.isatty() and invocation.err.isatty())):
+        context.fail(
+            f"restore overwrites everything that database {inputs.target} holds: add --yes to do it, or confirm it on a terminal."
+        )
+
+    async def prepared(session: Session) -> RestoreInputs:
+        ready = await _whole_restore(session, inputs)
+        if not confirmed:
+            await _confirm_restore(context, session, ready)
+        return ready
+
+    record, code, age = await _recorded(context, restore_snapshot, prepared, _restore_again, new=new)
     if as_json:
         invocation.show(json_text(fields_of(record, RestoreRecord)))
     if code == DONE and age > inputs.timeout:
@@ -299,17 +317,23 @@ def completion(shell: str) -> None:
 
 
 async def _recorded(
-    context: click.Context, operation: Callable[..., Awaitable[R]], inputs: Inputs, again: str, *, new: bool
+    context: click.Context,
+    operation: Callable[..., Awaitable[R]],
+    prepared: Callable[[Session], Awaitable[Ready]],
+    again: Callable[[Ready], str],
+    *,
+    new: bool,
 ) -> tuple[R, int, float]:
     """The record of an operation, the exit code, and the age of its request in seconds when the command began.
 
-    With `again` as its arguments the command resumes it.
+    `prepared` gives the inputs with whole ids. With what `again` gives as its arguments the command resumes the operation.
     """
     invocation, owner = context.obj, context.command_path
-    invocation.wording = COMMANDS.about(command=f"{owner} {again}")
     try:
         async with invocation.session() as session:
             begun = session.clock.monotonic()
+            inputs = await prepared(session)
+            invocation.wording = COMMANDS.about(command=f"{owner} {again(inputs)}")
             with invocation.stopping(session), display(invocation) as shown:
                 record = await operation(session, inputs, shown, owner=owner, give_up_earlier=new)
             age = 0.0
@@ -322,12 +346,57 @@ async def _recorded(
         return pending.record, FAILED, 0.0
 
 
+async def _whole_restore(session: Session, inputs: RestoreInputs) -> RestoreInputs:
+    """The inputs with whole ids."""
+    onto = inputs.target_database_id
+    onto = None if onto is None else await whole_database(session, onto)
+    database_id = await whole_database(session, inputs.database_id, has_snapshots=True)
+    version_id = await whole_version(session, database_id, inputs.version_id)
+    return replace(
+        inputs,
+        database_id=database_id,
+        version_id=version_id,
+        target_database_id=onto,
+        # The snapshot is the trigger, so a later run recognises an earlier run's restore of the same one.
+        triggers=[f"{database_id}/{version_id}"],
+    )
+
+
+def _restore_again(inputs: RestoreInputs) -> str:
+    onto = "" if inputs.target == inputs.database_id else f" --onto {inputs.target}"
+    return f"{inputs.snapshot}{onto} --yes"
+
+
+async def _confirm_restore(context: click.Context, session: Session, inputs: RestoreInputs) -> None:
+    """Say what is overwritten with what, and let the database's name or id be typed.
+
+    Raises:
+        click.UsageError: it is not confirmed.
+    """
+    invocation: Invocation = context.obj
+    with display(invocation, logged=False) as shown:
+        shown.progress(ASKING)
+        database = await session.databases.database(inputs.target, session.clock.monotonic(), patience=BRIEF)
+        snapshot = await get(session, inputs.snapshot)
+    taken = f" of {moment(snapshot.created_at, ' UTC')}" if snapshot.created_at else ""
+    target = f"{database.name} ({inputs.target})" if database.name else inputs.target
+    invocation.say(
+        f"This overwrites everything that database {target} holds with the snapshot{taken}:\n{inputs.snapshot}"
+    )
+    typed = await invocation.ask("Type the name or the id of the database to do it:")
+    if not typed or typed not in {database.name, inputs.target}:
+        context.fail("that is neither the name nor the id of the database. Nothing was restored.")
+
+
 async def _transfer(
     invocation: Invocation, inputs: ArchiveInputs, done: str, *, as_json: bool, manifest: bool = False
 ) -> int:
     transfers = invocation.transfers
     async with invocation.session() as session:
         with invocation.stopping(session, transfers), display(invocation, transfers=True) as shown:
+            database_id = await whole_database(session, inputs.database_id or "", has_snapshots=True)
+            version_id = await whole_version(session, database_id, inputs.version_id or "")
+            inputs = replace(inputs, database_id=database_id, version_id=version_id)
             if inputs.version_id == LATEST:
                 newest = await get(session, f"{inputs.database_id}/{LATEST}")
                 inputs = replace(inputs, version_id=newest.version_id or "", download_url=newest.download_url)

@@ -36,6 +36,9 @@ INTERRUPTED = BY_SIGNAL + signal.SIGINT
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals after which a command ends in order: ^C, a request to end, a closed terminal."""
 
+LONGEST_ANSWER = 4096
+"""Characters of a line that a user types; as many as a terminal takes."""
+
 
 class OutputClosed(Explained):
     """The result could not be written to standard output. What the command was to do is done."""
@@ -100,6 +103,13 @@ class Invocation:
         with suppress(OSError, ValueError):
             self.err.write(printable(text) + "\n")
             self.err.flush()
+
+    async def ask(self, question: str) -> str:
+        """Ask the user to type a line; empty if none can be read. A signal ends the command meanwhile."""
+        self.say(question)
+        with suppress(OSError, ValueError):  # a stream without a descriptor, as in a test, is read at once
+            await anyio.wait_readable(self.stdin.fileno())
+        return self.stdin.readline(LONGEST_ANSWER).strip()
 
     def warn(self, text: Words) -> None:
         """Say something that the user should know afterwards."""

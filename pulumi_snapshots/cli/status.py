@@ -28,6 +28,7 @@ from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.listing.listings import CLOCK_ROOM, SERVICE_CACHE
 from pulumi_snapshots.lookup.account import Page, age_of, databases_of_account, newest_good, snapshots_of_account
 from pulumi_snapshots.lookup.inputs import ORIGINS
+from pulumi_snapshots.lookup.prefix import whole_database
 from pulumi_snapshots.lookup.results import SnapshotInfo
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
@@ -168,6 +169,7 @@ async def _examined(
     session: Session, wanted: Sequence[str], limits: Limits, origin: str | None
 ) -> tuple[Page, list[Health]]:
     """The account's snapshots, and what they say of each database that is wanted; of all if none is."""
+    wanted = [await whole_database(session, each) for each in wanted]
     try:
         known: list[AccountDatabase] | None = await databases_of_account(session)
     except NotAllowed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pulumi_snapshots.cli.display import display
 from pulumi_snapshots.cli.invocation import DONE, FAILED, Invocation
 from pulumi_snapshots.cli.output import report as rows_of
 from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.lookup.prefix import is_part_of_database, whole_database
 from pulumi_snapshots.properties.checks import database_id as checked_id
 from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.run.settings import KEY_LIMIT, config_key, variable
@@ -78,11 +79,8 @@ def verify(  # noqa: PLR0913  each is an option
     """
     invocation: Invocation = context.obj
     targets = Targets(database_id, large, scratch)
-    if len(set(targets.ids)) < len(targets.ids):
-        context.fail("each of the databases must be another one.")
     targets.scoped_key = _scoped_key(context, invocation, scoped)
-    _confirm(context, invocation, targets, confirmed)
-    return _verify(invocation, targets, file, as_json=as_json)
+    return _verify(context, targets, confirmed, file, as_json=as_json)
 
 
 def _scoped_key(context: click.Context, invocation: Invocation, source: str | None) -> str | None:
@@ -106,7 +104,25 @@ def _scoped_key(context: click.Context, invocation: Invocation, source: str | No
     return key
 
 
-def _confirm(context: click.Context, invocation: Invocation, targets: Targets, confirmed: Sequence[str]) -> None:
+async def _whole(invocation: Invocation, targets: Targets, confirmed: Sequence[str]) -> tuple[Targets, set[str]]:
+    """The targets and the confirmed databases with whole ids; no request if they are whole already."""
+    typed = [*targets.ids, *confirmed]
+    whole = {each: each for each in typed}
+    if any(map(is_part_of_database, typed)):
+        async with invocation.session() as session:
+            whole = {each: await whole_database(session, each) for each in typed}
+    ready = Targets(
+        whole[targets.database_id],
+        targets.large and whole[targets.large],
+        targets.scratch and whole[targets.scratch],
+        targets.scoped_key,
+    )
+    return ready, {whole[each] for each in confirmed}
+
+
+async def _confirm(
+    context: click.Context, invocation: Invocation, targets: Targets, confirmed: Collection[str]
+) -> None:
     """Say what the run costs, and let each database's id be typed."""
     invocation.say(
         f"This takes {targets.snapshots} snapshots of the day's allowance, sends about {_requests(targets)} requests, and takes about "
@@ -124,8 +140,7 @@ def _confirm(context: click.Context, invocation: Invocation, targets: Targets, c
             continue
         if not invocation.stdin.isatty():
             context.fail(f"confirm with --yes {database_id} to {purpose}.")
-        invocation.say(f"Type the id of database {database_id} to {purpose}:")
-        if invocation.stdin.readline(2 * KEY_LIMIT).strip() != database_id:
+        if await invocation.ask(f"Type the id of database {database_id} to {purpose}:") != database_id:
             context.fail("that is not its id. Nothing was sent.")
 
 
@@ -135,7 +150,14 @@ def _requests(targets: Targets) -> int:
     )
 
 
-async def _verify(invocation: Invocation, targets: Targets, file: Path | None, *, as_json: bool) -> int:
+async def _verify(
+    context: click.Context, typed: Targets, yes: Sequence[str], file: Path | None, *, as_json: bool
+) -> int:
+    invocation: Invocation = context.obj
+    targets, confirmed = await _whole(invocation, typed, yes)
+    if len(set(targets.ids)) < len(targets.ids):
+        context.fail("each of the databases must be another one.")
+    await _confirm(context, invocation, targets, confirmed)
     began = invocation.clock.utc().replace(microsecond=0)
     file = file or Path(f"squarecloud-verify-{began:%Y%m%dT%H%M%SZ}.json")
     report = Report(file, rfc3339(began))

@@ -27,6 +27,10 @@ STEPS = {
     Step.RESTORES_NEXT: "`{command}` restores again, over whatever the database holds by then.",
     Step.REFRESH: "`squarecloud-snapshots list --json --urls` has its own URL once the service lists it.",
     Step.RENEW_URL: "Download it again: its URL is looked up then.",
+    Step.GIVE_MORE_OF_ID: (
+        "Give more of the id: `squarecloud-snapshots databases` and `squarecloud-snapshots list` show them whole."
+    ),
+    Step.GIVE_WHOLE_ID: "Give the whole id, or use a key with the scope account:read.",
     Step.GIVE_URL: "Download it again with a key.",
 }
 """`{command}` is the command that is run, with its arguments."""

@@ -98,6 +98,8 @@ class Step(Enum):
     SET_CLOCK = "Set this machine's clock right: stores refuse a request that is more than some minutes off."
 
     # The command line
+    GIVE_MORE_OF_ID = "Give more of the id."
+    GIVE_WHOLE_ID = "Give the whole id."
     INSTALL_PULUMI = "Install the Pulumi CLI (https://www.pulumi.com/docs/install/)."
     INSTALL_EXTRA = "Install what it needs: pip install 'pulumi-snapshots[{extra}]'."
     INSTALL_PACKAGE = "Install what it needs: pip install {package}."

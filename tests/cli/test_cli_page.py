@@ -43,7 +43,7 @@ def test_a_reader_finds_every_command_with_its_arguments() -> None:
 def test_the_commands_that_the_page_shows_run(tmp_path: Path) -> None:
     """All but the installation, which needs a published package, and the completion, which needs a shell's own folders."""
     blocks = [block for block in shown(PAGE) if re.search(" (create|list|status|doctor)\\b", block)]
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     script = "".join(blocks)
     plenty = ("--requests-per-minute", "1000", "--cache-world", "invalidated", "--snapshot-seconds", "0.1")
     with served("--no-automatic", "--database", DATABASE, *plenty) as emulator:
@@ -69,7 +69,7 @@ def test_the_commands_that_the_page_shows_run(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     (archived,) = (tmp_path / "backups" / DATABASE).glob("*.zip")
     assert archived.read_bytes() == (tmp_path / "snapshot.zip").read_bytes()
-    assert len(re.findall("^SNAPSHOT", ended.stdout, re.MULTILINE)) == 2
+    assert len(re.findall("^SNAPSHOT", ended.stdout, re.MULTILINE)) == 3
     assert len(re.findall(f"^ok +{DATABASE}", ended.stdout, re.MULTILINE)) == 2
 
 

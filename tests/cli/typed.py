@@ -6,7 +6,7 @@ import json
 import random
 from dataclasses import dataclass, field
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -74,7 +74,7 @@ class Desk:
             **self.environment,
         }
 
-    def invocation(self, out: StringIO, err: StringIO, typed: StringIO | None = None) -> Invocation:
+    def invocation(self, out: StringIO, err: StringIO, typed: IO[str] | None = None) -> Invocation:
         self.runs += 1
         process = Process(f"run {self.runs}", lambda name: name == self.running)
 
@@ -101,7 +101,7 @@ class Desk:
         )
 
     async def types(
-        self, *arguments: str, out: StringIO | None = None, err: StringIO | None = None, typed: StringIO | None = None
+        self, *arguments: str, out: StringIO | None = None, err: StringIO | None = None, typed: IO[str] | None = None
     ) -> Ended:
         """Type a command and wait for its end; `typed` is what it can read."""
         out, err = out or StringIO(), err or StringIO()

@@ -1,0 +1,112 @@
+"""Whole ids for what was typed of them: the beginning of an id is enough if no other id begins like that.
+
+A whole id costs no request. A part is looked up in the service's answer of now, never in a page that an earlier command kept:
+an id that has come since could begin like that too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from pulumi_snapshots.api.client import BRIEF
+from pulumi_snapshots.api.errors import NotAllowed
+from pulumi_snapshots.api.models import AccountDatabase, ListedSnapshot
+from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.listing.listings import SERVICE_CACHE
+from pulumi_snapshots.lookup.account import databases_of_account, snapshots_of_account
+from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.snapshot.read import LATEST
+
+PART_OF_DATABASE = re.compile(r"[a-f0-9]{1,31}")
+"""A database's id has 32 hex digits. Anything else is taken as it is: the service's examples have other ids too."""
+SHORTEST_VERSION = 24
+"""Characters of the shortest version id, by the OpenAPI document."""
+PART_OF_UUID = re.compile(r"[a-f0-9]{8}-[a-f0-9-]{15,26}")
+"""The beginning of a UUID that is no shorter than the shortest version id."""
+SHOWN = 10
+"""Candidates that an error lists at most."""
+NOTHING_STARTED = "Nothing was started."
+UNLISTED = f"A snapshot of the last {SERVICE_CACHE / 60:.0f} minutes may not be listed yet."
+
+
+class UnclearId(Explained):
+    """What was typed of an id is the beginning of several ids, or of none."""
+
+
+def is_part_of_database(typed: str) -> bool:
+    """Whether this can only be the beginning of a database's id."""
+    return PART_OF_DATABASE.fullmatch(typed) is not None
+
+
+def is_part_of_version(typed: str) -> bool:
+    """Whether this can only be the beginning of a version id."""
+    return typed != LATEST and (len(typed) < SHORTEST_VERSION or PART_OF_UUID.fullmatch(typed) is not None)
+
+
+async def whole_database(session: Session, typed: str, *, has_snapshots: bool = False) -> str:
+    """The id of the database that was typed.
+
+    Args:
+        session: the service.
+        typed: an id, or its beginning.
+        has_snapshots: whether only a database with snapshots can be meant.
+
+    Raises:
+        UnclearId: it begins several ids, or none, or the key may not list the databases.
+        CannotTell: the service's list may be incomplete.
+        SquareCloudError: there is no answer.
+    """
+    if not is_part_of_database(typed):
+        return typed
+    try:
+        databases = await databases_of_account(session)
+    except NotAllowed as refused:
+        if not has_snapshots:
+            # The listing of snapshots lacks databases that have none: one of them may be meant.
+            raise UnclearId(
+                f"{typed} is only the beginning of a database's id, and the API key may not list the databases",
+                NOTHING_STARTED,
+                [Next(Step.GIVE_WHOLE_ID)],
+            ) from refused
+        page = await snapshots_of_account(session)
+        return _only("database", typed, dict.fromkeys(page.of_each, ""))
+    return _only("database", typed, {each.id: _about_database(each) for each in databases})
+
+
+async def whole_version(session: Session, database_id: str, typed: str) -> str:
+    """The version id that was typed, of a database whose id is whole. The page that shows it serves the command too.
+
+    Raises:
+        UnclearId: it begins several ids, or none.
+        SquareCloudError: there is no listing.
+    """
+    if not is_part_of_version(typed):
+        return typed
+    page = await session.listings.own_page(database_id, session.listings.recent, patience=BRIEF)
+    return _only("snapshot", typed, {each.version or "": _about_snapshot(each) for each in page.entries})
+
+
+def _only(what: str, typed: str, candidates: Mapping[str, str]) -> str:
+    """The candidate that begins like this; an id that is exactly this wins."""
+    begin = [each for each in candidates if each.startswith(typed)]
+    if typed in begin or len(begin) == 1:
+        return typed if typed in begin else begin[0]
+    happened = f"the ids of {len(begin)} {what}s begin with {typed}" if begin else f"no {what}'s id begins with {typed}"
+    listed = begin or list(candidates)
+    lines = [f"\n  {each}  {candidates[each]}".rstrip() for each in listed[:SHOWN]]
+    if len(listed) > SHOWN:
+        lines.append(f"\n  and {len(listed) - SHOWN} more")
+    done = NOTHING_STARTED if begin or what == "database" else f"{NOTHING_STARTED} {UNLISTED}"
+    raise UnclearId(f"{happened}{':' if lines else ''}{''.join(lines)}", done, [Next(Step.GIVE_MORE_OF_ID)])
+
+
+def _about_database(each: AccountDatabase) -> str:
+    return ", ".join(filter(None, (each.name, each.type)))
+
+
+def _about_snapshot(each: ListedSnapshot) -> str:
+    taken = None if each.modified is None else rfc3339(each.modified.replace(microsecond=0))
+    return ", ".join(filter(None, (taken, each.origin)))

@@ -1,0 +1,130 @@
+"""A restore on a terminal says what it overwrites and waits for the database's name or id; scripts say `--yes`."""
+
+from __future__ import annotations
+
+import os
+import signal
+from datetime import timedelta
+from functools import partial
+from io import StringIO
+from typing import TYPE_CHECKING, Self
+
+import pytest
+
+from tests.cli.typed import Desk, Terminal
+from tests.support.virtual import virtual
+from tests.support.world import DATABASE, OTHER_DATABASE, START, world
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.world import World
+
+SHOP = "c" * 32
+VERSION = "45ec0b49-9af6-445e-a55c-abd7ec5278b2"
+
+
+def shop(w: World) -> None:
+    w.emulator.add_database(SHOP, name="shop")
+    w.emulator.add_snapshot(SHOP, modified=START - timedelta(hours=2), version_id=VERSION)
+
+
+@pytest.mark.parametrize("typed", ["shop", SHOP, f"  {SHOP} "])
+@virtual
+async def test_the_typed_name_or_id_starts_the_restore(tmp_path: Path, typed: str) -> None:
+    async with world() as w:
+        shop(w)
+        ended = await Desk(w, tmp_path).types(
+            "restore", f"{SHOP}/{VERSION}", typed=Terminal(f"{typed}\n"), err=(err := Terminal())
+        )
+        assert (ended.code, len(w.requests("restore"))) == (0, 1)
+        said = err.getvalue()
+        assert (
+            f"This overwrites everything that database shop ({SHOP}) holds with the snapshot of 2026-03-01 10:00"
+            in said
+        )
+        assert f"\n{SHOP}/{VERSION}\n" in said
+
+
+@pytest.mark.parametrize("typed", ["", "\n", "y\n", "yes\n", "Shop\n", f"{SHOP[:-1]}\n", f"{DATABASE}\n"])
+@virtual
+async def test_anything_else_restores_nothing(tmp_path: Path, typed: str) -> None:
+    async with world() as w:
+        shop(w)
+        ended = await Desk(w, tmp_path).types("restore", f"{SHOP}/{VERSION}", typed=Terminal(typed), err=Terminal())
+        assert ended.code == 2
+        assert "that is neither the name nor the id of the database. Nothing was restored." in ended.err
+        assert not w.requests("restore")
+
+
+@virtual
+async def test_the_database_that_is_overwritten_is_to_be_typed(tmp_path: Path) -> None:
+    async with world(databases=(DATABASE, OTHER_DATABASE)) as w:
+        shop(w)
+        command = ("restore", "ccc/45ec", "--onto", "b25")
+        wrong = await Desk(w, tmp_path).types(*command, typed=Terminal("shop\n"), err=Terminal())
+        assert wrong.code == 2
+        assert f"{OTHER_DATABASE}) holds" in wrong.err
+        right = await Desk(w, tmp_path).types(*command, typed=Terminal(f"{OTHER_DATABASE}\n"), err=Terminal())
+        assert right.code == 0
+        assert [one.database_id for one in w.requests("restore")] == [OTHER_DATABASE]
+
+
+@pytest.mark.parametrize("terminal", ["none", "input", "error"])
+@virtual
+async def test_without_a_terminal_or_yes_nothing_is_sent(tmp_path: Path, terminal: str) -> None:
+    async with world() as w:
+        shop(w)
+        typed = Terminal("shop\n") if terminal == "input" else StringIO("shop\n")
+        err = Terminal() if terminal == "error" else StringIO()
+        ended = await Desk(w, tmp_path).types("restore", f"{SHOP}/{VERSION}", typed=typed, err=err)
+        assert ended.code == 2
+        assert f"restore overwrites everything that database {SHOP} holds: add --yes" in ended.err
+        assert not w.emulator.journal
+
+
+@virtual
+async def test_yes_asks_nothing_and_costs_no_request(tmp_path: Path) -> None:
+    async with world() as w:
+        shop(w)
+        ended = await Desk(w, tmp_path).types(
+            "restore", f"{SHOP}/{VERSION}", "--yes", typed=Terminal(""), err=(err := Terminal())
+        )
+        assert ended.code == 0
+        assert "This overwrites" not in err.getvalue()
+        assert not w.requests("database")
+
+
+@virtual
+async def test_an_unknown_snapshot_is_refused_before_anything_is_typed(tmp_path: Path) -> None:
+    async with world() as w:
+        shop(w)
+        unknown = VERSION.replace("4", "5")
+        ended = await Desk(w, tmp_path).types("restore", f"{SHOP}/{unknown}", typed=Terminal("shop\n"), err=Terminal())
+        assert ended.code == 1
+        assert f"service lists no snapshot {unknown}" in ended.err
+        assert "Type the name" not in ended.err
+
+
+@virtual
+async def test_a_signal_ends_a_restore_that_waits_for_an_answer(tmp_path: Path) -> None:
+    async with world() as w:
+        shop(w)
+        with Typist() as typist:
+            desk = Desk(w, tmp_path).types("restore", f"{SHOP}/{VERSION}", typed=typist.terminal, err=Terminal())
+            ended = await w.meanwhile(3, partial(signal.raise_signal, signal.SIGINT), desk)
+        assert ended.code == 130
+        assert not w.requests("restore")
+
+
+class Typist:
+    """Somebody at a terminal who has not typed anything yet."""
+
+    def __enter__(self) -> Self:
+        self._ours, theirs = os.openpty()
+        self.terminal = os.fdopen(theirs)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._ours)
+        self.terminal.close()
