@@ -21,7 +21,6 @@ import pulumi_snapshots
 from docs._ext.quota_calculator import ALLOWANCE, CALCULATOR
 from pulumi_snapshots.cli.commands import commands
 from pulumi_snapshots.cli.toolchain import OLDEST_ENGINE
-from pulumi_snapshots.run.journals import FILES
 from pulumi_snapshots.run.quota import allowance_of
 from tools.engine import ENGINE, LANGUAGE_HOST
 
@@ -236,8 +235,3 @@ def test_the_page_of_versions_names_those_that_are_needed_and_tested() -> None:
     for name in ("dynamic provider", "[plugin](plugin.md)"):
         assert rows[f"Pulumi engine, {name}"][1] == ENGINE
     assert rows["Python language host"][1].startswith(LANGUAGE_HOST)
-
-
-def test_the_page_about_uninstalling_names_every_file_that_stays() -> None:
-    table = (DOCS / "uninstall.md").read_text().partition("| file |")[2].partition("\n\n")[0]
-    assert set(re.findall(r"^\| `KEY\.(\w+)\.json`", table, re.MULTILINE)) == {*FILES.values(), "requests"}

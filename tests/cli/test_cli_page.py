@@ -107,3 +107,22 @@ async def test_the_commands_of_a_how_to_do_what_it_says(tmp_path: Path, page: st
         assert sent["restore"] == (page == "prove-a-backup")
         if page == "cron":
             assert list((tmp_path / "archives").rglob("*.zip"))
+
+
+def kept_in(folder: Path) -> dict[str, str]:
+    """The files of a state directory, by their names without the key."""
+    return {path.name.partition(".")[2]: path.read_text() for path in folder.iterdir() if path.suffix != ".lock"}
+
+
+@virtual
+async def test_every_file_that_stays_on_the_machine_is_explained(tmp_path: Path) -> None:
+    table = (PROJECT / "docs" / "uninstall.md").read_text().partition("| file |")[2].partition("\n\n")[0]
+    async with world() as w:
+        desk = Desk(w, tmp_path)
+        snapshot = (await desk.types("create", DATABASE, "--json")).done.json["id"]
+        for command in (("list",), ("restore", snapshot, "--yes")):
+            ended = await desk.types(*command)
+            assert ended.code == 0, ended.err
+    left = kept_in(tmp_path)
+    assert not [text for text in left.values() if "Signature" in text or w.emulator.settings.api_key in text]
+    assert left.keys() == {f"{name}.json" for name in re.findall(r"^\| `KEY\.(\w+)\.json`", table, re.MULTILINE)}
