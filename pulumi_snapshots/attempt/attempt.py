@@ -183,6 +183,7 @@ class Attempt(ABC):
         try:
             with self._run.until(self._timeout):
                 async with AsyncExitStack() as held:
+                    await held.enter_async_context(self._journal.kept_alive())
                     if post is None:
                         if self._lock.locked():
                             self.show_step(f"waiting for another {self.what} of this database")
@@ -288,11 +289,13 @@ class Attempt(ABC):
         mine = replace(entry, process=self._journal.process.name, in_state=False, run="")
         self.carried = bool(entry.run)
         # A result needs no claim: nothing is sent or awaited for it.
-        if entry.finished is None and not await self._journal.update(mine):
-            return False
+        if entry.finished is None:
+            mine = self._journal.by_this_clock(mine)
+            if not await self._journal.update(mine, was=entry):
+                return False
         self.restores, self.resumed, self.finished = entry.restores, True, entry.finished
         self._entry = mine
-        self.set_post(entry.post)
+        self.set_post(mine.post)
         return True
 
     def _resume(self, post: Post) -> None:
@@ -449,8 +452,8 @@ class Attempt(ABC):
         self.set_post(None)
 
     def _entry_of(self, post: Post) -> Entry:
-        process, forced = self._journal.process.name, self._engine.forces
-        return Entry(self.owner, self.database_id, self._purpose, post, process, restores=self.restores, forced=forced)
+        entry = Entry(self.owner, self.database_id, self._purpose, post, self._journal.process.name)
+        return replace(entry, restores=self.restores, forced=self._engine.forces, ahead=self._journal.ahead)
 
     def _back_off(self) -> Iterator[float]:
         for pause in chain(BACK_OFF, repeat(BACK_OFF_LAST)):

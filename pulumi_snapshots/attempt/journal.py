@@ -8,16 +8,22 @@ the versions that were found lately: a later POST of another stack did not start
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+import contextlib
+import math
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
+
+import anyio
 
 from pulumi_snapshots.api.service_clock import PLAUSIBLE
 from pulumi_snapshots.attempt.owner import EngineRun, owner_of
 from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.attempt.process import Process
 from pulumi_snapshots.clock import Clock, is_nonsense, parse_rfc3339, rfc3339
+from pulumi_snapshots.errors.outcomes import SharedStateUnavailable
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.checks import RETENTION
 from pulumi_snapshots.properties.unfit import Unfit
@@ -30,6 +36,8 @@ FOUND_KEPT = timedelta(hours=2)
 """How long a found version is kept. An older one cannot be mistaken for the snapshot of any unresolved POST."""
 ENTRY_KEPT = timedelta(seconds=RETENTION)
 """How long an entry is kept if nothing proves that a state has it: as long as the service keeps a snapshot."""
+SAME_CLOCK = 2.0
+"""Seconds: how far two machines find their clocks apart from a third one is not known more exactly."""
 UNREADABLE = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
 """The errors of an unreadable item of the file; it stays as it is, and must not stop a run."""
 
@@ -51,6 +59,7 @@ class Entry:
         forced: whether the user asked for another one, whatever the state held.
         run: the run of the engine in which the state's resource was deleted, so that only a create of the same run completes
             from it; empty if it is all about a POST.
+        ahead: seconds that the clock of all machines was ahead of the sender's, if several share the journal.
     """
 
     owner: str | None
@@ -64,10 +73,13 @@ class Entry:
     proved: bool = False
     forced: bool = False
     run: str = ""
+    ahead: float | None = None
 
     def to_file(self) -> dict[str, Any]:
         """The form in the file."""
         others = {name: value for name, value in vars(self).items() if name != "post"}
+        if self.ahead is None:
+            del others["ahead"]
         return {**others, "attempt": self.post.to_outputs()}
 
     @classmethod
@@ -86,6 +98,7 @@ class Entry:
             proved=bool(content.get("proved", content.get("in_state"))),
             forced=bool(content.get("forced")),
             run=str(content.get("run", "")),
+            ahead=None if content.get("ahead") is None else float(content["ahead"]),
         )
         entry._check()
         return entry
@@ -95,7 +108,8 @@ class Entry:
         post = self.post
         if is_nonsense(post.posted_at) or is_nonsense(post.missing_since or post.posted_at):
             raise Unfit("is of another time")
-        if not (0 <= post.timeout <= RETENTION and abs(post.service_clock_offset or 0.0) <= PLAUSIBLE):
+        clocks = post.service_clock_offset or 0.0, self.ahead or 0.0
+        if not (0 <= post.timeout <= RETENTION and all(abs(each) <= PLAUSIBLE for each in clocks)):
             raise Unfit("has a time-out or a difference of clocks that cannot be")
         if not all(each is None or isinstance(each, str) for each in (post.answered, self.finished, self.owner)):
             raise Unfit("has something else for a text")
@@ -172,34 +186,84 @@ class AttemptJournal:
         self.process = process
         self._clock = clock
         self._unproved: list[Entry] | None = None  # as other processes left them
+        self._owed: list[Callable[[dict[str, Any]], object]] = []
+        self._signed_at = -math.inf
+        self._is_under_way = False
 
     # Reads -------------------------------------------------------------------------------------------------------------
 
     async def of(self, database_id: str) -> list[Entry]:
-        """Read the entries of a database, oldest first."""
-        return [entry for entry in await self.all() if entry.database_id == database_id]
+        """Read the entries of a database before something is sent for it, oldest first.
+
+        Raises:
+            SharedStateUnavailable: several machines share the journal, and it cannot be used.
+        """
+        if self.file is None:
+            return []
+        await self.file.ready()
+        entries = _entries(await self._content(self.file))
+        return [entry for entry in entries if entry.database_id == database_id]
 
     async def all(self) -> list[Entry]:
-        """Read the entries of all databases, oldest first."""
-        return [] if self.file is None else _entries(await self.file.read())
+        """Read the entries of all databases, oldest first; none if they cannot be read."""
+        return _entries(await self._readable())
 
     async def recently_found(self) -> list[Found]:
-        """Read the versions that runs on this machine found lately, of all databases."""
-        return [] if self.file is None else _read(await self.file.read(), FOUND, Found.from_file)
+        """Read the versions that runs found lately, of all databases; none if they cannot be read."""
+        return _read(await self._readable(), FOUND, Found.from_file)
+
+    async def _readable(self) -> dict[str, Any]:
+        with contextlib.suppress(SharedStateUnavailable):  # the file keeps why, for a warning
+            return {} if self.file is None else await self._content(self.file)
+        return {}
+
+    async def _content(self, file: SharedFile) -> dict[str, Any]:
+        content = await file.read()
+        self.process.see(content)
+        return content
 
     def is_under_way(self, entry: Entry) -> bool:
         """Whether another running process is working on an entry."""
         if entry.in_state or entry.finished is not None or entry.process == self.process.name:
             return False
-        # After that time no operation is under way, even if the process seems to run: another one may have its number.
+        # After that time no operation is under way, even if the process seems to run: another one may have its number. A
+        # lease is of one process only.
         is_recent = entry.post.age(self._clock.utc()) <= entry.post.failed_after.total_seconds()
-        return is_recent and self.process.is_running(entry.process)
+        return (is_recent or self.process.renew_every > 0) and self.process.is_running(entry.process)
 
     def run_of(self, engine: EngineRun) -> str:
-        """The name of a run in `Entry.run`; the process stands for an engine that is not found, as without `/proc`."""
-        return engine.name or self.process.name
+        """The name of a run in `Entry.run`."""
+        return self.process.run_name(engine.name)
 
-    # Writes, each under the file's lock -----------------------------------------------------------------------------------
+    @asynccontextmanager
+    async def kept_alive(self) -> AsyncIterator[None]:
+        """Renew this process's lease, if it has one, while the body runs."""
+        if self.file is None or not self.process.renew_every:
+            yield
+            return
+        failed: Exception | None = None
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._keep_signing)
+            try:
+                yield
+            except Exception as error:  # noqa: BLE001  raised below: the group would wrap it
+                failed = error
+            group.cancel_scope.cancel()
+        if failed is not None:
+            raise failed
+
+    async def _keep_signing(self) -> None:
+        began = self._clock.monotonic()
+        while True:
+            due = max(began, self._signed_at) + self.process.renew_every - self._clock.monotonic()
+            if due > 0:
+                await self._clock.sleep(due)
+                continue
+            began = self._signed_at = self._clock.monotonic()  # of many attempts one does it
+            if self._is_under_way:
+                await self._tell(self._sign, None)
+
+    # Writes, each as the file then is; all but `enter` are made up for later if the file cannot be written ----------------
 
     async def enter(self, entry: Entry, *, after: Collection[Entry]) -> frozenset[str] | None:
         """Add an entry right before its POST is sent, unless another entry of the database forbids that.
@@ -212,6 +276,9 @@ class AttemptJournal:
 
         Returns:
             The versions of the database that other runs found lately; None if the entry was not added.
+
+        Raises:
+            SharedStateUnavailable: several machines share the journal, and it cannot be written; the POST must not leave.
         """
 
         def is_it(old: Entry) -> bool:  # written before, but the answer to that was lost
@@ -226,19 +293,50 @@ class AttemptJournal:
             found = _read(content, FOUND, Found.from_file)
             return frozenset(one.version_id for one in found if one.database_id == entry.database_id)
 
-        return await self._change(edit, frozenset(), durable=True)
+        try:
+            return await self._change(edit, frozenset(), durable=True)
+        except SharedStateUnavailable:
+            # Only the answer may be lost, and nothing is sent for the entry.
+            self._owed.append(lambda content: _replace(content, is_it))
+            raise
 
-    async def update(self, entry: Entry) -> bool:
-        """Replace the entry of a POST; false, without a change, if another process is working on one of its database."""
+    @property
+    def ahead(self) -> float | None:
+        """See `Entry`."""
+        if self.file is None or not self.process.renew_every:
+            return None
+        return round(self.file.now() - self._clock.utc().timestamp(), 3)  # as exact as the time of a POST
+
+    def by_this_clock(self, entry: Entry) -> Entry:
+        """An entry of another machine, with the time of its POST by this machine's clock if theirs are apart."""
+        here = self.ahead
+        if here is None or entry.ahead is None or abs(entry.ahead - here) < SAME_CLOCK:
+            return entry
+        behind = round(entry.ahead - here, 3)
+        post, offset = entry.post, entry.post.service_clock_offset
+        posted_at = post.posted_at + timedelta(seconds=behind)
+        moved = replace(
+            post, posted_at=posted_at, service_clock_offset=None if offset is None else round(offset - behind, 3)
+        )
+        return replace(entry, post=moved, ahead=here)
+
+    async def update(self, entry: Entry, *, was: Entry | None = None) -> bool:
+        """Replace the entry of a POST; false, without a change, if another process is working on one of its database.
+
+        Args:
+            entry: the entry.
+            was: the same by another machine's clock, as it is in the file; it is as `entry` unless given.
+        """
+        before = was or entry
 
         def edit(content: dict[str, Any]) -> bool:
-            others = [old for old in _entries(content) if not old.is_same_post(entry)]
+            others = [old for old in _entries(content) if not old.is_same_post(before)]
             if any(self.is_under_way(old) for old in others if old.database_id == entry.database_id):
                 return False
-            _replace(content, entry.is_same_post, entry)
+            _replace(content, lambda old: old.is_same_post(before) or old.is_same_post(entry), entry)
             return True
 
-        return await self._change(edit, default=True)
+        return await self._tell(edit, default=True)
 
     async def conclude(self, entry: Entry, found: Found | None = None, *, supersedes: bool = False) -> None:
         """Replace the entry of a POST by the result that goes to the engine, and end the owner's earlier ones.
@@ -258,7 +356,7 @@ class AttemptJournal:
             _replace(content, is_over, entry)
             _note_found(content, found)
 
-        await self._change(edit, None)
+        await self._tell(edit, None)
 
     async def erase(self, entry: Entry, found: Found | None = None) -> None:
         """Remove the entry of a POST that the state needs no more, and note the snapshot that it started, if it did."""
@@ -267,7 +365,7 @@ class AttemptJournal:
             _replace(content, entry.is_same_post)
             _note_found(content, found)
 
-        await self._change(edit, None)
+        await self._tell(edit, None)
 
     async def erase_post(self, database_id: str, post: Post, found: Found | None = None) -> None:
         """Remove the entry of a POST that this run has from the state."""
@@ -289,7 +387,7 @@ class AttemptJournal:
             pending = [replace(entry, in_state=True, proved=True) for entry in shown if proof.finished is None]
             _replace(content, lambda old: any(map(old.is_same_post, shown)), *pending)
 
-        await self._change(edit, None)
+        await self._tell(edit, None)
 
     async def prove_created(self, owner: str | None) -> None:
         """Note that the state has what this process has made for an owner: the engine deletes what that replaces."""
@@ -301,7 +399,7 @@ class AttemptJournal:
             _replace(content, is_made)
 
         if owner is not None and any(map(is_made, await self.all())):
-            await self._change(edit, None)
+            await self._tell(edit, None)
 
     async def let_go(self, entry: Entry) -> None:
         """Note what the engine deletes, for a create of the same resource in the same run; for its POST there is no entry."""
@@ -309,7 +407,7 @@ class AttemptJournal:
         def edit(content: dict[str, Any]) -> None:
             _replace(content, lambda old: old.is_same_post(entry) or self._is_past(old), entry)
 
-        await self._change(edit, None)
+        await self._tell(edit, None)
 
     def _is_past(self, entry: Entry) -> bool:
         """Whether an entry has lasted as long as it may; what a run has deleted lasts as long as the run, however old it is."""
@@ -317,8 +415,43 @@ class AttemptJournal:
             return not self.process.is_running(entry.run)
         return entry.post.age(self._clock.utc()) > ENTRY_KEPT.total_seconds()
 
+    async def _tell(self, edit: Callable[[dict[str, Any]], T], default: T) -> T:
+        """Change the file now, or with the next change if it cannot be used; the file keeps why, for a warning."""
+        try:
+            return await self._change(edit, default)
+        except SharedStateUnavailable:
+            self._owed.append(edit)
+            return default
+
     async def _change(self, edit: Callable[[dict[str, Any]], T], default: T, *, durable: bool = False) -> T:
-        return default if self.file is None else await self.file.change(edit, durable=durable)
+        if self.file is None:
+            return default
+        owed = tuple(self._owed)
+
+        def whole(content: dict[str, Any]) -> T:
+            self.process.see(content)
+            before = content.get(ENTRIES)
+            for each in owed:
+                each(content)
+            result = edit(content)
+            if content.get(ENTRIES) is not before:  # a lease alone is no reason to write
+                self._sign(content)
+            return result
+
+        result = await self.file.change(whole, durable=durable)
+        self._owed = [each for each in self._owed if each not in owed]
+        return result
+
+    def _sign(self, content: dict[str, Any]) -> None:
+        """Renew the lease of a process that has something under way, and those of its engine's runs."""
+        if not self.process.renew_every:
+            return
+        mine = [entry for entry in _entries(content) if entry.process == self.process.name]
+        runs = {entry.run for entry in mine if entry.run}
+        self._is_under_way = any(entry.finished is None and not entry.in_state for entry in mine)
+        if runs or self._is_under_way:
+            self.process.sign(content, runs)
+            self._signed_at = self._clock.monotonic()
 
 
 def _entries(content: dict[str, Any]) -> list[Entry]:

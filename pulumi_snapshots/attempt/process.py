@@ -1,4 +1,4 @@
-"""The processes of this machine: the name of this one, and whether another one is still running."""
+"""The processes that share a journal: the name of this one, and whether another one is still running."""
 
 from __future__ import annotations
 
@@ -6,19 +6,32 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Process:
-    """A process of this machine.
+    """A process of this machine, whose system knows which others are running.
 
     Attributes:
         name: unique on this machine, even if a later process gets the same number.
-        is_running: whether the process with a name is running.
+        is_running: whether the process, or the engine's run, with a name is running.
     """
 
     name: str
     is_running: Callable[[str], bool]
+    renew_every = 0.0
+    """Seconds between two renewals of its lease; 0 if it has none."""
+
+    def run_name(self, engine: str) -> str:
+        """The name of a run of the engine; the process stands for an engine that is not found, as without `/proc`."""
+        return engine or self.name
+
+    def see(self, content: dict[str, Any]) -> None:
+        """Learn from a journal which processes are running; the system tells."""
+
+    def sign(self, content: dict[str, Any], runs: set[str]) -> None:
+        """Write into a journal that this process and runs of its engine are running; the system tells."""
 
 
 def this_process() -> Process:

@@ -27,6 +27,7 @@ from pulumi_snapshots.attempt.journal import AttemptJournal, Entry, Found
 from pulumi_snapshots.cli.invocation import Invocation
 from pulumi_snapshots.cli.wording import COMMANDS
 from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.errors.outcomes import SharedStateUnavailable
 from pulumi_snapshots.errors.pages import with_pointer
 from pulumi_snapshots.errors.text import sentence
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, database_of_entry
@@ -34,6 +35,7 @@ from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.run.quota import allowance_of, counted, slot_frees
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import LISTING_CACHES, MissingKey, SettingsError, variable
+from pulumi_snapshots.shared_state.state import SharedState
 from pulumi_snapshots.verify.run import PURPOSE
 
 State = Literal["ok", "note", "problem", "unknown"]
@@ -119,12 +121,18 @@ async def _examined(session: Session) -> AsyncIterator[Finding]:
         "listing cache": _cache,
     }.items():
         yield Finding(check, *look(seen))
+    shared = None if session.shared_state is None else await _shared(session, session.shared_state)
+    if shared is not None:
+        yield Finding("shared state", *shared)
     for what, journal in session.journals.items():
         found = [_attempt(session, journal, entry, what) for entry in await journal.all() if entry.finished is None]
         for each in found or [("ok", "none is left", "")]:
             yield Finding(f"{what} attempts", *each)
-    if note := session.take_note():
-        yield Finding("state directory", "note", sentence(COMMANDS.text(note)), "Check its owner and free space.")
+    if (note := session.take_note()) and (shared is None or shared[0] == "ok"):
+        place, advice = ("state directory", "Check its owner and free space.")
+        if shared is not None:
+            place, advice = "shared state", f"Check {variable('shared_state')}."
+        yield Finding(place, "note", sentence(COMMANDS.text(note)), advice)
 
 
 async def _forget_block(session: Session) -> Finding:
@@ -245,6 +253,24 @@ def _cache(seen: Seen) -> Result:
     return "ok", f"{known}, by {variable('listing_cache')}", ""
 
 
+async def _shared(session: Session, state: SharedState) -> Result:
+    """Whether the place that machines share can be read and written, and refuses a stale write."""
+    try:
+        await state.open()
+        for journal in session.journals.values():
+            await journal.of("")
+    except SharedStateUnavailable as error:
+        return "problem", COMMANDS.paragraph(error), ""
+    away = round(state.ahead or 0.0)
+    clock = (
+        "this machine's"
+        if abs(away) <= CLOCK_NOTE
+        else f"{duration_text(abs(away))} {'ahead' if away > 0 else 'behind'}"
+    )
+    refuses = "refuses a stale write" if state.conditional else "is locked"
+    return "ok", f"{state.where} is read and written, and {refuses}; its clock is {clock}", ""
+
+
 def _attempt(session: Session, journal: AttemptJournal, entry: Entry, what: str) -> Result:
     verifies = entry.purpose == PURPOSE and entry.owner is None
     owner = entry.owner or ("squarecloud-snapshots verify" if verifies else "an unnamed resource")
@@ -265,4 +291,5 @@ def _attempt(session: Session, journal: AttemptJournal, entry: Entry, what: str)
         return "note", found, "It is over, and the next snapshot of that database forgets it."
     command = owner.startswith("squarecloud-snapshots ")
     again = f"running `{owner}` again" if command else "the next `pulumi up` of its stack"
-    return "note", found, f"It was killed or interrupted: {again} on this machine resumes it, and sends nothing."
+    machine = "this machine" if session.shared_state is None else "any machine that shares it"
+    return "note", found, f"It was killed or interrupted: {again} on {machine} resumes it, and sends nothing."

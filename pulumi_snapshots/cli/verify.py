@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Coroutine, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,9 @@ async def _verify(
     report = Report(file, rfc3339(began))
     report.write()
     invocation.say(f"The report is written as the run goes: {file}")
-    async with invocation.session() as session:
+    async with invocation.session() as session, AsyncExitStack() as held:
+        for journal in session.journals.values():
+            await held.enter_async_context(journal.kept_alive())
         with invocation.stopping(session), display(invocation) as shown:
             ended = await take_steps(Run(session, targets, report, shown))
     content = report.content()

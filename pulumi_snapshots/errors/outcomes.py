@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.next_step import Next
+from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.text import Text, Words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class _Record(Protocol):
@@ -48,13 +51,39 @@ class Unresolved(Explained, Generic[R]):
         self.undecided = undecided
         self.__cause__ = cause
 
-    def unkept(self, *, remembered: bool) -> tuple[Next, ...]:
-        """The next steps if the state cannot keep it; `remembered` if the next run on this machine still finds it."""
+    def unkept(self, *, remembered: bool, everywhere: bool = False) -> tuple[Next, ...]:
+        """The next steps if the state cannot keep it.
+
+        Args:
+            remembered: whether the next run on this machine still finds it.
+            everywhere: whether the next run on any machine does then.
+        """
+        if remembered and everywhere:
+            return (*self._before, *self.resumes)
         return (*self._before, self.kept_here if remembered else self.not_kept)
 
 
 class NothingSent(Explained):
     """It timed out or was interrupted before anything was started; there is nothing to keep."""
+
+
+class SharedStateUnavailable(Explained):
+    """The place where the machines of an account share what they send cannot be used.
+
+    Args:
+        where: the place.
+        why: in a few words.
+        then: next steps of its own, the best one first.
+    """
+
+    def __init__(self, where: str, why: str, then: Iterable[Next] = ()) -> None:
+        steps = (*then, Next(Step.CHECK_SHARED_STATE), Next(Step.RUN_AGAIN))
+        super().__init__(
+            Text("{shared_state} cannot be used: {where}: {why}", where=where, why=why),
+            "Nothing was started: what is sent must be written down there first.",
+            steps,
+        )
+        self.trouble = f"{where}: {why}"
 
 
 class NoSuchSnapshot(Explained):

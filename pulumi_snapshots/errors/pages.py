@@ -10,7 +10,9 @@ EXPLAIN = "squarecloud-snapshots explain"
 PACKED = Path(__file__).parent / "page_texts"
 """Where a wheel has the pages."""
 IN_REPOSITORY = Path(__file__).parents[2] / "docs" / "errors"
-WITHOUT_PAGE = frozenset({"Explained", "SquareCloudError", "Unresolved", "Unfinished", "HeldBack", "Unfit"})
+WITHOUT_PAGE = frozenset(
+    {"Explained", "SquareCloudError", "Unresolved", "Unfinished", "HeldBack", "Overtaken", "Unfit"}
+)
 """Errors that users do not meet by these names."""
 
 

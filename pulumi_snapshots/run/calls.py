@@ -258,5 +258,9 @@ def keeping(
             end = ends(kept[1], cause=error)  # a resume that could not even begin (no key)
         else:
             raise
-        id_, unkept = (kept[0], end.then) if kept else (end.record.id, end.unkept(remembered=call.owner is not None))
+        id_, unkept = (kept[0], end.then) if kept else (end.record.id, _unkept(call, end))
         raise Unfinished(Resource(id_, thing.state(end.record, values)), end, unkept=unkept) from error
+
+
+def _unkept(call: Call, end: Unresolved[Any]) -> tuple[Next, ...]:
+    return end.unkept(remembered=call.owner is not None, everywhere=call.settings().shared_state is not None)

@@ -5,35 +5,74 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pulumi_snapshots.attempt.journal import AttemptJournal
+from pulumi_snapshots.attempt.process import Process, this_process
+from pulumi_snapshots.late import late
 from pulumi_snapshots.locked_file import LockedFile
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pulumi_snapshots.attempt.process import Process
     from pulumi_snapshots.clock import Clock
     from pulumi_snapshots.run.settings import Settings
     from pulumi_snapshots.shared_file import SharedFile
+    from pulumi_snapshots.shared_state.state import SharedState
 
 Journals = dict[str, AttemptJournal]
 """By what a POST starts: `snapshot` or `restore`."""
 FILES = {"snapshot": "attempts", "restore": "restores"}
 
 
-def shared_file(settings: Settings, name: str, clock: Clock, state: Path | None) -> SharedFile | None:
-    """A file that all runs with this key share; None without a directory for it."""
-    return LockedFile(state / f"{settings.fingerprint()}.{name}.json", clock) if state else None
+def shared_state_of(settings: Settings, clock: Clock) -> SharedState | None:
+    """The place that the machines of the account share; None if the settings name none."""
+    if settings.shared_state is None:
+        return None
+    state: SharedState = late("shared_state.state:shared_state")(settings.shared_state, clock)
+    return state
 
 
-def journals_of(settings: Settings, clock: Clock, state: Path | None, process: Process) -> Journals:
+def process_of(state: SharedState | None) -> Process:
+    """This process, as others see it."""
+    process: Process = this_process() if state is None else late("shared_state.leases:LeasedProcess").here(state.now)
+    return process
+
+
+def requests_file(
+    settings: Settings, clock: Clock, folder: Path | None, state: SharedState | None
+) -> SharedFile | None:
+    """The file of what was sent lately; None without a place for it. It is for pacing only, so there is always a way."""
+    own = _own_file(settings, "requests", clock, folder)
+    if state is None:
+        return own
+    file: SharedFile = late("shared_state.state:WithFallback")(_file_of(settings, "requests", state), own, clock)
+    return file
+
+
+def journals_of(
+    settings: Settings, clock: Clock, folder: Path | None, process: Process, state: SharedState | None = None
+) -> Journals:
     """The journals of a key.
 
     Args:
         settings: with an API key.
         clock: for waiting for their locks.
-        state: the directory of their files; without one they keep nothing.
+        folder: for the files that the runs of this machine share; without one they keep nothing.
         process: this process.
+        state: what the machines of the account share, which is used in place of the folder.
     """
     return {
-        what: AttemptJournal(shared_file(settings, name, clock, state), process, clock) for what, name in FILES.items()
+        what: AttemptJournal(
+            _own_file(settings, name, clock, folder) if state is None else _file_of(settings, name, state),
+            process,
+            clock,
+        )
+        for what, name in FILES.items()
     }
+
+
+def _own_file(settings: Settings, name: str, clock: Clock, folder: Path | None) -> LockedFile | None:
+    return LockedFile(folder / f"{settings.fingerprint()}.{name}.json", clock) if folder else None
+
+
+def _file_of(settings: Settings, name: str, state: SharedState) -> SharedFile:
+    # Not by the key, since each member of a team may have one of his own.
+    return state.file(f"{settings.service()}.{name}.json")

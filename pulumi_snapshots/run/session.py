@@ -17,7 +17,7 @@ from pulumi_snapshots.api.client import Client
 from pulumi_snapshots.api.rate_limiter import LOCAL_BLOCK, RateLimiter
 from pulumi_snapshots.api.request_log import RequestLog
 from pulumi_snapshots.attempt.memory import RunMemory
-from pulumi_snapshots.attempt.process import Process, this_process
+from pulumi_snapshots.attempt.process import Process
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.text import Text, Words
 from pulumi_snapshots.listing.complete import CompleteListings
@@ -27,7 +27,7 @@ from pulumi_snapshots.listing.listings import READS_SHARE, Listings
 from pulumi_snapshots.listing.poll_plan import PollPlan
 from pulumi_snapshots.locked_file import LockedFile
 from pulumi_snapshots.progress import Fleet
-from pulumi_snapshots.run.journals import Journals, journals_of, shared_file
+from pulumi_snapshots.run.journals import Journals, journals_of, process_of, requests_file, shared_state_of
 from pulumi_snapshots.run.quota import QuotaHint
 from pulumi_snapshots.run.settings import LISTING_CACHES, Settings
 from pulumi_snapshots.stopping import Stoppable
@@ -35,9 +35,15 @@ from pulumi_snapshots.stopping import Stoppable
 if TYPE_CHECKING:
     import httpx  # spoken in `api` only
 
+    from pulumi_snapshots.shared_state.state import SharedState
+
 NOT_SHARED = (
     "the runs on this machine cannot share what they send ({trouble}): run one at a time. Two at once may exceed the "
     "service's limits, and a killed run is not resumed"
+)
+NOT_REACHED = (
+    "{shared_state} failed ({trouble}): this machine keeps the service's limits alone until it answers again. Runs on other "
+    "machines may exceed them together, and do not see the end of what this one has sent"
 )
 LOST = (
     "a file that the runs on this machine share was lost ({damage}): starting fresh. An earlier killed run is not resumed, so "
@@ -56,6 +62,7 @@ class Session(Stoppable):
         chance: the source of the jitter between retries.
         state: the directory for the files that the runs of this machine share; without one nothing is shared.
         process: this process; the real one if not given.
+        shared: the place that all machines share, if it is open already; the one of the settings if not given.
         beside: another session of this process with the same key; both count what either sends.
         journals: of the key, if they are open already.
         announce: called with a summary every minute while there are many snapshots and `fleet.keep_announcing` runs.
@@ -74,6 +81,7 @@ class Session(Stoppable):
         chance: random.Random | None = None,
         state: Path | None = None,
         process: Process | None = None,
+        shared: SharedState | None = None,
         beside: Session | None = None,
         journals: Journals | None = None,
         announce: Callable[[str], None] | None = None,
@@ -82,9 +90,13 @@ class Session(Stoppable):
         self.settings = settings
         self.memory = memory or RunMemory()
         self.chance = chance or random.Random()  # noqa: S311  jitter, no secret
-        process = process or this_process()
-        self.journals = journals or journals_of(settings, self.clock, state, process)
-        requests = shared_file(settings, "requests", self.clock, state)
+        self.shared_state = shared or shared_state_of(settings, self.clock)
+        if journals is None:
+            process = process or process_of(self.shared_state)
+            journals = journals_of(settings, self.clock, state, process, self.shared_state)
+        self.journals = journals
+        process = journals["snapshot"].process
+        requests = requests_file(settings, self.clock, state, self.shared_state)
         self._files = [requests, *(journal.file for journal in self.journals.values())]
         log = RequestLog(self.clock, requests, name=process.name)
         self.request_log: RequestLog = beside.request_log if beside else log
@@ -125,7 +137,8 @@ class Session(Stoppable):
         files = [file for file in self._files if file is not None]
         trouble = next((file.trouble for file in files if file.trouble), "")
         damage = next((file.damage for file in files if file.damage), "")
-        new = [note for note, why in ((NOT_SHARED, trouble), (LOST, damage)) if why and note not in self._noted]
+        unshared = NOT_SHARED if self.shared_state is None else NOT_REACHED
+        new = [note for note, why in ((unshared, trouble), (LOST, damage)) if why and note not in self._noted]
         self._noted.update(new)
         return Text(". ".join(new), trouble=trouble, damage=damage) if new else ""
 

@@ -16,6 +16,7 @@ from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare, in_camel
 from pulumi_snapshots.properties.unfit import Problem, Unfit
+from pulumi_snapshots.shared_state.place import read_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -150,6 +151,12 @@ class Settings(Inputs):
         default=None,
         read=_requests(least=0),
     )
+    shared_state: str | None = declare(
+        "The place in which all machines of the account write down what they send: `s3://BUCKET/PREFIX`, `gs://`, `az://`, or "
+        "a folder that they share. Without it each machine knows only its own runs.",
+        default=None,
+        read=read_place,
+    )
     first_look_after: Duration = declare(
         "How long after a 202 the listing is polled for the first time; may be 0.",
         default=FIRST_LOOK_AFTER,
@@ -216,13 +223,21 @@ class Settings(Inputs):
 
     def fingerprint(self) -> str:
         """Names files that belong to this key at this service; the key cannot be had from it."""
-        return hashlib.sha256(f"{self.api_url} {self.required_key().value}".encode()).hexdigest()[:16]
+        return _digest(f"{self.api_url} {self.required_key().value}")
+
+    def service(self) -> str:
+        """Names files that belong to this service."""
+        return _digest(self.api_url)
 
     def required_key(self) -> ApiKey:
         """The API key; raises `MissingKey` if there is none."""
         if self.api_key is None:
             raise MissingKey
         return self.api_key
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def settings_problems(config: Config) -> list[Problem]:

@@ -6,11 +6,10 @@ import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pulumi_snapshots.attempt.memory import RunMemory
-from pulumi_snapshots.attempt.process import this_process
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.late import late
 from pulumi_snapshots.locked_file import state_directory
-from pulumi_snapshots.run.journals import Journals, journals_of
+from pulumi_snapshots.run.journals import Journals, journals_of, process_of, shared_state_of
 from pulumi_snapshots.stopping import Stoppable
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.run.session import Session
     from pulumi_snapshots.run.settings import Settings
+    from pulumi_snapshots.shared_state.state import SharedState
 
 T = TypeVar("T")
 
@@ -40,7 +40,8 @@ class Shared:
         self.background: TaskGroup | None = None
         self._announce = announce
         self._sessions: dict[Settings, Session] = {}
-        self._journals: dict[str, Journals] = {}
+        self._journals: dict[tuple[str, str | None], Journals] = {}
+        self._states: dict[str | None, SharedState | None] = {}
         self._clock = Clock()
         self._others: dict[type, Any] = {}
         self._stopping = False
@@ -57,6 +58,7 @@ class Shared:
                 clock=self._clock,
                 state=state_directory(os.environ),
                 journals=self.journals(settings),
+                shared=self._shared_state(settings),
                 beside=beside,
                 announce=self._announce,
             )
@@ -68,11 +70,16 @@ class Shared:
 
     def journals(self, settings: Settings) -> Journals:
         """Get the journals for these settings, which have an API key; only in the event loop."""
-        key = settings.fingerprint()
+        key = settings.fingerprint(), settings.shared_state
         if key not in self._journals:
-            state = state_directory(os.environ)
-            self._journals[key] = journals_of(settings, self._clock, state, this_process())
+            folder, state = state_directory(os.environ), self._shared_state(settings)
+            self._journals[key] = journals_of(settings, self._clock, folder, process_of(state), state)
         return self._journals[key]
+
+    def _shared_state(self, settings: Settings) -> SharedState | None:
+        if settings.shared_state not in self._states:
+            self._states[settings.shared_state] = shared_state_of(settings, self._clock)
+        return self._states[settings.shared_state]
 
     def of(self, kind: type[T]) -> T:
         """Get the object of a class, made without arguments at its first use; only in the event loop."""

@@ -6,8 +6,9 @@ import contextlib
 import os
 import re
 import threading
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from importlib import import_module
 from typing import Any
 
@@ -39,10 +40,49 @@ GOOGLE = "https://storage.googleapis.com"
 CLASSES = {"s3": "S3Store", "gs": "GCSStore", "az": "AzureStore"}
 
 
-class Buckets:
-    """The buckets of a process, each opened once, with the credentials of its store's own environment."""
+class Overtaken(Exception):
+    """An object was not written, since somebody else has written it meanwhile."""
 
-    def __init__(self) -> None:
+
+@dataclass(frozen=True)
+class Mark:
+    """What a conditional write compares: it differs whenever the content does."""
+
+    e_tag: str | None
+    version: str | None
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> Mark:
+        """The mark in what the library says of an object, or of a write."""
+        return cls(facts.get("e_tag"), facts.get("version"))
+
+
+@dataclass(frozen=True)
+class Held:
+    """An object and its content.
+
+    Attributes:
+        content: whole.
+        mark: see `Mark`.
+        modified: when it was written, by the store's clock, in whole seconds.
+    """
+
+    content: bytes
+    mark: Mark
+    modified: datetime
+
+
+class Buckets:
+    """The buckets of a process, each opened once, with the credentials of its store's own environment.
+
+    Args:
+        client: options of the connections; `CLIENT` if not given.
+        retries: how requests that fail are repeated; `RETRIES` if not given.
+    """
+
+    def __init__(self, client: Mapping[str, Any] | None = None, retries: Mapping[str, Any] | None = None) -> None:
+        self._client = client
+        self._retries = retries
         self._opened: dict[tuple[str, str], tuple[Any, Access]] = {}
         self._lock = threading.Lock()
 
@@ -62,8 +102,9 @@ class Buckets:
                     raise StoreTrouble(f"{scheme}:// needs {LIBRARY} ({error})", then=then) from error
                 except NoCredentials as error:
                     raise StoreTrouble(f"{scheme}://{name}: {error.happened}", then=error.then) from error
+                client, retries = dict(self._client or CLIENT), dict(self._retries or RETRIES)
                 made = getattr(stores, CLASSES[scheme])(
-                    name, client_options=CLIENT, retry_config=RETRIES, **found.options
+                    name, client_options=client, retry_config=retries, **found.options
                 )
                 self._opened[scheme, name] = made, found
             return self._opened[scheme, name]
@@ -117,6 +158,42 @@ class BucketStore(Store):
             one = self._stat() if self._key and not found else None
         start = f"{self._scheme}://{self._name}/"
         return {start + each["path"]: each["size"] for each in found} | ({self.where: one.size} if one else {})
+
+    def load(self) -> Held | None:
+        """The object with its content; None if there is none, or no such bucket."""
+        bucket, _ = self._bucket()
+        with self.trouble():
+            try:
+                found = import_module(LIBRARY).get(bucket, self._key)
+            except FileNotFoundError:
+                return None
+            return Held(bytes(found.bytes()), Mark.of(found.meta), found.meta["last_modified"])
+
+    def replace(self, content: bytes, mark: Mark | None) -> Mark:
+        """Write the object if it still has this mark, or does not exist if there is no mark.
+
+        Raises:
+            Overtaken: it was not written: it has another mark.
+            StoreTrouble: the store failed; the object may have been written all the same.
+        """
+        mode = "create" if mark is None else {name: value for name, value in vars(mark).items() if value is not None}
+        return self._write(content, mode)
+
+    def overwrite(self, content: bytes) -> Mark:
+        """Write the object, whatever is there."""
+        return self._write(content, "overwrite")
+
+    def _write(self, content: bytes, mode: Any) -> Mark:
+        bucket, _ = self._bucket()
+        exceptions = import_module(f"{LIBRARY}.exceptions")
+        with self.trouble():
+            try:
+                written = import_module(LIBRARY).put(bucket, self._key, content, mode=mode, use_multipart=False)
+            except (exceptions.AlreadyExistsError, exceptions.PreconditionError) as error:
+                overtaken = error
+            else:
+                return Mark.of(written)
+        raise Overtaken(self.where) from overtaken
 
     def put(self, blocks: Iterator[Buffer], part_size: int) -> None:
         """Write it in parts; if the blocks or the store fail, the unfinished upload is ended."""

@@ -15,11 +15,13 @@ import pytest
 from pulumi_snapshots.cli import toolchain
 from pulumi_snapshots.cli.doctor import Finding
 from pulumi_snapshots.cli.toolchain import OLDEST_ENGINE, WITHOUT, look_at_installation
+from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.dynamic import probe
 from pulumi_snapshots.dynamic.engine_access import Features
 from pulumi_snapshots.dynamic.probe import probe_features
 from pulumi_snapshots.emulator import Fault
 from tests.cli.typed import Desk, Ended, Terminal
+from tests.support.shared_places import Place
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, START, world
 from tools.engine import OLDEST_INSTALLED
@@ -119,6 +121,37 @@ async def test_doctor_says_first_why_it_cannot_ask_the_service(
         assert "".join(found[check][1:]).endswith(f" See `squarecloud-snapshots explain {page}`")
         assert not w.emulator.journal
         assert found["package"][0] == "ok"
+
+
+@virtual
+async def test_doctor_checks_the_place_that_machines_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world() as w:
+        place = Place(Clock(START + timedelta(hours=1)))
+        monkeypatch.setattr("pulumi_snapshots.shared_state.state.Bucket", lambda _, clock: place.bucket(clock))
+        desk = desk_of(w, tmp_path, SQUARECLOUD_SHARED_STATE="s3://shared/here")
+        good = "s3://shared/here is read and written, and refuses a stale write; its clock is 1h ahead"
+        assert (await checked(desk))["shared state"] == ("ok", good, "")
+        place.ignores_marks = True
+        unsafe = (await checked(desk))["shared state"]
+        assert unsafe[0] == "problem"
+        assert "SQUARECLOUD_SHARED_STATE cannot be used" in unsafe[1]
+        assert "although another one has written it meanwhile" in unsafe[1]
+        assert "Use a store whose conditional writes work" in unsafe[1]
+        place.ignores_marks = False
+        place.put(next(name for name in place.held if "requests" in name).replace("requests", "restores"), b"?")
+        assert "it holds something else" in (await checked(desk))["shared state"][1]
+
+
+@virtual
+async def test_doctor_checks_a_folder_that_machines_share(tmp_path: Path) -> None:
+    async with world() as w:
+        shared = tmp_path / "shared"
+        desk = desk_of(w, tmp_path, SQUARECLOUD_SHARED_STATE=str(shared))
+        missing = (await checked(desk))["shared state"]
+        assert missing[:1] == ("problem",)
+        assert "No such file or directory" in missing[1]
+        shared.mkdir()
+        assert f"{shared} is read and written, and is locked" in (await checked(desk))["shared state"][1]
 
 
 @virtual

@@ -283,6 +283,7 @@ def test_calls_that_need_a_key_say_how_to_set_one(idle: Servicer) -> None:
         ({"squarecloud:apiUrl": "ftp://somewhere"}, "squarecloud:apiUrl must be"),
         ({"squarecloud:requestsPerMinute": "many"}, "squarecloud:requestsPerMinute must be"),
         ({"squarecloud:lookEvery": "0s"}, "squarecloud:lookEvery must be longer than zero"),
+        ({"squarecloud:sharedState": "bucket/prefix"}, "squarecloud:sharedState must be s3://BUCKET/PREFIX"),
     ],
     ids=str,
 )

@@ -257,8 +257,8 @@ def test_settings_are_checked_before_anything_else(idle: PluginServicer) -> None
     # Encrypted in the state, however it came.
     answer = call(idle, "CheckConfig", provider_pb2.CheckRequest(news=bag({"apiKey": "k" * 64})))
     assert plain(answer.inputs) == {"apiKey": secret("k" * 64)}
-    found = check_config(idle, {"apiURL": "x", "apiUrl": "ftp://x", "requestsPerMinute": "many", "lookEvery": "0s"})
-    assert [name for name, _ in found] == ["apiURL", "apiUrl", "requestsPerMinute", "lookEvery"]
+    wrong = {"apiURL": "x", "apiUrl": "ftp://x", "requestsPerMinute": "many", "lookEvery": "0s", "sharedState": "s3:/x"}
+    assert {name for name, _ in check_config(idle, wrong)} == set(wrong)
     ((name, reason),) = check_config(idle, {"requestsPerMinute": "3", "requestsForOthers": "3"})
     assert "leave nothing to send" in reason
 

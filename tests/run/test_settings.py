@@ -10,6 +10,7 @@ import pytest
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey, MissingKey, Settings, SettingsError
+from pulumi_snapshots.shared_state import place
 from tests.support.failing import fails_with
 from tests.support.virtual import virtual
 
@@ -28,6 +29,7 @@ NAMES = {
     "first_look_after": ("squarecloud:firstLookAfter", "SQUARECLOUD_FIRST_LOOK_AFTER", "0s", 0.0),
     "look_every": ("squarecloud:lookEvery", "SQUARECLOUD_LOOK_EVERY", "10s", 10.0),
     "listing_cache": ("squarecloud:listingCache", "SQUARECLOUD_LISTING_CACHE", "kept", "kept"),
+    "shared_state": ("squarecloud:sharedState", "SQUARECLOUD_SHARED_STATE", " s3://b-1/a/b/ ", "s3://b-1/a/b"),
     "block_wait": ("squarecloud:blockWait", "SQUARECLOUD_BLOCK_WAIT", "1h", 3600.0),
 }
 
@@ -161,6 +163,31 @@ def test_a_bad_duration_is_refused(name: str, value: Any) -> None:
 @pytest.mark.parametrize("name", ["lookEvery", "blockWait"])
 def test_a_pause_of_zero_is_refused(name: str) -> None:
     assert "longer than zero" in error_of({f"squarecloud:{name}": "0"}, {})
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ("b/prefix", "must be s3://BUCKET/PREFIX"),
+        ("s3:/b/prefix", "must be s3://BUCKET/PREFIX"),
+        ("s3://", "must be s3://BUCKET/PREFIX"),
+        ("s3://b-1/../a", "must be s3://BUCKET/PREFIX"),
+        ("https://b-1/a", "must be s3://BUCKET/PREFIX"),
+        ("file://host/a", "must be s3://BUCKET/PREFIX"),
+        (3, "must be a string"),
+        (__file__, "must be a folder, not a file"),
+    ],
+)
+def test_a_place_that_machines_cannot_share_is_refused(given: Any, why: str) -> None:
+    assert f"squarecloud:sharedState {why}" in error_of({"squarecloud:sharedState": given}, {})
+
+
+def test_a_bucket_without_its_library_names_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(place, "find_spec", lambda _: None)
+    error = error_of({}, {"SQUARECLOUD_SHARED_STATE": "gs://b-1/a"})
+    assert "SQUARECLOUD_SHARED_STATE needs obstore" in error
+    assert "pip install 'pulumi-snapshots[archive]'" in error
+    assert Settings.read({}, {"SQUARECLOUD_SHARED_STATE": "/mnt/a/"}).shared_state == "/mnt/a"
 
 
 @virtual

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.attempt.process import Process
     from pulumi_snapshots.emulator import JournalEntry
+    from tests.support.shared_places import Place
     from tests.support.world import TimedRow
 
 __all__ = ["SPACING", "Fleet", "Wire", "each", "fleet", "limit_of", "play", "standard_durations"]
@@ -118,16 +119,18 @@ class Fleet:
         self.wires.append(Wire(self))
         return self.wires[-1]
 
-    def session(
+    def session(  # noqa: PLR0913  what differs between processes
         self,
         *,
         wire: Wire | None = None,
         memory: RunMemory | None = None,
         state: Path | None = None,
         process: Process | None = None,
+        place: Place | None = None,
+        clock: Clock | None = None,
         **settings: Any,
     ) -> Session:
-        """The session of a process, which shares nothing with others except the files in `state`."""
+        """The session of a process, which shares nothing with others except the files in `state`, or a place."""
         chosen = Settings(
             api_key=ApiKey(self.emulator.settings.api_key),
             api_url=self.emulator.api_url,
@@ -136,11 +139,12 @@ class Fleet:
         return Session(
             replace(chosen, **settings),
             memory or RunMemory(),
-            clock=self.clock,
+            clock=clock or self.clock,
             http=wire or self.wire(),
             chance=random.Random(self.chance.random()),
             state=state,
             process=process,
+            shared=place.bucket(clock or self.clock) if place else None,
         )
 
     def answered(self, entry: JournalEntry) -> None:

@@ -1,0 +1,332 @@
+"""Machines that share a place: one POST, and the limits, over all of them; and no POST without its entry there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from pulumi_snapshots.api.errors import Blocked
+from pulumi_snapshots.attempt.memory import RunMemory
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.errors.outcomes import SharedStateUnavailable
+from pulumi_snapshots.restore.inputs import RestoreInputs
+from pulumi_snapshots.restore.restore import restore
+from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.shared_state.leases import LEASE
+from pulumi_snapshots.snapshot.create import create
+from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from tests.support.shared_places import Place
+from tests.support.virtual import virtual
+from tests.support.world import DATABASE, OTHER_DATABASE, OWNER, START, Row, World, world
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pulumi_snapshots.snapshot.record import SnapshotRecord
+
+ANOTHER = OWNER.replace("before-release", "another")
+HOUR = timedelta(hours=1)
+
+
+@dataclass
+class Team:
+    """Machines that share a place."""
+
+    here: World
+    folder: Path
+    place: Place = field(init=False)
+    started: int = 0
+
+    def __post_init__(self) -> None:
+        self.place = Place(self.here.clock)
+
+    def machine(self, off: timedelta = timedelta()) -> Session:
+        """A process on a new machine, whose clock is off."""
+        self.started += 1
+        clock = Clock(self.here.clock.utc() + off) if off else self.here.clock
+        clock.utc()
+        return Session(
+            self.here.session.settings,
+            RunMemory(),
+            clock=clock,
+            http=self.here.transport,
+            state=self.folder / f"machine {self.started}",
+            shared=self.place.bucket(clock),
+        )
+
+    async def create(
+        self, session: Session | None = None, *, owner: str = OWNER, row: Row | None = None, **inputs: Any
+    ) -> SnapshotRecord:
+        values = {"database_id": DATABASE, "triggers": ["v1"], "timeout": "45m", **inputs}
+        return await create(session or self.machine(), SnapshotInputs.of(values), row or Row(), owner=owner)
+
+    async def killed(
+        self, after: float, session: Session | None = None, work: Callable[..., Any] | None = None
+    ) -> None:
+        """Run a create, or other work, and kill it: the place keeps what it has written."""
+        session = session or self.machine()
+        async with anyio.create_task_group() as process:
+            process.start_soon(work or self.create, session)
+            await anyio.sleep(after)
+            for journal in session.journals.values():
+                journal.file = None
+            process.cancel_scope.cancel()
+
+    @property
+    def accepted(self) -> list[str | None]:
+        return [post.version_id for post in self.here.posts if post.accepted]
+
+
+@pytest.mark.parametrize("off", [timedelta(), HOUR, -HOUR], ids=["clocks together", "an hour ahead", "an hour behind"])
+@pytest.mark.parametrize("after", [10.0, 95.0, 250.0], ids=["POST open", "202 answered", "waiting"])
+@virtual
+async def test_a_run_killed_on_one_machine_is_resumed_on_another(tmp_path: Path, after: float, off: timedelta) -> None:
+    async with world(snapshot_seconds=300, cache_world="invalidated") as here:
+        team = Team(here, tmp_path)
+        await team.killed(after, team.machine(off))
+        record = await team.create()
+        assert [record.version_id] == team.accepted
+        assert here.clock.utc() - START < timedelta(seconds=300 + LEASE + 60)
+
+
+@pytest.mark.parametrize("off", [timedelta(), HOUR, -HOUR], ids=["clocks together", "an hour ahead", "an hour behind"])
+@virtual
+async def test_a_run_that_lives_on_one_machine_is_not_taken_over_on_another(tmp_path: Path, off: timedelta) -> None:
+    async with world(snapshot_seconds=900, cache_world="invalidated") as here:
+        team = Team(here, tmp_path)
+        row = Row()
+        records: list[SnapshotRecord] = []
+
+        async def take(session: Session, row: Row) -> None:
+            records.append(await team.create(session, row=row))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(take, team.machine(off), Row())
+            await anyio.sleep(600)  # many leases later
+            group.start_soon(take, team.machine(), row)
+        assert [record.version_id for record in records] == team.accepted * 2
+        assert "waiting for another run's snapshot of this database" in "".join(row.shown)
+
+
+@virtual
+async def test_a_restore_killed_on_one_machine_acts_once_over_all(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=10) as here:
+        team = Team(here, tmp_path)
+        stored = here.emulator.add_snapshot(DATABASE)
+        inputs = RestoreInputs.of({"database_id": DATABASE, "version_id": stored.version_id, "overwrite": True})
+
+        async def put_back(session: Session) -> Any:
+            return await restore(session, inputs, Row(), owner=OWNER)
+
+        await team.killed(5, work=put_back)
+        await put_back(team.machine())
+        assert len(here.requests("restore")) == 1
+
+
+@virtual
+async def test_machines_that_start_together_take_two_snapshots_and_never_one_version(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=60, cache_world="invalidated") as here:
+        team = Team(here, tmp_path)
+        records: list[SnapshotRecord] = []
+
+        async def take(session: Session, owner: str) -> None:
+            records.append(await team.create(session, owner=owner))
+
+        async with anyio.create_task_group() as group:
+            for owner in (OWNER, ANOTHER):
+                group.start_soon(take, team.machine(), owner)
+        assert sorted(str(record.version_id) for record in records) == sorted(map(str, team.accepted))
+        assert len(set(team.accepted)) == 2
+        first, second = (post.monotonic for post in here.posts)
+        assert second - first >= 180  # the service's limit for one database
+
+
+@virtual
+async def test_machines_keep_the_accounts_limits_together(tmp_path: Path) -> None:
+    databases = [f"{number:032x}" for number in range(8)]
+    async with world(databases=tuple(databases), snapshot_seconds=30, cache_world="invalidated") as here:
+        team = Team(here, tmp_path)
+        async with anyio.create_task_group() as group:
+            for off, some in ((timedelta(), databases[::2]), (HOUR, databases[1::2])):
+                session = team.machine(off)
+                for database_id in some:
+                    group.start_soon(partial(team.create, session, owner=database_id, database_id=database_id))
+        posted = sorted(post.monotonic for post in here.posts)
+        assert len(team.accepted) == len(posted) == 8, "none was refused"
+        assert min(later - earlier for earlier, later in pairwise(posted)) >= 5
+
+
+@virtual
+async def test_a_block_on_one_machine_stops_the_others(tmp_path: Path) -> None:
+    async with world() as here:
+        team = Team(here, tmp_path)
+        here.emulator.add_fault(Fault(kind="list", status=429, code="RATE_LIMITED"))
+        with pytest.raises(Blocked):
+            await team.machine().client.list_snapshots(DATABASE)
+        with pytest.raises(Blocked, match="not sent"):
+            await team.create()
+        assert not here.posts
+
+
+TROUBLES: dict[str, Callable[[Place], None]] = {
+    "missing": lambda place: vars(place).update(fails="the bucket does not exist"),
+    "read-only": lambda place: vars(place).update(refuses="AccessDenied"),
+    "full": lambda place: vars(place).update(refuses="QuotaExceeded"),
+    "without conditions": lambda place: vars(place).update(ignores_marks=True),
+}
+
+
+def fill(place: Place, session: Session, content: str) -> str:
+    """Let the journal hold something; returns the object's name."""
+    name = f"{session.settings.service()}.attempts.json"
+    place.put(name, content.encode())
+    return name
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+@virtual
+async def test_no_post_leaves_without_its_entry_in_the_shared_place(tmp_path: Path, trouble: str) -> None:
+    async with world() as here:
+        team = Team(here, tmp_path)
+        TROUBLES[trouble](team.place)
+        with pytest.raises(SharedStateUnavailable, match="Nothing was started") as unavailable:
+            await team.create()
+        assert team.place.where in str(unavailable.value)
+        assert not here.posts
+        vars(team.place).update(fails="", refuses="", ignores_marks=False)
+        assert [(await team.create()).version_id] == team.accepted
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("", "something else"),
+        ("[1]", "something else"),
+        ("\udcff".encode("utf-8", "surrogateescape").decode("latin-1"), "something else"),
+        ('{"format": 2, "attempts": {}}', "a later version"),
+        ('{"format": "x"}', "a later version"),
+    ],
+)
+@virtual
+async def test_what_cannot_be_read_stays_as_it_is_and_stops_every_post(tmp_path: Path, content: str, why: str) -> None:
+    async with world() as here:
+        team = Team(here, tmp_path)
+        session = team.machine()
+        name = fill(team.place, session, content)
+        with pytest.raises(SharedStateUnavailable, match=why):
+            await team.create(session)
+        assert not here.posts
+        assert team.place.held[name].content == content.encode()
+
+
+@virtual
+async def test_an_entry_of_another_program_stays_as_it_is(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=10) as here:
+        team = Team(here, tmp_path)
+        session = team.machine()
+        name = fill(team.place, session, '{"attempts": ["x"], "leases": {"y": "z"}, "more": 1}')
+        await team.create(session)
+        left = json.loads(team.place.held[name].content)
+        assert (left["attempts"][0], left["more"]) == ("x", 1)
+
+
+@virtual
+async def test_a_slow_place_delays_a_create_and_changes_nothing_else(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=200, cache_world="invalidated") as here:
+        team = Team(here, tmp_path)
+        team.place.delay = 2.0
+        assert [(await team.create()).version_id] == team.accepted
+        assert len(here.posts) == 1
+
+
+@pytest.mark.parametrize("after", [5.0, 100.0], ids=["POST open", "waiting"])
+@pytest.mark.parametrize("fails", ["no answer", "ExpiredToken: the token has expired"])
+@virtual
+async def test_a_place_that_is_gone_in_the_middle_loses_no_snapshot(tmp_path: Path, fails: str, after: float) -> None:
+    async with world(snapshot_seconds=200, cache_world="invalidated") as here:
+        team, row, records = Team(here, tmp_path), Row(), list[Any]()
+        session = team.machine()
+
+        async def take() -> None:
+            records.append(await team.create(session, row=row))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(take)
+            await anyio.sleep(after)
+            team.place.fails = fails
+        assert [record.version_id for record in records] == team.accepted
+        assert any(fails in warning for warning in row.warnings), row.warnings
+        with pytest.raises(SharedStateUnavailable):
+            await team.create(session, owner=ANOTHER, database_id=OTHER_DATABASE)
+        assert len(here.posts) == 1
+        team.place.fails = ""
+        # The state of that run could not be saved either: another machine completes from what the place has.
+        assert (await team.create()).version_id == records[0].version_id
+        assert len(here.posts) == 1
+
+
+@virtual
+async def test_a_process_makes_up_for_what_it_could_not_write(tmp_path: Path) -> None:
+    async with world(databases=(DATABASE, OTHER_DATABASE), snapshot_seconds=20, cache_world="invalidated") as here:
+        team = Team(here, tmp_path)
+        session = team.machine()
+
+        async def fail() -> None:
+            await anyio.sleep(3)
+            team.place.fails = "no answer"
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(fail)
+            record = await team.create(session)
+        team.place.fails = ""
+        await anyio.sleep(70)
+        await team.create(session, owner=ANOTHER, database_id=OTHER_DATABASE)
+        ends = {entry.database_id: entry.finished for entry in await session.journals["snapshot"].all()}
+        assert ends[DATABASE] == record.version_id
+
+
+@virtual
+async def test_a_write_whose_answer_was_lost_counts_once(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=10) as here:
+        team = Team(here, tmp_path)
+        session = team.machine()
+        await session.shared_state.open()  # type: ignore[union-attr]
+
+        async def later() -> None:
+            await anyio.sleep(0.06)
+            team.place.loses = 2
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(later)
+            record = await team.create(session)
+        assert [record.version_id] == team.accepted
+        assert len(await session.journals["snapshot"].all()) == 1
+        assert not team.place.loses
+
+
+@virtual
+async def test_a_create_writes_the_journal_as_often_as_on_one_machine(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=10) as here:
+        team = Team(here, tmp_path)
+        await team.create()
+        assert team.place.written("attempts") == 2
+        assert team.place.written("requests") == len(here.emulator.journal) + 1  # the POST leaves after its entry is in
+
+
+@virtual
+async def test_a_setting_alone_opens_nothing(tmp_path: Path) -> None:
+    async with world() as here:
+        settings = replace(here.session.settings, shared_state="s3://bucket/prefix")
+        session = Session(settings, clock=here.clock, http=here.transport, state=tmp_path)
+        assert session.shared_state is not None
+        assert session.shared_state.ahead is None
+        assert session.shared_state.where == "s3://bucket/prefix"

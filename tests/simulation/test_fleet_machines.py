@@ -1,0 +1,28 @@
+"""Fleets on several machines that share a place: the limits, the makespan, and a machine that dies."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from tests.simulation.fleet_machines import measure_machines
+
+HOUR = timedelta(hours=1)
+
+
+def test_two_fleets_of_50_on_two_machines_keep_the_limits_together() -> None:
+    one = measure_machines(100, (HOUR, -HOUR))
+    assert (one.measure.refused, one.measure.wrong, one.measure.lost, one.measure.unfinished) == (0, 0, 0, 0)
+    assert one.closest >= 5, "the service's limit between two creates"
+    assert one.busiest <= 27, "what one machine alone may send in a minute"
+    assert one.measure.makespan <= 1.15 * one.measure.limit
+
+
+def test_shared_state_delays_a_fleet_by_less_than_3_percent() -> None:
+    alone, shared = (measure_machines(50, delay=delay).measure.makespan for delay in (None, 0.05))
+    assert alone < shared <= 1.03 * alone
+
+
+def test_what_a_machine_had_sent_when_it_died_is_found_on_another() -> None:
+    one = measure_machines(24, (timedelta(), HOUR), dies_after=100.0)
+    assert (one.measure.wrong, one.measure.lost, one.measure.unfinished) == (0, 0, 0)
+    assert one.posts == [1] * 24, "no snapshot is paid for twice"
