@@ -31,8 +31,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 PAGE = PROJECT / "docs" / "measures.md"
 IMPORT_RUNS = 15
 UP_RUNS = 5
-ARCHIVE_RUNS = 7
-ARCHIVE_SIZE = 1024**3
+ARCHIVE_RUNS = 5
+ARCHIVE_SIZE = 512 * 1024**2
 LINE_RUNS = 2
 GIGABIT = 10**9 / 8
 """Bytes a second of a fast line."""

@@ -1,7 +1,7 @@
 """`python -m tools.restic_oracle`: tiers of archives against restic's own `forget` over 10,000 random histories.
 
-It asks restic's policy, compiled from its Go module and kept in the user's cache, and where a `restic` is on PATH also
-`restic forget --dry-run` itself, over one repository of real snapshots. `--store` writes some histories with restic's answers
+It asks restic's policy, and `restic forget --dry-run` itself over one repository of real snapshots. Both are compiled from
+restic's Go module, which takes minutes, and kept in the user's cache; a `restic` on PATH is asked too. `--store` writes some histories with restic's answers
 to tests/fixtures/retention.json, which the tests read.
 """
 
@@ -31,8 +31,8 @@ TIERS = ("last", "daily", "weekly", "monthly", "yearly")
 END = int(datetime(2026, 11, 26, 12, tzinfo=UTC).timestamp())
 
 
-def policy() -> Path:
-    """The program that asks restic's policy, made if need be.
+def programs() -> Path:
+    """The folder of restic, and of the program that asks its policy, made if need be.
 
     Raises:
         Closed: it cannot be built.
@@ -51,10 +51,11 @@ def policy() -> Path:
         (copy / "cmd" / "policy").mkdir()
         shutil.copyfile(SOURCE, copy / "cmd" / "policy" / "main.go")
         go = engine.new_enough(copy, environment)
-        engine.build(go, copy, "./cmd/policy", into / "policy", RESTIC, environment)
+        for name in ("policy", "restic"):
+            engine.build(go, copy, f"./cmd/{name}", into / name, RESTIC, environment)
         engine.remove(into / "work")
 
-    return engine.kept(os.environ, f"restic-policy-{RESTIC}", ("policy",), make) / "policy"
+    return engine.kept(os.environ, f"restic-{RESTIC}", ("policy", "restic"), make)
 
 
 def histories(count: int) -> Iterator[dict[str, Any]]:
@@ -80,11 +81,11 @@ def ours(case: dict[str, Any]) -> list[int]:
 def answered(cases: list[dict[str, Any]]) -> list[list[int]]:
     """What restic's policy keeps."""
     asked = "".join(json.dumps(case) + "\n" for case in cases)
-    done = subprocess.run([policy()], input=asked, capture_output=True, text=True, check=True)  # noqa: S603
+    done = subprocess.run([programs() / "policy"], input=asked, capture_output=True, text=True, check=True)  # noqa: S603
     return [sorted(json.loads(line)) for line in done.stdout.splitlines()]
 
 
-def by_program(restic: str, told: str) -> int:
+def by_program(restic: Path, told: str) -> int:
     """How many policies `restic forget --dry-run` answers otherwise, over a repository of real snapshots."""
     # Earlier ones do not keep the oldest of all: so it is made another one, which no tier reaches.
     older = [0] if tuple(map(int, told.split(".")[:2])) < KEEPS_OLDEST else []
@@ -101,7 +102,7 @@ def by_program(restic: str, told: str) -> int:
         }
 
         def run(*arguments: str) -> str:
-            command = [restic, *arguments]
+            command = [str(restic), *arguments]
             return subprocess.run(command, env=environment, cwd=home, check=True, capture_output=True, text=True).stdout  # noqa: S603
 
         run("init")
@@ -131,7 +132,8 @@ def main() -> int:
     cases = list(histories(HISTORIES))
     wrong = sum(ours(case) != kept for case, kept in zip(cases, answered(cases), strict=True))
     print(f"{wrong} of {HISTORIES} histories differ from the policy of restic {RESTIC}")
-    if restic := shutil.which("restic"):
+    on_path = shutil.which("restic")
+    for restic in [programs() / "restic", *([Path(on_path)] if on_path else [])]:
         told = subprocess.run([restic, "version"], check=True, capture_output=True, text=True).stdout.split()[1]  # noqa: S603
         again = by_program(restic, told)
         print(f"{again} of {POLICIES} policies differ from `restic forget --dry-run` of restic {told}")

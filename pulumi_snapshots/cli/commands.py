@@ -164,18 +164,25 @@ async def download(context: click.Context, /, *, as_json: bool, **typed: Any) ->
 @commands.command()
 @snapshot_argument
 @click.argument("destination")
+@click.option(
+    "--recipient",
+    "recipients",
+    metavar="KEY",
+    multiple=True,
+    help="Encrypt it with age for this public key (age1…); may be repeated.",
+)
 @timeout_option(ArchiveInputs)
 @json_option
 @click.pass_context
-async def archive(context: click.Context, /, *, as_json: bool, **typed: Any) -> int:
+async def archive(context: click.Context, /, *, as_json: bool, recipients: Sequence[str], **typed: Any) -> int:
     """Stream a snapshot to DESTINATION, verified, whole or not at all; DATABASE/latest is the newest.
 
     DESTINATION is a path or a URI of file://, s3://, gs:// or az://. With a final / it is a folder, which gets
-    DATABASE/CREATED-VERSION.zip.
+    DATABASE/CREATED-VERSION.zip, or .zip.age if it is encrypted.
     """
-    return await _transfer(
-        context.obj, checked(context, ArchiveInputs, typed), "archived", as_json=as_json, manifest=True
-    )
+    typed["recipients"] = recipients or None
+    inputs = checked(context, ArchiveInputs, typed, recipients="--recipient")
+    return await _transfer(context.obj, inputs, "archived", as_json=as_json, manifest=True)
 
 
 @commands.command()

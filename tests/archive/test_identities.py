@@ -189,6 +189,15 @@ def test_each_way_to_have_credentials_reaches_its_store(known: Identities, tmp_p
             assert asked.headers["x-amz-security-token"] == "SESSION"
 
 
+@pytest.mark.parametrize("scheme", [S3, "gs", "az"])
+def test_a_machine_without_credentials_has_one_clear_error(known: Identities, tmp_path: Path, scheme: str) -> None:
+    account = {"AZURE_STORAGE_ACCOUNT": "shop"} if scheme == "az" else {}
+    with patch.object(credentials, "_answers", lambda *_: False):
+        told = refused(account, tmp_path, scheme)
+    assert told.startswith(f"{scheme}://bucket: no credentials were found")
+    assert not known.at_store
+
+
 def test_a_login_that_has_expired_says_how_to_log_in(known: Identities, tmp_path: Path) -> None:
     environment = {**login(known.url, tmp_path, ends="2020-01-01T00:00:00Z"), "AWS_ENDPOINT_URL_S3": known.url}
     told = refused(environment, tmp_path, S3)

@@ -174,6 +174,21 @@ async def test_decrypt_opens_an_archive_with_its_private_key(tmp_path: Path) -> 
         assert ended.done.json["sha256"] == record.plain_sha256
 
 
+@virtual
+async def test_archive_encrypts_for_the_keys_that_are_typed(tmp_path: Path) -> None:
+    async with world() as w:
+        desk = Desk(w, tmp_path / "state")
+        stored = w.emulator.add_snapshot(DATABASE, size=1000)
+        command = ("archive", f"{DATABASE}/{stored.version_id}", f"{tmp_path}/kept/", "--recipient")
+        await desk.types(*command, KEY, "--recipient", str(pyrage.x25519.Identity.generate().to_public()))
+        (file,) = (tmp_path / "kept" / DATABASE).glob("*.zip.age")
+        assert pyrage.decrypt(file.read_bytes(), [IDENTITY]) == w.emulator.archive_of(stored.version_id)
+        ended = await desk.types(*command, str(IDENTITY))
+        assert ended.code == 2
+        assert "--recipient holds a private key" in ended.err
+        assert str(IDENTITY) not in ended.err
+
+
 @pytest.mark.parametrize(
     ("content", "identity", "told"),
     [
