@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from pulumi_snapshots.cli.completing import database_ids, snapshot_ids
 from pulumi_snapshots.cli.wording import COMMANDS
 from pulumi_snapshots.properties.catalogue import Inputs
 from pulumi_snapshots.snapshot.record import is_provisional, split_id
@@ -37,7 +38,10 @@ def timeout_option(inputs: type[Inputs]) -> Callable[[Any], Any]:
     return click.option("--timeout", metavar="DURATION", help=f"How long it may take; {usual} by default.")
 
 
-snapshot_argument = click.argument("snapshot", metavar="DATABASE/VERSION", callback=_snapshot, expose_value=False)
+snapshot_argument = click.argument(
+    "snapshot", metavar="DATABASE/VERSION", callback=_snapshot, expose_value=False, shell_complete=snapshot_ids
+)
+database_argument = click.argument("database_id", metavar="DATABASE", shell_complete=database_ids)
 json_option = click.option("--json", "as_json", is_flag=True, is_eager=True, help="Print JSON, for programs.")
 urls_option = click.option(
     "--urls", is_flag=True, callback=_urls, help="With --json: print download URLs too, which open the data to anyone."

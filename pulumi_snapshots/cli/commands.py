@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import anyio
 import click
@@ -19,7 +21,16 @@ from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.archive.shelf import Shelved, shelved
 from pulumi_snapshots.archive.source import bytes_text
-from pulumi_snapshots.cli.arguments import checked, json_option, place, snapshot_argument, timeout_option, urls_option
+from pulumi_snapshots.cli.arguments import (
+    checked,
+    database_argument,
+    json_option,
+    place,
+    snapshot_argument,
+    timeout_option,
+    urls_option,
+)
+from pulumi_snapshots.cli.completing import database_ids
 from pulumi_snapshots.cli.databases import databases, page_note
 from pulumi_snapshots.cli.display import ASKING, display
 from pulumi_snapshots.cli.doctor import examine
@@ -54,6 +65,8 @@ from pulumi_snapshots.stores.encryption import identities, opened
 Ready = TypeVar("Ready", bound=Inputs)
 R = TypeVar("R", SnapshotRecord, RestoreRecord)
 NAME = "squarecloud-snapshots"
+COMPLETE = "_SQUARECLOUD_SNAPSHOTS_COMPLETE"
+"""The variable by which a shell asks for completions."""
 COMPLETIONS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 
 
@@ -79,7 +92,7 @@ commands.add_command(verify)
 
 
 @commands.command("list")
-@click.argument("database_id", metavar="[DATABASE]", required=False)
+@click.argument("database_id", metavar="[DATABASE]", required=False, shell_complete=database_ids)
 @click.option("--origin", type=click.Choice(ORIGINS), help="Only snapshots of this origin.")
 @click.option("--newer-than", metavar="DURATION", help="Only snapshots younger than this, as 90s, 12h or 7d.")
 @click.option("--older-than", metavar="DURATION", help="Only snapshots older than this.")
@@ -115,7 +128,7 @@ async def list_snapshots(context: click.Context, /, *, as_json: bool, urls: bool
 
 
 @commands.command()
-@click.argument("database_id", metavar="DATABASE")
+@database_argument
 @click.option("--wait", is_flag=True, expose_value=False, help="Wait until the service lists it; this is always on.")
 @click.option("--reuse-within", metavar="DURATION", help="Take none if a manual snapshot is younger than this.")
 @timeout_option(SnapshotInputs)
@@ -236,7 +249,13 @@ async def decrypt_(context: click.Context, /, *, archive: str, identity: str, ou
 @commands.command()
 @snapshot_argument
 @click.option("--yes", "overwrite", is_flag=True, help="Do not ask for confirmation, as in a script.")
-@click.option("--onto", "target_database_id", metavar="DATABASE", help="Overwrite another database of the same engine.")
+@click.option(
+    "--onto",
+    "target_database_id",
+    metavar="DATABASE",
+    shell_complete=database_ids,
+    help="Overwrite another database of the same engine.",
+)
 @timeout_option(RestoreInputs)
 @click.option("--new", is_flag=True, help="Restore again, even if an earlier run's restore of it is unfinished.")
 @json_option
@@ -317,7 +336,7 @@ def completion(shell: str) -> None:
 
     For bash: eval "$(squarecloud-snapshots completion bash)" in ~/.bashrc.
     """
-    click.echo(COMPLETIONS[shell](commands, {}, NAME, "_SQUARECLOUD_SNAPSHOTS_COMPLETE").source())
+    click.echo(COMPLETIONS[shell](commands, {}, NAME, COMPLETE).source())
 
 
 # What they share ---------------------------------------------------------------------------------------------------------
@@ -444,10 +463,24 @@ def parse(arguments: Sequence[str], invocation: Invocation) -> Coroutine[Any, An
     return command if inspect.iscoroutine(command) else None
 
 
+def _complete(arguments: Sequence[str], invocation: Invocation) -> NoReturn:
+    """Print what the shell has asked for, and end at once: a request that hangs in the system must not hold up the shell."""
+    code: object = FAILED
+    try:
+        parse(arguments, invocation)
+    except SystemExit as ended:
+        code = ended.code
+    with suppress(OSError):
+        sys.stdout.flush()
+    os._exit(DONE if code == DONE else FAILED)
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; returns the exit code."""
     with streams():
         invocation = Invocation(os.environ)
+        if os.environ.get(COMPLETE):
+            _complete(arguments, invocation)
         try:
             command = parse(arguments, invocation)
         except click.Abort:

@@ -127,8 +127,8 @@ class Invocation:
         return error.exit_code
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[Session]:
-        """The service, with the settings of the environment.
+    async def session(self, *, warns: bool = True) -> AsyncIterator[Session]:
+        """The service, with the settings of the environment; `warns` if files that runs share cannot be used.
 
         Raises:
             SettingsError: a setting is missing or cannot be used.
@@ -136,7 +136,7 @@ class Invocation:
         session = self._open_session(Settings.read({}, self.environment))
         try:
             yield session
-            if note := session.take_note():
+            if warns and (note := session.take_note()):
                 self.warn(note)
         finally:
             with anyio.CancelScope(shield=True):

@@ -19,6 +19,7 @@ from pulumi_snapshots.api.models import AccountDatabase
 from pulumi_snapshots.archive.manifest import Manifest
 from pulumi_snapshots.archive.shelf import Shelved, shelved
 from pulumi_snapshots.cli.arguments import checked, json_option, place
+from pulumi_snapshots.cli.completing import database_ids
 from pulumi_snapshots.cli.display import ASKING, Display, display
 from pulumi_snapshots.cli.invocation import DONE, FAILED, Invocation
 from pulumi_snapshots.cli.metrics import gauge, seconds_of, write
@@ -98,7 +99,7 @@ class Health:
 
 
 @click.command()
-@click.argument("databases", metavar="[DATABASE]...", nargs=-1)
+@click.argument("databases", metavar="[DATABASE]...", nargs=-1, shell_complete=database_ids)
 @click.option("--max-age", metavar="DURATION", help="How old the newest snapshot may be; 26h by default.")
 @click.option("--origin", type=click.Choice(ORIGINS), help="Only snapshots of this origin count.")
 @click.option(

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from pulumi_snapshots.cli.completing import database_ids
 from pulumi_snapshots.cli.display import display
 from pulumi_snapshots.cli.invocation import DONE, FAILED, Invocation
 from pulumi_snapshots.cli.output import report as rows_of
@@ -36,12 +37,21 @@ def _id(_context: click.Context, _parameter: click.Parameter, typed: str | None)
 
 
 @click.command()
-@click.argument("database_id", metavar="DATABASE", callback=_id)
+@click.argument("database_id", metavar="DATABASE", callback=_id, shell_complete=database_ids)
 @click.option(
-    "--large", metavar="DATABASE", callback=_id, help="Also take a snapshot of this one, which takes over 90 s."
+    "--large",
+    metavar="DATABASE",
+    callback=_id,
+    shell_complete=database_ids,
+    help="Also take a snapshot of this one, which takes over 90 s.",
 )
 @click.option(
-    "--restore-onto", "scratch", metavar="DATABASE", callback=_id, help="Also restore onto this one; overwrites it."
+    "--restore-onto",
+    "scratch",
+    metavar="DATABASE",
+    callback=_id,
+    shell_complete=database_ids,
+    help="Also restore onto this one; overwrites it.",
 )
 @click.option(
     "--scoped-key",

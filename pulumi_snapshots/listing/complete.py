@@ -79,12 +79,12 @@ class CompleteListings:
         listing = await self._listings.account_listing(since, patience=BRIEF)
         if listing is None:
             return await self._of_each_database(since, origin)
-        of_each = _of_each(listing)
+        of_each = by_database(listing)
         lacking = [one for one in await self._found(origin) if one.version_id not in of_each.get(one.database_id, {})]
         if lacking:
             renewed = max(since, self._clock.monotonic() - min(map(self._age, lacking)))
             again = await self._listings.account_listing(renewed, patience=BRIEF)
-            of_each = _of_each(listing if again is None else again)
+            of_each = by_database(listing if again is None else again)
             for database_id in {one.database_id for one in lacking}:
                 of_each[database_id] = of_each.get(database_id, {}) | await self.of_database(
                     database_id, since, origin=origin
@@ -133,7 +133,12 @@ def _complete(page: Page, database_id: str) -> Entries:
     return _by_version(page.entries)
 
 
-def _of_each(listing: Listing) -> dict[str, Entries]:
+def by_database(listing: Listing) -> dict[str, Entries]:
+    """The entries of each database in the account's listing.
+
+    Raises:
+        CannotTell: the listing may be incomplete, or an entry may belong to any database.
+    """
     _all_readable(listing, "of the account")
     of_each: dict[str, Entries] = {}
     for entry in listing.entries:

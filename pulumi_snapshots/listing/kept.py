@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -74,6 +75,28 @@ class KeptPages:
             return Kept(databases, parse_rfc3339(found["at"]))
         except UNREADABLE:
             return None
+
+    async def kept_at(self, what: str) -> datetime | None:
+        """When the page of this kind was requested, `snapshots` or `databases`; None if none is kept."""
+        kept = await (self.snapshots() if what == "snapshots" else self.databases())
+        return None if kept is None else kept.at
+
+    async def may_request(self, what: str, now: datetime, pause: float) -> bool:
+        """Whether the page may be requested in passing; if so, not again for `pause` seconds, whatever the result."""
+        if self._file is None:
+            return False
+
+        def note(file: dict[str, Any]) -> bool:
+            asked = file.get("asked")
+            asked = asked if isinstance(asked, dict) else {}
+            with suppress(*UNREADABLE):
+                if 0 <= (now - parse_rfc3339(asked[what])).total_seconds() < pause:
+                    return False
+            file["asked"] = {**asked, what: rfc3339(now)}
+            return True
+
+        # What cannot be noted could be requested at every press of a key.
+        return await self._file.change(note) and not self._file.trouble
 
     async def keep_snapshots(self, shown: Shown, at: datetime) -> None:
         """Keep the account's snapshots, as they were requested at `at`."""

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from pulumi_snapshots.api.client import BRIEF
+from pulumi_snapshots.api.client import BRIEF, Patience
 from pulumi_snapshots.api.errors import NotAllowed
 from pulumi_snapshots.api.models import AccountDatabase, ListedSnapshot
 from pulumi_snapshots.api.rate_limiter import ACCOUNT_LISTING
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.listing.complete import ask_all, newest_first
+from pulumi_snapshots.listing.complete import ask_all, by_database, newest_first
 from pulumi_snapshots.listing.kept import Kept, Shown
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.lookup.results import SnapshotInfo
@@ -104,6 +104,25 @@ async def databases_of_account(session: Session) -> list[AccountDatabase]:
     databases = await session.complete_listings.databases(session.listings.recent)
     await session.kept_pages.keep_databases(databases, session.clock.utc())
     return databases
+
+
+async def keep_databases(session: Session, *, patience: Patience = BRIEF) -> None:
+    """Request the databases of the account and keep them; raises a `SquareCloudError` if there is no answer."""
+    account = await session.databases.account(session.clock.monotonic(), patience=patience)
+    await session.kept_pages.keep_databases(account.databases, session.clock.utc())
+
+
+async def keep_listing(session: Session, *, patience: Patience = BRIEF) -> None:
+    """Request the account's listing and keep it, if plan and key allow it.
+
+    Raises:
+        CannotTell: it may be incomplete.
+        SquareCloudError: there is no answer.
+    """
+    listing = await session.listings.account_listing(session.clock.monotonic(), patience=patience)
+    if listing is not None:
+        shown = Shown(by_database(listing), session.service_clock.offset)
+        await session.kept_pages.keep_snapshots(shown, session.clock.utc())
 
 
 async def overview(session: Session) -> Overview:

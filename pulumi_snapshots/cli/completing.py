@@ -1,0 +1,113 @@
+"""Completion of ids by the shell: from the pages that earlier commands kept, and at most one request for a newer one.
+
+It never waits long, and whatever goes wrong it offers what it has and prints nothing: an error would stand in the middle of
+the command that is being typed.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+
+import anyio
+import click
+from click.shell_completion import CompletionItem
+
+from pulumi_snapshots.api.client import ONCE
+from pulumi_snapshots.api.models import AccountDatabase, ListedSnapshot
+from pulumi_snapshots.archive.source import bytes_text
+from pulumi_snapshots.cli.invocation import Invocation
+from pulumi_snapshots.cli.output import printable
+from pulumi_snapshots.lookup.account import keep_databases, keep_listing
+from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.snapshot.read import LATEST
+
+PATIENCE = 1.5
+"""Seconds that a press of the tab key waits for the service at most."""
+YOUNG = 300.0
+"""Seconds for which a kept page is offered without a request for a newer one."""
+SAFE = re.compile(r"[A-Za-z0-9+/=_.-]+")
+"""Ids that a shell takes as they are; the service has no others."""
+WITHOUT_LATEST = {"restore"}
+"""Commands that need a version id."""
+
+OfEach = Mapping[str, Mapping[str, ListedSnapshot]]
+
+
+def database_ids(context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Databases whose id begins with what is typed."""
+
+    def offer(databases: Sequence[AccountDatabase], of_each: OfEach) -> Iterator[CompletionItem]:
+        known = {each.id: ", ".join(filter(None, (each.name, each.type))) for each in databases}
+        for database_id, about in {**dict.fromkeys(of_each, ""), **known}.items():
+            yield CompletionItem(database_id, help=printable(about))
+
+    # A key that may not read the account may still list its snapshots; that is the next press's request.
+    return _offered(context, typed, offer, {"databases": keep_databases, "snapshots": keep_listing})
+
+
+def snapshot_ids(context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Snapshots whose id, with that of the database, begins with what is typed; newest first."""
+    has_latest = context.command.name not in WITHOUT_LATEST
+
+    def offer(_: Sequence[AccountDatabase], of_each: OfEach) -> Iterator[CompletionItem]:
+        fitting = {each: entries for each, entries in of_each.items() if f"{each}/".startswith(typed[: len(each) + 1])}
+        for database_id, entries in fitting.items():
+            newest = sorted(entries.items(), key=lambda one: str(one[1].modified or ""), reverse=True)
+            if has_latest:
+                yield CompletionItem(f"{database_id}/{LATEST}", help="the newest one")
+            # The snapshots of all databases would be hundreds: those of one are shown once it is typed.
+            for version, entry in newest if len(fitting) == 1 else newest[: not has_latest]:
+                yield CompletionItem(f"{database_id}/{version}", help=printable(_about(entry)))
+
+    return _offered(context, typed, offer, {"snapshots": keep_listing})
+
+
+def _offered(
+    context: click.Context,
+    typed: str,
+    offer: Callable[[Sequence[AccountDatabase], OfEach], Iterator[CompletionItem]],
+    requests: Mapping[str, Callable[..., Awaitable[None]]],
+) -> list[CompletionItem]:
+    offered: list[CompletionItem] = []
+
+    async def show(session: Session) -> None:
+        databases, shown = await session.kept_pages.databases(), await session.kept_pages.snapshots()
+        every = offer(databases.content if databases else (), shown.content.of_each if shown else {})
+        offered[:] = [each for each in every if each.value.startswith(typed) and SAFE.fullmatch(each.value)]
+
+    async def find(invocation: Invocation) -> None:
+        async with invocation.session(warns=False) as session:
+            await show(session)
+            await _renew(session, requests)
+            await show(session)
+
+    def work() -> None:
+        with suppress(BaseException):
+            anyio.run(find, context.obj)
+
+    # In a thread of its own, since the system's search for an address can hang, and cannot be cancelled.
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    with suppress(KeyboardInterrupt):
+        thread.join(PATIENCE)
+    return list(offered)
+
+
+async def _renew(session: Session, requests: Mapping[str, Callable[..., Awaitable[None]]]) -> None:
+    """Request the first page that is old, unless it was requested lately in vain."""
+    for what, request in requests.items():
+        at = await session.kept_pages.kept_at(what)
+        if at is not None and 0 <= (session.clock.utc() - at).total_seconds() < YOUNG:
+            return
+        if await session.kept_pages.may_request(what, session.clock.utc(), YOUNG):
+            await request(session, patience=ONCE)
+            return
+
+
+def _about(entry: ListedSnapshot) -> str:
+    taken = None if entry.modified is None else f"{entry.modified:%Y-%m-%d %H:%M:%S} UTC"
+    size = None if entry.size is None else bytes_text(entry.size)
+    return ", ".join(filter(None, (taken, entry.origin, size)))

@@ -1,0 +1,228 @@
+"""What the tab key offers: ids from kept pages, with one request at most, without waiting, and without an error."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from io import StringIO
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+from click.shell_completion import ShellComplete
+
+from pulumi_snapshots.api.scopes import SNAPSHOTS_READ
+from pulumi_snapshots.cli import completing
+from pulumi_snapshots.cli.commands import COMPLETE, NAME, commands
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.emulator import Emulator
+from pulumi_snapshots.emulator import EmulatorSettings as Service
+from tests.cli.typed import Desk
+from tests.support.wire import EmulatorTransport
+from tests.support.world import DATABASE, OTHER_DATABASE, World, world
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import httpx
+
+OLD, NEW, OTHERS = (f"45e{letter}0b49-9af6-445e-a55c-abd7ec5278b2" for letter in "cde")
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """A machine and a service in real time, since a completion runs in a thread of its own. Nothing waits."""
+    made: list[Desk] = []
+
+    async def make() -> None:
+        async with world(databases=()) as virtual:
+            clock = Clock()
+            emulator = Emulator(Service(), clock=clock)
+            emulator.add_database(DATABASE, name="shop")
+            emulator.add_database(OTHER_DATABASE, name="wiki\x1b[2J", type="mysql")
+            for version, database_id, hours in ((OLD, DATABASE, 3), (NEW, DATABASE, 2), (OTHERS, OTHER_DATABASE, 1)):
+                at = clock.utc() - timedelta(hours=hours)
+                emulator.add_snapshot(database_id, modified=at, version_id=version, size=1000)
+            made.append(Desk(World(emulator, EmulatorTransport(emulator), clock, virtual.session), tmp_path))
+
+    anyio.run(make)
+    return made[0]
+
+
+def offered(desk: Desk, *words: str, err: StringIO | None = None) -> dict[str, str | None]:
+    """What the shell offers for the last word, each with its help."""
+    invocation = desk.invocation(StringIO(), err or StringIO())
+    items = ShellComplete(commands, {"obj": invocation}, NAME, COMPLETE).get_completions(list(words[:-1]), words[-1])
+    return {item.value: item.help for item in items}
+
+
+def sent(desk: Desk) -> list[str]:
+    return [entry.kind for entry in desk.w.emulator.journal]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("list",),
+        ("create",),
+        ("status", DATABASE),
+        ("verify",),
+        ("verify", "--large"),
+        ("restore", f"{DATABASE}/{OLD}", "--onto"),
+    ],
+)
+def test_databases_are_offered_with_their_names_for_one_request(desk: Desk, words: tuple[str, ...]) -> None:
+    assert offered(desk, *words, "") == {DATABASE: "shop, postgres", OTHER_DATABASE: "wiki\\x1b[2J, mysql"}
+    assert offered(desk, *words, "b2") == {OTHER_DATABASE: "wiki\\x1b[2J, mysql"}
+    assert offered(desk, *words, "c") == {}
+    assert sent(desk) == ["me"]
+
+
+@pytest.mark.parametrize(("command", "latest"), [("download", True), ("archive", True), ("restore", False)])
+def test_snapshots_are_offered_newest_first_for_one_request(desk: Desk, command: str, *, latest: bool) -> None:
+    ours, others = f"{DATABASE}/", f"{OTHER_DATABASE}/"
+    of_ours = [*([f"{ours}latest"] if latest else []), f"{ours}{NEW}", f"{ours}{OLD}"]
+    assert list(offered(desk, command, "a14")) == of_ours
+    assert list(offered(desk, command, f"{ours}45ec")) == [f"{ours}{OLD}"]
+    # Those of all databases would be hundreds.
+    assert (
+        list(offered(desk, command, "")) == [f"{each}latest" for each in (others, ours)]
+        if latest
+        else [
+            f"{others}{OTHERS}",
+            f"{ours}{NEW}",
+        ]
+    )
+    (about,) = offered(desk, command, f"{others}45").values()
+    assert about is not None
+    assert about.endswith(" UTC, manual, 1.0 kB")
+    assert sent(desk) == ["list account"]
+
+
+def test_what_a_command_has_listed_is_offered_without_a_request(desk: Desk) -> None:
+    anyio.run(desk.types, "databases")
+    before = sent(desk)
+    assert f"{DATABASE}/{NEW}" in offered(desk, "download", "a14")
+    assert DATABASE in offered(desk, "create", "a")
+    assert sent(desk) == before
+
+
+def test_a_key_that_may_not_read_the_account_gets_what_the_listing_shows(desk: Desk) -> None:
+    emulator = desk.w.emulator
+    emulator.settings = replace(emulator.settings, scopes=frozenset({SNAPSHOTS_READ}))
+    assert offered(desk, "create", "a") == {}
+    assert offered(desk, "create", "a") == {DATABASE: ""}  # one request for each press of the key
+    assert sent(desk) == ["me", "list account"]
+    assert offered(desk, "create", "b") == {OTHER_DATABASE: ""}
+    assert len(sent(desk)) == 2
+
+
+def test_a_refused_key_is_not_sent_at_every_press(desk: Desk) -> None:
+    desk.environment["SQUARECLOUD_API_KEY"] = "wrong-" + "k" * 64
+    assert [offered(desk, "download", "a") for _ in range(4)] == [{}] * 4
+    assert sent(desk) == ["list account"]
+
+
+@contextmanager
+def hanging(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine that searches for the service's address without an end, as no cancellation ends it."""
+    released = threading.Event()
+
+    class Hanging(EmulatorTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            released.wait(10)
+            return await super().handle_async_request(request)
+
+    desk.w.transport = Hanging(desk.w.emulator)
+    monkeypatch.setattr(completing, "PATIENCE", 0.3)
+    try:
+        yield
+    finally:
+        released.set()
+
+
+def test_a_system_that_hangs_holds_up_no_shell(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    anyio.run(desk.types, "databases")
+    monkeypatch.setattr(completing, "YOUNG", 0.0)
+    with hanging(desk, monkeypatch):
+        before = desk.w.clock
+        begun = anyio.run(now, before)
+        assert f"{DATABASE}/{NEW}" in offered(desk, "download", "a14")
+        assert anyio.run(now, before) - begun < 2
+
+
+async def now(clock: Clock) -> float:
+    return clock.monotonic()
+
+
+def no_key(desk: Desk) -> None:
+    del desk.environment["SQUARECLOUD_API_KEY"]
+
+
+def bad_setting(desk: Desk) -> None:
+    desk.environment["SQUARECLOUD_LOOK_EVERY"] = "never"
+
+
+def broken_files(desk: Desk) -> None:
+    anyio.run(desk.types, "list")
+    for file in desk.state.glob("*.json"):
+        file.write_text("[")
+
+
+def no_directory(desk: Desk) -> None:
+    desk.state = desk.state / "file" / "state"
+    desk.state.parent.write_text("")
+
+
+def broken_service(desk: Desk) -> None:
+    class Broken(EmulatorTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            raise RuntimeError(request.url)
+
+    desk.w.transport = Broken(desk.w.emulator)
+
+
+@pytest.mark.parametrize("trouble", [no_key, bad_setting, broken_files, no_directory, broken_service])
+def test_no_trouble_is_printed_into_the_shell(
+    desk: Desk, trouble: Callable[[Desk], None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    trouble(desk)
+    err = StringIO()
+    for words in (("download", "x"), ("create", "x"), ("status", "--archives", "")):
+        assert offered(desk, *words, err=err) == {}
+    assert (err.getvalue(), capfd.readouterr()) == ("", ("", ""))
+
+
+def test_no_request_is_sent_if_it_cannot_be_noted(desk: Desk) -> None:
+    no_directory(desk)
+    assert offered(desk, "create", "a") == {}
+    assert sent(desk) == []
+
+
+def test_ids_that_a_shell_would_take_for_something_else_are_not_offered(desk: Desk) -> None:
+    for odd in ("$(touch x)" + "a" * 20, "a;b" + "a" * 30, "a,b" + "a" * 30, "*" * 30):
+        anyio.run(add, desk, odd)
+    assert {each.partition("/")[2] for each in offered(desk, "restore", DATABASE)} == {NEW, OLD}
+
+
+async def add(desk: Desk, version_id: str) -> None:
+    desk.w.emulator.add_snapshot(DATABASE, version_id=version_id)
+
+
+def test_every_argument_that_is_an_id_is_completed() -> None:
+    taken = {
+        (name, parameter.name)
+        for name, command in commands.commands.items()
+        for parameter in command.params
+        if "DATABASE" in str(parameter.metavar) and parameter.name != "confirmed"
+    }
+    completed = {
+        (name, parameter.name)
+        for name, command in commands.commands.items()
+        for parameter in command.params
+        if parameter._custom_shell_complete in {completing.database_ids, completing.snapshot_ids}
+    }
+    assert taken == completed
