@@ -48,8 +48,8 @@ BUDGET_WINDOW = 60.5
 SHORTEST_BLOCK = BUDGET_WINDOW
 """Seconds that a block lasts at least, whatever `Retry-After` says: it ends no sooner than the minute that was exceeded."""
 LOCAL_BLOCK = 10.0
-"""Seconds that a block by a service on this machine is remembered. Such a service may end it at any moment, as the emulator
-does when its user unblocks the account, and asking it again costs nothing."""
+"""Seconds that a process remembers a block by a service on this machine. Such a service may end it at any moment, as the
+emulator does when its user unblocks the account, and asking it again costs nothing."""
 COURTESY = 0.05
 """Seconds that the process which sent last gives to the others of this machine, so that two fleets alternate."""
 SENDING_DELAY = 0.05

@@ -116,13 +116,16 @@ class RequestLog:
         clock: the time.
         file: shared with the other processes; without one the log holds this process's requests only.
         name: the name of this process in the file; the process id if not given.
+        shares_blocks: whether the processes know of each other's blocks.
 
     Attributes:
         blocked_until: when the account's block ends, as far as any process knows.
         listed: when any process last requested the listing of a database, by database.
     """
 
-    def __init__(self, clock: Clock, file: SharedFile | None = None, *, name: str | None = None) -> None:
+    def __init__(
+        self, clock: Clock, file: SharedFile | None = None, *, name: str | None = None, shares_blocks: bool = True
+    ) -> None:
         self._clock = clock
         self._file = file
         self._exchanging = anyio.Lock(fast_acquire=True)
@@ -133,6 +136,7 @@ class RequestLog:
         self.listed: dict[str, float] = {}
         self._lanes_blocked_until: dict[str, float] = {}
         self._block_noted_at = self._blocks_forgotten_at = -math.inf
+        self._shares_blocks = shares_blocks
         self._ahead = 0.0
 
     async def exchange(self, decide: Callable[[], Sent | None] = lambda: None) -> Sent | None:
@@ -230,6 +234,14 @@ class RequestLog:
         processes = content.get("processes")
         known = processes.items() if isinstance(processes, dict) else ()
         self._others = {name: _ProcessLog.from_file(log, shift, now) for name, log in known if name != self._name}
+        listed = content.get("listed")
+        for database_id, at in listed.items() if isinstance(listed, dict) else ():
+            if _is_time(at):
+                self.listed[database_id] = max(min(at - shift, now), self.listed.get(database_id, -math.inf))
+        if self._shares_blocks:
+            self._read_blocks(content, shift, now)
+
+    def _read_blocks(self, content: Mapping[str, Any], shift: float, now: float) -> None:
         forgotten = content.get("blocks_forgotten")
         if _is_time(forgotten) and self._blocks_forgotten_at < (at := min(forgotten - shift, now)):
             if self._block_noted_at <= at:
@@ -238,10 +250,6 @@ class RequestLog:
         blocked = content.get("blocked_until")
         if _is_time(blocked) and blocked - shift <= now + LONGEST_BLOCK:
             self._block(blocked - shift, None)
-        listed = content.get("listed")
-        for database_id, at in listed.items() if isinstance(listed, dict) else ():
-            if _is_time(at):
-                self.listed[database_id] = max(min(at - shift, now), self.listed.get(database_id, -math.inf))
         lanes = content.get("lanes_blocked_until")
         for lane, until in lanes.items() if isinstance(lanes, dict) else ():
             if _is_time(until) and until - shift <= now + LONGEST_BLOCK:
@@ -260,6 +268,10 @@ class RequestLog:
         listed = self.listed | ({sent.database_id: sent.at} if sent and sent.lists and sent.database_id else {})
         content["listed"] = {database_id: at + shift for database_id, at in listed.items()}
         content["written"] = now + shift
+        if self._shares_blocks:
+            self._write_blocks(content, shift, now)
+
+    def _write_blocks(self, content: dict[str, Any], shift: float, now: float) -> None:
         content["blocked_until"] = self.blocked_until + shift if self.blocked_until > now else None
         lanes = {lane: until + shift for lane, until in self._lanes_blocked_until.items() if until > now}
         content["lanes_blocked_until"] = lanes

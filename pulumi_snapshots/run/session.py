@@ -98,13 +98,15 @@ class Session(Stoppable):
         process = journals["snapshot"].process
         requests = requests_file(settings, self.clock, state, self.shared_state)
         self._files = [requests, *(journal.file for journal in self.journals.values())]
-        log = RequestLog(self.clock, requests, name=process.name)
+        # A service on this machine is asked at no cost whether its block still lasts; see LOCAL_BLOCK.
+        local = is_loopback(urlsplit(settings.api_url).hostname or "")
+        log = RequestLog(self.clock, requests, name=process.name, shares_blocks=not local)
         self.request_log: RequestLog = beside.request_log if beside else log
         self.rate_limiter = RateLimiter(
             self.clock,
             requests_per_minute=settings.own_requests,
             block_wait=settings.block_wait,
-            longest_block=LOCAL_BLOCK if is_loopback(urlsplit(settings.api_url).hostname or "") else math.inf,
+            longest_block=LOCAL_BLOCK if local else math.inf,
             log=self.request_log,
         )
         self.client = Client(settings.api_url, settings.required_key().value, self.rate_limiter, self.clock, http=http)
