@@ -210,14 +210,14 @@ class UpgradeRequired(SquareCloudError):
 
 
 class RequestRefused(SquareCloudError):
-    """Any other refusal with a readable answer; nothing was carried out."""
+    """Any other refusal, such as one with a code that is new; see `is_new`."""
 
-    meaning = "the service refused the request, and nothing was started"
+    meaning = "the service refused the request"
     steps = (Next(Step.ASK_SUPPORT),)
 
 
 class ServiceFailed(SquareCloudError):
-    """The service failed and said so; nothing was started, and a poll may succeed later."""
+    """The service failed and said so, mostly with a code that is new; a poll may succeed later. See `is_new`."""
 
     meaning = "the service failed to carry it out"
     steps = (Next(Step.RUN_AGAIN_LATER), Next(Step.ASK_SUPPORT))
@@ -341,6 +341,11 @@ _KNOWN = {
 def is_known(code: str | None) -> bool:
     """Whether a code's meaning is known."""
     return code in _KNOWN
+
+
+def is_new(error: SquareCloudError) -> bool:
+    """Whether an answer fails a request without saying by a known code what was carried out until then."""
+    return isinstance(error, RequestRefused | ServiceFailed) and not is_known(error.code)
 
 
 _SURELY_UNAVAILABLE = frozenset({408, 499, 502, 503, 504})

@@ -155,6 +155,10 @@ class Attempt(ABC):
     def on_entered(self, found: frozenset[str]) -> None:  # noqa: B027  most have nothing to do
         """Called when the entry is in the journal, so that no other run sends a POST; with what others found lately."""
 
+    def leaves_doubt(self, error: SquareCloudError) -> bool:
+        """Whether a failed POST may have started something."""
+        return error.ambiguous
+
     def set_post(self, post: Post | None) -> None:
         """Set the POST that may have started something; None if there is none."""
         self.post = post
@@ -352,7 +356,7 @@ class Attempt(ABC):
                 await self.prepare_again()
                 continue
             except SquareCloudError as error:
-                if error.ambiguous:
+                if self.leaves_doubt(error):
                     await self.answered(_how_lost(error))
                     return
                 await self._nothing_was_started(error)

@@ -15,6 +15,8 @@ from pulumi_snapshots.api.errors import (
     RestoreFailed,
     RestoreRunning,
     SquareCloudError,
+    is_known,
+    is_new,
 )
 from pulumi_snapshots.attempt.attempt import Attempt
 from pulumi_snapshots.attempt.journal import Entry
@@ -29,11 +31,12 @@ from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.record import SUCCESS, RestoreRecord, another_snapshot
-from pulumi_snapshots.restore.status import NeverSeen, StatusWatch
+from pulumi_snapshots.restore.status import NeverSeen, NothingBegan, StatusWatch
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.record import requested_text, split_id
 
 NOT_RESTORED = "Nothing was restored."
+NOTHING_BEGAN = "Nothing was restored: by the service's status no restore has begun since."
 
 
 class RestorePending(Unresolved[RestoreRecord]):
@@ -268,6 +271,12 @@ class RestoreAttempt(Attempt):
             raise refusal
         return "202" if continues else "200"
 
+    def leaves_doubt(self, error: SquareCloudError) -> bool:
+        """A code that is new may also be of a restore that began and failed; then its status decides."""
+        if is_new(error):
+            self._status.refusal = error
+        return error.ambiguous or is_new(error)
+
     async def checks_again(self, refusal: SquareCloudError) -> bool:
         """Check the status before the next try, since another restore may be running, whose effects are not ours."""
         if isinstance(refusal, RestoreRunning):
@@ -288,6 +297,7 @@ class RestoreAttempt(Attempt):
 
         Raises:
             RestorePending: the end will never be seen, or the service refuses to show the status.
+            SquareCloudError: the POST was refused with a code that is new, and started nothing.
         """
         if self.finished is not None:
             record = replace(self._record(), restored_at=self.finished, attempt=None)
@@ -297,6 +307,10 @@ class RestoreAttempt(Attempt):
             restored = await self._status.until_over(age=self.age)
         except NeverSeen as never:
             raise self.unresolved_error(undecided=True) from never
+        except NothingBegan as none:
+            self.set_post(None)
+            none.refusal.done = NOTHING_BEGAN
+            raise none.refusal from None
         except SquareCloudError as error:
             raise self.unresolved_error(cause=error) from error
         record = self._record()
@@ -337,7 +351,12 @@ class RestoreAttempt(Attempt):
             happened = f"{what} and accepted, and {seen}: {unknown}"
         else:
             seen = seen[:1].upper() + seen[1:]
-            lost = f"the answer was lost ({post.answered}): it may or may not have been carried out"
+            answer = (
+                f"was answered with {post.answered}, which is new"
+                if _is_new_code(post.answered)
+                else f"the answer was lost ({post.answered})"
+            )
+            lost = f"{answer}: it may or may not have been carried out"
             happened = f"{what} and {lost}. {seen}, so {unknown}"
         return RestorePending(record, f"{happened} {why}".rstrip(), undecided=undecided, cause=cause)
 
@@ -351,6 +370,12 @@ class RestoreAttempt(Attempt):
         # An earlier run may have restored another snapshot than the inputs name now.
         database_id, version_id = split_id(self.restores or "")
         return RestoreRecord(database_id, version_id, self.database_id, requested_text(posted), attempt=post)
+
+
+def _is_new_code(answered: str) -> bool:
+    """Whether a POST was answered with a status and a code that is new, see `Post.answered`."""
+    status, _, code = answered.partition(" ")
+    return status.isdecimal() and bool(code) and not is_known(code)
 
 
 def failure_of(record: RestoreRecord, step: str | None = None) -> RestoreFailed:

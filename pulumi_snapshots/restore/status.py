@@ -43,6 +43,14 @@ class NeverSeen(Exception):
     """No poll will show any more how the restore ended."""
 
 
+class NothingBegan(Exception):
+    """The POST was refused with a code that is new, and the service has shown no restore of ours since."""
+
+    def __init__(self, refusal: SquareCloudError) -> None:
+        super().__init__()
+        self.refusal = refusal
+
+
 @dataclass
 class StatusWatch:
     """The watch over one database.
@@ -56,6 +64,7 @@ class StatusWatch:
         is_another: whether that is a later one than ours.
         followed: whether no other restore can have come and gone since our POST without being seen.
         in_progress: whether a poll saw ours queued or running.
+        refusal: how our POST was refused, if with a code that is new: a restore of ours would begin at once or never.
         polls: the number of polls since the POST.
         failed: what the progress says of the last poll, if it failed.
     """
@@ -70,6 +79,7 @@ class StatusWatch:
     is_another: bool = False
     followed: bool = False
     in_progress: bool = False
+    refusal: SquareCloudError | None = None
     polls: int = 0
     failed: str = ""
 
@@ -121,6 +131,7 @@ class StatusWatch:
 
         Raises:
             NeverSeen: no poll can show any more how it ended.
+            NothingBegan: the POST was refused, and started nothing.
             SquareCloudError: a poll was refused, and will be refused again.
         """
         clock = self.session.clock
@@ -149,6 +160,8 @@ class StatusWatch:
         if post.outcome == SUCCESS:
             return None if runs else every
         if not self._needs_database:
+            if self.refusal and not self.is_another and self._shows_none() and age >= RESTORE_PER_DATABASE:
+                raise NothingBegan(self.refusal)
             if self._is_hopeless():
                 raise NeverSeen
         elif runs:
@@ -168,10 +181,14 @@ class StatusWatch:
 
     def _is_hopeless(self) -> bool:
         """Whether the service will never show how ours ended."""
-        if self.failed or self.shown is None or (self.shown.in_progress and not self.is_another):
+        if not self._shows_none():
             return False
         post = self.attempt.sent
         return self.is_another or self.attempt.age_of(post) >= (OUTCOME_KEPT if post.accepted else post.timeout)
+
+    def _shows_none(self) -> bool:
+        """Whether the last poll showed no restore that may be ours and is not over."""
+        return not self.failed and self.shown is not None and (self.is_another or not self.shown.in_progress)
 
     async def _poll(self) -> bool | None:
         """Ask once; the attempt learns what that says of the restore.
@@ -272,7 +289,7 @@ class StatusWatch:
     def _state(self) -> str:
         """The progress."""
         post = self.attempt.sent
-        lost = "" if post.accepted else f"answer lost ({post.answered}), "
+        lost = "" if post.accepted else f"{'refused' if self.refusal else 'answer lost'} ({post.answered}), "
         if post.outcome == SUCCESS:
             return f"{lost}restored, waiting for the database to run"
         if self._needs_database:

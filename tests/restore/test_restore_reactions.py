@@ -218,6 +218,14 @@ async def unknown(at: Scene, _: Any) -> RestoreEnding:
     return await next_up(at, (await lost_before(at, LOST[0])).pending)
 
 
+@event("an answer with a code that is new, and it was carried out", "after")
+@event("an answer with a code that is new, and nothing was started", "before")
+@event("no status: an answer with a code that is new", "after", "before", restore_seconds=0.0, **NO_STATUS)
+async def new_code(at: Scene, when: Any) -> RestoreEnding:
+    at.here.emulator.add_fault(Fault(kind="restore", status=404, code="SOMETHING_NEW", when=when))
+    return await at.restore()
+
+
 # Refused -------------------------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from pulumi_snapshots.api.errors import DatabaseMissing, NotAllowed, RestoreFailed
+from pulumi_snapshots.api.errors import DatabaseMissing, NotAllowed, RestoreFailed, SquareCloudError
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.restore.difference import restore_difference
 from pulumi_snapshots.restore.restore import RestorePending
@@ -191,7 +191,7 @@ async def test_a_failure_without_a_code_is_one() -> None:
         assert "could not restore the snapshot" in ending.text
 
 
-@pytest.mark.parametrize("code", ["SNAPSHOT_CORRUPT", "UPGRADE_REQUIRED", "SOMETHING_NEW"])
+@pytest.mark.parametrize("code", ["SNAPSHOT_CORRUPT", "UPGRADE_REQUIRED"])
 @virtual
 async def test_a_failure_in_the_answer_of_the_post_leaves_no_state(code: str) -> None:
     async with scene(restore_holds=True) as at:
@@ -201,6 +201,56 @@ async def test_a_failure_in_the_answer_of_the_post_leaves_no_state(code: str) ->
             f"POST /databases/{DATABASE}/snapshots/restore was answered with 404 {code}"
         )
         assert len(at.posts) == 1
+
+
+@virtual
+async def test_an_answer_with_a_new_code_to_a_restore_that_failed_is_its_failure() -> None:
+    async with scene(restore_holds=True) as at:
+        at.here.emulator.next_restore_fails_with(DATABASE, "SOMETHING_NEW")
+        ending = await at.restore()
+        assert isinstance(ending.nothing, RestoreFailed)
+        assert "and failed with SOMETHING_NEW" in ending.text
+        assert [post.code for post in at.posts] == ["SOMETHING_NEW"]
+
+
+NEW: list[dict[str, Any]] = [
+    {"status": 404, "code": "SOMETHING_NEW"},
+    {"status": 422, "code": "SOMETHING_NEW"},
+    {"status": 500, "code": "SOMETHING_NEW"},
+    {"html": 404},
+]
+
+
+@pytest.mark.parametrize("fault", NEW, ids=str)
+@virtual
+async def test_after_an_answer_with_a_new_code_the_status_decides(fault: dict[str, Any]) -> None:
+    for when in ("after", "before"):
+        async with scene() as at:
+            at.here.emulator.add_fault(Fault(kind="restore", when=when, **fault))
+            ending = await at.restore()
+            assert "refused (" in ending.text
+            if when == "after":
+                assert ending.how == "complete"
+                assert at.holds() == "then"
+            else:
+                assert isinstance(ending.nothing, SquareCloudError)
+                assert "Nothing was restored: by the service's status no restore has begun since." in ending.text
+                assert at.elapsed == 120, "a restore would have begun by then"
+            assert len(at.posts) == 1
+
+
+@pytest.mark.parametrize("route", ["there", "404"])
+def test_a_new_code_stays_pending_while_it_may_hide_a_restore(route: str) -> None:
+    async def body() -> None:
+        async with scene(restore_status_route=route) as at:
+            at.here.emulator.add_fault(Fault(kind="restore", status=404, code="SOMETHING_NEW"))
+            record = (await at.interrupted(10)).pending if route == "there" else (await at.restore()).pending
+            ending = await at.resume(record)
+            assert ending.how == "pending"
+            assert "was answered with 404 SOMETHING_NEW, which is new: it may or may not have been" in ending.text
+            assert len(at.posts) == 1
+
+    run_virtual(body)
 
 
 @virtual
