@@ -10,10 +10,12 @@ account has one; the service caches each of them apart. The plan covers all pend
 - Several snapshots share what their polls show. One of them, the *probe*, polls its own page early and often, to find out
   whether a new snapshot invalidates it. Meanwhile each of the others polls its own page once, late; if some are missed,
   later ones are polled even later. The account's page is not requested until all have waited long enough, so that one
-  request may show all that were missed.
+  request may show all that were missed. Once no POST is to come, they are polled a little sooner, since that request is near.
+  While POSTs are to come it is sent only if a snapshot that was missed has waited for long.
 - Once the probe's page has changed early, the account's listing is polled repeatedly, and serves all. If that one change
   was misleading, only the account's page is lost, and the own pages are still there. The last few are polled more often at
   their own pages too: by then no POST needs the budget.
+- If resources wait for a slot of the engine, each snapshot that is found lets one of them begin. Then polls come sooner.
 - A page that was fetched for another snapshot is always used, at no cost.
 
 If the settings say how the service caches, there is no probe, and what would be found out is taken for known.
@@ -39,11 +41,21 @@ FEW = 5
 """The last so many snapshots are polled at their own pages too, which is sooner."""
 LAST_RATE = 3
 """How often that is, all of them together in `look_every`: the budget is idle by then, and the account's page serves all."""
+HAND_OVER = 5.0
+"""If a POST is queued within so many seconds after a snapshot was found, its resource has most likely waited for a slot of the
+engine."""
+SOONER = 2 / 3
+"""How soon polls follow each other while resources wait for slots, as a share of the usual time."""
+EARLY_FIRST = 0.5
+"""How much later than `first_look_after` the last snapshots are polled first, in multiples of `look_every`. A miss costs little
+then, since the account's page is polled soon for all."""
 LATEST_FIRST = 2.5
 """The latest first poll, as a multiple of `first_look_after`: 5 minutes by default."""
 SECOND_CHANCE = 3
 """When the account's page is first polled for a single snapshot, as a multiple of `first_look_after`: 6 minutes by default. A
 snapshot is listed typically within 2 minutes of a 202; one that takes longer has had time, and is found within 10 minutes."""
+ALMOST = 0.05
+"""Part of a step by which a poll may come too early, since times are not exact."""
 EXPIRED = SERVICE_CACHE + 5.0
 """Seconds after which a page is certainly new, with 5 s for its transfer."""
 
@@ -115,6 +127,9 @@ class PollPlan:
         self._probe: PolledSnapshot | None = None
         self._expected_posts = 0
         self._account_tried = -math.inf
+        self._may_probe = True
+        self._ended_at = -math.inf
+        self._slots_are_short = False
 
     # The pending snapshots ---------------------------------------------------------------------------------------------
 
@@ -140,12 +155,16 @@ class PollPlan:
             yield polled
         finally:
             self._polled.remove(polled)
+            self._ended_at = self._clock.monotonic()
+            if polled is self._probe and polled.own_tries > 1 and not self.listings.invalidation_likely:
+                self._may_probe = False  # its page stayed the same: another probe would likely be in vain
             self._regroup()
 
     @contextmanager
     def expecting_post(self) -> Iterator[None]:
         """Expect another pending snapshot while the body queues and sends its POST; it is polled after all others."""
         self._expected_posts += 1
+        self._slots_are_short |= self._clock.monotonic() - self._ended_at < HAND_OVER
         try:
             yield
         finally:
@@ -157,7 +176,7 @@ class PollPlan:
         if len(together) > 1:
             for polled in together:
                 polled.in_company = True
-        if self._probe not in together and not self.listings.kept:
+        if self._probe not in together and self._may_probe and not self.listings.kept:
             company = len(together) > 1 or self._expected_posts > 0
             self._probe = next((polled for polled in together if polled.own_tries == 0), None) if company else None
         self.listings.announce_change()
@@ -183,7 +202,9 @@ class PollPlan:
     def note_miss(self, polled: PolledSnapshot) -> None:
         """Note that no page shows the snapshot yet; if its own page was polled too early, the next ones come later."""
         if polled.own_first is not None and polled.first_after is None:
-            later = polled.own_first - polled.answered + self.every
+            # In whole steps, so that a first poll that came a little sooner raises it no further.
+            steps = math.floor((polled.own_first - polled.answered - self._usual_first) / self.every + ALMOST) + 1
+            later = self._usual_first + steps * self.every
             if later <= LATEST_FIRST * self._usual_first:
                 self._first = max(self._first, later)
 
@@ -202,9 +223,14 @@ class PollPlan:
         account = listings.account_refusal is None and not listings.account_stale
         if listings.invalidation_proven or (listings.invalidation_likely and not listings.account_stale):
             return self._while_invalidated(polled, account=account)
-        if account and not self._expected_posts and all(other.tries for other in self._together()):
-            return _sooner(self._own(polled), self._for_all())
-        return self._own(polled)
+        if not account:
+            return self._own(polled)
+        if self._expected_posts:
+            return _sooner(self._own(polled), self._for_missed())
+        if not self._slots_are_short and polled is not self._probe and self._account_is_left:
+            return self._at_the_end(polled)
+        own = self._own(polled)
+        return _sooner(own, self._for_all()) if all(other.tries for other in self._together()) else own
 
     def _alone(self, polled: PolledSnapshot) -> Poll:
         """Late, then repeatedly at the own page; later alternately at the two listings."""
@@ -226,7 +252,10 @@ class PollPlan:
         own = Poll(max(polled.began, polled.own_tried) + self.every)
         if not account or self.every < ACCOUNT_LISTING.per_account:
             return own
-        together = Poll(max(polled.began + self.every, self._account_tried + SHARED_EVERY), account=True)
+        # With more POSTs to come than are pending, the POSTs are what takes long. At the end the own pages are sooner anyway.
+        hurry = self._slots_are_short and 0 < self._expected_posts <= len(self._together())
+        shared_every = SHARED_EVERY * (SOONER if hurry else 1.0)
+        together = Poll(max(polled.began + self.every, self._account_tried + shared_every), account=True)
         if not self.listings.invalidation_proven and not polled.own_tries:
             # The one early change may have been misleading, so the first poll of the own page is not early.
             own = Poll(max(self._own(polled).at, self._account_tried + self.every / 2))
@@ -236,10 +265,12 @@ class PollPlan:
 
     def _of_the_last(self, polled: PolledSnapshot) -> float:
         """When to poll the own page of one of the last few, beside the account's page; infinite while there are more."""
+        seen = max(polled.began, polled.own_tried, self._account_tried)
+        if self._slots_are_short:
+            return seen + self.every * SOONER if len(self._together()) <= FEW else math.inf
         left = len(self._together()) + self._expected_posts
         if left > FEW:
             return math.inf
-        seen = max(polled.began, polled.own_tried, self._account_tried)
         # One that takes unusually long is no reason to keep polling this often.
         least = 0.5 if seen < polled.answered + 2 * self._usual_first else 1.0
         often = seen + self.every * max(least, left / LAST_RATE)
@@ -247,14 +278,46 @@ class PollPlan:
         typical = max(other.answered for other in self._together()) + self._usual_first
         return max(often, min(typical, seen + self.every) if left < FEW / 2 else typical)
 
-    def _own(self, polled: PolledSnapshot) -> Poll:
-        """The own page: once, late; after a miss at growing intervals, and when the service's cache of it has expired."""
+    def _own(self, polled: PolledSnapshot, first: float | None = None) -> Poll:
+        """The own page: once, late; after a miss at growing intervals, and when the service's cache of it has expired.
+
+        Args:
+            polled: the snapshot.
+            first: seconds from its answer to the first poll; those that earlier misses have led to by default.
+        """
         if polled is self._probe and not self.listings.invalidation_likely:
-            return Poll(max(polled.answered, polled.own_tried) + self.every)
+            return self._own_of_probe(polled)
         if not polled.own_tries:
-            return Poll(max(polled.answered + self._first, polled.own_tried + self.every))
+            return Poll(max(polled.answered + (first or self._first), polled.own_tried + self.every))
         rarely = polled.own_tried + self.every * 2 ** (polled.own_tries - 1)
         return Poll(max(polled.own_tried + self.every, min(rarely, polled.own_since + EXPIRED)))
+
+    def _own_of_probe(self, probe: PolledSnapshot) -> Poll:
+        """Early and often, and at growing intervals once its snapshot should long be listed."""
+        waited = probe.own_tried - probe.answered
+        pause = self.every if waited < self._usual_first + self.every else waited / 2
+        return Poll(max(probe.answered + self.every, probe.own_tried + pause))
+
+    @property
+    def _account_is_left(self) -> bool:
+        """Whether the account's page was not tried for half an hour, so that it can show all that are missed."""
+        return max(self._account_tried, self.listings.account_requested_at) + EXPIRED < self._clock.monotonic()
+
+    def _for_missed(self) -> Poll:
+        """The account's page while POSTs are to come: when one that was missed has waited for long."""
+        missed = [other.answered for other in self._together() if other.own_tries]
+        long = min(missed, default=math.inf) + SECOND_CHANCE * self._usual_first
+        return Poll(
+            max(long, self.listings.account_requested_at + EXPIRED, self._account_tried + self.every), account=True
+        )
+
+    def _at_the_end(self, polled: PolledSnapshot) -> Poll:
+        """The own page once, a little sooner than usual; then the account's, when every snapshot was polled and has waited."""
+        first = min(self._first, self._usual_first + EARLY_FIRST * self.every)
+        if not polled.own_tries:
+            return self._own(polled, first)
+        polled_first = (other.answered + first for other in self._together() if not other.own_tries)
+        return Poll(max([self._for_all().at, *polled_first]), account=True)
 
     def _for_all(self) -> Poll:
         """The account's page, when every snapshot has waited long enough."""

@@ -200,13 +200,15 @@ def play(body: Callable[..., Awaitable[Any]], *args: Any, seed: int = 0) -> Any:
 async def each(work: Callable[[str], Awaitable[None]], databases: Sequence[str], parallel: int) -> None:
     """Work on resources as the engine does if they do not depend on each other: in order, `parallel` at a time."""
     waiting = iter(databases)
+    registering = anyio.Lock()
 
-    async def slot(number: int) -> None:
-        # A program registers its resources one after the other, so they start in that order.
-        await anyio.sleep(number * REGISTRATION)
+    async def slot() -> None:
         for database_id in waiting:
+            # A program registers its resources one after the other, so they start in that order.
+            async with registering:
+                await anyio.sleep(REGISTRATION)
             await work(database_id)
 
     async with anyio.create_task_group() as group:
-        for number in range(min(parallel, len(databases))):
-            group.start_soon(slot, number)
+        for _ in range(min(parallel, len(databases))):
+            group.start_soon(slot)
