@@ -29,7 +29,17 @@ SIZES = (1, 10, 50, 200)
 WORLDS = ("invalidated", "kept")
 SEEDS = (1, 2, 3, 4, 5)
 AIMS = {24: (1.08, 1.5), 50: (1.10, 2.0), 200: (1.05, 2.0)}
-"""By databases: over the limit, and requests per snapshot."""
+"""By databases, if new snapshots end the cache: over the limit, and requests per snapshot."""
+KEPT_AIMS = {24: 1.08}
+"""By databases, if pages are kept: over the limit."""
+WHY_NO_REQUESTS = """
+If pages are kept there is no aim for the requests, and 1.5 each is not to be had without loss. A database's page shows its
+snapshot only if its first poll comes after the snapshot is ready, so each snapshot costs one poll beside its POST. Only the
+account's page shows many at once, and only once in half an hour. With 1.5 requests each, half of the fleet would have to wait
+for that one poll, which must come after the last of them is ready. Resources that wait for a slot of the engine would wait as
+long, and those that come later would have no second chance. From the first 24 snapshots nobody can tell whether more follow:
+so the account's page is kept for snapshots that their own pages missed.
+"""
 PICTURED = 50
 
 REALITY = "## A real engine"
@@ -91,12 +101,14 @@ from the 202 on; *no probe* is the provider's without the page that is polled ea
 
 
 def main() -> int:
-    """Measure everything and write the page; with `real` as argument only its last section, at the real engine."""
+    """Measure everything and write the page; with `real` as argument only its last section, with `simulated` all others."""
+    before, _, after = PAGE.read_text().partition(f"\n{REALITY}")
     if sys.argv[1:] == ["real"]:
-        PAGE.write_text("\n".join([PAGE.read_text().partition(f"\n{REALITY}")[0], *reality()]))
+        PAGE.write_text("\n".join([before, *reality()]))
         return 0
-    sections = [INTRODUCTION, *comparison(), *aims(), *parallelism(), *policies(), *reality()]
-    PAGE.write_text("\n".join(sections))
+    sections = [INTRODUCTION, *comparison(), *aims(), *parallelism(), *policies()]
+    real = [f"{REALITY}{after}"] if sys.argv[1:] == ["simulated"] else reality()
+    PAGE.write_text("\n".join([*sections, *real]))
     PICTURE.write_text(picture())
     print(PAGE.read_text())
     return 0
@@ -140,11 +152,13 @@ def aims() -> Iterator[str]:
     yield "## Aims\n"
     yield (
         "If new snapshots end the cache: a makespan of at most 1.08 x the limit at 24 databases, 1.10 x at 50 and 1.05 x at "
-        f"200, at most 1.5 requests per snapshot at 24 and 2 beyond. Everywhere: no 429, no wrong version, none lost. Worst of {len(SEEDS)} seeds.\n"
+        "200, at most 1.5 requests per snapshot at 24 and 2 beyond. If pages are kept: at most 1.08 x at 24. Everywhere: no 429, "
+        f"no wrong version, none lost. Worst of {len(SEEDS)} seeds.\n"
     )
     rows = []
     for cache_world in WORLDS:
-        for size, (over, requests) in AIMS.items():
+        for size, (ended, requests) in AIMS.items():
+            over = ended if cache_world == "invalidated" else KEPT_AIMS.get(size)
             say(f"aims: {size} databases, cache {cache_world}")
             runs = [
                 measure(CLIENTS[0], size, seed=seed, cache_world=cache_world, automatic=bool(seed % 2))
@@ -155,7 +169,7 @@ def aims() -> Iterator[str]:
                     cache_world,
                     size,
                     f"x {max(one.makespan / one.limit for one in runs):.3f}",
-                    f"x {over:.2f}" if cache_world == "invalidated" else "",
+                    f"x {over:.2f}" if over else "",
                     f"{max(one.requests_per_snapshot for one in runs):.2f}",
                     f"{requests:g}" if cache_world == "invalidated" else "",
                     sum(one.refused + one.wrong + one.lost + one.unfinished for one in runs),
@@ -164,6 +178,7 @@ def aims() -> Iterator[str]:
     yield table(
         ("cache", "databases", "over the limit", "aim", "requests per snapshot", "aim", "429s, wrong and lost"), rows
     )
+    yield WHY_NO_REQUESTS
 
 
 def parallelism() -> Iterator[str]:
