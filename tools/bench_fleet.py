@@ -33,11 +33,11 @@ AIMS = {24: (1.08, 1.5), 50: (1.10, 2.0), 200: (1.05, 2.0)}
 KEPT_AIMS = {24: 1.08}
 """By databases, if pages are kept: over the limit."""
 WHY_NO_REQUESTS = """
-If pages are kept there is no aim for the requests, and 1.5 each is not to be had without loss. A database's page shows its
+If pages are kept there is no aim for the requests, since 1.5 each would cost more than it saves. A database's page shows its
 snapshot only if its first poll comes after the snapshot is ready, so each snapshot costs one poll beside its POST. Only the
 account's page shows many at once, and only once in half an hour. With 1.5 requests each, half of the fleet would have to wait
 for that one poll, which must come after the last of them is ready. Resources that wait for a slot of the engine would wait as
-long, and those that come later would have no second chance. From the first 24 snapshots nobody can tell whether more follow:
+long, and those that come later would have no second chance. The first 24 snapshots do not show whether more follow:
 so the account's page is kept for snapshots that their own pages missed.
 """
 PICTURED = 50
