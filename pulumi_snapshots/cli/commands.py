@@ -8,6 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -118,10 +119,16 @@ async def list_snapshots(context: click.Context, /, *, as_json: bool, urls: bool
         invocation.show(json_text([_fields(one, urls=urls) for one in found]))
     elif found:
         rows = [
-            (one.id, moment(one.created_at), _size(one.size) if one.available else "expired", one.origin, one.runtime)
+            (
+                one.id,
+                moment(one.created_at, invocation.zone),
+                _size(one.size) if one.available else "expired",
+                one.origin,
+                one.runtime,
+            )
             for one in found
         ]
-        invocation.show(table(("SNAPSHOT", "CREATED (UTC)", "SIZE", "ORIGIN", "ENGINE"), rows, invocation.out))
+        invocation.show(table(("SNAPSHOT", "CREATED", "SIZE", "ORIGIN", "ENGINE"), rows, invocation.out))
     else:
         invocation.say("no snapshots")
     return DONE
@@ -153,7 +160,8 @@ async def create(context: click.Context, /, *, new: bool, as_json: bool, urls: b
     if as_json:
         invocation.show(json_text(_fields(record, urls=urls)))
     elif code == DONE:
-        times = {"created": moment(record.created_at, " UTC"), "expires": moment(record.expires_at, " UTC")}
+        zone = invocation.zone
+        times = {"created": moment(record.created_at, zone), "expires": moment(record.expires_at, zone)}
         invocation.show(facts({"snapshot": record.id, **times, "size": _size(record.size), "engine": record.runtime}))
     return code
 
@@ -215,8 +223,8 @@ async def archives(context: click.Context, /, *, destination: str, deep: bool, a
     if as_json:
         invocation.show(json_text([{**asdict(each), "manifest": each.manifest} for each in found]))
     elif found:
-        heads = ("", "ARCHIVE", "CREATED (UTC)", "SIZE", "ENCRYPTED", "")
-        invocation.show(table(heads, map(_shelved_row, found), invocation.out))
+        heads = ("", "ARCHIVE", "CREATED", "SIZE", "ENCRYPTED", "")
+        invocation.show(table(heads, [_shelved_row(each, invocation.zone) for each in found], invocation.out))
     else:
         invocation.say("no archives")
     return FAILED if any(each.problem for each in found) else DONE
@@ -295,7 +303,7 @@ async def restore(context: click.Context, /, *, new: bool, as_json: bool, **type
     if as_json:
         return code
     if code == DONE:
-        running = moment(record.restored_at, " UTC")
+        running = moment(record.restored_at, invocation.zone)
         invocation.show(facts({"restored": record.snapshot, "onto": record.target_database_id, "running": running}))
     return code
 
@@ -404,7 +412,7 @@ async def _confirm_restore(context: click.Context, session: Session, inputs: Res
         shown.progress(ASKING)
         database = await session.databases.database(inputs.target, session.clock.monotonic(), patience=BRIEF)
         snapshot = await get(session, inputs.snapshot)
-    taken = f" of {moment(snapshot.created_at, ' UTC')}" if snapshot.created_at else ""
+    taken = f" of {moment(snapshot.created_at, invocation.zone)}" if snapshot.created_at else ""
     target = f"{database.name} ({inputs.target})" if database.name else inputs.target
     invocation.say(
         f"This overwrites everything that database {target} holds with the snapshot{taken}:\n{inputs.snapshot}"
@@ -426,7 +434,7 @@ async def _transfer(
             if inputs.version_id == LATEST:
                 newest = await get(session, f"{inputs.database_id}/{LATEST}")
                 inputs = replace(inputs, version_id=newest.version_id or "", download_url=newest.download_url)
-                shown.progress(f"the newest snapshot is {newest.id}, of {moment(newest.created_at, ' UTC')}")
+                shown.progress(f"the newest snapshot is {newest.id}, of {moment(newest.created_at, invocation.zone)}")
             record = await archive_snapshot(session, transfers, inputs, shown, meter=shown.meter, manifest=manifest)
     if as_json:
         invocation.show(json_text(fields_of(record, ArchiveRecord)))
@@ -435,10 +443,10 @@ async def _transfer(
     return DONE
 
 
-def _shelved_row(each: Shelved) -> tuple[str | None, ...]:
+def _shelved_row(each: Shelved, zone: tzinfo | None) -> tuple[str | None, ...]:
     about = each.manifest
     sealed = f"for {len(about.recipients)}" if about and about.recipients else None
-    created, size = (moment(about.created_at), _size(about.size)) if about else (None, None)
+    created, size = (moment(about.created_at, zone), _size(about.size)) if about else (None, None)
     return MARKS["problem" if each.problem else "ok"], each.uri, created, size, sealed, each.problem
 
 

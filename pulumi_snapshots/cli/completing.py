@@ -10,6 +10,7 @@ import re
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import tzinfo
 
 import anyio
 import click
@@ -19,7 +20,7 @@ from pulumi_snapshots.api.client import ONCE
 from pulumi_snapshots.api.models import AccountDatabase, ListedSnapshot
 from pulumi_snapshots.archive.source import bytes_text
 from pulumi_snapshots.cli.invocation import Invocation
-from pulumi_snapshots.cli.output import printable
+from pulumi_snapshots.cli.output import printable, zoned
 from pulumi_snapshots.lookup.account import keep_databases, keep_listing
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.read import LATEST
@@ -60,7 +61,7 @@ def snapshot_ids(context: click.Context, _parameter: click.Parameter, typed: str
                 yield CompletionItem(f"{database_id}/{LATEST}", help="the newest one")
             # The snapshots of all databases would be hundreds: those of one are shown once it is typed.
             for version, entry in newest if len(fitting) == 1 else newest[: not has_latest]:
-                yield CompletionItem(f"{database_id}/{version}", help=printable(_about(entry)))
+                yield CompletionItem(f"{database_id}/{version}", help=printable(_about(entry, context.obj.zone)))
 
     return _offered(context, typed, offer, {"snapshots": keep_listing})
 
@@ -107,7 +108,7 @@ async def _renew(session: Session, requests: Mapping[str, Callable[..., Awaitabl
             return
 
 
-def _about(entry: ListedSnapshot) -> str:
-    taken = None if entry.modified is None else f"{entry.modified:%Y-%m-%d %H:%M:%S} UTC"
+def _about(entry: ListedSnapshot, zone: tzinfo | None) -> str:
+    taken = None if entry.modified is None else zoned(entry.modified, zone, "%Y-%m-%d %H:%M:%S")
     size = None if entry.size is None else bytes_text(entry.size)
     return ", ".join(filter(None, (taken, entry.origin, size)))

@@ -6,13 +6,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Column
 from rich.text import Text
 
 from pulumi_snapshots.archive.source import Meter
 from pulumi_snapshots.cli.invocation import Invocation
-from pulumi_snapshots.cli.output import printable
+from pulumi_snapshots.cli.output import printable, zoned
 from pulumi_snapshots.errors.text import Words
 
 ASKING = "asking the service, in turn with other runs of this machine"
@@ -36,7 +44,9 @@ class Display:
             self._live.update(self._live.task_ids[0], description=shown)
         elif self._logged and text != self._last:
             self._last = text
-            self._invocation.say(f"{self._invocation.clock.utc():%H:%M:%S} UTC  {self._invocation.wording.text(text)}")
+            self._invocation.say(
+                f"{zoned(self._invocation.clock.utc(), self._invocation.zone)}  {self._invocation.wording.text(text)}"
+            )
 
     def warn(self, text: Words) -> None:
         """Say something that the user should know afterwards."""
@@ -90,6 +100,7 @@ def _live(console: Console, *, transfers: bool) -> Progress:
     live = Progress(
         SpinnerColumn("line" if ascii_only else "dots"),
         TextColumn("{task.description}", markup=False, table_column=line),
+        TimeElapsedColumn(),
         *((BarColumn(24), DownloadColumn(), TransferSpeedColumn()) if transfers else ()),
         console=console,
         transient=True,

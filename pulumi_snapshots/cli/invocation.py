@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import tzinfo
 from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any
@@ -56,6 +57,7 @@ class Invocation:
         open_session: opens the service; over the network unless a test gives another.
         transfers: for downloads.
         in_thread: runs a blocking call; in a worker thread unless a test gives another.
+        zone: of the times that people read; that of this machine if not given.
 
     Attributes:
         wording: words what users read; a command adds its own facts.
@@ -72,6 +74,7 @@ class Invocation:
         open_session: Callable[[Settings], Session] | None = None,
         transfers: Transfers | None = None,
         in_thread: Callable[..., Awaitable[Any]] | None = None,
+        zone: tzinfo | None = None,
     ) -> None:
         self.environment = environment
         self.out = out or sys.stdout
@@ -80,6 +83,7 @@ class Invocation:
         self.clock = clock or Clock()
         self.transfers = transfers or Transfers(clock=self.clock)
         self.in_thread = in_thread or anyio.to_thread.run_sync
+        self.zone = zone
         self.wording = COMMANDS
         self._open_session = open_session or self._session
         self._signal: signal.Signals | None = None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC
+from datetime import datetime, tzinfo
 from io import StringIO
 from typing import IO, Any
 
@@ -25,6 +26,8 @@ UNLIMITED = 10_000
 NARROW = 70
 """Below so many columns a report has no columns of its own."""
 
+SHORT_ZONE = re.compile(r"[A-Z]{2,5}|[+-]\d{2,4}")
+"""A zone's name that takes little room, such as `CET` or `-03`."""
 MARKS = {"ok": "ok", "note": "note", "problem": "PROBLEM", "unknown": "?"}
 
 
@@ -37,9 +40,23 @@ def printable(text: str) -> str:
     )
 
 
-def moment(rfc3339: str | None, zone: str = "") -> str | None:
-    """A time to the second, with what names its zone: `2026-11-24 23:00:00`."""
-    return None if rfc3339 is None else f"{parse_rfc3339(rfc3339).astimezone(UTC):%Y-%m-%d %H:%M:%S}{zone}"
+def moment(rfc3339: str | None, zone: tzinfo | None) -> str | None:
+    """A time to the second in the user's zone, which it names: `2026-11-24 23:00:00 CET`; see `zoned`."""
+    return None if rfc3339 is None else zoned(parse_rfc3339(rfc3339), zone, "%Y-%m-%d %H:%M:%S")
+
+
+def zoned(moment: datetime, zone: tzinfo | None, form: str = "%H:%M:%S") -> str:
+    """A time in the user's zone, which it names.
+
+    Args:
+        moment: the time.
+        zone: the zone; that of this machine if None.
+        form: how it is shown, without the zone.
+    """
+    local = moment.astimezone(zone)
+    # Some systems name a zone in words. Most people know their difference to UTC.
+    name = local.tzname() or ""
+    return f"{local:{form}} {name if SHORT_ZONE.fullmatch(name) else local.strftime('%z')}"
 
 
 def age_text(seconds: float | None) -> str | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import signal
-from datetime import timedelta
+from datetime import timedelta, timezone
 from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 
+from pulumi_snapshots.cli.output import zoned
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 from tests.cli.typed import Desk, Terminal
@@ -37,10 +38,10 @@ async def test_list_shows_the_account_newest_first_or_one_database(tmp_path: Pat
         new = w.emulator.add_snapshot(OTHER_DATABASE, modified=START - timedelta(hours=1), origin="automatic")
         ended = (await desk.types("list")).done
         heading, first, second = ended.out.splitlines()
-        assert heading.split() == ["SNAPSHOT", "CREATED", "(UTC)", "SIZE", "ORIGIN", "ENGINE"]
-        assert first.startswith(f"{OTHER_DATABASE}/{new.version_id}  2026-03-01 11:00:00  ")
+        assert heading.split() == ["SNAPSHOT", "CREATED", "SIZE", "ORIGIN", "ENGINE"]
+        assert first.startswith(f"{OTHER_DATABASE}/{new.version_id}  2026-03-01 11:00:00 UTC  ")
         assert second.split() == [
-            *(f"{DATABASE}/{old.version_id}", "2026-02-27", "12:00:00", "10.6", "MB", "manual", "postgres"),
+            *(f"{DATABASE}/{old.version_id}", "2026-02-27", "12:00:00", "UTC", "10.6", "MB", "manual", "postgres"),
         ]
         assert ended.err == ""
         one = (await desk.types("list", DATABASE)).done
@@ -106,6 +107,26 @@ async def test_text_of_the_service_cannot_steer_the_terminal(tmp_path: Path) -> 
         assert "\\x1b]0;owned\\x07[red]x" in ended.out
 
 
+@virtual
+async def test_people_read_their_own_time_and_programs_utc(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=1) as w:
+        desk = Desk(w, tmp_path, zone=timezone(timedelta(hours=-3), "-03"))
+        w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=11))
+        assert "  2026-02-28 22:00:00 -03  " in (await desk.types("list", DATABASE)).done.out
+        (one,) = (await desk.types("list", DATABASE, "--json")).done.json
+        assert one["created_at"] == "2026-03-01T01:00:00Z"
+        taken = (await desk.types("create", DATABASE)).done
+        assert taken.err.startswith("09:00:00 -03  sent, waiting")
+        assert re.search(r"^created +2026-03-01 09:00:\d\d -03$", taken.out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("CET", "13:00:00 CET"), ("W. Europe Standard Time", "13:00:00 +0100"), ("", "13:00:00 +0100")]
+)
+def test_a_zone_with_a_long_name_is_shown_by_its_difference_to_utc(name: str, shown: str) -> None:
+    assert zoned(START, timezone(timedelta(hours=1), name)) == shown
+
+
 # create --------------------------------------------------------------------------------------------------------------
 
 
@@ -129,10 +150,11 @@ async def test_create_as_json_has_the_snapshot_and_its_url(tmp_path: Path) -> No
 
 
 @virtual
-async def test_create_on_a_terminal_shows_one_live_line(tmp_path: Path) -> None:
+async def test_create_on_a_terminal_shows_one_live_line_with_the_time_it_takes(tmp_path: Path) -> None:
     async with world(snapshot_seconds=200) as w:
         ended = (await Desk(w, tmp_path).types("create", DATABASE, "--wait", err=Terminal())).done
         assert "UTC  sent" not in ended.err  # no line of a log
+        assert "0:00:0" in ended.err  # for how long it has been running
 
 
 @virtual

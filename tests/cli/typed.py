@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from io import StringIO
 from typing import IO, TYPE_CHECKING, Any
 
@@ -60,6 +61,8 @@ class Desk:
     state: Path
     environment: dict[str, str] = field(default_factory=dict)
     in_thread: Callable[..., Awaitable[Any]] = at_once
+    zone: tzinfo = UTC
+    """Of the person at the desk."""
     runs: int = 0
     running: str = ""
     """The run that is alive, as others see it."""
@@ -98,6 +101,7 @@ class Desk:
             open_session=session,
             transfers=transfers,
             in_thread=self.in_thread,
+            zone=self.zone,
         )
 
     async def types(
