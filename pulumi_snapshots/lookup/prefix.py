@@ -94,8 +94,11 @@ def _only(what: str, typed: str, candidates: Mapping[str, str]) -> str:
     begin = [each for each in candidates if each.startswith(typed)]
     if typed in begin or len(begin) == 1:
         return typed if typed in begin else begin[0]
-    happened = f"the ids of {len(begin)} {what}s begin with {typed}" if begin else f"no {what}'s id begins with {typed}"
     listed = begin or list(candidates)
+    if begin:
+        happened = f"the ids of {len(begin)} {what}s begin with {typed}"
+    else:
+        happened = f"no {what}'s id begins with {typed}{', only these are known' if listed else ''}"
     lines = [f"\n  {each}  {candidates[each]}".rstrip() for each in listed[:SHOWN]]
     if len(listed) > SHOWN:
         lines.append(f"\n  and {len(listed) - SHOWN} more")

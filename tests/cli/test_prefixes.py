@@ -84,11 +84,11 @@ async def test_an_unknown_beginning_is_refused_with_what_there_is(tmp_path: Path
         desk = Desk(w, tmp_path)
         ended = await desk.types("create", "fff")
         assert ended.code == 1
-        assert f"No database's id begins with fff:\n  {DATABASE}  " in ended.err
+        assert f"No database's id begins with fff, only these are known:\n  {DATABASE}  " in ended.err
         assert "\n  and 12 more. Nothing was started." in ended.err.replace(".\n", ". ")
         ended = await desk.types("download", f"{DATABASE}/45f", "--output", "x")
         assert ended.code == 1
-        assert "No snapshot's id begins with 45f:\n" in ended.err
+        assert "No snapshot's id begins with 45f, only these are known:\n" in ended.err
         assert "A snapshot of the last 30 minutes may not be listed yet." in ended.err
         assert f"\n  {SECOND}  2026-03-01T11:00:00Z, manual\n  {FIRST}  2026-03-01T10:00:00Z, manual" in ended.err
         assert not w.posts
