@@ -39,6 +39,7 @@ from pulumi_snapshots.api.limits import (
 )
 from pulumi_snapshots.api.request_log import RequestLog, Sent
 from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.errors.outcomes import SharedStateUnavailable
 
 OnWait: TypeAlias = "Callable[[str, str], None]"
 """Called with the reason why a request waits, and a detail that changes while it waits; the detail may be empty."""
@@ -204,6 +205,9 @@ class RateLimiter:
                 self._forget_cooldown(queued)
             self._learn(queued, error)
             await self._log.exchange()
+            raise
+        except SharedStateUnavailable:  # before the body has sent anything
+            self._forget_cooldown(queued)
             raise
         except anyio.get_cancelled_exc_class() as cancelled:
             if isinstance(cancelled.__cause__, NotSent):

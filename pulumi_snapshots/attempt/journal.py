@@ -36,6 +36,8 @@ FOUND_KEPT = timedelta(hours=2)
 """How long a found version is kept. An older one cannot be mistaken for the snapshot of any unresolved POST."""
 ENTRY_KEPT = timedelta(seconds=RETENTION)
 """How long an entry is kept if nothing proves that a state has it: as long as the service keeps a snapshot."""
+READ_PATIENCE = 5.0
+"""Seconds that a read may take before which nothing is sent."""
 SAME_CLOCK = 2.0
 """Seconds: how far two machines find their clocks apart from a third one is not known more exactly."""
 UNREADABLE = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
@@ -213,7 +215,8 @@ class AttemptJournal:
         return _read(await self._readable(), FOUND, Found.from_file)
 
     async def _readable(self) -> dict[str, Any]:
-        with contextlib.suppress(SharedStateUnavailable):  # the file keeps why, for a warning
+        # The file keeps why it cannot be read, for a warning. The read of a resource must not wait for it for long.
+        with contextlib.suppress(SharedStateUnavailable), anyio.move_on_after(READ_PATIENCE):
             return {} if self.file is None else await self._content(self.file)
         return {}
 

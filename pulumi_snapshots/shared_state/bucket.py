@@ -121,7 +121,8 @@ class Bucket:
     async def _threads(self, method: Callable[..., Any], *arguments: Any) -> Any:
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(THREADS)
-        return await anyio.to_thread.run_sync(method, *arguments, limiter=self._limiter)
+        # Only reads are cancelled: what must come to its end is shielded by its caller.
+        return await anyio.to_thread.run_sync(method, *arguments, limiter=self._limiter, abandon_on_cancel=True)
 
 
 @dataclass(eq=False)

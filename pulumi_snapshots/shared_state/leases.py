@@ -47,7 +47,7 @@ class LeasedProcess(Process):
 
     def run_name(self, engine: str) -> str:
         """A name of the engine's run that no run on another machine has."""
-        return f"{self.machine} {engine}" if engine else self.name
+        return f"{self.machine} {engine or self.name}"
 
     def see(self, content: dict[str, Any]) -> None:
         """Learn which processes are alive."""

@@ -11,12 +11,12 @@ from pulumi_snapshots.stores.destination import Destination
 CLIENT: dict[str, Any] = {
     "allow_http": True,  # for an endpoint that says so; the stores' own addresses have https
     "connect_timeout": timedelta(seconds=5),
-    "timeout": timedelta(seconds=15),
+    "timeout": timedelta(seconds=10),
 }
 """Objects are a few kB, and requests wait for them."""
 RETRIES: dict[str, Any] = {
     "max_retries": 2,
-    "retry_timeout": timedelta(seconds=15),
+    "retry_timeout": timedelta(seconds=10),
     "backoff": {"init_backoff": timedelta(seconds=0.25), "max_backoff": timedelta(seconds=2), "base": 2},
 }
 

@@ -13,7 +13,10 @@ import anyio
 import pytest
 
 from pulumi_snapshots.api.errors import Blocked
+from pulumi_snapshots.attempt.journal import Entry, Proof
 from pulumi_snapshots.attempt.memory import RunMemory
+from pulumi_snapshots.attempt.owner import EngineRun
+from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.errors.outcomes import SharedStateUnavailable
@@ -295,22 +298,101 @@ async def test_a_process_makes_up_for_what_it_could_not_write(tmp_path: Path) ->
 
 
 @virtual
+async def test_a_place_that_never_answers_delays_no_read_of_a_resource(tmp_path: Path) -> None:
+    async with world() as here:
+        team = Team(here, tmp_path)
+        session = team.machine()
+        team.place.delay = 1000.0
+        began = here.clock.monotonic()
+        await session.journals["snapshot"].prove(Proof(DATABASE, finished="v1"))
+        await session.journals["snapshot"].prove(Proof(DATABASE, finished="v2"))
+        assert here.clock.monotonic() - began <= 5
+        assert not await session.journals["snapshot"].recently_found()
+
+
+@virtual
+async def test_what_a_run_deletes_is_left_to_it_on_its_own_machine_and_for_a_day(tmp_path: Path) -> None:
+    async with world() as here:
+        team = Team(here, tmp_path)
+        journal = team.machine().journals["snapshot"]
+        other = team.machine().journals["snapshot"]
+        run = journal.run_of(EngineRun("7 1234"))
+        assert journal.run_of(EngineRun("7 1234")) == run != journal.run_of(EngineRun())
+        post = Post(here.clock.utc() - timedelta(days=20), 0.0, "202", 60.0)
+        kept = Entry(OWNER, DATABASE, "", post, journal.process.name, finished="v1", run=run)
+        for what in (run, journal.run_of(EngineRun())):
+            await journal.let_go(replace(kept, run=what))
+            for hours, there in ((20, [what]), (5, [])):
+                await anyio.sleep(hours * 3600)
+                entry = Entry(
+                    ANOTHER, OTHER_DATABASE, "", replace(post, posted_at=here.clock.utc()), other.process.name
+                )
+                await other.enter(entry, after=await other.of(OTHER_DATABASE))
+                assert [one.run for one in await other.of(DATABASE)] == there
+
+
+@virtual
 async def test_a_write_whose_answer_was_lost_counts_once(tmp_path: Path) -> None:
     async with world(snapshot_seconds=10) as here:
         team = Team(here, tmp_path)
-        session = team.machine()
-        await session.shared_state.open()  # type: ignore[union-attr]
-
-        async def later() -> None:
-            await anyio.sleep(0.06)
-            team.place.loses = 2
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(later)
-            record = await team.create(session)
+        session, row = team.machine(), Row()
+        team.place.loses = ["attempts", "requests"]
+        record = await team.create(session, row=row)
         assert [record.version_id] == team.accepted
         assert len(await session.journals["snapshot"].all()) == 1
         assert not team.place.loses
+        assert not [text for text in (*row.shown, *row.warnings) if "waiting for another" in text or "failed" in text]
+
+
+@virtual
+async def test_a_place_that_fails_while_a_post_is_queued_keeps_it_back(tmp_path: Path) -> None:
+    async with world(databases=(DATABASE, OTHER_DATABASE), snapshot_seconds=10) as here:
+        team = Team(here, tmp_path)
+        session, ends = team.machine(), list[Exception]()
+
+        async def second() -> None:
+            with pytest.raises(SharedStateUnavailable) as kept_back:
+                await team.create(session, owner=ANOTHER, database_id=OTHER_DATABASE)
+            ends.append(kept_back.value)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(team.create, session)
+            await anyio.sleep(1)
+            group.start_soon(second)  # it has read the place, and waits for its slot
+            await anyio.sleep(1)
+            team.place.fails = "no answer"
+        assert [post.database_id for post in here.posts] == [DATABASE]
+        assert "Nothing was started" in str(ends[0])
+        team.place.fails = ""
+        began = here.clock.monotonic()
+        await team.create(session, owner=ANOTHER, database_id=OTHER_DATABASE)
+        assert here.posts[1].monotonic - began < 10, (
+            "a POST that was kept back has started a cooldown, or left an entry"
+        )
+
+
+@virtual
+async def test_an_edit_goes_by_what_is_there_and_not_by_what_was_seen(tmp_path: Path) -> None:
+    async with world() as here:
+        team = Team(here, tmp_path)
+        ours, theirs = (team.place.bucket(here.clock).file("x") for _ in "ab")
+        await ours.change(lambda content: content.update(n=1))
+        await theirs.change(lambda content: content.pop("n"))
+        assert await ours.change(lambda content: content.setdefault("n", 2)) == 2
+        assert (await theirs.read())["n"] == 2
+
+
+@virtual
+async def test_edits_that_wait_are_written_together(tmp_path: Path) -> None:
+    async with world() as here:
+        team = Team(here, tmp_path)
+        file = team.place.bucket(here.clock).file("x.many.json")
+        await file.ready()
+        async with anyio.create_task_group() as group:
+            for number in range(50):
+                group.start_soon(file.change, lambda content, number=number: content.update({str(number): True}))
+        assert len(await file.read()) == 50 + 1  # and the format
+        assert team.place.written("many") == 2
 
 
 @virtual

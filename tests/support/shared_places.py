@@ -27,7 +27,7 @@ class Place:
         delay: seconds that each call takes.
         fails: why each call fails; empty if none does.
         refuses: why each write fails; empty if none does.
-        loses: how many of the next writes are done, though their answers are lost.
+        loses: the files whose next writes are done, though their answers are lost.
         ignores_marks: whether it writes an object whatever its mark is.
         writes: how often each object was written, or a write was refused.
         refused: how many writes were refused.
@@ -39,7 +39,7 @@ class Place:
     delay: float = 0.05
     fails: str = ""
     refuses: str = ""
-    loses: int = 0
+    loses: list[str] = field(default_factory=list)
     ignores_marks: bool = False
     refused: int = 0
     calls: int = 0
@@ -76,8 +76,8 @@ class Place:
         mark = Mark(f'"{sum(self.writes.values())}"', None)
         modified = self.clock.utc().replace(microsecond=0)
         self.held[name] = Held(content, mark, modified)
-        if self.loses:
-            self.loses -= 1
+        if lost := next((what for what in self.loses if f".{what}." in name), None):
+            self.loses.remove(lost)
             raise StoreTrouble(f"{self.where}/{name}: the answer was lost")
         return mark
 
