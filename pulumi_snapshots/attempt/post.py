@@ -32,6 +32,10 @@ class Post(Record, sparse=True):
     )
     seen_down: bool = declare("Of a restore: whether its database was seen down because of it.", default=False)
 
+    followed: datetime | None = declare(
+        "Of a restore that is queued: until when the service has shown no other one since the request, by its clock.",
+        default=None,
+    )
     began: datetime | None = declare(
         "Of a restore: when it began, as the service's status says, by the service's clock.", default=None
     )

@@ -159,7 +159,7 @@ class RestoreAttempt(Attempt):
         Raises:
             RestoreRefused: it must not be sent.
         """
-        same = self.is_alike(entry) and entry.restores == self._inputs.snapshot
+        same = not self.resumed and self.is_alike(entry) and entry.restores == self._inputs.snapshot
         if same and not entry.proved and is_renamed(entry.owner, self.owner):
             when = entry.finished or rfc3339(entry.post.posted_at)
             raise RestoreRefused(
@@ -342,6 +342,7 @@ class RestoreAttempt(Attempt):
         self, why: str = "", *, undecided: bool = False, cause: Explained | None = None
     ) -> RestorePending:
         """The error of an unknown end."""
+        self._status.note_followed()
         record, post = self._record(), self.sent
         what, seen = _requested(record), self._status.seen()
         unknown = "what it holds now is not known."

@@ -245,8 +245,11 @@ class StatusWatch:
 
     def _learn(self, status: RestoreStatus) -> None:
         """Note what a poll says, and in the attempt what it says of ours."""
-        now = self.session.clock.monotonic()
-        self.followed = self.followed and now - self.shown_at <= RESTORE_PER_DATABASE
+        now, until = self.session.clock.monotonic(), self.attempt.sent.followed
+        if self.shown is None and self.attempt.resumed and until is not None:
+            self.followed = self.session.service_clock.now() - until <= APART  # an earlier run has followed it so far
+        else:
+            self.followed = self.followed and now - self.shown_at <= RESTORE_PER_DATABASE
         is_ours = self._is_ours(status)
         self.shown, self.shown_at, self.is_another = status, now, is_ours is False
         if not is_ours:
@@ -280,6 +283,13 @@ class StatusWatch:
             return None
         return only_ours or (post.began is None and began <= search.posted + APART)
 
+    def note_followed(self) -> None:
+        """Note for the next run until when no other restore can have been accepted; once it has begun, its beginning tells."""
+        post = self.attempt.sent
+        if self.followed and post.accepted and post.began is None:
+            ago = timedelta(seconds=self.session.clock.monotonic() - self.shown_at)
+            self.attempt.update(followed=(self.session.service_clock.now() - ago).replace(microsecond=0))
+
     def _known(self, time: datetime | None) -> datetime | None:
         """A time of the status; None for one in the future, which says nothing."""
         return time if time is not None and time <= self.session.service_clock.now() + APART else None
@@ -304,7 +314,9 @@ class StatusWatch:
         post = self.attempt.sent
         if self.shown is not None and self.is_another:
             began = rfc3339(self.shown.started_at.replace(microsecond=0)) if self.shown.started_at else "a later time"
-            return f"another restore of the database began at {began}"
+            known = post.began is not None
+            unknown = f"a restore of the database began at {began}, which may be this one or a later one"
+            return f"another restore of the database began at {began}" if known else unknown
         if self.shown is not None and not self._needs_database:
             if self.shown.state == "none" and self.attempt.age_of(post) >= OUTCOME_KEPT:
                 return "the service no longer shows how the restore of the database ended"

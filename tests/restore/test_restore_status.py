@@ -435,7 +435,12 @@ async def test_the_success_of_a_later_restore_is_not_ours(*, lost: bool) -> None
         ending = await at.resume(record)
         assert isinstance(ending.error, RestorePending)
         assert ending.error.undecided
-        assert "nother restore of the database began at 2026-03-01T12:06:41Z" in ending.text
+        which = (
+            "a restore of the database began at {at}, which may be"
+            if lost
+            else "another restore of the database began at {at}"
+        )
+        assert which.format(at="2026-03-01T12:06:41Z") in ending.text.replace("A restore", "a restore")
         assert len(at.posts) == 2
 
 
