@@ -252,12 +252,17 @@ class Attempt(ABC):
         while any(map(self._journal.is_under_way, entries := await self._journal.of(self.database_id))):
             self.show_step(f"waiting for another run's {self.what} of this database")
             await self._run.clock.sleep(self._run.poll_every)
-        for entry in entries:
+        taken: Entry | None = None
+        for entry in list(reversed(entries)):  # what was asked for last comes first
             if not entry.run and self.age_of(entry.post) > ENTRY_KEPT.total_seconds():
                 await self._journal.erase(entry)
-            elif self._is_ours(entry) and await self._take(entry):
+                entries.remove(entry)
+            elif taken is None and self._is_ours(entry) and await self._take(entry):
+                taken = entry
+        for entry in entries:
+            if entry is taken:
                 return True
-            elif not any(map(entry.is_same_post, self._handled)):
+            if not any(map(entry.is_same_post, self._handled)):
                 self._handled.append(entry)
                 self.note_other(entry)
         return False
@@ -267,12 +272,14 @@ class Attempt(ABC):
 
         One that the state was shown to have was given up, else this would be no create.
         """
-        same = self.owner is not None and (entry.owner, entry.purpose) == (self.owner, self._purpose)
         same_kind = (entry.restores is None) == (self.restores is None)
+        if entry.run and same_kind and self._engine.stays == entry.post.posted_at:
+            return True  # deleted by an interrupted run; the name may have changed since
+        same = self.owner is not None and (entry.owner, entry.purpose) == (self.owner, self._purpose)
         if not same or not same_kind or entry.proved or self._give_up_earlier:
             return False
         if entry.run:
-            return entry.run == self._journal.run_of(self._engine)
+            return self._engine.carries and entry.run == self._journal.run_of(self._engine)
         # A user who forces another one gives up what the state had, but not what was made the last time that he forced it.
         given_up = self._engine.forces and entry.finished is not None and not entry.forced
         return entry.process != self._journal.process.name and not given_up
@@ -290,7 +297,8 @@ class Attempt(ABC):
 
     async def _take(self, entry: Entry) -> bool:
         """Take over an entry of an earlier run; false if another process works on the database."""
-        mine = replace(entry, process=self._journal.process.name, in_state=False, run="")
+        # What was deleted stays marked: until it is saved again, the state shows it as before.
+        mine = replace(entry, owner=self.owner, process=self._journal.process.name, in_state=False)
         self.carried = bool(entry.run)
         # A result needs no claim: nothing is sent or awaited for it.
         if entry.finished is None:
@@ -307,6 +315,11 @@ class Attempt(ABC):
         self.resumed = True
         self._entry = replace(self._entry_of(post), proved=True)
         self.set_post(post)
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        """What the state had of it when the engine deleted it; see `Entry`."""
+        return self._entry.outputs if self._entry is not None else {}
 
     @property
     def in_state(self) -> bool:

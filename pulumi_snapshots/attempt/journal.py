@@ -12,7 +12,7 @@ import contextlib
 import math
 from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -60,8 +60,10 @@ class Entry:
         proved: whether a later call has shown that the state has it as pending.
         forced: whether the user asked for another one, whatever the state held.
         run: the run of the engine in which the state's resource was deleted, so that only a create of the same run completes
-            from it; empty if it is all about a POST.
+            from it, or one whose engine shows that its state still has the resource, since that run was interrupted; empty if
+            it is all about a POST.
         ahead: seconds that the clock of all machines was ahead of the sender's, if several share the journal.
+        outputs: what else the state had of what was deleted, without secrets.
     """
 
     owner: str | None
@@ -76,6 +78,7 @@ class Entry:
     forced: bool = False
     run: str = ""
     ahead: float | None = None
+    outputs: dict[str, Any] = field(default_factory=dict)
 
     def to_file(self) -> dict[str, Any]:
         """The form in the file."""
@@ -101,6 +104,7 @@ class Entry:
             forced=bool(content.get("forced")),
             run=str(content.get("run", "")),
             ahead=None if content.get("ahead") is None else float(content["ahead"]),
+            outputs=dict(content.get("outputs", {})),
         )
         entry._check()
         return entry
@@ -115,6 +119,10 @@ class Entry:
             raise Unfit("has a time-out or a difference of clocks that cannot be")
         if not all(each is None or isinstance(each, str) for each in (post.answered, self.finished, self.owner)):
             raise Unfit("has something else for a text")
+        if not all(isinstance(each, str | int | float) for each in self.outputs.values()):
+            raise Unfit("has something else for an output")
+        for name in {"created_at", "expires_at"} & self.outputs.keys():
+            parse_rfc3339(self.outputs[name])
         if self.restores is not None:
             database_id, _, version = self.restores.partition("/")
             checks.database_id()(database_id), checks.version_id(version)
@@ -379,16 +387,18 @@ class AttemptJournal:
         if self.file is None:
             return
         if self._unproved is None:
-            self._unproved = [entry for entry in await self.all() if not entry.proved]
+            # What a run has deleted is not told by a state: an interrupted one leaves it there.
+            self._unproved = [entry for entry in await self.all() if not entry.proved and not entry.run]
         if not any(map(proof.shows, self._unproved)):
             return
         self._unproved = [entry for entry in self._unproved if not proof.shows(entry)]
 
         def edit(content: dict[str, Any]) -> None:
-            shown = [entry for entry in _entries(content) if proof.shows(entry) and not self.is_under_way(entry)]
+            entries = (entry for entry in _entries(content) if not entry.run and not self.is_under_way(entry))
+            shown = list(filter(proof.shows, entries))
             # One that is pending stays for others: it may still be mistaken for the result of another POST.
             pending = [replace(entry, in_state=True, proved=True) for entry in shown if proof.finished is None]
-            _replace(content, lambda old: any(map(old.is_same_post, shown)), *pending)
+            _replace(content, lambda old: not old.run and any(map(old.is_same_post, shown)), *pending)
 
         await self._tell(edit, None)
 
@@ -412,10 +422,22 @@ class AttemptJournal:
 
         await self._tell(edit, None)
 
+    async def give_up(self, entry: Entry) -> None:
+        """Note that what the engine deletes is to be replaced by another one, also if this run is interrupted before that."""
+
+        def is_it(old: Entry) -> bool:
+            return bool(old.run) and old.is_same_post(entry)
+
+        def edit(content: dict[str, Any]) -> None:
+            _replace(content, is_it)
+
+        if any(map(is_it, await self.all())):
+            await self._tell(edit, None)
+
     def _is_past(self, entry: Entry) -> bool:
         """Whether an entry has lasted as long as it may; what a run has deleted lasts as long as the run, however old it is."""
-        if entry.run:
-            return not self.process.is_running(entry.run)
+        if entry.run and self.process.is_running(entry.run):
+            return False
         return entry.post.age(self._clock.utc()) > ENTRY_KEPT.total_seconds()
 
     async def _tell(self, edit: Callable[[dict[str, Any]], T], default: T) -> T:

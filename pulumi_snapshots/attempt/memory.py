@@ -93,6 +93,7 @@ class RunMemory:
         self._databases: dict[str, DatabaseMemory] = defaultdict(DatabaseMemory)
         self._requested: dict[str, str] = {}
         self._asked: dict[tuple[str, str | None], bool] = {}
+        self._stays: dict[tuple[str, str | None], datetime | None] = {}
 
     def of(self, database_id: str) -> DatabaseMemory:
         """The memory of a database."""
@@ -112,9 +113,19 @@ class RunMemory:
         key = what, owner_of(owner)
         self._asked[key] = in_state or self._asked.get(key, False)
 
-    def note_compared(self, what: str, owner: str | None) -> None:
-        """Note that the engine has compared the resource that its state has."""
-        self._asked[what, owner_of(owner)] = False
+    def note_compared(self, what: str, owner: str | None, stays: datetime | None = None) -> None:
+        """Note that the engine has compared the resource that its state has; `stays` is its POST's time if it is to stay."""
+        key = what, owner_of(owner)
+        self._asked[key] = False
+        self._stays[key] = stays
+
+    def is_replaced(self, what: str, owner: str | None) -> bool:
+        """Whether a resource was compared, and is to be replaced."""
+        return self._stays.get((what, owner_of(owner)), ...) is None
+
+    def stays(self, what: str, owner: str | None) -> datetime | None:
+        """When the POST was sent of a resource that was compared, and is to stay."""
+        return self._stays.get((what, owner_of(owner)))
 
     def is_replaced_unseen(self, what: str, owner: str | None) -> bool:
         """Whether a create replaces what the state has without a comparison: a `replacement_trigger` asks for another one."""

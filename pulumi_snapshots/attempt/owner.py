@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 @dataclass(frozen=True)
@@ -12,10 +16,15 @@ class EngineRun:
     Attributes:
         name: the same in all its processes, and in no other run on this machine; empty outside of one.
         forces: whether its user asked for another one of this resource, whatever the state holds; false if that is not known.
+        stays: when the POST was sent of what the engine has compared in this run and is to keep, though it makes the resource
+            again: an interrupted run has deleted it. None if it has compared nothing, or what it has compared is to be replaced.
+        carries: whether what this run has deleted may stay; false if another one is wanted.
     """
 
     name: str = ""
     forces: bool = False
+    stays: datetime | None = None
+    carries: bool = True
 
 
 def owner_of(urn: str | None) -> str | None:

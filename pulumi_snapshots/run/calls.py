@@ -49,8 +49,10 @@ class Call:
 
     def creating(self, what: str) -> EngineRun:
         """The run of the engine, and whether it wants another one of what its POSTs start, whatever the state has."""
-        run = self.engine()
-        return replace(run, forces=run.forces or self.shared.memory.is_replaced_unseen(what, self.owner))
+        run, memory = self.engine(), self.shared.memory
+        forces = run.forces or memory.is_replaced_unseen(what, self.owner)
+        carries = not (forces or memory.is_replaced(what, self.owner))
+        return replace(run, forces=forces, stays=memory.stays(what, self.owner), carries=carries)
 
     def session(self) -> Session:
         """The service; in the event loop only.
@@ -138,9 +140,9 @@ class Rules(ABC):
 
     async def note_state(self, call: Call, state: Mapping[str, Any]) -> None:
         """Note that the state has a resource with these outputs, as a call shows that carries them."""
-        proof, journal = self.proof_by_state(state), self._journal(call)
-        if proof is not None and journal is not None:
-            await journal.prove(proof)
+        if (proof := self.proof_by_state(state)) is not None:
+            for journal in self._journals(call):
+                await journal.prove(proof)
 
     async def note_delete(self, call: Call, state: Mapping[str, Any]) -> None:
         """Note what a delete shows, and what a create of the same resource in this run is to begin with.
@@ -149,14 +151,14 @@ class Rules(ABC):
         something that is deleted first before it has asked anything about it, and creates it again.
         """
         await self.note_state(call, state)
-        journal, owner = self._journal(call), owner_of(call.owner)
-        if journal is None or owner is None:
-            return
-        await journal.prove_created(owner)
-        kept = self.kept_by_state(state)
-        if kept is not None and not call.shared.memory.was_asked(self.what, owner):
-            run = journal.run_of(call.engine())
-            await journal.let_go(replace(kept, owner=owner, process=journal.process.name, run=run))
+        owner, kept = owner_of(call.owner), self.kept_by_state(state)
+        for journal in self._journals(call) if owner is not None else ():
+            await journal.prove_created(owner)
+            if kept is not None and call.shared.memory.was_asked(self.what, owner):
+                await journal.give_up(kept)
+            elif kept is not None:
+                run = journal.run_of(call.engine())
+                await journal.let_go(replace(kept, owner=owner, process=journal.process.name, run=run))
 
     async def read(self, call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
         """See `Calls.read`."""
@@ -173,13 +175,15 @@ class Rules(ABC):
         await self.note_delete(call, state)
         await self.calls.delete(call, id_, state)
 
-    def _journal(self, call: Call) -> AttemptJournal | None:
-        """The journal; None without a key, since then nothing is proved and nothing fails."""
+    def _journals(self, call: Call) -> list[AttemptJournal]:
+        """The journal of the key; without a key those of all keys on this machine, since a destroy works without one."""
         try:
             settings = call.settings()
         except SettingsError:
-            return None
-        return call.shared.journals(settings).get(self.what) if settings.api_key is not None else None
+            return []
+        if settings.api_key is None:
+            return call.shared.journals_of_all_keys(settings, self.what)
+        return [journal for what, journal in call.shared.journals(settings).items() if what == self.what]
 
     def proof_by_state(self, state: Mapping[str, Any]) -> Proof | None:  # noqa: ARG002  most have no journal
         """What outputs in the state prove; None for nothing."""
@@ -191,8 +195,9 @@ class Rules(ABC):
 
     def diff(self, call: Call, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
         """Compare the state's outputs, inputs among them, with the inputs now, and tell the user why they differ."""
-        call.shared.memory.note_compared(self.what, call.owner)
         found = self.compare(call, self.thing.record.from_outputs(state), state, values)
+        kept = self.kept_by_state(state) if not found.replaces else None
+        call.shared.memory.note_compared(self.what, call.owner, kept.post.posted_at if kept else None)
         if found.warning:
             call.listener.warn(found.warning)
         if found.reason:

@@ -47,6 +47,12 @@ def requests_file(
     return file
 
 
+def journals_here(what: str, clock: Clock, state: Path, process: Process) -> list[AttemptJournal]:
+    """The journals of all keys on this machine of what POSTs start; none if they start nothing."""
+    files = sorted(state.glob(f"*.{FILES[what]}.json")) if what in FILES else []
+    return [AttemptJournal(LockedFile(file, clock), process, clock) for file in files]
+
+
 def journals_of(
     settings: Settings, clock: Clock, folder: Path | None, process: Process, state: SharedState | None = None
 ) -> Journals:

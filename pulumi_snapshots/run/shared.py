@@ -9,7 +9,7 @@ from pulumi_snapshots.attempt.memory import RunMemory
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.late import late
 from pulumi_snapshots.locked_file import state_directory
-from pulumi_snapshots.run.journals import Journals, journals_of, process_of, shared_state_of
+from pulumi_snapshots.run.journals import Journals, journals_here, journals_of, process_of, shared_state_of
 from pulumi_snapshots.stopping import Stoppable
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
+    from pulumi_snapshots.attempt.journal import AttemptJournal
     from pulumi_snapshots.run.session import Session
     from pulumi_snapshots.run.settings import Settings
     from pulumi_snapshots.shared_state.state import SharedState
@@ -42,6 +43,7 @@ class Shared:
         self._sessions: dict[Settings, Session] = {}
         self._journals: dict[tuple[str, str | None], Journals] = {}
         self._states: dict[str | None, SharedState | None] = {}
+        self._keyless: dict[str, list[AttemptJournal]] = {}
         self._clock = Clock()
         self._others: dict[type, Any] = {}
         self._stopping = False
@@ -80,6 +82,18 @@ class Shared:
         if settings.shared_state not in self._states:
             self._states[settings.shared_state] = shared_state_of(settings, self._clock)
         return self._states[settings.shared_state]
+
+    def journals_of_all_keys(self, settings: Settings, what: str) -> list[AttemptJournal]:
+        """Get the journals of every key, for settings without one; `what` as in `Journals`; only in the event loop.
+
+        What the machines of an account share is the same for all keys; otherwise those that were used on this machine.
+        """
+        if what not in self._keyless:
+            folder, state = state_directory(os.environ), self._shared_state(settings)
+            found = journals_of(settings, self._clock, folder, process_of(state), state) if state else {}
+            here = [] if state else journals_here(what, self._clock, folder, process_of(None))
+            self._keyless[what] = [found[what]] if what in found else here
+        return self._keyless[what]
 
     def of(self, kind: type[T]) -> T:
         """Get the object of a class, made without arguments at its first use; only in the event loop."""

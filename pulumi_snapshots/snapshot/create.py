@@ -423,7 +423,10 @@ class SnapshotAttempt(Attempt):
         if listed is not None:
             record = await self._claimed(listed, requested=posted)
         else:
-            record = SnapshotRecord.of(self.database_id, version_id, None, requested=posted)
+            # The time of creation is the request's, unless the state had it.
+            record = SnapshotRecord(self.database_id, version_id, requested_at=requested_text(posted), available=True)
+            record = record.described_as(self.outputs)
+            record = record if record.created_at else record.created(posted)
             record = replace(record, available=not record.expired(self._session.service_clock.now()))
             self._memory.claimed.add(version_id)
         if not self.carried:

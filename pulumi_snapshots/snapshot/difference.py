@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -47,8 +48,8 @@ class SnapshotRules(Rules):
         purpose = digest_of(state.get("triggers"))
         if post is None:
             return None
-        in_state = record.pending
-        return Entry(None, record.database_id, purpose, post, "", in_state=in_state, finished=record.version_id)
+        kept = Entry(None, record.database_id, purpose, post, "", in_state=record.pending, finished=record.version_id)
+        return replace(kept, outputs=record.described)
 
     @property
     def calls(self) -> Calls:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pulumi_snapshots.api.signed_url import expiry_of
 from pulumi_snapshots.attempt.memory import UnresolvedPost
@@ -17,10 +17,14 @@ from pulumi_snapshots.properties.unfit import shown
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pulumi_snapshots.api.models import ListedSnapshot
     from pulumi_snapshots.attempt.memory import RunMemory
 
 
+DESCRIBED = ("name", "size", "created_at", "expires_at", "origin", "runtime")
+"""What a listing says of a snapshot beside its ids and its URL."""
 PENDING = "pending:"
 """What the version part of a provisional id begins with; no version id of the service holds a colon."""
 
@@ -137,6 +141,18 @@ class SnapshotRecord(ListedProperties):
         if at is None:
             return self
         return replace(self, created_at=rfc3339(at), expires_at=rfc3339(at + timedelta(seconds=checks.RETENTION)))
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What the service said of it when it listed it, without what is secret."""
+        known = self.to_outputs()
+        return {name: known[name] for name in DESCRIBED if known.get(name) is not None}
+
+    def described_as(self, known: Mapping[str, Any]) -> Self:
+        """With what an earlier record said of it, see `described`, if this one does not know it."""
+        return self.from_outputs(
+            {**known, **{name: each for name, each in self.to_outputs().items() if each is not None}}
+        )
 
     def expired(self, now: datetime) -> bool:
         """Whether its 30 days are over at this time of the service."""

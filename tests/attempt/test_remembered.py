@@ -7,6 +7,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import anyio
 import pytest
@@ -14,7 +15,10 @@ import pytest
 from pulumi_snapshots.attempt.journal import Entry
 from pulumi_snapshots.attempt.owner import EngineRun, owner_of
 from pulumi_snapshots.restore.difference import RestoreRules
+from pulumi_snapshots.run.calls import Call
+from pulumi_snapshots.run.shared import Shared
 from pulumi_snapshots.snapshot.difference import SnapshotRules
+from pulumi_snapshots.snapshot.record import DESCRIBED
 from tests.support.engine_calls import Machine, Stack
 from tests.support.restoring import RESTORER, scene
 from tests.support.virtual import virtual
@@ -183,16 +187,111 @@ async def test_what_is_deleted_first_after_its_thirty_days_is_kept(tmp_path: Pat
     async with scene(snapshot_seconds=10) as at:
         machine = Machine(at.here, tmp_path)
         restore, snapshot = kind(RestoreRules(), machine, RESTORER), kind(SnapshotRules(), machine, OWNER)
+        first: dict[str, Any] = {}
         for cascade in (False, True):
             await restore.up(**given(at, triggers=["v1"]), cascade=cascade)
             await anyio.sleep(300)  # the service refuses a snapshot meanwhile
             await snapshot.up(database_id=DATABASE, triggers=["v1"], cascade=cascade)
             assert restore.error is snapshot.error is None
+            first = snapshot.outputs if not cascade else first
             await anyio.sleep(40 * DAY)
         assert len(at.posts) == len(at.here.posts) == 1
         assert restore.outputs["requested_at"] == "2026-03-01T12:00:00Z"
         assert [snapshot.outputs["version_id"]] == accepted(at.here)
         assert not snapshot.outputs["available"]
+        # No listing has it any more, so that only the state has known this.
+        assert {name: snapshot.outputs[name] for name in DESCRIBED} == {name: first[name] for name in DESCRIBED}
+
+
+async def deleted_first(stack: Stack, values: dict[str, Any], *, on_purpose: bool) -> None:
+    """A run that is killed after it has deleted the resource to make it again; the state still has it."""
+    stack.begin(forces=on_purpose)
+    if on_purpose:
+        await stack.check(values)
+    await stack.delete(stack.id, stack.outputs)
+    stack.end()
+
+
+async def made_again(stack: Stack, values: dict[str, Any]) -> dict[str, Any]:
+    """The next run, in which the engine compares what it has to make again whatever the comparison says."""
+    stack.begin()
+    await stack.check(values, in_state=True)
+    assert not (await stack.diff(values)).replaces
+    await stack.check(values)
+    made = await stack.create(values)
+    stack.end()
+    return made.outputs
+
+
+@virtual
+async def test_a_replacement_upstream_that_is_killed_halfway_takes_and_restores_nothing(tmp_path: Path) -> None:
+    async with scene(snapshot_seconds=10, cache_world="invalidated") as at:
+        restore, snapshot = back(at, tmp_path), of(at.here, tmp_path)
+        restores = given(at, triggers=["v1"])
+        takes: dict[str, Any] = {"database_id": DATABASE, "triggers": ["v1"]}
+        await restore.up(**restores)
+        await anyio.sleep(300)  # the service refuses a snapshot meanwhile
+        await snapshot.up(**takes)
+        for stack, values in ((restore, restores), (snapshot, takes)):
+            await deleted_first(stack, values, on_purpose=False)
+            await anyio.sleep(DAY)
+            stack.urn += "-renamed"  # by an alias
+            for _ in range(2):  # the state of the first is not saved
+                again = await made_again(stack, values)
+                same = stack.outputs.keys() - {"download_url", "download_url_expires_at"}
+                assert {name: again[name] for name in same} == {name: stack.outputs[name] for name in same}
+        assert (len(at.posts), len(at.here.posts)) == (1, 1)
+
+
+@virtual
+async def test_a_replacement_on_purpose_that_is_killed_halfway_takes_a_new_one(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=10, cache_world="invalidated") as here:
+        stack = of(here, tmp_path)
+        values: dict[str, Any] = {"database_id": DATABASE, "triggers": ["v1"]}
+        await stack.up(**values)
+        await deleted_first(stack, values, on_purpose=False)  # and this one is given up
+        await deleted_first(stack, values, on_purpose=True)
+        again = await made_again(stack, values)
+        assert [again["version_id"]] == accepted(here)[1:]
+
+
+@pytest.mark.parametrize("how", ["forced", "triggers back", "forced, by another process"])
+@virtual
+async def test_what_is_deleted_first_but_wanted_again_is_taken_again(tmp_path: Path, how: str) -> None:
+    """The old one's provider, which deletes it, may be another process than the new one's."""
+    async with world(snapshot_seconds=10, cache_world="invalidated") as here:
+        stack = of(here, tmp_path)
+        values: dict[str, Any] = {"database_id": DATABASE, "triggers": ["v1"]}
+        await stack.up(**values)
+        if how == "forced":
+            await stack.up(**values, cascade=True, replace=True)
+            assert [stack.outputs["version_id"]] == accepted(here)[1:]
+            return
+        stack.begin(forces=how != "triggers back")
+        await stack.delete(stack.id, stack.outputs)
+        stack.shared = stack.machine.process()
+        await stack.check(values, in_state=how == "triggers back")
+        if how == "triggers back":  # the state has those of a later release
+            stack.outputs["triggers"] = ["v2"]
+            assert (await stack.diff(values)).replaces
+            await stack.check(values)
+        again = await stack.create(values)
+        assert [again.outputs["version_id"]] == accepted(here)[1:]
+
+
+@virtual
+async def test_the_last_of_two_unsaved_snapshots_is_handed_out(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=10, cache_world="invalidated") as here:
+        stack = of(here, tmp_path)
+        values: dict[str, Any] = {"database_id": DATABASE, "triggers": ["v1"]}
+        await stack.up(saves=False, **values)
+        await anyio.sleep(600)
+        stack.begin(forces=True)
+        with anyio.move_on_after(5):
+            await stack.create(values)
+        stack.end()
+        await stack.up(**values)
+        assert [stack.outputs["version_id"]] == accepted(here)[1:]
 
 
 @virtual
@@ -403,16 +502,23 @@ async def test_the_entry_is_on_the_disk_before_the_post_leaves(tmp_path: Path, m
 
 
 @virtual
-async def test_without_a_key_nothing_is_proved_and_nothing_fails(tmp_path: Path) -> None:
-    async with world(snapshot_seconds=10) as here:
+async def test_what_was_destroyed_without_a_key_is_not_handed_out_later(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=10, cache_world="invalidated") as here:
         stack = of(here, tmp_path)
         await stack.up(database_id=DATABASE)
+        (tmp_path / "other key.attempts.json").write_text("[damaged")
         stack.begin()
         call = stack._call()
         settings = here.session.settings
-        keyless = type(settings)(api_url=settings.api_url)
-        await stack.rules.note_state(type(call)(call.owner, lambda: keyless, call.shared, call.listener), stack.outputs)
-        assert len(await entries(stack)) == 1
+        shared = Shared(lambda _: None)
+        keyless = Call(call.owner, lambda: type(settings)(api_url=settings.api_url), shared, call.listener)
+        with mock.patch("pulumi_snapshots.run.shared.state_directory", return_value=tmp_path):
+            await stack.rules.delete(keyless, stack.id, stack.outputs)
+        stack.end()
+        stack.id, stack.outputs = "", {}
+        await stack.up(database_id=DATABASE)
+        assert [stack.outputs["version_id"]] == accepted(here)[1:]
+        assert not stack.row.warnings
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from tests.support.world import Row
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pulumi_snapshots.attempt.journal import AttemptJournal
     from pulumi_snapshots.clock import Clock
     from pulumi_snapshots.run.calls import Resource, Rules
     from pulumi_snapshots.run.journals import Journals
@@ -39,6 +40,9 @@ class _Shared(Shared):
 
     def journals(self, _settings: Settings) -> Journals:
         return self._only.journals
+
+    def journals_of_all_keys(self, _settings: Settings, what: str) -> list[AttemptJournal]:
+        return [self._only.journals[what]]
 
 
 @dataclass
