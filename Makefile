@@ -61,8 +61,8 @@ bench-fleet: engine ## Measure fleets: this provider against others, simulated a
 structure: environment ## Measure how the package is built; REPO=… measures a checkout of another commit
 	@$(IN_VENV) -m tools.measure_structure $(if $(REPO),--repo "$(REPO)")
 
-simulate: environment ## Play thousands of random deployments and schedules in virtual time
-	FLEETS=$${FLEETS:-3000} SCHEDULES=$${SCHEDULES:-3000} $(IN_VENV) -m pytest -q tests/simulation
+simulate: environment ## Play thousands of random deployments, schedules and stories in virtual time
+	FLEETS=$${FLEETS:-3000} SCHEDULES=$${SCHEDULES:-3000} STORIES=$${STORIES:-3000} $(IN_VENV) -m pytest -q tests/simulation
 
 docs: environment ## Make the site of docs/ in build/site; a warning is an error
 	@$(IN_VENV) -m sphinx --quiet --fail-on-warning --keep-going --fresh-env --write-all docs build/site

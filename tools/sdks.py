@@ -1,8 +1,7 @@
 """SDKs of the plugin for TypeScript and Go: `python -m tools.sdks` generates them from the schema into sdks/.
 
 The generator is a small Go program on Pulumi's own packages, in tools/sdkgen. It is compiled once per version and kept in
-the user's cache, as the engine is; so are the npm packages that the tests compile and run TypeScript with, and the language
-host for Go.
+the user's cache, as the engine is; so are the npm packages that the tests compile and run TypeScript with.
 """
 
 import hashlib
@@ -16,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pulumi_snapshots.plugin.schema import schema
-from tools import engine, go_host
+from tools import engine
 from tools.engine import Closed, Environment
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -117,7 +116,7 @@ def node_modules(environment: Environment) -> Path:
 def main() -> int:
     """Generate the SDKs; with `--prepare` only have at hand what the tests of other languages need, or say what they lack."""
     if "--prepare" in sys.argv[1:]:
-        for prepare in (generator, node_modules, go_host.ensure):
+        for prepare in (generator, node_modules):
             try:
                 prepare(os.environ)
             except Closed as reason:

@@ -1,0 +1,508 @@
+"""A small engine: the state of a stack, what it saves, and what each command calls in which order.
+
+It does what the real engine was seen to do: a check with or without old inputs, a diff with unknowns where something upstream is
+deleted first, a read of what is unfinished before the program, a delete of what was replaced at the end, a save after each step.
+What a run did not save is lost; a state keeps what was deleted and not made again.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pulumi.runtime import rpc
+
+from pulumi_snapshots.properties.catalogue import in_python
+from pulumi_snapshots.restore.record import RESTORE
+from pulumi_snapshots.snapshot.record import SNAPSHOT
+from tests.support.inside import WAYS, Provider, Raw
+from tests.support.servicer import CallFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.support.inside import Computer
+
+__all__ = ["THINGS", "TOKENS", "Declared", "Engine", "Held", "Ref", "RunEndedError", "Stack"]
+
+THINGS = {"Snapshot": SNAPSHOT, "Restore": RESTORE}
+TOKENS = {
+    "dynamic": "pulumi-python:dynamic/squarecloud:{kind}",
+    "plugin": "squarecloud:index:{kind}",
+}
+
+
+class RunEndedError(Exception):
+    """The run ends here: a step failed, or could not be saved."""
+
+
+@dataclass(frozen=True)
+class Ref:
+    """An output of another resource, as an input."""
+
+    name: str
+    output: str
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A resource in a program.
+
+    Attributes:
+        kind: `Upstream` is somebody else's, whose replacement is deleted first.
+        name: in the program.
+        inputs: by Python names; a `Ref` in the place of an output.
+        aliases: earlier names.
+        first: its option `delete_before_replace`.
+        release: its option `replacement_trigger`.
+        cascades: whether it is replaced with what it depends on without a comparison, as with a provider that is replaced.
+    """
+
+    kind: str
+    name: str
+    inputs: dict[str, Any]
+    aliases: tuple[str, ...] = ()
+    first: bool = False
+    release: int = 0
+    cascades: bool = False
+
+    @property
+    def needs(self) -> set[str]:
+        """The names of the resources that it depends on."""
+        return set(_references(self.inputs))
+
+
+@dataclass(eq=False)
+class Held:
+    """A resource in the state.
+
+    Attributes:
+        outputs: as the provider has named them.
+        unfinished: whether it is to be read before the next update, and updated.
+        tainted: by `pulumi state taint`.
+        gone: whether it was deleted, to be made again in the same run ("pending replacement").
+        replaced: whether it waits for its deletion, and another one has taken its place.
+        release: see `Declared`.
+    """
+
+    kind: str
+    name: str
+    way: str
+    id: str
+    inputs: dict[str, Any]
+    outputs: Raw
+    needs: set[str]
+    unfinished: bool = False
+    tainted: bool = False
+    gone: bool = False
+    replaced: bool = False
+    release: int = 0
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """The outputs by Python names."""
+        thing = THINGS[self.kind]
+        return in_python({**thing.inputs.properties(), **thing.record.properties()}, self.outputs)
+
+
+@dataclass
+class Stack:
+    """A stack: its program and its state.
+
+    Attributes:
+        name: of the stack.
+        state: in the order of dependencies.
+        program: what the user has written.
+        way: the package that it imports.
+        release: a value in the triggers.
+        size: an input of what is upstream; another one replaces that.
+    """
+
+    name: str
+    state: list[Held] = field(default_factory=list)
+    program: list[Declared] = field(default_factory=list)
+    way: str = "dynamic"
+    release: int = 1
+    size: int = 1
+
+    def urn(self, kind: str, name: str, way: str | None = None) -> str:
+        return f"urn:pulumi:{self.name}::shop::{TOKENS[way or self.way].format(kind=kind)}::{name}"
+
+    def find(self, name: str) -> Held | None:
+        return next((held for held in self.state if held.name == name and not held.replaced), None)
+
+    def old_of(self, declared: Declared) -> Held | None:
+        return next(filter(None, map(self.find, (declared.name, *declared.aliases))), None)
+
+
+class Engine:
+    """One run of a command.
+
+    Args:
+        stack: the stack; its state is changed when the engine saves.
+        computer: where it runs.
+        config: the provider's settings.
+        arguments: the command line.
+        saves: how many steps the backend can store before it is gone; None for all.
+        books: hears of what happens.
+    """
+
+    def __init__(  # noqa: PLR0913  each is a fact of its own
+        self,
+        stack: Stack,
+        computer: Computer,
+        config: dict[str, str],
+        arguments: tuple[str, ...],
+        *,
+        saves: int | None = None,
+        books: Any = None,
+    ) -> None:
+        self.stack = stack
+        self.computer = computer
+        self.arguments = arguments
+        self.name = computer.new_name("engine")
+        self.errors: list[str] = []
+        self.warnings: list[str] = []
+        self.unsaved = False
+        self.working = copy.deepcopy(stack.state)
+        self.deleted: set[str] = set()
+        self._config = config
+        self._saves = saves
+        self._books = books
+        self._providers: dict[str, Provider] = {}
+        self._live: dict[str, dict[str, Any]] = {}
+        self._cancelled = False
+
+    # The processes -------------------------------------------------------------------------------------------------------
+
+    def provider(self, way: str) -> Provider:
+        if way not in self._providers:
+            self._providers[way] = WAYS[way](self.computer, self.name, self.arguments, self._config)
+            if self._cancelled:
+                self._providers[way].cancel()
+        return self._providers[way]
+
+    async def call(self, way: str, kind: str, name: str, method: str, *args: Any) -> Any:
+        urn = self.stack.urn(kind, name, way)
+        return await self.provider(way).call(kind, method, urn, *args)
+
+    def end(self) -> None:
+        """The processes end."""
+        self._end_providers()
+        self.computer.running.discard(self.name)
+
+    def _end_providers(self) -> None:
+        for each in self._providers.values():
+            self.warnings += each.warnings
+            each.end()
+        self._providers = {}
+
+    def kill(self) -> None:
+        for each in self._providers.values():
+            each.kill()
+        self.computer.running.discard(self.name)
+
+    def cancel(self) -> None:
+        """^C."""
+        self._cancelled = True
+        for each in self._providers.values():
+            each.cancel()
+
+    # The state -----------------------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Store the state after a step.
+
+        Raises:
+            RunEndedError: the backend is gone.
+        """
+        if self._saves is not None and self._saves <= 0:
+            self.unsaved = True
+            self.errors.append("failed to save snapshot")
+            raise RunEndedError
+        if self._saves is not None:
+            self._saves -= 1
+        self.stack.state = copy.deepcopy(self.working)
+
+    def _put(self, held: Held, old: Held | None = None) -> None:
+        """Put a resource into the state, in the place of the old one if that is not there any more."""
+        if old is not None and old in self.working and not old.replaced:
+            self.working[self.working.index(old)] = held
+        else:
+            self.working.append(held)
+
+    # The commands --------------------------------------------------------------------------------------------------------
+
+    async def preview(self) -> None:
+        """Check and compare, without a change; its provider processes are its own."""
+        kept, self._live = copy.deepcopy(self.working), {}
+        for declared in self.stack.program:
+            await self._guarded(self._previewed, declared)
+        self.working, self.deleted = kept, set()
+        self._live = {}
+        self._end_providers()
+
+    async def _previewed(self, declared: Declared) -> None:
+        old, targeted = self._old(declared)
+        inputs = self._inputs(declared)
+        if declared.kind == "Upstream":
+            if old is not None and old.inputs != inputs:
+                await self._delete_first(old, preview=True)
+                self._live[declared.name] = {"same": rpc.UNKNOWN}
+            else:
+                self._live[declared.name] = {"same": "a" if old else rpc.UNKNOWN}
+            return
+        recreating = declared.name in self.deleted
+        inputs = await self._checked(declared, inputs, None if recreating or targeted or old is None else old)
+        if old is None or recreating or targeted or old.release != declared.release:
+            self._live[declared.name] = dict.fromkeys(THINGS[declared.kind].outputs, rpc.UNKNOWN)
+            return
+        diff = await self._compared(declared, old, inputs)
+        if diff.replaces or diff.changes or old.gone:
+            self._live[declared.name] = dict.fromkeys(THINGS[declared.kind].outputs, rpc.UNKNOWN)
+        else:
+            self._live[declared.name] = {"id": old.id, **old.plain}
+
+    async def update(self) -> None:
+        """What follows the preview of an `up`."""
+        await self.refresh(unfinished_only=True)
+        failed: set[str] = set()
+        for declared in self.stack.program:
+            if declared.needs & failed:
+                failed.add(declared.name)
+                continue
+            if not await self._guarded(self._registered, declared):
+                failed.add(declared.name)
+        if failed or self.errors:
+            return
+        names = {declared.name for declared in self.stack.program} | {
+            alias for declared in self.stack.program for alias in declared.aliases
+        }
+        for held in reversed(list(self.working)):
+            if held.replaced or held.gone or held.name not in names:
+                await self._guarded(self._deleted, held)
+
+    async def refresh(self, *, unfinished_only: bool = False) -> None:
+        """Read what the state holds; before an `up`, what is unfinished."""
+        for held in list(self.working):
+            if (
+                held.kind != "Upstream"
+                and not held.replaced
+                and not held.gone
+                and (held.unfinished or not unfinished_only)
+            ):
+                await self._guarded(self._read, held)
+
+    async def destroy(self) -> None:
+        for held in reversed(list(self.working)):
+            await self._guarded(self._deleted, held)
+
+    async def _guarded(self, work: Callable[[Any], Awaitable[None]], what: Any) -> bool:
+        if self.unsaved:
+            return False
+        try:
+            await work(what)
+        except CallFailedError as error:
+            self.errors.append(error.message)
+            self._books.failed(self, what, error)
+            return False
+        except RunEndedError:
+            return False
+        return True
+
+    # One resource --------------------------------------------------------------------------------------------------------
+
+    def _old(self, declared: Declared) -> tuple[Held | None, bool]:
+        """What the state has of it, and whether it is to be replaced whatever it holds."""
+        names = (declared.name, *declared.aliases)
+        old = next((held for name in names for held in self.working if held.name == name and not held.replaced), None)
+        targets = [
+            target for option, target in zip(self.arguments, self.arguments[1:], strict=False) if option == "--replace"
+        ]
+        forced = self.stack.urn(declared.kind, declared.name) in targets
+        return old, forced or (old is not None and old.tainted)
+
+    def _inputs(self, declared: Declared) -> dict[str, Any]:
+        found: dict[str, Any] = _resolved(declared.inputs, self._live)
+        return found
+
+    async def _checked(self, declared: Declared, inputs: dict[str, Any], old: Held | None) -> dict[str, Any]:
+        olds = None if old is None else old.inputs
+        answer = await self.call(self.stack.way, declared.kind, declared.name, "check", inputs, olds)
+        assert not answer.failures, answer.failures
+        # The engine keeps the names in which the provider has answered; here they are Python's.
+        return inputs
+
+    async def _compared(self, declared: Declared, old: Held, inputs: dict[str, Any]) -> Any:
+        return await self.call(self.stack.way, declared.kind, declared.name, "diff", old.id, old.outputs, inputs)
+
+    async def _registered(self, declared: Declared) -> None:
+        old, targeted = self._old(declared)
+        inputs = self._inputs(declared)
+        if declared.kind == "Upstream":
+            await self._upstream(declared, old, inputs)
+            return
+        recreating = declared.name in self.deleted
+        inputs = await self._checked(declared, inputs, None if recreating or targeted or old is None else old)
+        if old is None or recreating:
+            await self._create(declared, old, inputs, again=recreating)
+            return
+        triggered = old.release != declared.release
+        diff = None if targeted or triggered else await self._compared(declared, old, inputs)
+        if diff is None or diff.replaces or old.gone:
+            if not targeted:
+                await self._checked(declared, inputs, None)
+            if declared.first and not old.gone:
+                await self._delete_first(old)
+            reasons = ("forced",) if diff is None else tuple(diff.replaces)
+            await self._create(declared, old, inputs, again=bool(diff and not diff.replaces), reasons=reasons)
+        elif diff.changes or old.unfinished:
+            await self._update(declared, old, inputs)
+        else:
+            self._settle(declared, old, inputs)
+
+    async def _upstream(self, declared: Declared, old: Held | None, inputs: dict[str, Any]) -> None:
+        new = Held("Upstream", declared.name, "", "upstream", inputs, Raw(same="a"), set())
+        if old is not None and (old.inputs != inputs or old.gone):
+            if not old.gone:
+                await self._delete_first(old)
+            self._put(new, old)
+            self.save()
+        elif old is None:
+            self._put(new)
+            self.save()
+        self._live[declared.name] = {"same": "a"}
+
+    async def _delete_first(self, old: Held, *, preview: bool = False) -> None:
+        """Delete a resource that is to be made again, and first what depends on it and would be replaced with it."""
+        dependants = [held for held in self.working if old.name in held.needs and not held.replaced and not held.gone]
+        for held in reversed(dependants):
+            declared = next((one for one in self.stack.program if held.name in (one.name, *one.aliases)), None)
+            if declared is not None and declared.cascades:
+                await self._delete_first(held, preview=preview)
+                continue
+            unknown = {
+                name: (rpc.UNKNOWN if old.name in set(_references({name: value})) else held.inputs.get(name))
+                for name, value in (declared.inputs if declared else {}).items()
+            }
+            # The engine compares the inputs of the state, and what depends on the deleted one as unknown.
+            inputs = {**held.inputs, **{name: value for name, value in unknown.items() if value is not None}}
+            answer = await self.call(held.way, held.kind, held.name, "diff", held.id, held.outputs, inputs)
+            if answer.replaces:
+                await self._delete_first(held, preview=preview)
+        if not preview:
+            if old.kind != "Upstream":
+                await self.call(old.way, old.kind, old.name, "delete", old.id, old.outputs)
+            old.gone = True
+            self.save()
+        self.deleted.add(old.name)
+
+    async def _create(
+        self,
+        declared: Declared,
+        old: Held | None,
+        inputs: dict[str, Any],
+        *,
+        again: bool,
+        reasons: tuple[str, ...] = (),
+    ) -> None:
+        way = self.stack.way
+        told = self._books.creates(self, declared, old, inputs, again=again, reasons=reasons)
+        made: Held | None = None
+        with told:
+            try:
+                answer = await self.call(way, declared.kind, declared.name, "create", inputs)
+            except CallFailedError as error:
+                if error.kept is None:
+                    raise
+                outputs = Raw(error.kept.outputs)
+                made = Held(
+                    declared.kind, declared.name, way, error.kept.id, inputs, outputs, declared.needs, unfinished=True
+                )
+                self.errors.append(error.message)
+                self._books.kept(self, declared, error)
+            else:
+                made = Held(declared.kind, declared.name, way, answer.id, inputs, Raw(answer.outputs), declared.needs)
+            made.release = declared.release
+            told.made(made)
+            if old is not None and not old.gone:
+                old.replaced = True
+                self.working.append(made)
+            else:
+                self._put(made, old)
+            self.deleted.discard(declared.name)
+            self.save()
+            told.saved()
+        self._goes_on(made)
+
+    async def _update(self, declared: Declared, old: Held, inputs: dict[str, Any]) -> None:
+        way = self.stack.way
+        with self._books.updates(self, declared, old, inputs) as told:
+            unfinished, id_ = False, old.id
+            try:
+                answer = await self.call(way, declared.kind, declared.name, "update", old.id, old.outputs, inputs)
+                outputs = Raw(answer.outputs)
+            except CallFailedError as error:
+                if error.kept is None:
+                    raise
+                outputs, id_, unfinished = Raw(error.kept.outputs), error.kept.id, True
+                self.errors.append(error.message)
+                self._books.kept(self, declared, error)
+            made = Held(declared.kind, declared.name, way, id_, inputs, outputs, declared.needs, unfinished)
+            made.release = declared.release
+            told.made(made)
+            self._put(made, old)
+            self.save()
+            told.saved()
+        self._goes_on(made)
+
+    def _goes_on(self, made: Held) -> None:
+        """Let what depends on a resource have its outputs; unfinished, it has none."""
+        if made.unfinished:
+            raise RunEndedError
+        self._live[made.name] = {"id": made.id, **made.plain}
+
+    def _settle(self, declared: Declared, old: Held, inputs: dict[str, Any]) -> None:
+        """It stays; the engine stores its new inputs, name and way."""
+        self._books.stays(self, declared, old)
+        old.name, old.way, old.inputs, old.needs = declared.name, self.stack.way, inputs, declared.needs
+        self._live[declared.name] = {"id": old.id, **old.plain}
+        self.save()
+
+    async def _read(self, held: Held) -> None:
+        args = (held.id, held.outputs, held.inputs)
+        with self._books.reads(self, held):
+            try:
+                answer = await self.call(held.way, held.kind, held.name, "read", *args)
+                held.id, held.outputs, held.unfinished = answer.id, Raw(answer.outputs), False
+                assert answer.id, "a read has dropped a resource"
+            except CallFailedError as error:
+                if error.kept is None:
+                    raise
+                held.id, held.outputs, held.unfinished = error.kept.id, Raw(error.kept.outputs), True
+        self.save()
+
+    async def _deleted(self, held: Held) -> None:
+        if held.kind != "Upstream" and not held.gone:
+            await self.call(held.way, held.kind, held.name, "delete", held.id, held.outputs)
+        self.working.remove(held)
+        self.save()
+        self._books.deleted(self, held)
+
+
+def _references(value: Any) -> list[str]:
+    if isinstance(value, Ref):
+        return [value.name]
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [name for each in inside for name in _references(each)]
+
+
+def _resolved(value: Any, live: dict[str, dict[str, Any]]) -> Any:
+    if isinstance(value, Ref):
+        return live[value.name].get(value.output, rpc.UNKNOWN)
+    if isinstance(value, dict):
+        return {name: _resolved(each, live) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_resolved(each, live) for each in value]
+    return value

@@ -1,0 +1,752 @@
+"""Random stories of several runs: what a user does to a stack, what happens to the runs, and what must be true afterwards.
+
+A seed gives one story. `Story.told` is its text, step by step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from dataclasses import replace as changed
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.emulator import Emulator, EmulatorSettings, Fault
+from pulumi_snapshots.listing.match import LATE
+from tests.simulation.model_engine import Declared, Engine, Held, Ref, RunEndedError, Stack
+from tests.support.inside import Computer, run_inside
+from tests.support.servicer import CallFailedError
+from tests.support.world import START
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pulumi_snapshots.emulator import JournalEntry
+    from pulumi_snapshots.emulator.service.resources import Restore
+
+__all__ = ["Story", "Violation", "played"]
+
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+SLACK = 1.0
+"""Seconds by which a call may exceed its time-out."""
+READS = {True: 10.0, False: 2 * MINUTE}
+"""Seconds that a read may take, of something unfinished and of something complete."""
+KINDS = {"Snapshot": "create", "Restore": "restore"}
+"""What the emulator's journal calls the POST of each kind of resource."""
+
+POST_FAULTS: list[dict[str, Any]] = [
+    {"drop": True},
+    {"drop": True, "when": "after"},
+    {"drop": True, "when": "after", "delay": 50.0},
+    {"status": 503, "code": "DATABASE_UNAVAILABLE", "when": "after"},
+    {"html": 502},
+    {"status": 429, "code": "KEEP_CALM"},
+    {"status": 500, "code": "INTERNAL"},
+    {"no_connect": True, "times": 3},
+    {"malformed": True, "when": "after"},
+    {"delay": 150.0},
+]
+READ_FAULTS: list[dict[str, Any]] = [
+    {"drop": True, "times": 3},
+    {"html": 502, "times": 6},
+    {"status": 500, "code": "INTERNAL", "times": 4},
+    {"status": 401, "code": "ACCESS_DENIED"},
+    {"truncated": True, "times": 3},
+    {"delay": 40.0, "times": 3},
+]
+
+
+class Violation(AssertionError):
+    """A promise that a story has broken."""
+
+
+# --- The books: what the user has asked for, and what was sent for it --------------------------------------------------------
+
+
+@dataclass(eq=False)
+class Want:
+    """One thing that the user wants: a snapshot, or a restore.
+
+    Attributes:
+        purpose: with an equal one, an unsaved run is the same wish.
+        forced: whether the user wants it though the state has one.
+        posts: what was sent for it.
+        machines: where it was asked for; without shared state each of them may send once.
+        shown_on: where a later run has shown that the state has it.
+    """
+
+    number: int
+    kind: str
+    purpose: Any
+    forced: bool
+    database_id: str
+    posts: list[JournalEntry] = field(default_factory=list)
+    machines: set[str] = field(default_factory=set)
+    shown_on: set[str] = field(default_factory=set)
+    more: int = 0
+
+
+@dataclass
+class Page:
+    """What the books say of one resource.
+
+    Attributes:
+        saved: what the state has.
+        unsaved: what was asked for since then, and no state has.
+        lingering: what the state had before the user dropped it, and some machine was never shown that.
+    """
+
+    saved: Want | None = None
+    unsaved: list[Want] = field(default_factory=list)
+    lingering: list[Want] = field(default_factory=list)
+
+
+class Books:
+    """Checks what the providers do against what the user has asked for."""
+
+    def __init__(self, story: Story) -> None:
+        self.story = story
+        self.pages: dict[tuple[str, str], Page] = {}
+        self.wants: list[Want] = []
+        self.limits = 0
+
+    def page(self, stack: Stack, kind: str) -> Page:
+        return self.pages.setdefault((stack.name, kind), Page())
+
+    def purpose(self, stack: Stack, declared: Declared) -> Any:
+        """What the user would call the same wish: the target and the triggers, whatever the ids of resources in them are."""
+
+        def meaning(value: Any) -> Any:
+            if isinstance(value, Ref):
+                held = self.page(stack, "Snapshot").saved
+                return "a" if value.name.startswith("upstream") else f"want {held.number if held else None}"
+            return [meaning(each) for each in value] if isinstance(value, list) else value
+
+        inputs = declared.inputs
+        target = inputs.get("target_database_id") or inputs["database_id"]
+        return target, repr(meaning(inputs.get("triggers") or []))
+
+    # What the engine calls ------------------------------------------------------------------------------------------------
+
+    def creates(
+        self,
+        engine: Engine,
+        declared: Declared,
+        old: Held | None,
+        _inputs: Any,
+        *,
+        again: bool,
+        reasons: tuple[str, ...],
+    ) -> Told:
+        page, purpose = self.page(engine.stack, declared.kind), self.purpose(engine.stack, declared)
+        targeted = engine.stack.urn(declared.kind, declared.name) in engine.arguments
+        forced = "forced" in reasons or (again and targeted)
+        saved = page.saved
+        unchanged = old is not None and not forced and not again and saved is not None and saved.purpose == purpose
+        if unchanged and saved is not None and not all(self.failed(post) for post in saved.posts if post.accepted):
+            raise Violation(f"replaced because of {reasons}, though nothing has changed and nothing has failed")
+        is_same = (
+            again and not forced and saved is not None and saved.purpose == purpose and not self._has_failed(saved)
+        )
+        if is_same and saved is not None and declared.name in engine.deleted:
+            return Told(self, engine, declared, saved)  # another replacement_trigger is not told by the engine
+        # What an interrupted run has deleted to make another one is still to be made.
+        # A forced one that no state has may be made once more, or the one that was forced before be handed out.
+        changes = saved is None or saved.purpose != purpose
+        want = next((one for one in page.unsaved if one.purpose == purpose and (changes or one.forced >= forced)), None)
+        if want is not None and (forced or targeted) and not want.forced:
+            want.more, want.forced = want.more + 1, True
+        if forced and saved is not None and saved.forced and engine.computer.name not in saved.shown_on:
+            page.lingering.append(saved)  # it could not be told from one that was not saved
+        if want is None and is_same:
+            want = saved
+        if want is None:
+            want = Want(len(self.wants) + 1, declared.kind, purpose, forced or targeted, purpose[0])
+            self.wants.append(want)
+            page.unsaved.append(want)
+        want.machines.add(engine.computer.name)
+        return Told(self, engine, declared, want)
+
+    def _has_failed(self, want: Want) -> bool:
+        accepted = [post for post in want.posts if post.accepted]
+        return bool(accepted) and all(map(self.failed, accepted))
+
+    def updates(self, engine: Engine, declared: Declared, old: Held, _inputs: Any) -> Told:
+        page = self.page(engine.stack, declared.kind)
+        self._shown(engine, old)
+        assert page.saved is not None
+        return Told(self, engine, declared, page.saved, resumes=True)
+
+    def stays(self, engine: Engine, declared: Declared, old: Held) -> None:
+        self._shown(engine, old)
+        page = self.page(engine.stack, declared.kind)
+        assert page.saved is not None
+        purpose = self.purpose(engine.stack, declared)
+        if page.saved.purpose != purpose:
+            raise Violation(f"nothing happens, though {page.saved.purpose} is {purpose} now")
+
+    @contextmanager
+    def reads(self, engine: Engine, held: Held) -> Iterator[None]:
+        began, was = self.story.now, held.unfinished
+        try:
+            yield
+        finally:
+            self._shown(engine, held)
+            took = self.story.now - began
+        if took > READS[was] + SLACK:
+            raise Violation(f"a read took {took:.0f} s")
+        self.check_result(engine, held)
+
+    def _shown(self, engine: Engine, held: Held) -> None:
+        want = self.page(engine.stack, held.kind).saved
+        if want is not None and not held.replaced:
+            want.shown_on.add(engine.computer.name)
+
+    def deleted(self, engine: Engine, held: Held) -> None:
+        if held.kind != "Upstream" and not held.replaced:
+            self._shown(engine, held)
+            self.dropped(engine.stack, held.kind)
+
+    def dropped(self, stack: Stack, kind: str) -> None:
+        """The state has it no more."""
+        page = self.page(stack, kind)
+        if page.saved is not None and page.saved.machines - page.saved.shown_on:
+            page.lingering.append(page.saved)
+        page.lingering += page.unsaved  # what no state ever had may be handed out still
+        page.saved = None
+        page.unsaved.clear()
+
+    def superseded(self, page: Page, want: Want) -> None:
+        """The state has another one now, which no other machine was shown."""
+        if page.saved is not None and page.saved is not want and page.saved.machines - page.saved.shown_on:
+            page.lingering.append(page.saved)
+
+    def tainted(self, stack: Stack, kind: str) -> None:
+        page = self.page(stack, kind)
+        if page.saved is not None and page.saved.machines - page.saved.shown_on:
+            page.lingering.append(page.saved)
+
+    def kept(self, _engine: Engine, declared: Declared, error: CallFailedError) -> None:
+        self._plain(error)
+        if error.kept is not None and "__provider" in error.kept.outputs:
+            raise Violation(f"{declared.name} cannot be read again")
+
+    def failed(self, post: Any, *more: Any) -> bool:
+        if more:
+            self._plain(more[1])
+            return True
+        if post.kind == "create":
+            stored = {one.version_id for one in self.story.emulator.snapshots(post.database_id)}
+            running = {one.version_id for one in self.story.emulator.account.running(post.database_id)}
+            return post.version_id not in stored | running
+        restore = self.story.restore_of(post)
+        return restore is not None and restore.error is not None
+
+    def _plain(self, error: CallFailedError) -> None:
+        if "another restore of the database" in error.message:
+            raise Violation(f"nobody else restores: {error.message}")
+        if "Traceback" in error.message or error.code == "INTERNAL":
+            raise Violation(f"a traceback: {error.message}")
+
+    # What must be true ----------------------------------------------------------------------------------------------------
+
+    def check_result(self, engine: Engine, held: Held, want: Want | None = None) -> None:
+        """The right version or restore, or an error."""
+        page = self.page(engine.stack, held.kind)
+        want = want or page.saved
+        if held.unfinished or want is None or held.replaced:
+            return
+        sent = [post for post in want.posts if post.accepted and not self.failed(post)]
+        plain = held.plain
+        if held.kind == "Snapshot":
+            right = plain.get("version_id") in {post.version_id for post in sent}
+        else:
+            right = bool(sent) and "attempt" not in plain
+        if right:
+            return
+        for old in page.lingering:
+            versions = {post.version_id for post in old.posts if post.accepted}
+            if (
+                old.purpose == want.purpose
+                and engine.computer.name in old.machines - old.shown_on
+                and (held.kind == "Restore" or plain.get("version_id") in versions)
+            ):
+                self.limits += 1
+                if self.story.strict:
+                    break
+                # As documented: no call has shown this machine that the state had it.
+                want.posts += [post for post in old.posts if post not in want.posts]
+                want.number = old.number
+                return
+        raise Violation(
+            f"{held.id} is none of what was started for this wish: {[(post.at, post.version_id) for post in sent]}"
+        )
+
+    def check_posts(self) -> None:
+        """No wish has more than one accepted POST, whose result may have come."""
+        for want in self.wants:
+            accepted = [post for post in want.posts if post.accepted and not self.failed(post)]
+            if len(accepted) > len(want.machines) + want.more:
+                at = ", ".join(f"{post.at:%d %H:%M:%S}" for post in accepted)
+                raise Violation(f"{want.kind} for {want.purpose} was sent {len(accepted)} times: {at}")
+
+
+class Told:
+    """What a create or update does, for the books.
+
+    Attributes:
+        want: what it is for.
+    """
+
+    def __init__(self, books: Books, engine: Engine, declared: Declared, want: Want, *, resumes: bool = False) -> None:
+        self.want = want
+        self._books, self._engine, self._declared = books, engine, declared
+        self._page = books.page(engine.stack, declared.kind)
+        self._resumes = resumes
+        self._is_made = False
+
+    def __enter__(self) -> Self:
+        self._wire = self._engine.provider(self._engine.stack.way).shared.wire
+        self._before = len(self._wire.requests)
+        self._began = self._books.story.now
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _error: object, _trace: object) -> None:
+        sent = self._note_posts()
+        if kind is not None and issubclass(kind, asyncio.CancelledError):
+            return
+        timeout = self._declared.inputs["timeout"]
+        took = self._books.story.now - self._began
+        if took > timeout + SLACK:
+            raise Violation(f"{self._declared.name} ended {took - timeout:.0f} s after its time-out")
+        if self._resumes and sent:
+            raise Violation("a resume has sent a POST")
+        lost = [post for post in sent if post.accepted and not self._books.failed(post)]
+        if lost and not self._is_made:
+            raise Violation("an accepted POST is forgotten")
+
+    def _note_posts(self) -> list[JournalEntry]:
+        """Note what this call has sent."""
+        sent = [
+            post
+            for post in self._wire.requests[self._before :]
+            if post.kind == KINDS[self._declared.kind] and post.database_id == self.want.database_id
+        ]
+        self.want.posts += [post for post in sent if post not in self.want.posts]
+        return sent
+
+    def made(self, held: Held) -> None:
+        """The provider has answered with this."""
+        self._is_made = True
+        self._note_posts()
+        self._books.check_result(self._engine, held, self.want)
+
+    def saved(self) -> None:
+        """The state has what was made."""
+        self._books.superseded(self._page, self.want)
+        self._page.saved = self.want
+        self._page.unsaved.clear()
+        self.want.shown_on.clear()
+        self.want.machines.add(self._engine.computer.name)
+
+
+# --- The story ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Up:
+    """What is special about one `up`."""
+
+    cut: tuple[str, float] | None = None
+    saves: int | None = None
+    replace: str = ""
+    preview: bool = True
+    key: bool = True
+    post_fault: dict[str, Any] | None = None
+    read_fault: dict[str, Any] | None = None
+
+
+class Story:
+    """A story.
+
+    Attributes:
+        told: what happened so far.
+        strict: whether what is documented as a limit counts as broken too.
+    """
+
+    def __init__(self, seed: int, *, strict: bool = False) -> None:
+        self.chance = random.Random(f"story {seed}")
+        self.seed = seed
+        self.strict = strict
+        self.told: list[str] = []
+        self.restores: list[tuple[str, Restore]] = []
+        self.books = Books(self)
+
+    # Scenery -------------------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        chance = self.chance
+        self._loop = asyncio.get_running_loop()
+        self.service: dict[str, Any] = {
+            "snapshot_seconds": chance.choice([5.0, 60.0, 100.0, 200.0, 500.0]),
+            "cache_world": chance.choice(["invalidated", "kept"]),
+            "modified_is": chance.choice(["start", "end"]),
+            "key_of_200_has_version": chance.random() < 0.7,
+            "restore_seconds": chance.choice([5.0, 60.0, 60.0, 400.0]),
+            "restore_queue_seconds": chance.choice([0.0, 0.0, 0.0, 150.0, 400.0]),
+            "restore_holds": chance.random() < 0.3,
+            "clock_offset_seconds": chance.choice([0.0, 0.0, 0.7, -20.0, HOUR]),
+            "plan_memory_mb": 256_000,
+        }
+        self.emulator = Emulator(EmulatorSettings(**self.service), clock=Clock(START), base_url="http://127.0.0.1:1")
+        start = self.emulator.account.start_restore
+
+        def recorded(resource: Any, *args: Any) -> Restore:
+            restore = start(resource, *args)
+            self.restores.append((resource.id, restore))
+            return restore
+
+        self.emulator.account.start_restore = recorded  # type: ignore[assignment, method-assign]
+        self.computers = [Computer(name, self.emulator, Path("/state") / name) for name in ("laptop", "runner")]
+        self.computer = self.computers[0]
+        self.kinds = chance.choice([("Snapshot",), ("Restore",), ("Snapshot", "Restore")])
+        self.upstream = chance.random() < 0.6
+        self.follows = chance.random() < 0.5  # whether the snapshot is a trigger of the restore
+        names = ["dev", "prod"] if chance.random() < 0.25 else ["dev"]
+        self.stacks = [Stack(name, way=chance.choice(["dynamic", "plugin"])) for name in names]
+        for stack in self.stacks:
+            self._write_program(stack)
+        parts = [" and ".join(f"a {kind}" for kind in self.kinds), f"by the {self.stacks[0].way} way"]
+        self.say(f"{' and '.join(names)}: {', '.join(parts)}; service: {self.service}")
+
+    def _write_program(self, stack: Stack) -> None:
+        source = self.emulator.add_database().id
+        stored = self.emulator.add_snapshot(source)
+        program: list[Declared] = []
+        if self.upstream:
+            program.append(Declared("Upstream", "upstream", {"size": 1}))
+        if "Snapshot" in self.kinds:
+            database = self.emulator.add_database().id
+            program.append(
+                Declared("Snapshot", "before", {"database_id": database, "triggers": [], "timeout": 45 * MINUTE})
+            )
+        if "Restore" in self.kinds:
+            inputs = {
+                "database_id": source,
+                "version_id": stored.version_id,
+                "target_database_id": self.emulator.add_database().id,
+                "overwrite": True,
+                "triggers": [],
+                "timeout": 15 * MINUTE,
+            }
+            program.append(Declared("Restore", "back", inputs))
+        stack.program = program
+        self._set_triggers(stack)
+
+    def _set_triggers(self, stack: Stack) -> None:
+        snapshot = next((one.name for one in stack.program if one.kind == "Snapshot"), None)
+        program: list[Declared] = []
+        for one in stack.program:
+            if one.kind == "Upstream":
+                program.append(changed(one, inputs={"size": stack.size}))
+                continue
+            triggers: list[Any] = [f"v{stack.release}"]
+            if self.upstream:
+                triggers.append(Ref("upstream", "same"))
+            if one.kind == "Restore" and self.follows and snapshot:
+                triggers.append(Ref(snapshot, "id"))
+            program.append(changed(one, inputs={**one.inputs, "triggers": triggers}))
+        stack.program = program
+
+    def restore_of(self, post: JournalEntry) -> Restore | None:
+        """What a POST has started."""
+        accepted = [
+            one
+            for one in self.emulator.journal
+            if one.kind == "restore" and one.accepted and one.database_id == post.database_id
+        ]
+        started = [restore for database_id, restore in self.restores if database_id == post.database_id]
+        place = accepted.index(post) if post in accepted else -1
+        return started[place] if 0 <= place < len(started) else None
+
+    @property
+    def now(self) -> float:
+        return self._loop.time()
+
+    def say(self, what: str) -> None:
+        at = START + timedelta(seconds=self.now)
+        self.told.append(f"{at:%d %H:%M:%S}  {what}")
+
+    # Steps ---------------------------------------------------------------------------------------------------------------
+
+    async def play(self) -> None:
+        self._begin()
+        await self.up(self.stacks[0], Up())
+        for _ in range(self.chance.randint(3, 9)):
+            await self._step()
+        await self._end()
+
+    async def _step(self) -> None:
+        chance, stack = self.chance, self.chance.choice(self.stacks)
+        steps = {
+            self._draw_up: 45, self._wait: 14, self._preview: 6, self._refresh: 8, self._destroy: 6, self._taint: 5,
+            self._forget: 5, self._rename: 5, self._move: 6, self._step_clock: 5, self._switch_way: 5,
+        }  # fmt: skip
+        (step,) = chance.choices(list(steps), list(steps.values()))
+        await step(stack)
+
+    async def _draw_up(self, stack: Stack) -> None:
+        chance = self.chance
+        if chance.random() < 0.25:
+            stack.release += 1
+            self.say(f"the program of {stack.name} has release v{stack.release} in its triggers")
+        if self.upstream and chance.random() < 0.25:
+            stack.size += 1
+            self.say("something upstream has another size, and is to be deleted before it is made again")
+        self._set_triggers(stack)
+        mine = [one for one in stack.program if one.kind != "Upstream"]
+        if chance.random() < 0.1:
+            one = chance.choice(mine)
+            stack.program[stack.program.index(one)] = changed(one, first=not one.first)
+            self.say(f"{one.name} {'has' if not one.first else 'loses'} delete_before_replace")
+        if self.upstream and chance.random() < 0.1:
+            one = chance.choice([one for one in stack.program if one.kind != "Upstream"])
+            stack.program[stack.program.index(one)] = changed(one, cascades=not one.cascades)
+            self.say(f"{one.name} {'is' if not one.cascades else 'is not'} replaced with what is upstream")
+        if chance.random() < 0.07:
+            one = chance.choice([one for one in stack.program if one.kind != "Upstream"])
+            stack.program[stack.program.index(one)] = changed(one, release=one.release + 1)
+            self.say(f"{one.name} has another replacement_trigger")
+        timeout = chance.choice([3 * MINUTE, 10 * MINUTE, 45 * MINUTE])
+        stack.program = [
+            one if one.kind == "Upstream" else changed(one, inputs={**one.inputs, "timeout": timeout})
+            for one in stack.program
+        ]
+        for kind in self.kinds:
+            one = next(one for one in stack.program if one.kind == kind)
+            if chance.random() < 0.06:
+                self.say(f"the next {kind} at the service will fail")
+                if kind == "Snapshot":
+                    self.emulator.fail_next_snapshot(one.inputs["database_id"])
+                else:
+                    self.emulator.databases[one.inputs["target_database_id"]].next_restore_error = "SNAPSHOT_CORRUPT"
+        await self.up(
+            stack,
+            Up(
+                cut=(chance.choice(["^C", "kill -9"]), chance.choice([0.0, 0.5, 40.0, 95.0, 130.0, 300.0]))
+                if chance.random() < 0.25
+                else None,
+                saves=chance.choice([0, 0, 1, 2, 3]) if chance.random() < 0.25 else None,
+                replace=chance.choice(self.kinds) if chance.random() < 0.12 else "",
+                preview=chance.random() < 0.6,
+                post_fault=chance.choice(POST_FAULTS) if chance.random() < 0.25 else None,
+                read_fault=chance.choice(READ_FAULTS) if chance.random() < 0.15 else None,
+            ),
+        )
+
+    async def up(self, stack: Stack, up: Up) -> list[str]:
+        """One `pulumi up`; returns its errors."""
+        arguments = ["pulumi", "up", "--yes"]
+        if up.replace:
+            one = next(one for one in stack.program if one.kind == up.replace)
+            arguments += ["--replace", stack.urn(one.kind, one.name)]
+        special = [
+            f"{up.cut[0]} after {up.cut[1]:.0f} s" if up.cut else "",
+            f"the backend stores {up.saves} steps and is gone" if up.saves is not None else "",
+            f"--replace of the {up.replace}" if up.replace else "",
+            "" if up.preview else "--skip-preview",
+            f"the POST: {up.post_fault}" if up.post_fault else "",
+            f"the polls: {up.read_fault}" if up.read_fault else "",
+        ]
+        self.say(
+            f"`up` of {stack.name} on the {self.computer.name}, {stack.way}"
+            + "".join(f"; {each}" for each in special if each)
+        )
+        self._add_faults(up)
+        engine = Engine(stack, self.computer, self._config(), tuple(arguments), saves=up.saves, books=self.books)
+
+        async def run() -> None:
+            if up.preview:
+                await engine.preview()
+            if not engine.errors:
+                await engine.update()
+
+        await self._run(engine, run(), up.cut)
+        return engine.errors
+
+    def _config(self, *, key: bool = True) -> dict[str, str]:
+        config = {"squarecloud:apiUrl": self.emulator.api_url, "squarecloud:snapshotsUrl": self.emulator.snapshots_url}
+        return config | ({"squarecloud:apiKey": self.emulator.settings.api_key} if key else {})
+
+    def _add_faults(self, up: Up) -> None:
+        self.emulator.clear_faults()
+        if up.post_fault:
+            for kind in ("create", "restore"):
+                self.emulator.add_fault(Fault(kind=kind, **up.post_fault))
+        if up.read_fault:
+            for kind in ("list", "list account", "status", "restore status"):
+                self.emulator.add_fault(Fault(kind=kind, **up.read_fault))
+
+    async def _run(self, engine: Engine, work: Any, cut: tuple[str, float] | None = None) -> None:
+        task = asyncio.ensure_future(work)
+        if cut is not None:
+            await asyncio.wait([task], timeout=cut[1])
+            if not task.done() and cut[0] == "^C":
+                engine.cancel()
+            elif not task.done():
+                engine.kill()
+                task.cancel()
+                with suppress(asyncio.CancelledError, RunEndedError):
+                    await task
+                self.say("   killed")
+                self.books.check_posts()
+                return
+        await task
+        engine.end()
+        for error in engine.errors:
+            self.say(f"   error: {' / '.join(error.splitlines())}")
+        for warning in engine.warnings:
+            self.say(f"   warning: {' / '.join(warning.splitlines())}")
+        for held in engine.stack.state:
+            if held.kind != "Upstream":
+                marks = [name for name in ("unfinished", "gone", "replaced", "tainted") if getattr(held, name)]
+                self.say(f"   in the state: {held.name} {held.id} {' '.join(marks)}".rstrip())
+        self.books.check_posts()
+        self._check_secrets(engine)
+
+    def _check_secrets(self, engine: Engine) -> None:
+        shown = repr([*self.told[-20:], *(held.outputs for held in engine.stack.state), *self.computer.files.values()])
+        if self.emulator.settings.api_key in shown:
+            raise Violation("the key is in a state, a file or a message")
+
+    async def _preview(self, stack: Stack) -> None:
+        self.say(f"`preview` of {stack.name} on the {self.computer.name}")
+        engine = Engine(stack, self.computer, self._config(), ("pulumi", "preview"), books=self.books)
+        sent = len(self.emulator.journal)
+        await self._run(engine, engine.preview())
+        if len(self.emulator.journal) > sent:
+            raise Violation("a preview has sent a request")
+
+    async def _refresh(self, stack: Stack) -> None:
+        self.say(f"`refresh` of {stack.name} on the {self.computer.name}")
+        engine = Engine(stack, self.computer, self._config(), ("pulumi", "refresh"), books=self.books)
+        await self._run(engine, engine.refresh())
+
+    async def _destroy(self, stack: Stack) -> None:
+        key = self.chance.random() < 0.7
+        self.say(f"`destroy` of {stack.name} on the {self.computer.name}" + ("" if key else ", without a key"))
+        engine = Engine(stack, self.computer, self._config(key=key), ("pulumi", "destroy"), books=self.books)
+        await self._run(engine, engine.destroy())
+
+    async def _taint(self, stack: Stack) -> None:
+        if held := self._one_in(stack):
+            held.tainted = True
+            self.books.tainted(stack, held.kind)
+            self.say(f"`state taint` of {held.name}")
+
+    async def _forget(self, stack: Stack) -> None:
+        if held := self._one_in(stack):
+            if any(held.name in other.needs for other in stack.state):
+                return  # the command refuses
+            stack.state.remove(held)
+            self.books.dropped(stack, held.kind)
+            self.say(f"`state delete` of {held.name}")
+
+    def _one_in(self, stack: Stack) -> Held | None:
+        found = [held for held in stack.state if held.kind != "Upstream" and not held.replaced and not held.gone]
+        return self.chance.choice(found) if found else None
+
+    async def _rename(self, stack: Stack) -> None:
+        one = self.chance.choice([one for one in stack.program if one.kind != "Upstream"])
+        name, held = f"{one.name}-x", stack.old_of(one)
+        unsaved = self.books.page(stack, one.kind).unsaved
+        for want in unsaved:
+            want.more += 1  # a new name without a state is another resource
+        by_command = held is not None and self.chance.random() < 0.5
+        if by_command and held is not None:
+            for other in stack.state:
+                if held.name in other.needs:
+                    other.needs = {name if each == held.name else each for each in other.needs}
+            held.name = name
+        aliases = () if by_command else (one.name, *one.aliases)
+        stack.program[stack.program.index(one)] = changed(one, name=name, aliases=aliases)
+        self._set_triggers(stack)
+        self.say(f"{one.name} is called {name}" + (" by `state rename`" if by_command else ", with an alias"))
+
+    async def _move(self, _stack: Stack) -> None:
+        self.computer = self.computers[1 - self.computers.index(self.computer)]
+        # As documented, what another machine has started just before cannot be told from a POST of this one.
+        await asyncio.sleep(LATE.total_seconds())
+        self.say(f"from now on on the {self.computer.name}")
+
+    async def _step_clock(self, _stack: Stack) -> None:
+        self.computer.ahead = self.chance.choice([0.0, 20 * MINUTE, -10 * MINUTE, 3.0])
+        self.say(f"the clock of the {self.computer.name} is {self.computer.ahead:.0f} s ahead")
+
+    async def _switch_way(self, stack: Stack) -> None:
+        stack.way = "plugin" if stack.way == "dynamic" else "dynamic"
+        self.say(f"the program of {stack.name} imports the classes of the {stack.way} way")
+
+    async def _wait(self, _stack: Stack) -> None:
+        seconds = self.chance.choice([30.0, 200.0, 20 * MINUTE, HOUR, 3 * HOUR, DAY])
+        self.say(f"{timedelta(seconds=seconds)} pass")
+        await asyncio.sleep(seconds)
+
+    # The end -------------------------------------------------------------------------------------------------------------
+
+    async def _end(self) -> None:
+        """Without faults, everything is as the program says, by what the errors tell the user to do at most."""
+        self.say("from here on nothing goes wrong")
+        for stack in self.stacks:
+            stack.program = [
+                one if one.kind == "Upstream" else changed(one, inputs={**one.inputs, "timeout": 2 * HOUR})
+                for one in stack.program
+            ]
+            for database in self.emulator.databases.values():
+                database.next_restore_error = None
+            for pause in (5 * MINUTE, 20 * MINUTE, 3 * HOUR, 10 * MINUTE):
+                if not await self.up(stack, Up()):
+                    break
+                await asyncio.sleep(pause)
+            else:
+                await self._gives_up(stack)
+            await self._preview(stack)
+            await self._refresh(stack)
+            self.say(f"`destroy` of {stack.name}")
+            engine = Engine(stack, self.computer, self._config(), ("pulumi", "destroy"), books=self.books)
+            await self._run(engine, engine.destroy())
+            if stack.state:
+                raise Violation("a destroy leaves something")
+
+    async def _gives_up(self, stack: Stack) -> None:
+        """What the errors offer: another one, by --replace or by other triggers."""
+        errors = ["?"]
+        for kind in self.kinds:
+            held = next((one for one in stack.state if one.kind == kind and not one.replaced), None)
+            if held is None or not held.unfinished:
+                stack.release += 1
+                self._set_triggers(stack)
+                self.say(f"the user changes the triggers: v{stack.release}")
+                errors = await self.up(stack, Up())
+            else:
+                errors = await self.up(stack, Up(replace=kind))
+        if errors:
+            await asyncio.sleep(3 * HOUR)
+            errors = await self.up(stack, Up())
+        if errors:
+            raise Violation(f"the stack has no way out: {errors}")
+
+
+def played(seed: int, *, strict: bool = False) -> Story:
+    """Play a story; raises `Violation`."""
+    story = Story(seed, strict=strict)
+    try:
+        run_inside(story.play)
+    except Exception as error:
+        error.story = story  # type: ignore[attr-defined]
+        raise
+    return story
