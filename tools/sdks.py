@@ -1,7 +1,8 @@
 """SDKs of the plugin for TypeScript and Go: `python -m tools.sdks` generates them from the schema into sdks/.
 
 The generator is a small Go program on Pulumi's own packages, in tools/sdkgen. It is compiled once per version and kept in
-the user's cache, as the engine is; so are the npm packages that the tests compile and run TypeScript with.
+the user's cache, as the engine is; so are the npm packages that the tests compile and run TypeScript with, and the language
+host for Go.
 """
 
 import hashlib
@@ -15,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pulumi_snapshots.plugin.schema import schema
-from tools import engine
+from tools import engine, go_host
 from tools.engine import Closed, Environment
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -116,7 +117,7 @@ def node_modules(environment: Environment) -> Path:
 def main() -> int:
     """Generate the SDKs; with `--prepare` only have at hand what the tests of other languages need, or say what they lack."""
     if "--prepare" in sys.argv[1:]:
-        for prepare in (generator, node_modules):
+        for prepare in (generator, node_modules, go_host.ensure):
             try:
                 prepare(os.environ)
             except Closed as reason:

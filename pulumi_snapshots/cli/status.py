@@ -34,6 +34,7 @@ from pulumi_snapshots.lookup.results import SnapshotInfo
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
 from pulumi_snapshots.properties.checks import RETENTION
+from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.stores.destination import Destination
 
@@ -134,14 +135,17 @@ async def status(  # noqa: PLR0913  each is an option
     limits = checked(context, Limits, typed)
     if not archives and (limits.max_archive_age or limits.max_drill_age):
         context.fail("--max-archive-age and --max-drill-age need --archives.")
+    try:
+        databases = [checks.database_id("check")(each) for each in databases]
+    except Unfit as unfit:
+        context.fail(f"DATABASE {unfit}.")
     places = [place(context, "--archives", each) for each in archives]
     began = invocation.clock.utc()
     try:
         async with invocation.session() as session:
             with display(invocation, logged=False) as shown:
                 shown.progress(ASKING)
-                ids = [checks.database_id()(each) for each in databases]
-                page, found = await _examined(session, ids, limits, origin)
+                page, found = await _examined(session, databases, limits, origin)
                 await _look_at_archives(invocation, shown, places, limits, found)
     except Explained:
         if metrics:

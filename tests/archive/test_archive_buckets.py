@@ -15,15 +15,19 @@ from urllib.parse import unquote
 
 import anyio
 import obstore
+import pyrage
 import pytest
 
 from pulumi_snapshots.archive import source
 from pulumi_snapshots.archive.archive import NotArchived, archive
 from pulumi_snapshots.archive.inputs import ArchiveInputs
+from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import NotRemoved, check_archived, remove
 from pulumi_snapshots.stores import buckets, unfinished
 from pulumi_snapshots.stores.destination import Destination
+from pulumi_snapshots.stores.encryption import opened
+from pulumi_snapshots.stores.files import FileStore
 from pulumi_snapshots.stores.store import StoreTrouble
 from tests.archive.real import VERSION, Host, hosted, outcome, start
 from tests.support.failing import fails_with
@@ -33,6 +37,7 @@ from tests.support.world import Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from pulumi_snapshots.archive.record import ArchiveRecord
 
@@ -307,6 +312,28 @@ def test_keep_last_and_delete_keep_objects_of_others(bucket: Bucket, small: Host
     bucket.delete(records[-1])
     assert len(bucket.keys()) == 2
     assert bucket.content("database/theirs.zip") == OLD
+
+
+def test_archives_in_a_bucket_are_verified_and_decrypted(bucket: Bucket, small: Host, tmp_path: Path) -> None:
+    identity = pyrage.x25519.Identity.generate()
+    record = bucket.archive(small.url, "shop/", recipients=[str(identity.to_public())])
+    bucket.put("shopping/20261124T230000Z-v.zip", OLD)
+    bucket.put("shop/theirs.json", b"{}")
+
+    def problem() -> str:
+        (one,) = shelved(Destination.parse(bucket.uri("shop/")), bucket.transfers.store, deep=True)
+        assert one.uri == record.uri
+        return one.problem
+
+    assert problem() == ""
+    store = bucket.transfers.store(Destination.parse(record.uri))
+    _, digest = opened(store, FileStore(tmp_path / "x.zip"), [identity])
+    assert digest == record.plain_sha256 == small.sha256
+    key = record.uri.removeprefix(bucket.uri(""))
+    bucket.put(key, bucket.content(key)[:-1] + b"x")
+    assert problem().startswith("was changed: its SHA-256 is ")
+    obstore.delete(bucket.behind, key)
+    assert problem() == "is missing"
 
 
 def test_a_refresh_notices_missing_and_altered_objects(bucket: Bucket, small: Host) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -129,6 +130,8 @@ def test_a_profile_of_a_login_uses_boto3(home: Path, monkeypatch: pytest.MonkeyP
     assert one.found == "profile tool (credential_process), through boto3"
     assert one.keys is not None
     assert one.keys()["access_key_id"] == "P"
+    # boto3 renews keys that end within 10 minutes: the library must not use older ones.
+    assert one.options["credential_provider"].ttl < timedelta(minutes=10)
 
 
 def test_a_configuration_that_cannot_be_read_is_named(home: Path) -> None:

@@ -32,6 +32,8 @@ ASKING = {
     "download": ("download", SNAPSHOT, "--output", "FOLDER/one.zip"),
     "archive": ("archive", SNAPSHOT, "FOLDER/"),
     "restore": ("restore", SNAPSHOT, "--yes"),
+    "databases": ("databases",),
+    "status": ("status", DATABASE),
 }
 """Every command that asks the service."""
 each_command = pytest.mark.parametrize("command", ASKING)
@@ -104,7 +106,7 @@ async def test_a_missing_scope_is_an_error(tmp_path: Path, command: str) -> None
         assert "the API key lacks the scope" in ended.err
 
 
-@pytest.mark.parametrize("command", [name for name in ASKING if name != "list"])
+@pytest.mark.parametrize("command", [name for name in ASKING if name not in {"list", "databases", "status"}])
 @virtual
 async def test_an_unknown_database_is_an_error(tmp_path: Path, command: str) -> None:
     async with world(databases=(OTHER_DATABASE,)) as w:
@@ -195,6 +197,11 @@ async def test_an_unlisted_snapshot_is_warned_of_in_the_commands_words(tmp_path:
         ("restore a/v --onto b", "restore overwrites everything that database b holds: add --yes"),
         ("restore a/v --yes --onto b/c", "--onto must be a bare id"),
         ("restore a/v --yes --timeout x", "--timeout must be a duration"),
+        ("status a/b", "DATABASE must be a bare id"),
+        ("status --max-age soon", "--max-age must be a duration"),
+        ("status --max-age 31d", "--max-age must be at most 30d (the service keeps no snapshot longer)"),
+        ("status --max-drill-age 7d", "--max-archive-age and --max-drill-age need --archives"),
+        ("status --archives s3://x", "--archives must be s3://BUCKET/NAME"),
         ("completion tcsh", "'tcsh' is not one of"),
         ("frob", "No such command 'frob'"),
         ("list --api-key x", "No such option"),

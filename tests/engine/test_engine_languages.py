@@ -1,4 +1,7 @@
-"""The examples in TypeScript and Go, with SDKs generated from the schema; skipped with the reason where a tool is missing."""
+"""The examples in TypeScript and Go, with SDKs generated from the schema; skipped with the reason where a tool is missing.
+
+Both run while the service keeps its pages, as the emulator does by default.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engine.stage import DATABASE, EXAMPLES
+from tests.engine.stage import DATABASE
 from tools import engine as engines
-from tools import sdks
+from tools import go_host, sdks
 from tools.engine import Closed
 
 if TYPE_CHECKING:
@@ -93,16 +96,30 @@ def test_the_typescript_example_runs_with_the_installed_plugin(
     assert app.posts() == []
 
 
-def test_the_go_example_compiles_with_its_sdk(generated: Path, tmp_path: Path) -> None:
-    shutil.copytree(EXAMPLES / "go", tmp_path / "examples" / "go")
-    shutil.copytree(generated / "go", tmp_path / "sdks" / "go")
-    folder = tmp_path / "examples" / "go"
+@pytest.mark.parametrize("service", [("--cache-world", "kept")])
+def test_the_go_example_runs(app: App, generated: Path) -> None:
+    app.example("go", "dev")
+    module = app.stack.project / "go.mod"
     try:
-        go = engines.new_enough(folder, os.environ)
+        go, host = engines.new_enough(app.stack.project, os.environ), go_host.ensure(os.environ)
     except Closed as reason:
         pytest.skip(f"Go is not tested: {reason}")
-    engines.build(go, folder, ".", tmp_path / "program", "0.1.0", os.environ)
-    assert os.access(tmp_path / "program", os.X_OK)
+    module.write_text(module.read_text().replace("../../sdks/go", str(generated / "go")))
+    app.environment["PATH"] = os.pathsep.join([app.environment["PATH"], str(host), str(Path(go).parent)])
+    # The language host compiles the program for each command, with what other programs here were compiled from.
+    app.environment.update(CGO_ENABLED="0", GOFLAGS="-mod=mod -trimpath -tags=osusergo,grpcnotrace")
+    app.run("config", "set", "databaseId", DATABASE)
+    app.up()
+    (version,) = app.started()
+    outputs = app.stack.outputs()
+    assert (outputs["snapshot"], outputs["downloadUrl"], outputs["earlier"]) == (version, "[secret]", 0)
+    (archive,) = (app.stack.project / "archives").rglob("*.zip")
+    assert outputs["archive"] == archive.resolve().as_uri()
+
+    app.forget_requests()
+    assert "3 unchanged" in app.up()
+    assert app.stack.outputs()["earlier"] == 1
+    assert app.posts() == []
 
 
 def test_the_generated_sdks_are_of_this_version(generated: Path) -> None:
