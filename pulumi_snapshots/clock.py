@@ -55,6 +55,19 @@ def in_utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def to_the_second(moment: datetime | str) -> str:
+    """Format a time as messages have it: as `rfc3339`, without milliseconds."""
+    moment = parse_rfc3339(moment) if isinstance(moment, str) else moment
+    return rfc3339(moment.replace(microsecond=0))
+
+
+def time_text(moment: datetime, now: datetime | None = None) -> str:
+    """Format a time of day: `12:32:05 UTC`; with its date if that is not the one of `now`."""
+    moment = moment.astimezone(UTC)
+    spec = "%H:%M:%S UTC" if now is None or moment.date() == now.astimezone(UTC).date() else "%Y-%m-%d %H:%M:%S UTC"
+    return moment.strftime(spec)
+
+
 def is_nonsense(moment: datetime) -> bool:
     """Whether no snapshot is of that time; it could overflow when a time zone or a duration is added."""
     return not FIRST_YEAR <= moment.year < END_YEAR

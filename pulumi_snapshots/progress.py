@@ -6,11 +6,12 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Literal, Protocol
 
-from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.clock import Clock, time_text
 from pulumi_snapshots.errors.outcomes import Unresolved
-from pulumi_snapshots.errors.text import Text, Words
+from pulumi_snapshots.errors.text import Words
 
 Phase = Literal["queue", "answer", "listing"]
 """What a snapshot waits for: the rate limiter's queue, the answer to its POST, or the listing."""
@@ -24,11 +25,19 @@ SUMMARY_EVERY = 60.0
 
 
 class Fleet:
-    """All snapshots of a session; `announce` gets a summary every minute while there are many and `keep_announcing` runs."""
+    """All snapshots of a session.
 
-    def __init__(self, clock: Clock, announce: Callable[[str], None] | None) -> None:
+    Args:
+        clock: the time.
+        announce: gets a summary every minute while there are many and `keep_announcing` runs; None without any.
+        cuts_rows: whether a terminal may cut the rows, so that `announce` gets each change while there are few: a
+            replacement's row begins with what has changed in the program, and little room is left behind that.
+    """
+
+    def __init__(self, clock: Clock, announce: Callable[[str], None] | None, *, cuts_rows: bool = False) -> None:
         self.clock = clock
         self._announce = announce
+        self._cuts_rows = cuts_rows
         self._phases: dict[Member, Phase] = {}
         self._ended = {"done": 0, "kept as pending": 0, "failed": 0}
 
@@ -47,11 +56,23 @@ class Fleet:
         finally:
             del self._phases[member]
             self._ended[end] += 1
+            if self._phases:
+                self._announce_change(self.summary())
 
-    def moves(self, member: Member, phase: Phase | None) -> None:
-        """Note the phase of a snapshot; None if it has not changed."""
-        if phase is not None and member in self._phases:  # the member of a restore is not counted
-            self._phases[member] = phase
+    def moves(self, member: Member, phase: Phase | None, text: str) -> None:
+        """Note the phase of a snapshot, None if it has not changed, with what its row says of it."""
+        if phase is None or self._phases.get(member) in {None, phase}:  # the member of a restore is not counted
+            return
+        self._phases[member] = phase
+        self._announce_change(text if self._total == 1 else self.summary())
+
+    def _announce_change(self, text: str) -> None:
+        if self._announce is not None and self._cuts_rows and self._total < MANY:
+            self._announce(text)
+
+    @property
+    def _total(self) -> int:
+        return len(self._phases) + sum(self._ended.values())
 
     @property
     def is_many(self) -> bool:
@@ -70,12 +91,13 @@ class Fleet:
         waiting = Counter(self._phases.values())
         counts = {
             **self._ended,
-            "waiting for the listing": waiting["listing"],
-            "waiting for the answer": waiting["answer"],
+            "not listed yet": waiting["listing"],
+            "not answered yet": waiting["answer"],
             "queued": waiting["queue"],
         }
-        total = sum(counts.values())
-        return f"{total} snapshots: " + ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        return ", ".join(
+            [*(f"{count} {what}" for what, count in counts.items() if count), f"of {self._total} snapshots"]
+        )
 
 
 class Member:
@@ -85,32 +107,52 @@ class Member:
         self._fleet = fleet
         self._listener = listener
         self._shown: float = -math.inf
-        self._waits_for: Words = ""
+        self._waits_for = ""
         self._since = ""
 
-    def waits(self, text: Words, detail: str = "", *, phase: Phase | None = None) -> None:
+    def waits(
+        self,
+        text: str,
+        detail: str = "",
+        *,
+        until: datetime | None = None,
+        why: str = "",
+        phase: Phase | None = None,
+    ) -> None:
         """Show what the snapshot waits for: at once if that has changed, otherwise every `ROUTINE_EVERY` seconds.
 
+        The state comes first, and times are absolute: a terminal cuts a row at its end, and a row is not redrawn.
+
         Args:
-            text: what it waits for; shown with the time since when.
-            detail: a detail that changes while it waits, such as how many are ahead; not shown in a fleet.
+            text: what it waits for, the state in its first two words; shown with the time since when.
+            detail: follows the text and changes while it waits, such as how many are ahead; not shown in a fleet.
+            until: when the wait ends.
+            why: why it waits.
             phase: the phase now; None if it has not changed.
         """
-        self._fleet.moves(self, phase)
         now = self._fleet.clock.monotonic()
-        if text != self._waits_for:
-            self._waits_for, self._since = text, f"{self._fleet.clock.utc():%H:%M:%S}"
+        state = text + why
+        if state != self._waits_for:
+            self._waits_for, self._since = state, time_text(self._fleet.clock.utc())
         elif now - self._shown < ROUTINE_EVERY:
             return
         self._shown = now
         # In a fleet the text is shown once, without a detail that would soon be out of date.
-        rest = f"; {detail}" if detail and not self._fleet.is_many else ""
-        self._listener.progress(Text("{text} (since {since} UTC){rest}", text=text, since=self._since, rest=rest))
+        detail = "" if self._fleet.is_many else detail
+        ends = f" until {time_text(until)}" if until else ""
+        reason = f": {why}" if why else ""
+        said = f"{text}{ends}{detail}{reason} (since {self._since})"
+        self._fleet.moves(self, phase, said)
+        self._listener.progress(said)
 
     def progress(self, text: Words) -> None:
         """Show an event."""
         self._waits_for = ""
         self._listener.progress(text)
+
+    def note(self, text: Words) -> None:
+        """Show good news that stay visible after the run."""
+        self._listener.note(text)
 
     def warn(self, text: Words) -> None:
         """Show a warning that stays visible after the run."""
@@ -137,6 +179,9 @@ class Listener(Protocol):
 
     def progress(self, text: Words) -> None:
         """Show a text, which replaces the previous one."""
+
+    def note(self, text: Words) -> None:
+        """Show good news that stay visible after the run."""
 
     def warn(self, text: Words) -> None:
         """Show a warning that stays visible after the run."""

@@ -109,7 +109,7 @@ def test_every_code_of_the_service_stands_on_the_page_of_its_error() -> None:
 
 def test_the_command_that_explains_it_ends_the_message() -> None:
     told = with_pointer("No API key is set.", MissingKey())
-    assert told == "No API key is set. See `squarecloud-snapshots explain missing-key`"
+    assert told == "No API key is set.\nmore: squarecloud-snapshots explain missing-key"
 
 
 def test_the_cause_leads_to_the_better_page() -> None:

@@ -50,7 +50,10 @@ def test_the_install_command_works_today() -> None:
 
 
 def test_a_reader_finds_every_example() -> None:
+    assert sorted(folder / "README.md" for folder in (PROJECT / "examples").iterdir()) == EXAMPLES
     listed = re.findall(r"^\| \[`examples/([\w-]+)`\]\(howto/\1\.md\) \|", HOWTO, re.MULTILINE)
     assert sorted(listed) == [page.parent.name for page in EXAMPLES]
     for page in EXAMPLES:
-        assert (page.parent / "Pulumi.yaml").is_file()
+        first = next(folder for folder in page.parents if (folder / "Pulumi.yaml").is_file())
+        main = re.search(r"^main: (.+)$", (first / "Pulumi.yaml").read_text(), re.MULTILINE)
+        assert (first / main[1] if main else first) == page.parent

@@ -204,7 +204,7 @@ async def _status_of_one(at: At) -> None:
 
 @use("`squarecloud-snapshots create`")
 async def _create(at: At) -> None:
-    await at.types("create", DATABASE, "--wait")
+    await at.types("create", DATABASE)
 
 
 @use("`squarecloud-snapshots download`, `archive`")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
-from typing import TypeAlias
+from typing import Protocol
 
 import anyio
 
@@ -41,8 +41,12 @@ from pulumi_snapshots.api.request_log import RequestLog, Sent
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.outcomes import SharedStateUnavailable
 
-OnWait: TypeAlias = "Callable[[str, str], None]"
-"""Called with the reason why a request waits, and a detail that changes while it waits; the detail may be empty."""
+
+class OnWait(Protocol):
+    """Called with why a request waits, a detail that changes while it waits, when the wait ends, and the reason."""
+
+    def __call__(self, text: str, detail: str = "", *, until: datetime | None = None, why: str = "") -> None: ...  # noqa: D102
+
 
 BUDGET_WINDOW = 60.5
 """Seconds: the service is assumed to count requests per minute by arrival, so half a second is added for network jitter."""
@@ -59,8 +63,8 @@ OUTAGE_AFTER = 2
 """POSTs in a row with an ambiguous 5xx after which no further POST is sent until a read succeeds."""
 OUTAGE_PATIENCE = 120.0
 """Seconds that a POST waits in an outage for a read to succeed."""
-BLOCKED = "rate limited, waiting for the block to end"
-"""The reason for waiting while the account is blocked."""
+BLOCKED = "rate limited"
+"""The state of all requests while the account is blocked."""
 
 
 @dataclass(frozen=True)
@@ -243,6 +247,11 @@ class RateLimiter:
         left = ends - self._clock.monotonic()
         return self._clock.utc() + timedelta(seconds=left) if left > 0 else None
 
+    @property
+    def blocked_until(self) -> datetime:
+        """When the account's block ends."""
+        return self._clock.utc() + timedelta(seconds=self._log.blocked_until - self._clock.monotonic())
+
     # The queue -------------------------------------------------------------------------------------------------------
 
     async def _wait_for_slot(self, request: _Request) -> None:
@@ -379,13 +388,14 @@ class RateLimiter:
             return
         cooldown = self._cooldown_ends(request)
         if request.lane.starts and self._outage_since is not None:
-            request.on_wait("service is returning errors; will send when a listing succeeds", "")
+            request.on_wait("service is returning errors; will send when a listing succeeds")
         elif self.blocked:
-            request.on_wait(BLOCKED, "")
+            request.on_wait(BLOCKED, until=self.blocked_until)
         elif cooldown > now and cooldown >= at:
-            request.on_wait(f"queued: {request.lane.cooldown}", f"{cooldown - now:.0f} s more")
+            until = self._clock.utc() + timedelta(seconds=cooldown - now)
+            request.on_wait("queued", until=until, why=request.lane.cooldown)
         else:
-            request.on_wait("queued", f"{ahead} ahead" if ahead else "")
+            request.on_wait("queued", f", {ahead} ahead" if ahead else "")
 
     # What the answers mean for other requests --------------------------------------------------------------------------
 

@@ -22,10 +22,10 @@ from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.progress import Listener
-from pulumi_snapshots.properties.durations import duration_text
+from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
-from pulumi_snapshots.stores.destination import Destination
+from pulumi_snapshots.stores.destination import Destination, place_text
 from pulumi_snapshots.stores.encryption import SUFFIX, SealedDraft, sealed_size
 from pulumi_snapshots.stores.store import Draft, Seen, StoreTrouble
 
@@ -73,13 +73,16 @@ async def archive(  # noqa: PLR0913  a progress bar is the sixth
         then = [*trouble.then]
         # Without a way out, an object that is lost and cannot be archived again would fail every run.
         if previous and previous.lost and previous.version_id == inputs.version_id and isinstance(trouble, NoUrl):
-            then.append(Next(Step.PUT_ARCHIVE_BACK, uri=previous.uri))
+            then.append(Next(Step.PUT_ARCHIVE_BACK, uri=place_text(previous.uri)))
         which = "/".join(filter(None, (inputs.database_id, inputs.version_id)))
         what = Text(
-            "Snapshot {which} was not archived to {uri}: {why}", which=which, uri=job.place.uri, why=trouble.happened
+            "Snapshot {which} was not {archived} to {uri}: {why}",
+            which=which,
+            uri=place_text(job.place.uri),
+            why=trouble.happened,
         )
         raise NotArchived(what, job.left, then) from trouble
-    listener.progress(f"archived {bytes_text(record.size)} to {record.uri}")
+    listener.progress(Text("{archived} {size} to {uri}", size=bytes_text(record.size), uri=place_text(record.uri)))
     if manifest:
         await describe(transfers, record, inputs.recipients, listener)
     return await prune(transfers, record, previous, inputs, listener)
@@ -113,7 +116,7 @@ class _Job:
         if self._transfers.stopping:
             raise Explained(f"it was interrupted at {so_far}")
         broke_off = f" (it broke off last: {self._source.broke_off})" if self._source.broke_off else ""
-        raise Explained(f"it was not whole after {duration_text(self._inputs.timeout)} (timeout): {so_far}{broke_off}")
+        raise Explained(f"it was not whole after {spoken(self._inputs.timeout)} (timeout): {so_far}{broke_off}")
 
     async def _archive(self) -> ArchiveRecord:
         await self._source.locate()

@@ -20,7 +20,7 @@ from pulumi_snapshots.late import late
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.run.calls import Changes, Rules
 from pulumi_snapshots.snapshot.difference import changed, differs, holds_unknown, undecided
-from pulumi_snapshots.stores.destination import Destination
+from pulumi_snapshots.stores.destination import Destination, place_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,7 +79,7 @@ def archive_difference(record: ArchiveRecord, old: Mapping[str, Any], new: Mappi
     if replaces:
         return Changes(tuple(replaces))
     if record.lost is not None:
-        return Changes(updates=("lost",), reason=f"{record.uri} is {record.lost}: archiving again")
+        return Changes(updates=("lost",), reason=f"{place_text(record.uri)} is {record.lost}: archiving again")
     which = ("download_url" if new.get("version_id") is None else "version_id") if version_id is UNKNOWN else ""
     later = undecided(new, *filter(None, (which, "destination", "recipients")))
     return Changes(updates=tuple(name for name in WISHES if changed(name, old, new)), reason=later)

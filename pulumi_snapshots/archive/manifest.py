@@ -11,7 +11,7 @@ from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.properties.catalogue import Moment, Record, declare
-from pulumi_snapshots.stores.destination import Destination
+from pulumi_snapshots.stores.destination import Destination, place_text
 from pulumi_snapshots.stores.store import Store, StoreTrouble
 
 SUFFIX = ".json"
@@ -93,7 +93,7 @@ async def describe(
     try:
         await transfers.blocking(_write, manifest_of(transfers, record.uri), Manifest.of(record, recipients).text)
     except StoreTrouble as trouble:
-        listener.warn(f"{record.uri} is archived, but its manifest was not written: {trouble.happened}.")
+        listener.warn(f"{place_text(record.uri)} is archived, but its manifest was not written: {trouble.happened}.")
 
 
 def _write(store: Store, content: bytes) -> None:

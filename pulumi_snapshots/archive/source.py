@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import cycle
 
 from pulumi_snapshots.api.download import DownloadBroken, Served, UrlRefused, open_download
@@ -13,7 +13,7 @@ from pulumi_snapshots.api.models import ListedSnapshot
 from pulumi_snapshots.api.signed_url import expiry_of, version_of
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.clock import parse_rfc3339
+from pulumi_snapshots.clock import parse_rfc3339, time_text
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import not_listed
@@ -178,8 +178,8 @@ class Source:
         self.broke_off = error.happened
         if seconds is None:
             raise error
-        again = f"trying again in {seconds:.0f} s ({error.happened})"
-        self.listener.progress(f"{self.so_far}; the transfer broke off, {again}")
+        again = time_text(self.transfers.clock.utc() + timedelta(seconds=seconds))
+        self.listener.progress(f"{self.so_far}; the transfer broke off, next try {again} ({error.happened})")
         await self.transfers.clock.sleep(seconds)
 
     def _tell(self) -> None:

@@ -15,7 +15,7 @@ from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.text import Text, Words
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.stopping import REFRESH_PATIENCE
-from pulumi_snapshots.stores.destination import Destination
+from pulumi_snapshots.stores.destination import Destination, place_text
 from pulumi_snapshots.stores.store import Seen, Store, StoreTrouble
 
 PRUNING = 120.0
@@ -41,12 +41,14 @@ async def check_archived(transfers: Transfers, record: ArchiveRecord, listener: 
                 return replace(record, mark=seen.mark, lost=None)
             lost = "missing" if seen is None else "altered"
             again = Next(Step.ARCHIVE_AGAIN)
-            listener.warn(Text("the archive {uri} is {lost}. {then}", uri=record.uri, lost=lost, then=again))
+            listener.warn(
+                Text("the archive {uri} is {lost}. {then}", uri=place_text(record.uri), lost=lost, then=again)
+            )
             return replace(record, lost=lost)
         why = "it was interrupted" if transfers.stopping else "the store did not answer in time"
     except StoreTrouble as trouble:
         why = trouble.happened
-    listener.warn(f"the archive {record.uri} was not checked and stays as it was: {why}.")
+    listener.warn(f"the archive {place_text(record.uri)} was not checked and stays as it was: {why}.")
     return record
 
 
@@ -88,11 +90,11 @@ async def prune(
                     continue
                 removed = await transfers.blocking(_removed, transfers, each.uri, each.mark)
             except StoreTrouble as trouble:
-                listener.warn(f"{each.uri} is beyond {rule} but was not removed: {trouble.happened}.")
+                listener.warn(f"{place_text(each.uri)} is beyond {rule} but was not removed: {trouble.happened}.")
                 continue
             left.remove(each)
             if removed:
-                listener.progress(f"removed {each.uri}: beyond {rule}")
+                listener.progress(f"removed {place_text(each.uri)}: beyond {rule}")
     return replace(record, earlier=tuple(left)[:KEEP_LIMIT])
 
 
@@ -156,23 +158,29 @@ async def remove(  # noqa: PLR0913  what decides about an object
     if not delete_object:
         # What was replaced may have been removed or overwritten since.
         if record.lost is None and (successor is None or among):
-            listener.progress(f"kept: {record.uri}")
+            listener.note(f"kept: {place_text(record.uri)}")
         return
     if successor is not None and (successor.uri == record.uri or (counted and among)):
-        listener.progress(f"kept: {record.uri}, which the archive that replaced this one holds or counts")
+        listener.note(f"kept: {place_text(record.uri)}, which the archive that replaced this one holds or counts")
         return
     store = _store(transfers, record.uri)
     try:
         with transfers.until(REFRESH_PATIENCE):
             if await transfers.blocking(_removed, transfers, record.uri, record.mark):
-                listener.progress(f"deleted {record.uri}")
+                listener.note(f"deleted {place_text(record.uri)}")
             elif await transfers.blocking(store.stat) is not None:
-                listener.warn(f"{record.uri} was kept: this resource did not write it, or it was changed since.")
+                listener.warn(
+                    f"{place_text(record.uri)} was kept: this resource did not write it, or it was changed since."
+                )
             return
     except StoreTrouble as trouble:
         then = [*trouble.then, Next(Step.KEEP_OBJECT)]
-        raise NotRemoved(f"The archive {record.uri} was not deleted: {trouble.happened}", then=then) from trouble
-    raise NotRemoved(f"The archive {record.uri} was not deleted: it was interrupted, or the store did not answer")
+        raise NotRemoved(
+            f"The archive {place_text(record.uri)} was not deleted: {trouble.happened}", then=then
+        ) from trouble
+    raise NotRemoved(
+        f"The archive {place_text(record.uri)} was not deleted: it was interrupted, or the store did not answer"
+    )
 
 
 def _removed(transfers: Transfers, uri: str, mark: str) -> bool:

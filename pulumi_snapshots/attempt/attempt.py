@@ -12,24 +12,25 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain, repeat
 from typing import Any, ClassVar, Protocol
 
 import anyio
 
+from pulumi_snapshots.api.client import POST_READ_TIMEOUT
 from pulumi_snapshots.api.errors import Cooldown, NotSent, SquareCloudError, UnreadableAnswer
 from pulumi_snapshots.api.limits import SNAPSHOT_PER_DATABASE
 from pulumi_snapshots.api.service_clock import ServiceClock
 from pulumi_snapshots.attempt.journal import ENTRY_KEPT, AttemptJournal, Entry, Found
 from pulumi_snapshots.attempt.owner import EngineRun, owner_of
 from pulumi_snapshots.attempt.post import Post
-from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.clock import Clock, time_text
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.outcomes import NothingSent, Unresolved
 from pulumi_snapshots.errors.text import Words
 from pulumi_snapshots.progress import Member
-from pulumi_snapshots.properties.durations import duration_text
+from pulumi_snapshots.properties.durations import spoken
 
 BACK_OFF = (5.0, 10.0, 20.0, 40.0, 80.0)
 """Seconds between refused POSTs. They begin with the shortest cooldown, the account's 5 s."""
@@ -203,9 +204,7 @@ class Attempt(ABC):
             await self._update_journal()
 
     def _early_end(self) -> Exception:
-        why = (
-            "The wait was interrupted" if self._run.stopping else f"The wait ended after {duration_text(self._timeout)}"
-        )
+        why = "The wait was interrupted" if self._run.stopping else f"The wait ended after {spoken(self._timeout)}"
         self._pin()
         if self.post is not None:
             return self.unresolved_error(f"{why}.")
@@ -238,10 +237,10 @@ class Attempt(ABC):
 
     # Before the POST -----------------------------------------------------------------------------------------------------
 
-    def show_step(self, step: str, detail: str = "") -> None:
-        """Show what the operation does before the POST."""
-        self.step = step
-        self.member.waits(step, detail)
+    def show_step(self, text: str, detail: str = "", *, until: datetime | None = None, why: str = "") -> None:
+        """Show what the operation does before the POST; see `Member.waits`."""
+        self.step = f"{text}, since {why}" if why else text
+        self.member.waits(text, detail, until=until, why=why)
 
     async def take_over(self) -> bool:
         """Take over the POST of an earlier run of this operation that no state has; false if there is none.
@@ -377,8 +376,8 @@ class Attempt(ABC):
                     return
                 pause = max(next(self._pauses), error.retry_after or 0.0)
                 self.step = "waiting to try again"
-                why = error.code or "not reached"
-                self.member.progress(f"{why}: nothing was started, trying again in {pause:.0f} s")
+                again = time_text(self._run.clock.utc() + timedelta(seconds=pause))
+                self.member.progress(f"{error.code or 'not reached'}; next try {again}, nothing was started")
                 await self._run.clock.sleep(pause)
             except anyio.get_cancelled_exc_class() as cancelled:
                 self.on_cancelled(cancelled)
@@ -412,8 +411,9 @@ class Attempt(ABC):
         Raises:
             HeldBack: another run has sent a POST for this database in the meantime, so this one must not be sent.
         """
-        self.member.waits("sent, waiting for the answer", "up to 2 minutes", phase="answer")
         now = self._run.clock.utc()
+        latest = now + timedelta(seconds=POST_READ_TIMEOUT)
+        self.member.waits("sent, waiting for the answer", until=latest, phase="answer")
         post = Post(
             # Rounded as in state and journal, so that it is equal everywhere.
             posted_at=now.replace(microsecond=now.microsecond // 1000 * 1000),

@@ -87,9 +87,14 @@ class DatabaseMemory:
 
 
 class RunMemory:
-    """The memory of a process, shared by all its resources: diff and read fill it, create uses it."""
+    """The memory of a process, shared by all its resources: diff and read fill it, create uses it.
+
+    Attributes:
+        resumed: owners whose pending snapshot, of an earlier run, was found.
+    """
 
     def __init__(self) -> None:
+        self.resumed: set[str | None] = set()
         self._databases: dict[str, DatabaseMemory] = defaultdict(DatabaseMemory)
         self._requested: dict[str, str] = {}
         self._asked: dict[tuple[str, str | None], bool] = {}

@@ -23,7 +23,7 @@ def _snapshot(context: click.Context, _argument: click.Parameter, typed: str) ->
     except ValueError as error:
         raise click.BadParameter(f"{error}.") from None
     if is_provisional(typed):
-        raise click.BadParameter("it is pending: `create DATABASE --wait` keeps waiting for it.")
+        raise click.BadParameter("it is pending: `create DATABASE` keeps waiting for it.")
 
 
 def _urls(context: click.Context, _option: click.Parameter, urls: Any) -> Any:

@@ -52,7 +52,7 @@ from pulumi_snapshots.lookup.inputs import ORIGINS, SnapshotQuery
 from pulumi_snapshots.lookup.prefix import whole_database, whole_version
 from pulumi_snapshots.lookup.results import SnapshotInfo
 from pulumi_snapshots.properties.catalogue import Inputs
-from pulumi_snapshots.properties.durations import duration_text
+from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.record import RestoreRecord
 from pulumi_snapshots.restore.restore import restore as restore_snapshot
@@ -61,6 +61,7 @@ from pulumi_snapshots.snapshot.create import create as create_snapshot
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import LATEST, get
 from pulumi_snapshots.snapshot.record import SnapshotRecord
+from pulumi_snapshots.stores.destination import place_text
 from pulumi_snapshots.stores.encryption import identities, opened
 
 Ready = TypeVar("Ready", bound=Inputs)
@@ -136,7 +137,6 @@ async def list_snapshots(context: click.Context, /, *, as_json: bool, urls: bool
 
 @commands.command()
 @database_argument
-@click.option("--wait", is_flag=True, expose_value=False, help="Wait until the service lists it; this is always on.")
 @click.option("--reuse-within", metavar="DURATION", help="Take none if a manual snapshot is younger than this.")
 @timeout_option(SnapshotInputs)
 @click.option("--new", is_flag=True, help="Give up on a snapshot that an earlier run requested and did not find.")
@@ -154,15 +154,14 @@ async def create(context: click.Context, /, *, new: bool, as_json: bool, urls: b
     async def prepared(session: Session) -> SnapshotInputs:
         return replace(inputs, database_id=await whole_database(session, inputs.database_id))
 
-    record, code, _ = await _recorded(
-        context, create_snapshot, prepared, lambda ready: f"{ready.database_id} --wait", new=new
-    )
+    record, code, _ = await _recorded(context, create_snapshot, prepared, lambda ready: ready.database_id, new=new)
     if as_json:
         invocation.show(json_text(_fields(record, urls=urls)))
     elif code == DONE:
         zone = invocation.zone
         times = {"created": moment(record.created_at, zone), "expires": moment(record.expires_at, zone)}
         invocation.show(facts({"snapshot": record.id, **times, "size": _size(record.size), "engine": record.runtime}))
+        invocation.say(f"hint: `{NAME} download {record.id} --output {record.database_id}.zip` downloads it.")
     return code
 
 
@@ -218,7 +217,7 @@ async def archives(context: click.Context, /, *, destination: str, deep: bool, a
     """
     at, invocation = place(context, "DESTINATION", destination), context.obj
     with display(invocation, logged=deep) as shown:
-        shown.progress(f"reading {at.uri}" if deep else f"listing {at.uri}")
+        shown.progress(f"{'reading' if deep else 'listing'} {place_text(at.uri)}")
         found = await invocation.transfers.blocking(lambda: list(shelved(at, invocation.transfers.store, deep=deep)))
     if as_json:
         invocation.show(json_text([{**asdict(each), "manifest": each.manifest} for each in found]))
@@ -245,12 +244,12 @@ async def decrypt_(context: click.Context, /, *, archive: str, identity: str, ou
     keys = identities(Path(identity))
     store = invocation.transfers.store
     with display(invocation) as shown:
-        shown.progress(f"decrypting {source.uri}")
+        shown.progress(f"decrypting {place_text(source.uri)}")
         seen, digest = await invocation.transfers.blocking(opened, store(source), store(target), keys)
     if as_json:
         invocation.show(json_text({"uri": target.uri, "size": seen.size, "sha256": digest}))
     else:
-        invocation.show(facts({"decrypted": target.uri, "size": _size(seen.size), "sha256": digest}))
+        invocation.show(facts({"decrypted": place_text(target.uri), "size": _size(seen.size), "sha256": digest}))
     return DONE
 
 
@@ -296,9 +295,9 @@ async def restore(context: click.Context, /, *, new: bool, as_json: bool, **type
         # Whatever was written since is still there: who asks for a restore must not take this for one.
         earlier = (
             f"nothing was restored now: an earlier run requested the restore of {record.snapshot} onto database "
-            f"{record.target_database_id} at {record.requested_at}, {duration_text(round(age))} ago, and it was carried out then."
+            f"{record.target_database_id} at {record.requested_at}, {spoken(age)} ago, and it was carried out then."
         )
-        invocation.fail(invocation.wording.text((earlier, Next(Step.RESTORE_AGAIN))))
+        invocation.fail(f"{earlier}\nhint: {invocation.wording.text(Next(Step.RESTORE_AGAIN))}")
         return FAILED
     if as_json:
         return code
@@ -376,7 +375,7 @@ async def _recorded(
                 age = since.total_seconds() - (session.clock.monotonic() - begun)
             return record, DONE, age
     except Unresolved as pending:
-        invocation.fail(invocation.wording.paragraph(pending))
+        invocation.fail(invocation.wording.report(pending))
         return pending.record, FAILED, 0.0
 
 
@@ -426,6 +425,7 @@ async def _transfer(
     invocation: Invocation, inputs: ArchiveInputs, done: str, *, as_json: bool, manifest: bool = False
 ) -> int:
     transfers = invocation.transfers
+    invocation.wording = COMMANDS.about(archived=done)
     async with invocation.session() as session:
         with invocation.stopping(session, transfers), display(invocation, transfers=True) as shown:
             database_id = await whole_database(session, inputs.database_id or "", has_snapshots=True)
@@ -439,7 +439,7 @@ async def _transfer(
     if as_json:
         invocation.show(json_text(fields_of(record, ArchiveRecord)))
     else:
-        invocation.show(facts({done: record.uri, "size": _size(record.size), "sha256": record.sha256}))
+        invocation.show(facts({done: place_text(record.uri), "size": _size(record.size), "sha256": record.sha256}))
     return DONE
 
 
@@ -447,7 +447,7 @@ def _shelved_row(each: Shelved, zone: tzinfo | None) -> tuple[str | None, ...]:
     about = each.manifest
     sealed = f"for {len(about.recipients)}" if about and about.recipients else None
     created, size = (moment(about.created_at, zone), _size(about.size)) if about else (None, None)
-    return MARKS["problem" if each.problem else "ok"], each.uri, created, size, sealed, each.problem
+    return MARKS["problem" if each.problem else "ok"], place_text(each.uri), created, size, sealed, each.problem
 
 
 def _fields(one: SnapshotInfo | SnapshotRecord, *, urls: bool) -> dict[str, Any]:

@@ -48,14 +48,20 @@ class Display:
                 f"{zoned(self._invocation.clock.utc(), self._invocation.zone)}  {self._invocation.wording.text(text)}"
             )
 
+    def note(self, text: Words) -> None:
+        """Say good news that stay."""
+        self._leave(self._invocation.wording.text(text))
+
     def warn(self, text: Words) -> None:
         """Say something that the user should know afterwards."""
+        self._leave(f"warning: {self._invocation.wording.text(text)}")
+
+    def _leave(self, text: str) -> None:
         if self._live is None:
-            self._invocation.warn(text)
+            self._invocation.say(text)
             return
         with suppress(OSError, ValueError):  # the live line's own console prints above it
-            warning = printable(f"warning: {self._invocation.wording.text(text)}")
-            self._live.console.print(Text(warning), soft_wrap=True)
+            self._live.console.print(Text.from_ansi(self._invocation.coloured(printable(text))), soft_wrap=True)
 
     def will_keep(self, *, pending: bool) -> bool:
         """Whether a state keeps the result: there is none here, so the journal keeps what is pending."""

@@ -26,12 +26,13 @@ from pulumi_snapshots.api.scopes import ACCOUNT_READ, DATABASES_READ, SNAPSHOTS_
 from pulumi_snapshots.attempt.journal import AttemptJournal, Entry, Found
 from pulumi_snapshots.cli.invocation import Invocation
 from pulumi_snapshots.cli.wording import COMMANDS
-from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.clock import to_the_second
+from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.outcomes import SharedStateUnavailable
 from pulumi_snapshots.errors.pages import with_pointer
 from pulumi_snapshots.errors.text import sentence
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, database_of_entry
-from pulumi_snapshots.properties.durations import duration_text
+from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.quota import allowance_of, counted, slot_frees
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import LISTING_CACHES, MissingKey, SettingsError, variable
@@ -96,7 +97,7 @@ async def examine(invocation: Invocation, *, forget_block: bool = False) -> list
             first = [await _forget_block(session)] if forget_block else []
             return [*first, *[each async for each in _examined(session)]]
     except SettingsError as error:
-        told = COMMANDS.text((error, "No request was sent.", *error.then))
+        told = COMMANDS.told(Explained(error.happened, "No request was sent.", error.then))
         check = "key" if isinstance(error, MissingKey) else "settings"
         return [Finding(check, "problem", with_pointer(told, error))]
 
@@ -139,7 +140,7 @@ async def _forget_block(session: Session) -> Finding:
     until = await session.rate_limiter.forget_blocks()
     if until is None:
         return Finding("block", "ok", "no run of this machine remembers one")
-    return Finding("block", "ok", f"forgotten: the runs of this machine took it to last until {rfc3339(until)}")
+    return Finding("block", "ok", f"forgotten: the runs of this machine took it to last until {to_the_second(until)}")
 
 
 async def _key(session: Session) -> tuple[Finding, Result, Account | None]:
@@ -152,7 +153,7 @@ async def _key(session: Session) -> tuple[Finding, Result, Account | None]:
     except SquareCloudError as error:
         check = "key" if isinstance(error, KeyRefused) else "service"
         advice = FORGET_BLOCK if isinstance(error, Blocked) and error.unsent else ""
-        return Finding(check, "problem", COMMANDS.paragraph(error), advice), ("unknown", "", ""), None
+        return Finding(check, "problem", COMMANDS.report(error), advice), ("unknown", "", ""), None
     return accepted, ("ok", "the account can be read", ""), account
 
 
@@ -180,12 +181,12 @@ async def _reading(session: Session, account: Account | None) -> tuple[Result, L
             return ("ok", "the account's snapshots can be listed", ""), listing
         refusal = session.listings.account_refusal
         if isinstance(refusal, NotAllowed) and refusal.code == "MISSING_SCOPE":
-            return ("problem", COMMANDS.paragraph(refusal), ""), None
+            return ("problem", COMMANDS.report(refusal), ""), None
         if account is None or not account.databases:
             return ("unknown", f"{refusal}", ""), None
         await session.listings.own_page(account.databases[0].id, now, patience=ONCE)
     except SquareCloudError as error:
-        return ("problem", COMMANDS.paragraph(error), ""), None
+        return ("problem", COMMANDS.report(error), ""), None
     if isinstance(refusal, ListingBlocked):
         why = "the service blocks it for up to 5 minutes, since it was requested too often"
     else:
@@ -212,7 +213,7 @@ def _quota(seen: Seen) -> Result:
     if left:
         return "ok", text, ""
     at = slot_frees(taken, allowance)
-    frees = f"A slot frees at about {rfc3339(at)}" if at else "Wait"
+    frees = f"A slot frees at about {to_the_second(at)}" if at else "Wait"
     return "problem", text, f"{frees}; a larger plan allows more, and reuse_within saves some."
 
 
@@ -221,8 +222,8 @@ def _clock(seen: Seen) -> Result:
     if offset is None:
         return "unknown", "the service has not shown its time", ""
     if abs(offset) <= CLOCK_NOTE:
-        return "ok", f"within {duration_text(CLOCK_NOTE)} of the service's", ""
-    away = f"{duration_text(round(abs(offset)))} {'behind' if offset > 0 else 'ahead of'}"
+        return "ok", f"within {spoken(CLOCK_NOTE)} of the service's", ""
+    away = f"{spoken(abs(offset))} {'behind' if offset > 0 else 'ahead of'}"
     advice = "Set it: rotate_after uses it, and buckets refuse requests with a wrong time. Waiting for a snapshot still works."
     return "note", f"this machine's is {away} the service's", advice
 
@@ -240,8 +241,8 @@ def _listing(seen: Seen) -> Result:
     now = seen.session.client.service_clock.now()
     ages = [(now - entry.modified).total_seconds() for entry in seen.listing.entries if entry.modified]
     if ages and 0 <= min(ages) < SERVICE_CACHE:
-        return "ok", f"at most {duration_text(round(min(ages)))} old: it has a snapshot of that age", ""
-    cache = duration_text(SERVICE_CACHE)
+        return "ok", f"at most {spoken(min(ages))} old: it has a snapshot of that age", ""
+    cache = spoken(SERVICE_CACHE)
     return "ok", f"at most {cache} old, which is how long the service may serve the same page", ""
 
 
@@ -260,13 +261,9 @@ async def _shared(session: Session, state: SharedState) -> Result:
         for journal in session.journals.values():
             await journal.of("")
     except SharedStateUnavailable as error:
-        return "problem", COMMANDS.paragraph(error), ""
+        return "problem", COMMANDS.report(error), ""
     away = round(state.ahead or 0.0)
-    clock = (
-        "this machine's"
-        if abs(away) <= CLOCK_NOTE
-        else f"{duration_text(abs(away))} {'ahead' if away > 0 else 'behind'}"
-    )
+    clock = "this machine's" if abs(away) <= CLOCK_NOTE else f"{spoken(abs(away))} {'ahead' if away > 0 else 'behind'}"
     refuses = "refuses a stale write" if state.conditional else "is locked"
     return "ok", f"{state.where} is read and written, and {refuses}; its clock is {clock}", ""
 
@@ -275,7 +272,7 @@ def _attempt(session: Session, journal: AttemptJournal, entry: Entry, what: str)
     verifies = entry.purpose == PURPOSE and entry.owner is None
     owner = entry.owner or ("squarecloud-snapshots verify" if verifies else "an unnamed resource")
     which = f"{owner} requested a {what} {'of' if what == 'snapshot' else 'onto'} database {entry.database_id}"
-    found = f"{which} at {rfc3339(entry.post.posted_at)} ({entry.post.answered}), and its end was not seen"
+    found = f"{which} at {to_the_second(entry.post.posted_at)} ({entry.post.answered}), and its end was not seen"
     if journal.is_under_way(entry):
         return "ok", f"{found}: it is under way", ""
     if verifies:

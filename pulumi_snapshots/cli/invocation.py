@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import traceback
@@ -33,6 +34,9 @@ DONE, FAILED = 0, 1
 """Exit codes; click has 2 for wrong arguments."""
 BY_SIGNAL = 128
 """Shells add this to the number of the signal that ended a command: 130, 143 and 129 after those below."""
+COLOURS = {"Error:": "red", "warning:": "yellow", "hint:": "cyan", "more:": "cyan"}
+"""Of the words that begin a line."""
+LABEL = re.compile(rf"^(?:{'|'.join(COLOURS)})", re.MULTILINE)
 INTERRUPTED = BY_SIGNAL + signal.SIGINT
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals after which a command ends in order: ^C, a request to end, a closed terminal."""
@@ -103,9 +107,9 @@ class Invocation:
             raise OutputClosed(f"not all of the result was written to standard output: {why}") from error
 
     def say(self, text: str) -> None:
-        """Write a line to standard error; if that is closed, the work continues."""
+        """Write to standard error; if that is closed, the work continues."""
         with suppress(OSError, ValueError):
-            self.err.write(printable(text) + "\n")
+            self.err.write(self.coloured(printable(text)) + "\n")
             self.err.flush()
 
     async def ask(self, question: str) -> str:
@@ -114,6 +118,13 @@ class Invocation:
         with suppress(OSError, ValueError):  # a stream without a descriptor, as in a test, is read at once
             await anyio.wait_readable(self.stdin.fileno())
         return self.stdin.readline(LONGEST_ANSWER).strip()
+
+    def coloured(self, text: str) -> str:
+        """The text with its labels in colour, if standard error is a terminal and `NO_COLOR` is not set."""
+        dumb = self.environment.get("NO_COLOR") or self.environment.get("TERM") == "dumb"
+        if dumb or not self.err.isatty():
+            return text
+        return LABEL.sub(lambda label: click.style(label[0], COLOURS[label[0]], bold=True), text)
 
     def warn(self, text: Words) -> None:
         """Say something that the user should know afterwards."""
@@ -126,7 +137,7 @@ class Invocation:
     def refuse(self, error: click.ClickException) -> int:
         """Say what is wrong with the arguments; returns the exit code."""
         context = getattr(error, "ctx", None)
-        more = f" `{context.command_path} --help` has all arguments." if context else ""
+        more = f"\nhint: `{context.command_path} --help` shows all arguments." if context else ""
         self.fail(error.format_message() + more)
         return error.exit_code
 
@@ -177,7 +188,7 @@ class Invocation:
         except click.UsageError as error:
             return self.refuse(error)
         except Explained as error:
-            self.fail(self.wording.paragraph(error))
+            self.fail(self.wording.report(error))
             if debugging():
                 self.say(traceback.format_exc())
             return FAILED

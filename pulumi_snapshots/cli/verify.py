@@ -191,7 +191,7 @@ async def _verify(
     if not content["left"]:
         invocation.say("nothing is left at the service.")
     if ended is not None:
-        invocation.fail(invocation.wording.paragraph(ended))
+        invocation.fail(invocation.wording.report(ended))
         return FAILED
     return DONE
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from difflib import get_close_matches
+from functools import wraps
+from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, TypeVar
 
 import pulumi
@@ -12,7 +15,7 @@ from pulumi_snapshots.errors.pages import with_pointer
 from pulumi_snapshots.properties.checks import is_usual_database_id
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pulumi_snapshots.lookup.results import Lookup
     from pulumi_snapshots.properties.catalogue import Thing
@@ -46,10 +49,16 @@ class Declared(pulumi.CustomResource):
     """Its properties, which the class that declares it has."""
 
     def __init_subclass__(cls, **more: Any) -> None:
-        """Copy the declaration to each provider's class: the SDK looks for types in the class itself."""
+        """Copy the declaration to each provider's class.
+
+        The SDK looks for types in the class itself, and a call with a wrong argument must name the class that was written.
+        """
         super().__init_subclass__(**more)
         declaration = next((base for base in cls.__mro__ if "thing" in base.__dict__), cls)
         cls.__doc__, cls.__annotations__ = declaration.__doc__, declaration.__annotations__
+        if cls is not declaration and "thing" in declaration.__dict__:
+            init = _named_after(cls.__name__, declaration.__dict__["__init__"])
+            cls.__init__ = init  # type: ignore[method-assign]
 
     def _declare(
         self, resource_name: str, inputs: Mapping[str, Any], timeout: Any, opts: pulumi.ResourceOptions | None
@@ -61,6 +70,27 @@ class Declared(pulumi.CustomResource):
     @abstractmethod
     def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
         """Register the resource with the engine, as its constructor."""
+
+
+def _named_after(name: str, init: Callable[..., None]) -> Callable[..., None]:
+    """A constructor whose errors about its arguments name the class, and the argument that was probably meant."""
+    wanted = signature(init)
+    names = [each for each in wanted.parameters if each != "self"]
+
+    @wraps(init)
+    def __init__(self: object, *arguments: Any, **named: Any) -> None:  # noqa: N807  a constructor
+        # First, since one that is misspelled is also missing.
+        if wrong := next((each for each in named if each not in names), None):
+            close = get_close_matches(wrong.lower(), names, 1)
+            meant = f"did you mean {close[0]!r}?" if close else f"its arguments are {', '.join(names)}"
+            raise TypeError(f"{name}: there is no argument {wrong!r}; {meant}")
+        try:
+            wanted.bind(self, *arguments, **named)
+        except TypeError as error:
+            raise TypeError(f"{name}: {error}") from None
+        init(self, *arguments, **named)
+
+    return __init__
 
 
 class LookupFailed(pulumi.RunError):

@@ -11,6 +11,7 @@ import anyio
 from anyio.from_thread import BlockingPortal
 
 from pulumi_snapshots.dynamic.engine_access import EngineCall
+from pulumi_snapshots.engine.terminal import has_terminal
 from pulumi_snapshots.run.shared import Shared
 
 T = TypeVar("T")
@@ -20,7 +21,7 @@ class Run:
     """One per process."""
 
     def __init__(self) -> None:
-        self.shared = Shared(announce=EngineCall().progress)
+        self.shared = Shared(announce=EngineCall().progress, cuts_rows=has_terminal())
         self._lock = threading.Lock()
         self._said: set[str] = set()
         self._portal: BlockingPortal | None = None

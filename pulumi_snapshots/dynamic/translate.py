@@ -104,7 +104,7 @@ class Provider(ResourceProvider):
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
         """Let the resource go."""
-        with self._call(lasting=True) as call:
+        with self._call() as call:
             _carry_out(call, lambda: self.rules.delete(call, _id, _props))
 
     def _own(self, state: dict[str, Any]) -> dict[str, Any]:
@@ -123,9 +123,9 @@ class Provider(ResourceProvider):
             engine = engine_access.current_call()
             made, wording = self._hidden(end.resource), PYTHON.about(resource=engine.urn)
             if engine_access.features().partial_state:
-                engine.keep(made.id, made.outputs, [wording.paragraph(end.error)])
+                engine.keep(made.id, made.outputs, [wording.report(end.error)])
             if end.unkept is not None:
-                engine.fail(wording.paragraph(end.error, end.unkept))
+                engine.fail(wording.report(end.error, end.unkept))
             return made
         return self._hidden(made)
 
@@ -139,11 +139,8 @@ class Provider(ResourceProvider):
         return Resource(resource.id, resource.outputs | hidden)
 
     @contextmanager
-    def _call(self, *, lasting: bool = False) -> Iterator[Call]:
-        """The engine's call, as operations know it; a failure reaches the engine as one paragraph.
-
-        If `lasting`, the last progress stays under Diagnostics as the call's result.
-        """
+    def _call(self) -> Iterator[Call]:
+        """The engine's call, as operations know it; a failure reaches the engine as one text."""
         engine = engine_access.current_call()
         row = _Row(engine)
         try:
@@ -151,40 +148,39 @@ class Provider(ResourceProvider):
                 settings = partial(Settings.read, self._config, os.environ)
                 yield Call(engine.urn, settings, this_run().shared, row, partial(engine_run, engine.urn))
             finally:
-                row.end(lasting=lasting)
+                row.end()
         except Explained as error:
-            engine.fail(row.wording.paragraph(error))
+            engine.fail(row.wording.report(error))
 
 
 class _Row:
-    """A resource's row on the terminal; warnings wait for the end of the call, since the event loop must not wait."""
+    """A resource's row on the terminal; what stays waits for the end of the call, since the event loop must not wait."""
 
     is_asked_again = True
 
     def __init__(self, engine: engine_access.EngineCall) -> None:
         self.wording = PYTHON.about(resource=engine.urn)
         self._engine = engine
-        self._last = ""
-        self._warnings: list[str] = []
+        self._staying: list[tuple[Callable[[str], None], str]] = []
         self._can_keep = engine_access.features().partial_state
 
     def progress(self, text: Words) -> None:
-        self._last = self.wording.text(text)
-        self._engine.progress(self._last)
+        self._engine.progress(self.wording.text(text))
+
+    def note(self, text: Words) -> None:
+        self._staying.append((self._engine.info, self.wording.text(text)))
 
     def warn(self, text: Words) -> None:
-        self._warnings.append(self.wording.text(text))
+        self._staying.append((self._engine.warn, self.wording.text(text)))
 
     def will_keep(self, *, pending: bool) -> bool:
         return engine_access.engine_listens() and (self._can_keep or not pending)
 
-    def end(self, *, lasting: bool) -> None:
+    def end(self) -> None:
         """Show what stays; in the call's own thread."""
         self._engine.flush()
-        for text in self._warnings:
-            self._engine.warn(text)
-        if lasting and self._last:
-            self._engine.info(self._last)
+        for leave, text in self._staying:
+            leave(text)
 
 
 def _carry_out(call: Call, operation: Callable[[], Awaitable[T]]) -> T:

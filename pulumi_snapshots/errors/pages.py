@@ -22,9 +22,9 @@ def page_name(kind: type[BaseException]) -> str:
 
 
 def with_pointer(text: str, error: BaseException) -> str:
-    """An error's text with the command that explains it, if it has a page."""
+    """An error's text, and on a line of its own the command that explains it, if it has a page."""
     name = page_of(error)
-    return text if name is None else f"{text} See `{EXPLAIN} {name}`"
+    return text if name is None else f"{text}\nmore: {EXPLAIN} {name}"
 
 
 def page_of(error: BaseException) -> str | None:

@@ -42,11 +42,12 @@ class Wording:
         return words.worded(self.text) if isinstance(words, Explained) else str(words)
 
     def told(self, error: Exception, then: Iterable[Next] | None = None) -> str:
-        """What happened, what was done, and the next steps: `then`, or else the error's own."""
-        if isinstance(error, Explained):
-            return self.text((error, *(error.then if then is None else then)))
-        return sentence(str(error))
+        """What happened, what was done, and the next steps: `then`, or else the error's own; a line for each."""
+        if not isinstance(error, Explained):
+            return sentence(str(error))
+        steps = [f"hint: {self.text(step)}" for step in (error.then if then is None else then)]
+        return "\n".join(filter(None, [sentence(self.text(error.happened)), self.text(error.done), *steps]))
 
-    def paragraph(self, error: Exception, then: Iterable[Next] | None = None) -> str:
+    def report(self, error: Exception, then: Iterable[Next] | None = None) -> str:
         """All that a user reads of an error: see `told`, then the command that explains it."""
         return with_pointer(self.told(error, then), error)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pulumi_snapshots.api.limits import SNAPSHOT_PER_DATABASE
 from pulumi_snapshots.api.models import ListedSnapshot
 from pulumi_snapshots.attempt.post import FAILED_AFTER, Post
-from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 
@@ -37,7 +37,7 @@ class AmbiguousSnapshot(Explained):
     def __init__(self, candidates: tuple[ListedSnapshot, ListedSnapshot]) -> None:
         self.candidates = candidates
         described = " and ".join(
-            f"{entry.version} ({rfc3339(entry.modified) if entry.modified else 'no time'}, {entry.size} bytes)"
+            f"{entry.version} ({to_the_second(entry.modified) if entry.modified else 'no time'}, {entry.size} bytes)"
             for entry in candidates
         )
         super().__init__(
@@ -102,10 +102,10 @@ class Search:
 
 def late_text(database_id: str, entry: ListedSnapshot, search: Search) -> str:
     """The warning for an entry that matches but is late, with both times."""
-    time = rfc3339(entry.modified) if entry.modified else "no time"
+    time = to_the_second(entry.modified) if entry.modified else "no time"
     return (
         f"snapshot {entry.version} of database {database_id} was matched to the request of "
-        f"{rfc3339(search.posted.replace(microsecond=0))}, although its time is {time}: no earlier one is listed"
+        f"{to_the_second(search.posted)}, although its time is {time}: no earlier one is listed"
     )
 
 

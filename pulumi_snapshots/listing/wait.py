@@ -13,9 +13,9 @@ from pulumi_snapshots.api.rate_limiter import BLOCKED, RateLimiter
 from pulumi_snapshots.api.service_clock import ServiceClock
 from pulumi_snapshots.attempt.memory import RunMemory
 from pulumi_snapshots.attempt.post import Post
-from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.clock import Clock, time_text
 from pulumi_snapshots.listing.match import Search, find_ours
-from pulumi_snapshots.listing.poll_plan import Poll, PolledSnapshot, PollPlan
+from pulumi_snapshots.listing.poll_plan import Poll, PollPlan
 from pulumi_snapshots.progress import Member
 
 
@@ -100,13 +100,14 @@ class ListingWait:
                 poll = plan.next_poll(polled)
                 if poll.at > clock.monotonic():
                     if poll != shown:
-                        self._show(polled, poll)
+                        self._show(poll)
                         shown = poll
                     await self.before_sleep()
                     await plan.sleep_until(poll.at)
                     continue
                 if self.run.rate_limiter.blocked:
-                    self.member.waits(f"{self._state()}; {BLOCKED}")
+                    limiter = self.run.rate_limiter
+                    self.member.waits(BLOCKED, until=limiter.blocked_until, why=self._state())
                 try:
                     await plan.poll(polled, poll)
                 except SquareCloudError as error:
@@ -116,19 +117,17 @@ class ListingWait:
                     self.failed = ""
         return None
 
-    def _show(self, polled: PolledSnapshot, poll: Poll) -> None:
+    def _show(self, poll: Poll) -> None:
         clock = self.run.clock
         at = clock.utc() + timedelta(seconds=poll.at - clock.monotonic())
-        self.member.waits(self._state(), f"poll {polled.tries + 1} at {at:%H:%M:%S} UTC", phase="listing")
+        self.member.waits(self._state(), f"; next check {time_text(at)}", phase="listing")
 
     def _state(self) -> str:
-        if self.post.accepted:
-            return f"accepted, not listed yet{self.failed}"
-        return f"answer lost ({self.post.answered}), looking for it{self.failed}"
+        return f"{'accepted' if self.post.accepted else f'answer lost ({self.post.answered})'}{self.failed}"
 
 
 def failed_poll(error: SquareCloudError) -> str:
     """The addition to the progress after a poll that failed in a way that may pass; otherwise raises `error` itself."""
     if not error.passing:
         raise error
-    return f"; the last poll failed ({error.code or error.status or 'no answer'})"
+    return f", last check failed ({error.code or error.status or 'no answer'})"

@@ -90,10 +90,9 @@ class Row:
         """Leave a warning under Diagnostics."""
         self._engine.say(self.wording.text(text), self._urn, warning=True)
 
-    def leave(self) -> None:
-        """Leave the last progress under Diagnostics, as the call's result."""
-        if self._last:
-            self._engine.say(self._last, self._urn)
+    def note(self, text: Words) -> None:
+        """Leave good news under Diagnostics."""
+        self._engine.say(self.wording.text(text), self._urn)
 
     def will_keep(self, *, pending: bool) -> bool:  # noqa: ARG002  everything can be kept
         """Whether the end of the operation reaches the state."""

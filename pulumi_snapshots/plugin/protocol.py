@@ -165,7 +165,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         kind = await self._kind(request, context)
         state, values = kind.names.read(request.olds), kind.input_names.read(request.news)
         if request.preview:
-            found = kind.rules.diff(self._call(request.urn, Row(self._engine, "")), state, values)
+            record = kind.thing.record.from_outputs(state)
+            found = kind.rules.compare(self._call(request.urn, Row(self._engine, "")), record, state, values)
             known = set(found.updates) <= set(kind.thing.inputs.properties())
             stays = kind.names.write(state) if known else None
             return provider_pb2.UpdateResponse(properties=_foreseen(kind, request.news, state=stays))
@@ -184,7 +185,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Let a resource go."""
         kind = await self._kind(request, context)
         state = kind.names.read(request.properties)
-        await self._answer(request, context, lambda call: kind.rules.delete(call, request.id, state), lasting=True)
+        await self._answer(request, context, lambda call: kind.rules.delete(call, request.id, state))
         return empty_pb2.Empty()
 
     # Functions -----------------------------------------------------------------------------------------------------------
@@ -211,7 +212,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             if note := session.take_note():
                 row.warn(note)
         except Explained as error:
-            await _fail(context, PLUGIN.paragraph(error), cause=error)
+            await _fail(context, PLUGIN.report(error), cause=error)
         finally:
             await self._engine.flush()
         return _returned(function.results.write(lookup.values(found)))
@@ -232,7 +233,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         try:
             made = await self._answer(request, context, operation)
         except Unfinished as end:
-            told = PLUGIN.about(resource=request.urn).paragraph(end.error)
+            told = PLUGIN.about(resource=request.urn).report(end.error)
             detail = provider_pb2.ErrorResourceInitFailed(
                 id=end.resource.id,
                 properties=kind.names.write(end.resource.outputs, echo=echo),
@@ -246,13 +247,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             raise AssertionError from end  # `abort` has ended the call
         return made.id, kind.names.write(made.outputs, echo=echo)
 
-    async def _answer(
-        self, request: Any, context: Any, operation: Callable[[Call], Awaitable[T]], *, lasting: bool = False
-    ) -> T:
-        """Run an operation, shown on the resource's row; a failure reaches the engine as one paragraph.
-
-        If `lasting`, the last progress stays under Diagnostics as the call's result.
-        """
+    async def _answer(self, request: Any, context: Any, operation: Callable[[Call], Awaitable[T]]) -> T:
+        """Run an operation, shown on the resource's row; a failure reaches the engine as one text."""
         row = Row(self._engine, request.urn)
         # A task of its own: if the engine hangs up, the operation must know that its end does not reach the state.
         task = asyncio.ensure_future(operation(self._call(request.urn, row)))
@@ -265,12 +261,10 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             raise
         except Explained as error:
             await self._engine.flush()
-            await _fail(context, row.wording.paragraph(error), cause=error)
+            await _fail(context, row.wording.report(error), cause=error)
         except Unfinished:
             await self._engine.flush()
             raise
-        if lasting:
-            row.leave()
         await self._engine.flush()
         return answer
 

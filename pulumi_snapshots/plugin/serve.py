@@ -13,6 +13,7 @@ from pulumi.runtime.proto import provider_pb2_grpc
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.engine.presence import WATCH_EVERY, address_in
+from pulumi_snapshots.engine.terminal import has_terminal
 from pulumi_snapshots.plugin.engine import Engine
 from pulumi_snapshots.plugin.protocol import Plugin
 from pulumi_snapshots.run.shared import Shared
@@ -34,7 +35,7 @@ def main() -> None:
 
 async def _serve(address: str | None) -> None:
     engine = Engine(address)
-    shared = Shared(announce=lambda text: engine.say(text, ephemeral=True))
+    shared = Shared(announce=lambda text: engine.say(text, ephemeral=True), cuts_rows=has_terminal())
     options = [("grpc.max_receive_message_length", MESSAGE_LIMIT), ("grpc.max_send_message_length", MESSAGE_LIMIT)]
     server = grpc.aio.server(options=options)
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(Plugin(engine, shared), server)

@@ -10,6 +10,8 @@ from pulumi_snapshots.properties.unfit import Unfit
 
 LONGEST = 100
 """Characters of a duration; the expressions below take hours for thousands of digits."""
+MINUTE, HOUR, DAY = 60, 3600, 86400
+"""Seconds."""
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h|d)", re.ASCII)
 _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)", re.ASCII)
@@ -30,6 +32,20 @@ def parse_duration(value: object) -> float:
     if not (seconds >= 0 and math.isfinite(seconds)):
         raise Unfit("must be a duration such as 90s, 45m, 1h30m or 7d, or a number of seconds", value)
     return seconds
+
+
+def spoken(seconds: float) -> str:
+    """`seconds` as a person says it, in two units at most: `40 s`, `12 min`, `1 h 55 min`, `3 days`."""
+    seconds = max(0.0, seconds)
+    if seconds < 1:
+        return f"{round(seconds, 1):g} s"
+    least = 1 if seconds < 10 * MINUTE else MINUTE if seconds < DAY else HOUR
+    rest, parts = round(seconds / least) * least, []
+    for unit, size in (("days", DAY), ("h", HOUR), ("min", MINUTE), ("s", 1)):
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count} {'day' if (unit, count) == ('days', 1) else unit}")
+    return " ".join(parts)
 
 
 def duration_text(seconds: float) -> str:

@@ -62,4 +62,4 @@ class RestoreCalls(Calls):
         """Forget it: nothing is sent, and the database keeps what it holds."""
         record = RestoreRecord.from_outputs(state)
         kept = f"database {record.target_database_id} keeps what it holds"
-        call.listener.progress(f"forgotten: the restore of {record.snapshot}; {kept}")
+        call.listener.note(f"forgotten: the restore of {record.snapshot}; {kept}")

@@ -8,19 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.attempt.journal import Entry, Proof
 from pulumi_snapshots.attempt.post import Post
-from pulumi_snapshots.clock import parse_rfc3339
+from pulumi_snapshots.clock import parse_rfc3339, system_utc
+from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.late import late
 from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
 from pulumi_snapshots.restore.inputs import target_of
 from pulumi_snapshots.restore.record import RESTORE, RestoreRecord, another_snapshot
 from pulumi_snapshots.run.calls import Changes, Rules
-from pulumi_snapshots.snapshot.difference import Same, changed, differs, never, undecided
+from pulumi_snapshots.snapshot.difference import Same, changed, differs, never, since, undecided
 from pulumi_snapshots.snapshot.record import is_same_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pulumi_snapshots.run.calls import Call, Calls
+
+
+WATCHES_ON = "restore pending since {since}; will keep watching, no new request"
 
 
 class RestoreRules(Rules):
@@ -79,4 +83,7 @@ def restore_difference(
     warning = another_snapshot(record) if is_another else ""
     named = "database_id" if new.get("target_database_id") is None else "target_database_id"
     later = undecided(new, "triggers", named)
-    return Changes(updates=("attempt",) if record.pending else (), reason=later, warning=warning)
+    if not record.pending:
+        return Changes(reason=later, warning=warning)
+    note = Text(WATCHES_ON, since=since(record.requested_at, system_utc()))
+    return Changes(updates=("attempt",), reason=later, note=note, warning=warning)

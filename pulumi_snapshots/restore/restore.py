@@ -21,14 +21,14 @@ from pulumi_snapshots.api.errors import (
 from pulumi_snapshots.attempt.attempt import Attempt
 from pulumi_snapshots.attempt.journal import Entry
 from pulumi_snapshots.attempt.owner import EngineRun, is_renamed
-from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.clock import parse_rfc3339, rfc3339, to_the_second
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import Unresolved, not_listed
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.listing.match import Search
 from pulumi_snapshots.progress import Listener, Member
-from pulumi_snapshots.properties.durations import duration_text
+from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.record import SUCCESS, RestoreRecord, another_snapshot
 from pulumi_snapshots.restore.status import NeverSeen, NothingBegan, StatusWatch
@@ -161,7 +161,7 @@ class RestoreAttempt(Attempt):
         """
         same = not self.resumed and self.is_alike(entry) and entry.restores == self._inputs.snapshot
         if same and not entry.proved and is_renamed(entry.owner, self.owner):
-            when = entry.finished or rfc3339(entry.post.posted_at)
+            when = entry.finished or to_the_second(entry.post.posted_at)
             raise RestoreRefused(
                 f"snapshot {entry.restores} was restored onto database {entry.database_id} for {entry.owner} at {when}, and no "
                 "later run has shown that its state was saved: this may be the same restore under another name",
@@ -184,7 +184,7 @@ class RestoreAttempt(Attempt):
         else:
             resumed = (
                 f"snapshot {record.snapshot} was restored onto database {self.database_id} by an earlier run whose state was "
-                f"not saved, {duration_text(round(self.age))} ago ({self.finished}): nothing is restored now."
+                f"not saved, {spoken(self.age)} ago ({self.finished}): nothing is restored now."
             )
         self.member.warn(Text("{resumed} {then}", resumed=resumed, then=Next(Step.RESTORE_AGAIN)))
         if record.snapshot != self._inputs.snapshot:
@@ -303,6 +303,7 @@ class RestoreAttempt(Attempt):
             record = replace(self._record(), restored_at=self.finished, attempt=None)
             self.resolved(self.finished)
             return record
+        in_state = self.in_state
         try:
             restored = await self._status.until_over(age=self.age)
         except NeverSeen as never:
@@ -328,7 +329,11 @@ class RestoreAttempt(Attempt):
                 "`{depends_on}` between the two, chance decides which comes last."
             )
             self.member.warn(Text(twice, onto=self.database_id, earlier=earlier, id=record.snapshot))
-        self.member.progress(f"restored {record.snapshot} onto database {self.database_id}")
+        done = f"restored {record.snapshot} onto database {self.database_id}"
+        self.member.progress(done)
+        if in_state:
+            asked = spoken((self._session.service_clock.now() - parse_rfc3339(record.requested_at)).total_seconds())
+            self.member.note(f"{done}, requested {asked} ago; no new request was sent")
         return record
 
     # The end -------------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from pulumi_snapshots.api.limits import RESTORE_PER_DATABASE
 from pulumi_snapshots.api.models import RestoreStatus
 from pulumi_snapshots.api.rate_limiter import BLOCKED
 from pulumi_snapshots.attempt.attempt import Attempt
-from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.clock import time_text, to_the_second
 from pulumi_snapshots.listing.match import Search
 from pulumi_snapshots.listing.wait import failed_poll
 from pulumi_snapshots.restore.record import SUCCESS
@@ -138,15 +138,16 @@ class StatusWatch:
         accepted_at = clock.monotonic() - age
         while True:
             if self.session.rate_limiter.blocked:
-                self.attempt.member.waits(f"{self._state()}; {BLOCKED}")
+                limiter = self.session.rate_limiter
+                self.attempt.member.waits(BLOCKED, until=limiter.blocked_until, why=self._state())
             runs = await self._poll()
             if self.attempt.sent.outcome not in {None, SUCCESS}:
                 return None
             pause = self._pause(clock.monotonic() - accepted_at, runs=runs is True)
             if pause is None:
                 return self.session.service_clock.now()
-            next_poll = f"poll {self.polls + 1} at {clock.utc() + timedelta(seconds=pause):%H:%M:%S} UTC"
-            self.attempt.member.waits(f"{self._state()}{self.failed}", next_poll)
+            next_check = f"; next check {time_text(clock.utc() + timedelta(seconds=pause))}"
+            self.attempt.member.waits(f"{self._state()}{self.failed}", next_check)
             await clock.sleep(pause)
 
     def _pause(self, age: float, *, runs: bool) -> float | None:
@@ -313,7 +314,7 @@ class StatusWatch:
         """What was seen of it last, for the error of an end that is not known."""
         post = self.attempt.sent
         if self.shown is not None and self.is_another:
-            began = rfc3339(self.shown.started_at.replace(microsecond=0)) if self.shown.started_at else "a later time"
+            began = to_the_second(self.shown.started_at) if self.shown.started_at else "a later time"
             known = post.began is not None
             unknown = f"a restore of the database began at {began}, which may be this one or a later one"
             return f"another restore of the database began at {began}" if known else unknown

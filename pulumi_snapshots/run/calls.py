@@ -81,12 +81,14 @@ class Changes:
         replaces: the properties because of which another one is made; the old one is deleted after that.
         updates: the properties because of which an update has something to do.
         reason: why there is something to do, if no input shows it; empty otherwise.
+        note: what an earlier run has left and is continued, which the preview shows too; empty for nothing.
         warning: something that the user should know; empty for nothing.
     """
 
     replaces: tuple[str, ...] = ()
     updates: tuple[str, ...] = ()
     reason: Words = ""
+    note: Words = ""
     warning: Words = ""
 
 
@@ -200,6 +202,8 @@ class Rules(ABC):
         call.shared.memory.note_compared(self.what, call.owner, kept.post.posted_at if kept else None)
         if found.warning:
             call.listener.warn(found.warning)
+        if found.note:
+            call.listener.note(found.note)
         if found.reason:
             call.listener.progress(found.reason)
         return found
@@ -234,7 +238,7 @@ class Calls(ABC):
 
     @abstractmethod
     async def delete(self, call: Call, id_: str, state: Mapping[str, Any]) -> None:
-        """Forget or delete it; the last progress line says which."""
+        """Forget or delete it, and leave a line that says which."""
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from pulumi_snapshots.api.models import RestoreStatus
+from pulumi_snapshots.api.rate_limiter import OnWait
 from pulumi_snapshots.run.session import Session
 
 HELD_UP = timedelta(seconds=125)
@@ -13,13 +14,13 @@ HELD_UP = timedelta(seconds=125)
 
 
 async def until_free(
-    session: Session, waits: Callable[[str, str], None], poll: Callable[[], Awaitable[RestoreStatus | None]]
+    session: Session, waits: OnWait, poll: Callable[[], Awaitable[RestoreStatus | None]]
 ) -> RestoreStatus | None:
     """Wait until no restore of a database is in progress or has succeeded a moment ago.
 
     Args:
         session: the service.
-        waits: gets the progress: why it waits, and a detail.
+        waits: gets the progress.
         poll: asks the service how the last restore stands; returns None if that is not known.
 
     Returns:
@@ -27,13 +28,13 @@ async def until_free(
     """
     clock = session.clock
     while (status := await poll()) is not None and status.in_progress:
-        waits("waiting for the end of another restore of this database", "")
+        waits("waiting for the end of another restore of this database")
         await clock.sleep(session.settings.look_every)
     if status is not None and status.state == "success" and status.finished_at is not None:
         now = session.service_clock.now()
         left = (min(status.finished_at, now) + HELD_UP - now).total_seconds()
         if left > 0:
-            until = f"until {clock.utc() + timedelta(seconds=left):%H:%M:%S} UTC"
-            waits("waiting, since a restore of this database ended a moment ago", until)
+            until = clock.utc() + timedelta(seconds=left)
+            waits("waiting", until=until, why="a restore of this database ended a moment ago")
             await clock.sleep(left)
     return status

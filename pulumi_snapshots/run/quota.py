@@ -9,7 +9,7 @@ import anyio
 from pulumi_snapshots.api.client import ONCE, Client
 from pulumi_snapshots.api.errors import QuotaUsedUp, SquareCloudError
 from pulumi_snapshots.api.models import Listing
-from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.listing.listings import Listings
 from pulumi_snapshots.stopping import Stoppable
@@ -59,8 +59,11 @@ class QuotaHint:
                     facts.append(f"The plan has {memory} MB, so {allowance_of(memory)} snapshots in any 24 hours.")
                 frees = await self._slot_frees(database_id, allowance_of(memory or 0))
                 if frees:
-                    facts.append(f"The oldest that counts was taken at {rfc3339(frees - QUOTA_WINDOW)}.")
-                    then = (Next(Step.WAIT_FOR_SLOT, when=f"at about {rfc3339(frees)}"), Next(Step.USE_LARGER_PLAN))
+                    facts.append(f"The oldest that counts was taken at {to_the_second(frees - QUOTA_WINDOW)}.")
+                    then = (
+                        Next(Step.WAIT_FOR_SLOT, when=f"at about {to_the_second(frees)}"),
+                        Next(Step.USE_LARGER_PLAN),
+                    )
             except SquareCloudError:
                 pass  # the error that this explains must come through whatever else fails
         return " ".join(facts), then

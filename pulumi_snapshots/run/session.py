@@ -65,7 +65,8 @@ class Session(Stoppable):
         shared: the place that all machines share, if it is open already; the one of the settings if not given.
         beside: another session of this process with the same key; both count what either sends.
         journals: of the key, if they are open already.
-        announce: called with a summary every minute while there are many snapshots and `fleet.keep_announcing` runs.
+        announce: see `Fleet`.
+        cuts_rows: see `Fleet`.
 
     Raises:
         MissingKey: the settings have no API key.
@@ -85,6 +86,7 @@ class Session(Stoppable):
         beside: Session | None = None,
         journals: Journals | None = None,
         announce: Callable[[str], None] | None = None,
+        cuts_rows: bool = False,
     ) -> None:
         super().__init__(clock or Clock())
         self.settings = settings
@@ -113,7 +115,7 @@ class Session(Stoppable):
         self.service_clock = self.client.service_clock
         self.poll_every = settings.look_every
         self.databases = Databases(self.client, self.clock)
-        self.fleet = Fleet(self.clock, announce)
+        self.fleet = Fleet(self.clock, announce, cuts_rows=cuts_rows)
         self.listings = Listings(self.client, self.clock, invalidated=LISTING_CACHES[settings.listing_cache])
         journal, budget = self.journals["snapshot"], settings.own_requests
         self.complete_listings = CompleteListings(

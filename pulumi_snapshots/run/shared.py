@@ -29,17 +29,19 @@ class Shared:
     """The shared objects of a process; there is one of this class in a process.
 
     Args:
-        announce: called with a summary of all snapshots every minute while there are many.
+        announce: see `Fleet`.
+        cuts_rows: see `Fleet`.
 
     Attributes:
         memory: the memory of the run.
         background: the task group for the summaries, once the event loop runs.
     """
 
-    def __init__(self, announce: Callable[[str], None]) -> None:
+    def __init__(self, announce: Callable[[str], None], *, cuts_rows: bool = False) -> None:
         self.memory = RunMemory()
         self.background: TaskGroup | None = None
         self._announce = announce
+        self._cuts_rows = cuts_rows
         self._sessions: dict[Settings, Session] = {}
         self._journals: dict[tuple[str, str | None], Journals] = {}
         self._states: dict[str | None, SharedState | None] = {}
@@ -63,6 +65,7 @@ class Shared:
                 shared=self._shared_state(settings),
                 beside=beside,
                 announce=self._announce,
+                cuts_rows=self._cuts_rows,
             )
             if self.background is not None:
                 self.background.start_soon(session.fleet.keep_announcing)

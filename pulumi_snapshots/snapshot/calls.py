@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.attempt.owner import owner_of
+from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.text import Text, Words
@@ -62,7 +63,8 @@ class SnapshotCalls(Calls):
         record = SnapshotRecord.from_outputs(state)
         # With `--replace`, a create does not learn what it replaces, so it may adopt the same snapshot.
         adopted = record.version_id is not None and call.shared.memory.is_claimed(record.database_id, record.version_id)
-        call.listener.progress(_forgotten(record, adopted=adopted))
+        resumed = owner_of(call.owner) in call.shared.memory.resumed
+        call.listener.note(_forgotten(record, adopted=adopted, resumed=resumed))
 
 
 def _resource(record: SnapshotRecord, inputs: Mapping[str, Any]) -> Resource:
@@ -73,13 +75,19 @@ def _still_pending(record: SnapshotRecord) -> Explained:
     """What a refresh says of a snapshot that it did not find yet."""
     which = f"The snapshot of database {record.database_id} requested at {record.requested_at}"
     if record.attempt is not None and record.attempt.missing_since is not None:
-        missing = f"{which} never came: the service's listing of {rfc3339(record.attempt.missing_since)} lacks it"
+        missing = f"{which} never came: the service's listing of {to_the_second(record.attempt.missing_since)} lacks it"
         return Explained(missing, then=[Next(Step.TAKE_ANOTHER)])
     return Explained(f"{which} is still pending")
 
 
-def _forgotten(record: SnapshotRecord, *, adopted: bool) -> Words:
-    """What a delete says; `adopted` if a resource of this run has the very same snapshot now."""
+def _forgotten(record: SnapshotRecord, *, adopted: bool, resumed: bool) -> Words:
+    """What a delete says.
+
+    Args:
+        record: of the snapshot.
+        adopted: whether a resource of this run has the very same snapshot now.
+        resumed: whether this run has found the snapshot that an earlier run began to replace it with.
+    """
     if adopted:
         kept = "not forgotten: {id}, which another resource of this run has adopted (`{reuse_within}`) or completed"
         return Text(kept, id=record.id)
@@ -87,6 +95,7 @@ def _forgotten(record: SnapshotRecord, *, adopted: bool) -> Words:
         return f"forgotten: {record.id}; if its snapshot was started, the service keeps it for 30 days"
     if not record.available:
         return f"forgotten: {record.id}, which the service no longer listed"
-    until = record.expires_at or "its 30 days are over"
-    known = "forgotten: {id}, at the service until {until}. {then}"
-    return Text(known, id=record.id, until=until, then=Next(Step.BRING_BACK))
+    until = to_the_second(record.expires_at) if record.expires_at else "its 30 days are over"
+    known = f"forgotten: {'the old record {id}' if resumed else '{id}'}, at the service until {{until}}"
+    why = "; its replacement, which an earlier run began, is there: nothing is taken again" if resumed else ""
+    return Text(f"{known}{why}. {{then}}", id=record.id, until=until, then=Next(Step.BRING_BACK))

@@ -18,7 +18,7 @@ from pulumi_snapshots.attempt.journal import Entry
 from pulumi_snapshots.attempt.memory import UnresolvedPost
 from pulumi_snapshots.attempt.owner import EngineRun
 from pulumi_snapshots.attempt.post import Post
-from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import NothingSent, Unresolved
@@ -37,10 +37,10 @@ from pulumi_snapshots.listing.match import (
 )
 from pulumi_snapshots.listing.wait import ListingWait
 from pulumi_snapshots.progress import Listener, Member
-from pulumi_snapshots.properties.durations import duration_text
+from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.other_restores import until_free
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.snapshot.describe import describe
+from pulumi_snapshots.snapshot.describe import describe, found_text, taken_text
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.record import SnapshotRecord, requested_text
 
@@ -261,7 +261,9 @@ class SnapshotAttempt(Attempt):
         search = Search.of(failed, self._session.service_clock.offset, excluded=self._memory.not_new)
         entry = find_ours(page.entries, search, page.listing.service_time)
         if entry is not None:
-            return await self._claimed(entry, requested=search.posted)
+            record = await self._claimed(entry, requested=search.posted)
+            self.member.note(found_text(record, self._session.service_clock.now()))
+            return record
         if not proves_failure(page, search, failed, self._memory):
             raise NothingSent(
                 f"{self.not_done} The service's listing does not prove any more that the one requested at "
@@ -290,7 +292,7 @@ class SnapshotAttempt(Attempt):
             raise self.unresolved_error(cause=either, undecided=True) from either
         if others := may_be_ours(page.entries, search):
             listed = ", ".join(
-                f"{one.version} ({rfc3339(one.modified) if one.modified else 'no time'})" for one in others
+                f"{one.version} ({to_the_second(one.modified) if one.modified else 'no time'})" for one in others
             )
             raise self.unresolved_error(
                 f"The service lists what may be it, or somebody else's: {listed}.", undecided=True
@@ -317,7 +319,10 @@ class SnapshotAttempt(Attempt):
         ]
         if not fitting:
             return None
-        return await self._claimed(max(fitting, key=lambda candidate: candidate[0])[1])
+        record = await self._claimed(max(fitting, key=lambda candidate: candidate[0])[1])
+        which = taken_text(record, self._session.service_clock.now())
+        self.member.note(Text("adopted {which}, instead of taking one ({reuse_within})", which=which))
+        return record
 
     # The POST ------------------------------------------------------------------------------------------------------------
 
@@ -413,6 +418,9 @@ class SnapshotAttempt(Attempt):
             self.member.warn(late_text(self.database_id, entry, search))
         record = await self._claimed(entry, requested=search.posted)
         self._tell_earlier(record, "whose end did not reach the state")
+        if self.in_state:
+            self._session.memory.resumed.add(self.owner)
+            self.member.note(found_text(record, self._session.service_clock.now()))
         self.resolved(record.version_id or "", record.version_id)
         return record
 
@@ -437,7 +445,7 @@ class SnapshotAttempt(Attempt):
     def _tell_earlier(self, record: SnapshotRecord, which: str) -> None:
         """Leave a line if the snapshot is that of an earlier run, of which the state knows nothing."""
         if self.resumed and not self.in_state:
-            age = duration_text(round(self.age))
+            age = spoken(self.age)
             taken = f"snapshot {record.id} was taken by an earlier run {which}, {age} ago ({record.requested_at}): none is taken now."
             self.member.warn(Text("{taken} {then}", taken=taken, then=Next(Step.TAKE_NEW)))
 

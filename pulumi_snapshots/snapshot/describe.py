@@ -1,4 +1,4 @@
-"""Turns an entry of a listing into a record, whose URL may have to be assembled first."""
+"""Turns an entry of a listing into a record, whose URL may have to be assembled first, and says which snapshot that is."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from datetime import datetime
 from urllib.parse import quote
 
 from pulumi_snapshots.api.models import ListedSnapshot, version_of_url_or_key
+from pulumi_snapshots.clock import parse_rfc3339
+from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 
@@ -14,6 +16,18 @@ from pulumi_snapshots.snapshot.record import SnapshotRecord
 def is_pinned(url: str | None, version_id: str) -> bool:
     """Whether this URL serves exactly this version, whatever is newest."""
     return version_of_url_or_key(url) == version_id
+
+
+def taken_text(record: SnapshotRecord, now: datetime) -> str:
+    """Which snapshot it is, and its age at this time of the service: `DATABASE_ID/VERSION_ID, taken 12 min ago`."""
+    if record.created_at is None:
+        return record.id
+    return f"{record.id}, taken {spoken((now - parse_rfc3339(record.created_at)).total_seconds())} ago"
+
+
+def found_text(record: SnapshotRecord, now: datetime) -> str:
+    """What a run says that has found the snapshot of an earlier run's request."""
+    return f"found {taken_text(record, now)}; no new request was sent"
 
 
 async def describe(

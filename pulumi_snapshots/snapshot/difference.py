@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.attempt.journal import Entry, Proof
 from pulumi_snapshots.attempt.post import Post
-from pulumi_snapshots.clock import parse_rfc3339, system_utc
+from pulumi_snapshots.clock import parse_rfc3339, system_utc, time_text, to_the_second
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.late import late
 from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.errors.text import Words
     from pulumi_snapshots.run.calls import Call, Calls
+
+
+WAITS_ON = "pending since {since}; will keep waiting, no new request"
 
 
 class SnapshotRules(Rules):
@@ -112,6 +115,11 @@ def undecided(new: Mapping[str, Any], *names: str) -> Words:
     return Text(f"decided in the update, since a preview does not know {named}")
 
 
+def since(requested_at: str | None, now: datetime) -> str:
+    """When something was requested, as a line on a terminal has it."""
+    return time_text(parse_rfc3339(requested_at), now) if requested_at else "an earlier run"
+
+
 def difference(  # noqa: PLR0911  each kind of change is one return
     record: SnapshotRecord, old: Mapping[str, Any], new: Mapping[str, Any], now: datetime, same: Same = never
 ) -> Changes:
@@ -124,7 +132,9 @@ def difference(  # noqa: PLR0911  each kind of change is one return
         if record.attempt is not None and record.attempt.missing_since is not None:
             reason = f"the snapshot requested at {record.requested_at} never came" if not replaces else ""
             return Changes((*replaces, "attempt"), reason=reason)
-        return Changes(tuple(replaces), updates=() if replaces else ("attempt",))
+        if replaces:
+            return Changes(tuple(replaces))
+        return Changes(updates=("attempt",), note=Text(WAITS_ON, since=since(record.requested_at, now)))
     rotate_after = new.get("rotate_after")
     if replaces:
         return Changes(tuple(replaces))
@@ -133,11 +143,11 @@ def difference(  # noqa: PLR0911  each kind of change is one return
         return Changes(reason=later)
     created = parse_rfc3339(record.created_at) if record.created_at else None
     if created is None or created > now:
-        when = "not known" if created is None else f"in the future ({record.created_at})"
+        when = "not known" if created is None else f"in the future ({to_the_second(record.created_at or '')})"
         return Changes(reason=later, warning=f"snapshot {record.id} is not rotated: its time of creation is {when}.")
     after = parse_duration(rotate_after)
     if now - created > timedelta(seconds=after):
         age = "created at {at}, longer ago than {rotate_after} ({after})"
-        longer = Text(age, at=record.created_at, after=duration_text(after))
+        longer = Text(age, at=to_the_second(created), after=duration_text(after))
         return Changes(("created_at",), reason=longer)
     return Changes(reason=later)

@@ -13,7 +13,8 @@ from pulumi_snapshots.api.models import ListedSnapshot
 from pulumi_snapshots.api.signed_url import expiry_of
 from pulumi_snapshots.attempt.journal import Found
 from pulumi_snapshots.attempt.memory import UnresolvedPost
-from pulumi_snapshots.clock import parse_rfc3339
+from pulumi_snapshots.attempt.owner import owner_of
+from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import NoSuchSnapshot, NothingSent, not_listed
@@ -24,7 +25,7 @@ from pulumi_snapshots.listing.listings import SERVICE_CACHE, Page
 from pulumi_snapshots.listing.match import LATE, AmbiguousSnapshot, Search, find_ours, late_text
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.snapshot.describe import describe, is_pinned
+from pulumi_snapshots.snapshot.describe import describe, found_text, is_pinned
 from pulumi_snapshots.snapshot.record import SnapshotRecord, is_provisional, split_id
 from pulumi_snapshots.stopping import REFRESH_PATIENCE
 
@@ -113,7 +114,7 @@ async def _read_listed(session: Session, record: SnapshotRecord, listener: Liste
         return _missing(session, record, page, listener)
     renewed = await _renewed(session, record, entry)
     if not renewed.available:
-        ended = f"snapshot {record.id} is past its 30 days at the service, which ended {renewed.expires_at}."
+        ended = f"snapshot {record.id} is past its 30 days at the service, which ended {to_the_second(renewed.expires_at or '')}."
         listener.warn(Text("{ended} {then}", ended=ended, then=Next(Step.TAKE_NEW)))
     return renewed
 
@@ -153,7 +154,7 @@ def _missing(session: Session, record: SnapshotRecord, page: Page, listener: Lis
         listener.progress("not listed yet: the service may serve a listing that is 30 minutes old")
         return record
     if record.expired(now):
-        why = f"is past its 30 days at the service, which ended {record.expires_at}."
+        why = f"is past its 30 days at the service, which ended {to_the_second(record.expires_at or '')}."
     else:
         why = "is not in the service's listing (another account's key? a database that was deleted and made again?)."
     missing = f"snapshot {record.id} {why} It stays in the state as not available."
@@ -187,6 +188,8 @@ async def _read_pending(
                 version_id = complete.version_id or ""
                 memory.claimed.add(version_id)
                 await _resolve(session, database_id, known, Found(database_id, version_id, session.clock.utc()))
+                session.memory.resumed.add(owner_of(known.owner))
+                listener.note(found_text(complete, session.client.service_clock.now()))
                 if search.is_late(entry):
                     listener.warn(late_text(database_id, entry, search))
                 return complete

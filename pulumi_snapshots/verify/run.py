@@ -20,7 +20,7 @@ from pulumi_snapshots.api.transport import Heard
 from pulumi_snapshots.attempt.attempt import NOT_AWAITED
 from pulumi_snapshots.attempt.journal import Entry, Found
 from pulumi_snapshots.attempt.post import Post
-from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.listing.listings import Page
@@ -307,7 +307,7 @@ class Run:
             until = shot.entry.post.posted_at + timedelta(days=KEPT_DAYS)
             self.report.left[_key(shot.entry)] = (
                 f"snapshot {shot.database_id}/{version_id}: the service keeps it for {KEPT_DAYS} days, until about "
-                f"{rfc3339(until.replace(microsecond=0))}, and has no route that deletes it"
+                f"{to_the_second(until)}, and has no route that deletes it"
             )
 
     async def restored(self, shot: Shot, how: str) -> None:
@@ -317,7 +317,7 @@ class Run:
             self.report.left[_key(shot.entry)] = f"database {shot.database_id} holds what was restored onto it: {how}"
 
     def _left(self, shot: Shot, entry: Entry, how: str, what: str) -> None:
-        at = rfc3339(entry.post.posted_at.replace(microsecond=0))
+        at = to_the_second(entry.post.posted_at)
         rest = (
             "it appears in the listing if it was taken, and counts in today's allowance"
             if what == "snapshot"
@@ -390,7 +390,7 @@ def _refusal(error: SquareCloudError) -> str:
 
 
 def _key(entry: Entry) -> str:
-    return f"{'restore' if entry.restores else 'snapshot'} {rfc3339(entry.post.posted_at)}"
+    return f"{'restore' if entry.restores else 'snapshot'} {to_the_second(entry.post.posted_at)}"
 
 
 async def clear(session: Session, database_ids: Iterable[str]) -> None:
@@ -409,7 +409,7 @@ async def clear(session: Session, database_ids: Iterable[str]) -> None:
             if timedelta(seconds=entry.post.age(now)) <= longest:
                 raise VerifyStopped(
                     f"a {what} of database {entry.database_id} was requested on this machine at "
-                    f"{rfc3339(entry.post.posted_at)}, and its end is not known",
+                    f"{to_the_second(entry.post.posted_at)}, and its end is not known",
                     "Nothing was sent.",
                     [Next(Step.RUN_AGAIN_AFTER, time=f"{entry.post.posted_at + longest:%H:%M:%S} UTC")],
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import datetime
 from functools import partial
 from itertools import pairwise
 
@@ -25,7 +26,7 @@ from pulumi_snapshots.api.errors import (
     error_for,
 )
 from pulumi_snapshots.api.rate_limiter import ACCOUNT_LISTING, BLOCKED, CREATE, READ, RESTORE, Lane, RateLimiter
-from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.clock import Clock, time_text
 from pulumi_snapshots.engine.wording import PYTHON
 from tests.support.virtual import run_virtual, virtual
 
@@ -65,8 +66,9 @@ class Sender:
     def order(self) -> list[str]:
         return [name for _, name in self.sent]
 
-    def on_wait(self, text: str, detail: str) -> None:
-        self.reasons.append(f"{text}; {detail}" if detail else text)
+    def on_wait(self, text: str, detail: str = "", *, until: datetime | None = None, why: str = "") -> None:
+        ends = f" until {time_text(until)}" if until else ""
+        self.reasons.append(f"{text}{ends}{detail}{why and ': '}{why}")
 
     async def send(  # noqa: PLR0913  a request has this many parts
         self,
@@ -366,7 +368,7 @@ def test_a_block_stops_creates_and_patient_reads_wait_it_out(retry_after: float 
             ["first", "waiting", "impatient", "late"], Blocked
         )
         assert "about 1 minute." in PYTHON.told(sender.failed["late"])
-        assert BLOCKED in sender.reasons
+        assert any(reason.startswith(f"{BLOCKED} until ") for reason in sender.reasons)
 
     run()
 
@@ -478,7 +480,10 @@ async def test_restores_have_their_own_cooldowns() -> None:
             group.start_soon(partial(sender.send, lane, database, name=name, at=number / 1000))
     assert sender.order == ["restore a", "create a", "restore b", "restore a"]
     assert [round(at) for at in sender.times] == [0, 0, 60, 121]
-    assert any("queued: one restore per database every 120 s" in text for text in sender.reasons)
+    assert any(
+        text.startswith("queued until ") and text.endswith(": one restore per database every 120 s")
+        for text in sender.reasons
+    )
 
 
 @virtual

@@ -291,7 +291,7 @@ async def test_a_run_killed_hours_ago_is_not_paid_for_twice(tmp_path: Path) -> N
         record = await machine.run(row=row)
         assert [record.version_id] == accepted(here)
         (told,) = row.warnings
-        assert f"snapshot {record.id} was taken by an earlier run whose end did not reach the state, 3h" in told
+        assert f"snapshot {record.id} was taken by an earlier run whose end did not reach the state, 3 h" in told
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"attempts": 7}', '{"attempts": [{"owner": 1}, 3]}'])

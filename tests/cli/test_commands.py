@@ -133,18 +133,20 @@ def test_a_zone_with_a_long_name_is_shown_by_its_difference_to_utc(name: str, sh
 @virtual
 async def test_create_waits_for_exactly_its_snapshot(tmp_path: Path) -> None:
     async with world(snapshot_seconds=200) as w:
-        ended = (await Desk(w, tmp_path).types("create", DATABASE, "--wait")).done
+        ended = (await Desk(w, tmp_path).types("create", DATABASE)).done
         assert ended.out.splitlines()[0] == f"snapshot  {DATABASE}/{w.started()}"
         assert len(w.posts) == 1
         log = ended.err.splitlines()
-        assert log[0] == "12:00:00 UTC  sent, waiting for the answer (since 12:00:00 UTC); up to 2 minutes"
-        assert log[-1].endswith(f"found snapshot {w.started()}")
+        assert log[0] == "12:00:00 UTC  sent, waiting for the answer until 12:02:00 UTC (since 12:00:00 UTC)"
+        assert log[-2].endswith(f"found snapshot {w.started()}")
+        step = f"squarecloud-snapshots download {DATABASE}/{w.started()} --output {DATABASE}.zip"
+        assert log[-1] == f"hint: `{step}` downloads it."
 
 
 @virtual
 async def test_create_as_json_has_the_snapshot_and_its_url(tmp_path: Path) -> None:
     async with world(snapshot_seconds=1) as w:
-        one = (await Desk(w, tmp_path).types("create", DATABASE, "--wait", "--json", "--urls")).done.json
+        one = (await Desk(w, tmp_path).types("create", DATABASE, "--json", "--urls")).done.json
         assert (one["version_id"], one["attempt"]) == (w.started(), None)
         assert await w.download(one["download_url"])
 
@@ -152,9 +154,24 @@ async def test_create_as_json_has_the_snapshot_and_its_url(tmp_path: Path) -> No
 @virtual
 async def test_create_on_a_terminal_shows_one_live_line_with_the_time_it_takes(tmp_path: Path) -> None:
     async with world(snapshot_seconds=200) as w:
-        ended = (await Desk(w, tmp_path).types("create", DATABASE, "--wait", err=Terminal())).done
+        ended = (await Desk(w, tmp_path).types("create", DATABASE, err=Terminal())).done
         assert "UTC  sent" not in ended.err  # no line of a log
         assert "0:00:0" in ended.err  # for how long it has been running
+        assert "\x1b[36m\x1b[1mhint:\x1b[0m" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)]
+)
+@virtual
+async def test_only_a_terminal_that_wants_it_has_colour(
+    tmp_path: Path, environment: dict[str, str], *, coloured: bool
+) -> None:
+    async with world() as w:
+        desk = Desk(w, tmp_path, environment={**environment, "SQUARECLOUD_API_KEY": ""})
+        desk.environment["SQUARECLOUD_API_KEY"] = ""
+        assert "\x1b" not in (await desk.types("list")).err
+        assert ("\x1b[31m\x1b[1mError:\x1b[0m" in (await desk.types("list", err=Terminal())).err) is coloured
 
 
 @virtual
@@ -162,7 +179,7 @@ async def test_create_reuses_a_snapshot_that_is_young_enough(tmp_path: Path) -> 
     async with world() as w:
         stored = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=3))
         desk = Desk(w, tmp_path)
-        ended = (await desk.types("create", DATABASE, "--wait", "--reuse-within", "4h", "--json")).done
+        ended = (await desk.types("create", DATABASE, "--reuse-within", "4h", "--json")).done
         assert ended.json["version_id"] == stored.version_id
         assert not w.posts
 
@@ -180,13 +197,13 @@ async def test_the_next_create_resumes_an_interrupted_one(
 ) -> None:
     async with world(snapshot_seconds=300) as w:
         desk = Desk(w, tmp_path)
-        ended = await interrupted(desk, after, "create", DATABASE, "--wait", "--json", by=by)
+        ended = await interrupted(desk, after, "create", DATABASE, "--json", by=by)
         assert ended.code == 128 + by
         assert (ended.json["version_id"], ended.json["attempt"]["answered"]) == (None, sent)
         assert "is not listed yet. The wait was interrupted." in ended.err
-        assert f"`squarecloud-snapshots create {DATABASE} --wait` on this machine keeps waiting" in ended.err
+        assert f"`squarecloud-snapshots create {DATABASE}` on this machine keeps waiting" in ended.err
         assert "pulumi" not in ended.err
-        again = (await desk.types("create", DATABASE, "--wait")).done
+        again = (await desk.types("create", DATABASE)).done
         assert w.started() in again.out
         assert len(w.posts) == 1
 
@@ -195,16 +212,16 @@ async def test_the_next_create_resumes_an_interrupted_one(
 async def test_a_create_hours_later_says_that_its_snapshot_is_the_old_one(tmp_path: Path) -> None:
     async with world(snapshot_seconds=300) as w:
         desk = Desk(w, tmp_path)
-        await interrupted(desk, 100, "create", DATABASE, "--wait")
+        await interrupted(desk, 100, "create", DATABASE)
         await w.clock.sleep(7200)
-        again = (await desk.types("create", DATABASE, "--wait")).done
+        again = (await desk.types("create", DATABASE)).done
         warning = next(line for line in again.err.splitlines() if line.startswith("warning: "))
         assert f"snapshot {DATABASE}/{w.started()} was taken by an earlier run" in warning
-        assert "2h1m40s ago (2026-03-01T12:00:00Z): none is taken now." in warning
-        assert f"`squarecloud-snapshots create {DATABASE} --wait` takes a new one." in warning
+        assert "2 h 2 min ago (2026-03-01T12:00:00Z): none is taken now." in warning
+        assert f"`squarecloud-snapshots create {DATABASE}` takes a new one." in warning
         assert len(w.posts) == 1
         await w.clock.sleep(200)
-        new = (await desk.types("create", DATABASE, "--wait")).done
+        new = (await desk.types("create", DATABASE)).done
         assert str(w.posts[-1].version_id) in new.out
         assert "earlier run" not in new.err
 
@@ -215,7 +232,7 @@ async def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         async with world(snapshot_seconds=300) as w:
-            ended = await interrupted(Desk(w, tmp_path), 100, "create", DATABASE, "--wait", by=signal.SIGHUP)
+            ended = await interrupted(Desk(w, tmp_path), 100, "create", DATABASE, by=signal.SIGHUP)
             assert w.started() in ended.done.out
     finally:
         signal.signal(signal.SIGHUP, before)
@@ -225,11 +242,11 @@ async def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
 async def test_the_next_create_resumes_one_that_timed_out(tmp_path: Path) -> None:
     async with world(snapshot_seconds=1000) as w:
         desk = Desk(w, tmp_path)
-        ended = await desk.types("create", DATABASE, "--wait", "--timeout", "5m")
+        ended = await desk.types("create", DATABASE, "--timeout", "5m")
         assert ended.code == 1
-        assert "The wait ended after 5m." in ended.err
+        assert "The wait ended after 5 min." in ended.err
         assert ended.out == ""
-        assert w.started() in (await desk.types("create", DATABASE, "--wait")).done.out
+        assert w.started() in (await desk.types("create", DATABASE)).done.out
         assert len(w.posts) == 1
 
 
@@ -238,10 +255,10 @@ async def test_the_next_create_resumes_a_killed_one(tmp_path: Path) -> None:
     async with world(snapshot_seconds=300) as w:
         desk = Desk(w, tmp_path)
         async with anyio.create_task_group() as process:
-            process.start_soon(desk.types, "create", DATABASE, "--wait")
+            process.start_soon(desk.types, "create", DATABASE)
             await w.clock.sleep(100)
             process.cancel_scope.cancel()
-        assert w.started() in (await desk.types("create", DATABASE, "--wait")).done.out
+        assert w.started() in (await desk.types("create", DATABASE)).done.out
         assert len(w.posts) == 1
 
 
@@ -249,14 +266,14 @@ async def test_the_next_create_resumes_a_killed_one(tmp_path: Path) -> None:
 async def test_new_gives_up_on_the_earlier_snapshot_and_takes_another(tmp_path: Path) -> None:
     async with world(snapshot_seconds=200) as w:
         desk = Desk(w, tmp_path)
-        await interrupted(desk, 100, "create", DATABASE, "--wait")
-        again = (await desk.types("create", DATABASE, "--wait", "--new")).done
+        await interrupted(desk, 100, "create", DATABASE)
+        again = (await desk.types("create", DATABASE, "--new")).done
         first, second = [entry.version_id for entry in w.posts if entry.accepted]
         assert str(second) in again.out
         assert str(first) not in again.out
         # Nothing is left of either for a third one to wait for.
         w.emulator.advance(600)
-        third = (await desk.types("create", DATABASE, "--wait")).done
+        third = (await desk.types("create", DATABASE)).done
         assert str(w.newest().version_id) in third.out
         assert w.newest().version_id not in {first, second}
 
@@ -268,7 +285,7 @@ async def test_two_creates_of_one_database_do_not_hit_the_cooldown(tmp_path: Pat
         ends: list[Ended] = []
 
         async def second() -> None:
-            ends.append(await desk.types("create", DATABASE, "--wait", "--json"))
+            ends.append(await desk.types("create", DATABASE, "--json"))
 
         async with anyio.create_task_group() as group:
             group.start_soon(second)
@@ -292,7 +309,7 @@ async def test_download_writes_the_whole_file_and_shows_its_digest(tmp_path: Pat
         assert (ended.json["uri"], ended.json["size"]) == (file.as_uri(), file.stat().st_size)
         people = (await desk.types("download", f"{DATABASE}/{stored.version_id}", "--output", str(file))).done
         assert people.out.splitlines() == [
-            f"downloaded  {file.as_uri()}",
+            f"downloaded  {file}",
             "size        5.0 MB",
             f"sha256      {ended.json['sha256']}",
         ]
@@ -335,7 +352,7 @@ async def test_an_interrupted_download_leaves_no_partial_file(tmp_path: Path) ->
         where = ("--output", str(folder / "one.zip"))
         ended = await interrupted(desk, 5, "download", f"{DATABASE}/{stored.version_id}", *where)
         assert ended.code == 130
-        assert "was not archived" in ended.err
+        assert f"Error: Snapshot {DATABASE}/{stored.version_id} was not downloaded to {folder}/one.zip: " in ended.err
         assert "it was interrupted at" in ended.err
         assert [(file.name, file.read_text()) for file in folder.iterdir()] == [("one.zip", "what was there before")]
         assert ended.out == ""
@@ -380,7 +397,7 @@ async def test_the_next_restore_resumes_an_interrupted_one(tmp_path: Path) -> No
         first = w.emulator.add_snapshot(DATABASE)
         ended = await interrupted(desk, 20, "restore", f"{DATABASE}/{first.version_id}", "--yes", "--json")
         assert (ended.code, ended.json["restored_at"]) == (130, None)
-        assert "keeps watching it and sends no second request. `--new` restores again" in ended.err
+        assert "keeps watching it and sends no second request.\nhint: `--new` restores again" in ended.err
         again = (await desk.types("restore", f"{DATABASE}/{first.version_id}", "--yes")).done
         assert len(w.requests("restore")) == 1
         assert "that one is watched, and none is sent. `--new` restores" in again.err
@@ -403,8 +420,8 @@ async def test_a_restore_days_later_does_not_pass_for_one(tmp_path: Path, days: 
         if route == "there":  # what the service said of it is forgotten
             assert "the service no longer shows how the restore of the database ended" in error
         else:
-            assert re.search(rf"at 2026-03-01T12:00:00Z, {days}d4\ds ago, and it was carried out then\.", error)
-        assert "`--new` restores again" in error
+            assert re.search(rf"at 2026-03-01T12:00:00Z, {days} days ago, and it was carried out then\.", error)
+        assert "\nhint: `--new` restores again" in again.err
         assert len(w.requests("restore")) == 1
 
 

@@ -70,7 +70,7 @@ async def test_doctor_needs_three_requests_if_all_is_well(tmp_path: Path) -> Non
             *("ok", "ok", "ok", "?", "ok", "ok", "ok", "ok", "ok", "?", "ok", "ok", "ok"),
         ]
         assert "15 of 16 left" in ended.out
-        assert "at most 5m old" in ended.out
+        assert "at most 5 min old" in ended.out
         assert "whether a new snapshot ends the caching of a listing is not known" in ended.out
         assert "pulumi-snapshots 1.2.3" in ended.out
         assert ended.err == ""
@@ -89,7 +89,7 @@ async def test_a_wrong_key_is_sent_once(tmp_path: Path) -> None:
         found = await checked(desk_of(w, tmp_path, SQUARECLOUD_API_KEY="wrong-" + "k" * 64))
         assert found["key"][0] == "problem"
         assert found["key"][1].endswith(
-            "Set a valid key in SQUARECLOUD_API_KEY, never as an argument. See `squarecloud-snapshots explain key-refused`"
+            "Set a valid key in SQUARECLOUD_API_KEY, never as an argument.\nmore: squarecloud-snapshots explain key-refused"
         )
         assert len(w.emulator.journal) == 1
         assert found["quota"][0] == "unknown"
@@ -118,7 +118,7 @@ async def test_doctor_says_first_why_it_cannot_ask_the_service(
         assert next(iter(found)) == check
         assert found[check][0] == "problem"
         assert said in found[check][1]
-        assert "".join(found[check][1:]).endswith(f" See `squarecloud-snapshots explain {page}`")
+        assert "".join(found[check][1:]).endswith(f"\nmore: squarecloud-snapshots explain {page}")
         assert not w.emulator.journal
         assert found["package"][0] == "ok"
 
@@ -129,7 +129,7 @@ async def test_doctor_checks_the_place_that_machines_share(tmp_path: Path, monke
         place = Place(Clock(START + timedelta(hours=1)))
         monkeypatch.setattr("pulumi_snapshots.shared_state.state.Bucket", lambda _, clock: place.bucket(clock))
         desk = desk_of(w, tmp_path, SQUARECLOUD_SHARED_STATE="s3://shared/here")
-        good = "s3://shared/here is read and written, and refuses a stale write; its clock is 1h ahead"
+        good = "s3://shared/here is read and written, and refuses a stale write; its clock is 1 h ahead"
         assert (await checked(desk))["shared state"] == ("ok", good, "")
         place.ignores_marks = True
         unsafe = (await checked(desk))["shared state"]
@@ -262,7 +262,7 @@ async def test_a_used_up_quota_shows_when_a_slot_frees(tmp_path: Path) -> None:
         assert "A slot frees at about 2026-03-01T16:00:00Z" in advice
 
 
-@pytest.mark.parametrize(("offset", "said"), [(0, ""), (7200, "2h behind"), (-7200, "2h ahead of")])
+@pytest.mark.parametrize(("offset", "said"), [(0, ""), (7200, "2 h behind"), (-7200, "2 h ahead of")])
 @virtual
 async def test_a_wrong_clock_is_noted(tmp_path: Path, offset: int, said: str) -> None:
     async with world(clock_offset_seconds=offset) as w:
@@ -278,7 +278,7 @@ async def test_snapshots_missing_from_an_old_page_count_as_used(tmp_path: Path) 
         desk = desk_of(w, tmp_path)
         before = await checked(desk)
         assert before["quota"][1].startswith("16 of 16")
-        await desk.types("create", DATABASE, "--wait")
+        await desk.types("create", DATABASE)
         found = await checked(desk)
         assert found["listing"][0] == "note"
         assert w.started() in found["listing"][1]
@@ -291,7 +291,7 @@ async def test_a_killed_run_is_listed_with_what_resumes_it(tmp_path: Path) -> No
     async with world(snapshot_seconds=300) as w:
         desk = desk_of(w, tmp_path)
         async with anyio.create_task_group() as process:
-            process.start_soon(partial(desk.types, "create", DATABASE, "--wait"))
+            process.start_soon(partial(desk.types, "create", DATABASE))
             await w.clock.sleep(100)
             desk.running = f"run {desk.runs}"
             state, text, _ = (await checked(desk))["snapshot attempts"]

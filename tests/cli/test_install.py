@@ -29,7 +29,7 @@ def pulumi_that(path: Path, script: str) -> None:
 def test_install_without_pulumi_says_what_is_missing(tmp_path: Path) -> None:
     ended = types(tmp_path, "install")
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert "Pulumi is not on PATH. Install the Pulumi CLI" in ended.stderr
+    assert "Pulumi is not on PATH.\nhint: Install the Pulumi CLI" in ended.stderr
     assert "squarecloud-snapshots explain plugin-trouble" in ended.stderr
 
 

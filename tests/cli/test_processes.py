@@ -77,7 +77,7 @@ def test_the_next_create_resumes_one_that_a_signal_ended(
 ) -> None:
     before = len(posts(emulator))
     emulator.control("clock", {"advance": 300})
-    process = start("create", DATABASE, "--wait")
+    process = start("create", DATABASE)
     assert process.stderr is not None
     lines = iter(process.stderr.readline, "")
     assert any("accepted" in line for line in lines)
@@ -85,22 +85,23 @@ def test_the_next_create_resumes_one_that_a_signal_ended(
     out, err = process.communicate(timeout=90)
     assert (process.returncode, out) == (-9 if end is signal.SIGKILL else 128 + end, "")
     assert ("The wait was interrupted." in err) == (end is not signal.SIGKILL)
-    again = start("create", DATABASE, "--wait", "--json")
+    again = start("create", DATABASE, "--json")
     out, err = again.communicate(timeout=90)
     assert again.returncode == 0, err
     assert json.loads(out)["version_id"] == posts(emulator)[-1]
     assert len(posts(emulator)) == before + 1
 
 
-def test_a_closed_pipe_is_one_line_of_error(start: Callable[..., subprocess.Popen[str]]) -> None:
+def test_a_closed_pipe_is_one_short_error(start: Callable[..., subprocess.Popen[str]]) -> None:
     readable, writable = os.pipe()
     os.close(readable)
     process = start("list", "--json", stdout=writable)
     os.close(writable)
     _, err = process.communicate(timeout=90)
     assert process.returncode == 1
-    assert err.startswith("Error: Not all of the result was written to standard output: Broken pipe. See ")
-    assert len(err.splitlines()) == 1
+    error, more = err.splitlines()
+    assert error == "Error: Not all of the result was written to standard output: Broken pipe."
+    assert more.startswith("more: ")
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,7 @@ def test_closed_or_full_streams_cause_no_traceback(environment: dict[str, str], 
     no_result = "1>&-" in closed or closed == ">/dev/full"
     usage = arguments == "list --frob"
     assert ended.returncode == (2 if usage else 1 if no_result else 0), ended.stderr
-    lines = ended.stderr.splitlines()
+    lines = [line for line in ended.stderr.splitlines() if not line.startswith(("hint: ", "more: "))]
     assert len(lines) == (0 if "2>" in closed else 1 if usage or no_result else 0)
     assert all(line.startswith("Error: ") for line in lines)
 
@@ -147,7 +148,7 @@ def test_a_narrow_terminal_shows_one_live_line(
 ) -> None:
     emulator.control("clock", {"advance": 300})
     ours, theirs = pty.openpty()
-    process = start("create", DATABASE, "--wait", more={"COLUMNS": "25", **more}, stderr=theirs, stdin=theirs)
+    process = start("create", DATABASE, more={"COLUMNS": "25", **more}, stderr=theirs, stdin=theirs)
     os.close(theirs)
     seen = b""
     while piece := _read(ours):
@@ -158,7 +159,7 @@ def test_a_narrow_terminal_shows_one_live_line(
     assert posts(emulator)[-1] in out
     lines = re.sub(rb"\x1b\[[0-9?]*[a-zA-Z]", b"", seen).replace(b"\r", b"\n").decode().split("\n")
     assert any("sent" in line for line in lines)
-    assert max(map(len, lines)) <= 25
+    assert max(len(line) for line in lines if not line.startswith("hint: ")) <= 25
     assert "Traceback" not in seen.decode()
     assert more == {} or seen.isascii()
 

@@ -428,12 +428,12 @@ async def test_a_run_waits_for_no_snapshot_of_another(tmp_path: Path) -> None:
     async with world(snapshot_seconds=300) as w:
         desk = at(w, tmp_path)
         async with anyio.create_task_group() as process:
-            process.start_soon(partial(desk.types, "create", DATABASE, "--wait"))
+            process.start_soon(partial(desk.types, "create", DATABASE))
             await w.clock.sleep(100)
             process.cancel_scope.cancel()
         ended = await verified(desk, tmp_path)
         assert ended.code == 1
-        assert "its end is not known. Nothing was sent." in ended.err
+        assert "its end is not known.\nNothing was sent." in ended.err
         assert len(w.posts) == 1
 
 

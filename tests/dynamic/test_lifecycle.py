@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
 from concurrent.futures import wait
 from datetime import UTC, datetime, timedelta
@@ -259,8 +260,9 @@ def test_delete_says_what_was_forgotten_and_sends_nothing(idle: Servicer) -> Non
 
 
 def test_calls_that_need_a_key_say_how_to_set_one(idle: Servicer) -> None:
-    text = "No API key is set. Set a valid key with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY."
-    page = " See `squarecloud-snapshots explain missing-key`"
+    set_one = "Set a valid key with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY."
+    text = f"No API key is set.\nhint: {set_one}"
+    page = "\nmore: squarecloud-snapshots explain missing-key"
     assert failure(idle.create, NAME, INPUTS).message == text + page
     assert failure(idle.read, NAME, f"{DATABASE}/v1").message == text + page
     refresh = failure(idle.read, NAME, f"{DATABASE}/v1", STATE, INPUTS)
@@ -271,8 +273,9 @@ def test_calls_that_need_a_key_say_how_to_set_one(idle: Servicer) -> None:
     assert still.id == provisional
     assert still.outputs["attempt"] == PENDING["attempt"]
     resumed = kept(idle.update, NAME, provisional, PENDING, INPUTS)
-    assert resumed.reasons[0].startswith(text)
-    assert resumed.reasons[0].endswith(page)
+    lines = resumed.reasons[0].split("\n\t  ")  # the engine indents a list
+    assert "\n".join(lines[:2]) == text
+    assert lines[-1] == page.lstrip()
     assert resumed.outputs["attempt"] == PENDING["attempt"]
 
 
@@ -360,7 +363,7 @@ def test_cancel_keeps_the_snapshot_and_an_update_resumes_it(serve: Serve, place:
     place.slow()
     creating = place.servicer.start(place.create, timeout="1h")
     place.servicer.wait_for(
-        lambda: any("poll 1" in text for text in place.servicer.progress(NAME)), "an accepted create"
+        lambda: any("next check" in text for text in place.servicer.progress(NAME)), "an accepted create"
     )
     begun = time.monotonic()
     place.servicer.cancel()
@@ -388,19 +391,31 @@ def test_cancel_keeps_the_snapshot_and_an_update_resumes_it(serve: Serve, place:
         assert seen.outputs == {**partial.outputs, "timeout": "1h"}
         assert seen.reasons[0].endswith("is still pending.")
         still = kept(again.update, NAME, partial.id, partial.outputs, inputs)
-        assert "The wait ended after 0.5s." in still.reasons[0]
+        assert "The wait ended after 0.5 s." in still.reasons[0]
         assert still.id == partial.id
+        assert again.diff(NAME, partial.id, partial.outputs, inputs).changes
+        (waits,) = again.diagnostics(NAME, "INFO")
+        assert re.fullmatch(r"pending since [\d: -]+ UTC; will keep waiting, no new request", waits)
         place.pass_time(600)
         complete = again.update(NAME, partial.id, partial.outputs, inputs)
+        found = rf"found {place.database}/{place.started()}, taken \d+ \w+ ago; no new request was sent"
+        assert re.fullmatch(found, again.diagnostics(NAME, "INFO")[-1])
+        again.delete(NAME, f"{DATABASE}/v1", STATE)
+        assert again.diagnostics(NAME, "INFO")[-1].startswith(
+            f"forgotten: the old record {DATABASE}/v1, at the service until 2026-01-31T00:00:00Z; its replacement, which an "
+            "earlier run began, is there: nothing is taken again."
+        )
         assert complete.outputs["version_id"] == place.started()
         assert "attempt" not in complete.outputs
         assert complete.secrets == {"download_url"}
         canonical = again.read(NAME, partial.id, complete.outputs, inputs)
         assert canonical.id == f"{place.database}/{place.started()}"
     with serve(env=environment) as another:
-        found = another.read(NAME, partial.id, partial.outputs, inputs)
-        assert found.id == canonical.id
-        assert found.outputs == {**canonical.outputs, "timeout": "1h"}
+        read = another.read(NAME, partial.id, partial.outputs, inputs)
+        assert read.id == canonical.id
+        assert read.outputs == {**canonical.outputs, "timeout": "1h"}
+        (said,) = another.diagnostics(NAME)
+        assert re.fullmatch(found, said)
     assert len(place.posts()) == 1
 
 
@@ -419,6 +434,9 @@ def test_twelve_creates_wait_at_once_and_each_finds_its_own(emulator: Emulator, 
     for database_id, call in calls.items():
         assert call.result().id.startswith(f"{database_id}/")
         assert place.servicer.progress(urn(database_id))[-1] == f"found snapshot {call.result().outputs['version_id']}"
+        (said,) = place.servicer.diagnostics(urn(database_id), "INFO")
+        adopted = rf"adopted {call.result().id}, taken .* ago, instead of taking one \(reuse_within\)"
+        assert re.fullmatch(adopted, said)
     # Two creates of one database in one run: the second must not adopt what the first has taken.
     second = place.servicer.start(
         place.servicer.create, urn("second"), {"database_id": databases[0], **reuse, "timeout": "1s"}

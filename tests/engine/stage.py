@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from tools.sandbox import Emulator, Stack
 
-__all__ = ["DATABASE", "OTHER_DATABASE", "App", "Command", "diagnostics", "wait_for"]
+__all__ = ["DATABASE", "OTHER_DATABASE", "App", "Command", "diagnostics", "joined", "wait_for"]
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 OTHER_DATABASE = "b25c9e6f2dc8516b962fc5d186617232"
@@ -68,6 +69,11 @@ def wait_for(condition: Callable[[], Any], what: str, seconds: float = PATIENCE)
 def diagnostics(printed: str) -> str:
     """What stands under Diagnostics in a command's output: the lasting messages, each once."""
     return printed.partition("Diagnostics:")[2].partition("Resources:")[0].partition("Outputs:")[0]
+
+
+def joined(text: str) -> str:
+    """The lines of errors as paragraphs, without what indents them and marks their next steps."""
+    return re.sub(r"\n\s+(?:hint: )?", " ", text)
 
 
 @dataclass

@@ -44,7 +44,7 @@ def test_a_newer_sdk_still_shows_progress_and_plain_errors(app: App) -> None:
     app.slow()
     printed = app.up("-c", "timeout=2s", fails=True)
     assert "app-dev creating" in printed
-    assert "accepted, not listed yet (since" in printed
+    assert "accepted; next check " in printed
     told = diagnostics(printed)
     assert f"A snapshot of database {DATABASE} was requested at" in told
     assert (
@@ -82,7 +82,7 @@ def test_an_interrupt_loses_nothing_if_the_sdk_hides_cancel(app: App) -> None:
     lacks(app, "engine_access._find_cancel_handlers = lambda: []")
     app.slow()
     up = app.start_up()
-    up.shows("accepted, not listed yet (since")
+    up.shows("accepted; next check ")
     up.interrupt()
     up.shows("^C received; cancelling.")
     app.pass_time(600)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.engine.stage import DATABASE, OTHER_DATABASE, PATIENCE, diagnostics
+from tests.engine.stage import DATABASE, OTHER_DATABASE, PATIENCE, diagnostics, joined
 
 if TYPE_CHECKING:
     from tests.engine.stage import App
@@ -46,8 +46,8 @@ def error_of(app: App, program: str, *arguments: str, update: bool = False) -> s
     texts = []
     for run in (app.preview, app.up) if update else (app.preview,):
         printed = run(*arguments, fails=True)
-        errors = [line.strip() for line in diagnostics(printed).splitlines() if line.strip().startswith("error: ")]
-        (text,) = [error.removeprefix("error: ") for error in errors if EXIT not in error]
+        errors = re.findall(r"error: (.+\n(?: +(?:hint|more): .+\n)*)", diagnostics(printed))
+        (text,) = [joined(error).rstrip() for error in errors if EXIT not in error]
         texts.append(text)
     (text,) = set(texts)
     return text
@@ -125,7 +125,7 @@ def test_errors_are_one_paragraph_in_preview_and_update(app: App) -> None:
     assert app.requests() == []
     advice = (
         "this account has no such database. Check database_id, and that the API key belongs to the account that owns the "
-        "database. See `squarecloud-snapshots explain database-missing`"
+        "database. more: squarecloud-snapshots explain database-missing"
     )
     assert error_of(app, f'get_latest_snapshot("{missing}")', update=True) == (
         f"get_latest_snapshot: GET /databases/{missing}/snapshots was answered with 404 DATABASE_NOT_FOUND: {advice}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engine.stage import DATABASE, diagnostics, wait_for
+from tests.engine.stage import DATABASE, diagnostics, joined, wait_for
 
 if TYPE_CHECKING:
     from tests.engine.stage import App, Command
@@ -31,7 +32,7 @@ def waiting(app: App, *arguments: str) -> Command:
     """A `pulumi up` whose request was accepted, and that waits for its snapshot."""
     app.slow()
     up = app.start_up(*arguments)
-    up.shows("accepted, not listed yet (since")
+    up.shows("accepted; next check ")
     return up
 
 
@@ -53,20 +54,22 @@ def test_the_next_up_resumes_an_interrupted_wait_for_free(app: App, how: signal.
     assert kept["id"].startswith(f"{DATABASE}/pending:2")
     assert kept["outputs"]["attempt"]["answered"] == "202"
     (reason,) = kept["initErrors"]
-    assert reason == (
+    assert joined(reason) == (
         f"A snapshot of database {DATABASE} was requested at {kept['outputs']['requested_at']} and accepted (202), but is "
         "not listed yet. The wait was interrupted. It is kept in the state: the next `pulumi up` keeps waiting and sends no "
         f"second request. `pulumi up --replace '{URN}'` gives up on it instead, and may use another of today's snapshots. "
-        "See `squarecloud-snapshots explain pending`"
+        "more: squarecloud-snapshots explain pending"
     )
-    assert reason in diagnostics(printed)
+    assert joined(reason) in joined(diagnostics(printed))
     assert not any(one["urn"].endswith("::dependant") for one in app.resources())
 
     again = app.start_up()
-    again.shows("accepted, not listed yet (since")
+    again.shows("accepted; next check ")
     app.pass_time(600)
-    app.ends(again)
+    told = diagnostics(app.ends(again))
     (version,) = app.started()
+    assert re.search(r" pending since [\d: -]+ UTC; will keep waiting, no new request\n", told)
+    assert re.search(rf" found {DATABASE}/{version}, taken .* ago; no new request was sent\n", told)
     assert len(app.posts()) == 1
     assert app.outputs()["version_id"] == version
     assert "attempt" not in app.outputs()
@@ -80,10 +83,10 @@ def test_a_timeout_keeps_the_pending_snapshot(app: App) -> None:
     app.program(PROGRAM)
     app.slow()
     printed = app.up("-c", "timeout=2s", fails=True)
-    assert "The wait ended after 2s." in diagnostics(printed)
+    assert "The wait ended after 2 s." in diagnostics(printed)
     assert app.outputs()["attempt"]["timeout"] == 2
     printed = app.up("-c", "timeout=1s", fails=True)
-    assert "The wait ended after 1s." in diagnostics(printed)
+    assert "The wait ended after 1 s." in diagnostics(printed)
     app.pass_time(600)
     app.up("-c", "timeout=1s")
     assert [app.outputs()["version_id"]] == app.started()
@@ -108,7 +111,10 @@ def test_the_old_snapshot_stays_until_its_replacement_is_there(app: App) -> None
 
     app.pass_time(600)
     printed = app.up("-c", "release=2")
-    assert f"forgotten: {DATABASE}/{old}" in diagnostics(printed)
+    told = diagnostics(printed)
+    assert re.search(r" found \S+, taken .* ago; no new request was sent\n", told)
+    assert f"forgotten: the old record {DATABASE}/{old}" in told
+    assert "its replacement, which an earlier run began, is there: nothing is taken again." in told
     assert app.started() == [old, app.outputs()["version_id"]]
     assert len(app.posts()) == 2
 

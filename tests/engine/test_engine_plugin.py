@@ -119,7 +119,7 @@ def test_an_interrupted_snapshot_or_restore_is_resumed(plugged: App) -> None:
     assert pending["outputs"]["attempt"]["answered"] == "202"
     assert pending["initErrors"]
     printed = app.up("-c", "timeout=1s", fails=True)
-    assert "The wait ended after 1s." in printed
+    assert "The wait ended after 1 s." in printed
     app.pass_time(600)
     app.up()
     app.up()

@@ -69,7 +69,7 @@ def test_every_command_of_the_first_hour_works(tmp_path: Path, engine: Path, lis
     first, slow = accepted
     assert len([entry for entry in journal if entry["kind"] == "create"]) == 2
     assert "as it should be: pending, and kept" in printed
-    assert printed.count("See `squarecloud-snapshots explain pending`") == 1
+    assert printed.count("more: squarecloud-snapshots explain pending") == 1
     assert f"\n{slow}\n" in printed  # what `pulumi stack output slow` shows
     assert f"versionId={first}" in printed
     (archive,) = (shop / "archives").rglob("*.zip")

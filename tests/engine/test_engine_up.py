@@ -38,7 +38,7 @@ def test_no_further_up_takes_another_snapshot_unasked(app: App) -> None:
 
     app.slow()
     up = app.start_up()
-    up.shows("accepted, not listed yet (since")  # live progress, on the resource's own row
+    up.shows("accepted; next check ")  # live progress, on the resource's own row
     assert "squarecloud:Snapshot before-release creating" in up.text
     app.pass_time(600)
     printed = app.ends(up)

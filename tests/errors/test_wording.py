@@ -99,15 +99,15 @@ def test_each_edge_spells_names_as_its_users_write_them(name: str, spelled: tupl
 def test_what_an_error_tells_comes_in_one_order() -> None:
     error = Explained(Text("no room for {size}", size="1 GB"), "Nothing was written.", [Next(Step.RUN_AGAIN_LATER)])
     assert str(error) == "No room for 1 GB. Nothing was written."
-    assert PYTHON.paragraph(error) == "No room for 1 GB. Nothing was written. Run it again later."
-    assert PYTHON.paragraph(error, [Next(Step.RUN_AGAIN)]).endswith("written. Run it again.")
+    assert PYTHON.report(error) == "No room for 1 GB.\nNothing was written.\nhint: Run it again later."
+    assert PYTHON.report(error, [Next(Step.RUN_AGAIN)]).endswith("written.\nhint: Run it again.")
     outer = Explained(Text("it failed: {why}", why=error))
-    assert PYTHON.paragraph(outer) == "It failed: No room for 1 GB. Nothing was written."
+    assert PYTHON.report(outer) == "It failed: No room for 1 GB. Nothing was written."
 
 
 def test_an_error_without_more_is_what_happened_alone() -> None:
     assert str(Explained("a: no room")) == "a: no room."
-    assert COMMANDS.paragraph(Explained("a: no room")) == "a: no room."
+    assert COMMANDS.report(Explained("a: no room")) == "a: no room."
 
 
 def test_an_edge_adds_what_it_alone_knows() -> None:

@@ -326,7 +326,7 @@ def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Emulator,
 
 
 def looks(servicer: PluginServicer) -> bool:
-    return any("poll 1" in text for text in servicer.progress(NAME))
+    return any("next check" in text for text in servicer.progress(NAME))
 
 
 def test_sigterm_ends_waits_with_their_state(waiting: PluginServicer) -> None:
@@ -347,7 +347,7 @@ def test_an_id_that_no_snapshot_has_is_not_asked_for(asking: tuple[Emulator, Plu
     service.control("journal", method="DELETE")
     with pytest.raises(CallFailedError) as caught:
         plugin.read(NAME, id_)
-    assert caught.value.message.startswith(f"The id of a snapshot is DATABASE_ID/VERSION_ID, not {id_!r}. ")
+    assert caught.value.message.startswith(f"The id of a snapshot is DATABASE_ID/VERSION_ID, not {id_!r}.\n")
     assert service.journal() == []
 
 
@@ -357,7 +357,7 @@ def test_an_id_that_no_snapshot_has_is_not_asked_for(asking: tuple[Emulator, Plu
         (f"{DATABASE}/vanished", f"The service lists no snapshot vanished of database {DATABASE}. It keeps one for 30 days"),
         # A version id may hold slashes.
         (f"{DATABASE}/a/b", f"The service lists no snapshot a/b of database {DATABASE}."),
-        (f"{'b' * 32}/v1", "404 DATABASE_NOT_FOUND: this account has no such database. Check database_id"),
+        (f"{'b' * 32}/v1", "404 DATABASE_NOT_FOUND: this account has no such database.\nhint: Check database_id"),
     ],
 )  # fmt: skip
 def test_what_the_account_does_not_have_cannot_be_imported(
@@ -400,15 +400,15 @@ def test_a_call_that_the_engine_hangs_up_is_remembered_as_unheard(waiting: Plugi
 def test_the_creates_own_timeout_is_kept_for_a_resume(waiting: PluginServicer) -> None:
     inputs = bag({"databaseId": DATABASE, "timeout": "1h"})
     request = provider_pb2.CreateRequest(urn=NAME, properties=inputs, timeout=1)
-    with pytest.raises(CallFailedError, match=r"The wait ended after 1s\.") as caught:
+    with pytest.raises(CallFailedError, match=r"The wait ended after 1 s\.") as caught:
         call(waiting, "Create", request)
     assert caught.value.kept is not None
     state = {"databaseId": DATABASE, "timeout": 1.0, "available": False, "attempt": PENDING["attempt"]}
     update = provider_pb2.UpdateRequest(urn=NAME, id="x", olds=bag(state), old_inputs=inputs, news=inputs)
-    with pytest.raises(CallFailedError, match=r"The wait ended after 1s\."):
+    with pytest.raises(CallFailedError, match=r"The wait ended after 1 s\."):
         call(waiting, "Update", update)
     update.timeout = 2
-    with pytest.raises(CallFailedError, match=r"The wait ended after 2s\."):
+    with pytest.raises(CallFailedError, match=r"The wait ended after 2 s\."):
         call(waiting, "Update", update)
 
 

@@ -55,6 +55,23 @@ def test_outputs_are_those_of_both_classes(name: str, kind: Kind) -> None:
 
 
 @each_kind
+@pytest.mark.parametrize("package", [pulumi_snapshots, plugin], ids=["dynamic", "plugin"])
+def test_a_wrong_argument_names_the_class_that_the_user_wrote(package: Any, name: str, kind: Kind) -> None:
+    written = getattr(package, name)
+    right = min(parameters(written.__init__) & set(kind.thing.inputs.properties()))
+    for wrong in (in_camel(right), right.replace("_", "")):
+        with pytest.raises(TypeError) as raised:
+            written("x", **{wrong: 1})
+        assert str(raised.value) == f"{name}: there is no argument '{wrong}'; did you mean '{right}'?"
+    with pytest.raises(
+        TypeError, match=f"^{name}: there is no argument 'zzz'; its arguments are resource_name, .*timeout, opts$"
+    ):
+        written("x", zzz=1)
+    with pytest.raises(TypeError, match=f"^{name}: missing a required argument"):
+        written()
+
+
+@each_kind
 def test_the_class_says_of_each_input_what_the_catalogue_says(name: str, kind: Kind) -> None:
     doc = inspect.getdoc(getattr(pulumi_snapshots, name)) or ""
     assert doc.startswith(kind.thing.doc)

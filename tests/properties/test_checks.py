@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pulumi_snapshots.properties.checks import UNKNOWN, is_usual_database_id
-from pulumi_snapshots.properties.durations import duration_text, parse_duration
+from pulumi_snapshots.properties.durations import duration_text, parse_duration, spoken
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.record import SnapshotRecord, is_provisional, split_id
 
@@ -165,6 +165,17 @@ def test_a_text_of_thousands_of_digits_ends_at_once(text: str) -> None:
 )
 def test_a_duration_is_shown_as_a_person_would_write_it(seconds: float, text: str) -> None:
     assert duration_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        *((0, "0 s"), (0.46, "0.5 s"), (40, "40 s"), (150, "2 min 30 s"), (754, "13 min"), (6900, "1 h 55 min")),
+        *((86_399, "1 day"), (172_845, "2 days"), (300_000, "3 days 11 h")),
+    ],
+)
+def test_an_age_is_shown_as_a_person_says_it(seconds: float, text: str) -> None:
+    assert spoken(seconds) == text
 
 
 def test_the_usual_shape_of_an_id_is_known() -> None:

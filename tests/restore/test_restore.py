@@ -66,7 +66,7 @@ async def test_a_restore_ends_when_the_database_runs_with_its_old_rows() -> None
 async def test_a_restore_is_not_counted_among_the_snapshots_of_a_run() -> None:
     async with scene() as at:
         assert (await at.restore()).how == "complete"
-        assert at.here.session.fleet.summary() == "0 snapshots: "
+        assert at.here.session.fleet.summary() == "of 0 snapshots"
 
 
 @virtual
@@ -120,7 +120,7 @@ async def test_a_cooldown_that_another_client_has_started_is_waited_out() -> Non
         await at.somebody_restores(at.stored, OTHER_DATABASE)
         ending = await at.restore()
         assert ending.how == "complete"
-        assert "KEEP_CALM: nothing was started, trying again in" in ending.text
+        assert "KEEP_CALM; next try" in ending.text
         assert [post.code for post in at.posts if not post.accepted] == ["KEEP_CALM"]
         assert at.holds() == "then"
 
@@ -150,7 +150,7 @@ async def test_a_time_out_while_another_restore_runs_sends_nothing() -> None:
         ending = await at.restore()
         assert isinstance(ending.nothing, NothingSent)
         assert (
-            f"Database {DATABASE} was not restored. The wait ended after 15m, while waiting for the end of"
+            f"Database {DATABASE} was not restored. The wait ended after 15 min, while waiting for the end of"
             in ending.text
         )
         assert len(at.posts) == 1, "theirs"
@@ -227,7 +227,7 @@ def test_if_the_state_keeps_nothing_the_error_says_what_up_does_next(resource: s
     end = RestorePending(record, "It was interrupted.")
     text = PYTHON.told(end, end.unkept(remembered=resource is not None))
     assert text.startswith(
-        "It was interrupted. The installed Pulumi SDK has no known way to keep it in the stack's state."
+        "It was interrupted.\nhint: The installed Pulumi SDK has no known way to keep it in the stack's state."
     )
     assert ("on this machine still watches the database" in text) is (resource is not None)
     assert text.endswith(

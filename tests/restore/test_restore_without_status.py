@@ -46,7 +46,7 @@ async def test_polls_that_fail_do_not_end_the_watch() -> None:
         at.here.emulator.add_fault(Fault(kind="status", status=500, code="BROKEN", skip=1, times=12))
         ending = await at.restore()
         assert ending.how == "complete"
-        assert "the last poll failed (BROKEN)" in ending.text
+        assert "last check failed (BROKEN)" in ending.text
         assert at.accepted == [at.stored.version_id]
 
 
@@ -120,7 +120,7 @@ async def test_a_time_out_says_that_the_next_up_keeps_watching() -> None:
         ending = await at.restore()
         record = ending.pending
         assert "was requested at 2026-03-01T12:00:00Z and accepted" in ending.text
-        assert "what it holds now is not known. The wait ended after 15m." in ending.text
+        assert "what it holds now is not known. The wait ended after 15 min." in ending.text
         assert "the next `pulumi up` keeps watching the database and sends no second request" in ending.text
         assert at.elapsed == 900
         assert record.attempt is not None

@@ -254,7 +254,7 @@ async def test_a_renamed_restore_of_a_lost_state_is_refused_with_a_way_out(
         owner = RESTORER.replace(":dev:", ":prod:") if renamed == "the stack" else RESTORER.replace("::back", "::again")
         refused = await at.ending(restore(at.process(), at.inputs(), at.row, owner=owner))
         assert refused.how == "nothing"
-        assert "this may be the same restore under another name. Nothing was restored." in refused.text
+        assert "this may be the same restore under another name.\nNothing was restored." in refused.text
         assert "Other triggers restore it all the same." in refused.text
         assert at.holds() == "later"
         await anyio.sleep(HOUR)

@@ -68,7 +68,7 @@ def test_an_outage_leaves_two_pending_snapshots_and_not_all(
             assert len(unsent) == len(FLEET) - 2
             for ending, at in unsent:
                 assert isinstance(ending.nothing, Outage)
-                assert "Nothing was started for this database. Run it again later." in ending.text
+                assert "Nothing was started for this database.\nhint: Run it again later." in ending.text
                 assert at - began <= 130
 
     play()

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 FLEET = tuple(f"{number:032x}" for number in range(50))
 
 
-async def snapshots_of_all(here: World, announced: list[tuple[float, str]]) -> list[Row]:
+async def snapshots_of_all(here: World, announced: list[tuple[float, str]], *, cuts_rows: bool = False) -> list[Row]:
     session = Session(
         here.session.settings,
         clock=here.clock,
         http=here.transport,
         chance=random.Random(1),
         announce=lambda text: announced.append((here.clock.monotonic(), text)),
+        cuts_rows=cuts_rows,
     )
     rows = []
     async with anyio.create_task_group() as background:
@@ -51,9 +52,9 @@ async def test_a_fleets_log_is_not_flooded_and_has_a_summary_per_minute() -> Non
     assert all(len(row.shown) <= 5 for row in rows), "queued, sent, accepted, found: changes only"
     assert minutes - 3 <= len(announced) <= minutes
     for _, text in announced:
-        assert text.startswith("50 snapshots: ")
+        assert text.endswith(", of 50 snapshots")
         assert sum(int(word) for word in text.replace(",", "").split() if word.isdigit()) == 100
-    assert any(" queued" in text and "waiting for the listing" in text for _, text in announced)
+    assert any(" queued" in text and "not listed yet" in text for _, text in announced)
 
 
 @virtual
@@ -74,7 +75,7 @@ async def test_each_row_shows_every_change() -> None:
         rows = await snapshots_of_all(here, [])
     for row in rows:
         steps = " | ".join(row.shown)
-        for step in ("sent, waiting for the answer", "accepted, not listed yet", "found snapshot"):
+        for step in ("sent, waiting for the answer", "accepted (since", "found snapshot"):
             assert step in steps
     assert sum("queued" in row.shown[0] for row in rows) == len(rows) - 1, "only the first is sent at once"
 
@@ -87,10 +88,10 @@ async def test_each_row_shows_since_when_it_waits() -> None:
         answered = {post.answered_at.strftime("%H:%M:%S") for post in here.posts if post.answered_at}
     for row in rows:
         for text in row.shown[:-1]:
-            assert re.search(r"\(since \d\d:\d\d:\d\d UTC\)", text), text
+            assert re.search(r" \(since \d\d:\d\d:\d\d UTC\)$", text), text
     assert {since(row, "queued") for row in rows if not row.shown[0].startswith("sent")} == {"12:00:00"}
     assert {since(row, "sent, waiting for the answer") for row in rows} == sent
-    assert {since(row, "accepted, not listed yet") for row in rows} == answered
+    assert {since(row, "accepted") for row in rows} == answered
 
 
 def since(row: Row, begin: str) -> str:
@@ -105,7 +106,7 @@ async def test_failing_polls_of_a_fleet_are_shown_once() -> None:
         for kind in ("list", "list account"):
             here.emulator.add_fault(Fault(kind=kind, html=503, times=60))
         rows = await snapshots_of_all(here, [])
-    assert any("the last poll failed (503)" in text for row in rows for text in row.shown)
+    assert any("last check failed (503)" in text for row in rows for text in row.shown)
     assert max(len(row.shown) for row in rows) <= 8
 
 
@@ -113,8 +114,10 @@ async def test_failing_polls_of_a_fleet_are_shown_once() -> None:
 async def test_a_single_snapshot_shows_every_next_poll() -> None:
     async with world(snapshot_seconds=400, cache_world="invalidated") as here:
         await here.create()
-    polls = [text for text in here.row.shown if text.startswith("accepted, not listed yet (since 12:01:30 UTC); poll ")]
-    assert len(polls) > 3
+    polls = [re.fullmatch(r"accepted; next check (.*) UTC \(since 12:01:30 UTC\)", text) for text in here.row.shown]
+    times = [poll[1] for poll in polls if poll]
+    assert len(times) > 3
+    assert times == sorted(set(times))
 
 
 @virtual
@@ -123,3 +126,24 @@ async def test_a_few_snapshots_need_no_summary() -> None:
     async with world(databases=FLEET[:5], snapshot_seconds=150) as here:
         await snapshots_of_all(here, announced)
     assert announced == []
+
+
+@virtual
+async def test_a_terminal_shows_changes_that_a_cut_row_cannot() -> None:
+    announced: dict[int, list[tuple[float, str]]] = {1: [], 3: [], 20: []}
+    shown: set[str] = set()
+    for databases, each in announced.items():
+        async with world(databases=FLEET[:databases], snapshot_seconds=150, plan_memory_mb=64_000) as here:
+            for row in await snapshots_of_all(here, each, cuts_rows=True):
+                shown.update(row.shown)
+    one, few, many = ([text for _, text in each] for each in announced.values())
+    sent, accepted = one
+    assert sent == "sent, waiting for the answer until 12:02:00 UTC (since 12:00:00 UTC)"
+    assert accepted.startswith("accepted; next check 12:")
+    assert {sent, accepted} <= shown
+    assert few[0] == "1 not answered yet, 2 queued, of 3 snapshots"
+    assert few[-1] == "2 done, 1 not listed yet, of 3 snapshots"
+    assert len(few) <= 3 * 3
+    assert [text for text in many if not text.endswith("of 20 snapshots")] in ([], [sent]), "only the summary"
+    times = [at for at, text in announced[20] if text != sent]
+    assert {later - earlier for earlier, later in itertools.pairwise(times)} == {60.0}

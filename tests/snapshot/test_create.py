@@ -384,7 +384,7 @@ async def test_a_resume_has_its_whole_time_again_and_polls_at_once() -> None:
         assert w.clock.monotonic() - began == 10 * MINUTE
         assert w.listings[looks].monotonic == began
         assert f"--replace '{OWNER}'" in again.text
-        assert "The wait ended after 10m" in again.text
+        assert "The wait ended after 10 min" in again.text
 
 
 @virtual

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.errors.explained import Explained
 
-__all__ = ["fails_with"]
+__all__ = ["fails_with", "flat"]
+
+
+def flat(text: str) -> str:
+    """The lines of an error as one paragraph, without what marks its next steps."""
+    return text.replace("\nhint: ", " ").replace("\n", " ")
 
 
 @contextmanager
@@ -28,5 +33,5 @@ def fails_with(kind: type[Explained], words: str) -> Iterator[None]:
     """
     with pytest.raises(kind) as caught:
         yield
-    text = PYTHON.told(caught.value)
+    text = flat(PYTHON.told(caught.value))
     assert re.search(words, text), text

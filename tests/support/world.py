@@ -84,6 +84,7 @@ class Row:
 
     Attributes:
         shown: the progress.
+        notes: the good news that stay.
         warnings: the warnings.
         keeps: whether the engine can keep a pending snapshot.
         is_asked_again: whether later calls show what the state has kept.
@@ -91,6 +92,7 @@ class Row:
     """
 
     shown: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     keeps: bool = True
     is_asked_again: bool = True
@@ -100,6 +102,9 @@ class Row:
         said = self.wording.text(text)
         if not self.shown or self.shown[-1] != said:
             self.shown.append(said)
+
+    def note(self, text: Words) -> None:
+        self.notes.append(self.wording.text(text))
 
     def warn(self, text: Words) -> None:
         self.warnings.append(self.wording.text(text))
@@ -153,7 +158,7 @@ class World:
             error, said = failure, self.row.wording.told(failure)
             record = failure.record if isinstance(failure, Pending) else None
         row = row or self.row
-        return Ending(record, error, "\n".join([*row.shown, *row.warnings, said]))
+        return Ending(record, error, "\n".join([*row.shown, *row.notes, *row.warnings, said]))
 
     async def create(self, *, session: Session | None = None, owner: str = OWNER, **inputs: Any) -> Ending:
         return await self.ending(create(session or self.session, self.inputs(**inputs), self.row, owner=owner))
