@@ -154,7 +154,7 @@ class Attempt(ABC):
         """Called for each POST of another operation on this database, whether or not its result is known."""
 
     def on_entered(self, found: frozenset[str]) -> None:  # noqa: B027  most have nothing to do
-        """Called when the entry is in the journal, so that no other run sends a POST; with what others found lately."""
+        """Called when the entry is in the journal, so that no other run sends a POST; with what was found before that."""
 
     def leaves_doubt(self, error: SquareCloudError) -> bool:
         """Whether a failed POST may have started something."""
@@ -304,6 +304,11 @@ class Attempt(ABC):
             mine = self._journal.by_this_clock(mine)
             if not await self._journal.update(mine, was=entry):
                 return False
+            if entry.ahead is None:
+                # Whatever this machine's clock says by now: what it had found before the POST left is not its own.
+                found = await self._journal.recently_found()
+                before = (one for one in found if one.database_id == self.database_id and one.at < entry.post.posted_at)
+                self.on_entered(frozenset(one.version_id for one in before))
         self.restores, self.resumed, self.finished = entry.restores, True, entry.finished
         self._entry = mine
         self.set_post(mine.post)

@@ -83,6 +83,7 @@ class Step(Enum):
         "It could not be kept: the next run on this machine still watches the database; one on another machine restores "
         "again, over whatever the database holds by then. Remove the Restore first."
     )
+    SHOW_OTHER = "If that is another one, run a preview of it: it shows that its state has the restore."
     RESTORE_BY_TRIGGERS = "Other {triggers} restore it all the same."
     TAKE_RESTORE_OUT = "Remove the Restore, unless the next run is to restore this snapshot."
     RESTORES_NEXT = (

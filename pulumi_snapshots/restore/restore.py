@@ -166,7 +166,7 @@ class RestoreAttempt(Attempt):
                 f"snapshot {entry.restores} was restored onto database {entry.database_id} for {entry.owner} at {when}, and no "
                 "later run has shown that its state was saved: this may be the same restore under another name",
                 NOT_RESTORED,
-                [Next(Step.CHECK_DATA), Next(Step.RESTORE_BY_TRIGGERS)],
+                [Next(Step.CHECK_DATA), Next(Step.SHOW_OTHER), Next(Step.RESTORE_BY_TRIGGERS)],
             )
 
     async def take_over(self) -> bool:

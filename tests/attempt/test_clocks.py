@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import anyio
 import pytest
 
+from pulumi_snapshots.attempt.journal import AttemptJournal
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.run.session import Session
@@ -97,3 +99,21 @@ async def test_an_entry_from_the_future_delays_no_create(tmp_path: Path) -> None
         assert [other.outputs["version_id"]] == accepted(here)[1:]
         await stack.up(database_id=DATABASE, triggers=["v1"])
         assert [stack.outputs["version_id"]] == accepted(here)[:1]
+
+
+@virtual
+async def test_a_clock_that_is_set_after_a_kill_makes_no_earlier_snapshot_ours(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=80, key_of_200_has_version=False, cache_world="invalidated") as here:
+        stack, clock = machine(here, tmp_path, 0.0)
+        await stack.up(database_id=DATABASE, triggers=["v1"])
+        await stack.preview(database_id=DATABASE, triggers=["v1"])
+        await anyio.sleep(200)
+        stack.id, stack.outputs = "", {}
+        stack.begin()
+        with mock.patch.object(AttemptJournal, "conclude", mock.AsyncMock()), anyio.move_on_after(20):
+            await stack.create({"database_id": DATABASE, "triggers": ["v2"]})  # killed before any answer
+        stack.end()
+        clock.ahead = 10 * MINUTE
+        await anyio.sleep(600)
+        await stack.up(database_id=DATABASE, triggers=["v2"])
+        assert [stack.outputs["version_id"]] == accepted(here)[1:]

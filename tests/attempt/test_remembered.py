@@ -12,7 +12,7 @@ from unittest import mock
 import anyio
 import pytest
 
-from pulumi_snapshots.attempt.journal import Entry
+from pulumi_snapshots.attempt.journal import AttemptJournal, Entry
 from pulumi_snapshots.attempt.owner import EngineRun, owner_of
 from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.run.calls import Call
@@ -287,8 +287,8 @@ async def test_the_last_of_two_unsaved_snapshots_is_handed_out(tmp_path: Path) -
         await stack.up(saves=False, **values)
         await anyio.sleep(600)
         stack.begin(forces=True)
-        with anyio.move_on_after(5):
-            await stack.create(values)
+        with mock.patch.object(AttemptJournal, "conclude", mock.AsyncMock()), anyio.move_on_after(5):
+            await stack.create(values)  # killed
         stack.end()
         await stack.up(**values)
         assert [stack.outputs["version_id"]] == accepted(here)[1:]
@@ -499,6 +499,23 @@ async def test_the_entry_is_on_the_disk_before_the_post_leaves(tmp_path: Path, m
     names = [name for posts, name in flushed if posts == 0]
     assert [name.endswith("attempts.draft") for name in names] == [True, False]
     assert names[1] == tmp_path.name
+
+
+@virtual
+async def test_two_stacks_that_restore_the_same_are_told_apart_by_a_preview(tmp_path: Path) -> None:
+    async with scene() as at:
+        first = back(at, tmp_path)
+        second = Stack(first.rules, first.machine, RESTORER.replace(":dev:", ":prod:"))
+        await first.up(**given(at, triggers=["v1"]))
+        await anyio.sleep(300)
+        at.writes("later")
+        await second.up(**given(at, triggers=["v1"]))
+        assert "If that is another one, run a preview of it" in second.row.wording.told(second.error)  # type: ignore[arg-type]
+        assert at.holds() == "later"
+        await first.preview(**given(at, triggers=["v1"]))
+        await second.up(**given(at, triggers=["v1"]))
+        assert second.error is None
+        assert at.holds() == "then"
 
 
 @virtual

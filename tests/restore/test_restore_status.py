@@ -533,3 +533,28 @@ async def test_a_key_that_is_refused_meanwhile_keeps_the_restore() -> None:
         await anyio.sleep(600)
         assert (await at.resume(record)).how == "complete"
         assert len(at.posts) == 1
+
+
+@pytest.mark.parametrize("how", ["timed out", "interrupted"])
+@virtual
+async def test_a_restore_that_is_queued_for_long_is_followed_by_the_next_run(tmp_path: Path, how: str) -> None:
+    async with scene(tmp_path, restore_queue_seconds=400.0) as at:
+        ending = await (at.restore(timeout=180.0) if how == "timed out" else at.interrupted(180.0))
+        assert "a restore of the database was queued" in ending.text
+        await anyio.sleep(60)
+        again = await at.resume(ending.pending)
+        assert again.how == "complete", again.text
+        assert at.holds() == "then"
+
+
+@virtual
+async def test_a_restore_that_no_run_has_followed_is_not_called_anothers(tmp_path: Path) -> None:
+    async with scene(tmp_path, restore_queue_seconds=400.0) as at:
+        ending = await at.restore(timeout=180.0)
+        await anyio.sleep(HOUR / 2)
+        again = await at.resume(ending.pending)
+        assert again.how == "pending"
+        assert (
+            "a restore of the database began at 2026-03-01T12:06:40Z, which may be this one or a later one"
+            in again.text
+        )

@@ -6,6 +6,7 @@ A seed gives one story. `Story.told` is its text, step by step.
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -147,7 +148,12 @@ class Books:
         forced = "forced" in reasons or (again and targeted)
         saved = page.saved
         unchanged = old is not None and not forced and not again and saved is not None and saved.purpose == purpose
-        if unchanged and saved is not None and not all(self.failed(post) for post in saved.posts if post.accepted):
+        if (
+            unchanged
+            and saved is not None
+            and not self._has_failed(saved)
+            and any(post.accepted for post in saved.posts)
+        ):
             raise Violation(f"replaced because of {reasons}, though nothing has changed and nothing has failed")
         is_same = (
             again and not forced and saved is not None and saved.purpose == purpose and not self._has_failed(saved)
@@ -172,8 +178,8 @@ class Books:
         return Told(self, engine, declared, want)
 
     def _has_failed(self, want: Want) -> bool:
-        accepted = [post for post in want.posts if post.accepted]
-        return bool(accepted) and all(map(self.failed, accepted))
+        accepted = sorted((post for post in want.posts if post.accepted), key=lambda post: post.at)
+        return bool(accepted) and self.failed(accepted[-1])
 
     def updates(self, engine: Engine, declared: Declared, old: Held, _inputs: Any) -> Told:
         page = self.page(engine.stack, declared.kind)
@@ -684,8 +690,18 @@ class Story:
         self.say(f"from now on on the {self.computer.name}")
 
     async def _step_clock(self, _stack: Stack) -> None:
-        self.computer.ahead = self.chance.choice([0.0, 20 * MINUTE, -10 * MINUTE, 3.0])
+        ahead = self.chance.choice([0.0, 20 * MINUTE, -10 * MINUTE, 3.0, DAY])
+        if self._clock_counts():
+            return
+        self.computer.ahead = ahead
         self.say(f"the clock of the {self.computer.name} is {self.computer.ahead:.0f} s ahead")
+
+    def _clock_counts(self) -> bool:
+        """Whether a POST is unresolved whose answers have not shown the clocks, so that only this machine's clock tells its time."""
+        files = (json.loads(content) for content in self.computer.files.values())
+        posts = [one["attempt"] for file in files for one in file.get("attempts", ()) if one["finished"] is None]
+        posts += [held.plain["attempt"] for stack in self.stacks for held in stack.state if held.unfinished]
+        return any(post.get("service_clock_offset") is None for post in posts)
 
     async def _switch_way(self, stack: Stack) -> None:
         stack.way = "plugin" if stack.way == "dynamic" else "dynamic"
@@ -708,12 +724,13 @@ class Story:
             ]
             for database in self.emulator.databases.values():
                 database.next_restore_error = None
+            errors: list[str] = []
             for pause in (5 * MINUTE, 20 * MINUTE, 3 * HOUR, 10 * MINUTE):
-                if not await self.up(stack, Up()):
+                if not (errors := await self.up(stack, Up())):
                     break
                 await asyncio.sleep(pause)
             else:
-                await self._gives_up(stack)
+                await self._gives_up(stack, errors)
             await self._preview(stack)
             await self._refresh(stack)
             self.say(f"`destroy` of {stack.name}")
@@ -722,12 +739,12 @@ class Story:
             if stack.state:
                 raise Violation("a destroy leaves something")
 
-    async def _gives_up(self, stack: Stack) -> None:
+    async def _gives_up(self, stack: Stack, errors: list[str]) -> None:
         """What the errors offer: another one, by --replace or by other triggers."""
-        errors = ["?"]
+        refused = any("under another name" in error for error in errors)
         for kind in self.kinds:
             held = next((one for one in stack.state if one.kind == kind and not one.replaced), None)
-            if held is None or not held.unfinished:
+            if held is None or not held.unfinished or refused:
                 stack.release += 1
                 self._set_triggers(stack)
                 self.say(f"the user changes the triggers: v{stack.release}")
