@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Literal, Protocol
 
-from pulumi_snapshots.clock import Clock, time_text
+from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.outcomes import Unresolved
-from pulumi_snapshots.errors.text import Words
+from pulumi_snapshots.errors.text import Text, TimeOfDay, Words
 
 Phase = Literal["queue", "answer", "listing"]
 """What a snapshot waits for: the rate limiter's queue, the answer to its POST, or the listing."""
@@ -59,12 +59,12 @@ class Fleet:
             if self._phases:
                 self._announce_change(self.summary())
 
-    def moves(self, member: Member, phase: Phase | None, text: str) -> None:
+    def moves(self, member: Member, phase: Phase | None, text: Words) -> None:
         """Note the phase of a snapshot, None if it has not changed, with what its row says of it."""
         if phase is None or self._phases.get(member) in {None, phase}:  # the member of a restore is not counted
             return
         self._phases[member] = phase
-        self._announce_change(text if self._total == 1 else self.summary())
+        self._announce_change(str(text) if self._total == 1 else self.summary())
 
     def _announce_change(self, text: str) -> None:
         if self._announce is not None and self._cuts_rows and self._total < MANY:
@@ -108,12 +108,12 @@ class Member:
         self._listener = listener
         self._shown: float = -math.inf
         self._waits_for = ""
-        self._since = ""
+        self._since: TimeOfDay | str = ""
 
     def waits(
         self,
         text: str,
-        detail: str = "",
+        detail: Words = "",
         *,
         until: datetime | None = None,
         why: str = "",
@@ -133,15 +133,20 @@ class Member:
         now = self._fleet.clock.monotonic()
         state = text + why
         if state != self._waits_for:
-            self._waits_for, self._since = state, time_text(self._fleet.clock.utc())
+            self._waits_for, self._since = state, TimeOfDay(self._fleet.clock.utc())
         elif now - self._shown < ROUTINE_EVERY:
             return
         self._shown = now
         # In a fleet the text is shown once, without a detail that would soon be out of date.
         detail = "" if self._fleet.is_many else detail
-        ends = f" until {time_text(until)}" if until else ""
-        reason = f": {why}" if why else ""
-        said = f"{text}{ends}{detail}{reason} (since {self._since})"
+        said = Text(
+            "{text}{ends}{detail}{reason} (since {since})",
+            text=text,
+            ends=Text(" until {time}", time=TimeOfDay(until)) if until else "",
+            detail=detail,
+            reason=f": {why}" if why else "",
+            since=self._since,
+        )
         self._fleet.moves(self, phase, said)
         self._listener.progress(said)
 

@@ -13,11 +13,11 @@ from pulumi_snapshots.api.models import ListedSnapshot
 from pulumi_snapshots.api.signed_url import expiry_of, version_of
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.clock import parse_rfc3339, time_text
+from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import not_listed
-from pulumi_snapshots.errors.text import Text, Words
+from pulumi_snapshots.errors.text import Text, TimeOfDay, Words
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.describe import describe
@@ -178,8 +178,9 @@ class Source:
         self.broke_off = error.happened
         if seconds is None:
             raise error
-        again = time_text(self.transfers.clock.utc() + timedelta(seconds=seconds))
-        self.listener.progress(f"{self.so_far}; the transfer broke off, next try {again} ({error.happened})")
+        again = TimeOfDay(self.transfers.clock.utc() + timedelta(seconds=seconds))
+        broke = "{so_far}; the transfer broke off, next try {again} ({why})"
+        self.listener.progress(Text(broke, so_far=self.so_far, again=again, why=error.happened))
         await self.transfers.clock.sleep(seconds)
 
     def _tell(self) -> None:

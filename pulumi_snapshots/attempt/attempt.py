@@ -25,10 +25,10 @@ from pulumi_snapshots.api.service_clock import ServiceClock
 from pulumi_snapshots.attempt.journal import ENTRY_KEPT, AttemptJournal, Entry, Found
 from pulumi_snapshots.attempt.owner import EngineRun, owner_of
 from pulumi_snapshots.attempt.post import Post
-from pulumi_snapshots.clock import Clock, time_text
+from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.outcomes import NothingSent, Unresolved
-from pulumi_snapshots.errors.text import Words
+from pulumi_snapshots.errors.text import Text, TimeOfDay, Words
 from pulumi_snapshots.progress import Member
 from pulumi_snapshots.properties.durations import spoken
 
@@ -237,7 +237,7 @@ class Attempt(ABC):
 
     # Before the POST -----------------------------------------------------------------------------------------------------
 
-    def show_step(self, text: str, detail: str = "", *, until: datetime | None = None, why: str = "") -> None:
+    def show_step(self, text: str, detail: Words = "", *, until: datetime | None = None, why: str = "") -> None:
         """Show what the operation does before the POST; see `Member.waits`."""
         self.step = f"{text}, since {why}" if why else text
         self.member.waits(text, detail, until=until, why=why)
@@ -381,8 +381,11 @@ class Attempt(ABC):
                     return
                 pause = max(next(self._pauses), error.retry_after or 0.0)
                 self.step = "waiting to try again"
-                again = time_text(self._run.clock.utc() + timedelta(seconds=pause))
-                self.member.progress(f"{error.code or 'not reached'}; next try {again}, nothing was started")
+                again = TimeOfDay(self._run.clock.utc() + timedelta(seconds=pause))
+                refused = error.code or "not reached"
+                self.member.progress(
+                    Text("{refused}; next try {again}, nothing was started", refused=refused, again=again)
+                )
                 await self._run.clock.sleep(pause)
             except anyio.get_cancelled_exc_class() as cancelled:
                 self.on_cancelled(cancelled)

@@ -6,8 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pulumi_snapshots.clock import time_text
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
 
 _NAME = re.compile(r"\{([a-z_]+)\}")
@@ -37,6 +40,16 @@ class Text:
 
     def __str__(self) -> str:
         return self.worded(str, lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else str(value))
+
+
+@dataclass(frozen=True)
+class TimeOfDay:
+    """A time of day, which each edge shows in its own zone; `str()` is in UTC."""
+
+    moment: datetime
+
+    def __str__(self) -> str:
+        return time_text(self.moment)
 
 
 Words = str | Text

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pulumi_snapshots.clock import time_text
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next
 from pulumi_snapshots.errors.pages import with_pointer
-from pulumi_snapshots.errors.text import Text, sentence
+from pulumi_snapshots.errors.text import Text, TimeOfDay, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
 
     from pulumi_snapshots.errors.next_step import Step
 
@@ -21,15 +23,23 @@ class Wording:
     Args:
         spell: spells the name of a property or a setting as this edge's users write it.
         steps: templates of next steps; a step without one has the words of `Step` itself.
+        time: words a time of day; in UTC unless given.
     """
 
-    def __init__(self, spell: Callable[[str], str], steps: Mapping[Step, str]) -> None:
+    def __init__(
+        self, spell: Callable[[str], str], steps: Mapping[Step, str], time: Callable[[datetime], str] = time_text
+    ) -> None:
         self.spell = spell
         self._steps = steps
+        self._time = time
 
     def about(self, **facts: str | None) -> Wording:
         """The same words, with facts that next steps name as if they were properties; None adds none."""
-        return Wording(lambda name: facts.get(name) or self.spell(name), self._steps)
+        return Wording(lambda name: facts.get(name) or self.spell(name), self._steps, self._time)
+
+    def in_zone(self, time: Callable[[datetime], str]) -> Wording:
+        """The same words, with times of day as `time` words them."""
+        return Wording(self.spell, self._steps, time)
 
     def text(self, words: object) -> str:
         """A text, a next step, an error, or a tuple of these, as it is shown."""
@@ -37,6 +47,8 @@ class Wording:
             words = words.text(self._steps.get(words.step))
         if isinstance(words, Text):
             return words.worded(self.spell, self.text)
+        if isinstance(words, TimeOfDay):
+            return self._time(words.moment)
         if isinstance(words, tuple):
             return " ".join(map(self.text, words))
         return words.worded(self.text) if isinstance(words, Explained) else str(words)

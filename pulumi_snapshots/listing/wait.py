@@ -13,7 +13,8 @@ from pulumi_snapshots.api.rate_limiter import BLOCKED, RateLimiter
 from pulumi_snapshots.api.service_clock import ServiceClock
 from pulumi_snapshots.attempt.memory import RunMemory
 from pulumi_snapshots.attempt.post import Post
-from pulumi_snapshots.clock import Clock, time_text
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.errors.text import Text, TimeOfDay
 from pulumi_snapshots.listing.match import Search, find_ours
 from pulumi_snapshots.listing.poll_plan import Poll, PollPlan
 from pulumi_snapshots.progress import Member
@@ -120,7 +121,7 @@ class ListingWait:
     def _show(self, poll: Poll) -> None:
         clock = self.run.clock
         at = clock.utc() + timedelta(seconds=poll.at - clock.monotonic())
-        self.member.waits(self._state(), f"; next check {time_text(at)}", phase="listing")
+        self.member.waits(self._state(), Text("; next check {at}", at=TimeOfDay(at)), phase="listing")
 
     def _state(self) -> str:
         return f"{'accepted' if self.post.accepted else f'answer lost ({self.post.answered})'}{self.failed}"

@@ -19,7 +19,8 @@ from pulumi_snapshots.api.limits import RESTORE_PER_DATABASE
 from pulumi_snapshots.api.models import RestoreStatus
 from pulumi_snapshots.api.rate_limiter import BLOCKED
 from pulumi_snapshots.attempt.attempt import Attempt
-from pulumi_snapshots.clock import time_text, to_the_second
+from pulumi_snapshots.clock import to_the_second
+from pulumi_snapshots.errors.text import Text, TimeOfDay
 from pulumi_snapshots.listing.match import Search
 from pulumi_snapshots.listing.wait import failed_poll
 from pulumi_snapshots.restore.record import SUCCESS
@@ -146,7 +147,7 @@ class StatusWatch:
             pause = self._pause(clock.monotonic() - accepted_at, runs=runs is True)
             if pause is None:
                 return self.session.service_clock.now()
-            next_check = f"; next check {time_text(clock.utc() + timedelta(seconds=pause))}"
+            next_check = Text("; next check {at}", at=TimeOfDay(clock.utc() + timedelta(seconds=pause)))
             self.attempt.member.waits(f"{self._state()}{self.failed}", next_check)
             await clock.sleep(pause)
 

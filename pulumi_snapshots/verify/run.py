@@ -23,6 +23,7 @@ from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors.text import Text, TimeOfDay
 from pulumi_snapshots.listing.listings import Page
 from pulumi_snapshots.listing.match import LATE, AmbiguousSnapshot, Search, find_ours
 from pulumi_snapshots.listing.wait import ListingWait
@@ -196,7 +197,8 @@ class Run:
         """Wait until then (monotonic seconds)."""
         left = at - self.clock.monotonic()
         if left > 0:
-            self.listener.progress(f"{why}, until {self.clock.utc() + timedelta(seconds=left):%H:%M:%S} UTC")
+            at_time = TimeOfDay(self.clock.utc() + timedelta(seconds=left))
+            self.listener.progress(Text("{why}, until {at}", why=why, at=at_time))
             await self.clock.sleep(left)
 
     # POSTs -----------------------------------------------------------------------------------------------------------
