@@ -41,7 +41,6 @@ from pulumi_snapshots.cli.output import MARKS, facts, fields_of, json_text, mome
 from pulumi_snapshots.cli.status import status
 from pulumi_snapshots.cli.toolchain import look_at_installation
 from pulumi_snapshots.cli.verify import verify
-from pulumi_snapshots.cli.wording import COMMANDS
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import Unresolved
@@ -366,7 +365,7 @@ async def _recorded(
         async with invocation.session() as session:
             begun = session.clock.monotonic()
             inputs = await prepared(session)
-            invocation.wording = COMMANDS.about(command=f"{owner} {again(inputs)}")
+            invocation.wording = invocation.wording.about(command=f"{owner} {again(inputs)}")
             with invocation.stopping(session), display(invocation) as shown:
                 record = await operation(session, inputs, shown, owner=owner, give_up_earlier=new)
             age = 0.0
@@ -425,7 +424,7 @@ async def _transfer(
     invocation: Invocation, inputs: ArchiveInputs, done: str, *, as_json: bool, manifest: bool = False
 ) -> int:
     transfers = invocation.transfers
-    invocation.wording = COMMANDS.about(archived=done)
+    invocation.wording = invocation.wording.about(archived=done)
     async with invocation.session() as session:
         with invocation.stopping(session, transfers), display(invocation, transfers=True) as shown:
             database_id = await whole_database(session, inputs.database_id or "", has_snapshots=True)

@@ -19,7 +19,7 @@ import anyio.to_thread
 import click
 
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.cli.output import printable
+from pulumi_snapshots.cli.output import printable, zoned
 from pulumi_snapshots.cli.wording import COMMANDS
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.engine.errors import debugging
@@ -88,7 +88,7 @@ class Invocation:
         self.transfers = transfers or Transfers(clock=self.clock)
         self.in_thread = in_thread or anyio.to_thread.run_sync
         self.zone = zone
-        self.wording = COMMANDS
+        self.wording = COMMANDS.in_zone(lambda moment: zoned(moment, zone))
         self._open_session = open_session or self._session
         self._signal: signal.Signals | None = None
         self._stoppable: tuple[Stoppable, ...] = ()

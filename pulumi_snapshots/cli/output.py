@@ -18,7 +18,7 @@ from rich.text import Text
 
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.properties.catalogue import Record
-from pulumi_snapshots.properties.durations import duration_text
+from pulumi_snapshots.properties.durations import spoken
 
 UNLIMITED = 10_000
 """Columns of a stream that is no terminal: lines of a pipe are never folded."""
@@ -61,7 +61,7 @@ def zoned(moment: datetime, zone: tzinfo | None, form: str = "%H:%M:%S") -> str:
 
 def age_text(seconds: float | None) -> str | None:
     """How long ago something was."""
-    return None if seconds is None else duration_text(round(max(0.0, seconds)))
+    return None if seconds is None else spoken(seconds)
 
 
 def fields_of(thing: object, record: type[Record], *, urls: bool = False) -> dict[str, Any]:

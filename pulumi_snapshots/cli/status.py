@@ -34,6 +34,7 @@ from pulumi_snapshots.lookup.results import SnapshotInfo
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
 from pulumi_snapshots.properties.checks import RETENTION
+from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.stores.destination import Destination
@@ -94,9 +95,9 @@ class Health:
         if age is None:
             self.problems.append(f"no {what}")
         elif age < -CLOCK_ROOM:
-            self.problems.append(f"the newest {what} is {age_text(-age)} in the future: a clock is wrong")
+            self.problems.append(f"the newest {what} is {_exact(-age)} in the future: a clock is wrong")
         elif age > most:
-            self.problems.append(f"the newest {what} is {age_text(age)} old, more than {age_text(most)}")
+            self.problems.append(f"the newest {what} is {_exact(age)} old, more than {_exact(most)}")
 
 
 @click.command()
@@ -145,7 +146,7 @@ async def status(  # noqa: PLR0913  each is an option
         async with invocation.session() as session:
             with display(invocation, logged=False) as shown:
                 shown.progress(ASKING)
-                page, found = await _examined(session, databases, limits, origin)
+                page, found = await _examined(session, shown, databases, limits, origin)
                 await _look_at_archives(invocation, shown, places, limits, found)
     except Explained:
         if metrics:
@@ -171,7 +172,7 @@ async def status(  # noqa: PLR0913  each is an option
 
 
 async def _examined(
-    session: Session, wanted: Sequence[str], limits: Limits, origin: str | None
+    session: Session, shown: Display, wanted: Sequence[str], limits: Limits, origin: str | None
 ) -> tuple[Page, list[Health]]:
     """The account's snapshots, and what they say of each database that is wanted; of all if none is."""
     wanted = [await whole_database(session, each) for each in wanted]
@@ -182,7 +183,7 @@ async def _examined(
         if not wanted:
             raise
         known = None
-    page = await snapshots_of_account(session, origin=origin)
+    page = await snapshots_of_account(session, origin=origin, tell=shown.progress)
     names = {each.id: each.name for each in known or ()}
     now = _latest_now(session)
     found = []
@@ -237,6 +238,11 @@ async def _look_at_archives(
             )
         if limits.max_drill_age is not None:
             health.demand("drill", health.drill_age, limits.max_drill_age)
+
+
+def _exact(seconds: float) -> str:
+    """A duration to the second, since a rounded age may read as if it were not too much."""
+    return duration_text(round(seconds))
 
 
 def _seconds_since(moment: str, now: datetime) -> float:

@@ -116,7 +116,8 @@ async def test_people_read_their_own_time_and_programs_utc(tmp_path: Path) -> No
         (one,) = (await desk.types("list", DATABASE, "--json")).done.json
         assert one["created_at"] == "2026-03-01T01:00:00Z"
         taken = (await desk.types("create", DATABASE)).done
-        assert taken.err.startswith("09:00:00 -03  sent, waiting")
+        assert re.match(r"09:00:00 -03  .*\(since 09:00:00 -03\)", taken.err)
+        assert "UTC" not in taken.err
         assert re.search(r"^created +2026-03-01 09:00:\d\d -03$", taken.out, re.MULTILINE)
 
 
