@@ -252,6 +252,12 @@ class RateLimiter:
         """When the account's block ends."""
         return self._clock.utc() + timedelta(seconds=self._log.blocked_until - self._clock.monotonic())
 
+    async def free_at(self, lane: Lane) -> datetime | None:
+        """When the spacing between two requests of a lane ends, as far as any process knows; None if it has ended."""
+        await self._log.exchange(lambda: None)
+        left = self._log.last(lane.name) + lane.per_account - self._clock.monotonic()
+        return self._clock.utc() + timedelta(seconds=left) if left > 0 else None
+
     # The queue -------------------------------------------------------------------------------------------------------
 
     async def _wait_for_slot(self, request: _Request) -> None:

@@ -111,7 +111,9 @@ async def list_snapshots(context: click.Context, /, *, as_json: bool, urls: bool
             if query.database_id is not None:
                 query = replace(query, database_id=await whole_database(session, query.database_id))
             else:  # a program gets no earlier page, since a list has no room for its age
-                page = await snapshots_of_account(session, origin=query.origin, may_be_kept=not as_json)
+                page = await snapshots_of_account(
+                    session, origin=query.origin, may_be_kept=not as_json, tell=shown.progress
+                )
             found = await find_snapshots(session, query, session.clock.monotonic(), page.of_each if page else None)
     if page is not None and page.kept:
         invocation.say(page_note(page))

@@ -28,7 +28,7 @@ async def databases(invocation: Invocation, *, as_json: bool) -> int:
     async with invocation.session() as session:
         with display(invocation, logged=False) as shown:
             shown.progress(ASKING)
-            found = await overview(session)
+            found = await overview(session, tell=shown.progress)
     for why in found.unknown:
         invocation.warn(invocation.wording.told(why))
     if as_json:

@@ -6,7 +6,7 @@ the other got, and says how old it is, instead of waiting for its slot.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,6 +17,7 @@ from pulumi_snapshots.api.models import AccountDatabase, ListedSnapshot
 from pulumi_snapshots.api.rate_limiter import ACCOUNT_LISTING
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.text import Text, TimeOfDay, Words
 from pulumi_snapshots.listing.complete import ask_all, by_database, newest_first
 from pulumi_snapshots.listing.kept import Kept, Shown
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
@@ -75,8 +76,20 @@ class Overview:
     unknown: list[Explained]
 
 
-async def snapshots_of_account(session: Session, *, origin: str | None = None, may_be_kept: bool = True) -> Page:
+async def snapshots_of_account(
+    session: Session,
+    *,
+    origin: str | None = None,
+    may_be_kept: bool = True,
+    tell: Callable[[Words], None] = lambda _: None,
+) -> Page:
     """Get the snapshots of each database; those of a moment ago if an earlier command of this machine has requested them.
+
+    Args:
+        session: the service.
+        origin: only snapshots of this origin matter.
+        may_be_kept: whether the page of an earlier command will do.
+        tell: says until when it waits for its slot.
 
     Raises:
         CannotTell: what the service lists may be incomplete.
@@ -86,6 +99,8 @@ async def snapshots_of_account(session: Session, *, origin: str | None = None, m
     if kept is not None:
         session.service_clock.assume(kept.content.offset)
         return Page(kept.content.of_each, kept.age(session.clock.utc()), kept=True)
+    if (until := await session.rate_limiter.free_at(ACCOUNT_LISTING)) is not None:
+        tell(Text(f"queued until {{time}}: one listing of the account every {FRESH:.0f} s", time=TimeOfDay(until)))
     since = session.clock.monotonic()
     of_each = await session.complete_listings.of_account(since, origin=origin)
     age = session.clock.monotonic() - max(since, session.listings.account_requested_at)
@@ -125,8 +140,10 @@ async def keep_listing(session: Session, *, patience: Patience = BRIEF) -> None:
         await session.kept_pages.keep_snapshots(shown, session.clock.utc())
 
 
-async def overview(session: Session) -> Overview:
+async def overview(session: Session, *, tell: Callable[[Words], None] = lambda _: None) -> Overview:
     """Get every database, whether it runs, and its newest snapshot: three requests for any number of databases.
+
+    `tell` says until when it waits for its slot.
 
     Raises:
         CannotTell: an answer may be incomplete.
@@ -137,7 +154,7 @@ async def overview(session: Session) -> Overview:
     running = await _running(session, databases, unknown)
     page = None
     try:
-        page = await snapshots_of_account(session)
+        page = await snapshots_of_account(session, tell=tell)
     except NotAllowed as refused:
         unknown.append(refused)
     now = session.service_clock.now()
