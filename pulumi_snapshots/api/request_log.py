@@ -138,6 +138,7 @@ class RequestLog:
         self._block_noted_at = self._blocks_forgotten_at = -math.inf
         self._shares_blocks = shares_blocks
         self._ahead = 0.0
+        self._told: tuple[Any, ...] | None = None
 
     async def exchange(self, decide: Callable[[], Sent | None] = lambda: None) -> Sent | None:
         """Read the requests of the other processes, decide, and write our own.
@@ -169,10 +170,24 @@ class RequestLog:
                 self._ahead = max(self._ahead, written - shift - now)
             self._read(content, shift + self._ahead, now)
             sent = decide()
-            self._write(content, shift + self._ahead, now, sent)
+            # A write that tells nothing new would only let the others decide again. Another file may be in use after trouble.
+            if sent is not None or self._news() != self._told or not self._is_in(content) or file.trouble:
+                self._write(content, shift + self._ahead, now, sent)
             return sent
 
-        return await file.change(edit)
+        news = self._news()
+        sent = await file.change(edit)
+        self._told = news if sent is None else None
+        return sent
+
+    def _is_in(self, content: Mapping[str, Any]) -> bool:
+        processes = content.get("processes")
+        return isinstance(processes, dict) and self._name in processes
+
+    def _news(self) -> tuple[Any, ...]:
+        """What this process has to tell the others."""
+        blocks = self._block_noted_at, self._blocks_forgotten_at
+        return (len(self._own.requests), dict(self._own.last), *blocks)
 
     def delay(self, lane: str, database_id: str | None, at: float) -> None:
         """Let the limits of the account and of a database count from `at`, if that is later."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import anyio
 import anyio.to_thread
 
 from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import SharedStateUnavailable
 from pulumi_snapshots.shared_state.content import packed, parsed
@@ -32,6 +34,8 @@ PAUSE = 1.0
 """Seconds before the next."""
 PATIENCE = 60.0
 """Seconds for which other machines may be faster again and again."""
+CONTENDED = 60.0
+"""Seconds after another machine was faster for which a write begins with a read: others write all the time."""
 THREADS = 8
 """Calls to the store at once; downloads have threads of their own."""
 
@@ -115,8 +119,16 @@ class Bucket:
         try:
             return await self._in_thread(method, *arguments)
         except StoreTrouble as error:
-            why = str(error.happened).removeprefix(f"{self.where}/{arguments[0]}: ").removeprefix(f"{self.where}: ")
-            raise SharedStateUnavailable(self.where, why, error.then) from error
+            # Its page is about archives, so this error has none of its causes that users read.
+            cause = None if isinstance(error.__cause__, Explained) else error.__cause__
+            raise SharedStateUnavailable(self.where, self._without_place(str(error.happened)), error.then) from cause
+
+    def _without_place(self, happened: str) -> str:
+        """What happened, without the object, prefix or bucket before it."""
+        bucket = "/".join(self.where.split("/")[:3])
+        while happened.startswith(bucket) and ": " in happened:
+            happened = happened.partition(": ")[2]
+        return happened
 
     async def _threads(self, method: Callable[..., Any], *arguments: Any) -> Any:
         if self._limiter is None:
@@ -147,7 +159,7 @@ class BucketFile:
     """A `SharedFile` in a bucket.
 
     A write that does not replace what it was made from is refused by the store. So the first one is made from what this
-    process has seen last, without a read, and edits that wait for it are written together.
+    process has seen last, without a read unless others write all the time, and edits that wait for it are written together.
 
     Args:
         bucket: where it lies.
@@ -161,6 +173,7 @@ class BucketFile:
         self._name = name
         self._seen: Held | None = None
         self._is_seen = False
+        self._contended_until = -math.inf
         self._waiting: list[_Edit] = []
         self._writing = anyio.Lock(fast_acquire=True)
 
@@ -222,7 +235,8 @@ class BucketFile:
 
     async def _is_written(self, edits: list[_Edit]) -> bool:
         """Make the edits; returns false if they have to be made again, on what is there now."""
-        was_seen, self._is_seen = self._is_seen, False
+        is_alone = self._bucket.clock.monotonic() >= self._contended_until
+        was_seen, self._is_seen = self._is_seen and is_alone, False
         if not was_seen:
             self._seen = await self._bucket.load(self._name)
         content = self._content(self._seen)
@@ -233,6 +247,9 @@ class BucketFile:
             return not was_seen  # else the edits may have gone by what is not there any more
         try:
             self._seen = await self._bucket.replace(self._name, packed(content), self._seen)
+        except Overtaken:
+            self._contended_until = self._bucket.clock.monotonic() + CONTENDED
+            raise
         except SharedStateUnavailable as error:
             raise _PutFailed(error) from error
         self._is_seen = True

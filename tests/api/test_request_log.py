@@ -338,6 +338,21 @@ async def test_a_slot_that_another_run_takes_meanwhile_is_not_used(tmp_path: Pat
 
 
 @virtual
+async def test_an_exchange_without_news_writes_nothing_and_a_block_is_news(tmp_path: Path) -> None:
+    clock = Clock()
+    file = LockedFile(tmp_path / "requests.json", clock)
+    log = RequestLog(clock, file, name="a")
+    await log.exchange()
+    written = _read(file.path)
+    await anyio.sleep(1)
+    await log.exchange()
+    assert _read(file.path) == written
+    log.block(clock.monotonic() + 100)
+    await log.exchange()
+    assert _read(file.path)["blocked_until"]
+
+
+@virtual
 async def test_old_requests_do_not_fill_the_file(tmp_path: Path) -> None:
     names = [str(number) for number in range(20)]
     for limiter in limiters(tmp_path, *names, budget=1000):

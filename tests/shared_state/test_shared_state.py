@@ -19,12 +19,15 @@ from pulumi_snapshots.attempt.owner import EngineRun
 from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.errors.next_step import Step
 from pulumi_snapshots.errors.outcomes import SharedStateUnavailable
+from pulumi_snapshots.errors.pages import page_of
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.restore import restore
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.shared_state.folder import Folder
 from pulumi_snapshots.shared_state.leases import LEASE
-from pulumi_snapshots.snapshot.create import create
+from pulumi_snapshots.snapshot.create import Pending, create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from tests.support.shared_places import Place
 from tests.support.virtual import virtual
@@ -203,7 +206,8 @@ async def test_no_post_leaves_without_its_entry_in_the_shared_place(tmp_path: Pa
         TROUBLES[trouble](team.place)
         with pytest.raises(SharedStateUnavailable, match="Nothing was started") as unavailable:
             await team.create()
-        assert team.place.where in str(unavailable.value)
+        assert str(unavailable.value).count("s3://") == 1
+        assert page_of(unavailable.value) == "shared-state-unavailable"
         assert not here.posts
         vars(team.place).update(fails="", refuses="", ignores_marks=False)
         assert [(await team.create()).version_id] == team.accepted
@@ -318,7 +322,7 @@ async def test_what_a_run_deletes_is_left_to_it_on_its_own_machine_and_for_a_day
         other = team.machine().journals["snapshot"]
         run = journal.run_of(EngineRun("7 1234"))
         assert journal.run_of(EngineRun("7 1234")) == run != journal.run_of(EngineRun())
-        post = Post(here.clock.utc() - timedelta(days=20), 0.0, "202", 60.0)
+        post = Post(here.clock.utc() - timedelta(days=40), 0.0, "202", 60.0)
         kept = Entry(OWNER, DATABASE, "", post, journal.process.name, finished="v1", run=run)
         for what in (run, journal.run_of(EngineRun())):
             await journal.let_go(replace(kept, run=what))
@@ -412,3 +416,43 @@ async def test_a_setting_alone_opens_nothing(tmp_path: Path) -> None:
         assert session.shared_state is not None
         assert session.shared_state.ahead is None
         assert session.shared_state.where == "s3://bucket/prefix"
+
+
+@virtual
+async def test_what_no_state_keeps_is_found_by_every_machine_and_says_so(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=600, cache_world="invalidated") as here:
+        team = Team(here, tmp_path)
+        with pytest.raises(Pending) as pending:
+            await team.create(timeout="3m", row=Row(keeps=False))
+        steps = [each.step for each in pending.value.unkept(remembered=True, everywhere=True)]
+        assert Step.KEEP_WAITING in steps
+        assert Step.SNAPSHOT_KEPT_HERE not in steps
+        await anyio.sleep(LEASE)
+        assert [(await team.create()).version_id] == team.accepted
+
+
+@pytest.mark.parametrize(
+    ("trouble", "why"),
+    [
+        (lambda file: file.write_text("[]"), "something else"),
+        (lambda file: file.write_text('{"format": 2}'), "a later version"),
+        (lambda file: file.mkdir(), "directory"),
+        (lambda file: file.with_suffix(".lock").mkdir(), "directory"),
+        (lambda file: file.parent.rmdir(), "No such file"),
+    ],
+    ids=["garbage", "a later version", "no file", "no lock", "gone in the middle"],
+)
+@virtual
+async def test_a_folder_in_trouble_is_an_error_and_stays_as_it_is(
+    tmp_path: Path, trouble: Callable[[Path], Any], why: str
+) -> None:
+    path = tmp_path / "shared"
+    path.mkdir()
+    file = Folder(path, Clock()).file("x.json")
+    await file.ready()
+    trouble(path / "x.json")
+    before = (path / "x.json").read_bytes() if (path / "x.json").is_file() else None
+    with pytest.raises(SharedStateUnavailable, match=why):
+        await file.change(lambda content: content.update(a=1))
+    assert why in file.trouble
+    assert ((path / "x.json").read_bytes() if (path / "x.json").is_file() else None) == before
