@@ -37,7 +37,7 @@ from pulumi_snapshots.properties.checks import RETENTION
 from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.stores.destination import Destination
+from pulumi_snapshots.stores.destination import Destination, place_text
 
 USUAL = 26 * 3600.0
 """Seconds: a day, and two hours in which the next snapshot is taken and listed."""
@@ -147,7 +147,8 @@ async def status(  # noqa: PLR0913  each is an option
             with display(invocation, logged=False) as shown:
                 shown.progress(ASKING)
                 page, found = await _examined(session, shown, databases, limits, origin)
-                await _look_at_archives(invocation, shown, places, limits, found)
+                about = await _manifests(invocation, shown, places)
+                _look_at_archives(about, limits, found, _latest_now(session))
     except Explained:
         if metrics:
             write(metrics, _metrics(began, success=False))
@@ -205,10 +206,10 @@ def _latest_now(session: Session) -> datetime:
     return max(session.service_clock.now(), session.clock.utc())
 
 
-async def _look_at_archives(
-    invocation: Invocation, shown: Display, places: Sequence[Destination], limits: Limits, found: Sequence[Health]
-) -> None:
-    """Add what the archives at these destinations say of each database. One that is not whole does not count."""
+async def _manifests(
+    invocation: Invocation, shown: Display, places: Sequence[Destination]
+) -> list[tuple[str, Manifest]]:
+    """The address and the manifest of each archive at these destinations that is whole."""
     store = invocation.transfers.store
 
     def listed(at: Destination) -> list[Shelved]:
@@ -216,10 +217,16 @@ async def _look_at_archives(
 
     about: list[tuple[str, Manifest]] = []
     for each in places:
-        shown.progress(f"listing {each.uri}")
-        found_there = await invocation.transfers.blocking(listed, each)
-        about += [(one.uri, one.manifest) for one in found_there if one.manifest is not None and not one.problem]
-    now = invocation.clock.utc()
+        shown.progress(f"listing {place_text(each.uri)}")
+        found = await invocation.transfers.blocking(listed, each)
+        about += [(one.uri, one.manifest) for one in found if one.manifest is not None and not one.problem]
+    return about
+
+
+def _look_at_archives(
+    about: Sequence[tuple[str, Manifest]], limits: Limits, found: Sequence[Health], now: datetime
+) -> None:
+    """Add what the manifests of archives say of each database."""
     for health in found:
         ours = [one for one in about if one[1].database_id == health.id]
         dated = [(one.created_at, uri) for uri, one in ours if one.created_at]

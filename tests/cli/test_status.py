@@ -240,6 +240,16 @@ async def test_the_newest_whole_archive_and_the_last_drill_are_shown_with_their_
 
 
 @virtual
+async def test_a_clock_that_is_behind_does_not_make_archives_younger(tmp_path: Path) -> None:
+    async with world(clock_offset_seconds=3 * HOURS) as w:
+        w.emulator.add_snapshot(DATABASE, modified=START)
+        shelve(tmp_path / "kept", DATABASE, 24)
+        command = ("status", "--archives", f"{tmp_path}/kept/", "--max-archive-age", "26h", "--json")
+        ended = await Desk(w, tmp_path).types(*command)
+        assert problems(ended)[DATABASE] == ["the newest archive is 1d3h old, more than 1d2h"]
+
+
+@virtual
 async def test_an_archive_or_drill_that_is_old_missing_or_undated_is_no_green(tmp_path: Path) -> None:
     async with world(databases=BOTH) as w:
         two_snapshots(w, 1, 1)
