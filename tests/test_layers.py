@@ -260,7 +260,7 @@ def test_nothing_loads_the_http_stack_before_a_request_or_an_emulator(process: s
 
 
 def test_the_library_works_without_the_emulator_s_extra() -> None:
-    code = "import sys; import pulumi_snapshots.run.session; assert not {'starlette', 'uvicorn'} & set(sys.modules)"
+    code = "import sys; import pulumi_snapshots.run.session; assert not {'starlette', 'uvicorn', 'obstore'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)  # noqa: S603  this very interpreter
 
 

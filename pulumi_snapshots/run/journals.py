@@ -80,5 +80,5 @@ def _own_file(settings: Settings, name: str, clock: Clock, folder: Path | None) 
 
 
 def _file_of(settings: Settings, name: str, state: SharedState) -> SharedFile:
-    # Not by the key, since each member of a team may have one of his own.
+    # Not by the key, since each member of a team may have their own.
     return state.file(f"{settings.service()}.{name}.json")

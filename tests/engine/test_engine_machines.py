@@ -40,7 +40,8 @@ def test_what_one_machine_has_sent_another_does_not_send_again(app: App, package
 
     if name == "version_id":  # the plugin words an error alike, and each run takes seconds
         printed = diagnostics(app.up("-c", f"{setting}={shared}", fails=True))
-        assert f"{setting} cannot be used: {shared}: No such file or directory. Nothing was started" in printed
+        assert f"{setting} cannot be used: {shared}: No such file or directory." in printed
+        assert "Nothing was started: what is sent must be written down there first." in printed
         assert "squarecloud-snapshots explain shared-state-unavailable" in printed
         assert not app.requests()
 
