@@ -350,7 +350,10 @@ PARTS = {
         no_op_up,
     ),
     "simulation": Part(
-        f"{SCHEDULES} random schedules and {STORIES} stories", ("simulation", "played", "seconds"), simulation
+        f"{SCHEDULES} random schedules and {STORIES} stories",
+        ("simulation", "played", "seconds"),
+        simulation,
+        "A story's seconds are those for which a core was busy with it, pytest's part included.\n",
     ),
     "archives": Part(
         f"archives of {ARCHIVE_SIZE >> 20} MiB",

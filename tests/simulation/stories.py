@@ -6,7 +6,6 @@ A seed gives one story. `Story.told` is its text, step by step.
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from pulumi_snapshots.listing.match import LATE
 from tests.simulation.model_engine import Declared, Engine, Held, Ref, RunEndedError, Stack
 from tests.support.inside import Computer, run_inside
 from tests.support.servicer import CallFailedError
+from tests.support.shared_places import Place
 from tests.support.world import START
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["Story", "Violation", "played"]
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+SHARED = 0.3
+"""How many of the stories have machines that share what they remember, in a bucket."""
 SLACK = 1.0
 """Seconds by which a call may exceed its time-out."""
 READS = {True: 10.0, False: 2 * MINUTE}
@@ -166,7 +168,7 @@ class Books:
         want = next((one for one in page.unsaved if one.purpose == purpose and (changes or one.forced >= forced)), None)
         if want is not None and (forced or targeted) and not want.forced:
             want.more, want.forced = want.more + 1, True
-        if forced and saved is not None and saved.forced and engine.computer.name not in saved.shown_on:
+        if forced and saved is not None and saved.forced and engine.computer.memory not in saved.shown_on:
             page.lingering.append(saved)  # it could not be told from one that was not saved
         if want is None and is_same:
             want = saved
@@ -174,7 +176,7 @@ class Books:
             want = Want(len(self.wants) + 1, declared.kind, purpose, forced or targeted, purpose[0])
             self.wants.append(want)
             page.unsaved.append(want)
-        want.machines.add(engine.computer.name)
+        want.machines.add(engine.computer.memory)
         return Told(self, engine, declared, want)
 
     def _has_failed(self, want: Want) -> bool:
@@ -210,7 +212,7 @@ class Books:
     def _shown(self, engine: Engine, held: Held) -> None:
         want = self.page(engine.stack, held.kind).saved
         if want is not None and not held.replaced:
-            want.shown_on.add(engine.computer.name)
+            want.shown_on.add(engine.computer.memory)
 
     def deleted(self, engine: Engine, held: Held) -> None:
         if held.kind != "Upstream" and not held.replaced:
@@ -278,7 +280,7 @@ class Books:
             versions = {post.version_id for post in old.posts if post.accepted}
             if (
                 old.purpose == want.purpose
-                and engine.computer.name in old.machines - old.shown_on
+                and engine.computer.memory in old.machines - old.shown_on
                 and (held.kind == "Restore" or plain.get("version_id") in versions)
             ):
                 self.limits += 1
@@ -357,7 +359,7 @@ class Told:
         self._page.saved = self.want
         self._page.unsaved.clear()
         self.want.shown_on.clear()
-        self.want.machines.add(self._engine.computer.name)
+        self.want.machines.add(self._engine.computer.memory)
 
 
 # --- The story ---------------------------------------------------------------------------------------------------------------
@@ -419,6 +421,8 @@ class Story:
         self.emulator.account.start_restore = recorded  # type: ignore[assignment, method-assign]
         self.computers = [Computer(name, self.emulator, Path("/state") / name) for name in ("laptop", "runner")]
         self.computer = self.computers[0]
+        if random.Random(f"place of {self.seed}").random() < SHARED:
+            self.computers[0].place = self.computers[1].place = Place(Clock(START))
         self.kinds = chance.choice([("Snapshot",), ("Restore",), ("Snapshot", "Restore")])
         self.upstream = chance.random() < 0.6
         self.follows = chance.random() < 0.5  # whether the snapshot is a trigger of the restore
@@ -427,6 +431,7 @@ class Story:
         for stack in self.stacks:
             self._write_program(stack)
         parts = [" and ".join(f"a {kind}" for kind in self.kinds), f"by the {self.stacks[0].way} way"]
+        parts += ["with shared state"] if self.computer.place else []
         self.say(f"{' and '.join(names)}: {', '.join(parts)}; service: {self.service}")
 
     def _write_program(self, stack: Stack) -> None:
@@ -625,7 +630,7 @@ class Story:
         self._check_secrets(engine)
 
     def _check_secrets(self, engine: Engine) -> None:
-        shown = repr([*self.told[-20:], *(held.outputs for held in engine.stack.state), *self.computer.files.values()])
+        shown = repr([*self.told[-20:], *(held.outputs for held in engine.stack.state), self.computer.remembered()])
         if self.emulator.settings.api_key in shown:
             raise Violation("the key is in a state, a file or a message")
 
@@ -685,8 +690,9 @@ class Story:
 
     async def _move(self, _stack: Stack) -> None:
         self.computer = self.computers[1 - self.computers.index(self.computer)]
-        # As documented, what another machine has started just before cannot be told from a POST of this one.
-        await asyncio.sleep(LATE.total_seconds())
+        if self.computer.place is None:
+            # As documented, what another machine has started just before cannot be told from a POST of this one.
+            await asyncio.sleep(LATE.total_seconds())
         self.say(f"from now on on the {self.computer.name}")
 
     async def _step_clock(self, _stack: Stack) -> None:
@@ -698,7 +704,7 @@ class Story:
 
     def _clock_counts(self) -> bool:
         """Whether a POST is unresolved whose answers have not shown the clocks, so that only this machine's clock tells its time."""
-        files = (json.loads(content) for content in self.computer.files.values())
+        files = self.computer.remembered()
         posts = [one["attempt"] for file in files for one in file.get("attempts", ()) if one["finished"] is None]
         posts += [held.plain["attempt"] for stack in self.stacks for held in stack.state if held.unfinished]
         return any(post.get("service_clock_offset") is None for post in posts)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import json
+import os
 import queue
 import random
 import selectors
@@ -36,13 +38,16 @@ from pulumi_snapshots.dynamic.restore_provider import RestoreProvider
 from pulumi_snapshots.locked_file import LockedFile
 from pulumi_snapshots.plugin.engine import Engine
 from pulumi_snapshots.plugin.protocol import Plugin
-from pulumi_snapshots.run.journals import FILES
+from pulumi_snapshots.run.journals import FILES, journals_of
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.shared import Shared
+from pulumi_snapshots.shared_state.content import parsed
+from pulumi_snapshots.shared_state.leases import LeasedProcess
 from tests.simulation.fleet_deployments import _cut_off, _in_memory
 from tests.support import servicer as wire
 from tests.support.plugin_servicer import CAMEL, renamed
 from tests.support.servicer import Servicer
+from tests.support.shared_places import Place
 from tests.support.wire import EmulatorTransport
 from tests.support.world import START
 
@@ -201,6 +206,7 @@ class Computer:
         ahead: seconds by which its clock is ahead of the true time.
         running: the names of the running processes.
         files: the content of the shared files.
+        place: what it shares with other machines; None without such a place.
     """
 
     name: str
@@ -209,7 +215,19 @@ class Computer:
     ahead: float = 0.0
     running: set[str] = field(default_factory=set)
     files: dict[Path, str] = field(default_factory=dict)
+    place: Place | None = None
     started: int = 0
+
+    @property
+    def memory(self) -> str:
+        """A name of what its runs remember, which is the same for machines that share it."""
+        return self.place.where if self.place else self.name
+
+    def remembered(self) -> list[dict[str, Any]]:
+        """The content of the files that its runs share."""
+        if self.place is not None:
+            return [parsed(name, held.content) for name, held in self.place.held.items() if name.endswith(".json")]
+        return [json.loads(content) for content in self.files.values()]
 
     def new_name(self, what: str) -> str:
         self.started += 1
@@ -225,6 +243,9 @@ class _Shared(Shared):
         super().__init__(lambda _: None)
         self._clock = MachineClock(computer.ahead)
         self._computer, self._process = computer, process
+        self._place = computer.place.bucket(self._clock) if computer.place else None
+        if self._place is not None:
+            self._process = LeasedProcess.here(self._place.now, process.name, computer.name)
         self.wire = _Wire(computer.emulator)
 
     def session(self, settings: Settings) -> Session:
@@ -237,6 +258,7 @@ class _Shared(Shared):
                 chance=random.Random(settings.fingerprint()),
                 state=self._computer.folder,
                 process=self._process,
+                shared=self._place,
             )
             _in_memory(session, self._computer.files)
             if self._stopping:
@@ -246,8 +268,10 @@ class _Shared(Shared):
     def journals(self, settings: Settings) -> Journals:
         return self.session(settings).journals
 
-    def journals_of_all_keys(self, _settings: Settings, what: str) -> list[AttemptJournal]:
-        if what not in self._keyless:
+    def journals_of_all_keys(self, settings: Settings, what: str) -> list[AttemptJournal]:
+        if self._place is not None and what in FILES:
+            self._keyless[what] = [journals_of(settings, self._clock, None, self._process, self._place)[what]]
+        elif what not in self._keyless:
             paths = sorted(path for path in self._computer.files if path.name.endswith(f".{FILES[what]}.json"))
             files = [LockedFile(path, self._clock) for path in paths]
             _in_memory(cast(Session, SimpleNamespace(_files=files)), self._computer.files)
@@ -500,7 +524,9 @@ def _yes(_: object) -> bool:
 def inside() -> Iterator[None]:
     """Let the providers find the processes of this file where they look for their own."""
     access = "pulumi_snapshots.dynamic.engine_access"
+    others = {name: value for name, value in os.environ.items() if not name.startswith("SQUARECLOUD_")}
     with ExitStack() as patches:
+        patches.enter_context(mock.patch.dict(os.environ, others, clear=True))
         for name, value in {
             f"{access}._messages": _Messages(),
             f"{access}.widen": _yes,
