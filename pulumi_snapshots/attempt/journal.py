@@ -139,12 +139,16 @@ class Found:
     Attributes:
         database_id: the snapshot's database.
         version_id: the service's version id.
-        at: when it was found, by this machine's clock.
+        at: when it was found, by this machine's clock; in a file that several machines share, by the clock of all.
     """
 
     database_id: str
     version_id: str
     at: datetime
+
+    def later(self, seconds: float | None) -> Found:
+        """The same by a clock that is ahead."""
+        return replace(self, at=self.at + timedelta(seconds=seconds)) if seconds else self
 
     def to_file(self) -> dict[str, str]:
         """The form in the file."""
@@ -220,7 +224,7 @@ class AttemptJournal:
 
     async def recently_found(self) -> list[Found]:
         """Read the versions that runs found lately, of all databases; none if they cannot be read."""
-        return _read(await self._readable(), FOUND, Found.from_file)
+        return [one.later(-(self.ahead or 0.0)) for one in _read(await self._readable(), FOUND, Found.from_file)]
 
     async def _readable(self) -> dict[str, Any]:
         # The file keeps why it cannot be read, for a warning. The read of a resource must not wait for it for long.
@@ -365,7 +369,7 @@ class AttemptJournal:
 
         def edit(content: dict[str, Any]) -> None:
             _replace(content, is_over, entry)
-            _note_found(content, found)
+            _note_found(content, found and found.later(self.ahead))
 
         await self._tell(edit, None)
 
@@ -374,7 +378,7 @@ class AttemptJournal:
 
         def edit(content: dict[str, Any]) -> None:
             _replace(content, entry.is_same_post)
-            _note_found(content, found)
+            _note_found(content, found and found.later(self.ahead))
 
         await self._tell(edit, None)
 

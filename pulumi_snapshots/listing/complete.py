@@ -125,7 +125,7 @@ class CompleteListings:
         }.values()
 
     def _age(self, found: Found) -> float:
-        return (self._clock.utc() - found.at).total_seconds()
+        return max(0.0, (self._clock.utc() - found.at).total_seconds())  # another machine's clock may be ahead
 
 
 def _complete(page: Page, database_id: str) -> Entries:

@@ -335,6 +335,20 @@ async def test_what_a_run_deletes_is_left_to_it_on_its_own_machine_and_for_a_day
                 assert [one.run for one in await other.of(DATABASE)] == there
 
 
+@pytest.mark.parametrize("off", [HOUR, -HOUR], ids=["an hour ahead", "an hour behind"])
+@virtual
+async def test_what_a_machine_found_lately_is_as_old_on_another_one(tmp_path: Path, off: timedelta) -> None:
+    async with world(snapshot_seconds=10) as here:
+        team = Team(here, tmp_path)
+        await team.create(team.machine(off))
+        await anyio.sleep(600)
+        session = team.machine()
+        journal = session.journals["snapshot"]
+        await journal.of(DATABASE)
+        (found,) = await journal.recently_found()
+        assert abs((here.clock.utc() - found.at).total_seconds() - 600) < 5
+
+
 @virtual
 async def test_a_write_whose_answer_was_lost_counts_once(tmp_path: Path) -> None:
     async with world(snapshot_seconds=10) as here:
