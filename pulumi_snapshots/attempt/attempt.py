@@ -272,7 +272,7 @@ class Attempt(ABC):
         One that the state was shown to have was given up, else this would be no create.
         """
         same_kind = (entry.restores is None) == (self.restores is None)
-        if entry.run and same_kind and self._engine.stays == entry.post.posted_at:
+        if entry.run and same_kind and self._engine.carries and self._engine.stays == entry.post.posted_at:
             return True  # deleted by an interrupted run; the name may have changed since
         same = self.owner is not None and (entry.owner, entry.purpose) == (self.owner, self._purpose)
         if not same or not same_kind or entry.proved or self._give_up_earlier:

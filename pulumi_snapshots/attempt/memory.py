@@ -119,10 +119,15 @@ class RunMemory:
         self._asked[key] = in_state or self._asked.get(key, False)
 
     def note_compared(self, what: str, owner: str | None, stays: datetime | None = None) -> None:
-        """Note that the engine has compared the resource that its state has; `stays` is its POST's time if it is to stay."""
+        """Note that the engine has compared the resource that its state has; `stays` is its POST's time if it is to stay.
+
+        Before something upstream is deleted first, the engine compares what depends on it, and has not asked about it yet: that
+        does not show what it is going to do with it.
+        """
         key = what, owner_of(owner)
+        if self._asked.get(key):
+            self._stays[key] = stays
         self._asked[key] = False
-        self._stays[key] = stays
 
     def is_replaced(self, what: str, owner: str | None) -> bool:
         """Whether a resource was compared, and is to be replaced."""

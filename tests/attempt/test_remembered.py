@@ -255,6 +255,22 @@ async def test_a_replacement_on_purpose_that_is_killed_halfway_takes_a_new_one(t
         assert [again["version_id"]] == accepted(here)[1:]
 
 
+@pytest.mark.parametrize("forces", [True, False], ids=["forced", "tainted"])
+@virtual
+async def test_one_that_is_wanted_again_beside_a_replacement_upstream_is_taken(tmp_path: Path, *, forces: bool) -> None:
+    """The engine compares it for what it deletes first, and then makes another one without asking whether it stays."""
+    async with world(snapshot_seconds=10, cache_world="invalidated") as here:
+        stack = of(here, tmp_path)
+        values: dict[str, Any] = {"database_id": DATABASE, "triggers": ["v1"]}
+        await stack.up(**values)
+        await deleted_first(stack, values, on_purpose=False)
+        stack.begin(forces=forces)
+        assert not (await stack.diff(values)).replaces
+        await stack.check(values)
+        again = await stack.create(values)
+        assert [again.outputs["version_id"]] == accepted(here)[1:]
+
+
 @pytest.mark.parametrize("how", ["forced", "triggers back", "forced, by another process"])
 @virtual
 async def test_what_is_deleted_first_but_wanted_again_is_taken_again(tmp_path: Path, how: str) -> None:
