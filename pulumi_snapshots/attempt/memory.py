@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pulumi_snapshots.attempt.owner import owner_of
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
     from datetime import datetime
 
     from pulumi_snapshots.attempt.post import Post
@@ -95,6 +96,7 @@ class RunMemory:
 
     def __init__(self) -> None:
         self.resumed: set[str | None] = set()
+        self._said: set[Hashable] = set()
         self._databases: dict[str, DatabaseMemory] = defaultdict(DatabaseMemory)
         self._requested: dict[str, str] = {}
         self._asked: dict[tuple[str, str | None], bool] = {}
@@ -112,6 +114,12 @@ class RunMemory:
     def requested_at(self, id_: str) -> str | None:
         """When a snapshot was requested, as far as this run knows."""
         return self._requested.get(id_)
+
+    def is_first(self, said: Hashable) -> bool:
+        """Whether this process says something for the first time: an engine may compare a resource twice."""
+        first = said not in self._said
+        self._said.add(said)
+        return first
 
     def note_asked(self, what: str, owner: str | None, *, in_state: bool = False) -> None:
         """Note that the engine has asked what is to become of a resource of this kind; `in_state` if its state has one."""

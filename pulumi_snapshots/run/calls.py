@@ -202,7 +202,7 @@ class Rules(ABC):
         call.shared.memory.note_compared(self.what, call.owner, kept.post.posted_at if kept else None)
         if found.warning:
             call.listener.warn(found.warning)
-        if found.note:
+        if found.note and call.shared.memory.is_first((owner_of(call.owner), found.note)):
             call.listener.note(found.note)
         if found.reason:
             call.listener.progress(found.reason)

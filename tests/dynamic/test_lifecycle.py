@@ -393,7 +393,8 @@ def test_cancel_keeps_the_snapshot_and_an_update_resumes_it(serve: Serve, place:
         still = kept(again.update, NAME, partial.id, partial.outputs, inputs)
         assert "The wait ended after 0.5 s." in still.reasons[0]
         assert still.id == partial.id
-        assert again.diff(NAME, partial.id, partial.outputs, inputs).changes
+        for _ in range(2):  # an engine may compare it twice
+            assert again.diff(NAME, partial.id, partial.outputs, inputs).changes
         (waits,) = again.diagnostics(NAME, "INFO")
         assert re.fullmatch(r"pending since [\d: -]+ UTC; will keep waiting, no new request", waits)
         place.pass_time(600)
