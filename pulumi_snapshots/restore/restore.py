@@ -24,7 +24,7 @@ from pulumi_snapshots.attempt.owner import EngineRun, is_renamed
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339, to_the_second
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.outcomes import Unresolved, not_listed
+from pulumi_snapshots.errors.outcomes import SharedStateUnavailable, Unresolved, not_listed
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.listing.match import Search
 from pulumi_snapshots.progress import Listener, Member
@@ -242,7 +242,7 @@ class RestoreAttempt(Attempt):
         """Send the POST once, and watch the database while it waits for its answer."""
         sent = anyio.Event()
         continues = False
-        refusal: SquareCloudError | None = None
+        refusal: SquareCloudError | SharedStateUnavailable | None = None
 
         async def leaves() -> None:
             await on_send()
@@ -261,7 +261,7 @@ class RestoreAttempt(Attempt):
                     on_send=leaves,
                     on_wait=self.member.waits,
                 )
-            except SquareCloudError as error:  # a task group would wrap it
+            except (SquareCloudError, SharedStateUnavailable) as error:  # a task group would wrap it
                 refusal = error
             except anyio.get_cancelled_exc_class() as cancelled:
                 self.on_cancelled(cancelled)

@@ -390,6 +390,22 @@ async def test_a_place_that_fails_while_a_post_is_queued_keeps_it_back(tmp_path:
 
 
 @virtual
+async def test_a_place_that_fails_right_before_a_restore_keeps_it_back(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=10) as here:
+        team = Team(here, tmp_path)
+        session, stored = team.machine(), here.emulator.add_snapshot(DATABASE)
+        inputs = RestoreInputs.of({"database_id": DATABASE, "version_id": stored.version_id, "overwrite": True})
+        await session.journals["restore"].of(DATABASE)  # the place is open, and read until the POST is to leave
+        team.place.refuses = "ExpiredToken"
+        with pytest.raises(SharedStateUnavailable, match="Nothing was started"):
+            await restore(session, inputs, Row(), owner=OWNER)
+        assert not here.requests("restore")
+        team.place.refuses = ""
+        await restore(session, inputs, Row(), owner=OWNER)
+        assert len(here.requests("restore")) == 1
+
+
+@virtual
 async def test_an_edit_goes_by_what_is_there_and_not_by_what_was_seen(tmp_path: Path) -> None:
     async with world() as here:
         team = Team(here, tmp_path)
