@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
+AGAIN_AFTER = 60.0
+"""Seconds after which a place that failed is tried again for what can do without: each try may take as long as its time-outs."""
 
 
 class SharedFile(Protocol):

@@ -27,7 +27,7 @@ from pulumi_snapshots.errors.outcomes import SharedStateUnavailable
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.checks import RETENTION
 from pulumi_snapshots.properties.unfit import Unfit
-from pulumi_snapshots.shared_file import SharedFile
+from pulumi_snapshots.shared_file import AGAIN_AFTER, SharedFile
 
 T = TypeVar("T")
 ENTRIES = "attempts"
@@ -37,7 +37,7 @@ FOUND_KEPT = timedelta(hours=2)
 ENTRY_KEPT = timedelta(seconds=RETENTION)
 """How long an entry is kept if nothing proves that a state has it: as long as the service keeps a snapshot."""
 READ_PATIENCE = 5.0
-"""Seconds that a read may take before which nothing is sent."""
+"""Seconds that a read may take before which nothing is sent. A write that fails later than that is not tried again soon."""
 SAME_CLOCK = 2.0
 """Seconds: how far two machines find their clocks apart from a third one is not known more exactly."""
 UNREADABLE = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
@@ -203,6 +203,8 @@ class AttemptJournal:
         self._owed: list[Callable[[dict[str, Any]], object]] = []
         self._signed_at = -math.inf
         self._is_under_way = False
+        self._reads_after = -math.inf
+        self._notes_after = -math.inf
 
     # Reads -------------------------------------------------------------------------------------------------------------
 
@@ -215,22 +217,28 @@ class AttemptJournal:
         if self.file is None:
             return []
         await self.file.ready()
-        entries = _entries(await self._content(self.file))
+        content = await self._content(self.file)
+        self._reads_after = -math.inf
+        entries = _entries(content)
         return [entry for entry in entries if entry.database_id == database_id]
 
     async def all(self) -> list[Entry]:
         """Read the entries of all databases, oldest first; none if they cannot be read."""
-        return _entries(await self._readable())
+        return _entries(await self._readable() or {})
 
     async def recently_found(self) -> list[Found]:
         """Read the versions that runs found lately, of all databases; none if they cannot be read."""
-        return [one.later(-(self.ahead or 0.0)) for one in _read(await self._readable(), FOUND, Found.from_file)]
+        return [one.later(-(self.ahead or 0.0)) for one in _read(await self._readable() or {}, FOUND, Found.from_file)]
 
-    async def _readable(self) -> dict[str, Any]:
+    async def _readable(self) -> dict[str, Any] | None:
+        """The content; None if it cannot be read, or could not a moment ago: many reads in a row must not wait each."""
+        if self.file is None or self._clock.monotonic() < self._reads_after:
+            return None
         # The file keeps why it cannot be read, for a warning. The read of a resource must not wait for it for long.
         with contextlib.suppress(SharedStateUnavailable), anyio.move_on_after(READ_PATIENCE):
-            return {} if self.file is None else await self._content(self.file)
-        return {}
+            return await self._content(self.file)
+        self._reads_after = self._clock.monotonic() + AGAIN_AFTER
+        return None
 
     async def _content(self, file: SharedFile) -> dict[str, Any]:
         content = await file.read()
@@ -390,21 +398,25 @@ class AttemptJournal:
         """Note that the state has what this shows. Costs one read in a process, and a write only if an entry ends by it."""
         if self.file is None:
             return
-        if self._unproved is None:
-            # What a run has deleted is not told by a state: an interrupted one leaves it there.
-            self._unproved = [entry for entry in await self.all() if not entry.proved and not entry.run]
-        if not any(map(proof.shows, self._unproved)):
-            return
-        self._unproved = [entry for entry in self._unproved if not proof.shows(entry)]
 
         def edit(content: dict[str, Any]) -> None:
             entries = (entry for entry in _entries(content) if not entry.run and not self.is_under_way(entry))
             shown = list(filter(proof.shows, entries))
             # One that is pending stays for others: it may still be mistaken for the result of another POST.
             pending = [replace(entry, in_state=True, proved=True) for entry in shown if proof.finished is None]
-            _replace(content, lambda old: not old.run and any(map(old.is_same_post, shown)), *pending)
+            if shown:
+                _replace(content, lambda old: not old.run and any(map(old.is_same_post, shown)), *pending)
 
-        await self._tell(edit, None)
+        if self._unproved is None:
+            content = await self._readable()
+            if content is None:  # the next write proves it, as that of a delete right after this
+                self._owed.append(edit)
+                return
+            # What a run has deleted is not told by a state: an interrupted one leaves it there.
+            self._unproved = [entry for entry in _entries(content) if not entry.proved and not entry.run]
+        if any(map(proof.shows, self._unproved)):
+            self._unproved = [entry for entry in self._unproved if not proof.shows(entry)]
+            await self._note(edit)
 
     async def prove_created(self, owner: str | None) -> None:
         """Note that the state has what this process has made for an owner: the engine deletes what that replaces."""
@@ -412,11 +424,8 @@ class AttemptJournal:
         def is_made(entry: Entry) -> bool:
             return entry.finished is not None and (entry.owner, entry.process) == (owner, self.process.name)
 
-        def edit(content: dict[str, Any]) -> None:
-            _replace(content, is_made)
-
-        if owner is not None and any(map(is_made, await self.all())):
-            await self._tell(edit, None)
+        if owner is not None:
+            await self._remove(is_made)
 
     async def let_go(self, entry: Entry) -> None:
         """Note what the engine deletes, for a create of the same resource in the same run; for its POST there is no entry."""
@@ -424,7 +433,7 @@ class AttemptJournal:
         def edit(content: dict[str, Any]) -> None:
             _replace(content, lambda old: old.is_same_post(entry) or self._is_past(old), entry)
 
-        await self._tell(edit, None)
+        await self._note(edit)
 
     async def give_up(self, entry: Entry) -> None:
         """Note that what the engine deletes is to be replaced by another one, also if this run is interrupted before that."""
@@ -432,11 +441,22 @@ class AttemptJournal:
         def is_it(old: Entry) -> bool:
             return bool(old.run) and old.is_same_post(entry)
 
-        def edit(content: dict[str, Any]) -> None:
-            _replace(content, is_it)
+        await self._remove(is_it)
 
-        if any(map(is_it, await self.all())):
-            await self._tell(edit, None)
+    async def _remove(self, is_over: Callable[[Entry], bool]) -> None:
+        """Remove entries for a call of the engine; without a write if there are none."""
+
+        def edit(content: dict[str, Any]) -> None:
+            if any(map(is_over, _entries(content))):
+                _replace(content, is_over)
+
+        if self.file is None:
+            return
+        content = await self._readable()
+        if content is None:
+            self._owed.append(edit)
+        elif any(map(is_over, _entries(content))):
+            await self._note(edit)
 
     def _is_past(self, entry: Entry) -> bool:
         """Whether an entry has lasted as long as it may; what a run has deleted lasts as long as the run, however old it is."""
@@ -451,6 +471,17 @@ class AttemptJournal:
         except SharedStateUnavailable:
             self._owed.append(edit)
             return default
+
+    async def _note(self, edit: Callable[[dict[str, Any]], None]) -> None:
+        """Change the file for a call of the engine that sends nothing; many in a row must not wait each for a place that is gone."""
+        began = self._clock.monotonic()
+        if began < self._notes_after:
+            self._owed.append(edit)
+            return
+        await self._tell(edit, None)
+        ended = self._clock.monotonic()
+        if edit in self._owed and ended - began >= READ_PATIENCE:
+            self._notes_after = ended + AGAIN_AFTER
 
     async def _change(self, edit: Callable[[dict[str, Any]], T], default: T, *, durable: bool = False) -> T:
         if self.file is None:
@@ -469,6 +500,7 @@ class AttemptJournal:
 
         result = await self.file.change(whole, durable=durable)
         self._owed = [each for each in self._owed if each not in owed]
+        self._reads_after = self._notes_after = -math.inf
         return result
 
     def _sign(self, content: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pulumi_snapshots.errors.outcomes import SharedStateUnavailable
+from pulumi_snapshots.shared_file import AGAIN_AFTER
 from pulumi_snapshots.shared_state.bucket import Bucket
 from pulumi_snapshots.shared_state.folder import Folder
 from pulumi_snapshots.shared_state.objects import BucketObjects
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from pulumi_snapshots.shared_file import SharedFile
 
 T = TypeVar("T")
-AGAIN_AFTER = 60.0
-"""Seconds after which a place that failed is tried again for the pacing: each try may take as long as the store's time-outs."""
 
 
 class SharedState(Protocol):

@@ -13,22 +13,27 @@ import anyio
 import pytest
 
 from pulumi_snapshots.api.errors import Blocked
-from pulumi_snapshots.attempt.journal import Entry, Proof
+from pulumi_snapshots.attempt.journal import READ_PATIENCE, Entry, Proof
 from pulumi_snapshots.attempt.memory import RunMemory
 from pulumi_snapshots.attempt.owner import EngineRun
 from pulumi_snapshots.attempt.post import Post
-from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.clock import Clock, rfc3339
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.errors.next_step import Step
 from pulumi_snapshots.errors.outcomes import SharedStateUnavailable
 from pulumi_snapshots.errors.pages import page_of
+from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.restore import restore
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.shared_file import AGAIN_AFTER
 from pulumi_snapshots.shared_state.folder import Folder
 from pulumi_snapshots.shared_state.leases import LEASE
 from pulumi_snapshots.snapshot.create import Pending, create
+from pulumi_snapshots.snapshot.difference import SnapshotRules
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from pulumi_snapshots.snapshot.record import SNAPSHOT, SnapshotRecord
+from tests.support.engine_calls import Machine, Stack
 from tests.support.shared_places import Place
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, OWNER, START, Row, World, world
@@ -37,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pulumi_snapshots.snapshot.record import SnapshotRecord
+    from pulumi_snapshots.run.calls import Rules
 
 ANOTHER = OWNER.replace("before-release", "another")
 HOUR = timedelta(hours=1)
@@ -183,6 +188,7 @@ async def test_a_block_on_one_machine_stops_the_others(tmp_path: Path) -> None:
         assert not here.posts
 
 
+RULES: dict[str, Rules] = {"snapshot": SnapshotRules(), "restore": RestoreRules()}
 TROUBLES: dict[str, Callable[[Place], None]] = {
     "missing": lambda place: vars(place).update(fails="the bucket does not exist"),
     "read-only": lambda place: vars(place).update(refuses="AccessDenied"),
@@ -312,6 +318,51 @@ async def test_a_place_that_never_answers_delays_no_read_of_a_resource(tmp_path:
         await session.journals["snapshot"].prove(Proof(DATABASE, finished="v2"))
         assert here.clock.monotonic() - began <= 5
         assert not await session.journals["snapshot"].recently_found()
+
+
+HICCUPS: dict[str, dict[str, list[Any]]] = {"slow": {"slow": [6.0]}, "failed once": {"failing": ["connection reset"]}}
+
+
+@pytest.mark.parametrize("hiccup", HICCUPS)
+@pytest.mark.parametrize("kind", ["snapshot", "restore"])
+@virtual
+async def test_what_was_destroyed_is_not_handed_out_after_one_bad_read(tmp_path: Path, kind: str, hiccup: str) -> None:
+    async with world(snapshot_seconds=10, cache_world="invalidated") as here:
+        place = Place(here.clock)
+        stack = Stack(RULES[kind], Machine(here, tmp_path, place=place), OWNER)
+        values: dict[str, Any] = {"database_id": DATABASE, "triggers": ["v1"]}
+        if kind == "restore":
+            values |= {"version_id": here.emulator.add_snapshot(DATABASE).version_id, "overwrite": True}
+        for _ in range(2):
+            await stack.up(**values)
+            await anyio.sleep(1000)
+            vars(place).update({name: list(each) for name, each in HICCUPS[hiccup].items()})
+            await stack.destroy()
+            await anyio.sleep(1000)
+        assert len(here.posts) + len(here.requests("restore")) == 2
+
+
+@virtual
+async def test_many_deletes_wait_once_for_a_place_that_never_answers(tmp_path: Path) -> None:
+    async with world() as here:
+        place = Place(here.clock, delay=30.0, fails="no answer")
+        stack = Stack(SnapshotRules(), Machine(here, tmp_path, place=place), OWNER)
+        stack.begin()
+
+        async def delete(number: int) -> None:
+            record = SnapshotRecord(DATABASE, f"v{number}", created_at=rfc3339(START - timedelta(minutes=number)))
+            stack.urn = f"{OWNER}-{number}"
+            await stack.rules.note_delete(stack._call(), SNAPSHOT.state(record, {"database_id": DATABASE}))
+
+        began = here.clock.monotonic()
+        for number in range(20):
+            await delete(number)
+        assert here.clock.monotonic() - began <= READ_PATIENCE + 30
+        place.fails, place.delay = "", 0.05
+        await anyio.sleep(AGAIN_AFTER)
+        await delete(20)
+        left = await stack._call().shared.journals(here.session.settings)["snapshot"].all()
+        assert len(left) == 21, "what was not written then follows"
 
 
 @virtual

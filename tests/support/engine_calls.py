@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.run.calls import Resource, Rules
     from pulumi_snapshots.run.journals import Journals
     from pulumi_snapshots.run.settings import Settings
+    from tests.support.shared_places import Place
     from tests.support.world import World
 
 __all__ = ["Machine", "Stack"]
@@ -47,27 +48,29 @@ class _Shared(Shared):
 
 @dataclass
 class Machine:
-    """A machine, whose processes share a state directory."""
+    """A machine, whose processes share a state directory, or a place with other machines."""
 
     here: World
     folder: Path
     running: set[str] = field(default_factory=set)
     started: int = 0
     clock: Clock | None = None
+    place: Place | None = None
 
     def process(self) -> Shared:
         self.started += 1
         name = f"process {self.started}"
         self.running.add(name)
-        here = self.here
-        process = Process(name, self.running.__contains__)
+        here, place = self.here, self.place
+        clock = self.clock or here.clock
         return _Shared(
             Session(
                 here.session.settings,
-                clock=self.clock or here.clock,
+                clock=clock,
                 http=here.transport,
                 state=self.folder,
-                process=process,
+                process=None if place else Process(name, self.running.__contains__),
+                shared=place.bucket(clock) if place else None,
             )
         )
 

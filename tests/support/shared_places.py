@@ -27,6 +27,8 @@ class Place:
         delay: seconds that each call takes.
         fails: why each call fails; empty if none does.
         refuses: why each write fails; empty if none does.
+        slow: seconds that each of the next calls takes.
+        failing: why each of the next calls fails.
         loses: the files whose next writes are done, though their answers are lost.
         ignores_marks: whether it writes an object whatever its mark is.
         writes: how often each object was written, or a write was refused.
@@ -39,6 +41,8 @@ class Place:
     delay: float = 0.05
     fails: str = ""
     refuses: str = ""
+    slow: list[float] = field(default_factory=list)
+    failing: list[str] = field(default_factory=list)
     loses: list[str] = field(default_factory=list)
     ignores_marks: bool = False
     refused: int = 0
@@ -52,11 +56,15 @@ class Place:
 
     async def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:
         self.calls += 1
-        await self.clock.sleep(self.delay / 2)
+        delay = self.slow.pop(0) if self.slow else self.delay
+        failing = self.failing.pop(0) if self.failing else ""
+        await self.clock.sleep(delay / 2)
         try:
+            if failing:
+                raise StoreTrouble(f"{self.where}: {failing}")
             return method(*arguments)
         finally:
-            await self.clock.sleep(self.delay / 2)
+            await self.clock.sleep(delay / 2)
 
     def load(self, name: str) -> Held | None:
         self._check()
