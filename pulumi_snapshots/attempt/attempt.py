@@ -474,6 +474,9 @@ class Attempt(ABC):
         self.finished = finished
         if version_id is not None:
             self._found = Found(self.database_id, version_id, self._run.clock.utc())
+        self._pin()
+        if self._entry is not None and self.post is not None:
+            self._entry = replace(self._entry, post=self.post)  # with the clocks, which order the entries
         self.set_post(None)
 
     def _entry_of(self, post: Post) -> Entry:

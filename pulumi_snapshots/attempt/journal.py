@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cmp_to_key
 from typing import Any, TypeVar
 
 import anyio
@@ -130,6 +131,24 @@ class Entry:
     def is_same_post(self, other: Entry) -> bool:
         """Whether both entries are of the same POST, whatever their resource is called by now."""
         return (self.database_id, self.post.posted_at) == (other.database_id, other.post.posted_at)
+
+    def is_done_for(self, other: Entry) -> bool:
+        """Whether this has the result of what the other entry is about to ask for, which no state was shown to have."""
+        mine = self.owner, self.purpose, self.restores is None
+        is_same = other.owner is not None and mine == (other.owner, other.purpose, other.restores is None)
+        return is_same and self.finished is not None and not self.proved and not self.run
+
+    def came_before(self, other: Entry) -> bool:
+        """Whether the POST of this entry was sent before the other one, however the clocks stood or were set between them."""
+        here, there = self._common_offset, other._common_offset
+        apart = 0.0 if here is None or there is None else here - there
+        return self.post.posted_at + timedelta(seconds=apart) < other.post.posted_at
+
+    @property
+    def _common_offset(self) -> float | None:
+        """Seconds that a clock which all machines know is ahead of the sender's; None if none was seen."""
+        offset = self.post.service_clock_offset
+        return self.ahead if offset is None else offset
 
 
 @dataclass(frozen=True)
@@ -295,7 +314,8 @@ class AttemptJournal:
 
         Args:
             entry: the entry.
-            after: entries of the database that the caller knows; any other one whose result is not known forbids the POST.
+            after: entries of the database that the caller knows; any other one forbids the POST if its result is not known, or
+                if it is what this POST is for.
 
         Returns:
             The versions of the database that other runs found lately; None if the entry was not added.
@@ -309,8 +329,11 @@ class AttemptJournal:
 
         def edit(content: dict[str, Any]) -> frozenset[str] | None:
             others = [old for old in _entries(content) if old.database_id == entry.database_id and not is_it(old)]
-            unresolved = [old for old in others if old.finished is None]
-            if any(self.is_under_way(old) or not any(map(old.is_same_post, after)) for old in unresolved):
+            if any(map(self.is_under_way, others)):
+                return None
+            unknown = [old for old in others if not any(map(old.is_same_post, after))]
+            # Another run of this very operation may have finished since, and only its state may have what it did.
+            if any(old.finished is None or old.is_done_for(entry) for old in unknown):
                 return None
             _replace(content, lambda old: is_it(old) or self._is_past(old), entry)
             found = _read(content, FOUND, Found.from_file)
@@ -372,7 +395,7 @@ class AttemptJournal:
 
         def is_over(old: Entry) -> bool:
             is_ours = entry.owner is not None and old.owner == entry.owner and not self.is_under_way(old)
-            earlier = is_ours and old.post.posted_at < entry.post.posted_at
+            earlier = is_ours and old.came_before(entry)
             return old.is_same_post(entry) or (earlier and (supersedes or old.finished is not None))
 
         def edit(content: dict[str, Any]) -> None:
@@ -516,7 +539,11 @@ class AttemptJournal:
 
 
 def _entries(content: dict[str, Any]) -> list[Entry]:
-    return sorted(_read(content, ENTRIES, Entry.from_file), key=lambda entry: entry.post.posted_at)
+    return sorted(_read(content, ENTRIES, Entry.from_file), key=cmp_to_key(_order))
+
+
+def _order(one: Entry, other: Entry) -> int:
+    return other.came_before(one) - one.came_before(other)
 
 
 def _replace(content: dict[str, Any], is_over: Callable[[Entry], bool], *new: Entry) -> None:

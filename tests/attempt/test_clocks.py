@@ -12,6 +12,7 @@ import pytest
 from pulumi_snapshots.attempt.journal import AttemptJournal
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from tests.support.engine_calls import Machine, Stack
@@ -117,3 +118,24 @@ async def test_a_clock_that_is_set_after_a_kill_makes_no_earlier_snapshot_ours(t
         await anyio.sleep(600)
         await stack.up(database_id=DATABASE, triggers=["v2"])
         assert [stack.outputs["version_id"]] == accepted(here)[1:]
+
+
+@pytest.mark.parametrize("rules", [SnapshotRules(), RestoreRules()], ids=["snapshot", "restore"])
+@virtual
+async def test_going_back_to_earlier_triggers_acts_again_after_a_clock_was_set_back(
+    tmp_path: Path, rules: SnapshotRules | RestoreRules
+) -> None:
+    async with world(snapshot_seconds=10, restore_seconds=30.0, cache_world="invalidated") as here:
+        stored = here.emulator.add_snapshot(DATABASE)
+        inputs: dict[str, Any] = {"database_id": DATABASE}
+        if isinstance(rules, RestoreRules):
+            inputs |= {"version_id": stored.version_id, "overwrite": True}
+        clock = Shifted(here.clock, 60 * MINUTE)
+        stack = Stack(rules, Machine(here, tmp_path, clock=clock), OWNER)
+        for sent, triggers in enumerate((["v1"], ["v2"], ["v1"]), 1):
+            await stack.up(saves=False, **inputs, triggers=triggers)
+            assert len(here.posts) + len(here.requests("restore")) == sent, (
+                "what an earlier run did was taken for the new one"
+            )
+            clock.ahead = 0.0
+            await anyio.sleep(600)

@@ -161,6 +161,30 @@ async def test_machines_that_start_together_take_two_snapshots_and_never_one_ver
         assert second - first >= 180  # the service's limit for one database
 
 
+@pytest.mark.parametrize("what", ["snapshot", "restore"])
+@virtual
+async def test_two_runs_of_one_resource_that_start_together_send_one_request(tmp_path: Path, what: str) -> None:
+    """The second one has read the journal before the first one's entry, and waits for its slot until the first is over."""
+    async with world(snapshot_seconds=10, restore_seconds=5.0, cache_world="invalidated") as here:
+        team = Team(here, tmp_path)
+        stored = here.emulator.add_snapshot(DATABASE)
+        await anyio.sleep(4000)
+        inputs = RestoreInputs.of({"database_id": DATABASE, "version_id": stored.version_id, "overwrite": True})
+        records: list[Any] = []
+
+        async def run(session: Session) -> None:
+            done = team.create(session) if what == "snapshot" else restore(session, inputs, Row(), owner=OWNER)
+            records.append(await done)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(run, team.machine())
+            await anyio.sleep(0.1)
+            group.start_soon(run, team.machine())
+        first, second = ((record.id, record.requested_at) for record in records)
+        assert first == second
+        assert len(here.posts) + len(here.requests("restore")) == 1
+
+
 @virtual
 async def test_machines_keep_the_accounts_limits_together(tmp_path: Path) -> None:
     databases = [f"{number:032x}" for number in range(8)]
