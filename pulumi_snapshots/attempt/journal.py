@@ -212,12 +212,23 @@ class Proof:
 
 
 class AttemptJournal:
-    """The journal of one API key, in a file that is shared with other processes; without a file it keeps nothing."""
+    """The journal of one API key, in a file that is shared with other processes; without a file it keeps nothing.
 
-    def __init__(self, file: SharedFile | None, process: Process, clock: Clock) -> None:
+    Args:
+        file: shared with other processes, or with other machines.
+        process: this process.
+        clock: the time.
+        earlier: what this machine wrote before it shared a journal with others; it moves there.
+    """
+
+    def __init__(
+        self, file: SharedFile | None, process: Process, clock: Clock, earlier: AttemptJournal | None = None
+    ) -> None:
         self.file = file
         self.process = process
         self._clock = clock
+        self._earlier = earlier
+        self._moving = anyio.Lock(fast_acquire=True)
         self._unproved: list[Entry] | None = None  # as other processes left them
         self._owed: list[Callable[[dict[str, Any]], object]] = []
         self._signed_at = -math.inf
@@ -261,8 +272,32 @@ class AttemptJournal:
 
     async def _content(self, file: SharedFile) -> dict[str, Any]:
         content = await file.read()
+        if await self._move_in():
+            content = await file.read()
         self.process.see(content)
         return content
+
+    async def _move_in(self) -> bool:
+        """Move what this machine's earlier runs have written to the journal of all; returns whether there was something."""
+        async with self._moving:  # a read that continues before this has ended would miss what moves
+            earlier = self._earlier
+            return earlier is not None and await self._move(earlier)
+
+    async def _move(self, earlier: AttemptJournal) -> bool:
+        entries = await earlier.all()
+        over = [entry for entry in entries if not earlier.is_under_way(entry)]
+
+        def edit(content: dict[str, Any]) -> None:
+            there = _entries(content)
+            new = [replace(entry, ahead=self.ahead) for entry in over if not any(map(entry.is_same_post, there))]
+            _replace(content, lambda _: False, *new)
+
+        if over:
+            await self._change(edit, None, durable=True)
+            await earlier.remove(over)
+        if len(over) == len(entries):
+            self._earlier = None
+        return bool(over)
 
     def is_under_way(self, entry: Entry) -> bool:
         """Whether another running process is working on an entry."""
@@ -412,6 +447,10 @@ class AttemptJournal:
             _note_found(content, found and found.later(self.ahead))
 
         await self._tell(edit, None)
+
+    async def remove(self, entries: Collection[Entry]) -> None:
+        """Remove entries that another journal has now."""
+        await self._tell(lambda content: _replace(content, lambda old: any(map(old.is_same_post, entries))), None)
 
     async def erase_post(self, database_id: str, post: Post, found: Found | None = None) -> None:
         """Remove the entry of a POST that this run has from the state."""

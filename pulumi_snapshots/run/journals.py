@@ -32,7 +32,11 @@ def shared_state_of(settings: Settings, clock: Clock) -> SharedState | None:
 
 def process_of(state: SharedState | None) -> Process:
     """This process, as others see it."""
-    process: Process = this_process() if state is None else late("shared_state.leases:LeasedProcess").here(state.now)
+    if state is None:
+        return this_process()
+    process: Process = late("shared_state.leases:LeasedProcess").here(
+        state.now, knows_time=lambda: state.ahead is not None
+    )
     return process
 
 
@@ -65,18 +69,26 @@ def journals_of(
         process: this process.
         state: what the machines of the account share, which is used in place of the folder.
     """
+    own = {name: _own_file(settings, name, clock, folder) for name in FILES.values()}
+    if state is None:
+        return {what: AttemptJournal(own[name], process, clock) for what, name in FILES.items()}
+    here = this_process()  # as the runs before shared state was turned on wrote it
     return {
         what: AttemptJournal(
-            _own_file(settings, name, clock, folder) if state is None else _file_of(settings, name, state),
+            _file_of(settings, name, state),
             process,
             clock,
+            AttemptJournal(own[name], here, clock) if own[name] else None,
         )
         for what, name in FILES.items()
     }
 
 
 def _own_file(settings: Settings, name: str, clock: Clock, folder: Path | None) -> LockedFile | None:
-    return LockedFile(folder / f"{settings.fingerprint()}.{name}.json", clock) if folder else None
+    """The file of this machine; None without a place for it, or without a key, which names it."""
+    if folder is None or settings.api_key is None:
+        return None
+    return LockedFile(folder / f"{settings.fingerprint()}.{name}.json", clock)
 
 
 def _file_of(settings: Settings, name: str, state: SharedState) -> SharedFile:

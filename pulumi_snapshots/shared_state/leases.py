@@ -17,6 +17,8 @@ LEASE = 120.0
 """Seconds for which a process counts as alive after it has last said so."""
 RUN_LEASE = 86400.0
 """Seconds for which a run of the engine counts as alive: what it has deleted is kept that long for it."""
+LATEST = 1e12
+"""Seconds since 1970. A later time in the file is nonsense, and could overflow."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +29,25 @@ class LeasedProcess(Process):
         now: seconds since 1970 by the clock of all machines.
         machine: names this one in the names of the engine's runs.
         until: when the lease of each process ends, as far as it was seen.
+        seen: how each lease was written that was learnt from, so that none lasts longer because it is read again.
+        knows_time: whether `now` is right by now.
     """
 
     now: Callable[[], float] = field(kw_only=True)
     machine: str = field(kw_only=True)
     until: dict[str, float] = field(kw_only=True)
+    seen: dict[str, float] = field(default_factory=dict, kw_only=True)
+    knows_time: Callable[[], bool] = field(default=lambda: True, kw_only=True)
     renew_every = LEASE / 3
 
     @classmethod
-    def here(cls, now: Callable[[], float], name: str = "", machine: str = "") -> LeasedProcess:
+    def here(
+        cls,
+        now: Callable[[], float],
+        name: str = "",
+        machine: str = "",
+        knows_time: Callable[[], bool] = lambda: True,
+    ) -> LeasedProcess:
         """This process, under a name that no other one has."""
         until: dict[str, float] = {}
 
@@ -43,16 +55,22 @@ class LeasedProcess(Process):
             return now() < until.get(name, 0.0)
 
         name, machine = name or secrets.token_hex(8), machine or _this_machine()
-        return cls(name, is_alive, now=now, machine=machine, until=until)
+        return cls(name, is_alive, now=now, machine=machine, until=until, knows_time=knows_time)
 
     def run_name(self, engine: str) -> str:
         """A name of the engine's run that no run on another machine has."""
-        return f"{self.machine} {engine or self.name}"
+        return f"{self.machine} {engine or self.name}"  # a process alone has no space in its name
 
     def see(self, content: dict[str, Any]) -> None:
-        """Learn which processes are alive."""
+        """Learn which processes are alive: none for longer than a lease from now, whatever was written."""
         for name, until in _leases(content).items():
-            self.until[name] = max(until, self.until.get(name, 0.0))
+            if not self.knows_time():
+                self.until[name] = max(until, self.until.get(name, 0.0))
+            elif until != self.seen.get(name):
+                longest = self.now() + (RUN_LEASE if " " in name else LEASE)
+                known = self.until.get(name, 0.0) if name in self.seen else 0.0
+                self.until[name] = max(min(until, longest), known)
+                self.seen[name] = until
 
     def sign(self, content: dict[str, Any], runs: set[str]) -> None:
         """Renew the lease, and those of runs of the engine that have none yet; forget what has ended."""
@@ -61,7 +79,8 @@ class LeasedProcess(Process):
         for run in runs:
             self.until.setdefault(run, now + RUN_LEASE)
         mine = {name: self.until[name] for name in (self.name, *runs)}
-        content[LEASES] = {name: at for name, at in {**_leases(content), **mine}.items() if at > now}
+        others = {name: min(at, self.until.get(name, at)) for name, at in _leases(content).items()}
+        content[LEASES] = {name: at for name, at in {**others, **mine}.items() if at > now}
 
 
 def _leases(content: dict[str, Any]) -> dict[str, float]:
@@ -69,7 +88,7 @@ def _leases(content: dict[str, Any]) -> dict[str, float]:
     return {
         name: float(until)
         for name, until in (leases.items() if isinstance(leases, dict) else ())
-        if isinstance(until, int | float)
+        if isinstance(until, int | float) and -LATEST < until < LATEST
     }
 
 

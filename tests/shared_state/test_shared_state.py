@@ -344,6 +344,49 @@ async def test_a_place_that_never_answers_delays_no_read_of_a_resource(tmp_path:
         assert not await session.journals["snapshot"].recently_found()
 
 
+@pytest.mark.parametrize("lease", [9e11, 4e9, 10**400], ids=["far", "in decades", "no number of seconds"])
+@virtual
+async def test_a_lease_that_is_nonsense_holds_up_a_database_for_one_lease_only(tmp_path: Path, lease: float) -> None:
+    async with world(snapshot_seconds=10, cache_world="invalidated") as here:
+        team = Team(here, tmp_path)
+        await team.killed(1.0)
+        (name,) = (name for name in team.place.held if ".attempts." in name)
+        content = json.loads(team.place.held[name].content)
+        dead = content["attempts"][0]["process"]
+        team.place.put(name, json.dumps({**content, "leases": {dead: lease}}).encode())
+        began = here.clock.monotonic()
+        assert [(await team.create()).version_id] == team.accepted
+        assert here.clock.monotonic() - began < LEASE + 30
+        assert json.loads(team.place.held[name].content).get("leases", {}).get(dead, 0.0) < here.clock.utc().timestamp()
+
+
+@pytest.mark.parametrize("kind", ["snapshot", "restore"])
+@virtual
+async def test_what_was_done_before_shared_state_was_turned_on_is_not_done_again(tmp_path: Path, kind: str) -> None:
+    async with world(snapshot_seconds=10, cache_world="invalidated") as here:
+        values: dict[str, Any] = {"database_id": DATABASE, "triggers": ["v1"]}
+        if kind == "restore":
+            values |= {"version_id": here.emulator.add_snapshot(DATABASE).version_id, "overwrite": True}
+        machine = Machine(here, tmp_path / "first")
+        stack = Stack(RULES[kind], machine, OWNER)
+        await stack.up(saves=False, **values)
+        await anyio.sleep(1000)
+        machine.place = place = Place(here.clock)
+        await machine.process().journals(here.session.settings)[kind].all()  # any run that reads it moves it
+        second = stack.machine = Machine(here, tmp_path / "second", place=place)
+        await stack.up(**values)
+        assert len(here.posts) + len(here.requests("restore")) == 1
+        assert "state was not saved" in "".join(stack.row.warnings)
+        await stack.destroy()
+        for each in (machine, second):
+            stack.machine = each
+            await anyio.sleep(1000)
+            await stack.up(**values)
+            assert stack.error is None
+            await stack.destroy()
+        assert len(here.posts) + len(here.requests("restore")) == 3
+
+
 HICCUPS: dict[str, dict[str, list[Any]]] = {"slow": {"slow": [6.0]}, "failed once": {"failing": ["connection reset"]}}
 
 
