@@ -9,6 +9,7 @@ from pathlib import Path
 import pulumi
 
 import pulumi_snapshots
+from pulumi_snapshots.errors import extras
 
 PROJECT = Path(__file__).resolve().parent.parent
 README = (PROJECT / "README.md").read_text()
@@ -40,7 +41,8 @@ def test_a_newcomer_reads_it_in_two_minutes() -> None:
 
 def test_the_install_command_works_today() -> None:
     """`published` in pyproject.toml decides: once it is true, this test names what the pages must say then."""
-    clone, index = "pip install /path/to/clone", "pip install pulumi-snapshots"
+    assert extras.PUBLISHED is PUBLISHED, "what errors say to install works today too"
+    clone, index = "pip install '/path/to/clone[cli]'", "pip install 'pulumi-snapshots[cli]'"
     first = section("Install").partition("```sh\n")[2].partition("```")[0]
     assert first == (f"{index}\n" if PUBLISHED else f"{clone}    # once published: {index}\n")
     for page in PAGES:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pulumi_snapshots.api.signed_url import database_of, problem_of_url, version_of
 from pulumi_snapshots.archive.retention import Keep, read_keep
+from pulumi_snapshots.errors.extras import pip_install
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.properties import checks
@@ -30,7 +31,7 @@ KEEP_LIMIT = 500
 def _destination(given: object) -> Destination:
     found = Destination.parse(checks.text(given))
     if found.scheme != "file" and find_spec(LIBRARY) is None:
-        raise Unfit(f"needs {LIBRARY}, which is not installed: pip install 'pulumi-snapshots[{EXTRA}]'")
+        raise Unfit(f"needs {LIBRARY}, which is not installed: {pip_install(EXTRA)}")
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from pulumi_snapshots.errors.extras import pip_install
 from pulumi_snapshots.errors.pages import page_text
 
 
@@ -18,7 +19,7 @@ def main() -> int:
         if sys.argv[1:2] == ["explain"] and (page := page_text("".join(sys.argv[2:3]))):
             print(page)  # noqa: T201  errors name this command, and it needs no extra
             return 0
-        print(f"Error: {name} is missing; install it with: pip install 'pulumi-snapshots[cli]'", file=sys.stderr)  # noqa: T201
+        print(f"Error: {name} is missing; install it with: {pip_install('cli')}", file=sys.stderr)  # noqa: T201
         return 1
     return run(sys.argv[1:])
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from pulumi_snapshots.cli.doctor import Finding, Result
 from pulumi_snapshots.cli.install import PACKAGE, PROGRAM
 from pulumi_snapshots.cli.wording import COMMANDS
+from pulumi_snapshots.errors.extras import pip_install
 from pulumi_snapshots.locked_file import home_directory
 from pulumi_snapshots.run.settings import without_key
 from pulumi_snapshots.stores.credentials import NAMES, NoCredentials, access
@@ -109,7 +110,7 @@ def _features(environment: Mapping[str, str]) -> Iterator[Result]:
 def _buckets(environment: Mapping[str, str]) -> Iterator[Finding]:
     """Which credentials an archive to each store would use; those of a store that is not used are no problem."""
     if find_spec(LIBRARY) is None:
-        yield Finding("buckets", "note", f"{LIBRARY} is not installed", f"pip install 'pulumi-snapshots[{EXTRA}]'.")
+        yield Finding("buckets", "note", f"{LIBRARY} is not installed", f"{pip_install(EXTRA)}.")
         return
     for scheme in BUCKETS:
         try:

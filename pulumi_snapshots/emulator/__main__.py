@@ -24,6 +24,7 @@ from pulumi_snapshots.emulator.service.settings import (
     Plan,
     RestoreStatusRoute,
 )
+from pulumi_snapshots.errors.extras import pip_install
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from pulumi_snapshots.emulator import app, serving  # noqa: F401, PLC0415 - they need the extra
     except ModuleNotFoundError as error:
         missing = str(error.name).partition(".")[0]
-        return _fail(f"{missing} is missing; install it with: pip install 'pulumi-snapshots[emulator]'")
+        return _fail(f"{missing} is missing; install it with: {pip_install('emulator')}")
     if not (is_loopback(options.host) or options.allow_remote):
         return _fail(
             f"{options.host} can be reached from other machines; add --allow-remote if you want that", _WRONG_USE
@@ -187,7 +188,7 @@ def _store(options: argparse.Namespace) -> Store | None:
         from pulumi_snapshots.emulator.data.postgres_store import PostgresStore, holds_password  # noqa: PLC0415 - it needs the extra
     except ImportError as error:
         missing = "psycopg is missing" if isinstance(error, ModuleNotFoundError) else f"psycopg does not load ({error})"
-        raise ValueError(f"{missing}; install it with: pip install 'pulumi-snapshots[emulator-postgres]'") from None
+        raise ValueError(f"{missing}; install it with: {pip_install('emulator-postgres')}") from None
     if options.postgres_dsn and holds_password(options.postgres_dsn):
         raise ValueError(
             "--postgres-dsn holds a password, which every user of this machine can read: give it in PGPASSWORD or a"

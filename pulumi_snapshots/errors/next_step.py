@@ -106,7 +106,7 @@ class Step(Enum):
     GIVE_MORE_OF_ID = "Give more of the id."
     GIVE_WHOLE_ID = "Give the whole id."
     INSTALL_PULUMI = "Install the Pulumi CLI (https://www.pulumi.com/docs/install/)."
-    INSTALL_EXTRA = "Install what it needs: pip install 'pulumi-snapshots[{extra}]'."
+    INSTALL_EXTRA = "Install what it needs: {pip}."
     INSTALL_PACKAGE = "Install what it needs: pip install {package}."
 
 

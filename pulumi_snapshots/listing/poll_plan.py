@@ -215,6 +215,18 @@ class PollPlan:
 
     # The plan ----------------------------------------------------------------------------------------------------------
 
+    def is_early(self, age: float) -> bool:
+        """Whether a wait for a snapshot that was requested `age` seconds ago would not have sent its first poll yet.
+
+        A read that polls by then could freeze a page without the snapshot for half an hour.
+        """
+        return 0 <= age < self._first_alone
+
+    @property
+    def _first_alone(self) -> float:
+        """Seconds until the first poll for a snapshot that is alone."""
+        return min(self._usual_first, self.every) if self.listings.invalidation_proven else self._usual_first
+
     def next_poll(self, polled: PolledSnapshot) -> Poll:
         """Plan the next poll for a snapshot, with the facts known by now."""
         if not polled.in_company:
@@ -244,8 +256,7 @@ class PollPlan:
             at = polled.tried + self.every
             free = self._account_tried + max(ACCOUNT_LISTING.per_account, 1.5 * self.every)
             return Poll(at, account=at >= max(later, free))
-        proven = self.listings.invalidation_proven
-        return Poll(polled.answered + (min(self._usual_first, self.every) if proven else self._usual_first))
+        return Poll(polled.answered + self._first_alone)
 
     def _while_invalidated(self, polled: PolledSnapshot, *, account: bool) -> Poll:
         """The account's page for all; the own page if the account's is not allowed or stale, or if it is no slower."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+from pulumi_snapshots.errors.extras import pip_install
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.stores.destination import EXTRA, LIBRARY, Destination
@@ -32,7 +33,7 @@ def read_place(given: object) -> str:
             raise Unfit("must be a folder, not a file", given)
         return str(place.file)
     if find_spec(LIBRARY) is None:
-        raise Unfit(f"needs {LIBRARY}, which is not installed: pip install 'pulumi-snapshots[{EXTRA}]'")
+        raise Unfit(f"needs {LIBRARY}, which is not installed: {pip_install(EXTRA)}")
     return place.uri
 
 

@@ -14,6 +14,7 @@ from pulumi_snapshots.api.signed_url import expiry_of
 from pulumi_snapshots.attempt.journal import Found
 from pulumi_snapshots.attempt.memory import UnresolvedPost
 from pulumi_snapshots.attempt.owner import owner_of
+from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
@@ -56,6 +57,8 @@ async def read(
         if record.attempt.missing_since is not None:
             # Proven failed: what is listed since belongs to other resources.
             return record
+        if _is_early(session, record.attempt):
+            return record  # also in a preview: the wait that follows polls at its time
         return await _read_pending(session, record, UnresolvedPost(owner, record.attempt), listener)
     with session.until(REFRESH_PATIENCE):
         try:
@@ -168,10 +171,22 @@ def _unread(record: SnapshotRecord, listener: Listener, why: str | Explained) ->
     return record
 
 
+def _is_early(session: Session, post: Post) -> bool:
+    """Whether a poll now could come too early for the snapshot of a POST. After a 200 it is whole already.
+
+    The state may come from a machine with another clock, so either the local or the service's time of the POST counts.
+    """
+    if post.answered == "200":
+        return False
+    posted = Search.of(post, session.client.service_clock.offset).posted
+    ages = (session.clock.utc() - post.posted_at, session.client.service_clock.now() - posted)
+    return any(session.poll_plan.is_early(age.total_seconds()) for age in ages)
+
+
 async def _read_pending(
     session: Session, record: SnapshotRecord, known: UnresolvedPost, listener: Listener
 ) -> SnapshotRecord:
-    """Poll once: the snapshot is found, proven failed, or still pending; an error changes nothing."""
+    """Poll once, no earlier than a wait would: the snapshot is found, proven failed, or still pending; an error changes nothing."""
     database_id, post, memory = record.database_id, known.post, session.memory.of(record.database_id)
     with session.until(session.left_for_reads(PENDING_PATIENCE)):
         try:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from importlib import import_module
 from typing import Any
 
+from pulumi_snapshots.errors.extras import pip_install
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.stores.credentials import Access, NoCredentials, access
 from pulumi_snapshots.stores.destination import EXTRA, LIBRARY, Destination
@@ -98,7 +99,7 @@ class Buckets:
                     stores = import_module(f"{LIBRARY}.store")
                     found = access(scheme, os.environ)
                 except ImportError as error:
-                    then = [Next(Step.INSTALL_EXTRA, extra=EXTRA)]
+                    then = [Next(Step.INSTALL_EXTRA, pip=pip_install(EXTRA))]
                     raise StoreTrouble(f"{scheme}:// needs {LIBRARY} ({error})", then=then) from error
                 except NoCredentials as error:
                     raise StoreTrouble(f"{scheme}://{name}: {error.happened}", then=error.then) from error

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.extras import pip_install
 from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.stores.flow import Flow
 from pulumi_snapshots.stores.store import READ_SIZE, Buffer, Draft, Seen, Store
@@ -36,7 +37,7 @@ def recipients(given: object) -> list[str]:
             "holds a private key: give the public one, which begins with age1, and change this one: it was seen"
         )
     if find_spec(LIBRARY) is None:
-        raise Unfit(f"needs {LIBRARY}, which is not installed: pip install 'pulumi-snapshots[{EXTRA}]'")
+        raise Unfit(f"needs {LIBRARY}, which is not installed: {pip_install(EXTRA)}")
     for one in given:
         try:
             _recipient(one)
@@ -180,7 +181,7 @@ def identities(file: Path) -> list[Any]:
     try:
         found = [import_module(LIBRARY).x25519.Identity.from_str(key) for key in keys]
     except ImportError as error:
-        raise NotDecrypted(f"decrypting needs {LIBRARY} ({error}): pip install 'pulumi-snapshots[{EXTRA}]'") from error
+        raise NotDecrypted(f"decrypting needs {LIBRARY} ({error}): {pip_install(EXTRA)}") from error
     except Exception:  # noqa: BLE001  the library's own, whose text may show the key
         raise NotDecrypted(f"{file} is no identity file of age: its lines must begin with {PRIVATE}") from None
     if not found:

@@ -24,6 +24,7 @@ from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import NotRemoved, check_archived, remove
+from pulumi_snapshots.errors.extras import pip_install
 from pulumi_snapshots.stores import buckets, unfinished
 from pulumi_snapshots.stores.destination import Destination
 from pulumi_snapshots.stores.encryption import opened
@@ -462,7 +463,7 @@ def test_a_missing_library_is_named_with_its_extra(bucket: Bucket, host: Host) -
     inputs = ArchiveInputs.of(given)
     with patch.dict(sys.modules, {"obstore": None, "obstore.store": None}):
         (problem,) = ArchiveInputs.problems(given)
-        assert "pip install 'pulumi-snapshots[archive]'" in str(problem.reason)
+        assert pip_install("archive") in str(problem.reason)
         with fails_with(NotArchived, r"pulumi-snapshots\[archive\]"):
             anyio.run(archive, None, bucket.transfers, inputs, bucket.row)
 

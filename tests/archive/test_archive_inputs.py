@@ -14,6 +14,7 @@ from pulumi_snapshots.archive.difference import archive_difference
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject
 from pulumi_snapshots.engine.wording import PYTHON
+from pulumi_snapshots.errors.extras import pip_install
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.stores.destination import Destination
 
@@ -138,7 +139,7 @@ def test_the_error_of_a_bad_input_says_what_is_right(changes: dict[str, Any], wh
 @pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
 def test_a_preview_fails_if_a_store_lacks_its_library(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "obstore", None)
-    assert "pip install 'pulumi-snapshots[archive]'" in problems(destination=f"{scheme}://bucket/x")["destination"]
+    assert pip_install("archive") in problems(destination=f"{scheme}://bucket/x")["destination"]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.engine.wording import PYTHON
+from pulumi_snapshots.errors.extras import pip_install
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.stores import encryption
 from pulumi_snapshots.stores.files import FileStore, _FileDraft
@@ -189,7 +190,7 @@ def test_a_wrong_recipient_fails_in_preview(given: Any, told: str) -> None:
 
 def test_the_library_s_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encryption, "LIBRARY", "no_such_library")
-    assert "pip install 'pulumi-snapshots[encrypt]'" in problems(recipients=[KEY])["recipients"]
+    assert pip_install("encrypt") in problems(recipients=[KEY])["recipients"]
 
 
 def test_a_name_without_age_is_refused() -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pulumi_snapshots.errors.extras import pip_install
 from tests.emulator.served import KEY, Served, served
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def test_a_missing_extra_is_named_with_how_to_install_it(environment: dict[str, 
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=90, check=False, env=environment
     )
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr == ("Error: rich is missing; install it with: pip install 'pulumi-snapshots[cli]'\n")
+    assert ended.stderr == f"Error: rich is missing; install it with: {pip_install('cli')}\n"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

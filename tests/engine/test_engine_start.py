@@ -19,7 +19,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "start.md"
 INSTALL = """\
 mkdir shop && cd shop
 python3 -m venv .venv && . .venv/bin/activate
-pip install 'pulumi-snapshots[emulator]'
+pip install '/path/to/clone[emulator,cli]'
 """
 LIMIT = 240.0
 """Seconds that the whole page may take on a busy machine."""

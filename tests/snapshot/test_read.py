@@ -241,6 +241,39 @@ async def test_a_read_completes_a_pending_snapshot_with_one_poll() -> None:
         assert len(w.emulator.journal) - before == 1
 
 
+@pytest.mark.parametrize("cache_world", ["kept", "invalidated"])
+def test_a_preview_right_after_an_interrupted_up_freezes_no_page(cache_world: str) -> None:
+    """A page that was requested before the snapshot is listed may be served for half an hour."""
+
+    @virtual
+    async def play() -> None:
+        async with world(snapshot_seconds=100, cache_world=cache_world) as w:
+            record = await pending_of(w)
+            began = w.clock.monotonic()
+            assert record.attempt is not None
+            for ahead in (0.0, -3600.0, 3600.0):  # of the clock of the machine that has sent the POST
+                post = replace(
+                    record.attempt,
+                    posted_at=record.attempt.posted_at + timedelta(seconds=ahead),
+                    service_clock_offset=-ahead,
+                )
+                kept = await w.read(replace(record, attempt=post), session=w.another_run())
+                assert kept.record == replace(record, attempt=post)
+            assert not w.listings, "a read polls no sooner than the wait would"
+            found = (await w.resume(record, session=w.another_run())).complete
+            assert found.version_id == w.started()
+            assert w.clock.monotonic() - began <= 30
+
+    play()
+
+
+@virtual
+async def test_a_read_polls_at_once_if_new_snapshots_are_known_to_end_the_cache() -> None:
+    async with world(snapshot_seconds=91, settings={"listing_cache": "ended-by-snapshot"}) as w:
+        record = await pending_of(w)
+        assert (await w.read(record, session=w.another_run())).complete.version_id == w.started()
+
+
 @pytest.mark.parametrize(
     "fault",
     [
