@@ -40,6 +40,10 @@ JITTER = 0.1
 """The largest random addition to a pause, as a share of it, so that clients refused together do not return together."""
 UNREACHABLE_TRIES = 3
 """The number of tries if the service cannot be reached."""
+ENTERED_WITHIN = timedelta(seconds=1)
+"""How long the entry of a POST may take to be written. The POST leaves only then, and others may take a snapshot before."""
+ENTER_TRIES = 3
+"""How often an entry is written with a later time, because that took longer."""
 NOT_AWAITED = "not awaited"
 """`Post.answered` if the run ended before the answer came."""
 
@@ -83,6 +87,7 @@ class Attempt(ABC):
         resumed: whether an earlier run sent it.
         finished: the result that an earlier run had of it, see `Entry`; None if it is still to be waited for.
         carried: whether it is from this run's own state, which had it until the engine deleted it.
+        held_back: whether the POST was ready to be sent, but another run was faster, or could take this one for dead.
         step: what the operation is doing, for the error of an early end.
         rival: see `Post.earlier`.
     """
@@ -111,6 +116,7 @@ class Attempt(ABC):
         self.resumed = False
         self.finished: str | None = None
         self.carried = False
+        self.held_back = False
         self.step = ""
         self.rival: datetime | None = None
         self.member = member
@@ -336,8 +342,10 @@ class Attempt(ABC):
         return self.age_of(self.post) if self.resumed and self.post is not None else 0.0
 
     def age_of(self, post: Post) -> float:
-        """Seconds since a POST; 0 if another machine's clock puts it into the future."""
-        return post.age(self._run.clock.utc())
+        """Seconds since a POST, by the service's clock if both runs have seen it; 0 for a POST from the future."""
+        now = self._run.clock.utc()
+        there, here = post.service_clock_offset, self._run.service_clock.offset
+        return post.age(now if there is None or here is None else now + timedelta(seconds=here - there))
 
     # The POST ------------------------------------------------------------------------------------------------------------
 
@@ -368,6 +376,7 @@ class Attempt(ABC):
             try:
                 await self.answered(await start(self._before_sending))
             except HeldBack:
+                self.held_back = True
                 if await self.take_over():
                     return
                 await self.prepare_again()
@@ -419,10 +428,31 @@ class Attempt(ABC):
         Raises:
             HeldBack: another run has sent a POST for this database in the meantime, so this one must not be sent.
         """
+        written: Entry | None = None
+        tries = 0
+        while True:
+            entry = self._entry_of(self._new_post())
+            found = await self._journal.enter(entry, after=self._handled, instead=written)
+            if found is None:
+                break
+            self._entry, written, tries = entry, entry, tries + 1
+            # This machine may also have been suspended meanwhile.
+            if tries == ENTER_TRIES or abs(self._run.clock.utc() - entry.post.posted_at) <= ENTERED_WITHIN:
+                break
+        if found is None or not self._journal.is_held:
+            if written is not None:
+                await self._journal.erase(written)  # nothing was sent for it
+                self._entry = None
+            raise HeldBack(f"POST /databases/{self.database_id}/snapshots")
+        self.on_entered(found)
+        self.set_post(entry.post)
+
+    def _new_post(self) -> Post:
+        """The POST, if it is sent now."""
         now = self._run.clock.utc()
         latest = now + timedelta(seconds=POST_READ_TIMEOUT)
         self.member.waits("sent, waiting for the answer", until=latest, phase="answer")
-        post = Post(
+        return Post(
             # Rounded as in state and journal, so that it is equal everywhere.
             posted_at=now.replace(microsecond=now.microsecond // 1000 * 1000),
             service_clock_offset=self._run.service_clock.offset,
@@ -430,13 +460,6 @@ class Attempt(ABC):
             timeout=self._timeout,
             earlier=self.rival,
         )
-        entry = self._entry_of(post)
-        found = await self._journal.enter(entry, after=self._handled)
-        if found is None:
-            raise HeldBack(f"POST /databases/{self.database_id}/snapshots")
-        self._entry = entry
-        self.on_entered(found)
-        self.set_post(post)
 
     def update(self, **fields: Any) -> None:
         """Change fields of the POST; `save` writes them into the journal."""

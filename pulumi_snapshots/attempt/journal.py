@@ -308,6 +308,11 @@ class AttemptJournal:
         is_recent = entry.post.age(self._clock.utc()) <= entry.post.failed_after.total_seconds()
         return (is_recent or self.process.renew_every > 0) and self.process.is_running(entry.process)
 
+    @property
+    def is_held(self) -> bool:
+        """Whether other machines know that this process runs, so that they leave its entries to it."""
+        return self.file is None or not self.process.renew_every or self.process.is_running(self.process.name)
+
     def run_of(self, engine: EngineRun) -> str:
         """The name of a run in `Entry.run`."""
         return self.process.run_name(engine.name)
@@ -342,7 +347,9 @@ class AttemptJournal:
 
     # Writes, each as the file then is; all but `enter` are made up for later if the file cannot be written ----------------
 
-    async def enter(self, entry: Entry, *, after: Collection[Entry]) -> frozenset[str] | None:
+    async def enter(
+        self, entry: Entry, *, after: Collection[Entry], instead: Entry | None = None
+    ) -> frozenset[str] | None:
         """Add an entry right before its POST is sent, unless another entry of the database forbids that.
 
         Afterwards it is on the disk, so that it outlives the machine's end too.
@@ -351,6 +358,8 @@ class AttemptJournal:
             entry: the entry.
             after: entries of the database that the caller knows; any other one forbids the POST if its result is not known, or
                 if it is what this POST is for.
+            instead: the entry of the same POST with an earlier time, if writing it took too long. If several machines share
+                the journal and one of them has ended it meanwhile, the POST is forbidden.
 
         Returns:
             The versions of the database that other runs found lately; None if the entry was not added.
@@ -360,10 +369,14 @@ class AttemptJournal:
         """
 
         def is_it(old: Entry) -> bool:  # written before, but the answer to that was lost
-            return old.is_same_post(entry) and old.process == entry.process
+            same = old.is_same_post(entry) or (instead is not None and old.is_same_post(instead))
+            return same and old.process == entry.process
 
         def edit(content: dict[str, Any]) -> frozenset[str] | None:
-            others = [old for old in _entries(content) if old.database_id == entry.database_id and not is_it(old)]
+            there = [old for old in _entries(content) if old.database_id == entry.database_id]
+            if instead is not None and self.process.renew_every and not any(map(is_it, there)):
+                return None
+            others = [old for old in there if not is_it(old)]
             if any(map(self.is_under_way, others)):
                 return None
             unknown = [old for old in others if not any(map(old.is_same_post, after))]

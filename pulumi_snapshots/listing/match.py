@@ -109,8 +109,9 @@ def late_text(database_id: str, entry: ListedSnapshot, search: Search) -> str:
     )
 
 
-UNSURE = timedelta(minutes=30)
-"""How far before the POST its snapshot may seem to be if no answer has shown the clocks of the machine that sent it."""
+UNSURE = timedelta(days=1)
+"""How far before the POST its snapshot may seem to be if no answer has shown the clocks of the machine that sent it: hours, if
+its clock or this one's is set to local time."""
 
 
 def may_be_ours(entries: Iterable[ListedSnapshot], search: Search) -> list[ListedSnapshot]:

@@ -154,11 +154,18 @@ class RestoreAttempt(Attempt):
     # Before the POST -------------------------------------------------------------------------------------------------
 
     def note_other(self, entry: Entry) -> None:
-        """Refuse if it is not known whether this is the same restore under another name.
+        """Refuse if it is not known whether this is the same restore under another name, or if a later run has sent another.
 
         Raises:
             RestoreRefused: it must not be sent.
         """
+        if self.held_back and not self.resumed and self.owner is not None and entry.owner == self.owner:
+            raise RestoreRefused(
+                f"another run of the same resource has requested the restore of snapshot {entry.restores} onto database "
+                f"{entry.database_id} before this run's request could be sent",
+                NOT_RESTORED,
+                [Next(Step.RUN_AGAIN)],
+            )
         same = not self.resumed and self.is_alike(entry) and entry.restores == self._inputs.snapshot
         if same and not entry.proved and is_renamed(entry.owner, self.owner):
             when = entry.finished or to_the_second(entry.post.posted_at)
@@ -305,7 +312,7 @@ class RestoreAttempt(Attempt):
             return record
         in_state = self.in_state
         try:
-            restored = await self._status.until_over(age=self.age)
+            restored = await self._status.until_over()
         except NeverSeen as never:
             raise self.unresolved_error(undecided=True) from never
         except NothingBegan as none:

@@ -121,11 +121,8 @@ class StatusWatch:
             with suppress(SquareCloudError):  # the polls after the answer deal with refusals
                 await self._poll()
 
-    async def until_over(self, *, age: float = 0.0) -> datetime | None:
+    async def until_over(self) -> datetime | None:
         """Poll until the restore is over.
-
-        Args:
-            age: seconds since it was accepted, in an earlier run.
 
         Returns:
             When the database was seen running again, by the service's clock; None if the restore failed.
@@ -136,7 +133,7 @@ class StatusWatch:
             SquareCloudError: a poll was refused, and will be refused again.
         """
         clock = self.session.clock
-        accepted_at = clock.monotonic() - age
+        began = clock.monotonic()
         while True:
             if self.session.rate_limiter.blocked:
                 limiter = self.session.rate_limiter
@@ -144,7 +141,9 @@ class StatusWatch:
             runs = await self._poll()
             if self.attempt.sent.outcome not in {None, SUCCESS}:
                 return None
-            pause = self._pause(clock.monotonic() - accepted_at, runs=runs is True)
+            # Only now, since the answer to this run's first poll shows how the clock of an earlier run stood.
+            age = max(self.attempt.age, clock.monotonic() - began)
+            pause = self._pause(age, runs=runs is True)
             if pause is None:
                 return self.session.service_clock.now()
             next_check = Text("; next check {at}", at=TimeOfDay(clock.utc() + timedelta(seconds=pause)))

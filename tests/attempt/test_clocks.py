@@ -139,3 +139,24 @@ async def test_going_back_to_earlier_triggers_acts_again_after_a_clock_was_set_b
             )
             clock.ahead = 0.0
             await anyio.sleep(600)
+
+
+@virtual
+async def test_a_restore_is_not_over_sooner_because_the_clock_was_set(tmp_path: Path) -> None:
+    """The service does not show how a restore stands, and it is queued for almost as long as the user lets it settle."""
+    settings = {"restore_settle": 600.0}
+    async with world(
+        restore_seconds=60.0, restore_queue_seconds=400.0, restore_status_route="404", settings=settings
+    ) as here:
+        stored = here.emulator.add_snapshot(DATABASE)
+        inputs: dict[str, Any] = {"database_id": DATABASE, "version_id": stored.version_id, "overwrite": True}
+        clock = Shifted(here.clock)
+        stack = Stack(RestoreRules(), Machine(here, tmp_path, clock=clock), OWNER)
+        await stack.up(**inputs, timeout="20s")
+        assert stack.pending
+        clock.ahead = 20 * MINUTE
+        stack.machine = Machine(here, tmp_path, clock=clock)
+        await stack.up(**inputs, timeout="30m")
+        assert stack.error is None
+        assert not stack.pending
+        assert here.clock.utc() - START > timedelta(seconds=460)

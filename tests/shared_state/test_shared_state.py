@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import anyio
 import pytest
@@ -24,7 +26,7 @@ from pulumi_snapshots.errors.outcomes import SharedStateUnavailable
 from pulumi_snapshots.errors.pages import page_of
 from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.restore.inputs import RestoreInputs
-from pulumi_snapshots.restore.restore import restore
+from pulumi_snapshots.restore.restore import RestoreRefused, restore
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.shared_file import AGAIN_AFTER
 from pulumi_snapshots.shared_state.folder import Folder
@@ -32,6 +34,7 @@ from pulumi_snapshots.shared_state.leases import LEASE
 from pulumi_snapshots.snapshot.create import Pending, create
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from pulumi_snapshots.snapshot.read import read
 from pulumi_snapshots.snapshot.record import SNAPSHOT, SnapshotRecord
 from tests.support.engine_calls import Machine, Stack
 from tests.support.shared_places import Place
@@ -183,6 +186,85 @@ async def test_two_runs_of_one_resource_that_start_together_send_one_request(tmp
         first, second = ((record.id, record.requested_at) for record in records)
         assert first == second
         assert len(here.posts) + len(here.requests("restore")) == 1
+
+
+@virtual
+async def test_a_snapshot_that_comes_while_the_entry_is_written_is_not_ours(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=200, cache_world="invalidated") as here:
+        team = Team(here, tmp_path)
+        team.place.lags["attempts"] = 50.0
+
+        async def take_another() -> None:
+            await anyio.sleep(30)
+            here.emulator.add_snapshot(DATABASE)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(take_another)
+            record = await team.create()
+        assert [record.version_id] == team.accepted
+        assert len(await team.machine().journals["snapshot"].all()) == 1
+
+
+@virtual
+async def test_a_laptop_that_wakes_up_restores_nothing_over_a_later_restore(tmp_path: Path) -> None:
+    """It was suspended between the entry and the request, for longer than its lease."""
+    async with world(snapshot_seconds=10, restore_seconds=30.0) as here:
+        team = Team(here, tmp_path)
+        old, new = (here.emulator.add_snapshot(DATABASE).version_id for _ in "ab")
+
+        async def put_back(version: str) -> Any:
+            values = {"database_id": DATABASE, "version_id": version, "overwrite": True, "triggers": [version]}
+            return await restore(team.machine(), RestoreInputs.of({**values, "timeout": "45m"}), Row(), owner=OWNER)
+
+        async def suspended() -> None:
+            with pytest.raises(RestoreRefused, match=f"has requested the restore of snapshot {DATABASE}/{new}"):
+                await put_back(old)
+
+        async with anyio.create_task_group() as group:
+            team.place.lags["restores"] = 900.0
+            group.start_soon(suspended)
+            await anyio.sleep(300)
+            await put_back(new)
+        assert [post.version_id for post in here.requests("restore")] == [new]
+        assert [entry.finished is not None for entry in await team.machine().journals["restore"].all()] == [True]
+
+
+@virtual
+async def test_a_laptop_that_wakes_up_completes_from_what_another_machine_took(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=10, cache_world="invalidated") as here:
+        team = Team(here, tmp_path)
+        laptop, records = team.machine(), list[Any]()
+
+        async def suspended() -> None:
+            # What it waits for does not time out while it is suspended.
+            with mock.patch.object(laptop, "until", return_value=nullcontext()):
+                records.append(await team.create(laptop))
+
+        async with anyio.create_task_group() as group:
+            team.place.lags["attempts"] = 3.5 * 3600
+            group.start_soon(suspended)
+            await anyio.sleep(600)
+            with pytest.raises(Pending):
+                await team.create()
+            await anyio.sleep(2 * 3600)
+            records.append(await team.create())
+        assert [record.version_id for record in records] == team.accepted * 2
+        assert len(here.posts) == 1
+
+
+@pytest.mark.parametrize("off", [-HOUR, HOUR], ids=["an hour behind", "an hour ahead"])
+@virtual
+async def test_another_clock_proves_no_failure_of_a_post_without_an_answer(tmp_path: Path, off: timedelta) -> None:
+    async with world(snapshot_seconds=120, cache_world="invalidated") as here:
+        team = Team(here, tmp_path)
+        with pytest.raises(Pending) as pending:
+            await team.create(timeout="30s")
+        assert getattr(pending.value.record.attempt, "service_clock_offset", 0.0) is None
+        await anyio.sleep(3.5 * 3600)
+        record = await read(team.machine(off), pending.value.record, Row(), owner=OWNER)
+        assert record is not None
+        assert record.pending
+        assert getattr(record.attempt, "missing_since", 0.0) is None
 
 
 @virtual

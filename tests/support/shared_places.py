@@ -29,6 +29,7 @@ class Place:
         refuses: why each write fails; empty if none does.
         slow: seconds that each of the next calls takes.
         failing: why each of the next calls fails.
+        lags: by file, seconds that the answer to its next write takes, which is done at once.
         loses: the files whose next writes are done, though their answers are lost.
         ignores_marks: whether it writes an object whatever its mark is.
         writes: how often each object was written, or a write was refused.
@@ -43,6 +44,7 @@ class Place:
     refuses: str = ""
     slow: list[float] = field(default_factory=list)
     failing: list[str] = field(default_factory=list)
+    lags: dict[str, float] = field(default_factory=dict)
     loses: list[str] = field(default_factory=list)
     ignores_marks: bool = False
     refused: int = 0
@@ -64,7 +66,10 @@ class Place:
                 raise StoreTrouble(f"{self.where}: {failing}")
             return method(*arguments)
         finally:
-            await self.clock.sleep(delay / 2)
+            await self.clock.sleep(delay / 2 + (self._lag(arguments[0]) if len(arguments) > 1 else 0.0))
+
+    def _lag(self, name: str) -> float:
+        return next((self.lags.pop(what) for what in list(self.lags) if f".{what}." in name), 0.0)
 
     def load(self, name: str) -> Held | None:
         self._check()
