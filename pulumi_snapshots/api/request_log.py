@@ -140,6 +140,11 @@ class RequestLog:
         self._ahead = 0.0
         self._told: tuple[Any, ...] | None = None
 
+    @property
+    def trouble(self) -> str:
+        """Why the other processes may not see this log; empty if they do."""
+        return "" if self._file is None else self._file.trouble
+
     async def exchange(self, decide: Callable[[], Sent | None] = lambda: None) -> Sent | None:
         """Read the requests of the other processes, decide, and write our own.
 

@@ -138,6 +138,11 @@ async def _examined(session: Session) -> AsyncIterator[Finding]:
 
 async def _forget_block(session: Session) -> Finding:
     until = await session.rate_limiter.forget_blocks()
+    if trouble := session.request_log.trouble:
+        found = f"other runs may still remember one: what is forgotten could not be written down ({trouble})"
+        return Finding(
+            "block", "problem", found, "Run `squarecloud-snapshots doctor --forget-block` again once it can be."
+        )
     if until is None:
         return Finding("block", "ok", "no run of this machine remembers one")
     return Finding("block", "ok", f"forgotten: the runs of this machine took it to last until {to_the_second(until)}")

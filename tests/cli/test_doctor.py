@@ -186,6 +186,22 @@ async def test_a_block_that_was_lifted_early_is_forgotten_on_request(tmp_path: P
 
 
 @virtual
+async def test_a_block_that_cannot_be_forgotten_for_other_machines_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world() as w:
+        place = Place(w.clock)
+        monkeypatch.setattr("pulumi_snapshots.shared_state.state.Bucket", lambda _, clock: place.bucket(clock))
+        desk = desk_of(w, tmp_path, SQUARECLOUD_SHARED_STATE="s3://shared/here")
+        place.fails = "no answer"
+        state, text, advice = findings(await desk.types("doctor", "--json", "--forget-block"))["block"]
+        assert (state, "no answer" in text) == ("problem", True)
+        assert "again" in advice
+        place.fails = ""
+        assert findings(await desk.types("doctor", "--json", "--forget-block"))["block"][0] == "ok"
+
+
+@virtual
 async def test_a_missing_scope_is_named(tmp_path: Path) -> None:
     async with world() as w:
         w.emulator.add_fault(Fault(kind="list account", status=403, code="MISSING_SCOPE", times=None))
