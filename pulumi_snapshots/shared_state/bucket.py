@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -32,8 +33,10 @@ TRIES = 2
 """Tries of a write whose answer was lost. The first may have succeeded, and an edit may be made twice."""
 PAUSE = 1.0
 """Seconds before the next."""
-PATIENCE = 60.0
+PATIENCE = 180.0
 """Seconds for which other machines may be faster again and again."""
+LONGEST_PAUSE = 10.0
+"""Seconds between two tries while other machines are faster, at most."""
 CONTENDED = 60.0
 """Seconds after another machine was faster for which a write begins with a read: others write all the time."""
 THREADS = 8
@@ -47,6 +50,7 @@ class Bucket:
         objects: below its prefix.
         clock: this machine's time.
         in_thread: runs a blocking call; in a worker thread unless a test gives another.
+        chance: the source of the pauses while other machines are faster.
 
     Attributes:
         where: names it in texts.
@@ -54,9 +58,12 @@ class Bucket:
 
     conditional = True
 
-    def __init__(self, objects: Objects, clock: Clock, in_thread: InThread | None = None) -> None:
+    def __init__(
+        self, objects: Objects, clock: Clock, in_thread: InThread | None = None, chance: random.Random | None = None
+    ) -> None:
         self.where = objects.where
         self.clock = clock
+        self.chance = chance or random.Random()  # noqa: S311  jitter, no secret
         self._objects = objects
         self._in_thread = in_thread or self._threads
         self._limiter: anyio.CapacityLimiter | None = None
@@ -218,20 +225,29 @@ class BucketFile:
             each.done = True
 
     async def _write(self, edits: list[_Edit]) -> None:
-        clock, failures = self._bucket.clock, 0
+        clock, failures, faster = self._bucket.clock, 0, 0
         began = clock.monotonic()
         while True:
+            tried = clock.monotonic()
             try:
                 if await self._is_written(edits):
                     return
             except Overtaken:
-                if clock.monotonic() - began > PATIENCE:
+                now = clock.monotonic()
+                if now - began > PATIENCE:
                     raise SharedStateUnavailable(self._bucket.where, "others write it all the time") from None
+                faster += 1
+                if faster > 1:  # one other writer is let by without a pause; many would only refuse each other
+                    await clock.sleep(self._bucket.chance.uniform(0.0, self._longest_pause(now - tried, faster)))
             except _PutFailed as failed:
                 failures += 1
                 if failures == TRIES:
                     raise failed.error from failed
                 await clock.sleep(PAUSE)
+
+    def _longest_pause(self, took: float, faster: int) -> float:
+        """Seconds: in it many others may write, if each try takes as long as the last one; twice as many each time."""
+        return min(took * 2.0 ** min(faster - 1, 10), LONGEST_PAUSE)
 
     async def _is_written(self, edits: list[_Edit]) -> bool:
         """Make the edits; returns false if they have to be made again, on what is there now."""

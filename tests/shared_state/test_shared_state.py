@@ -630,6 +630,24 @@ async def test_edits_that_wait_are_written_together(tmp_path: Path) -> None:
 
 
 @virtual
+async def test_twenty_machines_at_a_slow_place_can_all_write(tmp_path: Path) -> None:
+    async with world() as here:
+        team = Team(here, tmp_path)
+        team.place.delay = 1.0
+
+        async def write(number: int) -> None:
+            file = team.place.bucket(here.clock).file("x.many.json")
+            for time in "abc":
+                await file.change(partial(dict.update, **{f"{number} {time}": True}))
+
+        async with anyio.create_task_group() as group:
+            for number in range(20):
+                group.start_soon(write, number)
+        assert team.place.written("many") == 60, "each wrote what it had to"
+        assert team.place.calls < 15 * 60, "they would refuse each other all the time without pauses"
+
+
+@virtual
 async def test_a_create_writes_the_journal_as_often_as_on_one_machine(tmp_path: Path) -> None:
     async with world(snapshot_seconds=10) as here:
         team = Team(here, tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ class Place:
         writes: how often each object was written, or a write was refused.
         refused: how many writes were refused.
         calls: how many calls there were.
+        machines: how many processes have opened it.
     """
 
     clock: Clock
@@ -49,12 +51,14 @@ class Place:
     ignores_marks: bool = False
     refused: int = 0
     calls: int = 0
+    machines: int = 0
     held: dict[str, Held] = field(default_factory=dict)
     writes: dict[str, int] = field(default_factory=dict)
 
     def bucket(self, clock: Clock) -> Bucket:
         """The place as a machine with this clock reaches it."""
-        return Bucket(self, clock, self._call)
+        self.machines += 1
+        return Bucket(self, clock, self._call, random.Random(self.machines))
 
     async def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:
         self.calls += 1
