@@ -26,6 +26,8 @@ SHORTEST_VERSION = 24
 """Characters of the shortest version id, by the OpenAPI document."""
 PART_OF_UUID = re.compile(r"[a-f0-9]{8}-[a-f0-9-]{15,26}")
 """The beginning of a UUID that is no shorter than the shortest version id."""
+SHORTEST_PART = 8
+"""Characters of a version id that are enough at least: what is not listed yet hardly begins like that too."""
 SHOWN = 10
 """Candidates that an error lists at most."""
 NOTHING_STARTED = "Nothing was started."
@@ -80,22 +82,26 @@ async def whole_version(session: Session, database_id: str, typed: str) -> str:
     """The version id that was typed, of a database whose id is whole. The page that shows it serves the command too.
 
     Raises:
-        UnclearId: it begins several ids, or none.
+        UnclearId: it begins several ids, or none, or is too short to be sure.
         SquareCloudError: there is no listing.
     """
     if not is_part_of_version(typed):
         return typed
     page = await session.listings.own_page(database_id, session.listings.recent, patience=BRIEF)
-    return _only("snapshot", typed, {each.version or "": _about_snapshot(each) for each in page.entries})
+    known = {each.version or "": _about_snapshot(each) for each in page.entries}
+    return _only("snapshot", typed, known, at_least=SHORTEST_PART)
 
 
-def _only(what: str, typed: str, candidates: Mapping[str, str]) -> str:
+def _only(what: str, typed: str, candidates: Mapping[str, str], *, at_least: int = 1) -> str:
     """The candidate that begins like this; an id that is exactly this wins."""
     begin = [each for each in candidates if each.startswith(typed)]
-    if typed in begin or len(begin) == 1:
+    is_short = len(typed) < at_least
+    if typed in begin or (len(begin) == 1 and not is_short):
         return typed if typed in begin else begin[0]
     listed = begin or list(candidates)
-    if begin:
+    if len(begin) == 1:
+        happened = f"{typed} is short of the {at_least} characters that it takes: one that is not listed yet may begin like that"
+    elif begin:
         happened = f"the ids of {len(begin)} {what}s begin with {typed}"
     else:
         happened = f"no {what}'s id begins with {typed}{', only these are known' if listed else ''}"

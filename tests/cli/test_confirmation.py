@@ -61,7 +61,7 @@ async def test_anything_else_restores_nothing(tmp_path: Path, typed: str) -> Non
 async def test_the_database_that_is_overwritten_is_to_be_typed(tmp_path: Path) -> None:
     async with world(databases=(DATABASE, OTHER_DATABASE)) as w:
         shop(w)
-        command = ("restore", "ccc/45ec", "--onto", "b25")
+        command = ("restore", "ccc/45ec0b49", "--onto", "b25")
         wrong = await Desk(w, tmp_path).types(*command, typed=Terminal("shop\n"), err=Terminal())
         assert wrong.code == 2
         assert f"{OTHER_DATABASE}) holds" in wrong.err

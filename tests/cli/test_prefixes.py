@@ -33,10 +33,10 @@ def two_versions(w: World) -> None:
 COMMANDS = {
     "list": ("list", "a14"),
     "create": ("create", "a14", "--json"),
-    "download": ("download", "a14/45ec", "--output", "FOLDER/one.zip", "--json"),
-    "archive": ("archive", "a14/45ec", "FOLDER/", "--json"),
-    "restore": ("restore", "a14/45ec", "--yes", "--json"),
-    "restore onto": ("restore", f"{OTHER_DATABASE}/45ee", "--onto", "a14", "--yes", "--json"),
+    "download": ("download", "a14/45ec0b49", "--output", "FOLDER/one.zip", "--json"),
+    "archive": ("archive", "a14/45ec0b49", "FOLDER/", "--json"),
+    "restore": ("restore", "a14/45ec0b49", "--yes", "--json"),
+    "restore onto": ("restore", f"{OTHER_DATABASE}/45ee0b49", "--onto", "a14", "--yes", "--json"),
     "status": ("status", "a14", "--json"),
 }
 each_command = pytest.mark.parametrize("command", COMMANDS)
@@ -104,13 +104,26 @@ async def test_versions_that_begin_alike_are_not_guessed_between(tmp_path: Path)
         assert not w.requests("restore")
 
 
+@pytest.mark.parametrize("command", ["download", "archive", "restore"])
+@virtual
+async def test_too_little_of_a_version_acts_on_no_older_one(tmp_path: Path, command: str) -> None:
+    async with world(databases=BOTH, cache_world="kept") as w:
+        two_versions(w)
+        short = [part.replace("45ec0b49", "45ec0b4") for part in typed(command, tmp_path)]
+        ended = await Desk(w, tmp_path / "state").types(*short)
+        assert (ended.code, ended.out) == (1, "")
+        assert "45ec0b4 is short of the 8 characters that it takes" in ended.err
+        assert f"\n  {FIRST}  " in ended.err
+        assert {one.kind for one in w.emulator.journal} == {"me", "list"}
+
+
 @virtual
 async def test_whole_ids_cost_no_request(tmp_path: Path) -> None:
     async with world() as w:
         two_versions(w)
         desk = Desk(w, tmp_path)
         (await desk.types("download", f"{DATABASE}/{FIRST}", "--output", f"{tmp_path}/a.zip")).done  # noqa: B018
-        (await desk.types("download", f"{DATABASE}/45ec", "--output", f"{tmp_path}/b.zip")).done  # noqa: B018
+        (await desk.types("download", f"{DATABASE}/45ec0b49", "--output", f"{tmp_path}/b.zip")).done  # noqa: B018
         assert [one.kind for one in w.emulator.journal] == ["list", "download", "list", "download"]
 
 
@@ -130,7 +143,9 @@ async def test_a_key_that_may_not_list_databases_finds_those_with_snapshots_and_
         two_versions(w)
         w.emulator.settings = replace(w.emulator.settings, scopes=frozenset({SNAPSHOTS_READ, SNAPSHOTS_WRITE}))
         desk = Desk(w, tmp_path)
-        assert FIRST in (await desk.types("download", "a14/45ec", "--output", f"{tmp_path}/a.zip", "--json")).done.out
+        assert (
+            FIRST in (await desk.types("download", "a14/45ec0b49", "--output", f"{tmp_path}/a.zip", "--json")).done.out
+        )
         ended = await desk.types("create", "a14")
         assert ended.code == 1
         assert "a14 is only the beginning of a database's id, and the API key may not list the databases" in ended.err
@@ -143,7 +158,7 @@ async def test_a_restore_by_the_beginning_of_ids_is_the_restore_of_the_whole_ids
     async with world() as w:
         two_versions(w)
         desk = Desk(w, tmp_path)
-        begun = w.meanwhile(20, lambda: None, desk.types("restore", "a14/45ec", "--yes", "--timeout", "15s"))
+        begun = w.meanwhile(20, lambda: None, desk.types("restore", "a14/45ec0b49", "--yes", "--timeout", "15s"))
         assert (await begun).code == 1
         again = (await desk.types("restore", f"{DATABASE}/{FIRST}", "--yes")).done
         assert "that one is watched, and none is sent" in again.err
