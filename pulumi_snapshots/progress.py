@@ -110,7 +110,7 @@ class Member:
         self._waits_for = ""
         self._since: TimeOfDay | str = ""
 
-    def waits(
+    def waits(  # noqa: PLR0913  each is a fact of its own
         self,
         text: str,
         detail: Words = "",
@@ -118,6 +118,7 @@ class Member:
         until: datetime | None = None,
         why: str = "",
         phase: Phase | None = None,
+        since: datetime | None = None,
     ) -> None:
         """Show what the snapshot waits for: at once if that has changed, otherwise every `ROUTINE_EVERY` seconds.
 
@@ -129,11 +130,12 @@ class Member:
             until: when the wait ends.
             why: why it waits.
             phase: the phase now; None if it has not changed.
+            since: when the wait began, if an earlier run began it.
         """
         now = self._fleet.clock.monotonic()
         state = text + why
         if state != self._waits_for:
-            self._waits_for, self._since = state, TimeOfDay(self._fleet.clock.utc())
+            self._waits_for, self._since = state, TimeOfDay(since or self._fleet.clock.utc())
         elif now - self._shown < ROUTINE_EVERY:
             return
         self._shown = now

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import tzinfo
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -92,7 +93,7 @@ commands.add_command(status)
 commands.add_command(verify)
 
 
-@commands.command("list")
+@commands.command("list", short_help="List the snapshots, newest first.")
 @click.argument("database_id", metavar="[DATABASE]", required=False, shell_complete=database_ids)
 @click.option("--origin", type=click.Choice(ORIGINS), help="Only snapshots of this origin.")
 @click.option("--newer-than", metavar="DURATION", help="Only snapshots younger than this, as 90s, 12h or 7d.")
@@ -166,7 +167,7 @@ async def create(context: click.Context, /, *, new: bool, as_json: bool, urls: b
     return code
 
 
-@commands.command()
+@commands.command(short_help="Download a snapshot to a file, verified.")
 @snapshot_argument
 @click.option("--output", "destination", required=True, metavar="FILE", help="The file, or a folder if it ends in /.")
 @timeout_option(ArchiveInputs)
@@ -182,7 +183,7 @@ async def download(context: click.Context, /, *, as_json: bool, **typed: Any) ->
     return await _transfer(context.obj, inputs, "downloaded", as_json=as_json)
 
 
-@commands.command()
+@commands.command(short_help="Copy a snapshot to a path or a bucket, verified.")
 @snapshot_argument
 @click.argument("destination")
 @click.option(
@@ -206,7 +207,7 @@ async def archive(context: click.Context, /, *, as_json: bool, recipients: Seque
     return await _transfer(context.obj, inputs, "archived", as_json=as_json, manifest=True)
 
 
-@commands.command()
+@commands.command(short_help="List and verify the archives at DESTINATION.")
 @click.argument("destination")
 @click.option("--deep", is_flag=True, help="Read every byte and compare its SHA-256; otherwise the size is compared.")
 @json_option
@@ -230,7 +231,7 @@ async def archives(context: click.Context, /, *, destination: str, deep: bool, a
     return FAILED if any(each.problem for each in found) else DONE
 
 
-@commands.command("decrypt")
+@commands.command("decrypt", short_help="Decrypt ARCHIVE to a zip.")
 @click.argument("archive", metavar="ARCHIVE")
 @click.option("--identity", required=True, metavar="FILE", help="The private key's file, as age-keygen writes it.")
 @click.option("--output", required=True, metavar="FILE", help="Where the zip is written.")
@@ -254,7 +255,7 @@ async def decrypt_(context: click.Context, /, *, archive: str, identity: str, ou
     return DONE
 
 
-@commands.command()
+@commands.command(short_help="Put a snapshot back over its database.")
 @snapshot_argument
 @click.option("--yes", "overwrite", is_flag=True, help="Do not ask for confirmation, as in a script.")
 @click.option(
@@ -308,7 +309,7 @@ async def restore(context: click.Context, /, *, new: bool, as_json: bool, **type
     return code
 
 
-@commands.command()
+@commands.command(short_help="Find what would stop the next snapshot.")
 @click.option("--forget-block", is_flag=True, help="First forget that the service has blocked the account.")
 @json_option
 @click.pass_obj
@@ -331,14 +332,31 @@ async def doctor(invocation: Invocation, *, forget_block: bool, as_json: bool) -
 
 
 @commands.command()
-@click.argument("name", type=click.Choice(page_names()), metavar="ERROR")
-def explain(name: str) -> None:
-    """Explain ERROR: what happened, what was done, and what to do."""
-    click.echo(page_text(name))
+@click.argument(
+    "name",
+    metavar="ERROR",
+    required=False,
+    shell_complete=lambda _context, _parameter, begin: [each for each in page_names() if each.startswith(begin)],
+)
+@click.pass_context
+def explain(context: click.Context, name: str | None) -> None:
+    """Explain ERROR; without it, list the errors.
+
+    Shows what happened, what was done, and what to do. `KeyRefused` and `key-refused` are the same.
+    """
+    if name is None:
+        click.echo("\n".join(page_names()))
+        return
+    page = page_text(name)
+    if page is None:
+        close = get_close_matches(name.lower(), page_names(), 1)
+        meant = f": did you mean {close[0]}?" if close else "."
+        context.fail(f"no error has the name {name}{meant} `{NAME} explain` lists them.")
+    click.echo(page)
 
 
 @commands.command()
-@click.argument("shell", type=click.Choice(COMPLETIONS))
+@click.argument("shell", metavar="SHELL", type=click.Choice(COMPLETIONS))
 def completion(shell: str) -> None:
     """Print the completion script for SHELL.
 

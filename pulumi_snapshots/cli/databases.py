@@ -17,7 +17,7 @@ from pulumi_snapshots.snapshot.record import SnapshotRecord
 RUNNING = {True: "yes", False: "no", None: "?"}
 
 
-@click.command()
+@click.command(short_help="List the databases and their newest snapshots.")
 @json_option
 @click.pass_obj
 async def databases(invocation: Invocation, *, as_json: bool) -> int:

@@ -40,7 +40,7 @@ class PluginTrouble(Explained):
     """The plugin could not be installed or uninstalled."""
 
 
-@click.group()
+@click.group(short_help="Let all Pulumi projects find the plugin.")
 def plugin() -> None:
     """Let every Pulumi project of this user find the plugin, whatever its language."""
 

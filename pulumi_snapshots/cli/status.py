@@ -100,7 +100,7 @@ class Health:
             self.problems.append(f"the newest {what} is {_exact(age)} old, more than {_exact(most)}")
 
 
-@click.command()
+@click.command(short_help="Check that every database has a young snapshot.")
 @click.argument("databases", metavar="[DATABASE]...", nargs=-1, shell_complete=database_ids)
 @click.option("--max-age", metavar="DURATION", help="How old the newest snapshot may be; 26h by default.")
 @click.option("--origin", type=click.Choice(ORIGINS), help="Only snapshots of this origin count.")

@@ -36,7 +36,7 @@ def _id(_context: click.Context, _parameter: click.Parameter, typed: str | None)
         raise click.BadParameter(f"{unfit}.") from None
 
 
-@click.command()
+@click.command(short_help="Find out how the real service behaves.")
 @click.argument("database_id", metavar="DATABASE", callback=_id, shell_complete=database_ids)
 @click.option(
     "--large",

@@ -30,6 +30,7 @@ STEPS = {
     Step.GIVE_MORE_OF_ID: (
         "Give more of the id: `squarecloud-snapshots databases` and `squarecloud-snapshots list` show them whole."
     ),
+    Step.CHECK_ID: "Check the id: `squarecloud-snapshots databases` and `squarecloud-snapshots list` show them whole.",
     Step.GIVE_WHOLE_ID: "Give the whole id, or use a key with the scope account:read.",
     Step.GIVE_URL: "Download it again with a key.",
 }

@@ -104,6 +104,7 @@ class Step(Enum):
 
     # The command line
     GIVE_MORE_OF_ID = "Give more of the id."
+    CHECK_ID = "Check the id."
     GIVE_WHOLE_ID = "Give the whole id."
     INSTALL_PULUMI = "Install the Pulumi CLI (https://www.pulumi.com/docs/install/)."
     INSTALL_EXTRA = "Install what it needs: {pip}."

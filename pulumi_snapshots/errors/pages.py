@@ -48,12 +48,17 @@ def page_text(name: str) -> str | None:
     """A page as it is shown in a terminal; None if there is none of this name.
 
     Args:
-        name: of the page or of the error: `key-refused` or `KeyRefused`.
+        name: of the page or of the error, in any case: `key-refused` or `KeyRefused`.
     """
-    if (name := _dashed(name)) not in page_names():
+    page_of_name = {_plain(each): each for each in page_names()}.get(_plain(name))
+    if page_of_name is None:
         return None
-    page = (_folder() / f"{name}.md").read_text(encoding="utf-8")
+    page = (_folder() / f"{page_of_name}.md").read_text(encoding="utf-8")
     return re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", page).strip()
+
+
+def _plain(name: str) -> str:
+    return re.sub("[-_ ]", "", name).lower()
 
 
 def _folder() -> Path:

@@ -16,7 +16,7 @@ from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.text import Text, TimeOfDay
 from pulumi_snapshots.listing.match import Search, find_ours
-from pulumi_snapshots.listing.poll_plan import Poll, PollPlan
+from pulumi_snapshots.listing.poll_plan import Poll, PolledSnapshot, PollPlan
 from pulumi_snapshots.progress import Member
 
 
@@ -101,7 +101,7 @@ class ListingWait:
                 poll = plan.next_poll(polled)
                 if poll.at > clock.monotonic():
                     if poll != shown:
-                        self._show(poll)
+                        self._show(poll, polled)
                         shown = poll
                     await self.before_sleep()
                     await plan.sleep_until(poll.at)
@@ -118,10 +118,17 @@ class ListingWait:
                     self.failed = ""
         return None
 
-    def _show(self, poll: Poll) -> None:
+    def _show(self, poll: Poll, polled: PolledSnapshot) -> None:
         clock = self.run.clock
         at = clock.utc() + timedelta(seconds=poll.at - clock.monotonic())
-        self.member.waits(self._state(), Text("; next check {at}", at=TimeOfDay(at)), phase="listing")
+        # A resumed wait began with its POST.
+        since = (
+            clock.utc() - timedelta(seconds=clock.monotonic() - polled.answered)
+            if polled.answered < polled.began
+            else None
+        )
+        check = Text("; next check {at}", at=TimeOfDay(at))
+        self.member.waits(self._state(), check, phase="listing", since=None if self.failed else since)
 
     def _state(self) -> str:
         return f"{'accepted' if self.post.accepted else f'answer lost ({self.post.answered})'}{self.failed}"

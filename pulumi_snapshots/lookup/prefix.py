@@ -30,7 +30,7 @@ SHORTEST_PART = 8
 """Characters of a version id that are enough at least: what is not listed yet hardly begins like that too."""
 SHOWN = 10
 """Candidates that an error lists at most."""
-NOTHING_STARTED = "Nothing was started."
+NOTHING_DONE = "Nothing was done."
 UNLISTED = f"A snapshot of the last {SERVICE_CACHE / 60:.0f} minutes may not be listed yet."
 
 
@@ -70,7 +70,7 @@ async def whole_database(session: Session, typed: str, *, has_snapshots: bool = 
             # The listing of snapshots lacks databases that have none: one of them may be meant.
             raise UnclearId(
                 f"{typed} is only the beginning of a database's id, and the API key may not list the databases",
-                NOTHING_STARTED,
+                NOTHING_DONE,
                 [Next(Step.GIVE_WHOLE_ID)],
             ) from refused
         page = await snapshots_of_account(session)
@@ -108,8 +108,9 @@ def _only(what: str, typed: str, candidates: Mapping[str, str], *, at_least: int
     lines = [f"\n  {each}  {candidates[each]}".rstrip() for each in listed[:SHOWN]]
     if len(listed) > SHOWN:
         lines.append(f"\n  and {len(listed) - SHOWN} more")
-    done = NOTHING_STARTED if begin or what == "database" else f"{NOTHING_STARTED} {UNLISTED}"
-    raise UnclearId(f"{happened}{':' if lines else ''}{''.join(lines)}", done, [Next(Step.GIVE_MORE_OF_ID)])
+    done = NOTHING_DONE if begin or what == "database" else f"{NOTHING_DONE} {UNLISTED}"
+    then = Next(Step.GIVE_MORE_OF_ID if begin else Step.CHECK_ID)
+    raise UnclearId(f"{happened}{':' if lines else ''}{''.join(lines)}", done, [then])
 
 
 def _about_database(each: AccountDatabase) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 
 from pulumi_snapshots.errors.extras import pip_install
@@ -9,6 +10,7 @@ from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.stores.destination import EXTRA, LIBRARY, Destination
 
+SHORT_BUCKET = "must name a bucket of at least two characters"
 MUST_BE = "must be s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, or the absolute path of a folder"
 
 
@@ -27,7 +29,8 @@ def read_place(given: object) -> str:
     try:
         place = place_of(text)
     except Unfit as error:
-        raise Unfit(MUST_BE, given) from error
+        short = re.match(r"(s3|gs|az)://[A-Za-z0-9](/|$)", text)
+        raise Unfit(f"{SHORT_BUCKET}, and {MUST_BE}" if short else MUST_BE, given) from error
     if place.scheme == "file":
         if place.file.exists() and not place.file.is_dir():
             raise Unfit("must be a folder, not a file", given)

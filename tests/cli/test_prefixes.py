@@ -72,7 +72,7 @@ async def test_what_is_no_single_id_is_refused_with_the_candidates(tmp_path: Pat
         assert f"\n  {DATABASE}  " in ended.err
         assert f"\n  {SIBLING}  " in ended.err
         assert OTHER_DATABASE not in ended.err
-        assert "Nothing was started." in ended.err
+        assert "Nothing was done." in ended.err
         assert "Give more of the id" in ended.err
         assert [one.kind for one in w.emulator.journal if one.kind not in {"list", "me"}] == []
 
@@ -85,7 +85,8 @@ async def test_an_unknown_beginning_is_refused_with_what_there_is(tmp_path: Path
         ended = await desk.types("create", "fff")
         assert ended.code == 1
         assert f"No database's id begins with fff, only these are known:\n  {DATABASE}  " in ended.err
-        assert "\n  and 12 more. Nothing was started." in ended.err.replace(".\n", ". ")
+        assert "\n  and 12 more.\nNothing was done.\nhint: Check the id: " in ended.err
+        assert "Give more" not in ended.err
         ended = await desk.types("download", f"{DATABASE}/45f", "--output", "x")
         assert ended.code == 1
         assert "No snapshot's id begins with 45f, only these are known:\n" in ended.err

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pulumi_snapshots.cli.commands import run
 from pulumi_snapshots.cli.output import printable
 from pulumi_snapshots.emulator import Fault
 from tests.cli.typed import Desk, Ended
@@ -205,6 +206,9 @@ async def test_an_unlisted_snapshot_is_warned_of_in_the_commands_words(tmp_path:
         ("status --max-drill-age 7d", "--max-archive-age and --max-drill-age need --archives"),
         ("status --archives s3://x", "--archives must be s3://BUCKET/NAME"),
         ("completion tcsh", "'tcsh' is not one of"),
+        ("completion ksh", "'SHELL'"),
+        ("explain pendign", "no error has the name pendign: did you mean pending?"),
+        ("explain nope", "no error has the name nope. `squarecloud-snapshots explain` lists them."),
         ("frob", "No such command 'frob'"),
         ("list --api-key x", "No such option"),
     ],
@@ -216,6 +220,17 @@ async def test_a_wrong_argument_is_named_and_nothing_is_sent(tmp_path: Path, arg
         assert ended.code == 2
         assert said in ended.err
         assert not w.emulator.journal
+
+
+def test_an_error_is_explained_in_whatever_case_it_is_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    def shown(*arguments: str) -> str:
+        assert run(arguments) == 0
+        return capsys.readouterr().out
+
+    for name in ("Pending", "PENDING", "pending"):
+        assert shown("explain", name).startswith("# Pending\n")
+    assert "key-refused" in shown("explain").splitlines()
+    assert "..." not in shown("--help").partition("Commands:")[2], "a summary is cut"
 
 
 # Standard output and the terminal ------------------------------------------------------------------------------------

@@ -260,8 +260,10 @@ def test_a_preview_right_after_an_interrupted_up_freezes_no_page(cache_world: st
                 kept = await w.read(replace(record, attempt=post), session=w.another_run())
                 assert kept.record == replace(record, attempt=post)
             assert not w.listings, "a read polls no sooner than the wait would"
-            found = (await w.resume(record, session=w.another_run())).complete
+            resumed = await w.resume(record, session=w.another_run())
+            found = resumed.complete
             assert found.version_id == w.started()
+            assert "(since 12:00:00 UTC)" in resumed.text, "a resumed wait began with its POST"
             assert w.clock.monotonic() - began <= 30
 
     play()
