@@ -100,7 +100,7 @@ def _only(what: str, typed: str, candidates: Mapping[str, str], *, at_least: int
         return typed if typed in begin else begin[0]
     listed = begin or list(candidates)
     if len(begin) == 1:
-        happened = f"{typed} is short of the {at_least} characters that it takes: one that is not listed yet may begin like that"
+        happened = f"the beginning {typed} is short of the {at_least} characters that it takes: one that is not listed yet may begin like that"
     elif begin:
         happened = f"the ids of {len(begin)} {what}s begin with {typed}"
     else:
