@@ -58,7 +58,7 @@ def story(app: App) -> Iterator[str]:
     app.pass_time(200)
     app.slow()
     waiting = app.start_up()
-    waiting.shows("poll 1 at")
+    waiting.shows("accepted; next check ")
     waiting.interrupt()
     yield app.ends(waiting, fails=True)
     app.pass_time(600)

@@ -65,7 +65,7 @@ def test_the_life_of_a_snapshot_and_its_archive(plugged: App) -> None:
 
     app.slow()
     up = app.start_up()
-    up.shows("poll 1 at")  # live progress, on the resource's own row
+    up.shows("accepted; next check ")  # live progress, on the resource's own row
     app.pass_time(600)
     printed = app.ends(up)
     assert "Diagnostics" not in printed
@@ -110,7 +110,7 @@ def test_an_interrupted_snapshot_or_restore_is_resumed(plugged: App) -> None:
     app.program(HEAD + SNAPSHOT)
     app.slow()
     up = app.start_up()
-    up.shows("poll 1 at")
+    up.shows("accepted; next check ")
     up.interrupt()
     printed = app.ends(up, fails=True)
     assert "The wait was interrupted." in printed
@@ -133,7 +133,7 @@ def test_an_interrupted_snapshot_or_restore_is_resumed(plugged: App) -> None:
     app.pass_time(600)
     app.slow()
     up = app.start_up("-c", "release=2")
-    up.shows("poll 1 at")
+    up.shows("accepted; next check ")
     plugins = up.processes("pulumi-resource-squarecloud")
     assert plugins
     up.kill()
