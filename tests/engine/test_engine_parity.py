@@ -83,6 +83,7 @@ def told(printed: str) -> list[str]:
 def _same_everywhere(text: str) -> str:
     text = re.sub(r"pulumi-python:dynamic/squarecloud:|squarecloud:index:", "TYPE:", text)
     text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z|\d{8}T\d{6}Z|\d\d:\d\d:\d\d", "TIME", text)
+    text = re.sub(r"(taken|requested) [\dhmins. ]+ ago", r"\1 SOME TIME ago", text)
     text = re.sub(r"http://127\.0\.0\.1:\d+", "HOST", text)
     text = text.replace("`pulumi import` brings it back", "`Snapshot.get` brings it back")  # each in its own words
     text = re.sub(r"/\S*/(dynamic|plugin)/", "FOLDER/", text)

@@ -100,7 +100,7 @@ def test_the_life_of_a_snapshot_and_its_archive(plugged: App) -> None:
     app.forget_requests()
     printed = app.destroy()
     assert f"forgotten: {DATABASE}/{newer}, at the service until" in printed
-    assert "kept: file://" in printed
+    assert "kept: /" in printed
     assert app.requests() == []
     assert app.resources() == []
 
