@@ -23,7 +23,11 @@ from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.archive.shelf import Shelved, shelved
 from pulumi_snapshots.archive.source import bytes_text
-from pulumi_snapshots.cli.arguments import (
+from pulumi_snapshots.cli.databases import databases, page_note
+from pulumi_snapshots.cli.doctor import examine
+from pulumi_snapshots.cli.install import plugin
+from pulumi_snapshots.cli.status import status
+from pulumi_snapshots.cli.terminal.arguments import (
     checked,
     database_argument,
     json_option,
@@ -32,14 +36,10 @@ from pulumi_snapshots.cli.arguments import (
     timeout_option,
     urls_option,
 )
-from pulumi_snapshots.cli.completing import database_ids
-from pulumi_snapshots.cli.databases import databases, page_note
-from pulumi_snapshots.cli.display import ASKING, display
-from pulumi_snapshots.cli.doctor import examine
-from pulumi_snapshots.cli.install import plugin
-from pulumi_snapshots.cli.invocation import DONE, FAILED, INTERRUPTED, Invocation, streams
-from pulumi_snapshots.cli.output import MARKS, facts, fields_of, json_text, moment, report, table
-from pulumi_snapshots.cli.status import status
+from pulumi_snapshots.cli.terminal.completing import database_ids
+from pulumi_snapshots.cli.terminal.display import ASKING, display
+from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, INTERRUPTED, Invocation, streams
+from pulumi_snapshots.cli.terminal.output import MARKS, facts, fields_of, json_text, moment, report, table
 from pulumi_snapshots.cli.toolchain import look_at_installation
 from pulumi_snapshots.cli.verify import verify
 from pulumi_snapshots.clock import parse_rfc3339

@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from pulumi_snapshots.cli.arguments import json_option
-from pulumi_snapshots.cli.display import ASKING, display
-from pulumi_snapshots.cli.invocation import DONE, Invocation
-from pulumi_snapshots.cli.output import age_text, fields_of, json_text, table
+from pulumi_snapshots.cli.terminal.arguments import json_option
+from pulumi_snapshots.cli.terminal.display import ASKING, display
+from pulumi_snapshots.cli.terminal.invocation import DONE, Invocation
+from pulumi_snapshots.cli.terminal.output import age_text, fields_of, json_text, table
 from pulumi_snapshots.lookup.account import FRESH, Page, Seen, overview
 from pulumi_snapshots.lookup.results import DatabaseInfo
 from pulumi_snapshots.snapshot.record import SnapshotRecord

@@ -24,8 +24,8 @@ from pulumi_snapshots.api.errors import (
 from pulumi_snapshots.api.models import Account, Listing
 from pulumi_snapshots.api.scopes import ACCOUNT_READ, DATABASES_READ, SNAPSHOTS_READ, SNAPSHOTS_WRITE
 from pulumi_snapshots.attempt.journal import AttemptJournal, Entry, Found
-from pulumi_snapshots.cli.invocation import Invocation
-from pulumi_snapshots.cli.wording import COMMANDS
+from pulumi_snapshots.cli.terminal.invocation import Invocation
+from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.outcomes import SharedStateUnavailable

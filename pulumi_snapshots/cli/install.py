@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import anyio
 import click
 
-from pulumi_snapshots.cli.invocation import DONE, Invocation
+from pulumi_snapshots.cli.terminal.invocation import DONE, Invocation
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 

@@ -18,12 +18,12 @@ from pulumi_snapshots.api.errors import NotAllowed
 from pulumi_snapshots.api.models import AccountDatabase
 from pulumi_snapshots.archive.manifest import Manifest
 from pulumi_snapshots.archive.shelf import Shelved, shelved
-from pulumi_snapshots.cli.arguments import checked, json_option, place
-from pulumi_snapshots.cli.completing import database_ids
-from pulumi_snapshots.cli.display import ASKING, Display, display
-from pulumi_snapshots.cli.invocation import DONE, FAILED, Invocation
 from pulumi_snapshots.cli.metrics import gauge, seconds_of, write
-from pulumi_snapshots.cli.output import MARKS, age_text, json_text, table
+from pulumi_snapshots.cli.terminal.arguments import checked, json_option, place
+from pulumi_snapshots.cli.terminal.completing import database_ids
+from pulumi_snapshots.cli.terminal.display import ASKING, Display, display
+from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
+from pulumi_snapshots.cli.terminal.output import MARKS, age_text, json_text, table
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.listing.listings import CLOCK_ROOM, SERVICE_CACHE

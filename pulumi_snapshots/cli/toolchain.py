@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pulumi_snapshots.cli.doctor import Finding, Result
 from pulumi_snapshots.cli.install import PACKAGE, PROGRAM
-from pulumi_snapshots.cli.wording import COMMANDS
+from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.errors.extras import pip_install
 from pulumi_snapshots.locked_file import home_directory
 from pulumi_snapshots.run.settings import without_key

@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
-from pulumi_snapshots.cli.completing import database_ids
-from pulumi_snapshots.cli.display import display
-from pulumi_snapshots.cli.invocation import DONE, FAILED, Invocation
-from pulumi_snapshots.cli.output import report as rows_of
+from pulumi_snapshots.cli.terminal.completing import database_ids
+from pulumi_snapshots.cli.terminal.display import display
+from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
+from pulumi_snapshots.cli.terminal.output import report as rows_of
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.lookup.prefix import is_part_of_database, whole_database
 from pulumi_snapshots.properties.checks import database_id as checked_id

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from pulumi_snapshots.cli.output import zoned
+from pulumi_snapshots.cli.terminal.output import zoned
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 from tests.cli.typed import Desk, Terminal
@@ -89,7 +89,7 @@ async def test_an_empty_list_says_so_and_is_an_empty_json_list(tmp_path: Path) -
 async def test_a_narrow_terminal_never_cuts_an_id(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int, lines: int
 ) -> None:
-    monkeypatch.setattr("pulumi_snapshots.cli.output.width_of", lambda _: columns)
+    monkeypatch.setattr("pulumi_snapshots.cli.terminal.output.width_of", lambda _: columns)
     async with world() as w:
         stored = w.emulator.add_snapshot(DATABASE)
         ended = (await Desk(w, tmp_path).types("list", out=Terminal())).done

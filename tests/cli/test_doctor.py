@@ -328,7 +328,7 @@ async def test_a_killed_run_is_listed_with_what_resumes_it(tmp_path: Path) -> No
 async def test_a_narrow_terminal_shows_every_finding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
-    monkeypatch.setattr("pulumi_snapshots.cli.output.width_of", lambda _: columns)
+    monkeypatch.setattr("pulumi_snapshots.cli.terminal.output.width_of", lambda _: columns)
     async with world() as w:
         out = (await desk_of(w, tmp_path).types("doctor", out=Terminal())).done.out
         assert re.search(r"\?\s+scope snapshots:write\s+only a POST would show it, and none is sent\n", out)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pulumi_snapshots.cli.commands import run
-from pulumi_snapshots.cli.output import printable
+from pulumi_snapshots.cli.terminal.output import printable
 from pulumi_snapshots.emulator import Fault
 from tests.cli.typed import Desk, Ended
 from tests.support.virtual import virtual

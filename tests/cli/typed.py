@@ -14,7 +14,7 @@ import click
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.attempt.process import Process
 from pulumi_snapshots.cli.commands import parse
-from pulumi_snapshots.cli.invocation import Invocation
+from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.run.session import Session
 from tests.archive.scene import at_once
 

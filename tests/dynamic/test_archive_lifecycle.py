@@ -415,7 +415,7 @@ def test_a_bucket_is_written_looked_at_and_tidied(serve: Serve, place: Place) ->
         assert sha256(content).hexdigest() == created.outputs["sha256"]
         assert servicer.read(NAME, created.id, created.outputs, inputs).outputs == created.outputs
         servicer.delete(NAME, created.id, created.outputs)
-        assert servicer.diagnostics(NAME) == [f"deleted {path_of(created.outputs)}"]
+        assert servicer.diagnostics(NAME) == [f"deleted {created.outputs['uri']}"]
         assert servicer.read(NAME, created.id, created.outputs, inputs).outputs["lost"] == "missing"
         told = failure(servicer.create, NAME, {**source, "destination": "s3://nowhere/x.zip"})
         assert "s3://nowhere/x.zip: NoSuchBucket: The specified bucket does not exist" in told

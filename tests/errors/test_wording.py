@@ -8,8 +8,8 @@ import inspect
 import pytest
 
 from pulumi_snapshots.archive.record import ARCHIVE
-from pulumi_snapshots.cli.wording import COMMANDS
-from pulumi_snapshots.cli.wording import STEPS as COMMAND_STEPS
+from pulumi_snapshots.cli.terminal.wording import COMMANDS
+from pulumi_snapshots.cli.terminal.wording import STEPS as COMMAND_STEPS
 from pulumi_snapshots.engine.wording import PLUGIN, PYTHON
 from pulumi_snapshots.engine.wording import STEPS as ENGINE_STEPS
 from pulumi_snapshots.errors.explained import Explained

@@ -14,8 +14,8 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from pulumi_snapshots.api.scopes import SNAPSHOTS_READ
-from pulumi_snapshots.cli import completing
 from pulumi_snapshots.cli.commands import COMPLETE, NAME, commands
+from pulumi_snapshots.cli.terminal import completing
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.emulator import Emulator
 from pulumi_snapshots.emulator import EmulatorSettings as Service

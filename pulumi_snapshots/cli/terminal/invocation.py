@@ -19,8 +19,8 @@ import anyio.to_thread
 import click
 
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.cli.output import printable, zoned
-from pulumi_snapshots.cli.wording import COMMANDS
+from pulumi_snapshots.cli.terminal.output import printable, zoned
+from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.engine.errors import debugging
 from pulumi_snapshots.errors.explained import Explained

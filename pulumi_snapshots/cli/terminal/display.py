@@ -19,8 +19,8 @@ from rich.table import Column
 from rich.text import Text
 
 from pulumi_snapshots.archive.source import Meter
-from pulumi_snapshots.cli.invocation import Invocation
-from pulumi_snapshots.cli.output import printable, zoned
+from pulumi_snapshots.cli.terminal.invocation import Invocation
+from pulumi_snapshots.cli.terminal.output import printable, zoned
 from pulumi_snapshots.errors.text import Words
 
 ASKING = "asking the service, in turn with other runs of this machine"
