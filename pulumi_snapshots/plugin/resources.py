@@ -71,6 +71,8 @@ class Provider(pulumi.ProviderResource):
         requests_per_minute: the requests that the account's plan allows in a minute. 30 unless given.
         requests_for_others: how many of these are left to others: the dashboard's API, scripts, other machines with the
             same key. A tenth unless given.
+        shared_state: the place in which all machines of the account write down what they send: `s3://BUCKET/PREFIX`,
+            `gs://`, `az://`, or a folder that they share. Without it each machine knows only its own runs.
         first_look_after: how long after a 202 the listing is polled for the first time; may be 0. 2m unless given. A
             string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
         look_every: how long after that it is polled again, for one snapshot; several share their polls. 30s unless
@@ -93,6 +95,7 @@ class Provider(pulumi.ProviderResource):
         snapshots_url: pulumi.Input[str] | None = None,
         requests_per_minute: pulumi.Input[int] | None = None,
         requests_for_others: pulumi.Input[int] | None = None,
+        shared_state: pulumi.Input[str] | None = None,
         first_look_after: pulumi.Input[str] | None = None,
         look_every: pulumi.Input[str] | None = None,
         listing_cache: pulumi.Input[str] | None = None,

@@ -23,9 +23,9 @@ from pulumi_snapshots.snapshot.record import SNAPSHOT
 
 EDGES = {"Python": PYTHON, "plugin": PLUGIN, "command line": COMMANDS}
 FACTS = {
-    "extra": "s3",
     "file": "s3://bucket/state.json",
     "package": "boto3",
+    "pip": "pip install 'pulumi-snapshots[s3]'",
     "time": "12:00:00 UTC",
     "uri": "file:///x.zip",
     "wait": "30 minutes",
