@@ -363,15 +363,15 @@ PARTS = {
         "Archive's time starts with its first request, in a process that is already loaded, as Pulumi's is. It ends when the file is\n"
         "on the disk under its name, which `curl` does not wait for. Memory is the process's peak, less what it had before. The\n"
         "committed numbers are from two quiet cores; the pairs of a ratio ran one after the other. Encryption and its second digest\n"
-        "take 1.6 s of a core for each GiB: two cores that a host on the same machine keeps busy have little room for that, a line\n"
-        "has. On two busy cores an encrypted archive had 0.65 to 0.91 of the plain one's speed, in medians of a few pairs.\n",
+        "take 1.6 s of a core for each GiB. Two cores that also serve the download have no room for that; over a line of 1 Gbit/s, and\n"
+        "to a bucket, encryption costs little.\n",
     ),
     "buckets": Part(
         f"archives of {BUCKET_SIZE >> 20} MiB to a bucket",
         (f"{BUCKET_SIZE >> 20} MiB to an S3 server on this machine", "seconds", "min", "max", "MiB above idle at most"),
         buckets,
-        "Each program is a process of its own, and an Archive's time is as above. The committed numbers are from two cores that were\n"
-        "busy with other work (load 12): read the ratios.\n",
+        "Each program is a process of its own, and an Archive's time is as above. The committed numbers are from two quiet\n"
+        "cores.\n",
     ),
 }
 """The page, table by table."""

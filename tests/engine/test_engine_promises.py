@@ -179,12 +179,18 @@ def test_a_resource_that_moves_or_is_renamed_is_the_same_and_so_is_its_id_as_a_t
 @pytest.mark.parametrize("service", [("--clock-offset", "1200", "--database", RESTORED)])
 def test_only_proof_ends_an_attempt_whose_answer_was_lost(app: App, way: str) -> None:
     """The service's clock is 20 minutes ahead and moves on alone; it stood two hours back in the other stories."""
-    app.program(
-        f'from {way} import Snapshot\n\nsnapshot = Snapshot("before-release", "{DATABASE}", timeout=pulumi.Config().get("timeout"))\n'
-        'pulumi.export("version_id", snapshot.version_id)\n'
-    )
+    version = app.emulator.control("snapshots", {"database_id": RESTORED})["version_id"]
+    app.program(f"""
+from {way} import Restore, Snapshot
+
+timeout = pulumi.Config().get("timeout")
+snapshot = Snapshot("before-release", "{DATABASE}", timeout=timeout)
+Restore("back", database_id="{RESTORED}", version_id="{version}", overwrite=True, timeout=timeout)
+pulumi.export("version_id", snapshot.version_id)
+""")
     app.slow()
     app.fault("create", when="after", drop=True)
+    app.fault("restore", when="after", drop=True)
     app.up("-c", "timeout=2s", fails=True)
     app.forget()  # and goes on at another machine
     app.pass_time(300)
@@ -194,5 +200,5 @@ def test_only_proof_ends_an_attempt_whose_answer_was_lost(app: App, way: str) ->
     app.up("-c", "timeout=2s", fails=True)
     app.pass_time(600)
     app.up("-c", "timeout=40s")
-    assert len(app.posts()) == 1
+    assert (len(app.posts()), len(restores(app))) == (1, 1)
     assert [app.stack.outputs()["version_id"]] == app.started()
