@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pulumi_snapshots.plugin.schema import schema
-from tools import engine, go_host
+from tools import engine, language_hosts
 from tools.engine import Closed, Environment
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -117,7 +117,7 @@ def node_modules(environment: Environment) -> Path:
 def main() -> int:
     """Generate the SDKs; with `--prepare` only have at hand what the tests of other languages need, or say what they lack."""
     if "--prepare" in sys.argv[1:]:
-        for prepare in (generator, node_modules, go_host.ensure):
+        for prepare in (generator, node_modules, language_hosts.GO.ensure):
             try:
                 prepare(os.environ)
             except Closed as reason:

@@ -19,6 +19,7 @@ from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import SharedStateUnavailable
 from pulumi_snapshots.shared_state.content import packed, parsed
 from pulumi_snapshots.shared_state.objects import Objects
+from pulumi_snapshots.shared_state.own_clock import OwnClock
 from pulumi_snapshots.stores.buckets import Held, Overtaken
 from pulumi_snapshots.stores.store import StoreTrouble
 
@@ -43,7 +44,7 @@ THREADS = 8
 """Calls to the store at once; downloads have threads of their own."""
 
 
-class Bucket:
+class Bucket(OwnClock):
     """A place in a bucket.
 
     Args:
@@ -61,27 +62,17 @@ class Bucket:
     def __init__(
         self, objects: Objects, clock: Clock, in_thread: InThread | None = None, chance: random.Random | None = None
     ) -> None:
+        super().__init__(clock)
         self.where = objects.where
-        self.clock = clock
         self.chance = chance or random.Random()  # noqa: S311  jitter, no secret
         self._objects = objects
         self._in_thread = in_thread or self._threads
         self._limiter: anyio.CapacityLimiter | None = None
         self._opening = anyio.Lock(fast_acquire=True)
-        self._ahead: float | None = None
 
     def file(self, name: str) -> BucketFile:
         """One object of it."""
         return BucketFile(self, name)
-
-    def now(self) -> float:
-        """Seconds since 1970 by the store's clock, or by this machine's until the place is open."""
-        return self.clock.utc().timestamp() + (self._ahead or 0.0)
-
-    @property
-    def ahead(self) -> float | None:
-        """Seconds that the store's clock is ahead of this machine's; None until the place is open."""
-        return self._ahead
 
     async def open(self) -> None:
         """Make sure that it can be written, that it refuses a stale write, and learn its clock; once in a process.

@@ -13,13 +13,14 @@ from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.outcomes import SharedStateUnavailable
 from pulumi_snapshots.locked_file import LockedFile
 from pulumi_snapshots.shared_state.content import FORMAT, NEWEST, parsed
+from pulumi_snapshots.shared_state.own_clock import OwnClock
 
 T = TypeVar("T")
 CLOCK = "clock"
 """The file from which machines learn the file system's clock."""
 
 
-class Folder:
+class Folder(OwnClock):
     """A folder.
 
     Args:
@@ -33,23 +34,13 @@ class Folder:
     conditional = False
 
     def __init__(self, path: Path, clock: Clock) -> None:
+        super().__init__(clock)
         self.where = str(path)
         self.path = path
-        self.clock = clock
-        self._ahead: float | None = None
 
     def file(self, name: str) -> FolderFile:
         """One file of it."""
         return FolderFile(self, name)
-
-    def now(self) -> float:
-        """Seconds since 1970 by the file system's clock, or by this machine's until the place is open."""
-        return self.clock.utc().timestamp() + (self._ahead or 0.0)
-
-    @property
-    def ahead(self) -> float | None:
-        """Seconds that the file system's clock is ahead of this machine's; None until the place is open."""
-        return self._ahead
 
     async def open(self) -> None:
         """Make sure that it can be written, and learn its clock; raises `SharedStateUnavailable` if it cannot."""

@@ -17,7 +17,7 @@ import pytest
 
 from tests.engine.stage import DATABASE
 from tools import engine as engines
-from tools import go_host, sdks
+from tools import language_hosts, sdks
 from tools.engine import Closed
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def test_the_go_example_runs(app: App, generated: Path) -> None:
     app.example("go", "dev")
     module = app.stack.project / "go.mod"
     try:
-        go, host = engines.new_enough(app.stack.project, os.environ), go_host.ensure(os.environ)
+        go, host = engines.new_enough(app.stack.project, os.environ), language_hosts.GO.ensure(os.environ)
     except Closed as reason:
         pytest.skip(f"Go is not tested: {reason}")
     module.write_text(module.read_text().replace("../../sdks/go", str(generated / "go")))

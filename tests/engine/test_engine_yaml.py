@@ -12,7 +12,7 @@ import pytest
 
 from pulumi_snapshots.plugin.schema import schema
 from tests.engine.stage import DATABASE
-from tools import yaml_host
+from tools import language_hosts
 
 if TYPE_CHECKING:
     from tests.engine.stage import App
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.engine
 
 def test_a_yaml_program_takes_a_snapshot_and_archives_it(app: App) -> None:
     app.example("yaml", "yaml")
-    host, plugin = yaml_host.ensure(os.environ), Path(sys.executable).parent
+    host, plugin = language_hosts.YAML.ensure(os.environ), Path(sys.executable).parent
     app.environment["PATH"] = f"{host}:{app.environment['PATH']}"
     # Where the reader has installed the plugin, this has not.
     with (app.stack.project / "Pulumi.yaml").open("a") as project:

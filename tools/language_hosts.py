@@ -1,0 +1,61 @@
+"""Pulumi's language hosts for YAML and Go programs: the installed ones, or ones that are built from their Go modules."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tools.engine import SDK, build, kept, module, needing, new_enough, remove
+
+if TYPE_CHECKING:
+    from tools.engine import Environment
+
+__all__ = ["GO", "YAML", "LanguageHost"]
+
+
+@dataclass(frozen=True)
+class LanguageHost:
+    """A language host.
+
+    Attributes:
+        language: its programs' language.
+        module: the Go module that holds it.
+        version: the module's, and so the host's.
+        folder: where the program is in the module.
+    """
+
+    language: str
+    module: str
+    version: str
+    folder: str
+
+    @property
+    def program(self) -> str:
+        """Its name, by which the engine finds it."""
+        return f"pulumi-language-{self.language}"
+
+    def ensure(self, environment: Environment) -> Path:
+        """The directory of the language host, made if need be and kept in the user's cache: a minute or two, once.
+
+        Raises:
+            Closed: It cannot be built.
+        """
+        found = shutil.which(self.program, path=environment.get("PATH", os.defpath))
+        if found is not None:
+            return Path(found).parent
+        return kept(environment, f"{self.language}-host-{self.version}", (self.program,), self._build)
+
+    def _build(self, into: Path, environment: Environment) -> None:
+        package = f"{self.module}/{self.folder}/{self.program}"
+        needs = f"require {self.module} v{self.version}\n"
+        work = module(into / "work" / self.language, needs, needing(package))
+        build(new_enough(work, environment), work, package, into / self.program, self.version, environment)
+        remove(into / "work")
+
+
+YAML = LanguageHost("yaml", "github.com/pulumi/pulumi-yaml", "1.25.0", "cmd")
+GO = LanguageHost("go", SDK, "3.60.0", "go")
+"""The last one that is part of a Go module; it works with later engines."""
