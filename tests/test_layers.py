@@ -28,6 +28,7 @@ LAYERS = (
     ("dynamic", "plugin"),
     "declaration",
     "engine",
+    "drill",
     ("archive", "restore", "verify"),
     "lookup",
     "snapshot",

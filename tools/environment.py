@@ -20,7 +20,7 @@ STAMP = ENVIRONMENT / "made-for"
 
 OLDEST_PIP = "pip>=25.1"
 """The first pip that installs a dependency group."""
-NEEDED = ("--group", "dev", "--editable", ".[archive,cli,docs,emulator-postgres,encrypt]")
+NEEDED = ("--group", "dev", "--editable", ".[archive,cli,docs,drill,emulator-postgres,encrypt]")
 
 
 def wanted() -> str:

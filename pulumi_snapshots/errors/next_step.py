@@ -102,6 +102,10 @@ class Step(Enum):
     SET_REGION = "Set AWS_REGION to the bucket's region."
     SET_CLOCK = "Set this machine's clock right: stores refuse a request that is more than some minutes off."
 
+    # A drill
+    CHECK_CONNECTION = "Check the connection: its address, user, password and TLS parameters."
+    CORRECT_CHECK = "Correct the check's command, or what the snapshot holds."
+
     # The command line
     GIVE_MORE_OF_ID = "Give more of the id."
     CHECK_ID = "Check the id."

@@ -11,7 +11,19 @@ PACKED = Path(__file__).parent / "page_texts"
 """Where a wheel has the pages."""
 IN_REPOSITORY = Path(__file__).parents[2] / "docs" / "errors"
 WITHOUT_PAGE = frozenset(
-    {"Explained", "SquareCloudError", "Unresolved", "Unfinished", "HeldBack", "NothingBegan", "Overtaken", "Unfit"}
+    {
+        *(
+            "Explained",
+            "SquareCloudError",
+            "Unresolved",
+            "Unfinished",
+            "HeldBack",
+            "NothingBegan",
+            "Overtaken",
+            "Unfit",
+        ),
+        *("Lost", "Refused", "NotOneValue"),
+    }
 )
 """Errors that users do not meet by these names."""
 

@@ -1,0 +1,92 @@
+"""What each engine's file offers: a connection that blocks, for the threads of `opening`."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pulumi_snapshots.drill.databases.scalars import Scalar
+
+
+REASONS: dict[type[OSError], str] = {
+    socket.gaierror: "its host name is not known",
+    ConnectionRefusedError: "the connection was refused",
+    TimeoutError: "no answer within {seconds:g} s",
+    FileNotFoundError: "a file that the connection names does not exist",
+    ConnectionError: "the connection broke",
+}
+
+
+class Refused(Exception):
+    """The server did not carry out a command, or it was not sent; the text is the reason, and may hold secrets."""
+
+
+class Lost(Exception):
+    """There is no connection, or no more; the text is the reason, and may hold secrets."""
+
+
+class Session(ABC):
+    """A connection to a server."""
+
+    read_only: ClassVar[bool]
+    """Whether the server itself refuses to write; otherwise only commands that are known to read are sent."""
+
+    @abstractmethod
+    def ask(self, command: str) -> Scalar:
+        """The one value that a command results in. It blocks, up to the time-out of the connection.
+
+        Raises:
+            NotOneValue: it results in none, in more than one, or in something else.
+            Refused: see there.
+            Lost: see there.
+        """
+
+    @abstractmethod
+    def interrupt(self) -> None:
+        """Let a call of `ask` in another thread end with an error, soon."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the connection."""
+
+
+def sever(descriptor: int) -> None:
+    """Shut down the connection of a file descriptor, which lets a thread that waits for it end."""
+    try:
+        with socket.socket(fileno=descriptor) as connection:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            finally:
+                connection.detach()
+    except OSError:
+        pass  # it has ended by itself
+
+
+def network_reason(error: BaseException, seconds: float) -> str | None:
+    """Why a server cannot be reached, in our words; None if the error is no common one.
+
+    Args:
+        error: a library's, with the one that caused it.
+        seconds: the time-out.
+    """
+    for each in _causes(error):
+        if isinstance(each, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted ({each.verify_message})"
+        if isinstance(each, ssl.SSLError):
+            return f"TLS failed ({(each.reason or 'the connection closed').replace('_', ' ').lower()})"
+        for kind, reason in REASONS.items():
+            if isinstance(each, kind):
+                return reason.format(seconds=seconds)
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        # PyMySQL keeps the first error in an attribute only.
+        error = getattr(error, "original_exception", None) or error.__cause__ or error.__context__

@@ -1,0 +1,69 @@
+"""Ask a database as a drill does: the value of a command, or what the error says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from pulumi_snapshots.drill.databases.errors import CheckNotRun, DatabaseUnreachable
+from pulumi_snapshots.drill.databases.opening import open_database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pulumi_snapshots.drill.databases.scalars import Scalar
+
+__all__ = ["SECONDS", "Why", "ask", "asked", "unreachable"]
+
+SECONDS = 20.0
+"""The time-out, for a machine that is busy with other tests."""
+
+
+class Why(str):
+    """Why a command gave no value."""
+
+    __slots__ = ()
+
+
+def asked(dsn: str, commands: Iterable[str], seconds: float = SECONDS) -> dict[str, Scalar | Why]:
+    """The value of each command, over one connection."""
+
+    async def body() -> dict[str, Scalar | Why]:
+        values: dict[str, Scalar | Why] = {}
+        async with open_database(dsn, timeout=seconds) as database:
+            for command in commands:
+                try:
+                    values[command] = await database.ask(command)
+                except CheckNotRun as error:
+                    values[command] = Why(error.why)
+                    _check(error, dsn)
+        return values
+
+    return anyio.run(body)
+
+
+def ask(dsn: str, command: str) -> Scalar | Why:
+    """The value of one command."""
+    return asked(dsn, [command])[command]
+
+
+def unreachable(places: Mapping[str, str], secrets: Iterable[str], seconds: float = SECONDS) -> None:
+    """Check that no connection string connects, that each error has its reason, and that none shows a secret."""
+
+    async def body() -> None:
+        for dsn, why in places.items():
+            with pytest.raises(DatabaseUnreachable) as failed:
+                async with open_database(dsn, timeout=seconds):
+                    pass
+            _check(failed.value, dsn, *secrets)
+            assert why.lower() in failed.value.why.lower(), dsn
+
+    anyio.run(body)
+
+
+def _check(error: Exception, *secrets: str) -> None:
+    told = f"{error} {error!r} {vars(error)}"
+    assert not [secret for secret in secrets if secret in told], told
+    assert error.__context__ is None, "a library's error may hold the connection string"
