@@ -4,6 +4,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+from pulumi_snapshots.plugin.identity import NO_UPLOAD
+
 PROJECT = Path(__file__).resolve().parent.parent
 # The version stands once, in pyproject.toml.
 METADATA = tomllib.loads((PROJECT / "pyproject.toml").read_text())
@@ -34,7 +36,7 @@ napoleon_google_docstring = True
 napoleon_use_ivar = True
 
 html_theme = "furo"
-if not METADATA["tool"]["pulumi-snapshots"]["published"]:
+if NO_UPLOAD in METADATA["project"]["classifiers"]:
     clone = (
         "This package is not published yet: give pip the path of a clone, such as <code>'/path/to/clone[cli]'</code>."
     )

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from pulumi_snapshots.plugin.identity import NPM_NAME
 from pulumi_snapshots.plugin.schema import schema
 from tools import engine, language_hosts
 from tools.engine import Closed, Environment
@@ -25,7 +26,7 @@ SDKS = PROJECT / "sdks"
 LANGUAGES = ("nodejs", "go")
 EXAMPLE = PROJECT / "examples" / "typescript" / "package.json"
 """Names the npm packages; its own dependency on the generated SDK is left out."""
-OURS = "@pulumi/squarecloud"
+OURS = NPM_NAME
 GENERATE_SECONDS = 60.0
 """How long the generator may take; it takes less than one."""
 

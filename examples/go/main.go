@@ -2,7 +2,7 @@
 package main
 
 import (
-	"example.com/pulumi-squarecloud/sdk/go/squarecloud"
+	"pulumi-squarecloud/sdk/go/squarecloud"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/config"
 )

@@ -1,6 +1,6 @@
 // A snapshot before each release, archived, and what the service has of the database besides.
 import * as pulumi from "@pulumi/pulumi";
-import * as squarecloud from "@pulumi/squarecloud";
+import * as squarecloud from "pulumi-squarecloud";
 
 export = async () => {
     const config = new pulumi.Config();

@@ -50,11 +50,15 @@ class ArchiveInputs(Inputs):
         "is a folder, in which the object is named `DATABASE_ID/CREATED_AT-VERSION_ID.zip`.",
         read=_destination,
         needed="a path, or a URI of file://, s3://, gs:// or az://",
+        replaces=True,
     )
     database_id: str | None = declare(
-        "The database whose snapshot it is.", default=None, read=checks.database_id("archive a snapshot of")
+        "The database whose snapshot it is.",
+        default=None,
+        read=checks.database_id("archive a snapshot of"),
+        replaces=True,
     )
-    version_id: str = declare("The snapshot's version id.", default="", read=checks.version_id)
+    version_id: str = declare("The snapshot's version id.", default="", read=checks.version_id, replaces=True)
     download_url: str | None = declare(
         "Signed and pinned to a version, such as another stack's output; alone it needs no API key.",
         default=None,
@@ -90,6 +94,7 @@ class ArchiveInputs(Inputs):
         "recipients archive again.",
         default=None,
         read=encryption.recipients,
+        replaces=True,
     )
     delete_object: bool = declare(
         "Whether deleting or replacing the resource deletes its object; it is kept unless given.", default=False

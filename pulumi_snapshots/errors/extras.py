@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 PUBLISHED = False
-"""Whether an index has the package, as `published` in pyproject.toml says; a test compares the two."""
+"""Whether an index may have the package, as the classifiers in pyproject.toml say; a test compares the two."""
 SOURCE = "pulumi-snapshots" if PUBLISHED else "/path/to/clone"
 
 

@@ -9,15 +9,15 @@ from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
 from pulumi_snapshots.properties.checks import RETENTION
 from pulumi_snapshots.properties.unfit import Problem
+from pulumi_snapshots.snapshot.record import ORIGIN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-ORIGINS = ("manual", "automatic")
+ORIGINS = tuple(ORIGIN.meanings)
 LIST_PURPOSE = "list snapshots of"
 LOOK_UP_PURPOSE = "look up"
-_origin = checks.one_of(*ORIGINS)
 _age = checks.duration(most=RETENTION, because="the service keeps no snapshot longer")
 WITH_URL = "Whether the result has the download URL too. Anyone with it can read the data."
 
@@ -34,7 +34,9 @@ class SnapshotQuery(Inputs):
         default=None,
         read=checks.database_id(LIST_PURPOSE),
     )
-    origin: str | None = declare("`manual` or `automatic`; any unless given.", default=None, read=_origin)
+    origin: str | None = declare(
+        "`manual` or `automatic`; any unless given.", default=None, read=ORIGIN.read, choices=ORIGIN
+    )
     newer_than: Duration | None = declare(
         "Only snapshots taken at most this long ago, by the service's clock; at most 30 days.", default=None, read=_age
     )
@@ -67,7 +69,9 @@ class LatestQuery(Inputs):
         read=checks.database_id(LIST_PURPOSE),
         needed=f"the id of the database to {LIST_PURPOSE}",
     )
-    origin: str | None = declare("`manual` or `automatic`; any unless given.", default=None, read=_origin)
+    origin: str | None = declare(
+        "`manual` or `automatic`; any unless given.", default=None, read=ORIGIN.read, choices=ORIGIN
+    )
     max_age: Duration | None = declare(
         "Only a snapshot taken at most this long ago, by the service's clock; at most 30 days.", default=None, read=_age
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from pulumi_snapshots.lookup.inputs import DatabaseQuery, DatabasesQuery, LatestQuery, SnapshotQuery
 from pulumi_snapshots.properties.catalogue import Record, declare
-from pulumi_snapshots.snapshot.record import ListedProperties
+from pulumi_snapshots.snapshot.record import DATABASE_ENGINE, ListedProperties
 
 if TYPE_CHECKING:
     from pulumi_snapshots.properties.catalogue import Inputs
@@ -51,7 +51,7 @@ class DatabaseInfo(Record):
 
     id: str = declare("The database's id.")
     name: str = declare("The name that its owner gave it; not unique.")
-    type: str = declare("Its engine, `postgres`, `mongo`, `mysql` or `redis`.")
+    type: str = declare("Its engine, `postgres`, `mongo`, `mysql` or `redis`.", choices=DATABASE_ENGINE)
     ram: int | None = declare("MB; absent if the service does not say.")
     cluster: str | None = declare("The cluster that it runs on; absent if the service does not say.")
     running: bool = declare("Whether it was running at the lookup.")

@@ -11,8 +11,9 @@ from typing import Any, get_args, get_origin
 
 from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
+from pulumi_snapshots.plugin.identity import Identity
 from pulumi_snapshots.plugin.package import FUNCTIONS, KINDS, Function, Kind, token
-from pulumi_snapshots.properties.catalogue import Duration, Property, Record, record_in
+from pulumi_snapshots.properties.catalogue import Choices, Duration, Property, Record, record_in
 from pulumi_snapshots.run.settings import PACKAGE, Settings, variable
 
 VERSION = version("pulumi-snapshots")
@@ -24,14 +25,14 @@ TYPES = {str: "string", datetime: "string", int: "integer", float: "number", boo
 def schema() -> dict[str, Any]:
     """The schema, as the engine hands it on."""
     settings = {each.camel: _setting(each) for each in Settings.properties().values()}
+    identity = Identity.of_this_package()
+    names = identity.languages()
     return {
         "name": PACKAGE,
         "displayName": "Square Cloud snapshots",
         "version": VERSION,
-        "description": "Database snapshots of Square Cloud: take one, wait for exactly it, use its pinned download URL.",
-        "keywords": ["pulumi", "squarecloud", "snapshot", "backup", "category/database"],
-        "license": "Apache-2.0",
-        "publisher": "pulumi-snapshots",
+        **identity.in_schema(),
+        "keywords": ["pulumi", "squarecloud", "snapshot", "backup", "category/database", "kind/native"],
         "config": {"variables": settings},
         "provider": {"description": inspect.getdoc(Settings), "inputProperties": settings},
         "resources": {token: _resource(kind) for token, kind in KINDS.items()},
@@ -39,9 +40,11 @@ def schema() -> dict[str, Any]:
         "types": _types(),
         "meta": {"supportPack": True},  # each generated SDK is a package of its own
         "language": {
-            "nodejs": {"respectSchemaVersion": True},
+            "nodejs": {"respectSchemaVersion": True, **names["nodejs"]},
             "python": {"respectSchemaVersion": True, "pyproject": {"enabled": True}},
-            "go": {"respectSchemaVersion": True, "generateResourceContainerTypes": True},
+            "go": {"respectSchemaVersion": True, "generateResourceContainerTypes": True, **names["go"]},
+            "csharp": {"respectSchemaVersion": True, **names["csharp"]},
+            "java": names["java"],
         },
     }
 
@@ -58,9 +61,13 @@ def _resource(kind: Kind) -> dict[str, Any]:
         "description": kind.thing.doc,
         "properties": _properties(outputs),
         "required": [each.camel for each in outputs if kind.thing.always(each)],
-        "inputProperties": _properties(inputs),
+        "inputProperties": {each.camel: _input(each) for each in inputs},
         "requiredInputs": [each.camel for each in inputs if each.required],
     }
+
+
+def _input(each: Property) -> dict[str, Any]:
+    return _property(each) | ({"willReplaceOnChanges": True} if each.replaces else {})
 
 
 def _function(function: Function) -> dict[str, Any]:
@@ -73,14 +80,20 @@ def _function(function: Function) -> dict[str, Any]:
 
 
 def _types() -> dict[str, Any]:
-    """The records inside properties of resources and functions."""
+    """The records inside properties of resources and functions, and the texts of which the values are known."""
     every = [each for kind in KINDS.values() for each in kind.thing.outputs.values()]
     every += [each for function in FUNCTIONS.values() for each in function.lookup.result.properties().values()]
     records = {record for each in every if (record := record_in(each.type))}
-    return {
-        token(_name(record)): {**_of_record(record), "description": inspect.getdoc(record)}
-        for record in sorted(records, key=_name)
-    }
+    every += [each for function in FUNCTIONS.values() for each in function.lookup.query.properties().values()]
+    every += [each for record in records for each in record.properties().values()]
+    found = {_name(record): {**_of_record(record), "description": inspect.getdoc(record)} for record in records}
+    found |= {each.choices.name: _enum(each.choices) for each in every if each.choices}
+    return {token(name): found[name] for name in sorted(found)}
+
+
+def _enum(choices: Choices) -> dict[str, Any]:
+    values = [{"value": value, "description": meaning} for value, meaning in choices.meanings.items()]
+    return {"type": "string", "enum": values}
 
 
 def _of_record(record: type[Record]) -> dict[str, Any]:
@@ -98,7 +111,14 @@ def _properties(every: Iterable[Property], *, secrets: bool = True) -> dict[str,
 
 def _property(each: Property, *, secret: bool | None = None) -> dict[str, Any]:
     marked = each.secret if secret is None else secret
-    return _type(each.type) | {"description": each.description} | ({"secret": True} if marked else {})
+    kind = _choice(each, each.choices) if each.choices else _type(each.type)
+    return kind | {"description": each.description} | ({"secret": True} if marked else {})
+
+
+def _choice(each: Property, choices: Choices) -> dict[str, Any]:
+    """One of the known values if the property is checked for them; else any text, since the service may have more of them."""
+    known = {"$ref": f"#/types/{token(choices.name)}"}
+    return known if each.reader == choices.read else {"type": "string", "oneOf": [{"type": "string"}, known]}
 
 
 def _type(kind: Any) -> dict[str, Any]:

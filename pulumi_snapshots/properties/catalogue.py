@@ -28,7 +28,7 @@ from typing import (
 )
 
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
-from pulumi_snapshots.properties.checks import UNKNOWN, flag, text
+from pulumi_snapshots.properties.checks import UNKNOWN, flag, one_of, text
 from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.properties.unfit import Problem
 
@@ -49,6 +49,23 @@ AS_WRITTEN = {
 
 
 @dataclass(frozen=True)
+class Choices:
+    """The values that a text may have, as far as they are known: languages that have such types name them.
+
+    Attributes:
+        name: of the type.
+        meanings: of each value.
+    """
+
+    name: str
+    meanings: Mapping[str, str]
+
+    def read(self, given: Any) -> str:
+        """One of the values; ValueError names them."""
+        return one_of(*self.meanings)(given)
+
+
+@dataclass(frozen=True)
 class Property:
     """One property of a resource, a lookup or the settings.
 
@@ -63,6 +80,8 @@ class Property:
         kept: whether the outputs repeat this input.
         needed: what it is, for the error if it is missing.
         reader: makes the value from what a program gave; raises ValueError, whose text says what would be right.
+        choices: the known values of a text; the service may have more. None if any is one.
+        replaces: whether another value of this input makes another resource in place of this one.
     """
 
     name: str
@@ -75,6 +94,8 @@ class Property:
     kept: bool
     needed: str
     reader: Callable[[Any], Any] | None
+    choices: Choices | None = None
+    replaces: bool = False
 
     @property
     def camel(self) -> str:
@@ -127,10 +148,21 @@ def declare(  # noqa: PLR0913  as many as a property has
     kept: bool = True,
     needed: str = "",
     read: Callable[[Any], Any] | None = None,
+    choices: Choices | None = None,
+    replaces: bool = False,
     kw_only: bool = False,
 ) -> Any:
     """Declare a property; see `Property` for the arguments."""
-    more = {"doc": doc, "secret": secret, "internal": internal, "kept": kept, "needed": needed, "reader": read}
+    more = {
+        "doc": doc,
+        "secret": secret,
+        "internal": internal,
+        "kept": kept,
+        "needed": needed,
+        "reader": read,
+        "choices": choices,
+        "replaces": replaces,
+    }
     return field(default=default, repr=not secret, kw_only=kw_only, metadata=more)
 
 

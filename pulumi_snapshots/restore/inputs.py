@@ -9,6 +9,7 @@ from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
 from pulumi_snapshots.properties.checks import digest_of
 from pulumi_snapshots.properties.unfit import Problem, Unfit
+from pulumi_snapshots.snapshot.record import DATABASE_ENGINE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +37,7 @@ class RestoreInputs(Inputs):
         "The database whose snapshot is put back.",
         read=checks.database_id(PURPOSE),
         needed=f"the id of the database to {PURPOSE}",
+        replaces=True,
     )
     version_id: str = declare(
         "The snapshot's version id.",
@@ -46,6 +48,7 @@ class RestoreInputs(Inputs):
         "The database to overwrite, of the same engine; the snapshot's own unless given. Another one restores again.",
         default=None,
         read=checks.database_id("restore onto"),
+        replaces=True,
     )
     overwrite: bool = declare(
         "Must be true, else the preview fails: everything that the database holds is overwritten.",
@@ -53,7 +56,11 @@ class RestoreInputs(Inputs):
         kw_only=True,
     )
     triggers: list[Any] | None = declare(
-        "Any values. A change of any restores again.", default=None, read=checks.triggers, kw_only=True
+        "Any values. A change of any restores again.",
+        default=None,
+        read=checks.triggers,
+        replaces=True,
+        kw_only=True,
     )
     timeout: Duration = declare(
         "How long the restore may take, and each resume again. The resource's custom timeout for creates wins.",
@@ -67,7 +74,10 @@ class RestoreInputs(Inputs):
         kept=False,
     )
     runtime: str | None = declare(
-        "The snapshot's engine, as a Snapshot or a lookup gives it: it must fit the database.", default=None, kept=False
+        "The snapshot's engine, as a Snapshot or a lookup gives it: it must fit the database.",
+        default=None,
+        kept=False,
+        choices=DATABASE_ENGINE,
     )
 
     @classmethod

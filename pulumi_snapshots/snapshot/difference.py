@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.run.calls import Call, Calls
 
 
+REPLACES = tuple(each.name for each in SNAPSHOT.inputs.properties().values() if each.replaces)
 WAITS_ON = "pending since {since}; will keep waiting, no new request"
 
 
@@ -127,7 +128,7 @@ def difference(  # noqa: PLR0911  each kind of change is one return
 
     What is `UNKNOWN` is no change: an update decides it, and known values do. `now` is this machine's time: a diff sends no request.
     """
-    replaces = [name for name in ("database_id", "triggers") if changed(name, old, new, same)]
+    replaces = [name for name in REPLACES if changed(name, old, new, same)]
     if record.pending:
         if record.attempt is not None and record.attempt.missing_since is not None:
             reason = f"the snapshot requested at {record.requested_at} never came" if not replaces else ""
@@ -138,7 +139,7 @@ def difference(  # noqa: PLR0911  each kind of change is one return
     rotate_after = new.get("rotate_after")
     if replaces:
         return Changes(tuple(replaces))
-    later = undecided(new, "database_id", "triggers")
+    later = undecided(new, *REPLACES)
     if rotate_after is None or rotate_after is UNKNOWN:
         return Changes(reason=later)
     created = parse_rfc3339(record.created_at) if record.created_at else None

@@ -26,9 +26,13 @@ class SnapshotInputs(Inputs):
         "The database to take a snapshot of. Another one takes a new snapshot.",
         read=checks.database_id(PURPOSE),
         needed=f"the id of the database to {PURPOSE}",
+        replaces=True,
     )
     triggers: list[Any] | None = declare(
-        "Any values, such as a release. A change of any takes a new snapshot.", default=None, read=checks.triggers
+        "Any values, such as a release. A change of any takes a new snapshot.",
+        default=None,
+        read=checks.triggers,
+        replaces=True,
     )
     timeout: Duration = declare(
         "How long the create may take, and each resume again. The resource's custom timeout for creates wins.",

@@ -12,7 +12,7 @@ from pulumi_snapshots.attempt.owner import owner_of
 from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.properties import checks
-from pulumi_snapshots.properties.catalogue import Moment, Record, Thing, declare
+from pulumi_snapshots.properties.catalogue import Choices, Moment, Record, Thing, declare
 from pulumi_snapshots.properties.unfit import shown
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 
 DESCRIBED = ("name", "size", "created_at", "expires_at", "origin", "runtime")
 """What a listing says of a snapshot beside its ids and its URL."""
+ORIGIN = Choices(
+    "Origin", {"manual": "Taken because somebody asked for it.", "automatic": "The service's daily snapshot."}
+)
+DATABASE_ENGINE = Choices(
+    "DatabaseEngine", {"postgres": "PostgreSQL.", "mongo": "MongoDB.", "mysql": "MySQL.", "redis": "Redis."}
+)
 PENDING = "pending:"
 """What the version part of a provisional id begins with; no version id of the service holds a colon."""
 
@@ -89,10 +95,13 @@ class ListedProperties(Record):
     available: bool = declare(
         "False while it is pending, and once it is missing or past its 30 days at the service.", default=False
     )
-    origin: str | None = declare("`manual` or `automatic`; absent if the service does not say.", default=None)
+    origin: str | None = declare(
+        "`manual` or `automatic`; absent if the service does not say.", default=None, choices=ORIGIN
+    )
     runtime: str | None = declare(
         "The database's engine, `postgres`, `mongo`, `mysql` or `redis`; absent if the service does not say.",
         default=None,
+        choices=DATABASE_ENGINE,
     )
 
 

@@ -126,4 +126,4 @@ def test_the_generated_sdks_are_of_this_version(generated: Path) -> None:
     package = json.loads((generated / "nodejs" / "package.json").read_text())
     assert package["name"] == sdks.OURS
     assert package["version"] == package["pulumi"]["version"] == "0.1.0"
-    assert (generated / "go" / "go.mod").read_text().startswith("module example.com/pulumi-squarecloud/sdk/go\n")
+    assert (generated / "go" / "go.mod").read_text().startswith("module pulumi-squarecloud/sdk/go\n")

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from pulumi_snapshots.archive.difference import archive_difference
+from pulumi_snapshots.archive.record import ArchiveRecord
+from pulumi_snapshots.plugin.package import KINDS, Kind
 from pulumi_snapshots.plugin.schema import schema
+from pulumi_snapshots.properties.catalogue import Duration
+from pulumi_snapshots.restore.difference import restore_difference
+from pulumi_snapshots.snapshot.difference import difference
+from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pulumi_snapshots.run.calls import Changes
 
 
 def test_what_is_secret_is_marked_as_such() -> None:
@@ -35,6 +47,75 @@ def test_the_key_has_no_default_that_a_state_would_store() -> None:
     assert all("defaultInfo" in setting for name, setting in settings.items() if name != "apiKey")
 
 
+def test_an_editor_offers_the_known_origins_and_engines() -> None:
+    """Where the provider refuses others they are a type of their own; else any text fits, since the service may have more."""
+    made = schema()
+    assert [one["value"] for one in made["types"]["squarecloud:index:Origin"]["enum"]] == ["manual", "automatic"]
+    engines = made["types"]["squarecloud:index:DatabaseEngine"]["enum"]
+    assert [one["value"] for one in engines] == ["postgres", "mongo", "mysql", "redis"]
+    origin = {"$ref": "#/types/squarecloud:index:Origin"}
+    for name in ("getSnapshots", "getLatestSnapshot"):
+        asked = made["functions"][f"squarecloud:index:{name}"]["inputs"]["properties"]["origin"]
+        assert asked.items() >= origin.items()
+        assert "oneOf" not in asked
+    either = {"type": "string", "oneOf": [{"type": "string"}, origin]}
+    found = made["types"]["squarecloud:index:FoundSnapshot"]["properties"]
+    of_snapshot, of_restore = (made["resources"][f"squarecloud:index:{name}"] for name in ("Snapshot", "Restore"))
+    for properties in (found, of_snapshot["properties"]):
+        assert properties["origin"].items() >= either.items()
+        assert properties["runtime"] == found["runtime"]
+        assert properties["runtime"]["oneOf"] == of_restore["inputProperties"]["runtime"]["oneOf"]
+
+
+STATE = {
+    "database_id": "d" * 32,
+    "version_id": "v",
+    "requested_at": "2026-11-01T00:00:00Z",
+    "created_at": "2026-11-01T00:00:00Z",
+    "restored_at": "2026-11-01T00:00:00Z",
+    "archived_at": "2026-11-01T00:00:00Z",
+    "destination": "file:///here/",
+    "uri": "file:///here/x.zip",
+    "size": 1,
+    "sha256": "0",
+    "mark": "0",
+}
+GIVEN: dict[str, Any] = {"triggers": ["a"], "recipients": ["age1a"], "overwrite": True}
+OTHERS: dict[str, Any] = {
+    "triggers": ["b"],
+    "recipients": ["age1b"],
+    "destination": "file:///elsewhere/",
+    "keep": {"last": 3},
+    "created_at": "2026-11-02T00:00:00Z",
+    "download_url": "https://other.invalid/",  # of the same version, which is given too
+}
+"""Other values of inputs, where any text, number or truth is none."""
+
+
+def _compare(kind: Kind, new: dict[str, Any]) -> Changes:
+    old = {**STATE, **GIVEN, "target_database_id": new.get("target_database_id") and STATE["database_id"]}
+    record: Any = kind.thing.record.from_outputs(
+        {**STATE, "target_database_id": STATE["database_id"], "available": True}
+    )
+    if isinstance(record, SnapshotRecord):
+        return difference(record, old, new, datetime(2026, 11, 1, 1, tzinfo=UTC))
+    return (archive_difference if isinstance(record, ArchiveRecord) else restore_difference)(record, old, new)
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.thing.name)
+def test_an_input_is_marked_if_another_value_replaces_the_resource(kind: Kind) -> None:
+    properties = schema()["resources"][kind.token]["inputProperties"]
+    inputs = kind.thing.inputs.properties()
+    given = {name: value for name, value in {**STATE, **GIVEN}.items() if name in inputs}
+    assert not _compare(kind, given).replaces
+    replacing = set()
+    for name, each in inputs.items():
+        other = OTHERS[name] if name in OTHERS else {int: 2, bool: True, Duration: 7200.0}.get(each.type, "e" * 32)
+        if _compare(kind, {**given, name: other}).replaces:
+            replacing.add(each.camel)
+    assert {name for name, each in properties.items() if each.get("willReplaceOnChanges")} == replacing
+
+
 # The metaschema's rules, as Pulumi publishes them (pkg/codegen/schema/pulumi.json)
 
 TYPES = {"string", "integer", "number", "boolean", "array", "object"}
@@ -47,6 +128,10 @@ def test_the_schema_keeps_the_metaschemas_rules() -> None:
     for part in ("resources", "functions", "types"):
         assert all(TOKEN.fullmatch(token) for token in made[part])
     for token, each in made["types"].items():
+        if "enum" in each:
+            assert each["type"] == "string", token
+            assert all(set(one) == {"value", "description"} for one in each["enum"])
+            continue
         assert each["type"] == "object", token
         assert set(each["required"]) <= set(each["properties"])
     for each in made["resources"].values():
@@ -54,11 +139,12 @@ def test_the_schema_keeps_the_metaschemas_rules() -> None:
         assert set(each["requiredInputs"]) <= set(each["inputProperties"])
         assert not {"id", "urn"} & set(each["properties"])
     for node in _properties(made):
-        kinds = [kind for kind in ("type", "$ref", "oneOf") if kind in node]
-        assert len(kinds) == 1, node
+        kinds = {kind for kind in ("type", "$ref", "oneOf") if kind in node}
+        assert len(kinds) == 1 or kinds == {"type", "oneOf"}, node
         assert node.get("type", "string") in TYPES
-        if node.get("$ref", "").startswith("#/types/"):
-            assert node["$ref"].removeprefix("#/types/") in made["types"]
+        for one in (node, *node.get("oneOf", [])):
+            if one.get("$ref", "").startswith("#/types/"):
+                assert one["$ref"].removeprefix("#/types/") in made["types"]
         assert "type" not in node or node["type"] != "array" or "items" in node
 
 

@@ -1,0 +1,102 @@
+"""Who publishes the package: read from pyproject.toml, left out where it is not set, and no name that is somebody else's."""
+
+from __future__ import annotations
+
+import tomllib
+from email.message import Message
+from importlib.metadata import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from pulumi_snapshots.plugin.identity import DISTRIBUTION, NO_UPLOAD, Identity
+from pulumi_snapshots.plugin.schema import schema
+
+if TYPE_CHECKING:
+    from importlib.metadata import PackageMetadata
+
+PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+PUBLISHED = {
+    "Author": "The Shop",
+    "Project-URL: Repository": "https://github.com/Shop/pulumi-squarecloud/",
+    "Project-URL: Documentation": "https://shop.invalid/docs/",
+}
+
+
+def identity(**fields: str) -> Identity:
+    """Of a package whose metadata has these fields."""
+    about = Message()
+    about["Summary"], about["License-Expression"] = "Snapshots.", "Apache-2.0"
+    for name, text in fields.items():
+        field, _, label = name.partition(": ")
+        about[field] = f"{label}, {text}" if label else text
+    return Identity(cast("PackageMetadata", about))
+
+
+def test_what_is_not_set_does_not_look_published() -> None:
+    unset = identity()
+    assert unset.in_schema() == {
+        "description": "Snapshots.",
+        "license": "Apache-2.0",
+        "publisher": "the authors of pulumi-snapshots",
+    }
+    assert unset.languages() == {
+        "nodejs": {"packageName": "pulumi-squarecloud"},
+        "go": {
+            "modulePath": "pulumi-squarecloud/sdk/go",
+            "importBasePath": "pulumi-squarecloud/sdk/go/squarecloud",
+        },
+        "csharp": {"rootNamespace": "PulumiSnapshots"},
+        "java": {"basePackage": "pulumisnapshots"},
+    }
+
+
+def test_a_publisher_is_named_by_repository_and_documentation() -> None:
+    shop = identity(**PUBLISHED)
+    assert shop.in_schema() == {
+        "description": "Snapshots.",
+        "license": "Apache-2.0",
+        "publisher": "The Shop",
+        "homepage": "https://shop.invalid/docs",
+        "repository": "https://github.com/Shop/pulumi-squarecloud",
+        "logoUrl": "https://shop.invalid/docs/_static/logo.svg",
+        "configurationDocsUrl": "https://shop.invalid/docs/settings.html",
+        "pluginDownloadURL": "github://api.github.com/Shop/pulumi-squarecloud",
+    }
+    assert shop.languages()["go"] == {}, "generators make the path of the repository"
+    assert shop.languages()["java"] == {"basePackage": "io.github.shop"}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"Classifier": NO_UPLOAD},
+        {"Project-URL: Repository": "https://codeberg.invalid/shop/pulumi-squarecloud"},
+    ],
+    ids=["not published", "not on GitHub"],
+)
+def test_the_plugin_is_searched_for_among_releases_if_there_are_some(other: dict[str, str]) -> None:
+    assert "pluginDownloadURL" not in identity(**(PUBLISHED | other)).in_schema()
+
+
+def test_pyproject_is_the_one_place() -> None:
+    """What is installed here says the same: `make environment` brings it up to date."""
+    about = metadata(DISTRIBUTION)
+    urls = [f"{label}, {url}" for label, url in PROJECT["urls"].items()]
+    assert (about.get_all("Project-URL") or []) == urls
+    assert (NO_UPLOAD in (about.get_all("Classifier") or [])) is (NO_UPLOAD in PROJECT["classifiers"])
+    made = schema()
+    assert (made["description"], made["version"]) == (PROJECT["description"], PROJECT["version"])
+    assert made["license"] == PROJECT["license"]
+    assert made["publisher"] == Identity.of_this_package().publisher
+
+
+def test_no_name_is_in_somebody_elses_scope() -> None:
+    texts = [text for names in schema()["language"].values() for text in names.values() if isinstance(text, str)]
+    assert texts
+    assert [
+        text for text in texts if "example" in text or "@pulumi" in text or text.lower().startswith("pulumi.")
+    ] == []
+    assert schema()["language"]["csharp"]["rootNamespace"] != "Pulumi"
+    assert schema()["language"]["java"]["basePackage"] != "com.pulumi"
