@@ -229,7 +229,7 @@ class AttemptJournal:
         self._clock = clock
         self._earlier = earlier
         self._moving = anyio.Lock(fast_acquire=True)
-        self._unproved: list[Entry] | None = None  # as other processes left them
+        self._unproved: tuple[Entry, ...] | None = None  # as other processes left them
         self._owed: list[Callable[[dict[str, Any]], object]] = []
         self._signed_at = -math.inf
         self._is_under_way = False
@@ -469,9 +469,14 @@ class AttemptJournal:
         """Remove the entry of a POST that this run has from the state."""
         await self.erase(Entry(None, database_id, "", post, self.process.name), found)
 
+    def has_noted(self, proof: Proof) -> bool:
+        """Whether `prove` has nothing to do; from any thread, since its list is replaced and never changed."""
+        unproved = self._unproved
+        return self.file is None or (unproved is not None and not any(map(proof.shows, unproved)))
+
     async def prove(self, proof: Proof) -> None:
         """Note that the state has what this shows. Costs one read in a process, and a write only if an entry ends by it."""
-        if self.file is None:
+        if self.has_noted(proof):
             return
 
         def edit(content: dict[str, Any]) -> None:
@@ -488,9 +493,9 @@ class AttemptJournal:
                 self._owed.append(edit)
                 return
             # What a run has deleted is not told by a state: an interrupted one leaves it there.
-            self._unproved = [entry for entry in _entries(content) if not entry.proved and not entry.run]
+            self._unproved = tuple(entry for entry in _entries(content) if not entry.proved and not entry.run)
         if any(map(proof.shows, self._unproved)):
-            self._unproved = [entry for entry in self._unproved if not proof.shows(entry)]
+            self._unproved = tuple(entry for entry in self._unproved if not proof.shows(entry))
             await self._note(edit)
 
     async def prove_created(self, owner: str | None) -> None:

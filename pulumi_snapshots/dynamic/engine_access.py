@@ -141,8 +141,7 @@ def features() -> Features:
     return Features(
         urn=bool(getattr(request, "urn", None)),
         log=_find_engine_address() is not None,
-        partial_state=_provider_value(request) is not None
-        and callable(getattr(context, "set_trailing_metadata", None)),
+        partial_state=EngineCall(request, context).can_keep,
         cancel=cancel,
         width=width,
     )
@@ -220,6 +219,13 @@ class EngineCall:
     def urn(self) -> str | None:
         """URN of the resource that the call is about; None if it cannot be known."""
         return getattr(self._request, "urn", None) or None
+
+    @property
+    def can_keep(self) -> bool:
+        """Whether the SDK has a known way to end this call unfinished; see `keep`."""
+        return _provider_value(self._request) is not None and callable(
+            getattr(self._context, "set_trailing_metadata", None)
+        )
 
     def progress(self, text: str) -> None:
         """Show `text` on the resource's row until the next one; the same text again sends nothing. Never waits."""

@@ -82,7 +82,8 @@ class Provider(ResourceProvider):
         olds = self._own(_olds)
         with self._call() as call:
             found = self.rules.diff(call, olds, _with_unknowns(_news))
-            this_run().carry_out(lambda: self.rules.note_state(call, olds))
+            if not self.rules.is_noted(call, olds):
+                this_run().carry_out(lambda: self.rules.note_state(call, olds))
         # A resource of the plugin is updated once, to Python's names.
         changes = bool(found.replaces or found.updates) or olds.keys() != _olds.keys()
         return DiffResult(changes=changes, replaces=list(found.replaces), delete_before_replace=False)
@@ -122,7 +123,7 @@ class Provider(ResourceProvider):
         except Unfinished as end:
             engine = engine_access.current_call()
             made, wording = self._hidden(end.resource), PYTHON.about(resource=engine.urn)
-            if engine_access.features().partial_state:
+            if engine.can_keep:
                 engine.keep(made.id, made.outputs, [wording.report(end.error)])
             if end.unkept is not None:
                 engine.fail(wording.report(end.error, end.unkept))
@@ -162,7 +163,6 @@ class _Row:
         self.wording = PYTHON.about(resource=engine.urn)
         self._engine = engine
         self._staying: list[tuple[Callable[[str], None], str]] = []
-        self._can_keep = engine_access.features().partial_state
 
     def progress(self, text: Words) -> None:
         self._engine.progress(self.wording.text(text))
@@ -174,7 +174,7 @@ class _Row:
         self._staying.append((self._engine.warn, self.wording.text(text)))
 
     def will_keep(self, *, pending: bool) -> bool:
-        return engine_access.engine_listens() and (self._can_keep or not pending)
+        return engine_access.engine_listens() and (self._engine.can_keep or not pending)
 
     def end(self) -> None:
         """Show what stays; in the call's own thread."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
@@ -74,11 +75,13 @@ class ApiKey:
     value: str = field(repr=False)
 
 
+@cache
 def config_key(name: str) -> str:
     """How a setting is called in Pulumi config."""
     return f"{PACKAGE}:{in_camel(name)}"
 
 
+@cache
 def variable(name: str) -> str:
     """How a setting is called in the environment."""
     return f"{PACKAGE}_{name}".upper()

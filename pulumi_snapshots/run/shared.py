@@ -74,20 +74,20 @@ class Shared:
         return session
 
     def journals(self, settings: Settings) -> Journals:
-        """Get the journals for these settings, which have an API key; only in the event loop."""
+        """Get the journals for these settings, which have an API key; from any thread, all get the same."""
         key = settings.fingerprint(), settings.shared_state
         if key not in self._journals:
             folder, state = state_directory(os.environ), self._shared_state(settings)
-            self._journals[key] = journals_of(settings, self._clock, folder, process_of(state), state)
+            self._journals.setdefault(key, journals_of(settings, self._clock, folder, process_of(state), state))
         return self._journals[key]
 
     def _shared_state(self, settings: Settings) -> SharedState | None:
         if settings.shared_state not in self._states:
-            self._states[settings.shared_state] = shared_state_of(settings, self._clock)
+            self._states.setdefault(settings.shared_state, shared_state_of(settings, self._clock))
         return self._states[settings.shared_state]
 
     def journals_of_all_keys(self, settings: Settings, what: str) -> list[AttemptJournal]:
-        """Get the journals of every key, for settings without one; `what` as in `Journals`; only in the event loop.
+        """Get the journals of every key, for settings without one; `what` as in `Journals`; from any thread.
 
         What the machines of an account share is the same for all keys; otherwise those that were used on this machine.
         """
@@ -95,7 +95,7 @@ class Shared:
             folder, state = state_directory(os.environ), self._shared_state(settings)
             found = journals_of(settings, self._clock, folder, process_of(state), state) if state else {}
             here = [] if state else journals_here(what, self._clock, folder, process_of(None))
-            self._keyless[what] = [found[what]] if what in found else here
+            self._keyless.setdefault(what, [found[what]] if what in found else here)
         return self._keyless[what]
 
     def of(self, kind: type[T]) -> T:
