@@ -29,7 +29,7 @@ LAYERS = (
     "declaration",
     "engine",
     "drill",
-    ("archive", "restore", "verify"),
+    ("archive", "guard", "restore", "verify"),
     "lookup",
     "snapshot",
     "run",

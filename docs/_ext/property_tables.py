@@ -21,6 +21,7 @@ from sphinx.util.docutils import SphinxDirective
 import pulumi_snapshots
 from pulumi_snapshots.archive.record import ARCHIVE
 from pulumi_snapshots.attempt.post import Post
+from pulumi_snapshots.guard.inputs import TAKE
 from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS, DatabaseInfo, SnapshotInfo
 from pulumi_snapshots.properties.catalogue import Duration, Moment, Record, in_camel, record_in
 from pulumi_snapshots.restore.record import RESTORE
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 THINGS = (SNAPSHOT, RESTORE, ARCHIVE)
 LOOKUPS = (SNAPSHOTS, LATEST, DATABASE, DATABASES)
+FUNCTIONS = (*LOOKUPS, TAKE)
 TYPES = {int: "int", float: "float", bool: "bool", Duration: "duration", Moment: "time", datetime: "time"}
 DIRECTIVE = re.compile(r"^```\{properties\} (.+)\n```$", re.MULTILINE)
 
@@ -130,7 +132,7 @@ def plugin_functions() -> list[str]:
             code(_camel(each) for each in lookup.query.properties().values()) or "none",
             code(_camel(each) for each in lookup.result.properties().values()),
         )
-        for lookup in LOOKUPS
+        for lookup in FUNCTIONS
     ]
     return table(("function", "arguments", "brings"), rows)
 
@@ -142,7 +144,7 @@ def _camel(each: Property) -> str:
 TABLES: dict[str, Callable[[], list[str]]] = {
     **{f"{thing.name} inputs": partial(inputs, thing.inputs) for thing in THINGS},
     **{f"{thing.name} outputs": partial(outputs, thing.record.properties().values()) for thing in THINGS},
-    **{f"{lookup.function} arguments": partial(inputs, lookup.query) for lookup in LOOKUPS},
+    **{f"{lookup.function} arguments": partial(inputs, lookup.query) for lookup in FUNCTIONS},
     **{
         record.__name__: partial(outputs, record.properties().values()) for record in (Post, SnapshotInfo, DatabaseInfo)
     },

@@ -46,6 +46,8 @@ ENTER_TRIES = 3
 """How often an entry is written with a later time, because that took longer."""
 NOT_AWAITED = "not awaited"
 """`Post.answered` if the run ended before the answer came."""
+NOBODY = ""
+"""`Entry.process` of what no process waits for any more, though the one that did may still run."""
 
 
 class AttemptContext(Protocol):
@@ -98,6 +100,8 @@ class Attempt(ABC):
     """The refusals after which the same POST may succeed later."""
     supersedes: ClassVar[bool] = False
     """Whether the POST makes the owner's earlier entries in the journal obsolete even if their result is not known."""
+    for_resource: ClassVar[bool] = True
+    """Whether a resource is to keep the result. If not, the journal alone has what is pending, also for this process."""
 
     def __init__(  # noqa: PLR0913  the fields of an entry, and the context
         self,
@@ -174,8 +178,17 @@ class Attempt(ABC):
         """Whether the operation completes although its wait ended early."""
         return False
 
-    async def prepare_again(self) -> None:  # noqa: B027  most have nothing to do
-        """Called before the POST is tried again, after another run sent one for this database."""
+    def may_resume(self, entry: Entry) -> bool:  # noqa: ARG002  most may
+        """Whether what an earlier run of this operation has sent may be completed instead of sending another POST."""
+        return True
+
+    async def prepare_again(self) -> bool:
+        """Called before the POST is tried again, after another run sent one for this database.
+
+        Returns:
+            Whether what that has started will do, so that no POST is needed any more.
+        """
+        return False
 
     # The operation --------------------------------------------------------------------------------------------------------
 
@@ -230,11 +243,14 @@ class Attempt(ABC):
     async def _end_entry(self, entry: Entry) -> None:
         # If the state does not keep what is pending, the next create must find it.
         is_told = self.member.will_keep(pending=self.post is not None)
+        is_asked_again = self.for_resource and self.member.is_asked_again
         if self.post is not None:
-            if is_told:
+            if not self.for_resource:
+                await self._journal.update(replace(entry, post=self.post, process=NOBODY))
+            elif is_told:
                 pending = replace(entry, post=self.post, in_state=True)
                 await self._journal.conclude(pending, supersedes=self.supersedes)
-        elif self.finished is None or entry.proved or entry.owner is None or not self.member.is_asked_again:
+        elif self.finished is None or entry.proved or entry.owner is None or not is_asked_again:
             await self._journal.erase(entry, self._found)
         else:
             await self._journal.conclude(
@@ -285,6 +301,8 @@ class Attempt(ABC):
             return False
         if entry.run:
             return self._engine.carries and entry.run == self._journal.run_of(self._engine)
+        if not self.may_resume(entry):
+            return False
         # A user who forces another one gives up what the state had, but not what was made the last time that he forced it.
         given_up = self._engine.forces and entry.finished is not None and not entry.forced
         return entry.process != self._journal.process.name and not given_up
@@ -377,9 +395,8 @@ class Attempt(ABC):
                 await self.answered(await start(self._before_sending))
             except HeldBack:
                 self.held_back = True
-                if await self.take_over():
+                if await self.take_over() or await self.prepare_again():
                     return
-                await self.prepare_again()
                 continue
             except SquareCloudError as error:
                 if self.leaves_doubt(error):

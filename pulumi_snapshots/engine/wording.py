@@ -27,6 +27,10 @@ STEPS = {
         "The installed Pulumi SDK has no known way to keep it in the stack's state: the next `pulumi up` on this machine "
         "still waits for it; one on another machine takes another one, unless `{reuse_within}` lets it adopt this one."
     ),
+    Step.GUARD_RESUMES: (
+        "Run `pulumi up` again: until `{timeout}` after the request it waits for this snapshot, later it takes another one."
+    ),
+    Step.GUARD_TAKES_ANOTHER: "Run `pulumi up` again `{timeout}` after the request: it takes another one then.",
     Step.REFRESH: "`pulumi refresh` pins it once the service lists it.",
     Step.REFRESH_WITH_PROGRAM: (
         "A refresh uses the configuration of the last `pulumi up`: if it was changed since, run `pulumi refresh "

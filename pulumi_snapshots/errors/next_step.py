@@ -68,6 +68,10 @@ class Step(Enum):
         "It could not be kept: the next run on this machine still waits for it; one on another machine takes another "
         "one, unless {reuse_within} lets it adopt this one."
     )
+    GUARD_RESUMES = (
+        "Run it again: until {timeout} after the request it waits for this snapshot, later it takes another one."
+    )
+    GUARD_TAKES_ANOTHER = "Run it again {timeout} after the request: it takes another one then."
     REFRESH = "A refresh pins it once the service lists it."
     REFRESH_WITH_PROGRAM = "A refresh uses the configuration of the last run, not the present one."
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pulumi_snapshots.archive.difference import ArchiveRules
+from pulumi_snapshots.guard.inputs import TAKE
 from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS, Lookup
 from pulumi_snapshots.plugin.wire import Names
 from pulumi_snapshots.properties.catalogue import in_camel
@@ -47,5 +48,6 @@ class Function:
 KINDS = {kind.token: kind for kind in map(Kind, (SnapshotRules(), RestoreRules(), ArchiveRules()))}
 """By token."""
 LOOKUPS: tuple[Lookup[Any], ...] = (SNAPSHOTS, LATEST, DATABASE, DATABASES)
-FUNCTIONS = {function.token: function for function in map(Function, LOOKUPS)}
+"""Functions that take nothing."""
+FUNCTIONS = {function.token: function for function in map(Function, (*LOOKUPS, TAKE))}
 """By token."""

@@ -18,7 +18,9 @@ from pulumi_snapshots.engine.errors import DETAILS_HEADER, debugged, listed, rea
 from pulumi_snapshots.engine.process import engine_run
 from pulumi_snapshots.engine.wording import PLUGIN
 from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.guard.inputs import TAKE, foreseen
 from pulumi_snapshots.late import late
+from pulumi_snapshots.lookup.results import Lookup
 from pulumi_snapshots.plugin.engine import Engine, Row
 from pulumi_snapshots.plugin.package import FUNCTIONS, KINDS, Kind
 from pulumi_snapshots.plugin.schema import VERSION, schema
@@ -191,7 +193,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
     # Functions -----------------------------------------------------------------------------------------------------------
 
     async def Invoke(self, request: Any, context: Any) -> Any:
-        """Look something up; in previews, too."""
+        """Look something up, in previews, too; or take what guards a change, which a preview does not."""
         function = FUNCTIONS.get(request.tok)
         if function is None:
             await _fail(context, f"This package has no function {request.tok}.", grpc.StatusCode.NOT_FOUND)
@@ -205,17 +207,33 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         failures += _failures(lookup.query.problems(values), names, repeated=shown)
         if failures:
             return provider_pb2.InvokeResponse(failures=failures)
-        row = Row(self._engine, "")
+        if lookup is TAKE and request.preview:
+            unknowns = dict.fromkeys(lookup.result.properties(), UNKNOWN)
+            return _returned(function.results.write({**unknowns, **foreseen(values)}))
+        row = Row(self._engine, values.get("urn", "") if lookup is TAKE else "")
+        find = self._take if lookup is TAKE else self._look_up
         try:
-            session = self._call(None, row).session()
-            found = await late("lookup.find:find")(lookup, session, values, session.listings.recent, row.progress)
-            if note := session.take_note():
-                row.warn(note)
+            found = await find(lookup, values, self._call(None, row))
         except Explained as error:
             await _fail(context, PLUGIN.report(error), cause=error)
         finally:
             await self._engine.flush()
         return _returned(function.results.write(lookup.values(found)))
+
+    @staticmethod
+    async def _look_up(lookup: Lookup[T], values: dict[str, Any], call: Call) -> T:
+        session = call.session()
+        found: T = await late("lookup.find:find")(
+            lookup, session, values, session.listings.recent, call.listener.progress
+        )
+        if note := session.take_note():
+            call.listener.warn(note)
+        return found
+
+    @staticmethod
+    async def _take(_lookup: Lookup[T], values: dict[str, Any], call: Call) -> T:
+        taken: T = await late("guard.once:take")(values, call)
+        return taken
 
     # How a call is answered ------------------------------------------------------------------------------------------------
 

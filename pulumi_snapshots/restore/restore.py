@@ -198,9 +198,10 @@ class RestoreAttempt(Attempt):
             self.member.warn(another_snapshot(record))
         return True
 
-    async def prepare_again(self) -> None:
+    async def prepare_again(self) -> bool:
         """Another run was faster: the database's status now is not the effect of our restore."""
         await self._status.before()
+        return False
 
     async def prepare(self) -> None:
         """Find out what the POST needs, and whether it must not be sent.

@@ -51,6 +51,13 @@ def requests_file(
     return file
 
 
+def guards_file(settings: Settings, clock: Clock, folder: Path, state: SharedState | None) -> SharedFile:
+    """The file of what the guards of programs have taken last. Not by the key, so that a preview without one reads it."""
+    if state is not None:
+        return _file_of(settings, "guards", state)
+    return LockedFile(folder / f"{settings.service()}.guards.json", clock)
+
+
 def journals_here(what: str, clock: Clock, state: Path, process: Process) -> list[AttemptJournal]:
     """The journals of all keys on this machine of what POSTs start; none if they start nothing."""
     files = sorted(state.glob(f"*.{FILES[what]}.json")) if what in FILES else []

@@ -86,11 +86,9 @@ async def create(  # noqa: PLR0913  each is a fact of its own
         SquareCloudError: the service refused; nothing was started.
     """
     with session.fleet.joins(listener) as member:
-        attempt = SnapshotAttempt(session, inputs, member, owner, give_up_earlier=give_up_earlier, engine=engine)
-        async with attempt.running():
-            await attempt.settle_overdue()
-            return (None if attempt.resumed else await attempt.take()) or await attempt.wait()
-        return attempt.outcome  # the time is over, and a 200 had named the version
+        return await SnapshotAttempt(
+            session, inputs, member, owner, give_up_earlier=give_up_earlier, engine=engine
+        ).to_its_end()
 
 
 async def resume(
@@ -139,7 +137,7 @@ class SnapshotAttempt(Attempt):
             engine=engine,
         )
         self._session = session
-        self._reuse_within = inputs.reuse_within
+        self._reuse = timedelta(seconds=inputs.reuse_within)
         self._memory = session.memory.of(inputs.database_id)
         self._finished: Finished | None = None
         self._finished_at: datetime | None = None
@@ -149,6 +147,27 @@ class SnapshotAttempt(Attempt):
         self._behind = False
         self._adopted: SnapshotRecord | None = None
         self._known: UnresolvedPost | None = None
+
+    async def to_its_end(self) -> SnapshotRecord:
+        """Take a snapshot, adopt one, or complete what an earlier run has started; see `create`."""
+        async with self.running():
+            await self.settle_overdue()
+            return (None if self.resumed else await self.take()) or await self.wait()
+        return self.outcome  # the time is over, and a 200 had named the version
+
+    # What it is for ------------------------------------------------------------------------------------------------------
+
+    needs_url: ClassVar[bool] = True
+    """Whether it waits for the pinned URL after a 200 has named the version."""
+
+    def may_adopt(self, version_id: str, modified: datetime) -> bool:
+        """Whether `reuse_within` may adopt a manual snapshot of this time, by the service's clock."""
+        taken = self._memory.not_reusable | (self._others - self._orphans)
+        return modified >= self._session.service_clock.now() - self._reuse and version_id not in taken
+
+    def claim(self, version_id: str) -> None:
+        """Note that the resource has this snapshot, so that no other one takes it for its own."""
+        self._memory.claimed.add(version_id)
 
     # The journal and the run's memory ------------------------------------------------------------------------------------
 
@@ -187,7 +206,7 @@ class SnapshotAttempt(Attempt):
         if record := await self._come_after_all():
             return record
         await self._settle_earlier_attempts()
-        if record := await self._adopt():
+        if record := await self.adopt():
             return record
         with self._session.poll_plan.expecting_post():
             self.step = "queued"
@@ -202,10 +221,12 @@ class SnapshotAttempt(Attempt):
                 raise
         return self._adopted
 
-    async def prepare_again(self) -> None:
-        """Another run was faster: keep its snapshot apart from ours."""
+    async def prepare_again(self) -> bool:
+        """Another run was faster: adopt its snapshot, or keep it apart from ours."""
         await self._settle_earlier_attempts()
+        self._adopted = await self.adopt(again=True)
         await self._keep_clear()
+        return self._adopted is not None
 
     async def _settle_earlier_attempts(self) -> None:
         """Wait until no earlier attempt on this database could be mistaken for ours.
@@ -300,26 +321,26 @@ class SnapshotAttempt(Attempt):
         if not self.in_state and proves_failure(page, search, self.sent, self._memory):
             await self.give_up_resumed()
 
-    async def _adopt(self, *, again: bool = False) -> SnapshotRecord | None:
+    async def adopt(self, *, again: bool = False) -> SnapshotRecord | None:
         """The newest manual snapshot younger than `reuse_within`, if any; `again` if only a newer page could show one."""
-        if not self._reuse_within:
+        if not self._reuse:
             return None
         self.show_step("looking for a snapshot to reuse")
         listings = self._session.listings
         page = await listings.read_page(self.database_id, self._session.clock.monotonic() if again else listings.recent)
-        youngest = self._session.service_clock.now() - timedelta(seconds=self._reuse_within)
-        taken = self._memory.not_reusable | (self._others - self._orphans)
         fitting = [
             (entry.modified, entry)
             for entry in page.entries
             if entry.origin == "manual"
             and entry.modified is not None
-            and entry.modified >= youngest
-            and entry.version not in taken
+            and self.may_adopt(entry.version or "", entry.modified)
         ]
         if not fitting:
             return None
-        record = await self._claimed(max(fitting, key=lambda candidate: candidate[0])[1])
+        return self.adopted(await self._claimed(max(fitting, key=lambda candidate: candidate[0])[1]))
+
+    def adopted(self, record: SnapshotRecord) -> SnapshotRecord:
+        """The same record, with a line that lasts."""
         which = taken_text(record, self._session.service_clock.now())
         self.member.note(Text("adopted {which}, instead of taking one ({reuse_within})", which=which))
         return record
@@ -359,14 +380,14 @@ class SnapshotAttempt(Attempt):
 
     async def _adopts_hinted(self, refusal: SquareCloudError) -> bool:
         """On the first refusal, wait for the snapshot of an earlier attempt of ours that may still be running."""
-        if self._hinted or not self._reuse_within or not isinstance(refusal, (Cooldown, SnapshotRunning)):
+        if self._hinted or not self._reuse or not isinstance(refusal, (Cooldown, SnapshotRunning)):
             return False
         self._hinted = True
         ends = self._session.clock.monotonic() + HINTED_POLLS
         while self._adopted is None and self._session.clock.monotonic() < ends:
             self.member.progress(f"{refusal.code}: checking for an earlier attempt that is still running")
             await self._session.clock.sleep(self._session.poll_every)
-            self._adopted = await self._adopt(again=True)
+            self._adopted = await self.adopt(again=True)
         return self._adopted is not None
 
     async def _keep_clear(self) -> None:
@@ -398,16 +419,22 @@ class SnapshotAttempt(Attempt):
         wait = self._listing_wait()
         try:
             if self._finished is not None:
-                with anyio.move_on_after(PINNING):
-                    return await self._until_found(wait, first_after=0.0)
-                if unlisted := self._unlisted():
-                    return unlisted
-                return await self._until_found(wait, first_after=self._session.poll_every)
+                return await self._until_pinned(wait)
             return await self._until_found(wait, age=self.age)
         except (SquareCloudError, AmbiguousSnapshot) as error:
             if unlisted := self._unlisted(error):
                 return unlisted
             raise self.unresolved_error(cause=error, undecided=isinstance(error, AmbiguousSnapshot)) from error
+
+    async def _until_pinned(self, wait: ListingWait) -> SnapshotRecord:
+        """Wait until a listing shows what a 200 has started, or as long as that may take if its version is known."""
+        if not self.needs_url and (named := self._named()):
+            return named
+        with anyio.move_on_after(PINNING):
+            return await self._until_found(wait, first_after=0.0)
+        if unlisted := self._unlisted():
+            return unlisted
+        return await self._until_found(wait, first_after=self._session.poll_every)
 
     async def _until_found(self, wait: ListingWait, **when: Any) -> SnapshotRecord:
         entry = await wait.until_listed(**when)
@@ -417,7 +444,7 @@ class SnapshotAttempt(Attempt):
         if search.is_late(entry):
             self.member.warn(late_text(self.database_id, entry, search))
         record = await self._claimed(entry, requested=search.posted)
-        self._tell_earlier(record, "whose end did not reach the state")
+        self.tell_earlier(record, "whose end did not reach the state")
         if self.in_state:
             self._session.memory.resumed.add(self.owner)
             self.member.note(found_text(record, self._session.service_clock.now()))
@@ -436,13 +463,13 @@ class SnapshotAttempt(Attempt):
             record = record.described_as(self.outputs)
             record = record if record.created_at else record.created(posted)
             record = replace(record, available=not record.expired(self._session.service_clock.now()))
-            self._memory.claimed.add(version_id)
+            self.claim(version_id)
         if not self.carried:
-            self._tell_earlier(record, "whose state was not saved")
+            self.tell_earlier(record, "whose state was not saved")
         self.resolved(version_id)
         return record
 
-    def _tell_earlier(self, record: SnapshotRecord, which: str) -> None:
+    def tell_earlier(self, record: SnapshotRecord, which: str) -> None:
         """Leave a line if the snapshot is that of an earlier run, of which the state knows nothing."""
         if self.resumed and not self.in_state:
             age = spoken(self.age)
@@ -452,7 +479,7 @@ class SnapshotAttempt(Attempt):
     async def _claimed(self, entry: ListedSnapshot, *, requested: datetime | None = None) -> SnapshotRecord:
         base_url = self._finished.url if self._finished else None
         record = await describe(self._session, self.database_id, entry, base_url=base_url, requested=requested)
-        self._memory.claimed.add(record.version_id or "")
+        self.claim(record.version_id or "")
         self._session.memory.note_requested(record.id, record.requested_at)
         self._memory.note_snapshot(entry.modified)
         self.member.progress(f"found snapshot {record.version_id}")
@@ -482,21 +509,30 @@ class SnapshotAttempt(Attempt):
 
     def _unlisted(self, error: Explained | None = None) -> SnapshotRecord | None:
         """The snapshot whose version a 200 named, though no listing shows it; None without one."""
+        record = self._named()
+        if record is None:
+            return None
+        why = "the service does not list it yet" if error is None else error.happened
+        newest = "the download URL of snapshot {id} serves the newest snapshot of the database, whichever that is: {why}. {then}"
+        self.member.warn(Text(newest, id=record.id, why=why, then=Next(Step.REFRESH)))
+        return record
+
+    def _named(self) -> SnapshotRecord | None:
+        """The snapshot as far as a 200 named it; None without one."""
         if self._finished is None or self._finished.version is None:
             return None
         version_id = self._finished.version
         record = SnapshotRecord.of(self.database_id, version_id, self._finished.url, requested=self._posted())
-        why = "the service does not list it yet" if error is None else error.happened
-        newest = "the download URL of snapshot {id} serves the newest snapshot of the database, whichever that is: {why}. {then}"
-        self.member.warn(Text(newest, id=record.id, why=why, then=Next(Step.REFRESH)))
-        self._memory.claimed.add(version_id)
+        self.claim(version_id)
         self.resolved(version_id, version_id)
         return record
 
     def _posted(self) -> datetime:
         return self._listing_wait().search().posted
 
-    def unresolved_error(self, why: str = "", *, undecided: bool = False, cause: Explained | None = None) -> Pending:
+    def unresolved_error(
+        self, why: str = "", *, undecided: bool = False, cause: Explained | None = None
+    ) -> Unresolved[SnapshotRecord]:
         """The error of an unknown end."""
         requested = requested_text(self._posted())
         record = SnapshotRecord(self.database_id, attempt=self.sent, requested_at=requested)

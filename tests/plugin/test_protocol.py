@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import pytest
 from google.protobuf import empty_pb2
 from google.protobuf.struct_pb2 import Struct
@@ -395,6 +396,36 @@ def test_a_call_that_the_engine_hangs_up_is_remembered_as_unheard(waiting: Plugi
     (journal,) = tmp_path.rglob("*.attempts.json")
     (entry,) = json.loads(journal.read_text())["attempts"]
     assert not entry["in_state"]
+
+
+def take(servicer: PluginServicer, arguments: dict[str, Any], *, preview: bool = False) -> Any:
+    request = provider_pb2.InvokeRequest(tok="squarecloud:index:takeSnapshot", preview=preview, args=bag(arguments))
+    answer = servicer._stub.Invoke(request, timeout=60)
+    assert not answer.failures
+    return plain(getattr(answer, "return"))
+
+
+def test_a_hook_s_snapshot_is_taken_once_and_not_in_a_preview(service: Emulator, waiting: PluginServicer) -> None:
+    foreseen = take(waiting, {"databaseId": DATABASE}, preview=True)
+    assert foreseen == {"databaseId": DATABASE, "versionId": UNKNOWN, "createdAt": UNKNOWN, "id": UNKNOWN}
+    assert service.journal() == []
+    service.control(f"databases/{DATABASE}", {"next_snapshot_seconds": 0.05}, "PATCH")
+    server = {"databaseId": DATABASE, "change": "update of Server shop", "urn": NAME, "reuseWithin": 0}
+    taking = [waiting.start(take, waiting, server), waiting.start(take, waiting, server)]
+    (guarding,) = {str(each.result(60)): each.result() for each in taking}.values()
+    assert take(waiting, {"databaseId": DATABASE}) == guarding
+    (post,) = [entry for entry in service.journal() if entry["kind"] == "create"]
+    assert guarding["id"] == f"{DATABASE}/{post['version_id']}"
+    assert waiting.diagnostics(NAME) == [f"guarded by {guarding['id']}: update of Server shop"]
+    # Another guard has no snapshot yet: the change must not happen, whatever ends its wait.
+    another = waiting.start(take, waiting, {**server, "name": "another"})
+    waiting.wait_for(lambda: any("queued" in text for text in waiting.progress(NAME)), "its turn")
+    waiting.cancel()
+    with pytest.raises(
+        grpc.RpcError, match="The update of Server shop was held back, since no snapshot guards it: "
+    ) as held:
+        another.result(60)
+    assert "was started. The wait was interrupted, while" in str(held.value)
 
 
 def test_the_creates_own_timeout_is_kept_for_a_resume(waiting: PluginServicer) -> None:

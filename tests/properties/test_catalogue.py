@@ -16,7 +16,7 @@ import pytest
 import pulumi_snapshots
 from pulumi_snapshots import plugin
 from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
-from pulumi_snapshots.plugin.package import FUNCTIONS, KINDS, Kind
+from pulumi_snapshots.plugin.package import KINDS, LOOKUPS, Kind
 from pulumi_snapshots.properties.catalogue import Duration, Moment, Property, in_camel, record_in
 from pulumi_snapshots.run.calls import Calls, Rules
 from pulumi_snapshots.run.settings import Settings
@@ -128,12 +128,12 @@ def test_settings_are_those_of_the_provider_class() -> None:
 
 
 def test_functions_are_those_of_the_top_level() -> None:
-    for function in FUNCTIONS.values():
-        name = function.lookup.function
+    for lookup in LOOKUPS:
+        name = lookup.function
         for package in (pulumi_snapshots, plugin):
             for twin in (name, f"{name}_output"):
                 given = parameters(getattr(package, twin))
-                assert given == set(function.lookup.query.properties()), twin
+                assert given == set(lookup.query.properties()), twin
 
 
 def test_a_lookup_finds_what_its_result_declares() -> None:

@@ -1,0 +1,88 @@
+"""The snapshot of a guard: taken like a Snapshot's, but no resource and no state has it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+from pulumi_snapshots.attempt.journal import Entry
+from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors.outcomes import Unresolved
+from pulumi_snapshots.progress import Member
+from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.snapshot.create import SnapshotAttempt
+from pulumi_snapshots.snapshot.describe import found_text
+from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from pulumi_snapshots.snapshot.record import SnapshotRecord
+
+OWNER = "guard"
+"""Of every guard's POST: whichever guard comes next may complete what a killed run has started for its database."""
+
+
+class _NotThere(Unresolved[SnapshotRecord]):
+    """The guard's snapshot was started, or may have been, and is not known yet."""
+
+    resumes = (Next(Step.GUARD_RESUMES),)
+    stays = (Next(Step.GUARD_TAKES_ANOTHER),)
+    kept_here = Next(Step.GUARD_RESUMES)
+    not_kept = Next(Step.GUARD_TAKES_ANOTHER)
+
+
+class GuardAttempt(SnapshotAttempt):
+    """One guard's POST, or what is used instead."""
+
+    for_resource: ClassVar[bool] = False
+    needs_url: ClassVar[bool] = False
+
+    def __init__(self, session: Session, inputs: SnapshotInputs, member: Member) -> None:
+        super().__init__(session, inputs, member, OWNER)
+        self._clock = session.clock
+        self._service_clock = session.service_clock
+        self._asked_at = session.clock.monotonic()
+        self._within = inputs.reuse_within
+        self._taken: Entry | None = None
+        self._database = session.memory.of(inputs.database_id)
+
+    def may_adopt(self, version_id: str, modified: datetime) -> bool:  # noqa: ARG002  any will do, also a resource's
+        """Whether it was young when the change asked for it, which may have waited for another run's snapshot since."""
+        return modified >= self._service_clock.now() - timedelta(seconds=self._oldest)
+
+    @property
+    def _oldest(self) -> float:
+        """The age of the oldest snapshot that will do, in seconds."""
+        return self._within + self._clock.monotonic() - self._asked_at
+
+    def note_other(self, entry: Entry) -> None:
+        """Remember a snapshot that a resource has taken lately, such as one of the same run."""
+        super().note_other(entry)
+        if entry.finished is not None and not entry.run and self._within and self.age_of(entry.post) <= self._oldest:
+            self._taken = entry
+
+    async def adopt(self, *, again: bool = False) -> SnapshotRecord | None:
+        """What a resource has taken lately needs no listing, which could lack it and be served for half an hour."""
+        if self._taken is None or self._taken.finished is None:
+            return await super().adopt(again=again)
+        record = SnapshotRecord(self.database_id, self._taken.finished, available=True)
+        return self.adopted(record.created(self._taken.post.requested))
+
+    def may_resume(self, entry: Entry) -> bool:
+        """Whether the run that sent it would still wait for it. An older snapshot would lose what was written since."""
+        return self.age_of(entry.post) <= max(entry.post.timeout, self._within)
+
+    def claim(self, version_id: str) -> None:
+        """Note that this POST started it. A Snapshot may adopt it, too: nothing else keeps it."""
+        if self.post is not None:
+            self._database.known.add(version_id)
+
+    def tell_earlier(self, record: SnapshotRecord, which: str) -> None:  # noqa: ARG002  there is no state to name
+        """Leave a line if an earlier run has requested it."""
+        if self.resumed:
+            self.member.note(found_text(record, self._service_clock.now()))
+
+    def unresolved_error(
+        self, why: str = "", *, undecided: bool = False, cause: Explained | None = None
+    ) -> Unresolved[SnapshotRecord]:
+        """The error of an unknown end, with what the next run does."""
+        pending = super().unresolved_error(why)
+        return _NotThere(pending.record, pending.happened, undecided=undecided, cause=cause)

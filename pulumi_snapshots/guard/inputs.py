@@ -1,0 +1,113 @@
+"""The inputs of a guard, of the function that guards in other languages, and its result. Standard library only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pulumi_snapshots.lookup.results import Lookup
+from pulumi_snapshots.properties import checks
+from pulumi_snapshots.properties.catalogue import Duration, Inputs, Moment, Record, declare
+from pulumi_snapshots.properties.checks import RETENTION
+from pulumi_snapshots.properties.unfit import Unfit
+from pulumi_snapshots.snapshot.inputs import DEFAULT_TIMEOUT, PURPOSE, SnapshotInputs
+
+CHANGES = ("create", "update", "delete")
+"""What can be guarded, as Pulumi calls it."""
+DEFAULT_BEFORE = ("update", "delete")
+"""Nothing that exists can be lost by a first creation, and a first `up` would need a snapshot of a new database."""
+DEFAULT_REUSE = 10 * 60.0
+"""Seconds. Two runs in a row, such as a failed one and its repetition, cost one of the day's snapshots."""
+
+
+def _changes(given: object) -> tuple[str, ...]:
+    """Which changes are guarded."""
+    known = f"must be a list of {', '.join(map(repr, CHANGES))}"
+    if not isinstance(given, list | tuple):
+        raise Unfit(known, given)
+    if not given:
+        raise Unfit(f"must not be empty: name at least one of {', '.join(map(repr, CHANGES))}")
+    for each in given:
+        if each not in CHANGES:
+            raise Unfit(known, each)
+    return tuple(each for each in CHANGES if each in given)
+
+
+class _Taken(Inputs):
+    """What a guard's snapshot is asked for with."""
+
+    database_id: str = declare(
+        "The database to take a snapshot of.",
+        read=checks.database_id(PURPOSE),
+        needed=f"the id of the database to {PURPOSE}",
+    )
+    reuse_within: Duration = declare(
+        "Use the newest manual snapshot of this database instead of taking one if it was taken at most this long before the "
+        "first change; 0 takes one in each run. At most 30 days.",
+        default=DEFAULT_REUSE,
+        read=checks.duration(most=RETENTION, may_be_zero=True),
+    )
+    timeout: Duration = declare(
+        "How long the changes wait for the snapshot at most. After that they do not happen.",
+        default=DEFAULT_TIMEOUT,
+        read=checks.timeout,
+    )
+
+    @property
+    def snapshot(self) -> SnapshotInputs:
+        """The inputs of the snapshot."""
+        return SnapshotInputs(self.database_id, timeout=self.timeout, reuse_within=self.reuse_within)
+
+
+class GuardInputs(_Taken):
+    """The inputs of a guard; durations in seconds."""
+
+    before: tuple[str, ...] = declare(
+        "Which changes of a guarded resource wait for the snapshot: `create`, `update`, `delete`.",
+        default=DEFAULT_BEFORE,
+        read=_changes,
+    )
+
+
+class TakeQuery(_Taken):
+    """A snapshot before a change, for a hook: one for all calls of a run, which wait for it; none in a preview.
+
+    The first call takes it, by the rules of a Snapshot, and later ones get the same. If it cannot be had, every call fails, so
+    that no change goes past it. A run that was killed while it waited is completed by the next one, without a second request.
+    """
+
+    name: str = declare(
+        "Names the guard. Calls of one run with the same name and database share one snapshot.", default="guard"
+    )
+    change: str | None = declare(
+        "What is about to change, as `update of Server shop`; for the lasting line and for errors.", default=None
+    )
+    urn: str | None = declare(
+        "The resource that is about to change: progress and lines are shown at it; at the stack unless given.",
+        default=None,
+    )
+
+
+class TakenSnapshot(Record, computed=("id",)):
+    """The snapshot that guards a change; in a preview only its database is known."""
+
+    database_id: str = declare("The database whose snapshot it is.")
+    version_id: str = declare(
+        "The service's version id, which with the database's id is all that identifies a snapshot."
+    )
+    created_at: Moment | None = declare(
+        "When it was taken, by the service's clock; of one that is not listed yet, when it was requested.", default=None
+    )
+
+    @property
+    def id(self) -> str:
+        """`DATABASE_ID/VERSION_ID`, to look it up or import it by."""
+        return f"{self.database_id}/{self.version_id}"
+
+
+TAKE: Lookup[TakenSnapshot] = Lookup("take_snapshot", TakeQuery, TakenSnapshot)
+"""The function of the plugin."""
+
+
+def foreseen(values: dict[str, Any]) -> dict[str, Any]:
+    """What a preview knows of the result."""
+    return {"database_id": values["database_id"]}
