@@ -29,6 +29,7 @@ demo: environment ## Take a snapshot with a real engine against a local emulator
 test: engine ## Everything that is checked: lint, unit tests, tests with the real engine
 	@$(IN_VENV) -m tools.sdks --prepare
 	@$(IN_VENV) -m tools.clients
+	@$(IN_VENV) -m tools.servers
 	@lint=$$(mktemp) && { $(MAKE) --no-print-directory lint >"$$lint" 2>&1 & } && linting=$$! && \
 	trap 'kill $$linting 2>/dev/null; rm -f "$$lint"' EXIT && { \
 	$(PYTEST); tested=$$?; wait $$linting || { cat "$$lint" >&2; exit 1; }; exit $$tested; }
@@ -38,8 +39,9 @@ lint: environment ## Style and types: ruff and mypy
 	$(IN_VENV) -m ruff format --check
 	$(IN_VENV) -m mypy
 
-unit: environment ## Tests without an engine: in virtual time, and with a real PostgreSQL
+unit: environment ## Tests without an engine: in virtual time, and with real database servers
 	@$(IN_VENV) -m tools.clients
+	@$(IN_VENV) -m tools.servers
 	$(PYTEST) -m 'not engine'
 
 test-engine: engine ## Tests with the real engine, in real time

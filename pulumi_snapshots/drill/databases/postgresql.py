@@ -12,8 +12,8 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
-from pulumi_snapshots.drill.databases.scalars import Scalar, only_column
-from pulumi_snapshots.drill.databases.session import Lost, Refused, Session, sever
+from pulumi_snapshots.drill.databases.scalars import NOT_TEXT, Scalar, only_column
+from pulumi_snapshots.drill.databases.session import Lost, Refused, Session, sever, too_late
 
 # A server that vanishes is noticed within half a minute.
 ALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
@@ -64,30 +64,29 @@ class Postgres(Session):
         if self._connection.closed:
             self._connection = self._connected()
         rows: list[tuple[Any, ...]] = []
-        reason = ""
+        failed: Exception | None = None
         try:
             with self._connection.cursor() as cursor:
                 cursor.execute(PREPARE, (str(math.ceil(self._seconds * 1000)),))
                 # Streamed statements use the protocol that allows a single one, and rows are not all in memory.
                 rows = list(islice(cursor.stream(command.encode()), 2))
         except UnicodeDecodeError:
-            reason = "its result is not text in UTF-8"
+            failed = Refused(NOT_TEXT)
         except psycopg.errors.QueryCanceled:
-            reason = f"no result within {self._seconds:g} s"
+            failed = too_late(self._seconds)
         except (psycopg.ProgrammingError, psycopg.InternalError) as error:
             # The library's own errors have no primary message, and name its functions.
-            reason = error.diag.message_primary or "it gives no rows"
+            failed = Refused(error.diag.message_primary or "it gives no rows")
         except psycopg.Error as error:
-            reason = error.diag.message_primary or str(error)
-        lost = self._connection.broken
+            failed = Refused(error.diag.message_primary or str(error))
+        if self._connection.broken:
+            failed = Lost(f"{failed}")
         with suppress(psycopg.Error):
             self._connection.rollback()
         if self._connection.info.transaction_status != TransactionStatus.IDLE:
             self._connection.close()  # a COPY, say: the next command gets a new connection
-        if lost:
-            raise Lost(reason)
-        if reason:
-            raise Refused(reason)
+        if failed is not None:
+            raise failed  # outside of the handler, as above
         return only_column(rows)
 
     def interrupt(self) -> None:

@@ -12,6 +12,7 @@ from uuid import UUID
 from pulumi_snapshots.clock import rfc3339
 
 T = TypeVar("T")
+NOT_TEXT = "its result is not text in UTF-8"
 Scalar = str | int | float | bool | None
 """What a check compares."""
 
@@ -56,7 +57,7 @@ def text(value: bytes) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError:
-        raise NotOneValue("its result is not text in UTF-8") from None
+        raise NotOneValue(NOT_TEXT) from None
 
 
 def only(elements: Sequence[T], what: str) -> T:

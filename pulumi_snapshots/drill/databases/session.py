@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -57,14 +58,29 @@ class Session(ABC):
 
 def sever(descriptor: int) -> None:
     """Shut down the connection of a file descriptor, which lets a thread that waits for it end."""
-    try:
-        with socket.socket(fileno=descriptor) as connection:
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            finally:
-                connection.detach()
-    except OSError:
-        pass  # it has ended by itself
+    with suppress(OSError):  # it has ended by itself
+        connection = socket.socket(fileno=descriptor)
+        try:
+            connection.shutdown(socket.SHUT_RDWR)
+        finally:
+            connection.detach()
+
+
+def sever_socket_of(connection: object) -> None:
+    """Shut down the socket that a library keeps in a private attribute; without it, the library's time-out must pass."""
+    own = getattr(connection, "_sock", None)
+    if isinstance(own, socket.socket):
+        sever(own.fileno())
+
+
+def timed_out(error: BaseException) -> bool:
+    """Whether an error of a library is that the server has not answered in time."""
+    return any(isinstance(each, TimeoutError) for each in _causes(error))
+
+
+def too_late(seconds: float) -> Refused:
+    """The error of a command that took too long."""
+    return Refused(f"no result within {seconds:g} s")
 
 
 def network_reason(error: BaseException, seconds: float) -> str | None:
