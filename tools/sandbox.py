@@ -25,57 +25,31 @@ CONTROL_SECONDS = 30.0
 """How long one request to the emulator's control plane may take."""
 
 
+def new_key() -> str:
+    """An API key as long as the service's shortest."""
+    return secrets.token_hex(32)
+
+
 class Failed(Exception):
     """A process did not do what it was started for; the text holds what it printed."""
 
 
-class Emulator:
-    """The service on this machine, in a process of its own. Use it as a context manager.
+class Service:
+    """The service on this machine, as a program and a test see it.
 
-    Attributes:
+    Args:
         url: Its address, `http://127.0.0.1:PORT`.
         api: Its API, for `SQUARECLOUD_API_URL`.
         snapshots: Its snapshot host, for `SQUARECLOUD_SNAPSHOTS_URL`.
         key: The only API key that it accepts.
     """
 
-    ANNOUNCEMENT = re.compile(r"listening on (\S+) \(API (\S+), snapshots (\S+)\)")
-
-    def __init__(self, *arguments: str, log: Path) -> None:
-        """Start it on a free port and wait until it listens.
-
-        Args:
-            arguments: Passed on, for example `--speed`, `30`.
-            log: Where its output goes.
-        """
-        # No automatic snapshots: what a run shows must not depend on the hour of the day.
-        plain = ("--port", "0", "--no-automatic")
-        command = [sys.executable, "-m", "pulumi_snapshots.emulator", *plain, *arguments]
-        self.log = log
-        self.key = secrets.token_hex(32)  # the service's shortest key has 64 characters
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(  # noqa: S603 - a fixed command, no shell
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", "SQUARECLOUD_EMULATOR_API_KEY": self.key},
-            )
-        try:
-            self.url, self.api, self.snapshots = self._addresses()
-        except BaseException:
-            self.stop()
-            raise
-
-    def _addresses(self) -> tuple[str, str, str]:
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline and self.process.poll() is None:
-            found = self.ANNOUNCEMENT.search(self.log.read_text())
-            if found:
-                return found[1], found[2], found[3]
-            time.sleep(0.05)
-        raise Failed(f"the emulator did not start:\n{self.log.read_text()}")
+    def __init__(self, url: str, api: str, snapshots: str, key: str) -> None:
+        """Lead to a service that listens already."""
+        self.url = url
+        self.api = api
+        self.snapshots = snapshots
+        self.key = key
 
     @property
     def environment(self) -> dict[str, str]:
@@ -106,6 +80,48 @@ class Emulator:
         return list(
             self.control(f"databases/{urllib.parse.quote(database_id)}/sql", {"statements": statements})["rows"]
         )
+
+
+class Emulator(Service):
+    """The service in a process of its own. Use it as a context manager."""
+
+    ANNOUNCEMENT = re.compile(r"listening on (\S+) \(API (\S+), snapshots (\S+)\)")
+
+    def __init__(self, *arguments: str, log: Path) -> None:
+        """Start it on a free port and wait until it listens.
+
+        Args:
+            arguments: Passed on, for example `--speed`, `30`.
+            log: Where its output goes.
+        """
+        # No automatic snapshots: what a run shows must not depend on the hour of the day.
+        plain = ("--port", "0", "--no-automatic")
+        command = [sys.executable, "-m", "pulumi_snapshots.emulator", *plain, *arguments]
+        self.log = log
+        key = new_key()
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(  # noqa: S603 - a fixed command, no shell
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", "SQUARECLOUD_EMULATOR_API_KEY": key},
+            )
+        try:
+            super().__init__(*self._addresses(), key)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _addresses(self) -> tuple[str, str, str]:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            found = self.ANNOUNCEMENT.search(self.log.read_text())
+            if found:
+                return found[1], found[2], found[3]
+            time.sleep(0.05)
+        raise Failed(f"the emulator did not start:\n{self.log.read_text()}")
 
     def stop(self) -> None:
         """End it."""

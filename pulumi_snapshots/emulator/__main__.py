@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 after a signal, 1 if it could not start, 2 for wrong options.
     """
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     _show_warnings()
     try:
         from pulumi_snapshots.emulator import app, serving  # noqa: F401, PLC0415 - they need the extra
@@ -56,6 +56,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(
             f"{options.host} can be reached from other machines; add --allow-remote if you want that", _WRONG_USE
         )
+    try:
+        emulator, listening = opened(options)
+    except (OSError, ValueError, StoreError) as error:
+        return _fail(" ".join(str(error).split()))
+
+    def ready() -> None:
+        # The only line on stdout; scripts read the port from it.
+        line = (
+            f"squarecloud-emulator listening on {emulator.base_url} "
+            f"(API {emulator.api_url}, snapshots {emulator.snapshots_url})\n"
+        )
+        sys.stdout.write(line)
+        sys.stdout.flush()
+
+    serving.Server(emulator, ready).serve_at(listening)
+    return 0
+
+
+def opened(options: argparse.Namespace) -> tuple[Emulator, socket.socket]:
+    """The emulator that options ask for, and the bound socket of its address.
+
+    Raises:
+        OSError: the folder for its data cannot be used.
+        ValueError: an option cannot be used.
+        StoreError: its data cannot be read.
+    """
     store: Store | None = None
     try:
         if options.data_folder is not None:
@@ -67,27 +93,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if database_id not in emulator.databases:
                 emulator.add_database(database_id, type=kind or "postgres")
         listening = _listen(options.host, options.port)
-    except (OSError, ValueError, StoreError) as error:
+    except (OSError, ValueError, StoreError):
         if store is not None:
             store.close()
-        return _fail(" ".join(str(error).split()))
+        raise
     host, port = listening.getsockname()[:2]
     emulator.base_url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-    def ready() -> None:
-        # The only line on stdout; scripts read the port from it.
-        line = (
-            f"squarecloud-emulator listening on {emulator.base_url} "
-            f"(API {emulator.api_url}, snapshots {emulator.snapshots_url})\n"
-        )
-        sys.stdout.write(line)
-        sys.stdout.flush()
-
-    serving.serve(emulator, listening, ready)
-    return 0
+    return emulator, listening
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
     usual = EmulatorSettings()
     parser = argparse.ArgumentParser(
         prog="squarecloud-emulator",

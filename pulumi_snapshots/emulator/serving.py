@@ -16,53 +16,58 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.emulator.emulator import Emulator
 
-__all__ = ["serve"]
+__all__ = ["Server"]
 
 _STOP_SECONDS = 2  # how long open requests may take to end; those held open are dropped at once
 
 
-def serve(emulator: Emulator, listening: socket.socket, ready: Callable[[], None]) -> None:
-    """Serve until SIGINT or SIGTERM, then save the state.
+class Server(uvicorn.Server):
+    """A server that drops the requests held open when it is stopped, and then returns.
 
     Args:
         emulator: Its `base_url` must be the address of the socket.
-        listening: A bound socket.
         ready: Called once requests are accepted.
     """
-    config = uvicorn.Config(
-        emulator.app,
-        http=_DroppingProtocol,
-        ws="none",
-        lifespan="off",
-        log_level="error",
-        access_log=False,
-        date_header=False,  # answers have the service's time
-        server_header=False,
-        timeout_graceful_shutdown=_STOP_SECONDS,
-    )
-    _Server(config, emulator, ready).run(sockets=[listening])
 
-
-class _Server(uvicorn.Server):
-    """A server that drops the requests held open when a signal stops it, and then returns."""
-
-    def __init__(self, config: uvicorn.Config, emulator: Emulator, ready: Callable[[], None]) -> None:
+    def __init__(self, emulator: Emulator, ready: Callable[[], None]) -> None:
+        config = uvicorn.Config(
+            emulator.app,
+            http=_DroppingProtocol,
+            ws="none",
+            lifespan="off",
+            log_level="error",
+            access_log=False,
+            date_header=False,  # answers have the service's time
+            server_header=False,
+            timeout_graceful_shutdown=_STOP_SECONDS,
+        )
         super().__init__(config)
         self._emulator = emulator
         self._ready = ready
 
+    def serve_at(self, listening: socket.socket) -> None:
+        """Serve at a bound socket until SIGINT, SIGTERM or `end`, then save the state; signals reach the main thread only."""
+        self.run(sockets=[listening])
+
+    def end(self) -> None:
+        """Stop, from any thread; returns at once."""
+        self.should_exit = True
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say that requests are accepted, once they are."""
         await super().startup(sockets)
         if self.started:
             self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drop the requests held open, and save the state, before the rest ends."""
         self._emulator.stop()
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
+        """Stop at a signal."""
         # After its shutdown uvicorn raises the signal again, so the process would end by the signal instead of with 0.
-        self.should_exit = True
+        self.end()
 
 
 class _DroppingProtocol(H11Protocol):

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.near_emulator import near_emulator
 from tests.support.plugin_servicer import ADAPTERS
 from tests.support.servicer import NO_KEY, Servicer
-from tools.sandbox import Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tools.sandbox import Service
 
 Serve = Callable[..., Servicer]
 
@@ -29,8 +31,8 @@ def serve(request: pytest.FixtureRequest) -> Serve:
 
 
 @pytest.fixture(scope="module")
-def emulator(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    with Emulator(*request.module.SERVICE, log=tmp_path_factory.mktemp("emulator") / "log") as running:
+def emulator(request: pytest.FixtureRequest) -> Iterator[Service]:
+    with near_emulator(*request.module.SERVICE) as running:
         yield running
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.dynamic.conftest import Serve
-    from tools.sandbox import Emulator
+    from tools.sandbox import Service
 
 NAME = urn("offsite", "squarecloud:index:Archive")
 PROVIDER = ArchiveProvider()
@@ -45,7 +45,7 @@ def path_of(outputs: dict[str, Any]) -> Path:
 class Place:
     """A database of its own at the service, a folder, and a provider process."""
 
-    emulator: Emulator
+    emulator: Service
     servicer: Servicer
     database: str
     folder: Path
@@ -88,25 +88,25 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def provider(serve: Serve, emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servicer]:
+def provider(serve: Serve, emulator: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servicer]:
     """A process that serves test after test, as it serves resource after resource."""
     with serve(env={**emulator.environment, "XDG_STATE_HOME": str(tmp_path_factory.mktemp("state"))}) as servicer:
         yield servicer
 
 
 @pytest.fixture
-def place(provider: Servicer, emulator: Emulator, tmp_path: Path) -> Place:
+def place(provider: Servicer, emulator: Service, tmp_path: Path) -> Place:
     return placed(emulator, provider, tmp_path)
 
 
 @pytest.fixture
-def own_place(serve: Serve, emulator: Emulator, tmp_path: Path) -> Iterator[Place]:
+def own_place(serve: Serve, emulator: Service, tmp_path: Path) -> Iterator[Place]:
     """One with a process of its own, which is told to end, or knows of no other replacement under the same name."""
     with serve(env=emulator.environment) as servicer:
         yield placed(emulator, servicer, tmp_path)
 
 
-def placed(emulator: Emulator, servicer: Servicer, folder: Path) -> Place:
+def placed(emulator: Service, servicer: Servicer, folder: Path) -> Place:
     emulator.control("faults", method="DELETE")
     database = str(emulator.control("databases", {"id": f"{next(_numbers):032x}"})["id"])
     return Place(emulator, servicer, database, folder / "archives")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.dynamic.conftest import Serve
-    from tools.sandbox import Emulator
+    from tools.sandbox import Service
 
 NAME = urn("before-release")
 PACE = {**PLENTY, "SQUARECLOUD_FIRST_LOOK_AFTER": "0.2s", "SQUARECLOUD_LOOK_EVERY": "0.3s"}
@@ -36,7 +36,7 @@ _numbers = count(1)
 class Place:
     """A database of its own at the service, and a provider process."""
 
-    emulator: Emulator
+    emulator: Service
     servicer: Servicer
     database: str
 
@@ -64,12 +64,12 @@ class Place:
 
 
 @pytest.fixture
-def database(emulator: Emulator) -> str:
+def database(emulator: Service) -> str:
     return str(emulator.control("databases", {"id": f"{next(_numbers):032x}"})["id"])
 
 
 @pytest.fixture
-def place(serve: Serve, emulator: Emulator, database: str) -> Iterator[Place]:
+def place(serve: Serve, emulator: Service, database: str) -> Iterator[Place]:
     emulator.control("faults", method="DELETE")
     emulator.control("clock", {"advance": 200})  # the cooldowns of the test before are over
     with serve(env={**emulator.environment, **PACE}) as servicer:
@@ -420,7 +420,7 @@ def test_cancel_keeps_the_snapshot_and_an_update_resumes_it(serve: Serve, place:
     assert len(place.posts()) == 1
 
 
-def test_twelve_creates_wait_at_once_and_each_finds_its_own(emulator: Emulator, place: Place) -> None:
+def test_twelve_creates_wait_at_once_and_each_finds_its_own(emulator: Service, place: Place) -> None:
     databases = [str(emulator.control("databases", {"id": f"c{next(_numbers):031x}"})["id"]) for _ in range(12)]
     for database_id in databases:
         emulator.control("snapshots", {"database_id": database_id})
@@ -446,7 +446,7 @@ def test_twelve_creates_wait_at_once_and_each_finds_its_own(emulator: Emulator, 
     assert told.kept is None
 
 
-def test_ten_resumes_wait_at_once(emulator: Emulator, place: Place) -> None:
+def test_ten_resumes_wait_at_once(emulator: Service, place: Place) -> None:
     posted = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
     attempt = {"posted_at": posted, "service_clock_offset": -7200.0, "answered": "202", "timeout": 2700.0}
     rows = [urn(f"r{number}") for number in range(10)]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.dynamic.conftest import Serve
-    from tools.sandbox import Emulator
+    from tools.sandbox import Service
 
 NAME = urn("back", "squarecloud:index:Restore")
 PACE = {**PLENTY, "SQUARECLOUD_LOOK_EVERY": "0.2s", "SQUARECLOUD_RESTORE_SETTLE": "0.5s"}
@@ -49,7 +49,7 @@ _numbers = count(1)
 class Place:
     """A database of its own at the service, with a snapshot and newer rows, and a provider process."""
 
-    emulator: Emulator
+    emulator: Service
     servicer: Servicer
     database: str
     stored: dict[str, Any]
@@ -84,7 +84,7 @@ class Place:
 
 
 @pytest.fixture
-def place(serve: Serve, emulator: Emulator) -> Iterator[Place]:
+def place(serve: Serve, emulator: Service) -> Iterator[Place]:
     emulator.control("faults", method="DELETE")
     emulator.control("clock", {"advance": 200})  # the cooldowns of the test before are over
     database = str(emulator.control("databases", {"id": f"{next(_numbers):032x}"})["id"])

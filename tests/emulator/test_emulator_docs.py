@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from pulumi_snapshots.emulator import Emulator, Fault
-from pulumi_snapshots.emulator.__main__ import _parser
+from pulumi_snapshots.emulator.__main__ import parser
 from pulumi_snapshots.emulator.control.control_api import control_app
 from pulumi_snapshots.emulator.service.settings import TEST_API_KEY
 
@@ -26,7 +26,7 @@ def section(title: str) -> str:
 
 def test_docs_name_every_option_with_its_default() -> None:
     options = section("Options")
-    for action in _parser()._actions:
+    for action in parser()._actions:
         long = [name for name in action.option_strings if name.startswith("--") and name != "--help"]
         for name in long:
             assert f"`{name}" in options, name

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.engine.stage import DATABASE, OTHER_DATABASE, App
+from tests.support.near_emulator import near_emulator
 from tests.support.servicer import PLENTY
 from tools.engine import ensure
-from tools.sandbox import Emulator, Stack
+from tools.sandbox import Stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,7 +95,7 @@ def service() -> tuple[str, ...]:
 def staged(folder: Path, fresh: Path, engine: Path, listed: Path, service: tuple[str, ...]) -> Iterator[App]:
     """An app in a folder of its own, with a service of its own."""
     shutil.copytree(fresh / "project", folder / "project")
-    with Emulator(*SERVICE, *service, log=folder / "emulator.log") as emulator:
+    with near_emulator(*SERVICE, *service) as emulator:
         stack = Stack(folder, folder / "project", engine, {**_environment(), **emulator.environment, **PACE})
         stack.environment["PYTHONPATH"] = str(listed)
         shutil.copytree(fresh / "backend", folder / "backend", dirs_exist_ok=True)

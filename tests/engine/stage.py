@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator
 
-    from tools.sandbox import Emulator, Stack
+    from tools.sandbox import Service, Stack
 
 __all__ = ["DATABASE", "OTHER_DATABASE", "App", "Command", "diagnostics", "joined", "wait_for"]
 
@@ -148,7 +148,7 @@ def _session(session: int) -> Iterator[int]:
 class App:
     """A project with one selected stack, whose environment leads to the emulator."""
 
-    def __init__(self, folder: Path, stack: Stack, emulator: Emulator) -> None:
+    def __init__(self, folder: Path, stack: Stack, emulator: Service) -> None:
         self.folder = folder
         self.project = "app"
         self.stack = stack

@@ -10,7 +10,7 @@ import pytest
 
 from tests.engine.conftest import SERVICE
 from tests.engine.stage import DATABASE, OTHER_DATABASE, wait_for
-from tools.sandbox import Emulator
+from tests.support.near_emulator import near_emulator
 
 if TYPE_CHECKING:
     from tests.engine.stage import App
@@ -163,7 +163,7 @@ except LookupFailed as failure:
 
 def test_it_serves_two_accounts_and_imports_what_is_listed(plugged: App) -> None:
     app = plugged
-    with Emulator(*SERVICE, log=app.folder / "second.log") as second:
+    with near_emulator(*SERVICE) as second:
         app.program(TWO_ACCOUNTS.format(key=second.key, api=second.api, files=second.snapshots))
         printed = app.up()
         assert "warning" not in printed

@@ -18,12 +18,14 @@ from pulumi.runtime.proto import provider_pb2
 
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
 from pulumi_snapshots.plugin.schema import VERSION
+from tests.support.near_emulator import near_emulator
 from tests.support.plugin_servicer import PluginServicer
 from tests.support.servicer import PLENTY, UNKNOWN, CallFailedError, secret, urn
-from tools.sandbox import Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tools.sandbox import Service
 
 NAME, OFFSITE, BACK = (urn("x", f"squarecloud:index:{kind}") for kind in ("Snapshot", "Archive", "Restore"))
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
@@ -304,23 +306,23 @@ PACE = {**PLENTY, "SQUARECLOUD_FIRST_LOOK_AFTER": "0.2s", "SQUARECLOUD_LOOK_EVER
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[Emulator]:
-    with Emulator(*SERVICE, "--database", DATABASE, log=tmp_path / "log") as running:
+def service() -> Iterator[Service]:
+    with near_emulator(*SERVICE, "--database", DATABASE) as running:
         yield running
 
 
 @pytest.fixture
-def waiting(service: Emulator) -> Iterator[PluginServicer]:
+def waiting(service: Service) -> Iterator[PluginServicer]:
     """A plugin whose snapshots are accepted and not there yet."""
     with PluginServicer(SnapshotProvider(), env={**service.environment, **PACE}) as servicer:
         yield servicer
 
 
 @pytest.fixture(scope="module")
-def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Emulator, PluginServicer]]:
+def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, PluginServicer]]:
     """A service and a plugin of it, for tests that only look snapshots up."""
     folder = tmp_path_factory.mktemp("asking")
-    with Emulator(*SERVICE, "--database", DATABASE, log=folder / "log") as service:
+    with near_emulator(*SERVICE, "--database", DATABASE) as service:
         environment = {**service.environment, **PACE, "XDG_STATE_HOME": str(folder / "state")}
         with PluginServicer(SnapshotProvider(), env=environment) as plugin:
             yield service, plugin
@@ -343,7 +345,7 @@ def test_sigterm_ends_waits_with_their_state(waiting: PluginServicer) -> None:
 
 
 @pytest.mark.parametrize("id_", ["", DATABASE, f"{DATABASE}/", f" {DATABASE}/v1", f"{DATABASE}/v 1", f"{DATABASE}/v1 "])
-def test_an_id_that_no_snapshot_has_is_not_asked_for(asking: tuple[Emulator, PluginServicer], id_: str) -> None:
+def test_an_id_that_no_snapshot_has_is_not_asked_for(asking: tuple[Service, PluginServicer], id_: str) -> None:
     service, plugin = asking
     service.control("journal", method="DELETE")
     with pytest.raises(CallFailedError) as caught:
@@ -362,14 +364,14 @@ def test_an_id_that_no_snapshot_has_is_not_asked_for(asking: tuple[Emulator, Plu
     ],
 )  # fmt: skip
 def test_what_the_account_does_not_have_cannot_be_imported(
-    asking: tuple[Emulator, PluginServicer], id_: str, words: str
+    asking: tuple[Service, PluginServicer], id_: str, words: str
 ) -> None:
     with pytest.raises(CallFailedError) as caught:
         asking[1].read(NAME, id_)
     assert words in caught.value.message
 
 
-def test_a_second_engine_waits_and_sends_nothing(service: Emulator, waiting: PluginServicer) -> None:
+def test_a_second_engine_waits_and_sends_nothing(service: Service, waiting: PluginServicer) -> None:
     first = waiting.start(waiting.create, NAME, {"database_id": DATABASE})
     waiting.wait_for(lambda: looks(waiting), "an accepted create")
     with PluginServicer(SnapshotProvider(), env={**service.environment, **PACE}) as other:
@@ -443,7 +445,7 @@ def test_the_creates_own_timeout_is_kept_for_a_resume(waiting: PluginServicer) -
         call(waiting, "Update", update)
 
 
-def test_a_hundred_waits_cost_one_process_and_few_megabytes(service: Emulator, waiting: PluginServicer) -> None:
+def test_a_hundred_waits_cost_one_process_and_few_megabytes(service: Service, waiting: PluginServicer) -> None:
     def memory(what: str) -> int:
         lines = Path(f"/proc/{waiting.process.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith(what))
