@@ -40,7 +40,8 @@ def compiled(packages: dict[str, str], module: str, version: str) -> Path:
     first = next(iter(packages))
 
     def make(into: Path, environment: engine.Environment) -> None:
-        requires = f"require {module} v{version}\n"
+        # With what the engine is made of in its versions, which Go's cache has compiled already: that halves the longest build.
+        requires = f"require {module} v{version}\n{engine.MODULES}"
         work = engine.module(into / "work" / first, requires, engine.needing(packages[first]))
         go = engine.new_enough(work, environment)
         say(f"building {first} {version}: up to two minutes, once")
