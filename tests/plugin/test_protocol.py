@@ -407,7 +407,7 @@ def take(servicer: PluginServicer, arguments: dict[str, Any], *, preview: bool =
     return plain(getattr(answer, "return"))
 
 
-def test_a_hook_s_snapshot_is_taken_once_and_not_in_a_preview(service: Emulator, waiting: PluginServicer) -> None:
+def test_a_hook_s_snapshot_is_taken_once_and_not_in_a_preview(service: Service, waiting: PluginServicer) -> None:
     foreseen = take(waiting, {"databaseId": DATABASE}, preview=True)
     assert foreseen == {"databaseId": DATABASE, "versionId": UNKNOWN, "createdAt": UNKNOWN, "id": UNKNOWN}
     assert service.journal() == []
