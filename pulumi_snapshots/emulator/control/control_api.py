@@ -15,6 +15,7 @@ from starlette.routing import Route, Router
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.emulator.control.controlled_service import NoSuchResourceError
 from pulumi_snapshots.emulator.control.local_only import is_local
+from pulumi_snapshots.emulator.data.damage import Damage
 from pulumi_snapshots.emulator.data.store import StoreError, outcome
 from pulumi_snapshots.emulator.service.faults import Fault
 from pulumi_snapshots.emulator.service.resources import Origin
@@ -71,7 +72,9 @@ class _DatabaseChange(_Body):
     next_snapshot_seconds: float | None = None
     next_snapshot_fails: bool | None = None
     next_restore_fails: bool | None = None
+    next_snapshot_damage: Damage | None = None
     next_restore_error: str | None = None
+    next_restore_does_nothing: bool | None = None
     running: bool | None = None
 
 
@@ -82,6 +85,7 @@ class _NewSnapshot(_Body):
     size: int | None = None
     version_id: str | None = None
     listed: bool = True
+    damage: Damage | None = None
 
 
 class _Sql(_Body):
@@ -184,7 +188,8 @@ class _Control:
             return _done()
         if request.method == "PATCH":
             change = await _read(request, _DatabaseChange)
-            service.change_database(one.id, **change.model_dump(exclude_unset=True))
+            # Not `model_dump`, which would take a damage apart.
+            service.change_database(one.id, **{name: getattr(change, name) for name in change.model_fields_set})
         return _json(self._resource(one))
 
     async def sql(self, request: Request) -> Response:
@@ -199,7 +204,7 @@ class _Control:
     async def add_snapshot(self, request: Request) -> Response:
         new = await _read(request, _NewSnapshot)
         modified = None if new.modified is None else parse_rfc3339(new.modified)
-        capture = self._service.capture(new.database_id, size=new.size, version_id=new.version_id)
+        capture = self._service.capture(new.database_id, size=new.size, version_id=new.version_id, damage=new.damage)
         await outcome(capture.size)
         stored = self._service.add_captured(
             new.database_id, capture, origin=new.origin, modified=modified, listed=new.listed

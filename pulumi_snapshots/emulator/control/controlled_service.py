@@ -11,6 +11,7 @@ from pulumi_snapshots.emulator.service.service import EmulatedService
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from pulumi_snapshots.emulator.data.damage import Damage
     from pulumi_snapshots.emulator.data.store import Rows
     from pulumi_snapshots.emulator.service.account import Capture
     from pulumi_snapshots.emulator.service.faults import Fault
@@ -146,6 +147,7 @@ class ControlledService(EmulatedService):
         runtime: str | None = _AS_ITS_DATABASE,
         version_id: str | None = None,
         listed: bool = True,
+        damage: Damage | None = None,
     ) -> StoredSnapshot:
         """Add a snapshot of the database's data as it is now, without a request.
 
@@ -157,14 +159,22 @@ class ControlledService(EmulatedService):
             runtime: The engine that listings show; the database's unless given, None as on older snapshots.
             version_id: A version id of another form.
             listed: Whether listings show it.
+            damage: What is wrong with its data.
         """
-        capture = self.capture(database_id, size=size, version_id=version_id)
+        capture = self.capture(database_id, size=size, version_id=version_id, damage=damage)
         return self.add_captured(database_id, capture, origin=origin, modified=modified, runtime=runtime, listed=listed)
 
-    def capture(self, database_id: str, *, size: int | None = None, version_id: str | None = None) -> Capture:
-        """Begin a snapshot for `add_captured`. The work continues after the call only if the data is in PostgreSQL."""
+    def capture(
+        self,
+        database_id: str,
+        *,
+        size: int | None = None,
+        version_id: str | None = None,
+        damage: Damage | None = None,
+    ) -> Capture:
+        """Begin a snapshot for `add_captured`. The work continues after the call only if the data is at a server."""
         self.settle()
-        return self.account.capture(self.existing(database_id), size, version_id)
+        return self.account.capture(self.existing(database_id), size, version_id, damage)
 
     def add_captured(  # noqa: PLR0913 - the parts of a snapshot
         self,
@@ -225,6 +235,14 @@ class ControlledService(EmulatedService):
         """Let the next snapshot of a database be accepted and then fail: SNAPSHOT_FAILED, or no trace after a 202."""
         self.change_database(database_id, next_snapshot_fails=True)
 
+    def damage_next_snapshot(self, database_id: str, damage: Damage) -> None:
+        """Let the next snapshot of a database succeed with data that is not the database's."""
+        self.change_database(database_id, next_snapshot_damage=damage)
+
+    def next_restore_does_nothing(self, database_id: str) -> None:
+        """Let the next restore of a database report success and leave its data as it is."""
+        self.change_database(database_id, next_restore_does_nothing=True)
+
     def fail_next_restore(self, database_id: str) -> None:
         """Let the next restore of a database be refused: SNAPSHOT_RESTORE_FAILED."""
         self.change_database(database_id, next_restore_fails=True)
@@ -253,7 +271,7 @@ class ControlledService(EmulatedService):
 
         Raises:
             sqlite3.Error: A statement is wrong, in SQLite.
-            StoreError: A statement is wrong, in PostgreSQL.
+            StoreError: A statement is wrong, at a server.
         """
         self.settle()
         self.existing(database_id)

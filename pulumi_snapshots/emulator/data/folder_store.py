@@ -9,18 +9,22 @@ from urllib.parse import quote, unquote
 from zipfile import BadZipFile
 
 from pulumi_snapshots.emulator.data.snapshot_zip import data_of, write_zip
+from pulumi_snapshots.emulator.data.sqlite_image import damaged_image, readable_image
 from pulumi_snapshots.emulator.data.store import CHUNK, Rows, StoreError, at_once, run_statements
 from pulumi_snapshots.emulator.data.whole_file import written_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from concurrent.futures import Future
     from pathlib import Path
     from typing import IO
 
+    from pulumi_snapshots.emulator.data.damage import Damage
+
 __all__ = ["FolderStore"]
 
-_AT_SERVER = ".at-postgres"  # an empty file instead of a database's own: a PostgreSQL server keeps its data
+_AT_SERVER = ".at-"  # with the engine an empty file instead of a database's own: a server keeps its data
+TITLES = {"postgres": "PostgreSQL", "mysql": "MySQL", "mongo": "MongoDB", "redis": "Redis"}
 
 _LOCK_SECONDS = 1.0  # how long to wait for another program's lock on a database; other requests wait meanwhile
 
@@ -28,23 +32,23 @@ _LOCK_SECONDS = 1.0  # how long to wait for another program's lock on a database
 class FolderStore:
     """Databases under `databases/`, which other programs may use at the same time, and zips under `snapshots/`."""
 
-    def __init__(self, folder: Path, *, with_server: bool = False) -> None:
+    def __init__(self, folder: Path, *, servers: Collection[str] = ()) -> None:
         """Use a folder.
 
         Args:
             folder: Made if it does not exist.
-            with_server: Whether the PostgreSQL server is there for the databases that the folder says it keeps.
+            servers: The engines whose server is there for the databases that the folder says it keeps.
 
         Raises:
-            ValueError: A PostgreSQL server keeps some of the databases, and there is none.
+            ValueError: A server keeps some of the databases, and there is none.
         """
         self._databases = folder / "databases"
         self._snapshots = folder / "snapshots"
         for each in (self._databases, self._snapshots):
             each.mkdir(parents=True, exist_ok=True)
-        elsewhere = self.at_server()
-        if elsewhere and not with_server:
-            raise ValueError(f"{', '.join(sorted(elsewhere))} in {folder} is at a PostgreSQL server: give its DSN")
+        for database_id, engine in sorted(self.at_servers().items()):
+            if engine not in servers:
+                raise ValueError(f"{database_id} in {folder} is at a {TITLES[engine]} server: give its DSN")
 
     def takes_time(self, database_id: str) -> bool:  # noqa: ARG002 - no database does
         """No database does: while another program locks it, all requests wait."""
@@ -57,16 +61,18 @@ class FolderStore:
     def remove(self, database_id: str) -> None:
         """Drop a database's data; its snapshots stay."""
         self._database(database_id).unlink(missing_ok=True)
-        self._note(database_id).unlink(missing_ok=True)
+        for engine in TITLES:
+            self._note(database_id, engine).unlink(missing_ok=True)
 
-    def capture(self, database_id: str, version_id: str, size: int | None) -> Future[int]:
+    def capture(self, database_id: str, version_id: str, size: int | None, damage: Damage | None = None) -> Future[int]:
         """Zip the data as it is now, through SQLite's backup: another program may be writing at this moment."""
-        return at_once(self._capture, database_id, version_id, size)
+        return at_once(self._capture, database_id, version_id, size, damage)
 
-    def _capture(self, database_id: str, version_id: str, size: int | None) -> int:
-        return self.write_zip(version_id, self._data_now(database_id), database_id, size)
+    def _capture(self, database_id: str, version_id: str, size: int | None, damage: Damage | None) -> int:
+        image = damaged_image(self._data_now(database_id), damage, self._image_in)
+        return self.write_zip(version_id, image, database_id, size)
 
-    def write_zip(self, version_id: str, data: bytes | Path, database_id: str, size: int | None) -> int:
+    def write_zip(self, version_id: str, data: bytes | tuple[str, Path], database_id: str, size: int | None) -> int:
         """Write the zip of a snapshot, whole or not at all; return its size.
 
         Raises:
@@ -82,13 +88,14 @@ class FolderStore:
         """The folder for files that are not yet a snapshot."""
         return self._snapshots
 
-    def at_server(self) -> set[str]:
-        """Ids of the databases that a PostgreSQL server keeps."""
-        return {unquote(path.name.removesuffix(_AT_SERVER)) for path in self._databases.glob(f"*{_AT_SERVER}")}
+    def at_servers(self) -> dict[str, str]:
+        """The ids of the databases that a server keeps, and their engines."""
+        notes = [path.name.rpartition(_AT_SERVER) for path in self._databases.glob(f"*{_AT_SERVER}*")]
+        return {unquote(name): engine for name, _, engine in notes}
 
-    def note_at_server(self, database_id: str) -> None:
-        """Note that a PostgreSQL server keeps this database."""
-        self._note(database_id).touch()
+    def note_at_server(self, database_id: str, engine: str) -> None:
+        """Note that a server keeps this database."""
+        self._note(database_id, engine).touch()
 
     def open_zip(self, version_id: str) -> IO[bytes]:
         """Open the zip of a snapshot.
@@ -102,14 +109,13 @@ class FolderStore:
         """Delete a zip."""
         self._zip(version_id).unlink(missing_ok=True)
 
-    def restore(self, database_id: str, version_id: str) -> Future[None]:
+    def restore(self, database_id: str, version_id: str, *, careless: bool = False) -> Future[None]:
         """Replace a database's data by that of a zip; programs that have it open see the restored data."""
-        return at_once(self._restore, database_id, version_id)
+        return at_once(self._restore, database_id, version_id, careless)
 
-    def _restore(self, database_id: str, version_id: str) -> None:
+    def _restore(self, database_id: str, version_id: str, careless: bool) -> None:  # noqa: FBT001 - see `at_once`
         try:
-            with self.open_zip(version_id) as source:
-                data = data_of(source)
+            data = readable_image(self._image_in(version_id), careless=careless)
             with closing(sqlite3.connect(":memory:")) as copy, closing(self._open(database_id)) as live:
                 if data:
                     copy.deserialize(data)
@@ -136,6 +142,10 @@ class FolderStore:
         with closing(self._open(database_id)) as connection:
             return run_statements(connection, statements)
 
+    def _image_in(self, version_id: str) -> bytes:
+        with self.open_zip(version_id) as source:
+            return data_of(source)
+
     def _data_now(self, database_id: str) -> bytes:
         try:
             with closing(sqlite3.connect(":memory:")) as copy, closing(self._open(database_id)) as live:
@@ -150,8 +160,8 @@ class FolderStore:
     def _database(self, database_id: str) -> Path:
         return self._databases / f"{quote(database_id, safe='')}.sqlite"
 
-    def _note(self, database_id: str) -> Path:
-        return self._databases / f"{quote(database_id, safe='')}{_AT_SERVER}"
+    def _note(self, database_id: str, engine: str) -> Path:
+        return self._databases / f"{quote(database_id, safe='')}{_AT_SERVER}{engine}"
 
     def _zip(self, version_id: str) -> Path:
         return self._snapshots / f"{quote(version_id, safe='')}.zip"

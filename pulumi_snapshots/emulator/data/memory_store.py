@@ -8,11 +8,14 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from pulumi_snapshots.emulator.data.snapshot_zip import data_of, write_zip
+from pulumi_snapshots.emulator.data.sqlite_image import damaged_image, image_of, readable_image
 from pulumi_snapshots.emulator.data.store import CHUNK, Rows, at_once, nothing, run_statements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
+
+    from pulumi_snapshots.emulator.data.damage import Damage
 
 __all__ = ["MemoryStore"]
 
@@ -37,17 +40,17 @@ class MemoryStore:
         """Drop a database's data; its snapshots stay."""
         self._images.pop(database_id, None)
 
-    def capture(self, database_id: str, version_id: str, size: int | None) -> Future[int]:
+    def capture(self, database_id: str, version_id: str, size: int | None, damage: Damage | None = None) -> Future[int]:
         """Zip the data as it is now."""
-        return at_once(self._capture, database_id, version_id, size)
+        return at_once(self._capture, database_id, version_id, size, damage)
 
     def discard(self, version_id: str) -> None:
         """Delete a zip."""
         self._zips.pop(version_id, None)
 
-    def restore(self, database_id: str, version_id: str) -> Future[None]:
+    def restore(self, database_id: str, version_id: str, *, careless: bool = False) -> Future[None]:
         """Replace a database's data by that of a zip."""
-        return at_once(self._restore, database_id, version_id)
+        return at_once(self._restore, database_id, version_id, careless)
 
     def read(self, version_id: str, start: int, stop: int) -> Iterator[bytes]:
         """A zip's bytes."""
@@ -62,19 +65,23 @@ class MemoryStore:
     def close(self) -> None:
         """Do nothing: no work is ever running."""
 
-    def _capture(self, database_id: str, version_id: str, size: int | None) -> int:
+    def _capture(self, database_id: str, version_id: str, size: int | None, damage: Damage | None) -> int:
         target = io.BytesIO()
-        write_zip(target, self._images[database_id], database_id, version_id, size)
+        image = damaged_image(self._images[database_id], damage, self._image_in)
+        write_zip(target, image, database_id, version_id, size)
         self._zips[version_id] = target.getvalue()
         return len(self._zips[version_id])
 
-    def _restore(self, database_id: str, version_id: str) -> None:
-        self._images[database_id] = data_of(io.BytesIO(self._zips[version_id]))
+    def _restore(self, database_id: str, version_id: str, careless: bool) -> None:  # noqa: FBT001 - see `at_once`
+        self._images[database_id] = readable_image(self._image_in(version_id), careless=careless)
+
+    def _image_in(self, version_id: str) -> bytes:
+        return data_of(io.BytesIO(self._zips[version_id]))
 
     def _execute(self, database_id: str, statements: Sequence[str]) -> list[Rows]:
         with closing(sqlite3.connect(":memory:")) as connection:
             if self._images[database_id]:
                 connection.deserialize(self._images[database_id])
             rows = run_statements(connection, statements)
-            self._images[database_id] = connection.serialize()
+            self._images[database_id] = image_of(connection)
         return rows

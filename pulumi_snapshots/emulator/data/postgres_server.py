@@ -6,10 +6,8 @@ Each database of the emulator has its id as its name, and a comment that marks i
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
-import socket
 import subprocess
 import threading
 from typing import TYPE_CHECKING, Any
@@ -18,10 +16,12 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from pulumi_snapshots.emulator.data.server import MARK, Programs, check_owner, mark_of_this_run
 from pulumi_snapshots.emulator.data.store import Rows, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 __all__ = ["PostgresServer", "holds_password"]
 
@@ -33,8 +33,6 @@ _OLDEST = 14  # every later version offers all that the emulator uses
 # From this major version on, pg_restore sets a parameter that earlier servers do not know, and fails.
 _NEW_PARAMETER = 17
 _TERMINATE_MILLISECONDS = 5000
-_MARK = "squarecloud-emulator"
-_LAST_LINES = 5  # of a failed program, to show
 
 
 class PostgresServer:
@@ -49,6 +47,9 @@ class PostgresServer:
         ValueError: It is no DSN, the server does not answer, or pg_dump and pg_restore do not fit the server.
     """
 
+    title = "PostgreSQL"
+    member = "database.dump"
+
     def __init__(self, dsn: str, *, kept: bool) -> None:
         try:
             self._parameters: dict[str, Any] = conninfo_to_dict(dsn, connect_timeout=_CONNECT_SECONDS)
@@ -60,11 +61,10 @@ class PostgresServer:
         if self._parameters.get("sslpassword"):
             raise ValueError("a DSN with sslpassword would show it to other programs; use a key without a password")
         self._password = self._parameters.pop("password", None)
-        self._mark = f"{_MARK}, kept" if kept else f"{_MARK}, {socket.gethostname()} {os.getpid()}"
-        self._running: set[subprocess.Popen[str]] = set()
+        self._mark = mark_of_this_run(kept=kept)
+        self._programs = Programs()
         self._connections: set[psycopg.Connection[Any]] = set()
         self._lock = threading.Lock()
-        self._closed = False
         try:
             with self.connected() as connection:
                 self._version = connection.info.server_version // 10000
@@ -107,7 +107,7 @@ class PostgresServer:
             StoreError: The server refuses.
         """
         with self._explained(f"cannot use database {database_id}"), self.connected() as connection:
-            if not (self._mark_of(connection, database_id) or "").startswith(_MARK):
+            if not (self._mark_of(connection, database_id) or "").startswith(MARK):
                 raise ValueError(f"PostgreSQL at {self._place()} has no database {database_id} of the emulator's")
             # A run that was killed during a restore may have left it closed to connections.
             self._open(connection, database_id)
@@ -127,7 +127,7 @@ class PostgresServer:
 
     # Dumps.
 
-    def dump(self, database_id: str, into: str) -> None:
+    def dump(self, database_id: str, into: Path) -> None:
         """Write a database to a file in pg_dump's custom format.
 
         That is one compressed file with large objects, which any later pg_restore reads. Most services keep this.
@@ -137,32 +137,55 @@ class PostgresServer:
         """
         self._run("pg_dump", "--format=custom", f"--file={into}", f"--dbname={self._conninfo(database_id)}")
 
-    def restore(self, database_id: str, dump: str) -> None:
+    def restore(self, database_id: str, dump: Path, *, careless: bool = False) -> None:
         """Replace a database by a dump: restore into a new one, which takes the name once it is complete.
 
         Raises:
             StoreError: It failed; the database holds what it held before.
         """
+        with self._beside(database_id) as (connection, new, old):
+            self._load(new, dump, careless=careless)
+            self._swap(connection, database_id, new, old)
+
+    def alter(self, database_id: str, dump: Path, statements: Sequence[str]) -> None:
+        """Run SQL on the data in a dump; without any, make it the dump of an empty database.
+
+        Raises:
+            StoreError: A statement is wrong, or it failed.
+        """
+        with self._beside(database_id) as (_, new, _):
+            if statements:
+                self._load(new, dump)
+                self.execute(new, statements)
+            self.dump(new, dump)
+
+    def stop(self) -> None:
+        """End the programs and statements that are running."""
+        self._programs.stop()
+        with self._lock:
+            for connection in self._connections:
+                connection.cancel()
+
+    def close(self) -> None:
+        """Do nothing: each piece of work has a connection of its own."""
+
+    @contextlib.contextmanager
+    def _beside(self, database_id: str) -> Iterator[tuple[psycopg.Connection[Any], str, str]]:
+        """A connection, the name of a new database beside another one, and that for its old data; gone at the end."""
         new, old = f"{database_id}{_NEW}", f"{database_id}{_OLD}"
         with self._explained(f"cannot restore {database_id}"), self.connected() as connection:
             for left_over in (new, old):
                 self._drop(connection, left_over)
             try:
                 self._make(connection, new)
-                self._run("pg_restore", "--exit-on-error", f"--dbname={self._conninfo(new)}", dump)
-                self._swap(connection, database_id, new, old)
+                yield connection, new, old
             finally:
                 for left_over in (new, old):
                     self._drop(connection, left_over)
 
-    def close(self) -> None:
-        """End the programs and statements that are running."""
-        with self._lock:
-            self._closed = True
-            for process in self._running:
-                process.terminate()
-            for connection in self._connections:
-                connection.cancel()
+    def _load(self, name: str, dump: Path, *, careless: bool = False) -> None:
+        strict = () if careless else ("--exit-on-error",)
+        self._run("pg_restore", *strict, f"--dbname={self._conninfo(name)}", str(dump), careless=careless)
 
     # Connections.
 
@@ -200,7 +223,7 @@ class PostgresServer:
         connection.execute(mark)
 
     def _drop(self, connection: psycopg.Connection[Any], name: str) -> None:
-        if (self._mark_of(connection, name) or "").startswith(_MARK):
+        if (self._mark_of(connection, name) or "").startswith(MARK):
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def _mark_of(self, connection: psycopg.Connection[Any], name: str) -> str | None:
@@ -214,12 +237,7 @@ class PostgresServer:
         mark = self._mark_of(connection, name)
         if mark is None:
             return
-        left = re.fullmatch(rf"{_MARK}, (\S+) (\d+)", mark)
-        if left is None or left[1] != socket.gethostname() or _is_running(int(left[2])):
-            whose = "another emulator's" if mark.startswith(_MARK) else "not the emulator's"
-            raise ValueError(
-                f"the PostgreSQL server has a database {name} already, and it is {whose}; take another id, or drop it"
-            )
+        check_owner(self.title, name, mark)
         self._drop(connection, name)
 
     def _swap(self, connection: psycopg.Connection[Any], name: str, new: str, old: str) -> None:
@@ -269,29 +287,9 @@ class PostgresServer:
                     f" the client programs of PostgreSQL {self._version} first on PATH"
                 )
 
-    def _run(self, program: str, *arguments: str) -> None:
-        environment = {**os.environ, "LC_ALL": "C"}
-        if self._password is not None:
-            environment["PGPASSWORD"] = str(self._password)
-        with self._lock:
-            if self._closed:
-                raise StoreError("the emulator stops")
-            process = subprocess.Popen(  # noqa: S603 - a fixed program, no shell
-                [program, "--no-password", *arguments],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            self._running.add(process)
-        _, errors = process.communicate()
-        with self._lock:
-            self._running.discard(process)
-        if process.returncode:
-            if self._closed:
-                raise StoreError("the emulator stops")
-            raise StoreError(f"{program} failed: {' / '.join(errors.strip().splitlines()[-_LAST_LINES:])}")
+    def _run(self, program: str, *arguments: str, careless: bool = False) -> None:
+        password = {} if self._password is None else {"PGPASSWORD": str(self._password)}
+        self._programs.run([program, "--no-password", *arguments], password, careless=careless)
 
 
 def holds_password(dsn: str) -> bool:
@@ -304,13 +302,3 @@ def holds_password(dsn: str) -> bool:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _is_running(process_id: int) -> bool:
-    try:
-        os.kill(process_id, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -8,10 +8,9 @@ import zipfile
 from pathlib import Path
 from typing import IO
 
-__all__ = ["DATA", "DUMP", "data_of", "unpack", "write_zip"]
+__all__ = ["DATA", "data_of", "unpack", "write_zip"]
 
 DATA = "database.sqlite"  # the member that holds the data: an SQLite database, or no bytes for an empty one
-DUMP = "database.dump"  # the member of a PostgreSQL database: pg_dump's custom format
 _ABOUT = "snapshot.json"
 _PADDING = "padding"
 # What a stored member adds to a zip beside its data: a local header of 30 bytes, a central one of 46, its name twice.
@@ -20,7 +19,7 @@ _MEMBER_OVERHEAD = 30 + 46 + 2 * len(_PADDING)
 
 def write_zip(  # noqa: PLR0913 - what a snapshot's zip consists of
     target: IO[bytes],
-    data: bytes | Path,
+    data: bytes | tuple[str, Path],
     database_id: str,
     version_id: str,
     size: int | None,
@@ -31,11 +30,11 @@ def write_zip(  # noqa: PLR0913 - what a snapshot's zip consists of
 
     Args:
         target: The empty file.
-        data: An SQLite image, or the path of a pg_dump file, which is never whole in memory.
+        data: An SQLite image, or the name and the path of a dump, which is never whole in memory.
         database_id: The database that the data is of.
         version_id: The snapshot's version.
         size: The wanted size of the zip in bytes, if any.
-        compress: Whether to compress an SQLite image; a pg_dump file is compressed already.
+        compress: Whether to compress an SQLite image; a dump is compressed already, or small.
 
     Raises:
         ValueError: The zip does not fit into `size` bytes.
@@ -44,8 +43,9 @@ def write_zip(  # noqa: PLR0913 - what a snapshot's zip consists of
     how = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
     with zipfile.ZipFile(target, "w", compression=how) as archive:
         archive.writestr(zipfile.ZipInfo(_ABOUT), about)
-        if isinstance(data, Path):
-            with data.open("rb") as source, archive.open(zipfile.ZipInfo(DUMP), "w", force_zip64=True) as member:
+        if isinstance(data, tuple):
+            name, path = data
+            with path.open("rb") as source, archive.open(zipfile.ZipInfo(name), "w", force_zip64=True) as member:
                 shutil.copyfileobj(source, member, 1 << 20)
         else:
             archive.writestr(zipfile.ZipInfo(DATA), data, compress_type=how)
@@ -65,14 +65,11 @@ def data_of(source: IO[bytes]) -> bytes:
         return archive.read(DATA)
 
 
-def unpack(source: IO[bytes], into: Path) -> None:
+def unpack(source: IO[bytes], name: str, into: Path) -> None:
     """Write the dump in a snapshot's zip to a file.
 
     Raises:
-        ValueError: It holds no dump: it is of another engine, or older than the emulator's use of PostgreSQL.
+        KeyError: It holds no dump of this name: it is of another engine, or older than the emulator's use of a server.
     """
-    with zipfile.ZipFile(source) as archive:
-        if DUMP not in archive.namelist():
-            raise ValueError("the snapshot holds no dump of PostgreSQL")
-        with archive.open(DUMP) as member, into.open("wb") as target:
-            shutil.copyfileobj(member, target, 1 << 20)
+    with zipfile.ZipFile(source) as archive, archive.open(name) as member, into.open("wb") as target:
+        shutil.copyfileobj(member, target, 1 << 20)

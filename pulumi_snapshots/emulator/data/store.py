@@ -11,7 +11,19 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["CHUNK", "Rows", "Store", "StoreError", "at_once", "finished", "nothing", "outcome", "run_statements"]
+    from pulumi_snapshots.emulator.data.damage import Damage
+
+__all__ = [
+    "CHUNK",
+    "Rows",
+    "Store",
+    "StoreError",
+    "at_once",
+    "finished",
+    "nothing",
+    "outcome",
+    "run_statements",
+]
 
 CHUNK = 64 * 1024  # bytes read at a time
 Rows = list[list[Any]]
@@ -42,8 +54,10 @@ class Store(Protocol):
     def remove(self, database_id: str) -> None:
         """Drop a database's data; its snapshots stay."""
 
-    def capture(self, database_id: str, version_id: str, size: int | None) -> Future[int]:
+    def capture(self, database_id: str, version_id: str, size: int | None, damage: Damage | None = None) -> Future[int]:
         """Write the data as it is now into a zip, padded to `size` bytes if given; the future is the zip's size.
+
+        With a damage, the zip holds something else than the database.
 
         The future raises:
             ValueError: The zip is larger than `size`.
@@ -53,8 +67,8 @@ class Store(Protocol):
     def discard(self, version_id: str) -> None:
         """Delete a zip."""
 
-    def restore(self, database_id: str, version_id: str) -> Future[None]:
-        """Replace a database's data by that of a zip.
+    def restore(self, database_id: str, version_id: str, *, careless: bool = False) -> Future[None]:
+        """Replace a database's data by that of a zip; if careless, by as much of it as can be read.
 
         The future raises:
             StoreError: The zip cannot be read, or the data cannot be written.
@@ -68,7 +82,7 @@ class Store(Protocol):
 
         The future raises:
             sqlite3.Error: A statement is wrong, in SQLite.
-            StoreError: A statement is wrong, in PostgreSQL.
+            StoreError: A statement is wrong, at a server.
         """
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from pulumi_snapshots.emulator.data.store import StoreError
+from pulumi_snapshots.emulator.data.store import StoreError, at_once, nothing
 from pulumi_snapshots.emulator.service.limits import Cooldowns, Quota
 from pulumi_snapshots.emulator.service.listing_cache import ACCOUNT, ListingCache
 from pulumi_snapshots.emulator.service.refusals import refusal
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from concurrent.futures import Future
 
+    from pulumi_snapshots.emulator.data.damage import Damage
     from pulumi_snapshots.emulator.data.store import Store
     from pulumi_snapshots.emulator.service.resources import Family
     from pulumi_snapshots.emulator.service.settings import EmulatorSettings
@@ -217,10 +218,13 @@ class Account:
         version_id = self._issue_version()
         self.quota.spend(settings.plan_memory_mb, now)
         try:
-            size = self._captured_size(self.capture(resource, version_id=version_id))
+            size = self._captured_size(
+                self.capture(resource, version_id=version_id, damage=resource.next_snapshot_damage)
+            )
         except StoreError as error:
             self.quota.give_back(now)
             raise refusal("SNAPSHOT_FAILED") from error
+        resource.next_snapshot_damage = None
         self.cooldowns.start("snapshot", resource.id, now)
         seconds = settings.snapshot_seconds if resource.snapshot_seconds is None else resource.snapshot_seconds
         if resource.next_snapshot_seconds is not None:
@@ -269,14 +273,22 @@ class Account:
             queued=started_at > now,
             ends_at=started_at + timedelta(seconds=self.settings.restore_seconds),
             error=resource.next_restore_error,
+            does_nothing=resource.next_restore_does_nothing,
         )
         resource.next_restore_error = None
+        resource.next_restore_does_nothing = False
         self._restores[resource.id] = restore
         if restore.error is None and self.store.takes_time(resource.id):
             # It starts now, so that it is done when its time has passed.
-            self._restore_work[resource.id] = self.store.restore(resource.id, version_id)
+            self._restore_work[resource.id] = self._begin_restore(restore)
         self.changed = True
         return restore
+
+    def _begin_restore(self, restore: Restore) -> Future[None]:
+        if restore.does_nothing:
+            return at_once(nothing)
+        careless = self.settings.restore_ignores_errors
+        return self.store.restore(restore.database_id, restore.version_id, careless=careless)
 
     def _restore_refuses_others(self, resource_id: str, now: datetime) -> bool:
         """Whether a restore is in progress, or has succeeded so lately that the service still says so."""
@@ -293,10 +305,16 @@ class Account:
         self._snapshot_work[capture.version_id] = capture.size
         return None
 
-    def capture(self, resource: Resource, size: int | None = None, version_id: str | None = None) -> Capture:
+    def capture(
+        self,
+        resource: Resource,
+        size: int | None = None,
+        version_id: str | None = None,
+        damage: Damage | None = None,
+    ) -> Capture:
         """Begin a snapshot without a POST; pass it to `store_snapshot` once its work is done."""
         version_id = self._issue_version() if version_id is None else version_id
-        return Capture(version_id, self.store.capture(resource.id, version_id, size))
+        return Capture(version_id, self.store.capture(resource.id, version_id, size, damage))
 
     def store_snapshot(  # noqa: PLR0913 - the parts of a snapshot
         self,
@@ -384,7 +402,7 @@ class Account:
         if restore.error is None:
             work = self._restore_work.get(restore.database_id)
             if work is None:
-                work = self.store.restore(restore.database_id, restore.version_id)
+                work = self._begin_restore(restore)
                 self._restore_work[restore.database_id] = work
             elif self.store.takes_time(restore.database_id):
                 finished_at = now  # when its work was seen done

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, Literal
 
+from pulumi_snapshots.emulator.data.damage import Damage
+
 __all__ = [
     "DATABASE_TYPES",
     "ID",
@@ -42,8 +44,10 @@ class Resource:
     snapshot_seconds: float | None = None  # None: as the settings say
     next_snapshot_seconds: float | None = None  # for the next snapshot only
     next_snapshot_fails: bool = False
+    next_snapshot_damage: Damage | None = None  # it succeeds, and its data is not the database's
     next_restore_fails: bool = False  # the POST is refused
     next_restore_error: str | None = None  # the code with which it fails after it was accepted
+    next_restore_does_nothing: bool = False  # it succeeds, and the data stays as it is
 
     @property
     def runtime(self) -> str:
@@ -125,6 +129,7 @@ class Restore:
     queued: bool = False  # whether it waits until `started_at`
     ends_at: datetime  # when its time has passed; the store may still be working on the data then
     error: str | None = None  # the code with which it fails; the data stays as it is
+    does_nothing: bool = False  # it succeeds all the same
     finished_at: datetime | None = None  # None while it is queued or running
 
     @property

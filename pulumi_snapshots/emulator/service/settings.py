@@ -80,6 +80,8 @@ class EmulatorSettings:
     # Rust SDK says, or with 202 SNAPSHOT_RESTORE_PROCESSING at the soft deadline.
     restore_holds: bool = False
     restore_stops_database: bool = True  # whether the database is down while it is restored; not public
+    # Whether a restore of a broken dump reports success all the same, with as much of it as could be read.
+    restore_ignores_errors: bool = False
     restore_tail_seconds: float = 120.0  # after a success, in which other POSTs are answered with RESTORE_IN_PROGRESS
     restore_outcome_seconds: float = 3600.0  # for which the status shows an outcome; then it is "none"
     # "404" or "405": a service without the route of the status. The vendor's stored OpenAPI document does not have it.

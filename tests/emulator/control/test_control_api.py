@@ -113,6 +113,34 @@ def test_time_of_a_foreign_snapshot_is_listed_in_utc(modified: str) -> None:
 
 
 @virtual
+async def test_a_bad_snapshot_and_a_restore_that_does_nothing_can_be_planted() -> None:
+    async with visit(restore_seconds=0) as at:
+        here = f"databases/{DATABASE}"
+        at.emulator.execute(DATABASE, "CREATE TABLE t (n)", "INSERT INTO t VALUES (1), (2)")
+        damage = {"statements": ["DELETE FROM t WHERE n = 2"]}
+        changed = await control(at, "PATCH", here, {"next_snapshot_damage": damage, "next_restore_does_nothing": True})
+        assert changed.json()["next_snapshot_damage"] == {"kind": None, "of_version": None, **damage}
+        await at.create()
+        (bad,) = await at.versions()
+        assert (await control(at, "GET", "state")).json()["databases"][0]["next_snapshot_damage"] is None
+        rows = ["SELECT count(*) FROM t"]
+        await at.restore(bad)
+        assert (await control(at, "POST", f"{here}/sql", {"statements": rows})).json() == {"rows": [[[2]]]}
+        await at.clock.sleep(300)
+        await at.restore(bad)
+        await at.clock.sleep(300)
+        assert (await control(at, "POST", f"{here}/sql", {"statements": rows})).json() == {"rows": [[[1]]]}
+        empty = {"database_id": DATABASE, "damage": {"kind": "empty"}}
+        stored = (await control(at, "POST", "snapshots", empty)).json()
+        await at.restore(stored["version_id"])
+        await at.clock.sleep(300)
+        wanted = {"statements": ["SELECT count(*) FROM sqlite_schema"]}
+        assert (await control(at, "POST", f"{here}/sql", wanted)).json() == {"rows": [[[0]]]}
+        for wrong in ({}, {"kind": "empty", "of_version": bad}, {"kind": "lost"}):
+            assert (await control(at, "PATCH", here, {"next_snapshot_damage": wrong})).status_code == 400
+
+
+@virtual
 async def test_settings_key_and_block_can_be_changed() -> None:
     async with visit() as at:
         answer = await control(at, "PATCH", "settings", {"soft_deadline_seconds": 5, "scopes": ["snapshots:write"]})
