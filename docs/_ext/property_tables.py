@@ -23,6 +23,7 @@ from pulumi_snapshots.archive.record import ARCHIVE
 from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.guard.inputs import TAKE
 from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS, DatabaseInfo, SnapshotInfo
+from pulumi_snapshots.plugin.package import KINDS
 from pulumi_snapshots.properties.catalogue import Duration, Moment, Record, in_camel, record_in
 from pulumi_snapshots.restore.record import RESTORE
 from pulumi_snapshots.run.settings import Settings, config_key, variable
@@ -115,11 +116,13 @@ def plugin_resources() -> list[str]:
     """The resources by their names in every language."""
     rows = [
         (
-            f"`{thing.name}`",
-            code(_camel(each) for each in thing.inputs.properties().values()),
-            code(_camel(each) for name, each in thing.outputs.items() if name not in thing.inputs.properties()),
+            f"`{kind.thing.name}`",
+            code(kind.accepted),
+            code(
+                _camel(each) for name, each in kind.thing.outputs.items() if name not in kind.thing.inputs.properties()
+            ),
         )
-        for thing in THINGS
+        for kind in KINDS.values()
     ]
     return table(("resource", "inputs", "more outputs"), rows)
 

@@ -24,8 +24,7 @@ func main() {
 			return err
 		}
 		archive, err := squarecloud.NewArchive(ctx, "offsite", &squarecloud.ArchiveArgs{
-			DatabaseId:  before.DatabaseId,
-			VersionId:   before.VersionId,
+			Snapshot:    before,
 			Destination: pulumi.String(destination),
 			KeepLast:    pulumi.Int(5),
 		})
@@ -36,17 +35,15 @@ func main() {
 		if err != nil {
 			return err
 		}
-		earlier := 0
+		earlier := pulumi.StringArray{}
 		for _, one := range found.Snapshots {
-			if one.Available {
-				earlier++
-			}
+			earlier = append(earlier, pulumi.String(one.VersionId))
 		}
 
 		ctx.Export("snapshot", before.VersionId)
 		ctx.Export("downloadUrl", before.DownloadUrl) // a secret
 		ctx.Export("archive", archive.Uri)
-		ctx.Export("earlier", pulumi.Int(earlier))
+		ctx.Export("earlier", earlier)
 		return nil
 	})
 }

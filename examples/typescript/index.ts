@@ -9,8 +9,7 @@ export = async () => {
 
     const before = new squarecloud.Snapshot("before-release", { databaseId, triggers: [release] });
     const archive = new squarecloud.Archive("offsite", {
-        databaseId: before.databaseId,
-        versionId: before.versionId,
+        snapshot: before,
         destination: config.get("destination") ?? "archives/",
         keepLast: 5,
     });
@@ -20,6 +19,6 @@ export = async () => {
         snapshot: before.versionId,
         downloadUrl: before.downloadUrl, // a secret
         archive: archive.uri,
-        earlier: snapshots.filter((one) => one.available).length,
+        earlier: snapshots, // what the service has of the database, without download URLs
     };
 };

@@ -52,7 +52,7 @@ class RestoreDeclaration(Declared):
     """Any values. A change of any restores again."""
     requested_at: pulumi.Output[str]
     """When the request was sent, by the service's clock. RFC 3339, UTC."""
-    restored_at: pulumi.Output[str | None]
+    restored_at: pulumi.Output[str]
     """When the database was seen running again, by the service's clock; absent until then. RFC 3339, UTC."""
     attempt: pulumi.Output[dict[str, Any] | None]
     """The request, only until then."""

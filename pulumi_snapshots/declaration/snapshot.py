@@ -39,7 +39,7 @@ class SnapshotDeclaration(Declared):
     """The database whose snapshot it is."""
     triggers: pulumi.Output[list[Any] | None]
     """Any values, such as a release. A change of any takes a new snapshot."""
-    version_id: pulumi.Output[str | None]
+    version_id: pulumi.Output[str]
     """The service's version id, which with the database's id is all that identifies a snapshot. Absent while it is
     pending."""
     name: pulumi.Output[str | None]

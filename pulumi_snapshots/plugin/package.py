@@ -7,12 +7,14 @@ from typing import Any
 from pulumi_snapshots.archive.difference import ArchiveRules
 from pulumi_snapshots.guard.inputs import TAKE
 from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS, Lookup
+from pulumi_snapshots.plugin.references import REFERENCE
 from pulumi_snapshots.plugin.wire import Names
 from pulumi_snapshots.properties.catalogue import in_camel
 from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.run.calls import Calls, Rules
 from pulumi_snapshots.run.settings import PACKAGE
 from pulumi_snapshots.snapshot.difference import SnapshotRules
+from pulumi_snapshots.snapshot.record import NAMED_BY
 
 
 def token(name: str) -> str:
@@ -28,6 +30,12 @@ class Kind:
         self.token = token(self.thing.name)
         self.names = Names(self.thing.outputs)
         self.input_names = Names(self.thing.inputs.properties())
+        self.takes_snapshot = set(NAMED_BY) <= set(self.thing.inputs.properties())
+
+    @property
+    def accepted(self) -> list[str]:
+        """All inputs by their names in programs."""
+        return [*([REFERENCE] if self.takes_snapshot else []), *self.input_names.all]
 
     @property
     def calls(self) -> Calls:

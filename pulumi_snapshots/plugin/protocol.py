@@ -23,6 +23,7 @@ from pulumi_snapshots.late import late
 from pulumi_snapshots.lookup.results import Lookup
 from pulumi_snapshots.plugin.engine import Engine, Row
 from pulumi_snapshots.plugin.package import FUNCTIONS, KINDS, Kind
+from pulumi_snapshots.plugin.references import Snapshots
 from pulumi_snapshots.plugin.schema import VERSION, schema
 from pulumi_snapshots.plugin.wire import UNKNOWN_VALUE, Names, as_secret, holds_secret, is_secret, plain
 from pulumi_snapshots.properties.checks import UNKNOWN
@@ -30,6 +31,7 @@ from pulumi_snapshots.properties.unfit import Problem
 from pulumi_snapshots.run.calls import Call, Changes, Resource, Unfinished
 from pulumi_snapshots.run.settings import PACKAGE, Settings, SettingsError, settings_problems
 from pulumi_snapshots.run.shared import Shared
+from pulumi_snapshots.snapshot.record import SNAPSHOT
 
 T = TypeVar("T")
 ENGINE_NEEDED = "3.178"
@@ -53,6 +55,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
     def __init__(self, engine: Engine, shared: Shared) -> None:
         self._engine = engine
         self._shared = shared
+        self._snapshots = Snapshots()
         self._config: dict[str, Any] = {}
         self._engine_can = False
 
@@ -118,20 +121,23 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
     async def Check(self, request: Any, context: Any) -> Any:
         """Validate inputs, without a request."""
         kind = await self._kind(request, context)
-        inputs = request.news
+        inputs, problems = request.news, list[Problem]()
+        if kind.takes_snapshot:
+            inputs, problems = self._snapshots.expanded(inputs, request.olds)
         values = kind.input_names.read(inputs)
 
         async def check(call: Call) -> list[Problem]:
             return kind.rules.check(call, values, in_state=bool(request.olds.fields))
 
-        problems = await self._answer(request, context, check)
-        unknown = f"is not an input of {kind.token}; its inputs are {', '.join(kind.input_names.all)}"
+        problems += await self._answer(request, context, check)
+        unknown = f"is not an input of {kind.token}; its inputs are {', '.join(kind.accepted)}"
         return _checked(inputs, problems, kind.input_names, kind.thing.secrets, unknown=unknown)
 
     async def Diff(self, request: Any, context: Any) -> Any:
         """Find what new inputs change."""
         kind = await self._kind(request, context)
         state, values = kind.names.read(request.olds), kind.input_names.read(request.news)
+        self._note(kind, request.id, state)
 
         async def diff(call: Call) -> Changes:
             await kind.rules.note_state(call, state)
@@ -180,6 +186,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         id_, properties = await self._resource(
             kind, request, context, request.news, lambda call: kind.rules.update(call, request.id, state, values)
         )
+        self._note(kind, request.id, kind.names.read(properties))
         # Only a read can give the resource another id.
         return provider_pb2.UpdateResponse(properties=properties, refresh_before_update=id_ != request.id)
 
@@ -234,6 +241,10 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
     async def _take(_lookup: Lookup[T], values: dict[str, Any], call: Call) -> T:
         taken: T = await late("guard.once:take")(values, call)
         return taken
+
+    def _note(self, kind: Kind, id_: str, outputs: dict[str, Any]) -> None:
+        if kind.thing is SNAPSHOT:
+            self._snapshots.note(id_, outputs)
 
     # How a call is answered ------------------------------------------------------------------------------------------------
 

@@ -13,8 +13,10 @@ from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
 from pulumi_snapshots.plugin.identity import Identity
 from pulumi_snapshots.plugin.package import FUNCTIONS, KINDS, Function, Kind, token
-from pulumi_snapshots.properties.catalogue import Choices, Duration, Property, Record, record_in
+from pulumi_snapshots.plugin.references import REFERENCE
+from pulumi_snapshots.properties.catalogue import Choices, Duration, Property, Record, in_camel, record_in
 from pulumi_snapshots.run.settings import PACKAGE, Settings, variable
+from pulumi_snapshots.snapshot.record import NAMED_BY, SNAPSHOT
 
 VERSION = version("pulumi-snapshots")
 NAMES: dict[type[Record], str] = {SnapshotInfo: "FoundSnapshot", DatabaseInfo: "Database", Post: "Attempt"}
@@ -60,14 +62,33 @@ def _resource(kind: Kind) -> dict[str, Any]:
     return {
         "description": kind.thing.doc,
         "properties": _properties(outputs),
-        "required": [each.camel for each in outputs if kind.thing.always(each)],
-        "inputProperties": {each.camel: _input(each) for each in inputs},
-        "requiredInputs": [each.camel for each in inputs if each.required],
+        "required": [each.camel for each in outputs if kind.thing.seen(each)],
+        "inputProperties": _referring(kind) | {each.camel: _input(each) for each in inputs},
+        "requiredInputs": [each.camel for each in inputs if each.required and not _may_refer(kind, each)],
     }
 
 
 def _input(each: Property) -> dict[str, Any]:
-    return _property(each) | ({"willReplaceOnChanges": True} if each.replaces else {})
+    return _property(each) | _replacing(replaces=each.replaces)
+
+
+def _replacing(*, replaces: bool) -> dict[str, Any]:
+    return {"willReplaceOnChanges": True} if replaces else {}
+
+
+def _referring(kind: Kind) -> dict[str, Any]:
+    """The input that is a Snapshot of the program, if the resource can take one."""
+    if not kind.takes_snapshot:
+        return {}
+    instead = " and ".join(f"`{in_camel(name)}`" for name in NAMED_BY)
+    described = f"A Snapshot of this program; or give {instead} instead."
+    marked = _replacing(replaces=all(kind.thing.inputs.properties()[name].replaces for name in NAMED_BY))
+    return {REFERENCE: {"$ref": f"#/resources/{token(SNAPSHOT.name)}", "description": described} | marked}
+
+
+def _may_refer(kind: Kind, each: Property) -> bool:
+    """Whether a Snapshot may be given instead of this input."""
+    return kind.takes_snapshot and each.name in NAMED_BY
 
 
 def _function(function: Function) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def as_secret(value: Value) -> Value:
     return marked
 
 
-def _wire(value: Any) -> Value:
+def value_of(value: Any) -> Value:
     """A plain value as the engine takes it; None in an object is left out."""
     if value is UNKNOWN:
         return UNKNOWN_VALUE
@@ -105,10 +105,10 @@ def _wire(value: Any) -> Value:
         made.struct_value.SetInParent()
         for name, item in value.items():
             if item is not None:
-                made.struct_value.fields[name].CopyFrom(_wire(item))
+                made.struct_value.fields[name].CopyFrom(value_of(item))
     elif isinstance(value, list | tuple):
         made.list_value.SetInParent()
-        made.list_value.values.extend(_wire(item) for item in value)
+        made.list_value.values.extend(value_of(item) for item in value)
     else:
         made.string_value = readable(str(value))
     return made
@@ -166,7 +166,7 @@ class Names:
     def _value(self, name: str, value: Any) -> Value:
         inner = self._inner.get(name)
         if inner is None:
-            return _wire(value)
+            return value_of(value)
         if isinstance(value, list):
             return Value(list_value=ListValue(values=[self._value(name, each) for each in value]))
-        return Value(struct_value=inner.write(value)) if isinstance(value, dict) else _wire(value)
+        return Value(struct_value=inner.write(value)) if isinstance(value, dict) else value_of(value)

@@ -78,6 +78,7 @@ class Property:
         secret: whether the state encrypts it and nothing shows it.
         internal: whether only the state has it, so that users do not read it as an output.
         kept: whether the outputs repeat this input.
+        settled: whether only a resource that is not finished lacks it: programs do not see one, since its operation has failed.
         needed: what it is, for the error if it is missing.
         reader: makes the value from what a program gave; raises ValueError, whose text says what would be right.
         choices: the known values of a text; the service may have more. None if any is one.
@@ -92,6 +93,7 @@ class Property:
     secret: bool
     internal: bool
     kept: bool
+    settled: bool
     needed: str
     reader: Callable[[Any], Any] | None
     choices: Choices | None = None
@@ -146,6 +148,7 @@ def declare(  # noqa: PLR0913  as many as a property has
     secret: bool = False,
     internal: bool = False,
     kept: bool = True,
+    settled: bool = False,
     needed: str = "",
     read: Callable[[Any], Any] | None = None,
     choices: Choices | None = None,
@@ -158,6 +161,7 @@ def declare(  # noqa: PLR0913  as many as a property has
         "secret": secret,
         "internal": internal,
         "kept": kept,
+        "settled": settled,
         "needed": needed,
         "reader": read,
         "choices": choices,
@@ -305,6 +309,10 @@ class Thing:
     def always(self, each: Property) -> bool:
         """Whether the outputs always have this property."""
         return self.record.always(each) if each.name in self.record.properties() else each.required
+
+    def seen(self, each: Property) -> bool:
+        """Whether a program always sees this output: the outputs have it once the resource is finished."""
+        return each.settled or self.always(each)
 
     def state(self, record: Record, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """What the state keeps: every output, since the engine loses what is left out."""

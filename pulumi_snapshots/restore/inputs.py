@@ -9,7 +9,7 @@ from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
 from pulumi_snapshots.properties.checks import digest_of
 from pulumi_snapshots.properties.unfit import Problem, Unfit
-from pulumi_snapshots.snapshot.record import DATABASE_ENGINE
+from pulumi_snapshots.snapshot.record import DATABASE_ENGINE, NAMED_BY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,14 +19,13 @@ DEFAULT_TIMEOUT = 15 * 60.0
 """Seconds. A restore takes about 60 s, and may wait 120 s for another on its database, 60 s for each one of the account."""
 OVERWRITES = "a restore overwrites everything that the database holds, with nothing to undo it but another snapshot"
 PURPOSE = "restore a snapshot of"
-SNAPSHOT = ("database_id", "version_id")
 
 
 def _overwrite(given: object) -> bool:
     if given is True:
         return True
     # The engine prints the text "true" just as it prints true.
-    a_text = ", not a text (`get_bool` reads one from the config)" if isinstance(given, str) else ""
+    a_text = ", not a text (read it from the config as a boolean)" if isinstance(given, str) else ""
     raise Unfit(f"must be true{a_text}: {OVERWRITES}")
 
 
@@ -84,10 +83,10 @@ class RestoreInputs(Inputs):
     def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
         """All problems of these values, also that no snapshot is given."""
         found = super().problems(values)
-        if any(values.get(name) is not None for name in SNAPSHOT):
+        if any(values.get(name) is not None for name in NAMED_BY):
             return found
         missing = Problem("snapshot", Text("is required: a Snapshot, or {database_id} and {version_id}"))
-        return [missing, *(one for one in found if one.property not in SNAPSHOT)]
+        return [missing, *(one for one in found if one.property not in NAMED_BY)]
 
     @property
     def purpose(self) -> str:

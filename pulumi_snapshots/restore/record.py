@@ -23,7 +23,9 @@ class RestoreRecord(Record):
     target_database_id: str = declare("The database that was overwritten.")
     requested_at: Moment = declare("When the request was sent, by the service's clock.")
     restored_at: Moment | None = declare(
-        "When the database was seen running again, by the service's clock; absent until then.", default=None
+        "When the database was seen running again, by the service's clock; absent until then.",
+        default=None,
+        settled=True,
     )
     attempt: Post | None = declare("The request, only until then.", default=None)
 

@@ -31,6 +31,8 @@ ORIGIN = Choices(
 DATABASE_ENGINE = Choices(
     "DatabaseEngine", {"postgres": "PostgreSQL.", "mongo": "MongoDB.", "mysql": "MySQL.", "redis": "Redis."}
 )
+NAMED_BY = ("database_id", "version_id")
+"""The properties that say which snapshot another resource is about."""
 PENDING = "pending:"
 """What the version part of a provisional id begins with; no version id of the service holds a colon."""
 
@@ -81,6 +83,7 @@ class ListedProperties(Record):
     version_id: str | None = declare(
         "The service's version id, which with the database's id is all that identifies a snapshot. Absent while it is pending.",
         default=None,
+        settled=True,
     )
     name: str | None = declare(
         "The storage object's name, the same for all snapshots of a database; a restore needs it.", default=None

@@ -214,6 +214,76 @@ def test_a_secret_or_unchanged_value_replaces_nothing(idle: PluginServicer) -> N
     assert not answer.detailedDiff
 
 
+# A Snapshot of the program as an input
+
+
+SNAPSHOT_ID, PROVISIONAL_ID = f"{DATABASE}/{VERSION_ID}", f"{DATABASE}/pending:20260101T000000Z"
+REFERENCE = {"4dabf18193072939515e22adb298388d": "5cf8f73096256a8f31e491e813e4eb8e", "urn": NAME}
+TAKERS = [(OFFSITE, {"destination": "/x/"}), (BACK, {"overwrite": True})]
+
+
+@pytest.mark.parametrize(("name", "others"), TAKERS, ids=["archive", "restore"])
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"snapshot": SNAPSHOT_ID}, (DATABASE, VERSION_ID)),
+        ({"snapshot": {**REFERENCE, "id": SNAPSHOT_ID}}, (DATABASE, VERSION_ID)),
+        ({"snapshot": SNAPSHOT_ID, "databaseId": DATABASE, "versionId": VERSION_ID}, (DATABASE, VERSION_ID)),
+        ({"snapshot": UNKNOWN}, (UNKNOWN, UNKNOWN)),
+        ({"snapshot": UNKNOWN, "databaseId": DATABASE}, (DATABASE, UNKNOWN)),
+        ({"snapshot": {**REFERENCE, "id": UNKNOWN}}, (UNKNOWN, UNKNOWN)),
+        ({"snapshot": None, "databaseId": DATABASE, "versionId": VERSION_ID}, (DATABASE, VERSION_ID)),
+    ],
+)
+def test_a_snapshot_can_be_passed_for_its_database_and_version(
+    idle: PluginServicer, name: str, others: dict[str, Any], given: dict[str, Any], named: tuple[str, str]
+) -> None:
+    answer = check(idle, name, {**others, **given})
+    assert not answer.failures
+    # The state keeps what it stands for, so that a program may change from one to the other.
+    assert plain(answer.inputs) == {**others, "databaseId": named[0], "versionId": named[1]}
+
+
+@pytest.mark.parametrize(
+    ("given", "property_", "reason"),
+    [
+        ({"snapshot": 7}, "", "snapshot must be a Snapshot"),
+        ({"snapshot": "before-release"}, "", "snapshot must be a Snapshot"),
+        ({"snapshot": f"{'c' * 32}/pending:x"}, "", "which names no version. Give databaseId and versionId instead"),
+        ({"snapshot": SNAPSHOT_ID, "versionId": "another"}, "versionId", "differs from that of snapshot"),
+        ({"snapshot": SNAPSHOT_ID, "databaseId": "c" * 32}, "databaseId", "differs from that of snapshot"),
+    ],
+)
+def test_a_wrong_snapshot_is_one_error_that_says_what_to_give(
+    idle: PluginServicer, given: dict[str, Any], property_: str, reason: str
+) -> None:
+    (failure,) = check(idle, OFFSITE, {"destination": "/x/", **given}).failures
+    assert failure.property == property_
+    assert reason in failure.reason
+    (unknown,) = check(idle, NAME, {"databaseId": DATABASE, "snapshot": SNAPSHOT_ID}).failures
+    assert unknown.reason.startswith(
+        "is not an input of squarecloud:index:Snapshot; its inputs are databaseId, triggers"
+    )
+
+
+def test_an_ignored_change_of_a_version_stays_ignored(idle: PluginServicer) -> None:
+    kept = {"databaseId": DATABASE, "versionId": "the-old-one", "destination": "/x/"}  # the engine puts the old ones in
+    request = provider_pb2.CheckRequest(urn=OFFSITE, olds=bag(kept), news=bag({**kept, "snapshot": SNAPSHOT_ID}))
+    answer = call(idle, "Check", request)
+    assert not answer.failures
+    assert plain(answer.inputs) == kept
+
+
+def test_a_resumed_snapshot_can_be_passed_though_its_id_names_no_version(idle: PluginServicer) -> None:
+    inputs = {"destination": "/x/", "snapshot": PROVISIONAL_ID}
+    asked: dict[str, Any] = {"urn": NAME, "id": PROVISIONAL_ID}
+    news = bag({"databaseId": DATABASE})
+    call(idle, "Diff", provider_pb2.DiffRequest(olds=bag(PENDING), news=news, **asked))
+    assert plain(check(idle, OFFSITE, inputs).inputs)["versionId"] == UNKNOWN  # a preview
+    call(idle, "Update", provider_pb2.UpdateRequest(olds=bag(STATE), news=news, **asked))
+    assert plain(check(idle, OFFSITE, inputs).inputs)["versionId"] == VERSION_ID
+
+
 # The package
 
 

@@ -33,6 +33,18 @@ def test_what_is_secret_is_marked_as_such() -> None:
     }
 
 
+def test_what_a_snapshot_gives_fits_where_it_is_taken() -> None:
+    """An output that a program always sees is required, so that no language makes its type optional."""
+    resources = {token.rpartition(":")[2]: each for token, each in schema()["resources"].items()}
+    assert {"databaseId", "versionId"} <= set(resources["Snapshot"]["required"])
+    assert "restoredAt" in resources["Restore"]["required"]
+    assert "size" not in resources["Snapshot"]["required"], "the service may not say it"
+    for name in ("Archive", "Restore"):
+        assert resources[name]["inputProperties"]["snapshot"]["$ref"] == "#/resources/squarecloud:index:Snapshot"
+        assert not {"snapshot", "databaseId", "versionId"} & set(resources[name]["requiredInputs"])
+    assert "snapshot" not in resources["Snapshot"]["inputProperties"]
+
+
 def _secrets(node: Any, path: str = "") -> Iterator[str]:
     if isinstance(node, dict):
         if node.get("secret") is True:

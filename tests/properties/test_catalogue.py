@@ -49,7 +49,7 @@ def test_outputs_are_those_of_both_classes(name: str, kind: Kind) -> None:
     docs = docs_of(PROJECT / "pulumi_snapshots" / "declaration" / f"{name.lower()}.py", f"{name}Declaration")
     assert docs == {each: outputs[each].description for each in docs}
     assert docs.keys() >= {each for each, one in kind.thing.record.properties().items() if not one.internal}
-    types = {each: f"pulumi.Output[{python_type(outputs[each])}]" for each in docs}
+    types = {each: f"pulumi.Output[{python_type(outputs[each], seen=kind.thing.seen(outputs[each]))}]" for each in docs}
     for package in (pulumi_snapshots, plugin):
         assert getattr(package, name).__annotations__ == types
 
@@ -81,12 +81,12 @@ def test_the_class_says_of_each_input_what_the_catalogue_says(name: str, kind: K
     }
 
 
-def python_type(each: Property) -> str:
+def python_type(each: Property, *, seen: bool) -> str:
     kinds = {Moment: "str", datetime: "str"}
     kind = "dict[str, Any]" if record_in(each.type) else kinds.get(each.type, getattr(each.type, "__name__", ""))
     if get_origin(each.type) is list:
         kind = "list[Any]"
-    return f"{kind} | None" if each.optional else kind
+    return kind if seen else f"{kind} | None"
 
 
 def docs_of(file: Path, class_: str) -> dict[str, str]:
