@@ -267,7 +267,7 @@ def run(command: list[str], folder: Path, environment: Environment) -> str:
     own = {**environment, "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "-mod=mod"}
     done = subprocess.run(command, cwd=folder, env=own, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
-        said = done.stderr.strip().splitlines()[-15:]
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-15:]
         raise Closed("\n  ".join([f"{Path(command[0]).name} {command[1]} failed:", *said]))
     return done.stdout
 

@@ -1,4 +1,4 @@
-"""Pulumi's language hosts for YAML and Go programs: the installed ones, or ones that are built from their Go modules."""
+"""Pulumi's language hosts for YAML, Go and TypeScript programs: the installed ones, or ones that are built from their Go modules."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tools.engine import SDK, build, kept, module, needing, new_enough, remove
 if TYPE_CHECKING:
     from tools.engine import Environment
 
-__all__ = ["GO", "YAML", "LanguageHost"]
+__all__ = ["GO", "NODEJS", "YAML", "LanguageHost"]
 
 
 @dataclass(frozen=True)
@@ -59,3 +59,5 @@ class LanguageHost:
 YAML = LanguageHost("yaml", "github.com/pulumi/pulumi-yaml", "1.25.0", "cmd")
 GO = LanguageHost("go", SDK, "3.60.0", "go")
 """The last one that is part of a Go module; it works with later engines."""
+NODEJS = LanguageHost("nodejs", SDK, "3.68.0", "nodejs/cmd")
+"""The last one that is part of a Go module; it works with later engines, and with later packages of npm."""

@@ -1,8 +1,8 @@
-"""SDKs of the plugin for TypeScript and Go: `python -m tools.sdks` generates them from the schema into sdks/.
+"""SDKs of the plugin for TypeScript, Go and Python: `python -m tools.sdks` generates them from the schema into sdks/.
 
 The generator is a small Go program on Pulumi's own packages, in tools/sdkgen. It is compiled once per version and kept in
 the user's cache, as the engine is; so are the npm packages that the tests compile and run TypeScript with, and the language
-host for Go.
+hosts for Go and TypeScript.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from tools.engine import Closed, Environment
 PROJECT = Path(__file__).resolve().parent.parent
 SOURCE = PROJECT / "tools" / "sdkgen" / "main.go"
 SDKS = PROJECT / "sdks"
-LANGUAGES = ("nodejs", "go")
+LANGUAGES = ("nodejs", "go", "python")
 EXAMPLE = PROJECT / "examples" / "typescript" / "package.json"
 """Names the npm packages; its own dependency on the generated SDK is left out."""
 OURS = NPM_NAME
@@ -118,7 +118,7 @@ def node_modules(environment: Environment) -> Path:
 def main() -> int:
     """Generate the SDKs; with `--prepare` only have at hand what the tests of other languages need, or say what they lack."""
     if "--prepare" in sys.argv[1:]:
-        for prepare in (generator, node_modules, language_hosts.GO.ensure):
+        for prepare in (generator, node_modules, language_hosts.GO.ensure, language_hosts.NODEJS.ensure):
             try:
                 prepare(os.environ)
             except Closed as reason:

@@ -2,9 +2,9 @@
 package main
 
 import (
-	"pulumi-squarecloud/sdk/go/squarecloud"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/config"
+	"pulumi-squarecloud/sdk/go/squarecloud"
 )
 
 func main() {
@@ -35,15 +35,11 @@ func main() {
 		if err != nil {
 			return err
 		}
-		earlier := pulumi.StringArray{}
-		for _, one := range found.Snapshots {
-			earlier = append(earlier, pulumi.String(one.VersionId))
-		}
 
 		ctx.Export("snapshot", before.VersionId)
 		ctx.Export("downloadUrl", before.DownloadUrl) // a secret
 		ctx.Export("archive", archive.Uri)
-		ctx.Export("earlier", earlier)
+		ctx.Export("earlier", pulumi.ToOutput(found.Snapshots)) // what the service has of the database, without download URLs
 		return nil
 	})
 }

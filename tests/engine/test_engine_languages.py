@@ -1,13 +1,12 @@
-"""The examples in TypeScript and Go, with SDKs generated from the schema; skipped with the reason where a tool is missing.
+"""Programs with the SDKs that are generated from the schema; skipped with the reason where a tool is missing.
 
-Both run while the service keeps its pages, as the emulator does by default.
+Each example in TypeScript and Go runs as it stands, twice, while the service keeps its pages, as the emulator does by default.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engine.stage import DATABASE
+from tests.engine.stage import DATABASE, EXAMPLES
+from tests.support import language_programs
 from tools import engine as engines
 from tools import language_hosts, sdks
 from tools.engine import Closed
@@ -25,80 +25,65 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.engine
 
-INLINE = Path(__file__).with_name("inline.mjs")
-BUILD_SECONDS = 900.0
-"""How long a compiler may take: minutes where Go compiles Pulumi's SDK for the first time, then seconds."""
+by_default = pytest.mark.parametrize("service", [("--cache-world", "kept")])
+
+TYPES = Path(__file__).with_name("programs") / "types"
+TYPESCRIPT = [EXAMPLES / "typescript", TYPES]
+PYTHON = """
+import pulumi
+import pulumi_squarecloud as squarecloud
+
+from pulumi_snapshots import get_database
+
+config = pulumi.Config()
+before = squarecloud.Snapshot("before-release", database_id=config.require("databaseId"), triggers=["v1"])
+version_id: pulumi.Output[str] = before.version_id
+whole = squarecloud.Archive("whole", snapshot=before, destination="archives/")
+named = squarecloud.Archive(
+    "named", database_id=before.database_id, version_id=version_id, size=before.size, destination="named/"
+)
+earlier = squarecloud.get_snapshots(database_id=config.require("databaseId")).snapshots
+ours = get_database(config.require("databaseId"))
+if config.get_bool("restore"):
+    squarecloud.Restore("back", snapshot=before, overwrite=True)
+    squarecloud.Restore("named", database_id=before.database_id, version_id=version_id, overwrite=True)
+
+pulumi.export("snapshot", version_id)
+pulumi.export("downloadUrl", before.download_url)
+pulumi.export("archive", whole.uri)
+pulumi.export("named", named.version_id)
+pulumi.export("earlier", earlier)
+pulumi.export("ours", ours.type)
+"""
+"""A program with the generated SDK, and with this package's own lookups beside it."""
 
 
 @pytest.fixture(scope="module")
-def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sdks")
+def generated() -> Path:
     try:
-        sdks.generate(os.environ, folder)
+        return language_programs.generated()
     except Closed as reason:
-        pytest.skip(f"no SDKs, so neither TypeScript nor Go is tested: {reason}")
-    return folder
+        pytest.skip(f"no SDKs, so no other language is tested: {reason}")
 
 
-def runs(*command: str | Path, folder: Path, environment: dict[str, str], code: int = 0) -> str:
-    done = subprocess.run(  # noqa: S603  a compiler, or node
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=BUILD_SECONDS
-    )
-    printed = done.stdout + done.stderr
-    sys.stdout.write(f"$ {' '.join(map(str, command))}\n{printed}\n")
-    assert done.returncode == code, printed
-    return printed
-
-
-@pytest.mark.parametrize("service", [("--cache-world", "kept")])
-def test_the_typescript_example_runs_with_the_installed_plugin(
-    app: App, engine: Path, generated: Path, tmp_path: Path
-) -> None:
+def in_typescript(app: App, name: str) -> None:
+    """Have an example as the project, compiled, with the npm packages that it asks for."""
     try:
-        packages = sdks.node_modules(os.environ)
+        sdks.node_modules(os.environ)
+        host = language_hosts.NODEJS.ensure(os.environ)
     except Closed as reason:
         pytest.skip(f"TypeScript is not tested: {reason}")
-    app.example("typescript", "dev")
-    project = app.stack.project
-    (tmp_path / "node_modules").symlink_to(packages)  # the SDK's and the example's, as if npm had installed them here
-    ours = project / "node_modules" / sdks.OURS
-    shutil.copytree(generated / "nodejs", ours)
-    scripts = Path(sys.executable).parent
-    app.environment["PATH"] = os.pathsep.join([str(packages / ".bin"), str(engine), os.environ["PATH"]])
-    app.environment["PULUMI_IGNORE_AMBIENT_PLUGINS"] = "true"  # whatever else is on the PATH of who runs the tests
-    runs("node", "scripts/postinstall.js", folder=ours, environment=app.environment)
-    runs("tsc", folder=project, environment=app.environment)
-
-    def inline(command: str, code: int = 0) -> str:
-        line = ("node", INLINE, command, "typescript", "dev")
-        return runs(*line, folder=project, environment=app.environment, code=code)
-
+    compiled = language_programs.typescript(*TYPESCRIPT)  # one that does not compile is no missing tool
+    app.example(name, "dev")
+    (app.stack.project / "node_modules").symlink_to(compiled / "node_modules")
+    (app.stack.project / "bin").symlink_to(compiled / name / "bin")
+    app.environment["PATH"] = os.pathsep.join([app.environment["PATH"], str(host)])
     app.run("config", "set", "databaseId", DATABASE)
-    missing = "no resource plugin 'pulumi-resource-squarecloud' found in the workspace at version v0.1.0"
-    assert missing in inline("preview", code=1)
-    runs(scripts / "squarecloud-snapshots", "plugin", "install", folder=project, environment=app.environment)
-    assert "squarecloud:index:Archive offsite create" in inline("preview")
-    assert app.posts() == []
-    printed = inline("up")
-    (version,) = app.started()
-    assert f"found snapshot {version}" in printed
-    assert "warning" not in printed
-    assert "Signature=" not in printed
-    assert app.emulator.key not in printed
-    outputs = app.stack.outputs()
-    assert (outputs["snapshot"], outputs["downloadUrl"], outputs["earlier"]) == (version, "[secret]", 0)
-    (archive,) = (project / "archives").rglob("*.zip")
-    assert outputs["archive"] == archive.resolve().as_uri()
-
-    app.forget_requests()
-    assert "3 unchanged" in inline("up")
-    assert app.stack.outputs()["earlier"] == 1
-    assert app.posts() == []
 
 
-@pytest.mark.parametrize("service", [("--cache-world", "kept")])
-def test_the_go_example_runs(app: App, generated: Path) -> None:
-    app.example("go", "dev")
+def in_go(app: App, name: str, generated: Path) -> None:
+    """Have an example as the project, with the SDK where its `go.mod` says."""
+    app.example(name, "dev")
     module = app.stack.project / "go.mod"
     try:
         go, host = engines.new_enough(app.stack.project, os.environ), language_hosts.GO.ensure(os.environ)
@@ -107,18 +92,91 @@ def test_the_go_example_runs(app: App, generated: Path) -> None:
     module.write_text(module.read_text().replace("../../sdks/go", str(generated / "go")))
     app.environment["PATH"] = os.pathsep.join([app.environment["PATH"], str(host), str(Path(go).parent)])
     # The language host compiles the program for each command, with what other programs here were compiled from.
-    app.environment.update(CGO_ENABLED="0", GOFLAGS="-mod=mod -trimpath -tags=osusergo,grpcnotrace")
+    app.environment.update(language_programs.GO_ENVIRONMENT)
+    app.run("config", "set", "databaseId", DATABASE)
+
+
+@pytest.fixture
+def automatic(app: App) -> str:
+    """The version of a snapshot that the database has already."""
+    return str(app.emulator.control("snapshots", {"database_id": DATABASE, "origin": "automatic"})["version_id"])
+
+
+def archives_once(app: App, automatic: str) -> None:
+    """The first `up` takes a snapshot and archives it, the second one does nothing; what was looked up is no secret."""
+    app.up()
+    (version,) = app.started()
+    outputs = app.stack.outputs()
+    assert (outputs["snapshot"], outputs["downloadUrl"]) == (version, "[secret]")
+    assert [one["versionId"] for one in outputs["earlier"]] == [automatic]
+    (archive,) = (app.stack.project / "archives").rglob("*.zip")
+    assert outputs["archive"] == archive.resolve().as_uri()
+
+    app.pass_time(3600)  # the service no longer serves the listing from before
+    app.forget_requests()
+    assert "3 unchanged" in app.up()
+    assert app.posts() == []
+    earlier = app.stack.outputs(show_secrets=True)["earlier"]
+    assert {one["versionId"] for one in earlier} == {automatic, version}
+    assert "Signature=" not in str(earlier)
+
+
+@by_default
+@pytest.mark.usefixtures("generated")
+def test_the_typescript_example_runs_with_the_installed_plugin(app: App, automatic: str) -> None:
+    in_typescript(app, "typescript")
+    folders = app.environment["PATH"].split(os.pathsep)
+    plugin = "pulumi-resource-squarecloud"
+    app.environment["PATH"] = os.pathsep.join(each for each in folders if not Path(each, plugin).exists())
+    missing = f"no resource plugin '{plugin}' found in the workspace at version v0.1.0"
+    assert missing in app.preview(fails=True)
+    command = Path(sys.executable).with_name("squarecloud-snapshots")
+    subprocess.run([command, "plugin", "install"], env=app.environment, check=True, capture_output=True)  # noqa: S603  ours
+    assert "squarecloud:index:Archive offsite create" in app.preview()
+    assert app.posts() == []
+    app.pass_time(3600)  # the service no longer serves the listing of the preview
+    archives_once(app, automatic)
+
+
+@by_default
+def test_the_go_example_runs(app: App, automatic: str, generated: Path) -> None:
+    in_go(app, "go", generated)
+    archives_once(app, automatic)
+
+
+@pytest.mark.usefixtures("generated")
+def test_a_snapshot_fits_where_it_is_taken_without_a_cast() -> None:
+    try:
+        sdks.node_modules(os.environ)
+        engines.new_enough(TYPES, os.environ)
+    except Closed as reason:
+        pytest.skip(f"the types are not tested: {reason}")
+    language_programs.typescript(*TYPESCRIPT)
+    language_programs.go_package(TYPES, EXAMPLES / "go")
+
+
+@pytest.mark.usefixtures("generated")
+def test_a_python_program_may_use_the_generated_sdk_beside_ours(app: App) -> None:
+    language_programs.python_program(PYTHON)
+    (app.stack.project / "__main__.py").write_text(PYTHON)
+    app.environment["PYTHONPATH"] = os.pathsep.join(
+        [str(language_programs.python_sdk()), app.environment["PYTHONPATH"]]
+    )
     app.run("config", "set", "databaseId", DATABASE)
     app.up()
     (version,) = app.started()
     outputs = app.stack.outputs()
-    assert (outputs["snapshot"], outputs["downloadUrl"], outputs["earlier"]) == (version, "[secret]", 0)
-    (archive,) = (app.stack.project / "archives").rglob("*.zip")
-    assert outputs["archive"] == archive.resolve().as_uri()
-
+    assert outputs == {
+        **outputs,
+        "snapshot": version,
+        "named": version,
+        "ours": "postgres",
+        "downloadUrl": "[secret]",
+        "earlier": [],
+    }
+    assert len(list(app.stack.project.rglob("*.zip"))) == 2
     app.forget_requests()
-    assert "3 unchanged" in app.up()
-    assert app.stack.outputs()["earlier"] == 1
+    assert "4 unchanged" in app.up()
     assert app.posts() == []
 
 

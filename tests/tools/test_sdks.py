@@ -18,7 +18,7 @@ case "$1" in
 esac
 """
 """A Go whose programs do what the environment says."""
-MAKES = 'mkdir -p "$3" "$5"; cp "$1" "$3/schema.json"; echo go > "$5/go.mod"'
+MAKES = 'mkdir -p "$3" "$5" "$7"; cp "$1" "$3/schema.json"; echo go > "$5/go.mod"'
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_sdks_are_generated_with_a_generator_that_is_compiled_once_and_whole(
     (tmp_path / "sdks" / "nodejs" / "left-over.ts").touch()
     for _ in range(2):
         sdks.generate(environment, tmp_path / "sdks")
-    assert sorted(path.name for path in (tmp_path / "sdks").iterdir()) == ["go", "nodejs"]
+    assert sorted(path.name for path in (tmp_path / "sdks").iterdir()) == ["go", "nodejs", "python"]
     assert [path.name for path in (tmp_path / "sdks" / "nodejs").iterdir()] == ["schema.json"]
     assert '"squarecloud:index:Snapshot"' in (tmp_path / "sdks" / "nodejs" / "schema.json").read_text()
     sdks.generator(environment).write_text("#!/bin/sh\n")  # cut short

@@ -11,6 +11,7 @@ import (
 
 	gogen "github.com/pulumi/pulumi/pkg/v3/codegen/go"
 	"github.com/pulumi/pulumi/pkg/v3/codegen/nodejs"
+	"github.com/pulumi/pulumi/pkg/v3/codegen/python"
 	"github.com/pulumi/pulumi/pkg/v3/codegen/schema"
 )
 
@@ -70,6 +71,8 @@ func generated(bound *schema.Package, language string) (map[string][]byte, error
 	case "nodejs":
 		// Local: it compiles itself where npm installs it from its folder.
 		return nodejs.GeneratePackage(tool, bound, nil, nil, true, nil)
+	case "python":
+		return python.GeneratePackage(tool, bound, nil, nil)
 	case "go":
 		return gogen.GeneratePackage(tool, bound, nil)
 	default:

@@ -1,0 +1,25 @@
+// What a Snapshot and a lookup give fits where it is taken, without a cast. Compiled, never run.
+import * as pulumi from "@pulumi/pulumi";
+import * as squarecloud from "pulumi-squarecloud";
+
+const before = new squarecloud.Snapshot("before", { databaseId: "a", triggers: ["v1"] });
+const databaseId: pulumi.Output<string> = before.databaseId;
+const versionId: pulumi.Output<string> = before.versionId;
+
+new squarecloud.Restore("whole", { snapshot: before, overwrite: true });
+const back = new squarecloud.Restore("named", { databaseId, versionId, name: before.name, runtime: before.runtime, overwrite: true });
+const restoredAt: pulumi.Output<string> = back.restoredAt;
+new squarecloud.Archive("whole", { snapshot: before, destination: "archives/" });
+new squarecloud.Archive("named", {
+    databaseId,
+    versionId,
+    downloadUrl: before.downloadUrl,
+    size: before.size,
+    createdAt: before.createdAt,
+    destination: pulumi.interpolate`archives/${restoredAt}/`,
+});
+
+const found = squarecloud.getSnapshotsOutput({ databaseId: before.databaseId }).snapshots[0];
+new squarecloud.Restore("found", { databaseId: found.databaseId, versionId: found.versionId, overwrite: true });
+const latest = squarecloud.getLatestSnapshot({ databaseId: "a", origin: squarecloud.Origin.Automatic });
+export const version: Promise<string | undefined> = latest.then(({ snapshot }) => snapshot?.versionId);

@@ -1,0 +1,46 @@
+// What a Snapshot and a lookup give fits where it is taken, without a conversion. Compiled, never run.
+package types
+
+import (
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"pulumi-squarecloud/sdk/go/squarecloud"
+)
+
+func Program(ctx *pulumi.Context, before *squarecloud.Snapshot) error {
+	var versionID pulumi.StringOutput = before.VersionId
+	overwrite := pulumi.Bool(true)
+	if _, err := squarecloud.NewRestore(ctx, "whole", &squarecloud.RestoreArgs{
+		Snapshot:  before,
+		Overwrite: overwrite,
+	}); err != nil {
+		return err
+	}
+	back, err := squarecloud.NewRestore(ctx, "named", &squarecloud.RestoreArgs{
+		DatabaseId: before.DatabaseId,
+		VersionId:  versionID,
+		Name:       before.Name,
+		Overwrite:  overwrite,
+	})
+	if err != nil {
+		return err
+	}
+	var _ pulumi.StringOutput = back.RestoredAt
+	if _, err := squarecloud.NewArchive(ctx, "named", &squarecloud.ArchiveArgs{
+		DatabaseId:  before.DatabaseId,
+		VersionId:   versionID,
+		DownloadUrl: before.DownloadUrl,
+		Size:        before.Size,
+		CreatedAt:   before.CreatedAt,
+		Destination: pulumi.String("archives/"),
+	}); err != nil {
+		return err
+	}
+	found := squarecloud.GetSnapshotsOutput(ctx, squarecloud.GetSnapshotsOutputArgs{DatabaseId: before.DatabaseId})
+	newest := found.Snapshots().Index(pulumi.Int(0))
+	_, err = squarecloud.NewRestore(ctx, "found", &squarecloud.RestoreArgs{
+		DatabaseId: newest.DatabaseId(),
+		VersionId:  newest.VersionId(),
+		Overwrite:  overwrite,
+	})
+	return err
+}

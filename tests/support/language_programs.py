@@ -1,0 +1,138 @@
+"""Programs in other languages with the generated SDKs, compiled once for what they are made of and kept in the user's cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from pulumi_snapshots.plugin.schema import schema
+from tools import engine, sdks
+
+__all__ = ["EXAMPLES", "GO_ENVIRONMENT", "generated", "go_package", "python_program", "python_sdk", "typescript"]
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+GO_ENVIRONMENT = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=mod -trimpath -tags=osusergo,grpcnotrace"}
+"""All programs are compiled with the same flags, so that each finds in Go's cache what the others have compiled."""
+
+
+def generated() -> Path:
+    """The folder of the SDKs of the present schema, one folder for each language.
+
+    Raises:
+        Closed: this machine cannot have them.
+    """
+    files = ("nodejs/package.json", "go/go.mod", "python/pyproject.toml")
+    name = f"sdks-{_digest(sdks.SOURCE.read_bytes())}"
+    return engine.kept(os.environ, name, files, lambda into, environment: sdks.generate(environment, into))
+
+
+def typescript(*projects: Path) -> Path:
+    """A folder with `node_modules`, in which the SDK is as npm would install it, and the compiled files of each project.
+
+    Args:
+        projects: folders with a `tsconfig.json`; what is compiled is in a folder of the same name, in `bin`.
+
+    Raises:
+        Closed: this machine cannot compile TypeScript, or a project does not compile.
+    """
+    packages, sdk = sdks.node_modules(os.environ), generated() / "nodejs"
+    sources = sorted(file for project in projects for file in project.glob("*.*s*") if file.is_file())
+    texts = [sdks.SOURCE.read_bytes(), str(packages).encode(), *(file.read_bytes() for file in sources)]
+
+    def make(into: Path, environment: engine.Environment) -> None:
+        modules = into / "node_modules"
+        modules.mkdir()
+        for each in packages.iterdir():
+            (modules / each.name).symlink_to(each)
+        ours = modules / sdks.OURS
+        shutil.copytree(sdk, ours)
+        found = {**environment, "PATH": os.pathsep.join([str(modules / ".bin"), environment.get("PATH", os.defpath)])}
+        engine.run(["node", "scripts/postinstall.js"], ours, found)
+        for project in projects:
+            shutil.copytree(project, into / project.name, ignore=shutil.ignore_patterns("node_modules", "bin"))
+            engine.run(["tsc", "--noEmitOnError"], into / project.name, found)
+
+    files = (f"node_modules/{sdks.OURS}/bin/index.js", *(f"{project.name}/bin/index.js" for project in projects))
+    return engine.kept(os.environ, f"typescript-{_digest(*texts)}", files, make)
+
+
+def go_package(folder: Path, example: Path) -> None:
+    """Compile a Go package that is no program, with the packages that an example asks for.
+
+    Args:
+        folder: with the package's files.
+        example: with a `go.mod`, which names the folder of the SDK.
+
+    Raises:
+        Closed: this machine has no Go.
+        AssertionError: it does not compile.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        for each in (*folder.glob("*.go"), *example.glob("go.*")):
+            shutil.copy(each, work)
+        module = work / "go.mod"
+        module.write_text(module.read_text().replace("../../sdks/go", str(generated() / "go")))
+        go = engine.new_enough(work, os.environ)
+        done = subprocess.run(  # noqa: S603  a compiler
+            [go, "build", "./..."],
+            cwd=work,
+            env={**os.environ, **GO_ENVIRONMENT},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def python_sdk() -> Path:
+    """A folder for PYTHONPATH with the generated SDK, as pip installs it from its folder.
+
+    Raises:
+        Closed: this machine cannot have it.
+    """
+    sdk = generated() / "python"
+
+    def install(into: Path, environment: engine.Environment) -> None:
+        work = into / "work"  # the build leaves files in it
+        shutil.copytree(sdk, work)
+        options = ("--quiet", "--disable-pip-version-check", "--no-deps", "--target", str(into))
+        engine.run([sys.executable, "-m", "pip", "install", *options, str(work)], into, environment)
+        engine.remove(work)
+
+    name = f"python-sdk-{_digest(sdks.SOURCE.read_bytes())}"
+    return engine.kept(os.environ, name, ("pulumi_squarecloud/__init__.py",), install)
+
+
+def python_program(text: str) -> None:
+    """Check the types of a Python program that uses the generated SDK; once for what it is made of.
+
+    Raises:
+        Closed: a type does not fit.
+    """
+    sdk = generated() / "python"
+
+    def check(into: Path, environment: engine.Environment) -> None:
+        (into / "program.py").write_text(text)
+        options = ("--strict", "--follow-imports=silent", f"--cache-dir={into / 'cache'}")
+        # From the project's folder, whose classes the program may use too.
+        engine.run(
+            [sys.executable, "-m", "mypy", *options, str(into / "program.py")],
+            EXAMPLES.parent,
+            {**environment, "MYPYPATH": str(sdk)},
+        )
+        engine.remove(into / "cache")
+
+    engine.kept(os.environ, f"python-{_digest(sdks.SOURCE.read_bytes(), text.encode())}", ("program.py",), check)
+
+
+def _digest(*texts: bytes) -> str:
+    """Changes with the schema and with each of these texts."""
+    described = json.dumps(schema(), sort_keys=True).encode() + engine.MODULES.encode()
+    return hashlib.sha256(b"\0".join([described, *texts])).hexdigest()[:12]
