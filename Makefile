@@ -51,7 +51,7 @@ test-engine: engine ## Tests with the real engine, in real time
 engine: environment ## Find or build a Pulumi engine, and print its directory
 	@$(IN_VENV) tools/engine.py
 
-sdks: environment ## Generate the SDKs for TypeScript and Go, in sdks/
+sdks: environment ## Generate the SDKs for TypeScript, Go and Python, in sdks/
 	@$(IN_VENV) -m tools.sdks
 
 bench: engine ## Measure

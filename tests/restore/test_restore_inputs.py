@@ -37,7 +37,7 @@ def test_only_overwrite_true_lets_it_destroy_data(overwrite: object) -> None:
 
 
 def test_a_text_from_the_config_is_not_taken_for_true() -> None:
-    assert "must be true, not a text (`get_bool` reads" in problems(overwrite="true")["overwrite"]
+    assert "must be true, not a text (read it from the config as a boolean)" in problems(overwrite="true")["overwrite"]
 
 
 @pytest.mark.parametrize(
