@@ -46,6 +46,7 @@ unit: environment ## Tests without an engine: in virtual time, and with real dat
 
 test-engine: engine ## Tests with the real engine, in real time
 	@$(IN_VENV) -m tools.sdks --prepare
+	@$(IN_VENV) -m tools.dist --prepare
 	$(PYTEST) -m engine
 
 engine: environment ## Find or build a Pulumi engine, and print its directory
@@ -53,6 +54,9 @@ engine: environment ## Find or build a Pulumi engine, and print its directory
 
 sdks: environment ## Generate the SDKs for TypeScript, Go and Python, in sdks/
 	@$(IN_VENV) -m tools.sdks
+
+dist: environment ## Make what a release hands out, in dist/: packages, the plugin's archive for this machine, SDKs, sums
+	@$(IN_VENV) -m tools.dist
 
 bench: engine ## Measure
 	@$(IN_VENV) -m tools.bench
@@ -80,4 +84,4 @@ clean: ## Remove what the other targets have made in this folder
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .pulumi-demo dist build sdks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint unit test-engine engine sdks bench bench-fleet structure simulate screens docs environment clean
+.PHONY: help demo test lint unit test-engine engine sdks dist bench bench-fleet structure simulate screens docs environment clean

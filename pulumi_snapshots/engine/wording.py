@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from pulumi_snapshots.errors.next_step import Step
 from pulumi_snapshots.errors.wording import Wording
 from pulumi_snapshots.properties.catalogue import in_camel
@@ -67,6 +69,13 @@ STEPS = {
     Step.RENEW_URL: "Run `pulumi refresh` on the stack of the Snapshot, which pins and renews its URL.",
 }
 """For programs in Python, with the names of every program left open."""
+IN_ARCHIVE = {
+    Step.INSTALL_PACKAGE: (
+        "The plugin's archive cannot use {package}: install the plugin from a Python environment that has it, with "
+        "`squarecloud-snapshots plugin install`."
+    )
+}
+"""In a plugin that comes as an archive with a Python of its own, into which nothing can be installed."""
 
 
 def _in_python(name: str) -> str:
@@ -85,6 +94,7 @@ PLUGIN = Wording(
     | {
         Step.BRING_BACK: "`pulumi import` brings it back.",
         Step.OPEN_VERSION: "`pulumi import` opens a snapshot whose version is known.",
-    },
+    }
+    | (IN_ARCHIVE if getattr(sys, "frozen", False) else {}),
 )
 """For programs in all languages, by the plugin."""

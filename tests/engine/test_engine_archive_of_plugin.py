@@ -1,0 +1,113 @@
+"""The plugin's archive: installed as users install it, on a machine without Python, for a program in YAML."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pyrage
+import pytest
+from google.protobuf import empty_pb2
+from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
+
+from tests.engine.stage import DATABASE
+from tools import dist, frozen_plugin, language_hosts
+from tools.frozen_plugin import PROGRAM, version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.engine.stage import App
+
+pytestmark = pytest.mark.engine
+
+MOST_BYTES = 40e6
+MOST_SECONDS = 1.0
+"""Of a processor: a machine that is busy with other things takes longer by the clock."""
+IMPORTS = """
+import sys
+from importlib import import_module
+
+from pulumi_snapshots.engine.wording import PLUGIN
+from pulumi_snapshots.errors.next_step import Next, Step
+
+
+def main():
+    for name in sys.argv[1:]:
+        import_module(name)
+    print(PLUGIN.text(Next(Step.INSTALL_PACKAGE, package="boto3")))
+"""
+"""In place of the module that serves."""
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made, _ = dist.plugin(os.environ, tmp_path_factory.mktemp("dist"))
+    return made
+
+
+@pytest.fixture
+def server(archive: Path) -> Iterator[str]:
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(archive.parent))) as served:
+        Thread(target=served.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{served.server_port}"
+        served.shutdown()
+
+
+def test_a_machine_without_python_runs_the_archive(
+    app: App, archive: Path, server: str, engine: Path, tmp_path: Path
+) -> None:
+    assert archive.stat().st_size <= MOST_BYTES
+    app.example("yaml", "yaml")
+    recipient = pyrage.x25519.Identity.generate().to_public()
+    project = app.stack.project / "Pulumi.yaml"
+    project.write_text(project.read_text().replace("keepLast: 10", f"keepLast: 10\n      recipients: [{recipient}]"))
+    app.environment["PATH"] = f"{engine}:{language_hosts.YAML.ensure(os.environ)}"
+    app.environment["PYTHONPATH"] = app.environment["PYTHONHOME"] = str(tmp_path / "nothing")
+    assert not [folder for folder in app.environment["PATH"].split(":") if list(Path(folder).glob("python*"))]
+
+    install = ("plugin", "install", "resource", "squarecloud", version())
+    told = app.run(*install, "--server", server, "--checksum", "0" * 64, fails=True)
+    assert "checksum" in told
+    app.run(*install, "--server", server, "--checksum", hashlib.sha256(archive.read_bytes()).hexdigest())
+    app.run("config", "set", "databaseId", DATABASE)
+    printed = app.up()
+    assert f"{PROGRAM} from $PATH" not in printed
+    (version_id,) = app.started()
+    assert app.stack.outputs()["id"] == f"{DATABASE}/{version_id}"
+    (archived,) = (app.stack.project / "archives").rglob("*.zip.age")
+    assert archived.read_bytes().startswith(b"age-encryption.org/v1")
+
+    app.run(*install, "--file", str(archive), "--reinstall")
+    (folder,) = (tmp_path / "home" / "plugins").glob(f"resource-squarecloud-v{version()}")
+    program = folder / PROGRAM
+    process = subprocess.Popen([program], env={}, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # noqa: S603
+    assert process.stdout is not None
+    with process.stdout as port, grpc.insecure_channel(f"127.0.0.1:{int(port.readline())}") as channel:
+        provider = provider_pb2_grpc.ResourceProviderStub(channel)
+        assert provider.GetPluginInfo(empty_pb2.Empty()).version == version()
+        assert provider.GetSchema(provider_pb2.GetSchemaRequest()).schema
+    process.terminate()
+    _, _, used = os.wait4(process.pid, 0)
+    process.returncode = 0
+    assert used.ru_utime + used.ru_stime <= MOST_SECONDS
+
+    # Whatever any call may load is there.
+    modules = [".".join(file.relative_to(dist.PROJECT).with_suffix("").parts) for file in frozen_plugin.sources()]
+    (folder / "_internal" / "pulumi_snapshots" / "plugin" / "serve.py").write_text(IMPORTS)
+    every = [*modules, *frozen_plugin.BY_NAME]
+    done = subprocess.run([program, *every], env={}, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"The plugin's archive cannot use boto3: install the plugin from a Python environment", done.stdout)

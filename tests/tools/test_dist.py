@@ -1,0 +1,129 @@
+"""What a release consists of: the same files from the same sources, and lists that say what is in them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import zipfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tools import dist, frozen_plugin
+from tools.engine import Closed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WHEN = "1700000000"
+SOURCES = ("pulumi_snapshots", "docs/errors", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", ".gitignore")
+"""What the wheel is made from, and some of what the source distribution holds."""
+
+
+def copy(into: Path, *, others_may_read: bool) -> Path:
+    """The sources in another folder, with other times and rights."""
+    for name in SOURCES:
+        source = dist.PROJECT / name
+        (into / name).parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, into / name, copy_function=shutil.copyfile, ignore=lambda *_: ["__pycache__"])
+        else:
+            shutil.copyfile(source, into / name)
+    for path in into.rglob("*"):
+        if path.is_file():
+            os.utime(path, (2e9, 2e9) if others_may_read else (1e9, 1e9))
+            path.chmod(0o644 if others_may_read else 0o600)
+    return into
+
+
+def test_packages_are_the_same_wherever_and_whenever_they_are_built(tmp_path: Path) -> None:
+    made: list[dict[str, str]] = []
+    for number, (place, zone) in enumerate((("here", "UTC"), ("another place", "Asia/Tokyo"))):
+        sources = copy(tmp_path / place, others_may_read=not number)
+        environment = {**os.environ, "SOURCE_DATE_EPOCH": WHEN, "TZ": zone, "PYTHONHASHSEED": str(number)}
+        files = dist.packages(environment, tmp_path / f"out-{number}", sources)
+        made.append({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files})
+    assert len(made[0]) == 2
+    assert made[0] == made[1]
+
+    licence = (dist.PROJECT / "LICENSE").read_text()
+    (wheel,) = (tmp_path / "out-0").glob("*.whl")
+    with zipfile.ZipFile(wheel) as packed:
+        (name,) = [each for each in packed.namelist() if each.endswith(".dist-info/licenses/LICENSE")]
+        assert packed.read(name).decode() == licence
+    (source,) = (tmp_path / "out-0").glob("*.tar.gz")
+    with tarfile.open(source) as unpacked:
+        held = unpacked.extractfile(f"{source.name.removesuffix('.tar.gz')}/LICENSE")
+        assert held is not None
+        assert held.read().decode() == licence
+
+
+def test_a_package_that_cannot_be_built_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[build-system]\nrequires = []\nbuild-backend = 'nothing'\n")
+    with pytest.raises(Closed, match="the package cannot be built:"):
+        dist.packages(os.environ, tmp_path, tmp_path)
+
+
+def test_the_list_of_what_is_in_the_plugin_is_complete() -> None:
+    listed = json.loads(dist.bill_of_materials(int(WHEN)))
+    assert listed["bomFormat"] == "CycloneDX"
+    assert listed["metadata"]["component"]["name"] == "pulumi-snapshots"
+    named = {frozen_plugin.plain(each["name"]) for each in listed["components"]}
+    assert named >= {
+        "pulumi",
+        "grpcio",
+        "protobuf",
+        "httpx",
+        "pydantic-core",
+        "obstore",
+        "pyrage",
+        "cpython",
+        "openssl",
+    }
+    assert not named & {"pytest", "moto", "pyinstaller", "click", "debugpy", "pulumi-snapshots"}
+    references = {each["bom-ref"] for each in listed["components"]}
+    own = listed["metadata"]["component"]["bom-ref"]
+    uses = {each["ref"]: each.get("dependsOn", []) for each in listed["dependencies"]}
+    assert set(uses) == references | {own}
+    reached, waiting = set[str](), [own]
+    while waiting:
+        reached.add(one := waiting.pop())
+        waiting += [each for each in uses[one] if each not in reached]
+    assert {frozen_plugin.plain(each.partition("@")[0]) for each in references - reached} == {"cpython", "openssl"}
+    assert dist.bill_of_materials(int(WHEN)) == dist.bill_of_materials(int(WHEN))
+
+
+def test_the_sums_are_those_of_the_files(tmp_path: Path) -> None:
+    (tmp_path / "one.whl").write_bytes(b"one")
+    (tmp_path / "two.zip").write_bytes(b"two")
+    for _ in range(2):  # the second time the sums are there already
+        assert dist.sums(tmp_path).name == "SHA256SUMS"
+    check = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
+    told = subprocess.run(check, cwd=tmp_path, capture_output=True, text=True, check=True).stdout  # noqa: S603
+    assert told == "one.whl: OK\ntwo.zip: OK\n"
+    (tmp_path / "two.zip").write_bytes(b"three")
+    assert subprocess.run(check, cwd=tmp_path, capture_output=True, check=False).returncode  # noqa: S603
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "name"),
+    [("Linux", "x86_64", "linux-amd64"), ("Linux", "aarch64", "linux-arm64"), ("Darwin", "arm64", "darwin-arm64")],
+)
+def test_the_archive_has_the_name_that_pulumi_asks_for(
+    monkeypatch: pytest.MonkeyPatch, system: str, machine: str, name: str
+) -> None:
+    monkeypatch.setattr("platform.system", lambda: system)
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    assert frozen_plugin.archive_name() == f"pulumi-resource-squarecloud-v{frozen_plugin.version()}-{name}.tar.gz"
+    monkeypatch.setattr("platform.machine", lambda: "s390x")
+    with pytest.raises(Closed, match="no name for a machine of the kind s390x"):
+        frozen_plugin.archive_name()
+
+
+def test_a_wrong_part_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert dist.main(["wheels"]) == 2
+    assert "there is no wheels; there are packages, plugin, sdks" in capsys.readouterr().err

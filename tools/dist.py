@@ -1,0 +1,227 @@
+"""What a release consists of: `python -m tools.dist` makes it in dist/; with `plugin` only the plugin's archive for this machine.
+
+- the wheel and the source distribution, bit for bit the same wherever and whenever they are made of the same sources;
+- the plugin's archive for this machine, which needs no Python, and a list of what is in it (CycloneDX);
+- the generated SDKs, in one zip;
+- the SHA-256 of each file.
+
+All times in these files are that of the last commit, or SOURCE_DATE_EPOCH.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import ssl
+import subprocess
+import sys
+import tempfile
+import zipfile
+from datetime import UTC, datetime
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import NAMESPACE_URL, uuid5
+
+from cyclonedx.contrib.license.factories import LicenseFactory
+from cyclonedx.model.bom import Bom
+from cyclonedx.model.component import Component, ComponentType
+from cyclonedx.output.json import JsonV1Dot6
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from packageurl import PackageURL
+
+from pulumi_snapshots.plugin.identity import NPM_NAME
+from pulumi_snapshots.plugin.schema import schema
+from tools import frozen_plugin, sdks
+from tools.engine import Closed
+from tools.frozen_plugin import DISTRIBUTION, archive_name, needed, version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from importlib.metadata import Distribution
+
+    from tools.engine import Environment
+
+PROJECT = Path(__file__).resolve().parent.parent
+DIST = PROJECT / "dist"
+SUMS = "SHA256SUMS"
+FIRST_MOMENT = 1580601600
+"""2020-02-02, which the build backend takes too: a zip has no times before 1980."""
+BUILD_SECONDS = 120.0
+LONGEST_NAME = 60
+"""Characters of a licence's name; some packages give its whole text there."""
+
+
+def say(text: str) -> None:
+    """Tell the user on stderr."""
+    print(f"dist: {text}", file=sys.stderr, flush=True)
+
+
+def moment(environment: Environment) -> int:
+    """The time of what is made, as seconds since 1970."""
+    if given := environment.get("SOURCE_DATE_EPOCH"):
+        return int(given)
+    try:
+        told = subprocess.run(
+            ["git", "log", "-1", "--format=%ct"],  # noqa: S607
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):  # no clone
+        return FIRST_MOMENT
+    return int(told.stdout or FIRST_MOMENT)
+
+
+def packages(environment: Environment, into: Path, sources: Path = PROJECT) -> list[Path]:
+    """Make the wheel and the source distribution.
+
+    Raises:
+        Closed: They cannot be built.
+    """
+    own = {**environment, "SOURCE_DATE_EPOCH": str(moment(environment))}
+    done = subprocess.run(  # noqa: S603 - a fixed command, no shell
+        [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--sdist", "--outdir", into, sources],
+        env=own,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=BUILD_SECONDS,
+    )
+    if done.returncode:
+        raise Closed("\n  ".join(["the package cannot be built:", *done.stderr.strip().splitlines()[-15:]]))
+    return sorted(into.glob(f"pulumi_snapshots-{version()}[-.]*"))
+
+
+def plugin(environment: Environment, into: Path) -> list[Path]:
+    """Make the plugin's archive for this machine, and the list of what is in it.
+
+    Raises:
+        Closed: It cannot be made here.
+    """
+    archive = frozen_plugin.make(environment, into, moment=moment(environment))
+    listed = into / f"{archive.name.removesuffix('.tar.gz')}.cdx.json"
+    listed.write_text(bill_of_materials(moment(environment)))
+    return [archive, listed]
+
+
+def bill_of_materials(at: int) -> str:
+    """What is in the plugin's archive for this machine, as CycloneDX.
+
+    Raises:
+        Closed: The list is not what the format asks for.
+    """
+    bom = Bom()
+    own = _component(distribution(DISTRIBUTION), ComponentType.APPLICATION)
+    bom.metadata.component = own
+    bom.metadata.timestamp = datetime.fromtimestamp(at, UTC)
+    bom.serial_number = uuid5(NAMESPACE_URL, f"{archive_name()} {at}")
+    parts = {frozen_plugin.plain(each.metadata["Name"]): _component(each) for each in needed()}
+    openssl = ssl.OPENSSL_VERSION.split()[1]
+    parts["python"] = _platform("cpython", ".".join(map(str, sys.version_info[:3])), "PSF-2.0")
+    parts["openssl"] = _platform("openssl", openssl, "Apache-2.0")
+    for part in parts.values():
+        bom.components.add(part)
+    for name, uses in frozen_plugin.needs().items():
+        bom.register_dependency(own if name == DISTRIBUTION else parts[name], [parts[one] for one in sorted(uses)])
+    text: str = JsonV1Dot6(bom).output_as_string(indent=2)
+    if problem := JsonStrictValidator(SchemaVersion.V1_6).validate_str(text):
+        raise Closed(f"the list of what is in the plugin is wrong: {problem}")
+    return text
+
+
+def _platform(name: str, number: str, licence: str) -> Component:
+    return Component(
+        name=name,
+        version=number,
+        type=ComponentType.PLATFORM,
+        bom_ref=f"{name}@{number}",
+        purl=PackageURL("generic", None, name, number),
+        licenses=[LicenseFactory().make_from_string(licence)],
+    )
+
+
+def _component(of: Distribution, kind: ComponentType = ComponentType.LIBRARY) -> Component:
+    name = of.metadata["Name"]
+    stated = of.metadata.get_all("License-Expression") or of.metadata.get_all("License") or []
+    return Component(
+        name=name,
+        version=of.version,
+        type=kind,
+        bom_ref=f"{name}@{of.version}",
+        purl=PackageURL("pypi", None, frozen_plugin.plain(name), of.version),
+        licenses=[LicenseFactory().make_from_string(each) for each in stated if len(each) < LONGEST_NAME],
+    )
+
+
+def generated_sdks(environment: Environment, into: Path) -> list[Path]:
+    """Generate the SDKs, and put them into a zip.
+
+    Raises:
+        Closed: They cannot be generated.
+    """
+    made = into / f"{NPM_NAME}-sdks-{version()}.zip"
+    with tempfile.TemporaryDirectory() as folder:
+        sdks.generate(environment, Path(folder))
+        (Path(folder) / "schema.json").write_text(json.dumps(schema(), indent=2))
+        _zip(made, Path(folder), moment(environment))
+    return [made]
+
+
+def _zip(into: Path, folder: Path, at: int) -> None:
+    when = datetime.fromtimestamp(max(at, FIRST_MOMENT), UTC)
+    with zipfile.ZipFile(into, "w", zipfile.ZIP_DEFLATED) as made:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), when.timetuple()[:6])
+            entry.external_attr = 0o644 << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            made.writestr(entry, path.read_bytes())
+
+
+def sums(folder: Path) -> Path:
+    """Write the SHA-256 of each file in a folder, as `sha256sum --check` reads it."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != SUMS)
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
+    (folder / SUMS).write_text("".join(lines))
+    return folder / SUMS
+
+
+PARTS: dict[str, Callable[[Environment, Path], list[Path]]] = {
+    "packages": packages,
+    "plugin": plugin,
+    "sdks": generated_sdks,
+}
+
+
+def main(wanted: Iterable[str]) -> int:
+    """Make these parts, or all of them, and the sums; with `--prepare` only have at hand what takes long."""
+    names = list(wanted)
+    if names == ["--prepare"]:
+        try:
+            frozen_plugin.libraries(os.environ)
+        except Closed as reason:
+            say(f"tests of the plugin's archive will fail: {reason}")
+        return 0
+    if unknown := [name for name in names if name not in PARTS]:
+        say(f"there is no {unknown[0]}; there are {', '.join(PARTS)}, and all of them without a name")
+        return 2
+    DIST.mkdir(exist_ok=True)
+    try:
+        for name in names or PARTS:
+            for path in PARTS[name](os.environ, DIST):
+                print(path.relative_to(PROJECT), f"{path.stat().st_size:,} bytes")
+        print(sums(DIST).relative_to(PROJECT))
+    except Closed as reason:
+        say(str(reason))
+        return 1
+    except KeyboardInterrupt:
+        say("stopped")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
