@@ -55,7 +55,7 @@ engine: environment ## Find or build a Pulumi engine, and print its directory
 sdks: environment ## Generate the SDKs for TypeScript, Go and Python, in sdks/
 	@$(IN_VENV) -m tools.sdks
 
-dist: environment ## Make what a release hands out, in dist/: packages, the plugin's archive for this machine, SDKs, sums
+dist: environment ## Make the files of a release in dist/: packages, the plugin's archive for this machine, SDKs, sums
 	@$(IN_VENV) -m tools.dist
 
 bench: engine ## Measure
