@@ -58,7 +58,7 @@ EMULATOR = {
 LATE = {
     "cli/__main__.py": "says which extra is missing",
     "cli/toolchain.py": "loads the SDK's server, which only `doctor` asks",
-    "emulator/__main__.py": "PostgreSQL's library is an extra",
+    "emulator/__main__.py": "says which extra is missing",
     "emulator/emulator.py": "only serving over a network needs Starlette",
     "locked_file.py": "fcntl is not on every system",
 }

@@ -8,11 +8,14 @@ import logging
 import os
 import socket
 import sys
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from pulumi_snapshots.addresses import is_loopback
+from pulumi_snapshots.emulator.data.server import holds_password
+from pulumi_snapshots.emulator.data.server_store import ServerStore
 from pulumi_snapshots.emulator.data.store import StoreError
 from pulumi_snapshots.emulator.emulator import Emulator
 from pulumi_snapshots.emulator.service.settings import (
@@ -25,16 +28,40 @@ from pulumi_snapshots.emulator.service.settings import (
     RestoreStatusRoute,
 )
 from pulumi_snapshots.errors.extras import pip_install
+from pulumi_snapshots.late import late
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pulumi_snapshots.emulator.data.server import DataServer
     from pulumi_snapshots.emulator.data.store import Store
 
 __all__ = ["main"]
 
+
+@dataclass(frozen=True)
+class _Server:
+    """A kind of server that can keep databases."""
+
+    title: str
+    library: str
+    password: str | None  # where its password can be instead of in the DSN
+    load: Callable[[], Callable[..., DataServer]]
+
+
 _KEY_VARIABLE = "SQUARECLOUD_EMULATOR_API_KEY"
-_DSN_VARIABLE = "SQUARECLOUD_EMULATOR_POSTGRES_DSN"
+_DSN_VARIABLE = "SQUARECLOUD_EMULATOR_{}_DSN"
+_SERVERS: dict[str, _Server] = {
+    "postgres": _Server(
+        "PostgreSQL",
+        "psycopg",
+        "PGPASSWORD or a password file",
+        lambda: late("emulator.data.postgres_server:PostgresServer"),
+    ),
+    "mysql": _Server("MySQL", "pymysql", "MYSQL_PWD", lambda: late("emulator.data.mysql_server:MySQLServer")),
+    "redis": _Server("Redis", "redis", "REDISCLI_AUTH", lambda: late("emulator.data.redis_server:RedisServer")),
+    "mongo": _Server("MongoDB", "pymongo", None, lambda: late("emulator.data.mongo_server:MongoServer")),
+}
 _FAILED = 1
 _WRONG_USE = 2  # as argparse
 
@@ -124,12 +151,15 @@ def parser() -> argparse.ArgumentParser:
         help="keep everything here across restarts; without it everything is gone at the end",
     )
     add("--database", action="append", default=[], metavar="ID[:TYPE]", help="add a database; may be repeated")
-    add(
-        "--postgres-dsn",
-        metavar="DSN",
-        help="keep the databases of type postgres at this PostgreSQL server instead of in SQLite. Give the password in "
-        f"PGPASSWORD or a password file, or the whole DSN in {_DSN_VARIABLE}",
-    )
+    for engine, server in _SERVERS.items():
+        variable = _DSN_VARIABLE.format(engine.upper())
+        elsewhere = f"Give the password in {server.password}, or the whole DSN in {variable}"
+        add(
+            f"--{engine}-dsn",
+            metavar="DSN",
+            help=f"keep the databases of type {engine} at this {server.title} server instead of in SQLite. "
+            + (elsewhere if server.password else f"With a password, give it in {variable}"),
+        )
 
     def setting(option: str, name: str, help: str, **more: Any) -> None:  # noqa: A002 - argparse's word
         add(option, dest=name, help=help, **{"default": getattr(usual, name), **more})
@@ -197,20 +227,28 @@ def _store(options: argparse.Namespace) -> Store | None:
     Raises:
         ValueError: The server cannot be used, or the arguments hold the password.
     """
-    dsn = options.postgres_dsn or os.environ.get(_DSN_VARIABLE)
-    if not dsn:
-        return None
+    connect: dict[str, Callable[[bool], DataServer]] = {}
+    for engine, server in _SERVERS.items():
+        variable = _DSN_VARIABLE.format(engine.upper())
+        given = getattr(options, f"{engine}_dsn")
+        if dsn := given or os.environ.get(variable):
+            connect[engine] = _connect(engine, server, dsn)
+            if given and holds_password(given):
+                instead = f"it in {server.password}, or the whole DSN in" if server.password else "the whole DSN in"
+                raise ValueError(
+                    f"--{engine}-dsn holds a password, which every user of this machine can read: give {instead} {variable}"
+                )
+    return ServerStore(connect, options.data_folder) if connect else None
+
+
+def _connect(engine: str, server: _Server, dsn: str) -> Callable[[bool], DataServer]:
     try:
-        from pulumi_snapshots.emulator.data.postgres_store import PostgresStore, holds_password  # noqa: PLC0415 - it needs the extra
+        kind = server.load()
     except ImportError as error:
-        missing = "psycopg is missing" if isinstance(error, ModuleNotFoundError) else f"psycopg does not load ({error})"
-        raise ValueError(f"{missing}; install it with: {pip_install('emulator-postgres')}") from None
-    if options.postgres_dsn and holds_password(options.postgres_dsn):
-        raise ValueError(
-            "--postgres-dsn holds a password, which every user of this machine can read: give it in PGPASSWORD or a"
-            f" password file, or the whole DSN in {_DSN_VARIABLE}"
-        )
-    return PostgresStore(dsn, options.data_folder)
+        name = server.library
+        missing = f"{name} is missing" if isinstance(error, ModuleNotFoundError) else f"{name} does not load ({error})"
+        raise ValueError(f"{missing}; install it with: {pip_install(f'emulator-{engine}')}") from None
+    return lambda kept: kind(dsn, kept=kept)
 
 
 def _claim(folder: Path) -> None:

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 __all__ = ["OTHER_ENGINE", "Damage", "cut"]
 
-OTHER_ENGINE = b"-- MariaDB dump 10.19  Distrib 10.11.8-MariaDB\n-- Host: localhost    Database: other\nCREATE TABLE `t` (`n` int(11));\n"
-"""The beginning of another engine's dump, which no other program reads."""
+OTHER_ENGINE = b"DUMP-OF-ANOTHER-ENGINE 11\n\x00\xfa\x09another-ver\x057.0.0;\xff\x00`'\n"
+"""No dump that any of the engines reads."""
 
 
 @dataclass(frozen=True, kw_only=True)

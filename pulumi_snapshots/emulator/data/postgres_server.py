@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-__all__ = ["PostgresServer", "holds_password"]
+__all__ = ["PostgresServer"]
 
 _CONNECT_SECONDS = 10  # how long a connection may take
 _VERSION_SECONDS = 30  # how long a program may take to print its version
@@ -290,14 +290,6 @@ class PostgresServer:
     def _run(self, program: str, *arguments: str, careless: bool = False) -> None:
         password = {} if self._password is None else {"PGPASSWORD": str(self._password)}
         self._programs.run([program, "--no-password", *arguments], password, careless=careless)
-
-
-def holds_password(dsn: str) -> bool:
-    """Whether a DSN is valid and has a password in it."""
-    try:
-        return bool(conninfo_to_dict(dsn).get("password"))
-    except psycopg.ProgrammingError:
-        return False
 
 
 def _first_line(error: Exception) -> str:

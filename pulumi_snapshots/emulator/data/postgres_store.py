@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pulumi_snapshots.emulator.data.postgres_server import PostgresServer, holds_password
+from pulumi_snapshots.emulator.data.postgres_server import PostgresServer
 from pulumi_snapshots.emulator.data.server_store import ServerStore
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["PostgresStore", "holds_password"]
+__all__ = ["PostgresStore"]
 
 
 class PostgresStore(ServerStore):

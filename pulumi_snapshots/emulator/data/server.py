@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO
 
-__all__ = ["MARK", "DataServer", "Programs", "check_owner", "mark_of_this_run"]
+__all__ = ["MARK", "DataServer", "Programs", "check_owner", "holds_password", "mark_of_this_run"]
 
 MARK = "squarecloud-emulator"
 """How the mark of a database begins that an emulator has made. The emulator touches no other."""
@@ -141,6 +141,12 @@ class Programs:
             self._stopped = True
             for process in self._running:
                 process.terminate()
+
+
+def holds_password(dsn: str) -> bool:
+    """Whether a URL, or keywords as libpq takes them, may have a password in it."""
+    login = dsn.partition("://")[2].rpartition("@")[0]
+    return ":" in login or re.search(r"\bpassword\s*=", dsn) is not None
 
 
 def mark_of_this_run(*, kept: bool) -> str:
