@@ -7,6 +7,7 @@ from pulumi_snapshots.late import at_first_use
 if TYPE_CHECKING:
     from pulumi_snapshots.archive.retention import Keep
     from pulumi_snapshots.declaration import LookupFailed
+    from pulumi_snapshots.drill.check import Check
     from pulumi_snapshots.dynamic.lookups import (
         get_database,
         get_database_output,
@@ -17,12 +18,14 @@ if TYPE_CHECKING:
         get_snapshots,
         get_snapshots_output,
     )
-    from pulumi_snapshots.dynamic.resources import Archive, Restore, Snapshot
+    from pulumi_snapshots.dynamic.resources import Archive, Drill, Restore, Snapshot
     from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
 
 __all__ = [
     "Archive",
+    "Check",
     "DatabaseInfo",
+    "Drill",
     "Keep",
     "LookupFailed",
     "Restore",
@@ -42,7 +45,9 @@ __all__ = [
 __getattr__, __dir__ = at_first_use(
     {
         "Archive": "dynamic.resources",
+        "Check": "drill.check",
         "DatabaseInfo": "lookup.results",
+        "Drill": "dynamic.resources",
         "Keep": "archive.retention",
         "LookupFailed": "declaration",
         "Restore": "dynamic.resources",

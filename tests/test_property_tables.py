@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 import pulumi_snapshots
-from pulumi_snapshots import Archive, DatabaseInfo, Restore, Snapshot, SnapshotInfo
+from pulumi_snapshots import Archive, DatabaseInfo, Drill, Restore, Snapshot, SnapshotInfo
 from pulumi_snapshots.archive.inputs import DEFAULT_TIMEOUT as ARCHIVE_TIMEOUT
+from pulumi_snapshots.drill.inputs import DEFAULT_TIMEOUT as DRILL_TIMEOUT
 from pulumi_snapshots.plugin.package import FUNCTIONS, KINDS, Function, Kind
 from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.restore.inputs import DEFAULT_TIMEOUT as RESTORE_TIMEOUT
@@ -79,7 +80,12 @@ def test_a_reader_finds_the_right_default_timeout() -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "class_", "timeout"), [("archive.md", Archive, ARCHIVE_TIMEOUT), ("restore.md", Restore, RESTORE_TIMEOUT)]
+    ("page", "class_", "timeout"),
+    [
+        ("archive.md", Archive, ARCHIVE_TIMEOUT),
+        ("restore.md", Restore, RESTORE_TIMEOUT),
+        ("drill.md", Drill, DRILL_TIMEOUT),
+    ],
 )
 def test_a_reader_finds_everything_about_an_archive_or_a_restore(page: str, class_: type, timeout: float) -> None:
     inputs, outputs = section(page, "Inputs"), section(page, "Outputs")

@@ -21,6 +21,8 @@ from sphinx.util.docutils import SphinxDirective
 import pulumi_snapshots
 from pulumi_snapshots.archive.record import ARCHIVE
 from pulumi_snapshots.attempt.post import Post
+from pulumi_snapshots.drill.check import Check, CheckResult
+from pulumi_snapshots.drill.record import DRILL
 from pulumi_snapshots.guard.inputs import TAKE
 from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS, DatabaseInfo, SnapshotInfo
 from pulumi_snapshots.plugin.package import KINDS
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.properties.catalogue import Property
 
-THINGS = (SNAPSHOT, RESTORE, ARCHIVE)
+THINGS = (SNAPSHOT, RESTORE, ARCHIVE, DRILL)
 LOOKUPS = (SNAPSHOTS, LATEST, DATABASE, DATABASES)
 FUNCTIONS = (*LOOKUPS, TAKE)
 TYPES = {int: "int", float: "float", bool: "bool", Duration: "duration", Moment: "time", datetime: "time"}
@@ -149,8 +151,10 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     **{f"{thing.name} outputs": partial(outputs, thing.record.properties().values()) for thing in THINGS},
     **{f"{lookup.function} arguments": partial(inputs, lookup.query) for lookup in FUNCTIONS},
     **{
-        record.__name__: partial(outputs, record.properties().values()) for record in (Post, SnapshotInfo, DatabaseInfo)
+        record.__name__: partial(outputs, record.properties().values())
+        for record in (Post, SnapshotInfo, DatabaseInfo, CheckResult)
     },
+    "Check": partial(inputs, Check),
     "lookups": lookups,
     "settings": settings,
     "plugin resources": plugin_resources,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from hashlib import sha256
 
@@ -23,6 +23,7 @@ from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.properties.durations import spoken
+from pulumi_snapshots.run.drills import Drilled
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.stores.destination import Destination, place_text
@@ -48,6 +49,7 @@ async def archive(  # noqa: PLR0913  a progress bar is the sixth
     previous: ArchiveRecord | None = None,
     meter: Meter | None = None,
     manifest: bool = True,
+    proof: Callable[[ArchiveRecord], Drilled | None] = lambda _: None,
 ) -> ArchiveRecord:
     """Stream a snapshot to its destination.
 
@@ -59,6 +61,7 @@ async def archive(  # noqa: PLR0913  a progress bar is the sixth
         previous: what this resource has archived before, for `keep_last`.
         meter: for a progress bar; without one the listener hears every 10 s how far it is.
         manifest: whether a manifest is written beside the object.
+        proof: the drill that has proved the object's snapshot, for the manifest.
 
     Returns:
         The record of the object, which is whole.
@@ -84,7 +87,7 @@ async def archive(  # noqa: PLR0913  a progress bar is the sixth
         raise NotArchived(what, job.left, then) from trouble
     listener.progress(Text("{archived} {size} to {uri}", size=bytes_text(record.size), uri=place_text(record.uri)))
     if manifest:
-        await describe(transfers, record, inputs.recipients, listener)
+        await describe(transfers, record, inputs.recipients, listener, drill=proof(record))
     return await prune(transfers, record, previous, inputs, listener)
 
 

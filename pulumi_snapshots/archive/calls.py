@@ -59,6 +59,9 @@ async def _archive(call: Call, values: Mapping[str, Any], previous: ArchiveRecor
     settings = call.settings()
     # Without a key, a URL is enough.
     session = None if settings.api_key is None else call.shared.session(settings)
-    record = await archive(session, call.shared.of(Transfers), inputs, call.listener, previous=previous)
-    call.shared.of(ArchiveMemory).keep(call.owner, record, counts=counts(values))
+    memory = call.shared.of(ArchiveMemory)
+    record = await archive(
+        session, call.shared.of(Transfers), inputs, call.listener, previous=previous, proof=memory.proof
+    )
+    memory.keep(call.owner, record, counts=counts(values))
     return record

@@ -38,6 +38,10 @@ class ArchiveRules(Rules):
 
     thing = ARCHIVE
 
+    def kept(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The snapshot's database, which a URL may name."""
+        return {"database_id": which_snapshot(values)[0]}
+
     @property
     def calls(self) -> Calls:
         """Create, read, update and delete."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -11,6 +12,7 @@ from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.properties.catalogue import Moment, Record, declare
+from pulumi_snapshots.run.drills import Drilled
 from pulumi_snapshots.stores.destination import Destination, place_text
 from pulumi_snapshots.stores.store import Store, StoreTrouble
 
@@ -19,13 +21,6 @@ FORMAT = "pulumi-snapshots archive"
 """How a manifest names its kind: another `.json` is somebody else's."""
 LARGEST = 100_000
 """Bytes of a manifest; what is larger is none."""
-
-
-class Drilled(Record):
-    """What a drill has proved: this snapshot was restored, and its checks passed."""
-
-    drilled_at: Moment = declare("When.")
-    restore_seconds: float = declare("How long the restore took.")
 
 
 class Manifest(Record):
@@ -87,13 +82,28 @@ def manifest_of(transfers: Transfers, uri: str) -> Store:
 
 
 async def describe(
-    transfers: Transfers, record: ArchiveRecord, recipients: Sequence[str] | None, listener: Listener
+    transfers: Transfers,
+    record: ArchiveRecord,
+    recipients: Sequence[str] | None,
+    listener: Listener,
+    *,
+    drill: Drilled | None = None,
 ) -> None:
     """Write an object's manifest; without it the archive is as good, so a failure only warns."""
+    manifest = replace(Manifest.of(record, recipients), drill=drill)
     try:
-        await transfers.blocking(_write, manifest_of(transfers, record.uri), Manifest.of(record, recipients).text)
+        await transfers.blocking(_write, manifest_of(transfers, record.uri), manifest.text)
     except StoreTrouble as trouble:
         listener.warn(f"{place_text(record.uri)} is archived, but its manifest was not written: {trouble.happened}.")
+
+
+def note_drill(transfers: Transfers, uri: str, drilled: Drilled) -> bool:
+    """Note in an object's manifest that a drill has proved its snapshot; false if there is none. Raises `StoreTrouble`."""
+    store = manifest_of(transfers, uri)
+    found = None if store.stat() is None else _read(store, uri)
+    if found is not None and found.drill != drilled:
+        _write(store, replace(found, drill=drilled).text)
+    return found is not None
 
 
 def _write(store: Store, content: bytes) -> None:

@@ -13,6 +13,8 @@ from pulumi_snapshots.properties.catalogue import Moment, Record, Thing, declare
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pulumi_snapshots.run.drills import Drilled
+
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -113,6 +115,7 @@ class ArchiveMemory:
 
     def __init__(self) -> None:
         self._current: dict[str, tuple[ArchiveRecord, bool]] = {}
+        self._proofs: dict[tuple[str | None, str], Drilled] = {}
 
     def keep(self, owner: str | None, record: ArchiveRecord, *, counts: bool) -> None:
         """Remember what a diff found in the state, or this run wrote; nothing for an owner that is not known."""
@@ -122,6 +125,19 @@ class ArchiveMemory:
     def current(self, owner: str | None) -> tuple[ArchiveRecord | None, bool]:
         """The owner's archive, and whether `keep` or `keep_last` counts its earlier objects."""
         return self._current.get(owner or "", (None, False))
+
+    def of_version(self, database_id: str, version_id: str) -> list[ArchiveRecord]:
+        """The archives of a snapshot that this run knows of."""
+        wanted = database_id, version_id
+        return [each for each, _ in self._current.values() if (each.database_id, each.version_id) == wanted]
+
+    def prove(self, database_id: str, version_id: str, drilled: Drilled) -> None:
+        """Note that a drill of this run has proved a snapshot, for archives that are made after that."""
+        self._proofs[database_id, version_id] = drilled
+
+    def proof(self, record: ArchiveRecord) -> Drilled | None:
+        """The drill of this run that has proved an archive's snapshot; None without one."""
+        return self._proofs.get((record.database_id, record.version_id))
 
 
 ARCHIVE = Thing("Archive", ArchiveInputs, ArchiveRecord)

@@ -101,6 +101,8 @@ class RunMemory:
         self._requested: dict[str, str] = {}
         self._asked: dict[tuple[str, str | None], bool] = {}
         self._stays: dict[tuple[str, str | None], datetime | None] = {}
+        self._kept: dict[str, str] = {}
+        self._overwritten: dict[str, str] = {}
 
     def of(self, database_id: str) -> DatabaseMemory:
         """The memory of a database."""
@@ -152,6 +154,22 @@ class RunMemory:
     def was_asked(self, what: str, owner: str | None) -> bool:
         """Whether the engine has asked in this process what is to become of a resource."""
         return (what, owner_of(owner)) in self._asked
+
+    def note_kept(self, database_id: str, resource: str) -> None:
+        """Note that a resource of the stack is about the data of a database, so that no drill may overwrite it."""
+        self._kept.setdefault(database_id, resource)
+
+    def kept_by(self, database_id: str) -> str | None:
+        """A resource that is about the data of a database; None if this run knows of none."""
+        return self._kept.get(database_id)
+
+    def note_scratch(self, database_id: str, resource: str) -> None:
+        """Note that drills overwrite a database."""
+        self._overwritten.setdefault(database_id, resource)
+
+    def overwritten_by(self, database_id: str) -> str | None:
+        """The drill that overwrites a database; None if this run knows of none."""
+        return self._overwritten.get(database_id)
 
     def claim(self, database_id: str, version_id: str) -> None:
         """Note that a version belongs to a resource of this process from now on."""

@@ -27,17 +27,23 @@ class EngineRun:
     carries: bool = True
 
 
+SENDS_RESTORES = "Drill"
+"""A kind of resource whose POSTs stand beside those of a Restore, which may have the same name."""
+
+
 def owner_of(urn: str | None) -> str | None:
     """Who a URN is about: project, stack, types of its parents and name.
 
-    Not its own type: the same resource of the dynamic provider and of the plugin has one owner. Anything else than a URN, such
-    as a command, is its own owner.
+    Not its own type: the same resource of the dynamic provider and of the plugin has one owner. Only a drill's kind is part of
+    it. Anything else than a URN, such as a command, is its own owner.
     """
     parts = (urn or "").split("::", 3)
     if len(parts) != 4 or not parts[0].startswith("urn:pulumi:"):  # noqa: PLR2004  stack, project, types, name
         return urn
     stack, project, types, name = parts
-    return "::".join(filter(None, (project, stack.removeprefix("urn:pulumi:"), types.rpartition("$")[0], name)))
+    parents, _, own = types.rpartition("$")
+    kind = SENDS_RESTORES if own.endswith(f":{SENDS_RESTORES}") else ""
+    return "::".join(filter(None, (project, stack.removeprefix("urn:pulumi:"), parents, kind, name)))
 
 
 def is_renamed(owner: str | None, other: str | None) -> bool:

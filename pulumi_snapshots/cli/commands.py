@@ -25,6 +25,7 @@ from pulumi_snapshots.archive.shelf import Shelved, shelved
 from pulumi_snapshots.archive.source import bytes_text
 from pulumi_snapshots.cli.databases import databases, page_note
 from pulumi_snapshots.cli.doctor import examine
+from pulumi_snapshots.cli.drill import drill_
 from pulumi_snapshots.cli.install import plugin
 from pulumi_snapshots.cli.status import status
 from pulumi_snapshots.cli.terminal.arguments import (
@@ -88,6 +89,7 @@ def commands() -> None:
 
 
 commands.add_command(databases)
+commands.add_command(drill_)
 commands.add_command(plugin)
 commands.add_command(status)
 commands.add_command(verify)

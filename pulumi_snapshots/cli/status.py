@@ -6,7 +6,7 @@ it, and by whichever clock is later, the service's or this machine's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -36,6 +36,7 @@ from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
 from pulumi_snapshots.properties.checks import RETENTION
 from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.properties.unfit import Unfit
+from pulumi_snapshots.run.drills import Drilled
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.stores.destination import Destination, place_text
 
@@ -134,8 +135,8 @@ async def status(  # noqa: PLR0913  each is an option
     """
     invocation: Invocation = context.obj
     limits = checked(context, Limits, typed)
-    if not archives and (limits.max_archive_age or limits.max_drill_age):
-        context.fail("--max-archive-age and --max-drill-age need --archives.")
+    if not archives and limits.max_archive_age:
+        context.fail("--max-archive-age needs --archives.")
     try:
         databases = [checks.database_id("check")(each) for each in databases]
     except Unfit as unfit:
@@ -148,7 +149,7 @@ async def status(  # noqa: PLR0913  each is an option
                 shown.progress(ASKING)
                 page, found = await _examined(session, shown, databases, limits, origin)
                 about = await _manifests(invocation, shown, places)
-                _look_at_archives(about, limits, found, _latest_now(session))
+                _look_at_archives(about, await session.drills.all(), limits, found, _latest_now(session))
     except Explained:
         if metrics:
             write(metrics, _metrics(began, success=False))
@@ -157,7 +158,7 @@ async def status(  # noqa: PLR0913  each is an option
     if as_json:
         invocation.show(json_text(_fields(began, limits, page, found, fine=fine)))
     else:
-        invocation.show(_table(invocation, page, found, archives=bool(places)))
+        invocation.show(_table(invocation, page, found, limits, archives=bool(places)))
     for each in found:
         if each.problems:
             name = f" ({each.name})" if each.name else ""
@@ -224,16 +225,21 @@ async def _manifests(
 
 
 def _look_at_archives(
-    about: Sequence[tuple[str, Manifest]], limits: Limits, found: Sequence[Health], now: datetime
+    about: Sequence[tuple[str, Manifest]],
+    remembered: Mapping[str, Drilled],
+    limits: Limits,
+    found: Sequence[Health],
+    now: datetime,
 ) -> None:
-    """Add what the manifests of archives say of each database."""
+    """Add what the manifests of archives say of each database, and the drills that runs of this machine remember."""
     for health in found:
         ours = [one for one in about if one[1].database_id == health.id]
         dated = [(one.created_at, uri) for uri, one in ours if one.created_at]
         if dated:
             health.archived, health.archive = max(dated, key=lambda one: parse_rfc3339(one[0]))
             health.archive_age = _seconds_since(health.archived, now)
-        drills = [drill.drilled_at for _, one in ours if (drill := one.drill) is not None]
+        proofs = [*(one.drill for _, one in ours), remembered.get(health.id)]
+        drills = [drill.drilled_at for drill in proofs if drill is not None]
         if drills:
             health.drilled = max(drills, key=parse_rfc3339)
             health.drill_age = _seconds_since(health.drilled, now)
@@ -259,15 +265,29 @@ def _seconds_since(moment: str, now: datetime) -> float:
 # How it is shown ---------------------------------------------------------------------------------------------------------
 
 
-def _table(invocation: Invocation, page: Page, found: Sequence[Health], *, archives: bool) -> str:
-    heads = ("", "DATABASE", "NAME", "SNAPSHOT", *(("ARCHIVE", "DRILL") if archives else ()), "")
+def _shows_drills(limits: Limits, found: Sequence[Health], *, archives: bool) -> bool:
+    return archives or limits.max_drill_age is not None or any(each.drilled for each in found)
+
+
+def _table(invocation: Invocation, page: Page, found: Sequence[Health], limits: Limits, *, archives: bool) -> str:
+    drills = _shows_drills(limits, found, archives=archives)
+    heads = (
+        "",
+        "DATABASE",
+        "NAME",
+        "SNAPSHOT",
+        *(("ARCHIVE",) if archives else ()),
+        *(("DRILL",) if drills else ()),
+        "",
+    )
     rows = [
         (
             MARKS["problem" if each.problems else "ok"],
             each.id,
             each.name,
             age_text(each.age) or "none",
-            *((age_text(each.archive_age) or "none", age_text(each.drill_age) or "none") if archives else ()),
+            *((age_text(each.archive_age) or "none",) if archives else ()),
+            *((age_text(each.drill_age) or "none",) if drills else ()),
             ", ".join(each.problems),
         )
         for each in found
@@ -324,6 +344,7 @@ def _of_each(limits: Limits, page: Page, found: Sequence[Health], *, archives: b
             "When the snapshot in the newest archive was taken; 0 if there is none.",
             [seconds_of(each.archived) for each in found],
         )
+    if _shows_drills(limits, found, archives=archives):
         times["drill_timestamp_seconds"] = (
             "When the last drill was passed; 0 if there was none.",
             [seconds_of(each.drilled) for each in found],

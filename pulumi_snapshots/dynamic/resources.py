@@ -9,9 +9,11 @@ from pulumi.dynamic import Resource
 
 from pulumi_snapshots.declaration import Declared
 from pulumi_snapshots.declaration.archive import ArchiveDeclaration
+from pulumi_snapshots.declaration.drill import DrillDeclaration
 from pulumi_snapshots.declaration.restore import RestoreDeclaration
 from pulumi_snapshots.declaration.snapshot import SnapshotDeclaration
 from pulumi_snapshots.dynamic.archive_provider import ArchiveProvider
+from pulumi_snapshots.dynamic.drill_provider import DrillProvider
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
 from pulumi_snapshots.dynamic.restore_provider import RestoreProvider
 from pulumi_snapshots.run.settings import PACKAGE
@@ -44,6 +46,10 @@ class Snapshot(_Dynamic, SnapshotDeclaration, module=PACKAGE, name="Snapshot"): 
 
 class Restore(_Dynamic, RestoreDeclaration, module=PACKAGE, name="Restore"):  # noqa: D101  the declaration's
     _served_by = RestoreProvider
+
+
+class Drill(_Dynamic, DrillDeclaration, module=PACKAGE, name="Drill"):  # noqa: D101  the declaration's
+    _served_by = DrillProvider
 
 
 class Archive(_Dynamic, ArchiveDeclaration, module=PACKAGE, name="Archive"):  # noqa: D101  the declaration's

@@ -64,6 +64,16 @@ STEPS = {
         "The next `pulumi up` restores again, over whatever the database holds by then: take the Restore out of the program if "
         "it must not."
     ),
+    Step.CHECK_AGAIN: "The next `pulumi up` runs the checks again, without another restore.",
+    Step.DRILL_AGAIN: "`pulumi up --replace '{resource}'` drills again, from the restore on.",
+    Step.DRILLS_NEXT: "The next `pulumi up` drills it again.",
+    Step.DRILL_NOT_KEPT: (
+        "The installed Pulumi SDK has no known way to keep it in the stack's state: the next `pulumi up` drills again."
+    ),
+    Step.DRILL_KEPT_HERE: (
+        "The installed Pulumi SDK has no known way to keep it in the stack's state: the next `pulumi up` on this machine still "
+        "watches the scratch database; one on another machine drills again."
+    ),
     Step.ARCHIVE_AGAIN: "The next `pulumi up` archives again.",
     Step.PUT_ARCHIVE_BACK: "Put {uri} back and run `pulumi refresh`, or take the Archive out of the program.",
     Step.RENEW_URL: "Run `pulumi refresh` on the stack of the Snapshot, which pins and renews its URL.",

@@ -95,6 +95,16 @@ class Step(Enum):
     )
     RESTORE_ANOTHER = "Restore another snapshot."
 
+    # A drill
+    CHECK_AGAIN = "The next run runs the checks again, without another restore."
+    DRILL_AGAIN = "It can be drilled again, from its restore on."
+    DRILLS_NEXT = "The next run drills it again."
+    DRILL_NOT_KEPT = "It could not be kept: the next run drills again."
+    DRILL_KEPT_HERE = (
+        "It could not be kept: the next run on this machine still watches the scratch database; one on another machine drills "
+        "again."
+    )
+
     # An archive
     DECLARE_ARCHIVE = "Declare it: it then archives its snapshot."
     ARCHIVE_AGAIN = "The next run archives again."

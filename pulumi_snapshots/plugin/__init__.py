@@ -2,6 +2,7 @@
 
 from pulumi_snapshots.archive.retention import Keep
 from pulumi_snapshots.declaration import LookupFailed
+from pulumi_snapshots.drill.check import Check
 from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
 from pulumi_snapshots.plugin.lookups import (
     get_database,
@@ -13,11 +14,13 @@ from pulumi_snapshots.plugin.lookups import (
     get_snapshots,
     get_snapshots_output,
 )
-from pulumi_snapshots.plugin.resources import Archive, Provider, Restore, Snapshot
+from pulumi_snapshots.plugin.resources import Archive, Drill, Provider, Restore, Snapshot
 
 __all__ = [
     "Archive",
+    "Check",
     "DatabaseInfo",
+    "Drill",
     "Keep",
     "LookupFailed",
     "Provider",

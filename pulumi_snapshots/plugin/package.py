@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pulumi_snapshots.archive.difference import ArchiveRules
+from pulumi_snapshots.drill.difference import DrillRules
 from pulumi_snapshots.guard.inputs import TAKE
 from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS, Lookup
 from pulumi_snapshots.plugin.references import REFERENCE
@@ -53,7 +54,7 @@ class Function:
         self.results = Names(lookup.result.properties())
 
 
-KINDS = {kind.token: kind for kind in map(Kind, (SnapshotRules(), RestoreRules(), ArchiveRules()))}
+KINDS = {kind.token: kind for kind in map(Kind, (SnapshotRules(), RestoreRules(), ArchiveRules(), DrillRules()))}
 """By token."""
 LOOKUPS: tuple[Lookup[Any], ...] = (SNAPSHOTS, LATEST, DATABASE, DATABASES)
 """Functions that take nothing."""

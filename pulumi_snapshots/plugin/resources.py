@@ -9,9 +9,10 @@ import pulumi
 
 from pulumi_snapshots.declaration import Declared
 from pulumi_snapshots.declaration.archive import ArchiveDeclaration
+from pulumi_snapshots.declaration.drill import DrillDeclaration
 from pulumi_snapshots.declaration.restore import RestoreDeclaration
 from pulumi_snapshots.declaration.snapshot import SnapshotDeclaration
-from pulumi_snapshots.properties.catalogue import in_camel, in_python, record_in
+from pulumi_snapshots.properties.catalogue import in_camel, in_camels, in_python, record_in
 from pulumi_snapshots.run.settings import PACKAGE, Settings
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ class _Native(Declared):
         # A resource of the dynamic provider is the same one: a changed import line replaces nothing.
         alias = pulumi.ResourceOptions(aliases=[pulumi.Alias(type_=f"pulumi-python:dynamic/{PACKAGE}:{name}")])
         opts = pulumi.ResourceOptions.merge(opts, alias)
-        properties = {in_camel(each): value for each, value in {**dict.fromkeys(outputs), **inputs}.items()}
+        given = {each: _in_camels(self.thing.inputs.properties()[each].type, value) for each, value in inputs.items()}
+        properties = {in_camel(each): value for each, value in {**dict.fromkeys(outputs), **given}.items()}
         pulumi.CustomResource.__init__(self, f"{PACKAGE}:index:{name}", resource_name, properties, opts)
         for each in outputs.values():
             if record_in(each.type) and each.camel in self.__dict__:
@@ -42,6 +44,15 @@ class _Native(Declared):
             raise AttributeError(f"{type(self).__name__} has no {name}") from None
 
 
+def _in_camels(kind: Any, value: Any) -> Any:
+    """A value that a program gives, by the names of the plugin, also if it is an output or holds some."""
+    if record_in(kind) is None:
+        return value
+    if isinstance(value, pulumi.Output):
+        return value.apply(partial(_in_camels, kind))
+    return [_in_camels(kind, one) for one in value] if isinstance(value, list) else in_camels(kind, value)
+
+
 def _in_python(each: Property, value: Any) -> Any:
     return in_python({each.name: each}, {each.camel: value}).get(each.name)
 
@@ -51,6 +62,10 @@ class Snapshot(_Native, SnapshotDeclaration):  # noqa: D101  the declaration's
 
 
 class Restore(_Native, RestoreDeclaration):  # noqa: D101  the declaration's
+    pass
+
+
+class Drill(_Native, DrillDeclaration):  # noqa: D101  the declaration's
     pass
 
 

@@ -218,7 +218,7 @@ class Record:
         dataclass(frozen=True)(cls)
         cls._declared = {each.name: each for each in fields(cls)}  # type: ignore[arg-type]  # it is one now
         for each in cls._declared.values():
-            if each.name in cls.__dict__ and each.metadata.get("secret"):
+            if each.name in inspect.get_annotations(cls) and each.metadata.get("secret"):
                 setattr(cls, each.name, _Hidden(each.name))
                 if result:
                     del cls.__dataclass_fields__[each.name]  # type: ignore[attr-defined]  # it is a dataclass
@@ -334,6 +334,24 @@ def in_python(properties: Mapping[str, Property], values: Mapping[str, Any]) -> 
             each = python.get(camel)
             known[each.name if each else camel] = _in_python(each.type, value) if each else value
     return known
+
+
+def in_camels(kind: Any, value: Any) -> Any:
+    """A value of a property as all languages but Python have it: objects that are records get their names there."""
+    inner = record_in(kind)
+    if inner is None:
+        return value
+    if isinstance(value, list):
+        return [in_camels(inner, one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    properties = inner.properties()
+    return {
+        in_camel(name) if name in properties else name: in_camels(properties[name].type, one)
+        if name in properties
+        else one
+        for name, one in value.items()
+    }
 
 
 def _in_python(kind: Any, value: Any) -> Any:

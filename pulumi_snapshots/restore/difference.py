@@ -51,6 +51,10 @@ class RestoreRules(Rules):
         kept = Entry(None, target, purpose, post, "", restores=record.snapshot, finished=record.restored_at)
         return replace(kept, in_state=record.pending)
 
+    def kept(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The snapshot's database, and the one that is restored."""
+        return {**super().kept(values), "target_database_id": values.get("target_database_id")}
+
     @property
     def calls(self) -> Calls:
         """Create, read, update and delete."""

@@ -12,7 +12,7 @@ from pulumi_snapshots.properties.unfit import Problem, Unfit
 from pulumi_snapshots.snapshot.record import DATABASE_ENGINE, NAMED_BY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
 DEFAULT_TIMEOUT = 15 * 60.0
@@ -21,12 +21,17 @@ OVERWRITES = "a restore overwrites everything that the database holds, with noth
 PURPOSE = "restore a snapshot of"
 
 
-def _overwrite(given: object) -> bool:
-    if given is True:
-        return True
-    # The engine prints the text "true" just as it prints true.
-    a_text = ", not a text (read it from the config as a boolean)" if isinstance(given, str) else ""
-    raise Unfit(f"must be true{a_text}: {OVERWRITES}")
+def said(because: str) -> Callable[[object], bool]:
+    """True and nothing else; `because` says what would happen."""
+
+    def read(given: object) -> bool:
+        if given is True:
+            return True
+        # The engine prints the text "true" just as it prints true.
+        a_text = ", not a text (read it from the config as a boolean)" if isinstance(given, str) else ""
+        raise Unfit(f"must be true{a_text}: {because}")
+
+    return read
 
 
 class RestoreInputs(Inputs):
@@ -51,7 +56,7 @@ class RestoreInputs(Inputs):
     )
     overwrite: bool = declare(
         "Must be true, else the preview fails: everything that the database holds is overwritten.",
-        read=_overwrite,
+        read=said(OVERWRITES),
         kw_only=True,
     )
     triggers: list[Any] | None = declare(

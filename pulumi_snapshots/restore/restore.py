@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import anyio
 
@@ -119,7 +119,11 @@ async def resume_restore(
 
 
 class RestoreAttempt(Attempt):
-    """One restore or resume."""
+    """One restore or resume.
+
+    Attributes:
+        runtime: the snapshot's engine, if it is known.
+    """
 
     what: ClassVar[str] = "restore"
     passing: ClassVar[tuple[type[SquareCloudError], ...]] = (Cooldown, RestoreRunning)
@@ -148,6 +152,7 @@ class RestoreAttempt(Attempt):
         )
         self._session = session
         self._inputs = inputs
+        self.runtime: str | None = None
         self._name: str | None = None
         self._status = StatusWatch(session, self)
 
@@ -217,15 +222,15 @@ class RestoreAttempt(Attempt):
                 NOT_RESTORED,
                 [Next(Step.TAKE_RESTORE_OUT)],
             )
-        self._name, runtime = self._inputs.name, self._inputs.runtime
+        self._name, self.runtime = self._inputs.name, self._inputs.runtime
         if self._name is None:
             self.show_step("looking up the snapshot")
             entry = await self._session.listings.find_version(database_id, version_id)
             if entry is None:
                 raise RestoreRefused(not_listed(database_id, version_id), NOT_RESTORED)
-            self._name, runtime = entry.name, entry.runtime
-        if runtime is not None and database_id != self.database_id:
-            await self._compare_engines(runtime)
+            self._name, self.runtime = entry.name, entry.runtime
+        if self.runtime is not None and database_id != self.database_id:
+            await self._compare_engines(self.runtime)
         self.show_step("checking that the database runs")
         await self._status.before()
 
@@ -329,6 +334,16 @@ class RestoreAttempt(Attempt):
         restored_at = rfc3339(restored.replace(microsecond=0))
         record = replace(record, restored_at=restored_at, attempt=None)
         self.resolved(restored_at)
+        self.note_restored(record)
+        done = f"restored {record.snapshot} onto database {self.database_id}"
+        self.member.progress(done)
+        if in_state:
+            asked = spoken((self._session.service_clock.now() - parse_rfc3339(record.requested_at)).total_seconds())
+            self.member.note(f"{done}, requested {asked} ago; no new request was sent")
+        return record
+
+    def note_restored(self, record: RestoreRecord) -> None:
+        """Warn if this run has restored the database before: chance has decided which one comes last."""
         memory = self._session.memory.of(self.database_id)
         earlier, memory.restored = memory.restored, record.snapshot
         if earlier:
@@ -337,12 +352,6 @@ class RestoreAttempt(Attempt):
                 "`{depends_on}` between the two, chance decides which comes last."
             )
             self.member.warn(Text(twice, onto=self.database_id, earlier=earlier, id=record.snapshot))
-        done = f"restored {record.snapshot} onto database {self.database_id}"
-        self.member.progress(done)
-        if in_state:
-            asked = spoken((self._session.service_clock.now() - parse_rfc3339(record.requested_at)).total_seconds())
-            self.member.note(f"{done}, requested {asked} ago; no new request was sent")
-        return record
 
     # The end -------------------------------------------------------------------------------------------------------------
 
@@ -353,7 +362,7 @@ class RestoreAttempt(Attempt):
 
     def unresolved_error(
         self, why: str = "", *, undecided: bool = False, cause: Explained | None = None
-    ) -> RestorePending:
+    ) -> Unresolved[Any]:
         """The error of an unknown end."""
         self._status.note_followed()
         record, post = self._record(), self.sent

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pulumi_snapshots.attempt.owner import EngineRun, owner_of
 from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.properties.unfit import Problem
 from pulumi_snapshots.run.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from pulumi_snapshots.errors.text import Words
     from pulumi_snapshots.progress import Listener
     from pulumi_snapshots.properties.catalogue import Thing
-    from pulumi_snapshots.properties.unfit import Problem
     from pulumi_snapshots.run.session import Session
     from pulumi_snapshots.run.settings import Settings
     from pulumi_snapshots.run.shared import Shared
@@ -137,8 +137,23 @@ class Rules(ABC):
             SettingsError: the configuration cannot be used.
         """
         call.settings()
-        call.shared.memory.note_asked(self.what, call.owner, in_state=in_state)
-        return self.thing.inputs.problems(values)
+        memory, about = call.shared.memory, self.about(call)
+        memory.note_asked(self.what, call.owner, in_state=in_state)
+        problems = self.thing.inputs.problems(values)
+        for name, database_id in self.kept(values).items():
+            if isinstance(database_id, str):
+                memory.note_kept(database_id, about)
+                if (drill := memory.overwritten_by(database_id)) is not None:
+                    problems.append(Problem(name, f"must not be the scratch database of {drill}, which overwrites it"))
+        return problems
+
+    def about(self, call: Call) -> str:
+        """The resource, as another one's problem names it."""
+        return f"{self.thing.name} {(call.owner or '').rpartition('::')[2]!r}"
+
+    def kept(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The databases whose data the resource is about, by the inputs that name them: no drill may overwrite those."""
+        return {"database_id": values.get("database_id")}
 
     async def note_state(self, call: Call, state: Mapping[str, Any]) -> None:
         """Note that the state has a resource with these outputs, as a call shows that carries them."""

@@ -58,6 +58,11 @@ def guards_file(settings: Settings, clock: Clock, folder: Path, state: SharedSta
     return LockedFile(folder / f"{settings.service()}.guards.json", clock)
 
 
+def drills_file(settings: Settings, clock: Clock, folder: Path | None, state: SharedState | None) -> SharedFile | None:
+    """The file of the last drills; None without a place for it."""
+    return _own_file(settings, "drills", clock, folder) if state is None else _file_of(settings, "drills", state)
+
+
 def journals_here(what: str, clock: Clock, state: Path, process: Process) -> list[AttemptJournal]:
     """The journals of all keys on this machine of what POSTs start; none if they start nothing."""
     files = sorted(state.glob(f"*.{FILES[what]}.json")) if what in FILES else []

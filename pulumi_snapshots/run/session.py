@@ -27,7 +27,15 @@ from pulumi_snapshots.listing.listings import READS_SHARE, Listings
 from pulumi_snapshots.listing.poll_plan import PollPlan
 from pulumi_snapshots.locked_file import LockedFile
 from pulumi_snapshots.progress import Fleet
-from pulumi_snapshots.run.journals import Journals, journals_of, process_of, requests_file, shared_state_of
+from pulumi_snapshots.run.drills import Drills
+from pulumi_snapshots.run.journals import (
+    Journals,
+    drills_file,
+    journals_of,
+    process_of,
+    requests_file,
+    shared_state_of,
+)
 from pulumi_snapshots.run.quota import QuotaHint
 from pulumi_snapshots.run.settings import LISTING_CACHES, Settings
 from pulumi_snapshots.stopping import Stoppable
@@ -99,6 +107,7 @@ class Session(Stoppable):
         self.journals = journals
         process = journals["snapshot"].process
         requests = requests_file(settings, self.clock, state, self.shared_state)
+        self.drills = Drills(drills_file(settings, self.clock, state, self.shared_state))
         self._files = [requests, *(journal.file for journal in self.journals.values())]
         # A service on this machine is asked at no cost whether its block still lasts; see LOCAL_BLOCK.
         local = is_loopback(urlsplit(settings.api_url).hostname or "")

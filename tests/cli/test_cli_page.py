@@ -8,14 +8,17 @@ import shlex
 import subprocess
 import sys
 from collections import Counter
+from io import StringIO
 from pathlib import Path
 
 import click
 import pytest
 
 from pulumi_snapshots.cli.commands import commands
+from pulumi_snapshots.run.drills import Drilled
 from tests.cli.typed import Desk
 from tests.emulator.served import KEY, served
+from tests.support.drilling import CONNECTION, FakeDatabases
 from tests.support.virtual import virtual
 from tests.support.world import world
 
@@ -81,24 +84,29 @@ def test_help_and_page_name_the_same_exit_codes(code: str) -> None:
 
 HOWTO = PROJECT / "docs" / "howto"
 SCRATCH = "b25c9e6f2dc8516b962fc5d186617232"
-COMMAND = re.compile(r"^(?:[-\s]*(?:run: )?|\$ )squarecloud-snapshots ([^>\n]*)", re.MULTILINE)
+COMMAND = re.compile(r"^(?:[-\s]*(?:run: )?|\$ )squarecloud-snapshots ((?:'[^'\n]*'|[^'>\n])*)", re.MULTILINE)
 
 
 @pytest.mark.parametrize(
-    ("page", "posts"), [("github-actions", 1), ("gitlab-ci", 1), ("cron", 0), ("prove-a-backup", 0)]
+    ("page", "posts"), [("github-actions", 1), ("gitlab-ci", 1), ("cron", 0), ("prove-a-backup", 1)]
 )
 @virtual
 async def test_the_commands_of_a_how_to_do_what_it_says(tmp_path: Path, page: str, posts: int) -> None:
     """Each page finds a snapshot of the night before, and an archive of it."""
     async with world(databases=(DATABASE, SCRATCH)) as w:
-        desk = Desk(w, tmp_path / "state")
+        desk = Desk(w, tmp_path / "state", {"SCRATCH_URL": CONNECTION}, opens=FakeDatabases(w.emulator).opens)
+        w.emulator.execute(
+            DATABASE,
+            "CREATE TABLE orders (id)",
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) INSERT INTO orders SELECT i FROM n",
+        )
         snapshot = (await desk.types("create", DATABASE, "--json")).done.json["id"]
         await desk.types("archive", snapshot, f"{tmp_path}/backups/")
         w.emulator.execute(SCRATCH, "CREATE TABLE old (n)")
         await w.clock.sleep(3600)
         w.emulator.journal.clear()
         variables = {"DATABASE_ID": DATABASE, "database": DATABASE, "snapshot": snapshot, "SCRATCH_ID": SCRATCH}
-        for line in COMMAND.findall((HOWTO / f"{page}.md").read_text()):
+        for line in COMMAND.findall((HOWTO / f"{page}.md").read_text().replace("\\\n", "")):
             words = [variables[word[1:]] if word.startswith("$") else word for word in shlex.split(line)]
             ended = await desk.types(*(f"{tmp_path}/{word}" if word.endswith("/") else word for word in words))
             assert ended.code == 0, ended.err
@@ -123,6 +131,8 @@ async def test_every_file_that_stays_on_the_machine_is_explained(tmp_path: Path)
         for command in (("list",), ("restore", snapshot, "--yes")):
             ended = await desk.types(*command)
             assert ended.code == 0, ended.err
+        async with desk.invocation(StringIO(), StringIO()).session() as session:
+            await session.drills.note(DATABASE, Drilled("2026-03-01T12:00:00Z"), "v1")
     left = kept_in(tmp_path)
     assert not [text for text in left.values() if "Signature" in text or w.emulator.settings.api_key in text]
     assert left.keys() == {f"{name}.json" for name in re.findall(r"^\| `KEY\.(\w+)\.json`", table, re.MULTILINE)}

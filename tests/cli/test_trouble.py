@@ -203,7 +203,7 @@ async def test_an_unlisted_snapshot_is_warned_of_in_the_commands_words(tmp_path:
         ("status a/b", "DATABASE must be a bare id"),
         ("status --max-age soon", "--max-age must be a duration"),
         ("status --max-age 31d", "--max-age must be at most 30d (the service keeps no snapshot longer)"),
-        ("status --max-drill-age 7d", "--max-archive-age and --max-drill-age need --archives"),
+        ("status --max-archive-age 7d", "--max-archive-age needs --archives"),
         ("status --archives s3://x", "--archives must be s3://BUCKET/NAME"),
         ("completion tcsh", "'tcsh' is not one of"),
         ("completion ksh", "'SHELL'"),

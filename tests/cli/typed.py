@@ -15,6 +15,7 @@ from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.attempt.process import Process
 from pulumi_snapshots.cli.commands import parse
 from pulumi_snapshots.cli.terminal.invocation import Invocation
+from pulumi_snapshots.drill.asking import Door
 from pulumi_snapshots.run.session import Session
 from tests.archive.scene import at_once
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    from pulumi_snapshots.drill.asking import Opens
     from pulumi_snapshots.run.settings import Settings
     from tests.support.world import World
 
@@ -66,6 +68,8 @@ class Desk:
     runs: int = 0
     running: str = ""
     """The run that is alive, as others see it."""
+    opens: Opens | None = None
+    """How its drills open databases."""
 
     def __post_init__(self) -> None:
         # Downloads are refused over http, except from this machine.
@@ -92,7 +96,7 @@ class Desk:
             )
 
         transfers = Transfers(clock=self.w.clock, http=self.w.transport, in_thread=at_once)
-        return Invocation(
+        made = Invocation(
             self.environment,
             out,
             err,
@@ -103,6 +107,9 @@ class Desk:
             in_thread=self.in_thread,
             zone=self.zone,
         )
+        if self.opens is not None:
+            made.of(Door).opens = self.opens
+        return made
 
     async def types(
         self, *arguments: str, out: StringIO | None = None, err: StringIO | None = None, typed: IO[str] | None = None

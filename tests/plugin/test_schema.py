@@ -10,6 +10,8 @@ import pytest
 
 from pulumi_snapshots.archive.difference import archive_difference
 from pulumi_snapshots.archive.record import ArchiveRecord
+from pulumi_snapshots.drill.due import drill_difference
+from pulumi_snapshots.drill.record import DrillRecord
 from pulumi_snapshots.plugin.package import KINDS, Kind
 from pulumi_snapshots.plugin.schema import schema
 from pulumi_snapshots.properties.catalogue import Duration
@@ -27,6 +29,7 @@ def test_what_is_secret_is_marked_as_such() -> None:
     found = set(_secrets(schema()))
     assert found == {
         *(f"resources.squarecloud:index:{kind}.inputProperties.downloadUrl" for kind in ("Archive",)),
+        "resources.squarecloud:index:Drill.inputProperties.connection",
         "resources.squarecloud:index:Snapshot.properties.downloadUrl",
         "config.variables.apiKey",
         "provider.inputProperties.apiKey",
@@ -91,8 +94,11 @@ STATE = {
     "size": 1,
     "sha256": "0",
     "mark": "0",
+    "scratch_database_id": "f" * 32,
+    "connection": "postgresql://scratch.invalid/shop",
+    "passed": True,
 }
-GIVEN: dict[str, Any] = {"triggers": ["a"], "recipients": ["age1a"], "overwrite": True}
+GIVEN: dict[str, Any] = {"triggers": ["a"], "recipients": ["age1a"], "overwrite": True, "overwrite_scratch": True}
 OTHERS: dict[str, Any] = {
     "triggers": ["b"],
     "recipients": ["age1b"],
@@ -109,8 +115,11 @@ def _compare(kind: Kind, new: dict[str, Any]) -> Changes:
     record: Any = kind.thing.record.from_outputs(
         {**STATE, "target_database_id": STATE["database_id"], "available": True}
     )
+    now = datetime(2026, 11, 1, 1, tzinfo=UTC)
+    if isinstance(record, DrillRecord):
+        return drill_difference(record, old, new, now)
     if isinstance(record, SnapshotRecord):
-        return difference(record, old, new, datetime(2026, 11, 1, 1, tzinfo=UTC))
+        return difference(record, old, new, now)
     return (archive_difference if isinstance(record, ArchiveRecord) else restore_difference)(record, old, new)
 
 

@@ -39,9 +39,15 @@ CAMEL = {python: camel for camel, python in NAMES.items()}
 def renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     """The properties under their other names; what is inside `triggers` is the user's."""
     return {
-        names.get(key, key): renamed(value, names) if key in RECORDS and isinstance(value, dict) else value
+        names.get(key, key): _inside(value, names) if {key, names.get(key)} & RECORDS.keys() else value
         for key, value in values.items()
     }
+
+
+def _inside(value: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(value, list):
+        return [_inside(each, names) for each in value]
+    return renamed(value, names) if isinstance(value, dict) else value
 
 
 def in_python(text: str) -> str:

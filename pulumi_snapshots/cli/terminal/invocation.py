@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import tzinfo
 from io import TextIOWrapper
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -30,6 +30,7 @@ from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.stopping import Stoppable
 
+T = TypeVar("T")
 DONE, FAILED = 0, 1
 """Exit codes; click has 2 for wrong arguments."""
 BY_SIGNAL = 128
@@ -90,8 +91,14 @@ class Invocation:
         self.zone = zone
         self.wording = COMMANDS.in_zone(lambda moment: zoned(moment, zone))
         self._open_session = open_session or self._session
+        self._others: dict[type, Any] = {}
         self._signal: signal.Signals | None = None
         self._stoppable: tuple[Stoppable, ...] = ()
+
+    def of(self, kind: type[T]) -> T:
+        """The object of a class, made without arguments at its first use, such as what a test replaces."""
+        made: T = self._others.setdefault(kind, kind())
+        return made
 
     def show(self, text: str) -> None:
         """Write a result, at once and whole.

@@ -11,6 +11,8 @@ TYPED = {
     "destination": "DESTINATION",
     "version_id": "DATABASE/VERSION",
     "target_database_id": "--onto",
+    "scratch_database_id": "--scratch",
+    "connection": "--connection-env",
 }
 """How an input is called where it is typed without an option, or with one of another name."""
 STEPS = {
@@ -25,6 +27,9 @@ STEPS = {
     Step.CHECK_RESTORED: "Check the database; `{command}` checks again.",
     Step.RESTORE_AGAIN: "`--new` restores again, over whatever the database holds by then.",
     Step.RESTORES_NEXT: "`{command}` restores again, over whatever the database holds by then.",
+    Step.CHECK_AGAIN: "`{command}` drills it again, from its restore on.",
+    Step.DRILL_AGAIN: "`{command} --new` drills it again, from its restore on.",
+    Step.DRILLS_NEXT: "`{command}` drills it again.",
     Step.REFRESH: "`squarecloud-snapshots list --json --urls` has its own URL once the service lists it.",
     Step.RENEW_URL: "Download it again: its URL is looked up then.",
     Step.GIVE_MORE_OF_ID: (

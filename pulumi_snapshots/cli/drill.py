@@ -1,0 +1,218 @@
+"""The command `drill`: prove that a snapshot restores, for people and cron."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from pulumi_snapshots.archive.shelf import Shelved, shelved
+from pulumi_snapshots.cli.terminal.arguments import checked, json_option, place, timeout_option
+from pulumi_snapshots.cli.terminal.completing import database_ids
+from pulumi_snapshots.cli.terminal.display import ASKING, Display, display
+from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
+from pulumi_snapshots.cli.terminal.output import MARKS, facts, fields_of, json_text, moment, table
+from pulumi_snapshots.drill.asking import Door
+from pulumi_snapshots.drill.drill import DrillFailed, DrillPending, drill
+from pulumi_snapshots.drill.inputs import OVERWRITES, DrillInputs
+from pulumi_snapshots.drill.proof import drilled_of, note_in_manifests
+from pulumi_snapshots.drill.record import DrillRecord
+from pulumi_snapshots.lookup.prefix import whole_database, whole_version
+from pulumi_snapshots.properties.durations import spoken
+from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.snapshot.read import LATEST, get
+from pulumi_snapshots.stores.destination import Destination, place_text
+
+OPERATORS = {"==": "equals", ">=": "at_least", "<=": "at_most", "=~": "matches"}
+CHECK = re.compile(r"(?P<query>.*\S)\s+(?P<operator>==|>=|<=|=~)\s+(?P<value>\S.*)", re.DOTALL)
+"""Greedy, so that the last operator counts: the query may have others."""
+SPELLED = {
+    "scratch_database_id": "--scratch",
+    "connection": "--connection-env",
+    "checks": "--check",
+    "query": "query",
+    **{name: operator for operator, name in OPERATORS.items()},
+}
+
+
+@click.command("drill", short_help="Prove that a snapshot restores.")
+@click.argument("snapshot", metavar="DATABASE[/VERSION]", shell_complete=database_ids)
+@click.option(
+    "--scratch",
+    "scratch_database_id",
+    metavar="DATABASE",
+    required=True,
+    shell_complete=database_ids,
+    help="The database of the same engine to restore onto, for drills only.",
+)
+@click.option(
+    "--connection-env",
+    "variable",
+    metavar="NAME",
+    required=True,
+    help="The environment variable that holds how to connect to it.",
+)
+@click.option(
+    "--check",
+    "checks",
+    metavar="'QUERY OP VALUE'",
+    multiple=True,
+    required=True,
+    help="What it is asked, and what it must answer; OP is ==, >=, <= or =~ (matches). May be repeated.",
+)
+@click.option(
+    "--overwrite-scratch", is_flag=True, help="Required: the scratch database loses everything that it holds."
+)
+@click.option(
+    "--archives",
+    metavar="DESTINATION",
+    multiple=True,
+    help="Note a drill that passes in the manifests of this snapshot's archives there; may be repeated.",
+)
+@timeout_option(DrillInputs)
+@click.option("--new", is_flag=True, help="Restore again, even if an earlier run's restore of it is unfinished.")
+@json_option
+@click.pass_context
+async def drill_(  # noqa: PLR0913  each is an option
+    context: click.Context,
+    /,
+    *,
+    snapshot: str,
+    variable: str,
+    checks: Sequence[str],
+    archives: Sequence[str],
+    new: bool,
+    as_json: bool,
+    **typed: Any,
+) -> int:
+    """Restore a snapshot onto a scratch database and check what came back; without VERSION, the newest one.
+
+    Everything that the scratch database holds is overwritten. The exit code is 0 only if all checks passed. Sends one
+    restore at most: the next run on this machine resumes an interrupted one.
+
+    For example: --check 'select count(*) from orders >= 1000'
+    """
+    invocation: Invocation = context.obj
+    if not typed["overwrite_scratch"]:
+        context.fail(f"{OVERWRITES}: add --overwrite-scratch to do it.")
+    connection = invocation.environment.get(variable)
+    if not connection:
+        context.fail(f"--connection-env must name a variable that holds the connection: {variable} is not set.")
+    database_id, _, version_id = snapshot.partition("/")
+    given = {
+        **typed,
+        "database_id": database_id,
+        "version_id": version_id or LATEST,
+        "connection": connection,
+        "checks": [_check(context, each) for each in checks],
+    }
+    inputs = checked(context, DrillInputs, given, **SPELLED)
+    places = [place(context, "--archives", each) for each in archives]
+    record: DrillRecord
+    code = FAILED
+    try:
+        async with invocation.session() as session:
+            with invocation.stopping(session), display(invocation) as shown:
+                shown.progress(ASKING)
+                inputs = await _whole(context, session, inputs)
+                command = _again(inputs, variable, checks)
+                invocation.wording = invocation.wording.about(command=f"{context.command_path} {command}")
+                record = await drill(
+                    session,
+                    inputs,
+                    shown,
+                    owner=context.command_path,
+                    give_up_earlier=new,
+                    opens=context.obj.of(Door).opens,
+                )
+                await _note(invocation, shown, places, record)
+                code = DONE
+    except (DrillFailed, DrillPending) as failed:
+        invocation.fail(invocation.wording.report(failed))
+        record = failed.record
+    if as_json:
+        invocation.show(json_text(fields_of(record, DrillRecord)))
+    else:
+        _show(invocation, record)
+    return code
+
+
+def _check(context: click.Context, typed: str) -> dict[str, Any]:
+    found = CHECK.fullmatch(typed.strip())
+    if found is None:
+        context.fail(f"--check {typed!r} must be a query, one of {', '.join(OPERATORS)}, and a value.")
+    operator, value = found["operator"], found["value"]
+    return {"query": found["query"], OPERATORS[operator]: value if operator == "=~" else _value(value)}
+
+
+def _value(typed: str) -> str | float | bool:
+    """A number, true or false if it reads like one; else a text."""
+    if typed in {"true", "false"}:
+        return typed == "true"
+    for kind in (int, float):
+        try:
+            return kind(typed)
+        except ValueError:
+            continue
+    return typed
+
+
+async def _whole(context: click.Context, session: Session, inputs: DrillInputs) -> DrillInputs:
+    """The inputs with whole ids."""
+    scratch = await whole_database(session, inputs.scratch_database_id)
+    database_id = await whole_database(session, inputs.database_id, has_snapshots=True)
+    if scratch == database_id:
+        context.fail(f"--scratch must be another database than the snapshot's own: {OVERWRITES}.")
+    inputs = replace(inputs, database_id=database_id, scratch_database_id=scratch)
+    if inputs.version_id != LATEST:
+        return replace(inputs, version_id=await whole_version(session, database_id, inputs.version_id))
+    newest = await get(session, f"{database_id}/{LATEST}")
+    return replace(inputs, version_id=newest.version_id or "", name=newest.name, runtime=newest.runtime)
+
+
+def _again(inputs: DrillInputs, variable: str, checks: Sequence[str]) -> str:
+    """The arguments that resume or repeat it."""
+    which = [inputs.snapshot, "--scratch", inputs.scratch_database_id, "--connection-env", variable]
+    return shlex.join([*which, *(word for each in checks for word in ("--check", each)), "--overwrite-scratch"])
+
+
+async def _note(invocation: Invocation, shown: Display, places: Sequence[Destination], record: DrillRecord) -> None:
+    """Note a drill that has passed in the manifests of the snapshot's archives."""
+    if (drilled := drilled_of(record)) is None:
+        return
+    store, wanted = invocation.transfers.store, (record.database_id, record.version_id)
+
+    def archives_at(at: Destination) -> list[Shelved]:
+        return [
+            each
+            for each in shelved(at, store, deep=False)
+            if each.manifest and not each.problem and (each.manifest.database_id, each.manifest.version_id) == wanted
+        ]
+
+    for at in places:
+        shown.progress(f"listing {place_text(at.uri)}")
+        uris = [each.uri for each in await invocation.transfers.blocking(archives_at, at)]
+        if not await note_in_manifests(invocation.transfers, uris, drilled, shown) and not uris:
+            shown.warn(
+                f"{place_text(at.uri)} has no archive of snapshot {record.snapshot}, so no manifest notes the drill."
+            )
+
+
+def _show(invocation: Invocation, record: DrillRecord) -> None:
+    took = None if record.restore_seconds is None else spoken(record.restore_seconds)
+    about = {
+        "drilled" if record.passed else "failed" if record.passed is False else "pending": record.snapshot,
+        "onto": record.scratch_database_id,
+        "restored": moment(record.restored_at, invocation.zone),
+        "took": took,
+    }
+    rows = [
+        (MARKS["ok" if each.passed else "problem"], each.check, each.expected, each.found or each.reason or "nothing")
+        for each in record.results or ()
+    ]
+    results = table(("", "CHECK", "EXPECTED", "FOUND"), rows, invocation.out) if rows else ""
+    invocation.show(facts(about) + results)

@@ -1,0 +1,174 @@
+"""What the engine's calls do with a drill."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from pulumi_snapshots.archive.record import ArchiveMemory
+from pulumi_snapshots.archive.transfers import Transfers
+from pulumi_snapshots.clock import system_utc
+from pulumi_snapshots.drill.asking import Door
+from pulumi_snapshots.drill.drill import (
+    DrillFailed,
+    DrillPending,
+    DrillUnchecked,
+    check_again,
+    drill,
+    failed,
+    resume_drill,
+)
+from pulumi_snapshots.drill.due import ASKS, DRILLS, RESUMES, drill_difference, still_failed
+from pulumi_snapshots.drill.inputs import DrillInputs
+from pulumi_snapshots.drill.proof import note_in_archives
+from pulumi_snapshots.drill.record import DRILL, DrillRecord
+from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.next_step import Next
+from pulumi_snapshots.run.calls import Call, Calls, Resource, Unfinished
+from pulumi_snapshots.snapshot.record import is_same_snapshot
+
+NO_LOOKUP = (
+    "A Drill cannot be looked up or imported: it is an act of this stack, and the service keeps no list of them."
+)
+
+
+class DrillCalls(Calls):
+    """Create, read, update and delete."""
+
+    async def create(self, call: Call, values: Mapping[str, Any]) -> Resource:
+        """Restore onto the scratch database, and check what came back."""
+        inputs = DrillInputs.of(values)
+
+        async def carry_out() -> DrillRecord:
+            engine = call.creating("restore")
+            return await drill(
+                call.session(), inputs, call.listener, owner=call.owner, engine=engine, opens=_opens(call)
+            )
+
+        return await _ended(call, values, carry_out)
+
+    async def read(self, _call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
+        """Return what the state holds; no request is sent, since a drill is an act."""
+        if "requested_at" not in state:
+            raise Explained(NO_LOOKUP)
+        record = DrillRecord.from_outputs(state)
+        resource = Resource(id_, DRILL.state(record, state))
+        if (end := _unfinished(record)) is not None and not (record.passed is False and _only_warns(state)):
+            raise Unfinished(resource, end, unkept=None)
+        return resource
+
+    async def update(self, call: Call, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
+        """Drill again, watch a restore whose end was not seen, or run the checks again; or only keep the new inputs."""
+        record, inputs = DrillRecord.from_outputs(state), DrillInputs.of(values)
+        same = partial(is_same_snapshot, call.shared.memory)
+        todo = drill_difference(record, state, values, system_utc(), same).updates
+        # What this run has deleted is not what an update asks for.
+        engine = replace(call.engine(), carries=False)
+
+        async def again() -> DrillRecord:
+            return await drill(
+                call.session(),
+                inputs,
+                call.listener,
+                owner=call.owner,
+                engine=engine,
+                last_good=record.last_good,
+                opens=_opens(call),
+            )
+
+        async def resume() -> DrillRecord:
+            return await resume_drill(
+                call.session(), record, inputs, call.listener, owner=call.owner, opens=_opens(call)
+            )
+
+        async def ask() -> DrillRecord:
+            return await check_again(
+                call.session(), record, inputs, call.listener, owner=call.owner, engine=engine, opens=_opens(call)
+            )
+
+        if DRILLS in todo:
+            return await _ended(call, values, again, id_)
+        if RESUMES in todo:
+            return await _ended(call, values, resume, id_, record)
+        if ASKS in todo:
+            return await _ended(call, values, ask, id_, record)
+        return Resource(id_, DRILL.state(record, values))
+
+    async def delete(self, call: Call, _id: str, state: Mapping[str, Any]) -> None:
+        """Forget it: nothing is sent, and the scratch database keeps what it holds."""
+        record = DrillRecord.from_outputs(state)
+        kept = f"database {record.scratch_database_id} keeps what it holds"
+        call.listener.note(f"forgotten: the drill of {record.snapshot}; {kept}")
+
+
+def _opens(call: Call) -> Any:
+    return call.shared.of(Door).opens
+
+
+def _only_warns(values: Mapping[str, Any]) -> bool:
+    return values.get("on_failure") == "warn"
+
+
+async def _ended(
+    call: Call,
+    values: Mapping[str, Any],
+    operation: Callable[[], Awaitable[DrillRecord]],
+    id_: str | None = None,
+    kept: DrillRecord | None = None,
+) -> Resource:
+    """The resource after an operation.
+
+    Args:
+        call: what surrounds it.
+        values: its inputs.
+        operation: what is done.
+        id_: the resource's id; None for a new one.
+        kept: what the state must keep, whatever happens; None if it stays as it is after an error that keeps nothing.
+
+    Raises:
+        Unfinished: something must be kept, and has failed.
+        Explained: it failed, and the state stays as it is.
+    """
+    try:
+        record = await operation()
+    except DrillFailed as error:
+        record = error.record
+        if not _only_warns(values):
+            raise Unfinished(_resource(record, values, id_), error, unkept=error.then) from error
+        call.listener.warn(still_failed(record))
+    except DrillPending as end:
+        raise Unfinished(_resource(end.record, values, id_), end, unkept=_unkept(call, end, id_)) from end
+    except Explained as error:
+        if kept is None:
+            raise
+        # It could not even begin, as without a key.
+        pending = DrillPending if kept.pending else DrillUnchecked
+        unbegun = pending(kept, cause=error)
+        raise Unfinished(_resource(kept, values, id_), unbegun, unkept=unbegun.then) from error
+    if record.passed:
+        await note_in_archives(call.shared.of(Transfers), call.shared.of(ArchiveMemory), record, call.listener)
+    return _resource(record, values, id_)
+
+
+def _resource(record: DrillRecord, values: Mapping[str, Any], id_: str | None) -> Resource:
+    return Resource(id_ or record.id, DRILL.state(record, values))
+
+
+def _unkept(call: Call, end: DrillPending, id_: str | None) -> tuple[Next, ...]:
+    if id_ is not None:
+        return end.then
+    return end.unkept(remembered=call.owner is not None, everywhere=call.settings().shared_state is not None)
+
+
+def _unfinished(record: DrillRecord) -> Explained | None:
+    """What a refresh says of a drill that has not passed; None for one that has."""
+    if record.passed:
+        return None
+    if record.passed is False:
+        return failed(record)
+    if record.pending:
+        happened = f"The end of the restore that was requested at {record.requested_at} was not seen."
+        return DrillPending(record, happened)
+    return DrillUnchecked(record, f"Snapshot {record.snapshot} was restored at {record.restored_at}, and not checked.")

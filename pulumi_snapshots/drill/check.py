@@ -1,0 +1,208 @@
+"""One question to a restored database and what its answer must be. Standard library only: programs load it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
+
+from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.properties import checks
+from pulumi_snapshots.properties.catalogue import Record, declare
+from pulumi_snapshots.properties.checks import UNKNOWN
+from pulumi_snapshots.properties.unfit import SHOWN_LIMIT, Unfit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pulumi_snapshots.drill.databases.scalars import Scalar
+
+MOST = 100
+"""Checks of one drill: each result stands in the state."""
+EXPECTATIONS = ("equals", "at_least", "at_most", "matches")
+
+
+def _query(given: object) -> str:
+    if not checks.text(given).strip():
+        raise Unfit("must not be empty: it is what the database is asked")
+    return str(given)
+
+
+def _value(given: object) -> Any:
+    if isinstance(given, float) and not math.isfinite(given):
+        raise Unfit("must be a finite number")
+    if not isinstance(given, str | int | float):
+        raise Unfit("must be a text, a number, or true or false")
+    return given
+
+
+def _limit(given: object) -> float:
+    if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given):
+        raise Unfit("must be a number")
+    return given
+
+
+def _pattern(given: object) -> str:
+    try:
+        re.compile(checks.text(given))
+    except re.error as error:
+        raise Unfit(f"must be a regular expression ({error})") from None
+    return str(given)
+
+
+class Check(Record, sparse=True):
+    """One question to the restored database, and what its answer must be: all of what is given.
+
+    The answer is one value. One that is missing, such as NULL or no row, fails every check.
+    """
+
+    query: str = declare(
+        "What is asked: SQL whose result is one value; for MongoDB a command as JSON; for Redis a command line.",
+        read=_query,
+        needed="what the database is asked",
+    )
+    name: str | None = declare("How results and errors name it; its query unless given.", default=None, kw_only=True)
+    equals: Any = declare(
+        "What the answer must be: a number, a text, true or false.", default=None, read=_value, kw_only=True
+    )
+    at_least: float | None = declare(
+        "The least that the answer may be, a number.", default=None, read=_limit, kw_only=True
+    )
+    at_most: float | None = declare(
+        "The most that the answer may be, a number.", default=None, read=_limit, kw_only=True
+    )
+    matches: str | None = declare(
+        "A regular expression that the answer, as text, must contain; `^` and `$` stand for its beginning and its end.",
+        default=None,
+        read=_pattern,
+        kw_only=True,
+    )
+
+    @property
+    def title(self) -> str:
+        """How results and errors name it."""
+        return self.name or " ".join(self.query.split())
+
+    @property
+    def expected(self) -> str:
+        """What the answer must be, in words."""
+        words = []
+        if self.equals is not None:
+            words.append(repr(self.equals) if isinstance(self.equals, str) else as_text(self.equals))
+        words += [
+            f"{spoken} {as_text(limit)}"
+            for spoken, limit in (("at least", self.at_least), ("at most", self.at_most))
+            if limit is not None
+        ]
+        if self.matches is not None:
+            words.append(f"a match of {self.matches!r}")
+        return " and ".join(words)
+
+    def holds(self, found: Scalar) -> bool:
+        """Whether an answer is as it must be."""
+        if found is None:
+            return False
+        number = _number(found)
+        return (
+            (self.equals is None or _same(self.equals, found))
+            and (self.at_least is None or (number is not None and number >= self.at_least))
+            and (self.at_most is None or (number is not None and number <= self.at_most))
+            and (self.matches is None or re.search(self.matches, as_text(found)) is not None)
+        )
+
+
+class CheckResult(Record, sparse=True):
+    """What one check has found."""
+
+    check: str = declare("The check's name, or its query.")
+    passed: bool = declare("Whether the answer was as it must be.")
+    expected: str = declare("What the answer must be.")
+    found: str | None = declare("The answer as text, its first 100 characters; absent if there was none.", default=None)
+    reason: str | None = declare("Why there was no answer, in the database's words.", default=None)
+
+    @property
+    def told(self) -> str:
+        """As an error says it."""
+        if self.reason is not None:
+            return f"{self.check!r} expected {self.expected} and could not be run: {self.reason}"
+        return f"{self.check!r} expected {self.expected} and found {'nothing' if self.found is None else self.found}"
+
+
+def judged(check: Check, found: Scalar) -> CheckResult:
+    """The result of a check that was answered."""
+    text = None if found is None else as_text(found)
+    if text is not None and len(text) > SHOWN_LIMIT:
+        text = f"{text[:SHOWN_LIMIT]}…"
+    return CheckResult(check.title, check.holds(found), check.expected, text)
+
+
+def not_run(check: Check, reason: str) -> CheckResult:
+    """The result of a check that was not answered."""
+    return CheckResult(check.title, passed=False, expected=check.expected, reason=reason)
+
+
+def read_checks(given: object) -> list[Check]:
+    """What a program gave; raises Unfit."""
+    if not isinstance(given, list | tuple) or not given:
+        raise Unfit(
+            "must be a list with a check at least: without one nothing is proved but that the service is content"
+        )
+    if len(given) > MOST:
+        raise Unfit(f"must be {MOST} checks at most, not {len(given)}")
+    return [read_check(one, f"check {number}") for number, one in enumerate(given, 1) if one is not UNKNOWN]
+
+
+def read_check(given: object, which: str) -> Check:
+    """One check that a program gave; `which` names it in an Unfit."""
+    known = Check.properties()
+    if isinstance(given, Check):
+        given = given.to_outputs()
+    if not isinstance(given, Mapping):
+        kind = "has {which}, which must be a Check, or an object with {query} and "
+        raise Unfit(Text(f"{kind}{_listed(EXPECTATIONS)}", which=which))
+    if strange := [name for name in given if name not in known]:
+        raise Unfit(Text(f"has {{which}} with {{it}}, which is none of {_listed(known)}", which=which, it=strange[0]))
+    for name, each in known.items():
+        if (problem := each.problem(given.get(name))) is not None:
+            raise Unfit(Text(f"has {{which}}, whose {{{name}}} {{why}}", which=which, why=problem.reason))
+    if all(given.get(name) is None for name in EXPECTATIONS):
+        raise Unfit(Text(f"has {{which}}, which expects nothing: give one of {_listed(EXPECTATIONS)}", which=which))
+    return Check(**{name: value for name, value in given.items() if value not in (None, UNKNOWN)} | _unknown(given))
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Names of properties, which each edge spells in its own way."""
+    return ", ".join(f"{{{name}}}" for name in names)
+
+
+def _unknown(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {"query": "?"} if given.get("query") is UNKNOWN else {}
+
+
+def as_text(value: Any) -> str:
+    """An answer, or what it must be, as people read it; whole numbers without a point, as every engine has them."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
+
+
+def _number(value: Any) -> Decimal | int | float | None:
+    """A value as a number; None if it is none. Some engines have only texts."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return value
+    try:
+        number = Decimal(value.strip())
+    except (InvalidOperation, AttributeError):
+        return None
+    return number if number.is_finite() else None
+
+
+def _same(expected: Any, found: Any) -> bool:
+    if isinstance(expected, str) and isinstance(found, str):
+        return expected == found
+    one, other = _number(expected), _number(found)
+    return one == other if one is not None and other is not None else as_text(expected) == as_text(found)

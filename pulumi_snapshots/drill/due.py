@@ -1,0 +1,102 @@
+"""What a change of inputs, or time, means for a drill that has acted. Sends no request.
+
+A drill is never replaced: an update knows the last good one, which stays beside one that failed.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from pulumi_snapshots.clock import parse_rfc3339, to_the_second
+from pulumi_snapshots.drill.inputs import OVERWRITES
+from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.properties.checks import UNKNOWN
+from pulumi_snapshots.properties.durations import duration_text, parse_duration
+from pulumi_snapshots.restore.difference import WATCHES_ON
+from pulumi_snapshots.run.calls import Changes
+from pulumi_snapshots.snapshot.difference import Same, changed, differs, holds_unknown, never, since, undecided
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from pulumi_snapshots.drill.record import DrillRecord
+    from pulumi_snapshots.errors.text import Words
+
+
+DRILLS, RESUMES, ASKS = "drilled_at", "attempt", "results"
+"""The output whose change says what an update has to do: drill again, watch a restore, run the checks again."""
+APART = timedelta(minutes=5)
+"""How far the service's clock may be ahead of this machine's without a warning."""
+KEPT = "record"
+"""The name in `Entry.outputs` under which a deleted resource's record waits for a create of the same run."""
+
+
+def in_use(resource: str) -> str:
+    """Why a database must not be overwritten by drills."""
+    return f"must be a database for drills only, and {resource} is about it: {OVERWRITES}"
+
+
+def drill_difference(  # noqa: PLR0911  each kind of change is one return
+    record: DrillRecord, old: Mapping[str, Any], new: Mapping[str, Any], now: datetime, same: Same = never
+) -> Changes:
+    """Compare by value: another snapshot, other triggers, another scratch database, `every`, and a failure have work to do.
+
+    What is `UNKNOWN` is no change: an update decides it, and known values do. `now` is this machine's time: a diff sends no
+    request.
+    """
+    causes = ["triggers"] if changed("triggers", old, new, same) else []
+    causes += [
+        name
+        for name in ("database_id", "version_id", "scratch_database_id")
+        if differs(getattr(record, name), new.get(name))
+    ]
+    if causes:
+        return Changes(updates=(*causes, DRILLS))
+    if record.failed_to_restore:
+        failed = f"the restore requested at {record.requested_at} failed with {record.failure}"
+        return Changes(updates=(DRILLS,), reason=failed)
+    over, warning = _is_over(record, new.get("every"), now)
+    if over:
+        return Changes(updates=(DRILLS,), reason=over)
+    later = undecided(new, "database_id", "version_id", "scratch_database_id", "triggers")
+    if record.pending:
+        note = Text(WATCHES_ON, since=since(record.requested_at, now))
+        return Changes(updates=(RESUMES,), reason=later, note=note, warning=warning)
+    if record.passed:
+        return Changes(reason=later, warning=warning)
+    again = "the checks run again, without another restore"
+    if record.passed is None:
+        return Changes(updates=(ASKS,), reason=again, warning=warning)
+    others = not holds_unknown(new.get("checks")) and changed("checks", old, new)
+    if new.get("on_failure") != "warn" or others:
+        return Changes(updates=(ASKS,), reason=again, warning=warning)
+    return Changes(reason=later, warning=warning or still_failed(record))
+
+
+def still_failed(record: DrillRecord) -> str:
+    """The warning of each run after a drill that failed and only warned."""
+    when = to_the_second(record.drilled_at or record.requested_at)
+    return f"the last drill, of snapshot {record.snapshot} at {when}, failed: {told_of(record)}."
+
+
+def told_of(record: DrillRecord) -> str:
+    """Why a drill failed: each check that did not pass, or why none was run."""
+    if record.failed_to_restore:
+        return f"it could not be restored ({record.failure})"
+    return "; ".join(each.told for each in record.failed_checks) or record.failure or "its checks were not run"
+
+
+def _is_over(record: DrillRecord, every: Any, now: datetime) -> tuple[Words, str]:
+    """Why it is time for another drill, empty if it is not; and a warning if that is not known."""
+    if every is None or every is UNKNOWN:
+        return "", ""
+    last = parse_rfc3339(record.restored_at or record.requested_at)
+    if last > now + APART:
+        return "", f"the drill is not repeated: its time is in the future ({to_the_second(last)})."
+    after = parse_duration(every)
+    if now - last <= timedelta(seconds=after):
+        return "", ""
+    age = "last drilled at {at}, longer ago than {every} ({after})"
+    return Text(age, at=to_the_second(last), after=duration_text(after)), ""

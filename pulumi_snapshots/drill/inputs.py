@@ -1,0 +1,169 @@
+"""The inputs of a drill. Standard library only: programs load it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pulumi_snapshots.drill.check import Check, read_checks
+from pulumi_snapshots.drill.databases.engines import ENGINES, engine_of, missing_extra
+from pulumi_snapshots.errors.extras import pip_install
+from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.properties import checks as fit
+from pulumi_snapshots.properties.catalogue import Choices, Duration, Inputs, declare
+from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
+from pulumi_snapshots.properties.unfit import Problem, Unfit
+from pulumi_snapshots.restore.inputs import RestoreInputs, said
+from pulumi_snapshots.snapshot.record import DATABASE_ENGINE, NAMED_BY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+DEFAULT_TIMEOUT = 30 * 60.0
+"""Seconds: those of a restore, and as many for the checks."""
+PURPOSE = "drill a snapshot of"
+YEAR = 365 * 86400.0
+OVERWRITES = "a drill overwrites everything that the scratch database holds, each time"
+ON_FAILURE = Choices(
+    "OnFailure",
+    {"error": "It fails the update.", "warn": "It only warns, at each update until a drill passes."},
+)
+ENGINE_OF_RUNTIME = {"postgres": "postgresql", "mysql": "mysql", "mongo": "mongodb", "redis": "redis"}
+"""The engine that speaks to a snapshot's runtime."""
+
+
+def _connection(given: object) -> str:
+    dsn = fit.text(given)
+    engine = engine_of(dsn)
+    if (extra := missing_extra(engine)) is not None:
+        raise Unfit(f"needs {ENGINES[engine].library}, which is not installed: {pip_install(extra)}")
+    return dsn
+
+
+class DrillInputs(Inputs):
+    """The inputs of a drill; durations in seconds."""
+
+    database_id: str = declare(
+        "The database whose snapshot is drilled.",
+        read=fit.database_id(PURPOSE),
+        needed=f"the id of the database to {PURPOSE}",
+    )
+    version_id: str = declare(
+        "The snapshot's version id. Another one is drilled.",
+        read=fit.version_id,
+        needed="which snapshot (a Snapshot that is pending has none yet)",
+    )
+    scratch_database_id: str = declare(
+        "The database that is overwritten: yours, of the same engine, and for drills only.",
+        read=fit.database_id("restore onto"),
+        needed="the id of the database to restore onto, which only drills use",
+    )
+    connection: str = declare(
+        "How to connect to the scratch database, such as `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`; its own "
+        "parameters choose TLS.",
+        secret=True,
+        kept=False,
+        read=_connection,
+        needed="how to connect to the scratch database",
+    )
+    checks: list[Check] = declare(
+        "What the restored database is asked, and what it must answer. Changed ones are run with the next drill.",
+        read=read_checks,
+        needed="what the restored database is asked",
+    )
+    overwrite_scratch: bool = declare(
+        "Must be true, else the preview fails: everything that the scratch database holds is overwritten.",
+        read=said(OVERWRITES),
+        kw_only=True,
+    )
+    every: Duration | None = declare(
+        "An update this long after the last drill drills again, also if nothing else has changed.",
+        default=None,
+        read=fit.duration(most=YEAR),
+        kw_only=True,
+    )
+    triggers: list[Any] | None = declare(
+        "Any values. A change of any drills again.", default=None, read=fit.triggers, kw_only=True
+    )
+    on_failure: str = declare(
+        "What a drill that fails does: `error` fails the update, `warn` only warns.",
+        default="error",
+        read=ON_FAILURE.read,
+        choices=ON_FAILURE,
+        kw_only=True,
+    )
+    timeout: Duration = declare(
+        "How long the restore and the checks may take, and each resume again. The resource's custom timeout for creates "
+        "wins.",
+        default=DEFAULT_TIMEOUT,
+        read=fit.timeout,
+        kw_only=True,
+    )
+    name: str | None = declare(
+        "The snapshot's storage object, as a Snapshot or a lookup gives it; looked up unless given.",
+        default=None,
+        kept=False,
+    )
+    runtime: str | None = declare(
+        "The snapshot's engine, as a Snapshot or a lookup gives it: the connection must fit it.",
+        default=None,
+        kept=False,
+        choices=DATABASE_ENGINE,
+    )
+
+    @classmethod
+    def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
+        """All problems of these values, also of those that must fit each other."""
+        found = super().problems(values)
+        if all(values.get(name) is None for name in NAMED_BY):
+            missing = Problem("snapshot", Text("is required: a Snapshot, or {database_id} and {version_id}"))
+            found = [missing, *(one for one in found if one.property not in NAMED_BY)]
+        wrong = {one.property for one in found}
+        scratch = values.get("scratch_database_id")
+        if "scratch_database_id" not in wrong and scratch is not UNKNOWN and scratch == values.get("database_id"):
+            found.append(
+                Problem("scratch_database_id", f"must be another database than the snapshot's own: {OVERWRITES}")
+            )
+        if "connection" not in wrong and (reason := misfit(values.get("connection"), values.get("runtime"))):
+            found.append(Problem("connection", reason))
+        return found
+
+    @property
+    def snapshot(self) -> str:
+        """The snapshot's id, as DATABASE_ID/VERSION_ID."""
+        return f"{self.database_id}/{self.version_id}"
+
+    @property
+    def restore(self) -> RestoreInputs:
+        """The restore that it begins with."""
+        return RestoreInputs(
+            self.database_id,
+            self.version_id,
+            self.scratch_database_id,
+            overwrite=True,
+            triggers=marks(self.snapshot, self.triggers),
+            timeout=self.timeout,
+            name=self.name,
+            runtime=self.runtime,
+        )
+
+
+def marks(snapshot: str, triggers: list[Any] | None) -> list[Any]:
+    """What a drill's restore is for; another snapshot or other triggers are another drill. No Restore's triggers equal it."""
+    return ["drill", snapshot, triggers or []]
+
+
+def purpose_of(snapshot: str, triggers: list[Any] | None) -> str:
+    """A digest of what a drill's restore is for."""
+    return digest_of(marks(snapshot, triggers))
+
+
+def misfit(connection: Any, runtime: Any) -> str:
+    """Why a connection cannot be to the engine of a snapshot; empty if it can, or if one of both is not known."""
+    wanted = ENGINE_OF_RUNTIME.get(runtime) if isinstance(runtime, str) else None
+    if wanted is None or not isinstance(connection, str):
+        return ""
+    given = engine_of(connection)
+    if given == wanted:
+        return ""
+    return f"must be to {ENGINES[wanted].title}, as the snapshot is of it, not to {ENGINES[given].title}"

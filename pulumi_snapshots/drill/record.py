@@ -1,0 +1,103 @@
+"""What is known of a drill, as the state keeps it. Standard library only."""
+
+from __future__ import annotations
+
+from pulumi_snapshots.attempt.post import Post
+from pulumi_snapshots.drill.check import CheckResult
+from pulumi_snapshots.drill.inputs import DrillInputs
+from pulumi_snapshots.properties.catalogue import Moment, Record, Thing, declare
+
+
+class GoodDrill(Record, sparse=True):
+    """A drill that has passed."""
+
+    drilled_at: Moment = declare("When the restored database was seen running again, by the service's clock.")
+    database_id: str = declare("The database whose snapshot it was.")
+    version_id: str = declare("The snapshot's version id.")
+    restore_seconds: float | None = declare("How long the restore took; absent if that is not known.", default=None)
+    results: list[CheckResult] = declare("What each check found.", kw_only=True)
+
+
+class DrillRecord(Record):
+    """Proof that a snapshot restores: it is restored onto a scratch database, and checks ask what came back.
+
+    `pulumi up` sends one restore, waits until the service says that it succeeded, connects to the scratch database, and
+    runs the checks. One that fails fails the update. Afterwards only another snapshot, other triggers, another scratch
+    database or `every` drill again. Nothing that the program uses is written to but the scratch database.
+    """
+
+    database_id: str = declare("The database whose snapshot was drilled.")
+    version_id: str = declare("The snapshot's version id.")
+    scratch_database_id: str = declare("The database that was overwritten.")
+    requested_at: Moment = declare("When the restore was requested, by the service's clock.")
+    restored_at: Moment | None = declare(
+        "When the scratch database was seen running again, by the service's clock; absent until then.", default=None
+    )
+    drilled_at: Moment | None = declare(
+        "That same time, which the proof is of; absent until the checks were run.", default=None, kw_only=True
+    )
+    restore_seconds: float | None = declare(
+        "How long the restore took, as a real recovery would. Absent until then, and if an interrupted run does not "
+        "know.",
+        default=None,
+        kw_only=True,
+    )
+    passed: bool | None = declare(
+        "Whether all checks passed; absent until they were run.", default=None, settled=True, kw_only=True
+    )
+    results: list[CheckResult] | None = declare(
+        "What each check found; absent until then, and empty if none could be run.",
+        default=None,
+        settled=True,
+        kw_only=True,
+    )
+    failure: str | None = declare(
+        "The code with which the restore failed, or why the scratch database could not be reached; absent otherwise.",
+        default=None,
+        kw_only=True,
+    )
+    last_good: GoodDrill | None = declare(
+        "The last drill that has passed, this one or an earlier one; absent if none has.", default=None, kw_only=True
+    )
+    attempt: Post | None = declare("The request, only until its end is known.", default=None, kw_only=True)
+
+    @property
+    def id(self) -> str:
+        """`SCRATCH_ID/drill:TIME`, of the first drill; it stays."""
+        return f"{self.scratch_database_id}/drill:{self.requested_at.replace('-', '').replace(':', '')}"
+
+    @property
+    def snapshot(self) -> str:
+        """The snapshot's id."""
+        return f"{self.database_id}/{self.version_id}"
+
+    @property
+    def pending(self) -> bool:
+        """Whether the restore's end was not seen yet."""
+        return self.restored_at is None and not self.failed_to_restore
+
+    @property
+    def failed_to_restore(self) -> bool:
+        """Whether the service could not restore the snapshot."""
+        return self.restored_at is None and self.failure is not None
+
+    @property
+    def failed_checks(self) -> list[CheckResult]:
+        """The checks that did not pass."""
+        return [each for each in self.results or () if not each.passed]
+
+    @property
+    def good(self) -> GoodDrill | None:
+        """This drill, if it has passed."""
+        if not self.passed or self.drilled_at is None:
+            return None
+        return GoodDrill(
+            self.drilled_at,
+            self.database_id,
+            self.version_id,
+            self.restore_seconds,
+            results=self.results or [],
+        )
+
+
+DRILL = Thing("Drill", DrillInputs, DrillRecord)

@@ -1,0 +1,151 @@
+"""The command `drill` in virtual time: its exit code, what it prints, and that cron never restores twice."""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from tests.cli.typed import Desk
+from tests.support.drilling import CONNECTION, SCRATCH, FakeDatabases
+from tests.support.virtual import virtual
+from tests.support.world import DATABASE, world
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.cli.typed import Ended
+
+ROWS = "select count(*) from rows where state = 'then' >= 1"
+DAY = 86400.0
+
+
+@dataclass
+class DrillDesk(Desk):
+    """A desk whose drills ask what the emulator holds."""
+
+    async def drills(self, which: str = DATABASE, *more: str, checks: tuple[str, ...] = (ROWS,)) -> Ended:
+        asked = [word for check in checks for word in ("--check", check)]
+        return await self.types(
+            "drill",
+            which,
+            "--scratch",
+            SCRATCH,
+            "--connection-env",
+            "SCRATCH_URL",
+            "--overwrite-scratch",
+            *asked,
+            *more,
+        )
+
+
+@asynccontextmanager
+async def desk(folder: Path, **service: Any) -> AsyncIterator[DrillDesk]:
+    async with world(databases=(DATABASE, SCRATCH), **service) as w:
+        w.emulator.execute(DATABASE, "CREATE TABLE rows (state)", "INSERT INTO rows VALUES ('then')")
+        w.emulator.add_snapshot(DATABASE)
+        at = DrillDesk(w, folder, {"SCRATCH_URL": CONNECTION}, opens=FakeDatabases(w.emulator).opens)
+        yield at
+
+
+@virtual
+async def test_a_drill_ends_with_0_and_says_what_it_found_and_its_age_is_known(tmp_path: Path) -> None:
+    async with desk(tmp_path / "state") as at:
+        version = at.w.newest().version_id
+        await at.types("archive", f"{DATABASE}/{version}", f"{tmp_path}/archives/")
+        ended = (
+            await at.drills(DATABASE, "--archives", f"{tmp_path}/archives/", checks=(ROWS, "select 'a >= b' =~ ^a"))
+        ).done
+        assert ended.out.splitlines()[0] == f"drilled   {DATABASE}/{version}"
+        assert f"onto      {SCRATCH}" in ended.out
+        assert "took      1 min" in ended.out
+        assert "ok  select 'a >= b'" in ended.out
+        assert "drill passed: snapshot" in ended.err
+        assert "never-shown" not in ended.out + ended.err
+        (manifest,) = (tmp_path / "archives").rglob("*.json")
+        proof = json.loads(manifest.read_text())["drill"]
+        assert proof["drilled_at"].startswith("2026-03-01T12:0")
+        assert proof["restore_seconds"] == pytest.approx(60, abs=2)
+        written = [path.read_text() for path in tmp_path.rglob("*.json")]  # noqa: ASYNC240  a test's own
+        assert "never-shown" not in "".join(written)
+        # `status` knows its age, with the archives and without them.
+        await anyio.sleep(2 * DAY)
+        at.w.emulator.add_snapshot(DATABASE)
+        for where in ((), ("--archives", f"{tmp_path}/archives/")):
+            seen = (await at.types("status", DATABASE, *where)).done
+            assert "DRILL" in seen.out
+            assert "2 days" in seen.out
+            late = await at.types("status", DATABASE, "--max-drill-age", "1d", *where)
+            assert late.code == 1
+            assert "the newest drill is 2d" in late.err
+
+
+@virtual
+async def test_a_check_that_fails_ends_with_1_and_json_has_expected_and_found(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        ended = await at.drills(
+            f"{DATABASE}/{at.w.newest().version_id}", "--json", checks=("select 3 <= 2", "select 1 == 1")
+        )
+        assert ended.code == 1
+        assert "failed: 'select 3' expected at most 2 and found 3." in ended.err
+        assert f"hint: `squarecloud-snapshots drill {DATABASE}/" in ended.err
+        assert "--check 'select 3 <= 2' --check 'select 1 == 1' --overwrite-scratch` drills it again" in ended.err
+        assert ended.json["passed"] is False
+        assert [each["passed"] for each in ended.json["results"]] == [False, True]
+        assert "connection" not in ended.json
+        seen = await at.types("status", DATABASE, "--max-drill-age", "1d")
+        assert "no drill" in seen.err, "one that failed is no proof"
+        # For cron each run is a drill of its own.
+        assert (await at.drills()).code == 0
+        assert len(at.w.requests("restore")) == 2
+
+
+@virtual
+async def test_a_killed_drill_is_resumed_by_the_next_run(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        async with anyio.create_task_group() as group:
+            group.start_soon(at.drills)
+            await anyio.sleep(30)
+            group.cancel_scope.cancel()  # the journal has what it has sent
+        assert (await at.drills()).code == 0
+        assert len(at.w.requests("restore")) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"--overwrite-scratch": None},
+            "everything that the scratch database holds, each time: add --overwrite-scratch",
+        ),
+        ({"--scratch": DATABASE}, "--scratch must be another database than the snapshot's own"),
+        ({"--scratch": DATABASE[:8]}, "--scratch must be another database than the snapshot's own"),
+        ({"--connection-env": "NOT_SET"}, "must name a variable that holds the connection: NOT_SET is not set"),
+        ({"--connection-env": "BAD"}, "--connection-env must be a connection string such as postgresql://"),
+        ({"--check": "select 1"}, "--check 'select 1' must be a query, one of ==, >=, <=, =~, and a value."),
+        ({"--check": "select 1 =~ ("}, "--check has check 1, whose =~ must be a regular expression"),
+        ({"--check": "select 1 >= many"}, "--check has check 1, whose >= must be a number"),
+    ],
+)
+@virtual
+async def test_wrong_arguments_overwrite_nothing(tmp_path: Path, change: dict[str, str | None], words: str) -> None:
+    async with desk(tmp_path) as at:
+        at.environment["BAD"] = "never-shown"
+        given: dict[str, str | None] = {
+            "--scratch": SCRATCH,
+            "--connection-env": "SCRATCH_URL",
+            "--check": ROWS,
+            "--overwrite-scratch": "",
+            **change,
+        }
+        typed = [word for name, value in given.items() if value is not None for word in (name, value) if word]
+        ended = await at.types("drill", DATABASE, *typed)
+        assert ended.code == 2
+        assert words in ended.err
+        assert "never-shown" not in ended.err
+        assert not at.w.requests("restore")

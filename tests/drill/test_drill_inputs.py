@@ -1,0 +1,147 @@
+"""Each kind of check passes only for what it asks for, and says what it expected and what it found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pulumi_snapshots.drill.check import Check, CheckResult, judged, not_run, read_checks
+from pulumi_snapshots.drill.inputs import DrillInputs
+from pulumi_snapshots.properties.checks import UNKNOWN
+from pulumi_snapshots.properties.unfit import Unfit
+from tests.support.drilling import CONNECTION, SCRATCH
+from tests.support.world import DATABASE
+
+GOOD: dict[str, Any] = {
+    "database_id": DATABASE,
+    "version_id": "v1",
+    "scratch_database_id": SCRATCH,
+    "connection": CONNECTION,
+    "checks": [{"query": "select 1", "equals": 1}],
+    "overwrite_scratch": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found", "passed", "expected", "shown"),
+    [
+        ({"equals": 5.0}, 5, True, "5", "5"),
+        ({"equals": 5}, "5.0", True, "5", "5.0"),
+        ({"equals": 5}, 6, False, "5", "6"),
+        ({"equals": "5"}, "5.0", False, "'5'", "5.0"),
+        ({"equals": "5"}, 5, True, "'5'", "5"),
+        ({"equals": "ünïcode"}, "Ã¼nÃ¯code", False, "'ünïcode'", "Ã¼nÃ¯code"),
+        ({"equals": True}, True, True, "true", "true"),
+        ({"equals": True}, 1, False, "true", "1"),
+        ({"equals": False}, True, False, "false", "true"),
+        ({"equals": 0}, None, False, "0", None),
+        ({"at_least": 1}, 1, True, "at least 1", "1"),
+        ({"at_least": 1}, 0, False, "at least 1", "0"),
+        ({"at_least": 0.5}, "0.6", True, "at least 0.5", "0.6"),
+        ({"at_least": 1}, "many", False, "at least 1", "many"),
+        ({"at_least": 1}, True, False, "at least 1", "true"),
+        ({"at_least": 9007199254740993}, 9007199254740992, False, "at least 9007199254740993", "9007199254740992"),
+        ({"at_most": 3}, 3.0, True, "at most 3", "3"),
+        ({"at_most": 3}, 3.5, False, "at most 3", "3.5"),
+        ({"at_least": 1, "at_most": 3}, 4, False, "at least 1 and at most 3", "4"),
+        ({"matches": "^2026-"}, "2026-03-01", True, "a match of '^2026-'", "2026-03-01"),
+        ({"matches": "^2026-"}, "2025-12-31", False, "a match of '^2026-'", "2025-12-31"),
+        ({"matches": "^1.$"}, 12, True, "a match of '^1.$'", "12"),
+        ({"matches": "a", "equals": "b"}, "b", False, "'b' and a match of 'a'", "b"),
+        ({"matches": ""}, "x" * 300, True, "a match of ''", "x" * 100 + "…"),
+    ],
+)
+def test_a_check_passes_only_for_what_it_asks_for(
+    wanted: dict[str, Any], found: Any, expected: str, shown: str | None, *, passed: bool
+) -> None:
+    (check,) = read_checks([{"query": "select  it\nfrom there", **wanted}])
+    result = judged(check, found)
+    assert result == CheckResult("select it from there", passed, expected, shown)
+    if not passed:
+        assert result.told.startswith("'select it from there' ")
+        assert result.told.endswith(f" expected {expected} and found {shown or 'nothing'}")
+
+
+def test_a_check_that_could_not_be_run_has_the_reason() -> None:
+    result = not_run(Check("select 1 from orders", name="orders", at_least=1), 'relation "orders" does not exist')
+    assert result.passed is False
+    assert result.told == "'orders' expected at least 1 and could not be run: relation \"orders\" does not exist"
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "reason"),
+    [
+        ({"checks": None}, "checks", "is required: what the restored database is asked"),
+        ({"checks": []}, "checks", "must be a list with a check at least"),
+        ({"checks": [{"query": "x", "equals": 1}] * 101}, "checks", "must be 100 checks at most, not 101"),
+        ({"checks": ["select 1"]}, "checks", "has check 1, which must be a Check, or an object with query and equals"),
+        ({"checks": [{"equals": 1}]}, "checks", "has check 1, whose query is required: what the database is asked"),
+        ({"checks": [{"query": " ", "equals": 1}]}, "checks", "whose query must not be empty"),
+        (
+            {"checks": [{"query": "select 1"}]},
+            "checks",
+            "has check 1, which expects nothing: give one of equals, at_least,",
+        ),
+        ({"checks": [{"query": "x", "equal": 1}]}, "checks", "has check 1 with equal, which is none of query, name,"),
+        ({"checks": [{"query": "x", "equals": [1]}]}, "checks", "whose equals must be a text, a number, or true or"),
+        ({"checks": [{"query": "x", "at_least": "1"}]}, "checks", "whose at_least must be a number"),
+        ({"checks": [{"query": "x", "at_most": True}]}, "checks", "whose at_most must be a number"),
+        ({"checks": [{"query": "x", "matches": "("}]}, "checks", "whose matches must be a regular expression (missing"),
+        ({"overwrite_scratch": None}, "overwrite_scratch", "must be true: a drill overwrites everything"),
+        ({"overwrite_scratch": "true"}, "overwrite_scratch", "must be true, not a text"),
+        ({"scratch_database_id": None}, "scratch_database_id", "which only drills use"),
+        ({"scratch_database_id": DATABASE}, "scratch_database_id", "must be another database than the snapshot's own"),
+        ({"connection": None}, "connection", "is required: how to connect to the scratch database"),
+        ({"connection": "oracle://x"}, "connection", "must be a connection string such as"),
+        ({"runtime": "redis"}, "connection", "must be to Redis, as the snapshot is of it, not to PostgreSQL"),
+        ({"version_id": None}, "version_id", "a Snapshot that is pending has none yet"),
+        ({"version_id": None, "database_id": None}, "snapshot", "is required: a Snapshot"),
+        ({"every": "2 weeks"}, "every", "must be a duration"),
+        ({"on_failure": "ignore"}, "on_failure", "must be 'error' or 'warn'"),
+        ({"triggers": "v2"}, "triggers", "must be a list"),
+        ({"timeout": "8d"}, "timeout", "must be at most 7d"),
+    ],
+)
+def test_a_bad_input_fails_before_anything_is_overwritten(change: dict[str, Any], name: str, reason: str) -> None:
+    (problem,) = [each for each in DrillInputs.problems({**GOOD, **change}) if each.property == name]
+    assert reason in str(problem.reason)
+    assert "never-shown" not in f"{problem!r} {problem.told()}"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"checks": UNKNOWN},
+        {"checks": [UNKNOWN, {"query": UNKNOWN, "at_least": UNKNOWN}]},
+        dict.fromkeys(("connection", "scratch_database_id", "database_id", "version_id"), UNKNOWN),
+        {"runtime": "postgres"},
+        {"runtime": UNKNOWN},
+        {"checks": [{"query": "x", "equals": 0}]},
+    ],
+)
+def test_what_a_preview_may_not_know_yet_is_fine(change: dict[str, Any]) -> None:
+    assert DrillInputs.problems({**GOOD, **change}) == []
+
+
+def test_a_missing_library_fails_with_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pulumi_snapshots.drill.databases.engines.find_spec", lambda _: None)
+    (problem,) = DrillInputs.problems(GOOD)
+    assert problem.property == "connection"
+    assert str(problem.reason).startswith("needs psycopg, which is not installed: pip install '")
+    assert "[drill-postgresql]" in str(problem.reason)
+
+
+def test_no_text_of_the_inputs_shows_the_connection() -> None:
+    inputs = DrillInputs.of(GOOD)
+    assert inputs.connection == CONNECTION
+    assert "never-shown" not in f"{inputs!r} {vars(inputs)} {inputs.to_outputs().keys()}"
+
+
+def test_a_check_of_a_program_is_read_as_its_object() -> None:
+    (check,) = read_checks([Check("select 1", at_least=1)])
+    assert check == Check("select 1", at_least=1)
+    assert check.to_outputs() == {"query": "select 1", "at_least": 1}
+    with pytest.raises(Unfit, match="expects nothing"):
+        read_checks([Check("select 1")])

@@ -1,0 +1,110 @@
+"""A drill never overwrites a database that its stack is about, as far as one run can know that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pulumi_snapshots.archive.difference import ArchiveRules
+from pulumi_snapshots.drill.difference import DrillRules
+from pulumi_snapshots.restore.difference import RestoreRules
+from pulumi_snapshots.restore.restore import RestoreRefused
+from pulumi_snapshots.run.calls import Call
+from pulumi_snapshots.snapshot.difference import SnapshotRules
+from tests.support.drilling import DRILLER, SCRATCH, drill_scene
+from tests.support.failing import fails_with
+from tests.support.virtual import virtual
+from tests.support.world import DATABASE, OWNER
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pulumi_snapshots.run.calls import Rules
+    from tests.support.drilling import DrillScene
+
+URL = f"https://snapshots.squarecloud.app/databases/account/{SCRATCH}.zip?versionId=v1"
+USES: dict[str, tuple[Rules, dict[str, Any]]] = {
+    "Snapshot": (SnapshotRules(), {"database_id": SCRATCH}),
+    "Archive": (ArchiveRules(), {"database_id": SCRATCH, "version_id": "v1", "destination": "/tmp/x.zip"}),  # noqa: S108  nothing is written
+    "Archive of a URL": (ArchiveRules(), {"download_url": URL, "destination": "/tmp/x.zip"}),  # noqa: S108  nothing is written
+    "Restore": (RestoreRules(), {"database_id": SCRATCH, "version_id": "v1", "overwrite": True}),
+    "Restore onto it": (
+        RestoreRules(),
+        {"database_id": DATABASE, "version_id": "v1", "target_database_id": SCRATCH, "overwrite": True},
+    ),
+    "Drill of it": (
+        DrillRules(),
+        {
+            "database_id": SCRATCH,
+            "version_id": "v1",
+            "scratch_database_id": "c" * 32,
+            "connection": "postgresql://x@y/z",
+            "checks": [{"query": "select 1", "equals": 1}],
+            "overwrite_scratch": True,
+        },
+    ),
+}
+
+
+def calls(at: DrillScene) -> tuple[Call, Call]:
+    """A call for the Drill and one for the other resource, of one run."""
+    shared, settings = at.stack.machine.process(), at.at.here.session.settings
+    row = at.stack.row
+    drill, other = (
+        Call(urn, lambda: settings, shared, row) for urn in (DRILLER, OWNER.replace("before-release", "other"))
+    )
+    return drill, other
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("first", ["the drill", "the other"])
+@virtual
+async def test_whichever_comes_second_fails_the_preview(tmp_path: Path, use: str, first: str) -> None:
+    async with drill_scene(tmp_path) as at:
+        drill, other = calls(at)
+        rules, values = USES[use]
+        if first == "the other":
+            assert rules.check(other, values) == []
+            (problem,) = DrillRules().check(drill, at.values())
+            assert problem.property == "scratch_database_id"
+            assert str(problem.reason).startswith(
+                f"must be a database for drills only, and {use.split(maxsplit=1)[0]} 'other' is about it: a drill overwrites"
+            )
+        else:
+            assert DrillRules().check(drill, at.values()) == []
+            (problem,) = rules.check(other, values)
+            assert problem.property == ("target_database_id" if use == "Restore onto it" else "database_id")
+            assert problem.reason == "must not be the scratch database of Drill 'proof', which overwrites it"
+
+
+@virtual
+async def test_what_becomes_known_only_in_the_update_is_refused_before_the_request(tmp_path: Path) -> None:
+    async with drill_scene(tmp_path) as at:
+        drill, other = calls(at)
+        assert DrillRules().check(drill, at.values()) == []
+        SnapshotRules().check(other, {"database_id": SCRATCH})
+        with fails_with(RestoreRefused, rf"scratch_database_id \({SCRATCH}\) must be a database for drills only"):
+            await DrillRules().calls.create(drill, at.values())
+        assert not at.at.posts
+
+
+@virtual
+async def test_drills_may_share_a_scratch_database(tmp_path: Path) -> None:
+    async with drill_scene(tmp_path) as at:
+        drill, other = calls(at)
+        assert DrillRules().check(drill, at.values()) == []
+        assert DrillRules().check(other, at.values()) == []
+        assert DrillRules().check(drill, at.values()) == []
+
+
+@virtual
+async def test_a_connection_to_another_engine_is_refused_before_the_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pulumi_snapshots.drill.inputs.missing_extra", lambda _: None)
+    async with drill_scene(tmp_path) as at:
+        await at.up(connection="redis://scratch.example", runtime=None, name=None)
+        assert "Connection must be to PostgreSQL, as the snapshot is of it, not to Redis." in at.error
+        assert "Nothing was restored." in at.error
+        assert not at.at.posts

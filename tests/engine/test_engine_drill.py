@@ -1,0 +1,75 @@
+"""A real PostgreSQL snapshot, drilled by a real engine: the example as it stands, a bad backup, and what stays in the state."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.engine.stage import DATABASE, diagnostics
+from tests.support.real_data import sql_at
+
+if TYPE_CHECKING:
+    from tests.engine.stage import App
+    from tools.postgres import Server
+
+pytestmark = pytest.mark.engine
+SCRATCH = "c36daf7f3ed9627ca73fd6e297728343"
+WEEKLY = "urn:pulumi:drill::drill::pulumi-python:dynamic/squarecloud:Snapshot::weekly"
+
+
+@pytest.fixture
+def service(server: Server) -> tuple[str, ...]:
+    return ("--postgres-dsn", server.dsn(), "--restore-seconds", "0.5", "--database", f"{SCRATCH}:postgres")
+
+
+def restores(app: App) -> int:
+    return sum(entry["kind"] == "restore" for entry in app.requests())
+
+
+def test_the_example_proves_a_snapshot_once_and_a_bad_one_fails_beside_the_last_good_one(
+    app: App, server: Server
+) -> None:
+    sql_at(server.url(DATABASE), "CREATE TABLE orders (id int); INSERT INTO orders SELECT generate_series(1, 1000)")
+    app.example("drill", "drill")
+    app.run("config", "set", "--secret", "scratchUrl", server.dsn(SCRATCH))
+    for name, value in (("databaseId", DATABASE), ("scratchId", SCRATCH), ("atLeast", "1000")):
+        app.run("config", "set", name, value)
+    told = diagnostics(app.up())
+    assert "drill passed: snapshot" in told
+    good = app.stack.outputs()["results"]
+    assert [(each["check"], each["passed"], each["found"]) for each in good] == [
+        ("enough rows", True, "1000"),
+        ("select current_setting('server_encoding')", True, "UTF8"),
+    ]
+    (manifest,) = (app.stack.project / "archives").rglob("*.json")
+    assert json.loads(manifest.read_text())["drill"]["drilled_at"] == app.stack.outputs()["drilled_at"]
+    app.forget_requests()
+    assert "4 unchanged" in app.up()
+    assert app.requests() == []
+
+    # The next week's backup has lost rows: the `up` fails, and runs the checks again without another restore.
+    sql_at(server.url(DATABASE), "DELETE FROM orders WHERE id > 10")
+    app.pass_time(600)
+    told = diagnostics(app.up("--replace", WEEKLY, fails=True))
+    assert "'enough rows' expected at least 1000 and found 10." in told
+    assert "The last good drill was of snapshot" in told
+    assert restores(app) == 1
+    told = diagnostics(app.up(fails=True))
+    assert "'enough rows' expected at least 1000 and found 10." in told
+
+    # By the plugin it is the same resource, whose checks run again.
+    program = app.stack.project / "__main__.py"
+    program.write_text(
+        program.read_text().replace("from pulumi_snapshots import", "from pulumi_snapshots.plugin import")
+    )
+    app.up("-c", "atLeast=10")
+    assert restores(app) == 1
+    assert [each["found"] for each in app.stack.outputs()["results"]] == ["10", "UTF8"]
+    app.forget_requests()
+    assert "4 unchanged" in app.up()
+    assert app.requests() == []
+    assert "unhealthy" not in app.run("refresh", "--yes")
+    assert server.dsn(SCRATCH) not in app.state_file.read_text()
+    assert "forgotten: the drill of" in app.run("destroy", "--yes", "--skip-preview")

@@ -1,0 +1,185 @@
+"""Drills by the runs of one machine, whose checks ask the rows of the emulated scratch database in virtual time."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import anyio
+import anyio.lowlevel
+
+from pulumi_snapshots.drill.asking import Door
+from pulumi_snapshots.drill.databases.errors import CheckNotRun, DatabaseUnreachable
+from pulumi_snapshots.drill.difference import DrillRules
+from pulumi_snapshots.engine.wording import PYTHON
+from pulumi_snapshots.run.calls import Unfinished
+from tests.support.engine_calls import Machine, Stack
+from tests.support.failing import flat
+from tests.support.restoring import Scene, scene
+from tests.support.world import DATABASE, OTHER_DATABASE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pulumi_snapshots.drill.databases.scalars import Scalar
+    from pulumi_snapshots.emulator import Emulator
+    from pulumi_snapshots.run.shared import Shared
+
+__all__ = ["CONNECTION", "DRILLER", "ROWS", "SCRATCH", "DrillScene", "FakeDatabases", "drill_scene"]
+
+DRILLER = "urn:pulumi:dev::shop::pulumi-python:dynamic/squarecloud:Drill::proof"
+SCRATCH = OTHER_DATABASE
+CONNECTION = "postgresql://driller:never-shown@scratch.example:5432/shop?sslmode=require"
+ROWS = "select count(*) from rows where state = 'then'"
+
+
+@dataclass
+class FakeDatabases:
+    """Stands for the libraries that speak to databases: it asks what the emulator holds of the scratch database.
+
+    Attributes:
+        emulator: holds it.
+        refuses: how many connections are refused before one is accepted.
+        seconds: that each command takes.
+        asked: the commands, in order.
+    """
+
+    emulator: Emulator
+    refuses: int = 0
+    seconds: float = 0.0
+    asked: list[str] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def opens(self, dsn: str, *, timeout: float) -> AsyncIterator[FakeDatabases]:  # noqa: ASYNC109  as the real one
+        assert dsn == CONNECTION
+        assert timeout > 0
+        await anyio.lowlevel.checkpoint()
+        if self.refuses:
+            self.refuses -= 1
+            raise DatabaseUnreachable("PostgreSQL", "the connection was refused")
+        yield self
+
+    async def ask(self, command: str) -> Scalar:
+        self.asked.append(command)
+        await anyio.sleep(self.seconds)
+        try:
+            (rows,) = self.emulator.execute(SCRATCH, command)
+        except sqlite3.Error as error:
+            raise CheckNotRun(str(error)) from None
+        value: Scalar = rows[0][0] if rows else None
+        return value
+
+
+class _DrillMachine(Machine):
+    """A machine whose drills ask these databases."""
+
+    databases: FakeDatabases
+
+    def process(self) -> Shared:
+        shared = super().process()
+        shared.of(Door).opens = self.databases.opens
+        return shared
+
+
+@dataclass
+class DrillScene:
+    """A snapshot whose rows say `then`, a scratch database whose rows say `now`, and a stack with a Drill.
+
+    Attributes:
+        at: the service.
+        databases: what checks ask.
+        stack: the resource, and the runs of `pulumi` on it.
+    """
+
+    at: Scene
+    databases: FakeDatabases
+    stack: Stack
+
+    def values(self, **changes: Any) -> dict[str, Any]:
+        stored = self.at.stored
+        return {
+            "database_id": DATABASE,
+            "version_id": stored.version_id,
+            "name": stored.name,
+            "runtime": stored.runtime,
+            "scratch_database_id": SCRATCH,
+            "connection": CONNECTION,
+            "checks": [{"query": ROWS, "at_least": 1}],
+            "overwrite_scratch": True,
+            **changes,
+        }
+
+    async def up(self, **changes: Any) -> None:
+        """One `pulumi up`."""
+        own = {name: changes.pop(name) for name in ("saves", "replace", "cascade", "first") if name in changes}
+        await self.stack.up(**own, **self.values(**changes))
+
+    async def killed(self, after: float, **changes: Any) -> bool:
+        """One `pulumi up`, with kill -9 after some seconds; returns whether it had not ended by then."""
+        ended: list[bool] = []
+
+        async def run() -> None:
+            await self.up(**changes)
+            ended.append(True)
+
+        async with anyio.create_task_group() as process:
+            process.start_soon(run)
+            await anyio.sleep(after)
+            if not ended:
+                session = self.session
+                journal = session.journals["restore"]
+                journal.erase = journal.enter = journal.update = journal.conclude = (
+                    _never  # a killed process writes nothing
+                )
+            process.cancel_scope.cancel()
+        if not ended:
+            self.stack.end()
+        return not ended
+
+    @property
+    def session(self) -> Any:
+        """The session of the stack's last process."""
+        assert self.stack.shared is not None
+        return self.stack.shared.session(self.at.here.session.settings)
+
+    @property
+    def accepted(self) -> int:
+        """How many restores the service has accepted."""
+        return len(self.at.accepted)
+
+    @property
+    def error(self) -> str:
+        """What the user reads of the last run's error; empty without one."""
+        error = self.stack.error
+        if error is None:
+            return ""
+        end = error.error if isinstance(error, Unfinished) else error
+        return flat(PYTHON.about(resource=DRILLER).told(end))
+
+    @property
+    def told(self) -> str:
+        """Everything that the last run has shown."""
+        row = self.stack.row
+        return "\n".join([*row.shown, *row.notes, *row.warnings, self.error])
+
+
+async def _never(*_: Any, **__: Any) -> None:
+    await anyio.lowlevel.checkpoint()
+
+
+@asynccontextmanager
+async def drill_scene(folder: Path, **service: Any) -> AsyncIterator[DrillScene]:
+    """Make a scene; keyword arguments set the service's behaviour, and `settings` the client's."""
+    async with scene(folder, **service) as at:
+        machine, databases = _DrillMachine(at.here, folder), FakeDatabases(at.here.emulator)
+        machine.databases = databases
+        where = "pulumi_snapshots.drill"
+        with (
+            mock.patch(f"{where}.difference.system_utc", at.here.clock.utc),
+            mock.patch(f"{where}.calls.system_utc", at.here.clock.utc),
+        ):
+            yield DrillScene(at, databases, Stack(DrillRules(), machine, DRILLER))
