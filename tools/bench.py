@@ -24,14 +24,17 @@ from tests.archive.real import Host, hosted_apart, outcome, start
 from tests.support.object_stores import ObjectStore, serving
 from tests.support.virtual import run_virtual
 from tests.support.world import world
+from tools import dist
 from tools.bench_stores import installed
 from tools.engine import ensure
+from tools.first_answer import answers
 from tools.sandbox import Emulator, Stack
 
 PROJECT = Path(__file__).resolve().parent.parent
 PAGE = PROJECT / "docs" / "measures.md"
 IMPORT_RUNS = 15
 UP_RUNS = 5
+ARCHIVE_STARTS = 15
 ARCHIVE_RUNS = 5
 ARCHIVE_SIZE = 1024**3
 LINE_RUNS = 2
@@ -196,6 +199,16 @@ def unchanged_up(stack: Stack) -> None:
     stack.run("up", "--yes", "--skip-preview", "--expect-no-changes", timeout=600)
 
 
+def plugin_archive() -> Iterable[list[object]]:
+    """The plugin's archive: its size, how soon it answers, and what it takes while it waits."""
+    with tempfile.TemporaryDirectory() as folder:
+        archive, _ = dist.plugin(os.environ, Path(folder))
+        found = answers(archive, ARCHIVE_STARTS)
+        yield ["MB, packed (aim: 40)", f"{archive.stat().st_size / 1e6:.1f}", "", ""]
+    yield ["seconds to the first answer (aim: 1)", *spread([each.seconds for each in found], 2)]
+    yield ["MiB of memory, idle", *spread([(each.idle_bytes or 0) / 2**20 for each in found], 0)]
+
+
 def simulation() -> Iterable[list[object]]:
     """The random schedules of the tests, as many as the aim speaks of."""
     command = [sys.executable, "-m", "pytest", "-q", "tests/simulation/test_schedules.py"]
@@ -348,6 +361,12 @@ PARTS = {
         f"an `up` without changes of {RESOURCES} resources (takes a few minutes)",
         (f"`up` without changes, {RESOURCES} resources", "requests", "seconds", "min", "max"),
         no_op_up,
+    ),
+    "plugin": Part(
+        "the plugin's archive",
+        ("the plugin's archive, without Python", "median", "min", "max"),
+        plugin_archive,
+        "It starts with an empty environment. The seconds end with its version by the protocol, the first thing that an engine asks.\n",
     ),
     "simulation": Part(
         f"{SCHEDULES} random schedules and {STORIES} stories",

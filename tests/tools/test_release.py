@@ -1,0 +1,126 @@
+"""What a tag releases, and the workflows that do it; no workflow runs here."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+from pulumi_snapshots.plugin.identity import NO_UPLOAD
+from tools import actionlint, release
+from tools.engine import Closed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILES = sorted(actionlint.WORKFLOWS.glob("*.yml"))
+READY = """
+[project]
+version = "1.2.0"
+classifiers = []
+authors = [{ name = "The Shop" }]
+urls = { Repository = "https://github.com/Shop/snapshots" }
+"""
+CHANGES = "# Changelog\n\n## [Unreleased]\n\n## [1.2.0] - 2026-12-01\n\n### Added\n\n- Much.\n\n## [1.1.0] - 2026-11-01\n\n- Old.\n"
+AT_GITHUB = {"GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "shop/snapshots"}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "pyproject.toml").write_text(READY)
+    (tmp_path / "CHANGELOG.md").write_text(CHANGES)
+    return tmp_path
+
+
+def test_a_release_that_is_ready_has_its_notes(project: Path) -> None:
+    assert release.problems("v1.2.0", AT_GITHUB, project) == []
+    assert release.problems("v1.2.0", {}, project) == [], "also where no workflow runs"
+    assert release.notes("v1.2.0", project) == "### Added\n\n- Much."
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ('"1.2.0"', '"1.3.0"', "the tag is v1.2.0, and the version in pyproject.toml is 1.3.0"),
+        ("[]", f'["{release.NO_UPLOAD}"]', "has the classifier 'Private :: Do Not Upload': remove it"),
+        ("authors", "others", "has no authors: name the publisher"),
+        ("Repository", "Homepage", "has no urls.Repository"),
+        ("/Shop/", "/Fork/", "is https://github.com/Fork/snapshots, and this is https://github.com/shop/snapshots"),
+    ],
+)
+def test_a_tag_too_early_says_what_is_missing(project: Path, old: str, new: str, problem: str) -> None:
+    (project / "pyproject.toml").write_text(READY.replace(old, new))
+    (found,) = release.problems("v1.2.0", AT_GITHUB, project)
+    assert found.endswith(problem)
+
+
+def test_a_version_without_changes_is_not_released(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "CHANGELOG.md").write_text(CHANGES.replace("[1.2.0]", "[1.2.0-rc]"))
+    (found,) = release.problems("v1.2.0", {}, project)
+    assert found == "CHANGELOG.md has no section for 1.2.0: give [Unreleased] its number and date"
+    for name in AT_GITHUB:
+        monkeypatch.delenv(name, raising=False)
+    assert release.main(["v0.0.0"]) == 1
+    told = capsys.readouterr()
+    assert "release: the tag is v0.0.0" in told.err
+    assert told.out == "", "problems are no notes"
+
+
+def test_both_know_the_classifier_by_one_name() -> None:
+    assert release.NO_UPLOAD == NO_UPLOAD, "the tool runs without this package"
+
+
+# The workflows
+
+
+def test_the_workflows_are_right(tmp_path: Path) -> None:
+    try:
+        program = actionlint.ensure(os.environ)
+    except Closed as reason:
+        pytest.skip(f"the workflows are not checked: {reason}")
+    assert actionlint.problems(program, FILES) == ""
+    wrong = tmp_path / ".github" / "workflows" / "wrong.yml"
+    wrong.parent.mkdir(parents=True)
+    wrong.write_text(FILES[-1].read_text().replace("runs-on: windows-2025", "runs-on: windows-1995"))
+    assert "windows-1995" in actionlint.problems(program, [wrong])
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_no_action_can_change_without_a_commit_here(file: Path) -> None:
+    used = re.findall(r"uses: (\S+)(.*)", file.read_text())
+    assert used
+    for action, comment in used:
+        assert action.startswith("./") or re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action), action
+        assert action.startswith("./") or re.fullmatch(r" # v[\d.]+", comment), action
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_what_a_workflow_runs_is_in_the_project(file: Path) -> None:
+    text = file.read_text()
+    targets = set(re.findall(r"(?:run: |&& )make ([a-z-]+)", text))
+    assert targets
+    known = re.findall(r"^([a-z-]+):", (actionlint.PROJECT / "Makefile").read_text(), re.MULTILINE)
+    assert targets <= set(known)
+    for name in re.findall(r"-m tools\.(\w+)|python tools/(\w+)\.py", text):
+        assert (actionlint.PROJECT / "tools" / f"{''.join(name)}.py").is_file()
+
+
+def test_only_the_steps_that_need_it_may_write_or_prove_who_they_are() -> None:
+    jobs: dict[str, Any] = {}
+    for file in FILES:
+        workflow = yaml.safe_load(file.read_text())
+        assert workflow["permissions"] == {"contents": "read"}
+        jobs |= workflow["jobs"]
+    rights = {name: job["permissions"] for name, job in jobs.items() if "permissions" in job}
+    assert rights == {
+        "release": {"attestations": "write", "contents": "write", "id-token": "write"},
+        "pypi": {"id-token": "write"},
+    }
+    assert jobs["pypi"]["environment"] == "pypi"
+    assert set(jobs["release"]["needs"]) == {"test", "packages", "plugin"}, "nothing is released that the tests refuse"
+    assert "secrets." not in "".join(file.read_text() for file in FILES), "no stored password"
