@@ -46,6 +46,11 @@ def owner_of(urn: str | None) -> str | None:
     return "::".join(filter(None, (project, stack.removeprefix("urn:pulumi:"), parents, kind, name)))
 
 
+def is_command(owner: str) -> bool:
+    """Whether an owner is a command, which resumes what it has sent when it is run again."""
+    return " " in owner and "::" not in owner
+
+
 def is_renamed(owner: str | None, other: str | None) -> bool:
     """Whether two owners of one project differ in nothing but the stack, or but the name."""
     ours, theirs = ((each or "").split("::") for each in (owner, other))

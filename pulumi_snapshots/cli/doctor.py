@@ -24,6 +24,7 @@ from pulumi_snapshots.api.errors import (
 from pulumi_snapshots.api.models import Account, Listing
 from pulumi_snapshots.api.scopes import ACCOUNT_READ, DATABASES_READ, SNAPSHOTS_READ, SNAPSHOTS_WRITE
 from pulumi_snapshots.attempt.journal import AttemptJournal, Entry, Found
+from pulumi_snapshots.attempt.owner import is_command
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.clock import to_the_second
@@ -291,7 +292,6 @@ def _attempt(session: Session, journal: AttemptJournal, entry: Entry, what: str)
         return "note", found, "Its stack has it as pending: the next `pulumi up` there resumes it."
     if timedelta(seconds=entry.post.age(session.clock.utc())) > entry.post.failed_after and what == "snapshot":
         return "note", found, "It is over, and the next snapshot of that database forgets it."
-    command = owner.startswith("squarecloud-snapshots ")
-    again = f"running `{owner}` again" if command else "the next `pulumi up` of its stack"
+    again = f"running `{owner}` again" if is_command(owner) else "the next `pulumi up` of its stack"
     machine = "this machine" if session.shared_state is None else "any machine that shares it"
     return "note", found, f"It was killed or interrupted: {again} on {machine} resumes it, and sends nothing."

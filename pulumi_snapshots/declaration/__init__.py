@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, TypeVar
 import pulumi
 from pulumi.runtime.config import is_config_secret
 
+from pulumi_snapshots.engine.project import PLAIN_KEY
 from pulumi_snapshots.errors.pages import with_pointer
 from pulumi_snapshots.properties.checks import is_usual_database_id
 
@@ -65,7 +66,6 @@ class Declared(pulumi.CustomResource):
     ) -> None:
         custom, opts = _create_timeout(opts)
         self._register(resource_name, {**inputs, "timeout": timeout if custom is None else custom}, opts)
-        warn_of_plain_key(self)
 
     @abstractmethod
     def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
@@ -145,8 +145,7 @@ def _create_timeout(opts: pulumi.ResourceOptions | None) -> tuple[Any, pulumi.Re
 def warn_of_plain_key(resource: pulumi.Resource | None = None) -> None:
     """Warn if the API key is configured in plain text."""
     if pulumi.Config("squarecloud").get("apiKey") and not is_config_secret("squarecloud:apiKey"):
-        command = "pulumi config set --secret squarecloud:apiKey"
-        warn_once(f"squarecloud:apiKey is configured in plain text; set it with `{command}`", resource)
+        warn_once(PLAIN_KEY, resource)
 
 
 def warn_of_unusual_id(database_id: Any, resource: pulumi.Resource) -> None:

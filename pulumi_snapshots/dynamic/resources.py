@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pulumi
 from pulumi.dynamic import Resource
 
-from pulumi_snapshots.declaration import Declared
+from pulumi_snapshots.declaration import Declared, warn_of_plain_key
 from pulumi_snapshots.declaration.archive import ArchiveDeclaration
 from pulumi_snapshots.declaration.drill import DrillDeclaration
 from pulumi_snapshots.declaration.restore import RestoreDeclaration
@@ -38,6 +38,7 @@ class _Dynamic(Declared, Resource):
         Resource.__init__(
             self, self._served_by(), resource_name, properties, pulumi.ResourceOptions.merge(secret, opts)
         )
+        warn_of_plain_key(self)  # the plugin warns by itself, for programs in every language
 
 
 class Snapshot(_Dynamic, SnapshotDeclaration, module=PACKAGE, name="Snapshot"):  # noqa: D101  the declaration's

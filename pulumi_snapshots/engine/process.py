@@ -25,11 +25,21 @@ def engine_run(urn: str | None) -> EngineRun:
 
 def forced_in(arguments: tuple[str, ...]) -> list[str]:
     """The URNs, or patterns of them, that a command line forces to be replaced."""
+    return [value.replace("**", "*") for value in _values(arguments, *FORCING)]
+
+
+def config_files() -> list[str]:
+    """The files of config that the engine was given on its command line."""
+    return _values(_engine()[1], "--config-file")
+
+
+def _values(arguments: tuple[str, ...], *options: str) -> list[str]:
+    """The values of options on a command line."""
     found = []
     for argument, following in pairwise((*arguments, "")):
         option, equals, value = argument.partition("=")
-        if option in FORCING:
-            found.append((value if equals else following).replace("**", "*"))
+        if option in options:
+            found.append(value if equals else following)
     return found
 
 

@@ -7,7 +7,7 @@ import sys
 from pulumi_snapshots.errors.next_step import Step
 from pulumi_snapshots.errors.wording import Wording
 from pulumi_snapshots.properties.catalogue import in_camel
-from pulumi_snapshots.run.settings import Settings, config_key
+from pulumi_snapshots.run.settings import Settings, config_key, variable
 
 STEPS = {
     Step.SET_KEY: "Set a valid key with `pulumi config set --secret {api_key}` or in SQUARECLOUD_API_KEY.",
@@ -96,15 +96,42 @@ def _in_others(name: str) -> str:
     return _in_python(name) if name in Settings.properties() else in_camel(_in_python(name))
 
 
+def _in_do(name: str) -> str:
+    return variable(name) if name in Settings.properties() else _in_others(name)
+
+
 PYTHON = Wording(_in_python, STEPS)
 """For programs in Python, without a plugin."""
-PLUGIN = Wording(
-    _in_others,
-    STEPS
-    | {
-        Step.BRING_BACK: "`pulumi import` brings it back.",
-        Step.OPEN_VERSION: "`pulumi import` opens a snapshot whose version is known.",
-    }
-    | (IN_ARCHIVE if getattr(sys, "frozen", False) else {}),
-)
+OF_PLUGIN = STEPS | {
+    Step.BRING_BACK: "`pulumi import` brings it back.",
+    Step.OPEN_VERSION: "`pulumi import` opens a snapshot whose version is known.",
+    **(IN_ARCHIVE if getattr(sys, "frozen", False) else {}),
+}
+PLUGIN = Wording(_in_others, OF_PLUGIN)
 """For programs in all languages, by the plugin."""
+DO = Wording(
+    _in_do,
+    OF_PLUGIN
+    | {
+        Step.SET_KEY: "Set a valid key in {api_key}, never as an argument.",
+        Step.OPEN_VERSION: "`pulumi do squarecloud:Snapshot read` opens a snapshot whose version is known.",
+        Step.KEEP_WAITING: "The same command keeps waiting and sends no second request.",
+        Step.SNAPSHOT_KEPT_HERE: "The same command on this machine keeps waiting and sends no second request.",
+        Step.ASK_AGAIN: "The same command polls again.",
+        Step.GIVE_UP: "Other {triggers} give up on it instead, and may use another of today's snapshots.",
+        Step.TAKE_ANOTHER: "The next `pulumi do squarecloud:Snapshot create` takes another one.",
+        Step.TAKE_NEW: "`pulumi do squarecloud:Snapshot create` takes a new one.",
+        Step.REFRESH: "`pulumi do squarecloud:Snapshot read` shows a pinned one once the service lists it.",
+        Step.KEEP_WATCHING: "The same command keeps watching the database and sends no second request.",
+        Step.RESTORE_KEPT_HERE: (
+            "The same command on this machine keeps watching the database and sends no second request."
+        ),
+        Step.CHECK_RESTORED: "Check the database; the same command checks again.",
+        Step.RESTORE_AGAIN: "Other {triggers} restore it again, over whatever the database holds by then.",
+        Step.RESTORES_NEXT: "The same command restores again, over whatever the database holds by then.",
+        Step.TAKE_RESTORE_OUT: "The same command restores this snapshot.",
+        Step.ARCHIVE_AGAIN: "The same command archives again.",
+        Step.DECLARE_ARCHIVE: "`pulumi do squarecloud:Archive create` archives a snapshot.",
+    },
+)
+"""For users of `pulumi do --stateless`, whose commands have no state; without one nothing else can resume."""

@@ -13,6 +13,7 @@ from pulumi_snapshots.engine.errors import readable
 from pulumi_snapshots.engine.presence import CHANNEL_OPTIONS, LOG_DEADLINE, listens
 from pulumi_snapshots.engine.wording import PLUGIN
 from pulumi_snapshots.errors.text import Words
+from pulumi_snapshots.errors.wording import Wording
 
 
 class Engine:
@@ -24,6 +25,7 @@ class Engine:
 
     def __init__(self, address: str | None = None) -> None:
         self._parent = os.getppid()
+        self._is_quiet = False
         self._address = address
         self._waiting: asyncio.Queue[engine_pb2.LogRequest] = asyncio.Queue()
         self._sender: asyncio.Task[None] | None = None
@@ -32,6 +34,10 @@ class Engine:
         """Take the address from a handshake, unless one is known."""
         self._address = self._address or address
 
+    def be_quiet(self) -> None:
+        """Send warnings only from now on: `pulumi do` prints everything else into its answer, which programs read."""
+        self._is_quiet = True
+
     @property
     def alive(self) -> bool:
         """Whether it still runs: it listens, and this process is its child until it ends."""
@@ -39,7 +45,7 @@ class Engine:
 
     def say(self, text: str, urn: str = "", *, warning: bool = False, ephemeral: bool = False) -> None:
         """Queue one message."""
-        if self._address is None:
+        if self._address is None or (self._is_quiet and not warning):
             return
         severity = engine_pb2.WARNING if warning else engine_pb2.INFO
         text = readable(text)
@@ -73,11 +79,14 @@ class Row:
     is_asked_again = True
 
     def __init__(self, engine: Engine, urn: str) -> None:
-        self.wording = PLUGIN.about(resource=urn)
+        self.wording = self._words(urn)
         self.lost = False
         self._engine = engine
         self._urn = urn
         self._last = ""
+
+    def _words(self, urn: str) -> Wording:
+        return PLUGIN.about(resource=urn)
 
     def progress(self, text: Words) -> None:
         """Show the text on the row until the next one; the same text again sends nothing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.archive.difference import ArchiveRules
 from pulumi_snapshots.drill.difference import DrillRules
@@ -15,7 +15,13 @@ from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.run.calls import Calls, Rules
 from pulumi_snapshots.run.settings import PACKAGE
 from pulumi_snapshots.snapshot.difference import SnapshotRules
-from pulumi_snapshots.snapshot.record import NAMED_BY
+from pulumi_snapshots.snapshot.record import NAMED_BY, SNAPSHOT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pulumi_snapshots.lookup.results import SnapshotInfo
+    from pulumi_snapshots.properties.catalogue import Property
 
 
 def token(name: str) -> str:
@@ -24,7 +30,11 @@ def token(name: str) -> str:
 
 
 class Kind:
-    """One kind of resource: its token is its type in the state, its names are those of its properties."""
+    """One kind of resource: its token is its type in the state, its names are those of its properties.
+
+    Attributes:
+        lists: the lookup that finds all of its kind; None if the service has no list of them.
+    """
 
     def __init__(self, rules: Rules) -> None:
         self.rules, self.thing = rules, rules.thing
@@ -32,11 +42,19 @@ class Kind:
         self.names = Names(self.thing.outputs)
         self.input_names = Names(self.thing.inputs.properties())
         self.takes_snapshot = set(NAMED_BY) <= set(self.thing.inputs.properties())
+        self.lists = LISTS.get(self.thing.name)
+        self.list_names = Names(self.list_properties)
 
     @property
     def accepted(self) -> list[str]:
         """All inputs by their names in programs."""
         return [*([REFERENCE] if self.takes_snapshot else []), *self.input_names.all]
+
+    @property
+    def list_properties(self) -> Mapping[str, Property]:
+        """What a list can be asked for; it has ids, so no URLs."""
+        every = self.lists.query.properties() if self.lists else {}
+        return {name: each for name, each in every.items() if name != "with_url"}
 
     @property
     def calls(self) -> Calls:
@@ -54,6 +72,8 @@ class Function:
         self.results = Names(lookup.result.properties())
 
 
+LISTS: dict[str, Lookup[list[SnapshotInfo]]] = {SNAPSHOT.name: SNAPSHOTS}
+"""By the name of the resource."""
 KINDS = {kind.token: kind for kind in map(Kind, (SnapshotRules(), RestoreRules(), ArchiveRules(), DrillRules()))}
 """By token."""
 LOOKUPS: tuple[Lookup[Any], ...] = (SNAPSHOTS, LATEST, DATABASE, DATABASES)

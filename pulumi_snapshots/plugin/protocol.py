@@ -5,31 +5,36 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import grpc
 from google.protobuf import empty_pb2
-from google.protobuf.struct_pb2 import Struct
-from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
+from google.protobuf.struct_pb2 import Struct, Value
+from pulumi.runtime.proto import plugin_pb2, provider_pb2
 
 from pulumi_snapshots.engine.errors import DETAILS_HEADER, debugged, listed, readable, status
-from pulumi_snapshots.engine.process import engine_run
+from pulumi_snapshots.engine.process import config_files, engine_run
+from pulumi_snapshots.engine.project import PLAIN_KEY, file_with
 from pulumi_snapshots.engine.wording import PLUGIN
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.guard.inputs import TAKE, foreseen
 from pulumi_snapshots.late import late
 from pulumi_snapshots.lookup.results import Lookup
+from pulumi_snapshots.plugin.alone import NO_CHANGE, NO_DELETE, LoneRow, is_alone, owner_of_call
 from pulumi_snapshots.plugin.engine import Engine, Row
+from pulumi_snapshots.plugin.lacking import Lacking
 from pulumi_snapshots.plugin.package import FUNCTIONS, KINDS, Kind
+from pulumi_snapshots.plugin.paging import name_of, page_of
 from pulumi_snapshots.plugin.references import Snapshots
 from pulumi_snapshots.plugin.schema import VERSION, schema
 from pulumi_snapshots.plugin.wire import UNKNOWN_VALUE, Names, as_secret, holds_secret, is_secret, plain
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.unfit import Problem
 from pulumi_snapshots.run.calls import Call, Changes, Resource, Unfinished
-from pulumi_snapshots.run.settings import PACKAGE, Settings, SettingsError, settings_problems
+from pulumi_snapshots.run.settings import PACKAGE, Settings, SettingsError, config_key, settings_problems
 from pulumi_snapshots.run.shared import Shared
 from pulumi_snapshots.snapshot.record import SNAPSHOT
 
@@ -45,11 +50,17 @@ SETTINGS = Names(Settings.properties())
 SECRET_SETTINGS = frozenset(name for name, each in Settings.properties().items() if each.secret)
 SHOWN_LIMIT = 10_000
 """Bytes of a wrong value that the engine may print."""
-OF_THE_ENGINE = frozenset({"version", "pluginDownloadURL"})
+SDK_VERSION = "version"
+"""The property of every provider by which a generated SDK names its own version."""
+OF_THE_ENGINE = frozenset({SDK_VERSION, "pluginDownloadURL"})
 """Properties of every provider, for the engine only."""
+PLAIN_KEY_OF_PROVIDER = (
+    "the API key of this provider is in plain text in {}; store it with `pulumi config set --secret`"
+)
+UNKNOWN_SETTINGS = "the settings of this provider are not known in a preview"
 
 
-class Plugin(provider_pb2_grpc.ResourceProviderServicer):
+class Plugin(Lacking):
     """Serves one engine with one provider's settings: each explicit provider has a process of its own."""
 
     def __init__(self, engine: Engine, shared: Shared) -> None:
@@ -58,6 +69,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         self._snapshots = Snapshots()
         self._config: dict[str, Any] = {}
         self._engine_can = False
+        self._is_alone = False
 
     # The package -------------------------------------------------------------------------------------------------------
 
@@ -92,29 +104,63 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
     async def CheckConfig(self, request: Any, _context: Any) -> Any:
         """Validate the settings, without a request."""
         config = _config(request.news)
+        await self._warn_of_plain_key(request.urn, config.get(config_key("api_key")))
         problems = settings_problems(config)
         if not problems and UNKNOWN not in config.values():
             try:
                 Settings.read(config, os.environ)
             except SettingsError as error:
                 problems.append(Problem("", error.happened))
-        unknown = f"is not a setting of this provider; its settings are {', '.join(SETTINGS.all)}"
+        unknown = (
+            f"is not a setting of this provider; its settings are {', '.join(SETTINGS.all)}{_other_version(config)}"
+        )
         return _checked(request.news, problems, SETTINGS, SECRET_SETTINGS, unknown=unknown)
 
-    async def DiffConfig(self, _request: Any, _context: Any) -> Any:
-        """Another setting replaces neither a provider nor its resources."""
-        return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_UNKNOWN)
+    async def DiffConfig(self, request: Any, _context: Any) -> Any:
+        """Find which settings change. Each is an update: another key or address replaces neither provider nor resources."""
+        was, now = _config(request.old_inputs), _config(request.news)
+        names = [each.partition(":")[2] for each in sorted(was.keys() | now.keys()) if was.get(each) != now.get(each)]
+        answer = provider_pb2.DiffResponse
+        response = answer(changes=answer.DIFF_SOME if names else answer.DIFF_NONE, hasDetailedDiff=True)
+        for name in names:
+            _add_change(response, name, request, is_input=True)
+        return response
 
     async def Configure(self, request: Any, context: Any) -> Any:
         """Keep the settings; they are read when they are needed, so that a destroy works with bad ones."""
         if not self._engine_can:
             await _fail(context, TOO_OLD)
         self._config = _config(request.args)
+        self._is_alone = is_alone(request.urn)
+        if self._is_alone:
+            self._engine.be_quiet()
         return provider_pb2.ConfigureResponse(acceptSecrets=True, supportsPreview=True)
 
+    @property
+    def _is_configured(self) -> bool:
+        """Whether all settings are known: in a preview one may come from a resource that does not exist yet."""
+        return UNKNOWN not in self._config.values()
+
+    def _settings(self) -> Settings:
+        if not self._is_configured:
+            raise SettingsError(UNKNOWN_SETTINGS)
+        return Settings.read(self._config, os.environ)
+
+    async def _warn_of_plain_key(self, provider: str, key: Any) -> None:
+        stack = provider.removeprefix("urn:pulumi:").partition("::")[0]
+        found = file_with(key, stack, Path.cwd(), config_files()) if key and isinstance(key, str) else None
+        if found is not None:
+            of_stack = provider.rpartition("::")[2].startswith("default")
+            row = self._row(provider)
+            row.warn(PLAIN_KEY if of_stack else PLAIN_KEY_OF_PROVIDER.format(found))
+            await self._engine.flush()
+
+    def _row(self, urn: str) -> Row:
+        return (LoneRow if self._is_alone else Row)(self._engine, urn)
+
     def _call(self, urn: str | None, row: Row) -> Call:
-        settings = partial(Settings.read, self._config, os.environ)
-        return Call(urn, settings, self._shared, row, partial(engine_run, urn))
+        owner = owner_of_call(_type_of(urn)) if self._is_alone and urn else urn or None
+        return Call(owner, self._settings, self._shared, row, partial(engine_run, urn or None))
 
     # Resources ---------------------------------------------------------------------------------------------------------
 
@@ -127,10 +173,13 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         values = kind.input_names.read(inputs)
 
         async def check(call: Call) -> list[Problem]:
+            if not self._is_configured:
+                return kind.thing.inputs.problems(values)
             return kind.rules.check(call, values, in_state=bool(request.olds.fields))
 
         problems += await self._answer(request, context, check)
-        unknown = f"is not an input of {kind.token}; its inputs are {', '.join(kind.accepted)}"
+        inputs_are = f"its inputs are {', '.join(kind.accepted)}{_other_version(self._config)}"
+        unknown = f"is not an input of {kind.token}; {inputs_are}"
         return _checked(inputs, problems, kind.input_names, kind.thing.secrets, unknown=unknown)
 
     async def Diff(self, request: Any, context: Any) -> Any:
@@ -168,13 +217,41 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         inputs = request.inputs if state else _inputs_of(kind, properties)
         return provider_pb2.ReadResponse(id=id_, properties=properties, inputs=inputs)
 
+    async def List(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        """List what the service has of a kind, newest first: ids for a read or an import."""
+        kind, answer = KINDS.get(request.token), provider_pb2.ListResponse
+        if kind is None or kind.lists is None:
+            text = f"This package cannot list {request.token}: the service keeps no list of it."
+            await _fail(context, text, grpc.StatusCode.UNIMPLEMENTED)
+        values = kind.list_names.read(request.query)
+        if UNKNOWN in values.values() or not self._is_configured:
+            yield answer(computed=answer.Computed())
+            return
+        unknown = f"cannot be asked for in a list; it takes {', '.join(kind.list_names.all)}"
+        failures = _unknown(request.query, kind.list_names, unknown)
+        failures += _failures(kind.lists.query.problems(values), kind.list_names, repeated=values)
+        if failures:
+            text = "\n".join(f"{each.property} {each.reason}".lstrip() for each in failures)
+            await _fail(context, text, grpc.StatusCode.INVALID_ARGUMENT)
+        found = await self._find(kind.lists, values, context)
+        try:
+            page, token = page_of(found, limit=request.limit, size=request.page_size, token=request.continuation_token)
+        except ValueError as error:
+            await _fail(context, str(error), grpc.StatusCode.INVALID_ARGUMENT)
+        for each in page:
+            yield answer(result=answer.Result(id=each.id, name=name_of(each)))
+        if token:
+            yield answer(continuation=answer.Continuation(continuation_token=token))
+
     async def Update(self, request: Any, context: Any) -> Any:
         """Resume an unfinished resource, or keep its new inputs."""
         kind = await self._kind(request, context)
+        if self._is_alone:
+            await _fail(context, NO_CHANGE.format(kind.thing.name, kind.token.replace(":index:", ":")))
         state, values = kind.names.read(request.olds), kind.input_names.read(request.news)
         if request.preview:
             record = kind.thing.record.from_outputs(state)
-            found = kind.rules.compare(self._call(request.urn, Row(self._engine, "")), record, state, values)
+            found = kind.rules.compare(self._call(request.urn, self._row("")), record, state, values)
             known = set(found.updates) <= set(kind.thing.inputs.properties())
             stays = kind.names.write(state) if known else None
             return provider_pb2.UpdateResponse(properties=_foreseen(kind, request.news, state=stays))
@@ -193,6 +270,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
     async def Delete(self, request: Any, context: Any) -> Any:
         """Let a resource go."""
         kind = await self._kind(request, context)
+        if self._is_alone:
+            await _fail(context, NO_DELETE.format(kind.thing.name))
         state = kind.names.read(request.properties)
         await self._answer(request, context, lambda call: kind.rules.delete(call, request.id, state))
         return empty_pb2.Empty()
@@ -203,10 +282,11 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Look something up, in previews, too; or take what guards a change, which a preview does not."""
         function = FUNCTIONS.get(request.tok)
         if function is None:
-            await _fail(context, f"This package has no function {request.tok}.", grpc.StatusCode.NOT_FOUND)
+            text = f"This package has no function {request.tok}{_other_version(self._config)}."
+            await _fail(context, text, grpc.StatusCode.NOT_FOUND)
         names, lookup = function.arguments, function.lookup
         values = names.read(request.args)
-        if UNKNOWN in values.values():
+        if UNKNOWN in values.values() or not self._is_configured:
             return _returned(Struct(fields=dict.fromkeys(function.results.all, UNKNOWN_VALUE)))
         unknown = f"is not an argument of {request.tok}; its arguments are {', '.join(names.all) or 'none'}"
         failures = _unknown(request.args, names, unknown)
@@ -217,15 +297,19 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         if lookup is TAKE and request.preview:
             unknowns = dict.fromkeys(lookup.result.properties(), UNKNOWN)
             return _returned(function.results.write({**unknowns, **foreseen(values)}))
-        row = Row(self._engine, values.get("urn", "") if lookup is TAKE else "")
+        return _returned(function.results.write(lookup.values(await self._find(lookup, values, context))))
+
+    async def _find(self, lookup: Lookup[T], values: dict[str, Any], context: Any) -> T:
+        """The answer to a function whose arguments have no problem."""
+        row = self._row(values.get("urn", "") if lookup is TAKE else "")
         find = self._take if lookup is TAKE else self._look_up
         try:
-            found = await find(lookup, values, self._call(None, row))
+            found: T = await find(lookup, values, self._call(None, row))
         except Explained as error:
-            await _fail(context, PLUGIN.report(error), cause=error)
+            await _fail(context, row.wording.report(error), cause=error)
         finally:
             await self._engine.flush()
-        return _returned(function.results.write(lookup.values(found)))
+        return found
 
     @staticmethod
     async def _look_up(lookup: Lookup[T], values: dict[str, Any], call: Call) -> T:
@@ -249,10 +333,14 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
     # How a call is answered ------------------------------------------------------------------------------------------------
 
     async def _kind(self, request: Any, context: Any) -> Kind:
-        type_ = request.urn.split("::")[2].rpartition("$")[2]
+        type_ = _type_of(request.urn) or request.type
+        if not type_:
+            text = f"The engine names no resource: the URN is {request.urn!r}."
+            await _fail(context, text, grpc.StatusCode.INVALID_ARGUMENT)
         kind = KINDS.get(type_)
         if kind is None:
-            await _fail(context, f"This package has no resource {type_}.", grpc.StatusCode.NOT_FOUND)
+            text = f"This package has no resource {type_}{_other_version(self._config)}."
+            await _fail(context, text, grpc.StatusCode.NOT_FOUND)
         return kind
 
     async def _resource(
@@ -262,6 +350,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         try:
             made = await self._answer(request, context, operation)
         except Unfinished as end:
+            if self._is_alone:
+                await _fail(context, self._row(request.urn).wording.report(end.error, end.unkept), cause=end)
             told = PLUGIN.about(resource=request.urn).report(end.error)
             detail = provider_pb2.ErrorResourceInitFailed(
                 id=end.resource.id,
@@ -278,7 +368,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
 
     async def _answer(self, request: Any, context: Any, operation: Callable[[Call], Awaitable[T]]) -> T:
         """Run an operation, shown on the resource's row; a failure reaches the engine as one text."""
-        row = Row(self._engine, request.urn)
+        row = self._row(request.urn)
         # A task of its own: if the engine hangs up, the operation must know that its end does not reach the state.
         task = asyncio.ensure_future(operation(self._call(request.urn, row)))
         try:
@@ -310,6 +400,23 @@ async def _fail(
     raise AssertionError  # `abort` has ended the call
 
 
+def _type_of(urn: str | None) -> str:
+    """The type in a resource's URN; empty if it is none."""
+    parts = (urn or "").split("::")
+    return parts[2].rpartition("$")[2] if len(parts) > 3 else ""  # noqa: PLR2004  stack, project, types, name
+
+
+def _other_version(config: Mapping[str, Any]) -> str:
+    """What to do about something that does not exist, if the SDK is of another version; empty if it is of this one."""
+    sdk = config.get(f"{PACKAGE}:{SDK_VERSION}")
+    if not isinstance(sdk, str) or sdk == VERSION:
+        return ""
+    return (
+        f". The program's SDK is version {sdk}, and this plugin is {VERSION}: install the plugin of the SDK's version, or "
+        f"generate the SDK again"
+    )
+
+
 def _config(properties: Struct) -> dict[str, Any]:
     """Settings by their names in Pulumi config."""
     return {f"{PACKAGE}:{name}": plain(value) for name, value in properties.fields.items()}
@@ -325,7 +432,8 @@ def _checked(inputs: Struct, problems: Iterable[Problem], names: Names, secrets:
     hidden = [name for name, value in inputs.fields.items() if value.ByteSize() > SHOWN_LIMIT]
     for name in secrets:
         wire = names.wire(name)
-        if wire in inputs.fields and not is_secret(inputs.fields[wire]):
+        given = inputs.fields.get(wire, Value())
+        if plain(given) is not None and not is_secret(given):
             hidden.append(wire)
             checked.fields[wire].CopyFrom(as_secret(inputs.fields[wire]))
     failures = [*_unknown(inputs, names, unknown), *_failures(problems, names, hidden=hidden)]
@@ -369,13 +477,18 @@ def _difference(kind: Kind, found: Changes, request: Any) -> Any:
     )
     for names, suffix in ((found.replaces, "_REPLACE"), (found.updates, "")):
         for name in names:
-            wire, is_input = kind.names.wire(name), name in kind.thing.inputs.properties()
-            was, now = wire in request.old_inputs.fields, wire in request.news.fields
-            change = "UPDATE" if not is_input or was is now else "ADD" if now else "DELETE"
-            response.diffs.append(wire)
-            response.detailedDiff[wire].kind = provider_pb2.PropertyDiff.Kind.Value(change + suffix)
-            response.detailedDiff[wire].inputDiff = is_input
+            is_input = name in kind.thing.inputs.properties()
+            _add_change(response, kind.names.wire(name), request, is_input=is_input, suffix=suffix)
     return response
+
+
+def _add_change(response: Any, name: str, request: Any, *, is_input: bool, suffix: str = "") -> None:
+    """Add a property that changes to the answer of a diff; a setting, too."""
+    was, now = name in request.old_inputs.fields, name in request.news.fields
+    change = "UPDATE" if not is_input or was is now else "ADD" if now else "DELETE"
+    response.diffs.append(name)
+    response.detailedDiff[name].kind = provider_pb2.PropertyDiff.Kind.Value(change + suffix)
+    response.detailedDiff[name].inputDiff = is_input
 
 
 def _foreseen(kind: Kind, inputs: Struct, *, state: Struct | None = None) -> Struct:

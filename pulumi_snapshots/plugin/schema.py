@@ -59,12 +59,14 @@ def _setting(each: Property) -> dict[str, Any]:
 
 def _resource(kind: Kind) -> dict[str, Any]:
     inputs, outputs = kind.thing.inputs.properties().values(), kind.thing.outputs.values()
+    listed_by = {"type": "object", "properties": _properties(kind.list_properties.values())}
     return {
         "description": kind.thing.doc,
         "properties": _properties(outputs),
         "required": [each.camel for each in outputs if kind.thing.seen(each)],
         "inputProperties": _referring(kind) | {each.camel: _input(each) for each in inputs},
         "requiredInputs": [each.camel for each in inputs if each.required and not _may_refer(kind, each)],
+        **({"listInputs": listed_by} if kind.lists else {}),
     }
 
 

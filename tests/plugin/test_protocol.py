@@ -346,6 +346,17 @@ def test_an_old_engine_gets_the_version_that_is_needed() -> None:
 # Trouble
 
 
+def test_a_call_that_it_does_not_have_prints_nothing(idle: PluginServicer) -> None:
+    """The engine shows what a plugin prints."""
+    idle.forget()
+    for method in ("Parameterize", "Construct", "Call", "GetMapping", "GetMappings"):
+        with pytest.raises(CallFailedError) as caught:
+            call(idle, method, getattr(provider_pb2, f"{method}Request")())
+        assert caught.value.code == "UNIMPLEMENTED"
+        assert caught.value.message.startswith(("This package ", "The resources "))
+    assert idle.printed == []
+
+
 def test_started_by_hand_it_explains_itself_and_ends_when_asked() -> None:
     code = "from pulumi_snapshots.plugin.serve import main; main()"
     with subprocess.Popen(  # noqa: S603  this very interpreter

@@ -1,0 +1,321 @@
+"""The protocol's edges: what the plugin does not have, empty and unknown values, other settings, other versions, `pulumi do`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pulumi.runtime.proto import provider_pb2
+
+from pulumi_snapshots.attempt.owner import is_command
+from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.engine.project import file_with
+from pulumi_snapshots.plugin.schema import VERSION
+from tests.support.plugin_inside import OF_DO, Plugged, bag, plugged, run_inside, values
+from tests.support.servicer import UNKNOWN, CallFailedError, secret, urn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from pathlib import Path
+
+DATABASE, OTHER = "a14b8d5e1cb7405a851eb4c075506121", "b25c9e6f2dc8516b962fc5d186617232"
+SNAPSHOT = "squarecloud:index:Snapshot"
+NAME = urn("x")
+OF_STACK = "urn:pulumi:dev::project::pulumi:providers:squarecloud::default"
+DIFF = provider_pb2.DiffResponse
+
+
+def inside(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    def run() -> None:
+        run_inside(test)
+
+    run.__name__, run.__doc__ = test.__name__, test.__doc__
+    return run
+
+
+# What the plugin does not have
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("Parameterize", "takes no parameters"),
+        ("Construct", "has no components"),
+        ("Call", "have no methods"),
+        ("GetMapping", "maps the names of no other tool"),
+        ("GetMappings", "maps the names of no other tool"),
+    ],
+)
+def test_a_call_that_does_not_exist_is_unimplemented_in_plain_words(method: str, words: str) -> None:
+    async def body() -> None:
+        async with plugged() as here:
+            with pytest.raises(CallFailedError, match=words) as caught:
+                await here.call(method, getattr(provider_pb2, f"{method}Request")())
+            assert caught.value.code == "UNIMPLEMENTED"
+
+    run_inside(body)
+
+
+# A URN that names nothing
+
+
+@pytest.mark.parametrize("name", ["", "x", "urn:pulumi:dev::project"])
+def test_a_urn_that_names_nothing_is_said_to(name: str) -> None:
+    async def body() -> None:
+        async with plugged() as here:
+            with pytest.raises(CallFailedError, match=f"names no resource: the URN is '{name}'") as caught:
+                await here.call("Check", provider_pb2.CheckRequest(urn=name))
+            assert caught.value.code == "INVALID_ARGUMENT"
+
+    run_inside(body)
+
+
+@inside
+async def test_the_type_alone_is_enough_and_two_without_a_urn_are_not_one() -> None:
+    async with plugged(snapshot_seconds=1) as here:
+        here.emulator.add_database(DATABASE)
+        request = provider_pb2.CreateRequest(type=SNAPSHOT, properties=bag({"databaseId": DATABASE}))
+        first = await here.call("Create", request)
+        second = await (await next_one(here)).call("Create", request)
+        assert first.id != second.id
+
+
+async def next_one(here: Plugged, provider: str = OF_STACK) -> Plugged:
+    """The plugin of the next command on this machine."""
+    here.process.end()
+    other = here.again()
+    await other.ready(provider=provider)
+    return other
+
+
+# Settings
+
+
+@pytest.mark.parametrize("given", [{}, {"apiUrl": None, "apiKey": None, "requestsPerMinute": None}])
+def test_null_settings_are_not_given_ones(given: dict[str, Any]) -> None:
+    nulls = provider_pb2.CheckRequest()
+    for name in given:
+        nulls.news.fields[name].null_value = 0
+
+    async def body() -> None:
+        async with plugged() as here:
+            checked = await here.call("CheckConfig", nulls)
+            assert not checked.failures
+            assert checked.inputs == nulls.news  # no secret null, which the state would keep
+            await here.call("Configure", provider_pb2.ConfigureRequest(args=nulls.news))
+            with pytest.raises(CallFailedError, match="o API key is set"):
+                await here.call("Read", provider_pb2.ReadRequest(urn=NAME, id=f"{DATABASE}/v1"))
+
+    run_inside(body)
+
+
+@inside
+async def test_settings_that_a_preview_does_not_know_send_no_request() -> None:
+    async with plugged({"apiUrl": UNKNOWN}) as here:
+        (failure,) = (await here.call("Check", provider_pb2.CheckRequest(urn=NAME, news=bag({})))).failures
+        assert failure.property == "databaseId"
+        found = await here.call("Invoke", provider_pb2.InvokeRequest(tok="squarecloud:index:getDatabases"))
+        assert values(getattr(found, "return")) == {"databases": UNKNOWN}
+        (listed,) = await here.call("List", provider_pb2.ListRequest(token=SNAPSHOT))
+        assert listed.HasField("computed")
+        with pytest.raises(CallFailedError, match="settings of this provider are not known in a preview"):
+            await here.call("Read", provider_pb2.ReadRequest(urn=NAME, id=f"{DATABASE}/v1"))
+        assert here.kinds == []
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "changed"),
+    [
+        ({"apiKey": "k"}, {"apiKey": "k"}, {}),
+        ({"apiKey": "k"}, {"apiKey": "another"}, {"apiKey": "UPDATE"}),
+        ({"apiUrl": "https://a"}, {"apiUrl": "https://b"}, {"apiUrl": "UPDATE"}),
+        ({"apiUrl": "https://a"}, {"apiUrl": UNKNOWN}, {"apiUrl": "UPDATE"}),
+        ({}, {"lookEvery": "1m"}, {"lookEvery": "ADD"}),
+        ({"lookEvery": "1m", "apiKey": "k"}, {"apiKey": "k"}, {"lookEvery": "DELETE"}),
+        ({"version": "0.0.9"}, {"version": VERSION}, {"version": "UPDATE"}),
+    ],
+)
+def test_another_setting_is_an_update_and_replaces_nothing(
+    was: dict[str, Any], now: dict[str, Any], changed: dict[str, str]
+) -> None:
+    async def body() -> None:
+        async with plugged() as here:
+            request = provider_pb2.DiffRequest(urn=OF_STACK, id="1", old_inputs=bag(was), olds=bag(was), news=bag(now))
+            answer = await here.call("DiffConfig", request)
+            assert answer.changes == (DIFF.DIFF_SOME if changed else DIFF.DIFF_NONE)
+            assert not answer.replaces
+            kinds = {name: provider_pb2.PropertyDiff.Kind.Name(each.kind) for name, each in answer.detailedDiff.items()}
+            assert kinds == changed
+            assert list(answer.diffs) == list(changed)
+
+    run_inside(body)
+
+
+KEY = "k3y" * 22
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "provider", "warning"),
+    [
+        ("Pulumi.dev.yaml", f"config:\n  squarecloud:apiKey: {KEY}\n", "default_0_1_0", "squarecloud:apiKey is configured in plain text; set"),
+        ("Pulumi.yaml", f"name: app\nconfig:\n  squarecloud:apiKey: '{KEY}'\n", "default", "squarecloud:apiKey is configured in plain text; set"),
+        ("Pulumi.dev.yaml", f"config:\n  app:secondKey: {KEY}\n", "second", "the API key of this provider is in plain text in Pulumi.dev.yaml; st"),
+        ("Pulumi.dev.yaml", "config:\n  squarecloud:apiKey:\n    secure: v1:abc\n", "default", None),
+        ("Pulumi.dev.yaml", f"config:\n  squarecloud:apiKey: {KEY}more\n", "default", None),
+        ("Pulumi.prod.yaml", f"config:\n  squarecloud:apiKey: {KEY}\n", "default", None),
+    ],
+)  # fmt: skip
+def test_a_key_in_plain_text_is_warned_of(  # noqa: PLR0913, PLR0917  the columns of the table, and where it is
+    file: str, content: str, provider: str, warning: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "Pulumi.yaml").write_text("name: app\n")
+    (tmp_path / file).write_text(content)
+    (tmp_path / "program").mkdir()
+    monkeypatch.chdir(tmp_path / "program")
+
+    async def body() -> None:
+        async with plugged() as here:
+            request = provider_pb2.CheckRequest(
+                urn=f"urn:pulumi:dev::app::pulumi:providers:squarecloud::{provider}", news=bag({"apiKey": KEY})
+            )
+            checked = await here.call("CheckConfig", request)
+            assert values(checked.inputs) == {"apiKey": secret(KEY)}
+            assert [each[: len(warning or "")] for each in here.process.warnings] == ([warning] if warning else [])
+            assert KEY not in str(here.process.warnings)
+
+    run_inside(body)
+
+
+def test_a_key_in_a_file_of_config_that_was_given_is_found(tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text(f"config: {{squarecloud:apiKey: {KEY}}}")
+    assert file_with(KEY, "dev", tmp_path, ["missing.yaml", "other.yaml"]) == "other.yaml"
+
+
+# Trouble
+
+
+@pytest.mark.parametrize("debug", ["", "1"])
+def test_tracebacks_are_for_those_who_ask_for_them(debug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body() -> None:
+        monkeypatch.setenv("SQUARECLOUD_DEBUG", debug)
+        async with plugged(snapshot_seconds=600) as here:
+            here.emulator.add_database(DATABASE)
+            here.emulator.add_database(OTHER)
+            failed = []
+            for method, request in (
+                (
+                    "Create",
+                    provider_pb2.CreateRequest(urn=NAME, properties=bag({"databaseId": DATABASE, "timeout": "1m"})),
+                ),
+                ("Create", provider_pb2.CreateRequest(urn=urn("y"), properties=bag({"databaseId": OTHER}))),
+                (
+                    "Invoke",
+                    provider_pb2.InvokeRequest(tok="squarecloud:index:getDatabase", args=bag({"databaseId": "b"})),
+                ),
+                ("List", provider_pb2.ListRequest(token=SNAPSHOT, query=bag({"databaseId": "b"}))),
+            ):
+                with pytest.raises(CallFailedError) as caught:
+                    await here.call(method, request)
+                failed.append(caught.value)
+                here.emulator.add_fault(Fault(kind="create", status=404, code="SNAPSHOT_FAILED"))
+            assert failed[0].kept is not None
+            texts = [*failed[0].kept.reasons, *(each.message for each in failed[1:])]
+            assert ["Traceback" in each for each in texts] == [bool(debug)] * 4
+
+    run_inside(body)
+
+
+# A generated SDK of another version
+
+
+@pytest.mark.parametrize(("version", "told"), [("", False), (VERSION, False), ("99.0.0", True)])
+def test_what_only_another_version_has_says_what_to_do(version: str, told: bool) -> None:  # noqa: FBT001
+    async def body() -> None:
+        async with plugged({"version": version} if version else {}) as here:
+            texts = []
+            for method, request in (
+                ("Check", provider_pb2.CheckRequest(urn=NAME, news=bag({"databaseId": DATABASE, "later": 1}))),
+                (
+                    "CheckConfig",
+                    provider_pb2.CheckRequest(news=bag({"later": "1", **({"version": version} if version else {})})),
+                ),
+            ):
+                (failure,) = (await here.call(method, request)).failures
+                texts.append(failure.reason)
+            for method, request in (
+                ("Check", provider_pb2.CheckRequest(urn=urn("x", "squarecloud:index:Later"))),
+                ("Invoke", provider_pb2.InvokeRequest(tok="squarecloud:index:later")),
+            ):
+                with pytest.raises(CallFailedError) as caught:
+                    await here.call(method, request)
+                texts.append(caught.value.message)
+            hint = f"The program's SDK is version 99.0.0, and this plugin is {VERSION}: install the plugin of the SDK's"
+            assert [hint in each for each in texts] == [told] * 4
+
+    run_inside(body)
+
+
+# `pulumi do --stateless`
+
+
+async def refused(here: Plugged, method: str, request: Any) -> str:
+    with pytest.raises(CallFailedError) as caught:
+        await here.call(method, request)
+    assert caught.value.kept is None
+    return caught.value.message
+
+
+def creating(**inputs: Any) -> Any:
+    """The request of `pulumi do --stateless squarecloud:Snapshot create`."""
+    name = f"urn:pulumi:dev::default::{SNAPSHOT}::Snapshot"
+    return provider_pb2.CreateRequest(urn=name, properties=bag({"databaseId": DATABASE, **inputs}))
+
+
+@inside
+async def test_each_command_without_a_state_takes_a_snapshot() -> None:
+    async with plugged(provider=OF_DO, snapshot_seconds=1) as here:
+        here.emulator.add_database(DATABASE)
+        first = await here.call("Create", creating())
+        second = await (await next_one(here, OF_DO)).call("Create", creating())
+        assert first.id != second.id
+        # A stack's own resource would complete from what an earlier run has taken without a state that shows it.
+        third = await (await next_one(here)).call("Create", creating())
+        fourth = await (await next_one(here)).call("Create", creating())
+        assert third.id == fourth.id
+        assert here.kinds.count("create") == 3
+
+
+@inside
+async def test_the_same_command_resumes_what_was_not_waited_for() -> None:
+    async with plugged(provider=OF_DO, snapshot_seconds=400) as here:
+        here.emulator.add_database(DATABASE)
+        told = await refused(here, "Create", creating(timeout="2m"))
+        assert "The wait ended after 2 min." in told
+        assert "hint: The same command on this machine keeps waiting and sends no second request." in told
+        assert "pulumi up" not in told
+        (journal,) = [each for each in here.process.computer.remembered() if each.get("attempts")]
+        (entry,) = journal["attempts"]
+        assert entry["owner"] == "pulumi do squarecloud:Snapshot create"
+        assert is_command(entry["owner"])
+        assert not entry["in_state"]
+        resumed = await (await next_one(here, OF_DO)).call("Create", creating())
+        assert here.kinds.count("create") == 1
+        assert [f"{DATABASE}/{each.version_id}" for each in here.emulator.snapshots(DATABASE)] == [resumed.id]
+
+
+@inside
+async def test_without_a_state_nothing_is_changed_or_deleted() -> None:
+    async with plugged(provider=OF_DO) as here:
+        here.emulator.add_database(DATABASE)
+        stored = here.emulator.add_snapshot(DATABASE)
+        id_ = f"{DATABASE}/{stored.version_id}"
+        request = provider_pb2.ReadRequest(urn=creating().urn, id=id_)
+        read = await here.call("Read", request)
+        assert read.id == id_
+        other = bag({"databaseId": "b" * 32})
+        changing = provider_pb2.UpdateRequest(urn=request.urn, id=id_, olds=read.properties, news=other)
+        assert "Nothing was changed." in await refused(here, "Update", changing)
+        deleting = provider_pb2.DeleteRequest(urn=request.urn, id=id_, properties=read.properties)
+        assert "and keeps each for 30 days. Nothing was deleted." in await refused(here, "Delete", deleting)
+        assert json.dumps(here.process.computer.remembered()).count(stored.version_id) == 0

@@ -1,0 +1,170 @@
+"""`List`: ids of all snapshots in few requests, page by page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pulumi.runtime.proto import provider_pb2
+
+from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.plugin.schema import schema
+from tests.support.plugin_inside import Plugged, bag, plugged, run_inside
+from tests.support.servicer import UNKNOWN, CallFailedError
+from tests.support.world import START
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+TOKEN = "squarecloud:index:Snapshot"
+DATABASES = [f"{number:032x}" for number in range(10)]
+
+
+def inside(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    def run() -> None:
+        run_inside(test)
+
+    run.__name__, run.__doc__ = test.__name__, test.__doc__
+    return run
+
+
+async def listed(here: Plugged, query: dict[str, Any] | None = None, **page: Any) -> tuple[list[str], str]:
+    """The ids of a page, and the token of the next one."""
+    request = provider_pb2.ListRequest(token=TOKEN, query=bag(query or {}), **page)
+    answers = await here.call("List", request)
+    kinds = [each.WhichOneof("response") for each in answers]
+    token = answers[-1].continuation.continuation_token if "continuation" in kinds else ""
+    assert kinds == ["result"] * (len(kinds) - bool(token)) + ["continuation"] * bool(token)
+    return [each.result.id for each in answers if each.WhichOneof("response") == "result"], token
+
+
+def fill(here: Plugged, count: int) -> list[str]:
+    """Snapshots of ten databases, an hour apart; their ids, newest first."""
+    for each in DATABASES:
+        here.emulator.add_database(each)
+    stored = [
+        here.emulator.add_snapshot(DATABASES[number % 10], modified=START - timedelta(hours=number + 1))
+        for number in range(count)
+    ]
+    return [f"{DATABASES[number % 10]}/{each.version_id}" for number, each in enumerate(stored)]
+
+
+@inside
+async def test_500_snapshots_take_one_request_of_account_or_database() -> None:
+    async with plugged() as here:
+        ids = fill(here, 500)
+        assert (await listed(here))[0] == ids
+        assert here.kinds == ["list account"]
+        assert (await listed(here, {"databaseId": DATABASES[3]}))[0] == ids[3::10]
+        assert len(here.kinds) <= 2  # the account's page may serve a database too
+
+
+@inside
+async def test_a_list_shows_what_a_name_could_be() -> None:
+    async with plugged() as here:
+        fill(here, 1)
+        (only,) = await here.call("List", provider_pb2.ListRequest(token=TOKEN))
+        assert only.result.name == f"{DATABASES[0]}-20260301T110000Z"
+
+
+@inside
+async def test_a_list_by_origin_and_age() -> None:
+    async with plugged() as here:
+        fill(here, 30)
+        automatic = here.emulator.add_snapshot(DATABASES[0], modified=START - timedelta(hours=2), origin="automatic")
+        assert (await listed(here, {"origin": "automatic"}))[0] == [f"{DATABASES[0]}/{automatic.version_id}"]
+        assert len((await listed(here, {"newerThan": "12h", "origin": "manual"}))[0]) == 11
+
+
+@inside
+async def test_pages_hold_each_snapshot_once_though_others_are_taken_meanwhile() -> None:
+    async with plugged(cache_world="invalidated") as here:
+        ids = fill(here, 50)
+        found, token = await listed(here, page_size=20)
+        assert len(found) == 20
+        await here.process.shared._clock.sleep(90)  # longer than answers are shared
+        here.emulator.add_snapshot(DATABASES[0])
+        more, token = await listed(here, page_size=20, continuation_token=token)
+        rest, token = await listed(here, page_size=20, continuation_token=token)
+        assert found + more + rest == ids
+        assert token == ""
+        assert here.kinds == ["list account"] * 2
+
+
+@inside
+async def test_a_limit_counts_over_all_pages() -> None:
+    async with plugged() as here:
+        ids = fill(here, 50)
+        assert await listed(here, limit=7) == (ids[:7], "")
+        # The same limit for each page, as the protocol says, and what is left of it, as `pulumi do` says.
+        for limits in ((25, 25, 25), (25, 15, 5)):
+            found: list[str] = []
+            token = ""
+            for limit in limits:
+                page, token = await listed(here, limit=limit, page_size=10, continuation_token=token)
+                found += page
+            assert found == ids[:25]
+            assert token == ""
+
+
+@inside
+async def test_snapshots_of_one_moment_are_on_one_page_each() -> None:
+    async with plugged() as here:
+        for each in DATABASES:
+            here.emulator.add_database(each)
+            here.emulator.add_snapshot(each, modified=START - timedelta(hours=1))
+        found, token = await listed(here, page_size=4)
+        while token:
+            page, token = await listed(here, page_size=4, continuation_token=token)
+            found += page
+        assert set(Counter(found).values()) == {1}
+        assert len(found) == 10
+
+
+@inside
+async def test_an_unknown_query_of_a_preview_lists_nothing() -> None:
+    async with plugged() as here:
+        request = provider_pb2.ListRequest(token=TOKEN, query=bag({"databaseId": UNKNOWN}))
+        (answer,) = await here.call("List", request)
+        assert answer.HasField("computed")
+        assert here.kinds == []
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "words"),
+    [
+        ({"query": {"databaseId": "a/b"}}, "INVALID_ARGUMENT", "databaseId must be a bare id"),
+        ({"query": {"origin": "mine"}}, "INVALID_ARGUMENT", "origin must be 'manual' or 'automatic', not 'mine'"),
+        ({"query": {"withUrl": True}}, "INVALID_ARGUMENT", "withUrl cannot be asked for in a list; it takes databaseId, "),
+        ({"continuation_token": "[1]"}, "INVALID_ARGUMENT", "The continuation token is none that this provider"),
+        ({"token": "squarecloud:index:Restore"}, "UNIMPLEMENTED", "cannot list squarecloud:index:Restore: the service"),
+        ({"token": ""}, "UNIMPLEMENTED", "This package cannot list"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_listed_is_an_error_and_no_request(request_: dict[str, Any], code: str, words: str) -> None:
+    async def body() -> None:
+        async with plugged() as here:
+            asked = {"token": TOKEN, **request_, "query": bag(request_.get("query", {}))}
+            with pytest.raises(CallFailedError) as caught:
+                await here.call("List", provider_pb2.ListRequest(**asked))
+            assert caught.value.code == code
+            assert words in caught.value.message
+            assert here.kinds == [] or "continuation_token" in request_
+
+    run_inside(body)
+
+
+@inside
+async def test_a_list_that_fails_says_so_as_lookups_do() -> None:
+    async with plugged() as here:
+        here.emulator.add_fault(Fault(kind="list account", status=401, code="ACCESS_DENIED"))
+        with pytest.raises(CallFailedError, match=r"401 ACCESS_DENIED(.|\n)*more: squarecloud-snapshots explain"):
+            await listed(here)
+
+
+def test_the_schema_offers_a_list_of_what_can_be_listed() -> None:
+    resources = schema()["resources"]
+    assert [token for token, each in resources.items() if "listInputs" in each] == [TOKEN]
+    assert list(resources[TOKEN]["listInputs"]["properties"]) == ["databaseId", "origin", "newerThan", "olderThan"]

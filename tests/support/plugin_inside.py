@@ -1,0 +1,103 @@
+"""The plugin inside this process, by its own names, in virtual time and with an emulated service: no process, no socket.
+
+async def body():
+    async with plugged() as here:
+        answer = await here.call("Check", request)
+
+run_inside(body)
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from google.protobuf.json_format import MessageToDict
+from pulumi.runtime.proto import provider_pb2
+
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.emulator import Emulator, EmulatorSettings
+from pulumi_snapshots.plugin.protocol import Plugin
+from tests.support import servicer as wire
+from tests.support.inside import Computer, Native, _AsyncContext, _InsideEngine, _process, run_inside
+from tests.support.world import START
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+__all__ = ["OF_DO", "Plugged", "bag", "plugged", "run_inside", "values"]
+
+OF_DO = "urn:pulumi:dev::default::pulumi:providers:squarecloud::"
+"""The provider of `pulumi do --stateless`, which has no name."""
+OF_STACK = "urn:pulumi:dev::shop::pulumi:providers:squarecloud::default_0_1_0"
+
+bag = wire._struct
+
+
+def values(struct: Any) -> dict[str, Any]:
+    """As it is on the wire, marks included."""
+    return dict(MessageToDict(struct))
+
+
+@dataclass
+class Plugged:
+    """A plugin's process, and the service.
+
+    Attributes:
+        emulator: the service.
+        process: what it has told the engine, as `warnings` and `progress`.
+    """
+
+    emulator: Emulator
+    process: Native
+    plugin: Plugin
+
+    async def call(self, method: str, request: Any) -> Any:
+        """Its answer, all answers of a stream as a list; raises `CallFailedError` as `Servicer` does."""
+        try:
+            answering = getattr(self.plugin, method)(request, _AsyncContext())
+            return [each async for each in answering] if method == "List" else await answering
+        except grpc.RpcError as error:
+            raise wire._failure(error) from None
+
+    async def ready(self, config: Mapping[str, Any] | None = None, provider: str = OF_STACK) -> None:
+        """What an engine says first."""
+        await self.call("Handshake", provider_pb2.ProviderHandshakeRequest(supports_refresh_before_update=True))
+        service = {"apiKey": wire.secret(self.emulator.settings.api_key), "apiUrl": self.emulator.api_url}
+        args = bag(service | dict(config or {}))
+        await self.call("Configure", provider_pb2.ConfigureRequest(urn=provider, args=args, acceptSecrets=True))
+
+    @property
+    def kinds(self) -> list[str]:
+        """The requests that the service has got."""
+        return [entry.kind for entry in self.emulator.journal]
+
+    def again(self) -> Plugged:
+        """Another process on the same machine."""
+        return _started(self.emulator, self.process.computer)
+
+
+def _started(emulator: Emulator, computer: Computer) -> Plugged:
+    process = Native(computer, computer.new_name("engine"), (), {})
+    _process.set(process)
+    return Plugged(emulator, process, Plugin(_InsideEngine(process), process.shared))
+
+
+@asynccontextmanager
+async def plugged(
+    config: Mapping[str, Any] | None = None, *, provider: str = OF_STACK, **service: Any
+) -> AsyncIterator[Plugged]:
+    """A plugin that has a key of the emulated service.
+
+    Args:
+        config: more settings of the provider.
+        provider: its URN.
+        service: the service's behaviour.
+    """
+    emulator = Emulator(EmulatorSettings(**service), clock=Clock(START), base_url="http://127.0.0.1:1")
+    here = _started(emulator, Computer("laptop", emulator, Path("/state/laptop")))
+    await here.ready(config, provider)
+    yield here
