@@ -9,7 +9,9 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPException
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import quote, urlencode, urlsplit
 from xml.etree import ElementTree as ET
 
@@ -55,22 +57,23 @@ class Uploads:
         """
         folder = self.key.rpartition("/")[0]
         answer = self._send("GET", "", {"uploads": "", "prefix": f"{folder}/" if folder else self.key})
-        try:
-            every = [each for each in ET.fromstring(answer) if each.tag.endswith("Upload")]  # noqa: S314  the store's own
-        except ET.ParseError as error:
-            raise ValueError(f"no list of uploads: {error}") from None
         found = []
-        for each in every:
-            facts = {part.tag.rpartition("}")[2]: part.text or "" for part in each}
-            if facts["Key"] == self.key or self._is_dead(facts["Key"], facts["Initiated"]):
-                found.append(Upload(facts["Key"], facts["UploadId"]))
+        try:
+            for each in ET.fromstring(answer):  # noqa: S314  the store's own
+                facts = {part.tag.rpartition("}")[2]: part.text or "" for part in each}
+                if each.tag.endswith("Upload") and self._is_ours(facts["Key"], facts["Initiated"]):
+                    found.append(Upload(facts["Key"], facts["UploadId"]))
+        except (ET.ParseError, LookupError, TypeError) as error:
+            raise ValueError(f"no list of uploads: {error}") from None
         return found
 
     def end(self, upload: Upload) -> None:
         """End one; raises OSError if the store refuses."""
         self._send("DELETE", upload.key, {"uploadId": upload.id})
 
-    def _is_dead(self, key: str, initiated: str) -> bool:
+    def _is_ours(self, key: str, initiated: str) -> bool:
+        if key == self.key:
+            return True
         name = key.removeprefix(self.key.rpartition("/")[0] + "/")
         return bool(OURS.fullmatch(name)) and _now() - datetime.fromisoformat(initiated) > CERTAINLY_DEAD
 
@@ -81,8 +84,14 @@ class Uploads:
         headers = dict(self.authorize(method, address.netloc, path, asked))
         url = f"{address.scheme}://{address.netloc}{path}?{asked}"
         sent = urllib.request.Request(url, headers=headers, method=method)  # noqa: S310  the store's own address
-        with urllib.request.urlopen(sent, timeout=PATIENCE) as response:  # noqa: S310
-            content: bytes = response.read()
+        try:
+            with urllib.request.urlopen(sent, timeout=PATIENCE) as response:  # noqa: S310
+                content: bytes = response.read()
+        except HTTPError as error:
+            error.close()
+            raise
+        except HTTPException as error:  # an answer that breaks off is none of OSError
+            raise OSError(f"the store's answer broke off ({error})") from error
         return content
 
 

@@ -1,7 +1,7 @@
-"""One archive in a process of its own: `python -m tests.archive.one_archive URL VERSION DESTINATION STATEMENT [RECIPIENT…]`.
+"""One archive in a process of its own: `python -m tests.archive.one_archive URL VERSION DESTINATION [RECIPIENT…]`.
 
-The statement runs first, once everything is loaded; it may limit the process. Prints JSON: the outputs or the error, the
-seconds that it took, and the peak of memory above idle in MiB.
+Prints JSON: the outputs or the error, the seconds that it took once everything was loaded, and the peak of memory above idle
+in MiB.
 """
 
 from __future__ import annotations
@@ -33,12 +33,11 @@ def peak() -> float:
 
 
 async def run(arguments: list[str]) -> dict[str, object]:
-    url, version, destination, statement, *recipients = arguments
+    url, version, destination, *recipients = arguments
     values = {"download_url": url, "version_id": version, "destination": destination, "recipients": recipients or None}
     problems = ArchiveInputs.problems(values)
     assert not problems, problems
     row = Row()
-    exec(statement)  # noqa: S102  the test's own
     idle = resident()
     began = time.perf_counter()
     try:

@@ -35,18 +35,18 @@ def _host(address: str, digest: str) -> Host:
 
 
 @contextmanager
-def hosted(size: int) -> Iterator[Host]:
-    """A snapshot host of one zip, in threads of this process."""
+def hosted(size: int, rate: float = math.inf) -> Iterator[Host]:
+    """A snapshot host of one zip, in threads of this process; at most at so many bytes a second."""
     whole = GeneratedZip(size)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        threading.Thread(target=serve, args=(server, whole), daemon=True).start()
+        threading.Thread(target=serve, args=(server, whole, rate), daemon=True).start()
         yield _host(f"http://127.0.0.1:{server.getsockname()[1]}", whole.sha256())
         server.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
 def hosted_apart(size: int, rate: float = math.inf) -> Iterator[Host]:
-    """The same in a process of its own, for measures; at most at so many bytes a second."""
+    """The same in a process of its own, for measures."""
     command = [sys.executable, "-m", "tests.archive.generated_host", str(size), str(rate)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  this very interpreter
         assert process.stdout is not None
@@ -62,12 +62,11 @@ def start(
     destination: Path | str,
     *,
     environment: Mapping[str, str] | None = None,
-    before: str = "",
     recipients: tuple[str, ...] = (),
 ) -> subprocess.Popen[str]:
-    """Start an archive in another process, which runs `before` first, once everything is loaded."""
+    """Start an archive in another process."""
     return subprocess.Popen(  # noqa: S603  this very interpreter
-        [sys.executable, "-m", "tests.archive.one_archive", url, VERSION, str(destination), before, *recipients],
+        [sys.executable, "-m", "tests.archive.one_archive", url, VERSION, str(destination), *recipients],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, **(environment or {})},

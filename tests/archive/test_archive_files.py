@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import tempfile
 import time
 import zipfile
@@ -10,12 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
+import pyrage
 import pytest
 
 from pulumi_snapshots.api.download import open_download
+from pulumi_snapshots.archive.archive import NotArchived, archive
+from pulumi_snapshots.archive.inputs import ArchiveInputs
+from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.stores.files import FileStore
 from pulumi_snapshots.stores.store import StoreTrouble
 from tests.archive.real import Host, hosted, outcome, start
+from tests.support.world import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,27 +32,34 @@ OLD = b"an archive that was there before"
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[Host]:
-    with hosted(32 * MIB) as one:
+    with hosted(8 * MIB) as one:
         yield one
 
 
 def test_a_large_archive_takes_little_memory(tmp_path: Path) -> None:
-    with hosted(128 * MIB) as large:
+    with hosted(96 * MIB) as large:
         done = outcome(start(large.url, tmp_path / "x.zip"))
     assert done["sha256"] == large.sha256
-    assert done["size"] == 128 * MIB == (tmp_path / "x.zip").stat().st_size
+    assert done["size"] == 96 * MIB == (tmp_path / "x.zip").stat().st_size
     assert done["above_idle"] <= 64, done
     assert zipfile.ZipFile(tmp_path / "x.zip").namelist() == ["dump"]
 
 
-def test_a_full_disk_leaves_nothing_and_keeps_the_old_file(host: Host, tmp_path: Path) -> None:
-    target = tmp_path / "x.zip"
+@pytest.mark.parametrize("recipients", [None, [str(pyrage.x25519.Identity.generate().to_public())]], ids=["", "age"])
+def test_a_full_disk_leaves_nothing_and_keeps_the_old_file(
+    host: Host, tmp_path: Path, recipients: list[str] | None
+) -> None:
+    target = tmp_path / ("x.zip.age" if recipients else "x.zip")
     target.write_bytes(OLD)
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000_000, 20_000_000))"
-    done = outcome(start(host.url, target, before=limit))
-    assert "File too large" in done["error"]
-    assert "what was there is untouched" in done["error"]
-    assert [path.name for path in tmp_path.iterdir()] == ["x.zip"]
+    values = {"download_url": host.url, "destination": str(target), "recipients": recipients}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000_000, hard))  # of this process, which fails as a full disk does
+    try:
+        with pytest.raises(NotArchived, match=r"File too large.*what was there is untouched"):
+            anyio.run(archive, None, Transfers(), ArchiveInputs.of(values), Row())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == [target]
     assert target.read_bytes() == OLD
 
 
@@ -77,7 +90,7 @@ def test_a_read_only_folder_is_an_error() -> None:
 
 
 def test_the_part_of_a_killed_run_is_removed_by_the_next_one(tmp_path: Path) -> None:
-    with hosted(64 * MIB) as large:
+    with hosted(16 * MIB, rate=40e6) as large:
         killed = start(large.url, tmp_path / "x.zip")
         parts = await_part(tmp_path)
         killed.kill()
