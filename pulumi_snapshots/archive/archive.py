@@ -106,7 +106,7 @@ class _Job:
         self._inputs = inputs
         self._source = source
         self._hasher = sha256()
-        self._tail: deque[bytearray] = deque(maxlen=BLOCKS_KEPT)
+        self._tail: deque[bytes] = deque(maxlen=BLOCKS_KEPT)
 
     async def run(self) -> ArchiveRecord:
         """Archive it in time; raises `Explained` if that fails."""
@@ -165,8 +165,8 @@ class _Job:
             raise Explained(f"its {missing} is not known, so it cannot be named", then=[Next(Step.NAME_OBJECT)])
         return place.named(database_id, self._inputs.version_id, created, SUFFIX * bool(self._inputs.recipients))
 
-    async def _stream(self, blocks: AsyncIterator[bytearray], draft: Draft) -> None:
-        send, receive = anyio.create_memory_object_stream[bytearray](BLOCKS_AHEAD)
+    async def _stream(self, blocks: AsyncIterator[bytes], draft: Draft) -> None:
+        send, receive = anyio.create_memory_object_stream[bytes](BLOCKS_AHEAD)
         try:
             with receive:
                 async with anyio.create_task_group() as group, send:
@@ -176,11 +176,11 @@ class _Job:
         except ExceptionGroup as errors:  # the task group's
             raise errors.exceptions[0] from None
 
-    async def _write(self, blocks: AsyncIterator[bytearray], draft: Draft) -> None:
+    async def _write(self, blocks: AsyncIterator[bytes], draft: Draft) -> None:
         async for block in blocks:
             await self._transfers.blocking(self._append, block, draft)
 
-    def _append(self, block: bytearray, draft: Draft) -> None:
+    def _append(self, block: bytes, draft: Draft) -> None:
         draft.write(block)
         self._hasher.update(block)
         self._tail.append(block)

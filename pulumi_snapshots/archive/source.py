@@ -111,7 +111,7 @@ class Source:
         if entry is None or not await self._use(session, database_id, entry):
             raise NoUrl(not_listed(database_id, self.inputs.version_id))
 
-    async def blocks(self) -> AsyncGenerator[bytearray, None]:
+    async def blocks(self) -> AsyncGenerator[bytes, None]:
         """Yield all bytes, however often the connection breaks or the URL expires.
 
         Yields:
@@ -123,7 +123,8 @@ class Source:
             SquareCloudError: the host cannot be reached, or serves other content meanwhile.
         """
         pauses = iter(PAUSES)
-        block = bytearray()
+        pieces: list[bytes] = []
+        waiting = 0
         while True:
             before = self.received
             try:
@@ -132,14 +133,15 @@ class Source:
                 ) as part:
                     if self._served is None:
                         self._served = self._checked(part.served)
-                        yield bytearray()
+                        yield b""
                     async for piece in part.pieces:
-                        block += piece
+                        pieces.append(piece)
+                        waiting += len(piece)
                         self._count(len(piece))
-                        if len(block) >= BLOCK:
+                        if waiting >= BLOCK:
                             self._refusals = 0
-                            yield block
-                            block = bytearray()
+                            yield b"".join(pieces)
+                            pieces, waiting = [], 0
                             self._tell()
                     if self.total is not None and self.received < self.total:
                         what = f"it ended after {self.received} of {self.total} bytes"
@@ -151,8 +153,8 @@ class Source:
                 if self.received > before:
                     pauses = iter(PAUSES)
                 await self._pause(error, next(pauses, None))
-        if block:
-            yield block
+        if pieces:
+            yield b"".join(pieces)
 
     def _count(self, count: int) -> None:
         """Count received bytes; without an end, they would fill the disk."""

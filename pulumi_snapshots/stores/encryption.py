@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
 from hashlib import sha256
 from importlib import import_module
 from importlib.util import find_spec
@@ -58,7 +57,8 @@ def sealed_size(plain: int, keys: int) -> int:
 class SealedDraft(Draft):
     """Encrypts what is written, on its way to another draft. Plain bytes are in memory only.
 
-    One thread encrypts and another one hashes and writes, since each alone takes about as long as a download.
+    One thread encrypts, hashes and writes in turns. The library keeps other threads waiting while it encrypts, so with a
+    thread for each they would mostly wait for each other.
 
     Args:
         draft: takes the encrypted bytes.
@@ -73,7 +73,6 @@ class SealedDraft(Draft):
         self._draft = draft
         self._waiting = bytearray()
         self._recipients = [_recipient(one) for one in keys]
-        self._sealed = Flow(self._write)
         self._plain = Flow(self._encrypt)
 
     def write(self, data: bytes | bytearray) -> None:
@@ -83,14 +82,14 @@ class SealedDraft(Draft):
     def commit(self) -> Seen:
         """Encrypt what is left, and let the object appear."""
         self._plain.finish()
-        self._sealed.finish()
         return self._draft.commit()
 
     def discard(self) -> None:
         """Leave nothing of it."""
-        with ExitStack() as ending:
-            for end in (self._draft.discard, self._sealed.stop, self._plain.stop):  # the last one first
-                ending.callback(end)
+        try:
+            self._plain.stop()
+        finally:
+            self._draft.discard()
 
     def _encrypt(self, blocks: Iterator[Buffer]) -> None:
         _through(
@@ -98,18 +97,17 @@ class SealedDraft(Draft):
             blocks,
             self._take,
         )
-        self._sealed.push(self._waiting)
+        self._write()
 
     def _take(self, data: bytes) -> None:
         self._waiting += data
         if len(self._waiting) >= READ_SIZE:
-            self._sealed.push(self._waiting)
-            self._waiting = bytearray()
+            self._write()
 
-    def _write(self, blocks: Iterator[Buffer]) -> None:
-        for block in blocks:
-            self._draft.write(block)
-            self.hasher.update(block)
+    def _write(self) -> None:
+        block, self._waiting = self._waiting, bytearray()
+        self._draft.write(block)
+        self.hasher.update(block)
 
 
 class _Reader:
