@@ -11,6 +11,7 @@ from typing import Any, get_args, get_origin
 
 from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
+from pulumi_snapshots.plugin.examples import with_examples
 from pulumi_snapshots.plugin.identity import Identity
 from pulumi_snapshots.plugin.package import FUNCTIONS, KINDS, Function, Kind, token
 from pulumi_snapshots.plugin.references import REFERENCE
@@ -61,7 +62,7 @@ def _resource(kind: Kind) -> dict[str, Any]:
     inputs, outputs = kind.thing.inputs.properties().values(), kind.thing.outputs.values()
     listed_by = {"type": "object", "properties": _properties(kind.list_properties.values())}
     return {
-        "description": kind.thing.doc,
+        "description": with_examples(kind.thing.doc, kind.thing.name),
         "properties": _properties(outputs),
         "required": [each.camel for each in outputs if kind.thing.seen(each)],
         "inputProperties": _referring(kind) | {each.camel: _input(each) for each in inputs},
@@ -96,7 +97,7 @@ def _may_refer(kind: Kind, each: Property) -> bool:
 def _function(function: Function) -> dict[str, Any]:
     query = function.lookup.query
     return {
-        "description": inspect.getdoc(query),
+        "description": with_examples(inspect.getdoc(query) or "", in_camel(function.lookup.function)),
         "inputs": _object(query, [each.camel for each in query.properties().values() if each.required]),
         "outputs": _of_record(function.lookup.result),
     }

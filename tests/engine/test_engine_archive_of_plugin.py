@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pyrage
 import pytest
 
-from tests.engine.stage import DATABASE
+from tests.engine.stage import DATABASE, EXAMPLES
 from tools import dist, frozen_plugin, language_hosts
 from tools.first_answer import MOST_BYTES, MOST_SECONDS, first_answer
 from tools.frozen_plugin import PROGRAM, version
@@ -84,6 +84,15 @@ def test_a_machine_without_python_runs_the_archive(
     assert app.stack.outputs()["id"] == f"{DATABASE}/{version_id}"
     (archived,) = (app.stack.project / "archives").rglob("*.zip.age")
     assert archived.read_bytes().startswith(b"age-encryption.org/v1")
+
+    # The tour in YAML, in place of that program: every example of the schema, and every library that the plugin can use.
+    tour = (EXAMPLES / "tour" / "Pulumi.yaml").read_text()
+    project.write_text(tour.replace("name: tour", "name: yaml"))
+    app.run("config", "set", "--secret", "scratchConnection", "postgresql://drill@127.0.0.1/drill")
+    told = app.preview()
+    assert {"Restore staging create", "Drill weekly create", "Archive offsite replace"} <= set(
+        re.findall(r"squarecloud:index:(\w+ \w+ (?:create|replace))", told)
+    )
 
     app.run(*install, "--file", str(archive), "--reinstall")
     (folder,) = (tmp_path / "home" / "plugins").glob(f"resource-squarecloud-v{version()}")

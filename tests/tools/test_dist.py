@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WHEN = "1700000000"
-SOURCES = ("pulumi_snapshots", "docs/errors", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", ".gitignore")
+SOURCES = (
+    "pulumi_snapshots",
+    "docs/errors",
+    "examples/tour",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "CHANGELOG.md",
+    ".gitignore",
+)
 """What the wheel is made from, and some of what the source distribution holds."""
 
 
