@@ -58,6 +58,9 @@ sdks: environment ## Generate the SDKs for TypeScript, Go and Python, in sdks/
 dist: environment ## Make the files of a release in dist/: packages, the plugin's archive for this machine, SDKs, sums
 	@$(IN_VENV) -m tools.dist
 
+registry: environment ## Make the pages and the schema that Pulumi's registry asks for, in build/registry
+	@$(IN_VENV) -m tools.registry
+
 bench: engine ## Measure
 	@$(IN_VENV) -m tools.bench
 
@@ -84,4 +87,4 @@ clean: ## Remove what the other targets have made in this folder
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .pulumi-demo dist build sdks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint unit test-engine engine sdks dist bench bench-fleet structure simulate screens docs environment clean
+.PHONY: help demo test lint unit test-engine engine sdks dist registry bench bench-fleet structure simulate screens docs environment clean

@@ -4,7 +4,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-from pulumi_snapshots.plugin.identity import NO_UPLOAD
+from pulumi_snapshots.plugin.identity import LOGO, NO_UPLOAD
 
 PROJECT = Path(__file__).resolve().parent.parent
 # The version stands once, in pyproject.toml.
@@ -36,6 +36,8 @@ napoleon_google_docstring = True
 napoleon_use_ivar = True
 
 html_theme = "furo"
+html_logo = LOGO
+html_favicon = LOGO
 if NO_UPLOAD in METADATA["project"]["classifiers"]:
     clone = (
         "This package is not published yet: give pip the path of a clone, such as <code>'/path/to/clone[cli]'</code>."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from pulumi_snapshots.plugin.identity import DISTRIBUTION, NO_UPLOAD, Identity
+from pulumi_snapshots.plugin.identity import CONFIGURATION, DISTRIBUTION, LOGO, NO_UPLOAD, Identity
 from pulumi_snapshots.plugin.schema import schema
 
 if TYPE_CHECKING:
@@ -90,6 +90,13 @@ def test_pyproject_is_the_one_place() -> None:
     assert (made["description"], made["version"]) == (PROJECT["description"], PROJECT["version"])
     assert made["license"] == PROJECT["license"]
     assert made["publisher"] == Identity.of_this_package().publisher
+
+
+def test_the_site_has_the_logo_and_the_page_that_the_schema_names() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    assert "<svg" in (docs / LOGO).read_text()
+    assert (docs / LOGO).with_suffix(".png").read_bytes().startswith(b"\x89PNG"), "for C#, which takes no SVG"
+    assert (docs / CONFIGURATION).with_suffix(".md").is_file()
 
 
 def test_no_name_is_in_somebody_elses_scope() -> None:

@@ -1,0 +1,78 @@
+"""The pages for Pulumi's registry: made from the docs, complete, and without a link that leads nowhere."""
+
+from __future__ import annotations
+
+import json
+import re
+from email.message import Message
+from typing import TYPE_CHECKING, cast
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+from pulumi_snapshots.plugin.examples import PROGRAMS
+from pulumi_snapshots.plugin.identity import Identity
+from pulumi_snapshots.plugin.package import FUNCTIONS, KINDS
+from pulumi_snapshots.run.settings import Settings, config_key, variable
+from tools import registry
+
+if TYPE_CHECKING:
+    from importlib.metadata import PackageMetadata
+    from pathlib import Path
+
+LINK = re.compile(r"\[[^\]]+\]\(([^)]+)\)")
+
+
+def identity(**urls: str) -> Identity:
+    about = Message()
+    for label, url in urls.items():
+        about["Project-URL"] = f"{label}, {url}"
+    return Identity(cast("PackageMetadata", about))
+
+
+NOWHERE = registry.pages(identity())
+
+
+@pytest.mark.parametrize("name", ["_index.md", "installation-configuration.md"])
+def test_a_page_has_the_registrys_frame_and_no_dead_link(name: str) -> None:
+    _, front, text = NOWHERE[name].split("---\n", 2)
+    assert set(yaml.safe_load(front)) == {"title", "meta_desc", "layout"}
+    assert "{properties}" not in text, "tables are made"
+    headings = {
+        re.sub(r"[^\w -]", "", each.lower()).strip().replace(" ", "-")
+        for each in re.findall(r"^#+ (.*)", text, re.MULTILINE)
+    }
+    for target in LINK.findall(text):
+        assert target.startswith("https://") or target.removeprefix("#") in headings, target
+
+
+def test_a_reader_of_the_first_page_sees_what_there_is_in_every_language() -> None:
+    page = NOWHERE["_index.md"]
+    for token in (*KINDS, *FUNCTIONS):
+        assert f"| `{token.rpartition(':')[2]}` | " in page
+    for language in PROGRAMS:
+        assert f"{{{{% choosable language {language} %}}}}\n\n```{language}\n" in page
+    assert "never takes a second snapshot" in page, "the README's own words"
+
+
+def test_a_reader_of_the_second_page_can_install_and_configure() -> None:
+    page = NOWHERE["installation-configuration.md"]
+    assert "pulumi plugin install resource squarecloud" in page
+    for name in Settings.properties():
+        assert f"`{config_key(name)}`" in page
+        assert f"`{variable(name)}`" in page
+    assert "pulumi-squarecloud" in page
+
+
+def test_links_lead_to_the_documentation_once_it_has_an_address(tmp_path: Path) -> None:
+    page = registry.pages(identity(Documentation="https://shop.invalid/docs"))["installation-configuration.md"]
+    assert "(https://shop.invalid/docs/waiting.html)" in page
+    assert ".md" not in " ".join(LINK.findall(page))
+    names = [path.name for path in registry.make(tmp_path)]
+    assert names == ["_index.md", "installation-configuration.md", "schema.json"]
+    assert json.loads((tmp_path / "schema.json").read_text())["name"] == "squarecloud"
+
+
+def test_a_section_that_was_renamed_is_reported() -> None:
+    with pytest.raises(LookupError, match="no section 'SDKs in Rust'"):
+        registry._section("# A page\n\n## Install\n", "SDKs in Rust")

@@ -1,0 +1,129 @@
+"""The two pages and the schema that Pulumi's registry asks for: `python -m tools.registry` makes them in build/registry.
+
+What the pages say stands in the README, in docs/ and in the schema's examples; only the frame around it is written here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pulumi_snapshots.plugin.examples import PROGRAMS, example
+from pulumi_snapshots.plugin.identity import Identity
+from pulumi_snapshots.plugin.schema import schema
+
+PROJECT = Path(__file__).resolve().parent.parent
+INTO = PROJECT / "build" / "registry"
+SDKS = "TypeScript and Go"
+"""The section of docs/plugin.md that says what each language's SDK is called."""
+
+
+def pages(identity: Identity) -> dict[str, str]:
+    """The text of each page by its file's name."""
+    return {"_index.md": _index(identity), "installation-configuration.md": _installation(identity)}
+
+
+def _index(identity: Identity) -> str:
+    made = schema()
+    readme = (PROJECT / "README.md").read_text()
+    pitch = readme.partition("database snapshots with Pulumi.\n")[2].partition("\n## ")[0]
+    rows = [
+        f"| `{token.rpartition(':')[2]}` | {described['description'].partition(chr(10))[0]} |"
+        for part in ("resources", "functions")
+        for token, described in made[part].items()
+    ]
+    return _page(
+        made["displayName"],
+        made["description"],
+        _linked(pitch, identity),
+        "## Example",
+        _chooser("Snapshot"),
+        "## What there is",
+        "\n".join(["| resource or function | what it is |", "| --- | --- |", *rows]),
+    )
+
+
+def _installation(identity: Identity) -> str:
+    plugin, settings = _rendered("plugin.md"), _rendered("settings.md")
+    name = schema()["displayName"]
+    return _page(
+        f"{name}: installation and configuration",
+        f"How to install and configure {name}.",
+        "## Installation",
+        _linked(_section(plugin, "Install"), identity),
+        "## SDKs",
+        _linked(_section(plugin, SDKS), identity),
+        "## Configuration",
+        _linked(settings.partition("\n")[2], identity),
+    )
+
+
+def _rendered(name: str) -> str:
+    """A page of docs/ with its tables."""
+    text: str = import_module("docs._ext.property_tables").rendered(PROJECT / "docs" / name)
+    return text
+
+
+def _section(page: str, title: str) -> str:
+    """What is below a heading, up to the next one of its level."""
+    before, found, after = page.partition(f"\n## {title}\n")
+    if not found:
+        raise LookupError(f"no section {title!r} in a page that begins with {before[:40]!r}")
+    return after.partition("\n## ")[0]
+
+
+def _page(title: str, about: str, *parts: str) -> str:
+    front = f'---\ntitle: "{title}"\nmeta_desc: "{about}"\nlayout: package\n---'
+    return "\n\n".join([front, *(part.strip() for part in parts)]) + "\n"
+
+
+def _chooser(name: str) -> str:
+    """An example with a tab for each language, as the registry's site shows it."""
+    tabs = [
+        f"{{{{% choosable language {language} %}}}}\n\n```{language}\n{example(language, name)}\n```\n\n{{{{% /choosable %}}}}"
+        for language in PROGRAMS
+    ]
+    return "\n\n".join([f'{{{{< chooser language "{",".join(PROGRAMS)}" >}}}}', *tabs, "{{< /chooser >}}"])
+
+
+def _linked(text: str, identity: Identity) -> str:
+    """The text with links into the site of the documentation; without links to its pages if it has no address."""
+
+    def link(found: re.Match[str]) -> str:
+        words, target = found[1], found[2]
+        if "://" in target or target.startswith("#"):
+            return found[0]
+        page, _, anchor = target.removeprefix("docs/").partition("#")
+        if identity.documentation is None or not page.endswith(".md"):
+            return words
+        address = f"{identity.documentation}/{page.removesuffix('.md')}.html"
+        return f"[{words}]({address}{'#' if anchor else ''}{anchor})"
+
+    return re.sub(r"\[([^\]]+)\]\(([^)]+)\)", link, text)
+
+
+def make(into: Path) -> list[Path]:
+    """Write the pages and the schema."""
+    texts: dict[str, str] = pages(Identity.of_this_package()) | {"schema.json": _json(schema())}
+    into.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        (into / name).write_text(text)
+    return [into / name for name in texts]
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def main() -> int:
+    """Make them, and print where they are."""
+    print(*(path.relative_to(PROJECT) for path in make(INTO)), sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
