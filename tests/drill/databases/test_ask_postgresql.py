@@ -78,6 +78,7 @@ def shop(server: Server) -> str:
         "create table orders (n int, total numeric(12, 4), name text, at timestamptz)",
         "insert into orders values (1, 12.5, 'Zoë 100 %s', '2026-01-01 12:00+01'), (2, 3, '', '2025-01-01 12:00+01')",
         "create sequence numbers",
+        "alter database drill_shop set timezone to 'Asia/Tokyo'",
         "create procedure tidy() language plpgsql as $$ begin commit; delete from orders; end $$",
     )
     return url

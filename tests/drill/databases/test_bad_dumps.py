@@ -134,6 +134,19 @@ def test_a_restore_that_does_nothing_is_found(restored: Restored) -> None:
     assert all(isinstance(value, Why) for value in failing.values())
 
 
+def test_a_careless_restore_continues_after_an_error(restored: Restored) -> None:
+    shop = restored.server.url(SHOP)
+    sql_at(shop, "create role seller", "create table sales as select 7 as n", "alter table sales owner to seller")
+    stored = restored.emulator.add_snapshot(SHOP)
+    sql_at(shop, "drop table sales", "drop role seller")
+    restored.careless(yes=False)
+    assert restored.restore(stored.version_id) == "error"
+    restored.careless()
+    assert restored.restore(stored.version_id) == "success"
+    assert restored.failing() == {}
+    assert asked(restored.server.url(SCRATCH), ["select n from sales"]) == {"select n from sales": 7}
+
+
 @pytest.mark.parametrize("what", ["truncated", "of another engine"])
 def test_a_service_that_checks_its_dumps_says_that_the_restore_failed(restored: Restored, what: str) -> None:
     restored.careless(yes=False)

@@ -302,7 +302,7 @@ def test_a_wrong_command_is_explained_and_a_stranger_is_named(engine: Engine, mo
         assert "secret-word" not in str(refused.value)
 
 
-def test_a_dump_can_be_put_back_by_hand(engine: Engine) -> None:
+def test_a_dump_can_be_put_back_by_hand(engine: Engine, tmp_path: Path) -> None:
     with emulated(engine) as emulator:
         emulator.add_database(SHOP, type=engine.kind)
         emulator.execute(SHOP, *engine.fill)
@@ -316,6 +316,12 @@ def test_a_dump_can_be_put_back_by_hand(engine: Engine) -> None:
         environment = {**server.environment, "MYSQL_PWD": server.password}
         subprocess.run(["mariadb", *login], input=dump, env=environment, check=True)  # noqa: S603, S607
         assert mysql_at(server, "select name from customers where id = 1", database="byhand") == (("Zoë 🦉 O'Hara",),)
+        # A dump that is cut after a statement loads without an error, and still is not whole.
+        cut = tmp_path / "cut.sql"
+        cut.write_bytes(dump[: dump.rindex(b";\n", 0, len(dump) // 2) + 2])
+        with pytest.raises(StoreError, match="no whole dump of MySQL"):
+            MySQLServer(engine.dsn, kept=True).restore("byhand", cut)
+        assert mysql_at(server, "select count(*) from customers", database="byhand") == ((2,),)
     elif isinstance(engine, Redis):
         environment = {**server.environment, "REDISCLI_AUTH": server.password}
         command = ["redis-cli", "-p", str(server.port), "-n", "50", "--pipe"]
