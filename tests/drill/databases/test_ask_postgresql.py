@@ -163,5 +163,5 @@ def test_a_run_that_is_stopped_does_not_wait_for_the_database(shop: str) -> None
 
 
 def test_a_command_that_takes_too_long_is_ended(shop: str) -> None:
-    told = asked(shop, ["select pg_sleep(60)", "select 1"], seconds=1)
-    assert told == {"select pg_sleep(60)": "no result within 1 s", "select 1": 1}
+    told = asked(shop, ["select pg_sleep(60)", "select 1"], seconds=2)
+    assert told == {"select pg_sleep(60)": "no result within 2 s", "select 1": 1}

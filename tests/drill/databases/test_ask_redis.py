@@ -131,5 +131,5 @@ def test_a_run_that_is_stopped_does_not_wait_for_the_database(shop: str) -> None
 
 
 def test_a_command_that_takes_too_long_is_ended(shop: str) -> None:
-    told = asked(shop, ["xread block 0 streams nothing $", "DBSIZE"], seconds=1)
-    assert told == {"xread block 0 streams nothing $": "no result within 1 s", "DBSIZE": 4}
+    told = asked(shop, ["xread block 0 streams nothing $", "DBSIZE"], seconds=2)
+    assert told == {"xread block 0 streams nothing $": "no result within 2 s", "DBSIZE": 4}

@@ -1,0 +1,151 @@
+"""Dumps that a service calls good and that are not: a drill onto a real PostgreSQL restores each, and finds what is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from pulumi_snapshots.drill.check import Check
+from pulumi_snapshots.drill.drill import DrillFailed, drill
+from pulumi_snapshots.drill.inputs import DrillInputs
+from pulumi_snapshots.emulator import Damage
+from pulumi_snapshots.emulator.data.postgres_store import PostgresStore
+from tests.support.real_data import sql_at
+from tests.support.world import DATABASE, OTHER_DATABASE, Row, World, world
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from pulumi_snapshots.drill.record import DrillRecord
+    from pulumi_snapshots.emulator.service.resources import StoredSnapshot
+    from tools.postgres import Server
+
+SCRATCH = OTHER_DATABASE
+PLENTY = 100_000
+"""Requests a minute: with fewer, a client that polls this often waits for the next minute's."""
+QUICK: dict[str, Any] = {"restore_seconds": 0.0, "restore_tail_seconds": 0.0, "requests_per_minute": PLENTY}
+FILL = (
+    "create table customers (id int primary key, name text not null)",
+    "insert into customers values (1, 'Zoë'), (2, '空')",
+    "create table orders (id int primary key, customer int references customers, at timestamptz, note text)",
+    "insert into orders select n, 1, timestamptz '2026-11-01' + n * interval '1 h', md5(n::text) from generate_series(1, 3000) n",
+)
+CHECKS = [
+    Check("select count(*) from customers", at_least=2, name="customers"),
+    Check("select count(*) from orders", at_least=3000, name="orders"),
+    Check("select max(at) >= '2027-03-06Z' from orders", equals=True, name="newest"),
+    Check("select name from customers where id = 1", equals="Zoë", name="text"),
+]
+ALL = {"customers", "orders", "newest", "text"}
+GARBLED = "update customers set name = convert_from(convert_to(name, 'UTF8'), 'LATIN1')"
+BAD = {
+    "truncated": (Damage(kind="truncated"), {"orders", "newest"}),
+    "empty": (Damage(kind="empty"), ALL),
+    "of another engine": (Damage(kind="other engine"), ALL),
+    "without a table": (Damage(statements=("drop table orders",)), {"orders", "newest"}),
+    "without some rows": (Damage(statements=("delete from orders where id % 1000 = 1",)), {"orders"}),
+    "in the wrong encoding": (Damage(statements=(GARBLED,)), {"text"}),
+}
+"""What is wrong with a dump, and the checks that find it."""
+
+
+class Drills:
+    """A service whose databases are at a real server, and drills of their snapshots, each by a process of its own."""
+
+    def __init__(self, here: World, server: Server) -> None:
+        self.here = here
+        self.server = server
+        self.checks = CHECKS
+
+    async def found(self, stored: StoredSnapshot) -> set[str]:
+        """The checks that a drill of this snapshot has not passed."""
+        record = await self.record(stored)
+        assert record.failure is None
+        assert record.passed is (not record.failed_checks)
+        return {each.check for each in record.failed_checks}
+
+    async def record(self, stored: StoredSnapshot) -> DrillRecord:
+        """Drill a snapshot."""
+        self.here.emulator.advance(3600)  # past every cooldown
+        session = self.here.another_run(look_every=0.05, requests_per_minute=PLENTY)
+        inputs = DrillInputs(
+            DATABASE,
+            stored.version_id,
+            SCRATCH,
+            self.server.url(SCRATCH),
+            self.checks,
+            overwrite_scratch=True,
+            name=stored.name,
+            runtime=stored.runtime,
+        )
+        try:
+            return await drill(session, inputs, Row())
+        except DrillFailed as error:
+            return error.record
+        finally:
+            await session.close()
+
+    def careless(self, *, yes: bool = True) -> None:
+        """Let the service call a restore of a broken dump a success."""
+        emulator = self.here.emulator
+        emulator.settings = replace(emulator.settings, restore_ignores_errors=yes)
+
+
+def played(server: Server, story: Callable[[Drills], Awaitable[None]]) -> None:
+    """Run a story of drills."""
+    store = PostgresStore(server.dsn())
+
+    async def body() -> None:
+        async with world(store=store, databases=(DATABASE, SCRATCH), **QUICK) as here:
+            sql_at(server.url(DATABASE), *FILL)
+            await story(Drills(here, server))
+
+    try:
+        anyio.run(body)
+    finally:
+        store.close()
+
+
+def test_a_drill_finds_every_bad_dump_that_restores(server: Server) -> None:
+    async def story(at: Drills) -> None:
+        emulator, url = at.here.emulator, at.server.url(DATABASE)
+        good = emulator.add_snapshot(DATABASE)
+        assert await at.found(good) == set()
+        at.careless()
+        found = {
+            what: await at.found(emulator.add_snapshot(DATABASE, damage=damage)) for what, (damage, _) in BAD.items()
+        }
+        assert found == {what: checks for what, (_, checks) in BAD.items()}
+        # An old dump under a new version, after one more day of orders; and a restore that changes nothing.
+        assert await at.found(good) == set()
+        sql_at(url, "update orders set at = at + interval '1 day'", "delete from orders where at < '2026-11-02'")
+        sql_at(url, "insert into orders select 3000 + n, 1, '2027-03-07Z' from generate_series(1, 24) n")
+        old = emulator.add_snapshot(DATABASE, damage=Damage(of_version=good.version_id))
+        at.checks = [replace(check, query=check.query.replace("03-06", "03-07")) for check in CHECKS]
+        assert await at.found(old) == {"newest"}
+        emulator.next_restore_does_nothing(SCRATCH)
+        assert await at.found(emulator.add_snapshot(DATABASE)) == {"newest"}
+        assert await at.found(emulator.add_snapshot(DATABASE)) == set(), "the database itself is as it was"
+
+    played(server, story)
+
+
+def test_a_service_that_checks_its_dumps_fails_the_restore(server: Server) -> None:
+    async def story(at: Drills) -> None:
+        emulator, url = at.here.emulator, at.server.url(DATABASE)
+        assert await at.found(emulator.add_snapshot(DATABASE)) == set()
+        for what in ("truncated", "of another engine"):
+            record = await at.record(emulator.add_snapshot(DATABASE, damage=BAD[what][0]))
+            assert record.failure == "SNAPSHOT_RESTORE_FAILED"
+        # A role that is missing is an error too, after which a careless service continues.
+        sql_at(url, "create role seller", "create table sales as select 7 as n", "alter table sales owner to seller")
+        sold = emulator.add_snapshot(DATABASE)
+        sql_at(url, "drop table sales", "drop role seller")
+        assert (await at.record(sold)).failure == "SNAPSHOT_RESTORE_FAILED"
+        at.careless()
+        assert await at.found(sold) == set()
+        assert sql_at(at.server.url(SCRATCH), "select n from sales") == [(7,)]
+
+    played(server, story)
