@@ -32,6 +32,8 @@ assert not {"httpx", "pydantic", "starlette", "obstore"} & set(sys.modules), "a 
 import pulumi_snapshots.dynamic.run, pulumi_snapshots.run.session
 import importlib.util
 assert importlib.util.find_spec("starlette") is None, "an extra came without being asked for"
+from pulumi_snapshots.plugin.schema import schema
+assert all("```yaml" in each["description"] for each in schema()["resources"].values()), "the examples come with it"
 print(importlib.metadata.version("pulumi-snapshots"), *pulumi_snapshots.__all__)
 """
 
@@ -41,7 +43,8 @@ def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_wheel_works_in_a_clean_environment(tmp_path: Path) -> None:
-    built = run(sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, PROJECT, cwd=tmp_path)
+    build = (sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", tmp_path, PROJECT)
+    built = run(*build, cwd=tmp_path)
     assert built.returncode == 0, built.stdout + built.stderr
     (wheel,) = tmp_path.glob("*.whl")
     scripts = tmp_path / "clean" / "bin"
