@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.archive.retention import Keep
     from pulumi_snapshots.declaration import LookupFailed
     from pulumi_snapshots.drill.check import Check
+    from pulumi_snapshots.dynamic.guard import Guard
     from pulumi_snapshots.dynamic.lookups import (
         get_database,
         get_database_output,
@@ -26,6 +27,7 @@ __all__ = [
     "Check",
     "DatabaseInfo",
     "Drill",
+    "Guard",
     "Keep",
     "LookupFailed",
     "Restore",
@@ -48,6 +50,7 @@ __getattr__, __dir__ = at_first_use(
         "Check": "drill.check",
         "DatabaseInfo": "lookup.results",
         "Drill": "dynamic.resources",
+        "Guard": "dynamic.guard",
         "Keep": "archive.retention",
         "LookupFailed": "declaration",
         "Restore": "dynamic.resources",

@@ -26,6 +26,7 @@ __all__ = [
     "Duration",
     "LookupFailed",
     "Origin",
+    "ProgramConfig",
     "hidden",
     "refuse_outputs",
     "source_of",
@@ -93,6 +94,15 @@ def _named_after(name: str, init: Callable[..., None]) -> Callable[..., None]:
     return __init__
 
 
+class ProgramConfig:
+    """The stack's config, as this program sees it; it wins over the environment."""
+
+    def get(self, key: str, /) -> Any:
+        """The value of a key with its namespace; None without one."""
+        namespace, _, name = key.partition(":")
+        return pulumi.Config(namespace).get(name)
+
+
 class LookupFailed(pulumi.RunError):
     """A lookup without a certain answer; ends a program with its text and without a traceback.
 
@@ -148,7 +158,7 @@ def warn_of_plain_key(resource: pulumi.Resource | None = None) -> None:
         warn_once(PLAIN_KEY, resource)
 
 
-def warn_of_unusual_id(database_id: Any, resource: pulumi.Resource) -> None:
+def warn_of_unusual_id(database_id: Any, resource: pulumi.Resource | None = None) -> None:
     """Warn if a database id that is known already does not have the usual shape."""
     if isinstance(database_id, str) and database_id and not is_usual_database_id(database_id):
         warn_once(f"{database_id!r} is not the usual shape of a database id (32 hexadecimal digits)", resource)

@@ -14,6 +14,7 @@ from pulumi_snapshots.declaration import (
     Duration,
     LookupFailed,
     Origin,
+    ProgramConfig,
     hidden,
     refuse_outputs,
     warn_of_plain_key,
@@ -187,7 +188,7 @@ def _question(
         told = "; ".join(f"{problem.property} {PYTHON.text(problem.told())}" for problem in problems)
         raise LookupFailed(function, f"{told}.")
     warn_of_plain_key()
-    settings, program = Settings.read(_ProgramConfig(), os.environ), get_root_resource()
+    settings, program = Settings.read(ProgramConfig(), os.environ), get_root_resource()
     settings.required_key()
 
     async def ask() -> tuple[T, Words]:
@@ -208,14 +209,6 @@ def _noted(answered: tuple[T, Words]) -> T:
 
 def _failed(function: str, error: Explained) -> LookupFailed:
     return LookupFailed(function, debugged(PYTHON.told(error), error), why=error)
-
-
-class _ProgramConfig:
-    """The stack's config, as this program sees it; it wins over the environment."""
-
-    def get(self, key: str, /) -> Any:
-        namespace, _, name = key.partition(":")
-        return pulumi.Config(namespace).get(name)
 
 
 _programs: WeakKeyDictionary[pulumi.Resource, float] = WeakKeyDictionary()

@@ -19,8 +19,14 @@ GENERATIONS = 8
 
 def engine_run(urn: str | None) -> EngineRun:
     """The run of the engine, and whether its user forces another one of this resource; nothing if it is not found."""
-    name, arguments = _engine()
+    process, arguments = _engine()
+    name = name_of(process) if process else ""
     return EngineRun(name, urn is not None and any(_names(forced, urn) for forced in forced_in(arguments)))
+
+
+def engine_process() -> int | None:
+    """The number of the engine's process; None if it is not found, or if it is a child of this one."""
+    return _engine()[0] or None
 
 
 def forced_in(arguments: tuple[str, ...]) -> list[str]:
@@ -49,15 +55,15 @@ def _names(pattern: str, urn: str) -> bool:
 
 
 @cache
-def _engine() -> tuple[str, tuple[str, ...]]:
-    """The name and the command line of the nearest ancestor that is called `pulumi`; empty without one."""
+def _engine() -> tuple[int, tuple[str, ...]]:
+    """The number and the command line of the nearest ancestor that is called `pulumi`; 0 and empty without one."""
     process = os.getpid()
     for _ in range(GENERATIONS):
         process = parent_of(process)
         arguments = _command_line(process)
         if arguments and Path(arguments[0]).stem == "pulumi":
-            return name_of(process), arguments
-    return "", ()
+            return process, arguments
+    return 0, ()
 
 
 def _command_line(process: int) -> tuple[str, ...]:

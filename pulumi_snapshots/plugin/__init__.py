@@ -4,6 +4,7 @@ from pulumi_snapshots.archive.retention import Keep
 from pulumi_snapshots.declaration import LookupFailed
 from pulumi_snapshots.drill.check import Check
 from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
+from pulumi_snapshots.plugin.guard import Guard
 from pulumi_snapshots.plugin.lookups import (
     get_database,
     get_database_output,
@@ -21,6 +22,7 @@ __all__ = [
     "Check",
     "DatabaseInfo",
     "Drill",
+    "Guard",
     "Keep",
     "LookupFailed",
     "Provider",

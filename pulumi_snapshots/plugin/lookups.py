@@ -115,28 +115,37 @@ def get_databases_output(*, opts: pulumi.InvokeOutputOptions | None = None) -> p
 
 def _now(lookup: Lookup[T], opts: pulumi.InvokeOptions | None, **arguments: Any) -> T:
     refuse_outputs(lookup.function, arguments)
-    token = _token(lookup)
+    token = token_of(lookup)
     try:
-        found = invoke(token, _given(arguments), opts).value
+        found = invoke(token, arguments_of(arguments), opts).value
     except Exception as error:  # noqa: BLE001  the SDK raises nothing else
-        text = str(error).removeprefix(f"invoke of {token} failed: ")
-        text = text.removeprefix(f"invocation of {token} returned an error: ")
-        raise LookupFailed(lookup.function, text, why=error) from None  # the text has its page's address already
-    return _answer(lookup, found)
+        raise LookupFailed(
+            lookup.function, text_of(error, token), why=error
+        ) from None  # the text has its page's address already
+    return answer_of(lookup, found)
 
 
 def _later(lookup: Lookup[T], opts: pulumi.InvokeOutputOptions | None, **arguments: Any) -> pulumi.Output[T]:
-    found: pulumi.Output[Any] = invoke_output(_token(lookup), _given(arguments), opts)
-    return hidden(lookup, found.apply(partial(_answer, lookup)), arguments)
+    found: pulumi.Output[Any] = invoke_output(token_of(lookup), arguments_of(arguments), opts)
+    return hidden(lookup, found.apply(partial(answer_of, lookup)), arguments)
 
 
-def _token(lookup: Lookup[Any]) -> str:
+def token_of(lookup: Lookup[Any]) -> str:
+    """The name of a function in every language."""
     return f"{PACKAGE}:index:{in_camel(lookup.function)}"
 
 
-def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def text_of(error: Exception, token: str) -> str:
+    """What the plugin says, without what the engine and the SDK put before it."""
+    text = str(error).removeprefix(f"invoke of {token} failed: ")
+    return text.removeprefix(f"invocation of {token} returned an error: ")
+
+
+def arguments_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments as the plugin takes them; None is left out."""
     return {in_camel(name): value for name, value in arguments.items() if value is not None}
 
 
-def _answer(lookup: Lookup[T], found: Mapping[str, Any] | None) -> T:
+def answer_of(lookup: Lookup[T], found: Mapping[str, Any] | None) -> T:
+    """What the plugin answers, as its result declares it."""
     return lookup.answer(in_python(lookup.result.properties(), found or {}))

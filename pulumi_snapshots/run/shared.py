@@ -9,7 +9,7 @@ from pulumi_snapshots.attempt.memory import RunMemory
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.late import late
 from pulumi_snapshots.locked_file import state_directory
-from pulumi_snapshots.run.journals import Journals, guards_file, journals_here, journals_of, process_of, shared_state_of
+from pulumi_snapshots.run.journals import Journals, journals_here, journals_of, process_of, shared_state_of
 from pulumi_snapshots.stopping import Stoppable
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pulumi_snapshots.attempt.journal import AttemptJournal
     from pulumi_snapshots.run.session import Session
     from pulumi_snapshots.run.settings import Settings
-    from pulumi_snapshots.shared_file import SharedFile
     from pulumi_snapshots.shared_state.state import SharedState
 
 T = TypeVar("T")
@@ -81,10 +80,6 @@ class Shared:
             folder, state = state_directory(os.environ), self._shared_state(settings)
             self._journals.setdefault(key, journals_of(settings, self._clock, folder, process_of(state), state))
         return self._journals[key]
-
-    def guards(self, settings: Settings) -> SharedFile:
-        """Get the file of what guards have taken last; the settings may have no API key; only in the event loop."""
-        return guards_file(settings, self._clock, state_directory(os.environ), self._shared_state(settings))
 
     def _shared_state(self, settings: Settings) -> SharedState | None:
         if settings.shared_state not in self._states:

@@ -1,0 +1,253 @@
+"""A guard at the real engine: what waits for its snapshot, what is left alone, and what happens when it cannot be taken."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.engine.stage import DATABASE, OTHER_DATABASE, diagnostics, joined
+
+if TYPE_CHECKING:
+    from tests.engine.stage import App
+
+pytestmark = pytest.mark.engine
+
+SERVERS = '''
+import pathlib
+import sys
+
+import pulumi
+from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
+
+
+def done(what, props):
+    with pathlib.Path("done").open("a") as file:
+        file.write(f"{what} {props['name']}\\n")
+
+
+class Provider(ResourceProvider):
+    serialize_as_secret_always = False
+
+    def create(self, props):
+        done("create", props)
+        return CreateResult(props["name"], props)
+
+    def diff(self, _id, olds, news):
+        replaces = ["size"] if olds["size"] != news["size"] else []
+        return DiffResult(changes=olds != news, replaces=replaces)
+
+    def update(self, _id, _olds, news):
+        if news["value"] == "broken":
+            sys.tracebacklimit = 0  # what it says is enough
+            raise RuntimeError("broken half-way") from None
+        done("update", news)
+        return UpdateResult(news)
+
+    def delete(self, _id, props):
+        done("delete", props)
+
+
+class Server(Resource, module="servers", name="Server"):
+    """Something that changes: its value in place, its size by a replacement."""
+
+    def __init__(self, name, value="a", size=1, **options):
+        properties = {"name": name, "value": value, "size": size}
+        super().__init__(Provider(), name, properties, pulumi.ResourceOptions(**options))
+
+
+class Shop(pulumi.ComponentResource):
+    """A component with one server."""
+
+    def __init__(self, name, value, **options):
+        super().__init__("shop:index:Shop", name, {"value": value}, pulumi.ResourceOptions(**options))
+        Server(f"{name}-part", value, parent=self)
+'''
+FIRST = f"""
+from pulumi_snapshots import Guard
+from servers import Server, Shop
+
+guard = Guard("guard", "{DATABASE}", reuse_within=WITHIN)
+Server("free")
+guard.stack(only=lambda type_, name: name != "passed-by")
+Server("passed-by")
+Server("kept", protect=True)
+Server("let-go", retain_on_delete=True)
+Server("swapped")
+Server("turned", delete_before_replace=True)
+Server("before", hooks=guard.hooks)
+Shop("whole", "a")
+Shop("bare", "a", hooks=guard.hooks)
+Snapshot("of-another", "{OTHER_DATABASE}")
+"""
+CHANGED = f"""
+from pulumi_snapshots import Guard
+from servers import Server, Shop
+
+guard = Guard("guard", "{DATABASE}", reuse_within=WITHIN)
+Server("free", "b")
+guard.stack(only=lambda type_, name: name != "passed-by")
+Server("passed-by", "b")
+Server("kept", "b", protect=True)
+Server("swapped", size=2)
+Server("turned", size=2, delete_before_replace=True)
+Server("after", "b", hooks=guard.hooks, aliases=[pulumi.Alias(name="before")])
+Shop("whole", "b")
+Shop("bare", "b", hooks=guard.hooks)
+Snapshot("of-another", "{OTHER_DATABASE}")
+last = guard.last()
+pulumi.export("last", last and last.id)
+"""
+HELD = ("update kept", "delete swapped", "delete turned", "update after", "update whole-part", "update bare-part")
+"""What must not happen without a snapshot."""
+
+
+@pytest.fixture
+def shop(app: App) -> App:
+    (app.stack.project / "servers.py").write_text(SERVERS)
+    return app
+
+
+def program(app: App, text: str, within: str = "0") -> None:
+    app.program(text.replace("WITHIN", within))
+
+
+def done(app: App) -> list[str]:
+    """What was really done since the last question."""
+    file = app.stack.project / "done"
+    lines = file.read_text().splitlines()
+    file.write_text("")
+    return lines
+
+
+def guarding(app: App) -> list[dict[str, Any]]:
+    return [post for post in app.posts() if post["database_id"] == DATABASE]
+
+
+def hooks(app: App) -> set[str]:
+    """The names of the resources that the state says are guarded."""
+    return {one["urn"].rpartition("::")[2] for one in app.resources() if one.get("resourceHooks")}
+
+
+def test_every_kind_of_change_waits_for_one_snapshot(shop: App) -> None:
+    program(shop, FIRST)
+    shop.up()
+    assert hooks(shop) == {"kept", "let-go", "swapped", "turned", "before", "whole-part", "bare", "bare-part"}
+    assert guarding(shop) == []
+    done(shop)
+
+    # Without a snapshot, nothing that is guarded happens.
+    program(shop, CHANGED)
+    shop.fault("create", status=429, code="DAILY_SNAPSHOTS_LIMIT_REACHED", database_id=DATABASE)
+    printed = shop.up(fails=True)
+    (post,) = guarding(shop)
+    assert not post["accepted"]
+    happened = done(shop)
+    assert not set(happened) & set(HELD), happened
+    assert joined(printed).count("was held back, since no snapshot guards it: POST /databases") >= 1
+    assert "daily allowance of snapshots is used up" in printed
+    assert "squarecloud-snapshots explain quota-used-up" in printed
+    shop.mend()
+    shop.forget_requests()
+
+    # One URN: that one waits, and no other.
+    urn = next(one["urn"] for one in shop.resources() if one["urn"].endswith("::kept"))
+    printed = shop.up("--target", urn)
+    assert done(shop) == ["update kept"]
+    (post,) = guarding(shop)
+    assert f"guarded by {DATABASE}/{post['version_id']}: update of Server kept" in diagnostics(printed)
+
+    # All the others at once, of every kind: one snapshot.
+    shop.pass_time(600)
+    printed = shop.up()
+    assert set(HELD) - {"update kept"} <= set(done(shop))
+    _, post = guarding(shop)
+    assert diagnostics(printed).count(f"guarded by {DATABASE}/{post['version_id']}: ") == 1
+    assert not any(one["urn"].endswith("::let-go") for one in shop.resources())
+
+    # Nothing to do: no request, and the program knows what guarded last.
+    shop.forget_requests()
+    shop.refresh()
+    shop.up()
+    assert guarding(shop) == []
+    assert shop.stack.outputs()["last"] == f"{DATABASE}/{post['version_id']}"
+
+    # The engine deletes nothing guarded if the program does not run.
+    printed = shop.run("destroy", "--yes", "--skip-preview", fails=True)
+    assert "Hooks: Guard guard: before delete" in printed
+    assert "You must run with the `--run-program` flag" in printed
+    assert done(shop) == []
+    assert guarding(shop) == []
+
+
+FAILING = f"""
+from pulumi_snapshots import Guard
+from servers import Server
+
+guard = Guard("guard", "{DATABASE}", timeout="20m")
+value = pulumi.Config().get("value") or "a"
+for name in ("one", "two"):
+    Server(name, value, hooks=guard.hooks)
+"""
+
+
+def test_an_interrupted_or_killed_up_changes_nothing_and_pays_once(shop: App) -> None:
+    shop.program(FAILING)
+    shop.up()
+    done(shop)
+    shop.slow()
+    interrupted = shop.start_up("-c", "value=b")
+    interrupted.shows("next check")
+    interrupted.interrupt()
+    printed = shop.ends(interrupted, fails=True)
+    assert "The wait was interrupted." in joined(diagnostics(printed))
+    assert "until `timeout` after the request it waits for this snapshot" in joined(printed)
+    killed = shop.start_up("-c", "value=b")
+    killed.shows("waiting for the snapshot that guards")
+    killed.kill()
+    killed.ends()
+    shop.run("cancel", "--yes")
+    assert done(shop) == []
+    shop.pass_time(600)
+    # It fails half-way, and its repetition has the same snapshot: no data was written in between.
+    printed = shop.up("-c", "value=broken", fails=True)
+    assert "no new request was sent" in diagnostics(printed)
+    assert "broken half-way" in printed
+    assert done(shop) == []
+    printed = shop.up("-c", "value=b")
+    (version,) = shop.started()
+    assert f"adopted {DATABASE}/{version}" in diagnostics(printed)
+    assert sorted(done(shop)) == ["update one", "update two"]
+
+
+PROJECT = f"""name: app
+runtime: python
+plugins:
+  providers:
+    - name: squarecloud
+      path: {Path(sys.executable).parent}
+"""
+PLUGIN = """
+from pulumi_snapshots.plugin import Guard
+from servers import Server
+
+guard = Guard("guard", "DATABASE", before=["create", "update"])
+last = guard.last()
+Server("one", pulumi.Config().get("value") or "a", hooks=guard.hooks)
+pulumi.export("last", last and last.id)
+""".replace("DATABASE", DATABASE)
+
+
+def test_the_plugin_takes_a_guard_s_snapshot_too(shop: App) -> None:
+    (shop.stack.project / "Pulumi.yaml").write_text(PROJECT)
+    shop.program(PLUGIN)
+    printed = shop.up()
+    version = shop.started()[0]
+    assert f"guarded by {DATABASE}/{version}: create of Server one" in diagnostics(printed)
+    shop.fault("create", status=404, code="DATABASE_NOT_FOUND")
+    shop.pass_time(1200)
+    printed = shop.up("-c", "value=b", fails=True)
+    assert "The update of Server one was held back, since no snapshot guards it: POST" in joined(printed)
+    assert done(shop) == ["create one"]
