@@ -90,7 +90,7 @@ class GuardDeclaration(ABC):
 
     @property
     def hooks(self) -> pulumi.ResourceHookBinding:
-        """For a resource's options: `pulumi.ResourceOptions(hooks=guard.hooks)`."""
+        """The hooks of a resource's options, as in `pulumi.ResourceOptions(hooks=guard.hooks)`."""
         create, update, delete = ([self._hooks[each]] if each in self._hooks else None for each in CHANGES)
         return pulumi.ResourceHookBinding(before_create=create, before_update=update, before_delete=delete)  # type: ignore[arg-type]  # its lists are invariant
 
