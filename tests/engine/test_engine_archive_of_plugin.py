@@ -31,6 +31,7 @@ IMPORTS = """
 import sys
 from importlib import import_module
 
+import httpx
 from pulumi_snapshots.engine.wording import PLUGIN
 from pulumi_snapshots.errors.next_step import Next, Step
 
@@ -38,6 +39,7 @@ from pulumi_snapshots.errors.next_step import Next, Step
 def main():
     for name in sys.argv[1:]:
         import_module(name)
+    assert httpx.create_ssl_context().cert_store_stats()["x509_ca"], "no authority is trusted"
     print(PLUGIN.text(Next(Step.INSTALL_PACKAGE, package="boto3")))
 """
 """In place of the module that serves."""
