@@ -73,6 +73,9 @@ structure: environment ## Measure how the package is built; REPO=… measures a 
 simulate: environment ## Play thousands of random deployments, schedules and stories in virtual time
 	FLEETS=$${FLEETS:-3000} SCHEDULES=$${SCHEDULES:-3000} STORIES=$${STORIES:-3000} $(IN_VENV) -m pytest -q tests/simulation
 
+states: engine ## Record what this version leaves in states and on the disk, at its release
+	@$(IN_VENV) -m tools.record_states
+
 screens: engine ## Draw the screens of docs/screens.md again, with a real engine in a terminal
 	@$(IN_VENV) -m tools.screens
 
@@ -87,4 +90,4 @@ clean: ## Remove what the other targets have made in this folder
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .pulumi-demo dist build sdks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint unit test-engine engine sdks dist registry bench bench-fleet structure simulate screens docs environment clean
+.PHONY: help demo test lint unit test-engine engine sdks dist registry bench bench-fleet structure simulate states screens docs environment clean

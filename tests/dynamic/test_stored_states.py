@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,23 +11,23 @@ from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime.proto import provider_pb2
 
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
+from tests.support.earlier import VERSIONS, read
 from tests.support.plugin_servicer import ADAPTERS
 from tests.support.servicer import NO_KEY, CallFailedError, Servicer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-STATES = Path(__file__).parents[1] / "fixtures" / "states"
-STORED = [(way, one) for way in ADAPTERS for one in json.loads((STATES / f"{way}.json").read_text())]
+STORED = [(version, way, one) for version in VERSIONS for way in ADAPTERS for one in read(version, f"{way}.json")]
 SIGNATURE = "4dabf18193072939515e22adb298388d"
 """Marks a secret."""
 
 
 def each_stored(*, pending: bool | None) -> pytest.MarkDecorator:
     """Each stored resource; only those that are pending, or that are not, where that matters."""
-    chosen = [(way, one) for way, one in STORED if pending in {None, "attempt" in one["outputs"]}]
-    names = [f"{way}-{one['urn'].rpartition('::')[2]}" for way, one in chosen]
-    return pytest.mark.parametrize(("way", "stored"), chosen, ids=names)
+    chosen = [each for each in STORED if pending in {None, "attempt" in each[2]["outputs"]}]
+    names = [f"{version}-{way}-{one['urn'].rpartition('::')[2]}" for version, way, one in chosen]
+    return pytest.mark.parametrize(("way", "stored"), [each[1:] for each in chosen], ids=names)
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +51,10 @@ def handed(way: str, values: dict[str, Any]) -> Struct:
 
 
 def young(outputs: dict[str, Any]) -> dict[str, Any]:
-    """The outputs of a snapshot of just now, so that `rotate_after` asks for no other one."""
+    """The outputs of just now, so that neither `rotate_after` nor `every` asks for another one."""
     now = datetime.now(UTC).isoformat()
-    return {name: now if name in {"created_at", "createdAt"} else value for name, value in outputs.items()}
+    aging = {"created_at", "createdAt", "drilled_at", "drilledAt"}
+    return {name: now if name in aging else value for name, value in outputs.items()}
 
 
 def update_of(way: str, stored: dict[str, Any]) -> Any:

@@ -32,6 +32,8 @@ from pulumi_snapshots.attempt.journal import AttemptJournal
 from pulumi_snapshots.attempt.process import Process
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.dynamic import translate
+from pulumi_snapshots.dynamic.archive_provider import ArchiveProvider
+from pulumi_snapshots.dynamic.drill_provider import DrillProvider
 from pulumi_snapshots.dynamic.engine_access import Features
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
 from pulumi_snapshots.dynamic.restore_provider import RestoreProvider
@@ -65,7 +67,12 @@ if TYPE_CHECKING:
 __all__ = ["WAYS", "Computer", "Provider", "Raw", "in_virtual_time", "inside", "run_inside"]
 
 T = TypeVar("T")
-PROVIDERS = {"Snapshot": SnapshotProvider, "Restore": RestoreProvider}
+PROVIDERS = {
+    "Snapshot": SnapshotProvider,
+    "Restore": RestoreProvider,
+    "Archive": ArchiveProvider,
+    "Drill": DrillProvider,
+}
 
 
 # --- Time ------------------------------------------------------------------------------------------------------------
@@ -535,6 +542,7 @@ def inside() -> Iterator[None]:
             f"{access}.features": lambda: Features(urn=True, log=True, partial_state=True, cancel=True, width=True),
             "pulumi_snapshots.engine.process._engine": lambda: (_process.get().engine, _process.get().arguments),
             "pulumi_snapshots.snapshot.difference.system_utc": lambda: _process.get().utc(),
+            "pulumi_snapshots.drill.difference.system_utc": lambda: _process.get().utc(),
         }.items():
             patches.enter_context(mock.patch(name, value))
         patches.enter_context(mock.patch.object(translate, "this_run", _process.get))

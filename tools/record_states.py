@@ -1,0 +1,191 @@
+"""`make states`: what a version leaves in a stack's state and on the disk, recorded at its release for later versions' tests.
+
+A program with each kind of resource runs with the real engine and the emulator, by each way to the engine: complete, pending,
+and killed while it waits. `tests/fixtures/states/README.md` says what is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from argparse import ArgumentParser
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from pulumi_snapshots.plugin.schema import VERSION
+from tests.engine.stage import DATABASE, App
+from tools import postgres
+from tools.engine import ensure
+from tools.sandbox import Emulator, Stack
+
+PROJECT = Path(__file__).resolve().parent.parent
+STATES = PROJECT / "tests" / "fixtures" / "states"
+PACKAGES = {"dynamic": "pulumi_snapshots", "plugin": "pulumi_snapshots.plugin"}
+KEY = "recorded-for-tests-and-opens-nothing-" * 2
+"""The emulator's key, by which the files on the disk are named."""
+SCRATCH, PENDING, KILLED, SHARED = (f"{letter}" * 32 for letter in "bcde")
+HOME = "/home/user/app"
+"""The project's folder, in what is kept."""
+SERVICE = ("--clock-offset", "-7200", "--snapshot-seconds", "0.1", "--soft-deadline", "0.3", "--cache-world", "invalidated",
+           "--requests-per-minute", "10000", "--restore-seconds", "0.5",
+           "--database", f"{DATABASE}:postgres", "--database", f"{SCRATCH}:postgres",
+           *(part for each in (PENDING, KILLED, SHARED) for part in ("--database", f"{each}:redis")))  # fmt: skip
+PACE = {
+    "SQUARECLOUD_REQUESTS_PER_MINUTE": "10000",
+    "SQUARECLOUD_FIRST_LOOK_AFTER": "0.2s",
+    "SQUARECLOUD_LOOK_EVERY": "0.3s",
+    "SQUARECLOUD_RESTORE_SETTLE": "1s",
+}
+PROGRAM = """
+import pulumi
+import {package} as provider
+from {package} import Archive, Restore, Snapshot
+
+config = pulumi.Config()
+part = config.get_int("part") or 0
+snapshot = Snapshot("before-release", "{database}", triggers=[config.get("release"), {{"hotfix": True}}], timeout="10m",
+                    reuse_within="1h", rotate_after="20d")
+Archive("offsite", snapshot, destination="archives/", keep_last=2, delete_object=True)
+if part >= 1:
+    Restore("back", snapshot, overwrite=True, triggers=[1, None], timeout="5m")
+if part >= 1 and hasattr(provider, "Drill"):
+    provider.Drill("proof", snapshot, scratch_database_id="{scratch}", connection=config.require_secret("connection"),
+                   checks=[provider.Check("select 1", equals=1, name="answers")], overwrite_scratch=True, every="7d")
+if part >= 2:
+    Snapshot("pending", "{pending}", triggers=["a"], timeout="3s")
+    Restore("unknown", database_id="{database}", version_id=config.require("version"), overwrite=True, timeout="3s")
+if part >= 3:
+    Snapshot("killed", "{killed}", triggers=["a", "b"])
+if part >= 4:
+    Snapshot("shared", "{shared}", triggers=[])
+"""
+
+
+def main() -> int:
+    """Record a version."""
+    parser = ArgumentParser(prog="make states", description=__doc__)
+    parser.add_argument("name", nargs="?", default=VERSION, help="the version; that of this checkout unless given")
+    parser.add_argument("--code", type=Path, help="a checkout of that version; this one unless given")
+    parser.add_argument("--again", action="store_true", help="replace what is recorded of that version")
+    chosen = parser.parse_args()
+    folder = STATES / chosen.name
+    if folder.exists() and not chosen.again:
+        print(f"{folder} is there: what a released version has left does not change (--again replaces it)")
+        return 1
+    with ExitStack() as held:
+        server = held.enter_context(postgres.served())
+        os.environ.update(server.environment)
+        with tempfile.TemporaryDirectory(prefix="pulumi-snapshots-states-") as name:
+            made = Path(name) / "made"
+            for way in PACKAGES:
+                record(way, Path(name) / way, made, chosen.code, server)
+            (made / "schema.json").write_text(json.dumps(_schema(chosen.code), indent=1) + "\n")
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.move(made, folder)
+    print(folder)
+    return 0
+
+
+def record(way: str, folder: Path, made: Path, code: Path | None, server: postgres.Server) -> None:
+    """Record the states and files of one way to the engine."""
+    project = folder / "project"
+    project.mkdir(parents=True)
+    (made / way).mkdir(parents=True)
+    with Emulator(*SERVICE, "--postgres-dsn", server.dsn(), log=folder / "emulator.log") as emulator:
+        environment = {
+            **emulator.environment,
+            **PACE,
+            "SQUARECLOUD_API_KEY": KEY,
+            "PULUMI_CONFIG_PASSPHRASE": "recorded",
+        }
+        if code is not None:
+            environment["PYTHONPATH"] = str(code)
+        stack = Stack(folder, project, ensure(os.environ), environment)
+        app = App(folder, stack, emulator)
+        app.change_key(KEY)
+        plugins = f"plugins:\n  providers:\n    - name: squarecloud\n      path: {Path(sys.executable).parent}\n"
+        (project / "Pulumi.yaml").write_text(f"name: app\nruntime: python\n{plugins}")
+        names = {"scratch": SCRATCH, "pending": PENDING, "killed": KILLED, "shared": SHARED}
+        (project / "__main__.py").write_text(PROGRAM.format(package=PACKAGES[way], database=DATABASE, **names))
+        stack.run("stack", "init", "dev")
+        app.run("config", "set", "--secret", "connection", server.dsn(SCRATCH))
+        app.up("-c", "release=1")
+        app.pass_time(400)
+        app.up("-c", "release=2")
+        app.pass_time(400)
+        app.up("-c", "part=1")
+        app.pass_time(400)
+        app.slow(PENDING)
+        emulator.control("settings", {"restore_seconds": 600.0}, "PATCH")
+        version = next(one for one in app.resources() if one["urn"].endswith("::before-release"))["id"].partition("/")[
+            2
+        ]
+        app.up("-c", "part=2", "-c", f"version={version}", fails=True)
+        _keep_states(app, made / f"{way}.json")
+        _kill(app, "killed", KILLED, "part=3")
+        _keep_files(folder / "state", made / way / "disk")
+        # What this machine has sent moves to the shared place when that is turned on.
+        app.run("cancel", "--yes")
+        (folder / "shared").mkdir()
+        app.environment["SQUARECLOUD_SHARED_STATE"] = str(folder / "shared")
+        _kill(app, "shared", SHARED, "part=4")
+        _keep_files(folder / "shared", made / way / "shared")
+        settings = {"api_key": KEY, "api_url": emulator.api, "snapshots_url": emulator.snapshots}
+        (made / way / "settings.json").write_text(json.dumps(settings, indent=1) + "\n")
+
+
+def _kill(app: App, name: str, database_id: str, part: str) -> None:
+    """Kill an `up` while it waits for a snapshot."""
+    app.slow(database_id)
+    waiting = app.start_up("-c", part, "--target", f"**{name}")
+    waiting.shows("accepted")  # an older version words the rest in another way
+    waiting.kill()
+    waiting.end_family()
+    waiting.process.wait()
+
+
+def _keep_states(app: App, file: Path) -> None:
+    """Keep what the engine hands to a provider."""
+    exported = app.stack.run("stack", "export", "--show-secrets").stdout
+    exported = exported.replace(str(app.stack.project.resolve()), HOME).replace(str(app.stack.project), HOME)
+    kept = [
+        {name: _plain(one.get(name, {})) for name in ("urn", "id", "inputs", "outputs")}
+        for one in json.loads(exported)["deployment"]["resources"]
+        if "squarecloud:" in one["type"] and not one["type"].startswith("pulumi:providers:")
+    ]
+    file.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """A value of an export as the engine hands it over: a secret's plain text is JSON."""
+    if isinstance(value, dict):
+        if "plaintext" in value:
+            signature = next(name for name in value if len(name) == 32)  # noqa: PLR2004  its mark
+            return {signature: value[signature], "value": json.loads(value["plaintext"])}
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+def _keep_files(folder: Path, into: Path) -> None:
+    """Keep the files that later runs read."""
+    for file in folder.rglob("*.json"):
+        kept = into / file.relative_to(folder)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        content = file.read_text()
+        kept.write_text(content + ("" if content.endswith("\n") else "\n"))
+
+
+def _schema(code: Path | None) -> Any:
+    """The schema from which the version's SDKs are generated."""
+    environment = {**os.environ, **({"PYTHONPATH": str(code)} if code else {})}
+    asked = "import json; from pulumi_snapshots.plugin.schema import schema; print(json.dumps(schema()))"
+    return json.loads(subprocess.check_output([sys.executable, "-P", "-c", asked], env=environment, text=True))  # noqa: S603
+
+
+if __name__ == "__main__":
+    sys.exit(main())
