@@ -17,20 +17,25 @@ from functools import partial
 from pathlib import Path
 
 import pyrage
+from pulumi.runtime.proto import provider_pb2
 
+from pulumi_snapshots.dynamic.provider import SnapshotProvider
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.snapshot.create import create
 from tests.archive.real import Host, hosted_apart, outcome, start
 from tests.support.object_stores import ObjectStore, serving
+from tests.support.plugin_servicer import PluginServicer
+from tests.support.servicer import _struct
 from tests.support.virtual import run_virtual
 from tests.support.world import world
 from tools import dist
 from tools.bench_stores import installed
 from tools.engine import ensure
-from tools.first_answer import answers
+from tools.first_answer import Answer, answers, first_answer
 from tools.sandbox import Emulator, Stack
 
 PROJECT = Path(__file__).resolve().parent.parent
+INSTALLED = Path(sys.executable).parent / "pulumi-resource-squarecloud"
 PAGE = PROJECT / "docs" / "measures.md"
 IMPORT_RUNS = 15
 UP_RUNS = 5
@@ -43,6 +48,8 @@ GIGABIT = 10**9 / 8
 BUCKET_RUNS = 3
 BUCKET_SIZE = 256 * 1024**2
 RESOURCES = 200
+PLUGIN_RESOURCES = 100
+LISTED = 500
 SCHEDULES = 1000
 STORIES = 500
 
@@ -63,6 +70,15 @@ class Plain(Resource):
         super().__init__(Nothing(), name, {"database_id": database_id, "triggers": triggers, "reuse_within": reuse_within})
 """
 SNAPSHOTS = "from pulumi_snapshots import Snapshot as Plain\n"
+MINIMAL = """
+import pulumi
+
+
+class Plain(pulumi.CustomResource):
+    def __init__(self, name, database_id, triggers, reuse_within):
+        super().__init__("minimal:index:Plain", name, {"databaseId": database_id, "triggers": triggers, "reuseWithin": reuse_within})
+"""
+BY_PLUGIN = "from pulumi_snapshots.plugin import Snapshot as Plain\n"
 PROGRAM = """
 for number in range(RESOURCES):
     Plain(f"s{number}", database_id=f"{number:032x}", triggers=["v1"], reuse_within="1d")
@@ -161,20 +177,14 @@ def no_op_up() -> Iterable[list[object]]:
     with tempfile.TemporaryDirectory(prefix="pulumi-snapshots-bench-") as name:
         folder = Path(name)
         with Emulator("--requests-per-minute", "100000", log=folder / "emulator.log") as emulator:
-            for number in range(RESOURCES):
-                database = f"{number:032x}"
-                emulator.control("databases", {"id": database})
-                emulator.control("snapshots", {"database_id": database, "origin": "manual"})
+            fill(emulator, RESOURCES)
             environment = {**emulator.environment, "SQUARECLOUD_REQUESTS_PER_MINUTE": "100000"}
             stacks = {
                 what: made_stack(folder / what, definition, engine, environment)
                 for what, definition in (("plain", PLAIN_RESOURCES), ("snapshots", SNAPSHOTS))
             }
             before = len(emulator.journal())
-            runs: dict[str, list[float]] = {what: [] for what in stacks}
-            for _ in range(UP_RUNS):
-                for what, stack in stacks.items():
-                    runs[what].append(seconds_of(lambda stack=stack: unchanged_up(stack)))  # type: ignore[misc]
+            runs = in_turns(stacks)
             requests = len(emulator.journal()) - before
     yield ["plain dynamic resources", 0, *spread(runs["plain"], digits=2)]
     yield ["snapshots", requests, *spread(runs["snapshots"], digits=2)]
@@ -182,12 +192,104 @@ def no_op_up() -> Iterable[list[object]]:
     yield ["ratio, pair by pair (aim: 1.15)", "", *spread(ratios, digits=2)]
 
 
-def made_stack(folder: Path, definition: str, engine: Path, environment: dict[str, str]) -> Stack:
-    """A stack whose resources exist."""
+def plugin_up() -> Iterable[list[object]]:
+    """An `up` without changes of the plugin's snapshots against a minimal provider's resources."""
+    engine = ensure(os.environ)
+    with tempfile.TemporaryDirectory(prefix="pulumi-snapshots-bench-") as name:
+        folder = Path(name)
+        minimal = minimal_provider(folder / "minimal")
+        with Emulator("--requests-per-minute", "100000", log=folder / "emulator.log") as emulator:
+            fill(emulator, PLUGIN_RESOURCES)
+            environment = {**emulator.environment, "SQUARECLOUD_REQUESTS_PER_MINUTE": "100000"}
+            stacks = {
+                what: made_stack(folder / what, definition, engine, environment, PLUGIN_RESOURCES, plugin)
+                for what, definition, plugin in (
+                    ("plain", MINIMAL, ("minimal", minimal.parent)),
+                    ("snapshots", BY_PLUGIN, ("squarecloud", INSTALLED.parent)),
+                )
+            }
+            before = len(emulator.journal())
+            runs = in_turns(stacks)
+            requests = len(emulator.journal()) - before
+    yield ["a minimal provider's resources", 0, *spread(runs["plain"], digits=2)]
+    yield ["snapshots", requests, *spread(runs["snapshots"], digits=2)]
+    pairs = [ours / plain for plain, ours in zip(runs["plain"], runs["snapshots"], strict=True)]
+    yield ["ratio, pair by pair (aim: 1.2)", "", *spread(pairs, digits=2)]
+
+
+def installed_plugin() -> Iterable[list[object]]:
+    """How soon the plugin of a Python environment answers, and what it takes while it waits; beside a minimal provider."""
+    with tempfile.TemporaryDirectory(prefix="pulumi-snapshots-bench-") as name:
+        programs = {"the plugin": INSTALLED, "a minimal provider": minimal_provider(Path(name) / "minimal")}
+        found: dict[str, list[Answer]] = {what: [] for what in programs}
+        for _ in range(ARCHIVE_STARTS):
+            for what, program in programs.items():
+                found[what].append(first_answer(program))
+    for what, each in found.items():
+        aim = " (aim: 1)" if what == "the plugin" else ""
+        yield [f"{what}: seconds to the first answer{aim}", *spread([one.seconds for one in each], 2)]
+        yield [f"{what}: MiB of memory, idle", *spread([(one.idle_bytes or 0) / 2**20 for one in each], 0)]
+
+
+def lists() -> Iterable[list[object]]:
+    """The requests of `List`."""
+    with tempfile.TemporaryDirectory(prefix="pulumi-snapshots-bench-") as name:
+        folder = Path(name)
+        with Emulator("--requests-per-minute", "100000", log=folder / "emulator.log") as emulator:
+            fill(emulator, 1, LISTED)
+            for what, query in (("of a database", {"databaseId": f"{0:032x}"}), ("of the account", {})):
+                environment = {**emulator.environment, "XDG_STATE_HOME": str(folder / what)}
+                with PluginServicer(SnapshotProvider(), env=environment) as plugin:
+                    before = len(emulator.journal())
+                    request = provider_pb2.ListRequest(token="squarecloud:index:Snapshot", query=_struct(query))  # noqa: S106
+                    begun = time.perf_counter()
+                    count = sum(each.HasField("result") for each in plugin._stub.List(request))  # noqa: SLF001  no face of its own
+                    seconds = time.perf_counter() - begun
+                    yield [what, count, len(emulator.journal()) - before, f"{seconds:.2f}"]
+
+
+def fill(emulator: Emulator, databases: int, snapshots: int = 1) -> None:
+    """Add databases with snapshots each."""
+    for number in range(databases):
+        database = f"{number:032x}"
+        emulator.control("databases", {"id": database})
+        for _ in range(snapshots):
+            emulator.control("snapshots", {"database_id": database, "origin": "manual"})
+
+
+def minimal_provider(folder: Path) -> Path:
+    """The program of a provider that does nothing."""
+    folder.mkdir()
+    program = folder / "pulumi-resource-minimal"
+    # As a Python environment starts the plugin: in isolation, with its own interpreter.
+    program.write_text(f"#!/bin/sh\ncd {PROJECT} && exec {sys.executable} -m tools.minimal_provider\n")
+    program.chmod(0o755)
+    return program
+
+
+def in_turns(stacks: Mapping[str, Stack]) -> dict[str, list[float]]:
+    """The seconds of an `up` without changes of each stack, in turns."""
+    runs: dict[str, list[float]] = {what: [] for what in stacks}
+    for _ in range(UP_RUNS):
+        for what, stack in stacks.items():
+            runs[what].append(seconds_of(lambda stack=stack: unchanged_up(stack)))  # type: ignore[misc]
+    return runs
+
+
+def made_stack(  # noqa: PLR0913, PLR0917  what differs between stacks
+    folder: Path,
+    definition: str,
+    engine: Path,
+    environment: dict[str, str],
+    count: int = RESOURCES,
+    plugin: tuple[str, Path] | None = None,
+) -> Stack:
+    """A stack whose resources exist; with a plugin of this name in this folder."""
     (folder / "project").mkdir(parents=True)
     (folder / "stack").mkdir()
-    (folder / "project" / "Pulumi.yaml").write_text("name: bench\nruntime: python\n")
-    (folder / "project" / "__main__.py").write_text(definition + PROGRAM.replace("RESOURCES", str(RESOURCES)))
+    found = "plugins:\n  providers:\n    - name: {}\n      path: {}\n".format(*plugin) if plugin else ""
+    (folder / "project" / "Pulumi.yaml").write_text(f"name: bench\nruntime: python\n{found}")
+    (folder / "project" / "__main__.py").write_text(definition + PROGRAM.replace("RESOURCES", str(count)))
     stack = Stack(folder / "stack", folder / "project", engine, environment)
     stack.run("stack", "init", stack.name)
     stack.run("up", "--yes", "--skip-preview", timeout=600)
@@ -361,6 +463,22 @@ PARTS = {
         f"an `up` without changes of {RESOURCES} resources (takes a few minutes)",
         (f"`up` without changes, {RESOURCES} resources", "requests", "seconds", "min", "max"),
         no_op_up,
+    ),
+    "plugin-up": Part(
+        f"an `up` without changes of {PLUGIN_RESOURCES} resources by the plugin (takes a minute)",
+        (f"`up` without changes, {PLUGIN_RESOURCES} resources of a plugin", "requests", "seconds", "min", "max"),
+        plugin_up,
+        "Both providers are Python processes with the same SDK. The minimal one answers each call at once with what it was given.\n",
+    ),
+    "plugin-process": Part(
+        "the plugin's process",
+        ("a plugin from a Python environment", "median", "min", "max"),
+        installed_plugin,
+    ),
+    "list": Part(
+        f"lists of {LISTED} snapshots",
+        (f"`List` of {LISTED} snapshots", "found", "requests (aim: 2)", "seconds"),
+        lists,
     ),
     "plugin": Part(
         "the plugin's archive",

@@ -319,6 +319,7 @@ class Thing:
         return {name: inputs[name] for name in self._kept if name in inputs} | record.to_outputs()
 
 
+@cache
 def in_camel(name: str) -> str:
     """A property's name in all languages but Python: `databaseId`."""
     first, *others = name.split("_")
@@ -363,6 +364,7 @@ def _in_python(kind: Any, value: Any) -> Any:
     return in_python(inner.properties(), value) if isinstance(value, dict) else value
 
 
+@cache
 def record_in(kind: Any) -> type[Record] | None:
     """The record in a property of this type, or in its list; None if there is none."""
     if isinstance(kind, type) and issubclass(kind, Record):
