@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -151,4 +152,19 @@ async def open_database(dsn: str, *, timeout: float) -> AsyncIterator[Database]:
 
 
 async def _in_thread(call: Callable[..., T], *arguments: object) -> T:
-    return await anyio.to_thread.run_sync(call, *arguments, abandon_on_cancel=True)
+    """Call a function that blocks, in a daemon thread: a library that waits for a server does not keep a process alive."""
+    work, ended = Future[T](), threading.Event()
+
+    def run() -> None:
+        try:
+            work.set_result(call(*arguments))
+        except BaseException as error:  # noqa: BLE001 - `result` raises it again
+            work.set_exception(error)
+        ended.set()
+
+    threading.Thread(target=run, name="drill", daemon=True).start()
+    try:
+        await anyio.to_thread.run_sync(ended.wait, abandon_on_cancel=True)
+    finally:
+        ended.set()  # a cancelled wait ends too: its thread is no daemon
+    return work.result()

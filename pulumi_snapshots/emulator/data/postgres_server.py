@@ -203,7 +203,8 @@ class PostgresServer:
 
     def _conninfo(self, database_id: str | None) -> str:
         """The DSN of a database without the password, since any user of the machine can read arguments."""
-        return make_conninfo(**{**self._parameters, **({"dbname": database_id} if database_id else {})})
+        conninfo: str = make_conninfo(**{**self._parameters, **({"dbname": database_id} if database_id else {})})
+        return conninfo
 
     def _place(self) -> str:
         host = self._parameters.get("host") or self._parameters.get("hostaddr") or "this machine"

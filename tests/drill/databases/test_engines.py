@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 
@@ -72,6 +73,34 @@ def test_no_library_is_loaded_before_a_database_is_opened() -> None:
         "assert not {'psycopg', 'pymysql', 'pymongo', 'bson', 'redis'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603  this very interpreter
+
+
+STOPPED = """
+import anyio, sys
+from pulumi_snapshots.drill.databases.opening import open_database
+
+async def open_one(dsn):
+    async with open_database(dsn, timeout=600):
+        raise AssertionError(dsn)
+
+async def body():
+    with anyio.move_on_after(1):
+        async with anyio.create_task_group() as group:
+            for dsn in sys.argv[1:]:
+                group.start_soon(open_one, dsn)
+
+anyio.run(body)
+print("stopped")
+"""
+
+
+def test_a_stopped_run_ends_though_no_server_answers() -> None:
+    """As after a ^C: the libraries would wait for ten minutes, and their threads keep the process."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        places = [f"{engine.schemes[0]}://x:y@127.0.0.1:{mute.getsockname()[1]}/0" for engine in ENGINES.values()]
+        command = [sys.executable, "-c", STOPPED, *places]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("stopped\n", "", 0)
 
 
 @pytest.mark.parametrize(
