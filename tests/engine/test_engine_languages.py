@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 
 from tests.engine.stage import DATABASE, EXAMPLES
 from tests.support import language_programs
+from tests.support.node_host import NodeHost
 from tools import engine as engines
 from tools import language_hosts, sdks
 from tools.engine import Closed
@@ -28,7 +30,7 @@ pytestmark = pytest.mark.engine
 by_default = pytest.mark.parametrize("service", [("--cache-world", "kept")])
 
 TYPES = Path(__file__).with_name("programs") / "types"
-TYPESCRIPT = [EXAMPLES / "typescript", TYPES]
+TYPESCRIPT = [EXAMPLES / "typescript", EXAMPLES / "guard-typescript", TYPES]
 PYTHON = """
 import pulumi
 import pulumi_squarecloud as squarecloud
@@ -142,6 +144,39 @@ def test_the_typescript_example_runs_with_the_installed_plugin(app: App, automat
 def test_the_go_example_runs(app: App, automatic: str, generated: Path) -> None:
     in_go(app, "go", generated)
     archives_once(app, automatic)
+
+
+GUARDING = r"^    guarded by (\S+): {} of (?:shop|worker)$"
+"""The line that stays of a guarded change."""
+
+
+def guards_once(app: App, *options: str) -> str:
+    """Resources that are made need no snapshot, and two that change share one, whose version is returned."""
+    app.up(*options)
+    assert app.posts() == []
+    app.run("config", "set", "release", "v2")
+    # With a preview, which sends nothing: else the update would reuse what it has taken.
+    printed = app.run("up", "--yes", *options)
+    (version,) = app.started()
+    assert app.stack.outputs()["running"] == "shop v2"
+    assert re.findall(GUARDING.format("update"), printed, re.MULTILINE) == [f"{DATABASE}/{version}"]
+    return version
+
+
+@pytest.mark.usefixtures("generated")
+def test_hooks_in_typescript_take_one_snapshot_before_changes(app: App) -> None:
+    in_typescript(app, "guard-typescript")
+    with NodeHost(app.environment) as client:
+        version = guards_once(app, client)
+        app.forget_requests()
+        printed = app.run("destroy", "--run-program", "--yes", "--skip-preview", client)
+    assert re.findall(GUARDING.format("delete"), printed, re.MULTILINE) == [f"{DATABASE}/{version}"]
+    assert app.posts() == [], "the one of minutes ago is from before this change too"
+
+
+def test_hooks_in_go_take_one_snapshot_before_updates(app: App, generated: Path) -> None:
+    in_go(app, "guard-go", generated)
+    guards_once(app)
 
 
 @pytest.mark.usefixtures("generated")
