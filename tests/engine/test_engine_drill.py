@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engine.stage import DATABASE, diagnostics
+from tests.engine.stage import DATABASE, EXAMPLES, diagnostics
 from tests.support.real_data import sql_at
+from tools import language_hosts
 
 if TYPE_CHECKING:
     from tests.engine.stage import App
@@ -71,5 +74,13 @@ def test_the_example_proves_a_snapshot_once_and_a_bad_one_fails_beside_the_last_
     assert "4 unchanged" in app.up()
     assert app.requests() == []
     assert "unhealthy" not in app.run("refresh", "--yes")
+
+    # And in another language too.
+    program.unlink()
+    shutil.copy(EXAMPLES / "drill-yaml" / "Pulumi.yaml", app.stack.project)
+    app.environment["PATH"] += f":{language_hosts.YAML.ensure(os.environ)}"
+    app.forget_requests()
+    assert "4 unchanged" in app.up("-c", "atLeast=10")
+    assert app.requests() == []
     assert server.dsn(SCRATCH) not in app.state_file.read_text()
     assert "forgotten: the drill of" in app.run("destroy", "--yes", "--skip-preview")

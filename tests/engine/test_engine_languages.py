@@ -48,6 +48,14 @@ earlier = squarecloud.get_snapshots(database_id=config.require("databaseId")).sn
 ours = get_database(config.require("databaseId"))
 if config.get_bool("restore"):
     squarecloud.Restore("back", snapshot=before, overwrite=True)
+    squarecloud.Drill(
+        "weekly",
+        snapshot=before,
+        scratch_database_id=config.require("scratchId"),
+        connection=config.require_secret("scratchUrl"),
+        checks=[squarecloud.CheckArgs(query="select count(*) from orders", at_least=1000)],
+        overwrite_scratch=True,
+    )
     squarecloud.Restore("named", database_id=before.database_id, version_id=version_id, overwrite=True)
 
 pulumi.export("snapshot", version_id)

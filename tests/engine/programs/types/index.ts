@@ -19,6 +19,16 @@ new squarecloud.Archive("named", {
     destination: pulumi.interpolate`archives/${restoredAt}/`,
 });
 
+const drill = new squarecloud.Drill("weekly", {
+    snapshot: before,
+    scratchDatabaseId: "b",
+    connection: pulumi.secret("postgresql://scratch"),
+    checks: [{ query: "select count(*) from orders", atLeast: 1000 }],
+    overwriteScratch: true,
+});
+const passed: pulumi.Output<boolean> = drill.passed;
+new squarecloud.Archive("proved", { databaseId, versionId, destination: "archives/", pin: passed });
+
 const found = squarecloud.getSnapshotsOutput({ databaseId: before.databaseId }).snapshots[0];
 new squarecloud.Restore("found", { databaseId: found.databaseId, versionId: found.versionId, overwrite: true });
 const latest = squarecloud.getLatestSnapshot({ databaseId: "a", origin: squarecloud.Origin.Automatic });

@@ -35,6 +35,19 @@ func Program(ctx *pulumi.Context, before *squarecloud.Snapshot) error {
 	}); err != nil {
 		return err
 	}
+	drill, err := squarecloud.NewDrill(ctx, "weekly", &squarecloud.DrillArgs{
+		Snapshot:          before,
+		ScratchDatabaseId: pulumi.String("b"),
+		Connection:        pulumi.String("postgresql://scratch"),
+		Checks: squarecloud.CheckArray{
+			&squarecloud.CheckArgs{Query: pulumi.String("select count(*) from orders"), AtLeast: pulumi.Float64(1000)},
+		},
+		OverwriteScratch: overwrite,
+	})
+	if err != nil {
+		return err
+	}
+	var _ pulumi.BoolOutput = drill.Passed
 	found := squarecloud.GetSnapshotsOutput(ctx, squarecloud.GetSnapshotsOutputArgs{DatabaseId: before.DatabaseId})
 	newest := found.Snapshots().Index(pulumi.Int(0))
 	_, err = squarecloud.NewRestore(ctx, "found", &squarecloud.RestoreArgs{
