@@ -5,11 +5,16 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from typing import NoReturn
 
+import anyio
 import pytest
 
 from pulumi_snapshots.drill.databases.engines import ENGINES, engine_of, missing_extra
+from pulumi_snapshots.drill.databases.errors import DatabaseUnreachable
 from pulumi_snapshots.drill.databases.hiding import HIDDEN, LONGEST, Hidden
+from pulumi_snapshots.drill.databases.opening import SESSIONS, open_database
+from pulumi_snapshots.errors.extras import pip_install
 from pulumi_snapshots.properties.unfit import Unfit
 
 
@@ -65,6 +70,23 @@ def test_a_missing_library_is_named_by_its_extra(monkeypatch: pytest.MonkeyPatch
     assert [missing_extra(engine) for engine in ENGINES] == [
         *("drill-postgresql", "drill-mysql", "drill-mongodb", "drill-redis")
     ]
+
+
+def test_a_library_that_does_not_load_is_named_with_its_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> NoReturn:
+        raise ImportError("no pq wrapper available")
+
+    monkeypatch.setitem(SESSIONS, "postgresql", broken)
+
+    async def body() -> None:
+        with pytest.raises(DatabaseUnreachable, match=r"psycopg is missing or does not load \(no pq wrapper") as failed:
+            async with open_database("postgresql://x:secret-word@127.0.0.1/x", timeout=1):
+                pass
+        assert [str(step) for step in failed.value.then] == [
+            f"Install what it needs: {pip_install('drill-postgresql')}."
+        ]
+
+    anyio.run(body)
 
 
 def test_no_library_is_loaded_before_a_database_is_opened() -> None:
