@@ -36,8 +36,9 @@ MARKER = "complete.json"
 ANSWER_SECONDS = 30.0
 """How long `pulumi version` may take."""
 
-PKG = "github.com/pulumi/pulumi/pkg/v3"
-SDK = "github.com/pulumi/pulumi/sdk/v3"
+PULUMI = "github.com/pulumi/pulumi/"
+PKG = f"{PULUMI}pkg/v3"
+SDK = f"{PULUMI}sdk/v3"
 MODULES = f"""\
 require (
 	{PKG} v{ENGINE}
@@ -206,6 +207,7 @@ def build_engine(into: Path, environment: Environment) -> None:
     engine = module(work / "engine", MODULES, needing(package))
     host = module(work / "host", f"require {SDK} v{LANGUAGE_HOST}\n", needing(host_package))
     go = new_enough(engine, environment)
+    raise_to_engine(go, host, environment)
     say("building one: about 4 minutes on two cores, once")
     build(go, engine, package, into / "pulumi", ENGINE, environment)
     build(go, host, host_package, into / "pulumi-language-python", LANGUAGE_HOST, environment)
@@ -228,6 +230,17 @@ def module(folder: Path, requires: str, source: str) -> Path:
 def needing(package: str) -> str:
     """A Go file whose only content is that it needs a package: builds honour its module's versions and replacements."""
     return f'//go:build tools\n\npackage tools\n\nimport _ "{package}"\n'
+
+
+def raise_to_engine(go: str, folder: Path, environment: Environment) -> None:
+    """Raise what a module needs to the versions that the engine needs, so that Go compiles each only once.
+
+    What Pulumi itself wrote stays as the module asks for it.
+    """
+    told = run([go, "mod", "download", "-json", f"{PKG}@v{ENGINE}"], folder, environment)
+    engine = json.loads(run([go, "mod", "edit", "-json", json.loads(told)["GoMod"]], folder, environment))
+    needs = [each for each in engine["Require"] if not each["Path"].startswith(PULUMI)]
+    run([go, "mod", "edit", *(f"-require={each['Path']}@{each['Version']}" for each in needs)], folder, environment)
 
 
 def new_enough(folder: Path, environment: Environment) -> str:

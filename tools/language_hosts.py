@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tools.engine import SDK, build, kept, module, needing, new_enough, remove
+from tools.engine import ENGINE, SDK, build, kept, module, needing, new_enough, raise_to_engine, remove
 
 if TYPE_CHECKING:
     from tools.engine import Environment
@@ -46,13 +46,16 @@ class LanguageHost:
         found = shutil.which(self.program, path=environment.get("PATH", os.defpath))
         if found is not None:
             return Path(found).parent
-        return kept(environment, f"{self.language}-host-{self.version}", (self.program,), self._build)
+        name = f"{self.language}-host-{self.version}-{ENGINE}"
+        return kept(environment, name, (self.program,), self._build)
 
     def _build(self, into: Path, environment: Environment) -> None:
         package = f"{self.module}/{self.folder}/{self.program}"
         needs = f"require {self.module} v{self.version}\n"
-        work = module(into / "work" / self.language, needs, needing(package))
-        build(new_enough(work, environment), work, package, into / self.program, self.version, environment)
+        work = module(into / "work" / self.program, needs, needing(package))
+        go = new_enough(work, environment)
+        raise_to_engine(go, work, environment)
+        build(go, work, package, into / self.program, self.version, environment)
         remove(into / "work")
 
 

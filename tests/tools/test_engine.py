@@ -1,5 +1,6 @@
 """The engine of a contributor's machine: the installed one where it fits, else one that is made once and repairs itself."""
 
+import json
 import os
 import threading
 from collections.abc import Callable
@@ -173,3 +174,19 @@ def test_build_that_cannot_be_made_says_why(
         script(tmp_path / "bin" / "go", go)
     with pytest.raises(engine.Closed, match=reason):
         engine.ensure(environment)
+
+
+def test_programs_of_other_modules_take_the_versions_that_the_engine_needs(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    needs = {"Require": [{"Path": engine.SDK, "Version": "v9.0.0"}, {"Path": "example.com/x", "Version": "v1.2.3"}]}
+    script(
+        tmp_path / "bin" / "go",
+        f"""case "$*" in
+"mod download -json {engine.PKG}@v{engine.ENGINE}") echo '{json.dumps({"GoMod": "engine.mod"})}';;
+"mod edit -json engine.mod") echo '{json.dumps(needs)}';;
+*) echo "$*" >{tmp_path}/asked;;
+esac""",
+    )
+    engine.raise_to_engine(str(tmp_path / "bin" / "go"), tmp_path, environment)
+    assert (tmp_path / "asked").read_text() == "mod edit -require=example.com/x@v1.2.3\n"
