@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pulumi_snapshots import Archive, Restore, Snapshot
+from pulumi_snapshots import Archive, Check, Drill, Restore, Snapshot
 from pulumi_snapshots.api.errors import NotAllowed
 from pulumi_snapshots.api.scopes import ACCOUNT_READ, DATABASES_READ, SNAPSHOTS_READ, SNAPSHOTS_WRITE
 from pulumi_snapshots.archive.transfers import Transfers
+from pulumi_snapshots.drill.drill import drill
+from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.lookup.find import find_database, find_databases, find_latest, find_snapshots
 from pulumi_snapshots.lookup.inputs import SnapshotQuery
@@ -21,6 +23,7 @@ from pulumi_snapshots.snapshot.read import get, read
 from tests.archive.scene import Scene as ArchiveScene
 from tests.archive.scene import at_once
 from tests.cli.typed import Desk
+from tests.support.drilling import CONNECTION, FakeDatabases
 from tests.support.restoring import Scene as RestoreScene
 from tests.support.virtual import run_virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, World, world
@@ -81,7 +84,9 @@ class At:
 
     async def types(self, *arguments: str) -> str:
         """Type a command; returns what it prints."""
-        ended = await Desk(self.w, self.folder / "state", in_thread=at_once).types(*arguments)
+        databases, known = FakeDatabases(self.w.emulator), {"SCRATCH_URL": CONNECTION}
+        desk = Desk(self.w, self.folder / "state", known, in_thread=at_once, opens=databases.opens)
+        ended = await desk.types(*arguments)
         if ended.code:
             raise CommandFailed(ended.err + ended.out)
         return ended.out
@@ -143,6 +148,13 @@ USES["`pulumi refresh`"] = _refresh
 @use("`Restore`")
 async def _restore(at: At) -> None:
     _raise(await RestoreScene(at.w, at.stored).restore(name=None, runtime=None))
+
+
+@use("`Drill`")
+async def _drill(at: At) -> None:
+    checks = [Check("select count(*) from orders", equals=0)]
+    given = DrillInputs(DATABASE, at.stored.version_id, OTHER_DATABASE, CONNECTION, checks, overwrite_scratch=True)
+    await drill(at.w.session, given, at.w.row, opens=FakeDatabases(at.w.emulator).opens)
 
 
 @use("`Archive`")
@@ -218,6 +230,12 @@ async def _restore_command(at: At) -> None:
     await at.types("restore", at.id, "--yes")
 
 
+@use("`squarecloud-snapshots drill`")
+async def _drill_command(at: At) -> None:
+    scratch = ("--scratch", OTHER_DATABASE, "--connection-env", "SCRATCH_URL", "--overwrite-scratch")
+    await at.types("drill", at.id, *scratch, "--check", "select count(*) from orders == 0")
+
+
 @use("`squarecloud-snapshots doctor`")
 async def _doctor(at: At) -> str:
     return await at.types("doctor")
@@ -243,7 +261,7 @@ def played(row: Row, scopes: frozenset[str], folder: Path, **service: Any) -> An
 def test_every_row_is_played_and_every_resource_and_lookup_has_a_row() -> None:
     assert USES.keys() == ROWS.keys()
     named = set(re.findall(r"`([A-Za-z_]+)", " ".join(ROWS)))
-    assert {one.__name__ for one in (Snapshot, Restore, Archive)} <= named
+    assert {one.__name__ for one in (Snapshot, Restore, Archive, Drill)} <= named
     assert {"get_snapshots", "get_latest_snapshot", "get_database", "get_databases"} <= named
 
 

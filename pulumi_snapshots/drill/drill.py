@@ -21,8 +21,9 @@ from pulumi_snapshots.drill.proof import drilled_of
 from pulumi_snapshots.drill.record import DrillRecord, GoodDrill
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.outcomes import Unresolved
+from pulumi_snapshots.errors.outcomes import SharedStateUnavailable, Unresolved
 from pulumi_snapshots.errors.text import Text, Words
+from pulumi_snapshots.guard.book import GuardBook
 from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.restore.record import SUCCESS, RestoreRecord
@@ -217,13 +218,23 @@ class DrillAttempt(RestoreAttempt):
             SquareCloudError: a request failed, or the service refuses to show the status, so the end would not be seen.
         """
         scratch = self._drill.scratch_database_id
-        if (resource := self._session.memory.kept_by(scratch)) is not None:
+        resource = self._session.memory.kept_by(scratch) or await self._guard_of(scratch)
+        if resource is not None:
             raise RestoreRefused(
                 Text("{scratch_database_id} ({scratch}) {why}", scratch=scratch, why=in_use(resource)), NOT_RESTORED
             )
         await super().prepare()
         if reason := misfit(self._drill.connection, self.runtime):
             raise RestoreRefused(Text("{connection} {reason}", reason=reason), NOT_RESTORED)
+
+    async def _guard_of(self, database_id: str) -> str | None:
+        """The guard of a database that a program has used lately, here or where machines share what they send."""
+        if self._session.guards is None:
+            return None
+        with suppress(SharedStateUnavailable):  # then the POST does not leave either
+            guard = await GuardBook(self._session.guards).guarding(database_id)
+            return None if guard is None else f"Guard {guard!r}"
+        return None
 
     def note_restored(self, record: RestoreRecord) -> None:
         """Nothing: each drill holds the scratch database until its checks were run, so drills may share one."""

@@ -62,6 +62,17 @@ class GuardBook:
         available = ends is None or parse_rfc3339(ends) > now
         return SnapshotInfo.from_outputs({**item, "available": available})
 
+    async def guarding(self, database_id: str) -> str | None:
+        """Return the guard of a database by its name with project and stack; None if the book has none.
+
+        Raises:
+            SharedStateUnavailable: several machines share the book, and it cannot be read.
+        """
+        await self._file.ready()
+        items, now = _items(await self._file.read()), datetime.fromtimestamp(self._file.now(), UTC)
+        ours = (name for name, item in items.items() if not _is_over(item, now) and item["database_id"] == database_id)
+        return next(ours, None)
+
 
 def _items(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
     items = content.get(GUARDS)

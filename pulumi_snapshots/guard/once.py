@@ -103,6 +103,7 @@ async def take(values: Mapping[str, Any], call: Call) -> TakenSnapshot:
     """
     query = TakeQuery.of(values)
     change = query.change or (change_of(query.urn, "change") if query.urn else "change")
+    call.shared.memory.note_kept(query.database_id, f"Guard {query.name!r}")
     record = await call.shared.of(OncePerRun).before(query.name, query.snapshot, change, call.session, call.listener)
     return TakenSnapshot(record.database_id, record.version_id or "", record.created_at)
 

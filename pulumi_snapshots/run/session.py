@@ -31,6 +31,7 @@ from pulumi_snapshots.run.drills import Drills
 from pulumi_snapshots.run.journals import (
     Journals,
     drills_file,
+    guards_file,
     journals_of,
     process_of,
     requests_file,
@@ -108,6 +109,8 @@ class Session(Stoppable):
         process = journals["snapshot"].process
         requests = requests_file(settings, self.clock, state, self.shared_state)
         self.drills = Drills(drills_file(settings, self.clock, state, self.shared_state))
+        # Of programs in other processes; without a folder they keep none.
+        self.guards = guards_file(settings, self.clock, state, self.shared_state) if state else None
         self._files = [requests, *(journal.file for journal in self.journals.values())]
         # A service on this machine is asked at no cost whether its block still lasts; see LOCAL_BLOCK.
         local = is_loopback(urlsplit(settings.api_url).hostname or "")

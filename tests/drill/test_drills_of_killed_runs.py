@@ -74,6 +74,21 @@ async def test_a_killed_drill_is_not_restored_twice(tmp_path: Path, moment: str,
         assert await at.session.journals["restore"].all() == []
 
 
+@pytest.mark.parametrize("moment", [45.0, 128.0], ids=["restoring", "checking"])
+@virtual
+async def test_with_shared_state_another_machine_goes_on(tmp_path: Path, moment: float) -> None:
+    async with drill_scene(tmp_path, shared=True) as at:
+        slow(at)
+        assert await at.killed(moment, checks=TWO)
+        at.on_another_machine()
+        await at.up(checks=TWO, saves=False)
+        assert (at.error, at.accepted) == ("", 1)
+        at.on_another_machine()
+        await at.up(checks=TWO)
+        assert (at.error, at.stack.outputs["passed"], at.accepted) == ("", True, 1)
+        assert (await at.session.drills.all())[DATABASE].drilled_at == at.stack.outputs["drilled_at"]
+
+
 @virtual
 async def test_a_drill_that_is_killed_again_and_again_restores_once(tmp_path: Path) -> None:
     async with drill_scene(tmp_path, restore_seconds=200.0) as at:

@@ -8,10 +8,12 @@ import pytest
 
 from pulumi_snapshots.archive.difference import ArchiveRules
 from pulumi_snapshots.drill.difference import DrillRules
+from pulumi_snapshots.guard.book import GuardBook
 from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.restore.restore import RestoreRefused
 from pulumi_snapshots.run.calls import Call
 from pulumi_snapshots.snapshot.difference import SnapshotRules
+from pulumi_snapshots.snapshot.record import SnapshotRecord
 from tests.support.drilling import DRILLER, SCRATCH, drill_scene
 from tests.support.failing import fails_with
 from tests.support.virtual import virtual
@@ -87,6 +89,21 @@ async def test_what_becomes_known_only_in_the_update_is_refused_before_the_reque
         with fails_with(RestoreRefused, rf"scratch_database_id \({SCRATCH}\) must be a database for drills only"):
             await DrillRules().calls.create(drill, at.values())
         assert not at.at.posts
+
+
+@virtual
+async def test_a_database_that_a_guard_of_a_program_has_taken_is_not_overwritten(tmp_path: Path) -> None:
+    """The guard works in the program's process, and the Drill in another one: a file tells."""
+    async with drill_scene(tmp_path) as at:
+        await at.stack.preview(**at.values())
+        book = GuardBook(at.session.guards)
+        await book.note("shop::dev::guard::before", SnapshotRecord(DATABASE, "v1"))
+        await at.up(saves=False)
+        assert at.error == ""
+        await book.note("shop::dev::guard::other", SnapshotRecord(SCRATCH, "v1"))
+        await at.up(triggers=["again"])
+        assert "and Guard 'shop::dev::guard::other' is about it" in at.error
+        assert at.accepted == 1
 
 
 @virtual

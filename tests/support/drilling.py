@@ -20,6 +20,7 @@ from pulumi_snapshots.run.calls import Unfinished
 from tests.support.engine_calls import Machine, Stack
 from tests.support.failing import flat
 from tests.support.restoring import Scene, scene
+from tests.support.shared_places import Place
 from tests.support.world import DATABASE, OTHER_DATABASE
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.drill.databases.scalars import Scalar
     from pulumi_snapshots.emulator import Emulator
     from pulumi_snapshots.run.shared import Shared
+    from tests.support.world import World
 
 __all__ = ["CONNECTION", "DRILLER", "ROWS", "SCRATCH", "DrillScene", "FakeDatabases", "drill_scene"]
 
@@ -120,25 +122,33 @@ class DrillScene:
 
     async def killed(self, after: float, **changes: Any) -> bool:
         """One `pulumi up`, with kill -9 after some seconds; returns whether it had not ended by then."""
-        ended: list[bool] = []
+        ended = anyio.Event()
 
         async def run() -> None:
             await self.up(**changes)
-            ended.append(True)
+            ended.set()
 
         async with anyio.create_task_group() as process:
             process.start_soon(run)
-            await anyio.sleep(after)
-            if not ended:
+            with anyio.move_on_after(after):
+                await ended.wait()
+            if not ended.is_set():
                 session = self.session
                 journal = session.journals["restore"]
                 journal.erase = journal.enter = journal.update = journal.conclude = (
                     _never  # a killed process writes nothing
                 )
             process.cancel_scope.cancel()
-        if not ended:
+        if not ended.is_set():
             self.stack.end()
-        return not ended
+        return not ended.is_set()
+
+    def on_another_machine(self) -> None:
+        """Run what follows on a machine that shares the place with the others."""
+        before = self.stack.machine
+        assert before.place is not None
+        folder = before.folder.parent / f"machine {before.place.machines + 1}"
+        self.stack.machine = _drills_at(self.at.here, folder, self.databases, before.place)
 
     @property
     def session(self) -> Any:
@@ -171,12 +181,25 @@ async def _never(*_: Any, **__: Any) -> None:
     await anyio.lowlevel.checkpoint()
 
 
+def _drills_at(here: World, folder: Path, databases: FakeDatabases, place: Place | None) -> _DrillMachine:
+    machine = _DrillMachine(here, folder, place=place)
+    machine.databases = databases
+    return machine
+
+
 @asynccontextmanager
-async def drill_scene(folder: Path, **service: Any) -> AsyncIterator[DrillScene]:
-    """Make a scene; keyword arguments set the service's behaviour, and `settings` the client's."""
+async def drill_scene(folder: Path, *, shared: bool = False, **service: Any) -> AsyncIterator[DrillScene]:
+    """Make a scene.
+
+    Args:
+        folder: for the state directories of its machines.
+        shared: whether they share a place.
+        service: the service's behaviour; `settings` are the client's.
+    """
     async with scene(folder, **service) as at:
-        machine, databases = _DrillMachine(at.here, folder), FakeDatabases(at.here.emulator)
-        machine.databases = databases
+        databases = FakeDatabases(at.here.emulator)
+        place = Place(at.here.clock) if shared else None
+        machine = _drills_at(at.here, folder / "machine 1", databases, place)
         where = "pulumi_snapshots.drill"
         with (
             mock.patch(f"{where}.difference.system_utc", at.here.clock.utc),

@@ -1,0 +1,245 @@
+"""Random schedules of one Drill with ups, ^C, kill -9, states that are not saved, machines, and random services and faults.
+
+`SCHEDULES=5000 pytest tests/simulation/test_drill_schedules.py` runs more of them. A failure prints how to replay it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+import tests.simulation.loop  # noqa: F401  lets the seed decide the order in which tasks wake
+from pulumi_snapshots.api.errors import SquareCloudError
+from pulumi_snapshots.drill.drill import DrillFailed
+from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.restore.restore import NOTHING_BEGAN
+from pulumi_snapshots.run.calls import Unfinished
+from tests.simulation.test_restore_schedules import (
+    APART,
+    POST_FAULTS,
+    SERVICE,
+    STATUS_FAULTS,
+    may_have_been_carried_out,
+)
+from tests.support.drilling import SCRATCH, drill_scene
+from tests.support.schedules import schedules
+from tests.support.virtual import run_virtual
+from tests.support.world import DATABASE
+
+if TYPE_CHECKING:
+    from tests.support.drilling import DrillScene
+
+MINUTE, HOUR = 60.0, 3600.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run.
+
+    Attributes:
+        ends: how it ends: by itself (`up`), or by `^C` or `kill -9` after some seconds.
+        after: these seconds.
+        saves: whether the engine can save what the provider answers.
+        another: what the user has changed: the triggers, the snapshot, or nothing.
+        timeout: seconds for the drill.
+        post_fault: the fault of the restore's POST.
+        status_fault: the fault of the database's status, and of the restore's.
+        fails: the code with which the next restore fails after it was accepted; None if it does not.
+        refuses: how many connections the scratch database refuses.
+        seconds: that each check takes.
+        expects: whether the check expects what is in the snapshot.
+        warns: whether a failure only warns.
+        others: whether somebody else restores the scratch database before this run.
+        moves: whether it runs on another machine than the one before, if machines share what they send.
+        pause: seconds until the next run.
+    """
+
+    ends: str
+    after: float
+    saves: bool
+    another: str
+    timeout: float
+    post_fault: dict[str, Any] | None
+    status_fault: dict[str, Any] | None
+    fails: str | None
+    refuses: int
+    seconds: float
+    expects: bool
+    warns: bool
+    others: bool
+    moves: bool
+    pause: float
+
+
+STEPS = st.lists(
+    st.builds(
+        Step,
+        ends=st.sampled_from(["up", "up", "^C", "kill -9"]),
+        after=st.sampled_from([0.5, 10.0, 45.0, 100.0, 130.0, 200.0, 400.0]),
+        saves=st.sampled_from([True, True, True, False]),
+        another=st.sampled_from(["", "", "", "triggers", "snapshot"]),
+        timeout=st.sampled_from([MINUTE, 5 * MINUTE, 30 * MINUTE]),
+        post_fault=POST_FAULTS,
+        status_fault=STATUS_FAULTS,
+        fails=st.sampled_from([None, None, None, "SNAPSHOT_CORRUPT", "RESTORE_INTERRUPTED"]),
+        refuses=st.sampled_from([0, 0, 3, 100]),
+        seconds=st.sampled_from([0.0, 0.0, 20.0, 100.0]),
+        expects=st.sampled_from([True, True, False]),
+        warns=st.booleans(),
+        others=st.sampled_from([False, False, False, True]),
+        moves=st.booleans(),
+        pause=st.sampled_from([0.0, 70.0, HOUR, 3 * HOUR]),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@dataclass
+class Deployment:
+    """A stack with one Drill.
+
+    Attributes:
+        at: the service.
+        triggers: the current triggers, as a number.
+        number: of the snapshot that the program names.
+        sent: the drills whose restore may have been carried out, by snapshot and triggers.
+        good: the last drill that the state has had as good.
+    """
+
+    at: DrillScene
+    triggers: int = 0
+    number: int = 0
+    sent: set[tuple[int, int]] = field(default_factory=set)
+    good: dict[str, Any] | None = None
+
+    async def play(self, step: Step) -> None:
+        at, emulator = self.at, self.at.at.here.emulator
+        emulator.clear_faults()
+        if step.another == "triggers":
+            self.triggers += 1
+        elif step.another == "snapshot":
+            self.number += 1
+            at.at.writes(f"then {self.number}")
+            at.at.stored = emulator.add_snapshot(DATABASE)
+        if step.moves and at.stack.machine.place is not None:
+            at.on_another_machine()
+        if step.others:
+            await self._others_restore()
+        has_status = emulator.settings.restore_status_route == "there"
+        emulator.databases[SCRATCH].next_restore_error = step.fails if has_status else None
+        for kind, fault in (
+            ("restore", step.post_fault),
+            ("status", step.status_fault),
+            ("restore status", step.status_fault),
+        ):
+            if fault is not None:
+                emulator.add_fault(Fault(kind=kind, **fault))
+        at.databases.refuses, at.databases.seconds = step.refuses, step.seconds
+        before, began = len(at.at.posts), at.at.elapsed
+        ended = await self._run(step)
+        key, new = (self.number, self.triggers), at.at.posts[before:]
+        if key in self.sent:
+            assert not new, f"a second restore for the same drill: {at.told}"
+        if any(map(may_have_been_carried_out, new)):
+            self.sent.add(key)
+        if ended:
+            # If the scratch database was restored again since, the checks that were to be repeated become another drill.
+            assert at.at.elapsed - began <= 2 * step.timeout + MINUTE, "it did not end by its time-out"
+            self._check(step, key)
+        at.stack.machine.running.clear()
+        await at.at.here.clock.sleep(step.pause)
+
+    async def _run(self, step: Step) -> bool:
+        """Run the next `up`; false if it was killed."""
+        at = self.at
+        text = "then" if self.number == 0 else f"then {self.number}"
+        chosen: dict[str, Any] = {
+            "triggers": [f"v{self.triggers}"],
+            "timeout": step.timeout,
+            "on_failure": "warn" if step.warns else "error",
+            "checks": [{"query": "select state from rows", "equals": text if step.expects else "something else"}],
+        }
+        if step.ends == "kill -9":
+            return not await at.killed(step.after, **chosen)
+        if step.ends == "up":
+            await at.up(saves=step.saves, **chosen)
+            return True
+
+        async def interrupt() -> None:
+            await anyio.sleep(step.after)
+            at.session.stop()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(interrupt)
+            await at.up(saves=step.saves, **chosen)
+            group.cancel_scope.cancel()
+        return True
+
+    def _check(self, step: Step, key: tuple[int, int]) -> None:
+        """Check what the run has ended with."""
+        at = self.at
+        error = at.stack.error.error if isinstance(at.stack.error, Unfinished) else at.stack.error
+        outputs = at.stack.outputs
+        if "failed: it could not be restored" in at.told or NOTHING_BEGAN in at.told:
+            self.sent.discard(key)  # the next run may send it again
+        if step.warns:
+            assert not isinstance(error, DrillFailed), "it was to warn only"
+        if not step.saves:
+            return
+        if self.good is not None:
+            assert outputs.get("last_good"), "the last good drill was forgotten"
+        if error is None and outputs["passed"]:
+            text = "then" if self.number == 0 else f"then {self.number}"
+            assert outputs["version_id"] == at.at.stored.version_id
+            assert [each["found"] for each in outputs["results"]] == [text]
+            assert outputs["last_good"]["version_id"] == at.at.stored.version_id
+        elif error is None:
+            assert step.warns, "a drill that failed was taken for a good one"
+        self.good = outputs.get("last_good", self.good)
+
+    async def _others_restore(self) -> None:
+        """Somebody else restores the scratch database, clearly apart from what we have sent: so whatever was there is lost."""
+        at = self.at.at
+        if any((at.here.emulator.now() - post.at).total_seconds() < APART for post in at.posts):
+            return
+        with suppress(SquareCloudError):
+            await at.somebody_restores(at.stored, SCRATCH)
+            self.sent.clear()
+        await at.here.clock.sleep(APART)
+
+
+QUICK: dict[str, Any] = {
+    "restore_seconds": 5.0,
+    "restore_holds": False,
+    "restore_queue_seconds": 0.0,
+    "restore_stops_database": True,
+    "restore_tail_seconds": 0.0,
+    "restore_status_route": "there",
+    "refusals_start_cooldown": False,
+    "clock_offset_seconds": 0.0,
+}
+PLAIN = Step("up", 0.5, True, "", 30 * MINUTE, None, None, None, 0, 0.0, True, False, False, False, 0.0)  # noqa: FBT003  by the order of the fields
+
+
+@example(service=QUICK, shared=False, steps=[PLAIN, PLAIN])
+@schedules(60)
+@given(service=SERVICE, shared=st.booleans(), steps=STEPS)
+def test_a_drill_restores_once_and_never_forgets_its_last_proof(
+    service: dict[str, Any], steps: list[Step], *, shared: bool
+) -> None:
+    async def body() -> None:
+        with tempfile.TemporaryDirectory() as state:
+            async with drill_scene(Path(state), shared=shared, **service) as at:
+                stack = Deployment(at)
+                for step in steps:
+                    await stack.play(step)
+
+    run_virtual(body)
