@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from pulumi_snapshots.attempt.owner import owner_of
 from pulumi_snapshots.drill.difference import DrillRules
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.restore.difference import RestoreRules
@@ -163,6 +164,47 @@ async def test_what_is_upstream_and_deleted_first_drills_nothing_again(tmp_path:
 
 
 @virtual
+async def test_a_newer_snapshot_after_a_kill_is_the_one_that_is_drilled(tmp_path: Path) -> None:
+    async with drill_scene(tmp_path) as at:
+        assert await at.killed(45.0)
+        at.at.stored = at.at.here.emulator.add_snapshot(DATABASE)
+        await at.up(checks=[{"query": "select state from rows", "equals": "now"}])
+        assert at.error == ""
+        assert at.stack.outputs["version_id"] == at.at.stored.version_id
+        assert at.accepted == 2
+
+
+@virtual
+async def test_what_an_interrupted_run_has_deleted_is_not_the_drill_of_a_newer_snapshot(tmp_path: Path) -> None:
+    async with drill_scene(tmp_path) as at:
+        await at.up()
+        at.stack.begin()
+        await at.stack.delete(at.stack.id, at.stack.outputs)  # the run ends before its create, and nothing is saved
+        at.stack.end()
+        at.at.stored = at.at.here.emulator.add_snapshot(DATABASE)
+        await at.up(checks=[{"query": "select state from rows", "equals": "now"}])
+        assert (at.error, at.accepted) == ("", 2)
+        assert at.stack.outputs["last_good"]["version_id"] == at.at.stored.version_id
+
+
+@virtual
+async def test_a_killed_repetition_is_what_the_next_checks_are_about(tmp_path: Path) -> None:
+    """A check had failed, and the scratch database was restored again since: the checks become another drill."""
+    async with drill_scene(tmp_path) as at:
+        await at.up(checks=[{"query": ROWS, "at_least": 5}])
+        await anyio.sleep(600)
+        await at.at.somebody_restores(at.at.stored, SCRATCH)
+        await anyio.sleep(600)
+        at.databases.seconds = 400.0
+        assert await at.killed(300.0)
+        at.databases.seconds = 0.0
+        await anyio.sleep(3 * HOUR)  # the service shows none of these restores any more
+        await at.up()
+        assert (at.error, at.accepted) == ("", 3)
+        assert at.stack.outputs["requested_at"] >= "2026-03-01T12:20:00Z"
+
+
+@virtual
 async def test_another_restore_of_the_scratch_database_voids_what_was_found_there(tmp_path: Path) -> None:
     async with drill_scene(tmp_path) as at:
         other = at.at.here.emulator.add_snapshot(DATABASE)
@@ -197,6 +239,12 @@ async def test_two_drills_that_share_a_scratch_database_do_not_mix(tmp_path: Pat
         assert (at.error, second.error) == ("", None)
         assert at.stack.outputs["passed"] is second.outputs["passed"] is True
         assert at.accepted == 2
+
+
+def test_a_drill_and_a_restore_of_one_name_have_two_owners() -> None:
+    plugins = DRILLER.replace("pulumi-python:dynamic/squarecloud:Drill", "squarecloud:index:Drill")
+    assert owner_of(DRILLER) == owner_of(plugins) == "shop::dev::Drill::proof"
+    assert owner_of(DRILLER.replace(":Drill::", ":Restore::")) == "shop::dev::proof"
 
 
 @virtual
