@@ -51,9 +51,9 @@ def requests_file(
     return file
 
 
-def guards_file(settings: Settings, clock: Clock, folder: Path) -> SharedFile:
+def guards_file(settings: Settings, clock: Clock, folder: Path, state: SharedState | None = None) -> SharedFile:
     """The file of what the guards of programs have taken last. Not by the key, so that a preview without one reads it."""
-    state = shared_state_of(settings, clock)
+    state = state or shared_state_of(settings, clock)
     if state is not None:
         return _file_of(settings, "guards", state)
     return LockedFile(folder / f"{settings.service()}.guards.json", clock)

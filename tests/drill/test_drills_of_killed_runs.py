@@ -1,4 +1,4 @@
-"""However a drill's run ends, the next one goes on from there, and no restore is sent twice."""
+"""However a drill's run ends, the next one resumes it, and no restore is sent twice."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ async def test_a_killed_drill_is_not_restored_twice(tmp_path: Path, moment: str,
 
 @pytest.mark.parametrize("moment", [45.0, 128.0], ids=["restoring", "checking"])
 @virtual
-async def test_with_shared_state_another_machine_goes_on(tmp_path: Path, moment: float) -> None:
+async def test_with_shared_state_another_machine_resumes_it(tmp_path: Path, moment: float) -> None:
     async with drill_scene(tmp_path, shared=True) as at:
         slow(at)
         assert await at.killed(moment, checks=TWO)
