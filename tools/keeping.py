@@ -33,6 +33,7 @@ def kept(module: str, *arguments: str) -> Iterator[dict[str, Any]]:
         stdout=subprocess.PIPE,
         text=True,
         cwd=PROJECT,
+        start_new_session=True,  # a signal to the user's group of processes leaves it the time to clean up
     ) as keeper:
         assert keeper.stdin is not None  # noqa: S101 - for the type checker
         assert keeper.stdout is not None  # noqa: S101 - as above

@@ -46,7 +46,7 @@ def test_servers_leave_nothing_however_their_user_ends(
     ferretdb: Server,
     tmp_path: Path,
 ) -> None:
-    """The user is killed in the middle: the servers go, and so do their folders."""
+    """The user and all that it has started is killed in the middle: the servers go, and so do their folders."""
     others = {mariadb.port, redis_server.port, ferretdb.port}
     with subprocess.Popen(  # noqa: S603 - this very interpreter
         [sys.executable, "-c", PROGRAM, *servers.SERVERS],
@@ -54,12 +54,13 @@ def test_servers_leave_nothing_however_their_user_ends(
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "TMPDIR": str(tmp_path)},
+        start_new_session=True,
     ) as user:
         assert user.stdout is not None
         ports = {server["port"] for server in json.loads(user.stdout.readline())}
         assert len(list(tmp_path.iterdir())) == 3
         assert all(map(listens, ports))
-        user.send_signal(signal.SIGKILL)
+        os.killpg(user.pid, signal.SIGKILL)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and (any(tmp_path.iterdir()) or any(map(listens, ports))):
         time.sleep(0.01)
