@@ -71,6 +71,8 @@ PACKED = "packed.tar.gz"
 MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 """As Go calls them, and so Pulumi."""
 FREEZE_SECONDS = 900.0
+EPOCH = "1580601600"
+"""The time of what is frozen, as seconds since 1970: it does not change with the commit."""
 
 
 def say(text: str) -> None:
@@ -228,7 +230,12 @@ def _freeze(into: Path, environment: Environment) -> None:
     options = [f"--exclude-module={name}" for name in (*LEFT_OUT, *_not_needed())]
     fixed = ("--noconfirm", "--log-level=ERROR", "--console", "--strip")
     command = [sys.executable, "-m", "PyInstaller", *fixed, *folders, *options]
-    own = {**environment, "PYTHONHASHSEED": "0", "PYINSTALLER_CONFIG_DIR": str(work / "config")}
+    own = {
+        **environment,
+        "PYTHONHASHSEED": "0",
+        "SOURCE_DATE_EPOCH": EPOCH,
+        "PYINSTALLER_CONFIG_DIR": str(work / "config"),
+    }
     done = subprocess.run(  # noqa: S603 - a fixed command, no shell
         [*command, entry], capture_output=True, text=True, check=False, cwd=work, env=own, timeout=FREEZE_SECONDS
     )
