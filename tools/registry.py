@@ -18,8 +18,8 @@ from pulumi_snapshots.plugin.schema import schema
 
 PROJECT = Path(__file__).resolve().parent.parent
 INTO = PROJECT / "build" / "registry"
-SDKS = "TypeScript and Go"
-"""The section of docs/plugin.md that says what each language's SDK is called."""
+SDKS = ("Add it to a project", "Without a project, or without a network")
+"""The sections of docs/languages.md that say how to get an SDK."""
 
 
 def pages(identity: Identity) -> dict[str, str]:
@@ -48,7 +48,7 @@ def _index(identity: Identity) -> str:
 
 
 def _installation(identity: Identity) -> str:
-    plugin, settings = _rendered("plugin.md"), _rendered("settings.md")
+    plugin, languages, settings = map(_rendered, ("plugin.md", "languages.md", "settings.md"))
     name = schema()["displayName"]
     return _page(
         f"{name}: installation and configuration",
@@ -56,7 +56,7 @@ def _installation(identity: Identity) -> str:
         "## Installation",
         _linked(_section(plugin, "Install"), identity),
         "## SDKs",
-        _linked(_section(plugin, SDKS), identity),
+        *(f"### {title}\n\n{_linked(_section(languages, title), identity).strip()}" for title in SDKS),
         "## Configuration",
         _linked(settings.partition("\n")[2], identity),
     )

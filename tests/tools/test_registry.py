@@ -61,7 +61,7 @@ def test_a_reader_of_the_second_page_can_install_and_configure() -> None:
     for name in Settings.properties():
         assert f"`{config_key(name)}`" in page
         assert f"`{variable(name)}`" in page
-    assert "pulumi-squarecloud" in page
+    assert "pulumi package add squarecloud" in page
 
 
 def test_links_lead_to_the_documentation_once_it_has_an_address(tmp_path: Path) -> None:
