@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pulumi
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 class Guard(GuardDeclaration):
     """Like `pulumi_snapshots.Guard`, with the same arguments and errors."""
 
+    def _hook(self, change: str) -> pulumi.ResourceHook:
+        if change == "delete":
+            _start()
+        return super()._hook(change)
+
     async def _taken(self, inputs: GuardInputs, change: str, row: HookRow) -> SnapshotRecord:
         arguments = {
             "database_id": inputs.database_id,
@@ -35,3 +41,16 @@ class Guard(GuardDeclaration):
         except Exception as error:  # noqa: BLE001  the SDK raises nothing else
             raise pulumi.RunError(text_of(error, token)) from None
         return SnapshotRecord(taken.database_id, taken.version_id, created_at=taken.created_at, available=True)
+
+
+def _start() -> None:
+    """Have the engine start the plugin while the program runs.
+
+    Deletes come after that. The engine then starts no provider, and what asks for one waits for ever.
+    """
+
+    async def ask() -> None:
+        with suppress(Exception):  # without a database it is refused, and sends nothing
+            await invoke_async(token_of(TAKE), {})
+
+    pulumi.Output.all(ask())  # the program does not end before it

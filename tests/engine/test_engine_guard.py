@@ -251,3 +251,21 @@ def test_the_plugin_takes_a_guard_s_snapshot_too(shop: App) -> None:
     printed = shop.up("-c", "value=b", fails=True)
     assert "The update of Server one was held back, since no snapshot guards it: POST" in joined(printed)
     assert done(shop) == ["create one"]
+
+
+ALONE = """
+from pulumi_snapshots.plugin import Guard
+
+guard = Guard("guard", "DATABASE")
+if not pulumi.Config().get_bool("closed"):
+    pulumi.Stash("shop", input="open", opts=pulumi.ResourceOptions(hooks=guard.hooks))
+""".replace("DATABASE", DATABASE)
+"""The engine starts no provider for a hook that comes after the program, and this one uses the plugin for nothing else."""
+
+
+def test_the_plugin_takes_a_snapshot_before_a_delete_after_the_program_s_end(app: App) -> None:
+    app.program(ALONE)
+    app.up()
+    printed = app.up("-c", "closed=true")
+    (version,) = app.started()
+    assert f"guarded by {DATABASE}/{version}: delete of Stash shop" in diagnostics(printed)
