@@ -13,6 +13,7 @@ import pytest
 import pulumi_snapshots
 from pulumi_snapshots import Archive, DatabaseInfo, Drill, Restore, Snapshot, SnapshotInfo
 from pulumi_snapshots.archive.inputs import DEFAULT_TIMEOUT as ARCHIVE_TIMEOUT
+from pulumi_snapshots.drill.check import Check, CheckResult
 from pulumi_snapshots.drill.inputs import DEFAULT_TIMEOUT as DRILL_TIMEOUT
 from pulumi_snapshots.plugin.package import FUNCTIONS, KINDS, Function, Kind
 from pulumi_snapshots.properties.durations import duration_text
@@ -94,6 +95,14 @@ def test_a_reader_finds_everything_about_an_archive_or_a_restore(page: str, clas
     assert {name for name in shown(class_) if f"`{name}`" not in inputs + outputs} == set()
     assert first_cells(outputs) <= shown(class_)
     assert f"`{duration_text(timeout)}`" in inputs
+
+
+def test_a_reader_finds_every_kind_of_check_and_what_it_may_expect() -> None:
+    checks, results = section("drill.md", "Inputs"), section("drill.md", "Results")
+    for name in Check.properties():
+        assert f"| `{name}` |" in checks
+    assert "| `equals` | any |" in checks
+    assert first_cells(results) == set(CheckResult.properties())
 
 
 LOOKUPS = [name for name in pulumi_snapshots.__all__ if name.startswith("get_") and not name.endswith("_output")]

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 THINGS = (SNAPSHOT, RESTORE, ARCHIVE, DRILL)
 LOOKUPS = (SNAPSHOTS, LATEST, DATABASE, DATABASES)
 FUNCTIONS = (*LOOKUPS, TAKE)
-TYPES = {int: "int", float: "float", bool: "bool", Duration: "duration", Moment: "time", datetime: "time"}
+TYPES = {int: "int", float: "float", bool: "bool", Duration: "duration", Moment: "time", datetime: "time", Any: "any"}
 DIRECTIVE = re.compile(r"^```\{properties\} (.+)\n```$", re.MULTILINE)
 
 

@@ -341,7 +341,7 @@ def failed(record: DrillRecord, cause: Explained | None = None) -> DrillFailed:
     done = "" if record.failed_to_restore else f"{_restored(record)}."
     good = record.last_good
     last = (
-        "No drill of this resource has passed before."
+        ""
         if good is None
         else f"The last good drill was of snapshot {good.database_id}/{good.version_id} at {good.drilled_at}."
     )

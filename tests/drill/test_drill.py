@@ -58,8 +58,8 @@ async def test_a_failed_check_says_what_was_expected_and_found_and_restores_once
         await at.up(checks=[{"query": "select 1", "equals": 1}, {"query": ROWS, "at_least": 5, "name": "rows"}])
         assert at.error.startswith(
             f"The drill of snapshot {DATABASE}/{at.at.stored.version_id} failed: 'rows' expected at least 5 and found 1. "
-            f"Snapshot {DATABASE}/{at.at.stored.version_id} was restored onto database {SCRATCH} in 1 min. No drill of this "
-            "resource has passed before. The next `pulumi up` runs the checks again, without another restore."
+            f"Snapshot {DATABASE}/{at.at.stored.version_id} was restored onto database {SCRATCH} in 1 min. The next "
+            "`pulumi up` runs the checks again, without another restore."
         )
         assert at.stack.outputs["passed"] is False
         assert [each["passed"] for each in at.stack.outputs["results"]] == [True, False]
