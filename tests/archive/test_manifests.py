@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -11,12 +12,18 @@ import pyrage
 import pytest
 
 from pulumi_snapshots.archive import manifest
+from pulumi_snapshots.archive.archive import archive
+from pulumi_snapshots.archive.inputs import ArchiveInputs
+from pulumi_snapshots.archive.record import ArchiveMemory
 from pulumi_snapshots.archive.shelf import shelved
+from pulumi_snapshots.drill.proof import note_in_archives
+from pulumi_snapshots.drill.record import DrillRecord
 from pulumi_snapshots.stores.destination import Destination
+from pulumi_snapshots.stores.store import StoreTrouble
 from tests.archive.scene import file_of, scene
 from tests.cli.typed import Desk
 from tests.support.virtual import virtual
-from tests.support.world import DATABASE, world
+from tests.support.world import DATABASE, OTHER_DATABASE, world
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +62,28 @@ async def test_a_manifest_explains_an_archive_without_its_stack(tmp_path: Path) 
         }
         assert said["tool"].startswith("pulumi-snapshots ")
         assert manifest_of(record).stat().st_mode & 0o077 == 0
+
+
+@virtual
+async def test_a_drill_is_noted_whether_it_passes_before_or_after_the_archive_is_made(tmp_path: Path) -> None:
+    noted: dict[str, Any] = {"drilled_at": "2026-03-01T12:01:30Z", "restore_seconds": 62.5}
+    memory = ArchiveMemory()
+    async with scene(tmp_path / "a") as at:
+        first = await at.archive()
+        memory.keep("urn:first", first, counts=False)
+        drill = DrillRecord(DATABASE, first.version_id, OTHER_DATABASE, "2026-03-01T12:00:00Z", **noted)
+        await note_in_archives(at.transfers, memory, drill, at.row)
+        assert json.loads(manifest_of(first).read_text())["drill"] is None, "it has not passed"
+        await note_in_archives(at.transfers, memory, replace(drill, passed=True), at.row)
+        assert json.loads(manifest_of(first).read_text())["drill"] == noted
+        later = ArchiveInputs.of({**await at.outputs(), "destination": f"{tmp_path}/b.zip"})
+        second = await archive(at.here.session, at.transfers, later, at.row, proof=memory.proof)
+        assert json.loads(manifest_of(second).read_text())["drill"] == noted
+        with patch.object(manifest, "_write", side_effect=StoreTrouble("no room")):
+            await note_in_archives(at.transfers, memory, replace(drill, passed=True, restore_seconds=60.0), at.row)
+        (warning,) = at.row.warnings
+        assert warning.startswith("the drill was not noted in the manifest of /")
+        assert warning.endswith(": no room.")
 
 
 @virtual
