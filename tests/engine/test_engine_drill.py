@@ -37,10 +37,14 @@ def test_the_example_proves_a_snapshot_once_and_a_bad_one_fails_beside_the_last_
     sql_at(server.url(DATABASE), "CREATE TABLE orders (id int); INSERT INTO orders SELECT generate_series(1, 1000)")
     app.example("drill", "drill")
     app.run("config", "set", "--secret", "scratchUrl", server.dsn(SCRATCH))
-    for name, value in (("databaseId", DATABASE), ("scratchId", SCRATCH), ("atLeast", "1000")):
+    for name, value in (("databaseId", DATABASE), ("scratchId", SCRATCH)):
         app.run("config", "set", name, value)
-    told = diagnostics(app.up())
+    # A check that expects too much fails the first drill; corrected, it runs again without another restore.
+    told = diagnostics(app.up("-c", "atLeast=2000", fails=True))
+    assert "'enough rows' expected at least 2000 and found 1000." in told
+    told = diagnostics(app.up("-c", "atLeast=1000"))
     assert "drill passed: snapshot" in told
+    assert restores(app) == 1
     good = app.stack.outputs()["results"]
     assert [(each["check"], each["passed"], each["found"]) for each in good] == [
         ("enough rows", True, "1000"),
