@@ -26,7 +26,7 @@ from pulumi_snapshots.drill.record import DRILL
 from pulumi_snapshots.guard.inputs import TAKE
 from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS, DatabaseInfo, SnapshotInfo
 from pulumi_snapshots.plugin.package import KINDS
-from pulumi_snapshots.properties.catalogue import Duration, Moment, Record, in_camel, record_in
+from pulumi_snapshots.properties.catalogue import Bytes, Duration, Moment, Record, in_camel, record_in
 from pulumi_snapshots.restore.record import RESTORE
 from pulumi_snapshots.run.settings import Settings, config_key, variable
 from pulumi_snapshots.snapshot.record import SNAPSHOT
@@ -42,7 +42,16 @@ if TYPE_CHECKING:
 THINGS = (SNAPSHOT, RESTORE, ARCHIVE, DRILL)
 LOOKUPS = (SNAPSHOTS, LATEST, DATABASE, DATABASES)
 FUNCTIONS = (*LOOKUPS, TAKE)
-TYPES = {int: "int", float: "float", bool: "bool", Duration: "duration", Moment: "time", datetime: "time", Any: "any"}
+TYPES = {
+    int: "int",
+    Bytes: "int",
+    float: "float",
+    bool: "bool",
+    Duration: "duration",
+    Moment: "time",
+    datetime: "time",
+    Any: "any",
+}
 DIRECTIVE = re.compile(r"^```\{properties\} (.+)\n```$", re.MULTILINE)
 
 

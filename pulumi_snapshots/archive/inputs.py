@@ -12,7 +12,7 @@ from pulumi_snapshots.errors.extras import pip_install
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.properties import checks
-from pulumi_snapshots.properties.catalogue import Duration, Inputs, Moment, declare
+from pulumi_snapshots.properties.catalogue import Bytes, Duration, Inputs, Moment, declare
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.unfit import Problem, Unfit, shown
 from pulumi_snapshots.stores import encryption
@@ -66,7 +66,7 @@ class ArchiveInputs(Inputs):
         kept=False,
         read=_url,
     )
-    size: int | None = declare(
+    size: Bytes | None = declare(
         "The snapshot's bytes, as a Snapshot or a lookup gives them.",
         default=None,
         read=checks.whole_number("of bytes", least=0),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.retention import Keep, kept_by
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.properties.catalogue import Moment, Record, Thing, declare
+from pulumi_snapshots.properties.catalogue import Bytes, Moment, Record, Thing, declare
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,9 +44,9 @@ class ArchiveRecord(Record):
     """
 
     uri: str = declare("The object's URI.")
-    size: int = declare("Bytes.")
+    size: Bytes = declare("Bytes.")
     sha256: str = declare("The object's SHA-256, hexadecimal.")
-    plain_size: int | None = declare(
+    plain_size: Bytes | None = declare(
         "Bytes before encryption; absent if it is not encrypted.", default=None, kw_only=True
     )
     plain_sha256: str | None = declare(

@@ -15,14 +15,14 @@ from pulumi_snapshots.plugin.examples import with_examples
 from pulumi_snapshots.plugin.identity import Identity
 from pulumi_snapshots.plugin.package import FUNCTIONS, KINDS, Function, Kind, token
 from pulumi_snapshots.plugin.references import REFERENCE
-from pulumi_snapshots.properties.catalogue import Choices, Duration, Property, Record, in_camel, record_in
+from pulumi_snapshots.properties.catalogue import Bytes, Choices, Duration, Property, Record, in_camel, record_in
 from pulumi_snapshots.run.settings import PACKAGE, Settings, variable
 from pulumi_snapshots.snapshot.record import NAMED_BY, SNAPSHOT
 
 VERSION = version("pulumi-snapshots")
 NAMES: dict[type[Record], str] = {SnapshotInfo: "FoundSnapshot", DatabaseInfo: "Database", Post: "Attempt"}
 """Types whose name is not that of their class."""
-TYPES = {str: "string", datetime: "string", int: "integer", float: "number", bool: "boolean"}
+TYPES = {str: "string", datetime: "string", int: "integer", Bytes: "number", float: "number", bool: "boolean"}
 
 
 def schema() -> dict[str, Any]:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 Duration = Annotated[float, "duration"]
 """Seconds; a program may also write `90s`, `45m`, `1h30m`, `7d`."""
+Bytes = Annotated[int, "bytes"]
+"""A number of bytes. The integers of C# and Java end at 2 GiB."""
 Moment = Annotated[str, "moment"]
 """A time as RFC 3339 in UTC."""
 AS_WRITTEN = {
@@ -397,6 +399,8 @@ def _plain(value: Any) -> Any:
 
 
 def _restored(kind: Any, value: Any) -> Any:
+    if kind == Bytes:
+        return int(value)
     if kind in {int, float, bool}:
         return kind(value)
     if kind is datetime:

@@ -12,7 +12,7 @@ from pulumi_snapshots.attempt.owner import owner_of
 from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.properties import checks
-from pulumi_snapshots.properties.catalogue import Choices, Moment, Record, Thing, declare
+from pulumi_snapshots.properties.catalogue import Bytes, Choices, Moment, Record, Thing, declare
 from pulumi_snapshots.properties.unfit import shown
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 
@@ -92,7 +92,7 @@ class ListedProperties(Record):
     download_url_expires_at: Moment | None = declare(
         "Until when the URL works; a refresh renews it in its last 7 days.", default=None
     )
-    size: int | None = declare("Bytes.", default=None)
+    size: Bytes | None = declare("Bytes.", default=None)
     created_at: Moment | None = declare("When it was taken, by the service's clock.", default=None)
     expires_at: Moment | None = declare("When its 30 days at the service end.", default=None)
     available: bool = declare(

@@ -14,7 +14,7 @@ from pulumi_snapshots.drill.due import drill_difference
 from pulumi_snapshots.drill.record import DrillRecord
 from pulumi_snapshots.plugin.package import KINDS, Kind
 from pulumi_snapshots.plugin.schema import schema
-from pulumi_snapshots.properties.catalogue import Duration
+from pulumi_snapshots.properties.catalogue import Bytes, Duration
 from pulumi_snapshots.restore.difference import restore_difference
 from pulumi_snapshots.snapshot.difference import difference
 from pulumi_snapshots.snapshot.record import SnapshotRecord
@@ -36,6 +36,15 @@ def test_what_is_secret_is_marked_as_such() -> None:
     }
 
 
+def test_bytes_are_no_integers_which_end_at_2_gib_in_some_languages() -> None:
+    made = schema()
+    every = [
+        made["resources"][f"squarecloud:index:{name}"][of] for name in ("Snapshot", "Archive") for of in OF_RESOURCE
+    ]
+    every.append(made["types"]["squarecloud:index:FoundSnapshot"]["properties"])
+    assert {each["type"] for some in every for name, each in some.items() if "size" in name.lower()} == {"number"}
+
+
 def test_what_a_snapshot_gives_fits_where_it_is_taken() -> None:
     """An output that a program always sees is required, so that no language makes its type optional."""
     resources = {token.rpartition(":")[2]: each for token, each in schema()["resources"].items()}
@@ -46,6 +55,9 @@ def test_what_a_snapshot_gives_fits_where_it_is_taken() -> None:
         assert resources[name]["inputProperties"]["snapshot"]["$ref"] == "#/resources/squarecloud:index:Snapshot"
         assert not {"snapshot", "databaseId", "versionId"} & set(resources[name]["requiredInputs"])
     assert "snapshot" not in resources["Snapshot"]["inputProperties"]
+
+
+OF_RESOURCE = ("properties", "inputProperties")
 
 
 def _secrets(node: Any, path: str = "") -> Iterator[str]:
@@ -131,7 +143,11 @@ def test_an_input_is_marked_if_another_value_replaces_the_resource(kind: Kind) -
     assert not _compare(kind, given).replaces
     replacing = set()
     for name, each in inputs.items():
-        other = OTHERS[name] if name in OTHERS else {int: 2, bool: True, Duration: 7200.0}.get(each.type, "e" * 32)
+        other = (
+            OTHERS[name]
+            if name in OTHERS
+            else {int: 2, Bytes: 2, bool: True, Duration: 7200.0}.get(each.type, "e" * 32)
+        )
         if _compare(kind, {**given, name: other}).replaces:
             replacing.add(each.camel)
     if {"databaseId", "versionId"} <= replacing:

@@ -17,7 +17,7 @@ import pulumi_snapshots
 from pulumi_snapshots import plugin
 from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
 from pulumi_snapshots.plugin.package import KINDS, LOOKUPS, Kind
-from pulumi_snapshots.properties.catalogue import Duration, Moment, Property, in_camel, record_in
+from pulumi_snapshots.properties.catalogue import Bytes, Duration, Moment, Property, in_camel, record_in
 from pulumi_snapshots.run.calls import Calls, Rules
 from pulumi_snapshots.run.settings import Settings
 
@@ -82,7 +82,7 @@ def test_the_class_says_of_each_input_what_the_catalogue_says(name: str, kind: K
 
 
 def python_type(each: Property, *, seen: bool) -> str:
-    kinds = {Moment: "str", datetime: "str"}
+    kinds = {Bytes: "int", Moment: "str", datetime: "str"}
     kind = "dict[str, Any]" if record_in(each.type) else kinds.get(each.type, getattr(each.type, "__name__", ""))
     if get_origin(each.type) is list:
         kind = f"list[{kind}]" if record_in(each.type) else "list[Any]"
