@@ -70,7 +70,8 @@ def drill_difference(  # noqa: PLR0911  each kind of change is one return
     if record.passed is None:
         return Changes(updates=(ASKS,), reason=again, warning=warning)
     others = not holds_unknown(new.get("checks")) and changed("checks", old, new)
-    if new.get("on_failure") != "warn" or others:
+    # Nobody has judged a database that could not be reached, and the connection may be another one now.
+    if new.get("on_failure") != "warn" or others or record.failure is not None:
         return Changes(updates=(ASKS,), reason=again, warning=warning)
     return Changes(reason=later, warning=warning or still_failed(record))
 

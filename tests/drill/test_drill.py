@@ -147,6 +147,14 @@ async def test_a_database_that_comes_up_late_is_waited_for_and_one_that_never_do
         assert (at.error, at.stack.outputs["passed"]) == ("", True)
         assert "failure" not in at.stack.outputs
         assert at.accepted == 2
+        # If it only warns, a later run finds out too: the connection may be corrected by then.
+        at.databases.refuses = 10_000
+        await at.up(triggers=["once more"], on_failure="warn")
+        assert (at.error, at.stack.outputs["passed"]) == ("", False)
+        at.databases.refuses = 0
+        await at.up(triggers=["once more"], on_failure="warn")
+        assert (at.error, at.stack.row.warnings, at.stack.outputs["passed"]) == ("", [], True)
+        assert at.accepted == 3
 
 
 # A restore that fails or does nothing -------------------------------------------------------------------------------------
