@@ -70,8 +70,8 @@ bench-fleet: engine ## Measure fleets: this provider against others, simulated a
 structure: environment ## Measure how the package is built; REPO=… measures a checkout of another commit
 	@$(IN_VENV) -m tools.measure_structure $(if $(REPO),--repo "$(REPO)")
 
-simulate: environment ## Play thousands of random deployments, schedules and stories in virtual time
-	FLEETS=$${FLEETS:-3000} SCHEDULES=$${SCHEDULES:-3000} STORIES=$${STORIES:-3000} $(IN_VENV) -m pytest -q tests/simulation
+simulate: environment ## Play thousands of random deployments, schedules, stories and guarded runs in virtual time
+	FLEETS=$${FLEETS:-3000} SCHEDULES=$${SCHEDULES:-3000} STORIES=$${STORIES:-3000} GUARDS=$${GUARDS:-1000} $(IN_VENV) -m pytest -q tests/simulation
 
 states: engine ## Record what this version leaves in states and on the disk, at its release
 	@$(IN_VENV) -m tools.record_states

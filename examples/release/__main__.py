@@ -1,50 +1,35 @@
-"""Snapshot, migration, health check; and `rollbackOf`, which brings back the data from before the release it names."""
+"""Migration and health check, each migration behind a snapshot; and `rollback`, which brings back the data from before it."""
 
-import re
-from typing import Any
+import hashlib
+from pathlib import Path
 
 import pulumi
 from step import Step
 
-from pulumi_snapshots import Restore, Snapshot
+from pulumi_snapshots import Guard, Restore
 
 config = pulumi.Config()
-release = config.require("release")
-rollback_of = config.get("rollbackOf")
+rollback = config.get("rollback")
 
-
-def place(name: str) -> list[int]:
-    """A release's place in their order."""
-    if not re.fullmatch(r"v?\d+(\.\d+)*", name):
-        raise pulumi.RunError(f"{name} is no numbered release, such as v9, v10 or 2026.11.2.")
-    return [int(number) for number in name.removeprefix("v").split(".")]
-
-
-def checked(taken_before: list[Any]) -> str:
-    """The release to undo, if the snapshot is the one that was taken before it."""
-    if taken_before != [rollback_of]:
-        raise pulumi.RunError(f"rollbackOf is {rollback_of}, but the snapshot was taken before {taken_before[0]}.")
-    return rollback_of
-
-
-# A switch that is left behind does nothing any more once a later release is set.
-rolling_back = rollback_of is not None and place(release) <= place(rollback_of)
-
-snapshot = Snapshot(
-    "before-release",
-    config.require("databaseId"),
-    triggers=[release],
-    # The way back takes no other snapshot, even if `release` is set back.
-    opts=pulumi.ResourceOptions(ignore_changes=["triggers"] if rolling_back else None),
+# A migration changes the data when its step is created, and again when the files of the folder change.
+guard = Guard("migrations", config.require("databaseId"), before=["create"])
+folder = Path(config.get("migrations") or "migrations")
+files = [
+    f"{file.relative_to(folder)} {hashlib.sha256(file.read_bytes()).hexdigest()}"
+    for file in sorted(folder.rglob("*.*"))
+]
+migration = Step(
+    "migration",
+    config.require("migrate"),
+    files,
+    # The way back migrates nothing, whatever the files are by then.
+    pulumi.ResourceOptions(hooks=guard.hooks, ignore_changes=["triggers"] if rollback else None),
 )
-if rolling_back:
-    pulumi.log.info(f"rollbackOf is {rollback_of}: nothing is released until a later release is set")
-    data = Restore("rollback", snapshot, overwrite=True, triggers=[snapshot.triggers.apply(checked)])
-else:
-    after_snapshot = pulumi.ResourceOptions(depends_on=[snapshot])
-    data = Step("migration", config.require("migrate"), release, [release], after_snapshot)
-after_data = pulumi.ResourceOptions(depends_on=[data])
-Step("health", config.require("healthCheck"), release, [release, rolling_back], after_data)
+data: pulumi.Resource = migration
+if rollback:
+    pulumi.log.info(f"rollback is {rollback}: nothing is migrated until `pulumi config rm rollback`")
+    data = Restore("rollback", guard.last(), overwrite=True, triggers=[rollback])
+Step("health", config.require("healthCheck"), [files, rollback], pulumi.ResourceOptions(depends_on=[data]))
 
-pulumi.export("taken_before", snapshot.triggers)
-pulumi.export("version_id", snapshot.version_id)
+last = guard.last()
+pulumi.export("guarded_by", last and last.id)

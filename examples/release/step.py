@@ -1,6 +1,5 @@
 """A command as a resource: it runs once for its triggers. What the Command provider does, without a plugin."""
 
-import os
 import shlex
 import subprocess
 import sys
@@ -19,9 +18,7 @@ class StepProvider(ResourceProvider):
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Run it to its end."""
-        environment = {**os.environ, "RELEASE": props["release"]}
-        command = shlex.split(props["command"])
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603  the user's own
+        done = subprocess.run(shlex.split(props["command"]), capture_output=True, text=True, check=False)  # noqa: S603  the user's own
         if done.returncode:
             sys.tracebacklimit = 0  # what the command says is enough
             raise StepFailed(f"{props['command']} ended with {done.returncode}: {done.stdout}{done.stderr}") from None
@@ -39,13 +36,9 @@ class Step(Resource):
     Args:
         resource_name: The resource's name in the program.
         command: What to run, in the project's folder.
-        release: What the command finds in `$RELEASE`.
         triggers: A change of any runs it again.
         opts: As for every resource.
     """
 
-    def __init__(
-        self, resource_name: str, command: str, release: str, triggers: list[Any], opts: pulumi.ResourceOptions
-    ) -> None:
-        properties = {"command": command, "release": release, "triggers": triggers}
-        super().__init__(StepProvider(), resource_name, properties, opts)
+    def __init__(self, resource_name: str, command: str, triggers: list[Any], opts: pulumi.ResourceOptions) -> None:
+        super().__init__(StepProvider(), resource_name, {"command": command, "triggers": triggers}, opts)

@@ -172,11 +172,10 @@ def test_a_service_streams_progress_of_an_inline_program(app: App) -> None:
 
 
 COMMAND = """
-import json, os, sys, urllib.error, urllib.request
+import json, sys, urllib.error, urllib.request
 
-STATEMENTS = {statements!r}
 request = urllib.request.Request(
-    "{url}", json.dumps({{"statements": STATEMENTS[os.environ["RELEASE"]]}}).encode(), {{"Content-Type": "application/json"}}
+    "{url}", json.dumps({{"statements": {statements}}}).encode(), {{"Content-Type": "application/json"}}
 )
 try:
     with urllib.request.urlopen(request) as answer:
@@ -189,17 +188,20 @@ MIGRATIONS = {
     "v2": ["ALTER TABLE orders DROP COLUMN total", "DELETE FROM orders WHERE id = 2"],
     "v3": ["ALTER TABLE orders ADD COLUMN paid INTEGER DEFAULT 0"],
 }
-HEALTH = {release: ["SELECT id, total FROM orders"] for release in MIGRATIONS}
 
 
 @pytest.mark.parametrize("service", [("--restore-seconds", "0.5")])
 def test_a_broken_release_is_undone_once(app: App) -> None:
     app.example("release", "production")
     app.environment["SQUARECLOUD_RESTORE_SETTLE"] = "3s"
-    for name, statements in (("migrate", MIGRATIONS), ("healthCheck", HEALTH)):
+    files = {"migrate": 'json.load(open("migrations/next.json"))', "healthCheck": '["SELECT id, total FROM orders"]'}
+    for name, statements in files.items():
         url = f"{app.emulator.url}/_emulator/databases/{DATABASE}/sql"
         (app.stack.project / f"{name}.py").write_text(COMMAND.format(statements=statements, url=url))
         app.run("config", "set", name, f"{sys.executable} {name}.py")
+
+    def release(name: str) -> None:
+        (app.stack.project / "migrations" / "next.json").write_text(json.dumps(MIGRATIONS[name]))
 
     def restores() -> list[str]:
         return [entry["version_id"] for entry in app.requests() if entry["kind"] == "restore"]
@@ -207,22 +209,22 @@ def test_a_broken_release_is_undone_once(app: App) -> None:
     def rows() -> list[list[Any]]:
         return app.emulator.sql(DATABASE, "SELECT * FROM orders ORDER BY id")[0]
 
-    app.up("-c", f"databaseId={DATABASE}", "-c", "release=v1")
+    release("v1")
+    app.up("-c", f"databaseId={DATABASE}")
     app.emulator.sql(DATABASE, "INSERT INTO orders VALUES (3, 30)")
     before = rows()
     app.pass_time(600)
-    told = diagnostics(app.up("-c", "release=v2", fails=True))
+    release("v2")
+    told = diagnostics(app.up(fails=True))
     assert "healthCheck.py ended with 1: no such thing" in told
+    first, second = app.started()
+    assert f"guarded by {DATABASE}/{second}: create of Resource migration" in told
     assert rows() == [[1], [3]]
     # Snapshots of the broken data appear, which are not the one to restore.
     app.emulator.control("snapshots", {"database_id": DATABASE, "origin": "automatic"})
     app.pass_time(600)
-    first, second = app.started()
 
-    told = diagnostics(app.preview("-c", "rollbackOf=v1", "-c", "release=v1", fails=True))
-    assert "rollbackOf is v1, but the snapshot was taken before v2." in told
-    assert restores() == []
-    app.up("-c", "rollbackOf=v2", "-c", "release=v1")
+    app.up("-c", "rollback=1")
     assert rows() == before == [[1, 100], [2, 250], [3, 30]]
     assert restores() == [second]
     assert app.started() == [first, second]
@@ -232,9 +234,11 @@ def test_a_broken_release_is_undone_once(app: App) -> None:
     assert "4 unchanged" in app.up()
     assert app.requests() == []
 
-    app.pass_time(600)
-    app.up("-c", "release=v3")
+    app.run("config", "rm", "rollback")
+    release("v3")
+    app.up()
     assert restores() == []
     assert rows() == [[1, 100, 0], [2, 250, 0], [3, 30, 0], [4, 40, 0]]
-    assert app.started() == [app.outputs()["version_id"]]
-    assert app.outputs()["triggers"] == ["v3"]
+    (third,) = app.started()
+    assert "3 unchanged" in app.up()
+    assert app.stack.outputs()["guarded_by"] == f"{DATABASE}/{third}"

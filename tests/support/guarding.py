@@ -53,9 +53,13 @@ class Machine:
         async with anyio.create_task_group() as process:
             process.start_soon(partial(program.change, "update of Server shop", **inputs))
             await self.here.clock.sleep(seconds)
-            journal = program.session.journals["snapshot"]
-            journal.erase = journal.enter = journal.update = journal.conclude = _never  # type: ignore[method-assign, assignment]  # a killed process writes nothing
+            self.kill(program)
             process.cancel_scope.cancel()
+
+    def kill(self, program: Program) -> None:
+        """End the program's process: it writes nothing more."""
+        journal = program.session.journals["snapshot"]
+        journal.erase = journal.enter = journal.update = journal.conclude = _never  # type: ignore[method-assign, assignment]
         self.running.discard(program.process)
 
     async def snapshot(self, row: Row | None = None, **inputs: Any) -> SnapshotRecord:

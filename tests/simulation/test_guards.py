@@ -1,0 +1,162 @@
+"""Random runs of guarded programs, with random services and faults, kills and interrupts: no change without its snapshot.
+
+`GUARDS=5000 pytest tests/simulation/test_guards.py` plays more of them, `GUARD=123` plays one. A failure names its number.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from pulumi_snapshots.emulator import Fault
+from tests.simulation.test_schedules import DOUBTS, REFUSALS
+from tests.support.guarding import Machine, Program
+from tests.support.virtual import run_virtual
+from tests.support.world import DATABASE, World, world
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+USUAL = 60
+"""Runs of `make test`; each seed is a test of its own story, the same at each time."""
+MINUTE = 60.0
+BROKEN_ANSWERS: list[dict[str, Any]] = [{"truncated": True}, {"cut_after": 9}, {"delay": 110.0}, {"delay": 300.0}]
+QUOTA: dict[str, Any] = {"status": 429, "code": "DAILY_SNAPSHOTS_LIMIT_REACHED"}
+
+
+def seeds() -> range:
+    if one := os.environ.get("GUARD"):
+        return range(int(one), int(one) + 1)
+    return range(int(os.environ.get("GUARDS") or USUAL))
+
+
+@dataclass
+class Story:
+    """Some `pulumi up` of one program, one after the other.
+
+    Attributes:
+        here: the service.
+        machine: where the program runs.
+        chance: decides everything.
+        counted: what happened, for the summary.
+    """
+
+    here: World
+    machine: Machine
+    chance: random.Random
+    counted: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("done", "held", "posts", "runs"), 0))
+
+    async def play(self) -> None:
+        for _ in range(self.chance.randint(1, 3)):
+            self.break_something()
+            await self.up()
+            self.here.emulator.clear_faults()
+            await self.here.clock.sleep(self.chance.choice([1.0, 200.0, 15 * MINUTE, 60 * MINUTE]))
+
+    def break_something(self) -> None:
+        kinds = self.chance.choices(["create", "list", "list account", "me"], k=self.chance.randint(0, 2))
+        for kind in kinds:
+            fault = self.chance.choice([*REFUSALS, *DOUBTS, *BROKEN_ANSWERS, QUOTA])
+            when = {"when": self.chance.choice(["before", "after"])} if fault in DOUBTS else {}
+            times = self.chance.choice([1, 2, 4, 999])
+            self.here.emulator.add_fault(Fault(kind=kind, times=times, **{**fault, **when}))
+        if self.chance.random() < 0.2:
+            self.here.emulator.fail_next_snapshot(DATABASE)
+        if self.chance.random() < 0.2:
+            self.here.emulator.next_snapshot_takes(DATABASE, self.chance.choice([3.0, 95.0, 590.0]))
+
+    async def up(self) -> None:
+        """One run, which may be interrupted or killed."""
+        timeout = self.chance.choice([4 * MINUTE, 45 * MINUTE])
+        inputs = {"timeout": timeout, "reuse_within": self.chance.choice([0.0, 600.0, 600.0])}
+        before = len(self.here.posts)
+        program = self.machine.program()
+        began = self.here.clock.monotonic()
+        ends = self.chance.choice([None, None, "^C", "killed", "one call ends"])
+        at = self.chance.choice([0.0, 3.0, 40.0, 130.0, 400.0])
+        with anyio.CancelScope() as process:
+            async with anyio.create_task_group() as group:
+                if ends == "^C":
+                    group.start_soon(self.here.later, at, program.session.stop)
+                if ends == "killed":
+                    group.start_soon(self._kill, at, program, process)
+                async with anyio.create_task_group() as changes:
+                    for number in range(self.chance.randint(1, 6)):
+                        changes.start_soon(
+                            self._change, program, number, inputs, at if ends == "one call ends" else None
+                        )
+                group.cancel_scope.cancel()
+        self.check(program, before, self.here.clock.monotonic() - began, timeout)
+
+    async def _kill(self, after: float, program: Program, process: anyio.CancelScope) -> None:
+        await self.here.clock.sleep(after)
+        self.machine.kill(program)
+        process.cancel()
+
+    async def _change(self, program: Program, number: int, inputs: dict[str, Any], cut: float | None) -> None:
+        await self.here.clock.sleep(number * 20.0 * self.chance.random())
+        what = f"update of Server {number}"
+        if cut is not None and number == 0:
+            with anyio.move_on_after(cut):
+                await program.change(what, **inputs)
+            return
+        held_before = set(program.held)
+        await program.change(what, **inputs)
+        if what in program.done:
+            assert not held_before, "a change went past a failed guard"
+            self._has_snapshot(program.done[what])
+
+    def _has_snapshot(self, version_id: str) -> None:
+        """Check that the snapshot is whole at this moment, and a manual one."""
+        self.here.emulator.settle()
+        there = [one for one in self.here.emulator.snapshots(DATABASE) if one.version_id == version_id]
+        assert there, "a change happened without its snapshot"
+        assert there[0].origin == "manual", "an automatic snapshot guards nothing"
+
+    def check(self, program: Program, before: int, took: float, timeout: float) -> None:
+        accepted = [post for post in self.here.posts[before:] if post.accepted]
+        assert len(accepted) <= 1, "two requests of one run started a snapshot"
+        assert len(set(program.done.values())) <= 1, "two snapshots guard one run"
+        assert not (program.done and program.held), "some changes happened, and others were held back"
+        assert took <= timeout + 10 * MINUTE, "a change waits longer than it may"
+        assert self.here.emulator.settings.api_key not in "".join(map(program.told, program.held))
+        counts = {"done": len(program.done), "held": len(program.held), "posts": len(accepted), "runs": 1}
+        self.counted = {name: count + counts[name] for name, count in self.counted.items()}
+
+
+async def played(seed: int, folder: Path) -> dict[str, int]:
+    chance = random.Random(seed)
+    service: dict[str, Any] = {
+        "cache_world": chance.choice(["invalidated", "kept"]),
+        "modified_is": chance.choice(["start", "end"]),
+        "snapshot_seconds": chance.choice([5.0, 60.0, 100.0, 500.0]),
+        "clock_offset_seconds": chance.choice([0.0, -20.0, 3600.0]),
+        "key_of_200_has_version": chance.random() < 0.8,
+        "plan": chance.choice(["paid", "free"]),
+        "plan_memory_mb": 256_000,
+    }
+    async with world(**service) as here:
+        story = Story(here, Machine(here, folder), chance)
+        await story.play()
+        return story.counted
+
+
+def test_no_change_goes_past_its_guard_in_random_runs(tmp_path: Path) -> None:
+    total = dict.fromkeys(("done", "held", "posts", "runs"), 0)
+    for seed in seeds():
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        try:
+            counted = run_virtual(played, seed, folder)
+        except BaseException as error:
+            pytest.fail(f"GUARD={seed}: {error!r}")
+            raise
+        total = {name: count + counted[name] for name, count in total.items()}
+    print(total)  # noqa: T201  with -rP or -s
+    assert total["done"]
+    assert total["held"]
