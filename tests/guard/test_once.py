@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.snapshot.create import create
 from tests.support.guarding import Machine
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, Row, world
@@ -183,3 +184,36 @@ async def test_each_database_has_its_own_snapshot(tmp_path: Path) -> None:
             for database_id in (DATABASE, OTHER_DATABASE):
                 group.start_soon(partial(program.change, database_id, database_id=database_id))
         assert program.done == {post.database_id: post.version_id for post in w.posts}
+
+
+@virtual
+async def test_a_snapshot_that_no_listing_shows_yet_guards_too(tmp_path: Path) -> None:
+    # The page is from before it, and is served for half an hour; only the answer to its POST has named it.
+    async with world(snapshot_seconds=5.0, cache_world="kept") as w:
+        machine = Machine(w, tmp_path)
+        await w.session.listings.own_page(DATABASE, w.clock.monotonic())
+        taken = await machine.snapshot()
+        program = machine.program()
+        await program.changes(2)
+        assert set(program.done.values()) == {taken.version_id} == {w.started()}
+
+
+@virtual
+async def test_the_slower_of_two_runs_adopts_what_the_faster_one_takes(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=60.0, cache_world="invalidated", plan="free") as w:
+        machine = Machine(w, tmp_path)
+        w.emulator.add_fault(Fault(kind="list", delay=10.0, times=2))  # both have looked before either has sent
+        async with anyio.create_task_group() as group:
+            for _ in range(2):
+                group.start_soon(partial(machine.snapshot, reuse_within=600.0))
+        assert len(w.posts) == 1, "none is sent to be refused either"
+
+
+@virtual
+async def test_a_snapshot_of_the_same_process_may_adopt_what_a_guard_has_taken(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
+        program = Machine(w, tmp_path).program()
+        await program.changes(2)
+        await w.clock.sleep(MINUTE)  # a process asks for no page again that is so young
+        adopted = await create(program.session, w.inputs(reuse_within=600.0), Row(), owner="urn:a-snapshot")
+        assert {adopted.version_id} == set(program.done.values()) == {w.started()}
