@@ -199,17 +199,6 @@ async def test_a_snapshot_that_no_listing_shows_yet_guards_too(tmp_path: Path) -
 
 
 @virtual
-async def test_the_slower_of_two_runs_adopts_what_the_faster_one_takes(tmp_path: Path) -> None:
-    async with world(snapshot_seconds=60.0, cache_world="invalidated", plan="free") as w:
-        machine = Machine(w, tmp_path)
-        w.emulator.add_fault(Fault(kind="list", delay=10.0, times=2))  # both have looked before either has sent
-        async with anyio.create_task_group() as group:
-            for _ in range(2):
-                group.start_soon(partial(machine.snapshot, reuse_within=600.0))
-        assert len(w.posts) == 1, "none is sent to be refused either"
-
-
-@virtual
 async def test_a_snapshot_of_the_same_process_may_adopt_what_a_guard_has_taken(tmp_path: Path) -> None:
     async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
         program = Machine(w, tmp_path).program()
