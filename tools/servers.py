@@ -288,7 +288,8 @@ def mariadb(*certificates: str) -> Iterator[Server]:
                     f"--datadir={place / 'data'}",
                     f"--port={port}",
                 ),
-                *(f"--socket={place / 'socket'}", f"--pid-file={place / 'pid'}", f"--init-file={start}"),
+                # Relative to its data, since the path of a socket may have 107 characters at most.
+                *("--socket=socket", f"--pid-file={place / 'pid'}", f"--init-file={start}"),
             ]
 
         with started(command, place, programs.libraries, lambda client: bool(client.recv(1))) as port:

@@ -34,8 +34,12 @@ _ALL = """
 local now = redis.call('TIME')
 local all = {}
 for _, key in ipairs(redis.call('KEYS', '*')) do
-  local left = redis.call('PTTL', key)
-  local at = left < 0 and 0 or now[1] * 1000 + math.floor(now[2] / 1000) + left
+  local at = redis.pcall('PEXPIRETIME', key)
+  if type(at) == 'table' then -- before Redis 7: from what is left, which may be a millisecond off
+    local left = redis.call('PTTL', key)
+    at = left < 0 and 0 or now[1] * 1000 + math.floor(now[2] / 1000) + left
+  end
+  at = math.max(at, 0)
   all[#all + 1] = key
   all[#all + 1] = string.format('%.0f', at)
   all[#all + 1] = redis.call('DUMP', key)
