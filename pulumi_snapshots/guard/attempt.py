@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import ClassVar
 
 from pulumi_snapshots.attempt.journal import Entry
+from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import Unresolved
@@ -69,6 +70,17 @@ class GuardAttempt(SnapshotAttempt):
     def may_resume(self, entry: Entry) -> bool:
         """Whether the run that sent it would still wait for it. An older snapshot would lose what was written since."""
         return self.age_of(entry.post) <= max(entry.post.timeout, self._within)
+
+    def resumed_too_old(self, record: SnapshotRecord) -> bool:
+        """Whether a snapshot that was resumed is older than `may_resume` allows, which only the service's clock shows.
+
+        This machine's clock may have been set back since the request, and then it makes that request younger than it is.
+        """
+        if not self.resumed or record.created_at is None:
+            return False
+        age = (self._service_clock.now() - parse_rfc3339(record.created_at)).total_seconds()
+        waited = self._clock.monotonic() - self._asked_at
+        return age - waited > max(self._timeout, self._within)
 
     def claim(self, version_id: str) -> None:
         """Note that this POST started it. A Snapshot may adopt it, too: nothing else keeps it."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import anyio
 import pytest
@@ -120,6 +122,23 @@ async def test_what_a_killed_guard_requested_long_ago_guards_nothing(tmp_path: P
         await w.clock.sleep(46 * MINUTE)
         again = machine.program()
         await again.changes(2)
+        _, second = w.posts
+        assert set(again.done.values()) == {second.version_id}
+
+
+@virtual
+async def test_an_old_snapshot_guards_nothing_if_the_clock_was_set_back(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=300.0) as w:
+        machine, now = Machine(w, tmp_path), w.clock.utc
+
+        def three_hours_back() -> datetime:
+            return now() - timedelta(hours=3)
+
+        await machine.killed_after(200.0)
+        await w.clock.sleep(120 * MINUTE)
+        with mock.patch.object(w.clock, "utc", three_hours_back):
+            again = machine.program()
+            await again.changes(2)
         _, second = w.posts
         assert set(again.done.values()) == {second.version_id}
 
