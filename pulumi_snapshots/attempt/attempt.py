@@ -101,7 +101,7 @@ class Attempt(ABC):
     supersedes: ClassVar[bool] = False
     """Whether the POST makes the owner's earlier entries in the journal obsolete even if their result is not known."""
     for_resource: ClassVar[bool] = True
-    """Whether a resource is to keep the result. If not, the journal alone has what is pending, also for this process."""
+    """Whether a resource is to keep the result. If not, the journal alone has what is pending or done, also for this process."""
 
     def __init__(  # noqa: PLR0913  the fields of an entry, and the context
         self,
@@ -243,7 +243,7 @@ class Attempt(ABC):
     async def _end_entry(self, entry: Entry) -> None:
         # If the state does not keep what is pending, the next create must find it.
         is_told = self.member.will_keep(pending=self.post is not None)
-        is_asked_again = self.for_resource and self.member.is_asked_again
+        is_asked_again = not self.for_resource or self.member.is_asked_again
         if self.post is not None:
             if not self.for_resource:
                 await self._journal.update(replace(entry, post=self.post, process=NOBODY))

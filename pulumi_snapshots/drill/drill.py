@@ -197,6 +197,8 @@ class DrillAttempt(RestoreAttempt):
                 failed = replace(restored, failure=ended.failure, passed=False, results=[], attempt=None)
                 done = _Verdict(failed, self.failure(ended))
             else:
+                if restored.restored_at is not None:
+                    await self._session.drills.note_restored(restored.scratch_database_id, restored.restored_at)
                 found = await _verdict(asking, restored)
                 overtaken = await _is_overtaken(self._session, restored)
                 done = found
@@ -378,7 +380,14 @@ async def _has_left_another(
 
 
 async def _is_overtaken(session: Session, record: DrillRecord) -> bool:
-    """Whether the service shows that another restore of the scratch database has begun since the drill's own."""
+    """Whether another restore of the scratch database has begun since the drill's own, as far as it is known.
+
+    The service shows one for an hour; later only what runs remember tells of another drill's.
+    """
+    last = await session.drills.last_restored(record.scratch_database_id)
+    ours = record.restored_at
+    if last is not None and ours is not None and parse_rfc3339(last) > parse_rfc3339(ours) + SAME:
+        return True
     try:
         status = await session.client.restore_status(record.scratch_database_id, patience=BRIEF)
     except RestoreRunning:

@@ -29,6 +29,8 @@ DRILLS, RESUMES, ASKS = "drilled_at", "attempt", "results"
 """The output whose change says what an update has to do: drill again, watch a restore, run the checks again."""
 APART = timedelta(minutes=5)
 """How far the service's clock may be ahead of this machine's without a warning."""
+MAY_RUN = timedelta(days=1)
+"""How long a restore whose end was not seen is watched before `every` asks for another drill: nothing shows its end later."""
 KEPT = "record"
 """The name in `Entry.outputs` under which a deleted resource's record waits for a create of the same run."""
 
@@ -97,7 +99,7 @@ def _is_over(record: DrillRecord, every: Any, now: datetime) -> tuple[Words, str
     if last > now + APART:
         return "", f"the drill is not repeated: its time is in the future ({to_the_second(last)})."
     after = parse_duration(every)
-    if now - last <= timedelta(seconds=after):
+    if now - last <= max(timedelta(seconds=after), MAY_RUN if record.pending else timedelta()):
         return "", ""
     age = "last drilled at {at}, longer ago than {every} ({after})"
     return Text(age, at=to_the_second(last), after=duration_text(after)), ""

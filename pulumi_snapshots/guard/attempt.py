@@ -18,7 +18,7 @@ from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 OWNER = "guard"
-"""Of every guard's POST: whichever guard comes next may complete what a killed run has started for its database."""
+"""Of every guard's POST, with the database: whichever guard of it comes next completes what a killed run has started."""
 
 
 class _NotThere(Unresolved[SnapshotRecord]):
@@ -37,7 +37,7 @@ class GuardAttempt(SnapshotAttempt):
     needs_url: ClassVar[bool] = False
 
     def __init__(self, session: Session, inputs: SnapshotInputs, member: Member) -> None:
-        super().__init__(session, inputs, member, OWNER)
+        super().__init__(session, inputs, member, f"{OWNER}:{inputs.database_id}")
         self._clock = session.clock
         self._service_clock = session.service_clock
         self._asked_at = session.clock.monotonic()
@@ -55,13 +55,13 @@ class GuardAttempt(SnapshotAttempt):
         return self._within + self._clock.monotonic() - self._asked_at
 
     def note_other(self, entry: Entry) -> None:
-        """Remember a snapshot that a resource has taken lately, such as one of the same run."""
+        """Remember a snapshot that was taken lately, by an earlier run's guard or by a resource, such as one of the same run."""
         super().note_other(entry)
         if entry.finished is not None and not entry.run and self._within and self.age_of(entry.post) <= self._oldest:
             self._taken = entry
 
     async def adopt(self, *, again: bool = False) -> SnapshotRecord | None:
-        """What a resource has taken lately needs no listing, which could lack it and be served for half an hour."""
+        """What was taken lately needs no listing, which could lack it and be served for half an hour."""
         if self._taken is None or self._taken.finished is None:
             return await super().adopt(again=again)
         record = SnapshotRecord(self.database_id, self._taken.finished, available=True)
@@ -69,7 +69,7 @@ class GuardAttempt(SnapshotAttempt):
 
     def may_resume(self, entry: Entry) -> bool:
         """Whether the run that sent it would still wait for it. An older snapshot would lose what was written since."""
-        return self.age_of(entry.post) <= max(entry.post.timeout, self._within)
+        return entry.finished is None and self.age_of(entry.post) <= max(entry.post.timeout, self._within)
 
     def resumed_too_old(self, record: SnapshotRecord) -> bool:
         """Whether a snapshot that was resumed is older than `may_resume` allows, which only the service's clock shows.

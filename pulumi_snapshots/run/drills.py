@@ -1,4 +1,4 @@
-"""When each database's last drill was passed, as the runs of this machine, or of all machines, remember it for `status`."""
+"""When each database's last drill was passed, and each scratch database restored, as the runs of this machine, or of all, know it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pulumi_snapshots.properties.catalogue import Moment, Record, declare
 if TYPE_CHECKING:
     from pulumi_snapshots.shared_file import SharedFile
 
+RESTORED = "restored"
+"""The part of the file with the scratch databases."""
 MOST = 1000
 """Databases that are remembered; those whose drills are the longest ago are forgotten."""
 UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)
@@ -50,6 +52,24 @@ class Drills:
             with suppress(SharedStateUnavailable):
                 await self.file.change(edit)
 
+    async def note_restored(self, scratch_database_id: str, at: str) -> None:
+        """Remember that a drill has restored a scratch database, so that no other drill takes its content for its own."""
+
+        def edit(content: dict[str, Any]) -> None:
+            times = {**_restored(content), scratch_database_id: at}
+            content[RESTORED] = dict(sorted(times.items(), key=lambda each: parse_rfc3339(each[1]))[-MOST:])
+
+        if self.file is not None:
+            with suppress(SharedStateUnavailable):
+                await self.file.change(edit)
+
+    async def last_restored(self, scratch_database_id: str) -> str | None:
+        """When a drill has last restored a scratch database, by the service's clock; None if that is not known."""
+        if self.file is not None:
+            with suppress(SharedStateUnavailable):
+                return _restored(await self.file.read()).get(scratch_database_id)
+        return None
+
     async def all(self) -> dict[str, Drilled]:
         """The last drill of each database by its id; none if they cannot be read."""
         if self.file is not None:
@@ -60,6 +80,17 @@ class Drills:
 
 def _time(drilled: Drilled) -> float:
     return parse_rfc3339(drilled.drilled_at).timestamp()
+
+
+def _restored(content: dict[str, Any]) -> dict[str, str]:
+    """What can be read of the scratch databases' times."""
+    known = {}
+    with suppress(*UNREADABLE):
+        for scratch, at in content.get(RESTORED, {}).items():
+            with suppress(*UNREADABLE):
+                parse_rfc3339(at)
+                known[scratch] = at
+    return known
 
 
 def _read(content: dict[str, Any]) -> dict[str, Drilled]:

@@ -114,6 +114,23 @@ async def test_a_killed_or_cancelled_guard_is_resumed_without_a_second_post(tmp_
         assert set(again.done.values()) == {w.started()}
 
 
+@pytest.mark.parametrize("is_lost", [False, True])
+@virtual
+async def test_two_runs_in_a_row_cost_one_snapshot_also_if_the_listing_stays_old(
+    tmp_path: Path, *, is_lost: bool
+) -> None:
+    async with world(snapshot_seconds=5.0, cache_world="kept") as w:
+        if is_lost:
+            w.emulator.add_fault(Fault(kind="create", times=1, drop=True, when="after"))
+        machine = Machine(w, tmp_path)
+        first = machine.program()
+        await first.changes(2)
+        machine.running.clear()
+        again = machine.program()
+        await again.changes(2)
+        assert set(first.done.values()) == set(again.done.values()) == {w.started()}
+
+
 @virtual
 async def test_what_a_killed_guard_requested_long_ago_guards_nothing(tmp_path: Path) -> None:
     async with world(snapshot_seconds=300.0) as w:
