@@ -382,7 +382,7 @@ async def _has_left_another(
 async def _is_overtaken(session: Session, record: DrillRecord) -> bool:
     """Whether another restore of the scratch database has begun since the drill's own, as far as it is known.
 
-    The service shows one for an hour; later only what runs remember tells of another drill's.
+    The service shows one for an hour; later only what runs remember shows another drill's.
     """
     last = await session.drills.last_restored(record.scratch_database_id)
     ours = record.restored_at
