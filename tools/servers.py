@@ -286,6 +286,7 @@ def mariadb(*certificates: str) -> Iterator[Server]:
                 *(
                     f"--basedir={programs.paths['mariadbd'].parents[1]}",
                     f"--datadir={place / 'data'}",
+                    f"--tmpdir={place}",  # in a shared one, a server that starts removes the tables of others
                     f"--port={port}",
                 ),
                 # Relative to its data, since the path of a socket may have 107 characters at most.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import ClassVar
 
+from pulumi_snapshots.api.client import BRIEF
+from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.attempt.journal import Entry
-from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import Unresolved
@@ -40,10 +42,21 @@ class GuardAttempt(SnapshotAttempt):
         super().__init__(session, inputs, member, f"{OWNER}:{inputs.database_id}")
         self._clock = session.clock
         self._service_clock = session.service_clock
+        self._client = session.client
         self._asked_at = session.clock.monotonic()
         self._within = inputs.reuse_within
         self._taken: Entry | None = None
         self._database = session.memory.of(inputs.database_id)
+
+    async def take_over(self) -> bool:
+        """Judge what earlier runs have sent by the service's clock: this machine's may have been set since.
+
+        Any answer shows that clock. A listing's would be served for half an hour, without the snapshot that may be taken next.
+        """
+        if self._service_clock.offset is None and await self._journal.of(self.database_id):
+            with suppress(SquareCloudError):
+                await self._client.restore_status(self.database_id, patience=BRIEF)
+        return await super().take_over()
 
     def may_adopt(self, version_id: str, modified: datetime) -> bool:  # noqa: ARG002  any will do, also a resource's
         """Whether it was young when the change asked for it, which may have waited for another run's snapshot since."""
@@ -70,17 +83,6 @@ class GuardAttempt(SnapshotAttempt):
     def may_resume(self, entry: Entry) -> bool:
         """Whether the run that sent it would still wait for it. An older snapshot would lose what was written since."""
         return entry.finished is None and self.age_of(entry.post) <= max(entry.post.timeout, self._within)
-
-    def resumed_too_old(self, record: SnapshotRecord) -> bool:
-        """Whether a snapshot that was resumed is older than `may_resume` allows, which only the service's clock shows.
-
-        This machine's clock may have been set back since the request, and then it makes that request younger than it is.
-        """
-        if not self.resumed or record.created_at is None:
-            return False
-        age = (self._service_clock.now() - parse_rfc3339(record.created_at)).total_seconds()
-        waited = self._clock.monotonic() - self._asked_at
-        return age - waited > max(self._timeout, self._within)
 
     def claim(self, version_id: str) -> None:
         """Note that this POST started it. A Snapshot may adopt it, too: nothing else keeps it."""

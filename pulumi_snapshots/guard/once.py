@@ -92,10 +92,6 @@ class _Guard:
 
 async def _take(session: Session, inputs: SnapshotInputs, listener: Listener) -> SnapshotRecord:
     with session.fleet.joins(listener) as member:
-        attempt = GuardAttempt(session, inputs, member)
-        record = await attempt.to_its_end()
-        if not attempt.resumed_too_old(record):
-            return record
         return await GuardAttempt(session, inputs, member).to_its_end()
 
 

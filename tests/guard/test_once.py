@@ -161,6 +161,21 @@ async def test_an_old_snapshot_guards_nothing_if_the_clock_was_set_back(tmp_path
 
 
 @virtual
+async def test_a_killed_guard_is_resumed_also_if_the_clock_was_set_ahead(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=300.0) as w:
+        machine, now = Machine(w, tmp_path), w.clock.utc
+
+        def ahead() -> datetime:
+            return now() + timedelta(minutes=50)
+
+        await machine.killed_after(200.0)
+        with mock.patch.object(w.clock, "utc", ahead):
+            again = machine.program()
+            await again.changes(2)
+        assert set(again.done.values()) == {w.started()}
+
+
+@virtual
 async def test_a_change_whose_call_ends_leaves_the_wait_to_the_next(tmp_path: Path) -> None:
     async with world(snapshot_seconds=300.0) as w:
         program = Machine(w, tmp_path).program()
