@@ -103,7 +103,7 @@ def test_old_package_lists_are_renewed_beside_the_systems(tmp_path: Path) -> Non
         servers.unpack(into, {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"})
     system, update, *own = log.read_text().splitlines()
     assert system.startswith("install --simulate --no-install-recommends mariadb-server-core")
-    assert update.startswith(f"update -q -o Dir::State::Lists={into}/work/lists")
+    assert update.startswith(f"update -q -o Dir::State::Lists={into / 'work' / 'lists'}")
     assert own[0].startswith("install --simulate ")
     assert own[1].startswith("download -o Dir::State::Lists=")
     assert own[1].endswith(
