@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 from pulumi_snapshots.drill.check import Check, read_checks
 from pulumi_snapshots.drill.databases.engines import ENGINES, engine_of, missing_extra
 from pulumi_snapshots.errors.extras import pip_install
-from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.properties import checks as fit
 from pulumi_snapshots.properties.catalogue import Choices, Duration, Inputs, declare
 from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
 from pulumi_snapshots.properties.unfit import Problem, Unfit
-from pulumi_snapshots.restore.inputs import RestoreInputs, said
-from pulumi_snapshots.snapshot.record import DATABASE_ENGINE, NAMED_BY
+from pulumi_snapshots.restore.inputs import RestoreInputs, said, with_snapshot_missing
+from pulumi_snapshots.snapshot.record import DATABASE_ENGINE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,10 +113,7 @@ class DrillInputs(Inputs):
     @classmethod
     def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
         """All problems of these values, also of those that must fit each other."""
-        found = super().problems(values)
-        if all(values.get(name) is None for name in NAMED_BY):
-            missing = Problem("snapshot", Text("is required: a Snapshot, or {database_id} and {version_id}"))
-            found = [missing, *(one for one in found if one.property not in NAMED_BY)]
+        found = with_snapshot_missing(super().problems(values), values)
         wrong = {one.property for one in found}
         scratch = values.get("scratch_database_id")
         if "scratch_database_id" not in wrong and scratch is not UNKNOWN and scratch == values.get("database_id"):

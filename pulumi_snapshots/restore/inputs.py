@@ -87,11 +87,7 @@ class RestoreInputs(Inputs):
     @classmethod
     def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
         """All problems of these values, also that no snapshot is given."""
-        found = super().problems(values)
-        if any(values.get(name) is not None for name in NAMED_BY):
-            return found
-        missing = Problem("snapshot", Text("is required: a Snapshot, or {database_id} and {version_id}"))
-        return [missing, *(one for one in found if one.property not in NAMED_BY)]
+        return with_snapshot_missing(super().problems(values), values)
 
     @property
     def purpose(self) -> str:
@@ -113,3 +109,11 @@ def target_of(values: Mapping[str, Any]) -> Any:
     """The database whose data is overwritten: the snapshot's own unless another one is given."""
     target = values.get("target_database_id")
     return values.get("database_id") if target is None else target
+
+
+def with_snapshot_missing(found: list[Problem], values: Mapping[str, Any]) -> list[Problem]:
+    """The problems of inputs that name a snapshot: if nothing names one, that alone, and not what each of its inputs lacks."""
+    if any(values.get(name) is not None for name in NAMED_BY):
+        return found
+    missing = Problem("snapshot", Text("is required: a Snapshot, or {database_id} and {version_id}"))
+    return [missing, *(one for one in found if one.property not in NAMED_BY)]
