@@ -4,7 +4,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-from pulumi_snapshots.plugin.identity import LOGO, NO_UPLOAD
+from pulumi_snapshots.plugin.description.identity import LOGO, NO_UPLOAD
 
 PROJECT = Path(__file__).resolve().parent.parent
 # The version stands once, in pyproject.toml.

@@ -7,6 +7,8 @@ import graphlib
 import re
 import subprocess
 import sys
+from collections import defaultdict
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +18,13 @@ import pytest
 import pulumi_snapshots
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "pulumi_snapshots"
 FILES = sorted(PACKAGE.rglob("*.py"))
+ROOM = 12
+"""Files in one folder, beside its `__init__.py`: more than that, and nobody finds one at a glance."""
 
 LAYERS = (
     "top",
@@ -123,22 +127,49 @@ def test_imports_point_down_only(file: Path) -> None:
             assert other == part or FLOOR[other] > FLOOR[part], f"{part} must not import {name}"
 
 
-def test_no_two_files_need_each_other() -> None:
-    """Imports for type checkers count too: a reader follows them like any other."""
+@cache
+def needed() -> dict[str, set[str]]:
+    """The modules that each module imports; those for type checkers count too, since a reader follows them like any other."""
     files = {module_of(file): file for file in FILES}
-    needed = {
+    return {
         module: {found for name in imports(file, typing_too=True) if (found := imported(name, files)) is not None}
         for module, file in files.items()
     }
+
+
+def refuse_circles(graph: Mapping[str, set[str]]) -> None:
     try:
-        graphlib.TopologicalSorter(needed).prepare()
+        graphlib.TopologicalSorter(graph).prepare()
     except graphlib.CycleError as error:
         pytest.fail(" imports ".join(reversed(error.args[1])))
 
 
-@each_file([file for file in FILES if file.parent.parent == PACKAGE / "emulator"])
+def test_no_two_files_need_each_other() -> None:
+    refuse_circles(needed())
+
+
+@pytest.mark.parametrize("room", sorted({module_of(file).rpartition(".")[0] for file in FILES} - {""}))
+def test_no_two_parts_of_a_room_need_each_other(room: str) -> None:
+    """A part is a file, or a folder with all that is in it."""
+
+    def part(module: str) -> str:
+        return module.removeprefix(f"{room}.").partition(".")[0]
+
+    parts = defaultdict[str, set[str]](set)
+    for module, others in needed().items():
+        if module.startswith(f"{room}."):
+            parts[part(module)] |= {part(each) for each in others if each.startswith(f"{room}.")} - {part(module)}
+    refuse_circles(parts)
+
+
+@pytest.mark.parametrize("folder", sorted({file.parent for file in FILES}), ids=lambda folder: folder.name)
+def test_no_room_has_more_than_a_dozen_files(folder: Path) -> None:
+    assert len([file for file in folder.glob("*.py") if file.name != "__init__.py"]) <= ROOM
+
+
+@each_file([file for file in FILES if PACKAGE / "emulator" in file.parent.parents])
 def test_imports_of_the_emulator_point_down_only(file: Path) -> None:
-    folder = file.parent.name
+    folder = file.relative_to(PACKAGE / "emulator").parts[0]
     for name in imports(file, typing_too=True):
         if name.startswith("pulumi_snapshots.emulator."):
             assert name.split(".")[2] in {folder, *EMULATOR[folder]}, f"{folder} must not import {name}"

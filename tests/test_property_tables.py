@@ -15,7 +15,7 @@ from pulumi_snapshots import Archive, DatabaseInfo, Drill, Restore, Snapshot, Sn
 from pulumi_snapshots.archive.inputs import DEFAULT_TIMEOUT as ARCHIVE_TIMEOUT
 from pulumi_snapshots.drill.check import Check, CheckResult
 from pulumi_snapshots.drill.inputs import DEFAULT_TIMEOUT as DRILL_TIMEOUT
-from pulumi_snapshots.plugin.package import FUNCTIONS, KINDS, Function, Kind
+from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, Function, Kind
 from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.restore.inputs import DEFAULT_TIMEOUT as RESTORE_TIMEOUT
 from pulumi_snapshots.run import settings

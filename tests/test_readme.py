@@ -10,7 +10,7 @@ import pulumi
 
 import pulumi_snapshots
 from pulumi_snapshots.errors import extras
-from pulumi_snapshots.plugin.identity import NO_UPLOAD
+from pulumi_snapshots.plugin.description.identity import NO_UPLOAD
 
 PROJECT = Path(__file__).resolve().parent.parent
 README = (PROJECT / "README.md").read_text()

@@ -32,8 +32,8 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
-from pulumi_snapshots.plugin.identity import NPM_NAME
-from pulumi_snapshots.plugin.schema import schema
+from pulumi_snapshots.plugin.description.identity import NPM_NAME
+from pulumi_snapshots.plugin.description.schema import schema
 from tools import frozen_plugin, sdks
 from tools.engine import Closed
 from tools.frozen_plugin import DISTRIBUTION, archive_name, needed, version

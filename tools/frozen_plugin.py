@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
 
-from pulumi_snapshots.plugin.examples import IN_REPOSITORY, PROGRAMS
-from pulumi_snapshots.plugin.examples import PACKED as PACKED_EXAMPLES
+from pulumi_snapshots.plugin.description.examples import IN_REPOSITORY, PROGRAMS
+from pulumi_snapshots.plugin.description.examples import PACKED as PACKED_EXAMPLES
 from tools.engine import Closed, kept
 
 if TYPE_CHECKING:

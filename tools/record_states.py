@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from pulumi_snapshots.plugin.schema import VERSION
+from pulumi_snapshots.plugin.description.schema import VERSION
 from tests.engine.stage import DATABASE, App
 from tools import postgres
 from tools.engine import ensure
@@ -183,7 +183,7 @@ def _keep_files(folder: Path, into: Path) -> None:
 def _schema(code: Path | None) -> Any:
     """The schema from which the version's SDKs are generated."""
     environment = {**os.environ, **({"PYTHONPATH": str(code)} if code else {})}
-    asked = "import json; from pulumi_snapshots.plugin.schema import schema; print(json.dumps(schema()))"
+    asked = "import json; from pulumi_snapshots.plugin.description.schema import schema; print(json.dumps(schema()))"
     return json.loads(subprocess.check_output([sys.executable, "-P", "-c", asked], env=environment, text=True))  # noqa: S603
 
 

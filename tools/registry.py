@@ -12,9 +12,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pulumi_snapshots.plugin.examples import PROGRAMS, example
-from pulumi_snapshots.plugin.identity import Identity
-from pulumi_snapshots.plugin.schema import schema
+from pulumi_snapshots.plugin.description.examples import PROGRAMS, example
+from pulumi_snapshots.plugin.description.identity import Identity
+from pulumi_snapshots.plugin.description.schema import schema
 
 PROJECT = Path(__file__).resolve().parent.parent
 INTO = PROJECT / "build" / "registry"

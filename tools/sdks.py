@@ -15,8 +15,8 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from pulumi_snapshots.plugin.identity import NPM_NAME
-from pulumi_snapshots.plugin.schema import schema
+from pulumi_snapshots.plugin.description.identity import NPM_NAME
+from pulumi_snapshots.plugin.description.schema import schema
 from tools import engine, language_hosts
 from tools.engine import Closed, Environment
 

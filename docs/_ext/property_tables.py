@@ -25,7 +25,7 @@ from pulumi_snapshots.drill.check import Check, CheckResult
 from pulumi_snapshots.drill.record import DRILL
 from pulumi_snapshots.guard.inputs import TAKE
 from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS, DatabaseInfo, SnapshotInfo
-from pulumi_snapshots.plugin.package import KINDS
+from pulumi_snapshots.plugin.description.package import KINDS
 from pulumi_snapshots.properties.catalogue import Bytes, Duration, Moment, Record, in_camel, record_in
 from pulumi_snapshots.restore.record import RESTORE
 from pulumi_snapshots.run.settings import Settings, config_key, variable

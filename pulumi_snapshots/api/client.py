@@ -22,7 +22,7 @@ from pulumi_snapshots.api.models import (
     read_entries,
     read_statuses,
 )
-from pulumi_snapshots.api.rate_limiter import ACCOUNT_LISTING, CREATE, READ, RESTORE, Lane, OnWait, RateLimiter
+from pulumi_snapshots.api.pacing.rate_limiter import ACCOUNT_LISTING, CREATE, READ, RESTORE, Lane, OnWait, RateLimiter
 from pulumi_snapshots.api.service_clock import ServiceClock
 from pulumi_snapshots.api.study import look_at
 from pulumi_snapshots.api.transport import Answer, Heard, Transport

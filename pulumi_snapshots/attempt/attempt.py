@@ -20,7 +20,7 @@ import anyio
 
 from pulumi_snapshots.api.client import POST_READ_TIMEOUT
 from pulumi_snapshots.api.errors import Cooldown, NotSent, SquareCloudError, UnreadableAnswer
-from pulumi_snapshots.api.limits import SNAPSHOT_PER_DATABASE
+from pulumi_snapshots.api.pacing.limits import SNAPSHOT_PER_DATABASE
 from pulumi_snapshots.api.service_clock import ServiceClock
 from pulumi_snapshots.attempt.journal import ENTRY_KEPT, AttemptJournal, Entry, Found
 from pulumi_snapshots.attempt.owner import EngineRun, owner_of

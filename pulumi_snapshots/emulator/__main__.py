@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from pulumi_snapshots.addresses import is_loopback
-from pulumi_snapshots.emulator.data.server import holds_password
 from pulumi_snapshots.emulator.data.server_store import ServerStore
+from pulumi_snapshots.emulator.data.servers.server import holds_password
 from pulumi_snapshots.emulator.data.store import StoreError
 from pulumi_snapshots.emulator.emulator import Emulator
 from pulumi_snapshots.emulator.service.settings import (
@@ -33,7 +33,7 @@ from pulumi_snapshots.late import late
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pulumi_snapshots.emulator.data.server import DataServer
+    from pulumi_snapshots.emulator.data.servers.server import DataServer
     from pulumi_snapshots.emulator.data.store import Store
 
 __all__ = ["main"]
@@ -56,11 +56,11 @@ _SERVERS: dict[str, _Server] = {
         "PostgreSQL",
         "psycopg",
         "PGPASSWORD or a password file",
-        lambda: late("emulator.data.postgres_server:PostgresServer"),
+        lambda: late("emulator.data.servers.postgres_server:PostgresServer"),
     ),
-    "mysql": _Server("MySQL", "pymysql", "MYSQL_PWD", lambda: late("emulator.data.mysql_server:MySQLServer")),
-    "redis": _Server("Redis", "redis", "REDISCLI_AUTH", lambda: late("emulator.data.redis_server:RedisServer")),
-    "mongo": _Server("MongoDB", "pymongo", None, lambda: late("emulator.data.mongo_server:MongoServer")),
+    "mysql": _Server("MySQL", "pymysql", "MYSQL_PWD", lambda: late("emulator.data.servers.mysql_server:MySQLServer")),
+    "redis": _Server("Redis", "redis", "REDISCLI_AUTH", lambda: late("emulator.data.servers.redis_server:RedisServer")),
+    "mongo": _Server("MongoDB", "pymongo", None, lambda: late("emulator.data.servers.mongo_server:MongoServer")),
 }
 _FAILED = 1
 _WRONG_USE = 2  # as argparse

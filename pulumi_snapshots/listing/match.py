@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pulumi_snapshots.api.limits import SNAPSHOT_PER_DATABASE
 from pulumi_snapshots.api.models import ListedSnapshot
+from pulumi_snapshots.api.pacing.limits import SNAPSHOT_PER_DATABASE
 from pulumi_snapshots.attempt.post import FAILED_AFTER, Post
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors.explained import Explained

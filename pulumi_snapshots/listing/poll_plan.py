@@ -30,7 +30,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from pulumi_snapshots.api.rate_limiter import ACCOUNT_LISTING
+from pulumi_snapshots.api.pacing.rate_limiter import ACCOUNT_LISTING
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, Listings, Page
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.api.models import ListedSnapshot
-from pulumi_snapshots.api.rate_limiter import BLOCKED, RateLimiter
+from pulumi_snapshots.api.pacing.rate_limiter import BLOCKED, RateLimiter
 from pulumi_snapshots.api.service_clock import ServiceClock
 from pulumi_snapshots.attempt.memory import RunMemory
 from pulumi_snapshots.attempt.post import Post

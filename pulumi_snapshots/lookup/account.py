@@ -14,7 +14,7 @@ from functools import partial
 from pulumi_snapshots.api.client import BRIEF, Patience
 from pulumi_snapshots.api.errors import NotAllowed
 from pulumi_snapshots.api.models import AccountDatabase, ListedSnapshot
-from pulumi_snapshots.api.rate_limiter import ACCOUNT_LISTING
+from pulumi_snapshots.api.pacing.rate_limiter import ACCOUNT_LISTING
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.text import Text, TimeOfDay, Words

@@ -14,8 +14,8 @@ from pulumi.runtime.proto import provider_pb2_grpc
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.engine.presence import WATCH_EVERY, address_in
 from pulumi_snapshots.engine.terminal import has_terminal
-from pulumi_snapshots.plugin.engine import Engine
-from pulumi_snapshots.plugin.protocol import Plugin
+from pulumi_snapshots.plugin.protocol.engine import Engine
+from pulumi_snapshots.plugin.protocol.servicer import Plugin
 from pulumi_snapshots.run.shared import Shared
 
 MESSAGE_LIMIT = 400 * 1024 * 1024

@@ -15,9 +15,9 @@ import anyio
 
 from pulumi_snapshots.api.client import BRIEF, PATIENT, Patience
 from pulumi_snapshots.api.errors import RestoreRunning, SquareCloudError
-from pulumi_snapshots.api.limits import RESTORE_PER_DATABASE
 from pulumi_snapshots.api.models import RestoreStatus
-from pulumi_snapshots.api.rate_limiter import BLOCKED
+from pulumi_snapshots.api.pacing.limits import RESTORE_PER_DATABASE
+from pulumi_snapshots.api.pacing.rate_limiter import BLOCKED
 from pulumi_snapshots.attempt.attempt import Attempt
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors.text import Text, TimeOfDay

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from pulumi_snapshots.api.models import RestoreStatus
-from pulumi_snapshots.api.rate_limiter import OnWait
+from pulumi_snapshots.api.pacing.rate_limiter import OnWait
 from pulumi_snapshots.run.session import Session
 
 HELD_UP = timedelta(seconds=125)

@@ -14,8 +14,8 @@ import anyio
 
 from pulumi_snapshots.addresses import is_loopback
 from pulumi_snapshots.api.client import Client
-from pulumi_snapshots.api.rate_limiter import LOCAL_BLOCK, RateLimiter
-from pulumi_snapshots.api.request_log import RequestLog
+from pulumi_snapshots.api.pacing.rate_limiter import LOCAL_BLOCK, RateLimiter
+from pulumi_snapshots.api.pacing.request_log import RequestLog
 from pulumi_snapshots.attempt.memory import RunMemory
 from pulumi_snapshots.attempt.process import Process
 from pulumi_snapshots.clock import Clock

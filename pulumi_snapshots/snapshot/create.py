@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import anyio
 
 from pulumi_snapshots.api.errors import Cooldown, QuotaUsedUp, RestoreRunning, SnapshotRunning, SquareCloudError
-from pulumi_snapshots.api.limits import SNAPSHOT_PER_DATABASE
 from pulumi_snapshots.api.models import Finished, ListedSnapshot, RestoreStatus
+from pulumi_snapshots.api.pacing.limits import SNAPSHOT_PER_DATABASE
 from pulumi_snapshots.attempt.attempt import Attempt
 from pulumi_snapshots.attempt.journal import Entry
 from pulumi_snapshots.attempt.memory import UnresolvedPost

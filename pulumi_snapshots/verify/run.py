@@ -15,7 +15,7 @@ import anyio
 from pulumi_snapshots.api.client import ONCE, Client
 from pulumi_snapshots.api.errors import Blocked, KeyRefused, ProxyRefused, QuotaUsedUp, SquareCloudError
 from pulumi_snapshots.api.models import Finished, ListedSnapshot
-from pulumi_snapshots.api.rate_limiter import CREATE, Lane
+from pulumi_snapshots.api.pacing.rate_limiter import CREATE, Lane
 from pulumi_snapshots.api.transport import Heard
 from pulumi_snapshots.attempt.attempt import NOT_AWAITED
 from pulumi_snapshots.attempt.journal import Entry, Found

@@ -13,7 +13,7 @@ import pytest
 from pulumi_snapshots.api.client import BRIEF, ONCE, PATIENT, Client, Patience
 from pulumi_snapshots.api.errors import Blocked, RequestRefused, RestoreFailed, SquareCloudError, UnreadableAnswer
 from pulumi_snapshots.api.models import Accepted, Finished, Listing
-from pulumi_snapshots.api.rate_limiter import RateLimiter
+from pulumi_snapshots.api.pacing.rate_limiter import RateLimiter
 from pulumi_snapshots.clock import Clock
 from tests.support.failing import fails_with
 from tests.support.virtual import virtual

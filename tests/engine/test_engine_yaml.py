@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pulumi_snapshots.plugin.schema import schema
+from pulumi_snapshots.plugin.description.schema import schema
 from tests.engine.stage import DATABASE
 from tools import language_hosts
 

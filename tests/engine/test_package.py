@@ -32,7 +32,7 @@ assert not {"httpx", "pydantic", "starlette", "obstore"} & set(sys.modules), "a 
 import pulumi_snapshots.dynamic.run, pulumi_snapshots.run.session
 import importlib.util
 assert importlib.util.find_spec("starlette") is None, "an extra came without being asked for"
-from pulumi_snapshots.plugin.schema import schema
+from pulumi_snapshots.plugin.description.schema import schema
 assert all("```yaml" in each["description"] for each in schema()["resources"].values()), "the examples come with it"
 print(importlib.metadata.version("pulumi-snapshots"), *pulumi_snapshots.__all__)
 """

@@ -16,7 +16,7 @@ from pulumi.runtime.proto import provider_pb2
 import pulumi_snapshots
 from pulumi_snapshots import plugin
 from pulumi_snapshots.plugin import lookups
-from pulumi_snapshots.plugin.protocol import Plugin
+from pulumi_snapshots.plugin.protocol.servicer import Plugin
 from pulumi_snapshots.plugin.wire import is_secret
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, world
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).parents[2]
 HERE = "tests/plugin/test_differences.py::"
-PROTOCOL = "tests/plugin/test_protocol.py::"
+PROTOCOL = "tests/plugin/protocol/test_protocol.py::"
 LIFECYCLE = "tests/dynamic/test_lifecycle.py::"
 PROGRAMS = "tests/dynamic/test_lookups_in_programs.py::"
 ENGINE = "tests/engine/test_engine_"

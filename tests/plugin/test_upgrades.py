@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pulumi_snapshots.plugin.package import KINDS
-from pulumi_snapshots.plugin.schema import VERSION, schema
+from pulumi_snapshots.plugin.description.package import KINDS
+from pulumi_snapshots.plugin.description.schema import VERSION, schema
 from tests.support.earlier import VERSIONS, read
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import pytest
 import pulumi_snapshots
 from pulumi_snapshots import plugin
 from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
-from pulumi_snapshots.plugin.package import KINDS, LOOKUPS, Kind
+from pulumi_snapshots.plugin.description.package import KINDS, LOOKUPS, Kind
 from pulumi_snapshots.properties.catalogue import Bytes, Duration, Moment, Property, in_camel, record_in
 from pulumi_snapshots.run.calls import Calls, Rules
 from pulumi_snapshots.run.settings import Settings

@@ -10,8 +10,8 @@ import anyio
 import pytest
 
 from pulumi_snapshots.api.errors import Blocked
-from pulumi_snapshots.api.limits import SNAPSHOT_PER_ACCOUNT
-from pulumi_snapshots.api.rate_limiter import CREATE, LOCAL_BLOCK, READ
+from pulumi_snapshots.api.pacing.limits import SNAPSHOT_PER_ACCOUNT
+from pulumi_snapshots.api.pacing.rate_limiter import CREATE, LOCAL_BLOCK, READ
 from pulumi_snapshots.run.settings import ApiKey, Settings
 from pulumi_snapshots.run.shared import Shared
 from tests.support.virtual import virtual

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pulumi_snapshots.api.rate_limiter import ACCOUNT_LISTING
+from pulumi_snapshots.api.pacing.rate_limiter import ACCOUNT_LISTING
 from pulumi_snapshots.listing.poll_plan import Poll, PolledSnapshot, PollPlan
 
 __all__ = ["POLICIES"]

@@ -38,8 +38,8 @@ from pulumi_snapshots.dynamic.engine_access import Features
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
 from pulumi_snapshots.dynamic.restore_provider import RestoreProvider
 from pulumi_snapshots.locked_file import LockedFile
-from pulumi_snapshots.plugin.engine import Engine
-from pulumi_snapshots.plugin.protocol import Plugin
+from pulumi_snapshots.plugin.protocol.engine import Engine
+from pulumi_snapshots.plugin.protocol.servicer import Plugin
 from pulumi_snapshots.run.journals import FILES, journals_of
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.shared import Shared

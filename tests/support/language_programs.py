@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from pulumi_snapshots.plugin.schema import schema
+from pulumi_snapshots.plugin.description.schema import schema
 from tools import engine, sdks
 
 __all__ = ["EXAMPLES", "GO_ENVIRONMENT", "generated", "go_package", "python_program", "python_sdk", "typescript"]

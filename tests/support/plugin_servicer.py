@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi.runtime.proto import provider_pb2
 
-from pulumi_snapshots.plugin.package import KINDS
+from pulumi_snapshots.plugin.description.package import KINDS
 from pulumi_snapshots.properties.catalogue import record_in
 from tests.support import servicer as wire
 from tests.support.servicer import Answer, CallFailedError, CheckAnswer, Kept, Message, Servicer

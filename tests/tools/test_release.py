@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from pulumi_snapshots.plugin.identity import NO_UPLOAD
+from pulumi_snapshots.plugin.description.identity import NO_UPLOAD
 from tools import actionlint, release
 from tools.engine import Closed
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pulumi_snapshots.emulator.data.postgres_server import PostgresServer
 from pulumi_snapshots.emulator.data.server_store import ServerStore
+from pulumi_snapshots.emulator.data.servers.postgres_server import PostgresServer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pulumi_snapshots.emulator.data.damage import Damage
-    from pulumi_snapshots.emulator.data.server import DataServer
+    from pulumi_snapshots.emulator.data.servers.server import DataServer
 
 __all__ = ["ServerStore"]
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from pulumi_snapshots.plugin.identity import CONFIGURATION, DISTRIBUTION, LOGO, NO_UPLOAD, Identity
-from pulumi_snapshots.plugin.schema import schema
+from pulumi_snapshots.plugin.description.identity import CONFIGURATION, DISTRIBUTION, LOGO, NO_UPLOAD, Identity
+from pulumi_snapshots.plugin.description.schema import schema
 
 if TYPE_CHECKING:
     from importlib.metadata import PackageMetadata
 
-PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+PROJECT = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
 PUBLISHED = {
     "Author": "The Shop",
     "Project-URL: Repository": "https://github.com/Shop/pulumi-squarecloud/",
@@ -93,7 +93,7 @@ def test_pyproject_is_the_one_place() -> None:
 
 
 def test_the_site_has_the_logo_and_the_page_that_the_schema_names() -> None:
-    docs = Path(__file__).parents[2] / "docs"
+    docs = Path(__file__).parents[3] / "docs"
     assert "<svg" in (docs / LOGO).read_text()
     assert (docs / LOGO).with_suffix(".png").read_bytes().startswith(b"\x89PNG"), "for C#, which takes no SVG"
     assert (docs / CONFIGURATION).with_suffix(".md").is_file()

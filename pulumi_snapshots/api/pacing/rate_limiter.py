@@ -29,7 +29,7 @@ from pulumi_snapshots.api.errors import (
     Unavailable,
     UnreadableAnswer,
 )
-from pulumi_snapshots.api.limits import (
+from pulumi_snapshots.api.pacing.limits import (
     ACCOUNT_LISTING_BLOCK,
     ACCOUNT_LISTINGS_PER_MINUTE,
     RESTORE_PER_ACCOUNT,
@@ -37,7 +37,7 @@ from pulumi_snapshots.api.limits import (
     SNAPSHOT_PER_ACCOUNT,
     SNAPSHOT_PER_DATABASE,
 )
-from pulumi_snapshots.api.request_log import RequestLog, Sent
+from pulumi_snapshots.api.pacing.request_log import RequestLog, Sent
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.outcomes import SharedStateUnavailable
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from pulumi_snapshots.plugin.examples import IN_REPOSITORY, PROGRAMS, example
-from pulumi_snapshots.plugin.schema import schema
+from pulumi_snapshots.plugin.description.examples import IN_REPOSITORY, PROGRAMS, example
+from pulumi_snapshots.plugin.description.schema import schema
 from pulumi_snapshots.properties.catalogue import in_camel
 from tests.support import language_programs
 from tools import sdks

@@ -25,7 +25,7 @@ from pulumi_snapshots.api.errors import (
     Unavailable,
     error_for,
 )
-from pulumi_snapshots.api.rate_limiter import ACCOUNT_LISTING, BLOCKED, CREATE, READ, RESTORE, Lane, RateLimiter
+from pulumi_snapshots.api.pacing.rate_limiter import ACCOUNT_LISTING, BLOCKED, CREATE, READ, RESTORE, Lane, RateLimiter
 from pulumi_snapshots.clock import Clock, time_text
 from pulumi_snapshots.engine.wording import PYTHON
 from tests.support.virtual import run_virtual, virtual

@@ -12,8 +12,8 @@ from pulumi_snapshots.archive.difference import archive_difference
 from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.drill.due import drill_difference
 from pulumi_snapshots.drill.record import DrillRecord
-from pulumi_snapshots.plugin.package import KINDS, Kind
-from pulumi_snapshots.plugin.schema import schema
+from pulumi_snapshots.plugin.description.package import KINDS, Kind
+from pulumi_snapshots.plugin.description.schema import schema
 from pulumi_snapshots.properties.catalogue import Bytes, Duration
 from pulumi_snapshots.restore.difference import restore_difference
 from pulumi_snapshots.snapshot.difference import difference

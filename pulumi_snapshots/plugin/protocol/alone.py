@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pulumi_snapshots.engine.wording import DO
 from pulumi_snapshots.errors.wording import Wording
-from pulumi_snapshots.plugin.engine import Row
+from pulumi_snapshots.plugin.protocol.engine import Row
 
 NO_CHANGE = "A {} cannot be changed without a stack. `pulumi do {} create` makes another one. Nothing was changed."
 NO_DELETE = (

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import pymysql
 
-from pulumi_snapshots.emulator.data.server import MARK, Programs, check_owner, mark_of_this_run
+from pulumi_snapshots.emulator.data.servers.server import MARK, Programs, check_owner, mark_of_this_run
 from pulumi_snapshots.emulator.data.store import Rows, StoreError
 
 if TYPE_CHECKING:

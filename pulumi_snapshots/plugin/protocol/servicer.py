@@ -23,13 +23,13 @@ from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.guard.inputs import TAKE, foreseen
 from pulumi_snapshots.late import late
 from pulumi_snapshots.lookup.results import Lookup
-from pulumi_snapshots.plugin.alone import NO_CHANGE, NO_DELETE, LoneRow, is_alone, owner_of_call
-from pulumi_snapshots.plugin.engine import Engine, Row
-from pulumi_snapshots.plugin.lacking import Lacking
-from pulumi_snapshots.plugin.package import FUNCTIONS, KINDS, Kind
-from pulumi_snapshots.plugin.paging import name_of, page_of
-from pulumi_snapshots.plugin.references import Snapshots
-from pulumi_snapshots.plugin.schema import VERSION, schema
+from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, Kind
+from pulumi_snapshots.plugin.description.schema import VERSION, schema
+from pulumi_snapshots.plugin.protocol.alone import NO_CHANGE, NO_DELETE, LoneRow, is_alone, owner_of_call
+from pulumi_snapshots.plugin.protocol.engine import Engine, Row
+from pulumi_snapshots.plugin.protocol.lacking import Lacking
+from pulumi_snapshots.plugin.protocol.paging import name_of, page_of
+from pulumi_snapshots.plugin.protocol.references import Snapshots
 from pulumi_snapshots.plugin.wire import UNKNOWN_VALUE, Names, as_secret, holds_secret, is_secret, plain
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.unfit import Problem

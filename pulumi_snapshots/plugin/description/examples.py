@@ -8,7 +8,7 @@ from pathlib import Path
 
 PACKED = Path(__file__).parent / "tour"
 """Where a wheel and the plugin's archive have the programs."""
-IN_REPOSITORY = Path(__file__).parents[2] / "examples" / "tour"
+IN_REPOSITORY = Path(__file__).parents[3] / "examples" / "tour"
 PROGRAMS = {
     "typescript": "typescript/index.ts",
     "python": "python/__main__.py",

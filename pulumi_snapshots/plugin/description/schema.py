@@ -11,10 +11,9 @@ from typing import Any, get_args, get_origin
 
 from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
-from pulumi_snapshots.plugin.examples import with_examples
-from pulumi_snapshots.plugin.identity import Identity
-from pulumi_snapshots.plugin.package import FUNCTIONS, KINDS, Function, Kind, token
-from pulumi_snapshots.plugin.references import REFERENCE
+from pulumi_snapshots.plugin.description.examples import with_examples
+from pulumi_snapshots.plugin.description.identity import Identity
+from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, REFERENCE, Function, Kind, token
 from pulumi_snapshots.properties.catalogue import Bytes, Choices, Duration, Property, Record, in_camel, record_in
 from pulumi_snapshots.run.settings import PACKAGE, Settings, variable
 from pulumi_snapshots.snapshot.record import NAMED_BY, SNAPSHOT

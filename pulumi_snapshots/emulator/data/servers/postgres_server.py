@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from pulumi_snapshots.emulator.data.server import MARK, Programs, check_owner, mark_of_this_run
+from pulumi_snapshots.emulator.data.servers.server import MARK, Programs, check_owner, mark_of_this_run
 from pulumi_snapshots.emulator.data.store import Rows, StoreError
 
 if TYPE_CHECKING:

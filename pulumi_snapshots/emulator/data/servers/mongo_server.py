@@ -19,7 +19,7 @@ from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import PyMongoError
 
-from pulumi_snapshots.emulator.data.server import MARK, check_owner, mark_of_this_run
+from pulumi_snapshots.emulator.data.servers.server import MARK, check_owner, mark_of_this_run
 from pulumi_snapshots.emulator.data.store import Rows, StoreError
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.connection import parse_url
 from redis.retry import Retry
 
-from pulumi_snapshots.emulator.data.server import MARK, check_owner, mark_of_this_run
+from pulumi_snapshots.emulator.data.servers.server import MARK, check_owner, mark_of_this_run
 from pulumi_snapshots.emulator.data.store import Rows, StoreError
 
 if TYPE_CHECKING:

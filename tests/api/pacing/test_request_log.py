@@ -12,8 +12,8 @@ import anyio
 import pytest
 
 from pulumi_snapshots.api.errors import Blocked, ListingBlocked, RequestRefused
-from pulumi_snapshots.api.rate_limiter import ACCOUNT_LISTING, CREATE, READ, Lane, RateLimiter
-from pulumi_snapshots.api.request_log import RequestLog
+from pulumi_snapshots.api.pacing.rate_limiter import ACCOUNT_LISTING, CREATE, READ, Lane, RateLimiter
+from pulumi_snapshots.api.pacing.request_log import RequestLog
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.locked_file import LockedFile, state_directory
 from tests.support.virtual import virtual

@@ -8,7 +8,6 @@ from pulumi_snapshots.archive.difference import ArchiveRules
 from pulumi_snapshots.drill.difference import DrillRules
 from pulumi_snapshots.guard.inputs import TAKE
 from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS, Lookup
-from pulumi_snapshots.plugin.references import REFERENCE
 from pulumi_snapshots.plugin.wire import Names
 from pulumi_snapshots.properties.catalogue import in_camel
 from pulumi_snapshots.restore.difference import RestoreRules
@@ -22,6 +21,9 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.lookup.results import SnapshotInfo
     from pulumi_snapshots.properties.catalogue import Property
+
+REFERENCE = "snapshot"
+"""The input that is a Snapshot of the program; the engine hands on its id. The state has the inputs that it stands for."""
 
 
 def token(name: str) -> str:

@@ -1,0 +1,1 @@
+"""How fast requests may follow each other: the limits of the service, and what keeps them."""

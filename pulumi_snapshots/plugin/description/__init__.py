@@ -1,0 +1,1 @@
+"""What the package is: its resources and functions, their schema and examples, and who publishes it."""

@@ -1,0 +1,1 @@
+"""The plugin's side of the provider protocol, which the engine speaks to it."""
