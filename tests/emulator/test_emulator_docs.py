@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import httpx
+import pytest
 
-from pulumi_snapshots.emulator import Emulator, Fault
+from pulumi_snapshots.emulator import Damage, Emulator, Fault
 from pulumi_snapshots.emulator.__main__ import parser
 from pulumi_snapshots.emulator.control.control_api import control_app
 from pulumi_snapshots.emulator.service.settings import TEST_API_KEY
+from tests.emulator.visit import DATABASE, Visit, visit
+from tests.support.virtual import virtual
 
 if TYPE_CHECKING:
     from starlette.routing import Router
@@ -62,3 +67,44 @@ def test_program_in_the_docs_runs() -> None:
     assert answer.json()["status"] == "success"
     (fault,) = names["emulator"].faults.rules
     assert fault.status == 503
+
+
+async def run_commands(at: Visit, title: str) -> None:
+    """Send what the section's `curl` commands send."""
+    commands = re.findall(r"^curl (?:.*\\\n)?.*", section(title), re.MULTILINE)
+    assert commands, title
+    for command in commands:
+        words = shlex.split(command)
+        method = words[words.index("--request") + 1] if "--request" in words else "POST"
+        url = words[-1].replace("http://127.0.0.1:8900", at.emulator.base_url)
+        answer = await at.files.request(method, url, content=words[words.index("--data") + 1])
+        assert answer.is_success, (command, answer.text)
+
+
+@virtual
+async def test_the_faults_in_the_docs_refuse_a_snapshot_and_then_lose_an_answer() -> None:
+    async with visit() as at:
+        await run_commands(at, "Faults")
+        refused = await at.create()
+        assert (refused.status_code, refused.json()["code"]) == (404, "DATABASE_NOT_FOUND")
+        with pytest.raises(httpx.RemoteProtocolError):
+            await at.create()
+        assert [entry.accepted for entry in at.emulator.journal] == [False, True]
+
+
+@virtual
+async def test_the_damage_in_the_docs_empties_the_next_snapshot() -> None:
+    async with visit() as at:
+        await run_commands(at, "Bad snapshots")
+        assert at.emulator.databases[DATABASE].next_snapshot_damage == Damage(kind="empty")
+
+
+@virtual
+async def test_the_clock_in_the_docs_ends_the_cooldown_that_they_name() -> None:
+    async with visit(snapshot_seconds=0) as at:
+        assert (await at.create()).is_success
+        await at.clock.sleep(6)
+        refused = await at.create()
+        assert (refused.json()["code"], refused.json()["message"][-7:]) == ("KEEP_CALM", "1r/180s")
+        await run_commands(at, "Time")
+        assert (await at.create()).is_success
