@@ -6,7 +6,6 @@ A dump is a tar file of what mongodump writes, made through the driver: the serv
 
 from __future__ import annotations
 
-import contextlib
 import io
 import secrets
 import tarfile
@@ -19,22 +18,21 @@ from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import PyMongoError
 
-from pulumi_snapshots.emulator.data.servers.server import MARK, check_owner, mark_of_this_run
+from pulumi_snapshots.emulator.data.servers.server import MARK, DataServer
 from pulumi_snapshots.emulator.data.store import Rows, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 __all__ = ["MongoServer"]
 
 _CONNECT_MILLISECONDS = 10_000  # how long a connection may take
-_LONGEST_ID = 63
 _RAW: Any = CodecOptions(document_class=RawBSONDocument)
 _EXACT = json_util.CANONICAL_JSON_OPTIONS
 
 
-class MongoServer:
+class MongoServer(DataServer):
     """A server that was checked and can be used.
 
     Args:
@@ -47,9 +45,11 @@ class MongoServer:
 
     title = "MongoDB"
     member = "database.tar"
+    longest_id = 63
+    errors = PyMongoError
 
     def __init__(self, dsn: str, *, kept: bool) -> None:
-        self._mark = mark_of_this_run(kept=kept)
+        super().__init__(kept=kept)
         if not dsn.startswith(("mongodb://", "mongodb+srv://")):
             raise ValueError("not a MongoDB DSN: it is mongodb://HOST:PORT")
         try:
@@ -61,7 +61,7 @@ class MongoServer:
             self._client.admin.command("ping")
         except PyMongoError as error:
             self._client.close()
-            raise ValueError(f"cannot use MongoDB: {_said(error)}") from None
+            raise ValueError(f"cannot use MongoDB: {self._said(error)}") from None
 
     def create(self, database_id: str) -> None:
         """Note an id; MongoDB itself makes a database when it is first written to.
@@ -70,11 +70,10 @@ class MongoServer:
             ValueError: The id is too long or taken.
             StoreError: The server refuses.
         """
-        if len(database_id) > _LONGEST_ID:
-            raise ValueError(f"the id of a database at MongoDB has at most {_LONGEST_ID} characters: {database_id}")
+        self._check_length(database_id)
         with self._explained(f"cannot create database {database_id}"):
             if database_id in self._client.list_database_names():
-                check_owner(self.title, database_id, self._mark_of(database_id))
+                self._check_owner(database_id, self._mark_of(database_id))
             self._marks().replace_one({"_id": database_id}, {"mark": self._mark}, upsert=True)
             self._client.drop_database(database_id)
 
@@ -183,12 +182,8 @@ class MongoServer:
         found = self._marks().find_one({"_id": name})
         return "" if found is None else str(found["mark"])
 
-    @contextlib.contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except PyMongoError as error:
-            raise StoreError(f"{what}: {_said(error)}") from error
+    def _said(self, error: Exception) -> str:
+        return str(error).partition(", full error")[0].partition(" (configured timeouts")[0]
 
 
 def _collections(dump: Path, *, careless: bool) -> dict[str, tuple[list[Any], dict[str, Any]]]:
@@ -218,7 +213,3 @@ def _collections(dump: Path, *, careless: bool) -> dict[str, tuple[list[Any], di
 def _whole(way: Any) -> Any:
     """An index's direction: drivers want a plain number, dumps hold BSON's."""
     return int(way) if isinstance(way, int | float) else way
-
-
-def _said(error: Exception) -> str:
-    return str(error).partition(", full error")[0].partition(" (configured timeouts")[0]

@@ -8,13 +8,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import threading
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import pymysql
 
-from pulumi_snapshots.emulator.data.servers.server import MARK, Programs, check_owner, mark_of_this_run
+from pulumi_snapshots.emulator.data.servers.server import MARK, DataServer, Programs
 from pulumi_snapshots.emulator.data.store import Rows, StoreError
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ _CONNECT_SECONDS = 10  # how long a connection may take
 _PORT = 3306
 _MARKS = "`squarecloud_emulator`.`marks`"
 _NEW = ".new"  # no id has a dot
-_LONGEST_ID = 64 - len(_NEW)
 _PASSWORD = "MYSQL_PWD"  # noqa: S105 - the variable that MySQL's own programs read
 _DUMPS = ("mariadb-dump", "mysqldump")
 _CLIENTS = ("mariadb", "mysql")
@@ -36,7 +34,7 @@ _COMPLETE, _COMPLETE_WITHIN = b"\n-- Dump completed", 200  # how a dump ends, in
 _DUMP_OPTIONS = ("--single-transaction", "--routines", "--triggers", "--events", "--hex-blob", "--no-tablespaces")
 
 
-class MySQLServer:
+class MySQLServer(DataServer):
     """A server that was checked and can be used.
 
     Args:
@@ -49,23 +47,23 @@ class MySQLServer:
 
     title = "MySQL"
     member = "database.sql"
+    longest_id = 64 - len(_NEW)
+    errors = pymysql.Error
 
     def __init__(self, dsn: str, *, kept: bool) -> None:
+        super().__init__(kept=kept)
         parts = _parts(dsn)
         if parts is None or not parts.hostname or parts.scheme not in {"mysql", "mariadb"}:
             raise ValueError("not a MySQL DSN: it is mysql://USER@HOST:PORT")
         self._host, self._port = parts.hostname, parts.port or _PORT
         self._user = unquote(parts.username or "root")
         self._password = unquote(parts.password or "") or os.environ.get(_PASSWORD, "")
-        self._mark = mark_of_this_run(kept=kept)
         self._programs = Programs()
-        self._connections: set[Any] = set()
-        self._lock = threading.Lock()
         try:
             with self._connected() as cursor:
                 cursor.execute("SELECT VERSION()")
         except pymysql.Error as error:
-            raise ValueError(f"cannot use MySQL at {self._place()}: {_said(error)}") from None
+            raise ValueError(f"cannot use MySQL at {self._place()}: {self._said(error)}") from None
         self._dump_program, self._client = (self._program(names) for names in (_DUMPS, _CLIENTS))
 
     def create(self, database_id: str) -> None:
@@ -75,13 +73,12 @@ class MySQLServer:
             ValueError: The id is too long or taken.
             StoreError: The server refuses.
         """
-        if len(database_id) > _LONGEST_ID:
-            raise ValueError(f"the id of a database at MySQL has at most {_LONGEST_ID} characters: {database_id}")
+        self._check_length(database_id)
         with self._explained(f"cannot create database {database_id}"), self._connected() as cursor:
             cursor.execute(f"CREATE DATABASE IF NOT EXISTS {_MARKS.partition('.')[0]}")
             cursor.execute(f"CREATE TABLE IF NOT EXISTS {_MARKS} (name VARCHAR(64) PRIMARY KEY, mark VARCHAR(255))")
             if cursor.execute("SELECT 1 FROM information_schema.schemata WHERE schema_name = %s", (database_id,)):
-                check_owner(self.title, database_id, self._mark_of(cursor, database_id))
+                self._check_owner(database_id, self._mark_of(cursor, database_id))
             cursor.execute(f"REPLACE INTO {_MARKS} VALUES (%s, %s)", (database_id, self._mark))  # noqa: S608 - as below
             self._make(cursor, database_id)
 
@@ -156,14 +153,11 @@ class MySQLServer:
     def stop(self) -> None:
         """End the programs and statements that are running."""
         self._programs.stop()
-        with self._lock:
+        with self._connecting:
             running = [connection.thread_id() for connection in self._connections]
         for number in running:
             with contextlib.suppress(pymysql.Error), self._connected() as cursor:
                 cursor.execute(f"KILL QUERY {number:d}")
-
-    def close(self) -> None:
-        """Do nothing: each piece of work has a connection of its own."""
 
     @contextlib.contextmanager
     def _beside(self, database_id: str) -> Iterator[str]:
@@ -207,14 +201,8 @@ class MySQLServer:
             connect_timeout=_CONNECT_SECONDS,
             autocommit=database_id is None,
         )
-        with self._lock:
-            self._connections.add(connection)
-        try:
-            with contextlib.closing(connection), connection.cursor() as cursor:
-                yield cursor
-        finally:
-            with self._lock:
-                self._connections.discard(connection)
+        with self._using(connection), contextlib.closing(connection), connection.cursor() as cursor:
+            yield cursor
 
     def _login(self) -> tuple[str, ...]:
         """The arguments of MySQL's programs, without the password: any user of the machine can read them."""
@@ -238,12 +226,8 @@ class MySQLServer:
     def _place(self) -> str:
         return f"{self._host} port {self._port}"
 
-    @contextlib.contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except pymysql.Error as error:
-            raise StoreError(f"{what}: {_said(error)}") from error
+    def _said(self, error: Exception) -> str:
+        return str(error.args[-1] if error.args else error)
 
 
 def _parts(dsn: str) -> SplitResult | None:
@@ -257,7 +241,3 @@ def _parts(dsn: str) -> SplitResult | None:
 
 def _name(name: str) -> str:
     return f"`{name}`"  # an id has no backtick
-
-
-def _said(error: Exception) -> str:
-    return str(error.args[-1] if error.args else error)

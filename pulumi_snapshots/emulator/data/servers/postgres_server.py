@@ -9,15 +9,14 @@ import contextlib
 import re
 import shutil
 import subprocess
-import threading
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from pulumi_snapshots.emulator.data.servers.server import MARK, Programs, check_owner, mark_of_this_run
-from pulumi_snapshots.emulator.data.store import Rows, StoreError
+from pulumi_snapshots.emulator.data.servers.server import MARK, DataServer, Programs
+from pulumi_snapshots.emulator.data.store import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,14 +27,13 @@ __all__ = ["PostgresServer"]
 _CONNECT_SECONDS = 10  # how long a connection may take
 _VERSION_SECONDS = 30  # how long a program may take to print its version
 _NEW, _OLD = ".new", ".old"  # no id has a dot
-_LONGEST_ID = 63 - len(_NEW)  # PostgreSQL truncates longer names
 _OLDEST = 14  # every later version offers all that the emulator uses
 # From this major version on, pg_restore sets a parameter that earlier servers do not know, and fails.
 _NEW_PARAMETER = 17
 _TERMINATE_MILLISECONDS = 5000
 
 
-class PostgresServer:
+class PostgresServer(DataServer):
     """A server that was checked and can be used.
 
     Args:
@@ -49,8 +47,11 @@ class PostgresServer:
 
     title = "PostgreSQL"
     member = "database.dump"
+    longest_id = 63 - len(_NEW)  # PostgreSQL truncates longer names
+    errors = psycopg.Error
 
     def __init__(self, dsn: str, *, kept: bool) -> None:
+        super().__init__(kept=kept)
         try:
             self._parameters: dict[str, Any] = conninfo_to_dict(dsn, connect_timeout=_CONNECT_SECONDS)
         except psycopg.ProgrammingError:
@@ -61,10 +62,7 @@ class PostgresServer:
         if self._parameters.get("sslpassword"):
             raise ValueError("a DSN with sslpassword would show it to other programs; use a key without a password")
         self._password = self._parameters.pop("password", None)
-        self._mark = mark_of_this_run(kept=kept)
         self._programs = Programs()
-        self._connections: set[psycopg.Connection[Any]] = set()
-        self._lock = threading.Lock()
         try:
             with self.connected() as connection:
                 self._version = connection.info.server_version // 10000
@@ -72,7 +70,7 @@ class PostgresServer:
                     "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
                 ).fetchone()
         except psycopg.Error as error:
-            raise ValueError(f"cannot use PostgreSQL at {self._place()}: {_first_line(error)}") from None
+            raise ValueError(f"cannot use PostgreSQL at {self._place()}: {self._said(error)}") from None
         if self._version < _OLDEST:
             raise ValueError(f"PostgreSQL {self._version} at {self._place()} is too old: {_OLDEST} or later is needed")
         if allowed is None or not allowed[0]:
@@ -88,8 +86,7 @@ class PostgresServer:
             ValueError: The id is too long or taken.
             StoreError: The server refuses.
         """
-        if len(database_id) > _LONGEST_ID:
-            raise ValueError(f"the id of a database at PostgreSQL has at most {_LONGEST_ID} characters: {database_id}")
+        self._check_length(database_id)
         with self._explained(f"cannot create database {database_id}"), self.connected() as connection:
             self._drop_left_over(connection, database_id)
             self._make(connection, database_id)
@@ -162,12 +159,9 @@ class PostgresServer:
     def stop(self) -> None:
         """End the programs and statements that are running."""
         self._programs.stop()
-        with self._lock:
+        with self._connecting:
             for connection in self._connections:
                 connection.cancel()
-
-    def close(self) -> None:
-        """Do nothing: each piece of work has a connection of its own."""
 
     @contextlib.contextmanager
     def _beside(self, database_id: str) -> Iterator[tuple[psycopg.Connection[Any], str, str]]:
@@ -192,14 +186,9 @@ class PostgresServer:
     @contextlib.contextmanager
     def connected(self, database_id: str | None = None, *, autocommit: bool = True) -> Iterator[psycopg.Connection]:
         """Connect to a database, or to the one in the DSN."""
-        with psycopg.connect(self._conninfo(database_id), password=self._password, autocommit=autocommit) as connection:
-            with self._lock:
-                self._connections.add(connection)
-            try:
-                yield connection
-            finally:
-                with self._lock:
-                    self._connections.discard(connection)
+        opened = psycopg.connect(self._conninfo(database_id), password=self._password, autocommit=autocommit)
+        with opened as connection, self._using(connection):
+            yield connection
 
     def _conninfo(self, database_id: str | None) -> str:
         """The DSN of a database without the password, since any user of the machine can read arguments."""
@@ -210,12 +199,8 @@ class PostgresServer:
         host = self._parameters.get("host") or self._parameters.get("hostaddr") or "this machine"
         return f"{host} port {self._parameters.get('port') or 5432}"
 
-    @contextlib.contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except psycopg.Error as error:
-            raise StoreError(f"{what}: {_first_line(error)}") from error
+    def _said(self, error: Exception) -> str:
+        return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
     def _make(self, connection: psycopg.Connection[Any], name: str) -> None:
         # template0, since objects that someone has added to template1 would clash with the same ones in a dump.
@@ -238,7 +223,7 @@ class PostgresServer:
         mark = self._mark_of(connection, name)
         if mark is None:
             return
-        check_owner(self.title, name, mark)
+        self._check_owner(name, mark)
         self._drop(connection, name)
 
     def _swap(self, connection: psycopg.Connection[Any], name: str, new: str, old: str) -> None:
@@ -291,7 +276,3 @@ class PostgresServer:
     def _run(self, program: str, *arguments: str, careless: bool = False) -> None:
         password = {} if self._password is None else {"PGPASSWORD": str(self._password)}
         self._programs.run([program, "--no-password", *arguments], password, careless=careless)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.connection import parse_url
 from redis.retry import Retry
 
-from pulumi_snapshots.emulator.data.servers.server import MARK, check_owner, mark_of_this_run
+from pulumi_snapshots.emulator.data.servers.server import MARK, DataServer
 from pulumi_snapshots.emulator.data.store import Rows, StoreError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ return all
 """
 
 
-class RedisServer:
+class RedisServer(DataServer):
     """A server that was checked and can be used.
 
     Args:
@@ -61,14 +61,15 @@ class RedisServer:
 
     title = "Redis"
     member = "database.resp"
+    errors = redis.RedisError
 
     def __init__(self, dsn: str, *, kept: bool) -> None:
+        super().__init__(kept=kept)
         try:
             self._options: dict[str, Any] = {**parse_url(dsn)}
         except ValueError:
             raise ValueError("not a Redis DSN: it is redis://HOST:PORT") from None
         self._options.setdefault("password", os.environ.get(_PASSWORD))
-        self._mark = mark_of_this_run(kept=kept)
         self._lock = threading.Lock()  # held while an empty database is looked for and used
         try:
             with self._connected(0) as client:
@@ -89,7 +90,7 @@ class RedisServer:
                 number = self._empty(client)
             else:
                 number, mark = _read(about)
-                check_owner(self.title, database_id, mark)
+                self._check_owner(database_id, mark)
                 self._flush(number)
             client.hset(MARK, database_id, f"{number} {self._mark}")
 
@@ -163,9 +164,6 @@ class RedisServer:
     def stop(self) -> None:
         """Do nothing: commands are short."""
 
-    def close(self) -> None:
-        """Do nothing: each piece of work has a connection of its own."""
-
     @contextlib.contextmanager
     def _spare(self, what: str) -> Iterator[int]:
         """An empty logical database, which is emptied at the end."""
@@ -221,13 +219,6 @@ class RedisServer:
 
     def _place(self) -> str:
         return f"{self._options.get('host', 'localhost')} port {self._options.get('port', 6379)}"
-
-    @contextlib.contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except redis.RedisError as error:
-            raise StoreError(f"{what}: {error}") from error
 
 
 def _number_of_databases(client: Any) -> int:
