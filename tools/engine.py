@@ -33,8 +33,14 @@ FILES = (
     "pulumi-resource-pulumi-python",  # what starts dynamic providers
 )
 MARKER = "complete.json"
+MACHINE = f"-{platform.system()}-{platform.machine()}".lower()
+"""The end of the names of what is kept."""
 ANSWER_SECONDS = 30.0
 """How long `pulumi version` may take."""
+NEWEST = 3
+"""How many of a kind stay, by their last use: each change of what they are made from makes another one."""
+DAY = 86_400.0
+"""Seconds for which one stays after its last use, whatever else there is: tests that run may be using it."""
 
 PULUMI = "github.com/pulumi/pulumi/"
 PKG = f"{PULUMI}pkg/v3"
@@ -138,7 +144,7 @@ def kept(
     """A directory of the user's cache with these files, made unless it is there and whole.
 
     Runs at the same time make it once. It is made beside its place and moved there in one step; the marker, written last,
-    holds the size of each file.
+    holds the size of each file. Older ones of its kind are removed then.
 
     Args:
         environment: the caller's.
@@ -150,11 +156,8 @@ def kept(
     Raises:
         Closed: It cannot be made.
     """
-    base = environment.get("XDG_CACHE_HOME") or str(Path(environment.get("HOME") or "~").expanduser() / ".cache")
-    home = Path(base) / "pulumi-snapshots" / f"{name}-{platform.system()}-{platform.machine()}".lower()
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with (home.parent / f"{home.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # ends with this process, however that ends
+    home = cache(environment) / f"{name}{MACHINE}".lower()
+    with locked(home):
         if whole(home, files) and works(home):
             return home
         for left_over in home.parent.glob(f"{home.name}.making-*"):
@@ -168,7 +171,53 @@ def kept(
                 home.rename(new / "broken")
             new.rename(home)
             remove(home / "broken")
+        prune(home)
     return home
+
+
+def cache(environment: Environment) -> Path:
+    """The folder of all that is kept."""
+    base = environment.get("XDG_CACHE_HOME") or str(Path(environment.get("HOME") or "~").expanduser() / ".cache")
+    folder = Path(base) / "pulumi-snapshots"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextlib.contextmanager
+def locked(home: Path) -> Iterator[None]:
+    """Wait until no other process has this lock, and have it; opening its file says when that was."""
+    with lock_of(home).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # ends with this process, however that ends
+        yield
+
+
+def prune(home: Path) -> None:
+    """Remove the older ones of this kind: those that neither are among the last used nor were used within a day.
+
+    Locks stay: they are empty, and another process may wait for one.
+    """
+    others = [marker.parent for marker in home.parent.glob(f"*{MACHINE}/{MARKER}")]
+    kind = [each for each in others if kind_of(each) == kind_of(home)]
+    for old in sorted(kind, key=last_use)[:-NEWEST]:
+        with lock_of(old).open("a") as lock, contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if last_use(old) < last_use(home) - DAY:
+                remove(old)
+
+
+def kind_of(home: Path) -> str:
+    """What its name says before the last dash: behind that is what it was made from."""
+    return home.name.removesuffix(MACHINE).rpartition("-")[0]
+
+
+def lock_of(home: Path) -> Path:
+    """The file of its lock."""
+    return home.with_name(f"{home.name}.lock")
+
+
+def last_use(home: Path) -> float:
+    """When its lock was last taken, as seconds since 1970; 0 if it has none."""
+    return lock_of(home).stat().st_mtime if lock_of(home).exists() else 0.0
 
 
 @contextlib.contextmanager

@@ -1,8 +1,10 @@
 """The engine of a contributor's machine: the installed one where it fits, else one that is made once and repairs itself."""
 
+import fcntl
 import json
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -154,6 +156,53 @@ def test_builds_at_the_same_time_make_one_engine(
         thread.join(60)
     assert len(homes) == 2
     assert maker.calls == len(set(homes)) == 1
+
+
+# Older ones
+
+
+def keep(environment: dict[str, str], name: str, days: float) -> Path:
+    """Have something made that was last used so many days ago."""
+    home = engine.kept(environment, name, (), lambda *_: None)
+    os.utime(home.with_name(f"{home.name}.lock"), (time.time() - days * engine.DAY,) * 2)
+    return home
+
+
+def test_of_one_kind_the_last_used_and_those_of_today_are_kept(environment: dict[str, str]) -> None:
+    of_today = keep(environment, "frozen-a", 0.5)
+    before = [keep(environment, f"frozen-{days}", days) for days in (9, 5, 3, 2)]
+    others = [keep(environment, name, 99) for name in ("frozen-more-a", "sdks-a")]
+    new = keep(environment, "frozen-b", 0)
+    left = {home for home in (of_today, *before, *others, new) if home.exists()}
+    assert left == {new, of_today, before[-1], *others}
+    for days in (8, 7, 6):
+        keep(environment, f"sdks-{days}", days)
+    keep(environment, "sdks-b", 0)
+    assert not others[1].exists()
+
+
+def test_one_that_a_process_has_locked_is_not_removed(environment: dict[str, str]) -> None:
+    old = keep(environment, "frozen-a", 9)
+    for days in (3, 2):
+        keep(environment, f"frozen-{days}", days)
+    with old.with_name(f"{old.name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        keep(environment, "frozen-b", 0)
+        assert old.exists()
+    keep(environment, "frozen-c", 0)
+    assert not old.exists()
+
+
+def test_what_is_no_finished_one_is_not_removed(environment: dict[str, str]) -> None:
+    cache = engine.cache(environment)
+    being_made = cache / f"frozen-a{engine.MACHINE}.making-x"
+    something_else = cache / "frozen-caches"
+    for folder in (being_made, something_else):
+        folder.mkdir()
+    for days in (5, 4, 3, 2, 0):
+        keep(environment, f"frozen-{days}", days)
+    assert being_made.exists()
+    assert something_else.exists()
 
 
 # Go
