@@ -11,22 +11,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anyio
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 import tests.simulation.loop  # noqa: F401  lets the seed decide the order in which tasks wake
 from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.drill.drill import DrillFailed
-from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.restore.restore import NOTHING_BEGAN
 from pulumi_snapshots.run.calls import Unfinished
-from tests.simulation.test_restore_schedules import (
+from tests.simulation.restore_services import (
     APART,
+    HOUR,
+    MINUTE,
     POST_FAULTS,
+    QUICK,
     SERVICE,
     STATUS_FAULTS,
     may_have_been_carried_out,
+    plant,
 )
 from tests.support.drilling import SCRATCH, drill_scene
 from tests.support.schedules import schedules
@@ -35,8 +37,6 @@ from tests.support.world import DATABASE
 
 if TYPE_CHECKING:
     from tests.support.drilling import DrillScene
-
-MINUTE, HOUR = 60.0, 3600.0
 
 
 @dataclass(frozen=True)
@@ -135,13 +135,7 @@ class Deployment:
             await self._others_restore()
         has_status = emulator.settings.restore_status_route == "there"
         emulator.databases[SCRATCH].next_restore_error = step.fails if has_status else None
-        for kind, fault in (
-            ("restore", step.post_fault),
-            ("status", step.status_fault),
-            ("restore status", step.status_fault),
-        ):
-            if fault is not None:
-                emulator.add_fault(Fault(kind=kind, **fault))
+        plant(emulator, step.post_fault, step.status_fault)
         at.databases.refuses, at.databases.seconds = step.refuses, step.seconds
         before, began = len(at.at.posts), at.at.elapsed
         ended = await self._run(step)
@@ -169,18 +163,12 @@ class Deployment:
         }
         if step.ends == "kill -9":
             return not await at.killed(step.after, **chosen)
-        if step.ends == "up":
-            await at.up(saves=step.saves, **chosen)
-            return True
 
-        async def interrupt() -> None:
-            await anyio.sleep(step.after)
-            at.session.stop()
+        def interrupt() -> None:
+            at.session.stop()  # of the process that runs by then
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(interrupt)
-            await at.up(saves=step.saves, **chosen)
-            group.cancel_scope.cancel()
+        up = at.up(saves=step.saves, **chosen)
+        await (up if step.ends == "up" else at.at.here.meanwhile(step.after, interrupt, up))
         return True
 
     def _check(self, step: Step, key: tuple[int, int]) -> None:
@@ -216,20 +204,10 @@ class Deployment:
         await at.here.clock.sleep(APART)
 
 
-QUICK: dict[str, Any] = {
-    "restore_seconds": 5.0,
-    "restore_holds": False,
-    "restore_queue_seconds": 0.0,
-    "restore_stops_database": True,
-    "restore_tail_seconds": 0.0,
-    "restore_status_route": "there",
-    "refusals_start_cooldown": False,
-    "clock_offset_seconds": 0.0,
-}
 PLAIN = Step("up", 0.5, True, "", 30 * MINUTE, None, None, None, 0, 0.0, True, False, False, False, 0.0)  # noqa: FBT003  by the order of the fields
 
 
-@example(service=QUICK, shared=False, steps=[PLAIN, PLAIN])
+@example(service={**QUICK, "restore_seconds": 5.0}, shared=False, steps=[PLAIN, PLAIN])
 @schedules(60)
 @given(service=SERVICE, shared=st.booleans(), steps=STEPS)
 def test_a_drill_restores_once_and_never_forgets_its_last_proof(
