@@ -58,7 +58,6 @@ config = pulumi.Config()
 Snapshot("before-release", config.require("databaseId"), timeout=config.get("timeout"))
 """
 WAYS = {"dynamic": "pulumi_snapshots", "plugin": "pulumi_snapshots.plugin"}
-WIDTHS = (80, 100, 120)
 UP = ("up", "--yes", "--skip-preview")
 
 

@@ -130,7 +130,6 @@ class Run:
         self.allowance: int | None = None
         self.refused_at = 0.0
         self._asked = -PACE
-        self._stop: SquareCloudError | None = None
         report.hide(session.settings.required_key().value, targets.scoped_key)
         for name, one in (("LARGE", targets.large), ("SCRATCH", targets.scratch), ("DATABASE", targets.database_id)):
             if one:
