@@ -1,4 +1,4 @@
-"""The inputs of an archive. Standard library only: programs load it."""
+"""The inputs of an archive. Programs load it, so it loads no HTTP stack."""
 
 from __future__ import annotations
 

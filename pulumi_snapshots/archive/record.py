@@ -1,4 +1,4 @@
-"""What the state, and a run, keep of an archive. Standard library only."""
+"""What the state, and a run, keep of an archive. It loads no HTTP stack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which archived objects tiers keep, by the rules of restic's `forget`. Standard library only: programs load it."""
+"""Which archived objects tiers keep, by the rules of restic's `forget`. Programs load it, so it loads no HTTP stack."""
 
 from __future__ import annotations
 

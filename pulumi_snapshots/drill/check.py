@@ -1,4 +1,4 @@
-"""One question to a restored database and what its answer must be. Standard library only: programs load it."""
+"""One question to a restored database and what its answer must be. Programs load it, so it loads no HTTP stack."""
 
 from __future__ import annotations
 

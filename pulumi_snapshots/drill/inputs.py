@@ -1,4 +1,4 @@
-"""The inputs of a drill. Standard library only: programs load it."""
+"""The inputs of a drill. Programs load it, so it loads no HTTP stack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of a drill, as the state keeps it. Standard library only."""
+"""What is known of a drill, as the state keeps it. It loads no HTTP stack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The inputs of a guard, of the function that guards in other languages, and its result. Standard library only."""
+"""The inputs of a guard, of the function that guards in other languages, and its result. It loads no HTTP stack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The arguments of the lookups. Standard library only: programs load it."""
+"""The arguments of the lookups. Programs load it, so it loads no HTTP stack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The results of the lookups, and the lookups by name. Standard library only: programs load it."""
+"""The results of the lookups, and the lookups by name. Programs load it, so it loads no HTTP stack."""
 
 from __future__ import annotations
 

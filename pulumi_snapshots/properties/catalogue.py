@@ -1,4 +1,4 @@
-"""What a property is, and what follows from its declaration. Standard library only: programs load it.
+"""What a property is, and what follows from its declaration. Programs load it, so it loads no HTTP stack.
 
 A resource, a lookup and the settings each declare their properties once, as fields of a `Record`:
 

@@ -1,4 +1,4 @@
-"""Checks of one input each: return its value, or raise Unfit, which says what would be right. Standard library only."""
+"""Checks of one input each: return its value, or raise Unfit, which says what would be right. It loads no HTTP stack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A value that cannot be used, and how much of it an error repeats. Standard library only."""
+"""A value that cannot be used, and how much of it an error repeats. It loads no HTTP stack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the machines of an account share what they send: a setting that is checked in preview. Standard library only."""
+"""Where the machines of an account share what they send: a setting that is checked in preview. It loads no HTTP stack."""
 
 from __future__ import annotations
 

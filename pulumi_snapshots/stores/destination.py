@@ -1,4 +1,4 @@
-"""The destination of an archive: which store, which name, whether it is a folder. Standard library only."""
+"""The destination of an archive: which store, which name, whether it is a folder. It loads no HTTP stack."""
 
 from __future__ import annotations
 

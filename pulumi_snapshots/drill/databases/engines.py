@@ -1,4 +1,4 @@
-"""The engines that a connection can be to, and what a connection string must look like. Standard library only."""
+"""The engines that a connection can be to, and what a connection string must look like. It loads no HTTP stack."""
 
 from __future__ import annotations
 
