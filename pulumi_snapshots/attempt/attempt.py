@@ -23,7 +23,7 @@ from pulumi_snapshots.api.errors import Cooldown, NotSent, SquareCloudError, Unr
 from pulumi_snapshots.api.pacing.limits import SNAPSHOT_PER_DATABASE
 from pulumi_snapshots.api.service_clock import ServiceClock
 from pulumi_snapshots.attempt.journal import ENTRY_KEPT, AttemptJournal, Entry, Found
-from pulumi_snapshots.attempt.owner import EngineRun, owner_of
+from pulumi_snapshots.attempt.owner import Asker, owner_of
 from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.explained import Explained
@@ -76,12 +76,10 @@ class Attempt(ABC):
         run: the session.
         database_id: the database that the POST is sent for.
         member: gets the progress.
-        owner: the resource's URN, or the command; None if unknown.
+        asker: who asks for it.
         purpose: a digest of the triggers, see `Entry`.
         timeout: seconds for the whole operation.
         restores: see `Entry`.
-        give_up_earlier: whether to send a new POST even if a killed run of this operation has sent one.
-        engine: the run of the engine that asks for it.
 
     Attributes:
         owner: see `owner_of`.
@@ -108,13 +106,11 @@ class Attempt(ABC):
         run: AttemptContext,
         database_id: str,
         member: Member,
-        owner: str | None,
+        asker: Asker,
         *,
         purpose: str,
         timeout: float,
         restores: str | None = None,
-        give_up_earlier: bool = False,
-        engine: EngineRun = EngineRun(),  # noqa: B008  it is frozen
     ) -> None:
         self.post: Post | None = None
         self.resumed = False
@@ -125,15 +121,15 @@ class Attempt(ABC):
         self.rival: datetime | None = None
         self.member = member
         self.database_id = database_id
-        self.owner = owner_of(owner)
+        self.owner = owner_of(asker.owner)
         self.restores = restores
         self._run = run
         self._journal = run.journals[self.what]
         self._lock = run.lock(self.what, database_id)
         self._purpose = purpose
         self._timeout = timeout
-        self._give_up_earlier = give_up_earlier
-        self._engine = engine
+        self._give_up_earlier = asker.gives_up_earlier
+        self._engine = asker.engine
         self._entry: Entry | None = None  # as in the journal
         self._found: Found | None = None
         self._handled: list[Entry] = []

@@ -199,6 +199,12 @@ class Proof:
     posted_at: datetime | None = None
     requested: datetime | None = None
 
+    @classmethod
+    def of(cls, database_id: str, finished: str | None, post: Post | None, requested_at: str | None) -> Proof:
+        """What the outputs of a resource prove; `post` if it is pending, `requested_at` as the state has it."""
+        requested = parse_rfc3339(requested_at) if requested_at else None
+        return cls(database_id, finished, post.posted_at if post else None, requested)
+
     def shows(self, entry: Entry) -> bool:
         """Whether it shows that the state has what this entry is about."""
         if entry.database_id != self.database_id:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,6 +27,22 @@ class EngineRun:
     carries: bool = True
 
 
+@dataclass(frozen=True)
+class Asker:
+    """Who asks for a POST.
+
+    Attributes:
+        owner: the resource's URN, or the command; None if unknown.
+        engine: the run of the engine in which it asks.
+        gives_up_earlier: whether to give up on what a killed run left of this very operation, and send a new POST.
+    """
+
+    owner: str | None = None
+    engine: EngineRun = field(default_factory=EngineRun)
+    gives_up_earlier: bool = False
+
+
+UNKNOWN_ASKER = Asker()
 SENDS_RESTORES = "Drill"
 """A kind of resource whose POSTs stand beside those of a Restore, which may have the same name."""
 

@@ -1,9 +1,11 @@
-"""A POST whose result is not known yet, in the form of the state and the journal. Standard library only."""
+"""A POST whose result is not known yet, in the form of the state and the journal. It loads no HTTP stack."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Self
 
+from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.properties.catalogue import Record, declare
 
 FAILED_AFTER = timedelta(hours=2)
@@ -42,6 +44,11 @@ class Post(Record, sparse=True):
     outcome: str | None = declare(
         "Of a restore: `success`, or the code with which it failed, as the service's status says.", default=None
     )
+
+    @classmethod
+    def resolved(cls, requested_at: str) -> Self:
+        """The request of what is complete: a state keeps nothing of it but its time, by the service's clock."""
+        return cls(parse_rfc3339(requested_at), 0.0, "200", 0.0)
 
     @property
     def failed_after(self) -> timedelta:

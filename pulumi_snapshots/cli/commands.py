@@ -23,6 +23,7 @@ from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.archive.shelf import Shelved, shelved
 from pulumi_snapshots.archive.source import bytes_text
+from pulumi_snapshots.attempt.owner import Asker
 from pulumi_snapshots.cli.databases import databases, page_note
 from pulumi_snapshots.cli.doctor import examine
 from pulumi_snapshots.cli.drill import drill_
@@ -389,7 +390,7 @@ async def _recorded(
             inputs = await prepared(session)
             invocation.wording = invocation.wording.about(command=f"{owner} {again(inputs)}")
             with invocation.stopping(session), display(invocation) as shown:
-                record = await operation(session, inputs, shown, owner=owner, give_up_earlier=new)
+                record = await operation(session, inputs, shown, Asker(owner, gives_up_earlier=new))
             age = 0.0
             if record.requested_at is not None:
                 since = session.service_clock.now() - parse_rfc3339(record.requested_at)

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from pulumi_snapshots.archive.shelf import Shelved, shelved
+from pulumi_snapshots.attempt.owner import Asker
 from pulumi_snapshots.cli.terminal.arguments import checked, json_option, place, timeout_option
 from pulumi_snapshots.cli.terminal.completing import database_ids
 from pulumi_snapshots.cli.terminal.display import ASKING, Display, display
@@ -121,14 +122,8 @@ async def drill_(  # noqa: PLR0913  each is an option
                 inputs = await _whole(context, session, inputs)
                 command = _again(inputs, variable, checks)
                 invocation.wording = invocation.wording.about(command=f"{context.command_path} {command}")
-                record = await drill(
-                    session,
-                    inputs,
-                    shown,
-                    owner=context.command_path,
-                    give_up_earlier=new,
-                    opens=context.obj.of(Door).opens,
-                )
+                asker = Asker(context.command_path, gives_up_earlier=new)
+                record = await drill(session, inputs, shown, asker, opens=context.obj.of(Door).opens)
                 await _note(invocation, shown, places, record)
                 code = DONE
     except (DrillFailed, DrillPending) as failed:

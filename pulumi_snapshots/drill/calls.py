@@ -9,6 +9,7 @@ from typing import Any
 
 from pulumi_snapshots.archive.record import ArchiveMemory
 from pulumi_snapshots.archive.transfers import Transfers
+from pulumi_snapshots.attempt.owner import Asker
 from pulumi_snapshots.clock import system_utc
 from pulumi_snapshots.drill.asking import Door
 from pulumi_snapshots.drill.drill import (
@@ -42,10 +43,7 @@ class DrillCalls(Calls):
         inputs = DrillInputs.of(values)
 
         async def carry_out() -> DrillRecord:
-            engine = call.creating("restore")
-            return await drill(
-                call.session(), inputs, call.listener, owner=call.owner, engine=engine, opens=_opens(call)
-            )
+            return await drill(call.session(), inputs, call.listener, call.creating("restore"), opens=_opens(call))
 
         return await _ended(call, values, carry_out)
 
@@ -65,17 +63,11 @@ class DrillCalls(Calls):
         same = partial(is_same_snapshot, call.shared.memory)
         todo = drill_difference(record, state, values, system_utc(), same).updates
         # What this run has deleted is not what an update asks for.
-        engine = replace(call.engine(), carries=False)
+        asker = Asker(call.owner, replace(call.engine(), carries=False))
 
         async def again() -> DrillRecord:
             return await drill(
-                call.session(),
-                inputs,
-                call.listener,
-                owner=call.owner,
-                engine=engine,
-                last_good=record.last_good,
-                opens=_opens(call),
+                call.session(), inputs, call.listener, asker, last_good=record.last_good, opens=_opens(call)
             )
 
         async def resume() -> DrillRecord:
@@ -84,9 +76,7 @@ class DrillCalls(Calls):
             )
 
         async def ask() -> DrillRecord:
-            return await check_again(
-                call.session(), record, inputs, call.listener, owner=call.owner, engine=engine, opens=_opens(call)
-            )
+            return await check_again(call.session(), record, inputs, call.listener, asker, opens=_opens(call))
 
         if DRILLS in todo:
             return await _ended(call, values, again, id_)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.attempt.journal import Entry, Proof
 from pulumi_snapshots.attempt.post import Post
-from pulumi_snapshots.clock import parse_rfc3339, system_utc
+from pulumi_snapshots.clock import system_utc
 from pulumi_snapshots.drill.due import KEPT, drill_difference, in_use
 from pulumi_snapshots.drill.inputs import purpose_of
 from pulumi_snapshots.drill.record import DRILL, DrillRecord
@@ -45,15 +45,14 @@ class DrillRules(Rules):
         if "requested_at" not in state:  # one that is looked up by its id
             return None
         record = DrillRecord.from_outputs(state)
-        posted_at = record.attempt.posted_at if record.attempt else None
-        return Proof(record.scratch_database_id, record.restored_at, posted_at, parse_rfc3339(record.requested_at))
+        return Proof.of(record.scratch_database_id, record.restored_at, record.attempt, record.requested_at)
 
     def kept_by_state(self, state: Mapping[str, Any]) -> Entry | None:
         """The restore, or the wait for its end; nothing of one that failed, which is to be sent again."""
         record = DrillRecord.from_outputs(state)
         if record.failed_to_restore:
             return None
-        post = record.attempt or Post(parse_rfc3339(record.requested_at), 0.0, "200", 0.0)
+        post = record.attempt or Post.resolved(record.requested_at)
         purpose = purpose_of(record.snapshot, state.get("triggers"))
         kept = Entry(None, record.scratch_database_id, purpose, post, "", restores=record.snapshot)
         outputs = {KEPT: json.dumps(record.to_outputs())}

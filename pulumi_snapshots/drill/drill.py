@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from pulumi_snapshots.api.client import BRIEF
 from pulumi_snapshots.api.errors import RestoreRunning, SquareCloudError
-from pulumi_snapshots.attempt.owner import EngineRun, owner_of
+from pulumi_snapshots.attempt.owner import UNKNOWN_ASKER, Asker, owner_of
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.drill.asking import Asking, Opens
 from pulumi_snapshots.drill.databases.errors import DatabaseUnreachable
@@ -66,10 +66,8 @@ async def drill(  # noqa: PLR0913  each is a fact of its own
     session: Session,
     inputs: DrillInputs,
     listener: Listener,
+    asker: Asker = UNKNOWN_ASKER,
     *,
-    owner: str | None = None,
-    give_up_earlier: bool = False,
-    engine: EngineRun = EngineRun(),  # noqa: B008  it is frozen
     last_good: GoodDrill | None = None,
     opens: Opens = open_database,
 ) -> DrillRecord:
@@ -79,9 +77,7 @@ async def drill(  # noqa: PLR0913  each is a fact of its own
         session: the service.
         inputs: checked.
         listener: gets the progress.
-        owner: the resource's URN.
-        give_up_earlier: whether to give up on what a killed run left of this very drill, and restore again.
-        engine: the run of the engine that asks for it.
+        asker: who asks for it.
         last_good: the last drill that has passed.
         opens: opens the scratch database.
 
@@ -93,10 +89,7 @@ async def drill(  # noqa: PLR0913  each is a fact of its own
         NothingSent: it timed out or was interrupted before a request was sent.
         SquareCloudError: the service refused; nothing was started.
     """
-    member = Member(session.fleet, listener)
-    attempt = DrillAttempt(
-        session, inputs, member, owner, give_up_earlier=give_up_earlier, engine=engine, last_good=last_good
-    )
+    attempt = DrillAttempt(session, inputs, Member(session.fleet, listener), asker, last_good)
     return await attempt.carry_out(opens)
 
 
@@ -115,9 +108,8 @@ async def resume_drill(  # noqa: PLR0913  each is a fact of its own
         DrillPending: its end is still not known; keep the record.
         DrillFailed: the restore or a check failed; keep the record.
     """
-    attempt = DrillAttempt(
-        session, _ours(record, inputs), Member(session.fleet, listener), owner, last_good=record.last_good
-    )
+    member = Member(session.fleet, listener)
+    attempt = DrillAttempt(session, _ours(record, inputs), member, Asker(owner), record.last_good)
     return await attempt.carry_out(opens, record)
 
 
@@ -126,9 +118,8 @@ async def check_again(  # noqa: PLR0913  each is a fact of its own
     record: DrillRecord,
     inputs: DrillInputs,
     listener: Listener,
+    asker: Asker,
     *,
-    owner: str | None = None,
-    engine: EngineRun = EngineRun(),  # noqa: B008  it is frozen
     opens: Opens = open_database,
 ) -> DrillRecord:
     """Run the checks of a drill again, without another restore unless the scratch database was restored again since.
@@ -144,7 +135,7 @@ async def check_again(  # noqa: PLR0913  each is a fact of its own
     done: _Verdict | None = None
     with session.until(inputs.timeout):
         async with session.lock("restore", record.scratch_database_id):
-            overtaken = await _has_left_another(session, record, ours, owner, member) or await _is_overtaken(
+            overtaken = await _has_left_another(session, record, ours, asker.owner, member) or await _is_overtaken(
                 session, record
             )
             if not overtaken:
@@ -153,8 +144,7 @@ async def check_again(  # noqa: PLR0913  each is a fact of its own
                 done = found
     if overtaken:
         member.progress("the scratch database was restored again since: restoring the snapshot again")
-        last = record.last_good
-        return await drill(session, ours, listener, owner=owner, engine=engine, last_good=last, opens=opens)
+        return await drill(session, ours, listener, asker, last_good=record.last_good, opens=opens)
     if done is None:
         raise _unchecked(session, record, inputs.timeout)
     return await _concluded(session, done, member)
@@ -163,18 +153,10 @@ async def check_again(  # noqa: PLR0913  each is a fact of its own
 class DrillAttempt(RestoreAttempt):
     """One drill or resume: a restore, and while no other restore of the scratch database may begin, its checks."""
 
-    def __init__(  # noqa: PLR0913  as those of `drill`
-        self,
-        session: Session,
-        inputs: DrillInputs,
-        member: Member,
-        owner: str | None,
-        *,
-        give_up_earlier: bool = False,
-        engine: EngineRun = EngineRun(),  # noqa: B008  it is frozen
-        last_good: GoodDrill | None = None,
+    def __init__(
+        self, session: Session, inputs: DrillInputs, member: Member, asker: Asker, last_good: GoodDrill | None
     ) -> None:
-        super().__init__(session, inputs.restore, member, owner, give_up_earlier=give_up_earlier, engine=engine)
+        super().__init__(session, inputs.restore, member, asker)
         self._drill = inputs
         self._last_good = last_good
 

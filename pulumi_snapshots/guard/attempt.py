@@ -9,6 +9,7 @@ from typing import ClassVar
 from pulumi_snapshots.api.client import BRIEF
 from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.attempt.journal import Entry
+from pulumi_snapshots.attempt.owner import Asker
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import Unresolved
@@ -39,7 +40,7 @@ class GuardAttempt(SnapshotAttempt):
     needs_url: ClassVar[bool] = False
 
     def __init__(self, session: Session, inputs: SnapshotInputs, member: Member) -> None:
-        super().__init__(session, inputs, member, f"{OWNER}:{inputs.database_id}")
+        super().__init__(session, inputs, member, Asker(f"{OWNER}:{inputs.database_id}"))
         self._clock = session.clock
         self._service_clock = session.service_clock
         self._client = session.client

@@ -24,9 +24,7 @@ class RestoreCalls(Calls):
         """Restore, and wait until the database runs again."""
         inputs = RestoreInputs.of(values)
         with keeping(call, RESTORE, values, RestorePending):
-            record = await restore(
-                call.session(), inputs, call.listener, owner=call.owner, engine=call.creating("restore")
-            )
+            record = await restore(call.session(), inputs, call.listener, call.creating("restore"))
         return Resource(record.id, RESTORE.state(record, values))
 
     async def read(self, _call: Call, id_: str, state: Mapping[str, Any]) -> Resource:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.attempt.journal import Entry, Proof
 from pulumi_snapshots.attempt.post import Post
-from pulumi_snapshots.clock import parse_rfc3339, system_utc
+from pulumi_snapshots.clock import system_utc
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.late import late
 from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
@@ -38,15 +38,14 @@ class RestoreRules(Rules):
         if "requested_at" not in state:  # one that is looked up by its id
             return None
         record = RestoreRecord.from_outputs(state)
-        posted_at = record.attempt.posted_at if record.attempt else None
-        return Proof(record.target_database_id, record.restored_at, posted_at, parse_rfc3339(record.requested_at))
+        return Proof.of(record.target_database_id, record.restored_at, record.attempt, record.requested_at)
 
     def kept_by_state(self, state: Mapping[str, Any]) -> Entry | None:
         """The restore, or the wait for its end; nothing of one that failed, which is to be sent again."""
         record = RestoreRecord.from_outputs(state)
         if record.failure:
             return None
-        post = record.attempt or Post(parse_rfc3339(record.requested_at), 0.0, "200", 0.0)
+        post = record.attempt or Post.resolved(record.requested_at)
         purpose, target = digest_of(state.get("triggers")), record.target_database_id
         kept = Entry(None, target, purpose, post, "", restores=record.snapshot, finished=record.restored_at)
         return replace(kept, in_state=record.pending)

@@ -20,7 +20,7 @@ from pulumi_snapshots.api.errors import (
 )
 from pulumi_snapshots.attempt.attempt import Attempt
 from pulumi_snapshots.attempt.journal import Entry
-from pulumi_snapshots.attempt.owner import EngineRun, is_renamed
+from pulumi_snapshots.attempt.owner import UNKNOWN_ASKER, Asker, is_renamed
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339, to_the_second
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
@@ -52,14 +52,8 @@ class RestoreRefused(Explained):
     """A restore that must not be sent."""
 
 
-async def restore(  # noqa: PLR0913  each is a fact of its own
-    session: Session,
-    inputs: RestoreInputs,
-    listener: Listener,
-    *,
-    owner: str | None = None,
-    give_up_earlier: bool = False,
-    engine: EngineRun = EngineRun(),  # noqa: B008  it is frozen
+async def restore(
+    session: Session, inputs: RestoreInputs, listener: Listener, asker: Asker = UNKNOWN_ASKER
 ) -> RestoreRecord:
     """Put a snapshot back and wait until that has succeeded and its database runs again.
 
@@ -67,9 +61,7 @@ async def restore(  # noqa: PLR0913  each is a fact of its own
         session: the service.
         inputs: checked.
         listener: gets the progress.
-        owner: the resource's URN.
-        give_up_earlier: whether to give up on what a killed run left of this very restore, and restore again.
-        engine: the run of the engine that asks for it.
+        asker: who asks for it.
 
     Raises:
         RestorePending: it was or may have been started, and its end was not seen; keep the record.
@@ -78,9 +70,7 @@ async def restore(  # noqa: PLR0913  each is a fact of its own
         NothingSent: it timed out or was interrupted before a request was sent.
         SquareCloudError: the service refused; nothing was started.
     """
-    attempt = RestoreAttempt(
-        session, inputs, Member(session.fleet, listener), owner, give_up_earlier=give_up_earlier, engine=engine
-    )
+    attempt = RestoreAttempt(session, inputs, Member(session.fleet, listener), asker)
     async with attempt.running():
         if not attempt.resumed:
             await attempt.prepare()
@@ -113,7 +103,7 @@ async def resume_restore(
         version_id=record.version_id,
         target_database_id=record.target_database_id,
     )
-    attempt = RestoreAttempt(session, ours, Member(session.fleet, listener), owner)
+    attempt = RestoreAttempt(session, ours, Member(session.fleet, listener), Asker(owner))
     async with attempt.running(record.attempt):
         return await attempt.wait()
 
@@ -129,26 +119,15 @@ class RestoreAttempt(Attempt):
     passing: ClassVar[tuple[type[SquareCloudError], ...]] = (Cooldown, RestoreRunning)
     supersedes: ClassVar[bool] = True  # else a return to earlier triggers would resume an old POST
 
-    def __init__(  # noqa: PLR0913  as those of `restore`
-        self,
-        session: Session,
-        inputs: RestoreInputs,
-        member: Member,
-        owner: str | None,
-        *,
-        give_up_earlier: bool = False,
-        engine: EngineRun = EngineRun(),  # noqa: B008  it is frozen
-    ) -> None:
+    def __init__(self, session: Session, inputs: RestoreInputs, member: Member, asker: Asker) -> None:
         super().__init__(
             session,
             inputs.target,
             member,
-            owner,
+            asker,
             purpose=inputs.purpose,
             timeout=inputs.timeout,
             restores=inputs.snapshot,
-            give_up_earlier=give_up_earlier,
-            engine=engine,
         )
         self._session = session
         self._inputs = inputs

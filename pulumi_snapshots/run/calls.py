@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pulumi_snapshots.attempt.owner import EngineRun, owner_of
+from pulumi_snapshots.attempt.owner import Asker, EngineRun, owner_of
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.properties.unfit import Problem
 from pulumi_snapshots.run.settings import SettingsError
@@ -47,12 +47,13 @@ class Call:
     listener: Listener
     engine: Callable[[], EngineRun] = EngineRun
 
-    def creating(self, what: str) -> EngineRun:
-        """The run of the engine, and whether it wants another one of what its POSTs start, whatever the state has."""
+    def creating(self, what: str) -> Asker:
+        """Who creates, and whether the run wants another one of what its POSTs start, whatever the state has."""
         run, memory = self.engine(), self.shared.memory
         forces = run.forces or memory.is_replaced_unseen(what, self.owner)
         carries = not (forces or memory.is_replaced(what, self.owner))
-        return replace(run, forces=forces, stays=memory.stays(what, self.owner), carries=carries)
+        run = replace(run, forces=forces, stays=memory.stays(what, self.owner), carries=carries)
+        return Asker(self.owner, run)
 
     def session(self) -> Session:
         """The service; in the event loop only.

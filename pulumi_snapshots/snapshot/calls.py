@@ -25,9 +25,7 @@ class SnapshotCalls(Calls):
         """Take a snapshot and wait for it."""
         inputs = SnapshotInputs.of(values)
         with keeping(call, SNAPSHOT, values, Pending):
-            record = await create(
-                call.session(), inputs, call.listener, owner=call.owner, engine=call.creating("snapshot")
-            )
+            record = await create(call.session(), inputs, call.listener, call.creating("snapshot"))
         return _resource(record, values)
 
     async def read(self, call: Call, id_: str, state: Mapping[str, Any]) -> Resource:

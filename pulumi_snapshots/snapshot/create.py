@@ -16,7 +16,7 @@ from pulumi_snapshots.api.pacing.limits import SNAPSHOT_PER_DATABASE
 from pulumi_snapshots.attempt.attempt import Attempt
 from pulumi_snapshots.attempt.journal import Entry
 from pulumi_snapshots.attempt.memory import UnresolvedPost
-from pulumi_snapshots.attempt.owner import EngineRun
+from pulumi_snapshots.attempt.owner import UNKNOWN_ASKER, Asker
 from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors.explained import Explained
@@ -61,14 +61,8 @@ class Pending(Unresolved[SnapshotRecord]):
     not_kept = Next(Step.SNAPSHOT_NOT_KEPT)
 
 
-async def create(  # noqa: PLR0913  each is a fact of its own
-    session: Session,
-    inputs: SnapshotInputs,
-    listener: Listener,
-    *,
-    owner: str | None = None,
-    give_up_earlier: bool = False,
-    engine: EngineRun = EngineRun(),  # noqa: B008  it is frozen
+async def create(
+    session: Session, inputs: SnapshotInputs, listener: Listener, asker: Asker = UNKNOWN_ASKER
 ) -> SnapshotRecord:
     """Take a snapshot and wait until the listing shows exactly it.
 
@@ -76,9 +70,7 @@ async def create(  # noqa: PLR0913  each is a fact of its own
         session: the service.
         inputs: checked.
         listener: gets the progress.
-        owner: the resource's URN.
-        give_up_earlier: whether to give up on what a killed run left of this very create, instead of waiting for it.
-        engine: the run of the engine that asks for it.
+        asker: who asks for it.
 
     Raises:
         Pending: the snapshot was or may have been started, and the wait for it ended; keep the record.
@@ -86,9 +78,7 @@ async def create(  # noqa: PLR0913  each is a fact of its own
         SquareCloudError: the service refused; nothing was started.
     """
     with session.fleet.joins(listener) as member:
-        return await SnapshotAttempt(
-            session, inputs, member, owner, give_up_earlier=give_up_earlier, engine=engine
-        ).to_its_end()
+        return await SnapshotAttempt(session, inputs, member, asker).to_its_end()
 
 
 async def resume(
@@ -102,7 +92,7 @@ async def resume(
     if record.attempt is None or not record.pending:
         return record
     with session.fleet.joins(listener) as member:
-        attempt = SnapshotAttempt(session, inputs, member, owner)
+        attempt = SnapshotAttempt(session, inputs, member, Asker(owner))
         async with attempt.running(record.attempt):
             await attempt.settle_overdue()
             return await attempt.wait()
@@ -116,26 +106,8 @@ class SnapshotAttempt(Attempt):
     outcome: SnapshotRecord
     """The result of an early end, if `completes_early`."""
 
-    def __init__(  # noqa: PLR0913  as those of `create`
-        self,
-        session: Session,
-        inputs: SnapshotInputs,
-        member: Member,
-        owner: str | None,
-        *,
-        give_up_earlier: bool = False,
-        engine: EngineRun = EngineRun(),  # noqa: B008  it is frozen
-    ) -> None:
-        super().__init__(
-            session,
-            inputs.database_id,
-            member,
-            owner,
-            purpose=inputs.purpose,
-            timeout=inputs.timeout,
-            give_up_earlier=give_up_earlier,
-            engine=engine,
-        )
+    def __init__(self, session: Session, inputs: SnapshotInputs, member: Member, asker: Asker) -> None:
+        super().__init__(session, inputs.database_id, member, asker, purpose=inputs.purpose, timeout=inputs.timeout)
         self._session = session
         self._reuse = timedelta(seconds=inputs.reuse_within)
         self._memory = session.memory.of(inputs.database_id)

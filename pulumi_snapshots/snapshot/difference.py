@@ -40,15 +40,13 @@ class SnapshotRules(Rules):
         if "available" not in state:  # one that is looked up by its id
             return None
         record = SnapshotRecord.from_outputs(state)
-        posted_at = record.attempt.posted_at if record.attempt else None
-        requested = parse_rfc3339(record.requested_at) if record.requested_at else None
-        return Proof(record.database_id, record.version_id, posted_at, requested)
+        return Proof.of(record.database_id, record.version_id, record.attempt, record.requested_at)
 
     def kept_by_state(self, state: Mapping[str, Any]) -> Entry | None:
         """The snapshot, or the wait for it."""
         record = SnapshotRecord.from_outputs(state)
         moment = record.requested_at or record.created_at
-        post = record.attempt or (Post(parse_rfc3339(moment), 0.0, "200", 0.0) if moment else None)
+        post = record.attempt or (Post.resolved(moment) if moment else None)
         purpose = digest_of(state.get("triggers"))
         if post is None:
             return None

@@ -16,6 +16,7 @@ import anyio.lowlevel
 import pytest
 
 from pulumi_snapshots.attempt.journal import AttemptJournal, Entry, Proof
+from pulumi_snapshots.attempt.owner import Asker
 from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.attempt.process import Process, _started, this_process
 from pulumi_snapshots.emulator import Fault
@@ -64,7 +65,7 @@ class Machine:
         """Run a create and kill it: it leaves only the files that it has written."""
         name, session = self.process()
         async with anyio.create_task_group() as process:
-            process.start_soon(partial(create, session, inputs, Row(), owner=owner))
+            process.start_soon(partial(create, session, inputs, Row(), Asker(owner)))
             await anyio.sleep(seconds)
             journal = session.journals["snapshot"]
             journal.erase = journal.enter = journal.update = journal.conclude = _never  # type: ignore[method-assign, assignment]  # a killed process writes nothing
@@ -73,7 +74,7 @@ class Machine:
 
     async def run(self, inputs: SnapshotInputs = RELEASE, owner: str = OURS, row: Row | None = None) -> SnapshotRecord:
         _, session = self.process()
-        return await create(session, inputs, row or Row(), owner=owner)
+        return await create(session, inputs, row or Row(), Asker(owner))
 
 
 async def _never(*_: Any, **__: Any) -> None:
@@ -112,7 +113,7 @@ async def test_a_run_killed_before_its_post_is_repeated(tmp_path: Path) -> None:
     async with world(databases=(DATABASE, OTHER_DATABASE), snapshot_seconds=10) as here:
         machine = Machine(here, tmp_path)
         _, session = machine.process()
-        await create(session, SnapshotInputs(OTHER_DATABASE), Row(), owner=ANOTHER)
+        await create(session, SnapshotInputs(OTHER_DATABASE), Row(), Asker(ANOTHER))
         here.emulator.add_fault(Fault(kind="create", status=429, code="KEEP_CALM", times=None))
         await machine.killed_after(8)
         here.emulator.clear_faults()
@@ -126,7 +127,7 @@ async def test_a_run_interrupted_while_it_connects_leaves_nothing_to_wait_for(tm
         machine = Machine(here, tmp_path)
         _, session = machine.process()
         here.emulator.add_fault(Fault(kind="create", no_connect=True, delay=1000))
-        ending = here.ending(create(session, RELEASE, Row(), owner=OURS))
+        ending = here.ending(create(session, RELEASE, Row(), Asker(OURS)))
         assert isinstance((await here.meanwhile(5, session.stop, ending)).nothing, NothingSent)
         assert not await session.journals["snapshot"].all()
         began = here.clock.monotonic()
@@ -351,7 +352,7 @@ async def test_an_unusable_directory_is_reported_once(tmp_path: Path) -> None:
         _, session = machine.process()
         row = Row()
         for database_id in (DATABASE, OTHER_DATABASE):
-            await create(session, SnapshotInputs(database_id), row, owner=OURS)
+            await create(session, SnapshotInputs(database_id), row, Asker(OURS))
         assert [warning for warning in row.warnings if "run one at a time" in warning] == row.warnings
         assert len(row.warnings) == 1
 
@@ -438,7 +439,7 @@ async def test_a_snapshot_missing_in_the_state_is_found_by_the_journal(tmp_path:
         name, session = machine.process()
         row = Row(keeps=False)
         with pytest.raises(Pending):
-            await create(session, SnapshotInputs.of({"database_id": DATABASE, "timeout": "3m"}), row, owner=OURS)
+            await create(session, SnapshotInputs.of({"database_id": DATABASE, "timeout": "3m"}), row, Asker(OURS))
         machine.running.discard(name)
         record = await machine.run(SnapshotInputs.of({"database_id": DATABASE}))
         assert [record.version_id] == accepted(here)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from pulumi_snapshots.attempt.owner import Asker
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
@@ -409,7 +410,7 @@ async def test_a_snapshot_of_the_same_database_does_not_take_the_runs_version(tm
             desk.runs = 10
             invocation = desk.invocation(Terminal(), Terminal())
             async with invocation.session() as session:
-                ours.append(await create(session, SnapshotInputs(DATABASE), Row(), owner="urn:ours"))
+                ours.append(await create(session, SnapshotInputs(DATABASE), Row(), Asker("urn:ours")))
 
         async with anyio.create_task_group() as group:
             group.start_soon(up)

@@ -10,6 +10,7 @@ from unittest import mock
 import anyio
 import pytest
 
+from pulumi_snapshots.attempt.owner import Asker
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.snapshot.create import create
 from tests.support.guarding import Machine
@@ -255,5 +256,5 @@ async def test_a_snapshot_of_the_same_process_may_adopt_what_a_guard_has_taken(t
         program = Machine(w, tmp_path).program()
         await program.changes(2)
         await w.clock.sleep(MINUTE)  # a process asks for no page again that is so young
-        adopted = await create(program.session, w.inputs(reuse_within=600.0), Row(), owner="urn:a-snapshot")
+        adopted = await create(program.session, w.inputs(reuse_within=600.0), Row(), Asker("urn:a-snapshot"))
         assert {adopted.version_id} == set(program.done.values()) == {w.started()}

@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.api.errors import Blocked, DatabaseMissing, KeyRefused, NotAllowed, SquareCloudError
+from pulumi_snapshots.attempt.owner import Asker
 from pulumi_snapshots.attempt.process import Process
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.emulator import Fault
@@ -444,7 +445,7 @@ async def test_an_answer_about_another_database_is_an_error() -> None:
 
 
 async def created(session: Session) -> SnapshotRecord:
-    return await create(session, SnapshotInputs(DATABASE), Row(), owner="urn:ours")
+    return await create(session, SnapshotInputs(DATABASE), Row(), Asker("urn:ours"))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from pulumi_snapshots.attempt.owner import Asker
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.restore.restore import restore
 from tests.support.restoring import RESTORER, scene
@@ -142,7 +143,7 @@ async def test_two_runs_of_one_machine_restore_one_database_after_the_other(tmp_
         rows = Row(), Row()
         async with anyio.create_task_group() as group:
             for number, row in enumerate(rows):
-                operation = partial(restore, at.process(), at.inputs(), row, owner=f"urn:{number}")
+                operation = partial(restore, at.process(), at.inputs(), row, Asker(f"urn:{number}"))
                 group.start_soon(operation)
         assert len(at.accepted) == 2
         assert any("waiting for another run's restore of this database" in text for row in rows for text in row.shown)
@@ -252,12 +253,12 @@ async def test_a_renamed_restore_of_a_lost_state_is_refused_with_a_way_out(
         at.running.clear()
         at.writes("later")
         owner = RESTORER.replace(":dev:", ":prod:") if renamed == "the stack" else RESTORER.replace("::back", "::again")
-        refused = await at.ending(restore(at.process(), at.inputs(), at.row, owner=owner))
+        refused = await at.ending(restore(at.process(), at.inputs(), at.row, Asker(owner)))
         assert refused.how == "nothing"
         assert "this may be the same restore under another name.\nNothing was restored." in refused.text
         assert "Other triggers restore it all the same." in refused.text
         assert at.holds() == "later"
         await anyio.sleep(HOUR)
         other = at.inputs(triggers=["another"])
-        assert (await at.ending(restore(at.process(), other, at.row, owner=owner))).how == "complete"
+        assert (await at.ending(restore(at.process(), other, at.row, Asker(owner)))).how == "complete"
         assert len(at.posts) == 2

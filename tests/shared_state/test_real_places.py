@@ -13,6 +13,7 @@ from unittest.mock import patch
 import anyio
 import pytest
 
+from pulumi_snapshots.attempt.owner import Asker
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.emulator import Emulator
 from pulumi_snapshots.errors.outcomes import SharedStateUnavailable
@@ -97,7 +98,7 @@ def test_a_create_finds_on_another_machine_what_it_took_on_the_first(real: Real,
         versions = []
         for machine in "ab":  # the state of the first is lost
             session = Session(settings, clock=Clock(), http=EmulatorTransport(emulator), state=tmp_path / machine)
-            record = await create(session, SnapshotInputs(DATABASE), Row(), owner=OWNER)
+            record = await create(session, SnapshotInputs(DATABASE), Row(), Asker(OWNER))
             versions.append(record.version_id)
             assert session.shared_state is not None
             assert abs(session.shared_state.ahead or 99.0) < 2, "the place is on this machine"
@@ -105,7 +106,7 @@ def test_a_create_finds_on_another_machine_what_it_took_on_the_first(real: Real,
         assert versions[0] == versions[1]
         away = Session(replace(settings, shared_state=real.missing), http=EmulatorTransport(emulator), state=tmp_path)
         with pytest.raises(SharedStateUnavailable, match=r"exist|[Nn]o such"):
-            await create(away, SnapshotInputs(DATABASE, triggers=["other"]), Row(), owner=OWNER)
+            await create(away, SnapshotInputs(DATABASE, triggers=["other"]), Row(), Asker(OWNER))
         assert len([post for post in emulator.journal if post.kind == "create"]) == 1
 
     anyio.run(run)

@@ -17,7 +17,7 @@ import pytest
 from pulumi_snapshots.api.errors import Blocked
 from pulumi_snapshots.attempt.journal import READ_PATIENCE, Entry, Proof
 from pulumi_snapshots.attempt.memory import RunMemory
-from pulumi_snapshots.attempt.owner import EngineRun
+from pulumi_snapshots.attempt.owner import Asker, EngineRun
 from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.clock import Clock, rfc3339
 from pulumi_snapshots.emulator import Fault
@@ -81,7 +81,7 @@ class Team:
         self, session: Session | None = None, *, owner: str = OWNER, row: Row | None = None, **inputs: Any
     ) -> SnapshotRecord:
         values = {"database_id": DATABASE, "triggers": ["v1"], "timeout": "45m", **inputs}
-        return await create(session or self.machine(), SnapshotInputs.of(values), row or Row(), owner=owner)
+        return await create(session or self.machine(), SnapshotInputs.of(values), row or Row(), Asker(owner))
 
     async def killed(
         self, after: float, session: Session | None = None, work: Callable[..., Any] | None = None
@@ -139,7 +139,7 @@ async def test_a_restore_killed_on_one_machine_acts_once_over_all(tmp_path: Path
         inputs = RestoreInputs.of({"database_id": DATABASE, "version_id": stored.version_id, "overwrite": True})
 
         async def put_back(session: Session) -> Any:
-            return await restore(session, inputs, Row(), owner=OWNER)
+            return await restore(session, inputs, Row(), Asker(OWNER))
 
         await team.killed(5, work=put_back)
         await put_back(team.machine())
@@ -176,7 +176,7 @@ async def test_two_runs_of_one_resource_that_start_together_send_one_request(tmp
         records: list[Any] = []
 
         async def run(session: Session) -> None:
-            done = team.create(session) if what == "snapshot" else restore(session, inputs, Row(), owner=OWNER)
+            done = team.create(session) if what == "snapshot" else restore(session, inputs, Row(), Asker(OWNER))
             records.append(await done)
 
         async with anyio.create_task_group() as group:
@@ -214,7 +214,7 @@ async def test_a_laptop_that_wakes_up_restores_nothing_over_a_later_restore(tmp_
 
         async def put_back(version: str) -> Any:
             values = {"database_id": DATABASE, "version_id": version, "overwrite": True, "triggers": [version]}
-            return await restore(team.machine(), RestoreInputs.of({**values, "timeout": "45m"}), Row(), owner=OWNER)
+            return await restore(team.machine(), RestoreInputs.of({**values, "timeout": "45m"}), Row(), Asker(OWNER))
 
         async def suspended() -> None:
             with pytest.raises(RestoreRefused, match=f"has requested the restore of snapshot {DATABASE}/{new}"):
@@ -598,10 +598,10 @@ async def test_a_place_that_fails_right_before_a_restore_keeps_it_back(tmp_path:
         await session.journals["restore"].of(DATABASE)  # the place is open, and read until the POST is to leave
         team.place.refuses = "ExpiredToken"
         with pytest.raises(SharedStateUnavailable, match="Nothing was started"):
-            await restore(session, inputs, Row(), owner=OWNER)
+            await restore(session, inputs, Row(), Asker(OWNER))
         assert not here.requests("restore")
         team.place.refuses = ""
-        await restore(session, inputs, Row(), owner=OWNER)
+        await restore(session, inputs, Row(), Asker(OWNER))
         assert len(here.requests("restore")) == 1
 
 

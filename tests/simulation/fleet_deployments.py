@@ -17,6 +17,7 @@ import httpx
 
 from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.attempt.memory import RunMemory
+from pulumi_snapshots.attempt.owner import Asker
 from pulumi_snapshots.attempt.process import Process
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.errors.outcomes import NothingSent
@@ -531,7 +532,7 @@ class Stack:
             replaced.note_in(session.memory, one.name, replaced=True)
         record: SnapshotRecord | None = None
         try:
-            record = await create(session, inputs, row, owner=one.name, give_up_earlier=one.given_up)
+            record = await create(session, inputs, row, Asker(one.name, gives_up_earlier=one.given_up))
             failed = False
         except Pending as pending:
             record, failed = pending.record, False

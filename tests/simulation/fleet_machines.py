@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from pulumi_snapshots.attempt.owner import Asker
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
@@ -82,7 +83,7 @@ def measure_machines(  # noqa: PLR0913  what differs between measurements
             def taking(session: Session) -> Callable[[str], Awaitable[None]]:
                 async def take(database_id: str) -> None:
                     row = TimedRow(here.clock)
-                    record = await create(session, SnapshotInputs(database_id), row, owner=database_id)
+                    record = await create(session, SnapshotInputs(database_id), row, Asker(database_id))
                     done[database_id] = (here.clock.monotonic() - begin, record.version_id or "")
 
                 return take

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from pulumi_snapshots.attempt.owner import Asker
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from tests.simulation.fleet import each, fleet, limit_of, play, standard_durations
@@ -65,7 +66,7 @@ def ours(name: str, policy: str = "the provider's", parallel: int = PARALLEL, **
         )
 
         async def take(database_id: str) -> str:
-            record = await create(session, SnapshotInputs(database_id), TimedRow(here.clock), owner=database_id)
+            record = await create(session, SnapshotInputs(database_id), TimedRow(here.clock), Asker(database_id))
             return record.version_id or ""
 
         return take

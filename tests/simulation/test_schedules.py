@@ -16,6 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from pulumi_snapshots.attempt.owner import Asker
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.listing.match import LATE
 from pulumi_snapshots.snapshot.create import create, resume
@@ -300,7 +301,7 @@ class Schedule(RuleBasedStateMachine):
         if held is not None:
             held.note_in(session.memory, name, replaced=True)  # as diff does it
         inputs = self.w.inputs(database_id=database_id, timeout=action.timeout, reuse_within=action.reuse_within)
-        ending = await self.w.ending(create(session, inputs, row, owner=name), row)
+        ending = await self.w.ending(create(session, inputs, row, Asker(name)), row)
         self.shown.append(ending.text)
         posts, record = self.posts_of(row, database_id), ending.record
         assert sum(post.accepted for post in posts) <= 1, "taken twice"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from pulumi_snapshots.attempt.owner import Asker
 from pulumi_snapshots.attempt.process import Process
 from pulumi_snapshots.guard.once import ChangeHeldBack, OncePerRun
 from pulumi_snapshots.run.session import Session
@@ -64,7 +65,7 @@ class Machine:
 
     async def snapshot(self, row: Row | None = None, **inputs: Any) -> SnapshotRecord:
         """A Snapshot of the same database, which another process of the same run takes."""
-        return await create(self.session(), self.here.inputs(**inputs), row or Row(), owner="urn:a-snapshot")
+        return await create(self.session(), self.here.inputs(**inputs), row or Row(), Asker("urn:a-snapshot"))
 
 
 async def _never(*_: Any, **__: Any) -> None:

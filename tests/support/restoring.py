@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import anyio
 import anyio.lowlevel
 
+from pulumi_snapshots.attempt.owner import Asker
 from pulumi_snapshots.attempt.process import Process
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.explained import Explained
@@ -117,7 +118,9 @@ class Scene:
         )
 
     async def restore(self, session: Session | None = None, **inputs: Any) -> RestoreEnding:
-        return await self.ending(restore(session or self.here.session, self.inputs(**inputs), self.row, owner=RESTORER))
+        return await self.ending(
+            restore(session or self.here.session, self.inputs(**inputs), self.row, Asker(RESTORER))
+        )
 
     async def resume(self, record: RestoreRecord, session: Session | None = None, **inputs: Any) -> RestoreEnding:
         """Resume a restore, as the next `up` does."""

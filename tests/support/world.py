@@ -12,6 +12,7 @@ import anyio
 import httpx
 
 from pulumi_snapshots.attempt.memory import RunMemory
+from pulumi_snapshots.attempt.owner import Asker
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.emulator import Emulator
 from pulumi_snapshots.emulator import EmulatorSettings as Service
@@ -161,7 +162,7 @@ class World:
         return Ending(record, error, "\n".join([*row.shown, *row.notes, *row.warnings, said]))
 
     async def create(self, *, session: Session | None = None, owner: str = OWNER, **inputs: Any) -> Ending:
-        return await self.ending(create(session or self.session, self.inputs(**inputs), self.row, owner=owner))
+        return await self.ending(create(session or self.session, self.inputs(**inputs), self.row, Asker(owner)))
 
     async def resume(self, record: SnapshotRecord, *, session: Session | None = None, **inputs: Any) -> Ending:
         return await self.ending(resume(session or self.session, record, self.inputs(**inputs), self.row, owner=OWNER))

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from pulumi_snapshots.attempt.owner import Asker
 from pulumi_snapshots.engine.wording import PLUGIN
 from pulumi_snapshots.snapshot.create import create, resume
 from tests.support.virtual import virtual
@@ -28,7 +29,7 @@ async def said() -> list[str]:
     async with world(snapshot_seconds=200) as here:
         row = Row(wording=PLUGIN.about(resource=URN))
         inputs = here.inputs(timeout=100.0)
-        ending = await here.ending(create(here.session, inputs, row, owner=URN), row)
+        ending = await here.ending(create(here.session, inputs, row, Asker(URN)), row)
         assert ending.error is not None
         await here.ending(resume(here.another_run(), ending.pending, here.inputs(), row, owner=URN), row)
         return [*row.shown, *row.notes, *row.wording.report(ending.error).splitlines()]
