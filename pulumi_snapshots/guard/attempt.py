@@ -79,7 +79,7 @@ class GuardAttempt(SnapshotAttempt):
         if self._taken is None or self._taken.finished is None:
             return await super().adopt(again=again)
         record = SnapshotRecord(self.database_id, self._taken.finished, available=True)
-        return self.adopted(record.created(self._taken.post.requested))
+        return self.note_adopted(record.created(self._taken.post.requested))
 
     def may_resume(self, entry: Entry) -> bool:
         """Whether the run that sent it would still wait for it. An older snapshot would lose what was written since."""

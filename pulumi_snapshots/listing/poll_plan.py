@@ -134,7 +134,7 @@ class PollPlan:
     # The pending snapshots ---------------------------------------------------------------------------------------------
 
     @contextmanager
-    def polling(
+    def including(
         self, database_id: str, *, age: float = 0.0, first_after: float | None = None, accepted: bool = True
     ) -> Iterator[PolledSnapshot]:
         """Include a pending snapshot in the plan while the body runs.

@@ -87,7 +87,7 @@ class ListingWait:
         """
         clock, plan = self.run.clock, self.run.poll_plan
         shown: Poll | None = None
-        with plan.polling(self.database_id, age=age, first_after=first_after, accepted=self.post.accepted) as polled:
+        with plan.including(self.database_id, age=age, first_after=first_after, accepted=self.post.accepted) as polled:
             while not settled():
                 for page in plan.unread_pages(polled):
                     entry = (

@@ -309,9 +309,9 @@ class SnapshotAttempt(Attempt):
         ]
         if not fitting:
             return None
-        return self.adopted(await self._claimed(max(fitting, key=lambda candidate: candidate[0])[1]))
+        return self.note_adopted(await self._claimed(max(fitting, key=lambda candidate: candidate[0])[1]))
 
-    def adopted(self, record: SnapshotRecord) -> SnapshotRecord:
+    def note_adopted(self, record: SnapshotRecord) -> SnapshotRecord:
         """The same record, with a line that lasts."""
         which = taken_text(record, self._session.service_clock.now())
         self.member.note(Text("adopted {which}, instead of taking one ({reuse_within})", which=which))

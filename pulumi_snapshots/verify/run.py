@@ -311,7 +311,7 @@ class Run:
                 f"{to_the_second(until)}, and has no route that deletes it"
             )
 
-    async def restored(self, shot: Shot, how: str) -> None:
+    async def note_restored(self, shot: Shot, how: str) -> None:
         """Note the end of the restore."""
         if shot.entry is not None:
             await self.session.journals["restore"].erase(shot.entry)

@@ -544,7 +544,7 @@ async def _restore(run: Run) -> None:
         until = finished / 1000 - run.service_time(shot.sent).timestamp()
         judge("restore-waits", true=shot.first_byte >= until - 2, seen=f"the end came {until:.0f} s after the request")
     if ended in {"success", "error"}:
-        await run.restored(shot, f"the service says {ended}")
+        await run.note_restored(shot, f"the service says {ended}")
     if ended == "success":
         await _tail(run, run.targets.scratch or "")
 
