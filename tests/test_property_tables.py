@@ -55,7 +55,8 @@ def first_cells(text: str) -> set[str]:
 
 
 def shown(class_: type) -> set[str]:
-    return {name for name in class_.__annotations__ if not name.startswith("_")}
+    declaration = next((base for base in class_.__mro__ if "thing" in base.__dict__), class_)
+    return {name for name in declaration.__annotations__ if not name.startswith("_")}
 
 
 def parameters(class_: Any) -> set[str]:

@@ -13,6 +13,7 @@ from pulumi.runtime.config import is_config_secret
 
 from pulumi_snapshots.engine.project import PLAIN_KEY
 from pulumi_snapshots.errors.pages import with_pointer
+from pulumi_snapshots.properties.catalogue import in_camel
 from pulumi_snapshots.properties.checks import is_usual_database_id
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ __all__ = [
     "LookupFailed",
     "Origin",
     "ProgramConfig",
+    "alias_of",
     "hidden",
     "refuse_outputs",
     "source_of",
@@ -57,8 +59,9 @@ class Declared(pulumi.CustomResource):
         """
         super().__init_subclass__(**more)
         declaration = next((base for base in cls.__mro__ if "thing" in base.__dict__), cls)
-        cls.__doc__, cls.__annotations__ = declaration.__doc__, declaration.__annotations__
+        cls.__doc__ = declaration.__doc__
         if cls is not declaration and "thing" in declaration.__dict__:
+            cls.__annotations__ = _converted(declaration.__annotations__)
             init = _named_after(cls.__name__, declaration.__dict__["__init__"])
             cls.__init__ = init  # type: ignore[method-assign]
 
@@ -71,6 +74,16 @@ class Declared(pulumi.CustomResource):
     @abstractmethod
     def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
         """Register the resource with the engine, as its constructor."""
+
+
+def _converted(types: Mapping[str, str]) -> dict[str, Any]:
+    """Those of a declaration's types by which the SDK converts what the engine returns: whole numbers, which are floats there.
+
+    The SDK evaluates each of a class's types again for each of its resources, which took a sixth of a program with hundreds. It
+    looks them up by the engine's names, which are others in the plugin.
+    """
+    numbers = [name for name, type_ in types.items() if type_.startswith("pulumi.Output[int")]
+    return dict.fromkeys((*numbers, *map(in_camel, numbers)), pulumi.Output[int | None])
 
 
 def _named_after(name: str, init: Callable[..., None]) -> Callable[..., None]:
@@ -136,6 +149,16 @@ def refuse_outputs(function: str, arguments: Mapping[str, Any], *, name: str | N
         if isinstance(value, pulumi.Output):
             text = f"{argument} is an output, whose value is not known yet. Call {function}_output instead."
             raise LookupFailed(name or function, text)
+
+
+def alias_of(type_: str, resource_name: str, opts: pulumi.ResourceOptions | None) -> pulumi.Alias | str:
+    """The alias of a resource that may stand in the state with another type.
+
+    As a URN if it is known, which it is without a parent: the SDK makes a dozen outputs of any other alias, for each resource.
+    """
+    if opts is not None and opts.parent is not None:
+        return pulumi.Alias(type_=type_)
+    return f"urn:pulumi:{pulumi.get_stack()}::{pulumi.get_project()}::{type_}::{resource_name}"
 
 
 def _create_timeout(opts: pulumi.ResourceOptions | None) -> tuple[Any, pulumi.ResourceOptions | None]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pulumi
 from pulumi.dynamic import Resource
 
-from pulumi_snapshots.declaration import Declared, warn_of_plain_key
+from pulumi_snapshots.declaration import Declared, alias_of, warn_of_plain_key
 from pulumi_snapshots.declaration.archive import ArchiveDeclaration
 from pulumi_snapshots.declaration.drill import DrillDeclaration
 from pulumi_snapshots.declaration.restore import RestoreDeclaration
@@ -31,12 +31,16 @@ class _Dynamic(Declared, Resource):
 
     def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
         # A resource of the plugin is the same one: a changed import line replaces nothing.
-        alias = pulumi.Alias(type_=f"{PACKAGE}:index:{self.thing.name}")
-        secret = pulumi.ResourceOptions(additional_secret_outputs=sorted(self.thing.secrets), aliases=[alias])
+        alias = alias_of(f"{PACKAGE}:index:{self.thing.name}", resource_name, opts)
+        own = pulumi.ResourceOptions(additional_secret_outputs=sorted(self.thing.secrets), aliases=[alias])
         # An output exists only if the inputs name it.
         properties = {**dict.fromkeys(self.thing.outputs), **inputs}
         Resource.__init__(
-            self, self._served_by(), resource_name, properties, pulumi.ResourceOptions.merge(secret, opts)
+            self,
+            self._served_by(),
+            resource_name,
+            properties,
+            own if opts is None else pulumi.ResourceOptions.merge(own, opts),
         )
         warn_of_plain_key(self)  # the plugin warns by itself, for programs in every language
 

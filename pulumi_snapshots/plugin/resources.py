@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pulumi
 
-from pulumi_snapshots.declaration import Declared
+from pulumi_snapshots.declaration import Declared, alias_of
 from pulumi_snapshots.declaration.archive import ArchiveDeclaration
 from pulumi_snapshots.declaration.drill import DrillDeclaration
 from pulumi_snapshots.declaration.restore import RestoreDeclaration
@@ -27,8 +27,9 @@ class _Native(Declared):
     def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
         name, outputs = self.thing.name, self.thing.outputs
         # A resource of the dynamic provider is the same one: a changed import line replaces nothing.
-        alias = pulumi.ResourceOptions(aliases=[pulumi.Alias(type_=f"pulumi-python:dynamic/{PACKAGE}:{name}")])
-        opts = pulumi.ResourceOptions.merge(opts, alias)
+        alias = alias_of(f"pulumi-python:dynamic/{PACKAGE}:{name}", resource_name, opts)
+        own = pulumi.ResourceOptions(aliases=[alias])
+        opts = own if opts is None else pulumi.ResourceOptions.merge(opts, own)
         given = {each: _in_camels(self.thing.inputs.properties()[each].type, value) for each, value in inputs.items()}
         properties = {in_camel(each): value for each, value in {**dict.fromkeys(outputs), **given}.items()}
         pulumi.CustomResource.__init__(self, f"{PACKAGE}:index:{name}", resource_name, properties, opts)

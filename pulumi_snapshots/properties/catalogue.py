@@ -14,7 +14,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import MISSING, Field, dataclass, field, fields
 from datetime import datetime
-from functools import cache
+from functools import cache, cached_property
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -293,16 +293,16 @@ class Thing:
         """What it is."""
         return inspect.getdoc(self.record) or ""
 
-    @property
-    def outputs(self) -> dict[str, Property]:
+    @cached_property
+    def outputs(self) -> Mapping[str, Property]:
         """All properties that users may read, including inputs."""
         return self._kept | {name: each for name, each in self.record.properties().items() if not each.internal}
 
-    @property
+    @cached_property
     def _kept(self) -> dict[str, Property]:
         return {name: each for name, each in self.inputs.properties().items() if each.kept}
 
-    @property
+    @cached_property
     def secrets(self) -> frozenset[str]:
         """The properties that the state encrypts and nothing shows."""
         every = {**self.record.properties(), **self.inputs.properties()}
