@@ -87,7 +87,7 @@ environment: ## Make .venv, or bring it up to date
 	@$(environment)
 
 clean: ## Remove what the other targets have made in this folder
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .pulumi-demo dist build sdks
+	rm -rf .venv .ruff_cache .pytest_cache .hypothesis .pulumi-demo dist build sdks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: help demo test lint unit test-engine engine sdks dist registry bench bench-fleet structure simulate states screens docs environment clean

@@ -176,18 +176,21 @@ class Stack:
             **(environment or {}),
         }
 
-    def start(self, *arguments: str, output: Path) -> subprocess.Popen[bytes]:
+    def start(
+        self, *arguments: str, output: Path, environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         """Start a command in a session of its own, so that it can be sent signals.
 
         Args:
             arguments: The command, without `pulumi`.
             output: The file for its stdout and stderr.
+            environment: Instead of the stack's.
         """
         with output.open("wb") as file:
             return subprocess.Popen(  # noqa: S603 - a fixed command, no shell
                 [self.pulumi, *arguments, "--non-interactive"],
                 cwd=self.project,
-                env=self.environment,
+                env=environment or self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.support.preloaded import real, unforked
+from tests.support.secret_keys import PROVIDER
+
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator
@@ -171,7 +174,11 @@ class App:
         self.project = name
         for stack in stacks:
             self.select(stack)
-            self.run("stack", "init", stack)
+            self.run("stack", "init", stack, PROVIDER)
+
+    def be_real(self) -> None:
+        """From now on the engine finds Python and the plugin by PATH, as on a user's machine."""
+        self.stack.environment = real(self.environment)
 
     def select(self, stack: str) -> None:
         """Work with this stack of the project from now on."""
@@ -211,9 +218,9 @@ class App:
         return self.run("destroy", "--yes", "--skip-preview")
 
     def start(self, *arguments: str) -> Command:
-        """Start `pulumi` and go on."""
+        """Start `pulumi` and go on; its processes are real ones, for signals."""
         output = self.folder / f"output-{len(self.commands)}"
-        command = Command(self.stack.start(*arguments, output=output), output)
+        command = Command(self.stack.start(*arguments, output=output, environment=unforked(self.environment)), output)
         self.commands.append(command)
         return command
 

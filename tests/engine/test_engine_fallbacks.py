@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,7 +34,7 @@ def lacks(app: App, change: str) -> None:
     site = app.folder / "site"
     site.mkdir()
     (site / "sitecustomize.py").write_text(SITE.format(change=change))
-    app.environment["PYTHONPATH"] = os.pathsep.join([str(site), app.environment.get("PYTHONPATH", "")])
+    app.environment["PYTHONPATH"] = str(site)
     app.program(PROGRAM)
 
 

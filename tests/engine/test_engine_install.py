@@ -44,6 +44,7 @@ def fails(app: App, quoted: str) -> str:
 
 def test_a_project_finds_the_plugin_where_the_page_says(app: App, engine: Path, tmp_path: Path) -> None:
     app.program(PROGRAM)
+    app.be_real()
     activated = app.environment["PATH"]
     plain = tmp_path / "plain"  # a python3 and nothing of its environment, as where the project is in another language
     plain.mkdir()

@@ -206,7 +206,7 @@ def test_a_python_program_may_use_the_generated_sdk_beside_ours(app: App) -> Non
     except Closed as reason:
         pytest.skip(f"no generated Python SDK: {reason}")
     (app.stack.project / "__main__.py").write_text(PYTHON)
-    app.environment["PYTHONPATH"] = os.pathsep.join([str(sdk), app.environment["PYTHONPATH"]])
+    app.environment["PYTHONPATH"] = str(sdk)
     app.run("config", "set", "databaseId", DATABASE)
     app.up()
     (version,) = app.started()

@@ -1,0 +1,239 @@
+"""A Python that has loaded its libraries already, for tests whose engine starts hundreds of Python processes.
+
+    with preloaded(folder) as found:
+        subprocess.run(["pulumi", "up"], env={**os.environ, **found})
+
+Half of such a command's time goes into importing the same libraries twice, for the program and for its provider. Here one
+process imports them once and forks for each start. What the engine starts is a small command in the place of Python. It
+hands its arguments, environment, folder and streams to the fork, waits for its end, and ends alike. The fork is in the
+command's process group, so the engine's signals reach it; it is told the command's parent in the place of its own.
+
+Tests that send signals themselves, or kill, use real processes, see `unforked`, and so does whatever is started with other PYTHON
+variables, or on a system other than Linux. The project's own modules are not loaded before the fork.
+
+The engine also asks Python before each command which packages bring a plugin. The command remembers the answer of this
+environment.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import gc
+import importlib
+import marshal
+import os
+import runpy
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import traceback
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["commands_of", "preloaded", "real", "unforked"]
+
+LIBRARIES = ("pulumi", "pulumi.dynamic", "grpc", "dill", "pydantic", "httpx", "anyio", "zipfile")
+ABSENT = ("httpx._main", "trio")
+"""Modules that the HTTP client loads if they are installed. Only this environment has them, and its users do not."""
+ADDRESS = "TESTS_PRELOADED"
+"""The server's socket, in the environment of what may be forked."""
+PYTHON, PLUGIN, PROGRAM = "forked-python", "pulumi-resource-squarecloud", "pulumi-language-python-exec"
+LISTING = ["-m", "pip", "list", "-v", "--format", "json"]
+LENGTH = struct.Struct("!I")
+STATUS = struct.Struct("!i")
+
+# Only built-in modules, and no site: it starts in a hundredth of a second.
+COMMAND = """#!{python} -IS
+import _signal, _socket, marshal, os, sys
+
+told = {first!r} + sys.argv[1:]
+if told == ["--version"]:
+    print("Python", {version!r})
+    raise SystemExit
+if told == {listing!r}:
+    with open({listed!r}, encoding="utf-8") as file:
+        print(file.read())
+    raise SystemExit
+address = os.environ.get({address!r})
+if address is None or {{name: text for name, text in os.environ.items() if name.startswith("PYTHON")}} != {wanted!r}:
+    os.execv({python!r}, [{python!r}, *told])
+for each in (_signal.SIGINT, _signal.SIGTERM):
+    _signal.signal(each, _signal.SIG_IGN)  # the fork has heard it too, and its end is waited for
+server = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+server.connect(address)
+request = marshal.dumps((told, dict(os.environ), os.getcwd(), os.getpgrp(), os.getppid()))
+watched, closed_at_the_end = os.pipe()
+streams = b"".join(each.to_bytes(4, sys.byteorder) for each in (0, 1, 2, watched))
+server.sendmsg([len(request).to_bytes(4, "big")], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)])
+while request:
+    request = request[server.send(request):]
+ended = int.from_bytes(server.recv(4) or b"\\0\\0\\0\\1", "big", signed=True)
+if ended < 0:
+    if -ended != _signal.SIGKILL:
+        _signal.signal(-ended, _signal.SIG_DFL)
+    os.kill(os.getpid(), -ended)
+os._exit(ended)
+"""
+
+
+@contextmanager
+def preloaded(folder: Path) -> Iterator[dict[str, str]]:
+    """Serve until the end; what engines whose Python processes are to be forked have in their environment.
+
+    Args:
+        folder: an empty one, for the socket and the commands; its path must be short.
+    """
+    listed = subprocess.run([sys.executable, *LISTING], capture_output=True, text=True, check=True).stdout  # noqa: S603
+    (folder / "listed.json").write_text(listed)
+    scripts, address = Path(sys.executable).parent, str(folder / "socket")
+    for name, first in {PYTHON: [], PLUGIN: [str(scripts / PLUGIN)]}.items():
+        values = {
+            "python": sys.executable,
+            "version": sys.version.split()[0],
+            "first": first,
+            "listing": LISTING,
+            "listed": str(folder / "listed.json"),
+            "address": ADDRESS,
+            "wanted": {name: text for name, text in os.environ.items() if name.startswith("PYTHON")},
+        }
+        (folder / name).write_text(COMMAND.format(**values))
+        (folder / name).chmod(0o755)
+    server = subprocess.Popen(  # noqa: S603  this file
+        [sys.executable, "-u", __file__, address], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    )
+    with server:
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline(), "the server has not started"
+            forked = {ADDRESS: address} if hasattr(fcntl, "F_SETSIG") else {}
+            yield {**forked, "PULUMI_PYTHON_CMD": str(folder / PYTHON)}
+        finally:
+            server.kill()
+
+
+def commands_of(found: Mapping[str, str]) -> str:
+    """The folder of the commands, for the beginning of PATH, so that the plugin is forked too."""
+    return str(Path(found["PULUMI_PYTHON_CMD"]).parent)
+
+
+def unforked(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment for an engine whose Python processes are to be real ones, for signals."""
+    return {name: text for name, text in environment.items() if name != ADDRESS}
+
+
+def real(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment for an engine that is to find Python and the plugin by itself."""
+    folders = [each for each in environment["PATH"].split(os.pathsep) if each != commands_of(environment)]
+    found = {**unforked(environment), "PATH": os.pathsep.join(folders)}
+    del found["PULUMI_PYTHON_CMD"]
+    return found
+
+
+def serve(address: str) -> None:
+    """Fork for each command that connects; returns in the fork, which is to run what was asked."""
+    sys.modules.update(dict.fromkeys(ABSENT))  # type: ignore[arg-type]
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        listening.bind(address)
+        listening.listen(64)
+        sys.stdout.write("ready\n")
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks that wait
+        while True:
+            command, _ = listening.accept()
+            if os.fork() == 0:
+                break
+            command.close()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    length, (*streams, watched), _, _ = socket.recv_fds(command, LENGTH.size, 4)
+    rest, request = LENGTH.unpack(length)[0], b""
+    while len(request) < rest:
+        request += command.recv(rest - len(request))
+    told = marshal.loads(request)  # noqa: S302  of the test's own command
+    child = os.fork()
+    if child:
+        _, status = os.waitpid(child, 0)
+        with suppress(BrokenPipeError):
+            command.send(STATUS.pack(os.waitstatus_to_exitcode(status)))
+        os._exit(0)
+    command.close()
+    _end_with(watched)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    run(*told)
+
+
+def run(told: list[str], environment: dict[str, str], folder: str, group: int, parent: int) -> None:
+    """Be the Python that was started with these arguments."""
+    if Path(told[0]).name == PROGRAM:
+        # Once a run has failed, the engine interrupts providers and then the program, which is at its own end by then. Forked
+        # providers end so soon that it would be interrupted before, and show that.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.setpgid(0, group)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    _have_parent(parent)
+    sys.orig_argv[:] = [sys.executable, *told]
+    if told[0] == "-u":
+        told = told[1:]
+    if told[0] == "-m":
+        sys.path[0], sys.argv[:] = folder, told[1:]
+        work = partial(runpy.run_module, told[1], alter_sys=True)
+    else:
+        sys.path[0], sys.argv[:] = str(Path(folder, told[0]).parent), told
+        work = partial(runpy.run_path, told[0])
+    status = 1
+    try:
+        work(run_name="__main__")
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            sys.stderr.write(f"{end.code}\n")
+    except BaseException:  # noqa: BLE001  whatever ends it
+        traceback.print_exc()
+    # As at the end of every Python, except for taking apart all that was loaded, which takes longer than the rest.
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _end_with(watched: int) -> None:
+    """Be killed by the system in the moment in which the command is: its end of this pipe is closed then.
+
+    The engine kills a program whose run has failed. If that took a moment longer, the program would print a traceback.
+    """
+    fcntl.fcntl(watched, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(watched, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(watched, fcntl.F_SETFL, fcntl.fcntl(watched, fcntl.F_GETFL) | fcntl.FASYNC)
+    if select.select([watched], [], [], 0)[0]:
+        os._exit(1)
+
+
+def _have_parent(parent: int) -> None:
+    """Find the engine from where the command was started."""
+    from pulumi_snapshots.attempt import process  # noqa: PLC0415  after the fork
+
+    own, found = os.getpid(), process.parent_of
+    process.parent_of = lambda pid: parent if pid == own else found(pid)
+    os.getppid = lambda: parent
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
