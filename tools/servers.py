@@ -335,15 +335,13 @@ def ferretdb_program(environment: Environment) -> Path:
     made_from = hashlib.sha256(f"{FERRETDB}\0{source}".encode()).hexdigest()[:12]
 
     def build(into: Path, environment: Environment) -> None:
-        work = engine.module(into / "ferret", f"require {MODULE} v{FERRETDB}\n", source)
+        work = engine.module(into / "ferret", f"require {MODULE} v{FERRETDB}\n{engine.MODULES}", source)
         try:
             go = engine.new_enough(work, environment)
         except Closed as reason:
             raise Missing(str(reason).partition(": ")[0]) from None
         say("building FerretDB: about 1 minute on two cores, once")
-        engine.run(
-            [go, "build", "-trimpath", "-ldflags", "-s -w", "-o", str(into / "ferretdb"), "."], work, environment
-        )
+        engine.build(go, work, ".", into / "ferretdb", FERRETDB, environment)
         engine.remove(work)
 
     return engine.kept(environment, f"ferretdb-{made_from}", ("ferretdb",), build) / "ferretdb"

@@ -100,9 +100,10 @@ def in_go(app: App, name: str, generated: Path) -> None:
     except Closed as reason:
         pytest.skip(f"Go is not tested: {reason}")
     module.write_text(module.read_text().replace("../../sdks/go", str(generated / "go")))
+    engines.raise_to_engine(go, app.stack.project, os.environ, named=True)
     app.environment["PATH"] = os.pathsep.join([app.environment["PATH"], str(host), str(Path(go).parent)])
     # The language host compiles the program for each command, with what other programs here were compiled from.
-    app.environment.update(language_programs.GO_ENVIRONMENT)
+    app.environment.update(engines.GO_ENVIRONMENT)
     app.run("config", "set", "databaseId", DATABASE)
 
 

@@ -14,11 +14,9 @@ from pathlib import Path
 from pulumi_snapshots.plugin.description.schema import schema
 from tools import engine, sdks
 
-__all__ = ["EXAMPLES", "GO_ENVIRONMENT", "generated", "go_package", "python_program", "python_sdk", "typescript"]
+__all__ = ["EXAMPLES", "generated", "go_package", "python_program", "python_sdk", "typescript"]
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-GO_ENVIRONMENT = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=mod -trimpath -tags=osusergo,grpcnotrace"}
-"""All programs are compiled with the same flags, so that each finds in Go's cache what the others have compiled."""
 
 
 def generated() -> Path:
@@ -80,10 +78,11 @@ def go_package(folder: Path, example: Path) -> None:
         module = work / "go.mod"
         module.write_text(module.read_text().replace("../../sdks/go", str(generated() / "go")))
         go = engine.new_enough(work, os.environ)
+        engine.raise_to_engine(go, work, os.environ, named=True)
         done = subprocess.run(  # noqa: S603  a compiler
             [go, "build", "./..."],
             cwd=work,
-            env={**os.environ, **GO_ENVIRONMENT},
+            env={**os.environ, **engine.GO_ENVIRONMENT},
             capture_output=True,
             text=True,
             check=False,

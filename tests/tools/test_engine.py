@@ -208,6 +208,33 @@ def test_what_is_no_finished_one_is_not_removed(environment: dict[str, str]) -> 
 # Go
 
 
+def test_go_programs_compile_one_at_a_time_with_the_same_flags(tmp_path: Path, environment: dict[str, str]) -> None:
+    script(
+        tmp_path / "bin" / "go",
+        f"""if [ "$1" = build ]; then
+    mkdir {tmp_path}/compiling || exit 1
+    echo "$GOFLAGS" >>{tmp_path}/flags
+    until [ -e {tmp_path}/waiting-a ] && [ -e {tmp_path}/waiting-b ]; do :; done
+    rmdir {tmp_path}/compiling
+else
+    touch "{tmp_path}/waiting-$3"
+fi""",
+    )
+    own = {**environment, "PATH": os.environ["PATH"]}
+    builds = [
+        threading.Thread(
+            target=engine.build,
+            args=(str(tmp_path / "bin" / "go"), tmp_path, name, tmp_path / name, "1.0.0", own),
+        )
+        for name in "ab"
+    ]
+    for each in builds:
+        each.start()
+    for each in builds:
+        each.join(60)
+    assert (tmp_path / "flags").read_text() == f"{engine.GO_ENVIRONMENT['GOFLAGS']}\n" * 2
+
+
 @pytest.mark.parametrize(
     ("go", "reason"),
     [
@@ -239,3 +266,21 @@ esac""",
     )
     engine.raise_to_engine(str(tmp_path / "bin" / "go"), tmp_path, environment)
     assert (tmp_path / "asked").read_text() == "mod edit -require=example.com/x@v1.2.3\n"
+
+
+def test_a_module_that_names_all_its_needs_is_raised_without_others(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    needs = {"Require": [{"Path": f"example.com/{name}", "Version": "v1.2.3"} for name in "xy"]}
+    own = {"Require": [{"Path": engine.SDK, "Version": "v9.0.0"}, {"Path": "example.com/y", "Version": "v1.0.0"}]}
+    script(
+        tmp_path / "bin" / "go",
+        f"""case "$*" in
+"mod download -json {engine.PKG}@v{engine.ENGINE}") echo '{json.dumps({"GoMod": "engine.mod"})}';;
+"mod edit -json engine.mod") echo '{json.dumps(needs)}';;
+"mod edit -json") echo '{json.dumps(own)}';;
+*) echo "$*" >{tmp_path}/asked;;
+esac""",
+    )
+    engine.raise_to_engine(str(tmp_path / "bin" / "go"), tmp_path, environment, named=True)
+    assert (tmp_path / "asked").read_text() == "mod edit -require=example.com/y@v1.2.3\n"
