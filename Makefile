@@ -11,10 +11,10 @@ WORKERS := auto
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST = $(IN_VENV) -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-# Made of the first Python that is new enough and can make virtual environments; one that is there keeps its Python.
-define environment
+# Run a tool with the first Python that is new enough and can make virtual environments; .venv keeps its Python.
+define run
 for python in $(if $(PYTHON),"$(PYTHON)",$(IN_VENV) python3 python3.13 python3.12 python3.11 python); do \
-  "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && exec "$$python" tools/environment.py; \
+  "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && exec "$$python" $(1); \
 done; \
 echo 'No Python 3.11 or later with venv and ensurepip found: install one (Debian and Ubuntu: python3-venv), or name it: make PYTHON=…' >&2; exit 1
 endef
@@ -26,10 +26,8 @@ demo: environment ## Take a snapshot with a real engine against a local emulator
 	@$(IN_VENV) -m tools.demo
 
 # The linters run beside the tests. They print only what is wrong, and after the tests, so that neither hides the other.
-test: engine ## Everything that is checked: lint, unit tests, tests with the real engine
-	@$(IN_VENV) -m tools.sdks --prepare
-	@$(IN_VENV) -m tools.clients
-	@$(IN_VENV) -m tools.servers
+test: ## Everything that is checked: lint, unit tests, tests with the real engine
+	@$(call run,tools/prepare.py engine sdks dist clients servers stores)
 	@lint=$$(mktemp) && { $(MAKE) --no-print-directory lint >"$$lint" 2>&1 & } && linting=$$! && \
 	trap 'kill $$linting 2>/dev/null; rm -f "$$lint"' EXIT && { \
 	$(PYTEST); tested=$$?; wait $$linting || { cat "$$lint" >&2; exit 1; }; exit $$tested; }
@@ -39,14 +37,12 @@ lint: environment ## Style and types: ruff and mypy
 	$(IN_VENV) -m ruff format --check
 	$(IN_VENV) -m mypy
 
-unit: environment ## Tests without an engine: in virtual time, and with real database servers
-	@$(IN_VENV) -m tools.clients
-	@$(IN_VENV) -m tools.servers
+unit: ## Tests without an engine: in virtual time, and with real database servers
+	@$(call run,tools/prepare.py clients servers stores)
 	$(PYTEST) -m 'not engine'
 
-test-engine: engine ## Tests with the real engine, in real time
-	@$(IN_VENV) -m tools.sdks --prepare
-	@$(IN_VENV) -m tools.dist --prepare
+test-engine: ## Tests with the real engine, in real time
+	@$(call run,tools/prepare.py engine sdks dist)
 	$(PYTEST) -m engine
 
 engine: environment ## Find or build a Pulumi engine, and print its directory
@@ -84,7 +80,7 @@ docs: environment ## Make the site of docs/ in build/site; a warning is an error
 	@echo build/site/index.html
 
 environment: ## Make .venv, or bring it up to date
-	@$(environment)
+	@$(call run,tools/environment.py)
 
 clean: ## Remove what the other targets have made in this folder
 	rm -rf .venv .ruff_cache .pytest_cache .hypothesis .pulumi-demo dist build sdks

@@ -331,7 +331,7 @@ def new_enough(folder: Path, environment: Environment) -> str:
 def build(go: str, folder: Path, package: str, program: Path, version: str, environment: Environment) -> None:  # noqa: PLR0913, PLR0917
     """Compile a package that the module in `folder` needs.
 
-    One at a time, since Go's cache holds back nobody who compiles what another one is compiling. The modules are downloaded before.
+    One at a time: Go compiles a package again if another process is just compiling it. The modules are downloaded before.
     """
     run([go, "list", "-deps", package], folder, environment)
     stamp = f"-s -w -X {SDK}/go/common/version.Version=v{version}"

@@ -2,7 +2,7 @@
 
 The generator is a small Go program on Pulumi's own packages, in tools/sdkgen. It is compiled once per version and kept in
 the user's cache, as the engine is; so are the npm packages that the tests compile and run TypeScript with, and the language
-hosts for Go and TypeScript.
+hosts for Go, TypeScript and YAML.
 """
 
 import hashlib
@@ -118,7 +118,13 @@ def node_modules(environment: Environment) -> Path:
 def main() -> int:
     """Generate the SDKs; with `--prepare` only have at hand what the tests of other languages need, or say what they lack."""
     if "--prepare" in sys.argv[1:]:
-        for prepare in (generator, node_modules, language_hosts.GO.ensure, language_hosts.NODEJS.ensure):
+        for prepare in (
+            node_modules,
+            generator,
+            language_hosts.GO.ensure,
+            language_hosts.NODEJS.ensure,
+            language_hosts.YAML.ensure,
+        ):
             try:
                 prepare(os.environ)
             except Closed as reason:
