@@ -475,6 +475,11 @@ class AttemptJournal:
         """Remove the entry of a POST that this run has from the state."""
         await self.erase(Entry(None, database_id, "", post, self.process.name), found)
 
+    @property
+    def lacks_no_proof(self) -> bool:
+        """Whether `prove` has nothing to do, whatever shows what the state has; from any thread, see `has_noted`."""
+        return self.file is None or self._unproved == ()
+
     def has_noted(self, proof: Proof) -> bool:
         """Whether `prove` has nothing to do; from any thread, since its list is replaced and never changed."""
         unproved = self._unproved

@@ -47,12 +47,18 @@ class DrillRules(Rules):
         record = DrillRecord.from_outputs(state)
         return Proof.of(record.scratch_database_id, record.restored_at, record.attempt, record.requested_at)
 
+    def post_of(self, record: DrillRecord) -> Post | None:
+        """That of the restore, or of the wait for its end; nothing of one that failed, which is to be sent again."""
+        if record.failed_to_restore:
+            return None
+        return record.attempt or Post.resolved(record.requested_at)
+
     def kept_by_state(self, state: Mapping[str, Any]) -> Entry | None:
         """The restore, or the wait for its end; nothing of one that failed, which is to be sent again."""
         record = DrillRecord.from_outputs(state)
-        if record.failed_to_restore:
+        post = self.post_of(record)
+        if post is None:
             return None
-        post = record.attempt or Post.resolved(record.requested_at)
         purpose = purpose_of(record.snapshot, state.get("triggers"))
         kept = Entry(None, record.scratch_database_id, purpose, post, "", restores=record.snapshot)
         outputs = {KEPT: json.dumps(record.to_outputs())}

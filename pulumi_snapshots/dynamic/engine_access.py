@@ -20,6 +20,7 @@ import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 
 _PROVIDER_KEY = "__provider"
+_CONTEXT, _REQUEST = "context", "request"
 _CANCEL_METHOD = "/pulumirpc.ResourceProvider/Cancel"
 
 # gRPC's number for UNKNOWN, which is what the SDK ends every failed call with.
@@ -79,15 +81,25 @@ def _find_call() -> tuple[Any, Any]:
     request = context = None
     for frame in _callers():
         for value in tuple(frame.f_locals.values()):
-            kind = type(value)  # not isinstance, which asks the value itself: a foreign proxy may raise
-            if context is None and issubclass(kind, grpc.ServicerContext):
+            # Not isinstance, which asks the value itself: a foreign proxy may raise.
+            role = _role(type(value))  # type: ignore[arg-type]  # a class has a hash
+            if role == _CONTEXT and context is None:
                 context = value
-            name = getattr(getattr(kind, "DESCRIPTOR", None), "full_name", None)
-            if request is None and isinstance(name, str) and name.startswith("pulumirpc.") and name.endswith("Request"):
+            elif role == _REQUEST and request is None:
                 request = value
         if request is not None and context is not None:
             break
     return request, context
+
+
+@lru_cache(maxsize=256)
+def _role(kind: type) -> str:
+    """What values of a type are to a call; empty for nothing. Every check and every difference asks of the same few types."""
+    if issubclass(kind, grpc.ServicerContext):
+        return _CONTEXT
+    name = getattr(getattr(kind, "DESCRIPTOR", None), "full_name", None)
+    is_request = isinstance(name, str) and name.startswith("pulumirpc.") and name.endswith("Request")
+    return _REQUEST if is_request else ""
 
 
 def _find_thread_pool() -> ThreadPoolExecutor | None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.dynamic.run import Run
     from pulumi_snapshots.errors.text import Words
+    from pulumi_snapshots.errors.wording import Wording
 
 
 T = TypeVar("T")
@@ -111,9 +112,7 @@ class Provider(ResourceProvider):
     def _own(self, state: dict[str, Any]) -> dict[str, Any]:
         """The state with Python's names, also if the plugin has left it."""
         thing = self.rules.thing
-        properties = {**thing.inputs.properties(), **thing.record.properties()}
-        foreign = {each.camel for each in properties.values()} - properties.keys()
-        return in_python(properties, state) if foreign & state.keys() else state
+        return in_python(thing.properties, state) if thing.foreign & state.keys() else state
 
     def _resource(self, operation: Callable[[Call], Awaitable[Resource]]) -> Resource:
         """The operation's result; an unfinished resource is kept in the state, if the SDK has a way."""
@@ -160,9 +159,12 @@ class _Row:
     is_asked_again = True
 
     def __init__(self, engine: engine_access.EngineCall) -> None:
-        self.wording = PYTHON.about(resource=engine.urn)
         self._engine = engine
         self._staying: list[tuple[Callable[[str], None], str]] = []
+
+    @property
+    def wording(self) -> Wording:
+        return PYTHON.about(resource=self._engine.urn)
 
     def progress(self, text: Words) -> None:
         self._engine.progress(self.wording.text(text))

@@ -21,6 +21,7 @@ from typing import (
     Any,
     ClassVar,
     Self,
+    cast,
     dataclass_transform,
     get_args,
     get_origin,
@@ -124,6 +125,11 @@ class Property:
         default = f"{self.default_text} unless given." if self.default_text else ""
         parts = (self.doc, default, AS_WRITTEN.get(self.type, ""), "A secret." if self.secret else "")
         return " ".join(filter(None, parts))
+
+    @cached_property
+    def restore(self) -> Callable[[Any], Any]:
+        """Makes the value of what the state returns."""
+        return _restoring(self.type)
 
     def read(self, given: Any) -> Any:
         """The value of what a program gave; ValueError says what would be right."""
@@ -252,7 +258,7 @@ class Record:
                 continue
             if value is None and not each.optional:
                 raise KeyError(name)
-            known[name] = None if value is None else _restored(each.type, value)
+            known[name] = None if value is None else each.restore(value)
         return cls(**known)
 
 
@@ -303,10 +309,20 @@ class Thing:
         return {name: each for name, each in self.inputs.properties().items() if each.kept}
 
     @cached_property
+    def properties(self) -> Mapping[str, Property]:
+        """All properties, of the inputs and of the record."""
+        return {**self.inputs.properties(), **self.record.properties()}
+
+    @cached_property
     def secrets(self) -> frozenset[str]:
         """The properties that the state encrypts and nothing shows."""
         every = {**self.record.properties(), **self.inputs.properties()}
         return frozenset(name for name, each in every.items() if each.secret)
+
+    @cached_property
+    def foreign(self) -> set[str]:
+        """The names that properties have in all languages but Python, as far as they differ there."""
+        return {each.camel for each in self.properties.values()} - self.properties.keys()
 
     def always(self, each: Property) -> bool:
         """Whether the outputs always have this property."""
@@ -398,14 +414,15 @@ def _plain(value: Any) -> Any:
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-def _restored(kind: Any, value: Any) -> Any:
+def _restoring(kind: Any) -> Callable[[Any], Any]:
     if kind == Bytes:
-        return int(value)
+        return int
     if kind in {int, float, bool}:
-        return kind(value)
+        return cast("Callable[[Any], Any]", kind)
     if kind is datetime:
-        return parse_rfc3339(value)
+        return parse_rfc3339
     record = record_in(kind)
     if record is None:
-        return value
-    return record.from_outputs(value) if kind is record else get_origin(kind)(map(record.from_outputs, value))
+        return lambda value: value
+    restore = record.from_outputs
+    return restore if kind is record else lambda values: get_origin(kind)(map(restore, values))

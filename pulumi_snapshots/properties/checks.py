@@ -80,6 +80,8 @@ def database_id(purpose: str = "take a snapshot of") -> Callable[[object], str]:
         database = text(given)
         if database == "":
             raise Unfit(f"must not be empty: it is the id of the database to {purpose}")
+        if is_usual_database_id(database):  # most are: the check of each character takes much longer
+            return database
         # It becomes one segment of a path, so it must not change the path, also after a server has folded Unicode.
         folded = unicodedata.normalize("NFKC", database)
         if folded in {".", ".."} or any(map(_is_unsafe, database + folded)):

@@ -40,12 +40,18 @@ class RestoreRules(Rules):
         record = RestoreRecord.from_outputs(state)
         return Proof.of(record.target_database_id, record.restored_at, record.attempt, record.requested_at)
 
+    def post_of(self, record: RestoreRecord) -> Post | None:
+        """That of the restore, or of the wait for its end; nothing of one that failed, which is to be sent again."""
+        if record.failure:
+            return None
+        return record.attempt or Post.resolved(record.requested_at)
+
     def kept_by_state(self, state: Mapping[str, Any]) -> Entry | None:
         """The restore, or the wait for its end; nothing of one that failed, which is to be sent again."""
         record = RestoreRecord.from_outputs(state)
-        if record.failure:
+        post = self.post_of(record)
+        if post is None:
             return None
-        post = record.attempt or Post.resolved(record.requested_at)
         purpose, target = digest_of(state.get("triggers")), record.target_database_id
         kept = Entry(None, target, purpose, post, "", restores=record.snapshot, finished=record.restored_at)
         return replace(kept, in_state=record.pending)

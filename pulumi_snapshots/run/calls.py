@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from pulumi_snapshots.attempt.journal import AttemptJournal, Entry, Proof
+    from pulumi_snapshots.attempt.post import Post
     from pulumi_snapshots.errors.next_step import Next
     from pulumi_snapshots.errors.outcomes import Unresolved
     from pulumi_snapshots.errors.text import Words
@@ -158,14 +159,18 @@ class Rules(ABC):
 
     async def note_state(self, call: Call, state: Mapping[str, Any]) -> None:
         """Note that the state has a resource with these outputs, as a call shows that carries them."""
-        if (proof := self.proof_by_state(state)) is not None:
-            for journal in self._journals(call):
+        journals = [journal for journal in self._journals(call) if not journal.lacks_no_proof]
+        if journals and (proof := self.proof_by_state(state)) is not None:
+            for journal in journals:
                 await journal.prove(proof)
 
     def is_noted(self, call: Call, state: Mapping[str, Any]) -> bool:
         """Whether there is nothing to note of this state; from any thread, so that many diffs need not enter the event loop."""
+        journals = self._journals(call)
+        if all(journal.lacks_no_proof for journal in journals):
+            return True
         proof = self.proof_by_state(state)
-        return proof is None or all(journal.has_noted(proof) for journal in self._journals(call))
+        return proof is None or all(journal.has_noted(proof) for journal in journals)
 
     async def note_delete(self, call: Call, state: Mapping[str, Any]) -> None:
         """Note what a delete shows, and what a create of the same resource in this run is to begin with.
@@ -212,15 +217,20 @@ class Rules(ABC):
         """What outputs in the state prove; None for nothing."""
         return None
 
+    def post_of(self, record: Any) -> Post | None:  # noqa: ARG002  most have no journal
+        """The request of what `kept_by_state` leaves; None for nothing."""
+        return None
+
     def kept_by_state(self, state: Mapping[str, Any]) -> Entry | None:  # noqa: ARG002  most have no journal
         """What outputs in the state leave for a create of the same resource; None for nothing."""
         return None
 
     def diff(self, call: Call, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
         """Compare the state's outputs, inputs among them, with the inputs now, and tell the user why they differ."""
-        found = self.compare(call, self.thing.record.from_outputs(state), state, values)
-        kept = self.kept_by_state(state) if not found.replaces else None
-        call.shared.memory.note_compared(self.what, call.owner, kept.post.posted_at if kept else None)
+        record = self.thing.record.from_outputs(state)
+        found = self.compare(call, record, state, values)
+        kept = self.post_of(record) if not found.replaces else None
+        call.shared.memory.note_compared(self.what, call.owner, kept.posted_at if kept else None)
         if found.warning:
             call.listener.warn(found.warning)
         if found.note and call.shared.memory.is_first((owner_of(call.owner), found.note)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
@@ -20,7 +20,7 @@ from pulumi_snapshots.properties.unfit import Problem, Unfit
 from pulumi_snapshots.shared_state.place import read_place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 
 PACKAGE = "squarecloud"
@@ -194,18 +194,27 @@ class Settings(Inputs):
         Raises:
             SettingsError: one cannot be used.
         """
+        given: list[Any] = []
+        for name in cls.properties():
+            key, value = config_key(name), config.get(config_key(name))
+            if value is None or value == "":
+                key, value = variable(name), environment.get(variable(name))
+            if value is not None and value != "":
+                given += (name, key, value)
+        # Every check and every difference reads them, and nearly all have the same ones.
+        are_texts = set(map(type, given)) <= {str}
+        return _settings_of(*given) if are_texts else _settings_of.__wrapped__(*given)
+
+    @classmethod
+    def of_texts(cls, given: Iterable[tuple[str, str, Any]]) -> Settings:
+        """The settings of these values, each with the property's name and the name of where it came from; see `read`."""
         values: dict[str, Any] = {}
-        for name, each in cls.properties().items():
-            key, named = config_key(name), variable(name)
-            for source, given in ((key, config.get(key)), (named, environment.get(named))):
-                if given is None or given == "":
-                    continue
-                try:
-                    values[name] = each.read(given)
-                except ValueError as error:
-                    reason = Problem.of(name, error).told()
-                    raise SettingsError(Text("{it} {reason}", it=source, reason=reason)) from None
-                break
+        for name, source, value in given:
+            try:
+                values[name] = cls.properties()[name].read(value)
+            except ValueError as error:
+                reason = Problem.of(name, error).told()
+                raise SettingsError(Text("{it} {reason}", it=source, reason=reason)) from None
         settings = cls(**values)
         if settings.own_requests < 1:
             raise SettingsError(
@@ -237,6 +246,12 @@ class Settings(Inputs):
         if self.api_key is None:
             raise MissingKey
         return self.api_key
+
+
+@lru_cache(maxsize=8)
+def _settings_of(*given: Any) -> Settings:
+    """The settings of values, each after the names of its property and of where it came from."""
+    return Settings.of_texts(zip(given[::3], given[1::3], given[2::3], strict=True))
 
 
 def _digest(text: str) -> str:

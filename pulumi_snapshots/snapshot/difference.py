@@ -42,12 +42,15 @@ class SnapshotRules(Rules):
         record = SnapshotRecord.from_outputs(state)
         return Proof.of(record.database_id, record.version_id, record.attempt, record.requested_at)
 
+    def post_of(self, record: SnapshotRecord) -> Post | None:
+        """That of the snapshot, or of the wait for it."""
+        moment = record.requested_at or record.created_at
+        return record.attempt or (Post.resolved(moment) if moment else None)
+
     def kept_by_state(self, state: Mapping[str, Any]) -> Entry | None:
         """The snapshot, or the wait for it."""
         record = SnapshotRecord.from_outputs(state)
-        moment = record.requested_at or record.created_at
-        post = record.attempt or (Post.resolved(moment) if moment else None)
-        purpose = digest_of(state.get("triggers"))
+        post, purpose = self.post_of(record), digest_of(state.get("triggers"))
         if post is None:
             return None
         kept = Entry(None, record.database_id, purpose, post, "", in_state=record.pending, finished=record.version_id)
