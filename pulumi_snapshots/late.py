@@ -19,16 +19,19 @@ def late(name: str) -> Any:
     return getattr(import_module(f"pulumi_snapshots.{module}"), attribute)
 
 
-def at_first_use(homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Make this package's `__getattr__`, which loads a public name at its first use, and its `__dir__`.
+def at_first_use(
+    homes: Mapping[str, str], package: str = "pulumi_snapshots"
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Make a package's `__getattr__`, which loads a public name at its first use, and its `__dir__`.
 
     Args:
         homes: the module of this package that has each name.
+        package: whose names these are; this package unless given.
     """
 
     def load(name: str) -> Any:
         if name not in homes:
-            raise AttributeError(f"module 'pulumi_snapshots' has no attribute {name!r}")
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return getattr(import_module(f"pulumi_snapshots.{homes[name]}"), name)
 
     return load, lambda: list(homes)

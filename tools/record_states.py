@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from pulumi_snapshots.plugin.description.schema import VERSION
+from pulumi_snapshots.plugin.description.identity import VERSION
 from tests.engine.stage import DATABASE, App
 from tools import postgres
 from tools.engine import ensure

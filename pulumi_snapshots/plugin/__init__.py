@@ -1,21 +1,26 @@
 """The native plugin `pulumi-resource-squarecloud`: the classes and functions of the top level, by way of the plugin."""
 
-from pulumi_snapshots.archive.retention import Keep
-from pulumi_snapshots.declaration import LookupFailed
-from pulumi_snapshots.drill.check import Check
-from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
-from pulumi_snapshots.plugin.guard import Guard
-from pulumi_snapshots.plugin.lookups import (
-    get_database,
-    get_database_output,
-    get_databases,
-    get_databases_output,
-    get_latest_snapshot,
-    get_latest_snapshot_output,
-    get_snapshots,
-    get_snapshots_output,
-)
-from pulumi_snapshots.plugin.resources import Archive, Drill, Provider, Restore, Snapshot
+from typing import TYPE_CHECKING
+
+from pulumi_snapshots.late import at_first_use
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.archive.retention import Keep
+    from pulumi_snapshots.declaration import LookupFailed
+    from pulumi_snapshots.drill.check import Check
+    from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
+    from pulumi_snapshots.plugin.guard import Guard
+    from pulumi_snapshots.plugin.lookups import (
+        get_database,
+        get_database_output,
+        get_databases,
+        get_databases_output,
+        get_latest_snapshot,
+        get_latest_snapshot_output,
+        get_snapshots,
+        get_snapshots_output,
+    )
+    from pulumi_snapshots.plugin.resources import Archive, Drill, Provider, Restore, Snapshot
 
 __all__ = [
     "Archive",
@@ -38,3 +43,29 @@ __all__ = [
     "get_snapshots",
     "get_snapshots_output",
 ]
+
+# The plugin's process is in this package, too, and needs none of what a program declares with.
+__getattr__, __dir__ = at_first_use(
+    {
+        "Archive": "plugin.resources",
+        "Check": "drill.check",
+        "DatabaseInfo": "lookup.results",
+        "Drill": "plugin.resources",
+        "Guard": "plugin.guard",
+        "Keep": "archive.retention",
+        "LookupFailed": "declaration",
+        "Provider": "plugin.resources",
+        "Restore": "plugin.resources",
+        "Snapshot": "plugin.resources",
+        "SnapshotInfo": "lookup.results",
+        "get_database": "plugin.lookups",
+        "get_database_output": "plugin.lookups",
+        "get_databases": "plugin.lookups",
+        "get_databases_output": "plugin.lookups",
+        "get_latest_snapshot": "plugin.lookups",
+        "get_latest_snapshot_output": "plugin.lookups",
+        "get_snapshots": "plugin.lookups",
+        "get_snapshots_output": "plugin.lookups",
+    },
+    "pulumi_snapshots.plugin",
+)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pulumi_snapshots.plugin.description.identity import VERSION
 from pulumi_snapshots.plugin.description.package import KINDS
-from pulumi_snapshots.plugin.description.schema import VERSION, schema
+from pulumi_snapshots.plugin.description.schema import schema
 from tests.support.earlier import VERSIONS, read
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from pulumi._types import resource_types
 
 import pulumi_snapshots
 from pulumi_snapshots import plugin
-from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
-from pulumi_snapshots.plugin.description.package import KINDS, LOOKUPS, Kind
+from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS, DatabaseInfo, SnapshotInfo
+from pulumi_snapshots.plugin.description.package import KINDS, Kind
 from pulumi_snapshots.properties.catalogue import Bytes, Duration, Moment, Property, in_camel, record_in
 from pulumi_snapshots.run.calls import Calls, Rules
 from pulumi_snapshots.run.settings import Settings
@@ -148,7 +148,7 @@ def test_settings_are_those_of_the_provider_class() -> None:
 
 
 def test_functions_are_those_of_the_top_level() -> None:
-    for lookup in LOOKUPS:
+    for lookup in (SNAPSHOTS, LATEST, DATABASE, DATABASES):
         name = lookup.function
         for package in (pulumi_snapshots, plugin):
             for twin in (name, f"{name}_output"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import metadata
+from importlib.metadata import metadata, version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from importlib.metadata import PackageMetadata
 
 DISTRIBUTION = "pulumi-snapshots"
+VERSION = version(DISTRIBUTION)
 NPM_NAME = "pulumi-squarecloud"
 """In no scope: `@pulumi` is Pulumi's, and another scope must be registered first."""
 GO_WITHOUT_REPOSITORY = "pulumi-squarecloud/sdk/go"

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pulumi_snapshots.archive.difference import ArchiveRules
-from pulumi_snapshots.drill.difference import DrillRules
-from pulumi_snapshots.guard.inputs import TAKE
-from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS, Lookup
+from pulumi_snapshots.late import late
 from pulumi_snapshots.plugin.wire import Names
 from pulumi_snapshots.properties.catalogue import in_camel
-from pulumi_snapshots.restore.difference import RestoreRules
-from pulumi_snapshots.run.calls import Calls, Rules
 from pulumi_snapshots.run.settings import PACKAGE
-from pulumi_snapshots.snapshot.difference import SnapshotRules
 from pulumi_snapshots.snapshot.record import NAMED_BY, SNAPSHOT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pulumi_snapshots.lookup.results import SnapshotInfo
+    from pulumi_snapshots.lookup.results import Lookup, SnapshotInfo
     from pulumi_snapshots.properties.catalogue import Property
+    from pulumi_snapshots.run.calls import Calls, Rules
+
+T = TypeVar("T")
 
 REFERENCE = "snapshot"
 """The input that is a Snapshot of the program; the engine hands on its id. The state has the inputs that it stands for."""
@@ -32,11 +29,7 @@ def token(name: str) -> str:
 
 
 class Kind:
-    """One kind of resource: its token is its type in the state, its names are those of its properties.
-
-    Attributes:
-        lists: the lookup that finds all of its kind; None if the service has no list of them.
-    """
+    """One kind of resource: its token is its type in the state, its names are those of its properties."""
 
     def __init__(self, rules: Rules) -> None:
         self.rules, self.thing = rules, rules.thing
@@ -44,8 +37,17 @@ class Kind:
         self.names = Names(self.thing.outputs)
         self.input_names = Names(self.thing.inputs.properties())
         self.takes_snapshot = set(NAMED_BY) <= set(self.thing.inputs.properties())
-        self.lists = LISTS.get(self.thing.name)
-        self.list_names = Names(self.list_properties)
+
+    @cached_property
+    def lists(self) -> Lookup[list[SnapshotInfo]] | None:
+        """The lookup that finds all of its kind; None if the service has no list of them."""
+        found: Lookup[list[SnapshotInfo]] = late("lookup.results:SNAPSHOTS")
+        return found if self.thing is SNAPSHOT else None
+
+    @cached_property
+    def list_names(self) -> Names:
+        """The names of what a list can be asked for."""
+        return Names(self.list_properties)
 
     @property
     def accepted(self) -> list[str]:
@@ -74,11 +76,39 @@ class Function:
         self.results = Names(lookup.result.properties())
 
 
-LISTS: dict[str, Lookup[list[SnapshotInfo]]] = {SNAPSHOT.name: SNAPSHOTS}
-"""By the name of the resource."""
-KINDS = {kind.token: kind for kind in map(Kind, (SnapshotRules(), RestoreRules(), ArchiveRules(), DrillRules()))}
-"""By token."""
-LOOKUPS: tuple[Lookup[Any], ...] = (SNAPSHOTS, LATEST, DATABASE, DATABASES)
-"""Functions that take nothing."""
-FUNCTIONS = {function.token: function for function in map(Function, (*LOOKUPS, TAKE))}
-"""By token."""
+class ByToken(Mapping[str, T]):
+    """The package's resources or functions by their tokens. Each is made at its first use: most runs have few of them."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], T]]) -> None:
+        self._makers = {token(name): make for name, make in makers.items()}
+        self._made: dict[str, T] = {}
+
+    def __getitem__(self, key: str) -> T:
+        if key not in self._made:
+            self._made[key] = self._makers[key]()
+        return self._made[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
+KINDS = ByToken(
+    {
+        "Snapshot": lambda: Kind(late("snapshot.difference:SnapshotRules")()),
+        "Restore": lambda: Kind(late("restore.difference:RestoreRules")()),
+        "Archive": lambda: Kind(late("archive.difference:ArchiveRules")()),
+        "Drill": lambda: Kind(late("drill.difference:DrillRules")()),
+    }
+)
+FUNCTIONS = ByToken(
+    {
+        "getSnapshots": lambda: Function(late("lookup.results:SNAPSHOTS")),
+        "getLatestSnapshot": lambda: Function(late("lookup.results:LATEST")),
+        "getDatabase": lambda: Function(late("lookup.results:DATABASE")),
+        "getDatabases": lambda: Function(late("lookup.results:DATABASES")),
+        "takeSnapshot": lambda: Function(late("guard.inputs:TAKE")),
+    }
+)

@@ -6,19 +6,17 @@ import inspect
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
-from importlib.metadata import version
 from typing import Any, get_args, get_origin
 
 from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
 from pulumi_snapshots.plugin.description.examples import with_examples
-from pulumi_snapshots.plugin.description.identity import Identity
+from pulumi_snapshots.plugin.description.identity import VERSION, Identity
 from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, REFERENCE, Function, Kind, token
 from pulumi_snapshots.properties.catalogue import Bytes, Choices, Duration, Property, Record, in_camel, record_in
 from pulumi_snapshots.run.settings import PACKAGE, Settings, variable
 from pulumi_snapshots.snapshot.record import NAMED_BY, SNAPSHOT
 
-VERSION = version("pulumi-snapshots")
 NAMES: dict[type[Record], str] = {SnapshotInfo: "FoundSnapshot", DatabaseInfo: "Database", Post: "Attempt"}
 """Types whose name is not that of their class."""
 TYPES = {str: "string", datetime: "string", int: "integer", Bytes: "number", float: "number", bool: "boolean"}

@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import grpc
 from google.protobuf import empty_pb2
@@ -20,11 +20,9 @@ from pulumi_snapshots.engine.process import config_files, engine_run
 from pulumi_snapshots.engine.project import PLAIN_KEY, file_with
 from pulumi_snapshots.engine.wording import PLUGIN
 from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.guard.inputs import TAKE, foreseen
 from pulumi_snapshots.late import late
-from pulumi_snapshots.lookup.results import Lookup
+from pulumi_snapshots.plugin.description.identity import VERSION
 from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, Kind
-from pulumi_snapshots.plugin.description.schema import VERSION, schema
 from pulumi_snapshots.plugin.protocol.alone import NO_CHANGE, NO_DELETE, LoneRow, is_alone, owner_of_call
 from pulumi_snapshots.plugin.protocol.engine import Engine, Row
 from pulumi_snapshots.plugin.protocol.lacking import Lacking
@@ -37,6 +35,9 @@ from pulumi_snapshots.run.calls import Call, Changes, Resource, Unfinished
 from pulumi_snapshots.run.settings import PACKAGE, Settings, SettingsError, config_key, settings_problems
 from pulumi_snapshots.run.shared import Shared
 from pulumi_snapshots.snapshot.record import SNAPSHOT
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.lookup.results import Lookup
 
 T = TypeVar("T")
 ENGINE_NEEDED = "3.178"
@@ -92,7 +93,7 @@ class Plugin(Lacking):
         """Hand out the package's schema."""
         if request.version or request.subpackage_name:
             await _fail(context, "This package has only one schema, of version 0.")
-        return provider_pb2.GetSchemaResponse(schema=json.dumps(schema()))
+        return provider_pb2.GetSchemaResponse(schema=json.dumps(late("plugin.description.schema:schema")()))
 
     async def Cancel(self, _request: Any, _context: Any) -> Any:
         """End all waiting; called at ^C, and at normal ends too."""
@@ -294,15 +295,15 @@ class Plugin(Lacking):
         failures += _failures(lookup.query.problems(values), names, repeated=shown)
         if failures:
             return provider_pb2.InvokeResponse(failures=failures)
-        if lookup is TAKE and request.preview:
+        if _takes(lookup) and request.preview:
             unknowns = dict.fromkeys(lookup.result.properties(), UNKNOWN)
-            return _returned(function.results.write({**unknowns, **foreseen(values)}))
+            return _returned(function.results.write({**unknowns, **late("guard.inputs:foreseen")(values)}))
         return _returned(function.results.write(lookup.values(await self._find(lookup, values, context))))
 
     async def _find(self, lookup: Lookup[T], values: dict[str, Any], context: Any) -> T:
         """The answer to a function whose arguments have no problem."""
-        row = self._row(values.get("urn", "") if lookup is TAKE else "")
-        find = self._take if lookup is TAKE else self._look_up
+        row = self._row(values.get("urn", "") if _takes(lookup) else "")
+        find = self._take if _takes(lookup) else self._look_up
         try:
             found: T = await find(lookup, values, self._call(None, row))
         except Explained as error:
@@ -386,6 +387,11 @@ class Plugin(Lacking):
             raise
         await self._engine.flush()
         return answer
+
+
+def _takes(lookup: Lookup[Any]) -> bool:
+    """Whether a function takes a snapshot, and looks nothing up."""
+    return bool(lookup is late("guard.inputs:TAKE"))
 
 
 async def _fail(

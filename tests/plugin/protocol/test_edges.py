@@ -11,7 +11,7 @@ from pulumi.runtime.proto import provider_pb2
 from pulumi_snapshots.attempt.owner import is_command
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.engine.project import file_with
-from pulumi_snapshots.plugin.description.schema import VERSION
+from pulumi_snapshots.plugin.description.identity import VERSION
 from tests.support.plugin_inside import OF_DO, Plugged, bag, plugged, run_inside, values
 from tests.support.servicer import UNKNOWN, CallFailedError, secret, urn
 

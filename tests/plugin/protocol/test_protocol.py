@@ -17,7 +17,7 @@ from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime.proto import provider_pb2
 
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
-from pulumi_snapshots.plugin.description.schema import VERSION
+from pulumi_snapshots.plugin.description.identity import VERSION
 from tests.support.near_emulator import near_emulator
 from tests.support.plugin_servicer import PluginServicer
 from tests.support.servicer import PLENTY, UNKNOWN, CallFailedError, secret, urn
