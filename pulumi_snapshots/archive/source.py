@@ -109,7 +109,10 @@ class Source:
         self.listener.progress("looking up its download URL")
         entry = await session.listings.find_version(database_id, self.inputs.version_id)
         if entry is None or not await self._use(session, database_id, entry):
-            raise NoUrl(not_listed(database_id, self.inputs.version_id))
+            version_id = self.inputs.version_id
+            by = await session.complete_listings.listed_by(database_id, version_id, self.created)
+            happened, then = not_listed(database_id, version_id, by)
+            raise NoUrl(happened, then=then)
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
         """Yield all bytes, however often the connection breaks or the URL expires.

@@ -12,7 +12,7 @@ from pulumi_snapshots.run.settings import Settings, config_key, variable
 STEPS = {
     Step.SET_KEY: "Set a valid key with `pulumi config set --secret {api_key}` or in SQUARECLOUD_API_KEY.",
     Step.BRING_BACK: "`Snapshot.get` brings it back.",
-    Step.OPEN_VERSION: "`Snapshot.get` opens a snapshot whose version is known.",
+    Step.OPEN_VERSION: "`Snapshot.get` opens one that is listed, by its id.",
     Step.LOOK_UP_DATABASE: "`{get_database}` looks up one whose id is known.",
     Step.KEEP_WAITING: "It is kept in the state: the next `pulumi up` keeps waiting and sends no second request.",
     Step.ASK_AGAIN: "It stays in the state as pending, and every `pulumi up` polls again.",
@@ -104,7 +104,7 @@ PYTHON = Wording(_in_python, STEPS)
 """For programs in Python, without a plugin."""
 OF_PLUGIN = STEPS | {
     Step.BRING_BACK: "`pulumi import` brings it back.",
-    Step.OPEN_VERSION: "`pulumi import` opens a snapshot whose version is known.",
+    Step.OPEN_VERSION: "`pulumi import` opens one that is listed, by its id.",
     **(IN_ARCHIVE if getattr(sys, "frozen", False) else {}),
 }
 PLUGIN = Wording(_in_others, OF_PLUGIN)
@@ -114,7 +114,7 @@ DO = Wording(
     OF_PLUGIN
     | {
         Step.SET_KEY: "Set a valid key in {api_key}, never as an argument.",
-        Step.OPEN_VERSION: "`pulumi do squarecloud:Snapshot read` opens a snapshot whose version is known.",
+        Step.OPEN_VERSION: "`pulumi do squarecloud:Snapshot read` opens one that is listed, by its id.",
         Step.KEEP_WAITING: "The same command keeps waiting and sends no second request.",
         Step.SNAPSHOT_KEPT_HERE: "The same command on this machine keeps waiting and sends no second request.",
         Step.ASK_AGAIN: "The same command polls again.",

@@ -53,7 +53,7 @@ class Step(Enum):
     USE_LISTED_NAME = "Use the name that the service's own listing gives for this version."
     USE_OUTPUTS = "Use its outputs {database_id} and {version_id} once it is complete."
     BRING_BACK = "It can be brought back by its id."
-    OPEN_VERSION = "A snapshot whose version is known can still be opened."
+    OPEN_VERSION = "A snapshot that is listed can still be opened, by its id."
 
     # A snapshot that is pending or gone
     KEEP_WAITING = "It is kept: the next run keeps waiting and sends no second request."

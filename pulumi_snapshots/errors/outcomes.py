@@ -10,6 +10,7 @@ from pulumi_snapshots.errors.text import Text, Words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
 
 class _Record(Protocol):
@@ -94,9 +95,17 @@ class CannotTell(Explained):
     """The service's answer leaves open what was looked up."""
 
 
-def not_listed(database_id: str, version_id: str) -> str:
-    """What an error says of a snapshot that no listing shows."""
-    return (
-        f"The service lists no snapshot {version_id} of database {database_id}. It keeps one for 30 days; one that was "
-        "taken within the last 30 minutes may not be listed yet"
-    )
+def not_listed(database_id: str, version_id: str, listed_by: datetime | None = None) -> tuple[str, list[Next]]:
+    """What an error says of a snapshot that no listing shows, and its next steps.
+
+    Args:
+        database_id: the snapshot's database.
+        version_id: its version.
+        listed_by: when every listing must show it, UTC; None if it may be gone, or never have been there.
+    """
+    happened = f"The service lists no snapshot {version_id} of database {database_id}"
+    if listed_by is None:
+        kept = "It keeps one for 30 days; one that was taken within the last 30 minutes may not be listed yet"
+        return f"{happened}. {kept}", [Next(Step.CHECK_ID)]
+    old = "it serves a page for up to 30 minutes, and this snapshot is younger"
+    return f"{happened} yet: {old}", [Next(Step.RUN_AGAIN_AFTER, time=f"{listed_by:%H:%M:%S} UTC")]

@@ -6,13 +6,13 @@ The service may serve a page that is 30 minutes old. It must show the snapshots 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
 import anyio
 
-from pulumi_snapshots.api.client import BRIEF
+from pulumi_snapshots.api.client import BRIEF, POST_READ_TIMEOUT
 from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.api.models import AccountDatabase, ListedSnapshot, Listing
 from pulumi_snapshots.attempt.journal import AttemptJournal, Found
@@ -102,6 +102,21 @@ class CompleteListings:
             )
         return list(account.databases)
 
+    async def listed_by(self, database_id: str, version_id: str, created: datetime | None = None) -> datetime | None:
+        """When every page must show a snapshot that no page shows yet; None if that time is over, or not known.
+
+        Args:
+            database_id: the snapshot's database.
+            version_id: its version.
+            created: when it was taken, UTC, if the caller knows that; what a run on this machine has found is known here.
+        """
+        times = [one.at for one in await self._found(None, database_id) if one.version_id == version_id]
+        if created is not None:
+            # That of one which no listing has shown yet is the time of its request: it is complete when the answer comes.
+            times.append(created + timedelta(seconds=POST_READ_TIMEOUT))
+        ends = [at + timedelta(seconds=SERVICE_CACHE) for at in times]
+        return min((end for end in ends if end > self._clock.utc()), default=None)
+
     async def _of_each_database(self, since: float, origin: str | None) -> dict[str, Entries]:
         """Get one listing for each database, if plan or key do not allow the account's listing."""
         databases = await self.databases(since)
@@ -170,7 +185,7 @@ def _old_page(found: Found) -> CannotTell:
     return CannotTell(
         f"the service serves an old page: it lacks snapshot {found.version_id} of database {found.database_id}, which a run "
         f"on this machine found at {found.at:%H:%M:%S} UTC",
-        then=[Next(Step.RUN_AGAIN_AFTER, time=f"{until:%H:%M:%S} UTC"), OPEN_ONE],
+        then=[Next(Step.RUN_AGAIN_AFTER, time=f"{until:%H:%M:%S} UTC")],
     )
 
 

@@ -206,7 +206,9 @@ class RestoreAttempt(Attempt):
             self.show_step("looking up the snapshot")
             entry = await self._session.listings.find_version(database_id, version_id)
             if entry is None:
-                raise RestoreRefused(not_listed(database_id, version_id), NOT_RESTORED)
+                by = await self._session.complete_listings.listed_by(database_id, version_id)
+                happened, then = not_listed(database_id, version_id, by)
+                raise RestoreRefused(happened, NOT_RESTORED, then)
             self._name, self.runtime = entry.name, entry.runtime
         if self.runtime is not None and database_id != self.database_id:
             await self._compare_engines(self.runtime)

@@ -97,7 +97,9 @@ async def get(session: Session, resource_id: str) -> SnapshotRecord:
             raise NoSuchSnapshot(f"The service lists no snapshot of database {database_id}.")
         listed = await session.listings.find_version(database_id, version_id)
         if listed is None:
-            raise NoSuchSnapshot(not_listed(database_id, version_id))
+            by = await session.complete_listings.listed_by(database_id, version_id)
+            happened, then = not_listed(database_id, version_id, by)
+            raise NoSuchSnapshot(happened, then=then)
         return await describe(session, database_id, listed)
     raise NothingSent(f"Snapshot {resource_id} was not looked up: {_cut(session)}")
 

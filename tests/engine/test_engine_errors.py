@@ -153,5 +153,5 @@ def test_two_candidates_are_shown_and_none_is_guessed(app: App) -> None:
     assert "Two snapshots of this database could be the one that was started: " in told
     assert "foreign (" in told
     assert "another (" in told
-    assert "`Snapshot.get` opens a snapshot whose version is known." in told
+    assert "`Snapshot.get` opens one that is listed, by its id." in told
     assert "attempt" in app.outputs()

@@ -16,12 +16,15 @@ from pulumi_snapshots.attempt.owner import Asker
 from pulumi_snapshots.attempt.process import Process
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.emulator import Fault
-from pulumi_snapshots.errors.outcomes import CannotTell
+from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors.outcomes import CannotTell, NoSuchSnapshot
+from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.lookup.find import find_database, find_databases, find_latest, find_snapshots
 from pulumi_snapshots.lookup.inputs import LatestQuery, SnapshotQuery
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from pulumi_snapshots.snapshot.read import get
 from tests.support.failing import fails_with
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, Row, World, world
@@ -495,6 +498,24 @@ async def test_a_page_too_old_to_show_a_found_snapshot_is_an_error(
         await w.clock.sleep(31 * 60)
         assert await latest(w, program) is None
         assert await snapshots(w, program) == []
+
+
+@virtual
+async def test_an_old_page_says_when_its_snapshot_can_be_opened(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=1) as w:
+        program, provider = process(w, tmp_path, "program"), process(w, tmp_path, "provider")
+        record = await created(provider)
+        w.emulator.remove_snapshot(record.version_id or "")
+        w.emulator.drop_cache()
+        with pytest.raises(NoSuchSnapshot, match=f"no snapshot {record.version_id} .* yet") as failed:
+            await get(program, record.id)
+        ((_, until),) = failed.value.then[0].facts
+        assert list(failed.value.then) == [Next(Step.RUN_AGAIN_AFTER, time=until)]
+        assert until == f"{w.clock.utc() + timedelta(seconds=SERVICE_CACHE):%H:%M:%S} UTC"
+        await w.clock.sleep(31 * 60)
+        with pytest.raises(NoSuchSnapshot, match="It keeps one for 30 days") as gone:
+            await get(program, record.id)
+        assert list(gone.value.then) == [Next(Step.CHECK_ID)]
 
 
 @virtual

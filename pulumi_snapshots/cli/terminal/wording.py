@@ -17,7 +17,7 @@ TYPED = {
 """How an input is called where it is typed without an option, or with one of another name."""
 STEPS = {
     Step.SET_KEY: "Set a valid key in {api_key}, never as an argument.",
-    Step.OPEN_VERSION: "`squarecloud-snapshots download` takes a snapshot whose version is known.",
+    Step.OPEN_VERSION: "`squarecloud-snapshots download DATABASE/VERSION` takes one that is listed.",
     Step.KEEP_WAITING: "`{command}` on this machine keeps waiting for it and sends no second request.",
     Step.ASK_AGAIN: "`{command}` polls again.",
     Step.GIVE_UP: "`--new` gives up on it instead, and may use another of today's snapshots.",
