@@ -49,6 +49,7 @@ class ListingWait:
         behind: whether another snapshot ended right before the POST, see `Search.of`.
         before_sleep: called before each sleep, in which the run may be killed.
         failed: the failure of the last poll, for the progress; empty if it succeeded.
+        outdated: whether a listing lacks a snapshot that a 200 has named, so that the page is an old one.
     """
 
     run: WaitContext
@@ -61,6 +62,7 @@ class ListingWait:
     behind: bool = False
     before_sleep: Callable[[], Awaitable[None]] = _nothing
     failed: str = ""
+    outdated: bool = False
 
     def search(self) -> Search:
         """The search, with the facts known by now."""
@@ -116,6 +118,7 @@ class ListingWait:
                     self.member.waits(self._state())
                 else:
                     self.failed = ""
+                    self.outdated = self.version is not None
         return None
 
     def _show(self, poll: Poll, polled: PolledSnapshot) -> None:
@@ -131,7 +134,11 @@ class ListingWait:
         self.member.waits(self._state(), check, phase="listing", since=None if self.failed else since)
 
     def _state(self) -> str:
-        return f"{'accepted' if self.post.accepted else f'answer lost ({self.post.answered})'}{self.failed}"
+        if not self.post.accepted:
+            return f"answer lost ({self.post.answered}){self.failed}"
+        if self.post.answered == "202":
+            return f"accepted{self.failed}"
+        return f"answered{self.failed or ', listing is old' * self.outdated}"
 
 
 def failed_poll(error: SquareCloudError) -> str:
