@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pulumi_snapshots.emulator import JournalEntry
+    from pulumi_snapshots.emulator.data.store import Store
 
 __all__ = ["DATABASE", "START", "Visit", "visit"]
 
@@ -57,9 +58,11 @@ class Visit:
 
 
 @asynccontextmanager
-async def visit(*, data_folder: Path | None = None, **settings: Any) -> AsyncIterator[Visit]:
+async def visit(
+    *, data_folder: Path | None = None, store: Store | None = None, **settings: Any
+) -> AsyncIterator[Visit]:
     clock = Clock(START)
-    emulator = Emulator(EmulatorSettings(**settings), clock=clock, data_folder=data_folder)
+    emulator = Emulator(EmulatorSettings(**settings), clock=clock, data_folder=data_folder, store=store)
     if DATABASE not in emulator.databases:
         emulator.add_database(DATABASE)
     transport = EmulatorTransport(emulator)

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import heapq
 import logging
+import time
 import uuid
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
@@ -280,15 +281,24 @@ class Account:
         self._restores[resource.id] = restore
         if restore.error is None and self.store.takes_time(resource.id):
             # It starts now, so that it is done when its time has passed.
-            self._restore_work[resource.id] = self._begin_restore(restore)
+            self._restore_work[resource.id] = self._begin_restore(restore, now)
         self.changed = True
         return restore
 
-    def _begin_restore(self, restore: Restore) -> Future[None]:
+    def _begin_restore(self, restore: Restore, now: datetime) -> Future[None]:
         if restore.does_nothing:
-            return at_once(nothing)
-        careless = self.settings.restore_ignores_errors
-        return self.store.restore(restore.database_id, restore.version_id, careless=careless)
+            work = at_once(nothing)
+        else:
+            careless = self.settings.restore_ignores_errors
+            work = self.store.restore(restore.database_id, restore.version_id, careless=careless)
+        if self.store.takes_time(restore.database_id):
+            began = time.monotonic()
+
+            def note_end(_: Future[None]) -> None:  # in the store's thread, which has no event loop and so no clock
+                restore.worked_until = now + timedelta(seconds=(time.monotonic() - began) * self.settings.speed)
+
+            work.add_done_callback(note_end)
+        return work
 
     def _restore_refuses_others(self, resource_id: str, now: datetime) -> bool:
         """Whether a restore is in progress, or has succeeded so lately that the service still says so."""
@@ -402,12 +412,14 @@ class Account:
         if restore.error is None:
             work = self._restore_work.get(restore.database_id)
             if work is None:
-                work = self._begin_restore(restore)
+                work = self._begin_restore(restore, now)
                 self._restore_work[restore.database_id] = work
-            elif self.store.takes_time(restore.database_id):
-                finished_at = now  # when its work was seen done
             if not work.done():
-                return  # it is still running
+                restore.ends_at = now  # it is still running
+                return
+            if self.store.takes_time(restore.database_id):
+                # The work's own end, not the moment at which somebody asks; `now` if it has only just ended.
+                finished_at = min(now, max(finished_at, restore.worked_until or now))
             del self._restore_work[restore.database_id]
             try:
                 work.result()

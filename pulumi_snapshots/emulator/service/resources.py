@@ -130,6 +130,7 @@ class Restore:
     ends_at: datetime  # when its time has passed; the store may still be working on the data then
     error: str | None = None  # the code with which it fails; the data stays as it is
     does_nothing: bool = False  # it succeeds all the same
+    worked_until: datetime | None = None  # when the store was done, if that takes time
     finished_at: datetime | None = None  # None while it is queued or running
 
     @property

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pulumi_snapshots.emulator.data.memory_store import MemoryStore
 from tests.emulator.visit import DATABASE, START, Visit, visit
 from tests.support.virtual import run_virtual, virtual
 
@@ -53,6 +55,42 @@ async def test_status_shows_each_state_and_step_and_is_forgotten_after_an_hour()
         assert await status(at) == done
         await at.clock.sleep(1)
         assert await status(at) == {"state": "none"}
+
+
+class SlowStore(MemoryStore):
+    """Restores end when the test says so, as a server's do when they have worked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.work = Future[None]()
+
+    def takes_time(self, database_id: str) -> bool:  # noqa: ARG002  each does
+        return True
+
+    def restore(self, database_id: str, version_id: str, *, careless: bool = False) -> Future[None]:  # noqa: ARG002
+        return self.work
+
+
+@virtual
+async def test_a_restore_lasts_as_long_as_its_work_not_until_somebody_asks() -> None:
+    store = SlowStore()
+    async with visit(store=store, restore_seconds=5) as at:
+        await at.restore(at.emulator.add_snapshot(DATABASE).version_id)
+        store.work.set_result(None)
+        await at.clock.sleep(30)
+        assert (await status(at))["finished_at"] == after(5)
+
+
+@virtual
+async def test_a_restore_that_was_seen_running_did_not_end_before() -> None:
+    store = SlowStore()
+    async with visit(store=store, restore_seconds=5) as at:
+        await at.restore(at.emulator.add_snapshot(DATABASE).version_id)
+        await at.clock.sleep(20)
+        assert (await status(at))["state"] == "running"
+        store.work.set_result(None)
+        await at.clock.sleep(10)
+        assert after(20) <= (await status(at))["finished_at"] <= after(30)
 
 
 @pytest.mark.parametrize(("code", "step"), [("SNAPSHOT_CORRUPT", "unzip"), ("RESTORE_INTERRUPTED", "interrupted")])
