@@ -94,7 +94,8 @@ async def prune(
                 continue
             left.remove(each)
             if removed:
-                listener.progress(f"removed {place_text(each.uri)}: beyond {rule}")
+                # It stays under Diagnostics: nothing else deletes data.
+                listener.note(f"removed {place_text(each.uri)}: beyond {rule}")
     return replace(record, earlier=tuple(left)[:KEEP_LIMIT])
 
 

@@ -75,7 +75,7 @@ async def test_only_what_no_tier_keeps_is_removed(tmp_path: Path) -> None:
         records = await archived(at, 6, keep={"last": 1, "daily": 3})
         assert there(records) == [3, 4, 5]
         assert [each.uri for each in records[-1].earlier] == [records[4].uri, records[3].uri]
-        assert any(text.startswith(f"removed {place_text(records[0].uri)}: beyond keep") for text in at.row.shown)
+        assert any(text.startswith(f"removed {place_text(records[0].uri)}: beyond keep") for text in at.row.notes)
 
 
 @virtual
