@@ -250,7 +250,9 @@ async def decrypt_(context: click.Context, /, *, archive: str, identity: str, ou
     store = invocation.transfers.store
     with display(invocation) as shown:
         shown.progress(f"decrypting {place_text(source.uri)}")
-        seen, digest = await invocation.transfers.blocking(opened, store(source), store(target), keys)
+        seen, digest = await invocation.transfers.blocking(
+            lambda: opened(store(source), store(target), keys, name=place_text(source.uri))
+        )
     if as_json:
         invocation.show(json_text({"uri": target.uri, "size": seen.size, "sha256": digest}))
     else:

@@ -61,9 +61,13 @@ class Destination:
         if scheme not in BUCKETS:
             raise Unfit(MUST_BE, text)
         bucket, slash, key = rest.partition("/")
-        if not _BUCKET.fullmatch(bucket) or not slash:
-            path = "; a path of this machine has no scheme" * rest.startswith(("/", "~", "."))
+        local = rest.startswith(("/", "~", "."))
+        if not bucket or not slash or local:
+            path = "; a path of this machine has no scheme" * local
             raise Unfit(f"must be {scheme}://BUCKET/NAME, or {scheme}://BUCKET/FOLDER/ with a final slash{path}")
+        if not _BUCKET.fullmatch(bucket):
+            # Without the value: some write a key and its secret there.
+            raise Unfit(f"must be {scheme}://BUCKET/NAME, and its BUCKET two or more letters, digits, `.`, `_` and `-`")
         # Each of these is read in different ways by the stores' libraries.
         if "?" in key or "#" in key or {"", "."} & set(key.removesuffix("/").split("/")[: None if key else 0]):
             raise Unfit("must hold no ?, #, empty segment or `.` as a segment")

@@ -187,8 +187,8 @@ def identities(file: Path) -> list[Any]:
     return found
 
 
-def opened(source: Store, target: Store, keys: list[Any]) -> tuple[Seen, str]:
-    """Decrypt an object to another place, whole or not at all.
+def opened(source: Store, target: Store, keys: list[Any], *, name: str) -> tuple[Seen, str]:
+    """Decrypt an object to another place, whole or not at all. An error calls it by `name`.
 
     Returns:
         The new object, and its SHA-256.
@@ -204,14 +204,14 @@ def opened(source: Store, target: Store, keys: list[Any]) -> tuple[Seen, str]:
         draft.write(data)
 
     try:
-        decrypt(source.read(), keys, take)
+        decrypt(source.read(), keys, take, name=name)
         return draft.commit(), hasher.hexdigest()
     except BaseException:
         draft.discard()
         raise
 
 
-def decrypt(blocks: Iterator[Buffer], keys: list[Any], take: Callable[[bytes], None]) -> None:
+def decrypt(blocks: Iterator[Buffer], keys: list[Any], take: Callable[[bytes], None], *, name: str) -> None:
     """Decrypt blocks; what is taken is right as far as it goes, and only whole once this returns.
 
     Raises:
@@ -220,4 +220,15 @@ def decrypt(blocks: Iterator[Buffer], keys: list[Any], take: Callable[[bytes], N
     try:
         _through(lambda reader, writer: import_module(LIBRARY).decrypt_io(reader, writer, keys), blocks, take)
     except (import_module(LIBRARY).DecryptError, OSError) as error:  # errors of the stores are StoreTrouble
-        raise NotDecrypted(f"it cannot be decrypted: {error}") from None
+        raise NotDecrypted(_why(name, str(error))) from None
+
+
+def _why(name: str, error: str) -> str:
+    """What the library's short errors mean."""
+    if error.startswith("Header is invalid"):
+        return f"{name} is not encrypted with age"
+    if error.startswith("No matching keys"):
+        return f"{name} is encrypted for other recipients: the identity file has none of their keys"
+    if error.startswith("Unknown age format"):
+        return f"{name} cannot be decrypted: {error}"
+    return f"{name} was altered or cut short: {error}"

@@ -343,7 +343,7 @@ def test_archives_in_a_bucket_are_verified_and_decrypted(bucket: Bucket, small: 
 
     assert problem() == ""
     store = bucket.transfers.store(Destination.parse(record.uri))
-    _, digest = opened(store, FileStore(tmp_path / "x.zip"), [identity])
+    _, digest = opened(store, FileStore(tmp_path / "x.zip"), [identity], name="x")
     assert digest == record.plain_sha256 == small.sha256
     key = record.uri.removeprefix(bucket.uri(""))
     bucket.put(key, bucket.content(key)[:-1] + b"x")

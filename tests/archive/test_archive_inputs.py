@@ -93,6 +93,7 @@ def test_good_inputs_pass(changes: dict[str, Any]) -> None:
         ({"destination": "file:x"}, "destination", "file://"),
         ({"destination": "s3:/bucket/x"}, "destination", "s3://"),
         ({"destination": "s3://bucket"}, "destination", "s3://BUCKET/NAME"),
+        ({"destination": "s3://b/x/"}, "destination", "its BUCKET two or more letters"),
         ({"destination": "s3:///home/me/backups/"}, "destination", "final slash; a path of this machine has no scheme"),
         ({"destination": "gs://~/backups/"}, "destination", "final slash; a path of this machine has no scheme"),
         ({"destination": "az://./x.zip"}, "destination", "final slash; a path of this machine has no scheme"),

@@ -74,7 +74,7 @@ async def test_age_s_own_programs_open_it_and_make_its_keys(tmp_path: Path) -> N
         sealed, plain = FileStore(tmp_path / "x.age"), FileStore(tmp_path / "x")
         (tmp_path / "y").write_bytes(at.zip)
         typed("age", "--encrypt", "--recipient", key, "--output", str(tmp_path / "x.age"), str(tmp_path / "y"))
-        encryption.opened(sealed, plain, encryption.identities(tmp_path / "key.txt"))
+        encryption.opened(sealed, plain, encryption.identities(tmp_path / "key.txt"), name="x")
         assert (tmp_path / "x").read_bytes() == at.zip
 
 

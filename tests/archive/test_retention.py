@@ -220,5 +220,5 @@ def test_wrong_tiers_fail_in_preview(given: Any, told: str) -> None:
     assert problem.property == "keep"
     assert told in PYTHON.text(problem.told())
     (both,) = ArchiveInputs.problems({**good, "keep": {"daily": 1}, "keep_last": 1})
-    assert PYTHON.text(both.told()).endswith("cannot be given beside keep_last: last is the tier for that")
+    assert PYTHON.text(both.told()).endswith("cannot be given beside keep_last: give it last: 1 instead")
     assert ArchiveInputs.problems({**good, "keep": {"daily": UNKNOWN, "weekly": 2.0}, "pin": True}) == []

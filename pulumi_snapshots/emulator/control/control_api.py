@@ -219,9 +219,13 @@ class _Control:
         service = self._service
         if request.method == "PATCH":
             changes = await _read_object(request)
-            unknown = changes.keys() - {one.name for one in fields(EmulatorSettings)}
+            known = [one.name for one in fields(EmulatorSettings)]
+            unknown = changes.keys() - set(known)
             if unknown:
-                return _error(HTTPStatus.BAD_REQUEST, f"no such setting: {', '.join(sorted(unknown))}")
+                return _error(
+                    HTTPStatus.BAD_REQUEST,
+                    f"no such setting: {', '.join(sorted(unknown))}; the settings are {', '.join(sorted(known))}",
+                )
             service.settings = _SETTINGS.validate_python({**asdict(service.settings), **changes})
         return _json(_shown(service.settings))
 

@@ -157,7 +157,8 @@ async def test_settings_key_and_block_can_be_changed() -> None:
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "message"),
     [
-        ("PATCH", "settings", {"speeed": 2}, 400, "no such setting: speeed"),
+        ("PATCH", "settings", {"speeed": 2}, 400, "no such setting: speeed; the settings are "),
+        ("PATCH", "settings", {"restore_tail": 2}, 400, "restore_tail_seconds"),
         ("PATCH", "settings", {"speed": 0}, 400, "speed must be above 0"),
         ("PATCH", "settings", {"speed": "fast"}, 400, "speed"),
         ("PATCH", "settings", [], 400, "object"),
