@@ -28,7 +28,7 @@ STEPS = {
     Step.RESTORE_AGAIN: "`--new` restores again, over whatever the database holds by then.",
     Step.RESTORES_NEXT: "`{command}` restores again, over whatever the database holds by then.",
     Step.CHECK_AGAIN: "`{command}` drills it again, from its restore on.",
-    Step.DRILL_AGAIN: "`--new` resumes nothing that an earlier run has left, and restores it again.",
+    Step.DRILL_AGAIN: "Add `--new` to restore again instead of resuming.",
     Step.DRILLS_NEXT: "`{command}` drills it again.",
     Step.REFRESH: "`squarecloud-snapshots list --json --urls` has its own URL once the service lists it.",
     Step.RENEW_URL: "Download it again: its URL is looked up then.",
