@@ -137,8 +137,8 @@ def _combinations(values: Mapping[str, Any]) -> list[Problem]:
     keep_last = values.get("keep_last")
     if values.get("keep") is not None and keep_last is not None:
         last = keep_last if isinstance(keep_last, int) else "N"
-        reason = Text("cannot be given beside {keep_last}: give it last: {last} instead", last=f"{last}")
-        found.append(Problem("keep", reason))
+        instead = Text("cannot be given beside {keep_last}: give it last: {last} instead", last=f"{last}")
+        found.append(Problem("keep", instead))
     destination = values.get("destination")
     if isinstance(destination, str) and not destination.endswith("/") and values.get("recipients"):
         name = destination.rpartition("/")[2]
