@@ -227,11 +227,18 @@ async def archives(context: click.Context, /, *, destination: str, deep: bool, a
     if as_json:
         invocation.show(json_text([{**asdict(each), "manifest": each.manifest} for each in found]))
     elif found:
-        heads = ("", "ARCHIVE", "CREATED", "SIZE", "ENCRYPTED", "")
+        heads = ("", "ARCHIVE", "CREATED", "SIZE", "ENCRYPTED", "DRILL PASSED", "")
         invocation.show(table(heads, [_shelved_row(each, invocation.zone) for each in found], invocation.out))
     else:
         invocation.say("no archives")
-    return FAILED if any(each.problem for each in found) else DONE
+    if not any(each.problem for each in found):
+        return DONE
+    invocation.fail(
+        "not every archive is as its manifest says.\n"
+        "hint: `squarecloud-snapshots archive DATABASE/VERSION DESTINATION` writes one again, as long as the service has "
+        "its snapshot."
+    )
+    return FAILED
 
 
 @commands.command("decrypt", short_help="Decrypt ARCHIVE to a zip.")
@@ -471,7 +478,16 @@ def _shelved_row(each: Shelved, zone: tzinfo | None) -> tuple[str | None, ...]:
     about = each.manifest
     sealed = f"for {len(about.recipients)}" if about and about.recipients else None
     created, size = (moment(about.created_at, zone), _size(about.size)) if about else (None, None)
-    return MARKS["problem" if each.problem else "ok"], place_text(each.uri), created, size, sealed, each.problem
+    drilled = moment(about.drill.drilled_at, zone) if about and about.drill else None
+    return (
+        MARKS["problem" if each.problem else "ok"],
+        place_text(each.uri),
+        created,
+        size,
+        sealed,
+        drilled,
+        each.problem,
+    )
 
 
 def _fields(one: SnapshotInfo | SnapshotRecord, *, urls: bool) -> dict[str, Any]:

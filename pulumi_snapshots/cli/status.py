@@ -34,7 +34,7 @@ from pulumi_snapshots.lookup.results import SnapshotInfo
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
 from pulumi_snapshots.properties.checks import RETENTION
-from pulumi_snapshots.properties.durations import duration_text
+from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.run.drills import Drilled
 from pulumi_snapshots.run.session import Session
@@ -91,14 +91,14 @@ class Health:
         """When its newest good snapshot was taken, as RFC 3339."""
         return None if self.newest is None else self.newest.created_at
 
-    def demand(self, what: str, age: float | None, most: float) -> None:
+    def demand(self, what: str, age: float | None, most: float, *, which: str = "newest") -> None:
         """Note a problem if something is older than it may be, or if it is not certain that it is not."""
         if age is None:
             self.problems.append(f"no {what}")
         elif age < -CLOCK_ROOM:
-            self.problems.append(f"the newest {what} is {_exact(-age)} in the future: a clock is wrong")
+            self.problems.append(f"the {which} {what} is {_exact(-age)} in the future: a clock is wrong")
         elif age > most:
-            self.problems.append(f"the newest {what} is {_exact(age)} old, more than {_exact(most)}")
+            self.problems.append(f"the {which} {what} is {_exact(age)} old, more than {_exact(most)}")
 
 
 @click.command(short_help="Check that every database has a young snapshot.")
@@ -162,7 +162,7 @@ async def status(  # noqa: PLR0913  each is an option
     for each in found:
         if each.problems:
             name = f" ({each.name})" if each.name else ""
-            invocation.fail(f"database {each.id}{name}: {', and '.join(each.problems)}.")
+            invocation.fail(f"database {each.id}{name}: {', '.join(each.problems)}.")
     if not found:
         invocation.fail("the account has no databases, so nothing was checked.")
     if metrics:
@@ -250,12 +250,12 @@ def _look_at_archives(
                 limits.max_archive_age,
             )
         if limits.max_drill_age is not None:
-            health.demand("drill", health.drill_age, limits.max_drill_age)
+            health.demand("drill that passed", health.drill_age, limits.max_drill_age, which="last")
 
 
 def _exact(seconds: float) -> str:
     """A duration to the second, since a rounded age may read as if it were not too much."""
-    return duration_text(round(seconds))
+    return spoken(round(seconds), exact=True)
 
 
 def _seconds_since(moment: str, now: datetime) -> float:

@@ -34,12 +34,12 @@ def parse_duration(value: object) -> float:
     return seconds
 
 
-def spoken(seconds: float) -> str:
-    """`seconds` as a person says it, in two units at most: `40 s`, `12 min`, `1 h 55 min`, `3 days`."""
+def spoken(seconds: float, *, exact: bool = False) -> str:
+    """`seconds` as a person says it: `40 s`, `12 min`, `1 h 55 min`, `3 days`; in two units at most, unless it is `exact`."""
     seconds = max(0.0, seconds)
     if seconds < 1:
         return f"{round(seconds, 1):g} s"
-    least = 1 if seconds < 10 * MINUTE else MINUTE if seconds < DAY else HOUR
+    least = 1 if exact or seconds < 10 * MINUTE else MINUTE if seconds < DAY else HOUR
     rest, parts = round(seconds / least) * least, []
     for unit, size in (("days", DAY), ("h", HOUR), ("min", MINUTE), ("s", 1)):
         count, rest = divmod(rest, size)

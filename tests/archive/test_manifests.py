@@ -172,6 +172,7 @@ async def test_archives_lists_and_verifies_without_a_key(tmp_path: Path) -> None
         (one,) = ended.json
         assert one["problem"].startswith("was changed")
         assert one["manifest"]["version_id"] == stored.version_id
+        assert "squarecloud-snapshots archive DATABASE/VERSION DESTINATION" in ended.err
         ended = await desk.types("archives", f"{tmp_path}/nowhere/")
         assert (ended.code, "nowhere does not exist" in ended.err) == (1, True)
         assert (await desk.types("archives", "ftp://x")).code == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,9 @@ async def test_a_drill_ends_with_0_and_says_what_it_found_and_its_age_is_known(t
         assert proof["restore_seconds"] == pytest.approx(60, abs=2)
         written = [path.read_text() for path in tmp_path.rglob("*.json")]  # noqa: ASYNC240  a test's own
         assert "never-shown" not in "".join(written)
+        listed = (await at.types("archives", f"{tmp_path}/archives/")).done.out
+        assert "DRILL PASSED" in listed
+        assert re.search(r"2026-03-01 12:0\d.* +2026-03-01 12:0\d", listed)
         # `status` knows its age, with the archives and without them.
         await anyio.sleep(2 * DAY)
         at.w.emulator.add_snapshot(DATABASE)
@@ -82,7 +86,7 @@ async def test_a_drill_ends_with_0_and_says_what_it_found_and_its_age_is_known(t
             assert "2 days" in seen.out
             late = await at.types("status", DATABASE, "--max-drill-age", "1d", *where)
             assert late.code == 1
-            assert "the newest drill is 2d" in late.err
+            assert "the last drill that passed is 2 days" in late.err
 
 
 @virtual

@@ -60,7 +60,7 @@ async def test_one_old_snapshot_fails_and_names_its_database(tmp_path: Path) -> 
         assert ended.code == 1
         (said,) = ended.err.splitlines()
         assert said.startswith(f"Error: database {DATABASE} (")
-        assert said.endswith("): the newest snapshot is 1d3h old, more than 1d2h.")
+        assert said.endswith("): the newest snapshot is 1 day 3 h old, more than 1 day 2 h.")
         assert [line.split()[0] for line in ended.out.splitlines()[1:3]] == ["PROBLEM", "ok"]
 
 
@@ -138,7 +138,7 @@ async def test_a_clock_that_is_behind_does_not_make_snapshots_younger(tmp_path: 
         w.emulator.add_snapshot(DATABASE, modified=now - timedelta(hours=27))
         ended = await Desk(w, tmp_path).types("status", "--json")
         assert ended.code == 1
-        assert problems(ended)[DATABASE] == ["the newest snapshot is 1d3h old, more than 1d2h"]
+        assert problems(ended)[DATABASE] == ["the newest snapshot is 1 day 3 h old, more than 1 day 2 h"]
 
 
 @virtual
@@ -147,7 +147,7 @@ async def test_a_snapshot_of_the_future_is_no_green(tmp_path: Path) -> None:
         w.emulator.add_snapshot(DATABASE, modified=START + timedelta(days=3))
         ended = await Desk(w, tmp_path).types("status", "--json")
         assert ended.code == 1
-        assert problems(ended)[DATABASE] == ["the newest snapshot is 3d in the future: a clock is wrong"]
+        assert problems(ended)[DATABASE] == ["the newest snapshot is 3 days in the future: a clock is wrong"]
 
 
 @virtual
@@ -157,7 +157,7 @@ async def test_daily_automatic_snapshots_do_not_hide_that_the_nightly_job_fails(
         w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=50))
         assert (await Desk(w, tmp_path).types("status")).code == 0
         ended = await Desk(w, tmp_path).types("status", "--origin", "manual", "--json")
-        assert problems(ended)[DATABASE] == ["the newest manual snapshot is 2d2h old, more than 1d2h"]
+        assert problems(ended)[DATABASE] == ["the newest manual snapshot is 2 days 2 h old, more than 1 day 2 h"]
 
 
 @pytest.mark.parametrize("trouble", ["no answer", "no listing", "no databases"])
@@ -246,7 +246,7 @@ async def test_a_clock_that_is_behind_does_not_make_archives_younger(tmp_path: P
         shelve(tmp_path / "kept", DATABASE, 24)
         command = ("status", "--archives", f"{tmp_path}/kept/", "--max-archive-age", "26h", "--json")
         ended = await Desk(w, tmp_path).types(*command)
-        assert problems(ended)[DATABASE] == ["the newest archive is 1d3h old, more than 1d2h"]
+        assert problems(ended)[DATABASE] == ["the newest archive is 1 day 3 h old, more than 1 day 2 h"]
 
 
 @virtual
@@ -260,8 +260,8 @@ async def test_an_archive_or_drill_that_is_old_missing_or_undated_is_no_green(tm
         ended = await desk.types("status", *places, "--max-archive-age", "1d", "--max-drill-age", "30d", "--json")
         assert ended.code == 1
         assert problems(ended) == {
-            DATABASE: ["the newest archive is 1d6h old, more than 1d"],
-            OTHER_DATABASE: ["no archive of a known age", "no drill"],
+            DATABASE: ["the newest archive is 1 day 6 h old, more than 1 day"],
+            OTHER_DATABASE: ["no archive of a known age", "no drill that passed"],
         }
         gone = await desk.types("status", "--archives", f"{tmp_path}/gone/")
         assert gone.code == 1

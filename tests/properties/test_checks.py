@@ -178,6 +178,10 @@ def test_an_age_is_shown_as_a_person_says_it(seconds: float, text: str) -> None:
     assert spoken(seconds) == text
 
 
+def test_an_age_that_is_compared_is_not_rounded() -> None:
+    assert spoken(93_601, exact=True) == "1 day 2 h 1 s"
+
+
 def test_the_usual_shape_of_an_id_is_known() -> None:
     assert is_usual_database_id(DATABASE)
     assert not any(
