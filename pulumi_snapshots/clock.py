@@ -20,6 +20,11 @@ def system_utc() -> datetime:
     return datetime.now(UTC)
 
 
+def system_monotonic() -> float:
+    """This machine's monotonic seconds, for a thread without an event loop; only differences are meaningful."""
+    return time.monotonic()
+
+
 def system_suspended() -> float:
     """The seconds for which this machine was suspended since it started, which monotonic time leaves out.
 

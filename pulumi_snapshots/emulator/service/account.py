@@ -6,13 +6,13 @@ import base64
 import hashlib
 import heapq
 import logging
-import time
 import uuid
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from pulumi_snapshots.clock import system_monotonic
 from pulumi_snapshots.emulator.data.store import StoreError, at_once, nothing
 from pulumi_snapshots.emulator.service.limits import Cooldowns, Quota
 from pulumi_snapshots.emulator.service.listing_cache import ACCOUNT, ListingCache
@@ -292,10 +292,10 @@ class Account:
             careless = self.settings.restore_ignores_errors
             work = self.store.restore(restore.database_id, restore.version_id, careless=careless)
         if self.store.takes_time(restore.database_id):
-            began = time.monotonic()
+            began = system_monotonic()
 
             def note_end(_: Future[None]) -> None:  # in the store's thread, which has no event loop and so no clock
-                restore.worked_until = now + timedelta(seconds=(time.monotonic() - began) * self.settings.speed)
+                restore.worked_until = now + timedelta(seconds=(system_monotonic() - began) * self.settings.speed)
 
             work.add_done_callback(note_end)
         return work
