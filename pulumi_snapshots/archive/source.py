@@ -18,7 +18,8 @@ from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import not_listed
 from pulumi_snapshots.errors.text import Text, TimeOfDay, Words
-from pulumi_snapshots.progress import Listener
+from pulumi_snapshots.listing.wait import find_version
+from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.describe import describe
 
@@ -107,10 +108,10 @@ class Source:
             )
         session, database_id = self._service
         self.listener.progress("looking up its download URL")
-        entry = await session.listings.find_version(database_id, self.inputs.version_id)
+        version_id = self.inputs.version_id
+        member, timeout = Member(session.fleet, self.listener), self.inputs.timeout
+        entry, by = await find_version(session, database_id, version_id, member, patience=timeout, created=self.created)
         if entry is None or not await self._use(session, database_id, entry):
-            version_id = self.inputs.version_id
-            by = await session.complete_listings.listed_by(database_id, version_id, self.created)
             happened, then = not_listed(database_id, version_id, by)
             raise NoUrl(happened, then=then)
 

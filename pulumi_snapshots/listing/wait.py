@@ -13,8 +13,10 @@ from pulumi_snapshots.api.pacing.rate_limiter import BLOCKED, RateLimiter
 from pulumi_snapshots.api.service_clock import ServiceClock
 from pulumi_snapshots.attempt.memory import RunMemory
 from pulumi_snapshots.attempt.post import Post
-from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.clock import Clock, rfc3339
 from pulumi_snapshots.errors.text import Text, TimeOfDay
+from pulumi_snapshots.listing.complete import CompleteListings
+from pulumi_snapshots.listing.listings import SERVICE_CACHE, Listings
 from pulumi_snapshots.listing.match import Search, find_ours
 from pulumi_snapshots.listing.poll_plan import Poll, PolledSnapshot, PollPlan
 from pulumi_snapshots.progress import Member
@@ -28,6 +30,17 @@ class WaitContext(Protocol):
     poll_plan: PollPlan
     rate_limiter: RateLimiter
     service_clock: ServiceClock
+
+
+PINNING = 5 * 60.0
+"""Seconds in which a listing should show a complete snapshot with its pinned URL."""
+
+
+class FindContext(WaitContext, Protocol):
+    """The parts of a session that finding a version needs."""
+
+    listings: Listings
+    complete_listings: CompleteListings
 
 
 async def _nothing() -> None:
@@ -50,6 +63,7 @@ class ListingWait:
         before_sleep: called before each sleep, in which the run may be killed.
         failed: the failure of the last poll, for the progress; empty if it succeeded.
         outdated: whether a listing lacks a snapshot that a 200 has named, so that the page is an old one.
+        until: when every listing must show it, if that is known; for the progress.
     """
 
     run: WaitContext
@@ -63,6 +77,7 @@ class ListingWait:
     before_sleep: Callable[[], Awaitable[None]] = _nothing
     failed: str = ""
     outdated: bool = False
+    until: datetime | None = None
 
     def search(self) -> Search:
         """The search, with the facts known by now."""
@@ -131,14 +146,52 @@ class ListingWait:
             else None
         )
         check = Text("; next check {at}", at=TimeOfDay(at))
-        self.member.waits(self._state(), check, phase="listing", since=None if self.failed else since)
+        self.member.waits(self._state(), check, until=self.until, phase="listing", since=None if self.failed else since)
 
     def _state(self) -> str:
         if not self.post.accepted:
             return f"answer lost ({self.post.answered}){self.failed}"
         if self.post.answered == "202":
             return f"accepted{self.failed}"
-        return f"answered{self.failed or ', listing is old' * self.outdated}"
+        return f"{'listing is old' if self.outdated else 'answered'}{self.failed}"
+
+
+async def find_version(  # noqa: PLR0913  what is known of it
+    run: FindContext,
+    database_id: str,
+    version_id: str,
+    member: Member,
+    *,
+    patience: float,
+    created: datetime | None = None,
+) -> tuple[ListedSnapshot | None, datetime | None]:
+    """Find the entry of a snapshot, and wait for it if the listings are too old to show it.
+
+    Args:
+        run: the session.
+        database_id: the snapshot's database.
+        version_id: its version.
+        member: gets the progress.
+        patience: seconds; if every listing shows it only later than that, it is not waited for.
+        created: when it was taken, UTC, if that is known.
+
+    Returns:
+        The entry, or None; and when every listing must show one that was not waited for, UTC, if that is known.
+
+    Raises:
+        SquareCloudError: a request was refused, and will be refused again.
+    """
+    entry = await run.listings.find_version(database_id, version_id)
+    if entry is not None:
+        return entry, None
+    listed_by = await run.complete_listings.listed_by(database_id, version_id, created)
+    if listed_by is None or (listed_by - run.clock.utc()).total_seconds() >= patience:
+        return None, listed_by
+    post = Post.resolved(rfc3339(listed_by - timedelta(seconds=SERVICE_CACHE)))
+    wait = ListingWait(run, database_id, post, member, version=version_id, outdated=True, until=listed_by)
+    over = listed_by + timedelta(seconds=PINNING)
+    every = run.poll_plan.every
+    return await wait.until_listed(first_after=every, settled=lambda: run.clock.utc() >= over), None
 
 
 def failed_poll(error: SquareCloudError) -> str:

@@ -27,6 +27,7 @@ from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import SharedStateUnavailable, Unresolved, not_listed
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.listing.match import Search
+from pulumi_snapshots.listing.wait import find_version
 from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.restore.inputs import RestoreInputs
@@ -204,9 +205,9 @@ class RestoreAttempt(Attempt):
         self._name, self.runtime = self._inputs.name, self._inputs.runtime
         if self._name is None:
             self.show_step("looking up the snapshot")
-            entry = await self._session.listings.find_version(database_id, version_id)
+            patience = self._inputs.timeout
+            entry, by = await find_version(self._session, database_id, version_id, self.member, patience=patience)
             if entry is None:
-                by = await self._session.complete_listings.listed_by(database_id, version_id)
                 happened, then = not_listed(database_id, version_id, by)
                 raise RestoreRefused(happened, NOT_RESTORED, then)
             self._name, self.runtime = entry.name, entry.runtime

@@ -35,7 +35,7 @@ from pulumi_snapshots.listing.match import (
     late_text,
     may_be_ours,
 )
-from pulumi_snapshots.listing.wait import ListingWait
+from pulumi_snapshots.listing.wait import PINNING, ListingWait
 from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.other_restores import until_free
@@ -44,8 +44,6 @@ from pulumi_snapshots.snapshot.describe import describe, found_text, taken_text
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.record import SnapshotRecord, requested_text
 
-PINNING = 5 * 60.0
-"""Seconds after a 200 in which the listing should show the snapshot with its pinned URL."""
 CLEAR = SKEW + timedelta(seconds=1)
 """How long a POST waits after a snapshot of the same database: longer than the skew that finding it allows."""
 HINTED_POLLS = SNAPSHOT_PER_DATABASE

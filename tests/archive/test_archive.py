@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
@@ -14,16 +15,23 @@ import pytest
 from pulumi_snapshots.archive.archive import NotArchived
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.engine.wording import PYTHON
+from pulumi_snapshots.listing.listings import SERVICE_CACHE
+from pulumi_snapshots.listing.wait import PINNING
+from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.snapshot.create import create
+from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.stores.files import FileStore, _FileDraft
 from pulumi_snapshots.stores.store import Draft, Seen, StoreTrouble
 from tests.archive.scene import SIZE, Scene, file_of, holds, scene
 from tests.support.failing import fails_with, flat
 from tests.support.virtual import run_virtual, virtual
-from tests.support.world import DATABASE, OTHER_DATABASE
+from tests.support.world import DATABASE, OTHER_DATABASE, Row
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 OLD = b"an archive that was there before"
 
@@ -239,6 +247,65 @@ async def test_a_snapshot_that_is_no_longer_listed_is_an_error(tmp_path: Path) -
         await fails(at, what="NoSuchVersion.*not list this snapshot any more", session=at.here.session, **outputs)
         ids = {"database_id": DATABASE, "version_id": at.snapshot.version_id}
         await fails(at, what="lists no snapshot .* 30 days", session=at.here.another_run(), **ids)
+
+
+@asynccontextmanager
+async def unlisted(folder: Path) -> AsyncIterator[tuple[Scene, SnapshotRecord, Session]]:
+    """A snapshot that was answered with 200 while both pages were old, and the session that archives it."""
+    async with scene(folder, cache_world="kept") as at:
+        here = at.here
+        other = here.another_run()
+        await other.client.list_snapshots(DATABASE)
+        await other.client.list_account()
+        await here.clock.sleep(3 * 60)
+        provider = Session(here.session.settings, clock=here.clock, http=here.transport, state=folder.parent)
+        record = await create(provider, SnapshotInputs.of({"database_id": DATABASE}), Row())
+        assert len(here.posts) == 1
+        yield at, record, provider
+        for session in (other, provider):
+            await session.close()
+
+
+@pytest.mark.parametrize("known", ["by the journal", "by its time"])
+def test_an_archive_waits_for_a_listing_that_is_old(tmp_path: Path, known: str) -> None:
+    """A lookup, a create that ends unlisted, an archive: what a program with all three does."""
+
+    @virtual
+    async def play() -> None:
+        async with unlisted(tmp_path / "a") as (at, record, provider):
+            ids: dict[str, Any] = {"database_id": DATABASE, "version_id": record.version_id}
+            session = provider
+            if known == "by its time":
+                session, ids = at.here.another_run(), ids | {"created_at": record.created_at or record.requested_at}
+            asked, began = len(at.here.listings), at.here.clock.monotonic()
+            archived = await at.archive(session=session, **ids)
+            assert archived.version_id == record.version_id
+            assert holds(archived, at.here.emulator.archive_of(record.version_id or ""))
+            assert len(at.here.posts) == 1
+            assert at.here.clock.monotonic() - began < SERVICE_CACHE
+            assert len(at.here.listings) - asked <= SERVICE_CACHE / session.poll_every + 3
+            rows = [text for text in at.row.shown if "listing is old until " in text]
+            assert all("UTC; next check " in text for text in rows)
+            assert rows
+
+    play()
+
+
+@virtual
+async def test_an_archive_with_a_short_time_out_says_when_to_run_it_again(tmp_path: Path) -> None:
+    async with unlisted(tmp_path / "a") as (at, record, provider):
+        ids = {"database_id": DATABASE, "version_id": record.version_id, "timeout": 60.0}
+        await fails(at, what="lists no snapshot .* yet.*Run it again after .* UTC", session=provider, **ids)
+
+
+@virtual
+async def test_an_archive_gives_up_on_a_snapshot_that_no_new_listing_shows(tmp_path: Path) -> None:
+    async with unlisted(tmp_path / "a") as (at, record, provider):
+        at.here.emulator.remove_snapshot(record.version_id or "")
+        ids = {"database_id": DATABASE, "version_id": record.version_id}
+        began = at.here.clock.monotonic()
+        await fails(at, what="lists no snapshot .* 30 days", session=provider, **ids)
+        assert at.here.clock.monotonic() - began < SERVICE_CACHE + PINNING + 60
 
 
 @virtual

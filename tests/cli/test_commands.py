@@ -327,6 +327,22 @@ async def test_archive_into_a_folder_names_the_file_after_the_snapshot(tmp_path:
 
 
 @virtual
+async def test_a_list_before_the_create_does_not_fail_its_download(tmp_path: Path) -> None:
+    async with world(cache_world="kept") as w:
+        desk, file = Desk(w, tmp_path), tmp_path / "out" / "db.zip"
+        await desk.types("list")
+        await desk.types("list", DATABASE)
+        w.emulator.advance(3 * 60)
+        created = (await desk.types("create", DATABASE)).done
+        assert "listing is old; next check " in created.err
+        assert "serves the newest snapshot of the database" in created.err
+        ended = (await desk.types("download", f"{DATABASE}/{w.started()}", "--output", str(file))).done
+        assert "listing is old until 12:" in ended.err
+        assert file.read_bytes() == w.emulator.archive_of(w.started())
+        assert len(w.posts) == 1
+
+
+@virtual
 async def test_the_newest_snapshot_is_downloaded_and_named(tmp_path: Path) -> None:
     async with world() as w:
         desk, file = Desk(w, tmp_path / "state"), tmp_path / "one.zip"

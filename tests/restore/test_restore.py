@@ -29,7 +29,8 @@ from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START
 
 if TYPE_CHECKING:
-    pass
+    from pathlib import Path
+
 
 HOUR = 3600.0
 
@@ -266,6 +267,25 @@ async def test_a_vanished_version_is_an_error_and_nothing_is_overwritten() -> No
         assert isinstance(known.nothing, RequestRefused)
         assert "the service has no such snapshot" in known.text
         assert at.holds() == "now"
+
+
+@virtual
+async def test_a_restore_waits_for_a_listing_that_is_old(tmp_path: Path) -> None:
+    async with scene(tmp_path, cache_world="kept") as at:
+        other = at.here.another_run()
+        await other.client.list_snapshots(DATABASE)
+        await other.client.list_account()
+        await at.here.clock.sleep(3 * 60)
+        taken = await create(at.process(), SnapshotInputs(DATABASE), at.row)
+        chosen: dict[str, Any] = {"version_id": taken.version_id, "name": None, "runtime": None}
+        short = await at.restore(at.process(), **chosen, timeout=60.0)
+        assert isinstance(short.nothing, RestoreRefused)
+        assert "Run it again after 12:" in short.text
+        assert not at.posts
+        ending = await at.restore(at.process(), **chosen, timeout=45 * 60.0)
+        assert ending.complete.version_id == taken.version_id
+        assert "listing is old until 12:" in ending.text
+        assert len(at.posts) == 1
 
 
 @virtual
