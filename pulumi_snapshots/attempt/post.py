@@ -65,7 +65,11 @@ class Post(Record, sparse=True):
 
     @property
     def requested(self) -> datetime:
-        """When it was sent, by the service's clock as far as it is known, in whole seconds as a state has it."""
+        """When it was sent, by the service's clock as far as it was known then, in whole seconds as a state has it.
+
+        A later run that knows the clock better does not correct it: a snapshot's first id is made of it, and is a trigger of
+        what depends on the snapshot.
+        """
         return (self.posted_at + timedelta(seconds=self.service_clock_offset or 0.0)).replace(microsecond=0)
 
     @property

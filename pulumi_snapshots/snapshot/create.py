@@ -252,13 +252,13 @@ class SnapshotAttempt(Attempt):
         search = Search.of(failed, self._session.service_clock.offset, excluded=self._memory.not_new)
         entry = find_ours(page.entries, search, page.listing.service_time)
         if entry is not None:
-            record = await self._claimed(entry, requested=search.posted)
+            record = await self._claimed(entry, requested=failed.requested)
             self.member.note(found_text(record, self._session.service_clock.now()))
             return record
         if not proves_failure(page, search, failed, self._memory):
             raise NothingSent(
                 f"{self.not_done} The service's listing does not prove any more that the one requested at "
-                f"{requested_text(search.posted)} never came",
+                f"{requested_text(failed.requested)} never came",
                 then=[Next(Step.RUN_AGAIN), Next(Step.GIVE_UP)],
             )
         return None
@@ -413,7 +413,7 @@ class SnapshotAttempt(Attempt):
         search = wait.search()
         if search.is_late(entry):
             self.member.warn(late_text(self.database_id, entry, search))
-        record = await self._claimed(entry, requested=search.posted)
+        record = await self._claimed(entry, requested=self.sent.requested)
         self.tell_earlier(record, "whose end did not reach the state")
         if self.in_state:
             self._session.memory.resumed.add(self.owner)
@@ -423,7 +423,7 @@ class SnapshotAttempt(Attempt):
 
     async def _of_earlier_run(self, version_id: str) -> SnapshotRecord:
         """The snapshot that an earlier run has taken and found, but whose state lacks it."""
-        posted = self._posted()
+        posted = self.sent.requested
         listed = await self._session.listings.find_version(self.database_id, version_id)
         if listed is not None:
             record = await self._claimed(listed, requested=posted)
@@ -492,19 +492,16 @@ class SnapshotAttempt(Attempt):
         if self._finished is None or self._finished.version is None:
             return None
         version_id = self._finished.version
-        record = SnapshotRecord.of(self.database_id, version_id, self._finished.url, requested=self._posted())
+        record = SnapshotRecord.of(self.database_id, version_id, self._finished.url, requested=self.sent.requested)
         self.claim(version_id)
         self.resolved(version_id, version_id)
         return record
-
-    def _posted(self) -> datetime:
-        return self._listing_wait().search().posted
 
     def unresolved_error(
         self, why: str = "", *, undecided: bool = False, cause: Explained | None = None
     ) -> Unresolved[SnapshotRecord]:
         """The error of an unknown end."""
-        requested = requested_text(self._posted())
+        requested = requested_text(self.sent.requested)
         record = SnapshotRecord(self.database_id, attempt=self.sent, requested_at=requested)
         what = f"A snapshot of database {self.database_id} was requested at {requested}"
         if self.sent.accepted:

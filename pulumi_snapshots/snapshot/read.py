@@ -201,7 +201,7 @@ async def _read_pending(
                 entry = find_ours(page.entries, search, page.listing.service_time)
             failed = entry is None and proves_failure(page, search, post, memory)
             if entry is not None:
-                complete = await describe(session, database_id, entry, requested=search.posted)
+                complete = await describe(session, database_id, entry, requested=post.requested)
                 version_id = complete.version_id or ""
                 memory.claimed.add(version_id)
                 await _resolve(session, database_id, known, Found(database_id, version_id, session.clock.utc()))

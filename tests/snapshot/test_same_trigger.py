@@ -8,10 +8,12 @@ import anyio
 import pytest
 
 from pulumi_snapshots.attempt.memory import RunMemory
-from pulumi_snapshots.snapshot.record import is_same_snapshot
+from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.snapshot.record import SnapshotRecord, is_provisional, is_same_snapshot
 from tests.attempt.test_remembered import back, given, of
 from tests.support.restoring import scene
 from tests.support.virtual import virtual
+from tests.support.world import DATABASE, world
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,3 +69,21 @@ async def test_a_restore_acts_once_while_its_trigger_gets_its_final_id(tmp_path:
         assert snapshot.shared is not None
         restore.shared, restore.outputs = snapshot.shared, shown
         assert (await restore.diff(given(at, triggers=[snapshot.id]))).replaces == ("triggers",)
+
+
+@virtual
+async def test_an_id_stays_that_of_one_snapshot_once_the_services_clock_is_known(tmp_path: Path) -> None:
+    """The machine's clock is ahead, and a run was cut off before any answer had shown the service's."""
+    async with world(snapshot_seconds=30, cache_world="invalidated", clock_offset_seconds=-20) as here:
+        snapshot = of(here, tmp_path)
+        here.emulator.add_fault(Fault(kind="create", when="after", delay=7200.0, times=1))
+        await snapshot.up(timeout="30s", database_id=DATABASE)
+        provisional = snapshot.id
+        assert is_provisional(provisional)
+        await anyio.sleep(600)
+        await snapshot.up(database_id=DATABASE)
+        assert not is_provisional(snapshot.id), snapshot.error
+        memory = RunMemory()  # a later run, which knows what the state says
+        SnapshotRecord.from_outputs(snapshot.outputs).note_in(memory, None)
+        assert is_same_snapshot(memory, provisional, snapshot.id)
+        assert len(here.posts) == 1
