@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from difflib import get_close_matches
 from functools import wraps
-from inspect import signature
+from inspect import get_annotations, signature
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, TypeVar
 
 import pulumi
@@ -56,14 +56,16 @@ class Declared(pulumi.CustomResource):
         """Copy the declaration to each provider's class.
 
         The SDK looks for types in the class itself, and a call with a wrong argument must name the class that was written.
+        What a program's own subclass says for itself stays.
         """
         super().__init_subclass__(**more)
         declaration = next((base for base in cls.__mro__ if "thing" in base.__dict__), cls)
-        cls.__doc__ = declaration.__doc__
+        cls.__doc__ = cls.__dict__.get("__doc__") or declaration.__doc__
         if cls is not declaration and "thing" in declaration.__dict__:
-            cls.__annotations__ = _converted(declaration.__annotations__)
-            init = _named_after(cls.__name__, declaration.__dict__["__init__"])
-            cls.__init__ = init  # type: ignore[method-assign]
+            cls.__annotations__ = {**_converted(declaration.__annotations__), **get_annotations(cls)}
+            if "__init__" not in cls.__dict__:
+                init = _named_after(cls.__name__, declaration.__dict__["__init__"])
+                cls.__init__ = init  # type: ignore[method-assign]
 
     def _declare(
         self, resource_name: str, inputs: Mapping[str, Any], timeout: Any, opts: pulumi.ResourceOptions | None

@@ -86,6 +86,27 @@ def test_a_wrong_argument_names_the_class_that_the_user_wrote(package: Any, name
         written()
 
 
+@pytest.mark.parametrize("package", [pulumi_snapshots, plugin], ids=["dynamic", "plugin"])
+def test_a_programs_own_subclass_keeps_what_it_says_for_itself(package: Any) -> None:
+    class Nightly(package.Snapshot):  # type: ignore[misc]
+        """Ours."""
+
+        kept: list[str] = []  # noqa: RUF012  only looked at
+
+        def __init__(self, name: str) -> None:
+            self.kept.append(name)
+
+    class Renamed(package.Snapshot):  # type: ignore[misc]
+        pass
+
+    Nightly("before-release")
+    assert Nightly.kept == ["before-release"]
+    assert Nightly.__doc__ == "Ours."
+    assert Renamed.__doc__ == package.Snapshot.__doc__
+    with pytest.raises(TypeError, match=r"^Renamed: there is no argument 'trigger'; did you mean 'triggers'\?$"):
+        Renamed("x", trigger=1)
+
+
 @each_kind
 def test_the_class_says_of_each_input_what_the_catalogue_says(name: str, kind: Kind) -> None:
     doc = inspect.getdoc(getattr(pulumi_snapshots, name)) or ""
