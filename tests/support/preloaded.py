@@ -109,16 +109,13 @@ def preloaded(folder: Path) -> Iterator[dict[str, str]]:
         (folder / name).write_text(COMMAND.format(**values))
         (folder / name).chmod(0o755)
     server = subprocess.Popen(  # noqa: S603  this file
-        [sys.executable, "-u", __file__, address], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+        [sys.executable, "-u", __file__, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
-    with server:
-        try:
-            assert server.stdout is not None
-            assert server.stdout.readline(), "the server has not started"
-            forked = {ADDRESS: address} if hasattr(fcntl, "F_SETSIG") else {}
-            yield {**forked, "PULUMI_PYTHON_CMD": str(folder / PYTHON)}
-        finally:
-            server.kill()
+    with server:  # whose end closes its stdin
+        assert server.stdout is not None
+        assert server.stdout.readline(), "the server has not started"
+        forked = {ADDRESS: address} if hasattr(fcntl, "F_SETSIG") else {}
+        yield {**forked, "PULUMI_PYTHON_CMD": str(folder / PYTHON)}
 
 
 def commands_of(found: Mapping[str, str]) -> str:
@@ -152,6 +149,8 @@ def serve(address: str) -> None:
         sys.stdout.write("ready\n")
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks that wait
         while True:
+            if 0 in select.select([listening.fileno(), 0], [], [])[0]:
+                sys.exit()  # whoever started it is gone, however it ended
             command, _ = listening.accept()
             if os.fork() == 0:
                 break
