@@ -335,7 +335,14 @@ def test_replacing_keeps_the_last_ones(own_place: Place) -> None:
     for _ in range(3):
         archives.append(place.replace(archives[-1], place.inputs(place.snapshot(), keep_last=2)))
     assert place.files() == {path_of(each.outputs).name for each in archives[-2:]}
-    assert place.servicer.diagnostics(NAME) == [f"kept: {path_of(each.outputs)}" for each in archives[:-1]]
+    first, second, third, _ = (path_of(each.outputs) for each in archives)
+    assert place.servicer.diagnostics(NAME) == [
+        f"kept: {first}",
+        f"removed {first}: beyond the last 2",
+        f"kept: {second}",
+        f"removed {second}: beyond the last 2",
+        f"kept: {third}",
+    ]
 
 
 def test_tiers_and_recipients_stay_in_the_state_and_change_nothing(own_place: Place) -> None:
@@ -363,7 +370,7 @@ def test_keep_last_1_removes_the_replaced_object_and_says_so(own_place: Place) -
     first = place.create(place.inputs(place.snapshot(), keep_last=1))
     second = place.replace(first, place.inputs(place.snapshot(), keep_last=1))
     assert place.files() == {path_of(second.outputs).name}
-    assert place.servicer.diagnostics(NAME) == []
+    assert place.servicer.diagnostics(NAME) == [f"removed {path_of(first.outputs)}: beyond the last 1"]
 
 
 def test_a_replacement_never_loses_the_next_versions_object(serve: Serve, place: Place) -> None:
