@@ -476,7 +476,7 @@ class AttemptJournal:
         await self.erase(Entry(None, database_id, "", post, self.process.name), found)
 
     @property
-    def lacks_no_proof(self) -> bool:
+    def has_every_proof(self) -> bool:
         """Whether `prove` has nothing to do, whatever shows what the state has; from any thread, see `has_noted`."""
         return self.file is None or self._unproved == ()
 

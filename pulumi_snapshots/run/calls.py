@@ -159,7 +159,7 @@ class Rules(ABC):
 
     async def note_state(self, call: Call, state: Mapping[str, Any]) -> None:
         """Note that the state has a resource with these outputs, as a call shows that carries them."""
-        journals = [journal for journal in self._journals(call) if not journal.lacks_no_proof]
+        journals = [journal for journal in self._journals(call) if not journal.has_every_proof]
         if journals and (proof := self.proof_by_state(state)) is not None:
             for journal in journals:
                 await journal.prove(proof)
@@ -167,7 +167,7 @@ class Rules(ABC):
     def is_noted(self, call: Call, state: Mapping[str, Any]) -> bool:
         """Whether there is nothing to note of this state; from any thread, so that many diffs need not enter the event loop."""
         journals = self._journals(call)
-        if all(journal.lacks_no_proof for journal in journals):
+        if all(journal.has_every_proof for journal in journals):
             return True
         proof = self.proof_by_state(state)
         return proof is None or all(journal.has_noted(proof) for journal in journals)
