@@ -110,10 +110,15 @@ class _Job:
 
     async def run(self) -> ArchiveRecord:
         """Archive it in time; raises `Explained` if that fails."""
-        with self._transfers.until(math.inf) as scope:
+        clock, timeout = self._transfers.clock, self._inputs.timeout
+        with self._transfers.until(timeout) as scope:
+            began = clock.monotonic()
+            await self._source.locate()  # which may wait for half an hour, so it holds no slot
+            left = timeout - (clock.monotonic() - began)
+            # The wait for a slot does not count: the transfers ahead have time-outs of their own.
+            scope.deadline = math.inf
             async with self._transfers.slots:
-                # The wait for a slot does not count: the transfers ahead have time-outs of their own.
-                scope.deadline = self._transfers.clock.monotonic() + self._inputs.timeout
+                scope.deadline = clock.monotonic() + left
                 return await self._archive()
         so_far = self._source.so_far
         if self._transfers.stopping:
@@ -122,7 +127,6 @@ class _Job:
         raise Explained(f"it was not whole after {spoken(self._inputs.timeout)} (timeout): {so_far}{broke_off}")
 
     async def _archive(self) -> ArchiveRecord:
-        await self._source.locate()
         async with aclosing(self._source.blocks()) as blocks:
             await anext(blocks)  # the host has described the snapshot
             self.place = self._named()

@@ -108,14 +108,17 @@ class CompleteListings:
         Args:
             database_id: the snapshot's database.
             version_id: its version.
-            created: when it was taken, UTC, if the caller knows that; what a run on this machine has found is known here.
+            created: when it was taken, by this machine's clock, if the caller knows that; what a run on this machine has found
+                is known here.
         """
         times = [one.at for one in await self._found(None, database_id) if one.version_id == version_id]
         if created is not None:
             # That of one which no listing has shown yet is the time of its request: it is complete when the answer comes.
             times.append(created + timedelta(seconds=POST_READ_TIMEOUT))
-        ends = [at + timedelta(seconds=SERVICE_CACHE) for at in times]
-        return min((end for end in ends if end > self._clock.utc()), default=None)
+        now, cached = self._clock.utc(), timedelta(seconds=SERVICE_CACHE)
+        # It exists by now: a time in the future is that of a clock that was set back.
+        ends = [min(at, now) + cached for at in times]
+        return min((end for end in ends if end > now), default=None)
 
     async def _of_each_database(self, since: float, origin: str | None) -> dict[str, Entries]:
         """Get one listing for each database, if plan or key do not allow the account's listing."""

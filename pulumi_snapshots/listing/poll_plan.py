@@ -83,6 +83,7 @@ class PolledSnapshot:
         answered: when the wait for the snapshot began, in this run or an earlier one.
         first_after: seconds until the first poll, if that does not depend on the polls of other snapshots.
         in_turn: whether the account's page is not kept for later: if the own page does not show it, that is likely an old one.
+        needed: when the own page is to be polled, if that was not done since.
         in_company: whether another snapshot was ever polled for at the same time.
         tries: the number of polls.
         tried: when the last poll ended.
@@ -98,6 +99,7 @@ class PolledSnapshot:
     answered: float
     first_after: float | None
     in_turn: bool = False
+    needed: tuple[float, ...] = ()
     in_company: bool = False
     tries: int = 0
     tried: float = -math.inf
@@ -135,7 +137,13 @@ class PollPlan:
 
     @contextmanager
     def including(
-        self, database_id: str, *, age: float = 0.0, first_after: float | None = None, accepted: bool = True
+        self,
+        database_id: str,
+        *,
+        age: float = 0.0,
+        first_after: float | None = None,
+        accepted: bool = True,
+        needed: tuple[float, ...] = (),
     ) -> Iterator[PolledSnapshot]:
         """Include a pending snapshot in the plan while the body runs.
 
@@ -144,11 +152,12 @@ class PollPlan:
             age: seconds that earlier runs have waited.
             first_after: seconds until the first poll, if the snapshot should be listed by then and is polled by itself.
             accepted: whether the service has accepted it; otherwise its answer was lost.
+            needed: see `PolledSnapshot`.
         """
         now = self._clock.monotonic()
         # A snapshot whose answer was lost is most likely a quick one; the service answers a slow one after 90 s.
         in_turn = not accepted or first_after is not None or self.listings.may_be_old(database_id, now - age)
-        polled = PolledSnapshot(database_id, now, now - age, first_after, in_turn)
+        polled = PolledSnapshot(database_id, now, now - age, first_after, in_turn, needed)
         self._polled.append(polled)
         self._regroup()
         try:
@@ -301,7 +310,8 @@ class PollPlan:
         if not polled.own_tries:
             return Poll(max(polled.answered + (first or self._first), polled.own_tried + self.every))
         rarely = polled.own_tried + self.every * 2 ** (polled.own_tries - 1)
-        return Poll(max(polled.own_tried + self.every, min(rarely, polled.own_since + EXPIRED)))
+        needed = (at for at in polled.needed if at > polled.own_tried)
+        return Poll(max(polled.own_tried + self.every, min(rarely, polled.own_since + EXPIRED, *needed)))
 
     def _own_of_probe(self, probe: PolledSnapshot) -> Poll:
         """Early and often, and at growing intervals once its snapshot should long be listed."""

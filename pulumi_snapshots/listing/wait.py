@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -13,7 +14,7 @@ from pulumi_snapshots.api.pacing.rate_limiter import BLOCKED, RateLimiter
 from pulumi_snapshots.api.service_clock import ServiceClock
 from pulumi_snapshots.attempt.memory import RunMemory
 from pulumi_snapshots.attempt.post import Post
-from pulumi_snapshots.clock import Clock, rfc3339
+from pulumi_snapshots.clock import Clock, is_nonsense, rfc3339
 from pulumi_snapshots.errors.text import Text, TimeOfDay
 from pulumi_snapshots.listing.complete import CompleteListings
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, Listings
@@ -86,7 +87,12 @@ class ListingWait:
         return Search.of(self.post, offset, finished=self.finished_at, excluded=excluded, behind=self.behind)
 
     async def until_listed(
-        self, *, age: float = 0.0, first_after: float | None = None, settled: Callable[[], bool] = lambda: False
+        self,
+        *,
+        age: float = 0.0,
+        first_after: float | None = None,
+        settled: Callable[[], bool] = lambda: False,
+        shown_by: float = math.inf,
     ) -> ListedSnapshot | None:
         """Poll until a listing shows the snapshot.
 
@@ -94,9 +100,11 @@ class ListingWait:
             age: seconds that earlier runs have waited.
             first_after: seconds until the first poll, if the snapshot should be listed by then.
             settled: called before each poll; the wait ends if it returns true.
+            shown_by: when every page must show it (monotonic seconds), if that is known; the wait ends if the database's own
+                page lacks it some minutes later.
 
         Returns:
-            The entry; None only if `settled` ended the wait.
+            The entry; None only if `settled` or `shown_by` ended the wait.
 
         Raises:
             AmbiguousSnapshot: two entries could be the snapshot.
@@ -104,7 +112,10 @@ class ListingWait:
         """
         clock, plan = self.run.clock, self.run.poll_plan
         shown: Poll | None = None
-        with plan.including(self.database_id, age=age, first_after=first_after, accepted=self.post.accepted) as polled:
+        needed = shown_by, shown_by + PINNING
+        with plan.including(
+            self.database_id, age=age, first_after=first_after, accepted=self.post.accepted, needed=needed
+        ) as polled:
             while not settled():
                 for page in plan.unread_pages(polled):
                     entry = (
@@ -114,6 +125,8 @@ class ListingWait:
                     )
                     if entry is not None:
                         return entry
+                if polled.read[0] >= shown_by + PINNING:
+                    return None
                 plan.note_miss(polled)
                 poll = plan.next_poll(polled)
                 if poll.at > clock.monotonic():
@@ -173,7 +186,7 @@ async def find_version(  # noqa: PLR0913  what is known of it
         version_id: its version.
         member: gets the progress.
         patience: seconds; if every listing shows it only later than that, it is not waited for.
-        created: when it was taken, UTC, if that is known.
+        created: when it was taken, by the service's clock, if that is known.
 
     Returns:
         The entry, or None; and when every listing must show one that was not waited for, UTC, if that is known.
@@ -184,14 +197,15 @@ async def find_version(  # noqa: PLR0913  what is known of it
     entry = await run.listings.find_version(database_id, version_id)
     if entry is not None:
         return entry, None
+    if created is not None:
+        created = None if is_nonsense(created) else created - timedelta(seconds=run.service_clock.offset or 0.0)
     listed_by = await run.complete_listings.listed_by(database_id, version_id, created)
-    if listed_by is None or (listed_by - run.clock.utc()).total_seconds() >= patience:
+    left = math.inf if listed_by is None else (listed_by - run.clock.utc()).total_seconds()
+    if listed_by is None or left >= patience:
         return None, listed_by
     post = Post.resolved(rfc3339(listed_by - timedelta(seconds=SERVICE_CACHE)))
     wait = ListingWait(run, database_id, post, member, version=version_id, outdated=True, until=listed_by)
-    over = listed_by + timedelta(seconds=PINNING)
-    every = run.poll_plan.every
-    return await wait.until_listed(first_after=every, settled=lambda: run.clock.utc() >= over), None
+    return await wait.until_listed(first_after=run.poll_plan.every, shown_by=run.clock.monotonic() + left), None
 
 
 def failed_poll(error: SquareCloudError) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
@@ -13,6 +14,7 @@ import httpx
 import pytest
 
 from pulumi_snapshots.archive.archive import NotArchived
+from pulumi_snapshots.archive.transfers import AT_A_TIME
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
@@ -23,6 +25,7 @@ from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.stores.files import FileStore, _FileDraft
 from pulumi_snapshots.stores.store import Draft, Seen, StoreTrouble
 from tests.archive.scene import SIZE, Scene, file_of, holds, scene
+from tests.attempt.test_clocks import Shifted
 from tests.support.failing import fails_with, flat
 from tests.support.virtual import run_virtual, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, Row
@@ -250,7 +253,7 @@ async def test_a_snapshot_that_is_no_longer_listed_is_an_error(tmp_path: Path) -
 
 
 @asynccontextmanager
-async def unlisted(folder: Path) -> AsyncIterator[tuple[Scene, SnapshotRecord, Session]]:
+async def unlisted(folder: Path, **settings: Any) -> AsyncIterator[tuple[Scene, SnapshotRecord, Session]]:
     """A snapshot that was answered with 200 while both pages were old, and the session that archives it."""
     async with scene(folder, cache_world="kept") as at:
         here = at.here
@@ -258,7 +261,8 @@ async def unlisted(folder: Path) -> AsyncIterator[tuple[Scene, SnapshotRecord, S
         await other.client.list_snapshots(DATABASE)
         await other.client.list_account()
         await here.clock.sleep(3 * 60)
-        provider = Session(here.session.settings, clock=here.clock, http=here.transport, state=folder.parent)
+        chosen = replace(here.session.settings, **settings)
+        provider = Session(chosen, clock=here.clock, http=here.transport, state=folder.parent)
         record = await create(provider, SnapshotInputs.of({"database_id": DATABASE}), Row())
         assert len(here.posts) == 1
         yield at, record, provider
@@ -306,6 +310,78 @@ async def test_an_archive_gives_up_on_a_snapshot_that_no_new_listing_shows(tmp_p
         began = at.here.clock.monotonic()
         await fails(at, what="lists no snapshot .* 30 days", session=provider, **ids)
         assert at.here.clock.monotonic() - began < SERVICE_CACHE + PINNING + 60
+
+
+@pytest.mark.parametrize("ahead", [-3600.0, 3600.0], ids=["slow", "fast"])
+@pytest.mark.parametrize("known", ["by the journal", "by its time"])
+def test_an_archive_waits_for_an_old_listing_whatever_its_machines_clock_says(
+    tmp_path: Path, known: str, ahead: float
+) -> None:
+    """The snapshot's time is the service's, that in the journal is from before the machine's clock was set."""
+
+    @virtual
+    async def play() -> None:
+        async with unlisted(tmp_path / "a") as (at, record, provider):
+            clock, journal = Shifted(at.here.clock, -abs(ahead)), tmp_path
+            ids: dict[str, Any] = {"database_id": DATABASE, "version_id": record.version_id}
+            if known == "by its time":
+                clock, journal = Shifted(at.here.clock, ahead), tmp_path / "another machine"
+                ids["created_at"] = record.created_at
+            session = Session(provider.settings, clock=clock, http=at.here.transport, state=journal)
+            archived = await at.archive(session=session, **ids)
+            assert archived.version_id == record.version_id
+            await session.close()
+
+    play()
+
+
+@virtual
+async def test_an_archive_finds_what_a_listing_shows_only_after_a_block(tmp_path: Path) -> None:
+    """The block lasts until long after the old page has ended, so nothing can be asked in between."""
+    async with unlisted(tmp_path / "a") as (at, record, provider):
+        ids: dict[str, Any] = {"database_id": DATABASE, "version_id": record.version_id, "timeout": 7200.0}
+        block = partial(at.here.emulator.add_fault, Fault(kind="list", status=429, code="RATE_LIMITED", times=1))
+        archived = await at.here.meanwhile(19 * 60, block, at.archive(session=provider, **ids))
+        assert archived.version_id == record.version_id
+
+
+@virtual
+async def test_an_archive_polls_once_the_old_page_is_over(tmp_path: Path) -> None:
+    """If no snapshot ends the cache, pages are polled at growing intervals, also beyond the end of the old one."""
+    async with unlisted(tmp_path / "a", listing_cache="kept") as (at, record, provider):
+        clock = at.here.clock
+        by = clock.monotonic() + SERVICE_CACHE
+        await clock.sleep(300)
+        archived = await at.archive(session=provider, database_id=DATABASE, version_id=record.version_id)
+        assert archived.version_id == record.version_id
+        assert clock.monotonic() < by + 60
+
+
+@virtual
+async def test_archives_that_wait_for_a_listing_hold_up_no_others(tmp_path: Path) -> None:
+    async with unlisted(tmp_path / "a") as (at, record, provider):
+        ends: dict[str, float] = {}
+        listed = await at.outputs()
+
+        async def one(name: str, **ids: Any) -> None:
+            await at.archive(session=provider, destination=f"{tmp_path}/{name}.zip", **ids)
+            ends[name] = at.here.clock.monotonic()
+
+        began = at.here.clock.monotonic()
+        async with anyio.create_task_group() as group:
+            for number in range(AT_A_TIME):
+                group.start_soon(partial(one, f"{number}", database_id=DATABASE, version_id=record.version_id))
+            await at.here.clock.sleep(60)
+            group.start_soon(partial(one, "listed", **listed))
+        assert len(ends) == AT_A_TIME + 1
+        assert ends["listed"] - began < 120
+
+
+@virtual
+async def test_a_time_that_cannot_be_is_no_traceback(tmp_path: Path) -> None:
+    async with unlisted(tmp_path / "a") as (at, record, _):
+        ids = {"database_id": DATABASE, "version_id": record.version_id, "created_at": "9999-12-31T23:59:59Z"}
+        await fails(at, what="lists no snapshot", session=at.here.another_run(), **ids)
 
 
 @virtual
