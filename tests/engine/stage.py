@@ -288,9 +288,12 @@ class App:
         self.emulator.control(f"databases/{database_id}", {"next_snapshot_seconds": seconds}, "PATCH")
 
     def pass_time(self, seconds: float) -> None:
-        """So much later at the service; by this machine's own clock no time has passed."""
-        self.emulator.control("clock", {"advance": seconds})
+        """So much later at the service; by this machine's own clock no time has passed.
+
+        So what it has sent is forgotten, and first: a running command could read it again, and wait for a cooldown in real time.
+        """
         self.forget("requests")
+        self.emulator.control("clock", {"advance": seconds})
 
     def forget(self, what: str = "") -> None:
         """This machine no longer knows what it has sent, or what a run that was killed was waiting for."""

@@ -235,6 +235,7 @@ def test_a_broken_release_is_undone_once(app: App) -> None:
     assert app.requests() == []
 
     app.run("config", "rm", "rollback")
+    app.pass_time(600)
     release("v3")
     app.up()
     assert restores() == []
