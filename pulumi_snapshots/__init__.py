@@ -19,7 +19,10 @@ if TYPE_CHECKING:
         get_snapshots,
         get_snapshots_output,
     )
-    from pulumi_snapshots.dynamic.resources import Archive, Drill, Restore, Snapshot
+    from pulumi_snapshots.dynamic.resources.archive import Archive
+    from pulumi_snapshots.dynamic.resources.drill import Drill
+    from pulumi_snapshots.dynamic.resources.restore import Restore
+    from pulumi_snapshots.dynamic.resources.snapshot import Snapshot
     from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
 
 __all__ = [
@@ -46,15 +49,15 @@ __all__ = [
 # The command line, the emulator and the plugin are in this package, too, and need none of what a program declares with.
 __getattr__, __dir__ = at_first_use(
     {
-        "Archive": "dynamic.resources",
+        "Archive": "dynamic.resources.archive",
         "Check": "drill.check",
         "DatabaseInfo": "lookup.results",
-        "Drill": "dynamic.resources",
+        "Drill": "dynamic.resources.drill",
         "Guard": "dynamic.guard",
         "Keep": "archive.retention",
         "LookupFailed": "declaration",
-        "Restore": "dynamic.resources",
-        "Snapshot": "dynamic.resources",
+        "Restore": "dynamic.resources.restore",
+        "Snapshot": "dynamic.resources.snapshot",
         "SnapshotInfo": "lookup.results",
         "get_database": "dynamic.lookups",
         "get_database_output": "dynamic.lookups",

@@ -18,6 +18,7 @@ from pulumi_snapshots.properties.checks import is_usual_database_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from inspect import Signature
 
     from pulumi_snapshots.lookup.results import Lookup
     from pulumi_snapshots.properties.catalogue import Thing
@@ -71,7 +72,10 @@ class Declared(pulumi.CustomResource):
         self, resource_name: str, inputs: Mapping[str, Any], timeout: Any, opts: pulumi.ResourceOptions | None
     ) -> None:
         custom, opts = _create_timeout(opts)
-        self._register(resource_name, {**inputs, "timeout": timeout if custom is None else custom}, opts)
+        every = {**inputs, "timeout": timeout if custom is None else custom}
+        # The SDK makes an output of each, which costs a program with hundreds of resources.
+        given = {name: value for name, value in every.items() if value is not None}
+        self._register(resource_name, given, opts)
 
     @abstractmethod
     def _register(self, resource_name: str, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
@@ -90,23 +94,30 @@ def _converted(types: Mapping[str, str]) -> dict[str, Any]:
 
 def _named_after(name: str, init: Callable[..., None]) -> Callable[..., None]:
     """A constructor whose errors about its arguments name the class, and the argument that was probably meant."""
-    wanted = signature(init)
-    names = [each for each in wanted.parameters if each != "self"]
 
     @wraps(init)
     def __init__(self: object, *arguments: Any, **named: Any) -> None:  # noqa: N807  a constructor
-        # First, since one that is misspelled is also missing.
-        if wrong := next((each for each in named if each not in names), None):
-            close = get_close_matches(wrong.lower(), names, 1)
-            meant = f"did you mean {close[0]!r}?" if close else f"its arguments are {', '.join(names)}"
-            raise TypeError(f"{name}: there is no argument {wrong!r}; {meant}")
         try:
-            wanted.bind(self, *arguments, **named)
-        except TypeError as error:
-            raise TypeError(f"{name}: {error}") from None
-        init(self, *arguments, **named)
+            init(self, *arguments, **named)
+        except TypeError:
+            _refuse_unfit(name, signature(init), (self, *arguments), named)
+            raise  # about something else
 
     return __init__
+
+
+def _refuse_unfit(name: str, wanted: Signature, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+    """Raise TypeError if a call has other arguments than are wanted."""
+    names = [each for each in wanted.parameters if each != "self"]
+    # First, since one that is misspelled is also missing.
+    if wrong := next((each for each in named if each not in names), None):
+        close = get_close_matches(wrong.lower(), names, 1)
+        meant = f"did you mean {close[0]!r}?" if close else f"its arguments are {', '.join(names)}"
+        raise TypeError(f"{name}: there is no argument {wrong!r}; {meant}") from None
+    try:
+        wanted.bind(*arguments, **named)
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}") from None
 
 
 class ProgramConfig:

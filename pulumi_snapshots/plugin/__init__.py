@@ -20,7 +20,11 @@ if TYPE_CHECKING:
         get_snapshots,
         get_snapshots_output,
     )
-    from pulumi_snapshots.plugin.resources import Archive, Drill, Provider, Restore, Snapshot
+    from pulumi_snapshots.plugin.resources.archive import Archive
+    from pulumi_snapshots.plugin.resources.drill import Drill
+    from pulumi_snapshots.plugin.resources.provider import Provider
+    from pulumi_snapshots.plugin.resources.restore import Restore
+    from pulumi_snapshots.plugin.resources.snapshot import Snapshot
 
 __all__ = [
     "Archive",
@@ -47,16 +51,16 @@ __all__ = [
 # The plugin's process is in this package, too, and needs none of what a program declares with.
 __getattr__, __dir__ = at_first_use(
     {
-        "Archive": "plugin.resources",
+        "Archive": "plugin.resources.archive",
         "Check": "drill.check",
         "DatabaseInfo": "lookup.results",
-        "Drill": "plugin.resources",
+        "Drill": "plugin.resources.drill",
         "Guard": "plugin.guard",
         "Keep": "archive.retention",
         "LookupFailed": "declaration",
-        "Provider": "plugin.resources",
-        "Restore": "plugin.resources",
-        "Snapshot": "plugin.resources",
+        "Provider": "plugin.resources.provider",
+        "Restore": "plugin.resources.restore",
+        "Snapshot": "plugin.resources.snapshot",
         "SnapshotInfo": "lookup.results",
         "get_database": "plugin.lookups",
         "get_database_output": "plugin.lookups",

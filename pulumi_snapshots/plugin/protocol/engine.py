@@ -55,6 +55,8 @@ class Engine:
 
     async def flush(self) -> None:
         """Wait, for a bounded time, until the engine has all messages, so that none arrives after a call's end."""
+        if self._sender is None:  # as in most calls: nothing was said yet
+            return
         with suppress(TimeoutError):
             await asyncio.wait_for(self._waiting.join(), LOG_DEADLINE)
 

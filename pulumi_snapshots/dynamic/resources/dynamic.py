@@ -1,4 +1,4 @@
-"""The resources of the dynamic provider, as programs declare them."""
+"""What the resources of the dynamic provider share, as programs declare them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,6 @@ import pulumi
 from pulumi.dynamic import Resource
 
 from pulumi_snapshots.declaration import Declared, alias_of, warn_of_plain_key
-from pulumi_snapshots.declaration.archive import ArchiveDeclaration
-from pulumi_snapshots.declaration.drill import DrillDeclaration
-from pulumi_snapshots.declaration.restore import RestoreDeclaration
-from pulumi_snapshots.declaration.snapshot import SnapshotDeclaration
-from pulumi_snapshots.dynamic.archive_provider import ArchiveProvider
-from pulumi_snapshots.dynamic.drill_provider import DrillProvider
-from pulumi_snapshots.dynamic.provider import SnapshotProvider
-from pulumi_snapshots.dynamic.restore_provider import RestoreProvider
 from pulumi_snapshots.run.settings import PACKAGE
 
 if TYPE_CHECKING:
@@ -24,7 +16,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.dynamic.translate import Provider
 
 
-class _Dynamic(Declared, Resource):
+class Dynamic(Declared, Resource):
     """A resource of the dynamic provider."""
 
     _served_by: ClassVar[type[Provider]]
@@ -43,19 +35,3 @@ class _Dynamic(Declared, Resource):
             own if opts is None else pulumi.ResourceOptions.merge(own, opts),
         )
         warn_of_plain_key(self)  # the plugin warns by itself, for programs in every language
-
-
-class Snapshot(_Dynamic, SnapshotDeclaration, module=PACKAGE, name="Snapshot"):  # noqa: D101  the declaration's
-    _served_by = SnapshotProvider
-
-
-class Restore(_Dynamic, RestoreDeclaration, module=PACKAGE, name="Restore"):  # noqa: D101  the declaration's
-    _served_by = RestoreProvider
-
-
-class Drill(_Dynamic, DrillDeclaration, module=PACKAGE, name="Drill"):  # noqa: D101  the declaration's
-    _served_by = DrillProvider
-
-
-class Archive(_Dynamic, ArchiveDeclaration, module=PACKAGE, name="Archive"):  # noqa: D101  the declaration's
-    _served_by = ArchiveProvider
