@@ -13,6 +13,7 @@ from pulumi_snapshots.attempt.owner import Asker
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import Unresolved
+from pulumi_snapshots.listing.match import SKEW_UNKNOWN_CLOCK
 from pulumi_snapshots.progress import Member
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.create import SnapshotAttempt
@@ -69,9 +70,13 @@ class GuardAttempt(SnapshotAttempt):
         return self._within + self._clock.monotonic() - self._asked_at
 
     def note_other(self, entry: Entry) -> None:
-        """Remember a snapshot that was taken lately, by an earlier run's guard or by a resource, such as one of the same run."""
+        """Remember a snapshot that was taken lately, by an earlier run's guard or by a resource, such as one of the same run.
+
+        If the service has not answered, its clock is not known: this machine's may have been set back since, and show any age.
+        """
         super().note_other(entry)
-        if entry.finished is not None and not entry.run and self._within and self.age_of(entry.post) <= self._oldest:
+        is_judged = self._service_clock.offset is not None and entry.finished is not None and not entry.run
+        if is_judged and self._within and self.age_of(entry.post) <= self._oldest:
             self._taken = entry
 
     async def adopt(self, *, again: bool = False) -> SnapshotRecord | None:
@@ -82,8 +87,15 @@ class GuardAttempt(SnapshotAttempt):
         return self.note_adopted(record.created(self._taken.post.requested))
 
     def may_resume(self, entry: Entry) -> bool:
-        """Whether the run that sent it would still wait for it. An older snapshot would lose what was written since."""
-        return entry.finished is None and self.age_of(entry.post) <= max(entry.post.timeout, self._within)
+        """Whether the run that sent it would still wait for it. An older snapshot would lose what was written since.
+
+        One from the future was sent by a clock that was ahead. If no answer has shown by how much, its age is not known, and no
+        snapshot can be matched to it.
+        """
+        post = entry.post
+        if post.service_clock_offset is None and post.posted_at > self._clock.utc() + SKEW_UNKNOWN_CLOCK:
+            return False
+        return entry.finished is None and self.age_of(post) <= max(post.timeout, self._within)
 
     def claim(self, version_id: str) -> None:
         """Note that this POST started it. A Snapshot may adopt it, too: nothing else keeps it."""

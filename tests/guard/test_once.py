@@ -162,6 +162,44 @@ async def test_an_old_snapshot_guards_nothing_if_the_clock_was_set_back(tmp_path
 
 
 @virtual
+async def test_an_old_snapshot_guards_nothing_while_the_service_cannot_say_how_old_it_is(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=30.0) as w:
+        machine, now = Machine(w, tmp_path), w.clock.utc
+
+        def two_hours_back() -> datetime:
+            return now() - timedelta(hours=2)
+
+        first = machine.program()
+        await first.changes(1)
+        machine.running.discard(first.process)
+        await w.clock.sleep(120 * MINUTE)
+        w.emulator.add_fault(Fault(no_connect=True, times=100))
+        with mock.patch.object(w.clock, "utc", two_hours_back):
+            again = machine.program()
+            await again.change("update of Server shop")
+        assert not again.done
+        assert "could not be reached" in again.told("update of Server shop")
+
+
+@virtual
+async def test_a_guard_killed_while_the_clock_was_ahead_holds_nothing_back_for_as_long(tmp_path: Path) -> None:
+    """No answer has shown that the clock was a day ahead, so nothing can be matched to that request before tomorrow."""
+    async with world(snapshot_seconds=30.0) as w:
+        machine, now = Machine(w, tmp_path), w.clock.utc
+
+        def a_day_ahead() -> datetime:
+            return now() + timedelta(days=1)
+
+        with mock.patch.object(w.clock, "utc", a_day_ahead):
+            await machine.killed_after(5.0, reuse_within=0.0)
+        await w.clock.sleep(10 * MINUTE)
+        again = machine.program()
+        await again.changes(2, reuse_within=0.0)
+        _, second = w.posts
+        assert set(again.done.values()) == {second.version_id}
+
+
+@virtual
 async def test_a_killed_guard_is_resumed_also_if_the_clock_was_set_ahead(tmp_path: Path) -> None:
     async with world(snapshot_seconds=300.0) as w:
         machine, now = Machine(w, tmp_path), w.clock.utc
