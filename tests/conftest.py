@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.preloaded import preloaded
 from tests.support.tls_front import Certificates, certificates
 from tools import postgres, servers
 from tools.clients import Missing
@@ -48,6 +51,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ]
     if workers > 1:
         items[:] = [item for part in parts for item in part]
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[dict[str, str]]:
+    """What is in the environment of processes that may be forks of a Python that has loaded its libraries."""
+    # Not pytest's folder, whose path may be too long for a socket.
+    with tempfile.TemporaryDirectory() as folder, preloaded(Path(folder)) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

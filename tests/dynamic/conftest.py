@@ -25,9 +25,9 @@ Serve = Callable[..., Servicer]
 
 
 @pytest.fixture(scope="module", params=ADAPTERS)
-def serve(request: pytest.FixtureRequest) -> Serve:
+def serve(request: pytest.FixtureRequest, forks: dict[str, str]) -> Serve:
     """Starts a provider, by each way to the engine."""
-    return partial(ADAPTERS[request.param], request.module.PROVIDER)
+    return partial(ADAPTERS[request.param], request.module.PROVIDER, forks=forks)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import wait
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +17,15 @@ from tests.support.servicer import CallFailedError, Kept, Servicer, urn
 from tests.support.toy_provider import ToyProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 A, B = urn("a"), urn("b")
+Toy = Callable[..., Servicer]
 
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Servicer]:
+    """A process that was really started."""
     with Servicer(ToyProvider()) as running:
         yield running
 
@@ -34,10 +38,22 @@ def servicer(shared: Servicer) -> Servicer:
 
 
 @pytest.fixture
-def own() -> Iterator[Servicer]:
+def toy(forks: dict[str, str]) -> Toy:
+    """Starts a process for this test alone."""
+    return partial(Servicer, ToyProvider(), forks=forks)
+
+
+@pytest.fixture
+def own(toy: Toy) -> Iterator[Servicer]:
     """A process for this test alone, which may be told to end."""
-    with Servicer(ToyProvider()) as running:
+    with toy() as running:
         yield running
+
+
+@pytest.fixture
+def broken(toy: Toy) -> Toy:
+    """Starts a process whose SDK lacks something."""
+    return lambda what, **env: toy(env={"TOY_BREAK": what, **env}, config={"toy:width": "10"})
 
 
 def failure(call: Callable[..., Any], *args: Any) -> CallFailedError:
@@ -100,9 +116,9 @@ def test_lasting_messages_show_under_their_resource(servicer: Servicer) -> None:
     assert servicer.printed == []
 
 
-def test_a_proxy_in_the_environment_does_not_get_the_messages() -> None:
+def test_a_proxy_in_the_environment_does_not_get_the_messages(toy: Toy) -> None:
     dead = "http://127.0.0.1:9"
-    with Servicer(ToyProvider(), env={"http_proxy": dead, "grpc_proxy": dead, "no_proxy": None}) as servicer:
+    with toy(env={"http_proxy": dead, "grpc_proxy": dead, "no_proxy": None}) as servicer:
         servicer.create(A, {"info": "here"})
         assert servicer.diagnostics(A) == ["here"]
 
@@ -127,8 +143,8 @@ def test_text_that_is_no_valid_unicode_still_arrives(servicer: Servicer) -> None
     assert servicer.diagnostics(A) == ["broken ? line"]
 
 
-def test_debugging_brings_the_traceback_and_the_cause_back() -> None:
-    with Servicer(ToyProvider(), env={"SQUARECLOUD_DEBUG": "1"}) as servicer:
+def test_debugging_brings_the_traceback_and_the_cause_back(toy: Toy) -> None:
+    with toy(env={"SQUARECLOUD_DEBUG": "1"}) as servicer:
         message = failure(servicer.create, A, {"fail": "refused"}).message
         assert "Traceback" in message
         assert "invalid literal for int() with base 10: 'the cause'" in message
@@ -186,13 +202,13 @@ def test_a_reason_of_several_lines_stands_below_its_star(servicer: Servicer) -> 
     assert kept(servicer.create, A, {"keep": ["refused\nwait"]}).reasons == ["refused\n\t  wait"]
 
 
-def test_state_is_kept_beside_googles_own_clients() -> None:
-    with Servicer(ToyProvider(), env={"TOY_BREAK": "google"}) as servicer:
+def test_state_is_kept_beside_googles_own_clients(toy: Toy) -> None:
+    with toy(env={"TOY_BREAK": "google"}) as servicer:
         assert kept(servicer.create, A, {"keep": ["waiting"]}).reasons == ["waiting"]
 
 
-def test_debugging_shows_why_an_unfinished_call_ended() -> None:
-    with Servicer(ToyProvider(), env={"SQUARECLOUD_DEBUG": "1"}) as servicer:
+def test_debugging_shows_why_an_unfinished_call_ended(toy: Toy) -> None:
+    with toy(env={"SQUARECLOUD_DEBUG": "1"}) as servicer:
         reasons = kept(servicer.create, A, {"keep": ["waiting"]}).reasons
     assert reasons[0] == "waiting"
     assert "'the cause'" in reasons[1]
@@ -256,40 +272,36 @@ def test_a_callback_that_fails_does_not_keep_others_waiting(
 # Width
 
 
-def test_ten_resources_wait_side_by_side_once_widened() -> None:
-    with Servicer(ToyProvider(), config={"toy:width": "10"}) as servicer:
+def test_ten_resources_wait_side_by_side_once_widened(toy: Toy) -> None:
+    with toy(config={"toy:width": "10"}) as servicer:
         calls = [servicer.start(servicer.create, urn(f"r{n}"), {"wait": True}) for n in range(10)]
         servicer.wait_for(lambda: all(servicer.progress(urn(f"r{n}")) for n in range(10)), "ten at a time")
         servicer.cancel()
         assert [call.result(30).id for call in calls] == ["toy/1"] * 10
 
 
-def test_what_waited_before_the_widening_starts_too() -> None:
-    with Servicer(ToyProvider(), config={"toy:width": "10", "toy:queued": "6"}) as servicer:
+def test_what_waited_before_the_widening_starts_too(toy: Toy) -> None:
+    with toy(config={"toy:width": "10", "toy:queued": "6"}) as servicer:
         calls = [servicer.start(servicer.create, urn(f"r{n}"), {"wait": True}) for n in range(10)]
         servicer.wait_for(lambda: all(servicer.progress(urn(f"r{n}")) for n in range(10)), "ten at a time")
         servicer.cancel()
         assert [call.result(30).id for call in calls] == ["toy/1"] * 10
 
 
-def test_a_fleet_of_200_waits_side_by_side() -> None:
-    with Servicer(ToyProvider(), config={"toy:width": "200"}) as servicer:
+def test_a_fleet_of_200_waits_side_by_side(toy: Toy) -> None:
+    with toy(config={"toy:width": "200"}) as servicer:
         calls = [servicer.start(servicer.create, urn(f"r{n}"), {"wait": True}) for n in range(200)]
         servicer.wait_for(lambda: len(servicer.messages) == 200, "200 at a time")
         servicer.cancel()
         assert all(call.result(30).outputs["called"] == 1 for call in calls)
 
 
-def test_widening_never_narrows() -> None:
-    with Servicer(ToyProvider(), config={"toy:width": "2"}) as servicer:
+def test_widening_never_narrows(toy: Toy) -> None:
+    with toy(config={"toy:width": "2"}) as servicer:
         assert servicer.create(A, {}).outputs["width"] == 4
 
 
 # Fallbacks: what the SDK lacks, and what then happens instead
-
-
-def broken(what: str, **env: str) -> Servicer:
-    return Servicer(ToyProvider(), env={"TOY_BREAK": what, **env}, config={"toy:width": "10"})
 
 
 @pytest.mark.parametrize(
@@ -302,27 +314,27 @@ def broken(what: str, **env: str) -> Servicer:
         ("pool", {"width"}),
     ],
 )
-def test_each_feature_is_lost_alone(what: str, lost: set[str]) -> None:
+def test_each_feature_is_lost_alone(broken: Toy, what: str, lost: set[str]) -> None:
     with broken(what) as servicer:
         answer = servicer.create(A, {"features": True, "progress": ["x"], "info": "i", "warn": "w"})
     assert {name for name, found in answer.outputs["features"].items() if not found} == lost
 
 
 @pytest.mark.parametrize("what", ["context", "frames"])
-def test_without_a_context_an_error_is_still_free_of_tracebacks(what: str) -> None:
+def test_without_a_context_an_error_is_still_free_of_tracebacks(broken: Toy, what: str) -> None:
     with broken(what) as servicer:
         error = failure(servicer.create, A, {"fail": "refused\n  twice"})
     assert error.message.strip() == "ProviderError: refused\n  twice"
 
 
-def test_without_a_context_debugging_still_shows_the_traceback() -> None:
+def test_without_a_context_debugging_still_shows_the_traceback(broken: Toy) -> None:
     with broken("context", SQUARECLOUD_DEBUG="1") as servicer:
         assert "Traceback" in failure(servicer.create, A, {"fail": "refused"}).message
         assert "Traceback" in failure(servicer.create, A, {"keep": ["waiting"]}).message
 
 
 @pytest.mark.parametrize("what", ["context", "frames"])
-def test_without_a_context_the_error_says_that_nothing_was_kept(what: str) -> None:
+def test_without_a_context_the_error_says_that_nothing_was_kept(broken: Toy, what: str) -> None:
     with broken(what) as servicer:
         error = failure(servicer.create, A, {"keep": ["still waiting", "since noon"]})
     assert error.kept is None
@@ -333,40 +345,40 @@ def test_without_a_context_the_error_says_that_nothing_was_kept(what: str) -> No
     assert "Traceback" not in error.message
 
 
-def test_without_a_urn_messages_stand_at_the_stack() -> None:
+def test_without_a_urn_messages_stand_at_the_stack(broken: Toy) -> None:
     with broken("frames") as servicer:
         servicer.create(A, {"progress": ["sent"], "info": "forgotten", "warn": "late"})
         assert servicer.progress() == ["sent"]
         assert servicer.diagnostics() == ["forgotten", "late"]
 
 
-def test_without_the_engines_address_lasting_messages_are_printed() -> None:
+def test_without_the_engines_address_lasting_messages_are_printed(broken: Toy) -> None:
     with broken("log") as servicer:
         servicer.create(A, {"progress": ["sent"], "info": "forgotten", "warn": "late"})
         servicer.wait_for(lambda: servicer.printed == ["forgotten", "warning: late"])
         assert servicer.messages == []
 
 
-def test_an_unresponsive_engine_costs_a_message_and_not_the_run() -> None:
+def test_an_unresponsive_engine_costs_a_message_and_not_the_run(broken: Toy) -> None:
     with broken("engine") as servicer:
         assert servicer.create(A, {"progress": ["sent"], "info": "forgotten"}).id == "toy/1"
         servicer.wait_for(lambda: servicer.printed == ["forgotten"])
 
 
-def test_without_the_server_a_wait_knows_that_no_cancel_comes() -> None:
+def test_without_the_server_a_wait_knows_that_no_cancel_comes(broken: Toy) -> None:
     with broken("server") as servicer:
         assert servicer.create(A, {}).outputs["heard"] is False
         servicer.cancel()
         assert servicer.create(A, {}).outputs["called"] == 0
 
 
-def test_without_the_pool_four_at_a_time_still_work() -> None:
+def test_without_the_pool_four_at_a_time_still_work(broken: Toy) -> None:
     with broken("pool") as servicer:
         calls = [servicer.start(servicer.create, urn(f"r{n}"), {}) for n in range(10)]
         assert [call.result(30).id for call in calls] == ["toy/1"] * 10
 
 
-def test_too_few_threads_cost_width_and_not_the_run() -> None:
+def test_too_few_threads_cost_width_and_not_the_run(broken: Toy) -> None:
     with broken("threads") as servicer:
         calls = [servicer.start(servicer.create, urn(f"r{n}"), {"seconds": 0.1}) for n in range(20)]
         assert [call.result(120).outputs["width"] for call in calls] == [6] * 20

@@ -6,6 +6,7 @@ import dataclasses
 import re
 import time
 from concurrent.futures import wait
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -68,12 +69,25 @@ def database(emulator: Service) -> str:
     return str(emulator.control("databases", {"id": f"{next(_numbers):032x}"})["id"])
 
 
-@pytest.fixture
-def place(serve: Serve, emulator: Service, database: str) -> Iterator[Place]:
+@contextmanager
+def placed(serve: Serve, emulator: Service, database: str, **how: Any) -> Iterator[Place]:
     emulator.control("faults", method="DELETE")
     emulator.control("clock", {"advance": 200})  # the cooldowns of the test before are over
-    with serve(env={**emulator.environment, **PACE}) as servicer:
+    with serve(env={**emulator.environment, **PACE}, **how) as servicer:
         yield Place(emulator, servicer, database)
+
+
+@pytest.fixture
+def place(serve: Serve, emulator: Service, database: str) -> Iterator[Place]:
+    with placed(serve, emulator, database) as one:
+        yield one
+
+
+@pytest.fixture
+def started_place(serve: Serve, emulator: Service, database: str) -> Iterator[Place]:
+    """One whose process was really started."""
+    with placed(serve, emulator, database, forks={}) as one:
+        yield one
 
 
 def failure(call: Callable[..., Any], *args: Any, **kwargs: Any) -> CallFailedError:
@@ -309,7 +323,8 @@ def test_a_wrong_configuration_fails_each_call_but_a_destroy(serve: Serve, confi
 # Create, read, update
 
 
-def test_create_gives_every_output_and_only_the_url_is_secret(place: Place) -> None:
+def test_create_gives_every_output_and_only_the_url_is_secret(started_place: Place) -> None:
+    place = started_place
     answer = place.create(triggers=["1", 2], timeout="10m")
     version = place.started()
     assert answer.id == f"{place.database}/{version}"
@@ -464,9 +479,9 @@ def test_ten_resumes_wait_at_once(emulator: Service, place: Place) -> None:
         assert "The wait was interrupted." in kept(call.result, 30).reasons[0]
 
 
-def test_the_provider_ends_soon_after_its_engine_was_killed(place: Place) -> None:
-    place.slow()
-    place.servicer.start(place.create)
-    place.servicer.wait_for(place.posts, "a request under way")
-    place.servicer.stop_engine()
-    place.servicer.wait_for(lambda: place.servicer.process.poll() is not None, "the provider's end")
+def test_the_provider_ends_soon_after_its_engine_was_killed(started_place: Place) -> None:
+    started_place.slow()
+    started_place.servicer.start(started_place.create)
+    started_place.servicer.wait_for(started_place.posts, "a request under way")
+    started_place.servicer.stop_engine()
+    started_place.servicer.wait_for(lambda: started_place.servicer.process.poll() is not None, "the provider's end")

@@ -31,11 +31,11 @@ def each_stored(*, pending: bool | None) -> pytest.MarkDecorator:
 
 
 @pytest.fixture(scope="module")
-def idle() -> Iterator[dict[str, Servicer]]:
+def idle(forks: dict[str, str]) -> Iterator[dict[str, Servicer]]:
     """The provider by each way, without a key or a service: nothing can be asked for."""
     with (
-        ADAPTERS["dynamic"](SnapshotProvider(), env=NO_KEY) as dynamic,
-        ADAPTERS["plugin"](SnapshotProvider(), env=NO_KEY) as plugin,
+        ADAPTERS["dynamic"](SnapshotProvider(), env=NO_KEY, forks=forks) as dynamic,
+        ADAPTERS["plugin"](SnapshotProvider(), env=NO_KEY, forks=forks) as plugin,
     ):
         yield {"dynamic": dynamic, "plugin": plugin}
 

@@ -2,16 +2,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.engine.stage import DATABASE, OTHER_DATABASE, App
 from tests.support.near_emulator import near_emulator
-from tests.support.preloaded import commands_of, preloaded
+from tests.support.preloaded import commands_of
 from tests.support.secret_keys import PROVIDER, secret_keys
 from tests.support.servicer import PLENTY
 from tools.engine import ensure
@@ -19,6 +17,7 @@ from tools.sandbox import Stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 # A snapshot is there after 0.1 s unless a test makes it slow; then the service answers 202 at once. The service's clock is
 # two hours behind, so what it has made is old to a client that asks nobody, and no cooldown costs real time.
@@ -35,10 +34,10 @@ def engine() -> Path:
 
 
 @pytest.fixture(scope="session")
-def quick() -> Iterator[dict[str, str]]:
+def quick(forks: dict[str, str]) -> Iterator[dict[str, str]]:
     """What every engine of the tests has in its environment, so that most of a command's time is the test's own."""
-    with tempfile.TemporaryDirectory() as folder, preloaded(Path(folder)) as python, secret_keys() as keys:
-        yield {**python, **keys, **NO_COLLECTION, "PULUMI_STACK": "dev"}
+    with secret_keys() as keys:
+        yield {**forks, **keys, **NO_COLLECTION, "PULUMI_STACK": "dev"}
 
 
 @pytest.fixture(scope="session")

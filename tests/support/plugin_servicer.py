@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pulumi.runtime.proto import provider_pb2
@@ -57,8 +58,8 @@ def in_python(text: str) -> str:
 class PluginServicer(Servicer):
     """As `Servicer`; the provider names only which kind of resource it is about."""
 
-    def _command(self) -> list[str]:
-        return [sys.executable, "-c", "from pulumi_snapshots.plugin.serve import main; main()", self.address]
+    def _arguments(self) -> list[str]:
+        return [str(Path(sys.executable).with_name("pulumi-resource-squarecloud")), self.address]
 
     def configure(self, config: Mapping[str, Any]) -> None:
         """What an engine says first, and the settings."""

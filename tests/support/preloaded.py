@@ -1,15 +1,17 @@
-"""A Python that has loaded its libraries already, for tests whose engine starts hundreds of Python processes.
+"""A Python that has loaded its libraries already, for tests that start hundreds of Python processes, or whose engine does.
 
     with preloaded(folder) as found:
         subprocess.run(["pulumi", "up"], env={**os.environ, **found})
+        subprocess.run([python_of(found), "-m", "pulumi_snapshots.cli"], env={**os.environ, **found})
 
-Half of such a command's time goes into importing the same libraries twice, for the program and for its provider. Here one
-process imports them once and forks for each start. What the engine starts is a small command in the place of Python. It
-hands its arguments, environment, folder and streams to the fork, waits for its end, and ends alike. The fork is in the
-command's process group, so the engine's signals reach it; it is told the command's parent in the place of its own.
+Most of the time of such a start goes into importing the same libraries again. Here one process imports them once and forks
+for each start. What is started is a small command in the place of Python. It hands its arguments, environment, folder and
+streams to the fork, waits for its end, and ends alike. The fork is in the command's process group, so the engine's signals
+reach it; it is told the command's parent in the place of its own. The fork of a command that has a session of its own gets
+another one, and is killed with the command, but hears no other signal.
 
-Tests that send signals themselves, or kill, use real processes, see `unforked`, and so does whatever is started with other PYTHON
-variables, or on a system other than Linux. The project's own modules are not loaded before the fork.
+Tests that send signals themselves use real processes, see `unforked`, and so do tests of how a process starts, and whatever is
+started with other PYTHON variables, or on a system other than Linux. The project's own modules are not loaded before the fork.
 
 The engine also asks Python before each command which packages bring a plugin. The command remembers the answer of this
 environment.
@@ -32,6 +34,7 @@ import subprocess
 import sys
 import threading
 import traceback
+import warnings
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -40,9 +43,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["commands_of", "preloaded", "real", "unforked"]
+__all__ = ["commands_of", "preloaded", "python_of", "real", "unforked"]
 
-LIBRARIES = ("pulumi", "pulumi.dynamic", "grpc", "dill", "pydantic", "httpx", "anyio", "zipfile")
+LIBRARIES = (
+    *("pulumi", "pulumi.dynamic", "grpc", "grpc.aio", "dill", "pydantic", "httpx", "anyio", "zipfile"),
+    # What these load themselves at the first use.
+    *("pydantic.main", "pydantic.types", "pydantic.type_adapter", "pydantic.json_schema", "pydantic.plugin._loader"),
+    *("httpcore", "anyio.from_thread", "anyio._backends._asyncio", "importlib.metadata", "zoneinfo"),
+    # The command line's and the emulator's.
+    *("click.shell_completion", "rich.live", "rich.progress", "rich.table", "sqlite3", "starlette.applications"),
+    *("uvicorn", "uvicorn.protocols.http.h11_impl"),
+)
 ABSENT = ("httpx._main", "trio")
 """Modules that the HTTP client loads if they are installed. Only this environment has them, and its users do not."""
 ADDRESS = "TESTS_PRELOADED"
@@ -118,6 +129,11 @@ def preloaded(folder: Path) -> Iterator[dict[str, str]]:
         yield {**forked, "PULUMI_PYTHON_CMD": str(folder / PYTHON)}
 
 
+def python_of(found: Mapping[str, str]) -> str:
+    """The command in the place of Python; Python itself if nothing is found."""
+    return found.get("PULUMI_PYTHON_CMD", sys.executable)
+
+
 def commands_of(found: Mapping[str, str]) -> str:
     """The folder of the commands, for the beginning of PATH, so that the plugin is forked too."""
     return str(Path(found["PULUMI_PYTHON_CMD"]).parent)
@@ -181,14 +197,21 @@ def run(told: list[str], environment: dict[str, str], folder: str, group: int, p
         # Once a run has failed, the engine interrupts providers and then the program, which is at its own end by then. Forked
         # providers end so soon that it would be interrupted before, and show that.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.setpgid(0, group)
+    try:
+        os.setpgid(0, group)
+    except PermissionError:  # it is of another session
+        os.setsid()
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
     _have_parent(parent)
     sys.orig_argv[:] = [sys.executable, *told]
-    if told[0] == "-u":
+    while told[0] in {"-u", "-W"}:
+        if told[0] == "-W":
+            sys.warnoptions.append(told[1])
+            told = told[1:]
         told = told[1:]
+    warnings._processoptions(sys.warnoptions)  # type: ignore[attr-defined]
     if told[0] == "-m":
         sys.path[0], sys.argv[:] = folder, told[1:]
         work = partial(runpy.run_module, told[1], alter_sys=True)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +24,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, empty_pb2, message_
 from pulumi.dynamic.dynamic import serialize_provider
 from pulumi.runtime import rpc
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2, provider_pb2_grpc
+
+from tests.support.preloaded import python_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -293,6 +294,7 @@ class Servicer:
         provider: What is pickled into the state; its class must be importable by name.
         config: The stack's configuration, keys with their namespace; a value may be a `secret`.
         env: Environment variables on top of this process's; None removes one.
+        forks: Where a Python is that has loaded its libraries, as the fixture of this name knows; a real start without it.
         cwd: Where the process runs, the project's directory in real life.
         deadline: Seconds after which a call fails with DEADLINE_EXCEEDED.
     """
@@ -300,6 +302,7 @@ class Servicer:
     provider: ResourceProvider
     config: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, str | None] = field(default_factory=dict)
+    forks: Mapping[str, str] = field(default_factory=dict)
     cwd: Path = ROOT
     deadline: float = 60.0
 
@@ -327,10 +330,10 @@ class Servicer:
         exit_.callback(self.stop_engine)
 
     def _start_provider(self, exit_: contextlib.ExitStack) -> None:
-        changed = {"PYTHONPATH": str(ROOT), "PULUMI_PROJECT": "project", **self.env}
+        changed = {"PULUMI_PROJECT": "project", **self.forks, **self.env}
         env = {key: value for key, value in {**os.environ, **changed}.items() if value is not None}
         self.process = subprocess.Popen(  # noqa: S603  # this very interpreter
-            self._command(),
+            [python_of(self.forks), *self._arguments()],
             cwd=self.cwd,
             env=env,
             stdout=subprocess.PIPE,
@@ -351,8 +354,8 @@ class Servicer:
         self._stub = provider_pb2_grpc.ResourceProviderStub(channel)
         self.configure(self.config)
 
-    def _command(self) -> list[str]:
-        return [sys.executable, "-u", "-m", "pulumi.dynamic", self.address]
+    def _arguments(self) -> list[str]:
+        return ["-u", "-m", "pulumi.dynamic", self.address]
 
     def _read_output(self) -> None:
         assert self.process.stdout is not None

@@ -6,16 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
 
-from tests.support.preloaded import preloaded, real, unforked
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.support.preloaded import python_of, real, unforked
 
 SHOWN = """
 import os, sys
@@ -27,14 +23,13 @@ sys.exit({status})
 """
 
 
-@pytest.fixture(scope="module")
-def forking() -> Iterator[dict[str, str]]:
-    with tempfile.TemporaryDirectory() as folder, preloaded(Path(folder)) as found:
-        yield {**os.environ, **found}
+@pytest.fixture
+def forking(forks: dict[str, str]) -> dict[str, str]:
+    return {**os.environ, **forks}
 
 
 def run(environment: dict[str, str], *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [environment["PULUMI_PYTHON_CMD"], *arguments]
+    command = [python_of(environment), *arguments]
     return subprocess.run(  # noqa: S603
         command, cwd=folder, env=environment, input="told", capture_output=True, text=True, check=False
     )
@@ -63,18 +58,38 @@ def test_an_error_and_a_signal_end_it_alike(tmp_path: Path, forking: dict[str, s
     assert run(forking, "killed.py", folder=tmp_path).returncode == -9
 
 
-@pytest.mark.parametrize("whole_group", [True, False])
-def test_a_fork_ends_with_its_command(tmp_path: Path, forking: dict[str, str], *, whole_group: bool) -> None:
-    """The engine interrupts a provider's group, and kills a program alone."""
-    (tmp_path / "waiting.py").write_text(
-        "import signal, sys\ntry:\n    print('waits', flush=True)\n    signal.pause()\nexcept KeyboardInterrupt:\n    sys.exit(3)\n"
-    )
-    command = [forking["PULUMI_PYTHON_CMD"], "waiting.py"]
-    with subprocess.Popen(  # noqa: S603
-        command, cwd=tmp_path, env=forking, stdout=subprocess.PIPE, process_group=0
-    ) as process:
+def test_a_warning_is_an_error_in_both(tmp_path: Path, forking: dict[str, str]) -> None:
+    (tmp_path / "warning.py").write_text("import sys, warnings\nprint(sys.warnoptions)\nwarnings.warn('seen')")
+    for environment in (forking, unforked(forking)):
+        ended = run(environment, "-W", "error", "-m", "warning", folder=tmp_path)
+        assert (ended.returncode, ended.stdout) == (1, "['error']\n")
+        assert ended.stderr.endswith("UserWarning: seen\n")
+
+
+WAITING = """
+import os, signal, sys
+try:
+    print(os.getsid(0), flush=True)
+    signal.pause()
+except KeyboardInterrupt:
+    sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "whole_group"),
+    [({"process_group": 0}, True), ({"process_group": 0}, False), ({"start_new_session": True}, False)],
+    ids=str,
+)
+def test_a_fork_ends_with_its_command(
+    tmp_path: Path, forking: dict[str, str], kind: dict[str, Any], *, whole_group: bool
+) -> None:
+    """The engine interrupts a provider's group, and kills a program alone; other tests give a provider a session of its own."""
+    (tmp_path / "waiting.py").write_text(WAITING)
+    command = [python_of(forking), "waiting.py"]
+    with subprocess.Popen(command, cwd=tmp_path, env=forking, stdout=subprocess.PIPE, **kind) as process:  # noqa: S603
         assert process.stdout is not None
-        assert process.stdout.readline() == b"waits\n"
+        assert (int(process.stdout.readline()) == os.getsid(0)) == ("process_group" in kind)
         if whole_group:
             os.killpg(process.pid, signal.SIGINT)
         else:
@@ -97,7 +112,7 @@ def test_what_the_engine_asks_about_is_answered_at_once(tmp_path: Path, forking:
 
 
 def test_an_engine_that_finds_python_by_itself_finds_a_real_one(forking: dict[str, str]) -> None:
-    folder = str(Path(forking["PULUMI_PYTHON_CMD"]).parent)
+    folder = str(Path(python_of(forking)).parent)
     found = real({**forking, "PATH": f"{folder}:/usr/bin"})
     assert found["PATH"] == "/usr/bin"
     assert not found.keys() & {"PULUMI_PYTHON_CMD", "TESTS_PRELOADED"}

@@ -53,6 +53,7 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def idle() -> Iterator[PluginServicer]:
+    """A process that was really started."""
     nothing: dict[str, str | None] = dict.fromkeys(("SQUARECLOUD_API_KEY", "SQUARECLOUD_API_URL"))
     with PluginServicer(SnapshotProvider(), env=nothing) as servicer:
         yield servicer
@@ -336,8 +337,8 @@ def test_settings_are_checked_before_anything_else(idle: PluginServicer) -> None
     assert "leave nothing to send" in reason
 
 
-def test_an_old_engine_gets_the_version_that_is_needed() -> None:
-    with PluginServicer(SnapshotProvider()) as servicer:
+def test_an_old_engine_gets_the_version_that_is_needed(forks: dict[str, str]) -> None:
+    with PluginServicer(SnapshotProvider(), forks=forks) as servicer:
         call(servicer, "Handshake", provider_pb2.ProviderHandshakeRequest(engine_address=servicer.address))
         with pytest.raises(CallFailedError, match=r"needs Pulumi 3\.178 or later"):
             call(servicer, "Configure", provider_pb2.ConfigureRequest())
@@ -393,19 +394,26 @@ def service() -> Iterator[Service]:
 
 
 @pytest.fixture
-def waiting(service: Service) -> Iterator[PluginServicer]:
+def waiting(service: Service, forks: dict[str, str]) -> Iterator[PluginServicer]:
     """A plugin whose snapshots are accepted and not there yet."""
+    with PluginServicer(SnapshotProvider(), env={**service.environment, **PACE}, forks=forks) as servicer:
+        yield servicer
+
+
+@pytest.fixture
+def alone(service: Service) -> Iterator[PluginServicer]:
+    """The same, really started, for signals and measures."""
     with PluginServicer(SnapshotProvider(), env={**service.environment, **PACE}) as servicer:
         yield servicer
 
 
 @pytest.fixture(scope="module")
-def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, PluginServicer]]:
+def asking(tmp_path_factory: pytest.TempPathFactory, forks: dict[str, str]) -> Iterator[tuple[Service, PluginServicer]]:
     """A service and a plugin of it, for tests that only look snapshots up."""
     folder = tmp_path_factory.mktemp("asking")
     with near_emulator(*SERVICE, "--database", DATABASE) as service:
         environment = {**service.environment, **PACE, "XDG_STATE_HOME": str(folder / "state")}
-        with PluginServicer(SnapshotProvider(), env=environment) as plugin:
+        with PluginServicer(SnapshotProvider(), env=environment, forks=forks) as plugin:
             yield service, plugin
 
 
@@ -413,16 +421,16 @@ def looks(servicer: PluginServicer) -> bool:
     return any("next check" in text for text in servicer.progress(NAME))
 
 
-def test_sigterm_ends_waits_with_their_state(waiting: PluginServicer) -> None:
-    creating = waiting.start(waiting.create, NAME, {"database_id": DATABASE})
-    waiting.wait_for(lambda: looks(waiting), "an accepted create")
-    waiting.process.terminate()
+def test_sigterm_ends_waits_with_their_state(alone: PluginServicer) -> None:
+    creating = alone.start(alone.create, NAME, {"database_id": DATABASE})
+    alone.wait_for(lambda: looks(alone), "an accepted create")
+    alone.process.terminate()
     with pytest.raises(CallFailedError, match="The wait was interrupted") as caught:
         creating.result(30)
     assert caught.value.kept is not None
     assert caught.value.kept.outputs["attempt"]["answered"] == "202"
-    waiting.wait_for(lambda: waiting.process.poll() is not None, "the plugin's end")
-    assert waiting.process.returncode == 0
+    alone.wait_for(lambda: alone.process.poll() is not None, "the plugin's end")
+    assert alone.process.returncode == 0
 
 
 @pytest.mark.parametrize("id_", ["", DATABASE, f"{DATABASE}/", f" {DATABASE}/v1", f"{DATABASE}/v 1", f"{DATABASE}/v1 "])
@@ -452,10 +460,12 @@ def test_what_the_account_does_not_have_cannot_be_imported(
     assert words in caught.value.message
 
 
-def test_a_second_engine_waits_and_sends_nothing(service: Service, waiting: PluginServicer) -> None:
+def test_a_second_engine_waits_and_sends_nothing(
+    service: Service, waiting: PluginServicer, forks: dict[str, str]
+) -> None:
     first = waiting.start(waiting.create, NAME, {"database_id": DATABASE})
     waiting.wait_for(lambda: looks(waiting), "an accepted create")
-    with PluginServicer(SnapshotProvider(), env={**service.environment, **PACE}) as other:
+    with PluginServicer(SnapshotProvider(), env={**service.environment, **PACE}, forks=forks) as other:
         second = other.start(other.create, NAME, {"database_id": DATABASE})
         other.wait_for(lambda: any("another run" in text for text in other.progress(NAME)), "the second one's wait")
         other.cancel()
@@ -468,14 +478,14 @@ def test_a_second_engine_waits_and_sends_nothing(service: Service, waiting: Plug
         first.result(30)
 
 
-def test_a_call_that_the_engine_hangs_up_is_remembered_as_unheard(waiting: PluginServicer, tmp_path: Path) -> None:
+def test_a_call_that_the_engine_hangs_up_is_remembered_as_unheard(alone: PluginServicer, tmp_path: Path) -> None:
     request = provider_pb2.CreateRequest(urn=NAME, properties=bag({"databaseId": DATABASE}))
-    creating = waiting._stub.Create.future(request)
-    waiting.wait_for(lambda: looks(waiting), "an accepted create")
+    creating = alone._stub.Create.future(request)
+    alone.wait_for(lambda: looks(alone), "an accepted create")
     creating.cancel()
-    call(waiting, "GetPluginInfo", empty_pb2.Empty())  # on the same connection: it has heard of the end before
-    waiting.process.terminate()
-    waiting.wait_for(lambda: waiting.process.poll() is not None, "the plugin's end")
+    call(alone, "GetPluginInfo", empty_pb2.Empty())  # on the same connection: it has heard of the end before
+    alone.process.terminate()
+    alone.wait_for(lambda: alone.process.poll() is not None, "the plugin's end")
     (journal,) = tmp_path.rglob("*.attempts.json")
     (entry,) = json.loads(journal.read_text())["attempts"]
     assert not entry["in_state"]
@@ -526,9 +536,9 @@ def test_the_creates_own_timeout_is_kept_for_a_resume(waiting: PluginServicer) -
         call(waiting, "Update", update)
 
 
-def test_a_hundred_waits_cost_one_process_and_few_megabytes(service: Service, waiting: PluginServicer) -> None:
+def test_a_hundred_waits_cost_one_process_and_few_megabytes(service: Service, alone: PluginServicer) -> None:
     def memory(what: str) -> int:
-        lines = Path(f"/proc/{waiting.process.pid}/status").read_text().splitlines()
+        lines = Path(f"/proc/{alone.process.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith(what))
 
     asked = []
@@ -543,15 +553,15 @@ def test_a_hundred_waits_cost_one_process_and_few_megabytes(service: Service, wa
             news=bag({"databaseId": database, "timeout": "1h"}),
         )
         asked.append(number)
-        call(waiting, "Update", request)
+        call(alone, "Update", request)
 
-    first = waiting.start(resume, 0)
-    waiting.wait_for(lambda: waiting.progress(urn("r0")), "the first wait")
+    first = alone.start(resume, 0)
+    alone.wait_for(lambda: alone.progress(urn("r0")), "the first wait")
     before = memory("VmRSS")
-    others = [waiting.start(resume, number) for number in range(1, 101)]
-    waiting.wait_for(lambda: len(asked) == 101, "a hundred waits")
-    call(waiting, "GetPluginInfo", empty_pb2.Empty())  # none of them blocks it
-    waiting.cancel()
+    others = [alone.start(resume, number) for number in range(1, 101)]
+    alone.wait_for(lambda: len(asked) == 101, "a hundred waits")
+    call(alone, "GetPluginInfo", empty_pb2.Empty())  # none of them blocks it
+    alone.cancel()
     for each in (first, *others):
         with pytest.raises(CallFailedError, match="interrupted"):
             each.result(120)
