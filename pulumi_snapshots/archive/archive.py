@@ -110,15 +110,11 @@ class _Job:
 
     async def run(self) -> ArchiveRecord:
         """Archive it in time; raises `Explained` if that fails."""
-        clock, timeout = self._transfers.clock, self._inputs.timeout
-        with self._transfers.until(timeout) as scope:
-            began = clock.monotonic()
+        with self._transfers.until(math.inf) as scope:
             await self._source.locate()  # which may wait for half an hour, so it holds no slot
-            left = timeout - (clock.monotonic() - began)
-            # The wait for a slot does not count: the transfers ahead have time-outs of their own.
-            scope.deadline = math.inf
             async with self._transfers.slots:
-                scope.deadline = clock.monotonic() + left
+                # Neither wait counts: the lookups and the transfers ahead have time-outs of their own.
+                scope.deadline = self._transfers.clock.monotonic() + self._inputs.timeout
                 return await self._archive()
         so_far = self._source.so_far
         if self._transfers.stopping:

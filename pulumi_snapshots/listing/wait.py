@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
+import anyio
+
 from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.api.models import ListedSnapshot
 from pulumi_snapshots.api.pacing.rate_limiter import BLOCKED, RateLimiter
@@ -185,7 +187,7 @@ async def find_version(  # noqa: PLR0913  what is known of it
         database_id: the snapshot's database.
         version_id: its version.
         member: gets the progress.
-        patience: seconds; if every listing shows it only later than that, it is not waited for.
+        patience: seconds of the wait; if every listing shows it only later than that, it is not waited for.
         created: when it was taken, by the service's clock, if that is known.
 
     Returns:
@@ -205,7 +207,9 @@ async def find_version(  # noqa: PLR0913  what is known of it
         return None, listed_by
     post = Post.resolved(rfc3339(listed_by - timedelta(seconds=SERVICE_CACHE)))
     wait = ListingWait(run, database_id, post, member, version=version_id, outdated=True, until=listed_by)
-    return await wait.until_listed(first_after=run.poll_plan.every, shown_by=run.clock.monotonic() + left), None
+    with anyio.move_on_after(patience):
+        return await wait.until_listed(first_after=run.poll_plan.every, shown_by=run.clock.monotonic() + left), None
+    return None, listed_by
 
 
 def failed_poll(error: SquareCloudError) -> str:

@@ -20,6 +20,7 @@ from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.listing.wait import PINNING
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.run.settings import REQUESTS_PER_MINUTE
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.stores.files import FileStore, _FileDraft
@@ -375,6 +376,31 @@ async def test_archives_that_wait_for_a_listing_hold_up_no_others(tmp_path: Path
             group.start_soon(partial(one, "listed", **listed))
         assert len(ends) == AT_A_TIME + 1
         assert ends["listed"] - began < 120
+
+
+@virtual
+async def test_the_queue_of_lookups_is_no_part_of_an_archives_time_out(tmp_path: Path) -> None:
+    """The plan has no listing of the account, so each database costs a request."""
+    async with scene(tmp_path / "a") as at:
+        at.here.emulator.add_fault(Fault(kind="list account", status=402, code="UPGRADE_REQUIRED", times=1000))
+        taken = {}
+        for number in range(3 * REQUESTS_PER_MINUTE):
+            at.here.emulator.add_database(database := f"{number:032x}")
+            taken[database] = at.here.emulator.add_snapshot(database).version_id
+        session, done = at.here.another_run(), []
+
+        async def one(database: str, version: str) -> None:
+            where = f"{tmp_path}/{database}.zip"
+            done.append(
+                await at.archive(
+                    session=session, destination=where, database_id=database, version_id=version, timeout=60.0
+                )
+            )
+
+        async with anyio.create_task_group() as group:
+            for each in taken.items():
+                group.start_soon(one, *each)
+        assert len(done) == len(taken)
 
 
 @virtual
