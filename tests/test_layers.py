@@ -291,6 +291,17 @@ def test_nothing_loads_the_http_stack_before_a_request_or_an_emulator(process: s
     }
 
 
+@pytest.mark.parametrize("package", ["pulumi_snapshots", "pulumi_snapshots.plugin"])
+def test_a_program_loads_only_the_resources_that_it_declares(package: str) -> None:
+    code = f"import sys; from {package} import Snapshot; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)  # noqa: S603  this very interpreter
+    loaded = {
+        name.removeprefix("pulumi_snapshots.") for name in done.stdout.split() if name.startswith("pulumi_snapshots.")
+    }
+    assert "declaration.snapshot" in loaded
+    assert not loaded & {"archive", "drill", "guard", "lookup", "restore"}
+
+
 def test_the_library_works_without_the_emulator_s_extra() -> None:
     code = "import sys; import pulumi_snapshots.run.session; assert not {'starlette', 'uvicorn', 'obstore'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)  # noqa: S603  this very interpreter
