@@ -268,7 +268,7 @@ PROCESSES = {
 import pulumi_snapshots.dynamic.provider, pulumi_snapshots.dynamic.archive_provider
 import pulumi_snapshots.dynamic.restore_provider, pulumi_snapshots.dynamic.run
 """,
-    "a plugin": "import pulumi_snapshots.plugin.serve",
+    "a plugin": "import pulumi_snapshots.plugin.protocol.server",
 }
 """What each process has loaded before it sends a request: a preview, and an `up` without a change, never send one."""
 
@@ -289,6 +289,32 @@ def test_nothing_loads_the_http_stack_before_a_request_or_an_emulator(process: s
         "trio",
         "obstore",
     }
+
+
+SERVED = """
+import sys
+from pulumi_snapshots.plugin.serve import leave_out_the_sdk
+leave_out_the_sdk()
+import pulumi_snapshots.plugin.protocol.server
+print(*sys.modules)
+"""
+
+
+def test_the_plugin_s_process_loads_the_protocol_and_nothing_else_of_the_sdk() -> None:
+    done = subprocess.run([sys.executable, "-c", SERVED], capture_output=True, text=True, check=True, cwd=ROOT)  # noqa: S603  this very interpreter
+    loaded = set(done.stdout.split())
+    around = {"pulumi", "pulumi.runtime", "pulumi.runtime.proto"}
+    assert "pulumi.runtime.proto.provider_pb2" in loaded
+    assert {
+        name for name in loaded if name.partition(".")[0] == "pulumi" and not name.endswith(("_pb2", "_pb2_grpc"))
+    } == around
+    assert not {"opentelemetry", "yaml", "dill"} & loaded
+    # What it loads late must be content with that, too.
+    for file in ("protocol", "description", "wire.py", "serve.py"):
+        path = PACKAGE / "plugin" / file
+        for each in path.rglob("*.py") if path.is_dir() else [path]:
+            own = [name for name in imports(each, typing_too=True) if name.split(".")[0] == "pulumi"]
+            assert all(name.startswith("pulumi.runtime.proto") for name in own), each
 
 
 @pytest.mark.parametrize("package", ["pulumi_snapshots", "pulumi_snapshots.plugin"])

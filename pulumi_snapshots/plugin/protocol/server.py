@@ -1,0 +1,68 @@
+"""Serves the engine that has started this process, and ends with it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+
+import anyio
+import grpc
+from pulumi.runtime.proto import provider_pb2_grpc
+
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.engine.presence import WATCH_EVERY, address_in
+from pulumi_snapshots.engine.terminal import has_terminal
+from pulumi_snapshots.plugin.protocol.engine import Engine
+from pulumi_snapshots.plugin.protocol.servicer import Plugin
+from pulumi_snapshots.run.shared import Shared
+
+MESSAGE_LIMIT = 400 * 1024 * 1024
+"""Bytes of one message: the engine's own limit."""
+GRACE = 30.0
+"""Seconds that calls under way have to answer once this process was asked to end; their waits end at once."""
+BY_HAND = (
+    "This is Pulumi's plugin for Square Cloud; `pulumi` starts it by itself. To debug it, run the program with "
+    "PULUMI_DEBUG_PROVIDERS=squarecloud:{}"
+)
+
+
+def main() -> None:
+    """Serve until the engine ends this process: its address is the last argument."""
+    anyio.run(_serve, address_in(sys.argv))
+
+
+async def _serve(address: str | None) -> None:
+    engine = Engine(address)
+    shared = Shared(announce=lambda text: engine.say(text, ephemeral=True), cuts_rows=has_terminal())
+    options = [("grpc.max_receive_message_length", MESSAGE_LIMIT), ("grpc.max_send_message_length", MESSAGE_LIMIT)]
+    server = grpc.aio.server(options=options)
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(Plugin(engine, shared), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with anyio.create_task_group() as background:
+        shared.background = background
+        asked_to_end = asyncio.Event()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(each, asked_to_end.set)
+        if address is None:
+            print(BY_HAND.format(port), file=sys.stderr)  # noqa: T201  for users who started it themselves
+        else:
+            background.start_soon(_end_with, engine)
+        print(port, flush=True)  # noqa: T201  what the engine waits for
+        await asked_to_end.wait()
+        shared.stop()
+        await server.stop(GRACE)
+        background.cancel_scope.cancel()
+
+
+async def _end_with(engine: Engine) -> None:
+    """End this process as soon as its engine was killed.
+
+    It ends at once, not as at ^C: an answer that the engine never gets must not be recorded as delivered.
+    """
+    clock = Clock()
+    while engine.alive or engine.alive:
+        await clock.sleep(WATCH_EVERY)
+    os._exit(1)
