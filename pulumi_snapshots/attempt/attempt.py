@@ -131,6 +131,7 @@ class Attempt(ABC):
         self._give_up_earlier = asker.gives_up_earlier
         self._engine = asker.engine
         self._entry: Entry | None = None  # as in the journal
+        self._here: Post | None = None  # the POST that the state has, by this machine's clock
         self._found: Found | None = None
         self._handled: list[Entry] = []
         self._refused: SquareCloudError | None = None
@@ -210,7 +211,7 @@ class Attempt(ABC):
                         await held.enter_async_context(self._lock)
                         await self.take_over()
                     else:
-                        self._resume(post)
+                        await self._resume(post)
                     yield
                     complete = True
             if not complete and not self.completes_early():
@@ -334,10 +335,13 @@ class Attempt(ABC):
         self.set_post(mine.post)
         return True
 
-    def _resume(self, post: Post) -> None:
+    async def _resume(self, post: Post) -> None:
         """Take over the POST that the state has as pending."""
         self.resumed = True
         self._entry = replace(self._entry_of(post), proved=True)
+        if sent := await self._journal.sent_elsewhere(self.database_id, post):
+            self._entry = replace(self._entry, ahead=sent.ahead)
+            self._here = self._journal.by_this_clock(sent).post
         self.set_post(post)
 
     @property

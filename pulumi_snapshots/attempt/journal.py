@@ -113,7 +113,7 @@ class Entry:
     def _check(self) -> None:
         """Raise `Unfit` or another of `UNREADABLE` for values that no run writes: they would end in any error much later."""
         post = self.post
-        if is_nonsense(post.posted_at) or is_nonsense(post.missing_since or post.posted_at):
+        if any(is_nonsense(each) for each in vars(post).values() if isinstance(each, datetime)):
             raise Unfit("is of another time")
         clocks = post.service_clock_offset or 0.0, self.ahead or 0.0
         if not (0 <= post.timeout <= RETENTION and all(abs(each) <= PLAUSIBLE for each in clocks)):
@@ -419,6 +419,18 @@ class AttemptJournal:
             post, posted_at=posted_at, service_clock_offset=None if offset is None else round(offset - behind, 3)
         )
         return replace(entry, post=moved, ahead=here)
+
+    async def sent_elsewhere(self, database_id: str, post: Post) -> Entry | None:
+        """The entry of a POST from the state, if no answer has dated it and the clock of its machine is known from here.
+
+        Without that, another machine would take the time of such a POST for one of its own clock.
+        """
+        if self.file is None or not self.process.renew_every or post.service_clock_offset is not None:
+            return None
+        entries = _entries(await self._readable() or {})
+        same = (each for each in entries if each.database_id == database_id and each.post.posted_at == post.posted_at)
+        entry = next(same, None)
+        return None if entry is None or entry.ahead is None else entry
 
     async def update(self, entry: Entry, *, was: Entry | None = None) -> bool:
         """Replace the entry of a POST; false, without a change, if another process is working on one of its database.

@@ -459,7 +459,7 @@ class SnapshotAttempt(Attempt):
         return ListingWait(
             self._session,
             self.database_id,
-            self.sent,
+            self._here or self.sent,
             self.member,
             version=self._finished.version if self._finished else None,
             finished_at=self._finished_at,

@@ -193,7 +193,9 @@ async def _read_pending(
     with session.until(session.left_for_reads(PENDING_PATIENCE)):
         try:
             page = await session.listings.read_page(database_id, session.listings.recent, patience=ONCE)
-            search = Search.of(post, session.client.service_clock.offset, excluded=memory.not_new)
+            sent = await session.journals["snapshot"].sent_elsewhere(database_id, post)
+            here = post if sent is None else session.journals["snapshot"].by_this_clock(sent).post
+            search = Search.of(here, session.client.service_clock.offset, excluded=memory.not_new)
             entry = find_ours(page.entries, search, page.listing.service_time)
             if entry is None and not page.complete and session.clock.utc() - post.posted_at >= post.failed_after:
                 # Only the database's own listing can prove that it failed.

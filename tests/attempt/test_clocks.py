@@ -15,7 +15,9 @@ from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.difference import SnapshotRules
+from pulumi_snapshots.snapshot.record import provisional_id
 from tests.support.engine_calls import Machine, Stack
+from tests.support.shared_places import Place
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OWNER, START, World, world
 
@@ -67,6 +69,30 @@ async def test_a_lost_answer_of_a_machine_with_a_wrong_clock_is_found(
         await stack.up(database_id=DATABASE)
         assert stack.error is None
         assert [stack.outputs["version_id"]] == accepted(here)
+
+
+@pytest.mark.parametrize("ahead", [20 * MINUTE, -20 * MINUTE], ids=["fast", "slow"])
+@virtual
+async def test_machines_that_share_state_find_the_snapshot_of_a_request_that_no_answer_has_dated(
+    tmp_path: Path, ahead: float
+) -> None:
+    """Cut off before any answer, and resumed by two others: by their clocks somebody else's snapshot could be it."""
+    async with world(snapshot_seconds=400, cache_world="invalidated") as here:
+        here.emulator.add_snapshot(DATABASE)
+        await anyio.sleep(10 * MINUTE)
+        place = Place(here.clock)
+        clocks = (Shifted(here.clock, ahead), here.clock, Shifted(here.clock, -ahead))
+        here.emulator.add_fault(Fault(kind="create", delay=7200.0, when="after", times=1))
+        stack, ids = Stack(SnapshotRules(), Machine(here, tmp_path), OWNER), []
+        for number, (clock, timeout) in enumerate(zip(clocks, ("30s", "30s", "45m"), strict=True)):
+            stack.machine = Machine(here, tmp_path / f"{number}", clock=clock, place=place)
+            await stack.up(database_id=DATABASE, timeout=timeout)
+            ids.append(stack.id)
+            await anyio.sleep(3 * MINUTE)
+        assert stack.error is None
+        assert len(here.posts) == 1
+        assert [stack.outputs["version_id"]] == accepted(here)
+        assert ids[0] == ids[1] == provisional_id(DATABASE, stack.outputs["requested_at"])
 
 
 @virtual

@@ -316,6 +316,7 @@ async def test_a_damaged_journal_stops_no_run(tmp_path: Path, damage: str) -> No
     "nonsense",
     [
         {"posted_at": "9999-12-31T23:59:59Z"},
+        {"earlier": "9999-12-31T23:59:59Z"},
         {"service_clock_offset": math.nan},
         {"service_clock_offset": 1e300},
         {"timeout": 1e30},
