@@ -63,9 +63,14 @@ def forks() -> Iterator[dict[str, str]]:
 
 
 def pytest_collection_finish() -> None:
-    """What eight thousand tests and their modules take stays to the end: let the collector not go through it again and again."""
-    gc.collect()
-    gc.freeze()
+    """What eight thousand tests and their modules take stays to the end: let the collector not go through it again and again.
+
+    Not before hypothesis is loaded: it asks the collector who holds a random generator, and fails if nobody seems to. A few
+    tests without it take little.
+    """
+    if "hypothesis" in sys.modules:
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(scope="session")
