@@ -65,6 +65,7 @@ class ListingWait:
         behind: whether another snapshot ended right before the POST, see `Search.of`.
         before_sleep: called before each sleep, in which the run may be killed.
         failed: the failure of the last poll, for the progress; empty if it succeeded.
+        failure: the same; None if it succeeded.
         outdated: whether a listing lacks a snapshot that a 200 has named, so that the page is an old one.
         until: when every listing must show it, if that is known; for the progress.
     """
@@ -79,6 +80,7 @@ class ListingWait:
     behind: bool = False
     before_sleep: Callable[[], Awaitable[None]] = _nothing
     failed: str = ""
+    failure: SquareCloudError | None = None
     outdated: bool = False
     until: datetime | None = None
 
@@ -144,10 +146,10 @@ class ListingWait:
                 try:
                     await plan.poll(polled, poll)
                 except SquareCloudError as error:
-                    self.failed = failed_poll(error)
+                    self.failed, self.failure = failed_poll(error), error
                     self.member.waits(self._state())
                 else:
-                    self.failed = ""
+                    self.failed, self.failure = "", None
                     self.outdated = self.version is not None
         return None
 
@@ -194,7 +196,7 @@ async def find_version(  # noqa: PLR0913  what is known of it
         The entry, or None; and when every listing must show one that was not waited for, UTC, if that is known.
 
     Raises:
-        SquareCloudError: a request was refused, and will be refused again.
+        SquareCloudError: a request was refused, and will be refused again; or the wait has ended while requests failed.
     """
     entry = await run.listings.find_version(database_id, version_id)
     if entry is not None:
@@ -209,6 +211,8 @@ async def find_version(  # noqa: PLR0913  what is known of it
     wait = ListingWait(run, database_id, post, member, version=version_id, outdated=True, until=listed_by)
     with anyio.move_on_after(patience):
         return await wait.until_listed(first_after=run.poll_plan.every, shown_by=run.clock.monotonic() + left), None
+    if wait.failure is not None:
+        raise wait.failure
     return None, listed_by
 
 

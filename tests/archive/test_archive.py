@@ -347,6 +347,18 @@ async def test_an_archive_finds_what_a_listing_shows_only_after_a_block(tmp_path
 
 
 @virtual
+async def test_a_wait_for_a_listing_that_ends_while_the_service_is_down_says_so(tmp_path: Path) -> None:
+    async with unlisted(tmp_path / "a") as (at, record, provider):
+
+        def goes_down() -> None:
+            for kind in ("list", "list account"):
+                at.here.emulator.add_fault(Fault(kind=kind, status=500, code="INTERNAL", times=10_000))
+
+        ids: dict[str, Any] = {"database_id": DATABASE, "version_id": record.version_id}
+        await at.here.meanwhile(60, goes_down, fails(at, what="INTERNAL", session=provider, **ids))
+
+
+@virtual
 async def test_an_archive_polls_once_the_old_page_is_over(tmp_path: Path) -> None:
     """If no snapshot ends the cache, pages are polled at growing intervals, also beyond the end of the old one."""
     async with unlisted(tmp_path / "a", listing_cache="kept") as (at, record, provider):
