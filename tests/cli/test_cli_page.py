@@ -19,6 +19,7 @@ from pulumi_snapshots.run.drills import Drilled
 from tests.cli.typed import Desk
 from tests.emulator.served import KEY, served
 from tests.support.drilling import CONNECTION, FakeDatabases
+from tests.support.preloaded import commands_of
 from tests.support.virtual import virtual
 from tests.support.world import world
 
@@ -43,15 +44,16 @@ def test_a_reader_finds_every_command_with_its_arguments() -> None:
             assert word.strip("[]{}").upper() in row.upper() or "|" in word, (name, word)
 
 
-def test_the_commands_that_the_page_shows_run(tmp_path: Path) -> None:
+def test_the_commands_that_the_page_shows_run(tmp_path: Path, forks: dict[str, str]) -> None:
     """All but the installation, which needs a published package, and the completion, which needs a shell's own folders."""
     blocks = [block for block in shown(PAGE) if re.search(" (create|list|status|doctor)\\b", block)]
     assert len(blocks) == 5
     script = "".join(blocks)
     plenty = ("--requests-per-minute", "1000", "--cache-world", "invalidated", "--snapshot-seconds", "0.1")
-    with served("--no-automatic", "--database", DATABASE, *plenty) as emulator:
+    with served("--no-automatic", "--database", DATABASE, *plenty, forks=forks) as emulator:
         environment = {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            **forks,
+            "PATH": f"{commands_of(forks)}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(tmp_path),
             "SQUARECLOUD_API_KEY": KEY,
             "SQUARECLOUD_API_URL": emulator.api_url,

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -16,22 +17,24 @@ import pytest
 
 from pulumi_snapshots.errors.extras import pip_install
 from tests.emulator.served import KEY, Served, served
+from tests.support.preloaded import python_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
-COMMAND = (sys.executable, "-W", "error", "-m", "pulumi_snapshots.cli")
+MODULE = ("-W", "error", "-m", "pulumi_snapshots.cli")
+COMMAND = (sys.executable, *MODULE)
 PLENTY = ("--cache-world", "invalidated", "--requests-per-minute", "1000")
+NOTHING: Mapping[str, str] = MappingProxyType({})
 NO_UTF8 = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 
 
 @pytest.fixture(scope="module")
-def emulator() -> Iterator[Served]:
-    with served(
-        "--no-automatic", "--snapshot-seconds", "3", "--soft-deadline", "1", *PLENTY, "--database", DATABASE
-    ) as one:
+def emulator(forks: dict[str, str]) -> Iterator[Served]:
+    options = ("--no-automatic", "--snapshot-seconds", "3", "--soft-deadline", "1", "--database", DATABASE)
+    with served(*options, *PLENTY, forks=forks) as one:
         yield one
 
 
@@ -52,12 +55,15 @@ def environment(emulator: Served, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def start(environment: dict[str, str]) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts a command; none outlives the test."""
+    """Starts a command, a fork if it is given `forks`; none outlives the test."""
     started: list[subprocess.Popen[str]] = []
 
-    def one(*arguments: str, more: Mapping[str, str] = MappingProxyType({}), **options: Any) -> subprocess.Popen[str]:
+    def one(
+        *arguments: str, more: Mapping[str, str] = NOTHING, forks: Mapping[str, str] = NOTHING, **options: Any
+    ) -> subprocess.Popen[str]:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
-        process = subprocess.Popen([*COMMAND, *arguments], env={**environment, **more}, **pipes)  # noqa: S603  a fixed command
+        command = [python_of(forks), *MODULE, *arguments]
+        process = subprocess.Popen(command, env={**environment, **forks, **more}, **pipes)  # noqa: S603  a fixed command
         started.append(process)
         return process
 
@@ -74,7 +80,7 @@ def posts(emulator: Served) -> list[str]:
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 def test_the_next_create_resumes_one_that_a_signal_ended(
-    emulator: Served, start: Callable[..., subprocess.Popen[str]], end: signal.Signals
+    emulator: Served, start: Callable[..., subprocess.Popen[str]], forks: dict[str, str], end: signal.Signals
 ) -> None:
     before = len(posts(emulator))
     emulator.control("clock", {"advance": 300})
@@ -86,7 +92,7 @@ def test_the_next_create_resumes_one_that_a_signal_ended(
     out, err = process.communicate(timeout=90)
     assert (process.returncode, out) == (-9 if end is signal.SIGKILL else 128 + end, "")
     assert ("The wait was interrupted." in err) == (end is not signal.SIGKILL)
-    again = start("create", DATABASE, "--json")
+    again = start("create", DATABASE, "--json", forks=forks)
     out, err = again.communicate(timeout=90)
     assert again.returncode == 0, err
     assert json.loads(out)["version_id"] == posts(emulator)[-1]
@@ -145,11 +151,11 @@ def test_a_locale_without_utf8_shows_escaped_characters(start: Callable[..., sub
 
 @pytest.mark.parametrize("more", [{}, NO_UTF8], ids=["UTF-8", "ASCII"])
 def test_a_narrow_terminal_shows_one_live_line(
-    emulator: Served, start: Callable[..., subprocess.Popen[str]], more: dict[str, str]
+    emulator: Served, start: Callable[..., subprocess.Popen[str]], forks: dict[str, str], more: dict[str, str]
 ) -> None:
     emulator.control("clock", {"advance": 300})
     ours, theirs = pty.openpty()
-    process = start("create", DATABASE, more={"COLUMNS": "25", **more}, stderr=theirs, stdin=theirs)
+    process = start("create", DATABASE, more={"COLUMNS": "25", **more}, forks=forks, stderr=theirs, stdin=theirs)
     os.close(theirs)
     seen = b""
     while piece := _read(ours):
@@ -183,17 +189,15 @@ def test_a_missing_extra_is_named_with_how_to_install_it(environment: dict[str, 
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_shell_completes_commands_and_options(environment: dict[str, str], shell: str) -> None:
-    script = subprocess.run(  # noqa: S603  a fixed command
-        [*COMMAND, "completion", shell], capture_output=True, text=True, timeout=90, check=True, env=environment
-    ).stdout
+def test_a_shell_completes_commands_and_options(
+    start: Callable[..., subprocess.Popen[str]], forks: dict[str, str], shell: str
+) -> None:
+    script, _ = start("completion", shell, forks=forks).communicate(timeout=90)
     variable, asked = re.findall(rf"(_\w+_COMPLETE)=({shell}_complete)", script)[0]
     for typed, offered in (("cr", "create"), ("create --re", "--reuse-within")):
         words = f"squarecloud-snapshots {typed}"
         # fish gives the word itself, the others its index.
         current = words.rsplit(maxsplit=1)[-1] if shell == "fish" else str(len(words.split()) - 1)
         completing = {variable: asked, "COMP_WORDS": words, "COMP_CWORD": current}
-        ended = subprocess.run(  # noqa: S603  a fixed command
-            COMMAND, capture_output=True, text=True, timeout=90, check=False, env={**environment, **completing}
-        )
-        assert re.findall(r"^(?:plain[,\n])([\w-]+)", ended.stdout, re.MULTILINE) == [offered], ended
+        out, err = start(more=completing, forks=forks).communicate(timeout=90)
+        assert re.findall(r"^(?:plain[,\n])([\w-]+)", out, re.MULTILINE) == [offered], err

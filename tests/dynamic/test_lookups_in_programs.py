@@ -48,8 +48,9 @@ def nothing_configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Itera
 
 
 @pytest.fixture(scope="module")
-def emulator() -> Iterator[Served]:
-    with served("--port", "0", "--no-automatic", "--database", DATABASE, "--requests-per-minute", "10000") as emulator:
+def emulator(forks: dict[str, str]) -> Iterator[Served]:
+    options = ("--no-automatic", "--database", DATABASE, "--requests-per-minute", "10000")
+    with served(*options, forks=forks) as emulator:
         emulator.control("snapshots", {"database_id": DATABASE, "version_id": VERSION})
         yield emulator
 

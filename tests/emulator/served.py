@@ -1,4 +1,7 @@
-"""The emulator as a process, as a user starts it, with real sockets and real time. No assertions."""
+"""The emulator as a process, as a user starts it, with real sockets and real time. No assertions.
+
+With the fixture `forks`, the process is a fork of a Python that has loaded its libraries; signals do not reach it then.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,21 @@ import json
 import os
 import re
 import subprocess
-import sys
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from tests.support.preloaded import python_of
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["KEY", "Served", "run", "served"]
 
+STARTED: Mapping[str, str] = MappingProxyType({})
+"""A process that is no fork."""
 KEY = "process-test-" + "k" * 51
 _LINE = re.compile(
     r"squarecloud-emulator listening on (?P<url>http://\S+:\d+) \(API (?P=url)/v2, snapshots (?P=url)/files\)\n"
@@ -43,21 +50,26 @@ class Served:
         return json.loads(content) if content else None
 
 
-def run(*options: str) -> subprocess.CompletedProcess[str]:
+def run(*options: str, forks: Mapping[str, str] = STARTED) -> subprocess.CompletedProcess[str]:
     """Run it until it ends, with options with which it does not start."""
     return subprocess.run(  # noqa: S603 - a fixed command, no shell
-        _command(*options), capture_output=True, text=True, timeout=90, check=False
+        _command(forks, *options),
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+        env={**os.environ, **forks},
     )
 
 
 @contextmanager
-def served(*options: str) -> Iterator[Served]:
+def served(*options: str, forks: Mapping[str, str] = STARTED) -> Iterator[Served]:
     process = subprocess.Popen(  # noqa: S603 - a fixed command, no shell
-        _command(*options),
+        _command(forks, *options),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "SQUARECLOUD_EMULATOR_API_KEY": KEY},
+        env={**os.environ, **forks, "SQUARECLOUD_EMULATOR_API_KEY": KEY},
     )
     assert process.stdout is not None
     try:
@@ -70,5 +82,5 @@ def served(*options: str) -> Iterator[Served]:
         process.communicate()
 
 
-def _command(*options: str) -> list[str]:
-    return [sys.executable, "-W", "error", "-m", "pulumi_snapshots.emulator", *options]
+def _command(forks: Mapping[str, str], *options: str) -> list[str]:
+    return [python_of(forks), "-W", "error", "-m", "pulumi_snapshots.emulator", *options]

@@ -158,7 +158,9 @@ def test_snapshot_of_a_client_that_hangs_up_is_still_taken(emulator: Served, cli
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-def test_signal_ends_open_requests_quickly_and_saves_the_state(tmp_path: Path, stop: signal.Signals) -> None:
+def test_signal_ends_open_requests_quickly_and_saves_the_state(
+    tmp_path: Path, forks: dict[str, str], stop: signal.Signals
+) -> None:
     options = ["--data-folder", str(tmp_path), "--database", DATABASE, "--database", f"{OTHER}:redis", "--no-automatic"]
     failures: list[squarecloud.SquareCloudAPIError] = []
     with served(*options, "--clock-offset", "-3600") as emulator:
@@ -181,7 +183,7 @@ def test_signal_ends_open_requests_quickly_and_saves_the_state(tmp_path: Path, s
         assert (emulator.process.returncode, output, errors) == (0, "", "")
         assert time.monotonic() - stopped_at < 8  # the request alone would take 30 s
     assert [failure.code for failure in failures] == ["NETWORK_ERROR"]
-    with served(*options) as emulator:
+    with served(*options, forks=forks) as emulator:
         first, second = emulator.control("state")["databases"]
         assert (first["id"], second["type"], len(first["running_snapshots"])) == (DATABASE, "redis", 0)
         assert len(first["snapshots"]) == 1  # without the offset, the snapshot's time has passed
@@ -200,20 +202,20 @@ def test_signal_ends_open_requests_quickly_and_saves_the_state(tmp_path: Path, s
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_wrong_option_gets_a_one_line_error(options: list[str], code: int, message: str) -> None:
-    ended = run(*options)
+def test_wrong_option_gets_a_one_line_error(forks: dict[str, str], options: list[str], code: int, message: str) -> None:
+    ended = run(*options, forks=forks)
     assert ended.returncode == code
     assert message in ended.stderr.splitlines()[-1]
     assert "Traceback" not in ended.stderr
     assert ended.stdout == ""
 
 
-def test_folder_in_use_gets_a_one_line_error(tmp_path: Path) -> None:
-    with served("--data-folder", str(tmp_path)):
-        ended = run("--data-folder", str(tmp_path))
+def test_folder_in_use_gets_a_one_line_error(tmp_path: Path, forks: dict[str, str]) -> None:
+    with served("--data-folder", str(tmp_path), forks=forks):
+        ended = run("--data-folder", str(tmp_path), forks=forks)
     assert ended.returncode == 1
     assert ended.stderr == f"squarecloud-emulator: another emulator uses {tmp_path}\n"
-    with served("--data-folder", str(tmp_path)):
+    with served("--data-folder", str(tmp_path), forks=forks):
         pass
 
 

@@ -24,6 +24,8 @@ from tests.emulator.served import KEY, run, served
 from tests.support.real_data import content_of, databases_of, filled, sql_at
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tools.postgres import Server
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
@@ -45,17 +47,22 @@ def left_overs() -> set[str]:
     return {path.name for path in Path(tempfile.gettempdir()).glob("squarecloud-emulator-*")}
 
 
-def refused(*options: str) -> str:
-    """Check that it does not start, explains why in one line without a password, and leaves no files; return the line."""
-    before = left_overs()
-    ended = run(*options)
-    assert ended.returncode == 1
-    assert ended.stdout == ""
-    assert len(ended.stderr.splitlines()) == 1, ended.stderr
-    assert ended.stderr.startswith("squarecloud-emulator: ")
-    assert "secret-word" not in ended.stderr
-    assert left_overs() == before
-    return ended.stderr
+@pytest.fixture
+def refused(forks: dict[str, str]) -> Callable[..., str]:
+    """Checks that it does not start, explains why in one line without a password, and leaves no files; returns the line."""
+
+    def one(*options: str) -> str:
+        before = left_overs()
+        ended = run(*options, forks=forks)
+        assert ended.returncode == 1
+        assert ended.stdout == ""
+        assert len(ended.stderr.splitlines()) == 1, ended.stderr
+        assert ended.stderr.startswith("squarecloud-emulator: ")
+        assert "secret-word" not in ended.stderr
+        assert left_overs() == before
+        return ended.stderr
+
+    return one
 
 
 def test_vendors_sdk_takes_and_restores_a_real_database(
@@ -102,7 +109,7 @@ def test_vendors_sdk_takes_and_restores_a_real_database(
     assert server.password not in ran
 
 
-def test_server_that_does_not_answer_is_named_in_the_error(server: Server) -> None:
+def test_server_that_does_not_answer_is_named_in_the_error(refused: Callable[..., str], server: Server) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     told = refused("--postgres-dsn", f"postgresql://postgres@127.0.0.1:{port}/postgres")
@@ -121,12 +128,12 @@ def test_server_that_does_not_answer_is_named_in_the_error(server: Server) -> No
         ("host=127.0.0.1 sslpassword=secret-word", "use a key without a password"),
     ],
 )
-def test_unusable_dsn_gets_an_error_without_its_password(dsn: str, told: str) -> None:
+def test_unusable_dsn_gets_an_error_without_its_password(refused: Callable[..., str], dsn: str, told: str) -> None:
     assert told in refused("--postgres-dsn", dsn)
 
 
 def test_wrong_password_user_or_database_is_named_in_the_error(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    refused: Callable[..., str], server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert 'database "nothing" does not exist' in refused("--postgres-dsn", server.dsn("nothing"))
     sql_at(server.url(), "DROP ROLE IF EXISTS guest", f"CREATE ROLE guest LOGIN PASSWORD '{server.password}'")
@@ -150,7 +157,7 @@ def test_dsn_with_a_password_can_come_from_the_environment(server: Server, monke
 
 
 def test_missing_or_unfit_client_programs_are_named_in_the_error(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    refused: Callable[..., str], server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = int(re.match(r"\d+", sql_at(server.url(), "SHOW server_version")[0][0])[0])  # type: ignore[index]
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -168,7 +175,7 @@ def test_missing_or_unfit_client_programs_are_named_in_the_error(
         assert f"cannot restore into a server of version {version}" in refused(*options)
 
 
-def test_id_that_cannot_name_a_database_gets_an_error(server: Server) -> None:
+def test_id_that_cannot_name_a_database_gets_an_error(refused: Callable[..., str], server: Server) -> None:
     options = ("--postgres-dsn", server.dsn(), "--database")
     assert "at most 59 characters" in refused(*options, "a" * 60)
     assert "the PostgreSQL server has a database postgres already" in refused(*options, "postgres")

@@ -23,6 +23,7 @@ import atexit
 import fcntl
 import gc
 import importlib
+import io
 import marshal
 import os
 import runpy
@@ -52,13 +53,16 @@ LIBRARIES = (
     *("httpcore", "anyio.from_thread", "anyio._backends._asyncio", "importlib.metadata", "zoneinfo"),
     # The command line's and the emulator's.
     *("click.shell_completion", "rich.live", "rich.progress", "rich.table", "sqlite3", "starlette.applications"),
-    *("uvicorn", "uvicorn.protocols.http.h11_impl"),
+    *("uvicorn", "uvicorn.protocols.http.h11_impl", "pydantic.dataclasses", "psycopg"),
 )
 ABSENT = ("httpx._main", "trio")
 """Modules that the HTTP client loads if they are installed. Only this environment has them, and its users do not."""
 ADDRESS = "TESTS_PRELOADED"
 """The server's socket, in the environment of what may be forked."""
-PYTHON, PLUGIN, PROGRAM = "forked-python", "pulumi-resource-squarecloud", "pulumi-language-python-exec"
+UNBUFFERED = "PYTHONUNBUFFERED"
+"""The one PYTHON variable that a fork heeds itself."""
+PYTHON, PROGRAM = "forked-python", "pulumi-language-python-exec"
+SCRIPTS = ("pulumi-resource-squarecloud", "squarecloud-snapshots")
 LISTING = ["-m", "pip", "list", "-v", "--format", "json"]
 LENGTH = struct.Struct("!I")
 STATUS = struct.Struct("!i")
@@ -76,7 +80,8 @@ if told == {listing!r}:
         print(file.read())
     raise SystemExit
 address = os.environ.get({address!r})
-if address is None or {{name: text for name, text in os.environ.items() if name.startswith("PYTHON")}} != {wanted!r}:
+variables = {{name: text for name, text in os.environ.items() if name.startswith("PYTHON") and name != {unbuffered!r}}}
+if address is None or variables != {wanted!r}:
     os.execv({python!r}, [{python!r}, *told])
 for each in (_signal.SIGINT, _signal.SIGTERM):
     _signal.signal(each, _signal.SIG_IGN)  # the fork has heard it too, and its end is waited for
@@ -106,8 +111,9 @@ def preloaded(folder: Path) -> Iterator[dict[str, str]]:
     """
     listed = subprocess.run([sys.executable, *LISTING], capture_output=True, text=True, check=True).stdout  # noqa: S603
     (folder / "listed.json").write_text(listed)
-    scripts, address = Path(sys.executable).parent, str(folder / "socket")
-    for name, first in {PYTHON: [], PLUGIN: [str(scripts / PLUGIN)]}.items():
+    address = str(folder / "socket")
+    scripts = {name: [str(Path(sys.executable).with_name(name))] for name in SCRIPTS}
+    for name, first in {PYTHON: [], **scripts}.items():
         values = {
             "python": sys.executable,
             "version": sys.version.split()[0],
@@ -115,7 +121,10 @@ def preloaded(folder: Path) -> Iterator[dict[str, str]]:
             "listing": LISTING,
             "listed": str(folder / "listed.json"),
             "address": ADDRESS,
-            "wanted": {name: text for name, text in os.environ.items() if name.startswith("PYTHON")},
+            "unbuffered": UNBUFFERED,
+            "wanted": {
+                name: text for name, text in os.environ.items() if name.startswith("PYTHON") and name != UNBUFFERED
+            },
         }
         (folder / name).write_text(COMMAND.format(**values))
         (folder / name).chmod(0o755)
@@ -135,7 +144,7 @@ def python_of(found: Mapping[str, str]) -> str:
 
 
 def commands_of(found: Mapping[str, str]) -> str:
-    """The folder of the commands, for the beginning of PATH, so that the plugin is forked too."""
+    """The folder of the commands, for the beginning of PATH, so that the plugin and the command line are forked too."""
     return str(Path(found["PULUMI_PYTHON_CMD"]).parent)
 
 
@@ -206,6 +215,7 @@ def run(told: list[str], environment: dict[str, str], folder: str, group: int, p
     os.environ.update(environment)
     _have_parent(parent)
     sys.orig_argv[:] = [sys.executable, *told]
+    _open_streams(unbuffered="-u" in told[:1] or UNBUFFERED in environment)
     while told[0] in {"-u", "-W"}:
         if told[0] == "-W":
             sys.warnoptions.append(told[1])
@@ -246,6 +256,22 @@ def _end_with(watched: int) -> None:
     fcntl.fcntl(watched, fcntl.F_SETFL, fcntl.fcntl(watched, fcntl.F_GETFL) | fcntl.FASYNC)
     if select.select([watched], [], [], 0)[0]:
         os._exit(1)
+
+
+def _open_streams(*, unbuffered: bool) -> None:
+    """Open the standard streams as Python does at its start: those of the server remember what kind of file they had."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        before = getattr(sys, name)
+        stream = io.TextIOWrapper(
+            open(number, f"{mode}b", buffering=0 if unbuffered and mode == "w" else -1, closefd=False),  # noqa: SIM115
+            before.encoding,
+            before.errors,
+            "\n",
+            line_buffering=not unbuffered and (os.isatty(number) or name == "stderr"),
+            write_through=unbuffered,
+        )
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
 
 
 def _have_parent(parent: int) -> None:

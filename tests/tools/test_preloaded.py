@@ -103,6 +103,46 @@ def test_other_python_variables_start_a_real_one(tmp_path: Path, forking: dict[s
     assert run({**forking, "PYTHONPATH": str(tmp_path)}, *told, folder=tmp_path).stdout == "False\n"
 
 
+STREAMS = """
+import json, sys
+print("kept", file=sys.stdout)
+facts = [
+    [name, each.encoding, each.errors, each.newlines, each.line_buffering, each.write_through, each.seekable(), type(each.buffer).__name__]
+    for name in ("stdin", "stdout", "stderr")
+    for each in (getattr(sys, name), getattr(sys, f"__{name}__"))
+]
+print(json.dumps(facts), file=sys.stderr)
+sys.stdout.reconfigure(errors="backslashreplace")
+"""
+
+
+@pytest.mark.parametrize("variables", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "unbuffered"])
+def test_the_streams_of_a_fork_are_like_those_of_a_start(
+    tmp_path: Path, forking: dict[str, str], variables: dict[str, str]
+) -> None:
+    (tmp_path / "streams.py").write_text(STREAMS)
+    plain = {name: text for name, text in forking.items() if name != "PYTHONUNBUFFERED"} | variables
+    for options in ((), ("-u",)):
+        told: list[list[str]] = []
+        for environment in (plain, unforked(plain)):
+            with (tmp_path / "out").open("w+") as out:
+                command = [python_of(environment), *options, "streams.py"]
+                ended = subprocess.run(  # noqa: S603
+                    command,
+                    cwd=tmp_path,
+                    env=environment,
+                    input="",
+                    stdout=out,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    check=True,
+                )
+                out.seek(0)
+                told.append([out.read(), ended.stderr])
+        forked, started = told
+        assert forked == started
+
+
 def test_what_the_engine_asks_about_is_answered_at_once(tmp_path: Path, forking: dict[str, str]) -> None:
     assert run(forking, "--version", folder=tmp_path).stdout == f"Python {sys.version.split()[0]}\n"
     assert (

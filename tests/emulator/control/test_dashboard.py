@@ -109,8 +109,8 @@ in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="this machine has no 
 
 
 @pytest.fixture
-def emulator() -> Iterator[Served]:
-    with served("--no-automatic", "--database", DATABASE, "--soft-deadline", "3600") as one:
+def emulator(forks: dict[str, str]) -> Iterator[Served]:
+    with served("--no-automatic", "--database", DATABASE, "--soft-deadline", "3600", forks=forks) as one:
         yield one
 
 
