@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tests.archive.generated_host import GeneratedZip, serve
+from tests.support.preloaded import python_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -63,13 +64,15 @@ def start(
     *,
     environment: Mapping[str, str] | None = None,
     recipients: tuple[str, ...] = (),
+    forks: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[str]:
-    """Start an archive in another process."""
+    """Start an archive in another process; really, for measures, unless the fixture `forks` is given."""
+    forks = forks or {}
     return subprocess.Popen(  # noqa: S603  this very interpreter
-        [sys.executable, "-m", "tests.archive.one_archive", url, VERSION, str(destination), *recipients],
+        [python_of(forks), "-m", "tests.archive.one_archive", url, VERSION, str(destination), *recipients],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, **(environment or {})},
+        env={**os.environ, **forks, **(environment or {})},
     )
 
 

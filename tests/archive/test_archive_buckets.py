@@ -436,10 +436,13 @@ def test_wrong_keys_are_one_clear_error(bucket: Bucket, host: Host) -> None:
     assert bucket.content("x.zip") == OLD
 
 
-def test_parts_of_a_killed_run_are_ended_by_the_next_archive(bucket: Bucket, large: Host) -> None:
+def test_parts_of_a_killed_run_are_ended_by_the_next_archive(
+    bucket: Bucket, large: Host, forks: dict[str, str]
+) -> None:
     bucket.put("x.zip", OLD)
     bucket.proxy.fails = after(2, writes_a_part, "silent")
-    killed = start(large.url, bucket.uri("x.zip"), environment=bucket.server.reached_at(bucket.proxy.url))
+    environment = bucket.server.reached_at(bucket.proxy.url)
+    killed = start(large.url, bucket.uri("x.zip"), environment=environment, forks=forks)
     deadline = time.monotonic() + 60
     while sum(map(writes_a_part, bucket.proxy.requests)) < 3 and time.monotonic() < deadline:
         time.sleep(0.01)

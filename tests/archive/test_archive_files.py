@@ -89,14 +89,14 @@ def test_a_read_only_folder_is_an_error() -> None:
         assert (folder / "x.zip").read_bytes() == OLD
 
 
-def test_the_part_of_a_killed_run_is_removed_by_the_next_one(tmp_path: Path) -> None:
+def test_the_part_of_a_killed_run_is_removed_by_the_next_one(tmp_path: Path, forks: dict[str, str]) -> None:
     with hosted(16 * MIB, rate=40e6) as large:
-        killed = start(large.url, tmp_path / "x.zip")
+        killed = start(large.url, tmp_path / "x.zip", forks=forks)
         parts = await_part(tmp_path)
         killed.kill()
         killed.communicate()
         assert list(tmp_path.iterdir()) == parts
-        running = start(large.url, tmp_path / "y.zip")
+        running = start(large.url, tmp_path / "y.zip", forks=forks)
         while list(tmp_path.iterdir()) == parts:
             time.sleep(0.01)
         # The part of a living process is not removed.

@@ -21,7 +21,7 @@ import pytest
 
 from pulumi_snapshots import Archive
 from pulumi_snapshots.dynamic.archive_provider import ArchiveProvider
-from tests.support.object_stores import serving
+from tests.support.object_stores import ObjectStore, serving
 from tests.support.servicer import NO_KEY, UNKNOWN, Answer, CallFailedError, Servicer, urn
 
 if TYPE_CHECKING:
@@ -407,13 +407,17 @@ def test_a_wrong_configuration_is_reported_without_a_traceback(serve: Serve, tmp
             assert failure(call, NAME, inputs).startswith("squarecloud:lookEvery must be")
 
 
-def test_a_bucket_is_written_looked_at_and_tidied(serve: Serve, place: Place) -> None:
+@pytest.fixture(scope="module")
+def s3() -> Iterator[ObjectStore]:
+    """A store with a bucket; each test has a database of its own, and so a folder."""
+    with serving("moto") as store:
+        store.make_bucket("backups")
+        yield store
+
+
+def test_a_bucket_is_written_looked_at_and_tidied(serve: Serve, place: Place, s3: ObjectStore) -> None:
     source = place.snapshot()
-    with (
-        serving("moto") as s3,
-        serve(env={**place.emulator.environment, **s3.environment}) as servicer,
-    ):
-        s3.make_bucket("backups")
+    with serve(env={**place.emulator.environment, **s3.environment}) as servicer:
         inputs = {**source, "destination": "s3://backups/shop/", "delete_object": True}
         created = servicer.create(NAME, inputs)
         assert created.id.startswith(f"s3://backups/shop/{place.database}/")

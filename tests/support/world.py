@@ -16,13 +16,13 @@ from pulumi_snapshots.attempt.owner import Asker
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.emulator import Emulator
 from pulumi_snapshots.emulator import EmulatorSettings as Service
-from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey, Settings
 from pulumi_snapshots.snapshot.create import Pending, create, resume
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import read
+from tests.support.row import OWNER, Row
 from tests.support.wire import EmulatorTransport
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from pulumi_snapshots.emulator.data.store import Store
     from pulumi_snapshots.emulator.service.resources import StoredSnapshot
     from pulumi_snapshots.errors.text import Words
-    from pulumi_snapshots.errors.wording import Wording
     from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 __all__ = ["DATABASE", "OTHER_DATABASE", "OWNER", "START", "Ending", "Row", "TimedRow", "World", "world"]
@@ -40,7 +39,6 @@ __all__ = ["DATABASE", "OTHER_DATABASE", "OWNER", "START", "Ending", "Row", "Tim
 T = TypeVar("T")
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 OTHER_DATABASE = "b25c9e6f2dc8516b962fc5d186617232"
-OWNER = "urn:pulumi:dev::shop::pulumi-python:dynamic/squarecloud:Snapshot::before-release"
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
@@ -77,41 +75,6 @@ class Ending:
         assert self.record is None
         assert self.error is not None
         return self.error
-
-
-@dataclass
-class Row:
-    """A resource's row on the terminal, which records its texts.
-
-    Attributes:
-        shown: the progress.
-        notes: the good news that stay.
-        warnings: the warnings.
-        keeps: whether the engine can keep a pending snapshot.
-        is_asked_again: whether later calls show what the state has kept.
-        wording: the words of the texts.
-    """
-
-    shown: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    keeps: bool = True
-    is_asked_again: bool = True
-    wording: Wording = field(default_factory=lambda: PYTHON.about(resource=OWNER))
-
-    def progress(self, text: Words) -> None:
-        said = self.wording.text(text)
-        if not self.shown or self.shown[-1] != said:
-            self.shown.append(said)
-
-    def note(self, text: Words) -> None:
-        self.notes.append(self.wording.text(text))
-
-    def warn(self, text: Words) -> None:
-        self.warnings.append(self.wording.text(text))
-
-    def will_keep(self, *, pending: bool) -> bool:
-        return self.keeps or not pending
 
 
 class TimedRow(Row):
