@@ -52,6 +52,8 @@ class Declared(pulumi.CustomResource):
 
     thing: ClassVar[Thing]
     """Its properties, which the class that declares it has."""
+    _outputs: ClassVar[tuple[str, ...]]
+    """Those that programs read. The SDK makes an output of each that a resource names, which costs a program with hundreds."""
 
     def __init_subclass__(cls, **more: Any) -> None:
         """Copy the declaration to each provider's class.
@@ -63,6 +65,7 @@ class Declared(pulumi.CustomResource):
         declaration = next((base for base in cls.__mro__ if "thing" in base.__dict__), cls)
         cls.__doc__ = cls.__dict__.get("__doc__") or declaration.__doc__
         if cls is not declaration and "thing" in declaration.__dict__:
+            cls._outputs = tuple(name for name in declaration.__annotations__ if name in cls.thing.outputs)
             cls.__annotations__ = {**_converted(declaration.__annotations__), **get_annotations(cls)}
             if "__init__" not in cls.__dict__:
                 init = _named_after(cls.__name__, declaration.__dict__["__init__"])
@@ -73,7 +76,6 @@ class Declared(pulumi.CustomResource):
     ) -> None:
         custom, opts = _create_timeout(opts)
         every = {**inputs, "timeout": timeout if custom is None else custom}
-        # The SDK makes an output of each, which costs a program with hundreds of resources.
         given = {name: value for name, value in every.items() if value is not None}
         self._register(resource_name, given, opts)
 

@@ -26,7 +26,7 @@ class Dynamic(Declared, Resource):
         alias = alias_of(f"{PACKAGE}:index:{self.thing.name}", resource_name, opts)
         own = pulumi.ResourceOptions(additional_secret_outputs=sorted(self.thing.secrets), aliases=[alias])
         # An output exists only if the inputs name it.
-        properties = {**dict.fromkeys(self.thing.outputs), **inputs}
+        properties = {**dict.fromkeys(self._outputs), **inputs}
         Resource.__init__(
             self,
             self._served_by(),

@@ -27,7 +27,7 @@ class Native(Declared):
         own = pulumi.ResourceOptions(aliases=[alias])
         opts = own if opts is None else pulumi.ResourceOptions.merge(opts, own)
         given = {each: _in_camels(self.thing.inputs.properties()[each].type, value) for each, value in inputs.items()}
-        properties = {in_camel(each): value for each, value in {**dict.fromkeys(outputs), **given}.items()}
+        properties = {in_camel(each): value for each, value in {**dict.fromkeys(self._outputs), **given}.items()}
         pulumi.CustomResource.__init__(self, f"{PACKAGE}:index:{name}", resource_name, properties, opts)
         for each in outputs.values():
             if record_in(each.type) and each.camel in self.__dict__:
