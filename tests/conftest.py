@@ -29,6 +29,8 @@ sys.dont_write_bytecode = False
 # wait 5 s for each.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# While tests are collected almost everything stays. To look for garbage after every 700 objects takes a tenth of that.
+gc.set_threshold(50_000)
 
 
 def pytest_xdist_auto_num_workers() -> int:

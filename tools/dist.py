@@ -29,7 +29,6 @@ from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.output.json import JsonV1Dot6
 from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
 from pulumi_snapshots.plugin.description.identity import NPM_NAME
@@ -114,6 +113,9 @@ def bill_of_materials(at: int) -> str:
     Raises:
         Closed: The list is not what the format asks for.
     """
+    # It loads for a second, since it compiles a grammar of addresses, and those who make something else need not wait for that.
+    from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415
+
     bom = Bom()
     own = _component(distribution(DISTRIBUTION), ComponentType.APPLICATION)
     bom.metadata.component = own
