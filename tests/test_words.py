@@ -117,9 +117,9 @@ def of_program(path: Path) -> Iterator[Found]:
 
 def of_tests(path: Path) -> Iterator[Found]:
     """Test names, as sentences."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
-            yield Found(str(path.relative_to(PROJECT)), node.lineno, node.name.replace("_", " "))
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if found := re.match(r"\s*(?:async )?def (test_\w+)", line):
+            yield Found(str(path.relative_to(PROJECT)), number, found[1].replace("_", " "))
 
 
 def unreleased() -> Iterator[Found]:
