@@ -121,7 +121,8 @@ class Report:
         }
         shown = ("began", "state", "step", "why", "listing_cache", "left")
         content = {"version": VERSION, **{name: getattr(self, name) for name in shown}}
-        shown_only: dict[str, Any] = self._without_secrets({**content, "facts": facts, "answers": self.answers})
+        secrets = sorted(self._secrets, key=len, reverse=True)
+        shown_only: dict[str, Any] = _without(secrets, {**content, "facts": facts, "answers": self.answers})
         return shown_only
 
     def write(self) -> None:
@@ -154,11 +155,12 @@ class Report:
             sentence = one["fact"] if one["published"] else f"{one['fact']} (not published)"
             yield one["verdict"], name, sentence, one["seen"]
 
-    def _without_secrets(self, value: Any) -> Any:
-        if isinstance(value, str):
-            for secret in sorted(self._secrets, key=len, reverse=True):
-                value = value.replace(secret, REMOVED)
-            return value
-        if isinstance(value, dict):
-            return {self._without_secrets(name): self._without_secrets(each) for name, each in value.items()}
-        return [self._without_secrets(each) for each in value] if isinstance(value, list) else value
+
+def _without(secrets: list[str], value: Any) -> Any:
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, REMOVED)
+        return value
+    if isinstance(value, dict):
+        return {_without(secrets, name): _without(secrets, each) for name, each in value.items()}
+    return [_without(secrets, each) for each in value] if isinstance(value, list) else value
