@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -43,7 +44,7 @@ class EmulatorTransport(httpx.AsyncBaseTransport):
         self.strayed: list[httpx.Request] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        home = httpx.URL(self._emulator.base_url)
+        home = _parsed(self._emulator.base_url)
         if (request.url.scheme, request.url.host, request.url.port) != (home.scheme, home.host, home.port):
             self.strayed.append(request)
             raise httpx.ConnectError(f"no such host in this test: {request.url.host}", request=request)
@@ -70,6 +71,11 @@ class EmulatorTransport(httpx.AsyncBaseTransport):
             task = asyncio.ensure_future(run(app))
             self._tasks.add(task)  # the event loop keeps no reference to it
             task.add_done_callback(self._tasks.discard)
+
+
+@cache
+def _parsed(address: str) -> httpx.URL:
+    return httpx.URL(address)
 
 
 async def _tells_nobody(_event: str, _info: object) -> None:
