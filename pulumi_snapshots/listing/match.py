@@ -34,15 +34,15 @@ class AmbiguousSnapshot(Explained):
         candidates: the two entries.
     """
 
-    def __init__(self, candidates: tuple[ListedSnapshot, ListedSnapshot]) -> None:
+    def __init__(self, candidates: tuple[ListedSnapshot, ListedSnapshot], *, dated: bool = True) -> None:
         self.candidates = candidates
         described = " and ".join(
             f"{entry.version} ({to_the_second(entry.modified) if entry.modified else 'no time'}, {entry.size} bytes)"
             for entry in candidates
         )
         super().__init__(
-            f"two snapshots of this database could be the one that was started: {described}. Somebody else took one at "
-            "the same time, and the service does not say whose is whose",
+            f"two snapshots of this database could be the one that was started: {described}. Somebody else took one "
+            f"{'at the same time' if dated else AROUND_THE_SAME_TIME}, and the service does not say whose is whose",
             then=[Next(Step.OPEN_VERSION)],
         )
 
@@ -110,8 +110,9 @@ def late_text(database_id: str, entry: ListedSnapshot, search: Search) -> str:
 
 
 UNSURE = timedelta(days=1)
-"""How far before the POST its snapshot may seem to be if no answer has shown the clocks of the machine that sent it: hours, if
+"""How far from the POST its snapshot may seem to be if no answer has shown the clocks of the machine that sent it: hours, if
 its clock or this one's is set to local time."""
+AROUND_THE_SAME_TIME = "too, the run that sent the request was cut off before an answer showed the time"
 
 
 def may_be_ours(entries: Iterable[ListedSnapshot], search: Search) -> list[ListedSnapshot]:
@@ -143,25 +144,35 @@ def find_ours(
         AmbiguousSnapshot: another entry is so close to it, or may be of an earlier POST, that either could be the snapshot.
     """
     entries = tuple(entries)
-    candidates = sorted(
-        (
-            (entry.modified, entry)
-            for entry in entries
-            if entry.origin != "automatic"
-            and entry.modified is not None
-            and search.earliest <= entry.modified <= search.latest
-            and entry.version not in search.excluded
-        ),
-        key=lambda candidate: candidate[0],
-    )
+    candidates = _within(entries, search, search.earliest, search.latest)
     if not candidates:
         return None
     (modified, ours), *others = candidates
+    if not search.certain:
+        # It is a later one if the clock of the machine that sent the POST was behind.
+        later = [entry for _, entry in _within(entries, search, modified, search.posted + UNSURE) if entry is not ours]
+        if later:
+            raise AmbiguousSnapshot((ours, later[0]), dated=False)
     contested = asked_at is not None and _may_still_come(search, entries, asked_at)
     if others and (contested or others[0][0] - modified < CREATE_COOLDOWN):
         raise AmbiguousSnapshot((ours, others[0][1]))
     # A lone one may be of either POST; the next one to come, or the end of the rival's time, tells.
     return None if contested else ours
+
+
+def _within(
+    entries: Iterable[ListedSnapshot], search: Search, first: datetime, last: datetime
+) -> list[tuple[datetime, ListedSnapshot]]:
+    """The manual entries of no other request between two times, with their times, oldest first."""
+    found = (
+        (entry.modified, entry)
+        for entry in entries
+        if entry.origin != "automatic"
+        and entry.modified is not None
+        and first <= entry.modified <= last
+        and entry.version not in search.excluded
+    )
+    return sorted(found, key=lambda each: each[0])
 
 
 def _may_still_come(search: Search, entries: Iterable[ListedSnapshot], asked_at: datetime) -> bool:

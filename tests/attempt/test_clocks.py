@@ -186,3 +186,21 @@ async def test_a_restore_is_not_over_sooner_because_the_clock_was_set(tmp_path: 
         assert stack.error is None
         assert not stack.pending
         assert here.clock.utc() - START > timedelta(seconds=460)
+
+
+@virtual
+async def test_an_undated_request_of_a_slow_machine_takes_nobody_else_s_snapshot(tmp_path: Path) -> None:
+    """Cut off before any answer, and resumed by a machine that knows nothing of the other one's clock."""
+    async with world(snapshot_seconds=30, cache_world="invalidated") as here:
+        await anyio.sleep(100)
+        here.emulator.add_snapshot(DATABASE)  # somebody else's
+        await anyio.sleep(300)
+        stack, _ = machine(here, tmp_path / "a", -20 * MINUTE)
+        here.emulator.add_fault(Fault(kind="create", when="after", delay=7200.0, times=1))
+        await stack.up(timeout="30s", database_id=DATABASE)
+        stack.machine = Machine(here, tmp_path / "b")
+        await anyio.sleep(900)
+        await stack.up(database_id=DATABASE)
+        assert "version_id" not in stack.outputs
+        assert "was cut off before an answer showed the time" in str(stack.error)
+        assert len(here.posts) == 1
