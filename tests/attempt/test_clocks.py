@@ -189,7 +189,7 @@ async def test_a_restore_is_not_over_sooner_because_the_clock_was_set(tmp_path: 
 
 
 @virtual
-async def test_an_undated_request_of_a_slow_machine_takes_nobody_else_s_snapshot(tmp_path: Path) -> None:
+async def test_an_undated_request_of_a_slow_machine_takes_no_other_snapshot(tmp_path: Path) -> None:
     """Cut off before any answer, and resumed by a machine that knows nothing of the other one's clock."""
     async with world(snapshot_seconds=30, cache_world="invalidated") as here:
         await anyio.sleep(100)

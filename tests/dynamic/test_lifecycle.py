@@ -414,7 +414,7 @@ def test_cancel_keeps_the_snapshot_and_an_update_resumes_it(serve: Serve, place:
         assert re.fullmatch(r"pending since [\d: -]+ UTC; will keep waiting, no new request", waits)
         place.pass_time(600)
         complete = again.update(NAME, partial.id, partial.outputs, inputs)
-        found = rf"found {place.database}/{place.started()}, taken \d+ \w+ ago; no new request was sent"
+        found = rf"found {place.database}/{place.started()}, taken [\d.]+ \w+ ago; no new request was sent"
         assert re.fullmatch(found, again.diagnostics(NAME, "INFO")[-1])
         again.delete(NAME, f"{DATABASE}/v1", STATE)
         assert again.diagnostics(NAME, "INFO")[-1].startswith(
