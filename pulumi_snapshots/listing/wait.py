@@ -64,8 +64,7 @@ class ListingWait:
         others: versions of other POSTs.
         behind: whether another snapshot ended right before the POST, see `Search.of`.
         before_sleep: called before each sleep, in which the run may be killed.
-        failed: the failure of the last poll, for the progress; empty if it succeeded.
-        failure: the same; None if it succeeded.
+        failure: of the last poll; None if it succeeded.
         outdated: whether a listing lacks a snapshot that a 200 has named, so that the page is an old one.
         until: when every listing must show it, if that is known; for the progress.
     """
@@ -79,7 +78,6 @@ class ListingWait:
     others: set[str] = field(default_factory=set)
     behind: bool = False
     before_sleep: Callable[[], Awaitable[None]] = _nothing
-    failed: str = ""
     failure: SquareCloudError | None = None
     outdated: bool = False
     until: datetime | None = None
@@ -146,10 +144,10 @@ class ListingWait:
                 try:
                     await plan.poll(polled, poll)
                 except SquareCloudError as error:
-                    self.failed, self.failure = failed_poll(error), error
+                    self.failure = error
                     self.member.waits(self._state())
                 else:
-                    self.failed, self.failure = "", None
+                    self.failure = None
                     self.outdated = self.version is not None
         return None
 
@@ -163,14 +161,16 @@ class ListingWait:
             else None
         )
         check = Text("; next check {at}", at=TimeOfDay(at))
-        self.member.waits(self._state(), check, until=self.until, phase="listing", since=None if self.failed else since)
+        self.member.waits(self._state(), check, until=self.until, phase="listing", since=None if self.failure else since)
 
     def _state(self) -> str:
+        """How it stands; raises the failure of the last poll unless that may pass."""
+        failed = failed_poll(self.failure) if self.failure else ""
         if not self.post.accepted:
-            return f"answer lost ({self.post.answered}){self.failed}"
+            return f"answer lost ({self.post.answered}){failed}"
         if self.post.answered == "202":
-            return f"accepted{self.failed}"
-        return f"{'listing is old' if self.outdated else 'answered'}{self.failed}"
+            return f"accepted{failed}"
+        return f"{'listing is old' if self.outdated else 'answered'}{failed}"
 
 
 async def find_version(  # noqa: PLR0913  what is known of it
