@@ -161,7 +161,9 @@ class ListingWait:
             else None
         )
         check = Text("; next check {at}", at=TimeOfDay(at))
-        self.member.waits(self._state(), check, until=self.until, phase="listing", since=None if self.failure else since)
+        self.member.waits(
+            self._state(), check, until=self.until, phase="listing", since=None if self.failure else since
+        )
 
     def _state(self) -> str:
         """How it stands; raises the failure of the last poll unless that may pass."""
