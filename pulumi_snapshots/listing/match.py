@@ -36,13 +36,14 @@ class AmbiguousSnapshot(Explained):
 
     def __init__(self, candidates: tuple[ListedSnapshot, ListedSnapshot], *, dated: bool = True) -> None:
         self.candidates = candidates
+        undated = "too, the run that sent the request was cut off before an answer showed the time"
         described = " and ".join(
             f"{entry.version} ({to_the_second(entry.modified) if entry.modified else 'no time'}, {entry.size} bytes)"
             for entry in candidates
         )
         super().__init__(
             f"two snapshots of this database could be the one that was started: {described}. Somebody else took one "
-            f"{'at the same time' if dated else AROUND_THE_SAME_TIME}, and the service does not say whose is whose",
+            f"{'at the same time' if dated else undated}, and the service does not say whose is whose",
             then=[Next(Step.OPEN_VERSION)],
         )
 
@@ -112,7 +113,6 @@ def late_text(database_id: str, entry: ListedSnapshot, search: Search) -> str:
 UNSURE = timedelta(days=1)
 """How far from the POST its snapshot may seem to be if no answer has shown the clocks of the machine that sent it: hours, if
 its clock or this one's is set to local time."""
-AROUND_THE_SAME_TIME = "too, the run that sent the request was cut off before an answer showed the time"
 
 
 def may_be_ours(entries: Iterable[ListedSnapshot], search: Search) -> list[ListedSnapshot]:

@@ -26,7 +26,7 @@ from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.stores.files import FileStore, _FileDraft
 from pulumi_snapshots.stores.store import Draft, Seen, StoreTrouble
 from tests.archive.scene import SIZE, Scene, file_of, holds, scene
-from tests.attempt.test_clocks import Shifted
+from tests.support.clocks import Shifted
 from tests.support.failing import fails_with, flat
 from tests.support.virtual import run_virtual, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, Row

@@ -16,6 +16,7 @@ from pulumi_snapshots.restore.difference import RestoreRules
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from pulumi_snapshots.snapshot.record import provisional_id
+from tests.support.clocks import Shifted
 from tests.support.engine_calls import Machine, Stack
 from tests.support.shared_places import Place
 from tests.support.virtual import virtual
@@ -25,18 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MINUTE = 60.0
-
-
-class Shifted(Clock):
-    """The clock of a machine that is ahead, and that may be suspended."""
-
-    def __init__(self, clock: Clock, ahead: float = 0.0) -> None:
-        super().__init__(START)
-        self._clock = clock
-        self.ahead = ahead
-
-    def utc(self) -> Any:
-        return self._clock.utc() + timedelta(seconds=self.ahead)
 
 
 def machine(here: World, folder: Path, ahead: float) -> tuple[Stack, Shifted]:

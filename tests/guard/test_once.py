@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
 import anyio
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from pulumi_snapshots.attempt.owner import Asker
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.snapshot.create import create
+from tests.support.clocks import set_clock
 from tests.support.guarding import Machine
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, Row, world
@@ -147,14 +147,11 @@ async def test_what_a_killed_guard_requested_long_ago_guards_nothing(tmp_path: P
 @virtual
 async def test_an_old_snapshot_guards_nothing_if_the_clock_was_set_back(tmp_path: Path) -> None:
     async with world(snapshot_seconds=300.0) as w:
-        machine, now = Machine(w, tmp_path), w.clock.utc
-
-        def three_hours_back() -> datetime:
-            return now() - timedelta(hours=3)
+        machine = Machine(w, tmp_path)
 
         await machine.killed_after(200.0)
         await w.clock.sleep(120 * MINUTE)
-        with mock.patch.object(w.clock, "utc", three_hours_back):
+        with set_clock(w.clock, -timedelta(hours=3)):
             again = machine.program()
             await again.changes(2)
         _, second = w.posts
@@ -164,17 +161,14 @@ async def test_an_old_snapshot_guards_nothing_if_the_clock_was_set_back(tmp_path
 @virtual
 async def test_an_old_snapshot_guards_nothing_while_the_service_cannot_say_how_old_it_is(tmp_path: Path) -> None:
     async with world(snapshot_seconds=30.0) as w:
-        machine, now = Machine(w, tmp_path), w.clock.utc
-
-        def two_hours_back() -> datetime:
-            return now() - timedelta(hours=2)
+        machine = Machine(w, tmp_path)
 
         first = machine.program()
         await first.changes(1)
         machine.running.discard(first.process)
         await w.clock.sleep(120 * MINUTE)
         w.emulator.add_fault(Fault(no_connect=True, times=100))
-        with mock.patch.object(w.clock, "utc", two_hours_back):
+        with set_clock(w.clock, -timedelta(hours=2)):
             again = machine.program()
             await again.change("update of Server shop")
         assert not again.done
@@ -185,12 +179,9 @@ async def test_an_old_snapshot_guards_nothing_while_the_service_cannot_say_how_o
 async def test_a_guard_killed_while_the_clock_was_ahead_holds_nothing_back_for_as_long(tmp_path: Path) -> None:
     """No answer has shown that the clock was a day ahead, so nothing can be matched to that request before tomorrow."""
     async with world(snapshot_seconds=30.0) as w:
-        machine, now = Machine(w, tmp_path), w.clock.utc
+        machine = Machine(w, tmp_path)
 
-        def a_day_ahead() -> datetime:
-            return now() + timedelta(days=1)
-
-        with mock.patch.object(w.clock, "utc", a_day_ahead):
+        with set_clock(w.clock, timedelta(days=1)):
             await machine.killed_after(5.0, reuse_within=0.0)
         await w.clock.sleep(10 * MINUTE)
         again = machine.program()
@@ -202,13 +193,10 @@ async def test_a_guard_killed_while_the_clock_was_ahead_holds_nothing_back_for_a
 @virtual
 async def test_a_killed_guard_is_resumed_also_if_the_clock_was_set_ahead(tmp_path: Path) -> None:
     async with world(snapshot_seconds=300.0) as w:
-        machine, now = Machine(w, tmp_path), w.clock.utc
-
-        def ahead() -> datetime:
-            return now() + timedelta(minutes=50)
+        machine = Machine(w, tmp_path)
 
         await machine.killed_after(200.0)
-        with mock.patch.object(w.clock, "utc", ahead):
+        with set_clock(w.clock, timedelta(minutes=50)):
             again = machine.program()
             await again.changes(2)
         assert set(again.done.values()) == {w.started()}

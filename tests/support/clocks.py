@@ -1,0 +1,38 @@
+"""Clocks that are wrong."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from unittest import mock
+
+from pulumi_snapshots.clock import Clock
+from tests.support.world import START
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from datetime import datetime
+
+__all__ = ["Shifted", "set_clock"]
+
+
+class Shifted(Clock):
+    """The clock of a machine that is ahead, and that may be suspended."""
+
+    def __init__(self, clock: Clock, ahead: float = 0.0) -> None:
+        super().__init__(START)
+        self._clock = clock
+        self.ahead = ahead
+
+    def utc(self) -> datetime:
+        return self._clock.utc() + timedelta(seconds=self.ahead)
+
+
+def set_clock(clock: Clock, ahead: timedelta) -> AbstractContextManager[object]:
+    """Let the machine's clock be ahead while the body runs, or behind."""
+    right = clock.utc
+
+    def wrong() -> datetime:
+        return right() + ahead
+
+    return mock.patch.object(clock, "utc", wrong)
