@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -65,7 +66,8 @@ class Part:
     def stop(self) -> None:
         """End it and all that it has started."""
         if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # it has ended meanwhile, and the follower has noticed first
+                os.killpg(self._process.pid, signal.SIGTERM)
         self._follower.join()
 
 
