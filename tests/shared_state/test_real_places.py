@@ -63,7 +63,7 @@ class InTurn(Forwarder):
 def in_turn(target: str) -> AbstractContextManager[str]:
     """The address of a proxy before a server that checks the condition of a write and writes in two steps.
 
-    If two of them overlap, it loses about one write in a hundred, which S3 does not.
+    Of writes that overlap, it accepts some that it should refuse, which S3 does not.
     """
     return served(InTurn, host=urlsplit(target).netloc, turn=threading.Lock())
 
@@ -79,7 +79,7 @@ def real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             store = stack.enter_context(serving(request.param))
         except Closed as reason:
             pytest.skip(str(reason))
-        url = stack.enter_context(in_turn(store.url)) if store.name == "s3" else store.url
+        url = stack.enter_context(in_turn(store.url)) if store.scheme == "s3" else store.url
         stack.enter_context(patch.dict(os.environ, store.reached_at(url)))
         store.make_bucket("shared")
         yield Real(f"{store.scheme}://shared/of/team", f"{store.scheme}://missing/of/team")
