@@ -85,9 +85,29 @@ def part_of(file: Path) -> str:
 
 
 @cache
+def tree_of(file: Path) -> ast.Module:
+    """What a file says; many rules ask, and it is read once."""
+    return ast.parse(file.read_text())
+
+
+@cache
+def nodes(file: Path) -> tuple[ast.AST, ...]:
+    """All that it consists of."""
+    return tuple(ast.walk(tree_of(file)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forgotten() -> Iterator[None]:
+    """What was read takes 50 MB, and no later test needs it."""
+    yield
+    tree_of.cache_clear()
+    nodes.cache_clear()
+
+
+@cache
 def imports(file: Path, *, typing_too: bool = False) -> tuple[str, ...]:
     """Full names of the modules and names that a file imports, at its top and inside functions."""
-    return tuple(_imports(ast.parse(file.read_text()), typing_too=typing_too))
+    return tuple(_imports(tree_of(file), typing_too=typing_too))
 
 
 def _imports(node: ast.AST, *, typing_too: bool) -> Iterator[str]:
@@ -182,8 +202,7 @@ def test_imports_of_the_emulator_point_down_only(file: Path) -> None:
 
 @each_file()
 def test_what_is_loaded_late_goes_by_one_door(file: Path) -> None:
-    tree = ast.parse(file.read_text())
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    functions = [node for node in nodes(file) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     inside = [node for each in functions for node in ast.walk(each) if isinstance(node, ast.Import | ast.ImportFrom)]
     assert bool(inside) == (str(file.relative_to(PACKAGE)) in LATE)
     # A store's library is loaded by its name, once an archive goes to such a store.
@@ -204,10 +223,9 @@ def test_the_core_gives_no_advice_in_an_edge_s_words(file: Path) -> None:
     """Each edge words the next steps, so that no text is rewritten after it was made."""
     if part_of(file) in {*PULUMI, "cli", "emulator", "engine"} or file.name == "pages.py":
         return  # one command explains errors, whichever edge shows them
-    tree = ast.parse(file.read_text())
-    bodies = [body for node in ast.walk(tree) if isinstance(body := getattr(node, "body", None), list)]
+    bodies = [body for node in nodes(file) if isinstance(body := getattr(node, "body", None), list)]
     docs = {id(each.value) for body in bodies for each in body if isinstance(each, ast.Expr)}
-    for node in ast.walk(tree):
+    for node in nodes(file):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
             assert not re.search(
                 r"`pulumi [a-z]+|pulumi config|--replace|Snapshot\.get|squarecloud-snapshots \w", node.value
@@ -226,7 +244,7 @@ def test_time_comes_from_the_clock(file: Path) -> None:
     if str(file.relative_to(PACKAGE)) in TIME:
         return
     assert not [name for name in imports(file) if name.split(".")[0] == "time"]
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in nodes(file):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             assert f"{node.value.id}.{node.attr}" not in {
                 *("anyio.current_time", "anyio.sleep", "anyio.sleep_until", "asyncio.sleep", "trio.sleep"),
@@ -241,7 +259,7 @@ def test_every_exception_is_still_needed() -> None:
 
 
 def test_the_top_holds_names_and_nothing_else() -> None:
-    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    tree = tree_of(PACKAGE / "__init__.py")
     typed = [node for node in tree.body if isinstance(node, ast.If)]
     assert [ast.unparse(node.test) for node in typed] == ["TYPE_CHECKING"]
     assert all(isinstance(node, ast.Expr | ast.ImportFrom | ast.Assign | ast.If) for node in tree.body)
@@ -249,7 +267,7 @@ def test_the_top_holds_names_and_nothing_else() -> None:
 
 
 def test_each_public_name_is_what_type_checkers_take_it_for() -> None:
-    (typed,) = [node for node in ast.parse((PACKAGE / "__init__.py").read_text()).body if isinstance(node, ast.If)]
+    (typed,) = [node for node in tree_of(PACKAGE / "__init__.py").body if isinstance(node, ast.If)]
     homes = {name.name: node.module for node in typed.body if isinstance(node, ast.ImportFrom) for name in node.names}
     assert sorted(homes) == pulumi_snapshots.__all__
     for name, home in homes.items():
