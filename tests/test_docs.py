@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 import inspect
 import math
+import os
 import re
 import subprocess
-import sys
 import tomllib
 from collections import Counter
 from pathlib import Path
@@ -22,6 +22,7 @@ from docs._ext.quota_calculator import ALLOWANCE, CALCULATOR
 from pulumi_snapshots.cli.commands import commands
 from pulumi_snapshots.cli.toolchain import OLDEST_ENGINE
 from pulumi_snapshots.run.quota import allowance_of
+from tests.support.preloaded import python_of
 from tools.engine import ENGINE, LANGUAGE_HOST
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -73,11 +74,13 @@ def test_every_example_has_its_place_among_the_how_tos() -> None:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def site(tmp_path_factory: pytest.TempPathFactory, forks: dict[str, str]) -> Path:
     folder = tmp_path_factory.mktemp("site")
     # What `make docs` runs, into another folder.
-    command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going", str(DOCS), str(folder)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  a fixed command
+    options = ("--quiet", "--fail-on-warning", "--keep-going", str(DOCS), str(folder))
+    command = [python_of(forks), "-m", "tests.support.docs_site", *options]
+    environment = {**os.environ, **forks}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=PROJECT)  # noqa: S603  a fixed command
     assert result.returncode == 0, result.stderr
     return folder
 
