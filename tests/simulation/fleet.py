@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -18,6 +18,7 @@ from pulumi_snapshots.attempt.memory import RunMemory
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.emulator import Emulator
 from pulumi_snapshots.emulator import EmulatorSettings as Service
+from pulumi_snapshots.emulator.service.refusals import DroppedConnectionError
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey, Settings
 from tests.support.virtual import run_virtual
@@ -147,6 +148,15 @@ class Fleet:
             shared=place.bucket(clock or self.clock) if place else None,
         )
 
+    async def serve(self, method: str, path: str) -> None:
+        """Let the service answer a request of another user. Those send most of all requests, so theirs have no transport."""
+        key = self.emulator.settings.api_key.encode()
+        scope = {"type": "http", "method": method, "path": path, "headers": [(b"authorization", key)]}
+        number = len(self.emulator.journal)
+        with suppress(DroppedConnectionError):  # their requests meet the faults too
+            await self.emulator.app(scope, _nothing, _nothing)
+        self.answered(self.emulator.journal[number])
+
     def answered(self, entry: JournalEntry) -> None:
         """Note an answered request."""
         if not self.automatic or not entry.accepted or entry.database_id in self._given:
@@ -169,6 +179,10 @@ class Fleet:
     def posts_of(self, row: TimedRow, database_id: str) -> list[JournalEntry]:
         """The journal entries of a row's POSTs; no two POSTs for one database are sent at the same time."""
         return [post for post in self.posts(database_id) if post.monotonic in row.sent]
+
+
+async def _nothing(*_: Any) -> Any:
+    """Receive and send nothing: the service needs no body, and nobody reads its answer."""
 
 
 @asynccontextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import random
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import httpx
 
 from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.attempt.memory import RunMemory
@@ -344,17 +342,14 @@ class Deployment:
                 group.start_soon(self.block, self.scenario.blocked_at)
         if not self.scenario.others:
             return
-        headers = {"Authorization": emulator.settings.api_key}
-        async with httpx.AsyncClient(base_url=emulator.api_url, headers=headers, transport=self.here.wire()) as http:
-            theirs = [emulator.add_database().id for _ in range(12)] if self.scenario.others_take else []
-            # Each is made once, since they send most of all requests.
-            get = http.build_request("GET", "users/me")
-            posts = [http.build_request("POST", f"databases/{one}/snapshots", timeout=120) for one in theirs]
-            for number in itertools.count():
-                # One second more than their share needs, since neither they nor the network are quite even.
-                await clock.sleep(BUDGET_WINDOW / self.scenario.others + 1)
-                with suppress(httpx.HTTPError):  # their requests meet the faults too
-                    await http.send(posts[number % len(posts)] if posts and number % 3 == 0 else get)
+        theirs = [emulator.add_database().id for _ in range(12)] if self.scenario.others_take else []
+        for number in itertools.count():
+            # One second more than their share needs, since neither they nor the network are quite even.
+            await clock.sleep(BUDGET_WINDOW / self.scenario.others + 1)
+            if theirs and number % 3 == 0:
+                await self.here.serve("POST", f"/v2/databases/{theirs[number % len(theirs)]}/snapshots")
+            else:
+                await self.here.serve("GET", f"/v2/databases/{self.here.databases[0]}")
 
     async def block(self, at: float) -> None:
         await self.here.clock.sleep(at)
