@@ -109,8 +109,8 @@ class Transport:
         self._clock = clock
         self._service_clock = service_clock
         host = urlsplit(api_url).hostname or ""
+        self._api_url = api_url
         self._client = httpx.AsyncClient(
-            base_url=api_url + "/",
             headers={"Authorization": api_key, "Accept": "application/json", "User-Agent": user_agent()},
             transport=http,
             follow_redirects=False,
@@ -124,7 +124,7 @@ class Transport:
         )
 
     def __repr__(self) -> str:
-        return f"Transport({str(self._client.base_url)!r})"
+        return f"Transport({self._api_url!r})"
 
     async def close(self) -> None:
         """Close the connections."""
@@ -148,7 +148,7 @@ class Transport:
         try:
             with anyio.fail_after(read_timeout + WHOLE_ANSWER_EXTRA):
                 async with self._client.stream(
-                    method, path, json=body, timeout=timeout, extensions={"trace": events.note}
+                    method, f"{self._api_url}/{path}", json=body, timeout=timeout, extensions={"trace": events.note}
                 ) as response:
                     received, first_byte = self._clock.utc(), self._clock.monotonic() - sent_at
                     content = await _read_bounded(response)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hmac
 from email.utils import format_datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
@@ -34,17 +35,18 @@ _COMPILED = tuple((route, route.compiled()) for route in ROUTES)
 
 def kind_of(method: str, path: str) -> tuple[str, str | None]:
     """The kind of a request and the id in its path, for a transport that refuses connections."""
-    route, resource_id = _match({"type": "http", "method": method, "path": path, "root_path": ""})
+    route, resource_id = _match(method, path)
     return route.kind, resource_id
 
 
-def _match(scope: Scope) -> tuple[ApiRoute, str | None]:
+@lru_cache(maxsize=1000)  # clients poll the same few paths
+def _match(method: str, path: str) -> tuple[ApiRoute, str | None]:
     """The route, and the id in the path."""
     otherwise = NO_ROUTE
     for route, compiled in _COMPILED:
-        match, found = compiled.matches(scope)
+        match, found = compiled.matches({"type": "http", "method": method, "path": path, "root_path": ""})
         # Starlette allows HEAD on a route for GET; here each method has its own route.
-        if match is Match.FULL and route.method == scope["method"]:
+        if match is Match.FULL and route.method == method:
             return route, found["path_params"].get("id")
         if match is not Match.NONE:
             otherwise = OTHER_METHOD
@@ -63,7 +65,7 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        route, resource_id = _match(scope)
+        route, resource_id = _match(scope["method"], scope["path"])
         exchange = self._enter(Request(scope, receive), route.kind, resource_id)
         try:
             answer = await self._answer(exchange, route)
