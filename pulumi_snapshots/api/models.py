@@ -13,13 +13,13 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     StrictBool,
     ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
     model_validator,
 )
 from pydantic.functional_validators import AfterValidator, BeforeValidator
+from pydantic_core import CoreSchema, core_schema
 
 from pulumi_snapshots.api.signed_url import version_of
 from pulumi_snapshots.clock import in_utc, is_nonsense
@@ -27,12 +27,12 @@ from pulumi_snapshots.clock import in_utc, is_nonsense
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _none_if_unfit(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+class _NoneIfUnfit:
     """The value, or None if it has a wrong type: one bad field must not make the whole entry unreadable."""
-    try:
-        return handler(value)
-    except ValidationError:
-        return None
+
+    @staticmethod
+    def __get_pydantic_core_schema__(source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_default_schema(handler(source), default=None, on_error="default")
 
 
 def _utc(moment: datetime) -> datetime:
@@ -61,7 +61,7 @@ def _address(url: str) -> str:
 
 
 T = TypeVar("T")
-Lenient = Annotated[T | None, WrapValidator(_none_if_unfit)]
+Lenient = Annotated[T | None, _NoneIfUnfit]
 Utc = Annotated[datetime, AfterValidator(_utc)]
 Milliseconds = Annotated[datetime, BeforeValidator(_from_milliseconds), AfterValidator(_utc)]
 """A time in milliseconds since 1970."""

@@ -263,13 +263,13 @@ class RateLimiter:
     async def _wait_for_slot(self, request: _Request) -> None:
         self._queue.append(request)
         try:
-            self._wake_first()
-            had_timer = False
+            had_timer = True  # a new request may change the order as well
             while True:
                 self._raise_if_stopped(request)
                 now = self._clock.monotonic()
-                first = self._first(now)
-                at = self._earliest(request, self._budget_free(now))
+                free = self._budget_free(now)
+                first = self._first(now, free)
+                at = self._earliest(request, free)
                 if had_timer and first is not request:
                     # The passage of time alone has changed the order. The request that is first now needs the timer.
                     first.woken.set()
@@ -296,9 +296,8 @@ class RateLimiter:
             self._queue.remove(request)
             self._wake_first()
 
-    def _first(self, now: float) -> _Request:
+    def _first(self, now: float, free: dict[bool, float]) -> _Request:
         """The next request: the earliest possible one; of those, creates and restores before reads; then by age."""
-        free = self._budget_free(now)
         return min(
             self._queue,
             key=lambda request: (max(self._earliest(request, free), now), not request.lane.starts, request.queued_at),
@@ -306,7 +305,8 @@ class RateLimiter:
 
     def _wake_first(self) -> None:
         if self._queue:
-            self._first(self._clock.monotonic()).woken.set()
+            now = self._clock.monotonic()
+            self._first(now, self._budget_free(now)).woken.set()
 
     def _free_slot(self, request: _Request) -> Sent | None:
         """A slot for the request now, unless the requests of other processes delay it."""
