@@ -1,12 +1,15 @@
 """`make demo` ends well, and the README shows what it printed."""
 
-import os
 import re
-import subprocess
-import sys
+import signal
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tools import demo
+from tools.sandbox import Stack
 
 PROJECT = Path(__file__).resolve().parents[2]
 TYPE = "pulumi-python:dynamic/squarecloud:"
@@ -18,20 +21,32 @@ def lines_of(text: str) -> list[str]:
     return [re.sub(r"\d+(\.\d+)?", "0", line).rstrip() for line in ids.splitlines()]
 
 
+@pytest.fixture
+def forked(forks: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the engine starts for the demo's stack are forks of a loaded Python."""
+
+    class Forked(Stack):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.environment |= forks
+
+    monkeypatch.setattr(demo, "Stack", Forked)
+
+
 @pytest.mark.engine
-def test_demo_shows_all_it_promises_and_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("forked")
+def test_demo_shows_all_it_promises_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     before = {path.name for path in PROJECT.glob("Pulumi*")}
-    result = subprocess.run(
-        [sys.executable, "-m", "tools.demo"],
-        cwd=PROJECT,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    shown = result.stdout + result.stderr
-    assert result.returncode == 0, shown
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    heeded = signal.getsignal(signal.SIGTERM)
+    try:
+        status = demo.main()
+    finally:
+        signal.signal(signal.SIGTERM, heeded)
+    shown = "".join(capfd.readouterr())
+    assert status == 0, shown
     for promised in (
         "One POST, answered 202",
         "download_url  [secret]",

@@ -64,7 +64,8 @@ def test_program_runs_in_this_environment_and_touches_nothing_of_the_user(stack:
 
 
 @pytest.mark.engine
-def test_failed_command_shows_what_pulumi_said(stack: Stack) -> None:
+def test_failed_command_shows_what_pulumi_said(stack: Stack, forks: dict[str, str]) -> None:
+    stack.environment |= forks
     stack.run("stack", "init", "dev")
     with pytest.raises(Failed, match="Missing required configuration variable 'sandbox:plain'"):
         stack.run("up", "--yes")
