@@ -235,7 +235,6 @@ class RestoreAttempt(Attempt):
 
     async def start(self, on_send: Callable[[], Awaitable[None]]) -> str:
         """Send the POST once, and watch the database while it waits for its answer."""
-        sent = anyio.Event()
         continues = False
         refusal: SquareCloudError | SharedStateUnavailable | None = None
 
@@ -244,10 +243,10 @@ class RestoreAttempt(Attempt):
             if self._status.down_before:
                 self.update(down_before=True)
                 await self.save()
-            sent.set()
+            self._status.note_sent()
+            group.start_soon(self._status.while_open)
 
         async with anyio.create_task_group() as group:
-            group.start_soon(self._status.while_open, sent)
             try:
                 continues = await self._session.client.restore_snapshot(
                     self.database_id,

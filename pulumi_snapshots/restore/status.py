@@ -11,8 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import anyio
-
 from pulumi_snapshots.api.client import BRIEF, PATIENT, Patience
 from pulumi_snapshots.api.errors import RestoreRunning, SquareCloudError
 from pulumi_snapshots.api.models import RestoreStatus
@@ -112,10 +110,12 @@ class StatusWatch:
 
     # After it ------------------------------------------------------------------------------------------------------------
 
-    async def while_open(self, sent: anyio.Event) -> None:
-        """Poll while the POST waits for its answer, which may come only after the data was restored."""
-        await sent.wait()
+    def note_sent(self) -> None:
+        """Note that the POST leaves, however soon its answer comes: from now on no other restore can stay unseen."""
         self.shown_at, self.followed = self.session.clock.monotonic(), True
+
+    async def while_open(self) -> None:
+        """Poll while the POST waits for its answer, which may come only after the data was restored."""
         while True:
             await self.session.clock.sleep(self.session.settings.look_every)
             with suppress(SquareCloudError):  # the polls after the answer deal with refusals
