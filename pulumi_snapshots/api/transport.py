@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -41,6 +42,10 @@ _CERTAINLY_NOT_SENT = (
     httpx.UnsupportedProtocol,
     httpx.InvalidURL,
 )
+
+
+_parsed = lru_cache(maxsize=1000)(httpx.URL)
+"""The same few addresses are polled again and again."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +153,11 @@ class Transport:
         try:
             with anyio.fail_after(read_timeout + WHOLE_ANSWER_EXTRA):
                 async with self._client.stream(
-                    method, f"{self._api_url}/{path}", json=body, timeout=timeout, extensions={"trace": events.note}
+                    method,
+                    _parsed(f"{self._api_url}/{path}"),
+                    json=body,
+                    timeout=timeout,
+                    extensions={"trace": events.note},
                 ) as response:
                     received, first_byte = self._clock.utc(), self._clock.monotonic() - sent_at
                     content = await _read_bounded(response)
