@@ -123,8 +123,12 @@ class _Exchange:
         return {"type": "http.request", "body": body, "more_body": False}
 
     async def _send(self, message: MutableMapping[str, Any]) -> None:
+        # A full stream, a long body, is the only reason to wait: each wait is another round of the event loop.
         try:
-            await self._answer.send(dict(message))
+            try:
+                self._answer.send_nowait(dict(message))
+            except anyio.WouldBlock:
+                await self._answer.send(dict(message))
         except anyio.BrokenResourceError:
             return  # the client has closed the connection; the service continues
 
@@ -144,8 +148,11 @@ class _Body(httpx.AsyncByteStream):
     async def next_message(self) -> _Message:
         message: _Message | None = None
         try:
-            with anyio.move_on_after(self._timeout):
-                message = await self._wire.receive()
+            try:
+                message = self._wire.receive_nowait()
+            except anyio.WouldBlock:
+                with anyio.move_on_after(self._timeout):
+                    message = await self._wire.receive()
         except BaseException:
             self._wire.close()
             raise
