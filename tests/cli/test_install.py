@@ -8,16 +8,22 @@ import sys
 from typing import TYPE_CHECKING
 
 from pulumi_snapshots.cli import install
-from tests.cli.test_processes import COMMAND
+from tests.cli.test_processes import MODULE
+from tests.support.preloaded import python_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def types(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": str(path), "HOME": str(path)}
+def types(path: Path, forks: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**forks, "PATH": str(path), "HOME": str(path)}
     return subprocess.run(  # noqa: S603  this very interpreter
-        [*COMMAND, "plugin", *arguments], env=environment, capture_output=True, text=True, check=False, timeout=60
+        [python_of(forks), *MODULE, "plugin", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
 
 
@@ -26,20 +32,20 @@ def pulumi_that(path: Path, script: str) -> None:
     (path / "pulumi").chmod(0o700)
 
 
-def test_install_without_pulumi_says_what_is_missing(tmp_path: Path) -> None:
-    ended = types(tmp_path, "install")
+def test_install_without_pulumi_says_what_is_missing(tmp_path: Path, forks: dict[str, str]) -> None:
+    ended = types(tmp_path, forks, "install")
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "Pulumi is not on PATH.\nhint: Install the Pulumi CLI" in ended.stderr
     assert "squarecloud-snapshots explain plugin-trouble" in ended.stderr
 
 
-def test_install_quotes_a_pulumi_that_fails(tmp_path: Path) -> None:
+def test_install_quotes_a_pulumi_that_fails(tmp_path: Path, forks: dict[str, str]) -> None:
     pulumi_that(tmp_path, "echo 'error: no room left' >&2; exit 255")
-    ended = types(tmp_path, "install")
+    ended = types(tmp_path, forks, "install")
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "`pulumi plugin install` ended with 255: error: no room left" in ended.stderr
     (tmp_path / "pulumi").write_text("#!/nowhere/sh\n")
-    ended = types(tmp_path, "uninstall")
+    ended = types(tmp_path, forks, "uninstall")
     assert (ended.returncode, ended.stdout) == (1, "")
     assert f"{tmp_path}/pulumi does not run: No such file or directory" in ended.stderr
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 MODULE = ("-W", "error", "-m", "pulumi_snapshots.cli")
-COMMAND = (sys.executable, *MODULE)
 PLENTY = ("--cache-world", "invalidated", "--requests-per-minute", "1000")
 NOTHING: Mapping[str, str] = MappingProxyType({})
 NO_UTF8 = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
@@ -99,10 +98,10 @@ def test_the_next_create_resumes_one_that_a_signal_ended(
     assert len(posts(emulator)) == before + 1
 
 
-def test_a_closed_pipe_is_one_short_error(start: Callable[..., subprocess.Popen[str]]) -> None:
+def test_a_closed_pipe_is_one_short_error(start: Callable[..., subprocess.Popen[str]], forks: dict[str, str]) -> None:
     readable, writable = os.pipe()
     os.close(readable)
-    process = start("list", "--json", stdout=writable)
+    process = start("list", "--json", forks=forks, stdout=writable)
     os.close(writable)
     _, err = process.communicate(timeout=90)
     assert process.returncode == 1
@@ -122,15 +121,19 @@ def test_a_closed_pipe_is_one_short_error(start: Callable[..., subprocess.Popen[
         ("list --frob", "2>/dev/full"),
     ],
 )
-def test_closed_or_full_streams_cause_no_traceback(environment: dict[str, str], arguments: str, closed: str) -> None:
+def test_closed_or_full_streams_cause_no_traceback(
+    environment: dict[str, str], forks: dict[str, str], arguments: str, closed: str
+) -> None:
     script = f'"$@" {arguments} {closed}'
+    # A fork is given the streams, so they must be there. How Python itself ends with a full one, a real process shows.
+    forked = forks if "/dev/full" in closed and arguments != "--help" else NOTHING
     ended = subprocess.run(  # noqa: S603  a fixed command
-        ["bash", "-c", script, "bash", *COMMAND],  # noqa: S607
+        ["bash", "-c", script, "bash", python_of(forked), *MODULE],  # noqa: S607
         capture_output=True,
         text=True,
         timeout=90,
         check=False,
-        env=environment,
+        env={**environment, **forked},
     )
     no_result = "1>&-" in closed or closed == ">/dev/full"
     usage = arguments == "list --frob"
