@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.support.preloaded import real, unforked
+from tests.support.preloaded import commands_of, real, unforked
 from tests.support.secret_keys import PROVIDER
 
 if TYPE_CHECKING:
@@ -30,6 +30,14 @@ OTHER_DATABASE = "b25c9e6f2dc8516b962fc5d186617232"
 EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
 PATIENCE = 180.0
 """Seconds that anything may take on a machine that is busy with other things."""
+
+PLUGGED = """name: app
+runtime: python
+plugins:
+  providers:
+    - name: squarecloud
+      path: {folder}
+"""
 
 HEADER = "import pulumi\nfrom pulumi_snapshots import Snapshot\n"
 
@@ -175,6 +183,11 @@ class App:
         for stack in stacks:
             self.select(stack)
             self.run("stack", "init", stack, PROVIDER)
+
+    def plug(self) -> None:
+        """Have the engine find the plugin in the folder that the project names."""
+        folder = commands_of(self.environment)
+        (self.stack.project / "Pulumi.yaml").write_text(PLUGGED.format(folder=folder))
 
     def be_real(self) -> None:
         """From now on the engine finds Python and the plugin by PATH, as on a user's machine."""

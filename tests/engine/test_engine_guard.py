@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -222,13 +220,6 @@ def test_an_interrupted_or_killed_up_changes_nothing_and_pays_once(shop: App) ->
     assert sorted(done(shop)) == ["update one", "update two"]
 
 
-PROJECT = f"""name: app
-runtime: python
-plugins:
-  providers:
-    - name: squarecloud
-      path: {Path(sys.executable).parent}
-"""
 PLUGIN = """
 from pulumi_snapshots.plugin import Guard
 from servers import Server
@@ -241,7 +232,7 @@ pulumi.export("last", last and last.id)
 
 
 def test_the_plugin_takes_a_guard_s_snapshot_too(shop: App) -> None:
-    (shop.stack.project / "Pulumi.yaml").write_text(PROJECT)
+    shop.plug()
     shop.program(PLUGIN)
     printed = shop.up()
     version = shop.started()[0]

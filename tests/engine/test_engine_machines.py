@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.engine.stage import DATABASE, App, diagnostics
-from tests.engine.test_engine_plugin import PROJECT
 from tests.engine.test_engine_promises import RESTORED, of, restores
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def service() -> tuple[str, ...]:
 def test_what_one_machine_has_sent_another_does_not_send_again(app: App, package: str, tmp_path: Path) -> None:
     name = "version_id" if package == "pulumi_snapshots" else "versionId"
     if name == "versionId":
-        (app.stack.project / "Pulumi.yaml").write_text(PROJECT)
+        app.plug()
     app.environment["SQUARECLOUD_RESTORE_SETTLE"] = "1s"
     version = app.emulator.control("snapshots", {"database_id": RESTORED})["version_id"]
     app.program(PROGRAM.format(package=package, version=version))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -144,10 +142,7 @@ def test_both_ways_do_the_same(both_apps: tuple[App, App]) -> None:
     dynamic, plugin = both_apps
     dynamic.program(PROGRAM.format(package="pulumi_snapshots").replace("{{", "{").replace("}}", "}"))
     plugin.program(PROGRAM.format(package="pulumi_snapshots.plugin").replace("{{", "{").replace("}}", "}"))
-    (plugin.stack.project / "Pulumi.yaml").write_text(
-        "name: app\nruntime: python\nplugins:\n  providers:\n    - name: squarecloud\n"
-        f"      path: {Path(sys.executable).parent}\n"
-    )
+    plugin.plug()
     stories = story(dynamic), story(plugin)
     steps, secrets = 0, set()
     with ThreadPoolExecutor(2) as pool:  # both at once

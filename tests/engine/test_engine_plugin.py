@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,14 +14,6 @@ if TYPE_CHECKING:
     from tests.engine.stage import App
 
 pytestmark = pytest.mark.engine
-
-PROJECT = f"""name: app
-runtime: python
-plugins:
-  providers:
-    - name: squarecloud
-      path: {Path(sys.executable).parent}
-"""
 
 HEAD = "import pulumi\nfrom pulumi_snapshots import plugin\nfrom pulumi_snapshots.plugin import Archive, Snapshot\n"
 SNAPSHOT = f"""
@@ -44,7 +34,7 @@ pulumi.export("archived", archive.version_id)
 
 @pytest.fixture
 def plugged(app: App) -> App:
-    (app.stack.project / "Pulumi.yaml").write_text(PROJECT)
+    app.plug()
     return app
 
 

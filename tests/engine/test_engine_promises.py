@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.engine.stage import DATABASE, OTHER_DATABASE, App, diagnostics
-from tests.engine.test_engine_plugin import PROJECT
 
 if TYPE_CHECKING:
     pass
@@ -44,7 +43,7 @@ from {{package}} import Restore, Snapshot
 config = pulumi.Config()
 upstream = Upstream("upstream", config.get("size"))
 snapshot = Snapshot("before-release", "{DATABASE}", triggers=[upstream.same, {{{{"nested": [upstream.same]}}}}])
-pending = Snapshot("slow", "{OTHER_DATABASE}", timeout="25s" if config.get_bool("hasty") else None)
+pending = Snapshot("slow", "{OTHER_DATABASE}", timeout="8s" if config.get_bool("hasty") else None)
 Restore("back", database_id="{RESTORED}", version_id="{{version}}", overwrite=True, triggers=[upstream.same])
 pulumi.export("version_id", snapshot.version_id)
 pulumi.export("slow", pending.version_id)
@@ -63,7 +62,7 @@ def way(app: App, request: pytest.FixtureRequest) -> str:
     app.environment["SQUARECLOUD_RESTORE_SETTLE"] = "1s"
     app.emulator.sql(RESTORED, "CREATE TABLE rows (state)", "INSERT INTO rows VALUES ('then')")
     if request.param == "plugin":
-        (app.stack.project / "Pulumi.yaml").write_text(PROJECT)
+        app.plug()
         return "pulumi_snapshots.plugin"
     return "pulumi_snapshots"
 
@@ -148,7 +147,7 @@ pulumi.export("version_id", snapshot.version_id)
 
 def test_a_resource_that_moves_or_is_renamed_is_the_same_and_so_is_its_id_as_a_trigger(app: App, way: str) -> None:
     other = {"pulumi_snapshots": "pulumi_snapshots.plugin", "pulumi_snapshots.plugin": "pulumi_snapshots"}[way]
-    (app.stack.project / "Pulumi.yaml").write_text(PROJECT)
+    app.plug()
     version = app.emulator.control("snapshots", {"database_id": RESTORED})["version_id"]
     app.program(MOVING.format(version=version))
     app.slow()

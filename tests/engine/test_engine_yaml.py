@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import pytest
 
 from pulumi_snapshots.plugin.description.schema import schema
 from tests.engine.stage import DATABASE
+from tests.support.preloaded import commands_of
 from tools import language_hosts
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.engine
 
 def test_a_yaml_program_takes_a_snapshot_and_archives_it(app: App) -> None:
     app.example("yaml", "yaml")
-    host, plugin = language_hosts.YAML.ensure(os.environ), Path(sys.executable).parent
+    host, plugin = language_hosts.YAML.ensure(os.environ), Path(commands_of(app.environment))
     app.environment["PATH"] = f"{host}:{app.environment['PATH']}"
     # Where the reader has installed the plugin, this has not.
     with (app.stack.project / "Pulumi.yaml").open("a") as project:

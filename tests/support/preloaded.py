@@ -11,7 +11,7 @@ reach it; it is told the command's parent in the place of its own. The fork of a
 another one, and is killed with the command, but hears no other signal.
 
 Tests that send signals themselves use real processes, see `unforked`, and so do tests of how a process starts, and whatever is
-started with other PYTHON variables, or on a system other than Linux. The project's own modules are not loaded before the fork.
+started with other PYTHON variables, or on a system other than Linux.
 
 The engine also asks Python before each command which packages bring a plugin. The command remembers the answer of this
 environment.
@@ -26,10 +26,12 @@ import importlib
 import io
 import marshal
 import os
+import pkgutil
 import runpy
 import select
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -37,9 +39,13 @@ import threading
 import traceback
 import warnings
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import certifi
+
+import pulumi_snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -164,8 +170,11 @@ def real(environment: Mapping[str, str]) -> dict[str, str]:
 def serve(address: str) -> None:
     """Fork for each command that connects; returns in the fork, which is to run what was asked."""
     sys.modules.update(dict.fromkeys(ABSENT))  # type: ignore[arg-type]
-    for name in LIBRARIES:
+    for name in (*LIBRARIES, *_own()):
         importlib.import_module(name)
+    # The HTTP client reads all authorities' certificates for each client anew.
+    ssl.create_default_context = cache(ssl.create_default_context)  # type: ignore[assignment]
+    ssl.create_default_context(cafile=certifi.where())
     gc.collect()
     gc.freeze()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
@@ -198,6 +207,13 @@ def serve(address: str) -> None:
         os.dup2(stream, number)
         os.close(stream)
     run(*told)
+
+
+def _own() -> Iterator[str]:
+    """The project's own modules, but for those that run when they are loaded."""
+    for module in pkgutil.walk_packages(pulumi_snapshots.__path__, "pulumi_snapshots."):
+        if not module.name.endswith(".__main__"):
+            yield module.name
 
 
 def run(told: list[str], environment: dict[str, str], folder: str, group: int, parent: int) -> None:
