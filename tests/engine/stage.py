@@ -230,15 +230,16 @@ class App:
     def destroy(self) -> str:
         return self.run("destroy", "--yes", "--skip-preview")
 
-    def start(self, *arguments: str) -> Command:
-        """Start `pulumi` and go on; its processes are real ones, for signals."""
+    def start(self, *arguments: str, real: bool = False) -> Command:
+        """Start `pulumi` and go on; its Python processes are real ones if it is about signals."""
         output = self.folder / f"output-{len(self.commands)}"
-        command = Command(self.stack.start(*arguments, output=output, environment=unforked(self.environment)), output)
+        environment = unforked(self.environment) if real else self.environment
+        command = Command(self.stack.start(*arguments, output=output, environment=environment), output)
         self.commands.append(command)
         return command
 
-    def start_up(self, *arguments: str) -> Command:
-        return self.start("up", "--yes", "--skip-preview", *arguments)
+    def start_up(self, *arguments: str, real: bool = False) -> Command:
+        return self.start("up", "--yes", "--skip-preview", *arguments, real=real)
 
     def ends(self, command: Command, *, fails: bool = False) -> str:
         """Wait for a started command's end; everything that it has printed."""

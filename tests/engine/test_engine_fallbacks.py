@@ -80,7 +80,7 @@ def test_without_partial_state_a_kept_snapshot_is_resumed(app: App) -> None:
 def test_an_interrupt_loses_nothing_if_the_sdk_hides_cancel(app: App) -> None:
     lacks(app, "engine_access._find_cancel_handlers = lambda: []")
     app.slow()
-    up = app.start_up()
+    up = app.start_up(real=True)
     up.shows("accepted; next check ")
     up.interrupt()
     up.shows("^C received; cancelling.")

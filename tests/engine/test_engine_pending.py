@@ -28,10 +28,10 @@ pulumi.export("version_id", snapshot.version_id)
 """
 
 
-def waiting(app: App, *arguments: str) -> Command:
+def waiting(app: App, *arguments: str, real: bool = False) -> Command:
     """A `pulumi up` whose request was accepted, and that waits for its snapshot."""
     app.slow()
-    up = app.start_up(*arguments)
+    up = app.start_up(*arguments, real=real)
     up.shows("accepted; next check ")
     return up
 
@@ -46,7 +46,7 @@ def interrupted(app: App, *arguments: str) -> str:
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=["terminal", "ci"])
 def test_the_next_up_resumes_an_interrupted_wait_for_free(app: App, how: signal.Signals) -> None:
     app.program(PROGRAM)
-    up = waiting(app)
+    up = waiting(app, real=True)
     up.process.send_signal(how)
     printed = app.ends(up, fails=True)
 
@@ -168,7 +168,7 @@ def test_a_key_changed_meanwhile_does_not_strand_a_pending_one(app: App) -> None
 def test_a_killed_run_is_not_paid_for_twice(app: App, machine: str) -> None:
     reuse = ["-c", "reuse=1h"] if machine == "another machine" else []
     app.program(PROGRAM)
-    up = waiting(app, *reuse)
+    up = waiting(app, *reuse, real=True)
     up.kill()
     up.process.wait()
     wait_for(lambda: not up.providers(), "the end of the provider that nobody listens to any more")

@@ -99,7 +99,7 @@ def test_an_interrupted_snapshot_or_restore_is_resumed(plugged: App) -> None:
     app = plugged
     app.program(HEAD + SNAPSHOT)
     app.slow()
-    up = app.start_up()
+    up = app.start_up(real=True)
     up.shows("accepted; next check ")
     up.interrupt()
     printed = app.ends(up, fails=True)
@@ -122,7 +122,7 @@ def test_an_interrupted_snapshot_or_restore_is_resumed(plugged: App) -> None:
     # Killed engines take the plugin with them.
     app.pass_time(600)
     app.slow()
-    up = app.start_up("-c", "release=2")
+    up = app.start_up("-c", "release=2", real=True)
     up.shows("accepted; next check ")
     plugins = up.processes("pulumi-resource-squarecloud")
     assert plugins

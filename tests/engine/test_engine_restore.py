@@ -139,12 +139,12 @@ def test_a_forgotten_restore_overwrites_no_later_release(app: App) -> None:
     assert len(restores(app)) == 1
 
 
-def under_way(app: App) -> Command:
+def under_way(app: App, *, real: bool = False) -> Command:
     """A `pulumi up` whose restore was accepted, and that waits for its database."""
     app.program(PLAIN.format(database=DATABASE, version=stored(app), target=None))
     writes(app, "now")
     app.emulator.control("settings", {"restore_seconds": 600}, "PATCH")
-    up = app.start_up()
+    up = app.start_up(real=real)
     up.shows("restore running (download)")
     return up
 
@@ -181,7 +181,7 @@ def test_the_next_up_watches_an_interrupted_restore(app: App) -> None:
 
 
 def test_a_killed_restore_is_not_sent_again(app: App) -> None:
-    up = under_way(app)
+    up = under_way(app, real=True)
     up.kill()
     up.process.wait()
     wait_for(lambda: not up.providers(), "the end of the provider that nobody listens to any more")
