@@ -20,6 +20,7 @@ STAMP = ENVIRONMENT / "made-for"
 
 OLDEST_PIP = "pip>=25.1"
 """The first pip that installs a dependency group."""
+UV = "uv>=0.8"
 NEEDED = ("--group", "dev", "--editable", ".[archive,cli,docs,drill,emulator-postgres,encrypt]")
 
 
@@ -45,13 +46,23 @@ def runs() -> bool:
 
 
 def install() -> bool:
-    """Install what is needed into the environment as it is."""
+    """Install what is needed into the environment as it is: by uv, which takes a quarter of pip's time, else by pip.
+
+    uv goes its own way: it knows nothing of a mirror that pip is told to use, and does not run everywhere.
+    """
     # Python compiles what is imported; all that is installed would take half a minute.
     pip = [str(PYTHON), "-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--no-compile"]
-    return all(
-        subprocess.run([*pip, *what], cwd=PROJECT, check=False).returncode == 0  # noqa: S603
-        for what in (("--upgrade", OLDEST_PIP), NEEDED)
-    )
+    uv = [str(PYTHON), "-m", "uv", "--quiet", "pip", "install", "--python", str(PYTHON)]
+    if all(done(*command) for command in ((*pip, UV), (*uv, *NEEDED))):
+        return True
+    say("uv does not do it here: pip does, in a minute")
+    return all(done(*pip, *what, shown=True) for what in (("--upgrade", OLDEST_PIP), NEEDED))
+
+
+def done(*command: str, shown: bool = False) -> bool:
+    """Whether the command succeeds; its errors are for the user only if nothing else is tried."""
+    stderr = None if shown else subprocess.DEVNULL
+    return subprocess.run(command, cwd=PROJECT, check=False, stderr=stderr).returncode == 0  # noqa: S603
 
 
 def make() -> bool:
@@ -61,7 +72,7 @@ def make() -> bool:
         say("bringing .venv up to date")
         if install():
             return True
-    say(f"making .venv with Python {sys.version.split()[0]}: about a minute, once")
+    say(f"making .venv with Python {sys.version.split()[0]}: up to a minute, once")
     venv.create(ENVIRONMENT, clear=True, with_pip=True)
     return install()
 

@@ -110,3 +110,20 @@ def test_requirements_that_change_during_the_installation_are_noticed(
     monkeypatch.setattr(environment, "install", install)
     environment.main()
     assert not environment.ready()
+
+
+@pytest.mark.parametrize(
+    ("fails", "by"),
+    [((), ["uv", "uv pip"]), (("uv",), ["uv", "pip", "pip"]), (("uv pip",), ["uv", "uv pip", "pip", "pip"])],
+)
+def test_pip_installs_where_uv_does_not(monkeypatch: pytest.MonkeyPatch, fails: tuple[str, ...], by: list[str]) -> None:
+    tried = []
+
+    def done(*command: str, shown: bool = False) -> bool:
+        assert shown == (command[2] == "pip" and environment.UV not in command), "errors of pip alone are for the user"
+        tried.append("uv" if environment.UV in command else "uv pip" if command[2] == "uv" else "pip")
+        return tried[-1] not in fails
+
+    monkeypatch.setattr(environment, "done", done)
+    assert environment.install()
+    assert tried == by
