@@ -67,24 +67,25 @@ ADDRESS = "TESTS_PRELOADED"
 """The server's socket, in the environment of what may be forked."""
 UNBUFFERED = "PYTHONUNBUFFERED"
 """The one PYTHON variable that a fork heeds itself."""
-PYTHON, PROGRAM = "forked-python", "pulumi-language-python-exec"
+PYTHON, STARTED, PROGRAM = "python-of-tests", "forked-python", "pulumi-language-python-exec"
 SCRIPTS = ("pulumi-resource-squarecloud", "squarecloud-snapshots")
 LISTING = ["-m", "pip", "list", "-v", "--format", "json"]
 LENGTH = struct.Struct("!I")
 STATUS = struct.Struct("!i")
 
+# The engine asks twice or more for each command, and a shell starts sooner than any Python.
+QUESTIONS = """#!/bin/sh
+case "$*" in
+"--version") echo "Python {version}" ;;
+"{listing}") cat "{listed}" ;;
+*) exec "{started}" "$@" ;;
+esac
+"""
 # Only built-in modules, and no site: it starts in a hundredth of a second.
 COMMAND = """#!{python} -IS
 import _signal, _socket, marshal, os, sys
 
 told = {first!r} + sys.argv[1:]
-if told == ["--version"]:
-    print("Python", {version!r})
-    raise SystemExit
-if told == {listing!r}:
-    with open({listed!r}, encoding="utf-8") as file:
-        print(file.read())
-    raise SystemExit
 address = os.environ.get({address!r})
 variables = {{name: text for name, text in os.environ.items() if name.startswith("PYTHON") and name != {unbuffered!r}}}
 if address is None or variables != {wanted!r}:
@@ -118,21 +119,27 @@ def preloaded(folder: Path) -> Iterator[dict[str, str]]:
     listed = subprocess.run([sys.executable, *LISTING], capture_output=True, text=True, check=True).stdout  # noqa: S603
     (folder / "listed.json").write_text(listed)
     address = str(folder / "socket")
+    asked = {
+        "version": sys.version.split()[0],
+        "listing": " ".join(LISTING),
+        "listed": folder / "listed.json",
+        "started": folder / STARTED,
+    }
+    commands = {PYTHON: QUESTIONS.format(**asked)}
     scripts = {name: [str(Path(sys.executable).with_name(name))] for name in SCRIPTS}
-    for name, first in {PYTHON: [], **scripts}.items():
+    for name, first in {STARTED: [], **scripts}.items():
         values = {
             "python": sys.executable,
-            "version": sys.version.split()[0],
             "first": first,
-            "listing": LISTING,
-            "listed": str(folder / "listed.json"),
             "address": ADDRESS,
             "unbuffered": UNBUFFERED,
             "wanted": {
                 name: text for name, text in os.environ.items() if name.startswith("PYTHON") and name != UNBUFFERED
             },
         }
-        (folder / name).write_text(COMMAND.format(**values))
+        commands[name] = COMMAND.format(**values)
+    for name, text in commands.items():
+        (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     server = subprocess.Popen(  # noqa: S603  this file
         [sys.executable, "-u", __file__, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE
