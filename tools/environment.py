@@ -48,7 +48,7 @@ def runs() -> bool:
 def install() -> bool:
     """Install what is needed into the environment as it is: by uv, which takes a quarter of pip's time, else by pip.
 
-    uv goes its own way: it knows nothing of a mirror that pip is told to use, and does not run everywhere.
+    uv does not know of a mirror in the settings of pip, and does not run everywhere.
     """
     # Python compiles what is imported; all that is installed would take half a minute.
     pip = [str(PYTHON), "-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--no-compile"]
