@@ -46,17 +46,21 @@ def runs() -> bool:
 
 
 def install() -> bool:
-    """Install what is needed into the environment as it is: by uv, which takes a quarter of pip's time, else by pip.
-
-    uv does not know of a mirror in the settings of pip, and does not run everywhere.
-    """
+    """Install what is needed into the environment as it is: by uv, which takes a quarter of pip's time, else by pip."""
     # Python compiles what is imported; all that is installed would take half a minute.
     pip = [str(PYTHON), "-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--no-compile"]
     uv = [str(PYTHON), "-m", "uv", "--quiet", "pip", "install", "--python", str(PYTHON)]
-    if all(done(*command) for command in ((*pip, UV), (*uv, *NEEDED))):
-        return True
-    say("uv does not do it here: pip does, in a minute")
+    if not mirrored():
+        if all(done(*command) for command in ((*pip, UV), (*uv, *NEEDED))):
+            return True
+        say("uv does not do it here: pip does, in a minute")
     return all(done(*pip, *what, shown=True) for what in (("--upgrade", OLDEST_PIP), NEEDED))
+
+
+def mirrored() -> bool:
+    """Whether pip's settings say where packages come from; uv does not read them."""
+    listing = [str(PYTHON), "-m", "pip", "config", "list"]
+    return "index" in subprocess.run(listing, capture_output=True, text=True, check=False).stdout  # noqa: S603
 
 
 def done(*command: str, shown: bool = False) -> bool:

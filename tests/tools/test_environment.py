@@ -1,3 +1,4 @@
+import os
 import sys
 from pathlib import Path
 
@@ -125,5 +126,11 @@ def test_pip_installs_where_uv_does_not(monkeypatch: pytest.MonkeyPatch, fails: 
         return tried[-1] not in fails
 
     monkeypatch.setattr(environment, "done", done)
+    monkeypatch.delenv("PIP_INDEX_URL", raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     assert environment.install()
     assert tried == by
+    tried.clear()
+    monkeypatch.setenv("PIP_INDEX_URL", "https://mirror.invalid/simple")
+    assert environment.install()
+    assert tried == ["pip", "pip"]
