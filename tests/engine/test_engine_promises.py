@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from tests.engine.stage import DATABASE, OTHER_DATABASE, App, diagnostics
-
-if TYPE_CHECKING:
-    pass
 
 pytestmark = pytest.mark.engine
 

@@ -10,7 +10,7 @@ streams to the fork, waits for its end, and ends alike. The fork is in the comma
 reach it; it is told the command's parent in the place of its own. The fork of a command that has a session of its own gets
 another one, and is killed with the command, but hears no other signal.
 
-Tests that send signals themselves use real processes, see `unforked`, and so do tests of how a process starts, and whatever is
+Tests that are about signals use real processes, see `unforked`, and so do tests of how a process starts, and whatever is
 started with other PYTHON variables, or on a system other than Linux.
 
 The engine also asks Python before each command which packages bring a plugin. The command remembers the answer of this
@@ -127,17 +127,14 @@ def preloaded(folder: Path) -> Iterator[dict[str, str]]:
     }
     commands = {PYTHON: QUESTIONS.format(**asked)}
     scripts = {name: [str(Path(sys.executable).with_name(name))] for name in SCRIPTS}
+    told = {
+        "python": sys.executable,
+        "address": ADDRESS,
+        "unbuffered": UNBUFFERED,
+        "wanted": {name: text for name, text in os.environ.items() if name.startswith("PYTHON") and name != UNBUFFERED},
+    }
     for name, first in {STARTED: [], **scripts}.items():
-        values = {
-            "python": sys.executable,
-            "first": first,
-            "address": ADDRESS,
-            "unbuffered": UNBUFFERED,
-            "wanted": {
-                name: text for name, text in os.environ.items() if name.startswith("PYTHON") and name != UNBUFFERED
-            },
-        }
-        commands[name] = COMMAND.format(**values)
+        commands[name] = COMMAND.format(first=first, **told)
     for name, text in commands.items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
