@@ -41,7 +41,7 @@ import warnings
 from contextlib import contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import certifi
 
@@ -173,6 +173,7 @@ def real(environment: Mapping[str, str]) -> dict[str, str]:
 
 def serve(address: str) -> None:
     """Fork for each command that connects; returns in the fork, which is to run what was asked."""
+    gc.set_threshold(50_000)  # of what is imported little is garbage
     sys.modules.update(dict.fromkeys(ABSENT))  # type: ignore[arg-type]
     for name in (*LIBRARIES, *_own()):
         importlib.import_module(name)
@@ -185,32 +186,44 @@ def serve(address: str) -> None:
         listening.bind(address)
         listening.listen(64)
         sys.stdout.write("ready\n")
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks that wait
-        while True:
-            if 0 in select.select([listening.fileno(), 0], [], [])[0]:
-                sys.exit()  # whoever started it is gone, however it ended
-            command, _ = listening.accept()
-            if os.fork() == 0:
-                break
-            command.close()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    length, (*streams, watched), _, _ = socket.recv_fds(command, LENGTH.size, 4)
-    rest, request = LENGTH.unpack(length)[0], b""
-    while len(request) < rest:
-        request += command.recv(rest - len(request))
-    told = marshal.loads(request)  # noqa: S302  of the test's own command
-    child = os.fork()
-    if child:
-        _, status = os.waitpid(child, 0)
-        with suppress(BrokenPipeError):
-            command.send(STATUS.pack(os.waitstatus_to_exitcode(status)))
-        os._exit(0)
-    command.close()
+        told, (*streams, watched) = _in_a_fork(listening)
     _end_with(watched)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
     run(*told)
+
+
+def _in_a_fork(listening: socket.socket) -> tuple[Any, list[int]]:
+    """What a command asks to be run, and its streams and the pipe that is closed with it; the server goes on and tells its end."""
+    waiting: dict[int, tuple[int, socket.socket]] = {}
+    while True:
+        ready = select.select([listening.fileno(), 0, *waiting], [], [])[0]
+        if 0 in ready:
+            sys.exit()  # whoever started it is gone, however it ended
+        for ended in waiting.keys() & ready:
+            child, command = waiting.pop(ended)
+            os.close(ended)
+            with command, suppress(BrokenPipeError):
+                command.send(STATUS.pack(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
+        if listening.fileno() in ready:
+            command, _ = listening.accept()
+            length, streams, _, _ = socket.recv_fds(command, LENGTH.size, 4)
+            if not length:  # it was killed before it had asked
+                command.close()
+                continue
+            with command.makefile("rb") as sent:
+                told = marshal.loads(sent.read(LENGTH.unpack(length)[0]))  # noqa: S302  of the test's own command
+            child = os.fork()
+            if child == 0:
+                for descriptor, (_, other) in waiting.items():
+                    os.close(descriptor)
+                    other.close()
+                command.close()
+                return told, streams
+            waiting[os.pidfd_open(child)] = child, command
+            for stream in streams:
+                os.close(stream)
 
 
 def _own() -> Iterator[str]:
