@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -100,7 +100,7 @@ class Part:
 
     request: str
     served: Served
-    pieces: AsyncIterator[bytes]
+    pieces: AsyncGenerator[bytes, None]
 
 
 @asynccontextmanager
@@ -137,7 +137,9 @@ async def open_download(
         ) as client,
         aclosing(await _follow(client, url, headers)) as response,
     ):
-        yield await _checked_part(response, url, offset, known)
+        part = await _checked_part(response, url, offset, known)
+        async with aclosing(part.pieces):  # a reader may fail before their end
+            yield part
 
 
 def _authorities(url: str) -> ssl.SSLContext | bool:
@@ -206,7 +208,7 @@ async def _checked_part(response: httpx.Response, url: str, offset: int, known: 
     return Part(request, served, _pieces(response, request, offset - start))
 
 
-async def _pieces(response: httpx.Response, request: str, skip: int) -> AsyncIterator[bytes]:
+async def _pieces(response: httpx.Response, request: str, skip: int) -> AsyncGenerator[bytes, None]:
     try:
         async for piece in response.aiter_raw():
             rest, skip = piece[skip:], max(0, skip - len(piece))

@@ -528,10 +528,13 @@ class _Endless(httpx.AsyncByteStream):
 
     read = 0
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for _ in range(100):
-            self.read += SIZE // 4
-            yield bytes(SIZE // 4)
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        assert self.read < 100 * SIZE
+        self.read += SIZE // 4
+        return bytes(SIZE // 4)
 
 
 @virtual
