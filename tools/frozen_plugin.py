@@ -301,4 +301,5 @@ def _packed(files: Iterable[tuple[Path, Path | bytes]], moment: int, *, ends: bo
 
 
 def _compressed(content: bytes) -> bytes:
-    return gzip.compress(content, compresslevel=9, mtime=0)
+    """With a third of the work that the utmost takes, which saves less than half a percent."""
+    return gzip.compress(content, compresslevel=6, mtime=0)
