@@ -167,23 +167,24 @@ def _azurite(port: int, room: Path) -> list[str | Path]:
     if node is None or shutil.which("npm") is None:
         raise Closed("no node and npm on PATH, which Azurite needs")
 
-    wanted = {
-        "private": True,
-        "dependencies": {"azurite": AZURITE},
-        "overrides": dict.fromkeys(NEVER_LOADED, "file:./nothing"),
-    }
-
     def fetch(into: Path, environment: engine.Environment) -> None:
+        nothing = into / "nothing"
+        nothing.mkdir()
+        (nothing / "package.json").write_text(json.dumps({"name": "nothing", "version": "1.0.0"}))
+        (nothing / "index.js").touch()
+        wanted = {
+            "private": True,
+            "dependencies": {"azurite": AZURITE},
+            # npm links to it by a relative path, but before version 11 looks for one from Azurite's folder.
+            "overrides": dict.fromkeys(NEVER_LOADED, f"file:{nothing}"),
+        }
         (into / "package.json").write_text(json.dumps(wanted))
-        (into / "nothing").mkdir()
-        (into / "nothing" / "package.json").write_text(json.dumps({"name": "nothing", "version": "1.0.0"}))
-        (into / "nothing" / "index.js").touch()
         say(f"fetching Azurite {AZURITE}: less than a minute, once")
         options = ("--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts")
         engine.run(["npm", "install", *options], into, environment)
 
     script = "node_modules/azurite/dist/src/blob/main.js"
-    made_from = hashlib.sha256(json.dumps(wanted).encode()).hexdigest()[:12]
+    made_from = hashlib.sha256("\0".join((AZURITE, *NEVER_LOADED)).encode()).hexdigest()[:12]
     home = engine.kept(os.environ, f"azurite-{made_from}", (script, "node_modules/express/package.json"), fetch)
     quiet = ("--silent", "--disableTelemetry", "--skipApiVersionCheck")
     return [node, home / script, "--blobPort", str(port), *quiet, "--location", room]
