@@ -56,17 +56,17 @@ replace github.com/atotto/clipboard => github.com/tgummerer/clipboard v0.0.0-202
 GO_ENVIRONMENT = {
     "CGO_ENABLED": "0",
     "GOWORK": "off",
-    "GOGC": "off",
-    "GOMEMLIMIT": "700MiB",
     "GOFLAGS": "-mod=mod -trimpath -tags=osusergo,grpcnotrace,disable_grpc_modules,ferretdb_no_postgresql '-gcflags=all=-dwarf=false -l' -gcflags=std=-dwarf=false -ldflags=-s",
 }
 """For every Go command: with the same flags, each finds in Go's cache what the others have compiled.
 
 Without what only a debugger reads, and without inlining outside of the standard library, Go needs less time to compile,
-and an engine as much to run. A quarter less again: its compiler collects garbage only if it needs much memory, Google's
-library for storage lacks a shortcut for programs in Google's own cloud, which 144 packages carry, and FerretDB lacks
-PostgreSQL's driver.
+and an engine as much to run. So it does without two things that are never used: a shortcut of Google's library for storage,
+which brings in 144 packages and is for programs in Google's own cloud, and PostgreSQL's driver in FerretDB.
 """
+LITTLE_COLLECTION = {"GOGC": "off", "GOMEMLIMIT": "700MiB"}
+"""For every Go command, unless the user has set them: a compiler that collects garbage only if it needs much memory takes a
+fifth less time."""
 
 Environment = Mapping[str, str]
 Make = Callable[[Path, Environment], None]
@@ -350,7 +350,7 @@ def run(command: list[str], folder: Path, environment: Environment) -> str:
     Raises:
         Closed: It failed; the text holds its last words.
     """
-    own = {**environment, **GO_ENVIRONMENT}
+    own = {**LITTLE_COLLECTION, **environment, **GO_ENVIRONMENT}
     done = subprocess.run(command, cwd=folder, env=own, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-15:]

@@ -138,7 +138,7 @@ async def open_download(
         aclosing(await _follow(client, url, headers)) as response,
     ):
         part = await _checked_part(response, url, offset, known)
-        async with aclosing(part.pieces):  # a reader may fail before their end
+        async with aclosing(part.pieces):  # a reader may stop early
             yield part
 
 

@@ -532,7 +532,7 @@ class _Endless(httpx.AsyncByteStream):
         return self
 
     async def __anext__(self) -> bytes:
-        assert self.read < 100 * SIZE
+        assert self.read < 25 * SIZE
         self.read += SIZE // 4
         return bytes(SIZE // 4)
 

@@ -47,8 +47,8 @@ AZURITE = "3.37.0"
 ACCOUNT, KEY = "tests", base64.b64encode(b"it opens nothing").decode()
 START_SECONDS = 60.0
 NEVER_LOADED = ("applicationinsights", "mysql2", "tedious")
-"""What Azurite asks for and does without: telemetry, which is off, and two databases. With what they ask for in turn they are seven
-of eight files that would be installed, and to load the first takes longer than the rest of a start."""
+"""What Azurite asks for and does without: telemetry, which is off, and two databases. With what they ask for in turn they make up
+seven of every eight files, and loading the first would take longer than the rest of a start."""
 MOTO = """
 import sys
 from moto.server import ThreadedMotoServer
@@ -168,14 +168,14 @@ def _azurite(port: int, room: Path) -> list[str | Path]:
         raise Closed("no node and npm on PATH, which Azurite needs")
 
     def fetch(into: Path, environment: engine.Environment) -> None:
-        nothing = into / "nothing"
+        nothing = into.resolve() / "nothing"
         nothing.mkdir()
         (nothing / "package.json").write_text(json.dumps({"name": "nothing", "version": "1.0.0"}))
         (nothing / "index.js").touch()
         wanted = {
             "private": True,
             "dependencies": {"azurite": AZURITE},
-            # npm links to it by a relative path, but before version 11 looks for one from Azurite's folder.
+            # npm makes a relative link of it; a relative path it may resolve from Azurite's folder, before version 11.
             "overrides": dict.fromkeys(NEVER_LOADED, f"file:{nothing}"),
         }
         (into / "package.json").write_text(json.dumps(wanted))
@@ -185,7 +185,7 @@ def _azurite(port: int, room: Path) -> list[str | Path]:
 
     script = "node_modules/azurite/dist/src/blob/main.js"
     made_from = hashlib.sha256("\0".join((AZURITE, *NEVER_LOADED)).encode()).hexdigest()[:12]
-    home = engine.kept(os.environ, f"azurite-{made_from}", (script, "node_modules/express/package.json"), fetch)
+    home = engine.kept(os.environ, f"azurite-{made_from}", (script, "node_modules/applicationinsights/index.js"), fetch)
     quiet = ("--silent", "--disableTelemetry", "--skipApiVersionCheck")
     return [node, home / script, "--blobPort", str(port), *quiet, "--location", room]
 

@@ -72,6 +72,8 @@ SCRIPTS = ("pulumi-resource-squarecloud", "squarecloud-snapshots")
 LISTING = ["-m", "pip", "list", "-v", "--format", "json"]
 LENGTH = struct.Struct("!I")
 STATUS = struct.Struct("!i")
+ASKING_SECONDS = 10.0
+"""How long a command may take to ask, which takes none: all others wait meanwhile."""
 
 # The engine asks twice or more for each command, and a shell starts sooner than any Python.
 QUESTIONS = """#!/bin/sh
@@ -144,7 +146,7 @@ def preloaded(folder: Path) -> Iterator[dict[str, str]]:
     with server:  # whose end closes its stdin
         assert server.stdout is not None
         assert server.stdout.readline(), "the server has not started"
-        forked = {ADDRESS: address} if hasattr(fcntl, "F_SETSIG") else {}
+        forked = {ADDRESS: address} if hasattr(fcntl, "F_SETSIG") and hasattr(os, "pidfd_open") else {}
         yield {**forked, "PULUMI_PYTHON_CMD": str(folder / PYTHON)}
 
 
@@ -173,7 +175,8 @@ def real(environment: Mapping[str, str]) -> dict[str, str]:
 
 def serve(address: str) -> None:
     """Fork for each command that connects; returns in the fork, which is to run what was asked."""
-    gc.set_threshold(50_000)  # of what is imported little is garbage
+    usual = gc.get_threshold()
+    gc.set_threshold(50_000)  # little of what is imported is garbage
     sys.modules.update(dict.fromkeys(ABSENT))  # type: ignore[arg-type]
     for name in (*LIBRARIES, *_own()):
         importlib.import_module(name)
@@ -182,6 +185,7 @@ def serve(address: str) -> None:
     ssl.create_default_context(cafile=certifi.where())
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*usual)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
         listening.bind(address)
         listening.listen(64)
@@ -195,7 +199,10 @@ def serve(address: str) -> None:
 
 
 def _in_a_fork(listening: socket.socket) -> tuple[Any, list[int]]:
-    """What a command asks to be run, and its streams and the pipe that is closed with it; the server goes on and tells its end."""
+    """Return, in a fork, what a command asks to run, its streams, and the pipe that closes with it.
+
+    The server stays here, and tells each command how its fork ended.
+    """
     waiting: dict[int, tuple[int, socket.socket]] = {}
     while True:
         ready = select.select([listening.fileno(), 0, *waiting], [], [])[0]
@@ -208,22 +215,37 @@ def _in_a_fork(listening: socket.socket) -> tuple[Any, list[int]]:
                 command.send(STATUS.pack(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])))
         if listening.fileno() in ready:
             command, _ = listening.accept()
-            length, streams, _, _ = socket.recv_fds(command, LENGTH.size, 4)
-            if not length:  # it was killed before it had asked
+            command.settimeout(ASKING_SECONDS)
+            asked = _asked(command)
+            if asked is None:
                 command.close()
                 continue
-            with command.makefile("rb") as sent:
-                told = marshal.loads(sent.read(LENGTH.unpack(length)[0]))  # noqa: S302  of the test's own command
             child = os.fork()
             if child == 0:
                 for descriptor, (_, other) in waiting.items():
                     os.close(descriptor)
                     other.close()
                 command.close()
-                return told, streams
+                return asked
             waiting[os.pidfd_open(child)] = child, command
-            for stream in streams:
+            for stream in asked[1]:
                 os.close(stream)
+
+
+def _asked(command: socket.socket) -> tuple[Any, list[int]] | None:
+    """What a command asks to run, and its streams; None if it is killed, or stopped, before it has asked."""
+    streams: list[int] = []
+    with suppress(TimeoutError):
+        length, streams, _, _ = socket.recv_fds(command, LENGTH.size, 4)
+        if length:
+            size = LENGTH.unpack(length)[0]
+            with command.makefile("rb") as sent:
+                request = sent.read(size)
+            if len(request) == size:
+                return marshal.loads(request), streams  # noqa: S302  of the test's own command
+    for stream in streams:
+        os.close(stream)
+    return None
 
 
 def _own() -> Iterator[str]:

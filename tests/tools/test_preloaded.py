@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.preloaded import python_of, real, unforked
+from tests.support.preloaded import ADDRESS, LENGTH, python_of, real, unforked
 
 SHOWN = """
 import os, sys
@@ -56,6 +57,19 @@ def test_an_error_and_a_signal_end_it_alike(tmp_path: Path, forking: dict[str, s
     assert "RuntimeError: seen" in run(forking, "failing.py", folder=tmp_path).stderr
     (tmp_path / "killed.py").write_text("import os; os.kill(os.getpid(), 9)")
     assert run(forking, "killed.py", folder=tmp_path).returncode == -9
+
+
+@pytest.mark.parametrize("sent", ["nothing", "half"])
+def test_a_command_that_is_killed_while_it_asks_leaves_others_alone(
+    tmp_path: Path, forking: dict[str, str], sent: str
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as killed:
+        killed.connect(forking[ADDRESS])
+        if sent == "half":
+            socket.send_fds(killed, [LENGTH.pack(500)], [0, 1, 2, 2])
+            killed.send(b"half")
+    (tmp_path / "well.py").write_text("")
+    assert run(forking, "well.py", folder=tmp_path).returncode == 0
 
 
 def test_a_warning_is_an_error_in_both(tmp_path: Path, forking: dict[str, str]) -> None:
