@@ -175,7 +175,7 @@ def _azurite(port: int, room: Path) -> list[str | Path]:
         wanted = {
             "private": True,
             "dependencies": {"azurite": AZURITE},
-            # npm makes a relative link of it; a relative path it may resolve from Azurite's folder, before version 11.
+            # npm makes a relative link of it. A relative path would not do: npm before 11 resolves it from Azurite's folder.
             "overrides": dict.fromkeys(NEVER_LOADED, f"file:{nothing}"),
         }
         (into / "package.json").write_text(json.dumps(wanted))

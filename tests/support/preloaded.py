@@ -73,7 +73,7 @@ LISTING = ["-m", "pip", "list", "-v", "--format", "json"]
 LENGTH = struct.Struct("!I")
 STATUS = struct.Struct("!i")
 ASKING_SECONDS = 10.0
-"""How long a command may take to ask, which takes none: all others wait meanwhile."""
+"""How long a command may take to ask, which it does at once unless it is stopped. All others wait meanwhile."""
 
 # The engine asks twice or more for each command, and a shell starts sooner than any Python.
 QUESTIONS = """#!/bin/sh
