@@ -165,24 +165,9 @@ class Member:
         """Show a warning that stays visible after the run."""
         self._listener.warn(text)
 
-    def will_keep(self, *, pending: bool) -> bool:
-        """Whether the state will keep the result."""
-        return self._listener.will_keep(pending=pending)
-
-    @property
-    def is_asked_again(self) -> bool:
-        """Whether later calls show what the state has kept."""
-        return self._listener.is_asked_again
-
 
 class Listener(Protocol):
-    """Shows the progress of an operation, such as a resource's row on the terminal.
-
-    Attributes:
-        is_asked_again: whether later calls show what the state has kept; else the end of the operation is all there is.
-    """
-
-    is_asked_again: bool
+    """Shows the progress of an operation, such as a resource's row on the terminal."""
 
     def progress(self, text: Words) -> None:
         """Show a text, which replaces the previous one."""
@@ -192,6 +177,3 @@ class Listener(Protocol):
 
     def warn(self, text: Words) -> None:
         """Show a warning that stays visible after the run."""
-
-    def will_keep(self, *, pending: bool) -> bool:
-        """Whether the state will keep the result; not if the engine has gone, or cannot keep one that is pending."""

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import quote
 
 import httpx
 from pydantic import ValidationError
 
-from pulumi_snapshots.api.errors import Blocked, RequestRefused, SquareCloudError, UnreadableAnswer, is_known
+from pulumi_snapshots.api.errors import (
+    Blocked,
+    NotAllowed,
+    RequestRefused,
+    SquareCloudError,
+    UnreadableAnswer,
+    is_known,
+)
 from pulumi_snapshots.api.models import (
     Accepted,
     Account,
@@ -19,14 +26,15 @@ from pulumi_snapshots.api.models import (
     Listing,
     Model,
     RestoreStatus,
+    read_certificate,
     read_entries,
     read_statuses,
 )
-from pulumi_snapshots.api.pacing.rate_limiter import ACCOUNT_LISTING, CREATE, READ, RESTORE, Lane, OnWait, RateLimiter
-from pulumi_snapshots.api.service_clock import ServiceClock
+from pulumi_snapshots.api.pacing.rate_limiter import ACCOUNT_LISTING, READ, Lane, RateLimiter
 from pulumi_snapshots.api.study import look_at
 from pulumi_snapshots.api.transport import Answer, Heard, Transport
 from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.ledger.service_clock import ServiceClock
 
 POST_READ_TIMEOUT = 120.0
 """Seconds. The service takes up to about 90 s to answer a create, and the vendor's own SDK waits 120 s. How long a restore
@@ -72,19 +80,21 @@ class Client:
         api_key: the bare key.
         limiter: spaces the requests.
         clock: the time.
+        service_clock: learns the service's time from the answers; one of its own if not given.
         http: the HTTP transport; the network if not given.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each is an object of its own
         self,
         api_url: str,
         api_key: str,
         limiter: RateLimiter,
         clock: Clock,
         *,
+        service_clock: ServiceClock | None = None,
         http: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self.service_clock = ServiceClock(clock)
+        self.service_clock = service_clock or ServiceClock(clock)
         self._limiter = limiter
         self._clock = clock
         self._address, self._http = api_url, http
@@ -96,7 +106,9 @@ class Client:
 
     def with_key(self, api_key: str) -> Client:
         """Make a client with another key of the same account, which shares the rate limiter."""
-        return Client(self._address, api_key, self._limiter, self._clock, http=self._http)
+        return Client(
+            self._address, api_key, self._limiter, self._clock, service_clock=self.service_clock, http=self._http
+        )
 
     def on_answer(self, hear: Callable[[Heard], None]) -> None:
         """Let `hear` be called with each answer from now on."""
@@ -106,21 +118,12 @@ class Client:
         """Request the first bytes of a download URL, to study its host. Never sends the API key."""
         return await look_at(method, url, self._clock, http=self._http)
 
-    async def start_snapshot(
-        self,
-        database_id: str,
-        *,
-        on_send: Callable[[], Awaitable[None]],
-        on_wait: OnWait | None = None,
-        lane: Lane = CREATE,
-    ) -> Finished | Accepted:
-        """Send the POST that takes a snapshot, once.
+    async def start_snapshot(self, database_id: str, *, leaves: Callable[[], None]) -> Finished | Accepted:
+        """Send the POST that takes a snapshot, once, in a slot that the caller has.
 
         Args:
             database_id: the database.
-            on_send: called right before the request is sent; from then on the service may have acted on it.
-            on_wait: called while the request waits for a slot.
-            lane: the limits that it keeps; those of a create unless it studies them.
+            leaves: called right before the request leaves; from then on the service may have acted on it.
 
         Returns:
             `Finished` for a 200, `Accepted` for a 202.
@@ -128,19 +131,13 @@ class Client:
         Raises:
             SquareCloudError: the snapshot was not started, or may have been if the error is `ambiguous`.
         """
-        answer = await self._post(lane, database_id, "snapshots", on_send=on_send, on_wait=on_wait)
+        answer = await self._post(database_id, "snapshots", leaves=leaves)
         if answer.continues:
             return Accepted()
         return Finished.model_validate(answer.response if isinstance(answer.response, dict) else {})
 
     async def restore_snapshot(
-        self,
-        database_id: str,
-        *,
-        name: str,
-        version_id: str,
-        on_send: Callable[[], Awaitable[None]],
-        on_wait: OnWait | None = None,
+        self, database_id: str, *, name: str, version_id: str, leaves: Callable[[], None]
     ) -> bool:
         """Send the POST that restores a snapshot, once. The restore overwrites everything in the database.
 
@@ -150,13 +147,17 @@ class Client:
             Whether the service says that it is still running. If not, it may all the same: see `restore_status`.
         """
         body = {"snapshotId": name, "versionId": version_id}
-        answer = await self._post(RESTORE, database_id, "snapshots/restore", body, on_send=on_send, on_wait=on_wait)
-        return answer.continues
+        return (await self._post(database_id, "snapshots/restore", body, leaves=leaves)).continues
 
     async def restore_status(self, database_id: str, *, patience: Patience = PATIENT) -> RestoreStatus | None:
-        """Get how the last restore of a database stands; None if the service has no such route."""
+        """Get how the last restore of a database stands; None if the service has no such route, or not for this key.
+
+        The scope that it needs is not public, and what needs none can be asked with a key for everything only.
+        """
         try:
             return await self._get_model(_path(database_id, "snapshots/restore"), RestoreStatus, patience)
+        except NotAllowed:
+            return None
         except RequestRefused as error:
             if error.status not in {404, 405} or is_known(error.code):
                 raise
@@ -192,6 +193,15 @@ class Client:
         """Get the current status of one database."""
         return await self._get_model(_path(database_id, "status"), DatabaseStatus, patience)
 
+    async def database_certificate(self, database_id: str, *, patience: Patience = PATIENT) -> bytes:
+        """Get the private key and the certificate, as PEM, with which a client may connect to a database that runs."""
+        path = _path(database_id, "credentials", "certificate")
+        answer = await self._get(path, READ, patience)
+        pem = read_certificate(answer.response)
+        if pem is None:
+            raise UnreadableAnswer(f"GET /{path}", status=answer.status)
+        return pem
+
     async def database_statuses(self, *, patience: Patience = PATIENT) -> dict[str, bool] | None:
         """Get whether each database of the account is running, by id; None if the service has no such route."""
         try:
@@ -203,21 +213,9 @@ class Client:
             return None
         return read_statuses(answer.response)
 
-    async def _post(  # noqa: PLR0913  a POST of either kind
-        self,
-        lane: Lane,
-        database_id: str,
-        what: str,
-        body: object = None,
-        *,
-        on_send: Callable[[], Awaitable[None]],
-        on_wait: OnWait | None,
-    ) -> Answer:
+    async def _post(self, database_id: str, what: str, body: object = None, *, leaves: Callable[[], None]) -> Answer:
         path = _path(database_id, what)
-        async with self._limiter.slot(f"POST /{path}", lane, database_id, on_wait=on_wait) as sending:
-            await on_send()
-            await sending()
-            return await self._transport.send("POST", path, read_timeout=POST_READ_TIMEOUT, body=body)
+        return await self._transport.send("POST", path, read_timeout=POST_READ_TIMEOUT, body=body, leaves=leaves)
 
     async def _get_model(self, path: str, model: type[Model], patience: Patience) -> Model:
         answer = await self._get(path, READ, patience)

@@ -255,7 +255,7 @@ class NotSent(SquareCloudError):
     """The request certainly never left this machine."""
 
     meaning = "the service could not be reached, so nothing was sent"
-    steps = (Next(Step.CHECK_ADDRESS), Next(Step.RUN_AGAIN))
+    steps: ClassVar[tuple[Next, ...]] = (Next(Step.CHECK_ADDRESS), Next(Step.RUN_AGAIN))
     passing = True
 
 
@@ -308,6 +308,12 @@ _KNOWN = {
         RequestRefused, "the database is not running", (Next(Step.START_DATABASE), Next(Step.RUN_AGAIN))
     ),
     "DATABASE_UNAVAILABLE": _Known(Unavailable, "the service's own database is unavailable at the moment, not yours"),
+    # None of these says what was carried out until then, whatever its status.
+    "CLUSTER_TIMEOUT": _Known(Unavailable, "the database's cluster did not answer in time"),
+    "CLUSTER_UNAVAILABLE": _Known(Unavailable, "the database's cluster is not available"),
+    "REQUEST_ABORTED": _Known(Unavailable, "the service gave up on the request"),
+    "EMPTY_RESPONSE": _Known(Unavailable, "the database's cluster answered with nothing"),
+    "VALIDATION_TIMEOUT": _Known(Unavailable, "the service's check of the request took too long"),
     "SNAPSHOT_NOT_FOUND": _Known(RequestRefused, "the service has no such snapshot", (Next(Step.CHECK_VERSION_ID),)),
     "SNAPSHOT_RESTORE_FAILED": _Known(RestoreFailed),
     "SNAPSHOT_CORRUPT": _Known(RestoreFailed, "the snapshot is damaged", (Next(Step.RESTORE_ANOTHER),)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from base64 import b64decode
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,6 +26,7 @@ from pydantic_core import CoreSchema, core_schema
 from pulumi_snapshots.api.signed_url import version_of
 from pulumi_snapshots.clock import in_utc, is_nonsense
 
+PEM = (rb"(?:[A-Z]+ )?PRIVATE KEY", rb"CERTIFICATE")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -157,12 +160,15 @@ class AccountDatabase(_Wire):
     ram: Lenient[Count] = None
     type: Lenient[str] = None
     cluster: Lenient[str] = None
+    port: Lenient[int] = None
+    """The service gives it for a single database only."""
 
 
 class DatabaseStatus(_Wire):
-    """The current status of a database."""
+    """The current status of a database; `uptime` is when it was started, None while it does not run."""
 
     running: StrictBool
+    uptime: Lenient[Milliseconds] = None
 
 
 class _Running(DatabaseStatus):
@@ -237,6 +243,22 @@ def read_statuses(answer: Any) -> dict[str, bool]:
     """Whether each database is running, by id; those that cannot be read are left out."""
     read = [_read(_Running, item) for item in (answer if isinstance(answer, list) else ())]
     return {each.id: each.running for each in read if each is not None}
+
+
+def read_certificate(answer: Any) -> bytes | None:
+    """The PEM with a private key and a certificate, in base64 or as it is; None if it is not whole."""
+    text = answer.get("certificate") if isinstance(answer, dict) else answer
+    if not isinstance(text, str):
+        return None
+    try:
+        pem = text.encode("ascii") if "-----BEGIN" in text else b64decode(text, validate=False)
+    except ValueError:
+        return None
+    return (
+        pem
+        if all(re.search(rb"-----BEGIN %b-----.+-----END %b-----" % (of, of), pem, re.DOTALL) for of in PEM)
+        else None
+    )
 
 
 def read_entries(items: Iterable[Any]) -> tuple[tuple[ListedSnapshot, ...], int]:

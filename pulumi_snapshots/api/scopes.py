@@ -4,6 +4,7 @@ from __future__ import annotations
 
 ACCOUNT_READ = "account:read"
 DATABASES_READ = "databases:read"
+DATABASES_CREDENTIALS = "databases:credentials"
 SNAPSHOTS_READ = "snapshots:read"
 SNAPSHOTS_WRITE = "snapshots:write"
 
@@ -14,6 +15,8 @@ def scope_of(request: str) -> str:
     parts = path.strip("/").split("/")
     if method == "POST":
         return SNAPSHOTS_WRITE
+    if parts[2:3] == ["credentials"]:
+        return DATABASES_CREDENTIALS
     if parts[2:3] == ["snapshots"] or parts == ["users", "snapshots"]:
         return SNAPSHOTS_READ
     return ACCOUNT_READ if parts == ["users", "me"] else DATABASES_READ

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
@@ -17,9 +17,9 @@ import httpx
 
 from pulumi_snapshots.addresses import is_loopback
 from pulumi_snapshots.api.errors import AnswerLost, NotSent, error_for
-from pulumi_snapshots.api.service_clock import ServiceClock
 from pulumi_snapshots.api.user_agent import user_agent
 from pulumi_snapshots.clock import Clock, in_utc
+from pulumi_snapshots.ledger.service_clock import ServiceClock
 
 PROCESSING = frozenset({"SNAPSHOT_PROCESSING", "SNAPSHOT_RESTORE_PROCESSING"})
 """The codes for a request that was accepted and is still running; the service sends them as an error with status 202."""
@@ -135,7 +135,15 @@ class Transport:
         """Close the connections."""
         await self._client.aclose()
 
-    async def send(self, method: str, path: str, *, read_timeout: float, body: Any = None) -> Answer:
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        read_timeout: float,
+        body: Any = None,
+        leaves: Callable[[], None] = lambda: None,
+    ) -> Answer:
         """Send one request and read its answer; anything but a success is raised as a `SquareCloudError`.
 
         A cancellation has a `NotSent` as its cause if the request certainly never left.
@@ -145,11 +153,14 @@ class Transport:
             path: the path below the API's address, percent-encoded.
             read_timeout: seconds until the first byte, and between any two bytes.
             body: sent as JSON.
+            leaves: called before the connection is made, and again right before the request is written to it. It may raise a
+                `NotSent`, and nothing is sent then.
         """
+        leaves()
         request = f"{method} /{path.partition('?')[0]}"
         sent_at = self._clock.monotonic()
         timeout = httpx.Timeout(read_timeout, connect=CONNECT_TIMEOUT)
-        events = _Events()
+        events = _Events(leaves)
         try:
             with anyio.fail_after(read_timeout + WHOLE_ANSWER_EXTRA):
                 async with self._client.stream(
@@ -168,6 +179,8 @@ class Transport:
         except _CERTAINLY_NOT_SENT as error:
             raise NotSent(request, message=self._safe(error)) from None
         except (httpx.HTTPError, httpx.StreamError, OSError) as error:
+            if events.only_connecting:  # the time-out of the whole answer, after this process was stopped
+                raise NotSent(request, message=self._safe(error)) from None
             # The request may have arrived: all other errors happen while it is written, or while its answer is awaited or
             # read. OSError includes the TimeoutError of the whole answer, and TLS records that break after the handshake.
             raise AnswerLost(request, message=self._safe(error)) from None
@@ -175,10 +188,17 @@ class Transport:
             headers = dict(response.headers)
             path = f"/{path.partition('?')[0]}"
             self.on_answer(Heard(method, path, sent_at, first_byte, response.status_code, headers, content))
-        return self._answer(request, response, content, sent_at, received)
+        sent = received - timedelta(seconds=first_byte)
+        return self._answer(request, response, content, sent_at, sent, received)
 
-    def _answer(
-        self, request: str, response: httpx.Response, content: bytes | None, sent_at: float, received: datetime
+    def _answer(  # noqa: PLR0913, PLR0917  an answer has as many parts
+        self,
+        request: str,
+        response: httpx.Response,
+        content: bytes | None,
+        sent_at: float,
+        sent: datetime,
+        received: datetime,
     ) -> Answer:
         envelope = _envelope(content)
         code, message = envelope.get("code"), envelope.get("message")
@@ -187,7 +207,7 @@ class Transport:
         if envelope and date is not None and "age" not in response.headers:
             # Without an envelope the answer may come from a proxy, with the proxy's clock. A page with an age is from a cache,
             # with the time when that got it.
-            self._service_clock.observe(date, received)
+            self._service_clock.observe(date, sent, received)
         accepted = response.status_code == httpx.codes.ACCEPTED or code in PROCESSING
         if envelope and response.is_success and (envelope["status"] == "success" or accepted):
             return Answer(response.status_code, code, envelope.get("response"), sent_at)
@@ -214,11 +234,14 @@ class _Events:
             transports than httpx's own tell nothing, which proves nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, leaves: Callable[[], None]) -> None:
         self._seen: set[bool] = set()
+        self._leaves = leaves
 
     async def note(self, event: str, _info: object) -> None:
         """Note an event such as `connection.start_tls.started` or `http11.send_request_headers.started`."""
+        if event.endswith("send_request_headers.started"):
+            self._leaves()
         self._seen.add(event.startswith("connection."))
 
     @property

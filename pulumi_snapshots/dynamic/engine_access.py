@@ -264,20 +264,18 @@ class EngineCall:
         if last is not None:
             last.wait()
 
-    def keep(
-        self, id_: str, outputs: dict[str, Any], reasons: list[str], *, refresh_before_update: bool = True
-    ) -> NoReturn:
+    def keep(self, id_: str, outputs: dict[str, Any], reasons: list[str]) -> NoReturn:
         """End the call unfinished: the engine saves the resource as far as it got and shows the reasons as errors.
 
         If the SDK has no way for that, the call ends with a plain error, whose text says that nothing was kept. Secrets
-        among the outputs must have their wire form. `refresh_before_update` makes the next run read the resource first.
+        among the outputs must have their wire form. The next run reads the resource first.
         """
         self.flush()
         reasons = [readable(reason) for reason in reasons]
         if debugging() and sys.exc_info()[0] is not None:
             reasons.append(readable(traceback.format_exc()))
         text = "\n".join(reasons)
-        if self._send_details(lambda: self._init_failed(id_, outputs, reasons, refresh_before_update), text):
+        if self._send_details(lambda: self._init_failed(id_, outputs, reasons), text):
             raise ProviderError(text) from None
         self._end_plainly(
             f"{text}\nThis could not be kept in the stack's state: the installed Pulumi SDK has no known way for it. "
@@ -302,7 +300,7 @@ class EngineCall:
             return False
         return True
 
-    def _init_failed(self, id_: str, outputs: dict[str, Any], reasons: list[str], refresh_before_update: bool) -> Any:  # noqa: FBT001
+    def _init_failed(self, id_: str, outputs: dict[str, Any], reasons: list[str]) -> Any:
         loop = asyncio.new_event_loop()  # as the SDK does it for a result
         try:
             properties = loop.run_until_complete(rpc.serialize_properties(outputs, {}))
@@ -313,7 +311,7 @@ class EngineCall:
         detail = provider_pb2.ErrorResourceInitFailed(id=id_, properties=properties)
         detail.reasons.extend(map(listed, reasons))
         if hasattr(detail, "refresh_before_update"):
-            detail.refresh_before_update = refresh_before_update
+            detail.refresh_before_update = True
         if hasattr(self._request, "inputs"):  # a read: the engine takes the inputs from the answer
             detail.inputs.CopyFrom(self._request.inputs)
         return detail
@@ -436,12 +434,6 @@ def end_with_engine() -> bool:
         _watching.set()
         threading.Thread(target=_watch, args=(address,), name="engine-watch", daemon=True).start()
     return True
-
-
-def engine_listens() -> bool:
-    """Whether the engine is there to hear an answer; True if that cannot be known."""
-    address = _find_engine_address()
-    return address is None or listens(address)
 
 
 def _watch(address: str) -> None:

@@ -21,7 +21,6 @@ from pulumi.output import Unknown
 
 from pulumi_snapshots.dynamic import engine_access
 from pulumi_snapshots.engine.marks import SECRET, SIGNATURE
-from pulumi_snapshots.engine.process import engine_run
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.late import late
@@ -146,7 +145,7 @@ class Provider(ResourceProvider):
         try:
             try:
                 settings = partial(Settings.read, self._config, os.environ)
-                yield Call(engine.urn, settings, this_run().shared, row, partial(engine_run, engine.urn))
+                yield Call(engine.urn, settings, this_run().shared, row)
             finally:
                 row.end()
         except Explained as error:
@@ -155,8 +154,6 @@ class Provider(ResourceProvider):
 
 class _Row:
     """A resource's row on the terminal; what stays waits for the end of the call, since the event loop must not wait."""
-
-    is_asked_again = True
 
     def __init__(self, engine: engine_access.EngineCall) -> None:
         self._engine = engine
@@ -174,9 +171,6 @@ class _Row:
 
     def warn(self, text: Words) -> None:
         self._staying.append((self._engine.warn, self.wording.text(text)))
-
-    def will_keep(self, *, pending: bool) -> bool:
-        return engine_access.engine_listens() and (self._engine.can_keep or not pending)
 
     def end(self) -> None:
         """Show what stays; in the call's own thread."""

@@ -1,27 +1,14 @@
-"""The engine's process: which run it is, and what its user asked for, as its command line says."""
+"""The engine's process, and what its command line says."""
 
 from __future__ import annotations
 
 import os
-from fnmatch import fnmatchcase
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
-from pulumi_snapshots.attempt.owner import EngineRun
-from pulumi_snapshots.attempt.process import name_of, parent_of
-
-FORCING = ("--replace", "--target-replace")
-"""Options whose resources get another one whatever the state holds. The engine tells a provider nothing of them."""
 GENERATIONS = 8
 """How far up the engine is looked for: launchers and shells may stand between."""
-
-
-def engine_run(urn: str | None) -> EngineRun:
-    """The run of the engine, and whether its user forces another one of this resource; nothing if it is not found."""
-    process, arguments = _engine()
-    name = name_of(process) if process else ""
-    return EngineRun(name, urn is not None and any(_names(forced, urn) for forced in forced_in(arguments)))
 
 
 def engine_process() -> int | None:
@@ -29,29 +16,14 @@ def engine_process() -> int | None:
     return _engine()[0] or None
 
 
-def forced_in(arguments: tuple[str, ...]) -> list[str]:
-    """The URNs, or patterns of them, that a command line forces to be replaced."""
-    return [value.replace("**", "*") for value in _values(arguments, *FORCING)]
-
-
 def config_files() -> list[str]:
     """The files of config that the engine was given on its command line."""
-    return _values(_engine()[1], "--config-file")
-
-
-def _values(arguments: tuple[str, ...], *options: str) -> list[str]:
-    """The values of options on a command line."""
     found = []
-    for argument, following in pairwise((*arguments, "")):
+    for argument, following in pairwise((*_engine()[1], "")):
         option, equals, value = argument.partition("=")
-        if option in options:
+        if option == "--config-file":
             found.append(value if equals else following)
     return found
-
-
-def _names(pattern: str, urn: str) -> bool:
-    """Whether a pattern names a URN, as the engine reads it: only `*` stands for anything, not `?` or brackets."""
-    return fnmatchcase(urn, pattern.replace("[", "[[]").replace("?", "[?]"))
 
 
 @cache
@@ -59,15 +31,25 @@ def _engine() -> tuple[int, tuple[str, ...]]:
     """The number and the command line of the nearest ancestor that is called `pulumi`; 0 and empty without one."""
     process = os.getpid()
     for _ in range(GENERATIONS):
-        process = parent_of(process)
+        process = _parent_of(process)
         arguments = _command_line(process)
         if arguments and Path(arguments[0]).stem == "pulumi":
             return process, arguments
     return 0, ()
 
 
+def _parent_of(process: int) -> int:
+    """The number of a process's parent; 0 if the system does not say."""
+    try:
+        # The program's name, which ends at the last ")", may contain anything.
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:  # a system without it, or a process that has ended
+        return 0
+    return int(fields[1]) if len(fields) > 1 else 0
+
+
 def _command_line(process: int) -> tuple[str, ...]:
     try:
         return tuple(Path(f"/proc/{process}/cmdline").read_text(errors="replace").split("\0")[:-1])
-    except OSError:  # a system without it, or a process that has ended
+    except OSError:
         return ()

@@ -17,10 +17,9 @@ STEPS = {
     Step.KEEP_WAITING: "It is kept in the state: the next `pulumi up` keeps waiting and sends no second request.",
     Step.ASK_AGAIN: "It stays in the state as pending, and every `pulumi up` polls again.",
     Step.GIVE_UP: (
-        "`pulumi up --replace '{resource}'` gives up on it instead, and may use another of today's snapshots."
+        "`pulumi up --refresh --replace '{resource}'` gives up on it instead, and may use another of today's snapshots."
     ),
-    Step.TAKE_ANOTHER: "The next `pulumi up` takes another one.",
-    Step.TAKE_NEW: "`pulumi up --replace '{resource}'` takes a new one; `{rotate_after}` does that by age.",
+    Step.TAKE_NEW: "`pulumi up --refresh --replace '{resource}'` takes a new one; `{rotate_after}` does that by age.",
     Step.SNAPSHOT_NOT_KEPT: (
         "The installed Pulumi SDK has no known way to keep it in the stack's state: the next `pulumi up` takes another one, "
         "unless `{reuse_within}` lets it adopt this one."
@@ -46,7 +45,7 @@ STEPS = {
         "out."
     ),
     Step.RESTORE_AGAIN: (
-        "`pulumi up --replace '{resource}'` restores again, over whatever the database holds by then."
+        "`pulumi up --refresh --replace '{resource}'` restores again, over whatever the database holds by then."
     ),
     Step.RESTORE_NOT_KEPT: (
         "The installed Pulumi SDK has no known way to keep it in the stack's state. The next `pulumi up` restores again, "
@@ -65,7 +64,7 @@ STEPS = {
         "it must not."
     ),
     Step.CHECK_AGAIN: "The next `pulumi up` runs the checks again, without another restore.",
-    Step.DRILL_AGAIN: "`pulumi up --replace '{resource}'` drills again, from the restore on.",
+    Step.DRILL_AGAIN: "`pulumi up --refresh --replace '{resource}'` drills again, from the restore on.",
     Step.DRILLS_NEXT: "The next `pulumi up` drills it again.",
     Step.DRILL_NOT_KEPT: (
         "The installed Pulumi SDK has no known way to keep it in the stack's state: the next `pulumi up` drills again."
@@ -119,7 +118,6 @@ DO = Wording(
         Step.SNAPSHOT_KEPT_HERE: "The same command on this machine keeps waiting and sends no second request.",
         Step.ASK_AGAIN: "The same command polls again.",
         Step.GIVE_UP: "Other {triggers} give up on it instead, and may use another of today's snapshots.",
-        Step.TAKE_ANOTHER: "The next `pulumi do squarecloud:Snapshot create` takes another one.",
         Step.TAKE_NEW: "`pulumi do squarecloud:Snapshot create` takes a new one.",
         Step.REFRESH: "`pulumi do squarecloud:Snapshot read` shows a pinned one once the service lists it.",
         Step.KEEP_WATCHING: "The same command keeps watching the database and sends no second request.",

@@ -28,8 +28,12 @@ class Step(Enum):
     CHECK_ADDRESS = "Check the network and {api_url}."
     CHECK_SHARED_STATE = "Check {shared_state}, its credentials and their rights."
     USE_OTHER_STORE = "Use a store whose conditional writes work, or a folder with locks."
-    REMOVE_SHARED_FILE = "Choose another prefix, or remove {file} if no other program needs it."
     UPGRADE = "Upgrade this package."
+    USE_OTHER_STATE_DIRECTORY = "Set SQUARECLOUD_STATE_DIR to the absolute path of a folder that can be written."
+    MOVE_LEDGER_ASIDE = (
+        "Move {file} aside: that forgets runs that are under way, and what was done but not saved in a state."
+    )
+    MAKE_FOLDER = "Mount it on this machine, or make it once, by mkdir -p {file}."
     CHANGE_NETWORK = "Run it from another network."
     SET_ADDRESS = "Set {api_url} to the API's own address."
     ASK_SUPPORT = "The service's support can say more."
@@ -59,7 +63,8 @@ class Step(Enum):
     KEEP_WAITING = "It is kept: the next run keeps waiting and sends no second request."
     ASK_AGAIN = "It is kept as pending, and every run polls again."
     GIVE_UP = "Another one can be taken instead, which may use another of today's snapshots."
-    TAKE_ANOTHER = "The next run takes another one."
+    SHOW_OTHER_SNAPSHOT = "If that is another one, run a preview of it: it shows that its state has the snapshot."
+    TAKE_BY_TRIGGERS = "Other {triggers} take one all the same."
     TAKE_NEW = "A new one can be taken instead; {rotate_after} does that by age."
     SNAPSHOT_NOT_KEPT = (
         "It could not be kept: the next run takes another one, unless {reuse_within} lets it adopt this one."

@@ -29,6 +29,9 @@ class Unresolved(Explained, Generic[R]):
         happened: what was sent, how it was answered, and why the wait ended; sentences.
         undecided: whether waiting longer would end the same way.
         cause: the error that ended the wait, if any; it follows what happened, and its next steps come first.
+
+    Attributes:
+        told: `happened`, without the cause.
     """
 
     resumes: ClassVar[tuple[Next, ...]]
@@ -43,6 +46,7 @@ class Unresolved(Explained, Generic[R]):
     def __init__(
         self, record: R, happened: Words = "", *, undecided: bool = False, cause: Explained | None = None
     ) -> None:
+        self.told = happened
         if cause:
             template = "{happened} {cause}" if happened else "{cause}"
             happened = Text(template, happened=happened, cause=cause)
@@ -68,23 +72,33 @@ class NothingSent(Explained):
     """It timed out or was interrupted before anything was started; there is nothing to keep."""
 
 
-class SharedStateUnavailable(Explained):
-    """The place where the machines of an account share what they send cannot be used.
+class LedgerUnavailable(Explained):
+    """The ledger, in which what is sent must be written down first, cannot be read or written.
 
     Args:
         where: the place.
         why: in a few words.
         then: next steps of its own, the best one first.
+        is_shared: whether several machines share the place.
     """
 
-    def __init__(self, where: str, why: str, then: Iterable[Next] = ()) -> None:
-        steps = (*then, Next(Step.CHECK_SHARED_STATE), Next(Step.RUN_AGAIN))
+    def __init__(self, where: str, why: str, then: Iterable[Next] = (), *, is_shared: bool = False) -> None:
+        self._made_of = (where, why, tuple(then), is_shared)
+        name = "{shared_state}" if is_shared else "The ledger of this machine"
+        other = Step.CHECK_SHARED_STATE if is_shared else Step.USE_OTHER_STATE_DIRECTORY
         super().__init__(
-            Text("{shared_state} cannot be used: {where}: {why}", where=where, why=why),
+            Text(name + " cannot be used: {where}: {why}", where=where, why=why),
             "Nothing was started: what is sent must be written down there first.",
-            steps,
+            (*self._made_of[2], Next(other), Next(Step.RUN_AGAIN)),
         )
         self.trouble = f"{where}: {why}"
+
+    def again(self) -> LedgerUnavailable:
+        """Make the same error for another caller, since one that several raise would collect the causes of all."""
+        where, why, then, is_shared = self._made_of
+        other = LedgerUnavailable(where, why, then, is_shared=is_shared)
+        other.__cause__ = self.__cause__
+        return other
 
 
 class NoSuchSnapshot(Explained):

@@ -1,4 +1,4 @@
-"""The pages about errors: which one explains an error, and its text, which comes with the package."""
+"""The pages about errors: which section explains an error, and its text, which comes with the package."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 EXPLAIN = "squarecloud-snapshots explain"
-"""The command that shows a page, without a network."""
+"""The command that shows a section, without a network."""
 PACKED = Path(__file__).parent / "page_texts"
 """Where a wheel has the pages."""
 IN_REPOSITORY = Path(__file__).parents[2] / "docs" / "errors"
@@ -17,30 +17,30 @@ WITHOUT_PAGE = frozenset(
             "SquareCloudError",
             "Unresolved",
             "Unfinished",
-            "HeldBack",
+            "ClaimRefused",
             "NothingBegan",
             "Overtaken",
             "Unfit",
         ),
-        *("Lost", "Refused", "NotOneValue"),
+        *("Lost", "Denied", "Refused", "NotOneValue", "Unfitting"),
     }
 )
 """Errors that users do not meet by these names."""
 
 
 def page_name(kind: type[BaseException]) -> str:
-    """The name of an error's page: `key-refused` for `KeyRefused`."""
+    """The name that `explain` takes: `key-refused` for `KeyRefused`."""
     return _dashed(kind.__name__)
 
 
 def with_pointer(text: str, error: BaseException) -> str:
-    """An error's text, and on a line of its own the command that explains it, if it has a page."""
+    """An error's text, and on a line of its own the command that explains it, if it has a section."""
     name = page_of(error)
     return text if name is None else f"{text}\nmore: {EXPLAIN} {name}"
 
 
 def page_of(error: BaseException) -> str | None:
-    """The name of the page that helps most: of the error's first cause in this package that has one; None without any."""
+    """The name of the section that helps most: of the error's first cause in this package that has one; None without any."""
     name: str | None = None
     cause: BaseException | None = error
     while cause is not None and type(cause).__module__.startswith("pulumi_snapshots."):
@@ -52,21 +52,27 @@ def page_of(error: BaseException) -> str | None:
 
 
 def page_names() -> list[str]:
-    """The names of all pages."""
-    return sorted(path.stem for path in _folder().glob("*.md") if path.stem != "index")
+    """The names of all errors that have a section."""
+    return sorted(map(_dashed, _sections()))
 
 
 def page_text(name: str) -> str | None:
-    """A page as it is shown in a terminal; None if there is none of this name.
+    """The section about an error, as it is shown in a terminal; None if there is none of this name.
 
     Args:
-        name: of the page or of the error, in any case: `key-refused` or `KeyRefused`.
+        name: of the error, in any case: `key-refused` or `KeyRefused`.
     """
-    page_of_name = {_plain(each): each for each in page_names()}.get(_plain(name))
-    if page_of_name is None:
-        return None
-    page = (_folder() / f"{page_of_name}.md").read_text(encoding="utf-8")
-    return re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", page).strip()
+    sections = {_plain(each): f"# {each}\n{text}" for each, text in _sections().items()}
+    section = sections.get(_plain(name))
+    return section and re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", section).strip()
+
+
+def _sections() -> dict[str, str]:
+    """The text of each section by the error's name, which is its heading."""
+    pages = (path.read_text(encoding="utf-8") for path in _folder().glob("*.md") if path.stem != "index")
+    # Before the first heading of a page stands what its errors have in common.
+    parts = (part.partition("\n") for page in pages for part in page.split("\n## ")[1:])
+    return {name: text for name, _, text in parts}
 
 
 def _plain(name: str) -> str:

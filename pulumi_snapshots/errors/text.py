@@ -56,11 +56,6 @@ Words = str | Text
 """A text for users; a `str` names no property and no setting."""
 
 
-def names_in(template: str) -> set[str]:
-    """The names in braces of a template."""
-    return set(_NAME.findall(template))
-
-
 def sentence(text: str) -> str:
     """The text as a sentence: with a capital, if its first word has only letters, and a full stop."""
     if text.partition(" ")[0].isalpha():  # an id or a setting's name keeps its spelling

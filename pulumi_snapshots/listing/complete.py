@@ -5,17 +5,16 @@ The service may serve a page that is 30 minutes old. It must show the snapshots 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import anyio
 
 from pulumi_snapshots.api.client import BRIEF, POST_READ_TIMEOUT
 from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.api.models import AccountDatabase, ListedSnapshot, Listing
-from pulumi_snapshots.attempt.journal import AttemptJournal, Found
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import CannotTell
@@ -28,6 +27,20 @@ Entries = dict[str, "ListedSnapshot"]
 OPEN_ONE = Next(Step.OPEN_VERSION)
 
 
+class Found(NamedTuple):
+    """A version that a run has found.
+
+    Attributes:
+        database_id: the snapshot's database.
+        version_id: the version.
+        at: when it was found, by this machine's clock.
+    """
+
+    database_id: str
+    version_id: str
+    at: datetime
+
+
 class CompleteListings:
     """Gets complete lists, or raises an error that says why there is none.
 
@@ -38,7 +51,7 @@ class CompleteListings:
     Args:
         listings: fetches the pages.
         databases: gets the account's databases.
-        journal: holds the snapshots that runs on this machine have found lately.
+        found_lately: reads what runs have found lately.
         clock: the time.
         requests_per_minute: how many requests may be sent in a minute.
     """
@@ -47,31 +60,31 @@ class CompleteListings:
         self,
         listings: Listings,
         databases: Databases,
-        journal: AttemptJournal,
+        found_lately: Callable[[], Awaitable[Sequence[Found]]],
         clock: Clock,
         *,
         requests_per_minute: int,
     ) -> None:
         self._listings = listings
         self._databases = databases
-        self._journal = journal
+        self._found_lately = found_lately
         self._clock = clock
         self._budget = requests_per_minute
 
     async def of_database(self, database_id: str, since: float, *, origin: str | None = None) -> Entries:
         """Get all snapshots of one database."""
         entries = _complete(await self._listings.lookup_page(database_id, since), database_id)
-        for found in await self._found(origin, database_id):
+        for version_id, age in (await self._found(origin)).get(database_id, {}).items():
             # A page that was requested before the snapshot was found is requested again. The service may still serve an
             # older page, but it caches the two listings apart, and one of them has shown the snapshot.
-            renewed = max(since, self._clock.monotonic() - self._age(found))
-            if found.version_id not in entries:
+            renewed = max(since, self._clock.monotonic() - age)
+            if version_id not in entries:
                 entries |= _complete(await self._listings.own_page(database_id, renewed, patience=BRIEF), database_id)
-            if found.version_id not in entries:
+            if version_id not in entries:
                 account = await self._listings.account_page(database_id, renewed, patience=BRIEF)
                 entries = {**_by_version(account.entries if account else ()), **entries}
-            if found.version_id not in entries:
-                raise _old_page(found)
+            if version_id not in entries:
+                raise self._old_page(database_id, version_id, age)
         return entries
 
     async def of_account(self, since: float, *, origin: str | None = None) -> dict[str, Entries]:
@@ -80,15 +93,14 @@ class CompleteListings:
         if listing is None:
             return await self._of_each_database(since, origin)
         of_each = by_database(listing)
-        lacking = [one for one in await self._found(origin) if one.version_id not in of_each.get(one.database_id, {})]
-        if lacking:
-            renewed = max(since, self._clock.monotonic() - min(map(self._age, lacking)))
-            again = await self._listings.account_listing(renewed, patience=BRIEF)
-            of_each = by_database(listing if again is None else again)
-            for database_id in {one.database_id for one in lacking}:
-                of_each[database_id] = of_each.get(database_id, {}) | await self.of_database(
-                    database_id, since, origin=origin
-                )
+        found = await self._found(origin)
+        lacking = {one: found[one].keys() - of_each.get(one, {}).keys() for one in found}
+        ages = [found[one][version_id] for one, versions in lacking.items() for version_id in versions]
+        if ages:
+            renewed = max(since, self._clock.monotonic() - min(ages))
+            of_each = by_database(await self._listings.account_listing(renewed, patience=BRIEF) or listing)
+            for one in (one for one, versions in lacking.items() if versions):
+                of_each[one] = of_each.get(one, {}) | await self.of_database(one, since, origin=origin)
         return of_each
 
     async def databases(self, since: float) -> list[AccountDatabase]:
@@ -111,14 +123,15 @@ class CompleteListings:
             created: when it was taken, by this machine's clock, if the caller knows that; what a run on this machine has found
                 is known here.
         """
-        times = [one.at for one in await self._found(None, database_id) if one.version_id == version_id]
+        now = self._clock.utc()
+        ages = [age for one, age in (await self._found()).get(database_id, {}).items() if one == version_id]
         if created is not None:
             # That of one which no listing has shown yet is the time of its request: it is complete when the answer comes.
-            times.append(created + timedelta(seconds=POST_READ_TIMEOUT))
-        now, cached = self._clock.utc(), timedelta(seconds=SERVICE_CACHE)
+            ages.append((now - created).total_seconds() - POST_READ_TIMEOUT)
         # It exists by now: a time in the future is that of a clock that was set back.
-        ends = [min(at, now) + cached for at in times]
-        return min((end for end in ends if end > now), default=None)
+        ends = [SERVICE_CACHE - max(0.0, age) for age in ages]
+        left = min((end for end in ends if end > 0), default=None)
+        return None if left is None else now + timedelta(seconds=left)
 
     async def _of_each_database(self, since: float, origin: str | None) -> dict[str, Entries]:
         """Get one listing for each database, if plan or key do not allow the account's listing."""
@@ -133,17 +146,26 @@ class CompleteListings:
         listed = await ask_all([partial(self.of_database, each, since, origin=origin) for each in ids])
         return dict(zip(ids, listed, strict=True))
 
-    async def _found(self, origin: str | None, database_id: str | None = None) -> Iterable[Found]:
-        """The snapshots that runs on this machine have found so lately that an old page may lack them; all are manual."""
-        if origin == "automatic":
-            return ()
-        lately = (one for one in await self._journal.recently_found() if self._age(one) < SERVICE_CACHE)
-        return {
-            (one.database_id, one.version_id): one for one in lately if database_id in {None, one.database_id}
-        }.values()
+    async def _found(self, origin: str | None = None) -> dict[str, dict[str, float]]:
+        """The versions of each database that runs have found so lately that an old page may lack them, with their ages in seconds.
 
-    def _age(self, found: Found) -> float:
-        return max(0.0, (self._clock.utc() - found.at).total_seconds())  # another machine's clock may be ahead
+        All of them are manual.
+        """
+        ages: dict[str, dict[str, float]] = {}
+        for database_id, version_id, at in () if origin == "automatic" else await self._found_lately():
+            age = max(0.0, (self._clock.utc() - at).total_seconds())  # another machine's clock may be ahead
+            if age < SERVICE_CACHE:
+                ages.setdefault(database_id, {})[version_id] = age
+        return ages
+
+    def _old_page(self, database_id: str, version_id: str, age: float) -> CannotTell:
+        at = self._clock.utc() - timedelta(seconds=age)
+        until = at + timedelta(seconds=SERVICE_CACHE)
+        return CannotTell(
+            f"the service serves an old page: it lacks snapshot {version_id} of database {database_id}, which a run on this "
+            f"machine found at {at:%H:%M:%S} UTC",
+            then=[Next(Step.RUN_AGAIN_AFTER, time=f"{until:%H:%M:%S} UTC")],
+        )
 
 
 def _complete(page: Page, database_id: str) -> Entries:
@@ -181,15 +203,6 @@ def _all_readable(listing: Listing, whose: str) -> None:
 
 def _by_version(entries: Iterable[ListedSnapshot]) -> Entries:
     return {entry.version or "": entry for entry in entries}
-
-
-def _old_page(found: Found) -> CannotTell:
-    until = found.at + timedelta(seconds=SERVICE_CACHE)
-    return CannotTell(
-        f"the service serves an old page: it lacks snapshot {found.version_id} of database {found.database_id}, which a run "
-        f"on this machine found at {found.at:%H:%M:%S} UTC",
-        then=[Next(Step.RUN_AGAIN_AFTER, time=f"{until:%H:%M:%S} UTC")],
-    )
 
 
 def newest_first(entries: Iterable[ListedSnapshot]) -> list[ListedSnapshot]:

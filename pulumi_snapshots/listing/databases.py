@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import TypeVar
 
 from pulumi_snapshots.api.client import PATIENT, Client, Patience
@@ -34,30 +34,27 @@ class Databases:
 
     async def account(self, since: float, *, patience: Patience = PATIENT) -> Account:
         """Get the account, with all its databases."""
-        return await self._account.ask(since, self._timed(lambda: self._client.account(patience=patience)))
+        return await self._account.ask(since, lambda: self._timed(self._client.account(patience=patience)))
 
     async def database(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> AccountDatabase:
         """Get one database, from the account if that was requested at `since` or later."""
-        account = self._account.since(since)
-        for database in account.databases if account is not None else ():
-            if database.id == database_id:
-                return database
-        return await self._databases[database_id].ask(
-            since, self._timed(lambda: self._client.database(database_id, patience=patience))
-        )
+        if self._account.answer is not None and self._account.asked_at >= since:
+            for database in self._account.answer.databases:
+                if database.id == database_id:
+                    return database
+        newest, client = self._databases[database_id], self._client
+        return await newest.ask(since, lambda: self._timed(client.database(database_id, patience=patience)))
+
+    async def status(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> DatabaseStatus:
+        """Get whether a database is running, and since when."""
+        newest, client = self._statuses[database_id], self._client
+        return await newest.ask(since, lambda: self._timed(client.database_status(database_id, patience=patience)))
 
     async def running(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> bool:
         """Get whether a database is running."""
-        status = await self._statuses[database_id].ask(
-            since, self._timed(lambda: self._client.database_status(database_id, patience=patience))
-        )
-        return status.running
+        return (await self.status(database_id, since, patience=patience)).running
 
-    def _timed(self, question: Callable[[], Awaitable[T]]) -> Callable[[], Awaitable[tuple[T, float]]]:
-        """The question, which now also returns when it was asked."""
-
-        async def ask() -> tuple[T, float]:
-            asked_at = self._clock.monotonic()
-            return await question(), asked_at
-
-        return ask
+    async def _timed(self, answer: Awaitable[T]) -> tuple[T, float]:
+        """The answer, and when it was requested."""
+        asked_at = self._clock.monotonic()
+        return await answer, asked_at

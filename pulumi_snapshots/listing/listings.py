@@ -1,12 +1,11 @@
-"""The fetched listings of a process: one request serves all callers, and shows how the service caches its pages."""
+"""The fetched listings of a process: one request serves all callers."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
 
 import anyio
 
@@ -28,7 +27,7 @@ for each core, so this is true even if all of them are of one database."""
 SERVICE_CACHE = 30 * 60.0
 """Seconds for which the service may serve the same page."""
 CLOCK_ROOM = 60.0
-"""Seconds by which the clocks of the service's parts may differ, for what a snapshot's time proves of the page that shows it."""
+"""Seconds by which the clocks of the service's parts may differ."""
 
 
 @dataclass(frozen=True)
@@ -60,21 +59,20 @@ class Page:
 
 
 class _NewestPage(Newest["Listing"]):
-    """The newest fetch of one listing; times are monotonic seconds.
+    """The newest fetch of one listing.
 
     Attributes:
-        same_since: when the current page was first seen.
-        unchanged_at: when the previous page was last seen; None while the page has never changed.
-        failed_at: when the newest fetch failed in a way that may pass.
+        failed_at: when the newest fetch failed in a way that may pass (monotonic seconds).
         failure: how it failed; None after a success.
         patience: how patient it was.
     """
 
-    same_since: float = 0.0
-    unchanged_at: float | None = None
     failed_at: float = -math.inf
     failure: SquareCloudError | None = None
     patience: Patience = ONCE
+
+    def fail(self, failure: SquareCloudError, at: float, patience: Patience) -> None:
+        self.failure, self.failed_at, self.patience = failure, at, patience
 
 
 class Listings:
@@ -87,50 +85,42 @@ class Listings:
     Args:
         client: sends the requests.
         clock: the time.
-        invalidated: whether a new snapshot invalidates a cached page; None if that is not known.
 
     Attributes:
-        kept: whether a new snapshot is known not to invalidate a cached page.
-        account_stale: whether the account's page lacks a snapshot that a database's own page showed before.
-        invalidation_likely: whether a page changed less than 30 minutes after it was first seen. A new snapshot probably
-            invalidates the cached page, unless that page was old already.
-        invalidation_proven: whether a page changed twice within 30 minutes, or was certainly younger when it changed: a new
-            snapshot invalidates the cached page.
         changed: set, and replaced by a new event, when something may change the time of the next poll.
     """
 
-    def __init__(self, client: Client, clock: Clock, *, invalidated: bool | None = None) -> None:
+    def __init__(self, client: Client, clock: Clock) -> None:
+        self.changed = anyio.Event()
         self._client = client
         self._clock = clock
-        self._databases: dict[str, _NewestPage] = defaultdict(_NewestPage)
+        self._own: dict[str, _NewestPage] = defaultdict(_NewestPage)
         self._account = _NewestPage()
-        # By version: entries that a later page lacks, and when a page showed them last (monotonic seconds).
-        self._dropped: dict[str | None, tuple[float, ListedSnapshot]] = {}
-        self._sorted: tuple[Listing, dict[str | None, list[ListedSnapshot]]] | None = None
+        self._of_each: dict[str | None, list[ListedSnapshot]] = {}
+        # By database and version: when a page showed an entry last (monotonic seconds), and the entry.
+        self._shown: dict[tuple[str | None, str | None], tuple[float, ListedSnapshot]] = {}
         self._gathering: list[str] | None = None
         self._requested_alone: dict[str, float] = {}
-        self._account_refusal: SquareCloudError | None = None
-        self._account_refused_until = -math.inf
-        self.account_stale = False
-        self.kept = invalidated is False
-        self.invalidation_likely = self.invalidation_proven = invalidated is True
-        self.changed = anyio.Event()
+        self._refusal: SquareCloudError | None = None
+        self._refused_until = -math.inf
 
     def announce_change(self) -> None:
         """Wake all who wait for a change: a listing was fetched, or the pending snapshots are others."""
         self.changed.set()
         self.changed = anyio.Event()
 
+    # The two listings --------------------------------------------------------------------------------------------------
+
     async def own_page(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page:
         """Get the database's own listing."""
-        listing = await self._fetch(
-            self._databases[database_id],
-            since,
-            f"GET /databases/{database_id}/snapshots",
-            lambda: self._client.list_snapshots(database_id, patience=patience),
-            patience,
-        )
-        return _own(listing)
+
+        async def fetch() -> Listing:
+            listing = await self._client.list_snapshots(database_id, patience=patience)
+            self._show(listing, database_id, listing.entries)
+            return listing
+
+        request = f"GET /databases/{database_id}/snapshots"
+        return _own(await self._fetch(self._own[database_id], since, request, fetch, patience))
 
     async def account_listing(self, since: float, *, patience: Patience = PATIENT) -> Listing | None:
         """Get the account's listing.
@@ -145,7 +135,14 @@ class Listings:
         async def fetch() -> Listing:
             if self.account_refusal is not None:  # for another caller, while this one waited
                 raise self.account_refusal
-            return await self._client.list_account(patience=patience)
+            listing = await self._client.list_account(patience=patience)
+            # Sorted once, since it holds a month of every database, and every pending snapshot searches it.
+            self._of_each = defaultdict(list)
+            for entry in listing.entries:
+                self._of_each[database_of_entry(entry)].append(entry)
+            for database_id, entries in self._of_each.items():
+                self._show(listing, database_id, entries)
+            return listing
 
         if self.account_refusal is not None:
             return None
@@ -154,25 +151,30 @@ class Listings:
         except SquareCloudError as error:
             if error.passing or isinstance(error, KeyRefused):
                 raise
-            if error is not self._account_refusal:
-                self._account_refusal = error
+            if error is not self._refusal:
+                self._refusal = error
                 wait = error.retry_after or 0.0 if isinstance(error, ListingBlocked) else math.inf
-                self._account_refused_until = self._clock.monotonic() + wait
+                self._refused_until = self._clock.monotonic() + wait
             return None
-
-    @property
-    def account_refusal(self) -> SquareCloudError | None:
-        """How the service refused the account's listing; None while it allows it, as far as is known."""
-        return self._account_refusal if self._clock.monotonic() < self._account_refused_until else None
 
     async def account_page(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page | None:
         """Get the part of the account's listing about a database; None if `account_listing` is None."""
         listing = await self.account_listing(since, patience=patience)
         return None if listing is None else self._of_account(listing, database_id)
 
+    @property
+    def account_refusal(self) -> SquareCloudError | None:
+        """How the service refused the account's listing; None while it allows it, as far as is known."""
+        return self._refusal if self._clock.monotonic() < self._refused_until else None
+
+    @property
+    def account_requested_at(self) -> float:
+        """When the account's page was last requested (monotonic seconds)."""
+        return -math.inf if self._account.answer is None else self._account.answer.sent_at
+
     def known_pages(self, database_id: str) -> tuple[Page | None, Page | None]:
         """The pages fetched last: the database's own and the account's. Sends no request."""
-        own, account = self._databases[database_id].answer, self._account.answer
+        own, account = self._own[database_id].answer, self._account.answer
         return (
             None if own is None else _own(own),
             None if account is None else self._of_account(account, database_id),
@@ -182,15 +184,12 @@ class Listings:
         """Whether a run of this machine has requested a database's own page before `since`, and the service may still serve it."""
         return since - SERVICE_CACHE < self._client.listed_at(database_id) < since
 
+    # For reads and lookups ---------------------------------------------------------------------------------------------
+
     @property
     def recent(self) -> float:
         """The `since` for the reads of one run, which the engine sends in waves."""
         return self._clock.monotonic() - READS_SHARE
-
-    @property
-    def account_requested_at(self) -> float:
-        """When the account's page was last requested (monotonic seconds)."""
-        return -math.inf if self._account.answer is None else self._account.answer.sent_at
 
     async def read_page(self, database_id: str, since: float, *, patience: Patience = PATIENT) -> Page:
         """Get a page for a read of the engine; simultaneous reads wait for each other and share one request.
@@ -202,35 +201,33 @@ class Listings:
             if page is not None and page.listing.sent_at >= since:
                 return page  # there is nothing to share, so no need to wait
         together = await self._gather(database_id)
-        databases = {*together, *(one for one, at in self._requested_alone.items() if at > self.recent)}
-        if len(databases) > 1 or len(together) >= FLEET_FROM:
+        if len({*together, *self._lately_alone()}) > 1 or len(together) >= FLEET_FROM:
             page = await self.account_page(database_id, since, patience=patience)
             if page is not None:
                 return page
-        self._requested_alone[database_id] = self._clock.monotonic()
-        return await self.own_page(database_id, since, patience=patience)
+        return await self._alone(database_id, since, patience)
 
-    async def lookup_page(self, database_id: str, since: float, *, patience: Patience = BRIEF) -> Page:
+    async def lookup_page(self, database_id: str, since: float) -> Page:
         """Get a page for a lookup of a program, which looks up one database after the other.
 
         The first few databases get their own listings, which costs no waiting. Then the account's listing serves all others.
         """
-        for known in self.known_pages(database_id):
-            if known is not None and known.listing.sent_at >= since and (known.complete or known.shows_all):
-                return known
-        if sum(at > self.recent for one, at in self._requested_alone.items() if one != database_id) >= FLEET_FROM - 1:
-            page = await self.account_page(database_id, since, patience=patience)
+        for page in self.known_pages(database_id):
+            if page is not None and page.listing.sent_at >= since and (page.complete or page.shows_all):
+                return page
+        if len(self._lately_alone() - {database_id}) >= FLEET_FROM - 1:
+            page = await self.account_page(database_id, since, patience=BRIEF)
             if page is not None and page.shows_all:
                 return page
-        self._requested_alone[database_id] = self._clock.monotonic()
-        return await self.own_page(database_id, since, patience=patience)
+        return await self._alone(database_id, since, BRIEF)
 
     async def find_version(self, database_id: str, version_id: str) -> ListedSnapshot | None:
         """Find the entry of a snapshot that should be listed; None if neither listing shows it.
 
         What any page has shown exists: for as long as the service may serve a page, it may serve one that is older than that.
         """
-        if (known := self._shown_lately(database_id, version_id)) is not None:
+        shown_at, known = self._shown.get((database_id, version_id), (-math.inf, None))
+        if shown_at > self._clock.monotonic() - SERVICE_CACHE:
             return known
         for page_of in (self.read_page, self.own_page, self.account_page):
             page = await page_of(database_id, self.recent, patience=BRIEF)
@@ -238,15 +235,26 @@ class Listings:
                 return entry
         return None
 
-    def _shown_lately(self, database_id: str, version_id: str) -> ListedSnapshot | None:
-        """The entry of a snapshot that a page of this process has shown within the service's caching time."""
-        since = self._clock.monotonic() - SERVICE_CACHE
-        for page in self.known_pages(database_id):
-            if page is not None and page.listing.sent_at > since and (entry := page.version(version_id)) is not None:
-                return entry
-        shown_at, entry = self._dropped.get(version_id, (-math.inf, None))
-        is_ours = shown_at > since and entry is not None and database_of_entry(entry) == database_id
-        return entry if is_ours else None
+    def _lately_alone(self) -> set[str]:
+        return {database_id for database_id, at in self._requested_alone.items() if at > self.recent}
+
+    async def _alone(self, database_id: str, since: float, patience: Patience) -> Page:
+        self._requested_alone[database_id] = self._clock.monotonic()
+        return await self.own_page(database_id, since, patience=patience)
+
+    async def _gather(self, database_id: str) -> list[str]:
+        """The databases of all reads that come within `GATHER`."""
+        first = self._gathering is None
+        gathering = self._gathering = self._gathering or []
+        gathering.append(database_id)
+        try:
+            await self._clock.sleep(GATHER)
+        finally:
+            if first:
+                self._gathering = None
+        return gathering
+
+    # The fetching ------------------------------------------------------------------------------------------------------
 
     async def _fetch(
         self,
@@ -266,87 +274,30 @@ class Listings:
             if page.failure is not None and page.failed_at >= since and page.patience.covers(patience):
                 raise page.failure.with_traceback(None)
             try:
-                listing = await fetch()
+                page.answer = listing = await fetch()
             except SquareCloudError as error:
                 if error.passing:
-                    page.failed_at, page.failure, page.patience = self._clock.monotonic(), error, patience
+                    page.fail(error, self._clock.monotonic(), patience)
                 raise
             except anyio.get_cancelled_exc_class():
-                page.failed_at, page.failure = self._clock.monotonic(), Unavailable(request)
-                page.patience = patience
+                page.fail(Unavailable(request), self._clock.monotonic(), patience)
                 raise
-            self._keep(page, listing)
+            page.failure = None
+            self.announce_change()
             return listing, listing.sent_at
 
         return await page.ask(since, question)
 
-    async def _gather(self, database_id: str) -> list[str]:
-        """The databases of all reads that come within `GATHER`."""
-        first = self._gathering is None
-        gathering = self._gathering = self._gathering or []
-        gathering.append(database_id)
-        try:
-            await self._clock.sleep(GATHER)
-        finally:
-            if first:
-                self._gathering = None
-        return gathering
-
-    def _keep(self, page: _NewestPage, listing: Listing) -> None:
-        """Keep a fetched page, and learn whether a new snapshot invalidates the service's cache.
-
-        One change proves nothing by itself, since the page may have been nearly 30 minutes old when it was first seen. It
-        proves it if the earlier page showed a snapshot that was younger than that, and so do two changes within 30 minutes.
-        """
-        earlier, page.answer = page.answer, listing
-        if earlier is not None and (lacking := _versions(earlier) - _versions(listing)):
-            dropped = {each.version: (earlier.sent_at, each) for each in earlier.entries if each.version in lacking}
-            self._dropped.update(dropped)
-        page.failure = None
-        if earlier is None:
-            page.same_since = listing.sent_at
-        elif not _versions(listing) <= _versions(earlier):
-            if listing.sent_at - page.same_since < SERVICE_CACHE:
-                self.invalidation_likely = not self.kept
-            changed_before = page.unchanged_at is not None and listing.sent_at - page.unchanged_at < SERVICE_CACHE
-            if changed_before or self._was_young(earlier, listing.service_time):
-                self.invalidation_likely = self.invalidation_proven = True
-                self.kept = False
-            page.same_since, page.unchanged_at = listing.sent_at, earlier.sent_at
-        if self._account.answer is not None:
-            self.account_stale = self._is_stale(self._account.answer)
-        self.announce_change()
-
-    def _was_young(self, page: Listing, now: datetime) -> bool:
-        """Whether a page showed a snapshot that is still younger than the cache, so that the page was too; by the service's clock."""
-        newest = max((entry.modified for entry in page.entries if entry.modified), default=None)
-        if newest is None or self._client.service_clock.offset is None:
-            return False
-        return 0 <= (now - newest).total_seconds() < SERVICE_CACHE - CLOCK_ROOM
+    def _show(self, listing: Listing, database_id: str | None, entries: Iterable[ListedSnapshot]) -> None:
+        self._shown.update({(database_id, each.version): (listing.sent_at, each) for each in entries})
 
     def _of_account(self, listing: Listing, database_id: str) -> Page:
-        if self._sorted is None or self._sorted[0] is not listing:
-            # Sorted once per listing: it holds a month of every database, and every pending snapshot searches it.
-            entries: dict[str | None, list[ListedSnapshot]] = defaultdict(list)
-            for entry in listing.entries:
-                entries[database_of_entry(entry)].append(entry)
-            self._sorted = listing, entries
         # An entry whose database is unknown may belong to this one, so this listing alone never proves an absence.
-        return Page(tuple(self._sorted[1].get(database_id, ())), listing, complete=False)
-
-    def _is_stale(self, account: Listing) -> bool:
-        """Whether the account's page lacks a snapshot that a database's own page had shown before."""
-        shown = _versions(account)
-        own = (each.answer for each in self._databases.values() if each.answer is not None)
-        return any(page.sent_at < account.sent_at and not _versions(page) <= shown for page in own)
+        return Page(tuple(self._of_each.get(database_id, ())), listing, complete=False)
 
 
 def _own(listing: Listing) -> Page:
     return Page(listing.entries, listing, complete=listing.unreadable == 0)
-
-
-def _versions(listing: Listing) -> set[str | None]:
-    return {entry.version for entry in listing.entries}
 
 
 def database_of_entry(entry: ListedSnapshot) -> str | None:

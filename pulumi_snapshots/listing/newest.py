@@ -24,15 +24,9 @@ class Newest(Generic[T]):
         self.asked_at = -math.inf
         self._lock = anyio.Lock()
 
-    def since(self, since: float) -> T | None:
-        """The answer, if it was requested at `since` (monotonic seconds) or later."""
-        return self.answer if self.asked_at >= since else None
-
     async def ask(self, since: float, question: Callable[[], Awaitable[tuple[T, float]]]) -> T:
         """Get an answer that was requested at `since` or later, if need be by `question`, which also returns when it asked."""
         async with self._lock:
-            answer = self.since(since)
-            if answer is None:
-                answer, self.asked_at = await question()
-                self.answer = answer
-            return answer
+            if self.answer is None or self.asked_at < since:
+                self.answer, self.asked_at = await question()
+            return self.answer

@@ -1,10 +1,10 @@
-"""Waiting until a listing shows the snapshot of a POST: polls, matches and progress. Sends no POST."""
+"""Waiting until a listing shows a snapshot: polls, matches and progress. Sends no POST."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -13,164 +13,138 @@ import anyio
 from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.api.models import ListedSnapshot
 from pulumi_snapshots.api.pacing.rate_limiter import BLOCKED, RateLimiter
-from pulumi_snapshots.api.service_clock import ServiceClock
-from pulumi_snapshots.attempt.memory import RunMemory
-from pulumi_snapshots.attempt.post import Post
-from pulumi_snapshots.clock import Clock, is_nonsense, rfc3339
+from pulumi_snapshots.clock import Clock, is_nonsense
 from pulumi_snapshots.errors.text import Text, TimeOfDay
+from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.listing.complete import CompleteListings
-from pulumi_snapshots.listing.listings import SERVICE_CACHE, Listings
+from pulumi_snapshots.listing.listings import Listings, Page
 from pulumi_snapshots.listing.match import Search, find_ours
 from pulumi_snapshots.listing.poll_plan import Poll, PolledSnapshot, PollPlan
 from pulumi_snapshots.progress import Member
+
+PINNING = 5 * 60.0
+"""Seconds in which a listing should show a complete snapshot with its pinned URL."""
 
 
 class WaitContext(Protocol):
     """The parts of a session that a wait needs."""
 
     clock: Clock
-    memory: RunMemory
     poll_plan: PollPlan
     rate_limiter: RateLimiter
-    service_clock: ServiceClock
-
-
-PINNING = 5 * 60.0
-"""Seconds in which a listing should show a complete snapshot with its pinned URL."""
 
 
 class FindContext(WaitContext, Protocol):
     """The parts of a session that finding a version needs."""
 
+    service_clock: ServiceClock
     listings: Listings
     complete_listings: CompleteListings
 
 
-async def _nothing() -> None:
-    pass
+class Shows(Protocol):
+    """Shows what a wait waits for, see `Member.waits`."""
+
+    @property
+    def waits(self) -> Callable[..., None]: ...  # noqa: D102
 
 
 @dataclass
 class ListingWait:
-    """The wait for the snapshot of one POST.
+    """The wait for one snapshot.
 
     Attributes:
         run: the session.
         database_id: the snapshot's database.
-        post: the POST.
         member: gets the progress.
-        version: the version, if a 200 named it.
-        finished_at: when a 200 came, by the service's clock; the snapshot was complete by then.
-        others: versions of other POSTs.
-        behind: whether another snapshot ended right before the POST, see `Search.of`.
-        before_sleep: called before each sleep, in which the run may be killed.
-        failure: of the last poll; None if it succeeded.
-        outdated: whether a listing lacks a snapshot that a 200 has named, so that the page is an old one.
+        answered: how its POST was answered: `200`, `202`, or how the answer was lost.
+        accepted: whether the service has accepted the POST.
+        search: makes the search by time, with the facts known by then; None if the version is known.
+        version: the version, if it is known.
         until: when every listing must show it, if that is known; for the progress.
+        outdated: whether a listing lacks a snapshot whose version is known, so that the page is an old one.
+        failure: of the last poll; None if it succeeded.
     """
 
     run: WaitContext
     database_id: str
-    post: Post
-    member: Member
+    member: Shows
+    answered: str
+    accepted: bool
+    search: Callable[[], Search] | None = None
     version: str | None = None
-    finished_at: datetime | None = None
-    others: set[str] = field(default_factory=set)
-    behind: bool = False
-    before_sleep: Callable[[], Awaitable[None]] = _nothing
-    failure: SquareCloudError | None = None
-    outdated: bool = False
     until: datetime | None = None
-
-    def search(self) -> Search:
-        """The search, with the facts known by now."""
-        excluded = self.run.memory.of(self.database_id).not_new | self.others
-        offset = self.run.service_clock.offset
-        return Search.of(self.post, offset, finished=self.finished_at, excluded=excluded, behind=self.behind)
+    outdated: bool = False
+    failure: SquareCloudError | None = None
 
     async def until_listed(
-        self,
-        *,
-        age: float = 0.0,
-        first_after: float | None = None,
-        settled: Callable[[], bool] = lambda: False,
-        shown_by: float = math.inf,
+        self, *, age: float = 0.0, first_after: float | None = None, shown_by: float = math.inf
     ) -> ListedSnapshot | None:
         """Poll until a listing shows the snapshot.
 
         Args:
             age: seconds that earlier runs have waited.
             first_after: seconds until the first poll, if the snapshot should be listed by then.
-            settled: called before each poll; the wait ends if it returns true.
             shown_by: when every page must show it (monotonic seconds), if that is known; the wait ends if the database's own
                 page lacks it some minutes later.
 
         Returns:
-            The entry; None only if `settled` or `shown_by` ended the wait.
+            The entry; None only if `shown_by` ended the wait.
 
         Raises:
             AmbiguousSnapshot: two entries could be the snapshot.
             SquareCloudError: a poll was refused, and will be refused again.
         """
-        clock, plan = self.run.clock, self.run.poll_plan
-        shown: Poll | None = None
-        needed = shown_by, shown_by + PINNING
-        with plan.including(
-            self.database_id, age=age, first_after=first_after, accepted=self.post.accepted, needed=needed
-        ) as polled:
-            while not settled():
+        plan, shown = self.run.poll_plan, None
+        with plan.including(self.database_id, age=age, first_after=first_after, accepted=self.accepted) as polled:
+            while True:
                 for page in plan.unread_pages(polled):
-                    entry = (
-                        page.version(self.version)
-                        if self.version
-                        else find_ours(page.entries, self.search(), page.listing.service_time)
-                    )
-                    if entry is not None:
+                    if (entry := self._find(page)) is not None:
                         return entry
-                if polled.read[0] >= shown_by + PINNING:
+                if polled.read[0] >= max(shown_by + PINNING, polled.began):  # an earlier page was not searched
                     return None
                 plan.note_miss(polled)
                 poll = plan.next_poll(polled)
-                if poll.at > clock.monotonic():
-                    if poll != shown:
-                        self._show(poll, polled)
-                        shown = poll
-                    await self.before_sleep()
-                    await plan.sleep_until(poll.at)
+                if poll.at <= self.run.clock.monotonic():
+                    await self._poll(polled, poll)
                     continue
-                if self.run.rate_limiter.blocked:
-                    limiter = self.run.rate_limiter
-                    self.member.waits(BLOCKED, until=limiter.blocked_until, why=self._state())
-                try:
-                    await plan.poll(polled, poll)
-                except SquareCloudError as error:
-                    self.failure = error
-                    self.member.waits(self._state())
-                else:
-                    self.failure = None
-                    self.outdated = self.version is not None
-        return None
+                if poll != shown:
+                    self._show(poll, polled)
+                    shown = poll
+                await plan.sleep_until(poll.at)
+
+    def _find(self, page: Page) -> ListedSnapshot | None:
+        if self.version is not None or self.search is None:
+            return page.version(self.version or "")
+        return find_ours(page.entries, self.search())
+
+    async def _poll(self, polled: PolledSnapshot, poll: Poll) -> None:
+        limiter = self.run.rate_limiter
+        if limiter.blocked:
+            self.member.waits(BLOCKED, until=limiter.blocked_until, why=self._state())
+        try:
+            await self.run.poll_plan.poll(polled, poll)
+        except SquareCloudError as error:
+            self.failure = error
+            self.member.waits(self._state())
+        else:
+            self.failure = None
+            self.outdated = self.version is not None
 
     def _show(self, poll: Poll, polled: PolledSnapshot) -> None:
-        clock = self.run.clock
-        at = clock.utc() + timedelta(seconds=poll.at - clock.monotonic())
+        utc, now = self.run.clock.utc(), self.run.clock.monotonic()
+        check = Text("; next check {at}", at=TimeOfDay(utc + timedelta(seconds=poll.at - now)))
         # A resumed wait began with its POST.
-        since = (
-            clock.utc() - timedelta(seconds=clock.monotonic() - polled.answered)
-            if polled.answered < polled.began
-            else None
-        )
-        check = Text("; next check {at}", at=TimeOfDay(at))
-        self.member.waits(
-            self._state(), check, until=self.until, phase="listing", since=None if self.failure else since
-        )
+        is_resumed = polled.answered < polled.began and not self.failure
+        since = utc - timedelta(seconds=now - polled.answered) if is_resumed else None
+        self.member.waits(self._state(), check, until=self.until, phase="listing", since=since)
 
     def _state(self) -> str:
         """How it stands; raises the failure of the last poll unless that may pass."""
         failed = failed_poll(self.failure) if self.failure else ""
-        if not self.post.accepted:
-            return f"answer lost ({self.post.answered}){failed}"
-        if self.post.answered == "202":
+        if not self.accepted:
+            return f"answer lost ({self.answered}){failed}"
+        if self.answered == "202":
             return f"accepted{failed}"
         return f"{'listing is old' if self.outdated else 'answered'}{failed}"
 
@@ -207,12 +181,14 @@ async def find_version(  # noqa: PLR0913  what is known of it
         created = None if is_nonsense(created) else created - timedelta(seconds=run.service_clock.offset or 0.0)
     listed_by = await run.complete_listings.listed_by(database_id, version_id, created)
     left = math.inf if listed_by is None else (listed_by - run.clock.utc()).total_seconds()
-    if listed_by is None or left >= patience:
+    if left >= patience:
         return None, listed_by
-    post = Post.resolved(rfc3339(listed_by - timedelta(seconds=SERVICE_CACHE)))
-    wait = ListingWait(run, database_id, post, member, version=version_id, outdated=True, until=listed_by)
+    wait = ListingWait(
+        run, database_id, member, "200", accepted=True, version=version_id, until=listed_by, outdated=True
+    )
     with anyio.move_on_after(patience):
-        return await wait.until_listed(first_after=run.poll_plan.every, shown_by=run.clock.monotonic() + left), None
+        shown_by = run.clock.monotonic() + left
+        return await wait.until_listed(first_after=run.poll_plan.poll_every, shown_by=shown_by), None
     if wait.failure is not None:
         raise wait.failure
     return None, listed_by

@@ -105,7 +105,7 @@ async def snapshots_of_account(
     of_each = await session.complete_listings.of_account(since, origin=origin)
     age = session.clock.monotonic() - max(since, session.listings.account_requested_at)
     shown = Shown(of_each, session.service_clock.offset)
-    await session.kept_pages.keep_snapshots(shown, session.clock.utc() - timedelta(seconds=age))
+    session.kept_pages.keep_snapshots(shown, session.clock.utc() - timedelta(seconds=age))
     return Page(of_each, age, kept=False)
 
 
@@ -117,14 +117,14 @@ async def databases_of_account(session: Session) -> list[AccountDatabase]:
         SquareCloudError: there is no answer.
     """
     databases = await session.complete_listings.databases(session.listings.recent)
-    await session.kept_pages.keep_databases(databases, session.clock.utc())
+    session.kept_pages.keep_databases(databases, session.clock.utc())
     return databases
 
 
 async def keep_databases(session: Session, *, patience: Patience = BRIEF) -> None:
     """Request the databases of the account and keep them; raises a `SquareCloudError` if there is no answer."""
     account = await session.databases.account(session.clock.monotonic(), patience=patience)
-    await session.kept_pages.keep_databases(account.databases, session.clock.utc())
+    session.kept_pages.keep_databases(account.databases, session.clock.utc())
 
 
 async def keep_listing(session: Session, *, patience: Patience = BRIEF) -> None:
@@ -137,7 +137,7 @@ async def keep_listing(session: Session, *, patience: Patience = BRIEF) -> None:
     listing = await session.listings.account_listing(session.clock.monotonic(), patience=patience)
     if listing is not None:
         shown = Shown(by_database(listing), session.service_clock.offset)
-        await session.kept_pages.keep_snapshots(shown, session.clock.utc())
+        session.kept_pages.keep_snapshots(shown, session.clock.utc())
 
 
 async def overview(session: Session, *, tell: Callable[[Words], None] = lambda _: None) -> Overview:
@@ -189,13 +189,13 @@ def age_of(snapshot: SnapshotInfo, now: datetime) -> float:
 
 async def _kept_lately(session: Session) -> Kept[Shown] | None:
     """The kept page, if asking for another one would mean waiting, and if it has all that this machine has found since."""
-    kept = await session.kept_pages.snapshots()
+    kept = session.kept_pages.snapshots()
     if kept is None or not 0 <= kept.age(session.clock.utc()) < FRESH:
         return None
-    found = await session.journals["snapshot"].recently_found()
     lately = session.clock.utc() - timedelta(seconds=SERVICE_CACHE)
     lacks = any(
-        one.at > lately and one.version_id not in kept.content.of_each.get(one.database_id, {}) for one in found
+        at > lately and version_id not in kept.content.of_each.get(database_id, {})
+        for database_id, version_id, at in await session.found_lately()
     )
     return None if lacks else kept
 

@@ -25,8 +25,7 @@ WITH_URL = "Whether the result has the download URL too. Anyone with it can read
 class SnapshotQuery(Inputs):
     """The snapshots that the service lists, newest first.
 
-    Ages are in seconds, by the service's clock. Without `origin`, snapshots whose origin the service does not say are
-    found too.
+    Ages are by the service's clock. Without `origin`, snapshots whose origin the service does not say are found too.
     """
 
     database_id: str | None = declare(
@@ -81,6 +80,12 @@ class LatestQuery(Inputs):
     def candidates(self) -> SnapshotQuery:
         """The snapshots of which it is the newest."""
         return SnapshotQuery(self.database_id, self.origin, self.max_age, with_url=self.with_url)
+
+
+class SureLatestQuery(LatestQuery):
+    """The newest available snapshot of a database, no matter who took it; an error if there is none."""
+
+    optional: bool = declare("Whether there may be none: the result lacks it then, instead of an error.", default=False)
 
 
 class DatabaseQuery(Inputs):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from pulumi_snapshots.lookup.inputs import DatabaseQuery, DatabasesQuery, LatestQuery, SnapshotQuery
+from pulumi_snapshots.lookup.inputs import DatabaseQuery, DatabasesQuery, LatestQuery, SnapshotQuery, SureLatestQuery
 from pulumi_snapshots.properties.catalogue import Record, declare
 from pulumi_snapshots.snapshot.record import DATABASE_ENGINE, ListedProperties
 
@@ -20,10 +20,10 @@ T = TypeVar("T")
 class SnapshotInfo(ListedProperties, computed=("id",), result=True):
     """A snapshot that the service lists, with the outputs of the Snapshot resource.
 
-    `requested_at` and `attempt` are always None, as for every snapshot that was not taken by this stack. Anyone with
-    `download_url` can read the data. So it is None unless the lookup asks for it, and a result that is printed, converted or
-    exported as a whole does not show it.
+    Anyone with `download_url` can read the data, so it is absent unless the lookup asks for it.
     """
+
+    # In Python, a result that is printed, converted or exported as a whole does not show it either: a secret is no field.
 
     version_id: str = declare(
         "The service's version id, which with the database's id is all that identifies a snapshot."
@@ -32,6 +32,7 @@ class SnapshotInfo(ListedProperties, computed=("id",), result=True):
         "Signed, and pinned to this version; absent unless the lookup asks for it.", default=None, secret=True
     )
     requested_at: None = None
+    """Always, as for every snapshot that was not taken by this stack; like `attempt`."""
     attempt: None = None
 
     @property
@@ -66,7 +67,7 @@ class FoundSnapshots(Record):
 class FoundLatest(Record):
     """The newest snapshot."""
 
-    snapshot: SnapshotInfo | None = declare("Absent if there is none.")
+    snapshot: SnapshotInfo | None = declare("Absent only if there is none, and `optional` is true.", settled=True)
 
 
 class FoundDatabases(Record):
@@ -104,5 +105,7 @@ class Lookup(Generic[T]):
 
 SNAPSHOTS: Lookup[list[SnapshotInfo]] = Lookup("get_snapshots", SnapshotQuery, FoundSnapshots)
 LATEST: Lookup[SnapshotInfo | None] = Lookup("get_latest_snapshot", LatestQuery, FoundLatest)
+SURE_LATEST: Lookup[SnapshotInfo | None] = replace(LATEST, query=SureLatestQuery)
+"""The same in languages whose types would make a program ask before each use whether there is one."""
 DATABASE: Lookup[DatabaseInfo] = Lookup("get_database", DatabaseQuery, DatabaseInfo)
 DATABASES: Lookup[list[DatabaseInfo]] = Lookup("get_databases", DatabasesQuery, FoundDatabases)

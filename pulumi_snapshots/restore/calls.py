@@ -22,9 +22,20 @@ class RestoreCalls(Calls):
 
     async def create(self, call: Call, values: Mapping[str, Any]) -> Resource:
         """Restore, and wait until the database runs again."""
-        inputs = RestoreInputs.of(values)
-        with keeping(call, RESTORE, values, RestorePending):
-            record = await restore(call.session(), inputs, call.listener, call.creating("restore"))
+        inputs, memory = RestoreInputs.of(values), call.shared.memory
+        kept: RestoreRecord | None = memory.kept("restore", call.owner, inputs.purpose)
+        is_same = kept is not None and kept.target_database_id == inputs.target
+        if kept is not None and is_same and not kept.failure:  # the engine makes again what is to stay
+            if not kept.pending:
+                return Resource(kept.id, RESTORE.state(kept, values))
+            with keeping(call, RESTORE, values, RestorePending, kept=(kept.id, kept)):
+                record = await resume_restore(call.session(), kept, inputs, call.listener, owner=call.owner)
+        else:
+            fresh = memory.is_forced("restore", call.owner)
+            with keeping(call, RESTORE, values, RestorePending):
+                record = await restore(call.session(), inputs, call.listener, call.owner, fresh=fresh)
+        if record.failure:
+            raise failure_of(record)
         return Resource(record.id, RESTORE.state(record, values))
 
     async def read(self, _call: Call, id_: str, state: Mapping[str, Any]) -> Resource:

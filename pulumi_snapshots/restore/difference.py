@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pulumi_snapshots.attempt.journal import Entry, Proof
-from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.clock import system_utc
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.late import late
+from pulumi_snapshots.ledger.attempt import Proof
 from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
 from pulumi_snapshots.restore.inputs import target_of
 from pulumi_snapshots.restore.record import RESTORE, RestoreRecord, another_snapshot
 from pulumi_snapshots.run.calls import Changes, Rules
+from pulumi_snapshots.run.memory import Kept
 from pulumi_snapshots.snapshot.difference import Same, changed, differs, never, since, undecided
 from pulumi_snapshots.snapshot.record import is_same_snapshot
 
@@ -31,34 +30,27 @@ class RestoreRules(Rules):
     """The rules of a restore."""
 
     thing = RESTORE
-    what = "restore"
+    kind = "restore"
 
     def proof_by_state(self, state: Mapping[str, Any]) -> Proof | None:
-        """That it has this restore, or this attempt."""
+        """That it has this restore, or this request."""
         if "requested_at" not in state:  # one that is looked up by its id
             return None
         record = RestoreRecord.from_outputs(state)
-        return Proof.of(record.target_database_id, record.restored_at, record.attempt, record.requested_at)
+        request = record.attempt if record.pending and not record.failure else None
+        return Proof("restore", record.target_database_id, record.restored_at, request, record.requested_at)
 
-    def post_of(self, record: RestoreRecord) -> Post | None:
-        """That of the restore, or of the wait for its end; nothing of one that failed, which is to be sent again."""
-        if record.failure:
-            return None
-        return record.attempt or Post.resolved(record.requested_at)
+    def kept_by_state(self, state: Mapping[str, Any]) -> Kept:
+        """The restore, or the wait for its end."""
+        return Kept(digest_of(state.get("triggers")), RestoreRecord.from_outputs(state))
 
-    def kept_by_state(self, state: Mapping[str, Any]) -> Entry | None:
-        """The restore, or the wait for its end; nothing of one that failed, which is to be sent again."""
-        record = RestoreRecord.from_outputs(state)
-        post = self.post_of(record)
-        if post is None:
-            return None
-        purpose, target = digest_of(state.get("triggers")), record.target_database_id
-        kept = Entry(None, target, purpose, post, "", restores=record.snapshot, finished=record.restored_at)
-        return replace(kept, in_state=record.pending)
+    def source(self, state: Mapping[str, Any]) -> str | None:
+        """The snapshot."""
+        return RestoreRecord.from_outputs(state).snapshot
 
-    def kept(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def uses(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The snapshot's database, and the one that is restored."""
-        return {**super().kept(values), "target_database_id": values.get("target_database_id")}
+        return {**super().uses(values), "target_database_id": values.get("target_database_id")}
 
     @property
     def calls(self) -> Calls:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pulumi_snapshots.attempt.post import Post
+from pulumi_snapshots.ledger.request import Request
 from pulumi_snapshots.properties.catalogue import Moment, Record, Thing, declare
 from pulumi_snapshots.restore.inputs import RestoreInputs
 
@@ -27,7 +27,7 @@ class RestoreRecord(Record):
         default=None,
         settled=True,
     )
-    attempt: Post | None = declare("The request, only until then.", default=None)
+    attempt: Request | None = declare("The request, only until then.", default=None)
 
     @property
     def id(self) -> str:

@@ -3,40 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
-from typing import Any, ClassVar
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TypeVar
 
 import anyio
 
+from pulumi_snapshots.api.client import POST_READ_TIMEOUT
 from pulumi_snapshots.api.errors import (
     Cooldown,
     DatabaseMissing,
     KeyRefused,
+    NotSent,
     RestoreFailed,
     RestoreRunning,
     SquareCloudError,
     is_known,
     is_new,
 )
-from pulumi_snapshots.attempt.attempt import Attempt
-from pulumi_snapshots.attempt.journal import Entry
-from pulumi_snapshots.attempt.owner import UNKNOWN_ASKER, Asker, is_renamed
-from pulumi_snapshots.clock import parse_rfc3339, rfc3339, to_the_second
+from pulumi_snapshots.api.pacing.rate_limiter import RESTORE
+from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.outcomes import SharedStateUnavailable, Unresolved, not_listed
+from pulumi_snapshots.errors.outcomes import Unresolved, not_listed
 from pulumi_snapshots.errors.text import Text
-from pulumi_snapshots.listing.match import Search
+from pulumi_snapshots.ledger.attempt import Attempt, Claim, ClaimRefused, Intent, Refusal, Role, Status, unresolved
+from pulumi_snapshots.ledger.owner import owner_of
+from pulumi_snapshots.ledger.request import Request
 from pulumi_snapshots.listing.wait import find_version
 from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.record import SUCCESS, RestoreRecord, another_snapshot
 from pulumi_snapshots.restore.status import NeverSeen, NothingBegan, StatusWatch
+from pulumi_snapshots.run.once import Operation, Since, once
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.record import requested_text, split_id
 
 NOT_RESTORED = "Nothing was restored."
+T = TypeVar("T")
 NOTHING_BEGAN = "Nothing was restored: by the service's status no restore has begun since."
 
 
@@ -54,7 +60,7 @@ class RestoreRefused(Explained):
 
 
 async def restore(
-    session: Session, inputs: RestoreInputs, listener: Listener, asker: Asker = UNKNOWN_ASKER
+    session: Session, inputs: RestoreInputs, listener: Listener, owner: str | None = None, *, fresh: bool = False
 ) -> RestoreRecord:
     """Put a snapshot back and wait until that has succeeded and its database runs again.
 
@@ -62,31 +68,28 @@ async def restore(
         session: the service.
         inputs: checked.
         listener: gets the progress.
-        asker: who asks for it.
+        owner: the resource's URN, or the command; None if unknown.
+        fresh: whether another one is wanted, whatever earlier runs have left.
 
     Raises:
         RestorePending: it was or may have been started, and its end was not seen; keep the record.
         RestoreRefused: it must not be sent.
         RestoreFailed: it was carried out and failed; there is nothing to keep.
         NothingSent: it timed out or was interrupted before a request was sent.
+        LedgerUnavailable: what is sent could not be written down before it leaves.
         SquareCloudError: the service refused; nothing was started.
     """
-    attempt = RestoreAttempt(session, inputs, Member(session.fleet, listener), asker)
-    async with attempt.running():
-        if not attempt.resumed:
-            await attempt.prepare()
-            attempt.step = "queued"
-            await attempt.send(attempt.start, attempt.checks_again)
-        record = await attempt.wait()
-        if record.failure:
-            raise attempt.failure(record)
-        return record
+    restoring = Restoring.of(session, inputs, Member(session.fleet, listener), owner, fresh=fresh)
+    record = await restoring.in_time(restoring.carry_out)
+    if record.failure:
+        raise restoring.failure(record)
+    return record
 
 
 async def resume_restore(
     session: Session, record: RestoreRecord, inputs: RestoreInputs, listener: Listener, *, owner: str | None = None
 ) -> RestoreRecord:
-    """Keep watching a restore whose end was not seen, with the whole time-out again; never sends a POST.
+    """Keep watching a restore whose end was not seen, with the whole time-out again; never sends a request to restore.
 
     The record says which snapshot was restored; the inputs may name another one by now.
 
@@ -104,186 +107,272 @@ async def resume_restore(
         version_id=record.version_id,
         target_database_id=record.target_database_id,
     )
-    attempt = RestoreAttempt(session, ours, Member(session.fleet, listener), Asker(owner))
-    async with attempt.running(record.attempt):
-        return await attempt.wait()
+    restoring = Restoring.of(session, ours, Member(session.fleet, listener), owner)
+    restoring.resumes(record.attempt)
+    return await restoring.in_time(restoring.ended)
 
 
-class RestoreAttempt(Attempt):
-    """One restore or resume.
+@dataclass(frozen=True)
+class Restoring:
+    """One restore or resume, a drill's too.
 
     Attributes:
-        runtime: the snapshot's engine, if it is known.
+        session: the service.
+        inputs: checked.
+        member: gets the progress.
+        operation: what it is doing, and the attempt that it acts on.
+        status: watches the database.
+        not_done: what was not done if no request was sent; a sentence.
+        before: finds out, before a request, whether it must not be sent; gets the snapshot's engine, if that is known.
+        holds: how long others must stay away after it, as a drill's must, which may share its database with others.
     """
 
-    what: ClassVar[str] = "restore"
-    passing: ClassVar[tuple[type[SquareCloudError], ...]] = (Cooldown, RestoreRunning)
-    supersedes: ClassVar[bool] = True  # else a return to earlier triggers would resume an old POST
+    session: Session
+    inputs: RestoreInputs
+    member: Member
+    operation: Operation
+    status: StatusWatch
+    not_done: str
+    before: Callable[[str | None], Awaitable[None]] | None = None
+    holds: timedelta | None = None
 
-    def __init__(self, session: Session, inputs: RestoreInputs, member: Member, asker: Asker) -> None:
-        super().__init__(
-            session,
+    @classmethod
+    def of(  # noqa: PLR0913  what is known of it
+        cls,
+        session: Session,
+        inputs: RestoreInputs,
+        member: Member,
+        owner: str | None,
+        *,
+        fresh: bool = False,
+        not_done: str = "",
+        before: Callable[[str | None], Awaitable[None]] | None = None,
+        holds: timedelta | None = None,
+    ) -> Restoring:
+        """Begin one."""
+        now = session.clock.utc()
+        intent = Intent(
+            "restore",
+            owner_of(owner),
             inputs.target,
-            member,
-            asker,
-            purpose=inputs.purpose,
-            timeout=inputs.timeout,
-            restores=inputs.snapshot,
+            inputs.purpose,
+            inputs.timeout,
+            now,
+            now,
+            inputs.snapshot,
+            fresh=fresh,
+            carried=frozenset(session.memory.of(inputs.target).known),
         )
-        self._session = session
-        self._inputs = inputs
-        self.runtime: str | None = None
-        self._name: str | None = None
-        self._status = StatusWatch(session, self)
+        operation = Operation(session, member, intent, now)
+        status = StatusWatch(session, inputs.target, operation.show)
+        not_done = not_done or f"Database {inputs.target} was not restored."
+        return cls(session, inputs, member, operation, status, not_done, before, holds)
 
-    # Before the POST -------------------------------------------------------------------------------------------------
+    def resumes(self, request: Request) -> None:
+        """Watch what the state has as pending, and send nothing."""
+        intent = self.operation.intent
+        there = Attempt(
+            "restore",
+            intent.owner,
+            intent.database_id,
+            intent.purpose,
+            request,
+            unresolved(request),
+            self.inputs.snapshot,
+            proved=True,
+        )
+        self.operation.claim = Claim(there, Role.RESUMED)
 
-    def note_other(self, entry: Entry) -> None:
-        """Refuse if it is not known whether this is the same restore under another name, or if a later run has sent another.
+    async def in_time(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do the work within the time-out; raises as `restore` does."""
 
-        Raises:
-            RestoreRefused: it must not be sent.
-        """
-        if self.held_back and not self.resumed and self.owner is not None and entry.owner == self.owner:
-            raise RestoreRefused(
-                f"another run of the same resource has requested the restore of snapshot {entry.restores} onto database "
-                f"{entry.database_id} before this run's request could be sent",
-                NOT_RESTORED,
-                [Next(Step.RUN_AGAIN)],
-            )
-        same = not self.resumed and self.is_alike(entry) and entry.restores == self._inputs.snapshot
-        if same and not entry.proved and is_renamed(entry.owner, self.owner):
-            when = entry.finished or to_the_second(entry.post.posted_at)
-            raise RestoreRefused(
-                f"snapshot {entry.restores} was restored onto database {entry.database_id} for {entry.owner} at {when}, and no "
-                "later run has shown that its state was saved: this may be the same restore under another name",
-                NOT_RESTORED,
-                [Next(Step.CHECK_DATA), Next(Step.SHOW_OTHER), Next(Step.RESTORE_BY_TRIGGERS)],
-            )
+        async def ended(why: str) -> T:
+            if self.operation.attempt is not None:
+                raise await self.unresolved(f"{why}.")
+            raise self.operation.nothing_sent(self.not_done, why)
 
-    async def take_over(self) -> bool:
-        """Take over the POST of an earlier run, if there is one, and tell the user which snapshot it restores."""
-        if not await super().take_over():
+        try:
+            return await self.operation.in_time(work, ended)
+        except ClaimRefused as refused:
+            raise _refused(refused) from None
+
+    async def carry_out(self) -> RestoreRecord:
+        """Restore, unless an earlier run has, and watch until it is over."""
+        await self.sent()
+        return await self.ended()
+
+    # Before the request --------------------------------------------------------------------------------------------------
+
+    async def sent(self) -> None:
+        """Make sure that a request was sent; the user reads of an earlier run's."""
+        if self.operation.claim is None:
+            self.operation.claim = await self.operation.earlier(self._settle)
+        if self.operation.claim is not None:
+            self._tell_earlier()
+            return
+        name = await self._prepared()
+
+        async def instead(_since: Since) -> bool:
+            await self.status.before()
+            down = self.status.down_before
+            self.operation.intent = replace(self.operation.intent, down_before=down)
             return False
+
+        async def post(leaves: Callable[[], None]) -> tuple[str, None]:
+            return await self._posted(name, leaves), None
+
+        await once(
+            self.operation,
+            RESTORE,
+            f"POST /databases/{self.inputs.target}/snapshots/restore",
+            post,
+            settle=self._settle,
+            instead=instead,
+            refused=self._refusal,
+            passing=(Cooldown, RestoreRunning),
+            in_doubt=self._in_doubt,
+        )
+        if self.operation.resumed:
+            self._tell_earlier()
+
+    async def _settle(self, other: Attempt) -> None:
+        """Wait until another restore of this database is over, and enter its end for its owner."""
+        session = self.session
+        self.operation.show("waiting for another restore of this database")
+        if other.awaits_answer(session.service_clock.now()) or other.is_over:
+            await session.clock.sleep(session.settings.poll_every)
+            return
+        async with session.lock(other.id):
+            known = await session.ledger.get(other.id)
+            if known is None or known.is_over:
+                return
+            status = StatusWatch(session, other.database_id, self.operation.show, known, resumed=True)
+            try:
+                restored = await status.until_over()
+            except NeverSeen:  # no run will ever know, so none has to wait for it
+                intent = self.operation.intent
+                self.operation.intent = replace(intent, ignored=intent.ignored | {other.id})
+                return
+            if restored is None:
+                await session.ledger.failed(known, status.request.outcome or "")
+            else:
+                await session.ledger.found(known, rfc3339(restored.replace(microsecond=0)))
+
+    def _tell_earlier(self) -> None:
+        """Tell the user which snapshot an earlier run restores, or has restored."""
+        attempt = self.operation.attempt
+        if attempt is None or attempt.proved:
+            return
         record = self._record()
-        if self.carried:
-            return True
-        if self.finished is None:
+        if attempt.result is None:
             resumed = (
                 f"an earlier run was killed after it had requested the restore of {record.snapshot} onto database "
-                f"{self.database_id} at {record.requested_at}: that one is watched, and none is sent."
+                f"{self.inputs.target} at {record.requested_at}: that one is watched, and none is sent."
             )
         else:
             resumed = (
-                f"snapshot {record.snapshot} was restored onto database {self.database_id} by an earlier run whose state was "
-                f"not saved, {spoken(self.age)} ago ({self.finished}): nothing is restored now."
+                f"snapshot {record.snapshot} was restored onto database {self.inputs.target} by an earlier run that may not "
+                f"have saved its state, {spoken(self.operation.age)} ago ({attempt.result}): nothing is restored now."
             )
         self.member.warn(Text("{resumed} {then}", resumed=resumed, then=Next(Step.RESTORE_AGAIN)))
-        if record.snapshot != self._inputs.snapshot:
+        if record.snapshot != self.inputs.snapshot:
             self.member.warn(another_snapshot(record))
-        return True
 
-    async def prepare_again(self) -> bool:
-        """Another run was faster: the database's status now is not the effect of our restore."""
-        await self._status.before()
-        return False
+    async def _prepared(self) -> str:
+        """Find out what the request needs, and whether it must not be sent.
 
-    async def prepare(self) -> None:
-        """Find out what the POST needs, and whether it must not be sent.
+        Returns:
+            The name of the snapshot's storage object.
 
         Raises:
             RestoreRefused: it must not be sent.
             SquareCloudError: a request failed, or the service refuses to show the status, so the end would not be seen.
         """
-        database_id, version_id = self._inputs.database_id, self._inputs.version_id
-        if database_id == self.database_id and self._session.memory.is_claimed(database_id, version_id):
+        database_id, version_id, target = self.inputs.database_id, self.inputs.version_id, self.inputs.target
+        if database_id == target and self.session.memory.is_claimed(database_id, version_id):
             raise RestoreRefused(
-                f"snapshot {self._inputs.snapshot} is new in this same run, so there is nothing to go back to yet",
+                f"snapshot {self.inputs.snapshot} is new in this same run, so there is nothing to go back to yet",
                 NOT_RESTORED,
                 [Next(Step.TAKE_RESTORE_OUT)],
             )
-        self._name, self.runtime = self._inputs.name, self._inputs.runtime
-        if self._name is None:
-            self.show_step("looking up the snapshot")
-            patience = self._inputs.timeout
-            entry, by = await find_version(self._session, database_id, version_id, self.member, patience=patience)
+        name, runtime = self.inputs.name, self.inputs.runtime
+        if name is None:
+            self.operation.show("looking up the snapshot")
+            patience = self.inputs.timeout
+            entry, by = await find_version(self.session, database_id, version_id, self.member, patience=patience)
             if entry is None:
                 happened, then = not_listed(database_id, version_id, by)
                 raise RestoreRefused(happened, NOT_RESTORED, then)
-            self._name, self.runtime = entry.name, entry.runtime
-        if self.runtime is not None and database_id != self.database_id:
-            await self._compare_engines(self.runtime)
-        self.show_step("checking that the database runs")
-        await self._status.before()
+            name, runtime = entry.name, entry.runtime
+        if runtime is not None and database_id != target:
+            await self._compare_engines(runtime)
+        if self.before is not None:
+            await self.before(runtime)
+        self.operation.show("checking that the database runs")
+        return name
 
     async def _compare_engines(self, runtime: str) -> None:
-        self.show_step("comparing the engines")
+        self.operation.show("comparing the engines")
+        onto = self.inputs.target
         try:
-            target = await self._session.databases.database(self.database_id, self._session.clock.monotonic())
+            target = await self.session.databases.database(onto, self.session.clock.monotonic())
         except (KeyRefused, DatabaseMissing):
             raise
         except SquareCloudError:
             return  # the service compares them too
         if target.type is not None and target.type != runtime:
             raise RestoreRefused(
-                f"snapshot {self._inputs.snapshot} is of a {runtime} database, and database {self.database_id} is {target.type}: a "
+                f"snapshot {self.inputs.snapshot} is of a {runtime} database, and database {onto} is {target.type}: a "
                 "snapshot can be restored onto the same engine only",
                 NOT_RESTORED,
             )
 
-    # The POST --------------------------------------------------------------------------------------------------------
+    # The request ---------------------------------------------------------------------------------------------------------
 
-    async def start(self, on_send: Callable[[], Awaitable[None]]) -> str:
-        """Send the POST once, and watch the database while it waits for its answer."""
+    async def _posted(self, name: str, leaves: Callable[[], None]) -> str:
+        """Send the request once, and watch the database while it waits for its answer."""
         continues = False
-        refusal: SquareCloudError | SharedStateUnavailable | None = None
-
-        async def leaves() -> None:
-            await on_send()
-            if self._status.down_before:
-                self.update(down_before=True)
-                await self.save()
-            self._status.note_sent()
-            group.start_soon(self._status.while_open)
-
-        async with anyio.create_task_group() as group:
-            try:
-                continues = await self._session.client.restore_snapshot(
-                    self.database_id,
-                    name=self._name or "",
-                    version_id=self._inputs.version_id,
-                    on_send=leaves,
-                    on_wait=self.member.waits,
-                )
-            except (SquareCloudError, SharedStateUnavailable) as error:  # a task group would wrap it
-                refusal = error
-            except anyio.get_cancelled_exc_class() as cancelled:
-                self.on_cancelled(cancelled)
-                raise
-            group.cancel_scope.cancel()
+        refusal: SquareCloudError | None = None
+        self.status.attempt = self.operation.attempt
+        until = self.session.clock.utc() + timedelta(seconds=POST_READ_TIMEOUT)
+        self.member.waits("sent, waiting for the answer", until=until, phase="answer")
+        self.status.note_sent()
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self.status.while_open)
+                try:
+                    continues = await self.session.client.restore_snapshot(
+                        self.inputs.target, name=name, version_id=self.inputs.version_id, leaves=leaves
+                    )
+                except SquareCloudError as error:  # a task group would wrap it
+                    refusal = error
+                except anyio.get_cancelled_exc_class() as cancelled:
+                    refusal = cancelled.__cause__ if isinstance(cancelled.__cause__, NotSent) else None
+                    raise
+                group.cancel_scope.cancel()
+        except anyio.get_cancelled_exc_class() as cancelled:
+            raise cancelled from refusal  # the task group raises another one than the client
         if refusal is not None:
             raise refusal
         return "202" if continues else "200"
 
-    def leaves_doubt(self, error: SquareCloudError) -> bool:
-        """A code that is new may also be of a restore that began and failed; then its status decides."""
+    def _in_doubt(self, error: SquareCloudError) -> bool:
+        """Whether a failed request may have started something; a code that is new may be of a restore that began and failed."""
         if is_new(error):
-            self._status.refusal = error
+            self.status.refusal = error
         return error.ambiguous or is_new(error)
 
-    async def checks_again(self, refusal: SquareCloudError) -> bool:
-        """Check the status before the next try, since another restore may be running, whose effects are not ours."""
+    async def _refusal(self, refusal: SquareCloudError) -> bool:
+        """Wait for another restore because of which ours was refused, whose effects are not ours."""
+        self.status.attempt = None
         if isinstance(refusal, RestoreRunning):
-            self.step = "waiting for the end of another restore of this database"
-            await self._status.until_other_ends()
-        else:
-            self.step = "checking that it runs"
-            await self._status.before()
+            self.operation.step = "waiting for the end of another restore of this database"
+            await self.status.until_other_ends()
         return False
 
-    # After the POST --------------------------------------------------------------------------------------------------
+    # After the request ---------------------------------------------------------------------------------------------------
 
-    async def wait(self) -> RestoreRecord:
+    async def ended(self) -> RestoreRecord:
         """Watch the restore until it is over.
 
         Returns:
@@ -291,74 +380,91 @@ class RestoreAttempt(Attempt):
 
         Raises:
             RestorePending: the end will never be seen, or the service refuses to show the status.
-            SquareCloudError: the POST was refused with a code that is new, and started nothing.
+            SquareCloudError: the request was refused with a code that is new, and started nothing.
         """
-        if self.finished is not None:
-            record = replace(self._record(), restored_at=self.finished, attempt=None)
-            self.resolved(self.finished)
-            return record
-        in_state = self.in_state
+        attempt = self.operation.attempt
+        if attempt is None:
+            raise AssertionError  # there is nothing to watch
+        async with self.session.lock(attempt.id):
+            with suppress(Explained):  # without the ledger only we know of it
+                attempt = self.operation.note(await self.session.ledger.get(attempt.id) or attempt)
+            if attempt.status is Status.FOUND:
+                return replace(self._record(), restored_at=attempt.result, attempt=None)
+            return await self._watched(attempt)
+
+    async def _watched(self, attempt: Attempt) -> RestoreRecord:
+        seen = self.status.attempt.request if self.status.attempt is not None else attempt.request
+        self.status.attempt = replace(attempt, request=replace(seen, answered=attempt.request.answered))
+        self.status.resumed = self.operation.resumed
         try:
-            restored = await self._status.until_over()
+            restored = await self.status.until_over()
         except NeverSeen as never:
-            raise self.unresolved_error(undecided=True) from never
+            raise await self.unresolved(undecided=True) from never
         except NothingBegan as none:
-            self.set_post(None)
+            await self.operation.withdraw()
             none.refusal.done = NOTHING_BEGAN
             raise none.refusal from None
         except SquareCloudError as error:
-            raise self.unresolved_error(cause=error) from error
+            raise await self.unresolved(cause=error) from error
+        self.operation.note(self.status.attempt)
         record = self._record()
         if restored is None:
-            self.set_post(None)  # there is nothing to keep of it, as after a refusal
+            code = record.failure or ""
+            done = replace(self.status.attempt, status=Status.FAILED)
+            await self.operation.entered(lambda there: self.session.ledger.failed(there, code), done)
             return record
         restored_at = rfc3339(restored.replace(microsecond=0))
         record = replace(record, restored_at=restored_at, attempt=None)
-        self.resolved(restored_at)
-        self.note_restored(record)
-        done = f"restored {record.snapshot} onto database {self.database_id}"
-        self.member.progress(done)
-        if in_state:
-            asked = spoken((self._session.service_clock.now() - parse_rfc3339(record.requested_at)).total_seconds())
-            self.member.note(f"{done}, requested {asked} ago; no new request was sent")
+        done = replace(self.status.attempt, status=Status.FOUND, result=restored_at)
+        await self.operation.entered(
+            lambda there: self.session.ledger.found(there, restored_at, holds=self.holds), done
+        )
+        self._note_restored(record)
+        done_text = f"restored {record.snapshot} onto database {self.inputs.target}"
+        self.member.progress(done_text)
+        if self.operation.resumed and attempt.proved:
+            asked = spoken(attempt.request.age(self.session.service_clock.now()))
+            self.member.note(f"{done_text}, requested {asked} ago; no new request was sent")
         return record
 
-    def note_restored(self, record: RestoreRecord) -> None:
+    def _note_restored(self, record: RestoreRecord) -> None:
         """Warn if this run has restored the database before: chance has decided which one comes last."""
-        memory = self._session.memory.of(self.database_id)
+        if self.holds is not None:
+            return  # each drill holds the scratch database until its checks were run
+        memory = self.session.memory.of(self.inputs.target)
         earlier, memory.restored = memory.restored, record.snapshot
         if earlier:
             twice = (
                 "database {onto} was restored twice by this run, first from {earlier} and then from {id}: without "
                 "`{depends_on}` between the two, chance decides which comes last."
             )
-            self.member.warn(Text(twice, onto=self.database_id, earlier=earlier, id=record.snapshot))
+            self.member.warn(Text(twice, onto=self.inputs.target, earlier=earlier, id=record.snapshot))
 
     # The end -------------------------------------------------------------------------------------------------------------
 
-    @property
-    def not_done(self) -> str:
-        """What was not done."""
-        return f"Database {self.database_id} was not restored."
-
-    def unresolved_error(
+    async def unresolved(
         self, why: str = "", *, undecided: bool = False, cause: Explained | None = None
-    ) -> Unresolved[Any]:
-        """The error of an unknown end."""
-        self._status.note_followed()
-        record, post = self._record(), self.sent
-        what, seen = _requested(record), self._status.seen()
+    ) -> RestorePending:
+        """Make the error of an unknown end, see `Taking.unresolved`, and save what was seen for the next run."""
+        if self.status.attempt is None:
+            self.status.attempt = self.operation.attempt
+        self.status.note_followed()
+        await self.status.save()
+        if self.status.attempt is not None and self.operation.claim is not None:
+            self.operation.note(self.status.attempt)
+        record, request = self._record(), self.status.request
+        what, seen = _requested(record), self.status.seen()
         unknown = "what it holds now is not known."
-        if post.outcome == SUCCESS:
+        if request.outcome == SUCCESS:
             happened = f"{what} and succeeded, but the database was not seen running since."
-        elif post.accepted:
+        elif request.accepted:
             happened = f"{what} and accepted, and {seen}: {unknown}"
         else:
             seen = seen[:1].upper() + seen[1:]
             answer = (
-                f"was answered with {post.answered}, which is new"
-                if _is_new_code(post.answered)
-                else f"the answer was lost ({post.answered})"
+                f"was answered with {request.answered}, which is new"
+                if _is_new_code(request.answered)
+                else f"the answer was lost ({request.answered})"
             )
             lost = f"{answer}: it may or may not have been carried out"
             happened = f"{what} and {lost}. {seen}, so {unknown}"
@@ -366,18 +472,46 @@ class RestoreAttempt(Attempt):
 
     def failure(self, record: RestoreRecord) -> RestoreFailed:
         """The error of a restore that failed, with the step in which it did."""
-        return failure_of(record, self._status.shown.step if self._status.shown else None)
+        return failure_of(record, self.status.shown.step if self.status.shown else None)
 
     def _record(self) -> RestoreRecord:
-        post = self.sent
-        posted = Search.of(post, self._session.client.service_clock.offset).posted
+        attempt = self.operation.attempt
+        if attempt is None:
+            raise AssertionError  # nothing was sent
         # An earlier run may have restored another snapshot than the inputs name now.
-        database_id, version_id = split_id(self.restores or "")
-        return RestoreRecord(database_id, version_id, self.database_id, requested_text(posted), attempt=post)
+        database_id, version_id = split_id(attempt.source or self.inputs.snapshot)
+        requested = requested_text(attempt.request.requested)
+        return RestoreRecord(database_id, version_id, self.inputs.target, requested, attempt=attempt.request)
+
+
+def _refused(refused: ClaimRefused) -> RestoreRefused:
+    """The error of a restore that must not be sent, for a user."""
+    other = refused.attempt
+    what = f"snapshot {other.source} was restored onto database {other.database_id}"
+    when = other.result if other.is_over else requested_text(other.request.requested)
+    if refused.why is Refusal.OVERTAKEN:
+        happened = (
+            f"another run of the same resource has requested the restore of snapshot {other.source} onto database "
+            f"{other.database_id} before this run's request could be sent"
+        )
+        return RestoreRefused(happened, NOT_RESTORED, [Next(Step.RUN_AGAIN)])
+    if refused.why is Refusal.DONE:
+        happened = (
+            f"{what} for this very resource at {when}, and this run was not shown that the state has it: an older checkpoint was "
+            "imported, or the restore is replaced without a refresh"
+        )
+        then = [Next(Step.CHECK_DATA), Next(Step.RESTORE_AGAIN), Next(Step.RESTORE_BY_TRIGGERS)]
+        return RestoreRefused(happened, NOT_RESTORED, then)
+    happened = (
+        f"{what} for {other.owner} at {when}, and no later run has shown that its state was saved: this may be the same restore "
+        "under another name"
+    )
+    then = [Next(Step.CHECK_DATA), Next(Step.SHOW_OTHER), Next(Step.RESTORE_BY_TRIGGERS)]
+    return RestoreRefused(happened, NOT_RESTORED, then)
 
 
 def _is_new_code(answered: str) -> bool:
-    """Whether a POST was answered with a status and a code that is new, see `Post.answered`."""
+    """Whether a POST was answered with a status and a code that is new, see `Request.answered`."""
     status, _, code = answered.partition(" ")
     return status.isdecimal() and bool(code) and not is_known(code)
 

@@ -1,25 +1,30 @@
 """Watching the restore of one POST until it is over: what the service and its database's status say, and the progress.
 
 The service says how the last restore of a database stands. If it has no such route, the database's own status must do: an
-accepted restore is over once the database was seen down and runs again.
+accepted restore is over once the database was seen down, or says that it has started since, and runs again.
 """
 
 from __future__ import annotations
 
 import math
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
+
+import anyio
 
 from pulumi_snapshots.api.client import BRIEF, PATIENT, Patience
 from pulumi_snapshots.api.errors import RestoreRunning, SquareCloudError
 from pulumi_snapshots.api.models import RestoreStatus
 from pulumi_snapshots.api.pacing.limits import RESTORE_PER_DATABASE
-from pulumi_snapshots.api.pacing.rate_limiter import BLOCKED
-from pulumi_snapshots.attempt.attempt import Attempt
+from pulumi_snapshots.api.pacing.rate_limiter import BLOCKED, OnWait
 from pulumi_snapshots.clock import to_the_second
+from pulumi_snapshots.errors.outcomes import LedgerUnavailable
 from pulumi_snapshots.errors.text import Text, TimeOfDay
-from pulumi_snapshots.listing.match import Search
+from pulumi_snapshots.ledger.attempt import Attempt
+from pulumi_snapshots.ledger.request import Request
+from pulumi_snapshots.listing.match import SKEW
 from pulumi_snapshots.listing.wait import failed_poll
 from pulumi_snapshots.restore.record import SUCCESS
 from pulumi_snapshots.run.other_restores import until_free
@@ -31,6 +36,8 @@ APART = timedelta(seconds=RESTORE_PER_DATABASE)
 """Two restores of one database are never accepted closer together. A request may also take this long to arrive."""
 SAME = timedelta(seconds=1)
 """How far apart two times of one restore may be."""
+UNSTARTED = 300.0
+"""Seconds after which an accepted restore is over, though the database has not started since its request by what it says."""
 OUTCOME_KEPT = 3600.0
 """Seconds for which the service shows how a restore ended."""
 DENIALS = 2
@@ -55,6 +62,11 @@ class StatusWatch:
     """The watch over one database.
 
     Attributes:
+        session: the service.
+        database_id: the database.
+        waits: shows what it waits for.
+        attempt: the restore that is watched, once it was claimed; it learns from what is seen.
+        resumed: whether an earlier run has sent it, or another one.
         earlier: the last restore before the POST; None if that is not known.
         down_before: whether the last poll before the POST did not see the database running.
         denials: how often the service has answered that it has no route for the status of a restore.
@@ -64,12 +76,15 @@ class StatusWatch:
         followed: whether no other restore can have come and gone since our POST without being seen.
         in_progress: whether a poll saw ours queued or running.
         refusal: how our POST was refused, if with a code that is new: a restore of ours would begin at once or never.
-        polls: the number of polls since the POST.
         failed: what the progress says of the last poll, if it failed.
+        started: when the database was last started, as the last poll of its own status saw it; None if that is not known.
     """
 
     session: Session
-    attempt: Attempt
+    database_id: str
+    waits: OnWait
+    attempt: Attempt | None = None
+    resumed: bool = False
     earlier: RestoreStatus | None = None
     down_before: bool = False
     denials: int = 0
@@ -79,8 +94,37 @@ class StatusWatch:
     followed: bool = False
     in_progress: bool = False
     refusal: SquareCloudError | None = None
-    polls: int = 0
     failed: str = ""
+    started: datetime | None = None
+    _is_saved: bool = True
+
+    # What is known of it -------------------------------------------------------------------------------------------------
+
+    @property
+    def request(self) -> Request:
+        """The request, with what is known of it by now."""
+        if self.attempt is None:
+            raise AssertionError  # nothing is watched before it was claimed
+        return self.attempt.request
+
+    @property
+    def age(self) -> float:
+        """Seconds since the request."""
+        return self.request.age(self.session.service_clock.now())
+
+    def note(self, **fields: Any) -> None:
+        """Keep what was seen; `save` writes it into the ledger."""
+        if self.attempt is not None:
+            self.attempt = replace(self.attempt, request=replace(self.attempt.request, **fields))
+            self._is_saved = False
+
+    async def save(self) -> None:
+        """Write what was seen into the ledger, before a wait in which the run may be killed."""
+        if self.attempt is None or self._is_saved:
+            return
+        with anyio.CancelScope(shield=True), suppress(LedgerUnavailable):
+            await self.session.ledger.update(self.attempt, request=self.attempt.request)
+            self._is_saved = True
 
     # Before the POST -----------------------------------------------------------------------------------------------------
 
@@ -90,19 +134,19 @@ class StatusWatch:
         Raises:
             SquareCloudError: a status is refused, so the end of a restore could not be seen.
         """
-        self.earlier = await until_free(self.session, self.attempt.show_step, lambda: self._restore(BRIEF))
+        self.earlier = await until_free(self.session, self.waits, lambda: self._restore(BRIEF))
         # A poll that failed may hide that the database was down, and the POST may well fail in the same way.
         self.down_before = await self._running(BRIEF) is not True
 
     async def until_other_ends(self) -> None:
         """Wait for the end of the restore because of which ours was refused; the next try of ours shows whether it is over."""
-        clock, pause = self.session.clock, self.session.settings.look_every
+        clock, pause = self.session.clock, self.session.settings.poll_every
         began = clock.monotonic()
         await self.before()
         if self.denials:
             self.down_before = True
             while self.down_before and clock.monotonic() < began + OTHER_RESTORE:
-                self.attempt.show_step("waiting for the end of another restore of this database")
+                self.waits("waiting for the end of another restore of this database")
                 await clock.sleep(pause)
                 self.down_before = await self._running(BRIEF) is not True
         else:
@@ -117,7 +161,7 @@ class StatusWatch:
     async def while_open(self) -> None:
         """Poll while the POST waits for its answer, which may come only after the data was restored."""
         while True:
-            await self.session.clock.sleep(self.session.settings.look_every)
+            await self.session.clock.sleep(self.session.settings.poll_every)
             with suppress(SquareCloudError):  # the polls after the answer deal with refusals
                 await self._poll()
 
@@ -137,17 +181,17 @@ class StatusWatch:
         while True:
             if self.session.rate_limiter.blocked:
                 limiter = self.session.rate_limiter
-                self.attempt.member.waits(BLOCKED, until=limiter.blocked_until, why=self._state())
+                self.waits(BLOCKED, until=limiter.blocked_until, why=self._state())
             runs = await self._poll()
-            if self.attempt.sent.outcome not in {None, SUCCESS}:
+            if self.request.outcome not in {None, SUCCESS}:
                 return None
             # Only now, since the answer to this run's first poll shows how the clock of an earlier run stood.
-            age = max(self.attempt.age, clock.monotonic() - began)
+            age = max(self.age if self.resumed else 0.0, clock.monotonic() - began)
             pause = self._pause(age, runs=runs is True)
             if pause is None:
                 return self.session.service_clock.now()
             next_check = Text("; next check {at}", at=TimeOfDay(clock.utc() + timedelta(seconds=pause)))
-            self.attempt.member.waits(f"{self._state()}{self.failed}", next_check)
+            self.waits(f"{self._state()}{self.failed}", next_check)
             await clock.sleep(pause)
 
     def _pause(self, age: float, *, runs: bool) -> float | None:
@@ -157,7 +201,7 @@ class StatusWatch:
             age: seconds since it was accepted.
             runs: whether the database was seen running now.
         """
-        post, every = self.attempt.sent, self.session.settings.look_every
+        post, every = self.request, self.session.settings.poll_every
         if post.outcome == SUCCESS:
             return None if runs else every
         if not self._needs_database:
@@ -166,12 +210,14 @@ class StatusWatch:
             if self._is_hopeless():
                 raise NeverSeen
         elif runs:
-            settling = self.session.settings.restore_settle - age
+            longest = self.session.settings.restore_settle
+            unstarted = self.started is not None and not self._is_after(post.posted_at)
+            settling = (max(longest, UNSTARTED) if unstarted else longest) - age
             if post.seen_down or (post.accepted and settling <= 0):
                 return None
             if post.accepted:
                 return min(every, settling)
-            if self.attempt.age_of(post) >= post.timeout:
+            if self.age >= post.timeout:
                 raise NeverSeen
         return every
 
@@ -184,8 +230,8 @@ class StatusWatch:
         """Whether the service will never show how ours ended."""
         if not self._shows_none():
             return False
-        post = self.attempt.sent
-        return self.is_another or self.attempt.age_of(post) >= (OUTCOME_KEPT if post.accepted else post.timeout)
+        post = self.request
+        return self.is_another or self.age >= (OUTCOME_KEPT if post.accepted else post.timeout)
 
     def _shows_none(self) -> bool:
         """Whether the last poll showed no restore that may be ours and is not over."""
@@ -197,32 +243,35 @@ class StatusWatch:
         Returns:
             Whether the database runs; None if that is not known.
         """
-        self.polls += 1
         runs = None
-        asks = self.attempt.sent.outcome is None
+        asks = self.request.outcome is None
         while asks and not self._needs_database:
             status = await self._restore(PATIENT)
             asks = status is None and not self.failed
             if status is not None:
                 self._learn(status)
-        if self.attempt.sent.outcome == SUCCESS:
+        if self.request.outcome == SUCCESS:
             runs = await self._running(PATIENT)
         elif self._needs_database:
             runs = await self._running(PATIENT)
-            post = self.attempt.sent
+            post = self.request
             if runs and post.down_before:
-                self.attempt.update(down_before=False)
-            elif runs is False and not post.seen_down and (post.accepted or not post.down_before):
+                self.note(down_before=False, up_since=self.started)
+            elif (
+                (runs is False or self._has_started())
+                and not post.seen_down
+                and (post.accepted or not post.down_before)
+            ):
                 # If it was down before the POST and the answer was lost, it may just be down as before.
-                self.attempt.update(seen_down=True)
-        await self.attempt.save()
+                self.note(seen_down=True)
+        await self.save()
         return runs
 
     async def _restore(self, patience: Patience) -> RestoreStatus | None:
         """The last restore of the database; None if it is not known."""
         self.failed = ""
         try:
-            status = await self.session.client.restore_status(self.attempt.database_id, patience=patience)
+            status = await self.session.client.restore_status(self.database_id, patience=patience)
         except RestoreRunning:
             return RestoreStatus(state="running")
         except SquareCloudError as error:
@@ -235,19 +284,32 @@ class StatusWatch:
         self.failed = ""
         now = self.session.clock.monotonic()
         try:
-            return await self.session.databases.running(self.attempt.database_id, now, patience=patience)
+            status = await self.session.databases.status(self.database_id, now, patience=patience)
         except RestoreRunning:
             return False
         except SquareCloudError as error:
             self.failed = failed_poll(error)
             return None
+        self.started = status.uptime
+        return status.running
+
+    def _has_started(self) -> bool:
+        """Whether the database has started since the request, and since it was down before that, by its own status."""
+        post = self.request
+        # Long after a request that was lost, somebody may have started it for another reason.
+        if not post.accepted and self.started and self.started > post.posted_at + timedelta(seconds=post.timeout):
+            return False
+        return self._is_after(post.posted_at) and (post.up_since is None or self._is_after(post.up_since))
+
+    def _is_after(self, time: datetime) -> bool:
+        return self.started is not None and self.started > time + SAME
 
     # Whose restore it is ---------------------------------------------------------------------------------------------------
 
     def _learn(self, status: RestoreStatus) -> None:
         """Note what a poll says, and in the attempt what it says of ours."""
-        now, until = self.session.clock.monotonic(), self.attempt.sent.followed
-        if self.shown is None and self.attempt.resumed and until is not None:
+        now, until = self.session.clock.monotonic(), self.request.followed
+        if self.shown is None and self.resumed and until is not None:
             self.followed = self.session.service_clock.now() - until <= APART  # an earlier run has followed it so far
         else:
             self.followed = self.followed and now - self.shown_at <= RESTORE_PER_DATABASE
@@ -259,37 +321,37 @@ class StatusWatch:
             self.followed = self.in_progress = True
         began = self._known(status.started_at)
         if began is not None and status.state != "queued":
-            self.attempt.update(began=began)
+            self.note(began=began)
         if status.state == SUCCESS:
-            self.attempt.update(outcome=SUCCESS)
+            self.note(outcome=SUCCESS)
         elif status.state == "error":
-            self.attempt.update(outcome=status.code or "error")
+            self.note(outcome=status.code or "error")
 
     def _is_ours(self, status: RestoreStatus) -> bool | None:
         """Whether the last restore is that of our POST; False if it is a later one, None if that is not known (yet)."""
-        post = self.attempt.sent
+        post = self.request
         began, ended = self._known(status.started_at), self._known(status.finished_at)
         only_ours = post.accepted and self.followed
-        search = Search.of(post, self.session.service_clock.offset)
+        earliest = post.posted_at - SKEW
         if status.state == "none":
             return None
         if began is None:
             changed = status.in_progress or self.in_progress or (self.earlier is not None and status != self.earlier)
-            return True if only_ours and changed and (ended is None or ended >= search.earliest) else None
+            return True if only_ours and changed and (ended is None or ended >= earliest) else None
         if post.began is not None and abs(began - post.began) < SAME:
             return True
         # Accepted shortly after another one, ours would have been refused, however far apart the clocks are.
-        first = post.began or (search.posted - APART if post.accepted else search.earliest)
+        first = post.began or (post.posted_at - APART if post.accepted else earliest)
         if began < first or (self.earlier is not None and began == self.earlier.started_at):
             return None
-        return only_ours or (post.began is None and began <= search.posted + APART)
+        return only_ours or (post.began is None and began <= post.posted_at + APART)
 
     def note_followed(self) -> None:
         """Note for the next run until when no other restore can have been accepted; once it has begun, its beginning tells."""
-        post = self.attempt.sent
+        post = self.request
         if self.followed and post.accepted and post.began is None:
             ago = timedelta(seconds=self.session.clock.monotonic() - self.shown_at)
-            self.attempt.update(followed=(self.session.service_clock.now() - ago).replace(microsecond=0))
+            self.note(followed=(self.session.service_clock.now() - ago).replace(microsecond=0))
 
     def _known(self, time: datetime | None) -> datetime | None:
         """A time of the status; None for one in the future, which says nothing."""
@@ -299,7 +361,7 @@ class StatusWatch:
 
     def _state(self) -> str:
         """The progress."""
-        post = self.attempt.sent
+        post = self.request
         lost = "" if post.accepted else f"{'refused' if self.refusal else 'answer lost'} ({post.answered}), "
         if post.outcome == SUCCESS:
             return f"{lost}restored, waiting for the database to run"
@@ -312,14 +374,14 @@ class StatusWatch:
 
     def seen(self) -> str:
         """What was seen of it last, for the error of an end that is not known."""
-        post = self.attempt.sent
+        post = self.request
         if self.shown is not None and self.is_another:
             began = to_the_second(self.shown.started_at) if self.shown.started_at else "a later time"
             known = post.began is not None
             unknown = f"a restore of the database began at {began}, which may be this one or a later one"
             return f"another restore of the database began at {began}" if known else unknown
         if self.shown is not None and not self._needs_database:
-            if self.shown.state == "none" and self.attempt.age_of(post) >= OUTCOME_KEPT:
+            if self.shown.state == "none" and self.age >= OUTCOME_KEPT:
                 return "the service no longer shows how the restore of the database ended"
             if self.shown.state in {"none", SUCCESS, "error"}:
                 return "the service has shown no restore of the database since"

@@ -6,25 +6,27 @@ Inputs and outputs are plain values by their Python names, `UNKNOWN` if a previe
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pulumi_snapshots.attempt.owner import Asker, EngineRun, owner_of
 from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.outcomes import LedgerUnavailable
+from pulumi_snapshots.ledger.owner import owner_of
 from pulumi_snapshots.properties.unfit import Problem
 from pulumi_snapshots.run.settings import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from pulumi_snapshots.attempt.journal import AttemptJournal, Entry, Proof
-    from pulumi_snapshots.attempt.post import Post
     from pulumi_snapshots.errors.next_step import Next
     from pulumi_snapshots.errors.outcomes import Unresolved
     from pulumi_snapshots.errors.text import Words
+    from pulumi_snapshots.ledger.attempt import Proof
+    from pulumi_snapshots.ledger.ledger import Ledger
     from pulumi_snapshots.progress import Listener
     from pulumi_snapshots.properties.catalogue import Thing
+    from pulumi_snapshots.run.memory import Kept
     from pulumi_snapshots.run.session import Session
     from pulumi_snapshots.run.settings import Settings
     from pulumi_snapshots.run.shared import Shared
@@ -32,29 +34,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Call:
-    """What surrounds one call.
+    """What an operation gets from its caller.
 
     Attributes:
         owner: the resource's URN; None if unknown.
         settings: reads them; raises SettingsError. Late, since what sends nothing works with bad ones.
         shared: what the resources of this process share.
         listener: hears how it goes.
-        engine: tells the run of the engine.
     """
 
     owner: str | None
     settings: Callable[[], Settings]
     shared: Shared
     listener: Listener
-    engine: Callable[[], EngineRun] = EngineRun
-
-    def creating(self, what: str) -> Asker:
-        """Who creates, and whether the run wants another one of what its POSTs start, whatever the state has."""
-        run, memory = self.engine(), self.shared.memory
-        forces = run.forces or memory.is_replaced_unseen(what, self.owner)
-        carries = not (forces or memory.is_replaced(what, self.owner))
-        run = replace(run, forces=forces, stays=memory.stays(what, self.owner), carries=carries)
-        return Asker(self.owner, run)
 
     def session(self) -> Session:
         """The service; in the event loop only.
@@ -116,11 +108,11 @@ class Rules(ABC):
 
     Attributes:
         thing: the resource's properties.
-        what: what its POSTs start, which names its journal; empty if it sends none.
+        kind: what its requests start, as the ledger calls it; empty if it sends none.
     """
 
     thing: ClassVar[Thing]
-    what: ClassVar[str] = ""
+    kind: ClassVar[str] = ""
 
     @property
     @abstractmethod
@@ -140,53 +132,41 @@ class Rules(ABC):
         """
         call.settings()
         memory, about = call.shared.memory, self.about(call)
-        memory.note_asked(self.what, call.owner, in_state=in_state)
+        memory.note_check(self.kind, call.owner, in_state=in_state)
         problems = self.thing.inputs.problems(values)
-        for name, database_id in self.kept(values).items():
-            if isinstance(database_id, str):
-                memory.note_kept(database_id, about)
-                if (drill := memory.overwritten_by(database_id)) is not None:
-                    problems.append(Problem(name, f"must not be the scratch database of {drill}, which overwrites it"))
+        for name, database_id in self.uses(values).items():
+            if isinstance(database_id, str) and (reason := memory.uses.note_used(database_id, about)):
+                problems.append(Problem(name, reason))
         return problems
 
     def about(self, call: Call) -> str:
         """The resource, as another one's problem names it."""
         return f"{self.thing.name} {(call.owner or '').rpartition('::')[2]!r}"
 
-    def kept(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def uses(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The databases whose data the resource is about, by the inputs that name them: no drill may overwrite those."""
         return {"database_id": values.get("database_id")}
 
     async def note_state(self, call: Call, state: Mapping[str, Any]) -> None:
-        """Note that the state has a resource with these outputs, as a call shows that carries them."""
-        journals = [journal for journal in self._journals(call) if not journal.has_every_proof]
-        if journals and (proof := self.proof_by_state(state)) is not None:
-            for journal in journals:
-                await journal.prove(proof)
+        """Enter into the ledger that the state has a resource with these outputs, as a call shows that carries them.
+
+        Without the ledger nothing is entered, and a later call shows it again.
+        """
+        proof = None if self.is_noted(call, state) else self.proof_by_state(state)
+        ledger = self._ledger(call)
+        if proof is not None and ledger is not None:
+            with suppress(LedgerUnavailable):
+                await ledger.note(proof, owner_of(call.owner), self.kept_by_state(state).purpose, self.source(state))
 
     def is_noted(self, call: Call, state: Mapping[str, Any]) -> bool:
-        """Whether there is nothing to note of this state; from any thread, so that many diffs need not enter the event loop."""
-        journals = self._journals(call)
-        if all(journal.has_every_proof for journal in journals):
+        """Whether there is nothing to enter of this state; from any thread, so that many diffs need not enter the event loop."""
+        if not self.kind:
             return True
-        proof = self.proof_by_state(state)
-        return proof is None or all(journal.has_noted(proof) for journal in journals)
-
-    async def note_delete(self, call: Call, state: Mapping[str, Any]) -> None:
-        """Note what a delete shows, and what a create of the same resource in this run is to begin with.
-
-        The engine deletes what was replaced after the state has what this run made in its place. It deletes what depends on
-        something that is deleted first before it has asked anything about it, and creates it again.
-        """
-        await self.note_state(call, state)
-        owner, kept = owner_of(call.owner), self.kept_by_state(state)
-        for journal in self._journals(call) if owner is not None else ():
-            await journal.prove_created(owner)
-            if kept is not None and call.shared.memory.was_asked(self.what, owner):
-                await journal.give_up(kept)
-            elif kept is not None:
-                run = journal.run_of(call.engine())
-                await journal.let_go(replace(kept, owner=owner, process=journal.process.name, run=run))
+        proof, ledger = self.proof_by_state(state), self._ledger(call)
+        if proof is None or ledger is None:
+            return True
+        call.shared.memory.of(proof.database_id).known.update(proof.names)
+        return ledger.has_noted(proof)
 
     async def read(self, call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
         """See `Calls.read`."""
@@ -200,37 +180,42 @@ class Rules(ABC):
 
     async def delete(self, call: Call, id_: str, state: Mapping[str, Any]) -> None:
         """See `Calls.delete`."""
-        await self.note_delete(call, state)
+        if self.kind:
+            await self.note_state(call, state)
+            call.shared.memory.note_delete(self.kind, call.owner, self.kept_by_state(state))
+        proof, ledger = self.proof_by_state(state), self._ledger(call)
+        if proof is not None and proof.kind == "restore" and ledger is not None:
+            with suppress(LedgerUnavailable):
+                await ledger.let_go(proof)
         await self.calls.delete(call, id_, state)
 
-    def _journals(self, call: Call) -> list[AttemptJournal]:
-        """The journal of the key; without a key those of all keys on this machine, since a destroy works without one."""
+    @staticmethod
+    def _ledger(call: Call) -> Ledger | None:
+        """The ledger, which needs no key; None if a setting cannot be used."""
         try:
-            settings = call.settings()
+            return call.shared.ledger(call.settings())
         except SettingsError:
-            return []
-        if settings.api_key is None:
-            return call.shared.journals_of_all_keys(settings, self.what)
-        return [journal for what, journal in call.shared.journals(settings).items() if what == self.what]
+            return None
 
-    def proof_by_state(self, state: Mapping[str, Any]) -> Proof | None:  # noqa: ARG002  most have no journal
+    def proof_by_state(self, state: Mapping[str, Any]) -> Proof | None:  # noqa: ARG002  most send no request
         """What outputs in the state prove; None for nothing."""
         return None
 
-    def post_of(self, record: Any) -> Post | None:  # noqa: ARG002  most have no journal
-        """The request of what `kept_by_state` leaves; None for nothing."""
-        return None
+    def kept_by_state(self, state: Mapping[str, Any]) -> Kept:
+        """What outputs in the state leave for a create of the same resource."""
+        raise NotImplementedError  # only those that send requests are asked
 
-    def kept_by_state(self, state: Mapping[str, Any]) -> Entry | None:  # noqa: ARG002  most have no journal
-        """What outputs in the state leave for a create of the same resource; None for nothing."""
+    def source(self, state: Mapping[str, Any]) -> str | None:  # noqa: ARG002  most have none
+        """Of a restore, the snapshot as DATABASE_ID/VERSION_ID."""
         return None
 
     def diff(self, call: Call, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
         """Compare the state's outputs, inputs among them, with the inputs now, and tell the user why they differ."""
         record = self.thing.record.from_outputs(state)
         found = self.compare(call, record, state, values)
-        kept = self.post_of(record) if not found.replaces else None
-        call.shared.memory.note_compared(self.what, call.owner, kept.posted_at if kept else None)
+        if self.kind:
+            kept = None if found.replaces else self.kept_by_state(state)
+            call.shared.memory.note_diff(self.kind, call.owner, kept)
         if found.warning:
             call.listener.warn(found.warning)
         if found.note and call.shared.memory.is_first((owner_of(call.owner), found.note)):

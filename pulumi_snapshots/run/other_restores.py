@@ -29,7 +29,7 @@ async def until_free(
     clock = session.clock
     while (status := await poll()) is not None and status.in_progress:
         waits("waiting for the end of another restore of this database")
-        await clock.sleep(session.settings.look_every)
+        await clock.sleep(session.settings.poll_every)
     if status is not None and status.state == "success" and status.finished_at is not None:
         now = session.service_clock.now()
         left = (min(status.finished_at, now) + HELD_UP - now).total_seconds()

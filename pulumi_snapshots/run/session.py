@@ -1,4 +1,4 @@
-"""The session of one API key: client, rate limiter, listings, journals and memory, shared by a process's operations."""
+"""The session of one API key: client, rate limiter, listings, ledger and memory, shared by a process's operations."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import math
 import random
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -13,30 +15,23 @@ from urllib.parse import urlsplit
 import anyio
 
 from pulumi_snapshots.addresses import is_loopback
-from pulumi_snapshots.api.client import Client
+from pulumi_snapshots.api.client import BRIEF, ONCE, Client
+from pulumi_snapshots.api.errors import KeyRefused, SquareCloudError
 from pulumi_snapshots.api.pacing.rate_limiter import LOCAL_BLOCK, RateLimiter
-from pulumi_snapshots.api.pacing.request_log import RequestLog
-from pulumi_snapshots.attempt.memory import RunMemory
-from pulumi_snapshots.attempt.process import Process
 from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors.outcomes import LedgerUnavailable, NothingSent
 from pulumi_snapshots.errors.text import Text, Words
-from pulumi_snapshots.listing.complete import CompleteListings
+from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.ledger.pacing import Pacing
+from pulumi_snapshots.listing.complete import CompleteListings, Found
 from pulumi_snapshots.listing.databases import Databases
 from pulumi_snapshots.listing.kept import KeptPages
 from pulumi_snapshots.listing.listings import READS_SHARE, Listings
 from pulumi_snapshots.listing.poll_plan import PollPlan
-from pulumi_snapshots.locked_file import LockedFile
 from pulumi_snapshots.progress import Fleet
 from pulumi_snapshots.run.drills import Drills
-from pulumi_snapshots.run.journals import (
-    Journals,
-    drills_file,
-    guards_file,
-    journals_of,
-    process_of,
-    requests_file,
-    shared_state_of,
-)
+from pulumi_snapshots.run.memory import RunMemory
 from pulumi_snapshots.run.quota import QuotaHint
 from pulumi_snapshots.run.settings import LISTING_CACHES, Settings
 from pulumi_snapshots.stopping import Stoppable
@@ -44,19 +39,9 @@ from pulumi_snapshots.stopping import Stoppable
 if TYPE_CHECKING:
     import httpx  # spoken in `api` only
 
-    from pulumi_snapshots.shared_state.state import SharedState
-
-NOT_SHARED = (
-    "the runs on this machine cannot share what they send ({trouble}): run one at a time. Two at once may exceed the "
-    "service's limits, and a killed run is not resumed"
-)
-NOT_REACHED = (
-    "{shared_state} failed ({trouble}): this machine keeps the service's limits alone until it answers again. Runs on other "
-    "machines may exceed them together, and do not see the end of what this one has sent"
-)
-LOST = (
-    "a file that the runs on this machine share was lost ({damage}): starting fresh. An earlier killed run is not resumed, so "
-    "its snapshot is taken again unless {reuse_within} adopts it"
+UNWRITTEN = (
+    "the ledger of what is sent cannot be used ({trouble}): nothing new is sent, this process keeps the service's limits alone, "
+    "and other runs do not see the result of what it has sent"
 )
 
 
@@ -65,15 +50,13 @@ class Session(Stoppable):
 
     Args:
         settings: the settings, with an API key.
+        ledger: what runs know of each other.
         memory: the memory of the run, shared by its sessions.
         clock: the time.
         http: the HTTP transport; the network if not given.
         chance: the source of the jitter between retries.
-        state: the directory for the files that the runs of this machine share; without one nothing is shared.
-        process: this process; the real one if not given.
-        shared: the place that all machines share, if it is open already; the one of the settings if not given.
-        beside: another session of this process with the same key; both count what either sends.
-        journals: of the key, if they are open already.
+        state: the directory for files of this machine; without one the pages of the account are not kept.
+        pacing: of another session of this process with the same account; both count what either sends.
         announce: see `Fleet`.
         cuts_rows: see `Fleet`.
 
@@ -84,86 +67,142 @@ class Session(Stoppable):
     def __init__(  # noqa: PLR0913  tests replace most of them
         self,
         settings: Settings,
+        ledger: Ledger,
         memory: RunMemory | None = None,
         *,
         clock: Clock | None = None,
         http: httpx.AsyncBaseTransport | None = None,
         chance: random.Random | None = None,
         state: Path | None = None,
-        process: Process | None = None,
-        shared: SharedState | None = None,
-        beside: Session | None = None,
-        journals: Journals | None = None,
+        pacing: Pacing | None = None,
         announce: Callable[[str], None] | None = None,
         cuts_rows: bool = False,
     ) -> None:
         super().__init__(clock or Clock())
         self.settings = settings
+        self.ledger = ledger
         self.memory = memory or RunMemory()
         self.chance = chance or random.Random()  # noqa: S311  jitter, no secret
-        self.shared_state = shared or shared_state_of(settings, self.clock)
-        if journals is None:
-            process = process or process_of(self.shared_state)
-            journals = journals_of(settings, self.clock, state, process, self.shared_state)
-        self.journals = journals
-        process = journals["snapshot"].process
-        requests = requests_file(settings, self.clock, state, self.shared_state)
-        self.drills = Drills(drills_file(settings, self.clock, state, self.shared_state))
-        # Of programs in other processes; without a folder they keep none.
-        self.guards = guards_file(settings, self.clock, state, self.shared_state) if state else None
-        self._files = [requests, *(journal.file for journal in self.journals.values())]
+        self.service_clock = ledger.clock
         # A service on this machine is asked at no cost whether its block still lasts; see LOCAL_BLOCK.
         local = is_loopback(urlsplit(settings.api_url).hostname or "")
-        log = RequestLog(self.clock, requests, name=process.name, shares_blocks=not local)
-        self.request_log: RequestLog = beside.request_log if beside else log
+        self.pacing = pacing or Pacing(self.clock, ledger, settings.account(), shares_blocks=not local)
         self.rate_limiter = RateLimiter(
             self.clock,
             requests_per_minute=settings.own_requests,
             block_wait=settings.block_wait,
             longest_block=LOCAL_BLOCK if local else math.inf,
-            log=self.request_log,
+            pacing=self.pacing,
         )
-        self.client = Client(settings.api_url, settings.required_key().value, self.rate_limiter, self.clock, http=http)
-        self.service_clock = self.client.service_clock
-        self.poll_every = settings.look_every
+        self.client = Client(
+            settings.api_url,
+            settings.required_key().value,
+            self.rate_limiter,
+            self.clock,
+            service_clock=self.service_clock,
+            http=http,
+        )
         self.databases = Databases(self.client, self.clock)
         self.fleet = Fleet(self.clock, announce, cuts_rows=cuts_rows)
-        self.listings = Listings(self.client, self.clock, invalidated=LISTING_CACHES[settings.listing_cache])
-        journal, budget = self.journals["snapshot"], settings.own_requests
+        self.listings = Listings(self.client, self.clock)
         self.complete_listings = CompleteListings(
-            self.listings, self.databases, journal, self.clock, requests_per_minute=budget
+            self.listings, self.databases, self.found_lately, self.clock, requests_per_minute=settings.own_requests
         )
         self.poll_plan = PollPlan(
-            self.listings, self.clock, first_look_after=settings.first_look_after, look_every=settings.look_every
+            self.listings,
+            self.clock,
+            first_poll_after=settings.first_poll_after,
+            poll_every=settings.poll_every,
+            ended_by_snapshot=LISTING_CACHES[settings.listing_cache],
         )
+        self.drills = Drills(ledger)
         # Of this machine alone, since shell completion reads them.
-        pages = LockedFile(state / f"{settings.fingerprint()}.pages.json", self.clock) if state else None
-        self.kept_pages = KeptPages(pages)
+        self.kept_pages = KeptPages(state / f"{settings.fingerprint()}.pages.json" if state else None)
         self.quota_hint = QuotaHint(self.client, self.listings, self)
-        self._locks: dict[tuple[str, str], anyio.Lock] = defaultdict(anyio.Lock)
+        self._began: datetime | None = None
+        self._asking_time = anyio.Lock()
+        # When it was asked for in vain last, and why.
+        self._no_time: tuple[float, SquareCloudError | None] = (-math.inf, None)
+        self._locks: dict[str, anyio.Lock] = defaultdict(anyio.Lock)
         self._reads_start = -math.inf
-        self._noted: set[str] = set()
+        self._warned = False
 
     async def close(self) -> None:
         """Close the connections."""
         await self.client.close()
 
     def take_note(self) -> Words:
-        """The warnings about the shared files that were not taken before; empty if there are none."""
-        files = [file for file in self._files if file is not None]
-        trouble = next((file.trouble for file in files if file.trouble), "")
-        damage = next((file.damage for file in files if file.damage), "")
-        unshared = NOT_SHARED if self.shared_state is None else NOT_REACHED
-        new = [note for note, why in ((unshared, trouble), (LOST, damage)) if why and note not in self._noted]
-        self._noted.update(new)
-        return Text(". ".join(new), trouble=trouble, damage=damage) if new else ""
+        """The warning that the ledger cannot be used, if it was not taken before; empty otherwise."""
+        if not self.ledger.trouble or self._warned:
+            return ""
+        self._warned = True
+        return Text(UNWRITTEN, trouble=self.ledger.trouble)
 
-    def lock(self, what: str, database_id: str) -> anyio.Lock:
-        """The lock for snapshots of a database, or for restores onto it. An operation holds it while it sends and waits.
+    def lock(self, what: str) -> anyio.Lock:
+        """The lock on an attempt, or on a database of drills: of several who would do the same, one does it."""
+        return self._locks[what]
 
-        Two operations of one kind at once could not be distinguished in the listings. `what` is `snapshot` or `restore`.
+    @property
+    def running_for(self) -> timedelta:
+        """The time since the first operation of this process."""
+        now = self.clock.utc()
+        self._began = self._began or now
+        return now - self._began
+
+    async def know_time(self, database_id: str, *, briefly: bool = False) -> None:
+        """Learn the service's time, if no answer has shown it yet, by requests on which no listing's page hangs.
+
+        Args:
+            database_id: a database that is asked for something.
+            briefly: whether to send one request only.
+
+        Raises:
+            NothingSent: no answer shows it.
+            KeyRefused: the key is refused.
         """
-        return self._locks[what, database_id]
+        began = self.clock.monotonic()
+        async with self._asking_time:
+            failed_at, failed = self._no_time
+            if failed_at < began:  # otherwise another caller has asked in vain while this one waited
+                failed = await self._ask_time(database_id, briefly=briefly)
+                if not briefly:
+                    self._no_time = self.clock.monotonic(), failed
+        if self.service_clock.offset is None:
+            why = failed.happened if failed is not None else "its answers have no date"
+            raise NothingSent(
+                f"Nothing was requested for database {database_id}, since the service's time is not known: {why}",
+                then=failed.then if failed is not None else [Next(Step.RUN_AGAIN)],
+            )
+
+    async def _ask_time(self, database_id: str, *, briefly: bool) -> SquareCloudError | None:
+        """Request until an answer shows the service's time; returns the last error."""
+        client, failed = self.client, None
+        patience = ONCE if briefly else BRIEF
+        for ask in (
+            lambda: client.restore_status(database_id, patience=patience),
+            lambda: client.database_status(database_id, patience=ONCE),
+            lambda: client.account(patience=ONCE),
+        ):
+            if self.service_clock.offset is not None or (briefly and failed is not None):
+                break
+            try:
+                await ask()
+            except KeyRefused:
+                raise
+            except SquareCloudError as error:
+                failed = error
+        return failed
+
+    async def found_lately(self) -> list[Found]:
+        """Read which versions runs have found lately, of all databases; none if the ledger cannot be read."""
+        ahead = timedelta(seconds=self.service_clock.offset or 0.0)
+        with suppress(LedgerUnavailable):
+            return [
+                Found(each.database_id, each.result, each.ended_at - ahead)
+                for each in await self.ledger.attempts()
+                if each.kind == "snapshot" and each.is_over and each.result and each.ended_at
+            ]
+        return []
 
     def left_for_reads(self, seconds: float) -> float:
         """What is left of the `seconds` that all reads of a run share, counted from the first read."""

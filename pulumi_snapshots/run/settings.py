@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
@@ -14,10 +16,11 @@ from pulumi_snapshots.addresses import is_loopback
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.ledger.place import read_place
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare, in_camel
 from pulumi_snapshots.properties.unfit import Problem, Unfit
-from pulumi_snapshots.shared_state.place import read_place
+from pulumi_snapshots.state_directory import state_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -33,15 +36,17 @@ REQUESTS_PER_MINUTE = 30
 FOR_OTHERS = 10
 """One in so many requests of the budget is left to others unless configured: past it the whole account is blocked for half
 an hour, and somebody may use the dashboard at any time."""
-FIRST_LOOK_AFTER = 120.0
+FIRST_POLL_AFTER = 120.0
 """Seconds; a snapshot that took longer than the soft deadline is listed "typically within ~2 minutes"."""
-LOOK_EVERY = 30.0
+POLL_EVERY = 30.0
 BLOCK_WAIT = 30 * 60.0
 """Seconds; the vendor asks clients to wait 30 minutes after RATE_LIMITED."""
 RESTORE_SETTLE = 60.0
 """Seconds; a restore takes "about 60 s until the data is stable"."""
 LISTING_CACHES = {"unknown": None, "ended-by-snapshot": True, "kept": False}
 """What may be known of the listings' cache, and whether a new snapshot ends the caching of a page then."""
+FORMER_NAMES = {"first_poll_after": ("first_look_after",), "poll_every": ("look_every",)}
+"""How settings were called before, which still works."""
 KEY_LIMIT = 1024
 """Characters of the longest key that the service gives out."""
 DURATION_LIMIT = 86400.0
@@ -122,6 +127,13 @@ def _is_host(host: str) -> bool:
     return True
 
 
+def _folder(value: object) -> str:
+    folder = Path(checks.text(value).strip()).expanduser()
+    if not folder.is_absolute():
+        raise Unfit("must be an absolute path", value)
+    return str(folder)
+
+
 def _requests(*, least: int) -> Callable[[object], int]:
     def check(value: object) -> int:
         try:
@@ -154,20 +166,26 @@ class Settings(Inputs):
         default=None,
         read=_requests(least=0),
     )
+    state_dir: str | None = declare(
+        "The folder of this machine in which the provider writes down what it sends, an absolute path; the user's state "
+        "directory unless given.",
+        default=None,
+        read=_folder,
+    )
     shared_state: str | None = declare(
         "The place in which all machines of the account write down what they send: `s3://BUCKET/PREFIX`, `gs://`, `az://`, or "
         "a folder that they share. Without it each machine knows only its own runs.",
         default=None,
         read=read_place,
     )
-    first_look_after: Duration = declare(
+    first_poll_after: Duration = declare(
         "How long after a 202 the listing is polled for the first time; may be 0.",
-        default=FIRST_LOOK_AFTER,
+        default=FIRST_POLL_AFTER,
         read=checks.duration(most=DURATION_LIMIT, may_be_zero=True),
     )
-    look_every: Duration = declare(
+    poll_every: Duration = declare(
         "How long after that it is polled again, for one snapshot; several share their polls.",
-        default=LOOK_EVERY,
+        default=POLL_EVERY,
         read=checks.duration(most=DURATION_LIMIT),
     )
     listing_cache: str = declare(
@@ -175,6 +193,11 @@ class Settings(Inputs):
         "`ended-by-snapshot`, `kept` or `unknown`. The command `verify` finds out.",
         default="unknown",
         read=checks.one_of(*LISTING_CACHES),
+    )
+    guard: str = declare(
+        "`off` lets guarded changes happen without a snapshot, each with a warning and an entry in the guard's history.",
+        default="on",
+        read=checks.one_of("on", "off"),
     )
     block_wait: Duration = declare(
         "How long a `RATE_LIMITED` block lasts if the service sends no `Retry-After`.",
@@ -196,11 +219,13 @@ class Settings(Inputs):
         """
         given: list[Any] = []
         for name in cls.properties():
-            key, value = config_key(name), config.get(config_key(name))
-            if value is None or value == "":
-                key, value = variable(name), environment.get(variable(name))
-            if value is not None and value != "":
-                given += (name, key, value)
+            for called in (name, *FORMER_NAMES.get(name, ())):
+                key, value = config_key(called), config.get(config_key(called))
+                if value is None or value == "":
+                    key, value = variable(called), environment.get(variable(called))
+                if value is not None and value != "":
+                    given += (name, key, value)
+                    break
         # Every check and every difference reads them, and nearly all have the same ones.
         are_texts = set(map(type, given)) <= {str}
         return _settings_of(*given) if are_texts else _settings_of.__wrapped__(*given)
@@ -237,9 +262,17 @@ class Settings(Inputs):
         """Names files that belong to this key at this service; the key cannot be had from it."""
         return _digest(f"{self.api_url} {self.required_key().value}")
 
+    def account(self) -> str:
+        """Names the account; neither it nor the key can be had from that. A key begins with the account's id, before a `-`."""
+        return _digest(self.required_key().value.partition("-")[0])
+
     def service(self) -> str:
         """Names files that belong to this service."""
         return _digest(self.api_url)
+
+    def state_directory(self) -> Path:
+        """The folder for files of this machine."""
+        return Path(self.state_dir) if self.state_dir else state_directory(os.environ)
 
     def required_key(self) -> ApiKey:
         """The API key; raises `MissingKey` if there is none."""

@@ -1,15 +1,15 @@
-"""The objects that all resources and lookups of a process share: the memory, and a session for each key."""
+"""The objects that all resources and lookups of a process share: the memory, a ledger for each service, a session for each key."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pulumi_snapshots.attempt.memory import RunMemory
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.late import late
-from pulumi_snapshots.locked_file import state_directory
-from pulumi_snapshots.run.journals import Journals, journals_here, journals_of, process_of, shared_state_of
+from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.ledger.places import place_of
+from pulumi_snapshots.ledger.service_clock import ServiceClock
+from pulumi_snapshots.run.memory import RunMemory
 from pulumi_snapshots.stopping import Stoppable
 
 if TYPE_CHECKING:
@@ -17,10 +17,8 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from pulumi_snapshots.attempt.journal import AttemptJournal
     from pulumi_snapshots.run.session import Session
     from pulumi_snapshots.run.settings import Settings
-    from pulumi_snapshots.shared_state.state import SharedState
 
 T = TypeVar("T")
 
@@ -43,9 +41,7 @@ class Shared:
         self._announce = announce
         self._cuts_rows = cuts_rows
         self._sessions: dict[Settings, Session] = {}
-        self._journals: dict[tuple[str, str | None], Journals] = {}
-        self._states: dict[str | None, SharedState | None] = {}
-        self._keyless: dict[str, list[AttemptJournal]] = {}
+        self._ledgers: dict[tuple[str, str | None, str | None], Ledger] = {}
         self._clock = Clock()
         self._others: dict[type, Any] = {}
         self._stopping = False
@@ -54,49 +50,34 @@ class Shared:
         """Get the session for these settings, which have an API key; only in the event loop."""
         session = self._sessions.get(settings)
         if session is None:
-            key = settings.fingerprint()
-            beside = next((each for other, each in self._sessions.items() if other.fingerprint() == key), None)
-            session = self._sessions[settings] = late("run.session:Session")(
-                settings,
-                self.memory,
-                clock=self._clock,
-                state=state_directory(os.environ),
-                journals=self.journals(settings),
-                shared=self._shared_state(settings),
-                beside=beside,
-                announce=self._announce,
-                cuts_rows=self._cuts_rows,
-            )
+            about = self.ledger(settings), settings.account()
+            beside = (each for other, each in self._sessions.items() if (each.ledger, other.account()) == about)
+            session = self._sessions[settings] = self._new_session(settings, next(beside, None))
             if self.background is not None:
                 self.background.start_soon(session.fleet.keep_announcing)
             if self._stopping:
                 session.stop()
         return session
 
-    def journals(self, settings: Settings) -> Journals:
-        """Get the journals for these settings, which have an API key; from any thread, all get the same."""
-        key = settings.fingerprint(), settings.shared_state
-        if key not in self._journals:
-            folder, state = state_directory(os.environ), self._shared_state(settings)
-            self._journals.setdefault(key, journals_of(settings, self._clock, folder, process_of(state), state))
-        return self._journals[key]
+    def _new_session(self, settings: Settings, beside: Session | None) -> Session:
+        session: Session = late("run.session:Session")(
+            settings,
+            self.ledger(settings),
+            self.memory,
+            clock=self._clock,
+            state=settings.state_directory(),
+            pacing=beside.pacing if beside else None,
+            announce=self._announce,
+            cuts_rows=self._cuts_rows,
+        )
+        return session
 
-    def _shared_state(self, settings: Settings) -> SharedState | None:
-        if settings.shared_state not in self._states:
-            self._states.setdefault(settings.shared_state, shared_state_of(settings, self._clock))
-        return self._states[settings.shared_state]
-
-    def journals_of_all_keys(self, settings: Settings, what: str) -> list[AttemptJournal]:
-        """Get the journals of every key, for settings without one; `what` as in `Journals`; from any thread.
-
-        What the machines of an account share is the same for all keys; otherwise those that were used on this machine.
-        """
-        if what not in self._keyless:
-            folder, state = state_directory(os.environ), self._shared_state(settings)
-            found = journals_of(settings, self._clock, folder, process_of(state), state) if state else {}
-            here = [] if state else journals_here(what, self._clock, folder, process_of(None))
-            self._keyless.setdefault(what, [found[what]] if what in found else here)
-        return self._keyless[what]
+    def ledger(self, settings: Settings) -> Ledger:
+        """Get the ledger for these settings, which need no key; from any thread, all get the same."""
+        key = settings.api_url, settings.shared_state, settings.state_dir
+        if key not in self._ledgers:
+            self._ledgers.setdefault(key, ledger_of(settings, self._clock))
+        return self._ledgers[key]
 
     def of(self, kind: type[T]) -> T:
         """Get the object of a class, made without arguments at its first use; only in the event loop."""
@@ -113,3 +94,9 @@ class Shared:
         for each in (*self._sessions.values(), *self._others.values()):
             if isinstance(each, Stoppable):
                 each.stop()
+
+
+def ledger_of(settings: Settings, clock: Clock) -> Ledger:
+    """The ledger of the service that settings name; nothing is read or written yet."""
+    place = place_of(settings.shared_state, settings.state_directory(), settings.service(), clock)
+    return Ledger(place, ServiceClock(clock))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pulumi_snapshots.attempt.owner import owner_of
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.text import Text, Words
+from pulumi_snapshots.ledger.owner import owner_of
 from pulumi_snapshots.run.calls import Call, Calls, Resource, Unfinished, keeping
 from pulumi_snapshots.run.settings import SettingsError
 from pulumi_snapshots.snapshot.create import Pending, create, resume
@@ -23,9 +23,16 @@ class SnapshotCalls(Calls):
 
     async def create(self, call: Call, values: Mapping[str, Any]) -> Resource:
         """Take a snapshot and wait for it."""
-        inputs = SnapshotInputs.of(values)
+        inputs, memory = SnapshotInputs.of(values), call.shared.memory
+        kept: SnapshotRecord | None = memory.kept("snapshot", call.owner, inputs.purpose)
+        if kept is not None and kept.database_id == inputs.database_id:  # the engine makes again what is to stay
+            if not kept.pending:
+                return _resource(kept, values)
+            with keeping(call, SNAPSHOT, values, Pending, kept=(kept.id, kept)):
+                return _resource(await resume(call.session(), kept, inputs, call.listener, owner=call.owner), values)
+        fresh = memory.is_forced("snapshot", call.owner)
         with keeping(call, SNAPSHOT, values, Pending):
-            record = await create(call.session(), inputs, call.listener, call.creating("snapshot"))
+            record = await create(call.session(), inputs, call.listener, call.owner, fresh=fresh)
         return _resource(record, values)
 
     async def read(self, call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
@@ -72,9 +79,6 @@ def _resource(record: SnapshotRecord, inputs: Mapping[str, Any]) -> Resource:
 def _still_pending(record: SnapshotRecord) -> Explained:
     """What a refresh says of a snapshot that it did not find yet."""
     which = f"The snapshot of database {record.database_id} requested at {record.requested_at}"
-    if record.attempt is not None and record.attempt.missing_since is not None:
-        missing = f"{which} never came: the service's listing of {to_the_second(record.attempt.missing_since)} lacks it"
-        return Explained(missing, then=[Next(Step.TAKE_ANOTHER)])
     return Explained(f"{which} is still pending")
 
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pulumi_snapshots.attempt.journal import Entry, Proof
-from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.clock import parse_rfc3339, system_utc, time_text, to_the_second
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.late import late
+from pulumi_snapshots.ledger.attempt import Proof
 from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
 from pulumi_snapshots.properties.durations import duration_text, parse_duration
 from pulumi_snapshots.run.calls import Changes, Rules
+from pulumi_snapshots.run.memory import Kept
 from pulumi_snapshots.snapshot.record import SNAPSHOT, SnapshotRecord, is_same_snapshot
 
 if TYPE_CHECKING:
@@ -33,28 +32,24 @@ class SnapshotRules(Rules):
     """The rules of a snapshot."""
 
     thing = SNAPSHOT
-    what = "snapshot"
+    kind = "snapshot"
 
     def proof_by_state(self, state: Mapping[str, Any]) -> Proof | None:
-        """That it has this version, or this attempt."""
+        """That it has this version, or this request."""
         if "available" not in state:  # one that is looked up by its id
             return None
         record = SnapshotRecord.from_outputs(state)
-        return Proof.of(record.database_id, record.version_id, record.attempt, record.requested_at)
+        return Proof(
+            "snapshot",
+            record.database_id,
+            record.version_id,
+            record.attempt if record.pending else None,
+            record.requested_at,
+        )
 
-    def post_of(self, record: SnapshotRecord) -> Post | None:
-        """That of the snapshot, or of the wait for it."""
-        moment = record.requested_at or record.created_at
-        return record.attempt or (Post.resolved(moment) if moment else None)
-
-    def kept_by_state(self, state: Mapping[str, Any]) -> Entry | None:
+    def kept_by_state(self, state: Mapping[str, Any]) -> Kept:
         """The snapshot, or the wait for it."""
-        record = SnapshotRecord.from_outputs(state)
-        post, purpose = self.post_of(record), digest_of(state.get("triggers"))
-        if post is None:
-            return None
-        kept = Entry(None, record.database_id, purpose, post, "", in_state=record.pending, finished=record.version_id)
-        return replace(kept, outputs=record.described)
+        return Kept(digest_of(state.get("triggers")), SnapshotRecord.from_outputs(state))
 
     @property
     def calls(self) -> Calls:
@@ -68,9 +63,7 @@ class SnapshotRules(Rules):
         """Compare; remember what is about to be replaced, since create is not told."""
         same = partial(is_same_snapshot, call.shared.memory)
         found = difference(record, state, values, system_utc(), same)
-        # With other triggers too, the snapshot of one that never came is not what is asked for, also if it comes after all.
-        replaced = found.replaces == ("attempt",) if record.pending else bool(found.replaces)
-        record.note_in(call.shared.memory, call.owner, replaced=replaced)
+        record.note_in(call.shared.memory, replaced=bool(found.replaces))
         return found
 
 
@@ -125,15 +118,12 @@ def since(requested_at: str | None, now: datetime) -> str:
 def difference(  # noqa: PLR0911  each kind of change is one return
     record: SnapshotRecord, old: Mapping[str, Any], new: Mapping[str, Any], now: datetime, same: Same = never
 ) -> Changes:
-    """Compare by value: only another database, other triggers, age, or a proven failure take a new snapshot.
+    """Compare by value: only another database, other triggers, or age take a new snapshot.
 
     What is `UNKNOWN` is no change: an update decides it, and known values do. `now` is this machine's time: a diff sends no request.
     """
     replaces = [name for name in REPLACES if changed(name, old, new, same)]
     if record.pending:
-        if record.attempt is not None and record.attempt.missing_since is not None:
-            reason = f"the snapshot requested at {record.requested_at} never came" if not replaces else ""
-            return Changes((*replaces, "attempt"), reason=reason)
         if replaces:
             return Changes(tuple(replaces))
         return Changes(updates=("attempt",), note=Text(WAITS_ON, since=since(record.requested_at, now)))

@@ -11,19 +11,17 @@ from pulumi_snapshots.api.client import BRIEF, ONCE
 from pulumi_snapshots.api.errors import KeyRefused, NotAllowed, SquareCloudError
 from pulumi_snapshots.api.models import ListedSnapshot
 from pulumi_snapshots.api.signed_url import expiry_of
-from pulumi_snapshots.attempt.journal import Found
-from pulumi_snapshots.attempt.memory import UnresolvedPost
-from pulumi_snapshots.attempt.owner import owner_of
-from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.outcomes import NoSuchSnapshot, NothingSent, not_listed
+from pulumi_snapshots.errors.outcomes import LedgerUnavailable, NoSuchSnapshot, NothingSent, not_listed
 from pulumi_snapshots.errors.text import Text
-from pulumi_snapshots.listing.absence import proves_failure
+from pulumi_snapshots.ledger.attempt import Status
+from pulumi_snapshots.ledger.owner import owner_of
+from pulumi_snapshots.ledger.request import Request
 from pulumi_snapshots.listing.complete import newest_first
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, Page
-from pulumi_snapshots.listing.match import LATE, AmbiguousSnapshot, Search, find_ours, late_text
+from pulumi_snapshots.listing.match import CLEAR, LATE, AmbiguousSnapshot, Search, find_ours, late_text
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.describe import describe, found_text, is_pinned
@@ -52,14 +50,9 @@ async def read(
         KeyRefused: the key is refused, so no resource can be read; never for a pending snapshot.
         NotAllowed: the key lacks a scope or permission; never for a pending snapshot.
     """
-    record.note_in(session.memory, owner)
+    record.note_in(session.memory)
     if record.attempt is not None and record.pending:
-        if record.attempt.missing_since is not None:
-            # Proven failed: what is listed since belongs to other resources.
-            return record
-        if _is_early(session, record.attempt):
-            return record  # also in a preview: the wait that follows polls at its time
-        return await _read_pending(session, record, UnresolvedPost(owner, record.attempt), listener)
+        return await _read_pending(session, record, record.attempt, owner, listener)
     with session.until(REFRESH_PATIENCE):
         try:
             return await _read_listed(session, record, listener)
@@ -131,7 +124,7 @@ async def _renewed(session: Session, record: SnapshotRecord, entry: ListedSnapsh
     renewed = replace(fresh, requested_at=record.requested_at)
     if renewed.created_at is None and record.created_at is not None:
         renewed = renewed.created(parse_rfc3339(record.created_at))
-    if _keeps_url(record.download_url, renewed.download_url, version_id, session.client.service_clock.now()):
+    if _keeps_url(record.download_url, renewed.download_url, version_id, session.service_clock.now()):
         url, expires_at = record.download_url, record.download_url_expires_at
         renewed = replace(renewed, download_url=url, download_url_expires_at=expires_at)
     return renewed
@@ -153,7 +146,7 @@ def _missing(session: Session, record: SnapshotRecord, page: Page, listener: Lis
     """Say that the listing does not show it. The service has no delete, so no other one is taken."""
     if not page.complete:
         return _unread(record, listener, "the listing holds entries that cannot be read, so it proves nothing.")
-    now = session.client.service_clock.now()
+    now = session.service_clock.now()
     created = parse_rfc3339(record.created_at) if record.created_at else None
     if created is not None and now - created < LISTED_BY:
         listener.progress("not listed yet: the service may serve a listing that is 30 minutes old")
@@ -173,56 +166,38 @@ def _unread(record: SnapshotRecord, listener: Listener, why: str | Explained) ->
     return record
 
 
-def _is_early(session: Session, post: Post) -> bool:
-    """Whether a poll now could come too early for the snapshot of a POST. After a 200 it is whole already.
-
-    The state may come from a machine with another clock, so either the local or the service's time of the POST counts.
-    """
-    if post.answered == "200":
-        return False
-    posted = Search.of(post, session.client.service_clock.offset).posted
-    ages = (session.clock.utc() - post.posted_at, session.client.service_clock.now() - posted)
-    return any(session.poll_plan.is_early(age.total_seconds()) for age in ages)
-
-
 async def _read_pending(
-    session: Session, record: SnapshotRecord, known: UnresolvedPost, listener: Listener
+    session: Session, record: SnapshotRecord, request: Request, owner: str | None, listener: Listener
 ) -> SnapshotRecord:
-    """Poll once, no earlier than a wait would: the snapshot is found, proven failed, or still pending; an error changes nothing."""
-    database_id, post, memory = record.database_id, known.post, session.memory.of(record.database_id)
+    """Poll once, no earlier than a wait would: the snapshot is found, or still pending; an error changes nothing.
+
+    One that never came stays pending: the update that follows finds that out too, and requests another one.
+    """
+    database_id, memory = record.database_id, session.memory.of(record.database_id)
     with session.until(session.left_for_reads(PENDING_PATIENCE)):
         try:
+            there = await session.ledger.get(request.id)
+            version = there.result if there is not None and there.status is Status.FOUND else None
+            await session.know_time(database_id, briefly=True)
+            age = (session.service_clock.now() - request.posted_at).total_seconds()
+            if version is None and request.answered != "200" and session.poll_plan.is_early(age):
+                return record  # also in a preview: the wait that follows polls at its time
             page = await session.listings.read_page(database_id, session.listings.recent, patience=ONCE)
-            sent = await session.journals["snapshot"].sent_elsewhere(database_id, post)
-            here = post if sent is None else session.journals["snapshot"].by_this_clock(sent).post
-            search = Search.of(here, session.client.service_clock.offset, excluded=memory.not_new)
-            entry = find_ours(page.entries, search, page.listing.service_time)
-            if entry is None and not page.complete and session.clock.utc() - post.posted_at >= post.failed_after:
-                # Only the database's own listing can prove that it failed.
-                page = await session.listings.own_page(database_id, session.listings.recent, patience=ONCE)
-                entry = find_ours(page.entries, search, page.listing.service_time)
-            failed = entry is None and proves_failure(page, search, post, memory)
-            if entry is not None:
-                complete = await describe(session, database_id, entry, requested=post.requested)
-                version_id = complete.version_id or ""
-                memory.claimed.add(version_id)
-                await _resolve(session, database_id, known, Found(database_id, version_id, session.clock.utc()))
-                session.memory.resumed.add(owner_of(known.owner))
-                listener.note(found_text(complete, session.client.service_clock.now()))
-                if search.is_late(entry):
-                    listener.warn(late_text(database_id, entry, search))
-                return complete
-        except (SquareCloudError, AmbiguousSnapshot):
+            search = Search.of(request, excluded=memory.not_new)
+            entry = page.version(version) if version else find_ours(page.entries, search)
+            if entry is None:
+                return record
+            complete = await describe(session, database_id, entry, requested=request.requested)
+            memory.claimed.add(complete.version_id or "")
+            session.memory.resumed.add(owner_of(owner))
+            if there is not None:
+                with anyio.CancelScope(shield=True):  # what is claimed has to come back as found
+                    await session.ledger.found(there, complete.version_id or "", holds=CLEAR)
+        except (SquareCloudError, AmbiguousSnapshot, LedgerUnavailable, NothingSent):
             # The update that follows meets the same error and says so, with the current configuration.
             return record
-        if failed:
-            await _resolve(session, database_id, known)
-            return replace(record, attempt=replace(post, missing_since=page.listing.service_time))
+        listener.note(found_text(complete, session.service_clock.now()))
+        if search.is_late(entry):
+            listener.warn(late_text(database_id, entry, search))
+        return complete
     return record
-
-
-async def _resolve(session: Session, database_id: str, known: UnresolvedPost, found: Found | None = None) -> None:
-    """Forget the POST: its end is known."""
-    session.memory.of(database_id).resolve(known)
-    with anyio.CancelScope(shield=True):  # what is claimed has to come back as found
-        await session.journals["snapshot"].erase_post(database_id, known.post, found)

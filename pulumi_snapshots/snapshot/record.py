@@ -7,20 +7,16 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from pulumi_snapshots.api.signed_url import expiry_of
-from pulumi_snapshots.attempt.memory import UnresolvedPost
-from pulumi_snapshots.attempt.owner import owner_of
-from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
+from pulumi_snapshots.ledger.request import Request
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Bytes, Choices, Moment, Record, Thing, declare
 from pulumi_snapshots.properties.unfit import shown
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pulumi_snapshots.api.models import ListedSnapshot
-    from pulumi_snapshots.attempt.memory import RunMemory
+    from pulumi_snapshots.run.memory import RunMemory
 
 
 DESCRIBED = ("name", "size", "created_at", "expires_at", "origin", "runtime")
@@ -120,7 +116,7 @@ class SnapshotRecord(ListedProperties):
         "When the request was sent, by the service's clock; absent if the snapshot was adopted or looked up.",
         default=None,
     )
-    attempt: Post | None = declare("The request, only while the snapshot is pending.", default=None)
+    attempt: Request | None = declare("The request, only while the snapshot is pending.", default=None)
 
     @classmethod
     def of(
@@ -160,22 +156,15 @@ class SnapshotRecord(ListedProperties):
         known = self.to_outputs()
         return {name: known[name] for name in DESCRIBED if known.get(name) is not None}
 
-    def described_as(self, known: Mapping[str, Any]) -> Self:
-        """With what an earlier record said of it, see `described`, if this one does not know it."""
-        return self.from_outputs(
-            {**known, **{name: each for name, each in self.to_outputs().items() if each is not None}}
-        )
-
     def expired(self, now: datetime) -> bool:
         """Whether its 30 days are over at this time of the service."""
         return self.expires_at is not None and now >= parse_rfc3339(self.expires_at)
 
-    def note_in(self, memory: RunMemory, owner: str | None, *, replaced: bool = False) -> None:
-        """Tell the run's memory of this snapshot: no POST of the run started it, and its own POST started a cooldown.
+    def note_in(self, memory: RunMemory, *, replaced: bool = False) -> None:
+        """Tell the run's memory of this snapshot: no request of the run started it, and its own started a cooldown.
 
         Args:
             memory: of the run.
-            owner: the resource's URN; None if unknown.
             replaced: whether a new snapshot is about to replace it.
         """
         database = memory.of(self.database_id)
@@ -190,10 +179,6 @@ class SnapshotRecord(ListedProperties):
                 created = parse_rfc3339(self.created_at)
                 database.newest_in_state = max(created, database.newest_in_state or created)
                 database.note_snapshot(created)
-        elif self.attempt is not None and self.attempt.missing_since is None:
-            database.note_post(UnresolvedPost(owner, self.attempt))
-        elif self.attempt is not None and replaced:
-            database.failed[owner_of(owner)] = self.attempt
 
     @property
     def id(self) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -13,7 +15,7 @@ import pytest
 from pulumi_snapshots.api.client import BRIEF, ONCE, PATIENT, Client, Patience
 from pulumi_snapshots.api.errors import Blocked, RequestRefused, RestoreFailed, SquareCloudError, UnreadableAnswer
 from pulumi_snapshots.api.models import Accepted, Finished, Listing
-from pulumi_snapshots.api.pacing.rate_limiter import RateLimiter
+from pulumi_snapshots.api.pacing.rate_limiter import CREATE, RESTORE, Lane, RateLimiter
 from pulumi_snapshots.clock import Clock
 from tests.support.failing import fails_with
 from tests.support.virtual import virtual
@@ -30,6 +32,13 @@ def refused(status: int, code: str, **more: Any) -> httpx.Response:
     return httpx.Response(status, json={"status": "error", "code": code}, **more)
 
 
+@dataclass(frozen=True)
+class Sends:
+    """The decision to send a request."""
+
+    is_new: bool = True
+
+
 class Service:
     """A service with these answers, one after the other; the last one is repeated."""
 
@@ -38,8 +47,9 @@ class Service:
         self.requests: list[httpx.Request] = []
         self.times: list[float] = []
         clock = Clock()
-        limiter = RateLimiter(clock, requests_per_minute=30, block_wait=1800)
-        self.client = Client("https://api.example/v2", "k" * 64, limiter, clock, http=httpx.MockTransport(self._answer))
+        self.limiter = RateLimiter(clock, requests_per_minute=30, block_wait=1800)
+        http = httpx.MockTransport(self._answer)
+        self.client = Client("https://api.example/v2", "k" * 64, self.limiter, clock, http=http)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
@@ -53,9 +63,14 @@ class Service:
     def gaps(self) -> list[float]:
         return [round(later - self.times[0], 3) for later in self.times[1:]]
 
+    async def slot(self, lane: Lane) -> AbstractAsyncContextManager[None]:
+        _, slot = await self.limiter.claim("POST /x", lane, DATABASE, lambda _: Sends(), None)
+        return slot.used()
+
     async def post(self) -> Finished | Accepted | SquareCloudError:
         try:
-            return await self.client.start_snapshot(DATABASE, on_send=anyio.lowlevel.checkpoint)
+            async with await self.slot(CREATE):
+                return await self.client.start_snapshot(DATABASE, leaves=lambda: None)
         except SquareCloudError as error:
             return error
 
@@ -99,18 +114,6 @@ async def test_a_create_is_sent_once_whatever_the_answer() -> None:
         service = Service(answer)
         assert isinstance(await service.post(), SquareCloudError)
         assert len(service.requests) == 1
-
-
-@virtual
-async def test_the_cooldown_counts_from_the_sending_of_a_create() -> None:
-    service = Service(ok({"url": "https://h/x"}))
-
-    async def journal_is_slow() -> None:
-        await anyio.sleep(3)
-
-    for database_id in ("a", "b"):
-        await service.client.start_snapshot(database_id, on_send=journal_is_slow)
-    assert service.gaps == [8.15]
 
 
 @virtual
@@ -255,7 +258,8 @@ async def test_a_database_has_its_engine_and_status() -> None:
 
 
 async def _restore(service: Service) -> None:
-    await service.client.restore_snapshot(DATABASE, name="n", version_id="v" * 36, on_send=anyio.lowlevel.checkpoint)
+    async with await service.slot(RESTORE):
+        await service.client.restore_snapshot(DATABASE, name="n", version_id="v" * 36, leaves=lambda: None)
 
 
 @virtual

@@ -11,11 +11,11 @@ import pytest
 
 from pulumi_snapshots.api import errors
 from pulumi_snapshots.api.errors import SquareCloudError, error_for
-from pulumi_snapshots.api.service_clock import ServiceClock
 from pulumi_snapshots.api.transport import Transport
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.ledger.service_clock import ServiceClock
 from tests.support.failing import flat
 from tests.support.virtual import run_virtual
 
@@ -133,6 +133,14 @@ CASES = [
         503, "DATABASE_UNAVAILABLE", "Unavailable", "the service's own database is unavailable at the moment, not yours"
     ),
     doubtful(500, "DATABASE_UNAVAILABLE", "Unavailable", "the service's own database"),
+    *(
+        doubtful(status, code, "Unavailable", "Run it again later")
+        for status in (200, 400, 403, 404, 409, 429, 500, 503)
+        for code in (
+            *("CLUSTER_TIMEOUT", "CLUSTER_UNAVAILABLE", "REQUEST_ABORTED", "EMPTY_RESPONSE", "VALIDATION_TIMEOUT"),
+        )
+    ),
+    doubtful(404, "CLUSTER_TIMEOUT", "Unavailable", "the database's cluster did not answer in time"),
     doubtful(200, b"<html>", "UnreadableAnswer", "squarecloud:apiUrl"),
     doubtful(200, b"", "UnreadableAnswer", "could not be read"),
     doubtful(200, b'{"status": "success", "resp', "UnreadableAnswer", "could not be read"),

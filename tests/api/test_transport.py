@@ -30,9 +30,9 @@ from pulumi_snapshots.api.errors import (
     Unavailable,
     UnreadableAnswer,
 )
-from pulumi_snapshots.api.service_clock import ServiceClock
 from pulumi_snapshots.api.transport import Answer, Transport
 from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.ledger.service_clock import ServiceClock
 from tests.support.virtual import virtual
 
 if TYPE_CHECKING:
@@ -488,6 +488,33 @@ def test_a_request_that_is_cancelled_while_it_connects_has_not_left(scheme: str,
     gc.collect()  # httpcore leaves the socket of a handshake that is cancelled to the garbage collector
     (cause,) = causes
     assert isinstance(cause, NotSent) is not left
+
+
+@pytest.mark.parametrize("allowed", [0, 1, 2], ids=["before it connects", "right before it is written", "never"])
+def test_a_request_that_is_kept_back_at_the_last_moment_has_not_left(allowed: int) -> None:
+    asked: list[int] = []
+
+    def leaves() -> None:
+        asked.append(server.connections)
+        if len(asked) > allowed:
+            raise NotSent("POST /x", message="this machine slept")
+
+    async def send() -> None:
+        transport, _ = open_transport(None, api=f"http://127.0.0.1:{server.port}/v2")
+        try:
+            await transport.send("POST", "x", read_timeout=5, leaves=leaves)
+        finally:
+            await transport.close()
+
+    with serving(page(SUCCESS)) as server:
+        if allowed == 2:
+            anyio.run(send)
+            assert [request[:4] for request in server.requests] == [b"POST"]
+            return
+        with pytest.raises(NotSent, match="this machine slept"):
+            anyio.run(send)
+        assert not any(server.requests), "a byte of it has left"
+        assert server.connections <= allowed
 
 
 def test_a_connection_lost_after_the_request_is_ambiguous() -> None:

@@ -182,6 +182,23 @@ def test_a_wrong_input_fails_on_its_property(
 
 
 @pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("recipients", [str(pyrage.x25519.Identity.generate())]),
+        ("destination", "s3://AKIAEXAMPLE:wJalrXUtnFEMI@bucket/x"),
+    ],
+    ids=["recipients", "destination"],
+)
+def test_a_secret_in_the_wrong_place_is_not_printed(idle: Servicer, name: str, secret: Any) -> None:
+    """The engine prints the value of the property that a failure names."""
+    failures = Servicer.check(idle, NAME, {"destination": "/backups/", name: secret}).failures
+    ((named, reason),) = [each for each in failures if name in "".join(each)]
+    assert named == ""
+    assert reason.startswith(f"{name} ")
+    assert str(secret).strip("[]'")[:30] not in reason
+
+
+@pytest.mark.parametrize(
     "inputs",
     [
         GOOD,
@@ -318,6 +335,7 @@ def test_new_wishes_are_saved_and_nothing_is_transferred(place: Place) -> None:
 def test_a_failed_update_leaves_the_state_as_it_was(place: Place) -> None:
     inputs = place.inputs(place.snapshot(), timeout="1s")
     created = place.create(inputs)
+    path_of(created.outputs).unlink()
     place.emulator.control("faults", {"kind": "download", "status": 404, "code": "NoSuchKey"})
     told = failure(place.servicer.update, NAME, created.id, {**created.outputs, "lost": "missing"}, inputs)
     assert told.startswith(f"Snapshot {place.database}/")
@@ -326,7 +344,7 @@ def test_a_failed_update_leaves_the_state_as_it_was(place: Place) -> None:
         in told
     )
     assert told.endswith("or take the Archive out of the program.\nmore: squarecloud-snapshots explain no-url")
-    assert place.files() == {path_of(created.outputs).name}
+    assert place.files() == set()
 
 
 def test_replacing_keeps_the_last_ones(own_place: Place) -> None:

@@ -47,7 +47,7 @@ STATE: dict[str, Any] = {
     "last_good": GOOD_DRILL,
 }
 FAILED = {**STATE, "passed": False, "results": [{**RESULT, "passed": False, "found": "0"}]}
-ATTEMPT = {"posted_at": "2026-03-01T12:00:00Z", "service_clock_offset": 0.0, "answered": "200", "timeout": 900.0}
+ATTEMPT = {"posted_at": "2026-03-01T12:00:00Z", "id": "5d0c", "answered": "200", "timeout": 900.0}
 ENDED = {"restored_at", "drilled_at", "restore_seconds", "passed", "results"}
 PENDING = {**{name: value for name, value in STATE.items() if name not in ENDED}, "attempt": ATTEMPT}
 ID = f"{SCRATCH}/drill:20260301T120000Z"

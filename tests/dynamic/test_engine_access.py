@@ -189,10 +189,6 @@ def test_a_kept_read_keeps_the_inputs(servicer: Servicer) -> None:
     assert partial.inputs == {"database": "a1"}
 
 
-def test_the_next_run_may_skip_the_read(servicer: Servicer) -> None:
-    assert not kept(servicer.create, A, {"keep": ["waiting"], "refresh": False}).refresh_before_update
-
-
 def test_a_large_state_is_kept_whole(servicer: Servicer) -> None:
     big = "x" * 300_000
     assert kept(servicer.create, A, {"keep": ["waiting"], "outputs": {"big": big}}).outputs["big"] == big

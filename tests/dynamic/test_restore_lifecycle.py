@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tools.sandbox import Service
 
 NAME = urn("back", "squarecloud:index:Restore")
-PACE = {**PLENTY, "SQUARECLOUD_LOOK_EVERY": "0.2s", "SQUARECLOUD_RESTORE_SETTLE": "0.5s"}
+PACE = {**PLENTY, "SQUARECLOUD_POLL_EVERY": "0.2s", "SQUARECLOUD_RESTORE_SETTLE": "0.5s"}
 PROVIDER = RestoreProvider()
 SERVICE = (
     "--restore-seconds",
@@ -40,7 +40,7 @@ STATE: dict[str, Any] = {
     "requested_at": "2026-03-01T12:00:00Z",
     "restored_at": "2026-03-01T12:01:30Z",
 }
-ATTEMPT = {"posted_at": "2026-03-01T12:00:00Z", "service_clock_offset": 0.0, "answered": "200", "timeout": 900.0}
+ATTEMPT = {"posted_at": "2026-03-01T12:00:00Z", "id": "5d0c", "answered": "200", "timeout": 900.0}
 ID = f"{DATABASE}/restore:20260301T120000Z"
 _numbers = count(1)
 
@@ -259,7 +259,7 @@ def test_a_cancelled_restore_is_watched_and_not_sent_again(serve: Serve, place: 
     assert held.outputs["attempt"]["answered"] == "not awaited"
     (reason,) = held.reasons
     assert "The wait was interrupted.\n\t  hint: It is kept in the state" in reason
-    assert f"`pulumi up --replace '{NAME}'` restores again" in reason
+    assert f"`pulumi up --refresh --replace '{NAME}'` restores again" in reason
 
     with serve(env={**place.emulator.environment, **PACE}) as later:
         read = kept(later.read, NAME, held.id, held.outputs, place.inputs())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +10,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime.proto import provider_pb2
 
+from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
 from tests.support.earlier import VERSIONS, read
 from tests.support.plugin_servicer import ADAPTERS
@@ -57,6 +58,16 @@ def young(outputs: dict[str, Any]) -> dict[str, Any]:
     return {name: now if name in aging else value for name, value in outputs.items()}
 
 
+def by_the_service(attempt: dict[str, Any]) -> dict[str, Any]:
+    """A request as this version has it: with an id, and its time by the service's clock and not by the machine's."""
+    posted, ahead = (
+        ("postedAt", "serviceClockOffset") if "postedAt" in attempt else ("posted_at", "service_clock_offset")
+    )
+    rest = {name: value for name, value in attempt.items() if name != ahead}
+    at = rfc3339(parse_rfc3339(attempt[posted]) + timedelta(seconds=attempt.get(ahead, 0.0)))
+    return {"id": at, **rest, posted: at}
+
+
 def update_of(way: str, stored: dict[str, Any]) -> Any:
     inputs, outputs = handed(way, stored["inputs"]), handed(way, stored["outputs"])
     return provider_pb2.UpdateRequest(urn=stored["urn"], id=stored["id"], olds=outputs, old_inputs=inputs, news=inputs)
@@ -89,12 +100,10 @@ def test_an_update_keeps_every_stored_output(idle: dict[str, Servicer], way: str
 def test_a_stored_pending_resource_is_kept_as_it_is(
     idle: dict[str, Servicer], way: str, stored: dict[str, Any]
 ) -> None:
-    """Without a key nothing can be resumed, and the state keeps what it has."""
+    """Without a key nothing can be resumed, and the state keeps what it has; of a request, when it was sent by the service."""
     with pytest.raises(CallFailedError, match="o API key is set") as caught:
         Servicer._call(idle[way], "Update", update_of(way, stored))  # the plugin's own names
     assert caught.value.kept is not None
     assert caught.value.kept.id == stored["id"]
-    assert {"__provider": caught.value.kept.provider, **caught.value.kept.outputs} == {
-        "__provider": "",
-        **stored["outputs"],
-    }
+    kept = {"__provider": caught.value.kept.provider, **caught.value.kept.outputs}
+    assert kept == {"__provider": "", **stored["outputs"], "attempt": by_the_service(stored["outputs"]["attempt"])}

@@ -14,7 +14,7 @@ from pulumi_snapshots.engine.wording import PLUGIN, PYTHON
 from pulumi_snapshots.engine.wording import STEPS as ENGINE_STEPS
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.text import Text, names_in, sentence
+from pulumi_snapshots.errors.text import _NAME, Text, sentence
 from pulumi_snapshots.errors.wording import Wording
 from pulumi_snapshots.lookup.inputs import SnapshotQuery
 from pulumi_snapshots.restore.record import RESTORE
@@ -49,15 +49,15 @@ each_edge = pytest.mark.parametrize("edge", EDGES)
 
 
 def of(step: Step) -> Next:
-    return Next(step, **{name: FACTS[name] for name in names_in(step.value) & set(FACTS)})
+    return Next(step, **{name: FACTS[name] for name in set(_NAME.findall(step.value)) & set(FACTS)})
 
 
 @each_step
 def test_no_edge_names_a_fact_that_a_step_lacks(step: Step) -> None:
-    neutral = names_in(step.value)
+    neutral = set(_NAME.findall(step.value))
     assert neutral <= PROPERTIES | set(FACTS)
     for steps in (ENGINE_STEPS, COMMAND_STEPS):
-        assert names_in(steps.get(step, "")) <= (neutral & set(FACTS)) | PROPERTIES | OF_EDGES
+        assert set(_NAME.findall(steps.get(step, ""))) <= (neutral & set(FACTS)) | PROPERTIES | OF_EDGES
 
 
 @each_edge

@@ -8,9 +8,9 @@ from typing import Any
 import anyio
 import pytest
 
-from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.ledger.request import Request
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import read
@@ -84,7 +84,7 @@ async def test_a_few_snapshots_of_one_database_need_one_listing_of_it() -> None:
 
 
 @virtual
-async def test_reuse_in_a_fleet_sends_one_request() -> None:
+async def test_reuse_in_a_fleet_asks_once_for_each_database_whether_it_was_restored() -> None:
     async with world(databases=FLEET) as here:
         for database_id in FLEET:
             here.emulator.add_snapshot(database_id, modified=here.emulator.now() - timedelta(minutes=10))
@@ -97,7 +97,10 @@ async def test_reuse_in_a_fleet_sends_one_request() -> None:
         async with anyio.create_task_group() as group:
             for database_id in FLEET:
                 group.start_soon(one, database_id)
-        assert [entry.kind for entry in here.emulator.journal] == ["list account"]
+        kinds = [entry.kind for entry in here.emulator.journal]
+        assert kinds[:2] == ["restore status", "list account"], "the first one shows the service's time to all"
+        assert kinds.count("restore status") == 1 + len(FLEET)
+        assert len(kinds) <= len(FLEET) + 4
 
 
 @pytest.mark.parametrize("fault", [{"html": 503}, {"no_connect": True}, {"drop": True, "delay": 1000.0}], ids=str)
@@ -141,7 +144,7 @@ def pending_fleet(here: World, hours: float, *, listed: bool) -> list[SnapshotRe
     records = []
     for database_id in here.emulator.databases:
         posted = here.emulator.now() - timedelta(hours=hours)
-        records.append(SnapshotRecord(database_id, attempt=Post(posted, 0.0, "202", 2700.0)))
+        records.append(SnapshotRecord(database_id, attempt=Request(posted, "202", 2700.0)))
         if listed:
             here.emulator.add_snapshot(database_id, modified=posted + timedelta(minutes=3))
     return records
@@ -180,21 +183,21 @@ def test_one_request_finds_200_pending_snapshots(hours: float, parallel: int) ->
             records, start = pending_fleet(here, hours, listed=True), here.clock.monotonic()
             results = await refreshed(here, records, parallel)
             assert not any(record.pending for record in results)
-            assert [entry.kind for entry in here.emulator.journal] == ["list account"]
+            assert [entry.kind for entry in here.emulator.journal] == ["restore status", "list account"]
             assert here.clock.monotonic() - start <= 1
 
     play()
 
 
 @virtual
-async def test_only_snapshots_that_never_came_need_their_own_listing() -> None:
+async def test_snapshots_that_never_came_stay_pending_and_cost_no_more_requests() -> None:
     async with world(databases=FLEET) as here:
         records = pending_fleet(here, 5, listed=True)
         for record in records[:3]:
             here.emulator.remove_snapshot(here.emulator.snapshots(record.database_id)[0].version_id)
         results = await refreshed(here, records, 64)
-        assert sum(record.attempt is not None and record.attempt.missing_since is not None for record in results) == 3
-        assert sorted(entry.kind for entry in here.emulator.journal) == [*["list"] * 3, "list account"]
+        assert sum(record.pending for record in results) == 3
+        assert [entry.kind for entry in here.emulator.journal] == ["restore status", "list account"]
 
 
 @pytest.mark.parametrize("fault", [None, {"html": 503}, {"drop": True, "delay": 1000.0}], ids=str)

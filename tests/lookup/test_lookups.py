@@ -12,8 +12,6 @@ import anyio
 import pytest
 
 from pulumi_snapshots.api.errors import Blocked, DatabaseMissing, KeyRefused, NotAllowed, SquareCloudError
-from pulumi_snapshots.attempt.owner import Asker
-from pulumi_snapshots.attempt.process import Process
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.errors.next_step import Next, Step
@@ -30,20 +28,12 @@ from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, Row, World, world
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pulumi_snapshots.lookup.results import SnapshotInfo
     from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 HOUR, DAY = 3600.0, 86400.0
 BOTH = (DATABASE, OTHER_DATABASE)
 MANY = tuple(f"{number:032x}" for number in range(1, 13))
-
-
-def process(w: World, state: Path, name: str) -> Session:
-    """Another process of the same machine."""
-    there = Process(name, lambda _: True)
-    return Session(w.session.settings, clock=w.clock, http=w.transport, state=state, process=there)
 
 
 async def snapshots(w: World, session: Session | None = None, **query: Any) -> list[SnapshotInfo]:
@@ -234,14 +224,14 @@ async def test_a_lookup_shares_what_a_create_of_the_same_process_has_seen() -> N
         found = await find_latest(w.session, SnapshotQuery(DATABASE), begun)
         assert found is not None
         assert found.version_id == record.version_id
-        assert kinds(w) == ["create", "list"]
+        assert kinds(w) == ["restore status", "create", "list"]
 
 
 @virtual
-async def test_program_and_provider_keep_the_services_limits_together(tmp_path: Path) -> None:
+async def test_program_and_provider_keep_the_services_limits_together() -> None:
     async with world(databases=MANY, settings={"requests_per_minute": 10}, requests_per_minute=11) as w:
-        for number in range(4):
-            session = process(w, tmp_path, str(number))
+        for _ in range(4):
+            session = w.next_run()
             await snapshots(w, session)
             await find_databases(session, w.clock.monotonic())
         asked = [entry.monotonic for entry in w.requests("list account")]
@@ -448,7 +438,7 @@ async def test_an_answer_about_another_database_is_an_error() -> None:
 
 
 async def created(session: Session) -> SnapshotRecord:
-    return await create(session, SnapshotInputs(DATABASE), Row(), Asker("urn:ours"))
+    return await create(session, SnapshotInputs(DATABASE), Row(), "urn:ours")
 
 
 @pytest.mark.parametrize(
@@ -463,10 +453,10 @@ async def created(session: Session) -> SnapshotRecord:
 )
 @virtual
 async def test_a_lookup_after_a_create_sees_its_snapshot(
-    tmp_path: Path, cache_world: str, queries: list[dict[str, Any]], seconds: int
+    cache_world: str, queries: list[dict[str, Any]], seconds: int
 ) -> None:
     async with world(snapshot_seconds=100, cache_world=cache_world) as w:
-        program, provider = process(w, tmp_path, "program"), process(w, tmp_path, "provider")
+        program, provider = w.next_run(), w.next_run()
         begun = w.clock.monotonic()
         for query in queries:
             assert await find_snapshots(program, SnapshotQuery.of(query), begun) == []
@@ -483,11 +473,9 @@ async def test_a_lookup_after_a_create_sees_its_snapshot(
 
 
 @virtual
-async def test_a_page_too_old_to_show_a_found_snapshot_is_an_error(
-    tmp_path: Path,
-) -> None:
+async def test_a_page_too_old_to_show_a_found_snapshot_is_an_error() -> None:
     async with world(snapshot_seconds=1) as w:
-        program, provider = process(w, tmp_path, "program"), process(w, tmp_path, "provider")
+        program, provider = w.next_run(), w.next_run()
         record = await created(provider)
         w.emulator.remove_snapshot(record.version_id or "")
         w.emulator.drop_cache()
@@ -501,9 +489,9 @@ async def test_a_page_too_old_to_show_a_found_snapshot_is_an_error(
 
 
 @virtual
-async def test_an_old_page_says_when_its_snapshot_can_be_opened(tmp_path: Path) -> None:
+async def test_an_old_page_says_when_its_snapshot_can_be_opened() -> None:
     async with world(snapshot_seconds=1) as w:
-        program, provider = process(w, tmp_path, "program"), process(w, tmp_path, "provider")
+        program, provider = w.next_run(), w.next_run()
         record = await created(provider)
         w.emulator.remove_snapshot(record.version_id or "")
         w.emulator.drop_cache()
@@ -519,9 +507,9 @@ async def test_an_old_page_says_when_its_snapshot_can_be_opened(tmp_path: Path) 
 
 
 @virtual
-async def test_two_lookups_of_one_old_page_do_not_ask_again_and_again(tmp_path: Path) -> None:
+async def test_two_lookups_of_one_old_page_do_not_ask_again_and_again() -> None:
     async with world(snapshot_seconds=100) as w:
-        program, provider = process(w, tmp_path, "program"), process(w, tmp_path, "provider")
+        program, provider = w.next_run(), w.next_run()
         begun = w.clock.monotonic()
         await find_latest(program, SnapshotQuery(DATABASE), begun)
         record = await created(provider)
@@ -530,4 +518,4 @@ async def test_two_lookups_of_one_old_page_do_not_ask_again_and_again(tmp_path: 
             found = await find_latest(program, SnapshotQuery(DATABASE), begun)
             assert found is not None
             assert found.version_id == record.version_id
-        assert len(w.listings) - before <= 2
+        assert len(w.listings) - before <= 3

@@ -29,10 +29,11 @@ from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    pass
 
 
 HOUR = 3600.0
+OTHER = RESTORER.replace("::shop::", "::store::")
 
 
 def on_restore(**fault: Any) -> Fault:
@@ -91,13 +92,13 @@ async def test_a_version_named_by_its_ids_alone_is_looked_up() -> None:
 
 @virtual
 async def test_restores_of_one_run_keep_both_cooldowns_without_a_refusal() -> None:
-    async with scene(restore_seconds=5.0, settings={"restore_settle": 5.0, "look_every": 5.0}) as at:
+    async with scene(restore_seconds=5.0, settings={"restore_settle": 5.0, "poll_every": 5.0}) as at:
         async with anyio.create_task_group() as group:
             group.start_soon(at.restore)
             await anyio.sleep(1)
             group.start_soon(lambda: at.restore(target=OTHER_DATABASE))
         assert 60 <= at.elapsed <= 80
-        assert (await at.restore()).how == "complete"
+        assert (await at.restore(owner=OTHER)).how == "complete"
         assert 120 <= at.elapsed <= 150
         assert [post.status for post in at.posts] == [200, 200, 200]
 
@@ -108,7 +109,7 @@ async def test_two_restores_of_one_database_in_one_run_say_which_came_last() -> 
         newer = at.here.emulator.add_snapshot(DATABASE)
         assert (await at.restore()).how == "complete"
         assert at.row.warnings == []
-        assert (await at.restore(version_id=newer.version_id)).how == "complete"
+        assert (await at.restore(owner=OTHER, version_id=newer.version_id)).how == "complete"
         (told,) = at.row.warnings
         assert f"first from {DATABASE}/{at.stored.version_id} and then from {DATABASE}/{newer.version_id}" in told
         assert "without `depends_on` between the two, chance decides which comes last" in told
@@ -133,7 +134,7 @@ async def test_a_lost_restore_is_not_done_by_the_end_of_another_one() -> None:
         endings: list[str] = []
 
         async def one(longest: float) -> None:
-            endings.append((await at.restore(timeout=longest)).how)
+            endings.append((await at.restore(owner=f"urn:{longest}", timeout=longest)).how)
 
         async with anyio.create_task_group() as group:
             group.start_soon(one, 300.0)
@@ -194,7 +195,7 @@ async def test_a_lost_request_stays_unknown_and_is_never_sent_again(
         record = ending.pending
         assert "it may or may not have been carried out" in ending.text
         assert "what it holds now is not known" in ending.text
-        assert f"`pulumi up --replace '{RESTORER}'` restores again" in ending.text
+        assert f"`pulumi up --refresh --replace '{RESTORER}'` restores again" in ending.text
         assert record.attempt is not None
         again = await at.resume(record)
         assert isinstance(again.error, RestorePending)
@@ -270,8 +271,8 @@ async def test_a_vanished_version_is_an_error_and_nothing_is_overwritten() -> No
 
 
 @virtual
-async def test_a_restore_waits_for_a_listing_that_is_old(tmp_path: Path) -> None:
-    async with scene(tmp_path, cache_world="kept") as at:
+async def test_a_restore_waits_for_a_listing_that_is_old() -> None:
+    async with scene(cache_world="kept") as at:
         other = at.here.another_run()
         await other.client.list_snapshots(DATABASE)
         await other.client.list_account()

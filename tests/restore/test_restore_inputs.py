@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.engine.wording import PYTHON
+from pulumi_snapshots.ledger.request import Request
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.restore.difference import restore_difference
 from pulumi_snapshots.restore.inputs import RestoreInputs
@@ -128,7 +128,7 @@ def test_only_triggers_or_another_target_restore_again(change: Mapping[str, Any]
 
 
 def test_a_pending_one_is_resumed_whatever_snapshot_the_program_names() -> None:
-    attempt = Post(START, 0.5, "200", 900.0, seen_down=True)
+    attempt = Request(START, "200", 900.0, seen_down=True)
     pending = RestoreRecord(DATABASE, "v1", DATABASE, "2026-03-01T12:00:00Z", attempt=attempt)
     assert restore_difference(pending, GOOD, GOOD).updates == ("attempt",)
     found = restore_difference(pending, GOOD, {**GOOD, "version_id": "v2"})
@@ -137,8 +137,8 @@ def test_a_pending_one_is_resumed_whatever_snapshot_the_program_names() -> None:
     assert restore_difference(pending, GOOD, {**GOOD, "triggers": [1]}).replaces
 
 
-@pytest.mark.parametrize("attempt", [None, Post(START, 0.5, "200", 900.0, seen_down=True, down_before=True)])
-def test_the_state_gives_a_record_back_as_it_was(attempt: Post | None) -> None:
+@pytest.mark.parametrize("attempt", [None, Request(START, "200", 900.0, seen_down=True, down_before=True, id="a1")])
+def test_the_state_gives_a_record_back_as_it_was(attempt: Request | None) -> None:
     record = RestoreRecord(DATABASE, "v1", OTHER_DATABASE, "2026-03-01T12:00:00Z", attempt=attempt)
     kept = {name: value for name, value in record.to_outputs().items() if value is not None}
     assert RestoreRecord.from_outputs(kept) == record

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -188,10 +187,8 @@ async def stopped(at: Scene, _: Any) -> RestoreEnding:
 
 @event("kill -9 after the POST, and the next `up`", 20.0, 45.0)
 async def killed(at: Scene, after: float) -> RestoreEnding:
-    with tempfile.TemporaryDirectory() as state:
-        at.state = Path(state)
-        await at.killed(after)
-        return await at.restore(at.process())
+    await at.killed(after)
+    return await at.restore(at.process())
 
 
 # In doubt ------------------------------------------------------------------------------------------------------------
@@ -301,7 +298,7 @@ async def failed(at: Scene, _: Any) -> RestoreEnding:
 
 @event("the snapshot was taken by the same run, onto its own database")
 async def just_taken(at: Scene, _: Any) -> RestoreEnding:
-    at.here.session.memory.claim(DATABASE, at.stored.version_id)
+    at.here.session.memory.of(DATABASE).claimed.add(at.stored.version_id)
     return await at.restore()
 
 
@@ -329,10 +326,15 @@ async def key_refused_meanwhile(at: Scene, _: Any) -> RestoreEnding:
     return await at.restore()
 
 
-@event("the key may not see the restore's status", "restore status")
-@event("the key may not see the database's status", "status")
-async def status_refused(at: Scene, kind: str) -> RestoreEnding:
-    refuses(at, "MISSING_SCOPE", 403, kind=kind)
+@event("the key may not see the restore's status", "MISSING_SCOPE", "PERMISSION_DENIED", "SOMETHING_NEW")
+async def restore_status_refused(at: Scene, code: str) -> RestoreEnding:
+    refuses(at, code, 403, kind="restore status", times=None)
+    return await at.restore()
+
+
+@event("the key may not see the database's status")
+async def status_refused(at: Scene, _: Any) -> RestoreEnding:
+    refuses(at, "MISSING_SCOPE", 403, kind="status")
     return await at.restore()
 
 

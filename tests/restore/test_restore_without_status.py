@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.emulator import Fault
+from tests.support.restoring import Scene
 from tests.support.restoring import scene as any_scene
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE
@@ -17,18 +18,55 @@ scene = partial(any_scene, restore_status_route="404")
 HOUR = 3600.0
 
 
+def says_no_start(at: Scene) -> None:
+    """Have the service say that the database runs, and not since when."""
+    body = '{"status": "success", "response": {"running": true}}'
+    at.here.emulator.add_fault(Fault(kind="status", body=body, times=None))
+
+
 def on_restore(**fault: Any) -> Fault:
     return Fault(kind="restore", **fault)
 
 
 @virtual
 async def test_a_database_never_seen_down_is_watched_until_it_settles() -> None:
-    async with scene(restore_seconds=0.0) as at:
+    for settle, seconds in (({}, 60), ({"restore_settle": 200.0}, 200)):
+        async with scene(settings=settle) as at:
+            says_no_start(at)
+            assert (await at.restore()).how == "complete"
+            assert seconds <= at.elapsed <= seconds + 1
+
+
+@virtual
+async def test_a_database_that_says_it_has_started_since_ends_the_wait() -> None:
+    """Nobody saw it down: it was down between two polls."""
+    async with scene(restore_seconds=5.0, settings={"restore_settle": 600.0}) as at:
         assert (await at.restore()).how == "complete"
-        assert 60 <= at.elapsed <= 61
-    async with scene(restore_seconds=0.0, settings={"restore_settle": 200.0}) as at:
+        assert at.elapsed <= 60
+
+
+@virtual
+async def test_a_database_that_has_not_started_since_is_watched_for_longer() -> None:
+    """The restore waits for its turn, so what it holds is still the old data."""
+    async with scene(restore_queue_seconds=150.0, restore_seconds=20.0) as at:
+        await anyio.sleep(60)
         assert (await at.restore()).how == "complete"
-        assert 200 <= at.elapsed <= 201
+        assert at.holds() == "then"
+    async with scene(restore_stops_database=False) as at:
+        await anyio.sleep(60)
+        assert (await at.restore()).how == "complete"
+        assert at.elapsed == pytest.approx(360, abs=31)
+
+
+@virtual
+async def test_a_start_long_after_a_lost_request_proves_no_restore() -> None:
+    async with scene() as at:
+        at.here.emulator.add_fault(on_restore(drop=True))
+        record = (await at.interrupted(5)).pending
+        await anyio.sleep(HOUR)
+        at.here.emulator.start_database(DATABASE)
+        await anyio.sleep(60)
+        assert (await at.resume(record)).how == "pending"
 
 
 @virtual
@@ -82,8 +120,10 @@ async def test_a_resume_watches_a_lost_request_only_until_its_time_out() -> None
             group.start_soon(at.later, 300, lambda: at.here.emulator.start_database(DATABASE))
             assert (await at.resume(record)).how == "complete"  # it was seen down and up
         await anyio.sleep(HOUR)
+        says_no_start(at)
         before = at.elapsed
-        assert (await at.resume(record)).how == "pending"
+        elsewhere = at.here.another_run()
+        assert (await at.resume(record, elsewhere)).how == "pending"
         assert at.elapsed - before < 1
 
 
@@ -143,10 +183,7 @@ async def test_an_interrupted_restore_is_kept_and_the_next_up_sends_nothing(*, h
         await anyio.sleep(HOUR)
         at.writes("later")
         again = await at.resume(record)
-        if holds:  # its answer was not awaited, and nobody saw the database down
-            assert again.how == "pending"
-        else:
-            assert again.how == "complete"
+        assert again.how == "complete", "if its answer was not awaited, the database says that it has started since"
         assert len(at.posts) == 1
         assert at.holds() == "later"
 
@@ -154,6 +191,7 @@ async def test_an_interrupted_restore_is_kept_and_the_next_up_sends_nothing(*, h
 @virtual
 async def test_a_late_resume_does_not_wait_for_a_restore_to_settle_again() -> None:
     async with scene(restore_seconds=0.0) as at:
+        says_no_start(at)
         record = (await at.interrupted(5)).pending
         assert record.attempt is not None
         assert not record.attempt.seen_down

@@ -9,6 +9,7 @@ import pytest
 
 from pulumi_snapshots.api.errors import Blocked, Outage
 from pulumi_snapshots.emulator import Fault
+from tests.support.restoring import knows_time
 from tests.support.virtual import virtual
 from tests.support.world import world
 
@@ -59,6 +60,7 @@ def test_an_outage_leaves_two_pending_snapshots_and_not_all(
     @virtual
     async def play() -> None:
         async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=64_000) as here:
+            knows_time(here)
             here.emulator.add_fault(Fault(times=None, **fault))  # type: ignore[arg-type]
             began = here.clock.monotonic()
             endings = await snapshots_of_all(here, seconds=300.0)
@@ -72,3 +74,16 @@ def test_an_outage_leaves_two_pending_snapshots_and_not_all(
                 assert at - began <= 130
 
     play()
+
+
+@virtual
+async def test_an_outage_before_the_first_answer_leaves_no_snapshot_pending() -> None:
+    """Nothing can be sent whose time by the service's clock is not known."""
+    async with world(databases=FLEET, snapshot_seconds=150, plan_memory_mb=64_000) as here:
+        here.emulator.add_fault(Fault(times=None, html=503))
+        began = here.clock.monotonic()
+        endings = await snapshots_of_all(here, seconds=300.0)
+        assert not here.posts
+        for ending, at in endings.values():
+            assert "since the service's time is not known" in str(ending.nothing)
+            assert at - began <= 130

@@ -14,7 +14,7 @@ from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from tests.support.virtual import virtual
-from tests.support.world import Row, world
+from tests.support.world import Row, ledger_of, world
 
 if TYPE_CHECKING:
     from tests.support.world import World
@@ -25,6 +25,7 @@ FLEET = tuple(f"{number:032x}" for number in range(50))
 async def snapshots_of_all(here: World, announced: list[tuple[float, str]], *, cuts_rows: bool = False) -> list[Row]:
     session = Session(
         here.session.settings,
+        ledger_of(here.clock),
         clock=here.clock,
         http=here.transport,
         chance=random.Random(1),
@@ -66,7 +67,7 @@ async def test_a_fleets_log_is_not_silent_during_a_block() -> None:
         await snapshots_of_all(here, announced)
     times = [at for at, _ in announced]
     assert times[-1] - times[0] > 1800, "the run waited out a block"
-    assert {later - earlier for earlier, later in itertools.pairwise(times)} == {60.0}
+    assert {round(later - earlier, 6) for earlier, later in itertools.pairwise(times)} == {60.0}
 
 
 @virtual
@@ -146,4 +147,4 @@ async def test_a_terminal_shows_changes_that_a_cut_row_cannot() -> None:
     assert len(few) <= 3 * 3
     assert [text for text in many if not text.endswith("of 20 snapshots")] in ([], [sent]), "only the summary"
     times = [at for at, text in announced[20] if text != sent]
-    assert {later - earlier for earlier, later in itertools.pairwise(times)} == {60.0}
+    assert {round(later - earlier, 6) for earlier, later in itertools.pairwise(times)} == {60.0}

@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
+from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.extras import pip_install
+from pulumi_snapshots.ledger import place
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey, MissingKey, Settings, SettingsError
-from pulumi_snapshots.shared_state import place
 from tests.support.failing import fails_with
 from tests.support.virtual import virtual
+from tests.support.world import ledger_of
 
 KEY = "sq-" + "k3y" * 30
 NAMES = {
@@ -27,8 +29,9 @@ NAMES = {
     ),
     "requests_per_minute": ("squarecloud:requestsPerMinute", "SQUARECLOUD_REQUESTS_PER_MINUTE", "60", 60),
     "requests_for_others": ("squarecloud:requestsForOthers", "SQUARECLOUD_REQUESTS_FOR_OTHERS", "0", 0),
-    "first_look_after": ("squarecloud:firstLookAfter", "SQUARECLOUD_FIRST_LOOK_AFTER", "0s", 0.0),
-    "look_every": ("squarecloud:lookEvery", "SQUARECLOUD_LOOK_EVERY", "10s", 10.0),
+    "first_poll_after": ("squarecloud:firstLookAfter", "SQUARECLOUD_FIRST_LOOK_AFTER", "0s", 0.0),
+    "poll_every": ("squarecloud:lookEvery", "SQUARECLOUD_LOOK_EVERY", "10s", 10.0),
+    "guard": ("squarecloud:guard", "SQUARECLOUD_GUARD", "off", "off"),
     "listing_cache": ("squarecloud:listingCache", "SQUARECLOUD_LISTING_CACHE", "kept", "kept"),
     "shared_state": ("squarecloud:sharedState", "SQUARECLOUD_SHARED_STATE", " s3://b-1/a/b/ ", "s3://b-1/a/b"),
     "block_wait": ("squarecloud:blockWait", "SQUARECLOUD_BLOCK_WAIT", "1h", 3600.0),
@@ -141,7 +144,7 @@ def test_a_good_address_works(url: str) -> None:
 
     @virtual
     async def run() -> None:
-        await Session(settings).close()
+        await Session(settings, ledger_of(Clock())).close()
 
     run()
 
@@ -195,7 +198,7 @@ def test_a_bucket_without_its_library_names_the_line_that_installs_it(monkeypatc
 @virtual
 async def test_the_key_is_shown_nowhere() -> None:
     settings = Settings.read({"squarecloud:apiKey": KEY}, {})
-    session = Session(settings)
+    session = Session(settings, ledger_of(Clock()))
     for thing in (settings, settings.api_key, session, session.client, session.client._transport, session.rate_limiter):
         assert KEY not in f"{thing!r} {thing!s} {thing:}"
     await session.close()

@@ -12,9 +12,12 @@ import pytest
 from pulumi_snapshots.api.errors import Blocked
 from pulumi_snapshots.api.pacing.limits import SNAPSHOT_PER_ACCOUNT
 from pulumi_snapshots.api.pacing.rate_limiter import CREATE, LOCAL_BLOCK, READ
+from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.run.settings import ApiKey, Settings
 from pulumi_snapshots.run.shared import Shared
+from tests.support.memory import Memory
 from tests.support.virtual import virtual
+from tests.support.world import START
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,18 +25,20 @@ if TYPE_CHECKING:
     from pulumi_snapshots.run.session import Session
 
 
-@pytest.fixture(params=["shared file", "no file"])
-def state(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = tmp_path / "a file"
-    broken.touch()
-    monkeypatch.setenv("XDG_STATE_HOME", str(broken if request.param == "no file" else tmp_path))
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Memory:
+    """Where the ledger of all processes lies: worker threads would take no virtual time."""
+    place = Memory(Clock(START))
+    monkeypatch.setattr("pulumi_snapshots.run.shared.place_of", lambda *_: place)
+    return place
 
 
-@pytest.mark.usefixtures("state")
+@pytest.mark.parametrize("trouble", ["", "the disk is full"])
 @virtual
-async def test_two_sessions_with_one_key_keep_its_limits_together() -> None:
+async def test_two_sessions_with_one_key_keep_its_limits_together(place: Memory, trouble: str) -> None:
+    place.refuses_writes = trouble
     shared, settings = Shared(announce=print), Settings(api_key=ApiKey("k" * 64), requests_per_minute=30)
-    sessions = [shared.session(settings), shared.session(replace(settings, requests_per_minute=60, look_every=5.0))]
+    sessions = [shared.session(settings), shared.session(replace(settings, requests_per_minute=60, poll_every=5.0))]
     times: list[float] = []
 
     async def post(session: Session, database_id: str) -> None:
@@ -52,17 +57,31 @@ async def test_two_sessions_with_one_key_keep_its_limits_together() -> None:
         await session.close()
 
 
+@virtual
+async def test_sessions_with_two_ledgers_claim_each_in_its_own(place: Memory, tmp_path: Path) -> None:
+    assert place.writes == 0
+    shared, settings = Shared(announce=print), Settings(api_key=ApiKey("k" * 64))
+    sessions = [shared.session(each) for each in (settings, replace(settings, state_dir=str(tmp_path)))]
+    assert sessions[0].ledger is not sessions[1].ledger
+    assert [each.pacing._ledger for each in sessions] == [each.ledger for each in sessions]
+    for session in sessions:
+        await session.close()
+
+
 @pytest.mark.parametrize(
     ("url", "same", "other"), [("https://api.test/v2", 1800, 1800), ("http://127.0.0.1:8900/v2", LOCAL_BLOCK, 0)]
 )
 @virtual
 async def test_a_service_on_this_machine_is_asked_again_soon_after_a_block(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, same: float, other: float
+    place: Memory, url: str, same: float, other: float
 ) -> None:
     """Its user can end the block at any moment: the next run must see that at once, and this one soon."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert place.data is None
     settings = Settings(api_key=ApiKey("k" * 64), api_url=url)
     this, another = (Shared(announce=print).session(settings) for _ in range(2))
+    now = this.clock.utc()
+    for session in (this, another):
+        session.service_clock.observe(now.replace(microsecond=0), now, now)
     with pytest.raises(Blocked):
         async with this.rate_limiter.slot("GET /x", READ):
             raise Blocked("GET /x", status=429, code="RATE_LIMITED")

@@ -14,24 +14,25 @@ import trio
 from trio._core import _run as trio_run
 from trio._core._run import _r as task_order
 
-from pulumi_snapshots.attempt.memory import RunMemory
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.emulator import Emulator
 from pulumi_snapshots.emulator import EmulatorSettings as Service
 from pulumi_snapshots.emulator.service.refusals import DroppedConnectionError
+from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.ledger.service_clock import ServiceClock
+from pulumi_snapshots.run.memory import RunMemory
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey, Settings
+from tests.support.memory import Memory
 from tests.support.virtual import run_virtual
 from tests.support.wire import EmulatorTransport
 from tests.support.world import START
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
-    from pathlib import Path
 
-    from pulumi_snapshots.attempt.process import Process
     from pulumi_snapshots.emulator import JournalEntry
-    from tests.support.shared_places import Place
+    from pulumi_snapshots.ledger.place import Place
     from tests.support.world import TimedRow
 
 __all__ = ["SPACING", "Fleet", "Wire", "each", "fleet", "limit_of", "play", "standard_durations"]
@@ -120,32 +121,29 @@ class Fleet:
         self.wires.append(Wire(self))
         return self.wires[-1]
 
-    def session(  # noqa: PLR0913  what differs between processes
+    def session(
         self,
         *,
         wire: Wire | None = None,
         memory: RunMemory | None = None,
-        state: Path | None = None,
-        process: Process | None = None,
         place: Place | None = None,
         clock: Clock | None = None,
         **settings: Any,
     ) -> Session:
-        """The session of a process, which shares nothing with others except the files in `state`, or a place."""
+        """The session of a process, which shares nothing with others but a place, if one is given."""
         chosen = Settings(
             api_key=ApiKey(self.emulator.settings.api_key),
             api_url=self.emulator.api_url,
             snapshots_url=self.emulator.snapshots_url,
         )
+        clock = clock or self.clock
         return Session(
             replace(chosen, **settings),
+            Ledger(place or Memory(clock), ServiceClock(clock)),
             memory or RunMemory(),
-            clock=clock or self.clock,
+            clock=clock,
             http=wire or self.wire(),
             chance=random.Random(self.chance.random()),
-            state=state,
-            process=process,
-            shared=place.bucket(clock or self.clock) if place else None,
         )
 
     async def serve(self, method: str, path: str) -> None:

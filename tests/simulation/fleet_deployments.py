@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import itertools
-import json
 import random
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from pulumi_snapshots.api.errors import SquareCloudError
-from pulumi_snapshots.attempt.memory import RunMemory
-from pulumi_snapshots.attempt.owner import Asker
-from pulumi_snapshots.attempt.process import Process
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.errors.outcomes import NothingSent
+from pulumi_snapshots.ledger.owner import owner_of
 from pulumi_snapshots.listing.match import LATE
-from pulumi_snapshots.locked_file import LockedFile
+from pulumi_snapshots.run.memory import RunMemory
 from pulumi_snapshots.snapshot.create import Pending, create, resume
+from pulumi_snapshots.snapshot.difference import SnapshotRules
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import read
 from tests.simulation.fleet import each, fleet, play, standard_durations
+from tests.support.memory import Memory
+from tests.support.mortal import Mortal
 from tests.support.world import TimedRow
 
 if TYPE_CHECKING:
@@ -265,13 +263,15 @@ class Resource:
     """A Snapshot of a program.
 
     Attributes:
-        name: its URN.
+        name: for messages.
+        urn: its URN.
         database_id: its database.
         record: what the engine's state holds.
         posts: the journal entries of its POSTs.
     """
 
     name: str
+    urn: str
     database_id: str
     record: SnapshotRecord | None = None
     posts: list[JournalEntry] = field(default_factory=list)
@@ -284,10 +284,6 @@ class Resource:
         """Whether the snapshot was taken for this resource, and not reused."""
         return self.record is not None and self.record.requested_at is not None
 
-    def is_proven_failed(self) -> bool:
-        attempt = self.record.attempt if self.record else None
-        return attempt is not None and attempt.missing_since is not None
-
     def started(self) -> list[JournalEntry]:
         return [post for post in self.posts if post.accepted and post.code != "SNAPSHOT_FAILED"]
 
@@ -299,18 +295,16 @@ class Deployment:
     Attributes:
         scenario: the random choices.
         here: the service.
-        files: the content of the files that the processes of a machine share.
+        places: of each machine's ledger.
         stacks: the stacks.
-        running: the names of the running processes.
         wires: the transports of each machine.
         calm: whether the faults have ended.
     """
 
     scenario: Scenario
     here: Fleet
-    files: dict[Path, str] = field(default_factory=dict)
+    places: dict[int, Memory] = field(default_factory=dict)
     stacks: list[Stack] = field(default_factory=list)
-    running: set[str] = field(default_factory=set)
     wires: dict[int, list[Wire]] = field(default_factory=dict)
     calm: bool = False
 
@@ -413,12 +407,15 @@ class Stack:
         self.deployment = deployment
         self.scenario = scenario
         self.here = deployment.here
-        self.ups = 0
         self.machine = scenario.machine
         self.number = number
         databases = self.here.databases
         self.resources = [
-            Resource(f"stack {number}: snapshot {place} of database {one}", databases[one])
+            Resource(
+                f"stack {number}: snapshot {place} of database {one}",
+                f"urn:pulumi:dev::program {number}::squarecloud:index:Snapshot::{place}",
+                databases[one],
+            )
             for place, one in enumerate(scenario.databases)
         ]
 
@@ -447,26 +444,21 @@ class Stack:
 
     async def up(self, cut: Cut | None) -> None:
         """Run an `up`: a new provider reads the pending snapshots, and then creates or resumes each resource."""
-        self.ups += 1
-        name = f"stack {self.number}, up {self.ups}"
         machine = self.machine
         wire = self.here.wire()
         self.deployment.wires.setdefault(machine, []).append(wire)
+        place = Mortal(self.deployment.places.setdefault(machine, Memory(self.here.clock, is_shared=False)))
         session = self.here.session(
             wire=wire,
             memory=RunMemory(),
-            state=Path(f"machine {machine}"),
-            process=Process(name, self.deployment.running.__contains__),
+            place=place,
             requests_per_minute=self.deployment.scenario.service["requests_per_minute"],
             requests_for_others=self.deployment.scenario.left,
         )
-        _in_memory(session, self.deployment.files)
-        self.deployment.running.add(name)
 
         def end() -> None:
             if cut is not None and cut.kill:
-                _cut_off(session)
-                self.deployment.running.discard(name)
+                place.killed = True
                 scope.cancel()
             else:
                 session.stop()
@@ -477,7 +469,6 @@ class Stack:
                     group.start_soon(self.later, cut.after, end)
                 await self.work(session)
                 group.cancel_scope.cancel()
-        self.deployment.running.discard(name)
         await session.close()
 
     async def later(self, seconds: float, happen: Callable[[], None]) -> None:
@@ -487,19 +478,23 @@ class Stack:
     async def work(self, session: Session) -> None:
         by_name = {one.name: one for one in self.resources}
         pending = [one.name for one in self.resources if one.record is not None and one.record.pending]
+        for one in self.resources:
+            proof = SnapshotRules().proof_by_state(one.record.to_outputs()) if one.record else None
+            if proof is not None:
+                await session.ledger.note(proof, owner_of(one.urn), SnapshotInputs(one.database_id).purpose)
         began = self.here.clock.monotonic()
         await each(lambda name: self.read(session, by_name[name]), pending, self.scenario.parallel)
         assert self.here.clock.monotonic() - began <= 10, "the reads of pending snapshots delay the run"
         for one in self.resources:
             if one.record is not None:
-                one.record.note_in(session.memory, one.name)
+                one.record.note_in(session.memory)
         missing = [one.name for one in self.resources if not one.is_done()]
         await each(lambda name: self.act(session, by_name[name]), missing, self.scenario.parallel)
 
     async def read(self, session: Session, one: Resource) -> None:
         assert one.record is not None
         held = one.record
-        one.record = await read(session, held, TimedRow(self.here.clock), owner=one.name)
+        one.record = await read(session, held, TimedRow(self.here.clock), owner=one.urn)
         self.check_pending(one, held)
 
     async def act(self, session: Session, one: Resource) -> None:
@@ -509,14 +504,18 @@ class Stack:
         inputs = SnapshotInputs(one.database_id, timeout=timeout, reuse_within=scenario.reuse_within)
         held = one.record
         try:
-            if held is None or one.is_proven_failed() or one.given_up:
+            if held is None or one.given_up:
                 await self.take(session, one, inputs, row)
             else:
-                try:
-                    one.record = await resume(session, held, inputs, row, owner=one.name)
-                except Pending as pending:
-                    one.record = pending.record
-                self.check_pending(one, held)
+                with suppress(NothingSent, SquareCloudError):  # it never came, and no other one was requested
+                    try:
+                        one.record = await resume(session, held, inputs, row, owner=one.urn)
+                    except Pending as pending:
+                        one.record = pending.record
+                again = self.here.posts_of(row, one.database_id)
+                assert sum(post.accepted for post in again) <= 1, f"{one.name} was taken twice: {again}"
+                one.posts.extend(again)
+                self.check_pending(one, held, again=bool(again))
         finally:
             late = self.here.clock.monotonic() - began - timeout
             assert late <= SLACK, f"{one.name} ended {late:.1f} s after its time-out"
@@ -524,10 +523,10 @@ class Stack:
     async def take(self, session: Session, one: Resource, inputs: SnapshotInputs, row: TimedRow) -> None:
         replaced, failed = one.record, True
         if replaced is not None:
-            replaced.note_in(session.memory, one.name, replaced=True)
+            replaced.note_in(session.memory, replaced=True)
         record: SnapshotRecord | None = None
         try:
-            record = await create(session, inputs, row, Asker(one.name, gives_up_earlier=one.given_up))
+            record = await create(session, inputs, row, one.urn)
             failed = False
         except Pending as pending:
             record, failed = pending.record, False
@@ -554,14 +553,11 @@ class Stack:
         elif not one.posts:
             raise AssertionError("pending, although no POST was sent")
 
-    def check_pending(self, one: Resource, held: SnapshotRecord) -> None:
-        """Check that a read or resume of a pending snapshot has kept or found it."""
+    def check_pending(self, one: Resource, held: SnapshotRecord, *, again: bool = False) -> None:
+        """Check that a read or resume of a pending snapshot has kept or found it, or requested it again."""
         assert one.record is not None
         if one.record.pending:
-            # The id has the POST's time by the service's clock. A run that learns the clock only now corrects the record; the
-            # engine keeps the id that it has.
-            clock_unknown = held.attempt is not None and held.attempt.service_clock_offset is None
-            assert one.record.id == held.id or clock_unknown
+            assert one.record.id == held.id or again
         else:
             self.check_version(one)
 
@@ -579,37 +575,9 @@ class Stack:
             assert self.may_be_taken_twice(one), f"{one.name} was killed and taken twice: {one.started()}"
 
     def may_be_taken_twice(self, one: Resource) -> bool:
-        """Whether each earlier POST was proven failed, or could not be known."""
-        *earlier, last = one.started()
+        """Whether each earlier POST's snapshot has never come, or could not be known."""
+        stored = {each.version_id for each in self.here.emulator.snapshots(one.database_id)}
         # The own page may have been cached before the first POST, by the search for a snapshot to reuse.
-        return self.machine != self.scenario.machine or all(last.at - post.at > timedelta(hours=2) for post in earlier)
-
-
-def _in_memory(session: Session, machine: dict[Path, str]) -> None:
-    """Keep the shared files in memory, so that thousands of deployments do not wait for a disk."""
-
-    async def load(path: Path) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads(machine.get(path, "{}"))
-        return content
-
-    async def change(path: Path, edit: Callable[[dict[str, Any]], Any], **_: Any) -> Any:
-        content = await load(path)
-        result = edit(content)
-        machine[path] = json.dumps(content)
-        return result
-
-    for file in session._files:
-        if isinstance(file, LockedFile):
-            file.read = partial(load, file.path)  # type: ignore[method-assign]
-            file.change = partial(change, file.path)  # type: ignore[method-assign]
-
-
-def _cut_off(session: Session) -> None:
-    """Let a killed process write nothing more."""
-
-    async def nowhere(edit: Callable[[dict[str, Any]], Any], **_: Any) -> Any:
-        return edit({})
-
-    for file in session._files:
-        if file is not None:
-            file.change = nowhere  # type: ignore[method-assign]
+        return self.machine != self.scenario.machine or not any(
+            post.version_id in stored for post in one.started()[:-1]
+        )

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from pulumi_snapshots.attempt.owner import Asker
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from tests.simulation.fleet import each, fleet, play, standard_durations
 from tests.simulation.fleet_measure import LONGEST, PARALLEL, REQUESTS_PER_MINUTE, Client, Measure
-from tests.support.shared_places import Place
+from tests.support.memory import Memory
+from tests.support.mortal import Mortal
+from tests.support.restoring import kill
 from tests.support.world import TimedRow
 
 if TYPE_CHECKING:
@@ -39,18 +40,14 @@ class Result:
         closest: seconds between the two POSTs that were closest to each other.
         busiest: the most requests in any minute.
         posts: of each database.
-        writes: to each file of the shared place, for each database.
-        calls: to the shared place, for each database.
-        refused: how many writes were refused, since another machine was faster.
+        writes: of the ledger, for each database.
     """
 
     measure: Measure
     closest: float
     busiest: int
     posts: list[int]
-    writes: dict[str, float]
-    calls: float
-    refused: int
+    writes: float
 
 
 def measure_machines(  # noqa: PLR0913  what differs between measurements
@@ -67,7 +64,7 @@ def measure_machines(  # noqa: PLR0913  what differs between measurements
     Args:
         databases: of all machines together.
         machines: how far the clock of each is off.
-        delay: seconds that each call to the shared place takes; None if nothing is shared.
+        delay: seconds that each edit of the shared ledger takes; None if nothing is shared.
         dies_after: seconds after which the first machine is killed; another one then does its work again.
         seed: of all chance.
         cache_world: see the emulator's settings.
@@ -76,14 +73,14 @@ def measure_machines(  # noqa: PLR0913  what differs between measurements
 
     async def run() -> Result:
         async with fleet(seconds, seed=seed, cache_world=cache_world, requests_per_minute=REQUESTS_PER_MINUTE) as here:
-            place = None if delay is None else Place(here.clock, delay=delay)
+            place = None if delay is None else Memory(here.clock, (delay, delay))
             sessions = [_session(here, place, off) for off in machines]
             done, begin = dict[str, tuple[float, str]](), here.clock.monotonic()
 
             def taking(session: Session) -> Callable[[str], Awaitable[None]]:
                 async def take(database_id: str) -> None:
                     row = TimedRow(here.clock)
-                    record = await create(session, SnapshotInputs(database_id), row, Asker(database_id))
+                    record = await create(session, SnapshotInputs(database_id), row, database_id)
                     done[database_id] = (here.clock.monotonic() - begin, record.version_id or "")
 
                 return take
@@ -112,18 +109,18 @@ def measure_machines(  # noqa: PLR0913  what differs between measurements
 
 async def _kill(here: Fleet, session: Session, after: float, life: anyio.CancelScope) -> None:
     await here.clock.sleep(after)
-    for journal in session.journals.values():
-        journal.file = None  # a killed process writes nothing more
+    kill(session)
     life.cancel()
 
 
-def _session(here: Fleet, place: Place | None, off: timedelta) -> Session:
+def _session(here: Fleet, place: Memory | None, off: timedelta) -> Session:
     clock = Clock(here.clock.utc() + off)
     clock.utc()  # it runs from now on
-    return here.session(place=place, clock=clock, requests_per_minute=REQUESTS_PER_MINUTE)
+    own = Mortal(place or Memory(clock))
+    return here.session(place=own, clock=clock, requests_per_minute=REQUESTS_PER_MINUTE)
 
 
-def _result(here: Fleet, place: Place | None, seconds: Sequence[float], done: dict[str, tuple[float, str]]) -> Result:
+def _result(here: Fleet, place: Memory | None, seconds: Sequence[float], done: dict[str, tuple[float, str]]) -> Result:
     async def nothing(_: str) -> str:
         return ""
 
@@ -136,16 +133,11 @@ def _result(here: Fleet, place: Place | None, seconds: Sequence[float], done: di
         min((later - earlier for earlier, later in pairwise(posted)), default=0.0),
         max(sum(at <= other < at + 60 for other in sent) for at in sent),
         [len(here.posts(database_id)) for database_id in here.databases],
-        {what: place.written(what) / len(seconds) for what in ("attempts", "requests")} if place else {},
-        place.calls / len(seconds) if place else 0.0,
-        place.refused if place else 0,
+        place.writes / len(seconds) if place else 0.0,
     )
 
 
-COLUMNS = (
-    *("databases", "machines", "a call takes", "makespan", "of the limit", "added"),
-    *("writes of the journal", "of the log", "calls", "refused"),
-)
+COLUMNS = ("databases", "machines", "an edit takes", "makespan", "of the limit", "added", "writes of the ledger")
 
 
 def main() -> None:
@@ -160,8 +152,7 @@ def main() -> None:
             span = one.measure.makespan
             print(  # noqa: T201
                 f"| {databases} | {machines} | {delay * 1000:.0f} ms | {span:.1f} s | {span / one.measure.limit:.3f} | "
-                f"{span - alone:+.1f} s, {span / alone - 1:+.1%} | {one.writes['attempts']:.2f} | "
-                f"{one.writes['requests']:.2f} | {one.calls:.1f} | {one.refused} |"
+                f"{span - alone:+.1f} s, {span / alone - 1:+.1%} | {one.writes:.2f} |"
             )
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from pulumi_snapshots.attempt.owner import Asker
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from tests.simulation.fleet import each, fleet, limit_of, play, standard_durations
@@ -60,13 +59,14 @@ def ours(name: str, policy: str = "the provider's", parallel: int = PARALLEL, **
 
     def begin(here: Fleet) -> Callable[[str], Awaitable[str]]:
         session = here.session(requests_per_minute=REQUESTS_PER_MINUTE, **settings)
-        chosen = session.settings
-        session.poll_plan = POLICIES[policy](
-            session.listings, session.clock, first_look_after=chosen.first_look_after, look_every=chosen.look_every
-        )
+        if policy != "the provider's":
+            chosen = session.settings
+            session.poll_plan = POLICIES[policy](
+                session.listings, session.clock, first_poll_after=chosen.first_poll_after, poll_every=chosen.poll_every
+            )
 
         async def take(database_id: str) -> str:
-            record = await create(session, SnapshotInputs(database_id), TimedRow(here.clock), Asker(database_id))
+            record = await create(session, SnapshotInputs(database_id), TimedRow(here.clock), database_id)
             return record.version_id or ""
 
         return take

@@ -12,33 +12,26 @@ class Alternating(PollPlan):
     """Polls for each snapshot alone, late, then alternately at the two listings."""
 
     def next_poll(self, polled: PolledSnapshot) -> Poll:
-        if not polled.tries:
-            return Poll(polled.answered + self._usual_first)
-        at = polled.tried + self.every
+        if not polled.own_tries:
+            return Poll(polled.answered + self.first_poll_after)
+        tried = max(polled.own_tried, self._account_tried)
+        at = tried + self.poll_every
         free = at >= self._account_tried + ACCOUNT_LISTING.per_account
-        return Poll(at, account=polled.tries % 2 == 1 and free)
+        return Poll(at, account=polled.own_tried >= self._account_tried and free)
 
 
 class FixedInterval(PollPlan):
     """Polls each database's own listing at a fixed interval."""
 
     def next_poll(self, polled: PolledSnapshot) -> Poll:
-        return Poll(max(polled.began, polled.tried) + self.every)
+        return Poll(max(polled.began, polled.own_tried) + self.poll_every)
 
 
 class AccountOnly(PollPlan):
     """Polls the account's listing only, at a fixed interval."""
 
     def next_poll(self, polled: PolledSnapshot) -> Poll:
-        return Poll(max(polled.began, polled.tried) + self.every, account=True)
-
-
-class NoProbe(PollPlan):
-    """The provider's own, but ignores pages that changed early."""
-
-    def next_poll(self, polled: PolledSnapshot) -> Poll:
-        self.listings.invalidation_likely = self.listings.invalidation_proven = False
-        return super().next_poll(polled)
+        return Poll(max(polled.began, self._account_tried) + self.poll_every, account=True)
 
 
 POLICIES = {
@@ -46,5 +39,4 @@ POLICIES = {
     "each at the two listings in turn": Alternating,
     "own listing, every 30 s": FixedInterval,
     "account listing only": AccountOnly,
-    "no probe": NoProbe,
 }

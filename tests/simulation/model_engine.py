@@ -1,13 +1,19 @@
 """A small engine: the state of a stack, what it saves, and what each command calls in which order.
 
-It does what the real engine was seen to do: a check with or without old inputs, a diff with unknowns where something upstream is
-deleted first, a read of what is unfinished before the program, a delete of what was replaced at the end, a save after each step.
-What a run did not save is lost; a state keeps what was deleted and not made again.
+It does what the real engine was seen to do, and what its source says: a check with or without old inputs, a diff with unknowns
+where something upstream is deleted first, a read of what is unfinished before the program, a delete of what was replaced at the
+end, a save after each step. What does not depend on each other is done at the same time. What a run did not save is lost; a
+state keeps what was deleted and not made again.
+
+`--replace` and a taint are a check without old inputs and a create, like a first create; another `replacement_trigger` is a check
+with old inputs, one without, and a create (`isTargetedReplace` and `shouldTriggerReplace` in the engine's `step_generator.go`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import copy
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +62,7 @@ class Declared:
         aliases: earlier names.
         first: its option `delete_before_replace`.
         release: its option `replacement_trigger`.
+        role: which of the program's resources it is, whatever it is called.
         cascades: whether it is replaced with what it depends on without a comparison, as with a provider that is replaced.
     """
 
@@ -66,6 +73,7 @@ class Declared:
     first: bool = False
     release: int = 0
     cascades: bool = False
+    role: str = ""
 
     @property
     def needs(self) -> set[str]:
@@ -84,10 +92,12 @@ class Held:
         gone: whether it was deleted, to be made again in the same run ("pending replacement").
         replaced: whether it waits for its deletion, and another one has taken its place.
         release: see `Declared`.
+        role: see `Declared`.
     """
 
     kind: str
     name: str
+    role: str
     way: str
     id: str
     inputs: dict[str, Any]
@@ -143,8 +153,9 @@ class Engine:
         stack: the stack; its state is changed when the engine saves.
         computer: where it runs.
         config: the provider's settings.
-        arguments: the command line.
+        replace: the URNs that `--replace` names.
         saves: how many steps the backend can store before it is gone; None for all.
+        at_end: whether it stores the state only at the end, as with `PULUMI_SKIP_CHECKPOINTS`.
         books: hears of what happens.
     """
 
@@ -153,15 +164,15 @@ class Engine:
         stack: Stack,
         computer: Computer,
         config: dict[str, str],
-        arguments: tuple[str, ...],
         *,
+        replace: tuple[str, ...] = (),
         saves: int | None = None,
+        at_end: bool = False,
         books: Any = None,
     ) -> None:
         self.stack = stack
         self.computer = computer
-        self.arguments = arguments
-        self.name = computer.new_name("engine")
+        self.replace = replace
         self.errors: list[str] = []
         self.warnings: list[str] = []
         self.unsaved = False
@@ -169,16 +180,18 @@ class Engine:
         self.deleted: set[str] = set()
         self._config = config
         self._saves = saves
+        self._at_end = at_end
         self._books = books
         self._providers: dict[str, Provider] = {}
         self._live: dict[str, dict[str, Any]] = {}
-        self._cancelled = False
+        self._cancelled = self._killed = False
+        self._told: list[Any] = []
 
     # The processes -------------------------------------------------------------------------------------------------------
 
     def provider(self, way: str) -> Provider:
         if way not in self._providers:
-            self._providers[way] = WAYS[way](self.computer, self.name, self.arguments, self._config)
+            self._providers[way] = WAYS[way](self.computer, self._config)
             if self._cancelled:
                 self._providers[way].cancel()
         return self._providers[way]
@@ -190,18 +203,16 @@ class Engine:
     def end(self) -> None:
         """The processes end."""
         self._end_providers()
-        self.computer.running.discard(self.name)
 
     def _end_providers(self) -> None:
         for each in self._providers.values():
             self.warnings += each.warnings
-            each.end()
         self._providers = {}
 
     def kill(self) -> None:
+        self._killed = True
         for each in self._providers.values():
             each.kill()
-        self.computer.running.discard(self.name)
 
     def cancel(self) -> None:
         """^C."""
@@ -211,12 +222,14 @@ class Engine:
 
     # The state -----------------------------------------------------------------------------------------------------------
 
-    def save(self) -> None:
-        """Store the state after a step.
+    def save(self, *, last: bool = False) -> bool:
+        """Store the state after a step; returns whether it is stored by now.
 
         Raises:
             RunEndedError: the backend is gone.
         """
+        if self._at_end and not last:
+            return False
         if self._saves is not None and self._saves <= 0:
             self.unsaved = True
             self.errors.append("failed to save snapshot")
@@ -224,6 +237,7 @@ class Engine:
         if self._saves is not None:
             self._saves -= 1
         self.stack.state = copy.deepcopy(self.working)
+        return True
 
     def _put(self, held: Held, old: Held | None = None) -> None:
         """Put a resource into the state, in the place of the old one if that is not there any more."""
@@ -264,16 +278,33 @@ class Engine:
         else:
             self._live[declared.name] = {"id": old.id, **old.plain}
 
-    async def update(self) -> None:
-        """What follows the preview of an `up`."""
-        await self.refresh(unfinished_only=True)
+    async def update(self, *, refresh: bool = False) -> None:
+        """What follows the preview of an `up`, with `--refresh` or without."""
+        try:
+            await self._update_all(refresh=refresh)
+        finally:
+            self._save_at_end()
+
+    def _save_at_end(self) -> None:
+        with suppress(RunEndedError):
+            if self._at_end and not self._killed:
+                self.save(last=True)
+                for told in self._told:
+                    told.saved()
+
+    async def _update_all(self, *, refresh: bool) -> None:
+        await self.refresh(unfinished_only=not refresh)
         failed: set[str] = set()
-        for declared in self.stack.program:
-            if declared.needs & failed:
+        done = {declared.name: asyncio.Event() for declared in self.stack.program}
+
+        async def register(declared: Declared) -> None:
+            for name in sorted(declared.needs):
+                await done[name].wait()
+            if declared.needs & failed or not await self._guarded(self._registered, declared):
                 failed.add(declared.name)
-                continue
-            if not await self._guarded(self._registered, declared):
-                failed.add(declared.name)
+            done[declared.name].set()
+
+        await asyncio.gather(*map(register, self.stack.program))
         if failed or self.errors:
             return
         names = {declared.name for declared in self.stack.program} | {
@@ -317,10 +348,7 @@ class Engine:
         """What the state has of it, and whether it is to be replaced whatever it holds."""
         names = (declared.name, *declared.aliases)
         old = next((held for name in names for held in self.working if held.name == name and not held.replaced), None)
-        targets = [
-            target for option, target in zip(self.arguments, self.arguments[1:], strict=False) if option == "--replace"
-        ]
-        forced = self.stack.urn(declared.kind, declared.name) in targets
+        forced = self.stack.urn(declared.kind, declared.name) in self.replace
         return old, forced or (old is not None and old.tainted)
 
     def _inputs(self, declared: Declared) -> dict[str, Any]:
@@ -363,7 +391,7 @@ class Engine:
             self._settle(declared, old, inputs)
 
     async def _upstream(self, declared: Declared, old: Held | None, inputs: dict[str, Any]) -> None:
-        new = Held("Upstream", declared.name, "", "upstream", inputs, Raw(same="a"), set())
+        new = Held("Upstream", declared.name, "", "", "upstream", inputs, Raw(same="a"), set())
         if old is not None and (old.inputs != inputs or old.gone):
             if not old.gone:
                 await self._delete_first(old)
@@ -379,7 +407,9 @@ class Engine:
         dependants = [held for held in self.working if old.name in held.needs and not held.replaced and not held.gone]
         for held in reversed(dependants):
             declared = next((one for one in self.stack.program if held.name in (one.name, *one.aliases)), None)
-            if declared is not None and declared.cascades:
+            # Only a plugin's provider can depend on something. That its resources go on by the other way in that very run is not
+            # played: two processes would have to know of each other that it is one run.
+            if declared is not None and declared.cascades and held.way == self.stack.way == "plugin":
                 await self._delete_first(held, preview=preview)
                 continue
             unknown = {
@@ -417,14 +447,11 @@ class Engine:
                 if error.kept is None:
                     raise
                 outputs = Raw(error.kept.outputs)
-                made = Held(
-                    declared.kind, declared.name, way, error.kept.id, inputs, outputs, declared.needs, unfinished=True
-                )
+                made = self._held(declared, error.kept.id, inputs, outputs, unfinished=True)
                 self.errors.append(error.message)
                 self._books.kept(self, declared, error)
             else:
-                made = Held(declared.kind, declared.name, way, answer.id, inputs, Raw(answer.outputs), declared.needs)
-            made.release = declared.release
+                made = self._held(declared, answer.id, inputs, Raw(answer.outputs))
             told.made(made)
             if old is not None and not old.gone:
                 old.replaced = True
@@ -432,8 +459,9 @@ class Engine:
             else:
                 self._put(made, old)
             self.deleted.discard(declared.name)
-            self.save()
-            told.saved()
+            self._told.append(told)
+            if self.save():
+                told.saved()
         self._goes_on(made)
 
     async def _update(self, declared: Declared, old: Held, inputs: dict[str, Any]) -> None:
@@ -449,13 +477,29 @@ class Engine:
                 outputs, id_, unfinished = Raw(error.kept.outputs), error.kept.id, True
                 self.errors.append(error.message)
                 self._books.kept(self, declared, error)
-            made = Held(declared.kind, declared.name, way, id_, inputs, outputs, declared.needs, unfinished)
-            made.release = declared.release
+            made = self._held(declared, id_, inputs, outputs, unfinished=unfinished)
             told.made(made)
             self._put(made, old)
-            self.save()
-            told.saved()
+            self._told.append(told)
+            if self.save():
+                told.saved()
         self._goes_on(made)
+
+    def _held(
+        self, declared: Declared, id_: str, inputs: dict[str, Any], outputs: Raw, *, unfinished: bool = False
+    ) -> Held:
+        return Held(
+            declared.kind,
+            declared.name,
+            declared.role,
+            self.stack.way,
+            id_,
+            inputs,
+            outputs,
+            declared.needs,
+            unfinished,
+            release=declared.release,
+        )
 
     def _goes_on(self, made: Held) -> None:
         """Let what depends on a resource have its outputs; unfinished, it has none."""

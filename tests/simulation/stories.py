@@ -6,12 +6,12 @@ A seed gives one story. `Story.told` is its text, step by step.
 from __future__ import annotations
 
 import asyncio
+import copy
 import random
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pulumi_snapshots.clock import Clock
@@ -19,8 +19,8 @@ from pulumi_snapshots.emulator import Emulator, EmulatorSettings, Fault
 from pulumi_snapshots.listing.match import LATE
 from tests.simulation.model_engine import Declared, Engine, Held, Ref, RunEndedError, Stack
 from tests.support.inside import Computer, run_inside
+from tests.support.memory import Memory
 from tests.support.servicer import CallFailedError
-from tests.support.shared_places import Place
 from tests.support.world import START
 
 if TYPE_CHECKING:
@@ -33,9 +33,13 @@ __all__ = ["Story", "Violation", "played"]
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 SHARED = 0.3
-"""How many of the stories have machines that share what they remember, in a bucket."""
-SLACK = 1.0
-"""Seconds by which a call may exceed its time-out."""
+"""How many of the stories have machines that share their ledger."""
+SLOW = 0.4
+"""How many of them have a place that is slow for each call ..."""
+CALL = (0.05, 0.3)
+"""... and for how many seconds."""
+SLACK = 2.0
+"""Seconds by which a call may exceed its time-out, for the last calls to a slow place."""
 READS = {True: 10.0, False: 2 * MINUTE}
 """Seconds that a read may take, of something unfinished and of something complete."""
 KINDS = {"Snapshot": "create", "Restore": "restore"}
@@ -80,6 +84,8 @@ class Want:
         posts: what was sent for it.
         machines: where it was asked for; without shared state each of them may send once.
         shown_on: where a later run has shown that the state has it.
+        more: how many more may be sent for it, as documented.
+        version: of a snapshot, as the state has it.
     """
 
     number: int
@@ -91,6 +97,13 @@ class Want:
     machines: set[str] = field(default_factory=set)
     shown_on: set[str] = field(default_factory=set)
     more: int = 0
+    version: str | None = None
+
+    @property
+    def snapshot(self) -> str:
+        """What a trigger is that names it."""
+        started = [post.version_id for post in self.posts if post.accepted]
+        return self.version or next(reversed(started), None) or f"want {self.number}"
 
 
 @dataclass
@@ -99,11 +112,13 @@ class Page:
 
     Attributes:
         saved: what the state has.
+        made: what a run has made, which its own state may have only at its end.
         unsaved: what was asked for since then, and no state has.
         lingering: what the state had before the user dropped it, and some machine was never shown that.
     """
 
     saved: Want | None = None
+    made: tuple[Engine, Want] | None = None
     unsaved: list[Want] = field(default_factory=list)
     lingering: list[Want] = field(default_factory=list)
 
@@ -113,20 +128,21 @@ class Books:
 
     def __init__(self, story: Story) -> None:
         self.story = story
-        self.pages: dict[tuple[str, str], Page] = {}
+        self.pages: dict[tuple[int, str], Page] = {}
         self.wants: list[Want] = []
         self.limits = 0
 
-    def page(self, stack: Stack, kind: str) -> Page:
-        return self.pages.setdefault((stack.name, kind), Page())
+    def page(self, stack: Stack, role: str) -> Page:
+        return self.pages.setdefault((id(stack), role), Page())
 
-    def purpose(self, stack: Stack, declared: Declared) -> Any:
+    def purpose(self, engine: Engine, declared: Declared) -> Any:
         """What the user would call the same wish: the target and the triggers, whatever the ids of resources in them are."""
 
         def meaning(value: Any) -> Any:
             if isinstance(value, Ref):
-                held = self.page(stack, "Snapshot").saved
-                return "a" if value.name.startswith("upstream") else f"want {held.number if held else None}"
+                page = self.page(engine.stack, "before")
+                held = page.made[1] if page.made and page.made[0] is engine else page.saved
+                return "a" if value.name.startswith("upstream") else held and held.snapshot
             return [meaning(each) for each in value] if isinstance(value, list) else value
 
         inputs = declared.inputs
@@ -145,8 +161,8 @@ class Books:
         again: bool,
         reasons: tuple[str, ...],
     ) -> Told:
-        page, purpose = self.page(engine.stack, declared.kind), self.purpose(engine.stack, declared)
-        targeted = engine.stack.urn(declared.kind, declared.name) in engine.arguments
+        page, purpose = self.page(engine.stack, declared.role), self.purpose(engine, declared)
+        targeted = engine.stack.urn(declared.kind, declared.name) in engine.replace
         forced = "forced" in reasons or (again and targeted)
         saved = page.saved
         unchanged = old is not None and not forced and not again and saved is not None and saved.purpose == purpose
@@ -166,10 +182,10 @@ class Books:
         # A forced one that no state has may be made once more, or the one that was forced before be handed out.
         changes = saved is None or saved.purpose != purpose
         want = next((one for one in page.unsaved if one.purpose == purpose and (changes or one.forced >= forced)), None)
-        if want is not None and (forced or targeted) and not want.forced:
+        if want is not None and (forced or targeted):
             want.more, want.forced = want.more + 1, True
-        if forced and saved is not None and saved.forced and engine.computer.memory not in saved.shown_on:
-            page.lingering.append(saved)  # it could not be told from one that was not saved
+        if forced and saved is not None and engine.computer.memory not in saved.shown_on:
+            page.lingering.append(saved)  # it cannot be told from one that was not saved
         if want is None and is_same:
             want = saved
         if want is None:
@@ -177,23 +193,24 @@ class Books:
             self.wants.append(want)
             page.unsaved.append(want)
         want.machines.add(engine.computer.memory)
-        return Told(self, engine, declared, want)
+        # What a forced replacement has left behind that was interrupted after its delete looks like any other.
+        return Told(self, engine, declared, want, or_else=saved if is_same else None)
 
     def _has_failed(self, want: Want) -> bool:
         accepted = sorted((post for post in want.posts if post.accepted), key=lambda post: post.at)
         return bool(accepted) and self.failed(accepted[-1])
 
     def updates(self, engine: Engine, declared: Declared, old: Held, _inputs: Any) -> Told:
-        page = self.page(engine.stack, declared.kind)
+        page = self.page(engine.stack, declared.role)
         self._shown(engine, old)
         assert page.saved is not None
         return Told(self, engine, declared, page.saved, resumes=True)
 
     def stays(self, engine: Engine, declared: Declared, old: Held) -> None:
         self._shown(engine, old)
-        page = self.page(engine.stack, declared.kind)
+        page = self.page(engine.stack, declared.role)
         assert page.saved is not None
-        purpose = self.purpose(engine.stack, declared)
+        purpose = self.purpose(engine, declared)
         if page.saved.purpose != purpose:
             raise Violation(f"nothing happens, though {page.saved.purpose} is {purpose} now")
 
@@ -208,33 +225,46 @@ class Books:
         if took > READS[was] + SLACK:
             raise Violation(f"a read took {took:.0f} s")
         self.check_result(engine, held)
+        want = self.page(engine.stack, held.role).saved
+        if want is not None and held.kind == "Snapshot" and not held.replaced:
+            want.version = held.plain.get("version_id")
 
     def _shown(self, engine: Engine, held: Held) -> None:
-        want = self.page(engine.stack, held.kind).saved
-        if want is not None and not held.replaced:
+        want = self.page(engine.stack, held.role).saved
+        if want is not None and not held.replaced and not engine.computer.is_broken:
             want.shown_on.add(engine.computer.memory)
 
     def deleted(self, engine: Engine, held: Held) -> None:
         if held.kind != "Upstream" and not held.replaced:
             self._shown(engine, held)
-            self.dropped(engine.stack, held.kind)
+            self.dropped(engine.stack, held.role)
 
-    def dropped(self, stack: Stack, kind: str) -> None:
+    def dropped(self, stack: Stack, role: str) -> None:
         """The state has it no more."""
-        page = self.page(stack, kind)
+        page = self.page(stack, role)
         if page.saved is not None and page.saved.machines - page.saved.shown_on:
             page.lingering.append(page.saved)
         page.lingering += page.unsaved  # what no state ever had may be handed out still
         page.saved = None
         page.unsaved.clear()
 
+    def imported(self, stack: Stack, role: str, want: Want | None) -> None:
+        """The state is an older one, which knows nothing of what was made since."""
+        page = self.page(stack, role)
+        if page.saved is not None and page.saved is not want:
+            page.unsaved.append(page.saved)
+            page.saved.more += page.saved.kind == "Snapshot"  # a state had it, so another one is taken
+        if want is not None and page.saved is not want:
+            page.unsaved[:] = [each for each in page.unsaved if each is not want]
+        page.saved = want
+
     def superseded(self, page: Page, want: Want) -> None:
         """The state has another one now, which no other machine was shown."""
         if page.saved is not None and page.saved is not want and page.saved.machines - page.saved.shown_on:
             page.lingering.append(page.saved)
 
-    def tainted(self, stack: Stack, kind: str) -> None:
-        page = self.page(stack, kind)
+    def tainted(self, stack: Stack, role: str) -> None:
+        page = self.page(stack, role)
         if page.saved is not None and page.saved.machines - page.saved.shown_on:
             page.lingering.append(page.saved)
 
@@ -255,7 +285,7 @@ class Books:
         return restore is not None and restore.error is not None
 
     def _plain(self, error: CallFailedError) -> None:
-        if "another restore of the database" in error.message:
+        if "another restore of the database" in error.message and not self.story.common:
             raise Violation(f"nobody else restores: {error.message}")
         if "Traceback" in error.message or error.code == "INTERNAL":
             raise Violation(f"a traceback: {error.message}")
@@ -264,18 +294,13 @@ class Books:
 
     def check_result(self, engine: Engine, held: Held, want: Want | None = None) -> None:
         """The right version or restore, or an error."""
-        page = self.page(engine.stack, held.kind)
+        page = self.page(engine.stack, held.role)
         want = want or page.saved
         if held.unfinished or want is None or held.replaced:
             return
-        sent = [post for post in want.posts if post.accepted and not self.failed(post)]
-        plain = held.plain
-        if held.kind == "Snapshot":
-            right = plain.get("version_id") in {post.version_id for post in sent}
-        else:
-            right = bool(sent) and "attempt" not in plain
-        if right:
+        if self.is_of(held, want):
             return
+        plain = held.plain
         for old in page.lingering:
             versions = {post.version_id for post in old.posts if post.accepted}
             if (
@@ -290,9 +315,17 @@ class Books:
                 want.posts += [post for post in old.posts if post not in want.posts]
                 want.number = old.number
                 return
+        sent = [post for post in want.posts if post.accepted]
         raise Violation(
             f"{held.id} is none of what was started for this wish: {[(post.at, post.version_id) for post in sent]}"
         )
+
+    def is_of(self, held: Held, want: Want) -> bool:
+        """Whether something finished was started for a wish."""
+        sent = [post for post in want.posts if post.accepted and not self.failed(post)]
+        if held.kind == "Snapshot":
+            return held.plain.get("version_id") in {post.version_id for post in sent}
+        return bool(sent) and "attempt" not in held.plain
 
     def check_posts(self) -> None:
         """No wish has more than one accepted POST, whose result may have come."""
@@ -310,16 +343,25 @@ class Told:
         want: what it is for.
     """
 
-    def __init__(self, books: Books, engine: Engine, declared: Declared, want: Want, *, resumes: bool = False) -> None:
+    def __init__(  # noqa: PLR0913  each is a fact of its own
+        self,
+        books: Books,
+        engine: Engine,
+        declared: Declared,
+        want: Want,
+        *,
+        or_else: Want | None = None,
+        resumes: bool = False,
+    ) -> None:
         self.want = want
+        self._or_else = or_else
         self._books, self._engine, self._declared = books, engine, declared
-        self._page = books.page(engine.stack, declared.kind)
+        self._page = books.page(engine.stack, declared.role)
         self._resumes = resumes
         self._is_made = False
 
     def __enter__(self) -> Self:
-        self._wire = self._engine.provider(self._engine.stack.way).shared.wire
-        self._before = len(self._wire.requests)
+        self._before = len(self._sent())
         self._began = self._books.story.now
         return self
 
@@ -331,19 +373,21 @@ class Told:
         took = self._books.story.now - self._began
         if took > timeout + SLACK:
             raise Violation(f"{self._declared.name} ended {took - timeout:.0f} s after its time-out")
-        if self._resumes and sent:
-            raise Violation("a resume has sent a POST")
+        if self._resumes and sent and self._declared.kind == "Restore":
+            raise Violation("a resume has restored again")
         lost = [post for post in sent if post.accepted and not self._books.failed(post)]
         if lost and not self._is_made:
             raise Violation("an accepted POST is forgotten")
 
+    def _sent(self) -> list[JournalEntry]:
+        stack = self._engine.stack
+        wire = self._engine.provider(stack.way).shared.wire
+        posts = wire.requests(stack.urn(self._declared.kind, self._declared.name))
+        return [post for post in posts if post.kind == KINDS[self._declared.kind]]
+
     def _note_posts(self) -> list[JournalEntry]:
         """Note what this call has sent."""
-        sent = [
-            post
-            for post in self._wire.requests[self._before :]
-            if post.kind == KINDS[self._declared.kind] and post.database_id == self.want.database_id
-        ]
+        sent = self._sent()[self._before :]
         self.want.posts += [post for post in sent if post not in self.want.posts]
         return sent
 
@@ -351,6 +395,10 @@ class Told:
         """The provider has answered with this."""
         self._is_made = True
         self._note_posts()
+        if self._or_else is not None and self._books.is_of(held, self._or_else):
+            self.want = self._or_else
+        self._page.made = self._engine, self.want
+        self.want.version = held.plain.get("version_id") if held.kind == "Snapshot" else None
         self._books.check_result(self._engine, held, self.want)
 
     def saved(self) -> None:
@@ -367,13 +415,29 @@ class Told:
 
 @dataclass(frozen=True)
 class Up:
-    """What is special about one `up`."""
+    """What is special about one `up`.
+
+    Attributes:
+        cut: how it ends early, and after how many seconds.
+        saves: how many steps the backend stores.
+        replace: the role of what `--replace` names.
+        preview: whether it has one.
+        refresh: whether it has `--refresh`.
+        at_end: whether its state is stored at the end only.
+        nap: seconds for which the machine sleeps right before a POST leaves.
+        trouble: what the ledger's place refuses, from when on, and for how many seconds.
+        post_fault: the fault of the POSTs.
+        read_fault: the fault of everything else.
+    """
 
     cut: tuple[str, float] | None = None
     saves: int | None = None
     replace: str = ""
     preview: bool = True
-    key: bool = True
+    refresh: bool = False
+    at_end: bool = False
+    nap: float = 0.0
+    trouble: tuple[str, float, float] | None = None
     post_fault: dict[str, Any] | None = None
     read_fault: dict[str, Any] | None = None
 
@@ -419,33 +483,49 @@ class Story:
             return restore
 
         self.emulator.account.start_restore = recorded  # type: ignore[assignment, method-assign]
-        self.computers = [Computer(name, self.emulator, Path("/state") / name) for name in ("laptop", "runner")]
+        self.computers = [
+            Computer(name, self.emulator, place=Memory(Clock(START), where=name, is_shared=False))
+            for name in ("laptop", "runner")
+        ]
         self.computer = self.computers[0]
-        if random.Random(f"place of {self.seed}").random() < SHARED:
-            self.computers[0].place = self.computers[1].place = Place(Clock(START))
-        self.kinds = chance.choice([("Snapshot",), ("Restore",), ("Snapshot", "Restore")])
+        if chance.random() < SHARED:
+            self.computers[1].place = self.computers[0].place = Memory(Clock(START), where="shared")
+            self.computers[1].places = self.computers[0].places
+        if chance.random() < SLOW:
+            for computer in self.computers:
+                computer.place.delay = CALL
+        kinds = [("before",), ("back",), ("before", "back"), ("before", "second"), ("before", "second", "back")]
+        self.roles = chance.choice(kinds)
         self.upstream = chance.random() < 0.6
         self.follows = chance.random() < 0.5  # whether the snapshot is a trigger of the restore
-        names = ["dev", "prod"] if chance.random() < 0.25 else ["dev"]
+        self.keys = [self.emulator.settings.api_key]
+        self.checkpoints: list[tuple[Stack, list[Held], dict[str, Want | None]]] = []
+        names = ["dev", "prod"] if chance.random() < 0.35 else ["dev"]
         self.stacks = [Stack(name, way=chance.choice(["dynamic", "plugin"])) for name in names]
+        self.common = len(names) > 1 and chance.random() < 0.5  # whether both are about the same databases
         for stack in self.stacks:
-            self._write_program(stack)
-        parts = [" and ".join(f"a {kind}" for kind in self.kinds), f"by the {self.stacks[0].way} way"]
-        parts += ["with shared state"] if self.computer.place else []
+            self._write_program(stack, self.stacks[0].program if self.common else [])
+        parts = [" and ".join(self.roles), f"by the {self.stacks[0].way} way"]
+        parts += ["with shared state"] if self.computer.place.is_shared else []
+        parts += ["slow"] if any(self.computer.place.delay) else []
+        parts += ["of the same databases"] if self.common else []
         self.say(f"{' and '.join(names)}: {', '.join(parts)}; service: {self.service}")
 
-    def _write_program(self, stack: Stack) -> None:
+    def _write_program(self, stack: Stack, like: list[Declared]) -> None:
+        if like:
+            stack.program = list(like)
+            return
         source = self.emulator.add_database().id
         stored = self.emulator.add_snapshot(source)
         program: list[Declared] = []
         if self.upstream:
             program.append(Declared("Upstream", "upstream", {"size": 1}))
-        if "Snapshot" in self.kinds:
-            database = self.emulator.add_database().id
-            program.append(
-                Declared("Snapshot", "before", {"database_id": database, "triggers": [], "timeout": 45 * MINUTE})
-            )
-        if "Restore" in self.kinds:
+        database = self.emulator.add_database().id
+        for role in self.roles:
+            if role != "back":
+                inputs: dict[str, Any] = {"database_id": database, "triggers": [], "timeout": 45 * MINUTE}
+                program.append(Declared("Snapshot", role, inputs, role=role))
+                continue
             inputs = {
                 "database_id": source,
                 "version_id": stored.version_id,
@@ -454,12 +534,12 @@ class Story:
                 "triggers": [],
                 "timeout": 15 * MINUTE,
             }
-            program.append(Declared("Restore", "back", inputs))
+            program.append(Declared("Restore", role, inputs, role=role))
         stack.program = program
         self._set_triggers(stack)
 
     def _set_triggers(self, stack: Stack) -> None:
-        snapshot = next((one.name for one in stack.program if one.kind == "Snapshot"), None)
+        snapshot = next((one.name for one in stack.program if one.role == "before"), None)
         program: list[Declared] = []
         for one in stack.program:
             if one.kind == "Upstream":
@@ -506,6 +586,7 @@ class Story:
         steps = {
             self._draw_up: 45, self._wait: 14, self._preview: 6, self._refresh: 8, self._destroy: 6, self._taint: 5,
             self._forget: 5, self._rename: 5, self._move: 6, self._step_clock: 5, self._switch_way: 5,
+            self._rotate: 4, self._import: 5, self._rename_stack: 4, self._both: 8,
         }  # fmt: skip
         (step,) = chance.choices(list(steps), list(steps.values()))
         await step(stack)
@@ -515,7 +596,7 @@ class Story:
         if chance.random() < 0.25:
             stack.release += 1
             self.say(f"the program of {stack.name} has release v{stack.release} in its triggers")
-        if self.upstream and chance.random() < 0.25:
+        if self.upstream and chance.random() < 0.35:
             stack.size += 1
             self.say("something upstream has another size, and is to be deleted before it is made again")
         self._set_triggers(stack)
@@ -524,7 +605,7 @@ class Story:
             one = chance.choice(mine)
             stack.program[stack.program.index(one)] = changed(one, first=not one.first)
             self.say(f"{one.name} {'has' if not one.first else 'loses'} delete_before_replace")
-        if self.upstream and chance.random() < 0.1:
+        if self.upstream and chance.random() < 0.2:
             one = chance.choice([one for one in stack.program if one.kind != "Upstream"])
             stack.program[stack.program.index(one)] = changed(one, cascades=not one.cascades)
             self.say(f"{one.name} {'is' if not one.cascades else 'is not'} replaced with what is upstream")
@@ -537,11 +618,10 @@ class Story:
             one if one.kind == "Upstream" else changed(one, inputs={**one.inputs, "timeout": timeout})
             for one in stack.program
         ]
-        for kind in self.kinds:
-            one = next(one for one in stack.program if one.kind == kind)
+        for one in mine:
             if chance.random() < 0.06:
-                self.say(f"the next {kind} at the service will fail")
-                if kind == "Snapshot":
+                self.say(f"the next {one.kind} at the service will fail")
+                if one.kind == "Snapshot":
                     self.emulator.fail_next_snapshot(one.inputs["database_id"])
                 else:
                     self.emulator.databases[one.inputs["target_database_id"]].next_restore_error = "SNAPSHOT_CORRUPT"
@@ -552,42 +632,85 @@ class Story:
                 if chance.random() < 0.25
                 else None,
                 saves=chance.choice([0, 0, 1, 2, 3]) if chance.random() < 0.25 else None,
-                replace=chance.choice(self.kinds) if chance.random() < 0.12 else "",
+                replace=chance.choice(self.roles) if chance.random() < 0.12 else "",
                 preview=chance.random() < 0.6,
+                at_end=chance.random() < 0.1,
+                nap=chance.choice([5.0, 20.0, 100.0, HOUR]) if chance.random() < 0.1 else 0.0,
+                trouble=self._draw_trouble(),
                 post_fault=chance.choice(POST_FAULTS) if chance.random() < 0.25 else None,
                 read_fault=chance.choice(READ_FAULTS) if chance.random() < 0.15 else None,
             ),
         )
 
+    def _draw_trouble(self) -> tuple[str, float, float] | None:
+        chance = self.chance
+        if chance.random() >= 0.12:
+            return None
+        begins, lasts = chance.choice([0.0, 0.0, 1.0, 40.0, 95.0]), chance.choice([0.3, 10.0, 100.0, 2000.0])
+        return chance.choice(["writes", "writes", "reads"]), begins, lasts
+
     async def up(self, stack: Stack, up: Up) -> list[str]:
         """One `pulumi up`; returns its errors."""
-        arguments = ["pulumi", "up", "--yes"]
-        if up.replace:
-            one = next(one for one in stack.program if one.kind == up.replace)
-            arguments += ["--replace", stack.urn(one.kind, one.name)]
+        replace = [stack.urn(one.kind, one.name) for one in stack.program if up.replace and one.role == up.replace]
         special = [
             f"{up.cut[0]} after {up.cut[1]:.0f} s" if up.cut else "",
             f"the backend stores {up.saves} steps and is gone" if up.saves is not None else "",
             f"--replace of the {up.replace}" if up.replace else "",
             "" if up.preview else "--skip-preview",
+            "--refresh" if up.refresh else "",
+            "PULUMI_SKIP_CHECKPOINTS" if up.at_end else "",
+            f"the machine sleeps for {up.nap:.0f} s before a POST leaves" if up.nap else "",
             f"the POST: {up.post_fault}" if up.post_fault else "",
             f"the polls: {up.read_fault}" if up.read_fault else "",
+            "the ledger refuses {} from {:.0f} s on for {:.0f} s".format(*up.trouble) if up.trouble else "",
         ]
         self.say(
             f"`up` of {stack.name} on the {self.computer.name}, {stack.way}"
             + "".join(f"; {each}" for each in special if each)
         )
         self._add_faults(up)
-        engine = Engine(stack, self.computer, self._config(), tuple(arguments), saves=up.saves, books=self.books)
+        saves = 0 if up.at_end and up.saves is not None else up.saves
+        engine = self._engine(stack, replace=tuple(replace), saves=saves, at_end=up.at_end)
+        self.computer.naps = [up.nap] if up.nap else []
 
         async def run() -> None:
             if up.preview:
                 await engine.preview()
             if not engine.errors:
-                await engine.update()
+                await engine.update(refresh=up.refresh)
 
-        await self._run(engine, run(), up.cut)
+        with self._in_trouble(up.trouble):
+            await self._run(engine, run(), up.cut)
+        self._keep_checkpoint(stack)
         return engine.errors
+
+    def _engine(self, stack: Stack, *, key: bool = True, **run: Any) -> Engine:
+        return Engine(stack, self.computer, self._config(key=key), books=self.books, **run)
+
+    @contextmanager
+    def _in_trouble(self, trouble: tuple[str, float, float] | None) -> Iterator[None]:
+        """Let the ledger's place refuse something for a while."""
+        if trouble is None:
+            yield
+            return
+        what, begins, lasts = trouble
+        place = self.computer.place
+
+        def refuse(why: str) -> None:
+            setattr(place, f"refuses_{what}", why)
+
+        timers = [
+            self._loop.call_later(begins, refuse, "the disk is full"),
+            self._loop.call_later(begins + lasts, refuse, ""),
+        ]
+        if not begins:
+            refuse("the disk is full")
+        try:
+            yield
+        finally:
+            for timer in timers:
+                timer.cancel()
+            refuse("")
 
     def _config(self, *, key: bool = True) -> dict[str, str]:
         config = {"squarecloud:apiUrl": self.emulator.api_url, "squarecloud:snapshotsUrl": self.emulator.snapshots_url}
@@ -614,7 +737,7 @@ class Story:
                 with suppress(asyncio.CancelledError, RunEndedError):
                     await task
                 self.say("   killed")
-                self.books.check_posts()
+                self._check()
                 return
         await task
         engine.end()
@@ -626,17 +749,20 @@ class Story:
             if held.kind != "Upstream":
                 marks = [name for name in ("unfinished", "gone", "replaced", "tainted") if getattr(held, name)]
                 self.say(f"   in the state: {held.name} {held.id} {' '.join(marks)}".rstrip())
-        self.books.check_posts()
-        self._check_secrets(engine)
+        self._check()
 
-    def _check_secrets(self, engine: Engine) -> None:
-        shown = repr([*self.told[-20:], *(held.outputs for held in engine.stack.state), self.computer.remembered()])
-        if self.emulator.settings.api_key in shown:
-            raise Violation("the key is in a state, a file or a message")
+    def _check(self) -> None:
+        self.books.check_posts()
+        if unwritten := [each for computer in self.computers for each in computer.unwritten]:
+            raise Violation(f"sent before it was written down: {unwritten}")
+        states = [held.outputs for stack in self.stacks for held in stack.state]
+        shown = repr([*self.told[-20:], states, [computer.place.data for computer in self.computers]])
+        if any(key in shown for key in self.keys):
+            raise Violation("the key is in a state, a ledger or a message")
 
     async def _preview(self, stack: Stack) -> None:
         self.say(f"`preview` of {stack.name} on the {self.computer.name}")
-        engine = Engine(stack, self.computer, self._config(), ("pulumi", "preview"), books=self.books)
+        engine = self._engine(stack)
         sent = len(self.emulator.journal)
         await self._run(engine, engine.preview())
         if len(self.emulator.journal) > sent:
@@ -644,19 +770,20 @@ class Story:
 
     async def _refresh(self, stack: Stack) -> None:
         self.say(f"`refresh` of {stack.name} on the {self.computer.name}")
-        engine = Engine(stack, self.computer, self._config(), ("pulumi", "refresh"), books=self.books)
+        engine = self._engine(stack)
         await self._run(engine, engine.refresh())
 
     async def _destroy(self, stack: Stack) -> None:
         key = self.chance.random() < 0.7
         self.say(f"`destroy` of {stack.name} on the {self.computer.name}" + ("" if key else ", without a key"))
-        engine = Engine(stack, self.computer, self._config(key=key), ("pulumi", "destroy"), books=self.books)
-        await self._run(engine, engine.destroy())
+        engine = self._engine(stack, key=key)
+        with self._in_trouble(self._draw_trouble()):
+            await self._run(engine, engine.destroy())
 
     async def _taint(self, stack: Stack) -> None:
         if held := self._one_in(stack):
             held.tainted = True
-            self.books.tainted(stack, held.kind)
+            self.books.tainted(stack, held.role)
             self.say(f"`state taint` of {held.name}")
 
     async def _forget(self, stack: Stack) -> None:
@@ -664,7 +791,7 @@ class Story:
             if any(held.name in other.needs for other in stack.state):
                 return  # the command refuses
             stack.state.remove(held)
-            self.books.dropped(stack, held.kind)
+            self.books.dropped(stack, held.role)
             self.say(f"`state delete` of {held.name}")
 
     def _one_in(self, stack: Stack) -> Held | None:
@@ -674,9 +801,8 @@ class Story:
     async def _rename(self, stack: Stack) -> None:
         one = self.chance.choice([one for one in stack.program if one.kind != "Upstream"])
         name, held = f"{one.name}-x", stack.old_of(one)
-        unsaved = self.books.page(stack, one.kind).unsaved
-        for want in unsaved:
-            want.more += 1  # a new name without a state is another resource
+        for want in self.books.page(stack, one.role).unsaved:
+            want.more += one.kind == "Snapshot"  # a new name without a state is another resource
         by_command = held is not None and self.chance.random() < 0.5
         if by_command and held is not None:
             for other in stack.state:
@@ -690,24 +816,44 @@ class Story:
 
     async def _move(self, _stack: Stack) -> None:
         self.computer = self.computers[1 - self.computers.index(self.computer)]
-        if self.computer.place is None:
+        if not self.computer.place.is_shared:
             # As documented, what another machine has started just before cannot be told from a POST of this one.
             await asyncio.sleep(LATE.total_seconds())
         self.say(f"from now on on the {self.computer.name}")
 
     async def _step_clock(self, _stack: Stack) -> None:
         ahead = self.chance.choice([0.0, 20 * MINUTE, -10 * MINUTE, 3.0, DAY])
-        if self._clock_counts():
-            return
         self.computer.ahead = ahead
         self.say(f"the clock of the {self.computer.name} is {self.computer.ahead:.0f} s ahead")
 
-    def _clock_counts(self) -> bool:
-        """Whether a POST is unresolved whose answers have not shown the clocks, so that only this machine's clock tells its time."""
-        files = self.computer.remembered()
-        posts = [one["attempt"] for file in files for one in file.get("attempts", ()) if one["finished"] is None]
-        posts += [held.plain["attempt"] for stack in self.stacks for held in stack.state if held.unfinished]
-        return any(post.get("service_clock_offset") is None for post in posts)
+    async def _rotate(self, _stack: Stack) -> None:
+        account = self.keys[0].partition("-")[0]
+        self.keys.append(f"{account}-{len(self.keys):058d}")
+        self.emulator.settings = changed(self.emulator.settings, api_key=self.keys[-1])
+        self.say("the account has another key")
+
+    async def _rename_stack(self, stack: Stack) -> None:
+        self.say(f"`stack rename` of {stack.name} to {stack.name}-x")
+        stack.name += "-x"
+
+    def _keep_checkpoint(self, stack: Stack) -> None:
+        """Remember what the backend's history has, and what it was in the books."""
+        saved = {role: self.books.page(stack, role).saved for role in self.roles}
+        self.checkpoints.append((stack, copy.deepcopy(stack.state), saved))
+
+    async def _import(self, stack: Stack) -> None:
+        older = [each for each in self.checkpoints if each[0] is stack]
+        if not older:
+            return
+        _, state, saved = self.chance.choice(older)
+        stack.state = copy.deepcopy(state)
+        for role, want in saved.items():
+            self.books.imported(stack, role, want)
+        self.say(f"an older checkpoint of {stack.name} is imported: {[f'{held.name} {held.id}' for held in state]}")
+
+    async def _both(self, _stack: Stack) -> None:
+        self.say("at once:")
+        await asyncio.gather(*(self.up(stack, Up()) for stack in self.stacks))
 
     async def _switch_way(self, stack: Stack) -> None:
         stack.way = "plugin" if stack.way == "dynamic" else "dynamic"
@@ -725,43 +871,70 @@ class Story:
         self.say("from here on nothing goes wrong")
         for stack in self.stacks:
             stack.program = [
-                one if one.kind == "Upstream" else changed(one, inputs={**one.inputs, "timeout": 2 * HOUR})
+                one if one.kind == "Upstream" else changed(one, inputs={**one.inputs, "timeout": 3 * HOUR})
                 for one in stack.program
             ]
             for database in self.emulator.databases.values():
-                database.next_restore_error = None
+                database.next_restore_error, database.next_snapshot_fails = None, False
             errors: list[str] = []
             for pause in (5 * MINUTE, 20 * MINUTE, 3 * HOUR, 10 * MINUTE):
                 if not (errors := await self.up(stack, Up())):
                     break
                 await asyncio.sleep(pause)
             else:
-                await self._gives_up(stack, errors)
+                # An earlier `--replace` whose end is not known either is given up first.
+                if errors := await self._gives_up(stack, errors):
+                    errors = await self._gives_up(stack, errors)
+            if errors:
+                raise Violation(f"the stack has no way out: {errors}")
             await self._preview(stack)
             await self._refresh(stack)
+            await self._changes(stack)
             self.say(f"`destroy` of {stack.name}")
-            engine = Engine(stack, self.computer, self._config(), ("pulumi", "destroy"), books=self.books)
+            engine = self._engine(stack)
             await self._run(engine, engine.destroy())
             if stack.state:
                 raise Violation("a destroy leaves something")
 
-    async def _gives_up(self, stack: Stack, errors: list[str]) -> None:
-        """What the errors offer: another one, by --replace or by other triggers."""
+    async def _changes(self, stack: Stack) -> None:
+        """Without faults, what the user asks for happens at once, and once."""
+        stack.release += 1
+        self._set_triggers(stack)
+        self.say(f"the program of {stack.name} has release v{stack.release} in its triggers")
+        await self._acts(stack, Up(), self.roles)
+        for role in self.roles:
+            # A plain `--replace` cannot be told from a create that follows an older checkpoint.
+            kind = next(one.kind for one in stack.program if one.role == role)
+            await self._preview(stack)
+            await self._acts(stack, Up(replace=role, refresh=kind == "Restore"), (role,))
+
+    async def _acts(self, stack: Stack, up: Up, roles: tuple[str, ...]) -> None:
+        sent = len(self.emulator.journal)
+        errors = await self.up(stack, up)
+        if self.common and any("under another name" in error for error in errors):
+            return  # another stack's, which no call has shown yet
+        if errors:
+            raise Violation(f"it fails without a reason: {errors}")
+        posts = [entry for entry in self.emulator.journal[sent:] if entry.kind in KINDS.values() and entry.accepted]
+        if len(posts) < len(roles):
+            raise Violation(f"of {roles} only {[post.kind for post in posts]} act")
+
+    async def _gives_up(self, stack: Stack, errors: list[str]) -> list[str]:
+        """Do what the errors offer: another one, by `--replace` or by other triggers; returns what fails still."""
         refused = any("under another name" in error for error in errors)
-        for kind in self.kinds:
-            held = next((one for one in stack.state if one.kind == kind and not one.replaced), None)
+        for role in self.roles:
+            held = next((one for one in stack.state if one.role == role and not one.replaced), None)
             if held is None or not held.unfinished or refused:
                 stack.release += 1
                 self._set_triggers(stack)
                 self.say(f"the user changes the triggers: v{stack.release}")
                 errors = await self.up(stack, Up())
             else:
-                errors = await self.up(stack, Up(replace=kind))
+                errors = await self.up(stack, Up(replace=role))
         if errors:
             await asyncio.sleep(3 * HOUR)
             errors = await self.up(stack, Up())
-        if errors:
-            raise Violation(f"the stack has no way out: {errors}")
+        return errors
 
 
 def played(seed: int, *, strict: bool = False) -> Story:

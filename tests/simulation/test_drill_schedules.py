@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import example, given
@@ -57,7 +55,7 @@ class Step:
         expects: whether the check expects what is in the snapshot.
         warns: whether a failure only warns.
         others: whether somebody else restores the scratch database before this run.
-        moves: whether it runs on another machine than the one before, if machines share what they send.
+        moves: whether it runs on another machine than the one before, which shares the ledger with it.
         pause: seconds until the next run.
     """
 
@@ -129,7 +127,7 @@ class Deployment:
             self.number += 1
             at.at.writes(f"then {self.number}")
             at.at.stored = emulator.add_snapshot(DATABASE)
-        if step.moves and at.stack.machine.place is not None:
+        if step.moves:
             at.on_another_machine()
         if step.others:
             await self._others_restore()
@@ -148,7 +146,6 @@ class Deployment:
             # If the scratch database was restored again since, the checks that were to be repeated become another drill.
             assert at.at.elapsed - began <= 2 * step.timeout + MINUTE, "it did not end by its time-out"
             self._check(step, key)
-        at.stack.machine.running.clear()
         await at.at.here.clock.sleep(step.pause)
 
     async def _run(self, step: Step) -> bool:
@@ -207,17 +204,14 @@ class Deployment:
 PLAIN = Step("up", 0.5, True, "", 30 * MINUTE, None, None, None, 0, 0.0, True, False, False, False, 0.0)  # noqa: FBT003  by the order of the fields
 
 
-@example(service={**QUICK, "restore_seconds": 5.0}, shared=False, steps=[PLAIN, PLAIN])
+@example(service={**QUICK, "restore_seconds": 5.0}, steps=[PLAIN, PLAIN])
 @schedules(60)
-@given(service=SERVICE, shared=st.booleans(), steps=STEPS)
-def test_a_drill_restores_once_and_never_forgets_its_last_proof(
-    service: dict[str, Any], steps: list[Step], *, shared: bool
-) -> None:
+@given(service=SERVICE, steps=STEPS)
+def test_a_drill_restores_once_and_never_forgets_its_last_proof(service: dict[str, Any], steps: list[Step]) -> None:
     async def body() -> None:
-        with tempfile.TemporaryDirectory() as state:
-            async with drill_scene(Path(state), shared=shared, **service) as at:
-                stack = Deployment(at)
-                for step in steps:
-                    await stack.play(step)
+        async with drill_scene(**service) as at:
+            stack = Deployment(at)
+            for step in steps:
+                await stack.play(step)
 
     run_virtual(body)

@@ -50,20 +50,20 @@ def test_a_fleet_is_almost_as_fast_and_frugal_as_possible(
 ) -> None:
     one = measure(CLIENTS[0], databases, cache_world=cache_world)
     assert one.makespan <= over_the_limit * one.limit
-    assert one.requests_per_snapshot <= (2 if cache_world == "invalidated" else 2.5)
+    assert one.requests_per_snapshot <= 2.3
 
 
 def test_the_last_few_of_a_fleet_are_found_soon() -> None:
     """On average over some seeds, and at worst, since a single fleet may be lucky."""
     fleets = [measure(CLIENTS[0], 24, seed=seed, automatic=bool(seed % 2)) for seed in range(1, 7)]
     assert max(one.makespan / one.limit for one in fleets) <= 1.08
-    assert max(one.requests_per_snapshot for one in fleets) <= 1.5
+    assert max(one.requests_per_snapshot for one in fleets) <= 2.5
     kept = [measure(CLIENTS[0], 24, seed=seed, cache_world="kept") for seed in (1, 3)]
     assert max(one.makespan / one.limit for one in kept) <= 1.08
 
 
 @pytest.mark.parametrize(
-    ("cache_world", "over_that_of_its_slots", "requests"), [("invalidated", 1.12, 3.1), ("kept", 1.4, 2.2)]
+    ("cache_world", "over_that_of_its_slots", "requests"), [("invalidated", 1.16, 2), ("kept", 1.4, 2.6)]
 )
 def test_a_fleet_that_waits_for_slots_of_the_engine_loses_little(
     cache_world: str, over_that_of_its_slots: float, requests: float

@@ -16,11 +16,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from pulumi_snapshots.attempt.owner import Asker
 from pulumi_snapshots.emulator import Fault
-from pulumi_snapshots.listing.match import LATE, UNSURE
+from pulumi_snapshots.ledger.owner import owner_of
+from pulumi_snapshots.ledger.request import FAILED_AFTER
+from pulumi_snapshots.listing.match import LATE
 from pulumi_snapshots.snapshot.create import create, resume
 from pulumi_snapshots.snapshot.describe import is_pinned
+from pulumi_snapshots.snapshot.difference import SnapshotRules
 from pulumi_snapshots.snapshot.read import read
 from tests.simulation.loop import VirtualLoop
 from tests.support.schedules import schedules
@@ -37,6 +39,11 @@ MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 
 RESOURCES = {"first": DATABASE, "second": DATABASE, "third": OTHER_DATABASE}
 """Two of them take snapshots of one database, which are the hardest to tell apart."""
+
+
+def urn(name: str) -> str:
+    return f"urn:pulumi:dev::shop::squarecloud:index:Snapshot::{name}"
+
 
 SERVICE = st.fixed_dictionaries(
     {
@@ -99,6 +106,7 @@ class Action:
     reuse_within: float
 
 
+PLAIN = Action(replaces=False, timeout=HOUR, reuse_within=0.0)
 ACTIONS = st.dictionaries(
     st.sampled_from(sorted(RESOURCES)),
     st.builds(
@@ -127,7 +135,10 @@ class Schedule(RuleBasedStateMachine):
 
     Attributes:
         state: what the engine's state holds.
-        posts: the journal entries of the POSTs of each resource in the state.
+        posts: the journal entries of the POSTs for what the state has of each resource.
+        left: those of killed runs, of which no state knows.
+        wants: how often the user has wanted another snapshot of each resource, by other triggers.
+        made: which of these the state has.
         taken: the versions that belong to a resource.
         shown: the texts since the last check.
     """
@@ -137,7 +148,9 @@ class Schedule(RuleBasedStateMachine):
         self.loop = VirtualLoop()
         self.stack = AsyncExitStack()
         self.state: dict[str, SnapshotRecord] = {}
-        self.posts: dict[str, list[JournalEntry]] = {}
+        self.posts: dict[str, list[JournalEntry]] = {name: [] for name in RESOURCES}
+        self.left: dict[str, list[JournalEntry]] = {name: [] for name in RESOURCES}
+        self.wants, self.made = dict.fromkeys(RESOURCES, 0), dict.fromkeys(RESOURCES, 0)
         self.taken: set[str] = set()
         self.shown: list[str] = []
 
@@ -178,7 +191,8 @@ class Schedule(RuleBasedStateMachine):
             return
         alone = {which: Action(replaces=False, timeout=10 * MINUTE, reuse_within=0.0)}
         await self.run_up(alone, interrupt=40.0)
-        self.state.pop(which, None)
+        if self.state.pop(which, None) is not None:
+            self.left[which] = self.posts[which]
         # A snapshot that is started before the next POST and ends after it cannot be distinguished from that POST's, as documented.
         # So the killed one ends before anything else happens.
         await self.w.clock.sleep(LATE.total_seconds())
@@ -257,37 +271,23 @@ class Schedule(RuleBasedStateMachine):
 
     @on_loop
     async def every_started_snapshot_is_found_in_the_end(self) -> None:
-        """Without faults, a pending snapshot is found if it was started, and proven failed if it was not."""
+        """Without faults, a pending snapshot is found if it was started, and requested again if it never came."""
         self.w.emulator.clear_faults()
+        for database in self.w.emulator.databases.values():
+            database.next_snapshot_fails = False
         await self.begin_process()
-        # Proven failures are left out: an up replaces them by another create, which may end as pending.
-        attempts = {name: record.attempt for name, record in self.state.items()}
-        pending = [name for name, attempt in attempts.items() if attempt and not attempt.missing_since]
+        pending = [name for name, record in self.state.items() if record.pending]
         await self.run_up(dict.fromkeys(pending, Action(replaces=False, timeout=HOUR, reuse_within=0.0)))
         for name in pending:
-            record = self.state[name]
-            # It could be that of an earlier request, accepted and given up, until that one's time is over.
-            has_rival = record.attempt is not None and record.attempt.earlier is not None
-            found = has_rival or not (record.pending and self.is_stored(name))
+            found = not (self.state[name].pending and self.is_stored(name))
             assert found, "the snapshot is stored, but was not found"
         await self.w.clock.sleep(3 * HOUR)
         await self.begin_process()
+        await self.run_up(dict.fromkeys(pending, Action(replaces=False, timeout=HOUR, reuse_within=0.0)))
         for record in self.state.values():
-            failed = record.attempt is not None and record.attempt.missing_since is not None
-            assert not record.pending or failed or self.may_be_of_another(record), "it stays pending forever"
+            assert not record.pending, "it stays pending forever"
 
     # Helpers ----------------------------------------------------------------------------------------------------------
-
-    def may_be_of_another(self, record: SnapshotRecord) -> bool:
-        """Whether nothing proves that a POST failed: no answer has shown its clock, and another's snapshot is as old, as documented."""
-        post = record.attempt
-        if post is None or post.service_clock_offset is not None:
-            return False
-        earliest = post.posted_at - UNSURE - timedelta(hours=1)  # as far as the clocks are apart
-        return any(
-            one.modified >= earliest and one.origin != "automatic" and one.version_id not in self.taken
-            for one in self.w.emulator.snapshots(record.database_id)
-        )
 
     async def run_up(self, actions: dict[str, Action], interrupt: float | None = None) -> None:
         session = self.session
@@ -303,21 +303,31 @@ class Schedule(RuleBasedStateMachine):
 
     async def act(self, session: Session, name: str, action: Action) -> None:
         held = self.state.get(name)
-        failed = held is not None and held.attempt is not None and held.attempt.missing_since is not None
-        if held is None or action.replaces or failed:
+        if held is None or action.replaces or self.made[name] != self.wants[name]:
             await self.take(session, name, held, action)
         elif held.pending:
             row = TimedRow(self.w.clock)
-            inputs = self.w.inputs(database_id=held.database_id, timeout=action.timeout)
-            ending = await self.w.ending(resume(session, held, inputs, row, owner=name), row)
-            self.check_pending(name, held, ending)
+            inputs = self.inputs(name, action)
+            ending = await self.w.ending(resume(session, held, inputs, row, owner=urn(name)), row)
+            posts = self.posts_of(row, held.database_id)
+            assert sum(post.accepted for post in posts) <= 1, "taken twice"
+            self.posts[name] += posts
+            if ending.record is None and not posts:
+                self.shown.append(ending.text)
+                return  # it never came, and no other one could be requested: the state stays as it is
+            self.check_pending(name, held, ending, again=bool(posts))
+
+    def inputs(self, name: str, action: Action) -> Any:
+        wanted = {"triggers": [f"v{self.wants[name]}"], "database_id": RESOURCES[name]}
+        return self.w.inputs(timeout=action.timeout, reuse_within=action.reuse_within, **wanted)
 
     async def take(self, session: Session, name: str, held: SnapshotRecord | None, action: Action) -> None:
         row, database_id = TimedRow(self.w.clock), RESOURCES[name]
         if held is not None:
-            held.note_in(session.memory, name, replaced=True)  # as diff does it
-        inputs = self.w.inputs(database_id=database_id, timeout=action.timeout, reuse_within=action.reuse_within)
-        ending = await self.w.ending(create(session, inputs, row, Asker(name)), row)
+            held.note_in(session.memory, replaced=True)  # as diff does it
+            self.wants[name] += action.replaces
+            self.left[name] = self.left[name] if not action.replaces else []
+        ending = await self.w.ending(create(session, self.inputs(name, action), row, urn(name)), row)
         self.shown.append(ending.text)
         posts, record = self.posts_of(row, database_id), ending.record
         assert sum(post.accepted for post in posts) <= 1, "taken twice"
@@ -325,7 +335,8 @@ class Schedule(RuleBasedStateMachine):
             lost = [post for post in posts if post.accepted and post.code != "SNAPSHOT_FAILED"]
             assert not lost, "an accepted POST is forgotten"
             return
-        self.state[name], self.posts[name] = record, posts
+        posts = self.posts[name] = self.left[name] + posts
+        self.state[name], self.left[name], self.made[name] = record, [], self.wants[name]
         if record.pending:
             assert posts
         elif record.requested_at is None:
@@ -340,27 +351,28 @@ class Schedule(RuleBasedStateMachine):
         """The journal entries of a row's POSTs; no two POSTs for one database are sent at the same time."""
         return [post for post in self.w.posts if post.database_id == database_id and post.monotonic in row.sent]
 
-    def check_pending(self, name: str, held: SnapshotRecord, ending: Ending) -> None:
-        """Check that a read or resume of a pending snapshot has kept or found it."""
+    def check_pending(self, name: str, held: SnapshotRecord, ending: Ending, *, again: bool = False) -> None:
+        """Check that a read or resume of a pending snapshot has kept or found it, or requested it again."""
         self.shown.append(ending.text)
         record = ending.record
         assert record is not None, ending.text
         self.state[name] = record
         if record.pending:
-            assert record.id == held.id
+            assert again or record.id == held.id
         else:
             self.check_own(name, record)
 
     def check_own(self, name: str, record: SnapshotRecord) -> None:
         """Check that the version comes from its own POST."""
-        assert record.version_id == self.started(name)
+        started = [(f"{post.at:%d %H:%M:%S}", post.accepted, post.version_id) for post in self.posts[name]]
+        assert record.version_id == self.started(name), f"{name} has {record}, of {started}"
         assert record.version_id not in self.taken, "two resources have one snapshot"
         self.taken.add(record.version_id or "")
         assert record.attempt is None
 
     def started(self, name: str) -> str | None:
-        """The version that the service started for a resource; None if it started none yet."""
-        return next((post.version_id for post in self.posts[name] if post.accepted), None)
+        """The version that the service started for a resource last; None if it started none yet."""
+        return next((post.version_id for post in reversed(self.posts[name]) if post.accepted), None)
 
     def is_stored(self, name: str) -> bool:
         return self.started(name) in {one.version_id for one in self.w.emulator.snapshots(RESOURCES[name])}
@@ -368,24 +380,28 @@ class Schedule(RuleBasedStateMachine):
     async def begin_process(self) -> None:
         """Start another provider, which reads the pending snapshots and gets the whole state."""
         await self.session.close()
-        self.session = self.w.another_run()
+        self.session = self.w.next_run()
+        for name, record in self.state.items():
+            proof = SnapshotRules().proof_by_state(record.to_outputs())
+            assert proof is not None
+            await self.session.ledger.note(proof, owner_of(urn(name)), self.inputs(name, PLAIN).purpose)
         async with anyio.create_task_group() as group:
             for name, record in self.state.items():
                 if record.pending:
                     group.start_soon(self.read_pending, name, record)
-        for name, record in self.state.items():
-            record.note_in(self.session.memory, name)
+        for record in self.state.values():
+            record.note_in(self.session.memory)
 
     async def read_pending(self, name: str, held: SnapshotRecord) -> None:
         row, began = TimedRow(self.w.clock), self.w.clock.monotonic()
-        ending = await self.w.ending(read(self.session, held, row, owner=name), row)
+        ending = await self.w.ending(read(self.session, held, row, owner=urn(name)), row)
         assert ending.error is None, "a read of a pending snapshot never fails"
         assert self.w.clock.monotonic() - began <= 10
         self.check_pending(name, held, ending)
 
     async def refresh_one(self, name: str, held: SnapshotRecord) -> None:
         row, began = TimedRow(self.w.clock), self.w.clock.monotonic()
-        ending = await self.w.ending(read(self.session, held, row, owner=name), row)
+        ending = await self.w.ending(read(self.session, held, row, owner=urn(name)), row)
         self.shown.append(ending.text)
         assert self.w.clock.monotonic() - began <= 2 * MINUTE
         if ending.record is None:
@@ -428,10 +444,11 @@ class Schedule(RuleBasedStateMachine):
             return True
         for name, record in self.state.items():
             attempt = record.attempt
-            if RESOURCES[name] == database_id and attempt is not None and attempt.missing_since is None:
+            if RESOURCES[name] == database_id and attempt is not None:
                 # Neither accepted nor started: an entry matches up to 15 minutes after the POST.
-                age = self.w.clock.utc() - attempt.posted_at
-                if self.started(name) or attempt.accepted or age < LATE + timedelta(minutes=1):
+                age = emulator.now() - attempt.posted_at
+                longest = FAILED_AFTER if self.started(name) or attempt.accepted else LATE
+                if age < longest + timedelta(minutes=1):
                     return True
         return False
 

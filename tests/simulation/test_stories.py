@@ -8,18 +8,28 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
 from unittest import mock
 
 import pytest
 
-from pulumi_snapshots.attempt.journal import AttemptJournal
+from pulumi_snapshots.errors.outcomes import LedgerUnavailable
+from pulumi_snapshots.ledger.pacing import Pacing
+from pulumi_snapshots.run.memory import RunMemory
+from pulumi_snapshots.run.settings import Settings
 from tests.simulation.stories import Story, Violation, played
 from tests.support.inside import run_inside
 
 if TYPE_CHECKING:
-    from pulumi_snapshots.attempt.journal import Entry, Found
+    from collections.abc import Callable
 
+    from pulumi_snapshots.ledger.ledger import Ledger
+    from pulumi_snapshots.ledger.pacing import Sent
+    from pulumi_snapshots.ledger.place import Document
+    from pulumi_snapshots.run.calls import Call
+
+T = TypeVar("T")
 STORIES = int(os.environ.get("STORIES", "15"))
 ONLY = os.environ.get("STORY")
 SEEDS = range(STORIES) if ONLY is None else [int(ONLY)]
@@ -45,31 +55,45 @@ def test_a_seed_gives_the_same_story_again() -> None:
     assert first == second
 
 
-async def _ends_with_the_answer(self: AttemptJournal, entry: Entry, found: Found | None = None, **_: Any) -> None:
-    await self.erase(entry, found)
+def _with_key(call: Call) -> Ledger | None:
+    settings = call.settings()
+    return call.shared.ledger(settings) if settings.api_key else None
 
 
-async def _nothing(*_: Any, **__: Any) -> None:
-    pass
+async def _fails_open(self: Pacing, decide: Callable[[Document], tuple[T, Sent | None]]) -> T:
+    try:
+        return await _claim(self, decide)
+    except LedgerUnavailable:
+        return decide({})[0]
 
 
-ROOM = "pulumi_snapshots"
+def _forgets(self: RunMemory, kind: str, owner: str | None, _kept: object) -> None:
+    _note_diff(self, kind, owner, None)
+
+
+_claim, _note_diff = Pacing.claim, RunMemory.note_diff
+ATTEMPT, MEMORY = "pulumi_snapshots.ledger.attempt", "pulumi_snapshots.run.memory.RunMemory"
 MISTAKES: dict[str, tuple[int, dict[str, Any]]] = {
     "what the engine could not save is sent again": (
-        51,
-        {f"{ROOM}.attempt.journal.AttemptJournal.conclude": _ends_with_the_answer},
+        17,
+        {"pulumi_snapshots.ledger.ledger.is_resource": lambda _: False},
     ),
-    "what is deleted upstream is sent again": (23, {f"{ROOM}.attempt.journal.AttemptJournal.let_go": _nothing}),
-    "what a killed run has deleted upstream is sent again": (
-        183,
-        {f"{ROOM}.attempt.memory.RunMemory.stays": lambda *_: None},
-    ),
+    "what is deleted upstream is sent again": (43, {f"{MEMORY}.note_delete": lambda *_: None}),
+    "what a killed run has deleted upstream is sent again": (108, {f"{MEMORY}.note_diff": _forgets}),
     "what was destroyed without a key is handed out": (
-        284,
-        {"tests.support.inside._Shared.journals_of_all_keys": lambda *_: []},
+        52,
+        {"pulumi_snapshots.run.calls.Rules._ledger": staticmethod(_with_key)},
     ),
+    "without a ledger it is sent all the same": (22, {"pulumi_snapshots.ledger.pacing.Pacing.claim": _fails_open}),
+    "another key has another ledger": (52, {"pulumi_snapshots.run.settings.Settings.service": Settings.fingerprint}),
+    "a machine that slept sends all the same": (75, {"pulumi_snapshots.run.once.CLAIM_LASTS": timedelta(days=1)}),
+    "the delete of the old one proves the new one": (
+        8,
+        {f"{ATTEMPT}.Proof.shows": lambda self, attempt: self.database_id == attempt.database_id},
+    ),
+    "two of one database do not wait for each other": (15, {f"{ATTEMPT}.Attempt.is_in_the_way": lambda *_: False}),
 }
-"""Mistakes that once were in the code, each with a seed that shows it."""
+"""Mistakes that once were made, each with a seed that shows it."""
 
 
 def breaks_a_promise(seed: int) -> bool:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.ledger.request import Request
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.snapshot.difference import difference
 from pulumi_snapshots.snapshot.record import SnapshotRecord
@@ -16,8 +16,7 @@ from pulumi_snapshots.snapshot.record import SnapshotRecord
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 BASE = {"database_id": "a", "triggers": ["1"]}
 COMPLETE = SnapshotRecord("a", version_id="v", created_at=rfc3339(NOW - timedelta(days=2)), available=True)
-PENDING = SnapshotRecord("a", attempt=Post(NOW - timedelta(days=2), 0.0, "202", 2700.0))
-FAILED = SnapshotRecord("a", attempt=Post(NOW - timedelta(days=2), 0.0, "202", 2700.0, missing_since=NOW))
+PENDING = SnapshotRecord("a", attempt=Request(NOW - timedelta(days=2), "202", 2700.0))
 
 
 @pytest.mark.parametrize(
@@ -41,7 +40,6 @@ FAILED = SnapshotRecord("a", attempt=Post(NOW - timedelta(days=2), 0.0, "202", 2
         pytest.param(PENDING, {"rotate_after": "1h"}, (), True, id="pending: has no age"),
         pytest.param(PENDING, {"triggers": ["2"]}, ("triggers",), False, id="pending, and another trigger"),
         pytest.param(PENDING, {"database_id": "b"}, ("database_id",), False, id="pending, and another database"),
-        pytest.param(FAILED, {}, ("attempt",), False, id="proven failed: take another one"),
     ],
 )
 def test_only_what_should_takes_a_new_snapshot(

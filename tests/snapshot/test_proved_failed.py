@@ -4,32 +4,28 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import pytest
 
 from pulumi_snapshots.api.models import ListedSnapshot, Listing
-from pulumi_snapshots.attempt.memory import DatabaseMemory
-from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.errors.outcomes import NothingSent
+from pulumi_snapshots.ledger.request import Request
 from pulumi_snapshots.listing.absence import proves_failure
 from pulumi_snapshots.listing.listings import Page
-from pulumi_snapshots.listing.match import AmbiguousSnapshot, Search, find_ours
+from pulumi_snapshots.listing.match import Search
 from pulumi_snapshots.run.calls import Unfinished
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from tests.support.engine_calls import Machine, Stack
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OWNER, START, World, world
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 HOUR = 3600.0
 
 
-def of(here: World, folder: Path) -> Stack:
-    return Stack(SnapshotRules(), Machine(here, folder), OWNER)
+def of(here: World) -> Stack:
+    return Stack(SnapshotRules(), Machine(here), OWNER)
 
 
 def accepted(here: World) -> list[str | None]:
@@ -45,10 +41,10 @@ async def failed(here: World, stack: Stack, **values: Any) -> None:
 
 
 @virtual
-async def test_one_that_never_came_is_replaced(tmp_path: Path) -> None:
+async def test_one_that_never_came_is_replaced() -> None:
     async with world(snapshot_seconds=300, cache_world="invalidated") as here:
         here.emulator.add_snapshot(DATABASE, modified=here.clock.utc() - timedelta(days=2))
-        stack = of(here, tmp_path)
+        stack = of(here)
         await failed(here, stack)
         await stack.up(database_id=DATABASE)
         assert stack.error is None
@@ -57,21 +53,38 @@ async def test_one_that_never_came_is_replaced(tmp_path: Path) -> None:
 
 
 @virtual
-async def test_a_later_manual_snapshot_is_named_instead_of_a_second_request(tmp_path: Path) -> None:
+async def test_a_snapshot_from_after_its_time_keeps_no_other_from_being_requested() -> None:
     async with world(snapshot_seconds=300, cache_world="invalidated") as here:
-        stack = of(here, tmp_path)
+        stack = of(here)
         await failed(here, stack)
-        other = here.emulator.add_snapshot(DATABASE)
-        await stack.up(database_id=DATABASE, timeout="45m")
-        assert len(here.posts) == 1
-        assert stack.pending
+        here.emulator.add_snapshot(DATABASE)
+        await anyio.sleep(300)
+        await stack.up(database_id=DATABASE)
+        assert stack.error is None
+        assert [stack.outputs["version_id"]] == accepted(here)[1:]
+
+
+@virtual
+async def test_two_that_could_be_it_are_named_instead_of_a_second_request_and_leave_a_way_out() -> None:
+    async with world(snapshot_seconds=300, cache_world="invalidated") as here:
+        stack = of(here)
+        await failed(here, stack)
+        posted = here.posts[0].at
+        others = [here.emulator.add_snapshot(DATABASE, modified=posted + timedelta(minutes=each)) for each in (5, 6)]
+        await stack.up(database_id=DATABASE)
         assert isinstance(stack.error, Unfinished)
-        assert f"The service lists what may be it, or somebody else's: {other.version_id}" in str(stack.error.error)
-        assert here.clock.utc() - START < timedelta(hours=3, minutes=10)
+        told = stack.row.wording.told(stack.error.error)
+        assert all(each.version_id in told for each in others)
+        assert "`pulumi up --refresh --replace" in told
+        assert stack.pending
+        assert len(here.posts) == 1
+        await stack.up(database_id=DATABASE, replace=True)
+        assert stack.error is None
+        assert [stack.outputs["version_id"]] == accepted(here)[1:]
 
 
 NOW = START + timedelta(hours=3)
-POST = Post(START, 0.0, "202", 2700.0)
+POST = Request(START, "202", 2700.0)
 OLD = ListedSnapshot(name="a", version_id="old", modified=START - timedelta(days=2), origin="manual")
 
 
@@ -85,45 +98,46 @@ def entry(**changes: Any) -> ListedSnapshot:
         ([OLD], True),
         ([OLD, entry(modified=None)], False),
         ([OLD, entry(modified=None, origin="automatic")], True),
-        ([OLD, entry(modified=START + timedelta(hours=2, minutes=50))], False),
+        ([OLD, entry(modified=START + timedelta(hours=1, minutes=50))], False),
+        ([OLD, entry(modified=START + timedelta(hours=2, minutes=10))], True),
         ([OLD, entry(modified=START + timedelta(hours=1), origin="automatic")], True),
         ([OLD, entry(modified=START + timedelta(hours=1), version_id="claimed")], True),
         ([], False),
         ([entry()], False),
     ],
-    ids=["proof", "undated", "undated, but automatic", "late", "automatic", "another's", "empty", "lacks the state's"],
+    ids=[
+        "proof",
+        "undated",
+        "undated, but automatic",
+        "late",
+        "from after its time",
+        "automatic",
+        "another's",
+        "empty",
+        "lacks the state's",
+    ],
 )
 def test_what_a_page_proves(entries: list[ListedSnapshot], *, proves: bool) -> None:
-    memory = DatabaseMemory(due={"old": START + timedelta(days=28)})
-    search = Search.of(POST, None, excluded={"claimed", "old"})
+    due = {"old": START + timedelta(days=28)}
+    search = Search.of(POST, excluded={"claimed", "old"})
     page = Page(tuple(entries), Listing(tuple(entries), 0, 0.0, NOW), complete=True)
-    assert proves_failure(page, search, POST, memory) is proves
-    assert not proves_failure(replace(page, complete=False), search, POST, memory)
+    assert proves_failure(page, search, due) is proves
+    assert not proves_failure(replace(page, complete=False), search, due)
     early = replace(page, listing=replace(page.listing, service_time=START + timedelta(hours=1)))
-    assert not proves_failure(early, search, POST, memory)
-
-
-def test_a_post_whose_clock_is_unknown_may_be_of_an_entry_before_it() -> None:
-    memory, unseen = DatabaseMemory(), replace(POST, service_clock_offset=None)
-    before = entry(modified=START - timedelta(minutes=20))
-    page = Page((before,), Listing((before,), 0, 0.0, NOW), complete=True)
-    assert not proves_failure(page, Search.of(unseen, None), unseen, memory)
-    assert proves_failure(page, Search.of(POST, None), POST, memory)
+    assert not proves_failure(early, search, due)
 
 
 @virtual
-async def test_one_that_comes_after_the_proof_is_not_replaced(tmp_path: Path) -> None:
+async def test_one_that_comes_after_the_proof_is_not_replaced() -> None:
     """The page that proved its failure was a slip of the service's."""
     async with world(snapshot_seconds=300, cache_world="invalidated") as here:
-        stack = of(here, tmp_path)
+        stack = of(here)
         await failed(here, stack)
         stack.begin()
         await stack.read()
-        stack.end()
-        assert stack.outputs["attempt"]["missing_since"]
+        assert stack.pending
         posted = here.posts[0].at
         late = here.emulator.add_snapshot(DATABASE, modified=posted + timedelta(minutes=5))
-        stack.outputs["attempt"] = dict(stack.outputs["attempt"])
         await stack.up(database_id=DATABASE)
         assert stack.error is None
         assert stack.outputs["version_id"] == late.version_id
@@ -131,13 +145,12 @@ async def test_one_that_comes_after_the_proof_is_not_replaced(tmp_path: Path) ->
 
 
 @virtual
-async def test_other_triggers_get_no_snapshot_that_comes_after_the_proof(tmp_path: Path) -> None:
+async def test_other_triggers_get_no_snapshot_that_comes_after_the_proof() -> None:
     async with world(snapshot_seconds=300, cache_world="invalidated") as here:
-        stack = of(here, tmp_path)
+        stack = of(here)
         await failed(here, stack, triggers=["v1"])
         stack.begin()
         await stack.read()
-        stack.end()
         here.emulator.add_snapshot(DATABASE, modified=here.posts[0].at + timedelta(minutes=5))
         await stack.up(database_id=DATABASE, triggers=["v2"])
         assert stack.error is None
@@ -145,27 +158,10 @@ async def test_other_triggers_get_no_snapshot_that_comes_after_the_proof(tmp_pat
 
 
 @virtual
-async def test_a_proof_that_a_manual_snapshot_takes_away_leaves_a_way_out(tmp_path: Path) -> None:
-    async with world(snapshot_seconds=300, cache_world="invalidated") as here:
-        stack = of(here, tmp_path)
-        await failed(here, stack)
-        stack.begin()
-        await stack.read()
-        stack.end()
-        here.emulator.add_snapshot(DATABASE)
-        await anyio.sleep(300)
-        await stack.up(database_id=DATABASE)
-        assert isinstance(stack.error, NothingSent)
-        assert "`pulumi up --replace" in stack.row.wording.told(stack.error)
-        await stack.up(database_id=DATABASE, replace=True)
-        assert [stack.outputs["version_id"]] == accepted(here)[1:]
-
-
-@virtual
-async def test_a_killed_one_that_never_came_is_sent_again(tmp_path: Path) -> None:
+async def test_a_killed_one_that_never_came_is_sent_again() -> None:
     async with world(snapshot_seconds=300, cache_world="invalidated") as here:
         here.emulator.add_snapshot(DATABASE, modified=here.clock.utc() - timedelta(days=2))
-        stack = of(here, tmp_path)
+        stack = of(here)
         here.emulator.fail_next_snapshot(DATABASE)
         await stack.up(saves=False, database_id=DATABASE, timeout="3m")
         await anyio.sleep(3 * HOUR)
@@ -175,44 +171,16 @@ async def test_a_killed_one_that_never_came_is_sent_again(tmp_path: Path) -> Non
         assert len(here.posts) == 2
 
 
-@pytest.mark.parametrize(
-    ("minutes", "asked_after", "found"),
-    [
-        ([-8], 60, None),
-        ([1], 60, None),
-        ([1], 121, 0),
-        ([-8, 1], 60, 1),
-        ([1, 50], 60, "both"),
-    ],
-    ids=["the rival's alone", "a lone one", "the rival's time is over", "the rival's is listed", "both"],
-)
-def test_a_given_up_rival_keeps_a_lone_entry_from_being_taken(
-    minutes: list[int], asked_after: int, found: int | str | None
-) -> None:
-    """An accepted POST was given up 10 minutes before ours, and its snapshot was not found by then."""
-    rival = START - timedelta(minutes=10)
-    search = Search.of(replace(POST, earlier=rival), None)
-    entries = [entry(version_id=str(each), modified=START + timedelta(minutes=each)) for each in minutes]
-    asked_at = rival + timedelta(minutes=asked_after)
-    if found == "both":
-        with pytest.raises(AmbiguousSnapshot) as either:
-            find_ours(entries, search, asked_at)
-        assert [each.version for each in either.value.candidates] == ["1", "50"]
-        return
-    ours = find_ours(entries, search, asked_at)
-    assert ours == (None if found is None else entries[int(found)])
-
-
 @virtual
-async def test_a_given_up_one_that_did_not_show_up_is_noted_in_the_next(tmp_path: Path) -> None:
+async def test_one_that_was_given_up_is_not_mistaken_for_the_next() -> None:
     async with world(snapshot_seconds=300, cache_world="invalidated") as here:
-        stack = of(here, tmp_path)
+        here.emulator.add_snapshot(DATABASE, modified=here.clock.utc() - timedelta(days=2))
+        stack = of(here)
         here.emulator.fail_next_snapshot(DATABASE)
         await stack.up(database_id=DATABASE, timeout="3m", triggers=["v1"])
         await stack.up(database_id=DATABASE, timeout="30m", triggers=["v2"])
-        assert len(here.posts) == 2
-        assert stack.pending
-        assert stack.outputs["attempt"]["earlier"].startswith("2026-03-01T12:00:00")
+        assert isinstance(stack.error, NothingSent)
+        assert len(here.posts) == 1
         await anyio.sleep(2 * HOUR)
         await stack.up(database_id=DATABASE, triggers=["v2"])
         assert stack.error is None

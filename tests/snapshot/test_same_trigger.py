@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import pytest
 
-from pulumi_snapshots.attempt.memory import RunMemory
 from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.run.memory import RunMemory
 from pulumi_snapshots.snapshot.record import SnapshotRecord, is_provisional, is_same_snapshot
-from tests.attempt.test_remembered import back, given, of
+from tests.ledger.test_remembered import back, given, of
 from tests.support.restoring import scene
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, world
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PROVISIONAL = "db/pending:20260301T120000Z"
 
@@ -42,9 +39,9 @@ def test_which_ids_are_of_one_snapshot(old: object, new: object, known: dict[str
 
 
 @virtual
-async def test_a_restore_acts_once_while_its_trigger_gets_its_final_id(tmp_path: Path) -> None:
+async def test_a_restore_acts_once_while_its_trigger_gets_its_final_id() -> None:
     async with scene(snapshot_seconds=400, cache_world="invalidated") as at:
-        snapshot, restore = of(at.here, tmp_path), back(at, tmp_path)
+        snapshot, restore = of(at.here), back(at)
         values: dict[str, Any] = {"database_id": at.stored.database_id}
         await snapshot.up(timeout="3m", **values)
         provisional = snapshot.id
@@ -54,7 +51,6 @@ async def test_a_restore_acts_once_while_its_trigger_gets_its_final_id(tmp_path:
         await snapshot.rules.note_state(snapshot._call(), snapshot.outputs)
         made = await snapshot.rules.calls.update(snapshot._call(), snapshot.id, snapshot.outputs, values)
         snapshot.outputs = {name: value for name, value in made.outputs.items() if value is not None}
-        snapshot.end()
         await restore.up(**given(at, triggers=[provisional]))
         at.writes("later")
         for _ in range(2):
@@ -72,10 +68,10 @@ async def test_a_restore_acts_once_while_its_trigger_gets_its_final_id(tmp_path:
 
 
 @virtual
-async def test_an_id_stays_that_of_one_snapshot_once_the_services_clock_is_known(tmp_path: Path) -> None:
+async def test_an_id_stays_that_of_one_snapshot_once_the_services_clock_is_known() -> None:
     """The machine's clock is ahead, and a run was cut off before any answer had shown the service's."""
     async with world(snapshot_seconds=30, cache_world="invalidated", clock_offset_seconds=-20) as here:
-        snapshot = of(here, tmp_path)
+        snapshot = of(here)
         here.emulator.add_fault(Fault(kind="create", when="after", delay=7200.0, times=1))
         await snapshot.up(timeout="30s", database_id=DATABASE)
         provisional = snapshot.id
@@ -84,6 +80,6 @@ async def test_an_id_stays_that_of_one_snapshot_once_the_services_clock_is_known
         await snapshot.up(database_id=DATABASE)
         assert not is_provisional(snapshot.id), snapshot.error
         memory = RunMemory()  # a later run, which knows what the state says
-        SnapshotRecord.from_outputs(snapshot.outputs).note_in(memory, None)
+        SnapshotRecord.from_outputs(snapshot.outputs).note_in(memory)
         assert is_same_snapshot(memory, provisional, snapshot.id)
         assert len(here.posts) == 1

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
+import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import anyio
 import anyio.lowlevel
 
+from pulumi_snapshots.drill.address import own_host
 from pulumi_snapshots.drill.asking import Door
 from pulumi_snapshots.drill.databases.errors import CheckNotRun, DatabaseUnreachable
 from pulumi_snapshots.drill.difference import DrillRules
@@ -19,23 +23,23 @@ from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.run.calls import Unfinished
 from tests.support.engine_calls import Machine, Stack
 from tests.support.failing import flat
-from tests.support.restoring import Scene, scene
-from tests.support.shared_places import Place
+from tests.support.restoring import Scene, kill, scene
 from tests.support.world import DATABASE, OTHER_DATABASE
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pulumi_snapshots.drill.databases.scalars import Scalar
     from pulumi_snapshots.emulator import Emulator
     from pulumi_snapshots.run.shared import Shared
+    from tests.support.memory import Memory
     from tests.support.world import World
 
-__all__ = ["CONNECTION", "DRILLER", "ROWS", "SCRATCH", "DrillScene", "FakeDatabases", "drill_scene"]
+__all__ = ["CONNECTION", "DRILLER", "ELSEWHERE", "ROWS", "SCRATCH", "DrillScene", "FakeDatabases", "drill_scene"]
 
 DRILLER = "urn:pulumi:dev::shop::pulumi-python:dynamic/squarecloud:Drill::proof"
 SCRATCH = OTHER_DATABASE
-CONNECTION = "postgresql://driller:never-shown@scratch.example:5432/shop?sslmode=require"
+CONNECTION = f"postgresql://driller:never-shown@{own_host(SCRATCH)}:7058/shop?sslmode=require"
+ELSEWHERE = "postgresql://driller:never-shown@tunnel.example:6000/shop"
+"""A host of which nobody knows where it leads."""
 ROWS = "select count(*) from rows where state = 'then'"
 
 
@@ -47,23 +51,39 @@ class FakeDatabases:
         emulator: holds it.
         refuses: how many connections are refused before one is accepted.
         seconds: that each command takes.
+        age_is: seconds for which the server that is asked has run; as long as the scratch database unless given.
+        says_age: whether it says that.
+        lasting: whether the refusals are such that come again.
         asked: the commands, in order.
+        opened: connections of a password: the connection string, and its certificate's content and mode.
     """
 
     emulator: Emulator
     refuses: int = 0
     seconds: float = 0.0
+    age_is: float | None = None
+    says_age: bool = True
+    lasting: bool = False
     asked: list[str] = field(default_factory=list)
+    opened: list[tuple[str, bytes, int]] = field(default_factory=list)
 
     @asynccontextmanager
     async def opens(self, dsn: str, *, timeout: float) -> AsyncIterator[FakeDatabases]:  # noqa: ASYNC109  as the real one
-        assert dsn == CONNECTION
+        if dsn not in {CONNECTION, ELSEWHERE}:
+            self.opened.append((dsn, *_certificate_in(dsn)))
         assert timeout > 0
         await anyio.lowlevel.checkpoint()
         if self.refuses:
             self.refuses -= 1
-            raise DatabaseUnreachable("PostgreSQL", "the connection was refused")
+            raise DatabaseUnreachable("PostgreSQL", "the connection was refused", lasting=self.lasting)
         yield self
+
+    async def age(self) -> float | None:
+        """Seconds for which the server that is asked has run."""
+        if not self.says_age or self.age_is is not None:
+            return self.age_is
+        resource = self.emulator.existing(SCRATCH)
+        return (self.emulator.now() - (resource.started_at or resource.created_at)).total_seconds()
 
     async def ask(self, command: str) -> Scalar:
         self.asked.append(command)
@@ -74,6 +94,11 @@ class FakeDatabases:
             raise CheckNotRun(str(error)) from None
         value: Scalar = rows[0][0] if rows else None
         return value
+
+
+def _certificate_in(dsn: str) -> tuple[bytes, int]:
+    path = Path(re.findall(r"[^=]+", dsn)[-1])
+    return path.read_bytes(), stat.S_IMODE(path.stat().st_mode)
 
 
 class _DrillMachine(Machine):
@@ -133,22 +158,13 @@ class DrillScene:
             with anyio.move_on_after(after):
                 await ended.wait()
             if not ended.is_set():
-                session = self.session
-                journal = session.journals["restore"]
-                journal.erase = journal.enter = journal.update = journal.conclude = (
-                    _never  # a killed process writes nothing
-                )
+                kill(self.session)
             process.cancel_scope.cancel()
-        if not ended.is_set():
-            self.stack.end()
         return not ended.is_set()
 
     def on_another_machine(self) -> None:
         """Run what follows on a machine that shares the place with the others."""
-        before = self.stack.machine
-        assert before.place is not None
-        folder = before.folder.parent / f"machine {before.place.machines + 1}"
-        self.stack.machine = _drills_at(self.at.here, folder, self.databases, before.place)
+        self.stack.machine = _drills_at(self.at.here, self.databases, self.stack.machine.place)
 
     @property
     def session(self) -> Any:
@@ -177,29 +193,18 @@ class DrillScene:
         return "\n".join([*row.shown, *row.notes, *row.warnings, self.error])
 
 
-async def _never(*_: Any, **__: Any) -> None:
-    await anyio.lowlevel.checkpoint()
-
-
-def _drills_at(here: World, folder: Path, databases: FakeDatabases, place: Place | None) -> _DrillMachine:
-    machine = _DrillMachine(here, folder, place=place)
+def _drills_at(here: World, databases: FakeDatabases, place: Memory | None = None) -> _DrillMachine:
+    machine = _DrillMachine(here, place)
     machine.databases = databases
     return machine
 
 
 @asynccontextmanager
-async def drill_scene(folder: Path, *, shared: bool = False, **service: Any) -> AsyncIterator[DrillScene]:
-    """Make a scene.
-
-    Args:
-        folder: for the state directories of its machines.
-        shared: whether they share a place.
-        service: the service's behaviour; `settings` are the client's.
-    """
-    async with scene(folder, **service) as at:
+async def drill_scene(**service: Any) -> AsyncIterator[DrillScene]:
+    """Make a scene; the arguments are the service's behaviour, `settings` the client's."""
+    async with scene(**service) as at:
         databases = FakeDatabases(at.here.emulator)
-        place = Place(at.here.clock) if shared else None
-        machine = _drills_at(at.here, folder / "machine 1", databases, place)
+        machine = _drills_at(at.here, databases)
         where = "pulumi_snapshots.drill"
         with (
             mock.patch(f"{where}.difference.system_utc", at.here.clock.utc),

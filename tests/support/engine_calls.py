@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from pulumi_snapshots.attempt.owner import EngineRun
-from pulumi_snapshots.attempt.process import Process
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.run.calls import Call, Unfinished
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.run.settings import ApiKey
 from pulumi_snapshots.run.shared import Shared
+from tests.support.memory import Memory
+from tests.support.mortal import Mortal
 from tests.support.world import Row
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pulumi_snapshots.attempt.journal import AttemptJournal
     from pulumi_snapshots.clock import Clock
     from pulumi_snapshots.run.calls import Resource, Rules
-    from pulumi_snapshots.run.journals import Journals
     from pulumi_snapshots.run.settings import Settings
-    from tests.support.shared_places import Place
     from tests.support.world import World
 
 __all__ = ["Machine", "Stack"]
@@ -39,40 +37,37 @@ class _Shared(Shared):
     def session(self, _settings: Settings) -> Session:
         return self._only
 
-    def journals(self, _settings: Settings) -> Journals:
-        return self._only.journals
-
-    def journals_of_all_keys(self, _settings: Settings, what: str) -> list[AttemptJournal]:
-        return [self._only.journals[what]]
+    def ledger(self, _settings: Settings) -> Ledger:
+        return self._only.ledger
 
 
 @dataclass
 class Machine:
-    """A machine, whose processes share a state directory, or a place with other machines."""
+    """A machine, whose processes share a ledger, perhaps with other machines.
+
+    Attributes:
+        here: the service.
+        place: of the ledger; one of its own unless given.
+        clock: the machine's.
+        api_key: its user's.
+    """
 
     here: World
-    folder: Path
-    running: set[str] = field(default_factory=set)
-    started: int = 0
+    place: Memory | None = None
     clock: Clock | None = None
-    place: Place | None = None
+    api_key: str | None = None
+
+    def __post_init__(self) -> None:
+        self.place = self.place or Memory(self.here.clock)
 
     def process(self) -> Shared:
-        self.started += 1
-        name = f"process {self.started}"
-        self.running.add(name)
-        here, place = self.here, self.place
-        clock = self.clock or here.clock
-        return _Shared(
-            Session(
-                here.session.settings,
-                clock=clock,
-                http=here.transport,
-                state=self.folder,
-                process=None if place else Process(name, self.running.__contains__),
-                shared=place.bucket(clock) if place else None,
-            )
-        )
+        here, clock = self.here, self.clock or self.here.clock
+        assert self.place is not None
+        settings = here.session.settings
+        if self.api_key is not None:
+            settings = replace(settings, api_key=ApiKey(self.api_key))
+        ledger = Ledger(Mortal(self.place), ServiceClock(clock))
+        return _Shared(Session(settings, ledger, clock=clock, http=here.transport))
 
 
 @dataclass
@@ -99,27 +94,23 @@ class Stack:
     row: Row = field(default_factory=Row)
     error: Exception | None = None
     shared: Shared | None = None
-    engine: EngineRun = field(default_factory=EngineRun)
 
     def _call(self) -> Call:
         assert self.shared is not None
         settings = self.machine.here.session.settings
-        return Call(self.urn, lambda: settings, self.shared, self.row, lambda: self.engine)
+        return Call(self.urn, lambda: settings, self.shared, self.row)
 
-    def begin(self, *, forces: bool = False) -> None:
-        """A process of a run; `forces` if the user asks for another one, and the engine's command line shows it."""
+    def begin(self) -> None:
+        """A process of a run."""
         self.shared = self.machine.process()
-        self.engine = EngineRun(f"engine {self.machine.started}", forces)
-        self.machine.running.add(self.engine.name)
         self.row = Row(wording=PYTHON.about(resource=self.urn))
         self.error = None
 
-    def end(self) -> None:
-        """The process ends."""
+    @property
+    def session(self) -> Session:
+        """The session of the last run."""
         assert self.shared is not None
-        settings = self.machine.here.session.settings
-        self.machine.running.discard(self.engine.name)
-        self.machine.running.discard(self.shared.journals(settings)["snapshot"].process.name)
+        return self.shared.session(self.machine.here.session.settings)
 
     @property
     def pending(self) -> bool:
@@ -131,7 +122,6 @@ class Stack:
         await self.check(values)
         if self.id:
             await self.diff(values)
-        self.end()
 
     async def up(
         self,
@@ -153,7 +143,7 @@ class Stack:
             first: whether it is itself deleted before it is made again.
             values: the inputs.
         """
-        self.begin(forces=replace)
+        self.begin()
         try:
             await self._up(values, saves=saves, replace=replace, trigger=trigger, cascade=cascade, first=first)
         except Explained as error:
@@ -162,7 +152,6 @@ class Stack:
             self.error = end
             if saves:
                 self._keep(end.resource, values)
-        self.end()
 
     async def _up(  # noqa: PLR0913  as those of `up`
         self, values: dict[str, Any], *, saves: bool, replace: bool, trigger: bool, cascade: bool, first: bool
@@ -173,6 +162,7 @@ class Stack:
             # As the engine does it with what has a provider that is replaced; other dependants are compared first.
             await self.delete(self.id, self.outputs)
             self.id, self.outputs = "", {}
+        # The engine ignores what the state has of a resource that `--replace` names, or that is tainted.
         await self.check(values, in_state=bool(self.id) and not replace)
         if not self.id:
             return self._save(await self.create(values), values, saves=saves)
@@ -181,14 +171,13 @@ class Stack:
             old, outputs = self.id, self.outputs
             if first:
                 await self.delete(old, outputs)
-            else:
+            elif not replace:
                 await self.check(values)
             self._save(await self.create(values), values, saves=saves)
             if saves and not first:
                 await self.delete(old, outputs)
         elif changes.updates:
-            await self.rules.note_state(self._call(), self.outputs)
-            self._save(await self.rules.calls.update(self._call(), self.id, self.outputs, values), values, saves=saves)
+            self._save(await self.rules.update(self._call(), self.id, self.outputs, values), values, saves=saves)
         return None
 
     def _save(self, made: Resource, inputs: dict[str, Any], *, saves: bool) -> None:
@@ -203,7 +192,6 @@ class Stack:
         """One `pulumi destroy`."""
         self.begin()
         await self.delete(self.id, self.outputs)
-        self.end()
         self.id, self.outputs = "", {}
 
     # Single calls --------------------------------------------------------------------------------------------------------
@@ -217,9 +205,8 @@ class Stack:
 
     async def read(self) -> None:
         """Read the resource, as a refresh and before an `up` while it is pending."""
-        await self.rules.note_state(self._call(), self.outputs)
         try:
-            seen = await self.rules.calls.read(self._call(), self.id, self.outputs)
+            seen = await self.rules.read(self._call(), self.id, self.outputs)
         except Unfinished as still:
             self._keep(still.resource, self.inputs)
         else:
@@ -229,5 +216,4 @@ class Stack:
         return await self.rules.calls.create(self._call(), values)
 
     async def delete(self, id_: str, outputs: dict[str, Any]) -> None:
-        await self.rules.note_delete(self._call(), outputs)
-        await self.rules.calls.delete(self._call(), id_, outputs)
+        await self.rules.delete(self._call(), id_, outputs)

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from pulumi_snapshots.attempt.owner import Asker
-from pulumi_snapshots.attempt.process import Process
 from pulumi_snapshots.guard.once import ChangeHeldBack, OncePerRun
-from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.restore.inputs import RestoreInputs
+from pulumi_snapshots.restore.restore import restore
 from pulumi_snapshots.snapshot.create import create
+from tests.support.memory import Memory
+from tests.support.mortal import Mortal
+from tests.support.restoring import kill
 from tests.support.world import DATABASE, Row, World
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from pulumi_snapshots.run.session import Session
     from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 __all__ = ["Machine", "Program"]
@@ -25,28 +26,21 @@ __all__ = ["Machine", "Program"]
 
 @dataclass
 class Machine:
-    """A machine, whose processes share a state directory."""
+    """A machine, whose processes share a ledger."""
 
     here: World
-    state: Path
-    running: set[str] = field(default_factory=set)
-    started: int = 0
+    place: Memory | None = None
 
-    def program(self, process: str | None = None) -> Program:
+    def __post_init__(self) -> None:
+        self.place = self.place or Memory(self.here.clock)
+
+    def program(self, session: Session | None = None) -> Program:
         """A run of a program; in a process of its own unless it is given one, as with the Automation API."""
-        name = process or self._new_process()
-        return Program(self.here, self.session(name), name)
+        return Program(self.here, session or self.session())
 
-    def session(self, process: str | None = None) -> Session:
-        here = self.here
-        name = Process(process or self._new_process(), self.running.__contains__)
-        return Session(here.session.settings, clock=here.clock, http=here.transport, state=self.state, process=name)
-
-    def _new_process(self) -> str:
-        self.started += 1
-        name = f"process {self.started}"
-        self.running.add(name)
-        return name
+    def session(self, **settings: Any) -> Session:
+        assert self.place is not None
+        return self.here.another_run(Mortal(self.place), **settings)
 
     async def killed_after(self, seconds: float, **inputs: Any) -> None:
         """Run a program with one change, and kill it: it leaves only the files that it has written."""
@@ -54,22 +48,19 @@ class Machine:
         async with anyio.create_task_group() as process:
             process.start_soon(partial(program.change, "update of Server shop", **inputs))
             await self.here.clock.sleep(seconds)
-            self.kill(program)
+            kill(program.session)
             process.cancel_scope.cancel()
-
-    def kill(self, program: Program) -> None:
-        """End the program's process: it writes nothing more."""
-        journal = program.session.journals["snapshot"]
-        journal.erase = journal.enter = journal.update = journal.conclude = _never  # type: ignore[method-assign, assignment]
-        self.running.discard(program.process)
 
     async def snapshot(self, row: Row | None = None, **inputs: Any) -> SnapshotRecord:
         """A Snapshot of the same database, which another process of the same run takes."""
-        return await create(self.session(), self.here.inputs(**inputs), row or Row(), Asker("urn:a-snapshot"))
+        return await create(self.session(), self.here.inputs(**inputs), row or Row(), "urn:a-snapshot")
 
-
-async def _never(*_: Any, **__: Any) -> None:
-    await anyio.lowlevel.checkpoint()
+    async def restores(self, version_id: str, *, as_a_stranger: bool = False) -> None:
+        """A Restore of this machine; or one by a client of the account of which this machine knows nothing."""
+        session = self.here.another_run() if as_a_stranger else self.session()
+        (stored,) = [each for each in self.here.emulator.snapshots(DATABASE) if each.version_id == version_id]
+        inputs = RestoreInputs(DATABASE, version_id, DATABASE, overwrite=True, name=stored.name, runtime=stored.runtime)
+        await restore(session, inputs, Row(), "urn:a-restore", fresh=True)
 
 
 @dataclass
@@ -84,21 +75,31 @@ class Program:
 
     here: World
     session: Session
-    process: str
     guards: OncePerRun = field(default_factory=OncePerRun)
     done: dict[str, str] = field(default_factory=dict)
     held: dict[str, ChangeHeldBack] = field(default_factory=dict)
     row: Row = field(default_factory=Row)
 
-    async def change(self, what: str, *, database_id: str = DATABASE, **inputs: Any) -> None:
-        """Change something, if the guard allows it."""
+    async def change(
+        self,
+        what: str,
+        *,
+        database_id: str = DATABASE,
+        guard: str = "shop",
+        fails: bool = False,
+        fallback: float | None = None,
+        **inputs: Any,
+    ) -> None:
+        """Change something, if the guard allows it; it happens unless it fails."""
         asked = self.here.inputs(**{"database_id": database_id, "reuse_within": 600.0, **inputs})
         try:
-            record = await self.guards.before("shop", asked, what, lambda: self.session, self.row)
+            record = await self.guards.before(guard, asked, what, lambda: self.session, self.row, fallback=fallback)
         except ChangeHeldBack as error:
             self.held[what] = error
             return
         self.done[what] = record.version_id or ""
+        if not fails:
+            await self.guards.after(guard, database_id, what, lambda: self.session)
 
     async def changes(self, count: int, *, apart: float = 0.0, **inputs: Any) -> None:
         """Change many things in parallel, or each some time after the one before it."""

@@ -20,48 +20,44 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache, partial
 from importlib.util import find_spec, module_from_spec
-from types import ModuleType, SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
 from unittest import mock
 
 import grpc
 from pulumi.dynamic.dynamic import serialize_provider
 from pulumi.runtime.proto import provider_pb2
 
-from pulumi_snapshots.attempt.journal import AttemptJournal
-from pulumi_snapshots.attempt.process import Process
-from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.clock import Clock, parse_rfc3339
 from pulumi_snapshots.dynamic import translate
 from pulumi_snapshots.dynamic.archive_provider import ArchiveProvider
 from pulumi_snapshots.dynamic.drill_provider import DrillProvider
 from pulumi_snapshots.dynamic.engine_access import Features
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
 from pulumi_snapshots.dynamic.restore_provider import RestoreProvider
-from pulumi_snapshots.locked_file import LockedFile
+from pulumi_snapshots.emulator.wire.gateway import kind_of
+from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.plugin.protocol.engine import Engine
 from pulumi_snapshots.plugin.protocol.servicer import Plugin
-from pulumi_snapshots.run.journals import FILES, journals_of
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.shared import Shared
-from pulumi_snapshots.shared_state.content import parsed
-from pulumi_snapshots.shared_state.leases import LeasedProcess
-from tests.simulation.fleet_deployments import _cut_off, _in_memory
 from tests.support import servicer as wire
+from tests.support.memory import Memory
+from tests.support.mortal import Mortal
 from tests.support.plugin_servicer import CAMEL, renamed
 from tests.support.servicer import Servicer
-from tests.support.shared_places import Place
-from tests.support.wire import EmulatorTransport
+from tests.support.wire import EmulatorTransport, _tells_nobody
 from tests.support.world import START
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, MutableMapping
     from datetime import datetime
-    from pathlib import Path
 
+    import httpx
     from google.protobuf import struct_pb2
 
     from pulumi_snapshots.emulator import Emulator, JournalEntry
-    from pulumi_snapshots.run.journals import Journals
     from pulumi_snapshots.run.settings import Settings
 
 __all__ = ["WAYS", "Computer", "Provider", "Raw", "in_virtual_time", "inside", "run_inside"]
@@ -108,7 +104,7 @@ def in_virtual_time(body: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> 
 
 
 class MachineClock(Clock):
-    """The clock of a machine, as far ahead of the true time as it says."""
+    """The clock of a process: what its machine's showed when it began, and since then as fast as the true time."""
 
     def __init__(self, ahead: float) -> None:
         super().__init__(START)
@@ -179,24 +175,51 @@ async def _in_a_thread(work: Callable[[], T]) -> T:
         return value  # type: ignore[no-any-return]  # the work's result
 
 
+_urn: contextvars.ContextVar[str] = contextvars.ContextVar("urn", default="")
+"""The resource that is asked for."""
+POSTS = {"create": "snapshot", "restore": "restore"}
+"""What the ledger calls what each POST starts."""
+LONGEST_CLAIM = timedelta(seconds=15)
+"""How old a claim may be when its request leaves, by both clocks."""
+
+
 # --- A machine and its processes ------------------------------------------------------------------------------------------
 
 
 class _Wire(EmulatorTransport):
     """The transport of one process, which knows the journal entries of its requests."""
 
-    def __init__(self, emulator: Emulator) -> None:
-        super().__init__(emulator)
-        self._sent: list[int] = []
+    def __init__(self, computer: Computer) -> None:
+        super().__init__(computer.emulator)
+        self._computer = computer
+        self._sent: dict[int, str] = {}
 
-    @property
-    def requests(self) -> list[JournalEntry]:
-        return [self._emulator.journal[number] for number in self._sent]
+    def requests(self, urn: str) -> list[JournalEntry]:
+        """Those that calls for one resource have sent."""
+        return [self._emulator.journal[number] for number, of in self._sent.items() if of == urn]
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        kind, database_id = kind_of(request.method, request.url.path)
+        if kind not in POSTS:
+            return await super().handle_async_request(request)
+        tell = request.extensions.get("trace", _tells_nobody)
+
+        async def leaves(event: str, info: Any) -> None:
+            await tell(event, info)
+            if event.startswith("connection.") and self._computer.naps:
+                await asyncio.sleep(self._computer.naps.pop())
+            if event.endswith("send_request_headers.started"):
+                self._computer.note_post(POSTS[kind], database_id)
+
+        request.extensions["trace"] = leaves
+        return await super().handle_async_request(request)
 
     def _spawn(self, run: Callable[[Any], Awaitable[None]], app: Any) -> None:
+        urn = _urn.get()
+
         async def noted(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
             # The gateway adds a request to its journal before it first waits.
-            self._sent.append(len(self._emulator.journal))
+            self._sent[len(self._emulator.journal)] = urn
             await app(scope, receive, send)
 
         super()._spawn(run, noted)
@@ -209,86 +232,77 @@ class Computer:
     Attributes:
         name: for the story.
         emulator: the service.
-        folder: of the shared files, which are in memory.
         ahead: seconds by which its clock is ahead of the true time.
-        running: the names of the running processes.
-        files: the content of the shared files.
-        place: what it shares with other machines; None without such a place.
+        place: of its ledger; machines may share one.
+        places: of all services, by the services' names.
+        naps: seconds for which it sleeps after the claim of one of the next requests, before that leaves.
+        unwritten: the POSTs that were not in the ledger when they left, or since too long.
     """
 
     name: str
     emulator: Emulator
-    folder: Path
     ahead: float = 0.0
-    running: set[str] = field(default_factory=set)
-    files: dict[Path, str] = field(default_factory=dict)
-    place: Place | None = None
-    started: int = 0
+    place: Memory = field(default_factory=lambda: Memory(Clock(START), is_shared=False))
+    places: dict[str, Memory] = field(default_factory=dict)
+    naps: list[float] = field(default_factory=list)
+    unwritten: list[str] = field(default_factory=list)
+
+    def place_of(self, service: str) -> Memory:
+        other = Memory(Clock(START), where=f"{self.place.where} of {service}") if self.places else self.place
+        return self.places.setdefault(service, other)
+
+    def note_post(self, kind: str, database_id: str | None) -> None:
+        """Look whether a POST that leaves is in the ledger."""
+        now, wanted = self.emulator.now(), (kind, database_id, "sent")
+        for each in self.attempts():
+            age = now - parse_rfc3339(each["request"]["posted_at"])
+            if (each["kind"], each["database_id"], each["status"]) == wanted and age < LONGEST_CLAIM:
+                return
+        self.unwritten.append(f"{kind} of {database_id} at {now}")
 
     @property
     def memory(self) -> str:
-        """A name of what its runs remember, which is the same for machines that share it."""
-        return self.place.where if self.place else self.name
+        """The name of its ledger's place, which is the same for machines that share it."""
+        return self.place.where
 
-    def remembered(self) -> list[dict[str, Any]]:
-        """The content of the files that its runs share."""
-        if self.place is not None:
-            return [parsed(name, held.content) for name, held in self.place.held.items() if name.endswith(".json")]
-        return [json.loads(content) for content in self.files.values()]
+    @property
+    def is_broken(self) -> bool:
+        """Whether its place refuses anything now."""
+        return bool(self.place.refuses_reads or self.place.refuses_writes)
 
-    def new_name(self, what: str) -> str:
-        self.started += 1
-        name = f"{what} {self.started} of {self.name}"
-        self.running.add(name)
-        return name
+    def attempts(self) -> list[dict[str, Any]]:
+        """What its ledger holds now."""
+        contents = [json.loads(place.data or "{}") for place in self.places.values()]
+        return [each for content in contents for each in content.get("attempts", {}).values()]
 
 
 class _Shared(Shared):
     """What a provider's process shares, with the service of a test."""
 
-    def __init__(self, computer: Computer, process: Process) -> None:
+    def __init__(self, computer: Computer) -> None:
         super().__init__(lambda _: None)
         self._clock = MachineClock(computer.ahead)
-        self._computer, self._process = computer, process
-        self._place = computer.place.bucket(self._clock) if computer.place else None
-        if self._place is not None:
-            self._process = LeasedProcess.here(self._place.now, process.name, computer.name)
-        self.wire = _Wire(computer.emulator)
+        self._computer = computer
+        self.places: list[Mortal] = []
+        self.wire = _Wire(computer)
 
-    def session(self, settings: Settings) -> Session:
-        if settings not in self._sessions:
-            session = self._sessions[settings] = Session(
-                settings,
-                self.memory,
-                clock=self._clock,
-                http=self.wire,
-                chance=random.Random(settings.fingerprint()),
-                state=self._computer.folder,
-                process=self._process,
-                shared=self._place,
-            )
-            _in_memory(session, self._computer.files)
-            if self._stopping:
-                session.stop()
-        return self._sessions[settings]
+    def ledger(self, settings: Settings) -> Ledger:
+        key = settings.api_url, settings.shared_state, settings.state_dir
+        if key not in self._ledgers:
+            self.places.append(Mortal(self._computer.place_of(settings.service())))
+            self._ledgers[key] = Ledger(self.places[-1], ServiceClock(self._clock))
+        return self._ledgers[key]
 
-    def journals(self, settings: Settings) -> Journals:
-        return self.session(settings).journals
-
-    def journals_of_all_keys(self, settings: Settings, what: str) -> list[AttemptJournal]:
-        if self._place is not None and what in FILES:
-            self._keyless[what] = [journals_of(settings, self._clock, None, self._process, self._place)[what]]
-        elif what not in self._keyless:
-            paths = sorted(path for path in self._computer.files if path.name.endswith(f".{FILES[what]}.json"))
-            files = [LockedFile(path, self._clock) for path in paths]
-            _in_memory(cast(Session, SimpleNamespace(_files=files)), self._computer.files)
-            self._keyless[what] = [AttemptJournal(file, self._process, self._clock) for file in files]
-        return self._keyless[what]
-
-    def cut_off(self) -> None:
-        """Let a killed process write nothing more."""
-        for session in self._sessions.values():
-            _cut_off(session)
+    def _new_session(self, settings: Settings, beside: Session | None) -> Session:
+        return Session(
+            settings,
+            self.ledger(settings),
+            self.memory,
+            clock=self._clock,
+            http=self.wire,
+            chance=random.Random(settings.fingerprint()),
+            pacing=beside.pacing if beside else None,
+        )
 
 
 class Provider:
@@ -301,12 +315,9 @@ class Provider:
 
     way = ""
 
-    def __init__(self, computer: Computer, engine: str, arguments: tuple[str, ...], config: Mapping[str, Any]) -> None:
+    def __init__(self, computer: Computer, config: Mapping[str, Any]) -> None:
         self.computer = computer
-        self.engine = engine
-        self.arguments = arguments
-        self.process = Process(computer.new_name("provider"), computer.running.__contains__)
-        self.shared = _Shared(computer, self.process)
+        self.shared = _Shared(computer)
         self.warnings: list[str] = []
         self.progress: list[str] = []
         self.said: set[str] = set()
@@ -317,11 +328,12 @@ class Provider:
 
     async def call(self, kind: str, method: str, *args: Any) -> Any:
         """One call of the engine; raises `CallFailedError` as `Servicer` does."""
-        token = _process.set(self)
+        token, urn = _process.set(self), _urn.set(args[0])
         try:
             return await _in_a_thread(lambda: getattr(self._servicer(kind), method)(*args))
         finally:
             _process.reset(token)
+            _urn.reset(urn)
 
     def _servicer(self, kind: str) -> Servicer:
         raise NotImplementedError
@@ -330,14 +342,11 @@ class Provider:
         """What the engine does at ^C."""
         self.shared.stop()
 
-    def end(self) -> None:
-        self.computer.running.discard(self.process.name)
-
     def kill(self) -> None:
         """From now on it writes nothing and tells nothing."""
         self.killed = True
-        self.shared.cut_off()
-        self.end()
+        for place in self.shared.places:
+            place.killed = True
 
     def is_first(self, what: str) -> bool:
         first = what not in self.said
@@ -540,8 +549,9 @@ def inside() -> Iterator[None]:
             f"{access}.on_cancel": _yes,
             # It looks at the main thread, which waits in a provider's process, but works here.
             f"{access}.features": lambda: Features(urn=True, log=True, partial_state=True, cancel=True, width=True),
-            "pulumi_snapshots.engine.process._engine": lambda: (_process.get().engine, _process.get().arguments),
+            "pulumi_snapshots.engine.process._engine": lambda: (0, ()),
             "pulumi_snapshots.snapshot.difference.system_utc": lambda: _process.get().utc(),
+            "pulumi_snapshots.restore.difference.system_utc": lambda: _process.get().utc(),
             "pulumi_snapshots.drill.difference.system_utc": lambda: _process.get().utc(),
         }.items():
             patches.enter_context(mock.patch(name, value))

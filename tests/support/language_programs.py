@@ -60,12 +60,13 @@ def typescript(*projects: Path) -> Path:
     return engine.kept(os.environ, f"typescript-{_digest(*texts)}", files, make)
 
 
-def go_package(folder: Path, example: Path) -> None:
+def go_package(folder: Path, example: Path, what: str = "build") -> None:
     """Compile a Go package that is no program, with the packages that an example asks for.
 
     Args:
         folder: with the package's files.
         example: with a `go.mod`, which names the folder of the SDK.
+        what: `build`, or `test` to run its tests too.
 
     Raises:
         Closed: this machine has no Go.
@@ -80,14 +81,14 @@ def go_package(folder: Path, example: Path) -> None:
         go = engine.new_enough(work, os.environ)
         engine.raise_to_engine(go, work, os.environ, named=True)
         done = subprocess.run(  # noqa: S603  a compiler
-            [go, "build", "./..."],
+            [go, what, "./..."],
             cwd=work,
             env={**os.environ, **engine.GO_ENVIRONMENT},
             capture_output=True,
             text=True,
             check=False,
         )
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def python_sdk() -> Path:

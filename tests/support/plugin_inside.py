@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -81,7 +80,7 @@ class Plugged:
 
 
 def _started(emulator: Emulator, computer: Computer) -> Plugged:
-    process = Native(computer, computer.new_name("engine"), (), {})
+    process = Native(computer, {})
     _process.set(process)
     return Plugged(emulator, process, Plugin(_InsideEngine(process), process.shared))
 
@@ -98,6 +97,6 @@ async def plugged(
         service: the service's behaviour.
     """
     emulator = Emulator(EmulatorSettings(**service), clock=Clock(START), base_url="http://127.0.0.1:1")
-    here = _started(emulator, Computer("laptop", emulator, Path("/state/laptop")))
+    here = _started(emulator, Computer("laptop", emulator))
     await here.ready(config, provider)
     yield here

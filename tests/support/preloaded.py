@@ -331,10 +331,10 @@ def _open_streams(*, unbuffered: bool) -> None:
 
 def _have_parent(parent: int) -> None:
     """Find the engine from where the command was started."""
-    from pulumi_snapshots.attempt import process  # noqa: PLC0415  after the fork
+    from pulumi_snapshots.engine import process  # noqa: PLC0415  after the fork
 
-    own, found = os.getpid(), process.parent_of
-    process.parent_of = lambda pid: parent if pid == own else found(pid)
+    own, found = os.getpid(), process._parent_of
+    process._parent_of = lambda process: parent if process == own else found(process)
     os.getppid = lambda: parent
 
 

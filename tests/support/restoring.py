@@ -7,26 +7,24 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
-import anyio.lowlevel
 
-from pulumi_snapshots.attempt.owner import Asker
-from pulumi_snapshots.attempt.process import Process
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.restore import RestorePending, failure_of, restore, resume_restore
-from pulumi_snapshots.run.session import Session
+from tests.support.memory import Memory
+from tests.support.mortal import Mortal
 from tests.support.world import DATABASE, OTHER_DATABASE, START, Row, World, world
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from pathlib import Path
 
     from pulumi_snapshots.emulator import JournalEntry
     from pulumi_snapshots.emulator.service.resources import StoredSnapshot
     from pulumi_snapshots.restore.record import RestoreRecord
+    from pulumi_snapshots.run.session import Session
 
-__all__ = ["RESTORER", "RestoreEnding", "Scene", "scene"]
+__all__ = ["RESTORER", "RestoreEnding", "Scene", "kill", "scene"]
 
 RESTORER = "urn:pulumi:dev::shop::pulumi-python:dynamic/squarecloud:Restore::back"
 
@@ -81,18 +79,14 @@ class Scene:
     Attributes:
         here: the service, and a session.
         stored: the snapshot.
-        state: the state directory; without one nothing outlives a run.
+        place: what the runs of this machine share.
         row: the resource's row on the terminal.
-        running: the names of the running processes.
-        started: the number of processes so far.
     """
 
     here: World
     stored: StoredSnapshot
-    state: Path | None = None
+    place: Memory
     row: Row = field(default_factory=lambda: Row(wording=PYTHON.about(resource=RESTORER)))
-    running: set[str] = field(default_factory=set)
-    started: int = 0
 
     def inputs(self, **changes: Any) -> RestoreInputs:
         stored = self.stored
@@ -105,22 +99,13 @@ class Scene:
 
     def process(self, **settings: Any) -> Session:
         """Start a process, and return its session."""
-        self.started += 1
-        name = f"process {self.started}"
-        self.running.add(name)
-        here = self.here
-        return Session(
-            replace(here.session.settings, **settings),
-            clock=here.clock,
-            http=here.transport,
-            state=self.state,
-            process=Process(name, self.running.__contains__),
-        )
+        return self.here.another_run(Mortal(self.place), **settings)
 
-    async def restore(self, session: Session | None = None, **inputs: Any) -> RestoreEnding:
-        return await self.ending(
-            restore(session or self.here.session, self.inputs(**inputs), self.row, Asker(RESTORER))
-        )
+    async def restore(
+        self, session: Session | None = None, owner: str | None = RESTORER, *, fresh: bool = False, **inputs: Any
+    ) -> RestoreEnding:
+        session = session or self.here.session
+        return await self.ending(restore(session, self.inputs(**inputs), self.row, owner, fresh=fresh))
 
     async def resume(self, record: RestoreRecord, session: Session | None = None, **inputs: Any) -> RestoreEnding:
         """Resume a restore, as the next `up` does."""
@@ -162,11 +147,9 @@ class Scene:
             process.start_soon(run)
             await anyio.sleep(after)
             if not endings:
-                journal = session.journals["restore"]
-                journal.erase = journal.enter = journal.update = journal.conclude = _never  # type: ignore[method-assign, assignment]  # a killed process writes nothing
+                kill(session)
                 self.row = Row(wording=PYTHON.about(resource=RESTORER))
             process.cancel_scope.cancel()
-        self.running.discard(session.journals["restore"].process.name)
         return endings[0] if endings else None
 
     async def later(self, after: float, happen: Callable[[], object]) -> None:
@@ -184,9 +167,7 @@ class Scene:
     async def somebody_restores(self, stored: StoredSnapshot, target: str = DATABASE) -> None:
         """Restore as another client of the account, of which this machine knows nothing."""
         client = self.here.another_run().client
-        await client.restore_snapshot(
-            target, name=stored.name, version_id=stored.version_id, on_send=anyio.lowlevel.checkpoint
-        )
+        await client.restore_snapshot(target, name=stored.name, version_id=stored.version_id, leaves=lambda: None)
 
     @property
     def elapsed(self) -> float:
@@ -202,18 +183,28 @@ class Scene:
         return [post.version_id for post in self.posts if post.accepted]
 
 
-async def _never(*_: Any, **__: Any) -> None:
-    await anyio.lowlevel.checkpoint()
+def kill(session: Session) -> None:
+    """Let the process of a session write nothing more."""
+    place = session.ledger.place
+    assert isinstance(place, Mortal)
+    place.killed = True
+
+
+def knows_time(here: World, session: Session | None = None) -> None:
+    """Let an earlier answer have shown the service's time, so that the next request is about something else."""
+    now = here.clock.utc()
+    (session or here.session).service_clock.observe(here.emulator.now().replace(microsecond=0), now, now)
 
 
 @asynccontextmanager
-async def scene(state: Path | None = None, **service: Any) -> AsyncIterator[Scene]:
+async def scene(place: Memory | None = None, **service: Any) -> AsyncIterator[Scene]:
     """Make a scene; keyword arguments set the service's behaviour, and `settings` the client's."""
     async with world(databases=(DATABASE, OTHER_DATABASE), **service) as here:
         for database_id in (DATABASE, OTHER_DATABASE):
             here.emulator.execute(database_id, "CREATE TABLE rows (state)", "INSERT INTO rows VALUES ('then')")
         stored = here.emulator.add_snapshot(DATABASE)
-        staged = Scene(here, stored, state)
+        staged = Scene(here, stored, place or Memory(here.clock))
+        knows_time(here)
         for database_id in (DATABASE, OTHER_DATABASE):
             staged.writes("now", database_id)
         yield staged

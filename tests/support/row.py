@@ -24,16 +24,12 @@ class Row:
         shown: the progress.
         notes: the good news that stay.
         warnings: the warnings.
-        keeps: whether the engine can keep a pending snapshot.
-        is_asked_again: whether later calls show what the state has kept.
         wording: the words of the texts.
     """
 
     shown: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    keeps: bool = True
-    is_asked_again: bool = True
     wording: Wording = field(default_factory=lambda: PYTHON.about(resource=OWNER))
 
     def progress(self, text: Words) -> None:
@@ -46,6 +42,3 @@ class Row:
 
     def warn(self, text: Words) -> None:
         self.warnings.append(self.wording.text(text))
-
-    def will_keep(self, *, pending: bool) -> bool:
-        return self.keeps or not pending

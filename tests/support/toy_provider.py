@@ -121,7 +121,7 @@ def _end(call: engine_access.EngineCall, inputs: dict[str, Any], outputs: dict[s
             int("the cause")
     except ValueError:
         if "keep" in inputs:
-            call.keep("toy/pending", outputs, inputs["keep"], refresh_before_update=inputs.get("refresh", True))
+            call.keep("toy/pending", outputs, inputs["keep"])
         call.fail(inputs["fail"])
     if inputs.get("surrogate"):
         call.progress("broken \udc80 row")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 import httpx
 
-from pulumi_snapshots.attempt.memory import RunMemory
-from pulumi_snapshots.attempt.owner import Asker
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.emulator import Emulator
 from pulumi_snapshots.emulator import EmulatorSettings as Service
 from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.ledger.service_clock import ServiceClock
+from pulumi_snapshots.run.memory import RunMemory
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey, Settings
 from pulumi_snapshots.snapshot.create import Pending, create, resume
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import read
+from tests.support.memory import Memory
+from tests.support.mortal import Mortal
 from tests.support.row import OWNER, Row
 from tests.support.wire import EmulatorTransport
 
@@ -32,9 +35,10 @@ if TYPE_CHECKING:
     from pulumi_snapshots.emulator.data.store import Store
     from pulumi_snapshots.emulator.service.resources import StoredSnapshot
     from pulumi_snapshots.errors.text import Words
+    from pulumi_snapshots.ledger.place import Place
     from pulumi_snapshots.snapshot.record import SnapshotRecord
 
-__all__ = ["DATABASE", "OTHER_DATABASE", "OWNER", "START", "Ending", "Row", "TimedRow", "World", "world"]
+__all__ = ["DATABASE", "OTHER_DATABASE", "OWNER", "START", "Ending", "Row", "TimedRow", "World", "ledger_of", "world"]
 
 T = TypeVar("T")
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
@@ -124,8 +128,10 @@ class World:
         row = row or self.row
         return Ending(record, error, "\n".join([*row.shown, *row.notes, *row.warnings, said]))
 
-    async def create(self, *, session: Session | None = None, owner: str = OWNER, **inputs: Any) -> Ending:
-        return await self.ending(create(session or self.session, self.inputs(**inputs), self.row, Asker(owner)))
+    async def create(
+        self, *, session: Session | None = None, owner: str = OWNER, fresh: bool = False, **inputs: Any
+    ) -> Ending:
+        return await self.ending(create(session or self.session, self.inputs(**inputs), self.row, owner, fresh=fresh))
 
     async def resume(self, record: SnapshotRecord, *, session: Session | None = None, **inputs: Any) -> Ending:
         return await self.ending(resume(session or self.session, record, self.inputs(**inputs), self.row, owner=OWNER))
@@ -158,15 +164,50 @@ class World:
         await self.clock.sleep(after)
         happen()
 
-    def another_run(self, **settings: Any) -> Session:
-        """The session of another process, which shares nothing with this one."""
+    def another_run(self, place: Place | None = None, *, clock: Clock | None = None, **settings: Any) -> Session:
+        """The session of another process, which shares nothing with this one but a place, if one is given."""
+        clock = clock or self.clock
         return Session(
             replace(self.session.settings, **settings),
+            ledger_of(clock, place if isinstance(place, Mortal) else Mortal(place or Memory(clock))),
             RunMemory(),
-            clock=self.clock,
+            clock=clock,
             http=self.transport,
             chance=random.Random(1),
         )
+
+    async def killed(
+        self, after: float, work: Callable[[Session], Awaitable[object]], session: Session | None = None
+    ) -> bool:
+        """Let a process work, and kill it after some seconds, so that it leaves only what it has written.
+
+        Args:
+            after: the seconds.
+            work: the process's work.
+            session: of `another_run`; a later process of this machine if not given.
+
+        Returns:
+            Whether its work had not ended by then.
+        """
+        process, ended = session or self.next_run(), anyio.Event()
+
+        async def run() -> None:
+            with suppress(Explained):
+                await work(process)
+            ended.set()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(run)
+            with anyio.move_on_after(after):
+                await ended.wait()
+            assert isinstance(process.ledger.place, Mortal)
+            process.ledger.place.killed = True
+            group.cancel_scope.cancel()
+        return not ended.is_set()
+
+    def next_run(self, **settings: Any) -> Session:
+        """The session of a later process on this machine."""
+        return self.another_run(self.session.ledger.place, **settings)
 
     def requests(self, kind: str) -> list[JournalEntry]:
         return [entry for entry in self.emulator.journal if entry.kind == kind]
@@ -189,6 +230,11 @@ class World:
         return self.emulator.snapshots(database_id)[0]
 
 
+def ledger_of(clock: Clock, place: Place | None = None) -> Ledger:
+    """A ledger as one process has it; its place is in memory unless given."""
+    return Ledger(place or Memory(clock), ServiceClock(clock))
+
+
 @asynccontextmanager
 async def world(
     *,
@@ -196,6 +242,7 @@ async def world(
     api_key: str | None = None,
     settings: dict[str, Any] | None = None,
     store: Store | None = None,
+    place: Place | None = None,
     **service: Any,
 ) -> AsyncIterator[World]:
     """Make a world.
@@ -205,6 +252,7 @@ async def world(
         api_key: the client's key; the right one if not given.
         settings: the client's settings.
         store: where the emulator keeps its data.
+        place: of the ledger; in memory unless given.
         service: the service's behaviour.
     """
     clock = Clock(START)
@@ -218,6 +266,8 @@ async def world(
         snapshots_url=emulator.snapshots_url,
         **(settings or {}),
     )
-    session = Session(chosen, RunMemory(), clock=clock, http=transport, chance=random.Random(1))
+    session = Session(
+        chosen, ledger_of(clock, place), RunMemory(), clock=clock, http=transport, chance=random.Random(1)
+    )
     yield World(emulator, transport, clock, session)
     await session.close()

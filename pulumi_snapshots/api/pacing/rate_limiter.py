@@ -8,9 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import anyio
 
@@ -37,17 +36,27 @@ from pulumi_snapshots.api.pacing.limits import (
     SNAPSHOT_PER_ACCOUNT,
     SNAPSHOT_PER_DATABASE,
 )
-from pulumi_snapshots.api.pacing.request_log import RequestLog, Sent
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.errors.outcomes import SharedStateUnavailable
+from pulumi_snapshots.errors.text import Words
+from pulumi_snapshots.ledger.pacing import Pacing, Sent
+from pulumi_snapshots.ledger.place import Document
 
 
 class OnWait(Protocol):
     """Called with why a request waits, a detail that changes while it waits, when the wait ends, and the reason."""
 
-    def __call__(self, text: str, detail: str = "", *, until: datetime | None = None, why: str = "") -> None: ...  # noqa: D102
+    def __call__(self, text: str, detail: Words = "", *, until: datetime | None = None, why: str = "") -> None: ...  # noqa: D102
 
 
+class Decision(Protocol):
+    """What was decided about a POST."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it is to be sent."""
+
+
+C = TypeVar("C", bound=Decision)
 BUDGET_WINDOW = 60.5
 """Seconds: the service is assumed to count requests per minute by arrival, so half a second is added for network jitter."""
 SHORTEST_BLOCK = BUDGET_WINDOW
@@ -57,8 +66,6 @@ LOCAL_BLOCK = 10.0
 emulator does when its user unblocks the account, and asking it again costs nothing."""
 COURTESY = 0.05
 """Seconds that the process which sent last gives to the others of this machine, so that two fleets alternate."""
-SENDING_DELAY = 0.05
-"""Seconds between granting a slot and sending that need no correction: every limit has more slack than that."""
 OUTAGE_AFTER = 2
 """POSTs in a row with an ambiguous 5xx after which no further POST is sent until a read succeeds."""
 OUTAGE_PATIENCE = 120.0
@@ -134,6 +141,28 @@ class _Request:
     woken: anyio.Event = field(default_factory=anyio.Event)
 
 
+class Slot:
+    """The slot of a POST that was claimed, in which it is to be sent at once."""
+
+    def __init__(self, limiter: RateLimiter, request: _Request) -> None:
+        self._limiter = limiter
+        self._request = request
+
+    @asynccontextmanager
+    async def used(self) -> AsyncIterator[None]:
+        """Wait for the moment that the limits count, a fraction of a second; learn from the request that the body sends.
+
+        A cancellation has a `NotSent` as its cause if the body was not begun.
+        """
+        limiter, request = self._limiter, self._request
+        async with limiter._learning(request):  # noqa: SLF001  a part of it
+            try:
+                await limiter._clock.sleep(request.sent_at - limiter._clock.monotonic())  # noqa: SLF001
+            except anyio.get_cancelled_exc_class() as cancelled:
+                raise cancelled from NotSent(request.text)
+            yield
+
+
 class RateLimiter:
     """Spaces the requests of one API key, and learns from their answers.
 
@@ -145,7 +174,7 @@ class RateLimiter:
         requests_per_minute: the most requests that may be sent in any minute.
         block_wait: seconds that a block lasts if the service sends no `Retry-After`.
         longest_block: seconds after which the service is asked again, however long a block is to last.
-        log: the requests sent so far; shared with other processes, or of this one only if not given.
+        pacing: what was sent so far; of this process only if not given.
     """
 
     def __init__(
@@ -155,14 +184,14 @@ class RateLimiter:
         requests_per_minute: int,
         block_wait: float,
         longest_block: float = math.inf,
-        log: RequestLog | None = None,
+        pacing: Pacing | None = None,
     ) -> None:
         self._clock = clock
         self._budget = requests_per_minute
         self._block_wait = block_wait
         self._longest_block = longest_block
         self._queue: list[_Request] = []
-        self._log = log or RequestLog(clock)
+        self._pacing = pacing or Pacing(clock, None, "")
         self._started: deque[float] = deque(maxlen=requests_per_minute)
         self._refused_key: KeyRefused | None = None
         self._quota: QuotaUsedUp | None = None
@@ -172,95 +201,96 @@ class RateLimiter:
 
     @asynccontextmanager
     async def slot(
-        self,
-        request: str,
-        lane: Lane,
-        database_id: str | None = None,
-        *,
-        waits_out_block: bool = True,
-        on_wait: OnWait | None = None,
-    ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-        """Wait for a slot, and learn from the result of the request that the body sends.
-
-        If the body does something slow before it sends the request, it must await the yielded function right before
-        sending: the service's limits count from then.
+        self, request: str, lane: Lane, database_id: str | None = None, *, waits_out_block: bool = True
+    ) -> AsyncIterator[None]:
+        """Wait for the slot of a read request, and learn from the result of the request that the body sends.
 
         Args:
             request: method and path, for the error of a request that is not sent.
             lane: its kind.
-            database_id: the database whose cooldown applies.
-            waits_out_block: whether a read waits for the end of a block; otherwise it fails at once.
+            database_id: the database that it is about.
+            waits_out_block: whether it waits for the end of a block; otherwise it fails at once.
+
+        Raises:
+            SquareCloudError: the request must not be sent: key refused, or a block.
+        """
+        queued = _Request(request, lane, database_id, waits_out_block, self._clock.monotonic())
+
+        async def decide() -> bool:
+            return await self._pacing.exchange(lambda: self._free_slot(queued)) is not None
+
+        await self._wait_for_slot(queued, decide)
+        async with self._learning(queued):
+            yield
+
+    async def claim(
+        self, request: str, lane: Lane, database_id: str, decide: Callable[[Document], C], on_wait: OnWait | None
+    ) -> tuple[C, Slot]:
+        """Wait for the slot of a POST, and decide in the same edit of the ledger whether it is sent at all.
+
+        Args:
+            request: see `slot`.
+            lane: see `slot`.
+            database_id: see `slot`.
+            decide: gets the ledger's document as soon as the limits allow the request, and enters it; called again if another
+                run was faster.
             on_wait: called while the request waits.
+
+        Returns:
+            The decision, and the slot in which the request is to be sent if that is what was decided.
 
         Raises:
             SquareCloudError: the request must not be sent: key refused, quota used up, block or outage.
+            LedgerUnavailable: the ledger cannot be written, so nothing may be sent.
         """
-        queued = _Request(request, lane, database_id, waits_out_block, self._clock.monotonic(), on_wait)
-        await self._wait_for_slot(queued)
-        try:
-            yield partial(self._sending, queued)
-        except SquareCloudError as error:
-            if isinstance(error, Blocked) and lane.own_block:
-                blocked = _of_lane(lane, error)
-                self._learn(queued, blocked)
-                await self._log.exchange()
-                raise blocked from None
-            if not error.ambiguous and not isinstance(error, SnapshotFailed | RestoreFailed):
-                self._forget_cooldown(queued)
-            self._learn(queued, error)
-            await self._log.exchange()
-            raise
-        except SharedStateUnavailable:  # before the body has sent anything
-            self._forget_cooldown(queued)
-            raise
-        except anyio.get_cancelled_exc_class() as cancelled:
-            if isinstance(cancelled.__cause__, NotSent):
-                self._forget_cooldown(queued)
-                with anyio.CancelScope(shield=True):
-                    await self._log.exchange()
-            raise
-        else:
-            self._learn(queued, None)
+        queued = _Request(request, lane, database_id, True, self._clock.monotonic(), on_wait)  # noqa: FBT003
+        decided: list[C] = []
+
+        def when_free(document: Document) -> tuple[C | None, Sent | None]:
+            slot = self._free_slot(queued)
+            made = decide(document) if slot else None
+            return made, slot if made and made.is_new else None
+
+        async def ask() -> bool:
+            made = await self._pacing.claim(when_free)
+            decided.extend([] if made is None else [made])
+            return bool(decided)
+
+        await self._wait_for_slot(queued, ask)
+        return decided[0], Slot(self, queued)
 
     def note_earlier_post(self, database_id: str, seconds_ago: float) -> None:
         """Apply the cooldown of a create that another process sent."""
-        self._log.note(CREATE.name, database_id, self._clock.monotonic() - max(0.0, seconds_ago))
+        self._pacing.note(CREATE.name, database_id, self._clock.monotonic() - max(0.0, seconds_ago))
 
     def listed_at(self, database_id: str) -> float:
         """When any run of this machine last requested the listing of a database; minus infinity for not lately."""
-        return self._log.listed.get(database_id, -math.inf)
+        return self._pacing.listed.get(database_id, -math.inf)
 
     @property
     def blocked(self) -> bool:
         """Whether the account is blocked now."""
-        return self._clock.monotonic() < self._log.blocked_until
+        return self._clock.monotonic() < self._pacing.blocked_until()
 
     async def forget_blocks(self) -> datetime | None:
-        """Let the runs of this machine forget every block, and return when they took the longest one to end, if any."""
-        ends = -math.inf
-
-        def forget() -> None:
-            nonlocal ends
-            ends = max(ends, self._log.forget_blocks())
-
-        await self._log.exchange(forget)
-        left = ends - self._clock.monotonic()
+        """Let all runs forget every block, and return when they took the longest one to end, if any."""
+        left = await self._pacing.forget_blocks() - self._clock.monotonic()
         return self._clock.utc() + timedelta(seconds=left) if left > 0 else None
 
     @property
     def blocked_until(self) -> datetime:
         """When the account's block ends."""
-        return self._clock.utc() + timedelta(seconds=self._log.blocked_until - self._clock.monotonic())
+        return self._clock.utc() + timedelta(seconds=self._pacing.blocked_until() - self._clock.monotonic())
 
     async def free_at(self, lane: Lane) -> datetime | None:
-        """When the spacing between two requests of a lane ends, as far as any process knows; None if it has ended."""
-        await self._log.exchange(lambda: None)
-        left = self._log.last(lane.name) + lane.per_account - self._clock.monotonic()
+        """When the spacing between two requests of a lane ends, as far as any run knows; None if it has ended."""
+        await self._pacing.exchange()
+        left = self._pacing.last(lane.name) + lane.per_account - self._clock.monotonic()
         return self._clock.utc() + timedelta(seconds=left) if left > 0 else None
 
     # The queue -------------------------------------------------------------------------------------------------------
 
-    async def _wait_for_slot(self, request: _Request) -> None:
+    async def _wait_for_slot(self, request: _Request, decide: Callable[[], Awaitable[bool]]) -> None:
         self._queue.append(request)
         try:
             had_timer = True  # a new request may change the order as well
@@ -274,15 +304,12 @@ class RateLimiter:
                     # The passage of time alone has changed the order. The request that is first now needs the timer.
                     first.woken.set()
                 had_timer = first is request
+                at -= self._ahead(request)
                 if first is request and at <= now:
-                    previous = self._log.own(request.lane.name, request.database_id)
-                    sent = await self._log.exchange(lambda: self._free_slot(request))
-                    if sent is not None:
-                        request.sent_at, request.previous_at = sent.at, previous
-                        if request.lane.starts:
-                            self._started.append(sent.at)
+                    request.previous_at = self._pacing.own(request.lane.name, request.database_id)
+                    if await decide():
                         return
-                    continue  # another process was faster, or reported a block
+                    continue  # another run was faster, or reported a block
                 earlier = (other for other in self._queue if other.queued_at < request.queued_at)
                 self._show(request, at, now, sum(other.lane.starts == request.lane.starts for other in earlier))
                 # Only the first request needs a timer; the others are woken when their position changes.
@@ -309,25 +336,23 @@ class RateLimiter:
             self._first(now, self._budget_free(now)).woken.set()
 
     def _free_slot(self, request: _Request) -> Sent | None:
-        """A slot for the request now, unless the requests of other processes delay it."""
+        """A slot for the request, unless the requests of other runs delay it."""
         now = self._clock.monotonic()
-        if self._earliest(request, self._budget_free(now)) > now:
+        at = now + self._ahead(request)
+        if self._earliest(request, self._budget_free(now)) > at:
             return None
+        request.sent_at = at
         lists = request.lane is READ and request.database_id is not None
-        return Sent(request.lane.name, request.database_id, now, lists=lists)
+        return Sent(request.lane.name, request.database_id, at, lists=lists)
 
-    async def _sending(self, request: _Request) -> None:
-        """Count the limits from now on, if the slot was granted noticeably earlier."""
-        if self._clock.monotonic() - request.sent_at > SENDING_DELAY:
-            lane, database_id = request.lane.name, request.database_id
-            late = await self._log.exchange(lambda: Sent(lane, database_id, self._clock.monotonic(), counts=False))
-            if late is not None:
-                request.sent_at = late.at
+    def _ahead(self, request: _Request) -> float:
+        """Seconds from the decision to send a request until it is written down, and may leave."""
+        return self._pacing.took if request.lane.starts else 0.0
 
     def _forget_cooldown(self, request: _Request) -> None:
         """Take back that the database's cooldown has started: the service has not accepted the request."""
         if request.database_id:
-            self._log.forget(request.lane.name, request.database_id, request.sent_at, earlier=request.previous_at)
+            self._pacing.forget(request.lane.name, request.database_id, request.sent_at, earlier=request.previous_at)
 
     # The limits ------------------------------------------------------------------------------------------------------
 
@@ -335,7 +360,7 @@ class RateLimiter:
         """The earliest time (monotonic) for this request; infinite if unknown."""
         if request.lane.starts and self._outage_since is not None:
             return math.inf
-        return max(self._spacing_ends(request), self._log.blocked_until, free[request.lane.starts])
+        return max(self._spacing_ends(request), self._pacing.blocked_until(), free[request.lane.starts])
 
     def _budget_free(self, now: float) -> dict[bool, float]:
         """When the budget allows another create or restore (True), and another read (False)."""
@@ -346,16 +371,16 @@ class RateLimiter:
 
     def _spacing_ends(self, request: _Request) -> float:
         lane = request.lane
-        account = self._log.last(lane.name) + lane.per_account
-        if self._log.was_own(lane.name):
-            account += COURTESY
+        account = self._pacing.last(lane.name) + lane.per_account
+        if lane.per_account and self._pacing.was_own(lane.name):
+            account += self._pacing.unsure + COURTESY
         return max(account, self._cooldown_ends(request))
 
     def _cooldown_ends(self, request: _Request) -> float:
-        return self._log.last(request.lane.name, request.database_id) + request.lane.per_database
+        return self._pacing.last(request.lane.name, request.database_id) + request.lane.per_database
 
     def _budget_allows(self, now: float, *, reserved: int) -> float:
-        sent = self._log.since(now - BUDGET_WINDOW)
+        sent = self._pacing.since(now - BUDGET_WINDOW)
         too_many = len(sent) + reserved - self._budget
         return sent[too_many] + BUDGET_WINDOW if too_many >= 0 and sent else -math.inf
 
@@ -395,8 +420,6 @@ class RateLimiter:
         cooldown = self._cooldown_ends(request)
         if request.lane.starts and self._outage_since is not None:
             request.on_wait("service is returning errors; will send when a listing succeeds")
-        elif self.blocked:
-            request.on_wait(BLOCKED, until=self.blocked_until)
         elif cooldown > now and cooldown >= at:
             until = self._clock.utc() + timedelta(seconds=cooldown - now)
             request.on_wait("queued", until=until, why=request.lane.cooldown)
@@ -414,8 +437,8 @@ class RateLimiter:
             raise self._refused_key.kept_back(request.text)
         now = self._clock.monotonic()
         if self.blocked and (request.lane.starts or not request.waits_out_block):
-            raise self._block.kept_back(request.text, retry_after=self._log.blocked_until - now)
-        lane_blocked = self._log.lane_blocked_until(request.lane.name)
+            raise self._block.kept_back(request.text, retry_after=self._pacing.blocked_until() - now)
+        lane_blocked = self._pacing.blocked_until(request.lane.name)
         if now < lane_blocked:  # not waited for: no caller depends on this kind of request
             blocked = ListingBlocked("", status=self._block.status, code=self._block.code)
             raise blocked.kept_back(request.text, retry_after=lane_blocked - now)
@@ -425,6 +448,32 @@ class RateLimiter:
             raise self._quota.kept_back(request.text)
         if self._outage_since is not None and now >= self._outage_wait_ends(request):
             raise Outage(request.text)
+
+    @asynccontextmanager
+    async def _learning(self, request: _Request) -> AsyncIterator[None]:
+        """Learn from the result of the request that the body sends."""
+        if request.lane.starts:
+            self._started.append(request.sent_at)
+        try:
+            yield
+        except SquareCloudError as error:
+            if isinstance(error, Blocked) and request.lane.own_block:
+                error = _of_lane(request.lane, error)
+            if not error.ambiguous and not isinstance(error, SnapshotFailed | RestoreFailed):
+                self._forget_cooldown(request)
+            self._learn(request, error)
+            await self._pacing.exchange()
+            raise error from None
+        except anyio.get_cancelled_exc_class() as cancelled:
+            if isinstance(cancelled.__cause__, NotSent):
+                self._forget_cooldown(request)
+                with anyio.CancelScope(shield=True):
+                    await self._pacing.exchange()
+            raise
+        else:
+            self._learn(request, None)
+            if self._pacing.is_untold:
+                await self._pacing.exchange()
 
     def _learn(self, request: _Request, error: SquareCloudError | None) -> None:
         now = self._clock.monotonic()
@@ -437,7 +486,7 @@ class RateLimiter:
             self._learn_block(request, error, now)
         elif isinstance(error, Cooldown):
             # The answer does not say which cooldown it was, so the account's spacing starts again.
-            self._log.delay(request.lane.name, None, now)
+            self._pacing.note(request.lane.name, None, now)
         if request.lane.starts:
             self._count_failure(error, now)
         elif not isinstance(error, (Unavailable, UnreadableAnswer, ServiceFailed, NotSent)) and (
@@ -456,10 +505,10 @@ class RateLimiter:
         lasts = self._block_wait if error.retry_after is None else max(error.retry_after, SHORTEST_BLOCK)
         ends = now + min(lasts, self._longest_block)
         if isinstance(error, ListingBlocked):
-            self._log.block(ends, request.lane.name)
+            self._pacing.block(ends, request.lane.name)
         else:
             self._block = error
-            self._log.block(ends)
+            self._pacing.block(ends)
 
     def _count_failure(self, error: SquareCloudError | None, now: float) -> None:
         failed = error is not None and error.ambiguous and (error.status or 0) >= 500  # noqa: PLR2004  a server error

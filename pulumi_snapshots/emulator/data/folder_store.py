@@ -11,7 +11,7 @@ from zipfile import BadZipFile
 from pulumi_snapshots.emulator.data.snapshot_zip import data_of, write_zip
 from pulumi_snapshots.emulator.data.sqlite_image import damaged_image, readable_image
 from pulumi_snapshots.emulator.data.store import CHUNK, Rows, StoreError, at_once, run_statements
-from pulumi_snapshots.emulator.data.whole_file import written_whole
+from pulumi_snapshots.whole_file import written_whole
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence

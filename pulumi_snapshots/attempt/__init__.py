@@ -1,1 +1,0 @@
-"""One POST that starts something: sending it once, and finding it again after a kill."""

@@ -1,0 +1,1 @@
+"""What runs must know of each other, in one document: attempts and pacing."""

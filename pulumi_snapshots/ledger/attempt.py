@@ -1,0 +1,355 @@
+"""One attempt to start a snapshot or a restore, as the ledger has it, and the rules of when a new one may begin.
+
+         claim               200, 202            found
+(none) --------> SENT ----> ACCEPTED ----> FOUND ----> (none), once the state has it
+                  |  lost, killed  ^
+                  +----> LOST -----+---> FAILED      a restore that the service reports as failed
+                  +----> (none)                      refused, never sent, or proved that it never came
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Literal
+
+from pulumi_snapshots.clock import is_nonsense, parse_rfc3339, rfc3339
+from pulumi_snapshots.ledger.owner import is_renamed, is_resource
+from pulumi_snapshots.ledger.request import LATEST_OF_LOST, Request
+from pulumi_snapshots.properties import checks
+from pulumi_snapshots.properties.checks import RETENTION
+
+Kind = Literal["snapshot", "restore"]
+KINDS = ("snapshot", "restore")
+ANSWER_WITHIN = timedelta(seconds=130)
+"""How long an answer may take: the time-out of a POST, with room. An older attempt without an answer is LOST."""
+FOUND_KEPT = timedelta(hours=2)
+"""How long a result is kept that a state has. An older version cannot be mistaken for the snapshot of another request."""
+KEPT = timedelta(seconds=RETENTION)
+"""How long anything else is kept: as long as the service keeps a snapshot."""
+SECOND = timedelta(seconds=1)
+"""How exactly two processes know the service's time."""
+APART_FROM_LOST = LATEST_OF_LOST + timedelta(seconds=6)
+"""How much later than one whose answer was lost the next one is sent, without waiting for the proof that it never came."""
+NOT_AWAITED = "not awaited"
+"""`Request.answered` until there is an answer."""
+
+
+class Status(StrEnum):
+    """Where an attempt stands."""
+
+    SENT = "sent"
+    ACCEPTED = "accepted"
+    LOST = "lost"
+    FOUND = "found"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One request and its result; times are by the service's clock.
+
+    Attributes:
+        kind: what it starts.
+        owner: the resource or command, see `owner_of`; None if unknown.
+        database_id: the database that it was sent for.
+        purpose: a digest of the triggers; with other triggers the owner needs another one.
+        request: the request itself, also in the state while it is pending.
+        status: where it stands.
+        source: of a restore, the snapshot as DATABASE_ID/VERSION_ID.
+        result: the version, or the time of the restore, or the code with which it failed.
+        ended_at: when the result was found.
+        proved: whether a call has shown that the state has it, or it was given up.
+        let_go: whether the state has dropped it since, so that the same owner may do it again.
+        held_until: until when other attempts must stay away although it is over.
+        fresh: see `Intent`.
+    """
+
+    kind: Kind
+    owner: str | None
+    database_id: str
+    purpose: str
+    request: Request
+    status: Status = Status.SENT
+    source: str | None = None
+    result: str | None = None
+    ended_at: datetime | None = None
+    proved: bool = False
+    let_go: bool = False
+    held_until: datetime | None = None
+    fresh: bool = False
+
+    @property
+    def id(self) -> str:
+        """Identifies it, in the state too."""
+        return self.request.id
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its result is known."""
+        return self.status in {Status.FOUND, Status.FAILED}
+
+    def is_in_the_way(self, now: datetime) -> bool:
+        """Whether another one of the same database must wait for it, since their results could not be told apart.
+
+        The snapshot of one whose answer was lost is taken soon after it or never, so a much later one is not mistaken for it.
+        """
+        until = self.in_the_way_until
+        return until is not None and now < until
+
+    @property
+    def in_the_way_until(self) -> datetime | None:
+        """Until when another one must wait at most; None if it need not."""
+        if self.is_over:
+            return self.held_until
+        if self.kind == "snapshot" and not self.request.accepted:
+            return self.request.posted_at + APART_FROM_LOST
+        return self.request.posted_at + KEPT
+
+    def awaits_answer(self, now: datetime) -> bool:
+        """Whether it may still get an answer, so that its result must not be looked for yet."""
+        return self.status is Status.SENT and now < self.request.posted_at + ANSWER_WITHIN
+
+    def is_past(self, now: datetime) -> bool:
+        """Whether it need not be kept any longer."""
+        forgotten = self.proved and self.kind == "snapshot" and self.status is Status.FOUND
+        kept = FOUND_KEPT if forgotten or self.status is Status.FAILED else KEPT
+        return now > max(self.request.posted_at, self.ended_at or self.request.posted_at) + kept
+
+    def to_document(self) -> dict[str, Any]:
+        """The form in the ledger."""
+        values = {name: value for name, value in vars(self).items() if value not in (None, False)}
+        times = {name: rfc3339(value) for name, value in values.items() if isinstance(value, datetime)}
+        return {**values, **times, "status": str(self.status), "request": self.request.to_outputs()}
+
+    @classmethod
+    def from_document(cls, content: Mapping[str, Any]) -> Attempt:
+        """Read the form in the ledger.
+
+        Raises:
+            LookupError, TypeError, ValueError, AttributeError, OverflowError: no run has written it like that.
+        """
+        times = {
+            name: parse_rfc3339(content[name]) for name in ("ended_at", "held_until") if content.get(name) is not None
+        }
+        parts = {"status": Status(content["status"]), "request": Request.from_outputs(content["request"])}
+        attempt = cls(**{"owner": None, **content, **times, **parts})
+        texts = (
+            attempt.owner or "",
+            attempt.purpose,
+            attempt.source or "",
+            attempt.result or "",
+            attempt.request.answered,
+        )
+        if attempt.kind not in KINDS or not all(isinstance(each, str) for each in texts):
+            raise ValueError(attempt.kind)
+        checks.database_id()(attempt.database_id)
+        if attempt.source is not None:
+            database_id, _, version = attempt.source.partition("/")
+            checks.database_id()(database_id), checks.version_id(version)
+        if any(map(is_nonsense, (attempt.request.posted_at, *times.values()))):
+            raise ValueError(attempt.request.posted_at)
+        return attempt
+
+
+def unresolved(request: Request) -> Status:
+    """The status of a request whose result is not known."""
+    if request.answered == NOT_AWAITED:
+        return Status.SENT
+    return Status.ACCEPTED if request.accepted else Status.LOST
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What an operation is about to send a request for.
+
+    Attributes:
+        kind: as in `Attempt`, like owner, database_id, purpose and source.
+        timeout: seconds that the operation may take.
+        began: when the operation began.
+        run_began: when its process began.
+        fresh: whether another one is wanted, whatever earlier runs have left.
+        carried: results and ids that calls of this run have shown its states to have.
+        oldest: how old an earlier attempt may be that is resumed; None for any age.
+        resumes_after: after what an earlier attempt must have been sent that is resumed.
+        ignored: ids of attempts whose end no run will ever see.
+        down_before: see `Request`.
+    """
+
+    kind: Kind
+    owner: str | None
+    database_id: str
+    purpose: str
+    timeout: float
+    began: datetime
+    run_began: datetime
+    source: str | None = None
+    fresh: bool = False
+    carried: frozenset[str] = frozenset()
+    oldest: timedelta | None = None
+    resumes_after: datetime | None = None
+    ignored: frozenset[str] = frozenset()
+    down_before: bool = False
+
+
+class Role(StrEnum):
+    """What an attempt is to the operation that wants one."""
+
+    NEW = "new"
+    RESUMED = "resumed"
+    IN_THE_WAY = "in the way"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The attempt that an operation has to act on.
+
+    Attributes:
+        attempt: a new one, which is to be sent; an earlier one of the same operation; or one to wait for.
+        role: which of these it is.
+        found: versions of the database that other attempts have found.
+    """
+
+    attempt: Attempt
+    role: Role
+    found: frozenset[str] = frozenset()
+
+    @property
+    def is_new(self) -> bool:
+        """Whether its request is to be sent."""
+        return self.role is Role.NEW
+
+
+class Refusal(StrEnum):
+    """Why an operation must not send its request."""
+
+    OVERTAKEN = "another run of the same owner has sent one since the operation began"
+    RENAMED = "it may be the one that an earlier run has sent under another name"
+    DONE = "it was done already, and the state does not know of it"
+
+
+class ClaimRefused(Exception):
+    """An operation must not send its request.
+
+    Attributes:
+        why: the reason.
+        attempt: because of which.
+    """
+
+    def __init__(self, why: Refusal, attempt: Attempt) -> None:
+        super().__init__(why)
+        self.why = why
+        self.attempt = attempt
+
+
+def decide(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim:
+    """Decide what an operation has to act on: the only place that says whether a request may be sent.
+
+    Args:
+        attempts: all of the ledger.
+        intent: what is wanted.
+        now: the service's time.
+
+    Raises:
+        ClaimRefused: nothing may be sent.
+    """
+    alike = [each for each in attempts if each.kind == intent.kind and not each.is_past(now)]
+    alike.sort(key=lambda each: each.request.posted_at, reverse=True)
+    here = [each for each in alike if each.database_id == intent.database_id]
+    found = frozenset(each.result for each in here if each.status is Status.FOUND and each.result)
+    theirs = alike if is_resource(intent.owner) else here  # a command is about whichever database it names
+    mine = [each for each in theirs if intent.owner is not None and each.owner == intent.owner]
+    earlier = _unproved(mine, intent, now)
+    if earlier is not None and (not intent.fresh or _may_be_it(earlier)):
+        return Claim(earlier, Role.RESUMED, found - {earlier.result or ""})
+    _refuse(here, mine, intent)
+    for each in here:
+        if each.is_in_the_way(now) and each.id not in intent.ignored:
+            return Claim(each, Role.IN_THE_WAY, found)
+    posted_at = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as state and ledger have it
+    request = Request(posted_at, NOT_AWAITED, intent.timeout, secrets.token_hex(8), down_before=intent.down_before)
+    new = Attempt(intent.kind, intent.owner, intent.database_id, intent.purpose, request)
+    return Claim(replace(new, source=intent.source, fresh=intent.fresh), Role.NEW, found)
+
+
+def _may_be_it(earlier: Attempt) -> bool:
+    """Whether an unproved attempt may be the very one that is wanted again, since its state was not saved.
+
+    The state has had a restore before it, with the same inputs, so they do not show which of the two it has. A restore must not
+    act twice; a snapshot may cost one more.
+    """
+    return earlier.fresh and earlier.kind == "restore" and is_resource(earlier.owner)
+
+
+def _unproved(mine: list[Attempt], intent: Intent, now: datetime) -> Attempt | None:
+    """What an earlier run of this operation has left and no state was shown to have."""
+    for each in mine:
+        is_same = each.purpose == intent.purpose and each.status is not Status.FAILED
+        is_same &= each.database_id == intent.database_id
+        is_same &= intent.oldest is None or each.request.posted_at >= now - intent.oldest
+        is_same &= intent.resumes_after is None or each.request.posted_at > intent.resumes_after
+        if is_same and not each.proved and not {each.result, each.id} & intent.carried:
+            return each
+        if intent.kind == "restore" and each.status is not Status.FAILED:
+            return None  # the state has been about a later one since, perhaps onto another database
+    return None
+
+
+def _refuse(here: list[Attempt], mine: list[Attempt], intent: Intent) -> None:
+    """Raise if a request could do what was done already."""
+    if intent.kind == "snapshot":
+        for each in here:
+            is_same = each.purpose == intent.purpose and not each.proved and each.status is not Status.FAILED
+            earlier = each.request.posted_at < intent.run_began
+            if is_same and earlier and is_renamed(each.owner, intent.owner, stack_only=True) and not intent.fresh:
+                raise ClaimRefused(Refusal.RENAMED, each)
+        return
+    newest = next((each for each in mine if each.status is not Status.FAILED), None)
+    if newest is not None and newest.request.posted_at > intent.began + SECOND:
+        raise ClaimRefused(Refusal.OVERTAKEN, newest)
+    is_past = newest is not None and (newest.is_over or newest.id in intent.ignored)
+    if newest is not None and is_past and is_resource(intent.owner) and not intent.fresh:
+        is_same = (newest.purpose, newest.database_id) == (intent.purpose, intent.database_id)
+        if is_same and not newest.let_go and not {newest.result, newest.id} & intent.carried:
+            raise ClaimRefused(Refusal.DONE, newest)
+    for each in here:
+        is_same = each.purpose == intent.purpose and each.source == intent.source and not each.proved
+        if is_same and each.status is not Status.FAILED and is_renamed(each.owner, intent.owner):
+            raise ClaimRefused(Refusal.RENAMED, each)
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a call of the engine shows of the state.
+
+    Attributes:
+        kind: what the resource's requests start.
+        database_id: the database of a snapshot, or the one that was restored.
+        result: the version, or the time of the restore, that the state has; None while it is pending.
+        request: the request that the state has as pending; None if it is complete.
+        requested_at: when the request was sent of what the state has as complete, as the state has it.
+    """
+
+    kind: Kind
+    database_id: str
+    result: str | None = None
+    request: Request | None = None
+    requested_at: str | None = None
+
+    def shows(self, attempt: Attempt) -> bool:
+        """Whether it shows that the state has this attempt."""
+        if self.request is not None:
+            return attempt.id == self.request.id
+        if self.result is None or (self.kind, self.database_id) != (attempt.kind, attempt.database_id):
+            return False
+        if self.requested_at != rfc3339(attempt.request.requested):
+            return False  # it was adopted, or brought back by its id
+        return attempt.result == self.result or not attempt.is_over  # found by a run that has another ledger
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The id and the result, as `Intent.carried` has them."""
+        return frozenset(filter(None, (self.result, self.request.id if self.request else None)))

@@ -1,0 +1,322 @@
+"""A ledger's document in a bucket: each write names what it replaces, so none is lost."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors.outcomes import LedgerUnavailable
+from pulumi_snapshots.ledger.place import Document, packed, parsed
+from pulumi_snapshots.stores.buckets import Buckets, BucketStore, Held, Mark, Overtaken
+from pulumi_snapshots.stores.destination import Destination
+from pulumi_snapshots.stores.store import StoreTrouble
+
+T = TypeVar("T")
+
+CHECK = "check"
+"""The object that shows whether the store refuses a stale write."""
+WRITES = "writes"
+"""The document's own key for the ids of its last writes, by which a writer whose answer was lost finds its own."""
+WRITES_KEPT = 50
+PATIENCE = 120.0
+"""Seconds within which an edit ends, whatever happens."""
+TRIES = 3
+"""Tries of a write while the store fails."""
+PAUSE = 1.0
+"""Seconds before the next."""
+LONGEST_PAUSE = 10.0
+"""Seconds between two tries while other machines are faster, at most."""
+CONTENDED = 60.0
+"""Seconds after another machine was faster for which a write begins with a read: others write all the time."""
+CLIENT: dict[str, Any] = {
+    "allow_http": True,  # for an endpoint that says so; the stores' own addresses have https
+    "connect_timeout": timedelta(seconds=5),
+    "timeout": timedelta(seconds=10),
+}
+"""The document is some kB, and requests wait for it."""
+RETRIES: dict[str, Any] = {
+    "max_retries": 2,
+    "retry_timeout": timedelta(seconds=10),
+    "backoff": {"init_backoff": timedelta(seconds=0.25), "max_backoff": timedelta(seconds=2), "base": 2},
+}
+
+
+class Objects(Protocol):
+    """A folder of objects with conditional writes. Each method blocks, and raises `StoreTrouble` if the store fails."""
+
+    where: str
+
+    def load(self, name: str) -> Held | None:
+        """Read an object; None if there is none."""
+
+    def replace(self, name: str, content: bytes, mark: Mark | None) -> Mark:
+        """Write an object if it still has this mark, or does not exist; raises `Overtaken` if it has another mark."""
+
+    def overwrite(self, name: str, content: bytes) -> Mark:
+        """Write an object, whatever is there."""
+
+
+class BucketObjects:
+    """Objects below a prefix of a bucket.
+
+    Args:
+        place: bucket and prefix.
+    """
+
+    def __init__(self, place: Destination) -> None:
+        self.where = place.uri
+        self._place = place
+        self._buckets = Buckets(CLIENT, RETRIES)
+
+    def load(self, name: str) -> Held | None:
+        """Read an object; None if there is none, or no such bucket."""
+        return self._object(name).load()
+
+    def replace(self, name: str, content: bytes, mark: Mark | None) -> Mark:
+        """Write an object if it still has this mark, or does not exist; raises `Overtaken` if it has another mark."""
+        return self._object(name).replace(content, mark)
+
+    def overwrite(self, name: str, content: bytes) -> Mark:
+        """Write an object, whatever is there."""
+        return self._object(name).overwrite(content)
+
+    def _object(self, name: str) -> BucketStore:
+        place = self._place
+        return BucketStore(self._buckets, Destination(place.scheme, f"{place.path.removesuffix('/')}/{name}"))
+
+
+@dataclass(eq=False)
+class _Edit:
+    """An edit that waits to be written, and its end."""
+
+    change: Callable[[Document], Any]
+    deadline: float
+    result: Any = None
+    error: Exception | None = None
+    done: bool = False
+
+
+Ends = dict[_Edit, tuple[Any, Exception | None]]
+"""The ends of edits that are written together: of each its result or its error."""
+
+
+class Bucket:
+    """A `Place` in a bucket.
+
+    The store refuses a write that does not replace what it was made from. So the first try is made from what this process has
+    written last, without a read unless others write all the time, and edits that wait for it are written together.
+
+    Args:
+        objects: below its prefix.
+        name: the object of the document.
+        clock: the time.
+        in_thread: runs a blocking call, and leaves it alone if it is cancelled; in a worker thread unless given.
+        chance: the source of the pauses while other machines are faster.
+    """
+
+    is_shared = True
+
+    def __init__(
+        self,
+        objects: Objects,
+        name: str,
+        clock: Clock,
+        in_thread: Callable[..., Awaitable[Any]] | None = None,
+        chance: random.Random | None = None,
+    ) -> None:
+        self.where = objects.where
+        self._objects = objects
+        self._name = name
+        self._clock = clock
+        self._in_thread = in_thread or partial(anyio.to_thread.run_sync, abandon_on_cancel=True)
+        self._chance = chance or random.Random()  # noqa: S311  jitter, no secret
+        self._is_checked = False
+        self._written: Held | None = None
+        self._contended_until = 0.0
+        self._waiting: list[_Edit] = []
+        self._writing = anyio.Lock(fast_acquire=True)
+
+    async def read(self) -> Document:
+        """Read the document."""
+        with self._bounded(self._clock.monotonic() + PATIENCE):
+            held = await self._call(self._objects.load, self._name)
+        return self._document(held)[0]
+
+    async def edit(self, change: Callable[[Document], T]) -> T:
+        """Change the document, again if another machine was faster."""
+        mine = _Edit(change, self._clock.monotonic() + PATIENCE)
+        self._waiting.append(mine)
+        try:
+            await self._writing.acquire()
+        except anyio.get_cancelled_exc_class():
+            if mine in self._waiting:
+                self._waiting.remove(mine)
+                raise
+            with anyio.CancelScope(shield=True):  # what is begun ends: its caller must know whether it was written
+                await self._writing.acquire()
+        try:
+            if not mine.done:
+                with anyio.CancelScope(shield=True):
+                    await self._write_all()
+        finally:
+            self._writing.release()
+        if mine.error is not None:
+            raise mine.error
+        result: T = mine.result
+        return result
+
+    async def _write_all(self) -> None:
+        edits, self._waiting = self._waiting, []
+        deadline = min(each.deadline for each in edits)
+        try:
+            with self._bounded(deadline):
+                await self._check()
+                await self._write(edits, deadline)
+        except Exception as error:  # noqa: BLE001  each caller gets it
+            for each in edits:
+                each.error = error.again() if isinstance(error, LedgerUnavailable) else error
+        for each in edits:
+            each.done = True
+
+    async def _check(self) -> None:
+        """Make sure that the store refuses a stale write, once in a process."""
+        if self._is_checked:
+            return
+        stale = await self._call(self._objects.overwrite, CHECK, _anything())
+        await self._call(self._objects.overwrite, CHECK, _anything())
+        try:
+            await self._call(self._objects.replace, CHECK, _anything(), stale)
+        except Overtaken:
+            self._is_checked = True
+        else:
+            why = "the store writes an object although another one has written it meanwhile"
+            raise self._unavailable(why, [Next(Step.USE_OTHER_STORE)])
+
+    async def _write(self, edits: list[_Edit], deadline: float) -> None:
+        """Make the edits and write them, until that has succeeded."""
+        failures = faster = 0
+        tries: dict[str, Ends] = {}
+        is_written = False
+        while not is_written:
+            began = self._clock.monotonic()
+            try:
+                is_written = await self._is_written(edits, tries)
+            except Overtaken:
+                faster += 1
+                now = self._clock.monotonic()
+                self._contended_until = now + CONTENDED
+                # One other writer is let by without a pause; many would only refuse each other. An edit that has waited for
+                # long tries again sooner than younger ones, so that all end in time.
+                took = now - began
+                longest = min(took * 2.0 ** min(faster - 1, 10), LONGEST_PAUSE, (deadline - now) / 8)
+                pause = self._chance.uniform(0.0, longest) if faster > 1 else 0.0
+                if now + pause + took >= deadline:
+                    raise self._unavailable("other machines write it all the time") from None
+                await self._clock.sleep(pause)
+            except LedgerUnavailable:
+                failures += 1
+                if failures == TRIES or not tries:  # a read that failed proves that nothing was written
+                    raise
+                await self._clock.sleep(PAUSE)
+
+    async def _is_written(self, edits: list[_Edit], tries: dict[str, Ends]) -> bool:
+        """Make the edits on what is there, and write it.
+
+        Args:
+            edits: to be made.
+            tries: earlier ones by the ids of their writes, of which one may be in though its answer was lost; this one is
+                added.
+
+        Returns:
+            Whether they have ended; otherwise they have to be made again.
+        """
+        is_alone = self._clock.monotonic() >= self._contended_until
+        held, self._written = (self._written if is_alone else None), None
+        is_fresh = held is None
+        if is_fresh:
+            held = await self._call(self._objects.load, self._name)
+        before, writes = self._document(held)
+        for lost in tries.keys() & set(writes):
+            return _end(tries[lost])
+        document, ends = self._made(held, edits)
+        if packed(document) == packed(before):
+            return is_fresh and _end(ends)  # otherwise the edits may have gone by what is not there any more
+        write = secrets.token_hex(4)
+        tries[write] = ends
+        content = packed({**document, WRITES: [*writes, write][-WRITES_KEPT:]})
+        mark = await self._call(self._objects.replace, self._name, content, held.mark if held else None)
+        self._written = Held(content, mark, self._clock.utc())
+        return _end(ends)
+
+    def _made(self, held: Held | None, edits: list[_Edit]) -> tuple[Document, Ends]:
+        """Make the edits on a document. One that raises is left out, and all others are made again without it."""
+        errors: dict[_Edit, Exception] = {}
+        while True:
+            document, _ = self._document(held)
+            results: dict[_Edit, Any] = {}
+            for each in edits:
+                if each not in errors:
+                    try:
+                        results[each] = each.change(document)
+                    except Exception as error:  # noqa: BLE001  its caller gets it
+                        errors[each] = error
+                        break
+            else:
+                return document, {each: (results.get(each), errors.get(each)) for each in edits}
+
+    def _document(self, held: Held | None) -> tuple[Document, list[str]]:
+        """The document, and the ids of its last writes."""
+        document = {} if held is None else parsed(held.content, f"{self.where}/{self._name}", is_shared=True)
+        writes = document.pop(WRITES, [])
+        return document, [str(each) for each in writes] if isinstance(writes, list) else []
+
+    async def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:
+        """Call the store."""
+        try:
+            return await self._in_thread(method, *arguments)
+        except StoreTrouble as error:
+            # Its page is about archives, so this error has none of its causes that users read.
+            cause = None if isinstance(error.__cause__, Explained) else error.__cause__
+            raise self._unavailable(self._without_place(str(error.happened)), error.then) from cause
+
+    def _without_place(self, happened: str) -> str:
+        """What happened, without the object, prefix or bucket before it."""
+        bucket = "/".join(self.where.split("/")[:3])
+        while happened.startswith(bucket) and ": " in happened:
+            happened = happened.partition(": ")[2]
+        return happened
+
+    @contextmanager
+    def _bounded(self, deadline: float) -> Iterator[None]:
+        """Leave the body at a time by the clock, with an error."""
+        with anyio.CancelScope(deadline=deadline) as scope:
+            yield
+        if scope.cancelled_caught:
+            raise self._unavailable(f"it has not answered within {PATIENCE:.0f} s")
+
+    def _unavailable(self, why: str, then: tuple[Next, ...] | list[Next] = ()) -> LedgerUnavailable:
+        return LedgerUnavailable(self.where, why, then, is_shared=True)
+
+
+def _end(ends: Ends) -> bool:
+    """Give each edit its end."""
+    for each, (result, error) in ends.items():
+        each.result, each.error = result, error
+    return True
+
+
+def _anything() -> bytes:
+    """Content that differs from what was there: some stores make an object's mark from its content."""
+    return secrets.token_hex(8).encode()

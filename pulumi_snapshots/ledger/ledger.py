@@ -1,0 +1,277 @@
+"""The ledger: everything that runs must know of each other, in one document that one edit changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import anyio
+
+from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors.outcomes import LedgerUnavailable
+from pulumi_snapshots.ledger.attempt import Attempt, Claim, Intent, Proof, Role, Status, decide, unresolved
+from pulumi_snapshots.ledger.owner import is_resource
+from pulumi_snapshots.ledger.place import Document, Place
+from pulumi_snapshots.ledger.service_clock import ServiceClock
+
+T = TypeVar("T")
+ATTEMPTS = "attempts"
+AGAIN_AFTER = timedelta(minutes=1)
+"""How long no other call reads a ledger for what its state shows, after one could not: a stack may have a thousand of them."""
+UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
+"""The errors of an entry that no run has written like that."""
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """What a call has shown of an attempt: that a state has it, perhaps with its result, or drops it."""
+
+    attempt: Attempt
+    result: str | None
+    let_go: bool = False
+
+    def made(self, there: Attempt) -> Attempt:
+        """The attempt with this mark."""
+        there = replace(there, proved=True, let_go=self.let_go)
+        return replace(there, status=Status.FOUND, result=self.result) if self.result and not there.is_over else there
+
+
+class Ledger:
+    """The ledger of one service, shared by all runs that use the same place.
+
+    Every method raises `LedgerUnavailable` if the place cannot be used; what it was to change is as before then.
+
+    Args:
+        place: holds the document.
+        clock: the service's; all times in the ledger are by it.
+
+    Attributes:
+        trouble: why the place could not be used lately, for a warning; empty if it could.
+    """
+
+    def __init__(self, place: Place, clock: ServiceClock) -> None:
+        self.place = place
+        self.clock = clock
+        self.trouble = ""
+        self._known: set[str] = set()
+        self._unproved: tuple[Attempt, ...] | None = None
+        self._seen: tuple[Attempt, ...] = ()
+        self._reading = anyio.Lock()
+        self._marking = anyio.Lock()
+        self._marks: list[_Mark] = []
+        self._read: tuple[datetime, list[Attempt] | LedgerUnavailable] | None = None
+
+    async def read(self) -> Document:
+        """Read the document."""
+        with self._noting():
+            return await self.place.read()
+
+    async def edit(self, change: Callable[[Document], T]) -> T:
+        """Change the document, see `Place.edit`."""
+        with self._noting():
+            result = await self.place.edit(change)
+        self._read = None
+        return result
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            yield
+        except LedgerUnavailable as error:
+            self.trouble = error.trouble
+            raise
+        self.trouble = ""
+
+    async def attempts(self) -> list[Attempt]:
+        """Read all attempts, oldest first."""
+        return self._attempts(await self.read())
+
+    async def get(self, id_: str) -> Attempt | None:
+        """Read one attempt; None if it is not there."""
+        return next((each for each in await self.attempts() if each.id == id_), None)
+
+    # A request -----------------------------------------------------------------------------------------------------------
+
+    def decided(self, document: Document, intent: Intent) -> Claim:
+        """Decide on a document what an operation has to act on, and enter a new attempt; see `decide`."""
+        now = self.clock.now()
+        kept = [each for each in self._attempts(document) if not each.is_past(now)]
+        claim = decide(kept, intent, now)
+        if claim.role is Role.NEW:
+            new = claim.attempt
+            if intent.fresh and new.owner is not None:  # what it had asked for before is given up
+                mine = new.owner, new.kind, new.database_id
+                kept = [
+                    replace(each, proved=True) if (each.owner, each.kind, each.database_id) == mine else each
+                    for each in kept
+                ]
+            document[ATTEMPTS] = {each.id: each.to_document() for each in (*kept, new)}
+        return claim
+
+    async def withdraw(self, attempt: Attempt) -> None:
+        """Remove an attempt that has certainly started nothing, or whose result will never come."""
+        await self.edit(lambda document: document.get(ATTEMPTS, {}).pop(attempt.id, None))
+
+    async def answered(self, attempt: Attempt, how: str) -> Attempt:
+        """Enter how a request was answered, see `Request.answered`."""
+
+        def change(document: Document) -> Attempt:
+            there = self._one(document, attempt.id) or attempt
+            request = replace(there.request, answered=how)
+            known = there if there.is_over else replace(there, request=request, status=unresolved(request))
+            self._put(document, known)
+            return known
+
+        return await self.edit(change)
+
+    async def update(self, attempt: Attempt, **changes: Any) -> Attempt:
+        """Change fields of an attempt; one that another run has seen the end of meanwhile stays as it is there."""
+
+        def change(document: Document) -> Attempt:
+            there = self._one(document, attempt.id)
+            if there is not None and there.is_over and not attempt.is_over:
+                return there
+            changed = replace(there or attempt, **changes)
+            self._put(document, changed)
+            return changed
+
+        return await self.edit(change)
+
+    async def found(self, attempt: Attempt, result: str, *, holds: timedelta | None = None) -> Attempt:
+        """Enter the result of an attempt; earlier finished ones of the same owner are superseded.
+
+        Args:
+            attempt: the attempt.
+            result: see `Attempt.result`.
+            holds: how long others must stay away from its database all the same.
+        """
+
+        def change(document: Document) -> Attempt:
+            there = self._one(document, attempt.id) or attempt
+            if there.is_over:
+                return there
+            proved = there.proved or not is_resource(there.owner)
+            now = self.clock.now()
+            done = replace(there, status=Status.FOUND, result=result, ended_at=now, proved=proved)
+            done = replace(done, held_until=now + holds) if holds else done
+            for each in self._attempts(document):
+                same = (each.owner, each.kind, each.database_id) == (done.owner, done.kind, done.database_id)
+                if same and each.is_over and each.request.posted_at < done.request.posted_at:
+                    self._put(document, replace(each, proved=True))
+            self._put(document, done)
+            return done
+
+        return await self.edit(change)
+
+    async def failed(self, attempt: Attempt, code: str) -> Attempt:
+        """Enter that the service has reported a failure."""
+        return await self.update(attempt, status=Status.FAILED, result=code, ended_at=self.clock.now(), proved=True)
+
+    async def hold(self, attempt: Attempt, until: datetime | None) -> None:
+        """Keep others away from the database of an attempt that is over, until then; None lets them act again."""
+
+        def change(document: Document) -> None:
+            there = self._one(document, attempt.id)
+            if there is not None:
+                self._put(document, replace(there, held_until=until))
+
+        await self.edit(change)
+
+    # What states have ----------------------------------------------------------------------------------------------------
+
+    def has_noted(self, proof: Proof) -> bool:
+        """Whether `note` has nothing to do; from any thread, since its list is replaced and never changed."""
+        if self._unproved is None or (proof.request is not None and proof.request.id not in self._known):
+            return False
+        return not any(map(proof.shows, self._unproved))
+
+    async def note(self, proof: Proof, owner: str | None, purpose: str, source: str | None = None) -> None:
+        """Note that the state has what a call has carried; a pending request that the ledger lacks is entered.
+
+        Costs one read in a process, and a write only if it proves something.
+        """
+        there = await self._there() if self._unproved is None else []
+        if self._unproved is None:
+            self._known = {each.id for each in there}
+            self._seen = tuple(there)
+            self._unproved = tuple(each for each in there if not each.proved or each.let_go)
+        if self.has_noted(proof):
+            return
+        shown = [each for each in self._unproved if proof.shows(each)]
+        if not shown and proof.request is not None:
+            request, kind, database_id = proof.request, proof.kind, proof.database_id
+            shown = [Attempt(kind, owner, database_id, purpose, request, unresolved(request), source)]
+        await self._mark([_Mark(each, proof.result) for each in shown])
+        self._known |= {each.id for each in shown}
+        self._unproved = tuple(each for each in self._unproved if each not in shown)
+
+    async def let_go(self, proof: Proof) -> None:
+        """Note that a state drops a restore, so that the same resource may do it again."""
+        shown = [each for each in self._seen if proof.shows(each)]
+        if not shown:  # of this process itself, or of none
+            shown = [each for each in await self._there() if proof.shows(each)]
+        await self._mark([_Mark(each, proof.result, let_go=True) for each in shown])
+
+    async def _mark(self, marks: list[_Mark]) -> None:
+        """Enter what calls have shown of attempts; what comes meanwhile is written together, as of a stack that is destroyed."""
+        self._marks += marks
+        async with self._marking:
+            if not any(each in self._marks for each in marks):
+                return  # another call has entered them
+            mine, self._marks = self._marks, []
+
+            def change(document: Document) -> None:
+                for each in mine:
+                    self._put(document, each.made(self._one(document, each.attempt.id) or each.attempt))
+
+            try:
+                await self.edit(change)
+            except BaseException:
+                self._marks += mine  # the next caller enters them, or gets the error too
+                raise
+
+    async def _there(self) -> list[Attempt]:
+        """Read all attempts, for many calls that show a state: also if that fails, it is not read again for each."""
+        async with self._reading:
+            if self._read is not None and abs(self.clock.now() - self._read[0]) < AGAIN_AFTER:
+                if isinstance(self._read[1], LedgerUnavailable):
+                    raise self._read[1].again()
+                return self._read[1]
+            try:
+                there = await self.attempts()
+            except LedgerUnavailable as error:
+                self._read = self.clock.now(), error
+                raise
+            self._read = self.clock.now(), there
+            return there
+
+    # The document ----------------------------------------------------------------------------------------------------------
+
+    def _attempts(self, document: Document) -> list[Attempt]:
+        with self._readable():
+            read = [Attempt.from_document(each) for each in document.get(ATTEMPTS, {}).values()]
+        return sorted(read, key=lambda each: each.request.posted_at)
+
+    def _one(self, document: Document, id_: str) -> Attempt | None:
+        with self._readable():
+            stored = document.get(ATTEMPTS, {}).get(id_)
+            return None if stored is None else Attempt.from_document(stored)
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Raise `LedgerUnavailable` for an entry that cannot be read: another version may have written it, and it may be of a request."""
+        try:
+            yield
+        except UNREADABLE:
+            where, is_shared = self.place.where, self.place.is_shared
+            steps = [Next(Step.UPGRADE), Next(Step.MOVE_LEDGER_ASIDE, file=where)]
+            raise LedgerUnavailable(
+                where, "it holds an entry that cannot be read", steps, is_shared=is_shared
+            ) from None
+
+    @staticmethod
+    def _put(document: Document, attempt: Attempt) -> None:
+        document.setdefault(ATTEMPTS, {})[attempt.id] = attempt.to_document()

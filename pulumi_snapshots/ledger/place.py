@@ -1,0 +1,125 @@
+"""A place in which the ledger's one document lies: what it can do, and the setting that names it. It loads no HTTP stack."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any, Protocol, TypeVar
+
+from pulumi_snapshots.errors.extras import pip_install
+from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors.outcomes import LedgerUnavailable
+from pulumi_snapshots.properties import checks
+from pulumi_snapshots.properties.unfit import Unfit
+from pulumi_snapshots.stores.destination import EXTRA, LIBRARY, Destination
+
+T = TypeVar("T")
+Document = dict[str, Any]
+
+FORMAT = "format"
+"""The document's own key for the format in which it is written."""
+NEWEST = 1
+"""The format that this version writes, and the newest that it can read."""
+SHORT_BUCKET = "must name a bucket of at least two characters"
+MUST_BE = "must be s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, or the absolute path of a folder"
+
+
+class Place(Protocol):
+    """A place for one document, which several processes read and edit.
+
+    Attributes:
+        where: names it in texts: the file's path, or the bucket's URI.
+        is_shared: whether several machines share it.
+    """
+
+    where: str
+    is_shared: bool
+
+    async def read(self) -> Document:
+        """Read the document; an empty one if there is none yet.
+
+        Raises:
+            LedgerUnavailable: it cannot be read.
+        """
+
+    async def edit(self, change: Callable[[Document], T]) -> T:
+        """Read the document, let `change` modify it, and write it durably if it differs.
+
+        Args:
+            change: modifies the document in place, in the event loop. It is called again if another writer was faster: it
+                must not wait, and has no effect but its result. If it raises, nothing is written.
+
+        Returns:
+            The result of `change`, of the last call.
+
+        Raises:
+            LedgerUnavailable: the document cannot be read or written.
+        """
+
+
+def packed(document: Document) -> bytes:
+    """Serialise a document."""
+    return json.dumps({FORMAT: NEWEST, **document}, separators=(",", ":")).encode()
+
+
+def parsed(data: bytes | str, where: str, *, is_shared: bool) -> Document:
+    """Parse a document.
+
+    Args:
+        data: a serialised document.
+        where: the file or object that holds it, for an error.
+        is_shared: whether several machines share it, for an error.
+
+    Raises:
+        LedgerUnavailable: it is damaged, or of a later version: it must stay as it is.
+    """
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):  # the latter from deeply nested brackets
+        document = None
+    if not isinstance(document, dict):
+        raise damaged(where, is_shared=is_shared)
+    written = document.pop(FORMAT, NEWEST)
+    if not isinstance(written, int) or written > NEWEST:
+        steps = [Next(Step.UPGRADE), Next(Step.MOVE_LEDGER_ASIDE, file=where)]
+        raise LedgerUnavailable(where, "a later version of this package has written it", steps, is_shared=is_shared)
+    return document
+
+
+def damaged(where: str, *, is_shared: bool) -> LedgerUnavailable:
+    """Make the error for a file or object that holds something else than a document."""
+    steps = [Next(Step.MOVE_LEDGER_ASIDE, file=where)]
+    return LedgerUnavailable(where, "it is damaged, or another program's", steps, is_shared=is_shared)
+
+
+def read_place(given: object) -> str:
+    """Check the setting that names a shared place.
+
+    Returns:
+        A URI for a bucket, a path for a folder, without a final slash.
+
+    Raises:
+        Unfit: it is not a place, or what it needs is not installed.
+    """
+    text = checks.text(given).strip()
+    if "://" not in text and not text.startswith(("/", "~")):
+        raise Unfit(MUST_BE, given)
+    try:
+        place = destination_of(text)
+    except Unfit as error:
+        short = re.match(r"(s3|gs|az)://[A-Za-z0-9](/|$)", text)
+        raise Unfit(f"{SHORT_BUCKET}, and {MUST_BE}" if short else MUST_BE, given) from error
+    if place.scheme == "file":
+        if place.file.exists() and not place.file.is_dir():
+            raise Unfit("must be a folder, not a file", given)
+        return str(place.file)
+    if find_spec(LIBRARY) is None:
+        raise Unfit(f"needs {LIBRARY}, which is not installed: {pip_install(EXTRA)}")
+    return place.uri
+
+
+def destination_of(text: str) -> Destination:
+    """Take a shared place apart: a folder, or a bucket and its prefix; raises `Unfit` if it is neither."""
+    return Destination.parse(f"{text.rstrip('/')}/")

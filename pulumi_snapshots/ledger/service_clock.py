@@ -1,0 +1,64 @@
+"""The difference between the service's clock and this machine's, which may be hours."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+
+from pulumi_snapshots.clock import Clock
+
+DATE_RESOLUTION = 1.0
+"""Seconds. `Date` is cut to whole seconds, so the service's time is at most this much later."""
+PLAUSIBLE = 10 * 365 * 86400.0
+"""The largest difference in seconds that is believed. A larger one comes from a nonsensical date, and could overflow."""
+
+
+class ServiceClock:
+    """The service's clock, from the `Date` headers of its answers.
+
+    Each answer shows it to a second, and each further one narrows that: the difference of two clocks stays the same.
+
+    Args:
+        clock: this machine's time.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._least = -math.inf
+        self._most = math.inf
+        self._assumed = 0.0
+
+    def observe(self, date: datetime, sent: datetime, received: datetime) -> None:
+        """Learn from the `Date` header of an answer.
+
+        Args:
+            date: the header.
+            sent: when the request was sent, by this machine's clock.
+            received: when the answer came, by this machine's clock.
+        """
+        least, most = (date - received).total_seconds(), (date - sent).total_seconds() + DATE_RESOLUTION
+        if abs(least) > PLAUSIBLE or abs(most) > PLAUSIBLE:
+            return
+        if max(least, self._least) <= min(most, self._most):
+            least, most = max(least, self._least), min(most, self._most)
+        self._least, self._most = least, most  # if nothing is left, one of the clocks was set
+
+    def assume(self, offset: float | None) -> None:
+        """Let `now` use the offset that an earlier command has seen, until the service answers; `offset` stays unknown."""
+        if offset is not None and abs(offset) <= PLAUSIBLE:
+            self._assumed = offset
+
+    @property
+    def offset(self) -> float | None:
+        """Seconds that the service's clock is ahead of this machine's; negative if behind, None until the service has answered."""
+        return None if math.isinf(self._least) else (self._least + self._most) / 2
+
+    @property
+    def unsure(self) -> float:
+        """Seconds by which `now` may be wrong, in either direction."""
+        return 0.0 if math.isinf(self._least) else (self._most - self._least) / 2
+
+    def now(self) -> datetime:
+        """The service's time; this machine's time until the offset is known or assumed."""
+        offset = self.offset
+        return self._clock.utc() + timedelta(seconds=self._assumed if offset is None else offset)

@@ -1,0 +1,189 @@
+"""A ledger's document in an SQLite file: in this machine's state directory, or in a folder that several machines share."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors.outcomes import LedgerUnavailable
+from pulumi_snapshots.ledger.place import Document, damaged, packed, parsed
+
+T = TypeVar("T")
+
+PATIENCE = 30.0
+"""Seconds to wait for the lock. A process holds it for milliseconds, unless it is suspended or stuck."""
+SHORT_WAIT = 0.05
+"""Seconds to wait for it within a worker thread, which nothing can interrupt."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.25
+"""Seconds between two tries."""
+LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+DAMAGED = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR})
+"""The last one is a table that is not there."""
+REASONS = {
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_READONLY: "it is read-only",
+    sqlite3.SQLITE_CANTOPEN: "it or its folder cannot be written",
+    sqlite3.SQLITE_IOERR: "the file system reports an I/O error",
+    sqlite3.SQLITE_PROTOCOL: "the file system has no locks that work",
+}
+"""Plain words for SQLite's primary result codes."""
+
+
+class SqliteFile:
+    """A `Place` in an SQLite file with one row.
+
+    A rollback journal, not a write-ahead log, which needs memory that no network file system shares. The journal stays where
+    it is, and a commit overwrites its header: to delete it would need another flush of the folder to outlive a power failure.
+
+    Args:
+        path: the file, absolute.
+        clock: for pauses while another process holds the lock.
+        is_shared: whether its folder is one that machines share, and that must exist: one that is not mounted would be
+            another one on each machine. Otherwise it is made.
+        run_in_thread: runs blocking work to its end, even if the caller is cancelled meanwhile.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock,
+        *,
+        is_shared: bool = False,
+        run_in_thread: Callable[..., Awaitable[Any]] = anyio.to_thread.run_sync,
+    ) -> None:
+        self.where = str(path)
+        self.is_shared = is_shared
+        self._path = path
+        # It exists until the first edit is in, so that an empty file without it is one that was cut.
+        self._new = path.with_name(f"{path.name}-new")
+        self._clock = clock
+        self._run_in_thread = run_in_thread
+        self._turn = anyio.Lock(fast_acquire=True)
+
+    async def read(self) -> Document:
+        """Read the document; does not create the file."""
+        document: Document = await self._patiently(self._read, self._clock.monotonic())
+        return document
+
+    async def edit(self, change: Callable[[Document], T]) -> T:
+        """Change the document under SQLite's lock; only what blocks is done in a worker thread."""
+        began = self._clock.monotonic()
+        async with self._turn:  # connections of one process would wait for each other less patiently
+            connection, before = await self._patiently(self._begin, began)
+            with anyio.CancelScope(shield=True):
+                try:
+                    document = {} if before is None else parsed(before, self.where, is_shared=self.is_shared)
+                    result = change(document)
+                    if (data := packed(document)) != before:
+                        await self._run_in_thread(partial(self._commit, connection, before, data))
+                finally:
+                    await self._run_in_thread(connection.close)  # which takes back what is not committed
+        return result
+
+    async def _patiently(self, work: Callable[[], Any], began: float) -> Any:
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                return await self._run_in_thread(work)
+            except _Locked:
+                if self._clock.monotonic() - began >= PATIENCE:
+                    why = f"another process has held its lock for {PATIENCE:.0f} s, or its file system has no locks"
+                    raise self._unavailable(why) from None
+            await self._clock.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_PAUSE)
+
+    def _read(self) -> Document:
+        with self._plain_reasons():
+            self._check_folder()
+            if not self._path.exists():
+                return {}
+            with closing(self._connected("rw")) as connection:
+                data = self._data(connection)
+        return {} if data is None else parsed(data, self.where, is_shared=self.is_shared)
+
+    def _begin(self) -> tuple[sqlite3.Connection, bytes | None]:
+        """Take the lock, and read."""
+        with self._plain_reasons(), ExitStack() as on_failure:
+            connection = on_failure.enter_context(closing(self._opened()))
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA journal_mode = PERSIST")
+            connection.execute("BEGIN IMMEDIATE")
+            before = self._data(connection)
+            on_failure.pop_all()
+        return connection, before
+
+    def _commit(self, connection: sqlite3.Connection, before: bytes | None, data: bytes) -> None:
+        with self._plain_reasons():
+            if before is None:
+                connection.execute("CREATE TABLE ledger (id INTEGER PRIMARY KEY CHECK (id = 1), document BLOB)")
+            connection.execute("INSERT OR REPLACE INTO ledger VALUES (1, ?)", (data,))
+            connection.execute("COMMIT")
+        with suppress(OSError):  # it is in all the same
+            self._new.unlink(missing_ok=True)
+
+    def _check_folder(self) -> None:
+        """Raise an error if the folder cannot be the one that is meant."""
+        if not self._path.is_absolute():  # it would be another file in each working directory
+            raise self._unavailable("there is no home directory with an absolute path")
+        folder = self._path.parent
+        if self.is_shared and not folder.is_dir():
+            raise self._unavailable("there is no such folder", [Next(Step.MAKE_FOLDER, file=str(folder))])
+
+    def _opened(self) -> sqlite3.Connection:
+        """Open the file for an edit; make it if it does not exist."""
+        self._check_folder()
+        if self._path.exists():
+            return self._connected("rw")
+        if not self.is_shared:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._new.touch(mode=0o600)
+        connection = self._connected("rwc")
+        if not self.is_shared:
+            # Nothing is in it yet. It is not opened for that: to close it would end SQLite's locks in this process.
+            with suppress(OSError):  # a file system without permissions
+                self._path.chmod(0o600)
+        return connection
+
+    def _connected(self, mode: str) -> sqlite3.Connection:
+        uri = f"{self._path.as_uri()}?mode={mode}"
+        return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=SHORT_WAIT, check_same_thread=False)
+
+    def _data(self, connection: sqlite3.Connection) -> bytes | None:
+        """The serialised document; None if the file is new."""
+        if self._path.stat().st_size == 0 and self._new.exists():
+            return None
+        row = connection.execute("SELECT document FROM ledger").fetchone()
+        if row is None or not isinstance(row[0], bytes):
+            raise damaged(self.where, is_shared=self.is_shared)
+        return row[0]
+
+    @contextmanager
+    def _plain_reasons(self) -> Iterator[None]:
+        """Raise `LedgerUnavailable` for every error of SQLite and the system, or `_Locked`."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest says more precisely which
+            if code in LOCKED:
+                raise _Locked from error
+            if code in DAMAGED:
+                raise damaged(self.where, is_shared=self.is_shared) from error
+            raise self._unavailable(REASONS.get(code, str(error))) from error
+        except OSError as error:
+            raise self._unavailable(error.strerror or str(error)) from error
+
+    def _unavailable(self, why: str, then: list[Next] | None = None) -> LedgerUnavailable:
+        return LedgerUnavailable(self.where, why, then or (), is_shared=self.is_shared)
+
+
+class _Locked(Exception):
+    """Another process holds the lock."""

@@ -1,0 +1,172 @@
+"""What one run knows without a request: versions in the state, and what the engine has asked of each resource. Needs no API key."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pulumi_snapshots.ledger.owner import owner_of
+from pulumi_snapshots.run.uses import Uses
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+    from datetime import datetime
+
+
+@dataclass
+class DatabaseMemory:
+    """What the run knows about one database; times are by the service's clock.
+
+    Attributes:
+        known: versions in the state, or of another process's resource; no request of this run started them.
+        claimed: versions that belong to a resource of this process since this run.
+        replaced: versions that are about to be replaced.
+        reserved: versions of other resources' earlier requests, which those will find.
+        newest_in_state: when the newest manual snapshot in the state was created.
+        newest_known: the time of the newest manual snapshot in the state or in a listing.
+        due: versions in the state, each with the end of its 30 days: a listing without one of them proves nothing.
+        restored: the snapshot that this run restored onto the database last.
+    """
+
+    known: set[str] = field(default_factory=set)
+    claimed: set[str] = field(default_factory=set)
+    replaced: set[str] = field(default_factory=set)
+    reserved: set[str] = field(default_factory=set)
+    newest_in_state: datetime | None = None
+    newest_known: datetime | None = None
+    due: dict[str, datetime] = field(default_factory=dict)
+    restored: str | None = None
+
+    @property
+    def not_new(self) -> frozenset[str]:
+        """Versions that a new request cannot have started."""
+        return frozenset(self.known | self.claimed)
+
+    @property
+    def not_reusable(self) -> frozenset[str]:
+        """Versions that `reuse_within` must not adopt."""
+        return frozenset(self.replaced | self.claimed | self.reserved)
+
+    def note_snapshot(self, modified: datetime | None) -> None:
+        """Remember the time of a manual snapshot."""
+        if modified is not None:
+            self.newest_known = max(modified, self.newest_known or modified)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a state had of a resource that the engine makes again, although nothing about it is to change.
+
+    Attributes:
+        purpose: as in an attempt.
+        record: what the state had.
+    """
+
+    purpose: str
+    record: Any
+
+
+@dataclass
+class _Course:
+    """What the engine has done with one resource in this run.
+
+    Attributes:
+        seen: whether it has asked anything about it.
+        in_question: whether it was checked with its old inputs, and not compared since.
+        compared: whether it was compared after that.
+        kept: what was compared, if it is to stay.
+        deleted: what was deleted before the engine had asked anything about it.
+    """
+
+    seen: bool = False
+    in_question: bool = False
+    compared: bool = False
+    kept: Kept | None = None
+    deleted: Kept | None = None
+
+
+class RunMemory:
+    """The memory of a process, shared by all its resources: check, diff and read fill it, create uses it.
+
+    Attributes:
+        resumed: owners whose pending snapshot, of an earlier run, was found.
+        uses: the databases that its resources are about, and those that drills overwrite.
+    """
+
+    def __init__(self) -> None:
+        self.resumed: set[str | None] = set()
+        self._said: set[Hashable] = set()
+        self._databases: dict[str, DatabaseMemory] = {}
+        self._requested: dict[str, str] = {}
+        self._courses: dict[tuple[str, str | None], _Course] = defaultdict(_Course)
+        self.uses = Uses()
+
+    def of(self, database_id: str) -> DatabaseMemory:
+        """The memory of a database."""
+        return self._databases.setdefault(database_id, DatabaseMemory())  # at once: threads of `diff` ask too
+
+    def note_requested(self, id_: str, requested_at: str | None) -> None:
+        """Remember when a snapshot was requested; `id_` as DATABASE_ID/VERSION_ID."""
+        if requested_at is not None:
+            self._requested[id_] = requested_at
+
+    def requested_at(self, id_: str) -> str | None:
+        """When a snapshot was requested, as far as this run knows."""
+        return self._requested.get(id_)
+
+    def is_first(self, said: Hashable) -> bool:
+        """Whether this process says something for the first time: an engine may compare a resource twice."""
+        first = said not in self._said
+        self._said.add(said)
+        return first
+
+    # What the engine does with a resource ----------------------------------------------------------------------------------
+
+    def note_check(self, kind: str, owner: str | None, *, in_state: bool) -> None:
+        """Remember that the engine has checked a resource; `in_state` if with the inputs that its state has."""
+        course = self._course(kind, owner)
+        course.seen = True
+        course.in_question |= in_state
+
+    def note_diff(self, kind: str, owner: str | None, kept: Kept | None) -> None:
+        """Remember that the engine has compared the resource that its state has; `kept` is that if it is to stay.
+
+        Before something upstream is deleted first, the engine compares what depends on it, and has not checked it yet: that
+        does not show what it is going to do with it.
+        """
+        course = self._course(kind, owner)
+        if course.in_question:
+            course.compared, course.kept = True, kept
+        course.seen, course.in_question = True, False
+
+    def note_delete(self, kind: str, owner: str | None, kept: Kept | None) -> None:
+        """Remember what the engine has deleted.
+
+        It deletes what depends on something that is deleted first before it has asked anything about it, and makes it again.
+        """
+        course = self._course(kind, owner)
+        course.deleted = None if course.seen else kept
+
+    def is_forced(self, kind: str, owner: str | None) -> bool:
+        """Whether a create replaces what the state has without a comparison, as `--replace` and a taint ask for."""
+        return self._course(kind, owner).in_question
+
+    def kept(self, kind: str, owner: str | None, purpose: str) -> Any:
+        """The record that a create has to begin with, since nothing was to change; None without one."""
+        course = self._course(kind, owner)
+        if course.in_question or owner is None:
+            return None
+        if course.compared:
+            return course.kept.record if course.kept else None
+        deleted = course.deleted
+        return deleted.record if deleted is not None and deleted.purpose == purpose else None
+
+    def _course(self, kind: str, owner: str | None) -> _Course:
+        return self._courses[kind, owner_of(owner)]
+
+    # Versions of this run --------------------------------------------------------------------------------------------------
+
+    def is_claimed(self, database_id: str, version_id: str) -> bool:
+        """Whether a version belongs to a resource of this process since this run."""
+        return version_id in self.of(database_id).claimed

@@ -1,0 +1,30 @@
+"""The directory for files that outlive a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+VARIABLE = "SQUARECLOUD_STATE_DIR"
+
+
+def state_directory(environment: Mapping[str, str]) -> Path:
+    """Choose the directory: `SQUARECLOUD_STATE_DIR`, or `pulumi-snapshots` in `XDG_STATE_HOME`, or in `~/.local/state`.
+
+    Returns:
+        An absolute path; a relative one, which no file can be in, if there is no home directory.
+    """
+    own, base = (Path(environment.get(name) or "") for name in (VARIABLE, "XDG_STATE_HOME"))
+    if own.is_absolute():
+        return own
+    # The XDG specification says that a relative path is to be ignored.
+    root = base if base.is_absolute() else home_directory(environment) / ".local/state"
+    return root / "pulumi-snapshots"
+
+
+def home_directory(environment: Mapping[str, str]) -> Path:
+    """Find the user's home directory; `~` if the system does not know it."""
+    try:
+        return Path(environment.get("HOME") or "~").expanduser()
+    except RuntimeError:  # there is no HOME, and the system does not list the user, as in some containers
+        return Path("~")

@@ -1,0 +1,299 @@
+"""The ledger in a bucket that is slow, contended, failing, or loses its answers."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.errors.next_step import Step
+from pulumi_snapshots.errors.outcomes import LedgerUnavailable
+from pulumi_snapshots.errors.pages import page_of
+from pulumi_snapshots.ledger.bucket import PATIENCE, Bucket
+from pulumi_snapshots.ledger.places import place_of
+from tests.ledger.racing import count
+from tests.support.ledger_places import NAME, Store
+from tests.support.virtual import virtual
+from tests.support.world import START
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store(Clock(START))
+
+
+@virtual
+async def test_a_place_that_is_only_named_is_not_called(tmp_path: Path) -> None:
+    place = place_of("s3://bucket/prefix", tmp_path, "service", Clock(START))
+    assert isinstance(place, Bucket)
+    assert (place.where, place.is_shared) == ("s3://bucket/prefix", True)
+
+
+@virtual
+async def test_an_edit_without_other_writers_is_one_call(store: Store) -> None:
+    bucket = store.bucket()
+    await bucket.edit(count)
+    calls = store.calls
+    await bucket.edit(count)
+    assert store.calls == calls + 1
+
+
+@virtual
+async def test_edits_that_wait_are_written_together(store: Store) -> None:
+    bucket = store.bucket()
+    async with anyio.create_task_group() as group:
+        for number in range(50):
+            group.start_soon(bucket.edit, partial(dict.update, **{str(number): True}))
+    assert len(await bucket.read()) == 50
+    assert store.writes == 2
+
+
+@virtual
+async def test_an_edit_that_raises_fails_alone(store: Store) -> None:
+    bucket, ends = store.bucket(), dict[int, object]()
+
+    async def edit(number: int) -> None:
+        def change(document: dict[str, Any]) -> int:
+            document[str(number)] = True
+            return 1 // (number % 2)
+
+        try:
+            ends[number] = await bucket.edit(change)
+        except ZeroDivisionError:
+            ends[number] = "raised"
+
+    async with anyio.create_task_group() as group:
+        for number in range(6):
+            group.start_soon(edit, number)
+    assert ends == {0: "raised", 1: 1, 2: "raised", 3: 1, 4: "raised", 5: 1}
+    assert set(await bucket.read()) == {"1", "3", "5"}, "what a failed edit has changed was written"
+
+
+@virtual
+async def test_an_edit_is_not_refused_by_what_is_not_there_any_more(store: Store) -> None:
+    def claim(document: dict[str, Any]) -> str:
+        if "taken" in document:
+            raise ValueError("taken")
+        document["taken"] = True
+        return "ours"
+
+    ours, theirs = store.bucket(), store.bucket()
+    assert await ours.edit(claim) == "ours"
+    await theirs.edit(dict.clear)
+    assert await ours.edit(claim) == "ours"
+
+
+@virtual
+async def test_twenty_machines_at_a_slow_store_can_all_write(store: Store) -> None:
+    store.delay = 1.0
+    began = store.clock.monotonic()
+
+    async def write(number: int) -> None:
+        await store.bucket().edit(partial(dict.update, **{str(number): True}))
+
+    async with anyio.create_task_group() as group:
+        for number in range(20):
+            group.start_soon(write, number)
+    assert store.clock.monotonic() - began < PATIENCE
+    assert len(await store.bucket().read()) == store.writes == 20, "each wrote what it had to"
+    assert store.calls < 20 * 20, "they would refuse each other all the time without pauses"
+
+
+@virtual
+async def test_two_machines_that_take_turns_do_not_refuse_each_other(store: Store) -> None:
+    ours, theirs = store.bucket(), store.bucket()
+    for _ in range(10):
+        await ours.edit(count)
+        await theirs.edit(count)
+    assert store.refused <= 2
+
+
+@virtual
+async def test_others_who_write_all_the_time_end_an_edit_with_a_reason(store: Store) -> None:
+    bucket = store.bucket()
+    await bucket.edit(count)
+
+    def change(document: dict[str, Any]) -> None:  # while it is made, somebody else writes
+        store.overwrite(NAME, store.held[NAME].content)
+        count(document)
+
+    began = store.clock.monotonic()
+    with pytest.raises(LedgerUnavailable, match="other machines write it all the time"):
+        await bucket.edit(change)
+    assert store.clock.monotonic() - began <= PATIENCE
+    assert await bucket.edit(count) == 2
+
+
+@virtual
+async def test_an_edit_that_only_waits_for_another_one_can_be_cancelled(store: Store) -> None:
+    bucket, scope = store.bucket(), anyio.CancelScope()
+    await bucket.edit(count)
+    store.hangs = True
+
+    async def hangs() -> None:
+        with pytest.raises(LedgerUnavailable):
+            await bucket.edit(count)
+
+    async def waits() -> None:
+        with scope:
+            await bucket.edit(count)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(hangs)
+        await anyio.sleep(1)
+        group.start_soon(waits)
+        await anyio.sleep(1)
+        scope.cancel()
+        await anyio.sleep(1)
+        assert scope.cancelled_caught
+        store.hangs = False
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@virtual
+async def test_a_write_whose_answer_was_lost_counts_once(store: Store, times: int) -> None:
+    bucket = store.bucket()
+    await bucket.edit(count)
+    store.loses = times
+    assert await bucket.edit(count) == 2
+    assert (await bucket.read())["number"] == 2
+
+
+@virtual
+async def test_a_lost_answer_is_settled_although_another_machine_wrote_since(store: Store) -> None:
+    ours, theirs = store.bucket(), store.bucket()
+    results = list[int]()
+    await ours.edit(count)
+
+    async def write_too() -> None:
+        await anyio.sleep(0.1)
+        results.append(await theirs.edit(count))
+
+    store.loses = 1
+    async with anyio.create_task_group() as group:
+        group.start_soon(write_too)
+        results.append(await ours.edit(count))
+    assert sorted(results) == [2, 3]
+    assert (await ours.read())["number"] == 3
+
+
+@virtual
+async def test_a_write_that_arrives_twice_counts_once(store: Store) -> None:
+    bucket = store.bucket()
+    await bucket.edit(count)
+    store.repeats = 1
+    assert await bucket.edit(count) == 2
+    assert (await bucket.read())["number"] == 2
+
+
+@pytest.mark.parametrize("what", ["fails", "refuses"])
+@virtual
+async def test_a_store_that_fails_ends_every_edit_that_waits_and_counts_none(store: Store, what: str) -> None:
+    bucket, errors = store.bucket(), list[LedgerUnavailable]()
+    await bucket.edit(count)
+    vars(store)[what] = "ExpiredToken: the token has expired"
+
+    async def edit() -> None:
+        with pytest.raises(LedgerUnavailable) as error:
+            await bucket.edit(count)
+        errors.append(error.value)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(5):
+            group.start_soon(edit)
+    assert {error.trouble for error in errors} == {"s3://shared/here: ExpiredToken: the token has expired"}
+    assert len({id(error) for error in errors}) == 5, "callers who raise one error make a ring of its causes"
+    assert Step.CHECK_SHARED_STATE in [each.step for each in errors[0].then]
+    assert page_of(errors[0]) == "ledger-unavailable"
+    vars(store)[what] = ""
+    assert await bucket.edit(count) == 2
+
+
+@virtual
+async def test_a_store_that_fails_for_two_seconds_costs_no_edit(store: Store) -> None:
+    bucket = store.bucket()
+    await bucket.edit(count)
+    store.refuses = "SlowDown"
+
+    async def recover() -> None:
+        await anyio.sleep(2)
+        store.refuses = ""
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(recover)
+        assert await bucket.edit(count) == 2
+
+
+@virtual
+async def test_a_store_that_never_answers_ends_reads_and_edits(store: Store) -> None:
+    bucket = store.bucket()
+    await bucket.edit(count)
+    store.hangs = True
+    for work in (bucket.read, partial(bucket.edit, count)):
+        began = store.clock.monotonic()
+        with pytest.raises(LedgerUnavailable, match=f"has not answered within {PATIENCE:.0f} s"):
+            await work()
+        assert store.clock.monotonic() - began == pytest.approx(PATIENCE)
+    store.hangs = False
+    assert await bucket.edit(count) == 2
+
+
+@virtual
+async def test_a_store_that_answers_after_half_a_minute_is_used(store: Store) -> None:
+    bucket = store.bucket()
+    await bucket.edit(count)
+    store.delay = 30.0
+    assert await bucket.edit(count) == 2
+
+
+@virtual
+async def test_an_edit_that_is_cancelled_ends_and_is_known_to_be_in(store: Store) -> None:
+    bucket, ends = store.bucket(), list[int]()
+    with anyio.move_on_after(0.01):
+        ends.append(await bucket.edit(count))
+    assert ends == [1]
+    assert await bucket.read() == {"number": 1}
+
+
+@virtual
+async def test_a_read_that_is_cancelled_does_not_wait(store: Store) -> None:
+    store.hangs = True
+    with anyio.move_on_after(1) as waited:
+        await store.bucket().read()
+    assert waited.cancelled_caught
+    assert store.clock.monotonic() < PATIENCE
+
+
+def test_a_thread_that_hangs_in_the_library_does_not_keep_a_read() -> None:
+    answer = threading.Event()
+
+    class Hanging(Store):
+        def load(self, _: str) -> None:
+            answer.wait()
+
+    async def run() -> None:
+        with anyio.move_on_after(0.01) as waited:
+            await Bucket(Hanging(Clock()), NAME, Clock()).read()
+        answer.set()
+        assert waited.cancelled_caught
+
+    anyio.run(run)  # which would never return: the thread waits for what comes after the read
+
+
+@virtual
+async def test_a_store_without_conditional_writes_takes_no_ledger(store: Store) -> None:
+    store.ignores_marks = True
+    bucket = store.bucket()
+    with pytest.raises(LedgerUnavailable, match="although another one has written it meanwhile") as unavailable:
+        await bucket.edit(count)
+    assert unavailable.value.then[0].step == Step.USE_OTHER_STORE
+    assert NAME not in store.held
+    store.ignores_marks = False
+    assert await bucket.edit(count) == 1

@@ -1,0 +1,211 @@
+"""What a killed run leaves of a snapshot, and that no other run pays for it again, or takes it for its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.errors.outcomes import NothingSent
+from pulumi_snapshots.snapshot.create import Pending, create, resume
+from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from pulumi_snapshots.snapshot.read import read
+from tests.support.memory import Memory
+from tests.support.virtual import virtual
+from tests.support.world import DATABASE, OWNER, Row, World, world
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.run.session import Session
+    from pulumi_snapshots.snapshot.record import SnapshotRecord
+
+ANOTHER = OWNER.replace("before-release", "another")
+RELEASE = SnapshotInputs.of({"database_id": DATABASE, "triggers": ["v1"], "timeout": "45m"})
+NEXT_RELEASE = SnapshotInputs.of({"database_id": DATABASE, "triggers": ["v2"], "timeout": "45m"})
+SHORT = SnapshotInputs.of({"database_id": DATABASE, "triggers": ["v1"], "timeout": "4m"})
+
+
+async def run(
+    here: World, inputs: SnapshotInputs = RELEASE, owner: str | None = OWNER, row: Row | None = None
+) -> SnapshotRecord:
+    """One run of a later process."""
+    return await create(here.next_run(), inputs, row or Row(), owner)
+
+
+async def killed(here: World, after: float, inputs: SnapshotInputs = RELEASE) -> None:
+    async def work(session: Session) -> SnapshotRecord:
+        return await create(session, inputs, Row(), OWNER)
+
+    assert await here.killed(after, work)
+
+
+def accepted(here: World) -> list[str | None]:
+    return [post.version_id for post in here.posts if post.accepted]
+
+
+@pytest.mark.parametrize("cache_world", ["invalidated", "kept"])
+@pytest.mark.parametrize(
+    ("kills", "later"),
+    [([10.0], 1.0), ([95.0], 1.0), ([150.0], 1.0), ([20.0], 3 * 3600.0), ([20.0], 86400.0), ([100.0] * 3, 1.0)],
+    ids=["POST open", "202 answered", "waiting", "hours ago", "a day ago", "three times"],
+)
+@virtual
+async def test_a_killed_run_is_not_paid_for_twice(kills: list[float], later: float, cache_world: str) -> None:
+    async with world(snapshot_seconds=350, cache_world=cache_world) as here:
+        for after in kills:
+            await killed(here, after)
+        await anyio.sleep(later)
+        row = Row()
+        record = await run(here, row=row)
+        assert [record.version_id] == accepted(here)
+        assert len(here.posts) == 1
+        assert record.requested_at == "2026-03-01T12:00:00Z"
+        (told,) = row.warnings
+        assert f"snapshot {record.id} was taken by an earlier run whose end did not reach the state" in told
+
+
+@virtual
+async def test_a_run_killed_before_its_post_is_repeated() -> None:
+    async with world(snapshot_seconds=10) as here:
+        here.emulator.add_fault(Fault(kind="create", status=429, code="KEEP_CALM", times=None))
+        await killed(here, 8)
+        here.emulator.clear_faults()
+        assert [(await run(here)).version_id] == accepted(here)
+
+
+@virtual
+async def test_a_run_interrupted_while_it_connects_leaves_nothing_to_wait_for() -> None:
+    async with world() as here:
+        session = here.next_run()
+        here.emulator.add_fault(Fault(kind="create", no_connect=True, delay=1000))
+        ending = await here.meanwhile(5, session.stop, here.create(session=session))
+        assert isinstance(ending.nothing, NothingSent)
+        assert "while connecting to the service" in ending.text
+        assert not await session.ledger.attempts()
+        began = here.clock.monotonic()
+        await run(here, NEXT_RELEASE)
+        assert here.posts[0].monotonic - began < 10
+
+
+@virtual
+async def test_other_triggers_take_their_own_snapshot_after_a_kill() -> None:
+    async with world(snapshot_seconds=100, cache_world="invalidated") as here:
+        await killed(here, 20)
+        record = await run(here, NEXT_RELEASE)
+        first, second = accepted(here)
+        assert record.version_id == second != first
+
+
+@pytest.mark.parametrize(("owner", "posts"), [(OWNER, 1), (ANOTHER, 2)], ids=["the same", "another"])
+@pytest.mark.parametrize("apart", [0.0, 50.0])
+@virtual
+async def test_of_two_runs_at_once_each_has_the_snapshot_of_its_resource(owner: str, posts: int, apart: float) -> None:
+    async with world(snapshot_seconds=300, cache_world="invalidated") as here:
+        ends: dict[str, str | None] = {}
+
+        async def one(name: str, owner: str, delay: float) -> None:
+            await anyio.sleep(delay)
+            ends[name] = (await run(here, owner=owner)).version_id
+
+        async with anyio.create_task_group() as runs:
+            runs.start_soon(one, "a", OWNER, 0.0)
+            runs.start_soon(one, "b", owner, apart)
+        assert len(accepted(here)) == len(here.posts) == posts
+        assert set(ends.values()) == set(accepted(here))
+
+
+@virtual
+async def test_a_time_out_while_another_run_works_says_so() -> None:
+    async with world(snapshot_seconds=3000) as here:
+        async with anyio.create_task_group() as runs:
+            runs.start_soon(killed, here, 2000.0)
+            await anyio.sleep(10)
+            with pytest.raises(NothingSent, match="while waiting for an earlier snapshot of this database"):
+                await run(here, SHORT, ANOTHER)
+        assert len(here.posts) == 1
+
+
+@virtual
+async def test_another_resource_waits_for_a_snapshot_that_is_pending() -> None:
+    async with world(snapshot_seconds=600, cache_world="invalidated") as here:
+        with pytest.raises(Pending):
+            await run(here, SHORT)
+        record = await run(here, owner=ANOTHER)
+        assert record.version_id == accepted(here)[1]
+        assert here.posts[1].monotonic - here.posts[0].monotonic >= 600
+        # Whoever waits enters the end for the other one, too.
+        assert (await run(here)).version_id == accepted(here)[0]
+
+
+@virtual
+async def test_a_snapshot_found_by_a_resume_delays_no_other_run() -> None:
+    async with world(snapshot_seconds=600, cache_world="invalidated") as here:
+        with pytest.raises(Pending) as pending:
+            await run(here, SHORT)
+        await resume(here.next_run(), pending.value.record, RELEASE, Row(), owner=OWNER)
+        began = here.clock.monotonic()
+        await run(here, owner=ANOTHER)
+        assert here.posts[1].monotonic - began < 10
+
+
+@virtual
+async def test_a_request_that_another_run_sends_right_before_ours_is_waited_for() -> None:
+    async with world(snapshot_seconds=400, cache_world="invalidated", modified_is="end") as here:
+        here.emulator.add_fault(Fault(kind="list", delay=10, times=1))
+        ends: list[SnapshotRecord] = []
+
+        async def ours() -> None:
+            # Nobody has sent a request for this database yet. The search for a snapshot to reuse comes next.
+            ends.append(await run(here, replace(RELEASE, reuse_within=60.0)))
+
+        async with anyio.create_task_group() as runs:
+            runs.start_soon(ours)
+            await anyio.sleep(1)
+            with pytest.raises(Pending) as pending:
+                await run(here, SHORT, ANOTHER)
+        assert [end.version_id for end in ends] == accepted(here)[1:]
+        theirs = await resume(here.next_run(), pending.value.record, RELEASE, Row(), owner=ANOTHER)
+        assert theirs.version_id == accepted(here)[0]
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+@virtual
+async def test_a_snapshot_just_found_by_another_resource_never_matches(*, resumed: bool) -> None:
+    # It ends a second before the first poll finds it, and so within the clock skew before the next POST.
+    async with world(snapshot_seconds=209, cache_world="invalidated", modified_is="end") as here:
+        if resumed:
+            with pytest.raises(Pending) as pending:
+                await run(here, replace(SHORT, timeout=120.0))
+            await anyio.sleep(90)
+            first = await read(here.next_run(), pending.value.record, Row(), owner=OWNER)
+        else:
+            first = await run(here)
+        second = await run(here, owner=ANOTHER)
+        assert here.posts[1].monotonic - here.posts[0].monotonic < 225
+        assert [first.version_id, second.version_id] == accepted(here)
+
+
+@virtual
+async def test_reuse_adopts_the_snapshot_of_a_run_without_an_owner() -> None:
+    async with world(snapshot_seconds=100, cache_world="invalidated") as here:
+        with pytest.raises(Pending):
+            await run(here, replace(SHORT, timeout=95.0), None)
+        await anyio.sleep(60)
+        record = await run(here, replace(RELEASE, reuse_within=3600.0), None)
+        assert [record.version_id] == accepted(here)
+
+
+@virtual
+async def test_the_ledger_holds_neither_key_nor_triggers() -> None:
+    async with world(snapshot_seconds=100) as here:
+        place = here.session.ledger.place
+        assert isinstance(place, Memory)
+        secret = SnapshotInputs.of({"database_id": DATABASE, "triggers": ["a secret value"]})
+        await here.killed(20, partial(create, inputs=secret, listener=Row(), owner=OWNER))
+        assert place.data is not None
+        assert DATABASE.encode() in place.data
+        assert b"a secret value" not in place.data
+        assert here.emulator.settings.api_key.encode() not in place.data

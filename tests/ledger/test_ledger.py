@@ -1,0 +1,411 @@
+"""What runs know of each other's requests: it is written before they leave, and stays as long as somebody may need it."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.errors.next_step import Step
+from pulumi_snapshots.errors.outcomes import LedgerUnavailable
+from pulumi_snapshots.ledger.attempt import KEPT, Attempt, Claim, Intent, Kind, Proof, Role, Status
+from pulumi_snapshots.ledger.ledger import ATTEMPTS, Ledger
+from pulumi_snapshots.ledger.request import Request
+from pulumi_snapshots.ledger.service_clock import ServiceClock
+from tests.support.memory import Memory
+from tests.support.virtual import virtual
+from tests.support.world import DATABASE, OTHER_DATABASE, START
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.ledger.place import Document
+
+OURS, OTHER = "shop::dev::ours", "shop::dev::other"
+COMMAND = "squarecloud-snapshots create"
+HOUR = timedelta(hours=1)
+
+
+class Service:
+    """A place, and the runs that use it."""
+
+    def __init__(self, **memory: Any) -> None:
+        self.clock = Clock(START)
+        self.clock.utc()
+        self.place = Memory(self.clock, chance=random.Random(1), **memory)
+
+    def run(self) -> Ledger:
+        return Ledger(self.place, ServiceClock(self.clock))
+
+    def intent(self, owner: str | None = OURS, purpose: str = "v1", kind: Kind = "snapshot", **changes: Any) -> Intent:
+        now = self.clock.utc()
+        return replace(Intent(kind, owner, DATABASE, purpose, 600.0, now, now), **changes)
+
+    async def claim(self, run: Ledger, *about: Any, **changes: Any) -> Claim:
+        wanted = self.intent(*about, **changes)
+        return await run.edit(lambda document: run.decided(document, wanted))
+
+    async def claimed(self, run: Ledger, *about: Any, **changes: Any) -> Attempt:
+        claim = await self.claim(run, *about, **changes)
+        assert claim.is_new
+        return claim.attempt
+
+    async def only(self) -> Attempt:
+        (attempt,) = await self.run().attempts()
+        return attempt
+
+
+@virtual
+async def test_a_request_is_written_down_before_it_leaves() -> None:
+    service = Service()
+    attempt = await service.claimed(service.run())
+    assert attempt.status is Status.SENT
+    assert await service.only() == attempt == await service.run().get(attempt.id)
+    assert await service.run().get("another") is None
+
+
+@pytest.mark.parametrize("contended", [0.0, 0.6])
+@virtual
+async def test_of_many_that_claim_at_once_one_sends(contended: float) -> None:
+    service, claims = Service(delay=(0.0, 0.3)), list[Claim]()
+    service.place.contended = contended
+
+    async def claim(owner: str) -> None:
+        claims.append(await service.claim(service.run(), owner))
+
+    async with anyio.create_task_group() as group:
+        for number in range(20):
+            group.start_soon(claim, OURS if number % 2 else OTHER)
+    (new,) = [claim.attempt for claim in claims if claim.is_new]
+    assert {claim.attempt.id for claim in claims} == {new.id}
+    assert sorted(claim.role for claim in claims).count(Role.IN_THE_WAY) == 10
+    assert await service.only() == new
+
+
+@virtual
+async def test_a_claim_that_cannot_be_written_is_none() -> None:
+    service = Service()
+    service.place.refuses_writes = "the disk is full"
+    run = service.run()
+    with pytest.raises(LedgerUnavailable, match="Nothing was started"):
+        await service.claim(run)
+    assert "the disk is full" in run.trouble
+    service.place.refuses_writes = ""
+    assert (await service.claim(run)).is_new
+
+
+ENDS = {"202": Status.ACCEPTED, "200": Status.ACCEPTED, "502": Status.LOST, "no answer": Status.LOST}
+
+
+@pytest.mark.parametrize(("how", "status"), ENDS.items())
+@virtual
+async def test_another_run_sees_how_it_was_answered(how: str, status: Status) -> None:
+    service = Service()
+    run = service.run()
+    known = await run.answered(await service.claimed(run), how)
+    assert (known.status, known.request.answered) == (status, how)
+    assert await service.only() == known
+
+
+@virtual
+async def test_an_end_that_another_run_has_seen_is_not_taken_back() -> None:
+    service = Service()
+    one, other = service.run(), service.run()
+    attempt = await service.claimed(one)
+    found = await other.found(attempt, "version")
+    assert await one.answered(attempt, "502") == found
+    assert await one.update(attempt, result="another") == found
+    assert await one.found(attempt, "another") == found
+    assert await service.only() == found
+
+
+@virtual
+async def test_what_a_lost_ledger_has_forgotten_is_entered_again() -> None:
+    service = Service()
+    run = service.run()
+    attempt = await service.claimed(run)
+    service.place.data = None  # somebody has moved it aside
+    await run.answered(attempt, "202")
+    assert (await service.only()).status is Status.ACCEPTED
+
+
+@virtual
+async def test_a_result_frees_the_database_and_stays_until_it_is_proved() -> None:
+    service = Service()
+    run = service.run()
+    attempt = await service.claimed(run)
+    await anyio.sleep(600)
+    await run.found(attempt, "version")
+    there = await service.only()
+    assert (there.result, there.ended_at, there.proved) == ("version", service.clock.utc(), False)
+    assert (await service.claim(service.run(), OTHER)).is_new
+    assert (await service.claim(service.run())).role is Role.RESUMED
+
+
+@virtual
+async def test_a_later_result_supersedes_the_earlier_ones_of_its_resource_and_of_no_other() -> None:
+    service = Service()
+    run = service.run()
+    for owner, purpose in ((OTHER, "v1"), (OURS, "v1"), (OURS, "v2")):
+        await run.found(await service.claimed(run, owner, purpose), f"{owner} {purpose}")
+        await anyio.sleep(600)
+    assert [each.proved for each in await run.attempts()] == [False, True, False]
+    assert (await service.claim(run, OURS, "v1")).is_new
+
+
+@virtual
+async def test_a_command_has_no_state_that_could_be_lost() -> None:
+    service = Service()
+    run = service.run()
+    await run.found(await service.claimed(run, COMMAND), "version")
+    assert (await service.only()).proved
+    assert (await service.claim(run, COMMAND)).is_new
+
+
+@virtual
+async def test_a_failed_restore_is_over_and_may_be_sent_again() -> None:
+    service = Service()
+    run = service.run()
+    await run.failed(await service.claimed(run, kind="restore"), "RESTORE_FAILED")
+    there = await service.only()
+    assert (there.status, there.result, there.proved) == (Status.FAILED, "RESTORE_FAILED", True)
+    assert (await service.claim(run, kind="restore")).is_new
+
+
+@virtual
+async def test_what_was_withdrawn_was_never_there() -> None:
+    service = Service()
+    run = service.run()
+    await run.withdraw(attempt := await service.claimed(run))
+    assert await service.run().attempts() == []
+    await run.withdraw(attempt)
+
+
+@virtual
+async def test_a_database_is_held_as_long_as_somebody_asks_for_it() -> None:
+    service = Service()
+    run = service.run()
+    attempt = await service.claimed(run, kind="restore")
+    await run.found(attempt, "2026-03-01T12:00:00Z", holds=timedelta(seconds=90))
+
+    async def role() -> Role:
+        return (await service.claim(service.run(), OTHER, kind="restore", purpose="v2")).role
+
+    await anyio.sleep(80)
+    assert await role() is Role.IN_THE_WAY
+    await run.hold(attempt, service.clock.utc() + timedelta(seconds=90))
+    await anyio.sleep(80)
+    assert await role() is Role.IN_THE_WAY
+    await run.hold(attempt, None)
+    assert await role() is Role.NEW
+    await run.hold(replace(attempt, request=replace(attempt.request, id="gone")), service.clock.utc())
+    assert len(await run.attempts()) == 2
+
+
+@virtual
+async def test_a_claim_drops_what_is_past_and_nothing_else() -> None:
+    service = Service()
+    run = service.run()
+    await run.found(await service.claimed(run, OTHER), "unproved")
+    await run.found(await service.claimed(run, COMMAND), "proved")
+    await anyio.sleep(3 * 3600)
+    await service.claimed(run)
+    assert [each.owner for each in await run.attempts()] == [OTHER, OURS]
+    await anyio.sleep(KEPT.total_seconds() + 60)
+    await service.claimed(run, database_id=OTHER_DATABASE)
+    assert [each.database_id for each in await run.attempts()] == [OTHER_DATABASE]
+
+
+# What states have
+
+
+REQUESTED = "2026-03-01T12:00:00Z"
+"""When all of them were requested, as a state has it."""
+
+
+async def noted(run: Ledger, **proof: Any) -> None:
+    await run.note(Proof("snapshot", DATABASE, **{"requested_at": REQUESTED, **proof}), OURS, "v1")
+
+
+@virtual
+async def test_a_version_in_a_state_proves_its_attempt_by_one_write() -> None:
+    service = Service()
+    run = service.run()
+    await run.found(await service.claimed(run), "version")
+    later, before = service.run(), service.place.writes
+    await noted(later, result="version")
+    assert (await service.only()).proved
+    await noted(later, result="version")
+    assert service.place.writes == before + 1
+    assert (await service.claim(later)).is_new
+
+
+@virtual
+async def test_calls_that_prove_nothing_cost_one_read_of_a_process() -> None:
+    service = Service()
+    run = service.run()
+    await run.found(await service.claimed(run, OTHER), "another")
+    later, before = service.run(), service.place.writes
+    await noted(later, result="version", requested_at="2026-03-01T11:00:00Z")
+    service.place.refuses_reads = "it was read again"
+    for number in range(1000):
+        await noted(later, result=f"version {number}", requested_at="2026-03-01T11:00:00Z")
+    assert later.has_noted(Proof("snapshot", DATABASE, "version", requested_at=REQUESTED))
+    assert not later.has_noted(Proof("snapshot", DATABASE, "another", requested_at=REQUESTED))
+    assert later.has_noted(Proof("snapshot", DATABASE, "another")), "a state that has adopted it"
+    assert service.place.writes == before
+
+
+@virtual
+async def test_a_pending_request_that_only_a_state_has_is_in_the_way_of_others_and_is_not_resumed_twice() -> None:
+    service = Service()
+    request = Request(START, "202", 600.0, "of another machine")
+    for _ in range(2):
+        await noted(service.run(), request=request)
+    there = await service.only()
+    assert (there.request, there.status, there.owner, there.proved) == (request, Status.ACCEPTED, OURS, True)
+    assert (await service.claim(service.run(), OTHER)).role is Role.IN_THE_WAY
+
+
+@virtual
+async def test_a_version_that_a_run_with_another_ledger_has_found_frees_the_database() -> None:
+    service = Service()
+    run = service.run()
+    await run.answered(await service.claimed(run), "202")
+    await noted(service.run(), result="version", requested_at="2026-03-01T12:00:00Z")
+    there = await service.only()
+    assert (there.status, there.result, there.proved) == (Status.FOUND, "version", True)
+    assert (await service.claim(run, OTHER)).is_new
+
+
+@virtual
+async def test_a_restore_that_a_state_drops_may_be_done_again() -> None:
+    service = Service()
+    run, at = service.run(), "2026-03-01T12:00:00Z"
+    await run.found(await service.claimed(run, kind="restore"), at)
+    before = service.place.writes
+    await run.let_go(Proof("restore", DATABASE, "2026-03-01T11:00:00Z"))
+    assert service.place.writes == before, "a delete of another one"
+    await run.let_go(Proof("restore", DATABASE, at, requested_at=REQUESTED))
+    await run.let_go(Proof("restore", DATABASE, at, requested_at=REQUESTED))
+    assert service.place.writes == before + 1
+    assert (await service.claim(run, kind="restore")).is_new
+
+
+@pytest.mark.parametrize("kind", ["snapshot", "restore"])
+@virtual
+async def test_a_destroy_right_after_an_up_of_a_thousand_takes_few_edits(kind: Kind) -> None:
+    service = Service(delay=(0.1, 0.1))
+    run, databases = service.run(), [f"{number:032x}" for number in range(1000)]
+
+    def fill(document: Document) -> None:
+        for database_id in databases:
+            request = Request(START, "202", 600.0, database_id)
+            done = Attempt(kind, OURS, database_id, "v1", request, Status.FOUND, None, "v1", START)
+            document.setdefault(ATTEMPTS, {})[database_id] = done.to_document()
+
+    await service.place.edit(fill)
+    before, began = service.place.writes, service.clock.monotonic()
+    turns = anyio.Semaphore(16)  # as many as the engine deletes at once
+
+    async def delete(database_id: str) -> None:
+        async with turns:
+            proof = Proof(kind, database_id, "v1", requested_at=REQUESTED)
+            await run.note(proof, OURS, "v1")
+            if kind == "restore":
+                await run.let_go(proof)
+
+    async with anyio.create_task_group() as group:
+        for database_id in databases:
+            group.start_soon(delete, database_id)
+    assert service.place.writes - before <= 300
+    assert service.clock.monotonic() - began < 300
+    there = await run.attempts()
+    assert all(each.proved and each.let_go is (kind == "restore") for each in there)
+
+
+@virtual
+async def test_what_could_not_be_entered_of_a_state_is_entered_by_the_next_call() -> None:
+    service = Service()
+    run = service.run()
+    for owner in (OURS, OTHER):
+        await run.found(await service.claimed(run, owner), owner)
+    later = service.run()
+    service.place.refuses_writes = "the disk is full"
+    with pytest.raises(LedgerUnavailable):
+        await noted(later, result=OURS)
+    service.place.refuses_writes = ""
+    await noted(later, result=OTHER)
+    assert all(each.proved for each in await run.attempts())
+
+
+# Entries that no run has written like that
+
+STRANGE: list[Any] = [7, [], "x", {"a": 7}, {"a": None}, {"a": []}]
+NONSENSE: dict[str, Any] = {
+    "kind": "archive",
+    "owner": 7,
+    "database_id": "../x",
+    "purpose": None,
+    "status": "over",
+    "source": "x",
+    "result": 7,
+    "ended_at": "9999-12-31T23:59:59Z",
+    "held_until": "yesterday",
+    "request": {},
+    "more": 1,
+}
+REQUESTS: dict[str, Any] = {
+    "posted_at": "9999-12-31T23:59:59Z",
+    "timeout": "long",
+    "answered": [],
+    "service_clock_offset": 1e300,
+}
+
+
+async def with_entry(service: Service, strange: Any) -> bytes:
+    def change(document: Document) -> None:
+        document[ATTEMPTS] = strange
+
+    await service.place.edit(change)
+    assert service.place.data is not None
+    return service.place.data
+
+
+async def is_kept_and_sends_nothing(service: Service, strange: Any) -> None:
+    before = await with_entry(service, strange)
+    run = service.run()
+    for use in (run.attempts(), service.claim(run), noted(run, result="version")):
+        with pytest.raises(LedgerUnavailable, match="memory: it holds an entry that cannot be read") as unavailable:
+            await use
+        assert Step.MOVE_LEDGER_ASIDE in [each.step for each in unavailable.value.then]
+    assert service.place.data == before
+
+
+@pytest.mark.parametrize("strange", STRANGE, ids=str)
+@virtual
+async def test_attempts_that_are_none_stay_as_they_are_and_nothing_is_sent(strange: Any) -> None:
+    await is_kept_and_sends_nothing(Service(), strange)
+
+
+@pytest.mark.parametrize(("name", "value"), [*NONSENSE.items(), *REQUESTS.items()])
+@virtual
+async def test_an_entry_that_no_run_writes_stays_as_it_is_and_nothing_is_sent(name: str, value: Any) -> None:
+    service = Service()
+    attempt = (await service.claimed(service.run())).to_document()
+    if name in REQUESTS:
+        attempt["request"][name] = value
+    else:
+        attempt[name] = value
+    await is_kept_and_sends_nothing(service, {"a": attempt})
+
+
+@virtual
+async def test_the_ledger_holds_neither_key_nor_triggers_nor_what_is_empty() -> None:
+    service = Service()
+    await service.claimed(service.run())
+    (stored,) = (await service.place.read())[ATTEMPTS].values()
+    assert set(stored) == {"kind", "owner", "database_id", "purpose", "status", "request"}

@@ -1,0 +1,400 @@
+"""Machines that share a ledger: one POST, and the limits, over all of them, however slow the place is."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import anyio
+import pytest
+
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.errors.next_step import Step
+from pulumi_snapshots.errors.outcomes import LedgerUnavailable
+from pulumi_snapshots.errors.pages import page_of
+from pulumi_snapshots.ledger.bucket import PATIENCE
+from pulumi_snapshots.restore.difference import RestoreRules
+from pulumi_snapshots.restore.inputs import RestoreInputs
+from pulumi_snapshots.restore.restore import RestoreRefused, restore
+from pulumi_snapshots.run.once import CLAIM_LASTS
+from pulumi_snapshots.snapshot.create import Pending, create
+from pulumi_snapshots.snapshot.difference import SnapshotRules
+from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from pulumi_snapshots.snapshot.record import SnapshotRecord
+from tests.support.clocks import Shifted
+from tests.support.engine_calls import Machine, Stack
+from tests.support.ledger_places import Store
+from tests.support.virtual import virtual
+from tests.support.world import DATABASE, OTHER_DATABASE, OWNER, START, Row, World, world
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pulumi_snapshots.run.session import Session
+
+ANOTHER = OWNER.replace("before-release", "another")
+HOUR = timedelta(hours=1)
+OFF = pytest.mark.parametrize("off", [timedelta(), HOUR, -HOUR], ids=["together", "an hour ahead", "an hour behind"])
+
+
+class Team:
+    """Machines that share a bucket."""
+
+    def __init__(self, here: World, **store: Any) -> None:
+        self.here = here
+        self.store = Store(here.clock, **store)
+
+    def machine(self, off: timedelta = timedelta()) -> Session:
+        """A process on a new machine, whose clock is off."""
+        clock = Shifted(self.here.clock, off.total_seconds()) if off else None
+        return self.here.another_run(self.store.bucket(), clock=clock)
+
+    async def create(
+        self, session: Session | None = None, *, owner: str = OWNER, row: Row | None = None, **inputs: Any
+    ) -> SnapshotRecord:
+        values = {"database_id": DATABASE, "triggers": ["v1"], "timeout": "45m", **inputs}
+        return await create(session or self.machine(), SnapshotInputs.of(values), row or Row(), owner)
+
+    async def restore(self, version: str, session: Session | None = None, **inputs: Any) -> Any:
+        values = {"database_id": DATABASE, "version_id": version, "overwrite": True, "timeout": "45m", **inputs}
+        return await restore(session or self.machine(), RestoreInputs.of(values), Row(), OWNER)
+
+    @property
+    def accepted(self) -> list[str | None]:
+        return [post.version_id for post in self.here.posts if post.accepted]
+
+
+@OFF
+@pytest.mark.parametrize("after", [10.0, 95.0, 250.0], ids=["POST open", "202 answered", "waiting"])
+@virtual
+async def test_a_run_killed_on_one_machine_is_resumed_on_another(after: float, off: timedelta) -> None:
+    async with world(snapshot_seconds=300, cache_world="invalidated") as here:
+        team = Team(here)
+        assert await here.killed(after, team.create, team.machine(off))
+        record = await team.create()
+        assert [record.version_id] == team.accepted
+        assert here.clock.utc() - START < timedelta(seconds=400)
+
+
+@OFF
+@pytest.mark.parametrize("kind", ["snapshot", "restore"])
+@pytest.mark.parametrize("apart", [0.0, 0.1, 600.0])
+@virtual
+async def test_two_runs_of_one_resource_send_one_request(kind: str, off: timedelta, apart: float) -> None:
+    async with world(snapshot_seconds=900, restore_seconds=900.0, cache_world="invalidated") as here:
+        team, records = Team(here), list[Any]()
+        stored = here.emulator.add_snapshot(DATABASE)
+        await anyio.sleep(4000)
+
+        async def run(session: Session) -> None:
+            work = team.create(session) if kind == "snapshot" else team.restore(stored.version_id, session)
+            records.append(await work)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(run, team.machine(off))
+            await anyio.sleep(apart)
+            group.start_soon(run, team.machine())
+        first, second = ((record.id, record.requested_at) for record in records)
+        assert first == second
+        assert len(here.posts) + len(here.requests("restore")) == 1
+
+
+@virtual
+async def test_a_restore_killed_on_one_machine_acts_once_over_all() -> None:
+    async with world(restore_seconds=60.0) as here:
+        team = Team(here)
+        version = here.emulator.add_snapshot(DATABASE).version_id
+        assert await here.killed(5, partial(team.restore, version), team.machine())
+        await team.restore(version)
+        assert len(here.requests("restore")) == 1
+
+
+@virtual
+async def test_machines_that_start_together_take_two_snapshots_and_never_one_version() -> None:
+    async with world(snapshot_seconds=60, cache_world="invalidated") as here:
+        team, records = Team(here), list[SnapshotRecord]()
+
+        async def take(session: Session, owner: str) -> None:
+            records.append(await team.create(session, owner=owner))
+
+        async with anyio.create_task_group() as group:
+            for owner in (OWNER, ANOTHER):
+                group.start_soon(take, team.machine(), owner)
+        assert sorted(str(record.version_id) for record in records) == sorted(map(str, team.accepted))
+        assert len(set(team.accepted)) == 2
+        first, second = (post.monotonic for post in here.posts)
+        assert second - first >= 180  # the service's limit for one database
+
+
+@pytest.mark.parametrize(("machines", "delay"), [(20, 0.05), (20, 0.3), (10, 1.0)])
+@virtual
+async def test_many_machines_keep_the_accounts_limits_together(machines: int, delay: float) -> None:
+    databases = [f"{number:032x}" for number in range(machines)]
+    async with world(
+        databases=tuple(databases), snapshot_seconds=30, cache_world="invalidated", plan_memory_mb=2**16
+    ) as here:
+        team = Team(here, delay=delay)
+        async with anyio.create_task_group() as group:
+            for number, database_id in enumerate(databases):
+                session = team.machine(HOUR * (number % 3 - 1))
+                group.start_soon(partial(team.create, session, owner=f"a::b::{number}", database_id=database_id))
+        posted = sorted(post.monotonic for post in here.posts)
+        assert len(team.accepted) == len(posted) == machines, "none was refused"
+        assert min(later - earlier for earlier, later in pairwise(posted)) >= 5
+        assert not [entry for entry in here.emulator.journal if entry.status == 429]
+
+
+# A machine that sleeps
+
+
+@pytest.mark.parametrize("kind", ["snapshot", "restore"])
+@pytest.mark.parametrize("slept", [11.0, 900.0, 3.5 * 3600])
+@virtual
+async def test_a_machine_that_sleeps_between_claim_and_sending_sends_nothing_on_the_old_claim(
+    kind: str, slept: float
+) -> None:
+    """Its monotonic clock stands still meanwhile, and only the time of day shows it."""
+    async with world(snapshot_seconds=10, restore_seconds=10.0, cache_world="invalidated") as here:
+        stored, asleep = here.emulator.add_snapshot(DATABASE), [0.0]
+        await anyio.sleep(300)
+        team = Team(here)
+        bucket, clock = team.store.bucket(), Clock(here.clock.utc(), lambda: asleep[0])
+        clock.utc()
+        session = here.another_run(bucket, clock=clock)
+        edit, claims = bucket.edit, list[str]()
+
+        async def sleeps(change: Callable[[dict[str, Any]], Any]) -> Any:
+            result = await edit(change)
+            claim: Any = result[0] if isinstance(result, tuple) else None
+            if getattr(claim, "is_new", False):
+                claims.append(claim.attempt.id)
+                if len(claims) == 1:
+                    asleep[0] = slept
+                    here.emulator.advance(slept)
+            return result
+
+        bucket.edit = sleeps  # type: ignore[method-assign]
+        done = await (team.create(session) if kind == "snapshot" else team.restore(stored.version_id, session))
+        (post,) = here.posts + here.requests("restore")
+        assert len(claims) == 2
+        assert [each.id for each in await session.ledger.attempts()] == claims[1:]
+        assert done.requested_at == (post.at.replace(microsecond=0)).isoformat().replace("+00:00", "Z")
+
+
+@virtual
+async def test_a_laptop_that_wakes_up_restores_nothing_over_a_later_restore() -> None:
+    """It was suspended while it claimed, and another run of the same resource has restored something else since."""
+    async with world(snapshot_seconds=10, restore_seconds=30.0) as here:
+        team = Team(here)
+        old, new = (here.emulator.add_snapshot(DATABASE).version_id for _ in "ab")
+        laptop = team.machine()
+
+        async def wakes(_: str) -> None:
+            await anyio.sleep(900)
+
+        async def suspended() -> None:
+            with pytest.raises(RestoreRefused, match=f"has requested the restore of snapshot {DATABASE}/{new}"):
+                await team.restore(old, laptop, triggers=[old])
+
+        async with anyio.create_task_group() as group:
+            with mock.patch.object(laptop, "know_time", wakes):
+                group.start_soon(suspended)
+                await anyio.sleep(300)
+                await team.restore(new, triggers=[new])
+                await anyio.sleep(900)
+        assert [post.version_id for post in here.requests("restore")] == [new]
+
+
+@virtual
+async def test_a_place_that_is_too_slow_to_claim_says_so_and_sends_nothing() -> None:
+    async with world(snapshot_seconds=10) as here:
+        team = Team(here, delay=CLAIM_LASTS.total_seconds() + 3)
+        with pytest.raises(Exception, match="because this machine slept, or the ledger was slow"):
+            await team.create(timeout="20m")
+        assert not here.posts
+        team.store.delay = 0.05
+        assert await team.machine().ledger.attempts() == []
+        await team.create()
+        assert len(team.accepted) == 1
+
+
+# A place in trouble
+
+TROUBLES: dict[str, dict[str, Any]] = {
+    "missing": {"fails": "the bucket does not exist"},
+    "read-only": {"refuses": "AccessDenied"},
+    "full": {"refuses": "QuotaExceeded"},
+    "without conditions": {"ignores_marks": True},
+}
+WELL: dict[str, Any] = {"fails": "", "refuses": "", "ignores_marks": False}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES)
+@pytest.mark.parametrize("kind", ["snapshot", "restore"])
+@virtual
+async def test_no_post_leaves_without_its_entry_in_the_place(kind: str, trouble: dict[str, Any]) -> None:
+    async with world(restore_seconds=10.0) as here:
+        team = Team(here, **trouble)
+        version = here.emulator.add_snapshot(DATABASE).version_id
+        await anyio.sleep(300)
+        work = team.create if kind == "snapshot" else partial(team.restore, version)
+        with pytest.raises(LedgerUnavailable, match="Nothing was started") as unavailable:
+            await work()
+        assert str(unavailable.value).count("s3://") == 1
+        assert Step.CHECK_SHARED_STATE in [each.step for each in unavailable.value.then]
+        assert page_of(unavailable.value) == "ledger-unavailable"
+        assert not here.posts
+        assert not here.requests("restore")
+        vars(team.store).update(WELL)
+        await work()
+        assert len(here.posts) + len(here.requests("restore")) == 1
+
+
+@pytest.mark.parametrize("kind", ["snapshot", "restore"])
+@virtual
+async def test_a_place_that_opens_and_then_refuses_the_entry_ends_the_run(kind: str) -> None:
+    """Rights or credentials end while requests are queued: each of them ends by an error of its own."""
+    databases = tuple(f"{number:032x}" for number in range(30))
+    async with world(databases=databases, snapshot_seconds=10, restore_seconds=10.0) as here:
+        team, errors = Team(here), list[LedgerUnavailable]()
+        session = team.machine()
+        versions = {database_id: here.emulator.add_snapshot(database_id).version_id for database_id in databases}
+        await anyio.sleep(300)
+
+        async def one(database_id: str) -> None:
+            owner, version = f"shop::dev::{database_id}", versions[database_id]
+            values = {"database_id": database_id, "version_id": version, "overwrite": True}
+            try:
+                if kind == "snapshot":
+                    await team.create(session, owner=owner, database_id=database_id)
+                else:
+                    await restore(session, RestoreInputs.of(values), Row(), owner)
+            except LedgerUnavailable as error:
+                errors.append(error)
+
+        async with anyio.create_task_group() as group:
+            for database_id in databases:
+                group.start_soon(one, database_id)
+            await anyio.sleep(1)
+            team.store.refuses = "ExpiredToken"
+        sent = len(here.posts) + len(here.requests("restore"))
+        assert sent + len(errors) == 30
+        assert sent < 30
+        for error in errors:
+            assert "Nothing was started" in str(error)
+            assert len(list(causes(error))) < 5, "a ring, or a chain that grows with each of them"
+        team.store.refuses = ""
+        there = await team.machine().ledger.attempts()
+        assert len(there) == sent
+
+
+def causes(error: BaseException | None) -> Any:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+@virtual
+async def test_a_place_that_fails_while_a_post_is_queued_starts_no_cooldown() -> None:
+    async with world(databases=(DATABASE, OTHER_DATABASE), snapshot_seconds=10) as here:
+        team = Team(here)
+        session = team.machine()
+
+        async def second() -> None:
+            with pytest.raises(LedgerUnavailable, match="Nothing was started"):
+                await team.create(session, owner=ANOTHER, database_id=OTHER_DATABASE)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(team.create, session)
+            await anyio.sleep(1)
+            group.start_soon(second)  # it has read the place, and waits for its slot
+            await anyio.sleep(1)
+            team.store.fails = "no answer"
+        assert [post.database_id for post in here.posts] == [DATABASE]
+        team.store.fails = ""
+        began = here.clock.monotonic()
+        await team.create(session, owner=ANOTHER, database_id=OTHER_DATABASE)
+        assert here.posts[1].monotonic - began < 10
+
+
+@pytest.mark.parametrize("after", [5.0, 100.0], ids=["POST open", "waiting"])
+@pytest.mark.parametrize("fails", ["no answer", "ExpiredToken: the token has expired"])
+@virtual
+async def test_a_place_that_is_gone_in_the_middle_loses_no_snapshot(fails: str, after: float) -> None:
+    async with world(databases=(DATABASE, OTHER_DATABASE), snapshot_seconds=200, cache_world="invalidated") as here:
+        team, row, records = Team(here), Row(), list[Any]()
+        session = team.machine()
+
+        async def take() -> None:
+            records.append(await team.create(session, row=row))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(take)
+            await anyio.sleep(after)
+            team.store.fails = fails
+        assert [record.version_id for record in records] == team.accepted
+        assert fails in f"{row.warnings}{session.take_note()}"
+        with pytest.raises(LedgerUnavailable):
+            await team.create(session, owner=ANOTHER, database_id=OTHER_DATABASE)
+        team.store.fails = ""
+        # The state of that run could not be saved either: another machine completes from what the place has.
+        assert (await team.create()).version_id == records[0].version_id
+        assert len(here.posts) == 1
+
+
+@virtual
+async def test_a_write_whose_answer_was_lost_counts_once() -> None:
+    async with world(snapshot_seconds=10) as here:
+        team, row = Team(here, loses=2), Row()
+        session = team.machine()
+        record = await team.create(session, row=row)
+        assert [record.version_id] == team.accepted
+        assert len(await session.ledger.attempts()) == 1
+        assert not team.store.loses
+        assert not row.warnings
+
+
+@virtual
+async def test_what_is_pending_is_found_by_every_machine() -> None:
+    async with world(snapshot_seconds=600, cache_world="invalidated") as here:
+        team = Team(here)
+        with pytest.raises(Pending):
+            await team.create(timeout="3m")
+        assert [(await team.create()).version_id] == team.accepted
+
+
+@pytest.mark.parametrize("rules", [SnapshotRules(), RestoreRules()], ids=["snapshot", "restore"])
+@virtual
+async def test_what_was_destroyed_on_one_machine_is_done_again_on_another(rules: Any) -> None:
+    async with world(snapshot_seconds=10, restore_seconds=10.0, cache_world="invalidated") as here:
+        store = Store(here.clock)
+        values: dict[str, Any] = {"database_id": DATABASE, "triggers": ["v1"]}
+        if isinstance(rules, RestoreRules):
+            values |= {"version_id": here.emulator.add_snapshot(DATABASE).version_id, "overwrite": True}
+        stack = Stack(rules, Machine(here), OWNER)
+        for number in range(1, 4):
+            await anyio.sleep(1000)
+            stack.machine = Machine(here, store.bucket())  # type: ignore[arg-type]
+            await stack.up(**values)
+            assert stack.error is None
+            assert not stack.row.warnings
+            assert len(here.posts) + len(here.requests("restore")) == number
+            stack.machine = Machine(here, store.bucket())  # type: ignore[arg-type]
+            await stack.destroy()
+
+
+@virtual
+async def test_a_destroy_waits_once_for_a_place_that_never_answers() -> None:
+    async with world() as here:
+        store = Store(here.clock, hangs=True)
+        stack = Stack(SnapshotRules(), Machine(here, store.bucket()), OWNER)  # type: ignore[arg-type]
+        stack.begin()
+        began = here.clock.monotonic()
+        for number in range(50):
+            stack.urn = f"{OWNER}-{number}"
+            record = {"database_id": DATABASE, "version_id": f"v{number}", "available": True}
+            await stack.delete(f"{DATABASE}/v{number}", record)
+        assert here.clock.monotonic() - began < 2 * PATIENCE

@@ -1,0 +1,479 @@
+"""Runs with one account keep the service's limits together, whatever their clocks say and whatever the ledger holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from pulumi_snapshots.api.errors import Blocked, ListingBlocked, RequestRefused, SnapshotFailed
+from pulumi_snapshots.api.pacing.rate_limiter import ACCOUNT_LISTING, CREATE, READ, RESTORE, Lane, RateLimiter
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.errors.outcomes import LedgerUnavailable
+from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.ledger.pacing import ACCOUNTS, AGAIN_AFTER, PATIENCE, Pacing
+from pulumi_snapshots.ledger.service_clock import ServiceClock
+from tests.support.memory import Memory
+from tests.support.virtual import virtual
+from tests.support.world import START
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.ledger.place import Document
+
+BLOCK = Blocked("GET /x", status=429, code="RATE_LIMITED")
+UNSURE = 1.0
+"""Seconds by which two runs may take the service's time for another, since it shows whole seconds."""
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What a claim has decided."""
+
+    is_new: bool = True
+
+
+class Runs:
+    """Runs that share a place."""
+
+    def __init__(self, **memory: Any) -> None:
+        self.service = Clock(START)
+        self.service.utc()
+        self.place = Memory(self.service, **memory)
+
+    def run(
+        self,
+        off: timedelta = timedelta(),
+        *,
+        budget: int = 30,
+        account: str = "account",
+        asked: bool = True,
+        shares_blocks: bool = True,
+    ) -> Run:
+        """A run of a machine whose clock is off, and that has asked for the service's time, unless told otherwise."""
+        clock = Clock(self.service.utc() + off)
+        clock.utc()
+        ledger = Ledger(self.place, ServiceClock(clock))
+        pacing = Pacing(clock, ledger, account, shares_blocks=shares_blocks)
+        run = Run(self, RateLimiter(clock, requests_per_minute=budget, block_wait=1800, pacing=pacing), ledger, pacing)
+        if asked:
+            run.asks(clock)
+        return run
+
+    def three(self) -> list[Run]:
+        return [self.run() for _ in range(3)]
+
+
+@dataclass
+class Run:
+    """One run, and the requests that it has sent."""
+
+    runs: Runs
+    limiter: RateLimiter
+    ledger: Ledger
+    pacing: Pacing
+
+    def asks(self, clock: Clock) -> None:
+        date = self.runs.service.utc().replace(microsecond=0)
+        self.ledger.clock.observe(date, clock.utc(), clock.utc())
+
+    async def send(
+        self,
+        lane: Lane = CREATE,
+        database_id: str = "d",
+        *,
+        times: list[float] | None = None,
+        result: Exception | None = None,
+    ) -> float:
+        """Send a request; returns when it left."""
+        if lane.starts:
+            _, slot = await self.limiter.claim("POST /x", lane, database_id, lambda _: Decided(), None)
+            context = slot.used()
+        else:
+            context = self.limiter.slot("GET /x", lane, database_id)
+        async with context:
+            at = anyio.current_time()
+            if times is not None:
+                times.append(at)
+            if result is not None:
+                raise result
+        return at
+
+    async def meets(self, block: Exception, lane: Lane = READ) -> None:
+        with pytest.raises(type(block)):
+            await self.send(lane, result=block)
+
+
+@virtual
+async def test_runs_keep_the_accounts_cooldown_together() -> None:
+    runs, times = Runs(), list[float]()
+    async with anyio.create_task_group() as group:
+        for number, run in enumerate(runs.three()):
+            for one in range(4):
+                group.start_soon(partial(run.send, CREATE, f"{number}-{one}", times=times))
+    assert min(later - earlier for earlier, later in pairwise(times)) >= 5  # the service's limit
+    assert times[-1] - times[0] < 12 * (CREATE.per_account + UNSURE)
+
+
+@virtual
+async def test_a_slow_place_leaks_no_limit() -> None:
+    """A request counts from when its entry is in, which may be much later than when it was decided."""
+    runs, times = Runs(delay=(0.5, 4.0)), list[float]()
+    async with anyio.create_task_group() as group:
+        for number, run in enumerate(runs.three()):
+            for one in range(4):
+                group.start_soon(partial(run.send, CREATE, f"{number}-{one}", times=times))
+    assert min(later - earlier for earlier, later in pairwise(times)) >= 5
+
+
+@pytest.mark.parametrize("chance", range(6))  # decides which of the two begins
+@virtual
+async def test_two_fleets_alternate(chance: int) -> None:  # noqa: ARG001  another run each
+    runs, order = Runs(), list[str]()
+
+    async def one(run: Run, name: str, number: int) -> None:
+        await run.send(CREATE, f"{name}{number}")
+        order.append(name)
+
+    async with anyio.create_task_group() as group:
+        for name in "ab":
+            run = runs.run()
+            await run.send(READ)  # as each run asks for the time first
+            for number in range(20):
+                group.start_soon(one, run, name, number)
+    assert all(6 <= order[begin : begin + 14].count("a") <= 8 for begin in range(4, 22))
+
+
+@pytest.mark.parametrize(("lane", "limit"), [(CREATE, 180), (RESTORE, 120)], ids=["create", "restore"])
+@pytest.mark.parametrize("off", [timedelta(), timedelta(hours=1), timedelta(hours=-1), timedelta(days=400)], ids=str)
+@virtual
+async def test_runs_keep_a_databases_cooldown_together(lane: Lane, limit: float, off: timedelta) -> None:
+    runs = Runs()
+    first = await runs.run(off).send(lane)
+    second = await runs.run().send(lane)
+    third = await runs.run(off).send(lane)
+    for gap in (second - first, third - second):
+        assert limit <= gap <= lane.per_database + 2 * UNSURE
+
+
+@virtual
+async def test_runs_share_one_request_budget() -> None:
+    runs, times = Runs(), list[float]()
+    async with anyio.create_task_group() as group:
+        for off in (timedelta(), timedelta(hours=1)):
+            run = runs.run(off, budget=10)
+            for _ in range(30):
+                group.start_soon(partial(run.send, READ, times=times))
+    times.sort()
+    assert all(later - earlier >= 60 for earlier, later in zip(times, times[10:], strict=False))
+
+
+@virtual
+async def test_other_accounts_have_their_own_limits() -> None:
+    runs = Runs()
+    first = await runs.run().send()
+    assert await runs.run(account="another").send() == first
+
+
+@virtual
+async def test_what_a_database_was_listed_for_is_known_to_all() -> None:
+    runs = Runs()
+    at = await runs.run().send(READ)
+    await anyio.sleep(100)
+    later = runs.run(timedelta(hours=3))
+    await later.pacing.exchange()
+    assert abs(later.limiter.listed_at("d") - at) <= UNSURE
+
+
+@virtual
+async def test_a_create_refused_in_another_run_starts_no_cooldown() -> None:
+    runs = Runs()
+    with pytest.raises(RequestRefused):
+        await runs.run().send(result=RequestRefused("POST /x", status=409))
+    start = anyio.current_time()
+    assert await runs.run().send() - start < CREATE.per_database / 2
+
+
+@virtual
+async def test_a_snapshot_that_failed_starts_the_cooldown() -> None:
+    runs = Runs()
+    start = anyio.current_time()
+    with pytest.raises(SnapshotFailed):
+        await runs.run().send(result=SnapshotFailed("POST /x", status=404))
+    assert await runs.run().send() - start >= CREATE.per_database
+
+
+@virtual
+async def test_a_claim_that_sends_nothing_takes_no_slot() -> None:
+    runs = Runs()
+    run = runs.run()
+    await run.limiter.claim("POST /x", CREATE, "d", lambda _: Decided(is_new=False), None)
+    start = anyio.current_time()
+    assert await run.send() == start == await run.send(CREATE, "e") - CREATE.per_account
+
+
+# Blocks
+
+
+@virtual
+async def test_a_block_that_is_met_during_an_edit_is_not_forgotten() -> None:
+    runs = Runs(delay=(2.0, 2.0))
+    run = runs.run()
+    async with anyio.create_task_group() as group:
+        group.start_soon(run.pacing.exchange)
+        await anyio.sleep(1.5)
+        run.pacing.block(anyio.current_time() + 600)
+    until = run.pacing.blocked_until()
+    await run.pacing.exchange()
+    assert run.pacing.blocked_until() == pytest.approx(until, abs=2)
+
+
+@virtual
+async def test_a_run_whose_machine_is_an_hour_ahead_knows_a_block_before_its_first_answer() -> None:
+    runs = Runs(is_shared=False)
+    ahead = timedelta(hours=1)
+    start = anyio.current_time()
+    await runs.run(ahead).meets(BLOCK)
+    assert await runs.run(ahead, asked=False).send(READ) - start >= 1799
+
+
+@pytest.mark.parametrize("off", [timedelta(), timedelta(hours=1), timedelta(hours=-1), timedelta(days=400)], ids=str)
+@virtual
+async def test_a_block_in_one_run_stops_the_others(off: timedelta) -> None:
+    runs = Runs()
+    await runs.run(off).meets(BLOCK)
+    start = anyio.current_time()
+    with pytest.raises(Blocked, match="not sent"):
+        await runs.run().send()
+    assert 1800 - UNSURE <= await runs.run().send(READ) - start <= 1800 + UNSURE
+
+
+@virtual
+async def test_a_block_of_the_account_listing_stops_it_in_the_other_runs_alone() -> None:
+    runs = Runs()
+    await runs.run().meets(BLOCK, ACCOUNT_LISTING)
+    start, second = anyio.current_time(), runs.run()
+    assert max(await second.send(CREATE), await second.send(READ)) - start < 1
+    with pytest.raises(ListingBlocked) as kept_back:
+        await second.send(ACCOUNT_LISTING)
+    assert kept_back.value.unsent
+    await anyio.sleep(ACCOUNT_LISTING.own_block + UNSURE)
+    await second.send(ACCOUNT_LISTING)
+
+
+@virtual
+async def test_a_forgotten_block_does_not_return_from_the_memory_of_another_run() -> None:
+    runs = Runs()
+    waiting, doctor, later = runs.three()
+    await waiting.meets(BLOCK, CREATE)
+    await anyio.sleep(60)
+    assert await doctor.limiter.forget_blocks() is not None
+    await waiting.pacing.exchange()  # a run that sleeps through the block writes its requests
+    await later.meets(BLOCK, CREATE)
+    with pytest.raises(Blocked, match="not sent"):  # one that came afterwards counts
+        await runs.run().send()
+
+
+@virtual
+async def test_blocks_of_a_service_on_this_machine_are_not_shared() -> None:
+    runs = Runs()
+    await runs.run(shares_blocks=False).meets(BLOCK)
+    start = anyio.current_time()
+    assert await runs.run(shares_blocks=False).send(READ) == start
+
+
+# The service's clock
+
+
+@virtual
+async def test_a_run_that_does_not_know_the_time_yet_shares_its_requests_after_the_first_answer() -> None:
+    runs = Runs()
+    run = runs.run(timedelta(hours=-3), asked=False)
+    first = await run.send(CREATE, "1")
+    assert not await runs.place.read(), "a time that others could not use"
+    await anyio.sleep(1)
+    run.asks(run.limiter._clock)
+    await run.send(READ)
+    assert await runs.run().send(CREATE, "2") - first >= 5
+
+
+@virtual
+async def test_a_block_that_came_without_a_time_is_shared_after_the_first_answer() -> None:
+    runs = Runs()
+    run = runs.run(timedelta(hours=-3), asked=False)
+    await run.meets(BLOCK)
+    run.asks(run.limiter._clock)
+    await run.pacing.exchange()
+    with pytest.raises(Blocked, match="not sent"):
+        await runs.run().send()
+
+
+@virtual
+async def test_a_clock_that_was_set_delays_no_run_beyond_the_limit() -> None:
+    """The run before took the service for a day ahead: what it has left seems to come from the future."""
+    runs = Runs()
+    ahead = runs.run()
+    ahead.ledger.clock.observe(START + timedelta(days=1), START, START)
+    await ahead.send()
+    start = anyio.current_time()
+    assert await runs.run().send() - start <= CREATE.per_database + UNSURE
+
+
+# What a ledger may hold, and how it may fail
+
+FUTURE = (START + timedelta(days=12)).timestamp()
+STRANGE: dict[str, Any] = {
+    "a number": 3,
+    "a list": [],
+    "no account": {"account": 3},
+    "no requests": {"account": {"requests": 1, "last": [1], "blocks": "x", "listed": 7}},
+    "no times": {
+        "account": {
+            "requests": ["x", None, [float("nan"), "a"], [float("inf"), "a"], [10**400, "a"], [1], [True, "a", 1]],
+            "last": {"create": "x", "create d": ["x", "y"], "read": [1e300, "a"]},
+            "blocks": {"": float("nan"), "read": "x", "create": 10**400},
+            "listed": {"d": None, "e": 1e300},
+        }
+    },
+    "times in the future": {
+        "account": {
+            "requests": [[FUTURE, "a"]] * 40,
+            "last": {},
+            "blocks": {"": FUTURE, "read": FUTURE},
+            "listed": {"d": FUTURE},
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("strange", STRANGE.values(), ids=STRANGE)
+@virtual
+async def test_pacing_that_no_run_has_written_delays_no_run_for_long(strange: Any) -> None:
+    runs = Runs()
+
+    def put(document: Document) -> None:
+        document[ACCOUNTS] = strange
+
+    await runs.place.edit(put)
+    first = await runs.run().send(CREATE, "1")
+    second = await runs.run().send(CREATE, "2")
+    assert second - first >= 5
+    assert second < 100
+
+
+@virtual
+async def test_a_ledger_that_fails_stops_creates_and_no_read() -> None:
+    runs = Runs()
+    run, times = runs.run(), list[float]()
+    runs.place.refuses_writes = "the disk is full"
+    for _ in range(31):
+        await run.send(READ, times=times)
+    assert times[-1] - times[0] >= 60, "by its own pacing"
+    with pytest.raises(LedgerUnavailable, match="Nothing was started"):
+        await run.send(CREATE)
+    assert "the disk is full" in run.ledger.trouble
+    runs.place.refuses_writes = ""
+    await run.send(CREATE)
+    await anyio.sleep(AGAIN_AFTER)
+    await run.send(READ)
+    account = (await runs.place.read())[ACCOUNTS]["account"]
+    assert len(account["requests"]) > 2, "what could not be written follows"
+
+
+@virtual
+async def test_a_place_that_never_answers_delays_one_read_and_only_for_a_moment() -> None:
+    runs = Runs(delay=(1e9, 1e9))
+    run, start = runs.run(), anyio.current_time()
+    assert await run.send(READ) - start == PATIENCE
+    assert await run.send(READ) - start == PATIENCE
+    await anyio.sleep(AGAIN_AFTER)
+    again = anyio.current_time()
+    assert await run.send(READ) - again == PATIENCE
+
+
+@virtual
+async def test_a_request_counts_once_however_often_its_slot_is_decided() -> None:
+    runs = Runs(delay=(0.01, 0.01))
+    runs.place.contended = 0.7
+    run, times = runs.run(budget=5), list[float]()
+    for number in range(5):
+        await run.send(READ, f"{number}", times=times)
+    assert run.pacing.since(times[0] - 1) == pytest.approx(times, abs=1)
+    assert times[-1] - times[0] < 5, "the last was held up by one that was never sent"
+    assert len((await runs.place.read())[ACCOUNTS]["account"]["requests"]) == 5
+
+
+@virtual
+async def test_an_exchange_without_news_writes_nothing_and_a_block_is_news() -> None:
+    runs = Runs()
+    run = runs.run()
+    await run.send(READ)
+    written = runs.place.writes
+    await anyio.sleep(1)
+    await run.pacing.exchange()
+    assert runs.place.writes == written
+    run.pacing.block(anyio.current_time() + 100)
+    await run.pacing.exchange()
+    assert runs.place.writes == written + 1
+
+
+@virtual
+async def test_old_requests_do_not_fill_the_ledger() -> None:
+    runs = Runs()
+    for number in range(20):
+        await runs.run(budget=1000).send(READ, f"{number}")
+        await anyio.sleep(100)
+    account = (await runs.place.read())[ACCOUNTS]["account"]
+    assert len(account["requests"]) <= 3
+    assert len(account["last"]) <= 4
+    assert len(account["listed"]) <= 30 * 60 / 100 + 1
+
+
+# The service's clock alone
+
+
+class Moved(Clock):
+    """A machine's clock that somebody sets."""
+
+    ahead = timedelta()
+
+    def utc(self) -> datetime:
+        return super().utc() + self.ahead
+
+
+@virtual
+async def test_each_answer_shows_the_time_more_exactly() -> None:
+    clock = Clock(START)
+    service = ServiceClock(clock)
+    assert (service.offset, service.unsure, service.now()) == (None, 0.0, START)
+    for number in range(40):
+        await anyio.sleep(7.31)
+        true = clock.utc() + timedelta(hours=1, milliseconds=250)
+        service.observe(true.replace(microsecond=0), clock.utc(), clock.utc() + timedelta(milliseconds=40))
+        assert abs((service.now() - true).total_seconds()) <= service.unsure + 0.04
+        assert service.unsure <= 0.55 if number < 20 else service.unsure < 0.1
+
+
+@pytest.mark.parametrize("by", [timedelta(days=1), timedelta(days=-1), timedelta(seconds=2)], ids=str)
+@virtual
+async def test_a_machine_whose_clock_was_set_believes_the_next_answer(by: timedelta) -> None:
+    clock = Moved(START)
+    service = ServiceClock(clock)
+    for _ in range(20):
+        service.observe(START.replace(microsecond=0) + timedelta(0), START, START)
+    clock.ahead = by
+    true = START
+    service.observe(true, clock.utc(), clock.utc())
+    assert abs((service.now() - true).total_seconds()) <= 1
+    assert service.unsure <= 1
+
+
+@virtual
+async def test_a_nonsensical_date_is_not_believed() -> None:
+    service = ServiceClock(Clock(START))
+    service.observe(START + timedelta(days=365 * 30), START, START)
+    assert service.offset is None

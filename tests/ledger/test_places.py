@@ -1,0 +1,194 @@
+"""What every place of the ledger promises, with two processes at each."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.errors.next_step import Step
+from pulumi_snapshots.errors.outcomes import LedgerUnavailable
+from pulumi_snapshots.errors.pages import page_of
+from pulumi_snapshots.ledger.sqlite_file import SqliteFile
+from pulumi_snapshots.stores.buckets import Held, Mark
+from tests.ledger.racing import count
+from tests.support.ledger_places import NAME, Store, directly
+from tests.support.memory import Memory
+from tests.support.virtual import virtual
+from tests.support.world import START
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pulumi_snapshots.ledger.place import Place
+
+
+@dataclass
+class Two:
+    """Two processes at one place.
+
+    Attributes:
+        one: as the first process has it.
+        other: as the second has it.
+        put: writes the serialised document without asking for anything.
+        get: reads it likewise; None if there is none.
+    """
+
+    one: Place
+    other: Place
+    put: Callable[[bytes], None]
+    get: Callable[[], bytes | None]
+
+
+def in_memory(_: Path) -> Two:
+    memory = Memory(Clock(START), delay=(0.05, 0.3))
+    return Two(memory, memory, lambda data: vars(memory).update(data=data), lambda: memory.data)
+
+
+def in_a_file(folder: Path, *, is_shared: bool = False) -> Two:
+    path = folder / "service.ledger"
+    one, other = (SqliteFile(path, Clock(START), is_shared=is_shared, run_in_thread=directly) for _ in "ab")
+
+    def put(data: bytes) -> None:
+        with closing(sqlite3.connect(path)) as file, file:
+            file.execute("CREATE TABLE IF NOT EXISTS ledger (id INTEGER PRIMARY KEY, document BLOB)")
+            file.execute("INSERT OR REPLACE INTO ledger VALUES (1, ?)", (data,))
+
+    def get() -> bytes | None:
+        if not path.exists():
+            return None
+        with closing(sqlite3.connect(path)) as file:
+            data: bytes = file.execute("SELECT document FROM ledger").fetchone()[0]
+            return data
+
+    return Two(one, other, put, get)
+
+
+def in_a_folder(folder: Path) -> Two:
+    return in_a_file(folder, is_shared=True)
+
+
+def in_a_bucket(_: Path) -> Two:
+    store = Store(Clock(START))
+
+    def put(data: bytes) -> None:
+        store.held[NAME] = Held(data, Mark('"put"', None), START)
+
+    return Two(store.bucket(), store.bucket(), put, lambda: store.held[NAME].content if NAME in store.held else None)
+
+
+@pytest.fixture(params=[in_memory, in_a_file, in_a_folder, in_a_bucket], ids=lambda make: make.__name__)
+def two(request: pytest.FixtureRequest, tmp_path: Path) -> Two:
+    made: Two = request.param(tmp_path)
+    return made
+
+
+@virtual
+async def test_what_one_process_writes_another_one_reads(two: Two) -> None:
+    assert await two.one.read() == {}
+    assert two.get() is None, "a read has written something"
+    assert await two.one.edit(count) == 1
+    assert await two.other.read() == {"number": 1}
+    assert await two.other.edit(count) == 2
+    assert await two.one.edit(count) == 3
+    assert await two.one.read() == {"number": 3}
+
+
+@virtual
+async def test_no_change_is_lost_when_many_edit_at_once(two: Two) -> None:
+    results: list[int] = []
+
+    async def edit(place: Place) -> None:
+        results.append(await place.edit(count))
+
+    async with anyio.create_task_group() as group:
+        for _ in range(25):
+            group.start_soon(edit, two.one)
+            group.start_soon(edit, two.other)
+    assert sorted(results) == list(range(1, 51)), "two claims had the same answer"
+    assert await two.one.read() == {"number": 50}
+
+
+@virtual
+async def test_a_change_that_raises_writes_nothing_and_says_so(two: Two) -> None:
+    def refuse(document: dict[str, Any]) -> None:
+        count(document)
+        raise KeyError("refused")
+
+    await two.one.edit(count)
+    before = two.get()
+    for error in (KeyError("refused"), OSError("no room"), sqlite3.OperationalError("of another file")):
+
+        def fail(document: dict[str, Any], error: Exception = error) -> None:
+            count(document)
+            raise error
+
+        with pytest.raises(type(error)) as raised:
+            await two.one.edit(fail)
+        assert raised.value is error
+        assert two.get() == before
+    assert await two.one.edit(count) == 2
+
+
+@virtual
+async def test_an_edit_without_a_change_writes_nothing(two: Two) -> None:
+    await two.one.edit(count)
+    before = two.get()
+    assert await two.other.edit(lambda document: document["number"]) == 1
+    assert two.get() == before
+
+
+@virtual
+async def test_an_edit_goes_by_what_is_there_and_not_by_what_was_seen(two: Two) -> None:
+    await two.one.edit(count)
+    await two.other.edit(lambda document: document.pop("number"))
+    assert await two.one.edit(lambda document: document.get("number")) is None
+    await two.other.edit(count)
+    with pytest.raises(ZeroDivisionError):
+        await two.one.edit(lambda document: 1 // (document["number"] - 1))
+
+
+@virtual
+async def test_what_a_later_version_may_add_is_kept(two: Two) -> None:
+    two.put(b'{"format": 1, "number": 1, "more": [1]}')
+    await two.one.edit(count)
+    written = json.loads(two.get() or b"")
+    assert (written["format"], written["number"], written["more"]) == (1, 2, [1])
+
+
+@pytest.mark.parametrize(
+    ("data", "why", "steps"),
+    [
+        (b"", "damaged", [Step.MOVE_LEDGER_ASIDE]),
+        (b'{"attempts": {"a"', "damaged", [Step.MOVE_LEDGER_ASIDE]),
+        (b"[1]", "damaged", [Step.MOVE_LEDGER_ASIDE]),
+        (b"\xff\x00", "damaged", [Step.MOVE_LEDGER_ASIDE]),
+        (b"[" * 100_000, "damaged", [Step.MOVE_LEDGER_ASIDE]),
+        (b'{"format": 2, "attempts": {}}', "a later version", [Step.UPGRADE, Step.MOVE_LEDGER_ASIDE]),
+        (b'{"format": "x"}', "a later version", [Step.UPGRADE, Step.MOVE_LEDGER_ASIDE]),
+    ],
+    ids=["empty", "cut", "a list", "bytes", "deep", "format 2", "format x"],
+)
+@virtual
+async def test_what_cannot_be_read_stays_as_it_is_and_sends_nothing(
+    two: Two, data: bytes, why: str, steps: list[Step]
+) -> None:
+    two.put(data)
+    for work in (two.one.read(), two.one.edit(count)):
+        with pytest.raises(LedgerUnavailable, match="Nothing was started") as unavailable:
+            await work
+        assert why in unavailable.value.trouble
+        assert two.one.where in str(unavailable.value)
+        assert [each.step for each in unavailable.value.then][: len(steps)] == steps
+        aside = str(unavailable.value.then[len(steps) - 1])
+        assert two.one.where in aside
+        assert "forgets runs that are under way, and what was done but not saved" in aside
+        assert page_of(unavailable.value) == "ledger-unavailable"
+    assert two.get() == data

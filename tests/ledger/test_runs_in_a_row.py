@@ -1,0 +1,284 @@
+"""Stories of several runs in which one thing comes between: another resource, an older checkpoint, another name."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import anyio
+import pytest
+
+from pulumi_snapshots.guard.take import take
+from pulumi_snapshots.restore.difference import RestoreRules
+from pulumi_snapshots.snapshot.difference import SnapshotRules
+from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from tests.ledger.test_remembered import DAY, accepted, back, given, of
+from tests.support.drilling import SCRATCH, drill_scene
+from tests.support.engine_calls import Machine, Stack
+from tests.support.restoring import RESTORER, scene
+from tests.support.virtual import virtual
+from tests.support.world import DATABASE, OTHER_DATABASE, OWNER, Row, world
+
+B = OWNER.replace("before-release", "another")
+
+
+@virtual
+async def test_a_pending_restore_that_a_call_has_shown_is_refused_after_an_older_checkpoint() -> None:
+    async with scene(restore_seconds=600.0) as at:
+        stack = back(at)
+        await stack.up(**given(at, timeout="3m"))
+        assert stack.pending
+        await stack.preview(**given(at))  # proves the attempt
+        stack.id, stack.outputs = "", {}
+        await anyio.sleep(2 * 3600)
+        at.writes("later")
+        await stack.up(**given(at))
+        assert len(at.posts) == 1
+        assert at.holds() == "later"
+
+
+@pytest.mark.parametrize("gap", [0.2, 1.0, 2.0, 4.0])
+@virtual
+async def test_a_snapshot_of_another_resource_just_before_is_not_ours_after_a_wait_that_ended(gap: float) -> None:
+    async with world(snapshot_seconds=300, cache_world="invalidated") as here:
+        machine = Machine(here)
+        b = Stack(SnapshotRules(), Machine(here, machine.place), B)
+        a = Stack(SnapshotRules(), machine, OWNER)
+        await b.up(database_id=DATABASE)
+        await a.up(database_id=DATABASE, timeout="30s")
+        assert a.pending
+        await anyio.sleep(60 * gap)
+        await a.up(database_id=DATABASE)
+        assert a.outputs["version_id"] != b.outputs["version_id"]
+        assert [b.outputs["version_id"], a.outputs["version_id"]] == accepted(here)
+
+
+@virtual
+async def test_a_database_that_changes_with_its_upstream_is_snapshotted() -> None:
+    async with world(databases=(DATABASE, OTHER_DATABASE), snapshot_seconds=10, cache_world="invalidated") as here:
+        stack = of(here)
+        await stack.up(database_id=DATABASE, triggers=["v1"])
+        await stack.up(database_id=OTHER_DATABASE, triggers=["v1"], cascade=True)
+        assert stack.error is None
+        assert stack.outputs["database_id"] == OTHER_DATABASE
+        assert [p.database_id for p in here.posts] == [DATABASE, OTHER_DATABASE]
+
+
+@virtual
+async def test_a_target_that_changes_with_its_upstream_is_restored() -> None:
+    async with scene() as at:
+        stack = back(at)
+        await stack.up(**given(at))
+        await anyio.sleep(600)
+        await stack.up(**given(at, target_database_id=OTHER_DATABASE), cascade=True)
+        assert stack.error is None
+        assert stack.outputs["target_database_id"] == OTHER_DATABASE
+        assert at.holds(OTHER_DATABASE) == "then"
+
+
+@virtual
+async def test_a_restore_that_was_made_again_for_its_upstream_is_refused_after_an_older_checkpoint() -> None:
+    async with scene() as at:
+        stack = back(at)
+        await stack.up(**given(at))
+        await stack.preview(**given(at))
+        await anyio.sleep(600)
+        await stack.up(**given(at), cascade=True)
+        await stack.preview(**given(at))
+        await anyio.sleep(DAY)
+        at.writes("later")
+        stack.id, stack.outputs = "", {}
+        await stack.up(**given(at))
+        assert at.holds() == "later"
+        assert len(at.posts) == 1
+
+
+@virtual
+async def test_an_unsaved_restore_that_moves_into_a_component_is_refused() -> None:
+    async with scene() as at:
+        stack = back(at)
+        await stack.up(saves=False, **given(at))
+        await anyio.sleep(600)
+        at.writes("later")
+        moved = Stack(
+            stack.rules, stack.machine, "urn:pulumi:dev::shop::my:c:App$pulumi-python:dynamic/squarecloud:Restore::back"
+        )
+        await moved.up(**given(at))
+        assert at.holds() == "later"
+        assert len(at.posts) == 1
+
+
+@virtual
+async def test_nor_is_it_once_the_ledger_has_forgotten_it() -> None:
+    """B's entry is gone by then, so an exclusion by the ledger is no help."""
+    async with world(snapshot_seconds=300, cache_world="invalidated") as here:
+        machine = Machine(here)
+        b = Stack(SnapshotRules(), Machine(here, machine.place), B)
+        a = Stack(SnapshotRules(), machine, OWNER)
+        await b.up(database_id=DATABASE)
+        await a.up(database_id=DATABASE, timeout="100s")
+        assert a.pending
+        await b.preview(database_id=DATABASE)
+        await anyio.sleep(DAY)
+        c = Stack(SnapshotRules(), machine, OWNER.replace("before-release", "c"))
+        await c.up(database_id=DATABASE)  # purges
+        await a.up(database_id=DATABASE)
+        assert [b.outputs["version_id"], a.outputs["version_id"]] == accepted(here)[:2]
+
+
+@virtual
+async def test_a_ledger_that_vanishes_after_the_request_is_written_again() -> None:
+    async with scene(restore_seconds=100.0) as at:
+        stack = back(at)
+        place = stack.machine.place
+        assert place is not None
+        async with anyio.create_task_group() as group:
+            group.start_soon(partial(stack.up, saves=False, **given(at)))
+            await anyio.sleep(5)
+            place.data = None
+        at.writes("later")
+        await anyio.sleep(300)
+        await stack.up(**given(at))
+        assert len(at.posts) == 1
+        assert at.holds() == "later"
+
+
+@virtual
+async def test_an_unsaved_restore_whose_stack_and_name_change_is_refused() -> None:
+    """Renamed stack and name at once, unsaved restore."""
+    async with scene() as at:
+        stack = back(at)
+        await stack.up(saves=False, **given(at))
+        await anyio.sleep(600)
+        at.writes("later")
+        moved = Stack(stack.rules, stack.machine, RESTORER.replace(":dev:", ":prod:").replace("back", "forth"))
+        await moved.up(**given(at))
+        assert at.holds() == "later"
+        assert len(at.posts) == 1
+
+
+@virtual
+async def test_a_snapshot_of_the_command_line_just_before_is_not_ours() -> None:
+    """As test 2, but the other is the CLI on the same machine."""
+    async with world(snapshot_seconds=300, cache_world="invalidated") as here:
+        machine = Machine(here)
+        a = Stack(SnapshotRules(), machine, OWNER)
+        cli = await here.create(
+            session=machine.process().session(here.session.settings), owner="squarecloud-snapshots create"
+        )
+        await a.up(database_id=DATABASE, timeout="100s")
+        assert a.pending
+        await a.up(database_id=DATABASE)
+        assert a.outputs["version_id"] != cli.complete.version_id
+
+
+@virtual
+async def test_a_third_run_enters_no_other_snapshot_as_ours() -> None:
+    """As test 2; A is killed, and C, which waits for A, enters B's version as A's."""
+    async with world(snapshot_seconds=300, cache_world="invalidated") as here:
+        machine = Machine(here)
+        b, a, c = (
+            Stack(SnapshotRules(), Machine(here, machine.place), u)
+            for u in (B, OWNER, OWNER.replace("before-release", "c"))
+        )
+        await b.up(database_id=DATABASE)
+        a.begin()
+        await a.check({"database_id": DATABASE})
+
+        async def create(_: Any) -> None:
+            await a.create({"database_id": DATABASE})
+
+        assert await here.killed(100, create, a.session)
+        await c.up(database_id=DATABASE, timeout="2h")
+        await a.up(database_id=DATABASE, timeout="2h")
+        assert a.outputs["version_id"] != b.outputs["version_id"]
+
+
+@virtual
+async def test_a_drill_is_not_passed_by_what_a_restore_has_put_there_since() -> None:
+    """As `test_a_drill_is_not_passed_by_what_another_drill_has_restored_since`, with a Restore of the same ledger."""
+
+    async with drill_scene() as at:
+        at.at.writes("other")
+        other = at.at.here.emulator.add_snapshot(DATABASE)
+        checks = [{"query": "select state from rows", "equals": "other"}]
+        await at.up(checks=checks)
+        assert at.stack.outputs["passed"] is False
+        await anyio.sleep(600)
+        restore = Stack(RestoreRules(), at.stack.machine, RESTORER)
+        await restore.up(
+            database_id=DATABASE,
+            version_id=other.version_id,
+            target_database_id=SCRATCH,
+            overwrite=True,
+            name=other.name,
+            runtime=other.runtime,
+        )
+        assert restore.error is None
+        await anyio.sleep(3 * 3600)
+        await at.up(checks=checks)
+        assert at.stack.outputs["passed"] is False
+
+
+@virtual
+async def test_a_snapshot_of_a_guard_just_before_is_not_ours() -> None:
+    """A Snapshot that is pending in the state, and a guard's snapshot right before it (test 2 with a guard)."""
+
+    async with world(snapshot_seconds=300, cache_world="invalidated") as here:
+        machine = Machine(here)
+        a = Stack(SnapshotRules(), machine, OWNER)
+        g = await take(machine.process().session(here.session.settings), SnapshotInputs(DATABASE), Row())
+        await a.up(database_id=DATABASE, timeout="100s")
+        await a.up(database_id=DATABASE)
+        assert a.outputs["version_id"] != g.version_id
+
+
+@virtual
+async def test_a_destroy_of_an_older_checkpoint_lets_the_newer_restore_not_go() -> None:
+    """Destroy of an imported older checkpoint lets the older go, not the newest."""
+    async with scene() as at:
+        stack = back(at)
+        await stack.up(**given(at, triggers=["v1"]))
+        old = (stack.id, dict(stack.outputs))
+        await anyio.sleep(600)
+        await stack.up(**given(at, triggers=["v2"]))
+        stack.id, stack.outputs = old
+        await stack.destroy()
+        at.writes("later")
+        await anyio.sleep(600)
+        await stack.up(**given(at, triggers=["v2"]))
+        assert len(at.posts) == 2
+        assert at.holds() == "later"
+
+
+@virtual
+async def test_a_pending_restore_of_an_older_checkpoint_is_not_sent_again() -> None:
+    async with scene(restore_seconds=600.0) as at:
+        stack = back(at)
+        await stack.up(**given(at, timeout="3m", triggers=["v1"]))
+        old = (stack.id, dict(stack.outputs))
+        await anyio.sleep(1200)
+        await stack.up(**given(at, triggers=["v1"]))
+        await stack.up(**given(at, triggers=["v2"]))
+        await stack.up(**given(at, triggers=["v2"]))
+        stack.id, stack.outputs = old
+        await anyio.sleep(DAY)
+        at.writes("later")
+        await stack.up(**given(at, triggers=["v2"]))
+        assert len(at.posts) == 2
+        assert at.holds() == "later"
+
+
+@virtual
+async def test_a_snapshot_that_another_resource_has_adopted_is_still_its_owners() -> None:
+    async with world(snapshot_seconds=10, cache_world="invalidated") as here:
+        machine = Machine(here)
+        a, b = Stack(SnapshotRules(), machine, OWNER), Stack(SnapshotRules(), machine, B)
+        await a.up(saves=False, database_id=DATABASE)
+        await anyio.sleep(300)
+        await b.up(database_id=DATABASE, reuse_within="1h")
+        await anyio.sleep(300)
+        await b.preview(database_id=DATABASE, reuse_within="1h")
+        await a.up(database_id=DATABASE)
+        assert a.outputs["version_id"] == b.outputs["version_id"]
+        assert len(here.posts) == 1

@@ -1,0 +1,332 @@
+"""A ledger that cannot be used, a run that ends at the worst moment, and other trouble, as a user meets them."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import anyio
+import pytest
+
+from pulumi_snapshots.api.errors import NotSent
+from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.errors.outcomes import LedgerUnavailable, NothingSent
+from pulumi_snapshots.ledger.sqlite_file import SqliteFile
+from pulumi_snapshots.restore.difference import RestoreRules
+from pulumi_snapshots.snapshot.create import create
+from pulumi_snapshots.snapshot.difference import SnapshotRules
+from tests.support.engine_calls import Machine, Stack
+from tests.support.ledger_places import directly
+from tests.support.memory import Memory
+from tests.support.restoring import RESTORER, scene
+from tests.support.virtual import virtual
+from tests.support.world import DATABASE, OWNER, Row, World, world
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pulumi_snapshots.run.calls import Rules
+
+HOUR = 3600.0
+RULES: dict[str, Rules] = {"snapshot": SnapshotRules(), "restore": RestoreRules()}
+
+
+def sent(here: World) -> int:
+    """How many requests to start something have come."""
+    return len(here.posts) + len(here.requests("restore"))
+
+
+def wanted(here: World, kind: str) -> dict[str, Any]:
+    values: dict[str, Any] = {"database_id": DATABASE, "triggers": ["v1"]}
+    if kind == "restore":
+        values |= {"version_id": here.emulator.snapshots(DATABASE)[0].version_id, "overwrite": True}
+    return values
+
+
+# Two of one database in one program
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("contended", [0.0, 0.5], ids=["alone", "others are faster"])
+@virtual
+async def test_two_snapshots_of_one_database_in_one_program_are_both_taken(seed: int, contended: float) -> None:
+    async with world(snapshot_seconds=10) as here:
+        place = Memory(here.clock, delay=(0.05, 0.3), chance=random.Random(seed))
+        place.contended = contended
+        session, found = here.another_run(place), dict[str, str | None]()
+
+        async def take(owner: str) -> None:
+            found[owner] = (await create(session, here.inputs(), Row(), owner)).version_id
+
+        async with anyio.create_task_group() as program:
+            for name in ("first", "second"):
+                program.start_soon(take, OWNER.replace("before-release", name))
+        assert sorted(map(str, found.values())) == sorted(str(post.version_id) for post in here.posts)
+        assert len(set(found.values())) == 2
+        assert here.clock.monotonic() < 10 * 60, "the second waits for the first, and for the limit of the database"
+
+
+# The state directory
+
+
+def is_full(path: Path) -> Iterator[None]:
+    """The disk is full: SQLite cannot make the file longer."""
+    real = sqlite3.connect
+
+    def connect(*arguments: Any, **more: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = real(*arguments, **more)
+        connection.execute("PRAGMA max_page_count = 1")
+        return connection
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with mock.patch("sqlite3.connect", connect):
+        yield
+
+
+def is_a_file(path: Path) -> Iterator[None]:
+    """Something else is in its place, so that the folder cannot be made."""
+    path.parent.write_text("")
+    yield
+    path.parent.unlink()
+
+
+def is_garbage(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"\x00garbage" * 1000)
+    yield
+    path.unlink()
+
+
+def is_locked(path: Path) -> Iterator[None]:
+    """Another process hangs with the lock."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    no_wait = mock.patch("pulumi_snapshots.ledger.sqlite_file.SHORT_WAIT", 0.0)
+    with no_wait, closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("CREATE TABLE ledger (id INTEGER PRIMARY KEY, document BLOB)")
+        holder.execute("INSERT INTO ledger VALUES (1, ?)", (b"{}",))
+        holder.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+TROUBLES: list[Callable[[Path], Iterator[None]]] = [is_full, is_a_file, is_garbage, is_locked]
+
+
+@pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.__name__)
+@pytest.mark.parametrize("saves", [True, False], ids=["the state is saved", "the state is not saved"])
+@pytest.mark.parametrize("kind", RULES)
+@virtual
+async def test_without_a_ledger_nothing_is_sent_and_the_error_names_the_way_out(
+    tmp_path: Path, kind: str, trouble: Callable[[Path], Iterator[None]], *, saves: bool
+) -> None:
+    path = tmp_path / "state" / "service.ledger"
+    async with world(snapshot_seconds=10, restore_seconds=10.0) as here:
+        here.emulator.add_snapshot(DATABASE)
+        await anyio.sleep(300)
+        place = SqliteFile(path, here.clock, run_in_thread=directly)
+        stack = Stack(RULES[kind], Machine(here, place), OWNER)  # type: ignore[arg-type]
+        lasts = trouble(path)
+        next(lasts)
+        for _ in range(2):
+            await stack.up(saves=saves, **wanted(here, kind))
+            assert isinstance(stack.error, LedgerUnavailable)
+            told = stack.row.wording.told(stack.error)
+            assert str(path) in told
+            assert "Nothing was started" in told
+            assert "SQUARECLOUD_STATE_DIR" in told
+            assert not stack.id
+        assert sent(here) == 0
+        assert next(lasts, None) is None
+        stack.machine = Machine(here, SqliteFile(path, here.clock, run_in_thread=directly))  # type: ignore[arg-type]
+        await stack.up(**wanted(here, kind))
+        assert stack.error is None
+        assert sent(here) == 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
+@pytest.mark.parametrize("kind", RULES)
+@virtual
+async def test_in_a_folder_that_is_read_only_nothing_is_sent(tmp_path: Path, kind: str) -> None:
+    async with world() as here:
+        here.emulator.add_snapshot(DATABASE)
+        tmp_path.chmod(0o500)  # noqa: ASYNC240  a test's own
+        place = SqliteFile(tmp_path / "service.ledger", here.clock, run_in_thread=directly)
+        stack = Stack(RULES[kind], Machine(here, place), OWNER)  # type: ignore[arg-type]
+        await stack.up(**wanted(here, kind))
+        tmp_path.chmod(0o700)  # noqa: ASYNC240  a test's own
+        assert isinstance(stack.error, LedgerUnavailable)
+        assert sent(here) == 0
+
+
+@virtual
+async def test_a_disk_that_gets_full_while_a_snapshot_is_taken_is_said_once_and_loses_nothing() -> None:
+    async with world(snapshot_seconds=100, cache_world="invalidated") as here:
+        stack = Stack(SnapshotRules(), Machine(here), OWNER)
+        place = stack.machine.place
+        assert place is not None
+
+        async def fills() -> None:
+            await anyio.sleep(10)
+            place.refuses_writes = "the disk is full"
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(fills)
+            await stack.up(saves=False, database_id=DATABASE)
+        assert stack.error is None
+        assert f"{stack.row.warnings}{stack.session.take_note()}".count("the disk is full") == 1
+        await stack.up(database_id=DATABASE)
+        assert stack.error is None, "what was sent is found, though its end cannot be entered"
+        assert [stack.outputs["version_id"]] == [post.version_id for post in here.posts]
+
+
+# Another key
+
+
+@virtual
+async def test_a_restore_done_and_unsaved_is_not_done_again_with_another_key() -> None:
+    async with scene() as at:
+        stack = Stack(RestoreRules(), Machine(at.here, at.place), RESTORER)
+        values = {**wanted(at.here, "restore"), "version_id": at.stored.version_id}
+        await stack.up(saves=False, **values)
+        at.writes("later")
+        await anyio.sleep(HOUR)
+        at.here.emulator.settings = replace(at.here.emulator.settings, api_key="rotated" * 9)
+        stack.machine = Machine(at.here, at.place, api_key="rotated" * 9)
+        await stack.up(**values)
+        assert stack.error is None
+        assert "by an earlier run that may not have saved its state" in "".join(stack.row.warnings)
+        assert at.holds() == "later"
+        assert len(at.posts) == 1
+
+
+# Proof
+
+
+@pytest.mark.parametrize("kind", RULES)
+@virtual
+async def test_without_checkpoints_a_delete_of_the_old_one_proves_nothing_of_the_new_one(kind: str) -> None:
+    """With `PULUMI_SKIP_CHECKPOINTS` the engine deletes what was replaced before anything is saved."""
+    async with world(snapshot_seconds=10, restore_seconds=10.0, cache_world="invalidated") as here:
+        here.emulator.add_snapshot(DATABASE)
+        stack = Stack(RULES[kind], Machine(here), OWNER)
+        values = wanted(here, kind)
+        await stack.up(**values)
+        await stack.preview(**values)
+        before, changed = sent(here), {**values, "triggers": ["v2"]}
+        for _ in range(2):
+            await anyio.sleep(HOUR)
+            stack.begin()
+            await stack.check(changed, in_state=True)
+            assert (await stack.diff(changed)).replaces
+            await stack.check(changed)
+            assert (await stack.create(changed)).outputs["triggers"] == ["v2"]
+            await stack.delete(stack.id, stack.outputs)  # and then the process ends, with nothing saved
+        assert sent(here) == before + 1
+        assert "may not have saved its state" in "".join(stack.row.warnings)
+
+
+@virtual
+async def test_a_destroy_of_a_thousand_takes_few_edits_and_leaves_nothing() -> None:
+    async with world() as here:
+        machine = Machine(here)
+        place = machine.place
+        assert place is not None
+        stack = Stack(SnapshotRules(), machine, OWNER)
+        stack.begin()
+        before = place.writes
+        for number in range(1000):
+            stack.urn = f"{OWNER}-{number}"
+            await stack.delete(
+                f"{DATABASE}/v{number}", {"database_id": DATABASE, "version_id": f"v{number}", "available": True}
+            )
+        assert place.writes == before
+        assert await stack.session.ledger.attempts() == []
+
+
+# The service
+
+
+@virtual
+async def test_connection_errors_hours_apart_do_not_end_a_create() -> None:
+    async with world(snapshot_seconds=10) as here:
+        for skipped in (0, 40, 80):
+            here.emulator.add_fault(Fault(kind="create", no_connect=True, times=1, skip=skipped))
+        here.emulator.add_fault(Fault(kind="create", status=429, code="KEEP_CALM", times=120))
+        ending = await here.create(timeout=12 * HOUR)
+        assert ending.complete.version_id == here.started()
+        assert ending.text.count("not reached; next try") == 3
+        assert here.clock.monotonic() > 6 * HOUR
+
+
+@virtual
+async def test_three_connection_errors_in_a_row_end_a_create_unsent() -> None:
+    async with world() as here:
+        here.emulator.add_fault(Fault(kind="create", no_connect=True, times=None))
+        ending = await here.create()
+        assert isinstance(ending.nothing, NotSent)
+        assert not here.posts
+        assert here.clock.monotonic() < 120
+
+
+@pytest.mark.parametrize("status", [400, 409, 429, 500, 503])
+@pytest.mark.parametrize("kind", RULES)
+@virtual
+async def test_a_refusal_without_a_code_is_named_by_its_status(kind: str, status: int) -> None:
+    async with world(snapshot_seconds=10, restore_seconds=10.0) as here:
+        here.emulator.add_snapshot(DATABASE)
+        await anyio.sleep(300)
+        here.emulator.add_fault(Fault(kind="create" if kind == "snapshot" else "restore", status=status, times=1))
+        stack = Stack(RULES[kind], Machine(here), OWNER)
+        await stack.up(**wanted(here, kind))
+        told = stack.row.wording.told(getattr(stack.error, "error", stack.error))  # type: ignore[arg-type]
+        told = "\n".join([*stack.row.shown, told])
+        assert f" {status}" in told or f"({status})" in told
+        assert "None" not in told
+
+
+# ^C
+
+
+@pytest.mark.parametrize("after", [0.05, 0.4, 0.9, 1.4, 3.0, 5.0, 7.0])
+@pytest.mark.parametrize("kind", RULES)
+@virtual
+async def test_an_interrupt_before_anything_was_sent_keeps_nothing_and_says_where_it_was(
+    after: float, kind: str
+) -> None:
+    """Also during the ledger's write, which takes 2 s here."""
+    async with world(snapshot_seconds=10, restore_seconds=10.0) as here:
+        here.emulator.add_snapshot(DATABASE)
+        place = Memory(here.clock, delay=(2.0, 2.0))
+        stack = Stack(RULES[kind], Machine(here, place), OWNER)
+        values = wanted(here, kind)
+        async with anyio.create_task_group() as group:
+            group.start_soon(lambda: stack.up(**values))
+            await anyio.sleep(after)
+            stack.session.stop()
+        told = stack.row.wording.told(getattr(stack.error, "error", stack.error)) if stack.error else ""
+        assert "while ." not in told
+        there = await Machine(here, place).process().ledger(here.session.settings).attempts()
+        if sent(here) == 0:
+            assert isinstance(stack.error, NothingSent)
+            assert "interrupted, while " in told
+            assert not stack.id
+            assert there == []
+        else:
+            assert stack.id
+            assert len(there) == 1
+
+
+@virtual
+async def test_a_time_out_of_a_moment_says_where_it_was() -> None:
+    async with world() as here:
+        place = Memory(here.clock, delay=(20.0, 20.0))
+        ending = await here.create(session=here.another_run(place), timeout=10.0)
+        assert isinstance(ending.nothing, NothingSent)
+        assert "while ." not in ending.text
+        assert timedelta(seconds=here.clock.monotonic()) < timedelta(minutes=1)

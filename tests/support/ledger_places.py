@@ -1,0 +1,106 @@
+"""Places of the ledger under a virtual clock: a bucket in memory with delays and failures, and threads that do not run."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pulumi_snapshots.ledger.bucket import CHECK, Bucket
+from pulumi_snapshots.stores.buckets import Held, Mark, Overtaken
+from pulumi_snapshots.stores.store import StoreTrouble
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pulumi_snapshots.clock import Clock
+
+__all__ = ["NAME", "Store", "directly"]
+
+NAME = "service.ledger.json"
+
+
+async def directly(work: Callable[..., Any], *arguments: Any) -> Any:
+    """Run blocking work on the event loop, where a virtual clock does not notice it."""
+    return work(*arguments)
+
+
+@dataclass
+class Store:
+    """A bucket in memory.
+
+    Attributes:
+        clock: the store's.
+        delay: seconds that each call takes.
+        fails: why each call fails; empty if none does.
+        refuses: why each write fails; empty if none does.
+        loses: how many of the next writes are done, though their answers are lost.
+        after_lost: is called once after such a write.
+        repeats: how many of the next writes arrive twice, so that the second is refused.
+        ignores_marks: whether it writes an object whatever its mark is.
+        hangs: whether calls never end.
+        writes: how often the document was written.
+        refused: how many writes of it were refused.
+        calls: how many calls there were.
+    """
+
+    clock: Clock
+    where: str = "s3://shared/here"
+    delay: float = 0.05
+    fails: str = ""
+    refuses: str = ""
+    loses: int = 0
+    after_lost: Callable[[], None] = field(default=lambda: None)
+    repeats: int = 0
+    ignores_marks: bool = False
+    hangs: bool = False
+    writes: int = 0
+    refused: int = 0
+    calls: int = 0
+    held: dict[str, Held] = field(default_factory=dict)
+    _marks: int = 0
+    _machines: int = 0
+
+    def bucket(self) -> Bucket:
+        """The place as another machine reaches it."""
+        self._machines += 1
+        return Bucket(self, NAME, self.clock, self._call, random.Random(self._machines))
+
+    async def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:
+        self.calls += 1
+        await self.clock.sleep(1e9 if self.hangs else self.delay / 2)
+        try:
+            return method(*arguments)
+        finally:
+            await self.clock.sleep(self.delay / 2)
+
+    def load(self, name: str) -> Held | None:
+        self._check()
+        return self.held.get(name)
+
+    def replace(self, name: str, content: bytes, mark: Mark | None) -> Mark:
+        self._check(writes=True)
+        there = self.held.get(name)
+        if not self.ignores_marks and (there.mark if there else None) != mark:
+            self.refused += name == NAME
+            raise Overtaken(name)
+        written = self.overwrite(name, content)
+        if name == NAME and self.repeats:
+            self.repeats -= 1
+            raise Overtaken(name)
+        if name == NAME and self.loses:
+            self.loses -= 1
+            self.after_lost()
+            raise StoreTrouble(f"{self.where}/{name}: the answer was lost")
+        return written
+
+    def overwrite(self, name: str, content: bytes) -> Mark:
+        self._check(writes=True)
+        self.writes += name != CHECK
+        self._marks += 1
+        self.held[name] = Held(content, Mark(f'"{self._marks}"', None), self.clock.utc())
+        return self.held[name].mark
+
+    def _check(self, *, writes: bool = False) -> None:
+        if self.fails or (writes and self.refuses):
+            raise StoreTrouble(f"{self.where}: {self.fails or self.refuses}")

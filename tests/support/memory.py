@@ -1,0 +1,94 @@
+"""A ledger's document in memory, for tests: as slow and as unreliable as a test wants."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import TypeVar
+
+import anyio
+
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.errors.outcomes import LedgerUnavailable
+from pulumi_snapshots.ledger.place import Document, packed, parsed
+
+T = TypeVar("T")
+
+
+class Memory:
+    """A `Place` of this process, as if its machines shared it.
+
+    Args:
+        clock: the time.
+        delay: the least and the most seconds that a call takes.
+        chance: the source of the delays, and of writers that are faster.
+        where: names it in texts.
+        is_shared: whether it passes for a place of several machines.
+
+    Attributes:
+        data: the serialised document; None if there is none.
+        refuses_reads: why it cannot be read; empty if it can.
+        refuses_writes: why it cannot be written; empty if it can.
+        contended: the probability that another writer is faster, so that a change is made again.
+        accident: is called with the document after each write; what it returns is why the answer is lost, if not empty.
+        writes: how often it was written.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        delay: tuple[float, float] = (0.0, 0.0),
+        chance: random.Random | None = None,
+        *,
+        where: str = "memory",
+        is_shared: bool = True,
+    ) -> None:
+        self.where = where
+        self.is_shared = is_shared
+        self.data: bytes | None = None
+        self.delay = delay
+        self.refuses_reads = self.refuses_writes = ""
+        self.contended = 0.0
+        self.accident: Callable[[Document], str] = lambda _: ""
+        self.writes = 0
+        self._clock = clock
+        self._chance = chance or random.Random(0)
+
+    async def read(self) -> Document:
+        """Read the document."""
+        await self._wait()
+        document = self._document()
+        await self._wait()
+        return document
+
+    async def edit(self, change: Callable[[Document], T]) -> T:
+        """Change the document, which no other edit of it can do at the same moment."""
+        await self._wait()
+        while self._chance.random() < self.contended:
+            change(self._document())
+            await self._wait()
+        document = self._document()
+        result = change(document)
+        lost = ""
+        if (data := packed(document)) != (self.data or packed({})):
+            self._check(self.refuses_writes)
+            self.data = data
+            self.writes += 1
+            lost = self.accident(self._document())
+        with anyio.CancelScope(shield=True):  # as everywhere: a caller must know what it has written
+            await self._wait()
+        self._check(lost)
+        return result
+
+    async def _wait(self) -> None:
+        """Wait for half of a call, since what it does happens in its middle."""
+        if any(self.delay):
+            await self._clock.sleep(self._chance.uniform(*self.delay) / 2)
+
+    def _document(self) -> Document:
+        self._check(self.refuses_reads)
+        return {} if self.data is None else parsed(self.data, self.where, is_shared=self.is_shared)
+
+    def _check(self, trouble: str) -> None:
+        if trouble:
+            raise LedgerUnavailable(self.where, trouble, is_shared=self.is_shared)

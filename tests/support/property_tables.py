@@ -1,0 +1,177 @@
+"""The tables of properties in the pages, made from the classes: a test compares them with what the pages say.
+
+A table stands below its name, and `python -m tests.support.property_tables` writes all of them again:
+
+    <!-- table: Snapshot inputs -->
+
+    | input | type, default | meaning |
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_origin
+
+import pulumi_snapshots
+from pulumi_snapshots.archive.record import ARCHIVE
+from pulumi_snapshots.drill.check import Check, CheckResult
+from pulumi_snapshots.drill.record import DRILL
+from pulumi_snapshots.guard.inputs import TAKE
+from pulumi_snapshots.ledger.request import Request
+from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS, DatabaseInfo
+from pulumi_snapshots.plugin.description import package as plugin
+from pulumi_snapshots.properties.catalogue import Bytes, Duration, Moment, Record, in_camel, record_in
+from pulumi_snapshots.restore.record import RESTORE
+from pulumi_snapshots.run.settings import Settings, config_key, variable
+from pulumi_snapshots.snapshot.record import SNAPSHOT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pulumi_snapshots.properties.catalogue import Property
+
+THINGS = (SNAPSHOT, RESTORE, ARCHIVE, DRILL)
+LOOKUPS = (SNAPSHOTS, LATEST, DATABASE, DATABASES)
+FUNCTIONS = (*LOOKUPS, TAKE)
+TYPES = {
+    int: "int",
+    Bytes: "int",
+    float: "float",
+    bool: "bool",
+    Duration: "duration",
+    Moment: "time",
+    datetime: "time",
+    Any: "any",
+}
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+NAMED = re.compile(r"^(<!-- table: (.+) -->\n\n)((?:\S.*\n)*)", re.MULTILINE)
+
+
+def tables_in(page: Path) -> dict[str, str]:
+    """The tables of a page, by their names."""
+    return {name: text for _, name, text in NAMED.findall(page.read_text())}
+
+
+def made(name: str) -> str:
+    """A table as it should stand in its page."""
+    return "".join(f"{line}\n" for line in TABLES[name]())
+
+
+def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    """A table's lines in Markdown."""
+    lines = [list(heads), *map(list, rows)]
+    lines.insert(1, ["---"] * len(lines[0]))
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def code(names: Iterable[str]) -> str:
+    """Names as code."""
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def kind_of(each: Property) -> str:
+    """The type of a property in one word, and whether it is a secret."""
+    record = record_in(each.type)
+    lists = get_origin(each.type) in {list, tuple}
+    kind = "list" if lists else "object" if record else TYPES.get(each.type, "str")
+    return f"{kind}, secret" if each.secret else kind
+
+
+def inputs(record: type[Record]) -> list[str]:
+    """What may be given, with defaults."""
+    rows = [(f"`{name}`", f"{kind_of(each)}{_given(each)}", each.doc) for name, each in record.properties().items()]
+    return table(("input", "type, default", "meaning"), rows)
+
+
+def _given(each: Property) -> str:
+    if each.required:
+        return ", required"
+    return f", `{each.default_text}`" if each.default_text else ""
+
+
+def outputs(properties: Iterable[Property]) -> list[str]:
+    """What may be read."""
+    rows = [(f"`{each.name}`", kind_of(each), each.doc) for each in properties if not each.internal]
+    return table(("output", "type", "meaning"), rows)
+
+
+def lookups() -> list[str]:
+    """The lookups, as Python programs call them."""
+    rows = []
+    for lookup in LOOKUPS:
+        given = inspect.signature(getattr(pulumi_snapshots, lookup.function)).parameters.values()
+        arguments = [one.name if one.default is one.empty else f"{one.name}={one.default}" for one in given]
+        doc = (inspect.getdoc(lookup.query) or "").partition("\n")[0]
+        rows.append((f"`{lookup.function}({', '.join(arguments)})`", doc, f"`{lookup.function}_output`"))
+    return table(("function", "brings", "for arguments that are outputs"), rows)
+
+
+def settings() -> list[str]:
+    """The settings with their names in Pulumi config and in the environment."""
+    rows = [
+        (
+            f"`{config_key(name)}`{' (secret)' if each.secret else ''}",
+            f"`{variable(name)}`",
+            f"`{each.default_text}`" if each.default_text else "",
+            each.doc,
+        )
+        for name, each in Settings.properties().items()
+    ]
+    return table(("Pulumi config", "environment", "default", "meaning"), rows)
+
+
+def plugin_resources() -> list[str]:
+    """The resources by their names in every language."""
+    rows = [
+        (
+            f"`{kind.thing.name}`",
+            code(kind.accepted),
+            code(
+                _camel(each) for name, each in kind.thing.outputs.items() if name not in kind.thing.inputs.properties()
+            ),
+        )
+        for kind in plugin.KINDS.values()
+    ]
+    return table(("resource", "inputs", "more outputs"), rows)
+
+
+def plugin_functions() -> list[str]:
+    """The functions by their names in every language."""
+    rows = [
+        (
+            f"`{in_camel(lookup.function)}`",
+            code(_camel(each) for each in lookup.query.properties().values()) or "none",
+            code(_camel(each) for each in lookup.result.properties().values()),
+        )
+        for lookup in (function.lookup for function in plugin.FUNCTIONS.values())
+    ]
+    return table(("function", "arguments", "brings"), rows)
+
+
+def _camel(each: Property) -> str:
+    return each.camel
+
+
+TABLES: dict[str, Callable[[], list[str]]] = {
+    **{f"{thing.name} inputs": partial(inputs, thing.inputs) for thing in THINGS},
+    **{f"{thing.name} outputs": partial(outputs, thing.record.properties().values()) for thing in THINGS},
+    **{f"{lookup.function} arguments": partial(inputs, lookup.query) for lookup in FUNCTIONS},
+    **{
+        record.__name__: partial(outputs, record.properties().values())
+        for record in (Request, DatabaseInfo, CheckResult)
+    },
+    "Check": partial(inputs, Check),
+    "lookups": lookups,
+    "settings": settings,
+    "plugin resources": plugin_resources,
+    "plugin functions": plugin_functions,
+    "plugin settings": lambda: [code(_camel(each) for each in Settings.properties().values())],
+}
+
+if __name__ == "__main__":
+    for path in DOCS.rglob("*.md"):
+        path.write_text(NAMED.sub(lambda found: found[1] + made(found[2]), path.read_text()))
