@@ -7,14 +7,17 @@ from difflib import get_close_matches
 from functools import wraps
 from inspect import get_annotations, signature
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, TypeVar
+from weakref import WeakKeyDictionary
 
 import pulumi
+from pulumi.runtime import get_root_resource
 from pulumi.runtime.config import is_config_secret
 
 from pulumi_snapshots.engine.project import PLAIN_KEY
 from pulumi_snapshots.errors.pages import with_pointer
 from pulumi_snapshots.properties.catalogue import in_camel
 from pulumi_snapshots.properties.checks import is_usual_database_id
+from pulumi_snapshots.run.uses import Uses, in_use
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,6 +36,7 @@ __all__ = [
     "hidden",
     "refuse_outputs",
     "source_of",
+    "this_program",
     "warn_of_plain_key",
     "warn_of_unusual_id",
     "warn_once",
@@ -77,6 +81,7 @@ class Declared(pulumi.CustomResource):
         custom, opts = _create_timeout(opts)
         every = {**inputs, "timeout": timeout if custom is None else custom}
         given = {name: value for name, value in every.items() if value is not None}
+        given = this_program().noted(f"{self.thing.name} {resource_name!r}", given)
         self._register(resource_name, given, opts)
 
     @abstractmethod
@@ -120,6 +125,56 @@ def _refuse_unfit(name: str, wanted: Signature, arguments: tuple[Any, ...], name
         wanted.bind(*arguments, **named)
     except TypeError as error:
         raise TypeError(f"{name}: {error}") from None
+
+
+class Program:
+    """What a program has declared, for rules that no single resource can check.
+
+    Attributes:
+        guards: the names of its guards.
+    """
+
+    def __init__(self) -> None:
+        self.guards: set[str] = set()
+        self._shared: dict[type, Any] = {}
+        self._uses = Uses()
+
+    def shared(self, kind: type[T]) -> T:
+        """What the guards of the program share, made at its first use."""
+        made: T = self._shared.setdefault(kind, kind())
+        return made
+
+    def noted(self, resource: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Note the databases of a resource; returns its inputs.
+
+        A drill's wait until the program has declared all that it does: if another resource is about the database that it
+        overwrites, it is not registered. A provider's check sees only what is targeted. Ids that are outputs are left to that.
+        """
+        for name in ("database_id", "target_database_id"):
+            if isinstance(database_id := inputs.get(name), str):
+                self._uses.note_used(database_id, resource)
+        scratch = inputs.get(SCRATCH)
+        if not isinstance(scratch, str):
+            return dict(inputs)
+
+        async def once_all_is_declared() -> str:
+            if (other := self._uses.used_by(scratch)) is not None:
+                raise pulumi.RunError(f"{resource}: {SCRATCH} {in_use(other)}.")
+            return scratch
+
+        return {**inputs, SCRATCH: once_all_is_declared()}
+
+
+SCRATCH = "scratch_database_id"
+
+_programs: WeakKeyDictionary[pulumi.Resource, Program] = WeakKeyDictionary()
+"""The programs of this process by their stacks; with the Automation API, a process runs many."""
+
+
+def this_program() -> Program:
+    """The program that is running."""
+    root = get_root_resource()
+    return Program() if root is None else _programs.setdefault(root, Program())
 
 
 class ProgramConfig:

@@ -30,10 +30,12 @@ class DrillDeclaration(Declared):
         resource_name: the resource's name in the program.
         snapshot: the Snapshot to drill, or what a lookup has found; instead of it `database_id` and `version_id`.
         scratch_database_id: the database that is overwritten: yours, of the same engine, and for drills only.
-        connection: how to connect to the scratch database, such as `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`; its
-            own parameters choose TLS. A secret.
         checks: what the restored database is asked, and what it must answer. Changed ones are run with the next drill.
         overwrite_scratch: must be true, else the preview fails: everything that the scratch database holds is overwritten.
+        password: the password of the scratch database, as the service shows it: host, port, user and client certificate
+            follow from its id. For another user or another way there give `connection`. A secret.
+        connection: how to connect to the scratch database, in place of `password`, such as
+            `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`; its own parameters choose TLS. A secret.
         database_id: the database whose snapshot is drilled.
         version_id: the snapshot's version id. Another one is drilled.
         every: an update this long after the last drill drills again, also if nothing else has changed. A string such as
@@ -72,6 +74,9 @@ class DrillDeclaration(Declared):
     """What each check found; absent until then, and empty if none could be run."""
     failure: pulumi.Output[str | None]
     """The code with which the restore failed, or why the scratch database could not be reached; absent otherwise."""
+    proved_by: pulumi.Output[list[Any] | None]
+    """What shows that the scratch database was asked. `address` is the service's own host and port of it, and `restart` a
+    server that has started since the restore was requested. Absent until then, and empty if nothing does."""
     last_good: pulumi.Output[dict[str, Any] | None]
     """The last drill that has passed, this one or an earlier one; absent if none has."""
     attempt: pulumi.Output[dict[str, Any] | None]
@@ -83,9 +88,10 @@ class DrillDeclaration(Declared):
         snapshot: SnapshotDeclaration | SnapshotInfo | pulumi.Output[SnapshotInfo | None] | None = None,
         *,
         scratch_database_id: pulumi.Input[str],
-        connection: pulumi.Input[str],
         checks: pulumi.Input[Sequence[pulumi.Input[Check | Mapping[str, Any]]]],
         overwrite_scratch: pulumi.Input[bool] | None = None,
+        password: pulumi.Input[str] | None = None,
+        connection: pulumi.Input[str] | None = None,
         database_id: pulumi.Input[str] | None = None,
         version_id: pulumi.Input[str] | None = None,
         every: pulumi.Input[str | float] | None = None,
@@ -100,7 +106,8 @@ class DrillDeclaration(Declared):
         inputs = {
             **source,
             "scratch_database_id": scratch_database_id,
-            "connection": pulumi.Output.secret(connection),
+            "password": None if password is None else pulumi.Output.secret(password),
+            "connection": None if connection is None else pulumi.Output.secret(connection),
             "checks": _plain(checks),
             "overwrite_scratch": overwrite_scratch,
             "every": every,

@@ -10,41 +10,59 @@ from abc import ABC, abstractmethod
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakKeyDictionary
 
 import anyio
 import pulumi
-from pulumi.runtime import get_root_resource
 from pulumi.runtime.proto import engine_pb2
 from pulumi.runtime.settings import get_engine
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.declaration import ProgramConfig, warn_of_plain_key, warn_of_unusual_id
+from pulumi_snapshots.declaration import (
+    LookupFailed,
+    ProgramConfig,
+    this_program,
+    warn_of_plain_key,
+    warn_of_unusual_id,
+    warn_once,
+)
 from pulumi_snapshots.engine.errors import readable
 from pulumi_snapshots.engine.presence import LOG_DEADLINE
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.guard.inputs import CHANGES, DEFAULT_BEFORE, GuardInputs
+from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.guard.inputs import DEFAULT_BEFORE, GuardInputs, guard_name
 from pulumi_snapshots.late import late
-from pulumi_snapshots.locked_file import state_directory
 from pulumi_snapshots.properties.checks import UNKNOWN
-from pulumi_snapshots.run.journals import guards_file
 from pulumi_snapshots.run.settings import PACKAGE, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from pulumi_snapshots.errors.text import Words
-    from pulumi_snapshots.guard.book import GuardBook
+    from pulumi_snapshots.guard.book import GuardBook, Guarded
+    from pulumi_snapshots.ledger.ledger import Ledger
     from pulumi_snapshots.lookup.results import SnapshotInfo
-    from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 T = TypeVar("T")
 OWN_TYPES = (f"pulumi-python:dynamic/{PACKAGE}:", f"{PACKAGE}:index:", "pulumi:")
 """How the types begin of what `stack` leaves out: what this package makes, providers, and the stack itself."""
 
-_names: WeakKeyDictionary[pulumi.Resource, set[str]] = WeakKeyDictionary()
-"""The guards of each program of this process; with the Automation API, a process runs many."""
+UNKNOWN_HERE = (
+    "it has noted no snapshot of database {database_id}. What guards take is noted for 30 days in {where}: if another machine has "
+    "made the release, go back on that one, or have both use squarecloud:sharedState. `squarecloud-snapshots list` shows the "
+    "snapshots that the service has, and a Restore takes one by its version_id. If this way back was taken already, take it out."
+)
+NEWER = (
+    "{guard}: {newest} of {at} is newer than {last}, to which this goes back, and no run that is known here has taken it. If it "
+    "is from before a release on another machine, restore that one by its version_id."
+)
+NEW_ONE_FIRST = (
+    "the new one is created before the snapshot, since only the delete of the old one waits for it. If creating it changes data, "
+    'as a migration does, give the guard before=["create", "update", "delete"]'
+)
+KNOWN_WITHIN = 60.0
+"""Seconds within which a change learns its database. It was known when the resource was registered, unless the engine deletes
+one before that."""
 
 
 class GuardDeclaration(ABC):
@@ -58,41 +76,65 @@ class GuardDeclaration(ABC):
         name: the guard's name, unique in the program. Keep it: a resource that is deleted is guarded by name.
         database_id: the database to take a snapshot of.
         reuse_within: use the newest manual snapshot of the database instead of taking one if it was taken at most this long
-            before the first change; 0 takes one in each `up` that changes something. A string such as `90s`, `45m`, `1h30m`,
-            `7d`, or a number of seconds.
+            before the first change, and since then nothing guarded has happened and the database was not restored: an `up`
+            that has failed is repeated for nothing. 0 takes one in each `up` that changes something. A string such as `90s`,
+            `45m`, `1h30m`, `7d`, or a number of seconds.
         before: which changes wait for the snapshot: any of `create`, `update` and `delete`. A replacement is a create and a
             delete.
         timeout: how long the changes wait for the snapshot at most. A string or a number, as `reuse_within`.
+        fallback: if no snapshot can be taken now, since the quota is used up or the service is down, the newest one that is at
+            most this old will do, also an automatic one, with a warning. A string or a number, as `reuse_within`.
 
     Raises:
         pulumi.RunError: an argument or a setting cannot be used, or the program has another guard of this name.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each is an input of the guard
         self,
         name: str,
         database_id: pulumi.Input[str],
         reuse_within: str | float = "10m",
         before: Sequence[str] = DEFAULT_BEFORE,
         timeout: str | float = "45m",
+        *,
+        fallback: str | float | None = None,
     ) -> None:
         self._database_id = database_id
-        self._given: dict[str, Any] = {"reuse_within": reuse_within, "before": before, "timeout": timeout}
+        self._given: dict[str, Any] = {
+            "reuse_within": reuse_within,
+            "before": before,
+            "timeout": timeout,
+            "fallback": fallback,
+        }
+        self._program = this_program()
         self._name = self._checked(name)
         self._settings = self._read_settings()
         self._messages = _Messages()
-        self._owner = f"{pulumi.get_project()}::{pulumi.get_stack()}::guard::{name}"
+        self._stack = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
+        self._owner = guard_name(name, self._stack)
         warn_of_plain_key()
         if not isinstance(database_id, pulumi.Output):
             warn_of_unusual_id(database_id)
+        self._ready = asyncio.ensure_future(self._until_ready())
         # All of them now: what was deleted from the program is guarded too, by the names that the state has.
-        self._hooks = {change: self._hook(change) for change in GuardInputs.of(self._values(name)).before}
+        self._hooks = {
+            (when, change): _Hook(
+                f"Guard {name}: {when} {change}", partial(hold, change), self._ready, in_previews=when == "before"
+            )
+            for change in GuardInputs.of(self._values(name)).before
+            for when, hold in (("before", self._before), ("after", self._after))
+        }
+        self._created: set[str] = set()
+        if pulumi.runtime.is_dry_run() and ("before", "create") not in self._hooks:
+            self._hooks["before", "create"] = _Hook(
+                f"Guard {name}: preview", self._note_create, self._ready, in_previews=True
+            )
 
     @property
     def hooks(self) -> pulumi.ResourceHookBinding:
         """The hooks of a resource's options, as in `pulumi.ResourceOptions(hooks=guard.hooks)`."""
-        create, update, delete = ([self._hooks[each]] if each in self._hooks else None for each in CHANGES)
-        return pulumi.ResourceHookBinding(before_create=create, before_update=update, before_delete=delete)  # type: ignore[arg-type]  # its lists are invariant
+        hooks: dict[str, Any] = {f"{when}_{change}": [hook] for (when, change), hook in self._hooks.items()}
+        return pulumi.ResourceHookBinding(**hooks)
 
     def stack(self, only: Callable[[str, str], bool] | None = None) -> None:
         """Guard every resource that the program declares after this line, or those that `only` picks.
@@ -126,26 +168,73 @@ class GuardDeclaration(ABC):
         pulumi.runtime.register_stack_transformation(here)
         pulumi.runtime.register_resource_transform(everywhere)
 
-    def last(self) -> SnapshotInfo | None:
-        """The snapshot that guarded a change last, for a `Restore`; None if there is none, or it is older than 30 days.
+    def last(self, pin: str | None = None) -> SnapshotInfo | None:
+        """The snapshot of the guard's database that guarded a change last, for a `Restore`.
 
-        No request is sent: what a guard has taken is noted on this machine, or in the shared state of all machines
-        (`squarecloud:sharedState`).
+        What a guard has taken is noted on this machine, or in the shared state of all machines (`squarecloud:sharedState`), for
+        30 days. Without a pin no request is sent.
+
+        Args:
+            pin: a value of a roll-back, such as `pulumi.Config().get("rollback")`. From its first `pulumi up` on it gets the same
+                snapshot every time, whatever is guarded meanwhile. A newer manual snapshot of which no run knows is named in a
+                warning, since another machine may have taken it before a release of its own.
+
+        Returns:
+            None if there is none, and never with a pin.
 
         Raises:
-            pulumi.RunError: the shared state cannot be read.
+            pulumi.RunError: the ledger cannot be used; the database's id is an output (use `last_output`); or a pin is given, and
+                there is no snapshot.
         """
-        try:
-            return _in_a_loop(partial(self._with_book, lambda book: book.last(self._owner)))
-        except Explained as error:
-            raise pulumi.RunError(f"{self}: {PYTHON.report(error)}") from None
+        if isinstance(self._database_id, pulumi.Output):
+            raise pulumi.RunError(
+                f"{self}: database_id is an output, whose value is not known yet. Call last_output instead."
+            )
+        return self._last(str(self._database_id), pin)
+
+    def last_output(self, pin: str | None = None) -> pulumi.Output[SnapshotInfo | None]:
+        """Like `last`, for a guard whose database comes from a resource."""
+        return pulumi.Output.from_input(self._database_id).apply(lambda database_id: self._last(database_id, pin))
+
+    def history(self) -> list[Guarded]:
+        """What the guard has guarded, newest first: its snapshots of the last 30 days, and what has changed after each.
+
+        Raises:
+            pulumi.RunError: the ledger cannot be read.
+        """
+        return self._of_book(lambda book: book.history(self._owner))
+
+    def _last(self, database_id: str, pin: str | None) -> SnapshotInfo | None:
+        kept = pin and not pulumi.runtime.is_dry_run()  # what a preview has shown may be thought over
+        last = self._of_book(lambda book: book.last(self._owner, database_id, pin, keeps=bool(kept)))
+        if not pin:
+            return last
+        if last is None:
+            raise pulumi.RunError(
+                f"{self}: {UNKNOWN_HERE.format(database_id=database_id, where=self._ledger().place.where)}"
+            )
+        with contextlib.suppress(LookupFailed):
+            newest = self._newest(database_id)
+            if newest is not None and (newest.created_at or "") > (last.created_at or ""):
+                version_id = newest.version_id
+                if not self._of_book(lambda book: book.knows(version_id)):
+                    warn_once(NEWER.format(guard=self, newest=newest.id, at=newest.created_at, last=last.id))
+        return last
 
     def __str__(self) -> str:
         return f"Guard {self._name!r}"
 
     @abstractmethod
-    async def _taken(self, inputs: GuardInputs, change: str, row: HookRow) -> SnapshotRecord:
-        """The snapshot that guards a change; raises an error with a text for users if there is none."""
+    async def _taken(self, inputs: GuardInputs, change: str, row: HookRow) -> None:
+        """Return once a snapshot guards a change; raise an error with a text for users if there is none."""
+
+    @abstractmethod
+    async def _noted(self, inputs: GuardInputs, change: str, row: HookRow) -> None:
+        """Note that a change has happened; raise an error with a text for users if that cannot be noted."""
+
+    @abstractmethod
+    def _newest(self, database_id: str) -> SnapshotInfo | None:
+        """The newest manual snapshot that the service lists."""
 
     # The arguments ------------------------------------------------------------------------------------------------------
 
@@ -157,11 +246,10 @@ class GuardDeclaration(ABC):
             raise pulumi.RunError("Guard: name must be a text that is not empty.")
         known = UNKNOWN if isinstance(self._database_id, pulumi.Output) else self._database_id
         self._refuse(name, self._values(known))
-        root = get_root_resource()
-        names = _names.setdefault(root, set()) if root is not None else set[str]()
-        if name in names:
+        if name in self._program.guards:
             raise pulumi.RunError(f"Guard {name!r}: the program has another guard of this name.")
-        names.add(name)
+        self._program.guards.add(name)
+        self._program.noted(f"Guard {name!r}", {"database_id": self._database_id})
         return name
 
     @staticmethod
@@ -179,11 +267,11 @@ class GuardDeclaration(ABC):
 
     # The hooks -----------------------------------------------------------------------------------------------------------
 
-    def _hook(self, change: str) -> pulumi.ResourceHook:
-        async def hold(args: pulumi.ResourceHookArgs) -> None:
-            await self._before(change, args.urn)
-
-        return pulumi.ResourceHook(f"Guard {self._name}: before {change}", hold)
+    async def _until_ready(self) -> None:
+        """Wait until the database is known, whether or not what it comes from has failed."""
+        if isinstance(self._database_id, pulumi.Output):
+            with contextlib.suppress(Exception):
+                await self._database_id.future()
 
     def _is_on(self, opts: pulumi.ResourceOptions) -> bool:
         """Whether options have these hooks already."""
@@ -191,32 +279,95 @@ class GuardDeclaration(ABC):
         bound = vars(opts.hooks or pulumi.ResourceHookBinding()).values()
         return any(getattr(hook, "name", None) in mine for hooks in bound for hook in hooks or ())
 
-    async def _before(self, change: str, urn: str) -> None:
+    async def _note_create(self, args: pulumi.ResourceHookArgs) -> None:
+        self._created.add(args.urn)
+
+    async def _foretell(self, change: str, urn: str) -> None:
+        """Show in a preview what waits for a snapshot, and what does not. Sends no request."""
+        row = HookRow(self._messages, urn)
+        known = self._database_id if isinstance(self._database_id, str) else "that is not known yet"
+        row.progress(f"waits for a snapshot of database {known}")
+        if change == "delete" and urn in self._created:
+            row.warn(NEW_ONE_FIRST)
+        await row.shown()
+
+    async def _before(self, change: str, args: pulumi.ResourceHookArgs) -> None:
         """Hold a change until the snapshot is there; an error holds it back."""
+        if pulumi.runtime.is_dry_run():
+            await self._foretell(change, args.urn)
+            return
+        await self._at_change(self._taken, change, args.urn)
+
+    async def _after(self, change: str, args: pulumi.ResourceHookArgs) -> None:
+        """Note a change; an error fails the `up`."""
+        await self._at_change(self._noted, change, args.urn)
+
+    async def _at_change(
+        self, act: Callable[[GuardInputs, str, HookRow], Awaitable[None]], change: str, urn: str
+    ) -> None:
+        # Nothing here may need a thread of the program's executor: each resource whose change waits holds one.
         row = HookRow(self._messages, urn)
         what: str = late("guard.once:change_of")(urn, change)
         try:
-            inputs = await self._inputs()
-            record = await self._taken(inputs, what, row)
+            await act(await self._inputs(what), what, row)
         except Explained as error:
             raise pulumi.RunError(row.wording.report(error)) from error
         finally:
             await row.shown()
-        with contextlib.suppress(Exception):  # the change has its snapshot; only `last` would not know it
-            await asyncio.to_thread(_in_a_loop, partial(self._with_book, lambda book: book.note(self._owner, record)))
 
-    async def _inputs(self) -> GuardInputs:
+    async def _inputs(self, change: str) -> GuardInputs:
         database_id: Any = self._database_id
         if isinstance(database_id, pulumi.Output):
-            database_id = (
-                await database_id.future()
-            )  # its resources were declared before the guard, so they do not wait for it
+            await asyncio.wait({self._ready}, timeout=KNOWN_WITHIN)
+            known = database_id.future() if self._ready.done() else None
+            try:
+                database_id = await known if known is not None else None
+            except Exception:  # noqa: BLE001  whatever it comes from may fail
+                database_id = None
+            if database_id is None:
+                why = "its database is not known, since what that comes from has failed, or is not there yet"
+                raise late("guard.once:ChangeHeldBack")(change, why, [Next(Step.RUN_AGAIN)])
             self._refuse(self._name, self._values(database_id))
         return GuardInputs.of(self._values(database_id))
 
-    async def _with_book(self, use: Callable[[GuardBook], Awaitable[T]]) -> T:
-        file = guards_file(self._settings, Clock(), state_directory(os.environ))
-        return await use(late("guard.book:GuardBook")(file))
+    def _of_book(self, use: Callable[[GuardBook], Awaitable[T]]) -> T:
+        """What the book says, without a request."""
+        try:
+            return _in_a_loop(lambda: use(late("guard.book:GuardBook")(self._ledger())))
+        except Explained as error:
+            raise pulumi.RunError(f"{self}: {PYTHON.report(error)}") from None
+
+    def _ledger(self) -> Ledger:
+        ledger: Ledger = late("run.shared:ledger_of")(self._settings, Clock())
+        return ledger
+
+
+class _Hook(pulumi.ResourceHook):
+    """A hook whose resources are registered once its guard is ready.
+
+    A change that waited in the engine for something of the program would hold the step that this may need, and the engine
+    answers what has failed only after all changes that it has begun.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        function: Callable[[pulumi.ResourceHookArgs], Awaitable[None]],
+        ready: asyncio.Future[None],
+        *,
+        in_previews: bool = False,
+    ) -> None:
+        async def run(args: pulumi.ResourceHookArgs) -> None:  # the SDK reads what only a function has
+            await function(args)
+
+        super().__init__(name, run, pulumi.ResourceHookOptions(on_dry_run=in_previews))
+        registered = self._registered
+
+        async def both() -> None:
+            await registered
+            await ready
+
+        self._registered = asyncio.ensure_future(both())
 
 
 class _Messages:
@@ -246,8 +397,6 @@ class HookRow:
         wording: words that name it.
     """
 
-    is_asked_again = False
-
     def __init__(self, messages: _Messages, urn: str) -> None:
         self.wording = PYTHON.about(resource=urn)
         self._messages = messages
@@ -274,10 +423,6 @@ class HookRow:
         """Wait until the engine has all of it, so that nothing arrives after the change."""
         if self._saying is not None:
             await asyncio.wrap_future(self._saying)
-
-    def will_keep(self, *, pending: bool) -> bool:  # noqa: ARG002  no state has what a guard takes
-        """Whether a state keeps the result."""
-        return False
 
 
 def _in_a_loop(work: Callable[[], Awaitable[T]]) -> T:

@@ -42,7 +42,8 @@ class _Taken(Inputs):
     )
     reuse_within: Duration = declare(
         "Use the newest manual snapshot of this database instead of taking one if it was taken at most this long before the "
-        "first change; 0 takes one in each run. At most 30 days.",
+        "first change, and since then nothing guarded has happened and the database was not restored, as after a run that "
+        "has failed; 0 takes one in each run. At most 30 days.",
         default=DEFAULT_REUSE,
         read=checks.duration(most=RETENTION, may_be_zero=True),
     )
@@ -50,6 +51,13 @@ class _Taken(Inputs):
         "How long the changes wait for the snapshot at most. After that they do not happen.",
         default=DEFAULT_TIMEOUT,
         read=checks.timeout,
+    )
+
+    fallback: Duration | None = declare(
+        "If no snapshot can be taken now, since the quota is used up or the service is down, the newest one that is at most "
+        "this old will do, also an automatic one, with a warning. At most 30 days.",
+        default=None,
+        read=checks.duration(most=RETENTION),
     )
 
     @property
@@ -76,7 +84,7 @@ class TakeQuery(_Taken):
     """
 
     name: str = declare(
-        "Names the guard. Calls of one run with the same name and database share one snapshot.", default="guard"
+        "Names the guard in the history. Calls of one run with the same database share one snapshot.", default="guard"
     )
     change: str | None = declare(
         "What is about to change, as `update of Server shop`; for the lasting line and for errors.", default=None
@@ -84,6 +92,14 @@ class TakeQuery(_Taken):
     urn: str | None = declare(
         "The resource that is about to change: progress and lines are shown at it; at the stack unless given.",
         default=None,
+    )
+    stack: str | None = declare(
+        "Whose guard it is, as `ORGANIZATION/PROJECT/STACK`, for the history. From the URN unless given.",
+        default=None,
+    )
+    after: bool = declare(
+        "True in a hook that comes after the change: it is noted, so that no later run uses the same snapshot.",
+        default=False,
     )
 
 
@@ -108,6 +124,11 @@ TAKE: Lookup[TakenSnapshot] = Lookup("take_snapshot", TakeQuery, TakenSnapshot)
 """The function of the plugin."""
 
 
+def guard_name(name: str, stack: str) -> str:
+    """A guard's name in the book: `ORGANIZATION/PROJECT/STACK/NAME`, as far as the stack is known."""
+    return "/".join(filter(None, (stack, name)))
+
+
 def foreseen(values: dict[str, Any]) -> dict[str, Any]:
-    """What a preview knows of the result."""
+    """What a preview knows of the result; the engine takes no unknown value in a function's answer."""
     return {"database_id": values["database_id"]}

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import anyio
 
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.errors.outcomes import LedgerUnavailable
 from pulumi_snapshots.errors.text import Text, Words
-from pulumi_snapshots.guard.attempt import GuardAttempt
-from pulumi_snapshots.guard.inputs import TakenSnapshot, TakeQuery
+from pulumi_snapshots.guard.book import GuardBook
+from pulumi_snapshots.guard.inputs import TakenSnapshot, TakeQuery, guard_name
+from pulumi_snapshots.guard.take import take_or_fall_back
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.run.calls import Call
 from pulumi_snapshots.run.session import Session
@@ -34,65 +37,128 @@ class ChangeHeldBack(Explained):
         super().__init__(held, then=then)
 
 
+class ChangeNotNoted(Explained):
+    """A guarded change has happened, and a later run may take the snapshot from before it for one that guards.
+
+    Args:
+        change: what has happened, such as `update of Server shop`.
+        why: what failed.
+    """
+
+    def __init__(self, change: str, why: Explained) -> None:
+        happened = Text("the {change} has happened, which could not be noted: {why}", change=change, why=why)
+        super().__init__(happened, then=why.then)
+
+
 class OncePerRun:
-    """The snapshots of one run of a program, by guard and database."""
+    """The snapshots of one run of a program, by database: all its guards share them."""
 
     def __init__(self) -> None:
-        self._guards: dict[tuple[str, str], _Guard] = {}
+        self._databases: dict[str, _Guarded] = {}
 
-    async def before(
-        self, guard: str, inputs: SnapshotInputs, change: str, session: Callable[[], Session], listener: Listener
+    async def before(  # noqa: PLR0913  what it is about, and where it acts
+        self,
+        guard: str,
+        inputs: SnapshotInputs,
+        change: str,
+        session: Callable[[], Session],
+        listener: Listener,
+        *,
+        fallback: float | None = None,
     ) -> SnapshotRecord:
-        """Return the snapshot that guards a change, once it is there; the first change takes it.
+        """Return the snapshot that guards a change, once it is there and noted; the first change takes it.
 
         Args:
-            guard: its name.
+            guard: its name in the book.
             inputs: of the snapshot, checked.
             change: what is about to change, such as `update of Server shop`.
             session: opens the service.
             listener: gets the progress, and the line that lasts.
+            fallback: how old an earlier snapshot may be, in seconds, if none can be had now; None for none.
 
         Raises:
             ChangeHeldBack: there is no snapshot, so the change must not happen.
         """
-        of = self._guards.setdefault((guard, inputs.database_id), _Guard())
+        of = self._databases.setdefault(inputs.database_id, _Guarded())
         if of.lock.locked():
             listener.progress(f"waiting for the snapshot that guards the {change}")
         async with of.lock:
             if of.failed:
                 raise ChangeHeldBack(change, f"it failed for the {of.failed}, see there")
-            if of.record is not None:
-                listener.progress(f"guarded by {of.record.id}: {change}")
-                return of.record
             try:
-                of.record = await _take(session(), inputs, listener)
+                first = of.record is None
+                of.is_off = session().settings.guard == "off"
+                record = of.record = of.record or await _taken(session(), inputs, fallback, listener)
+                if guard not in of.changes:
+                    with of.tolerated():
+                        await GuardBook(session().ledger).note(guard, record)
+                    of.changes[guard] = []
             except Exception as error:
                 # Also for what is no known failure: a change that does not know its snapshot must not happen.
                 of.failed = change
                 why = error if isinstance(error, Explained) else f"{type(error).__name__}: {error}"
                 raise ChangeHeldBack(change, why, [Next(Step.RUN_AGAIN)]) from error
-            listener.note(f"guarded by {of.record.id}: {change}")
-            return of.record
+            if of.is_off:
+                listener.warn(Text("the {change} has no snapshot, since {guard} is off", change=change))
+            else:
+                (listener.note if first else listener.progress)(f"guarded by {record.id}: {change}")
+            return record
+
+    async def after(self, guard: str, database_id: str, change: str, session: Callable[[], Session]) -> SnapshotRecord:
+        """Note that a guarded change has happened, so that its snapshot guards no later run; returns the snapshot.
+
+        Raises:
+            ChangeNotNoted: the ledger cannot be written, or no change has asked before.
+        """
+        of = self._databases.get(database_id)
+        if of is None or of.record is None or guard not in of.changes:
+            raise ChangeNotNoted(change, Explained("no snapshot of this run guards it"))
+        of.changes[guard].append(change)
+        async with of.noting:  # one entry for all that happen meanwhile
+            if happened := of.changes[guard]:
+                of.changes[guard] = []
+                try:
+                    with of.tolerated():
+                        await GuardBook(session().ledger).note_changes(guard, of.record, happened)
+                except BaseException as error:
+                    of.changes[guard][:0] = happened
+                    if isinstance(error, Explained):
+                        raise ChangeNotNoted(change, error) from error
+                    raise
+        return of.record
 
 
-class _Guard:
-    """One guard's snapshot of one database in one run.
+class _Guarded:
+    """The snapshot of one database in one run.
 
     Attributes:
         lock: held while it is taken. If that change is gone, as when its call is cancelled, the next one completes it.
         record: the snapshot, once it is there.
         failed: the change for which it could not be had; empty if that has not happened.
+        changes: by each guard that it is noted for, what has happened and is not noted yet.
+        noting: held while that is noted.
+        is_off: whether changes need no snapshot.
     """
 
     def __init__(self) -> None:
-        self.lock = anyio.Lock()
+        self.lock, self.noting = anyio.Lock(), anyio.Lock()
         self.record: SnapshotRecord | None = None
         self.failed = ""
+        self.changes: dict[str, list[str]] = {}
+        self.is_off = False
+
+    def tolerated(self) -> AbstractContextManager[None]:
+        """Let the body fail without the ledger if changes are not held back: each has a warning."""
+        return suppress(LedgerUnavailable) if self.is_off else nullcontext()
 
 
-async def _take(session: Session, inputs: SnapshotInputs, listener: Listener) -> SnapshotRecord:
-    with session.fleet.joins(listener) as member:
-        return await GuardAttempt(session, inputs, member).to_its_end()
+async def _taken(
+    session: Session, inputs: SnapshotInputs, fallback: float | None, listener: Listener
+) -> SnapshotRecord:
+    """The snapshot; a record without a version if guards are off."""
+    if session.settings.guard == "off":
+        return SnapshotRecord(inputs.database_id)
+    return await take_or_fall_back(session, inputs, fallback, listener)
 
 
 async def take(values: Mapping[str, Any], call: Call) -> TakenSnapshot:
@@ -100,12 +166,24 @@ async def take(values: Mapping[str, Any], call: Call) -> TakenSnapshot:
 
     Raises:
         ChangeHeldBack: there is no snapshot.
+        ChangeNotNoted: the change has happened, which is not noted.
     """
     query = TakeQuery.of(values)
     change = query.change or (change_of(query.urn, "change") if query.urn else "change")
-    call.shared.memory.note_kept(query.database_id, f"Guard {query.name!r}")
-    record = await call.shared.of(OncePerRun).before(query.name, query.snapshot, change, call.session, call.listener)
+    call.shared.memory.uses.note_used(query.database_id, f"Guard {query.name!r}")
+    guard = guard_name(query.name, query.stack or stack_of(query.urn))
+    run = call.shared.of(OncePerRun)
+    if query.after:
+        record = await run.after(guard, query.database_id, change, call.session)
+    else:
+        record = await run.before(guard, query.snapshot, change, call.session, call.listener, fallback=query.fallback)
     return TakenSnapshot(record.database_id, record.version_id or "", record.created_at)
+
+
+def stack_of(urn: str | None) -> str:
+    """`PROJECT/STACK` of a resource; empty if it is not known."""
+    parts = (urn or "").removeprefix("urn:pulumi:").split("::")
+    return f"{parts[1]}/{parts[0]}" if len(parts) > 2 else ""  # noqa: PLR2004  stack, project and more
 
 
 def change_of(urn: str, change: str) -> str:

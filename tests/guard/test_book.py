@@ -1,0 +1,132 @@
+"""What programs are told of the snapshots that have guarded them: always of the right database, and the same when asked again."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from pulumi_snapshots.clock import Clock, parse_rfc3339
+from pulumi_snapshots.guard.book import MOST, MOST_CHANGES, GuardBook
+from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.ledger.service_clock import ServiceClock
+from pulumi_snapshots.snapshot.record import SnapshotRecord
+from tests.support.memory import Memory
+from tests.support.virtual import virtual
+from tests.support.world import DATABASE, OTHER_DATABASE, START
+
+SHOP = "organization/app/dev/shop"
+
+
+class Book(GuardBook):
+    """A book of one machine, and its place."""
+
+    def __init__(self) -> None:
+        self.clock = Clock(START)
+        self.place = Memory(self.clock)
+        super().__init__(Ledger(self.place, ServiceClock(self.clock)))
+
+    async def takes(self, version: str, guard: str = SHOP, database_id: str = DATABASE) -> None:
+        await self.note(guard, record(version, database_id))
+
+    async def says(self, guard: str = SHOP, database_id: str = DATABASE, **pin: Any) -> str | None:
+        last = await self.last(guard, database_id, **pin)
+        return last.version_id if last else None
+
+
+def record(version: str, database_id: str = DATABASE) -> SnapshotRecord:
+    url = "https://x.test/?Signature=s3cret"
+    return SnapshotRecord(database_id, version, download_url=url, available=True).created(START)
+
+
+@virtual
+async def test_the_last_snapshot_of_a_guard_is_known_for_its_30_days() -> None:
+    book = Book()
+    assert await book.last(SHOP, DATABASE) is None
+    await book.takes("v1")
+    await book.takes("v2", guard="organization/app/dev/other")
+    last = await book.last(SHOP, DATABASE)
+    assert last is not None
+    assert (last.id, last.available, last.created_at) == (f"{DATABASE}/v1", True, record("v1").created_at)
+    assert b"s3cret" not in (book.place.data or b"")
+    await book.clock.sleep(timedelta(days=31).total_seconds())
+    assert await book.says() is None
+    await book.takes("v3", guard="organization/app/dev/other")
+    assert [each["snapshot"]["version_id"] for each in (await book.place.read())["guards"]] == ["v3"]
+
+
+@virtual
+async def test_a_guard_whose_database_was_changed_does_not_lead_back_to_the_other_one() -> None:
+    book = Book()
+    await book.takes("v1")
+    await book.takes("v2", database_id=OTHER_DATABASE)
+    assert await book.says() == "v1"
+    assert await book.says(database_id=OTHER_DATABASE) == "v2"
+
+
+@virtual
+async def test_a_guard_of_the_same_names_in_another_organization_is_another_one() -> None:
+    book = Book()
+    await book.takes("v1", guard="acme/app/dev/shop")
+    assert await book.says() is None
+
+
+@virtual
+async def test_one_value_of_a_roll_back_leads_to_the_same_snapshot_whatever_it_guards_itself() -> None:
+    book = Book()
+    await book.takes("v1")
+    assert await book.says(pin="1", keeps=False) == "v1"
+    await book.takes("v2")
+    assert await book.says(pin="1", keeps=False) == "v2", "only a preview has asked before"
+    assert await book.says(pin="1") == "v2"
+    await book.takes("v3")  # by the roll-back itself, whose Restore fails
+    assert await book.says(pin="1") == "v2"
+    assert await book.says(pin="2") == "v3"
+    assert await book.says(guard="organization/app/prod/shop", pin="1") is None
+    await book.clock.sleep(timedelta(days=20).total_seconds())
+    assert await book.says(pin="3") == "v3"
+    await book.clock.sleep(timedelta(days=20).total_seconds())
+    assert await book.says() is None
+    assert await book.says(pin="3") == "v3", "a program that still names it must not fail"
+
+
+@virtual
+async def test_the_history_shows_what_has_changed_after_which_snapshot() -> None:
+    book = Book()
+    await book.takes("v1")
+    await book.clock.sleep(60.0)
+    await book.note_changes(SHOP, record("v1"), ["update of Server shop", "delete of Server old"])
+    await book.takes("v2")
+    failed, good = await book.history(SHOP)
+    assert (failed.version_id, failed.changes, failed.changed_at) == ("v2", [], None)
+    assert (good.version_id, good.changes) == ("v1", ["update of Server shop", "delete of Server old"])
+    assert good.changed_at is not None
+    assert parse_rfc3339(good.changed_at) - parse_rfc3339(good.noted_at) == timedelta(minutes=1)
+    assert await book.history("organization/app/dev/other") == []
+
+
+@virtual
+async def test_the_book_stays_small() -> None:
+    book = Book()
+    for number in range(MOST + 5):
+        await book.takes(f"v{number}")
+        await book.says(pin=str(number))
+    await book.note_changes(SHOP, record("v204"), [f"update of Server {number}" for number in range(1000)])
+    document = await book.place.read()
+    assert len(document["guards"]) == len(document["roll-backs"]) == MOST
+    assert len((await book.history(SHOP))[0].changes) == MOST_CHANGES
+    assert len(book.place.data or b"") < 250_000
+
+
+@pytest.mark.parametrize(
+    "guards", [1, {"g": 1}, [1], [{"guard": SHOP}], [{"guard": SHOP, "snapshot": {}, "noted_at": ""}]]
+)
+@virtual
+async def test_an_unreadable_book_counts_as_none(guards: object) -> None:
+    book = Book()
+    book.place.data = json.dumps({"guards": guards, "roll-backs": guards}).encode()
+    assert await book.says() is None
+    await book.takes("v1")
+    assert await book.says(pin="1") == "v1"

@@ -1,0 +1,244 @@
+"""A snapshot guards until something guarded has happened after it, or its database was restored; in virtual time."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.guard.book import GuardBook
+from pulumi_snapshots.guard.once import ChangeNotNoted
+from tests.support.guarding import Machine
+from tests.support.virtual import virtual
+from tests.support.world import DATABASE, Row, world
+
+MINUTE = 60.0
+DAY = 86400.0
+
+
+@pytest.mark.parametrize("snapshot_seconds", [5.0, 300.0])
+@pytest.mark.parametrize("cache_world", ["invalidated", "kept"])
+@virtual
+async def test_two_good_releases_within_ten_minutes_have_a_snapshot_each(
+    snapshot_seconds: float, cache_world: str
+) -> None:
+    async with world(snapshot_seconds=snapshot_seconds, cache_world=cache_world) as w:
+        machine = Machine(w)
+        first, second = machine.program(), machine.program()
+        await first.changes(2)
+        await second.changes(2)
+        one, other = (post for post in w.posts if post.accepted)
+        assert set(first.done.values()) == {one.version_id}
+        assert set(second.done.values()) == {other.version_id}
+
+
+@virtual
+async def test_a_change_of_another_stack_spends_the_snapshot_too() -> None:
+    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
+        machine = Machine(w)
+        failed, other, again = machine.program(), machine.program(), machine.program()
+        await failed.changes(1, fails=True)
+        await other.changes(1, guard="another/stack/shop")
+        await again.changes(1)
+        assert set(other.done.values()) == set(failed.done.values())
+        assert not set(again.done.values()) & set(failed.done.values())
+
+
+@virtual
+async def test_a_failed_run_is_repeated_for_nothing_also_days_later() -> None:
+    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
+        machine = Machine(w)
+        for _ in range(3):
+            program = machine.program()
+            await program.changes(2, fails=True, reuse_within=7 * DAY)
+            assert program.done["update of Server 0"] == w.started()
+            await w.clock.sleep(DAY)
+
+
+@pytest.mark.parametrize("as_a_stranger", [False, True])
+@virtual
+async def test_a_snapshot_from_before_a_restore_guards_nothing_and_is_adopted_by_none(*, as_a_stranger: bool) -> None:
+    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
+        machine = Machine(w)
+        failed = machine.program()
+        await failed.changes(1, fails=True, reuse_within=3600.0)
+        (before,) = failed.done.values()
+        await w.clock.sleep(4 * MINUTE)
+        await machine.restores(before, as_a_stranger=as_a_stranger)
+        again = machine.program()
+        await again.changes(1, fails=True, reuse_within=3600.0)
+        _, second = (post for post in w.posts if post.accepted)
+        assert set(again.done.values()) == {second.version_id}
+        await w.clock.sleep(4 * MINUTE)
+        await machine.restores(before, as_a_stranger=as_a_stranger)
+        adopted = await machine.snapshot(Row(), reuse_within=3600.0)
+        assert adopted.version_id not in {before, second.version_id}
+
+
+@virtual
+async def test_a_restore_is_remembered_longer_than_the_service_does() -> None:
+    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
+        machine = Machine(w)
+        failed, again = machine.program(), machine.program()
+        await failed.changes(1, fails=True)
+        (before,) = failed.done.values()
+        await w.clock.sleep(4 * MINUTE)
+        await machine.restores(before)
+        await w.clock.sleep(3 * 3600.0)
+        await again.changes(1, reuse_within=DAY)
+        assert before not in again.done.values()
+
+
+@virtual
+async def test_a_change_that_cannot_be_noted_is_an_error_and_does_not_pass_for_a_failure() -> None:
+    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
+        machine = Machine(w)
+        assert machine.place is not None
+        program = machine.program()
+        await program.changes(1, fails=True)
+        machine.place.refuses_writes = "the disk is full"
+        with pytest.raises(ChangeNotNoted) as failed:
+            await program.change("update of Server 1")
+        assert "the update of Server 1 has happened, which could not be noted" in str(failed.value).replace(
+            "The", "the"
+        )
+        assert "the disk is full" in str(failed.value)
+
+
+@virtual
+async def test_no_change_goes_past_a_guard_whose_snapshot_cannot_be_noted() -> None:
+    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
+        machine = Machine(w)
+        assert machine.place is not None
+        taken = await machine.snapshot()
+        machine.place.refuses_writes = "the disk is full"
+        program = machine.program()
+        await program.changes(2)
+        assert not program.done
+        assert any("the disk is full" in program.told(what) for what in program.held)
+        machine.place.refuses_writes = ""
+        again = machine.program()
+        await again.changes(2)
+        assert set(again.done.values()) == {taken.version_id} == {w.started()}
+
+
+@virtual
+async def test_two_guards_of_one_database_share_the_snapshot_from_before_the_first_change() -> None:
+    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
+        program = Machine(w).program()
+        await program.change("update of Server 0", guard="shop")
+        await program.change("update of Server 1", guard="stock")
+        assert set(program.done.values()) == {w.started()}
+        book = GuardBook(program.session.ledger)
+        for guard in ("shop", "stock"):
+            last = await book.last(guard, DATABASE)
+            assert last is not None
+            assert last.version_id == w.started()
+
+
+@virtual
+async def test_two_hundred_changes_at_once_are_noted_by_few_entries() -> None:
+    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
+        machine = Machine(w)
+        program = machine.program()
+        await program.change("update of Server first", fails=True)
+        assert machine.place is not None
+        machine.place.delay, before = (0.1, 0.1), machine.place.writes
+        await program.changes(200)
+        assert machine.place.writes - before <= 3
+
+
+@pytest.mark.parametrize("ledger", ["there", "full"])
+@virtual
+async def test_guards_that_are_off_hold_nothing_back_and_leave_a_warning_and_an_entry(ledger: str) -> None:
+    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
+        machine = Machine(w)
+        assert machine.place is not None
+        failed, again = machine.program(), machine.program()
+        await failed.changes(1, fails=True)
+        machine.place.refuses_writes = "the disk is full" if ledger == "full" else ""
+        at_night = machine.program(machine.session(guard="off"))
+        await at_night.changes(2)
+        assert at_night.row.warnings == [
+            f"the {change} has no snapshot, since squarecloud:guard is off" for change in at_night.done
+        ]
+        machine.place.refuses_writes = ""
+        book = GuardBook(at_night.session.ledger)
+        last = await book.last("shop", DATABASE)
+        assert last is not None
+        assert last.version_id == w.started(), "there is none from before the changes at night"
+        if ledger == "there":
+            newest = (await book.history("shop"))[0]
+            assert (newest.id, len(newest.changes)) == (None, 2)
+            await again.changes(1, reuse_within=DAY)
+            assert set(again.done.values()).isdisjoint(failed.done.values())
+
+
+@pytest.mark.parametrize(
+    ("fault", "guards"),
+    [
+        ({"kind": "create", "status": 429, "code": "DAILY_SNAPSHOTS_LIMIT_REACHED"}, "the automatic one"),
+        ({"no_connect": True}, "the guard's"),
+        ({"kind": "create", "status": 404, "code": "DATABASE_NOT_FOUND"}, "none"),
+    ],
+)
+@pytest.mark.parametrize("fallback", [None, 60.0, DAY])
+@virtual
+async def test_an_earlier_snapshot_guards_only_if_none_can_be_had_and_the_program_allows_its_age(
+    fault: dict[str, Any], guards: str, fallback: float | None
+) -> None:
+    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
+        machine = Machine(w)
+        first, again = machine.program(), machine.program()
+        await first.changes(1)
+        await w.clock.sleep(3600.0)
+        automatic = w.emulator.add_snapshot(DATABASE, origin="automatic")
+        await w.clock.sleep(600.0)
+        w.emulator.add_fault(Fault(times=999, **fault))
+        await again.changes(2, fallback=fallback)
+        expected = {"the automatic one": automatic.version_id, "the guard's": w.started()}.get(guards)
+        if fallback != DAY or expected is None:
+            assert not again.done
+            return
+        assert set(again.done.values()) == {expected}
+        (warning,) = again.row.warnings
+        assert f"so the newest one guards, {DATABASE}/{expected} of 2" in warning
+
+
+ACTS = ("release", "release", "failing release", "refused release", "restore")
+
+
+@pytest.mark.parametrize("seed", range(30))
+@virtual
+async def test_whatever_fails_and_is_restored_no_change_has_a_snapshot_that_lacks_data(seed: int) -> None:
+    """No change goes past a failed guard either, and `last` is right after each run."""
+    chance = random.Random(seed)
+    async with world(snapshot_seconds=chance.choice([5.0, 40.0]), cache_world="invalidated") as w:
+        machine, written, expected = Machine(w), w.clock.utc(), None
+        for number in range(10):
+            await w.clock.sleep(chance.choice([10.0, 200.0, 900.0, 4 * 3600.0]))
+            act = chance.choice(ACTS)
+            if act == "restore":
+                if expected is not None:
+                    await w.clock.sleep(4 * MINUTE)
+                    await machine.restores(expected, as_a_stranger=chance.choice([False, True]))
+                    written = w.clock.utc()
+                continue
+            if act == "refused release":
+                w.emulator.add_fault(Fault(kind="create", status=429, code="DAILY_SNAPSHOTS_LIMIT_REACHED", times=1))
+            program, what = machine.program(), f"update of Server {number}"
+            within = chance.choice([600.0, 1800.0])
+            await program.change(what, fails=act == "failing release", reuse_within=within)
+            w.emulator.clear_faults()
+            version = program.done.get(what)
+            assert version is not None or act == "refused release", (number, act)
+            if version is not None:
+                (post,) = (each for each in w.posts if each.version_id == version)
+                assert post.at >= written, (number, act)
+                expected = version
+                if act != "failing release":
+                    written = w.clock.utc()
+            last = await GuardBook(program.session.ledger).last("shop", DATABASE)
+            assert (last.version_id if last else None) == expected
