@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.drill.check import CheckResult, judged, not_run
@@ -14,11 +14,14 @@ from pulumi_snapshots.drill.databases.errors import CheckNotRun, DatabaseUnreach
 from pulumi_snapshots.drill.databases.opening import open_database
 from pulumi_snapshots.drill.databases.scalars import Scalar
 from pulumi_snapshots.drill.inputs import DrillInputs
+from pulumi_snapshots.drill.reach import Reach
 from pulumi_snapshots.errors.text import Text, TimeOfDay
 from pulumi_snapshots.progress import Member
 
 PATIENCE = 120.0
 """Seconds for which a restored database may refuse connections: it starts again after its restore."""
+SURE = 10.0
+"""Seconds after which a server that refuses the login, or shows a wrong certificate, is believed: one that starts may do so."""
 EVERY = 5.0
 """Seconds between two tries to connect."""
 LONGEST = 300.0
@@ -31,7 +34,11 @@ class Asked(Protocol):
     async def ask(self, command: str) -> Scalar:
         """The one value that a command results in; raises `CheckNotRun` or `DatabaseUnreachable`."""
 
+    async def age(self) -> float | None:
+        """Seconds for which the server has run; None if it does not say. Raises `DatabaseUnreachable`."""
 
+
+Proofs = TypeVar("Proofs")
 Opens = Callable[..., AbstractAsyncContextManager[Asked]]
 """Opens a database by its connection string, with `timeout=` seconds for connecting and each command."""
 
@@ -56,28 +63,32 @@ class Asking:
         clock: the time.
         member: gets the progress.
         opens: opens the database.
+        reach: how it is reached.
     """
 
     inputs: DrillInputs
     clock: Clock
     member: Member
     opens: Opens
+    reach: Reach
 
-    async def results(self) -> list[CheckResult]:
-        """The result of each check, all of one connection.
+    async def results(self, proves: Callable[[float | None], Awaitable[Proofs]]) -> tuple[list[CheckResult], Proofs]:
+        """The result of each check, all of one connection, and what `proves` makes of the server's age before they are run.
 
         Raises:
-            DatabaseUnreachable: there was none for `PATIENCE`.
+            DatabaseUnreachable: there was none for `PATIENCE`, or there never will be.
+            Exception: what `proves` raises.
         """
         began = self.clock.monotonic()
         limit = min(LONGEST, self.inputs.timeout)
         while True:
             self.member.progress("restored; connecting to the scratch database")
             try:
-                async with self.opens(self.inputs.connection, timeout=limit) as database:
-                    return await self._ask(database)
+                async with self.reach.connection() as dsn, self.opens(dsn, timeout=limit) as database:
+                    proofs = await proves(await database.age())
+                    return await self._ask(database), proofs
             except DatabaseUnreachable as error:
-                if self.clock.monotonic() - began >= PATIENCE:
+                if self.clock.monotonic() - began >= (SURE if error.lasting else PATIENCE):
                     raise
                 again = TimeOfDay(self.clock.utc() + timedelta(seconds=EVERY))
                 self.member.waits("not reachable yet", Text("; next try {again}", again=again), why=error.why)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from pulumi_snapshots.archive.record import ArchiveMemory
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.attempt.owner import Asker
 from pulumi_snapshots.clock import system_utc
 from pulumi_snapshots.drill.asking import Door
 from pulumi_snapshots.drill.drill import (
@@ -22,7 +20,7 @@ from pulumi_snapshots.drill.drill import (
     resume_drill,
 )
 from pulumi_snapshots.drill.due import ASKS, DRILLS, RESUMES, drill_difference, still_failed
-from pulumi_snapshots.drill.inputs import DrillInputs
+from pulumi_snapshots.drill.inputs import DrillInputs, purpose_of
 from pulumi_snapshots.drill.proof import note_in_archives
 from pulumi_snapshots.drill.record import DRILL, DrillRecord
 from pulumi_snapshots.errors.explained import Explained
@@ -42,8 +40,26 @@ class DrillCalls(Calls):
         """Restore onto the scratch database, and check what came back."""
         inputs = DrillInputs.of(values)
 
+        memory, purpose = call.shared.memory, purpose_of(inputs.snapshot, inputs.triggers)
+        kept: DrillRecord | None = memory.kept("restore", call.owner, purpose)
+        is_same = kept is not None and kept.scratch_database_id == inputs.scratch_database_id
+        if kept is not None and is_same and not kept.failed_to_restore:  # the engine makes again what is to stay
+            if kept.passed or (kept.passed is False and inputs.on_failure == "warn"):
+                return _resource(kept, values, None)
+            record = kept
+
+            async def go_on() -> DrillRecord:
+                if record.pending:
+                    return await resume_drill(
+                        call.session(), record, inputs, call.listener, owner=call.owner, opens=_opens(call)
+                    )
+                return await check_again(call.session(), record, inputs, call.listener, call.owner, opens=_opens(call))
+
+            return await _ended(call, values, go_on, kept.id, kept)
+        fresh = memory.is_forced("restore", call.owner)
+
         async def carry_out() -> DrillRecord:
-            return await drill(call.session(), inputs, call.listener, call.creating("restore"), opens=_opens(call))
+            return await drill(call.session(), inputs, call.listener, call.owner, fresh=fresh, opens=_opens(call))
 
         return await _ended(call, values, carry_out)
 
@@ -62,12 +78,10 @@ class DrillCalls(Calls):
         record, inputs = DrillRecord.from_outputs(state), DrillInputs.of(values)
         same = partial(is_same_snapshot, call.shared.memory)
         todo = drill_difference(record, state, values, system_utc(), same).updates
-        # What this run has deleted is not what an update asks for.
-        asker = Asker(call.owner, replace(call.engine(), carries=False))
 
         async def again() -> DrillRecord:
             return await drill(
-                call.session(), inputs, call.listener, asker, last_good=record.last_good, opens=_opens(call)
+                call.session(), inputs, call.listener, call.owner, last_good=record.last_good, opens=_opens(call)
             )
 
         async def resume() -> DrillRecord:
@@ -76,7 +90,7 @@ class DrillCalls(Calls):
             )
 
         async def ask() -> DrillRecord:
-            return await check_again(call.session(), record, inputs, call.listener, asker, opens=_opens(call))
+            return await check_again(call.session(), record, inputs, call.listener, call.owner, opens=_opens(call))
 
         if DRILLS in todo:
             return await _ended(call, values, again, id_)

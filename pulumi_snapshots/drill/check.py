@@ -204,5 +204,7 @@ def _number(value: Any) -> Decimal | int | float | None:
 def _same(expected: Any, found: Any) -> bool:
     if isinstance(expected, str) and isinstance(found, str):
         return expected == found
+    if isinstance(expected, bool) and isinstance(found, int):  # MySQL's truth is 1
+        return expected == found
     one, other = _number(expected), _number(found)
     return one == other if one is not None and other is not None else as_text(expected) == as_text(found)

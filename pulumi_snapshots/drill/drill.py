@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import ClassVar
 
+import anyio
+
 from pulumi_snapshots.api.client import BRIEF
 from pulumi_snapshots.api.errors import RestoreRunning, SquareCloudError
-from pulumi_snapshots.attempt.owner import UNKNOWN_ASKER, Asker, owner_of
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.drill.asking import Asking, Opens
 from pulumi_snapshots.drill.databases.errors import DatabaseUnreachable
 from pulumi_snapshots.drill.databases.opening import open_database
-from pulumi_snapshots.drill.due import KEPT, in_use, told_of
-from pulumi_snapshots.drill.inputs import DrillInputs, misfit, purpose_of
+from pulumi_snapshots.drill.due import told_of
+from pulumi_snapshots.drill.evidence import ProvesNothing, evidence
+from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.drill.proof import drilled_of
+from pulumi_snapshots.drill.reach import Reach, Unfitting
 from pulumi_snapshots.drill.record import DrillRecord, GoodDrill
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.outcomes import SharedStateUnavailable, Unresolved
+from pulumi_snapshots.errors.outcomes import LedgerUnavailable, Unresolved
 from pulumi_snapshots.errors.text import Text, Words
 from pulumi_snapshots.guard.book import GuardBook
+from pulumi_snapshots.ledger.owner import owner_of
 from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.restore.record import SUCCESS, RestoreRecord
-from pulumi_snapshots.restore.restore import NOT_RESTORED, RestoreAttempt, RestoreRefused
+from pulumi_snapshots.restore.restore import NOT_RESTORED, RestorePending, RestoreRefused, Restoring
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.run.uses import in_use
 
+HOLDS = timedelta(seconds=90)
+"""How long the scratch database is held for the checks without another word; renewed three times as often."""
+UNKNOWN_HOST = Text(
+    "{connection} is to another host than the service's own of the scratch database, so its address does not show that it leads "
+    "there."
+)
 SAME = timedelta(seconds=2)
 """How far apart the service's time of a restore and ours of its end may be, since ours are whole seconds."""
 
@@ -66,8 +77,9 @@ async def drill(  # noqa: PLR0913  each is a fact of its own
     session: Session,
     inputs: DrillInputs,
     listener: Listener,
-    asker: Asker = UNKNOWN_ASKER,
+    owner: str | None = None,
     *,
+    fresh: bool = False,
     last_good: GoodDrill | None = None,
     opens: Opens = open_database,
 ) -> DrillRecord:
@@ -77,7 +89,8 @@ async def drill(  # noqa: PLR0913  each is a fact of its own
         session: the service.
         inputs: checked.
         listener: gets the progress.
-        asker: who asks for it.
+        owner: the resource's URN, or the command; None if unknown.
+        fresh: whether another one is wanted, whatever earlier runs have left.
         last_good: the last drill that has passed.
         opens: opens the scratch database.
 
@@ -89,8 +102,8 @@ async def drill(  # noqa: PLR0913  each is a fact of its own
         NothingSent: it timed out or was interrupted before a request was sent.
         SquareCloudError: the service refused; nothing was started.
     """
-    attempt = DrillAttempt(session, inputs, Member(session.fleet, listener), asker, last_good)
-    return await attempt.carry_out(opens)
+    member = Member(session.fleet, listener)
+    return await Drilling.of(session, inputs, member, owner, last_good, fresh=fresh).carry_out(opens)
 
 
 async def resume_drill(  # noqa: PLR0913  each is a fact of its own
@@ -102,15 +115,17 @@ async def resume_drill(  # noqa: PLR0913  each is a fact of its own
     owner: str | None = None,
     opens: Opens = open_database,
 ) -> DrillRecord:
-    """Keep watching a drill's restore whose end was not seen, with the whole time-out again, and check it; sends no POST.
+    """Keep watching a drill's restore whose end was not seen, with the whole time-out again, and check it; sends no restore.
 
     Raises:
         DrillPending: its end is still not known; keep the record.
         DrillFailed: the restore or a check failed; keep the record.
     """
     member = Member(session.fleet, listener)
-    attempt = DrillAttempt(session, _ours(record, inputs), member, Asker(owner), record.last_good)
-    return await attempt.carry_out(opens, record)
+    drilling = Drilling.of(session, _ours(record, inputs), member, owner, record.last_good)
+    if record.attempt is not None:
+        drilling.restoring.resumes(record.attempt)
+    return await drilling.carry_out(opens)
 
 
 async def check_again(  # noqa: PLR0913  each is a fact of its own
@@ -118,7 +133,7 @@ async def check_again(  # noqa: PLR0913  each is a fact of its own
     record: DrillRecord,
     inputs: DrillInputs,
     listener: Listener,
-    asker: Asker,
+    owner: str | None,
     *,
     opens: Opens = open_database,
 ) -> DrillRecord:
@@ -130,114 +145,110 @@ async def check_again(  # noqa: PLR0913  each is a fact of its own
         Exception: as `drill` raises them, if it restores again.
     """
     ours, member = _ours(record, inputs), Member(session.fleet, listener)
-    asking = Asking(ours, session.clock, member, opens)
+    asking = Asking(ours, session.clock, member, opens, Reach(session, ours))
     overtaken = False
     done: _Verdict | None = None
     with session.until(inputs.timeout):
-        async with session.lock("restore", record.scratch_database_id):
-            overtaken = await _has_left_another(session, record, ours, asker.owner, member) or await _is_overtaken(
-                session, record
-            )
+        async with session.lock(record.scratch_database_id):
+            overtaken = await _has_left_another(session, record, owner, member) or await _is_overtaken(session, record)
             if not overtaken:
-                found = await _verdict(asking, record)
+                found = await _verdict(session, asking, record)
                 overtaken = await _is_overtaken(session, record)
                 done = found
     if overtaken:
         member.progress("the scratch database was restored again since: restoring the snapshot again")
-        return await drill(session, ours, listener, asker, last_good=record.last_good, opens=opens)
+        return await drill(session, ours, listener, owner, last_good=record.last_good, opens=opens)
     if done is None:
         raise _unchecked(session, record, inputs.timeout)
     return await _concluded(session, done, member)
 
 
-class DrillAttempt(RestoreAttempt):
-    """One drill or resume: a restore, and while no other restore of the scratch database may begin, its checks."""
+@dataclass(frozen=True)
+class Drilling:
+    """One drill or resume: a restore, and while no other restore of the scratch database may begin, its checks.
 
-    def __init__(
-        self, session: Session, inputs: DrillInputs, member: Member, asker: Asker, last_good: GoodDrill | None
-    ) -> None:
-        super().__init__(session, inputs.restore, member, asker)
-        self._drill = inputs
-        self._last_good = last_good
+    Attributes:
+        session: the service.
+        inputs: checked.
+        member: gets the progress.
+        restoring: its restore.
+        last_good: the last drill that has passed.
+        reach: the way to the scratch database.
+    """
 
-    async def carry_out(self, opens: Opens, record: DrillRecord | None = None) -> DrillRecord:
-        """Restore and check; with a record, only watch its restore before that. Raises as `drill` does."""
-        asking = Asking(self._drill, self._session.clock, self.member, opens)
-        restored: DrillRecord | None = None
-        done: _Verdict | None = None
-        overtaken = False
-        async with self.running(record.attempt if record else None):
-            if not self.resumed:
-                await self.prepare()
-                self.step = "queued"
-                await self.send(self.start, self.checks_again)
-            ended = await self.wait()
-            if (kept := self._kept()) is not None:
-                return kept
-            restored = self._drilled(ended)
-            if ended.failure is not None:
-                failed = replace(restored, failure=ended.failure, passed=False, results=[], attempt=None)
-                done = _Verdict(failed, self.failure(ended))
-            else:
-                if restored.restored_at is not None:
-                    await self._session.drills.note_restored(restored.scratch_database_id, restored.restored_at)
-                found = await _verdict(asking, restored)
-                overtaken = await _is_overtaken(self._session, restored)
-                done = found
-        if restored is None:
-            raise AssertionError  # the wait has ended, or has raised
-        if overtaken:
-            raise DrillUnchecked(
-                restored, f"{_restored(restored)}, and another restore of that database began meanwhile."
-            )
-        if done is None:
-            raise _unchecked(self._session, restored, self._drill.timeout)
-        return await _concluded(self._session, done, self.member)
+    session: Session
+    inputs: DrillInputs
+    member: Member
+    restoring: Restoring
+    last_good: GoodDrill | None
+    reach: Reach
 
-    async def prepare(self) -> None:
-        """Find out what the POST needs, and whether it must not be sent.
+    @classmethod
+    def of(  # noqa: PLR0913  what is known of it
+        cls,
+        session: Session,
+        inputs: DrillInputs,
+        member: Member,
+        owner: str | None,
+        last_good: GoodDrill | None,
+        *,
+        fresh: bool = False,
+    ) -> Drilling:
+        """Begin one."""
+        reach = Reach(session, inputs)
 
-        Raises:
-            RestoreRefused: the scratch database is in use, or the connection is to another engine.
-            SquareCloudError: a request failed, or the service refuses to show the status, so the end would not be seen.
-        """
-        scratch = self._drill.scratch_database_id
-        resource = self._session.memory.kept_by(scratch) or await self._guard_of(scratch)
-        if resource is not None:
-            raise RestoreRefused(
-                Text("{scratch_database_id} ({scratch}) {why}", scratch=scratch, why=in_use(resource)), NOT_RESTORED
-            )
-        await super().prepare()
-        if reason := misfit(self._drill.connection, self.runtime):
-            raise RestoreRefused(Text("{connection} {reason}", reason=reason), NOT_RESTORED)
+        async def before(runtime: str | None) -> None:
+            await _refuse_misuse(reach, runtime)
+            if not reach.is_own:
+                member.warn(UNKNOWN_HOST)
 
-    async def _guard_of(self, database_id: str) -> str | None:
-        """The guard of a database that a program has used lately, here or where machines share what they send."""
-        if self._session.guards is None:
-            return None
-        with suppress(SharedStateUnavailable):  # then the POST does not leave either
-            guard = await GuardBook(self._session.guards).guarding(database_id)
-            return None if guard is None else f"Guard {guard!r}"
-        return None
+        not_done = f"Snapshot {inputs.snapshot} was not drilled."
+        restoring = Restoring.of(
+            session,
+            inputs.restore,
+            member,
+            owner,
+            fresh=fresh,
+            not_done=not_done,
+            before=before,
+            holds=HOLDS,
+        )
+        return cls(session, inputs, member, restoring, last_good, reach)
 
-    def note_restored(self, record: RestoreRecord) -> None:
-        """Nothing: each drill holds the scratch database until its checks were run, so drills may share one."""
+    async def carry_out(self, opens: Opens) -> DrillRecord:
+        """Restore and check. Raises as `drill` does."""
+        asking = Asking(self.inputs, self.session.clock, self.member, opens, self.reach)
+        restored: list[DrillRecord] = []
 
-    def completes_early(self) -> bool:
-        """Whether the restore is done, so that only checks are left."""
-        return self.finished is not None
+        async def work() -> _Verdict:
+            lock = self.session.lock(self.inputs.scratch_database_id)
+            if lock.locked():
+                self.restoring.operation.show("waiting for another drill of this database")
+            async with lock:
+                await self.restoring.sent()
+                ended = await self.restoring.ended()
+                record = self._drilled(ended)
+                if ended.failure is not None:
+                    failed = replace(record, failure=ended.failure, passed=False, results=[], attempt=None)
+                    return _Verdict(failed, self.restoring.failure(ended))
+                restored.append(record)
+                async with held(self.restoring):
+                    found = await _verdict(self.session, asking, record)
+                if await _is_overtaken(self.session, record):
+                    happened = f"{_restored(record)}, and another restore of that database began meanwhile."
+                    raise DrillUnchecked(record, happened)
+                return found
 
-    @property
-    def not_done(self) -> str:
-        """What was not done."""
-        return f"Snapshot {self._drill.snapshot} was not drilled."
-
-    def unresolved_error(
-        self, why: str = "", *, undecided: bool = False, cause: Explained | None = None
-    ) -> DrillPending:
-        """The error of an unknown end."""
-        end = super().unresolved_error(why, undecided=undecided)
-        return DrillPending(self._drilled(end.record), end.happened, undecided=undecided, cause=cause)
+        try:
+            verdict = await self.restoring.in_time(work)
+        except RestorePending as end:
+            if restored:  # only checks were left
+                raise _unchecked(self.session, restored[0], self.inputs.timeout) from None
+            cause = end.__cause__ if isinstance(end.__cause__, Explained) else None
+            raise DrillPending(
+                self._drilled(end.record), end.told, undecided=end.undecided, cause=cause
+            ) from end.__cause__
+        return await _concluded(self.session, verdict, self.member)
 
     def _drilled(self, restored: RestoreRecord) -> DrillRecord:
         return DrillRecord(
@@ -247,7 +258,7 @@ class DrillAttempt(RestoreAttempt):
             restored.requested_at,
             restored.restored_at,
             restore_seconds=self._seconds(restored),
-            last_good=self._last_good,
+            last_good=self.last_good,
             attempt=restored.attempt,
         )
 
@@ -255,21 +266,63 @@ class DrillAttempt(RestoreAttempt):
         """How long the restore took; None if an interrupted run does not know."""
         if restored.restored_at is None:
             return None
-        requested, shown = parse_rfc3339(restored.requested_at), self._status.shown
+        requested, shown = parse_rfc3339(restored.requested_at), self.restoring.status.shown
         if shown is not None and shown.state == SUCCESS and shown.finished_at is not None:
             return max(0.0, round((shown.finished_at - requested).total_seconds(), 1))
         took = (parse_rfc3339(restored.restored_at) - requested).total_seconds()
         # An earlier run's restore may have been seen running only long after its end.
-        return took if 0 <= took <= self._drill.timeout else None
+        return took if 0 <= took <= self.inputs.timeout else None
 
-    def _kept(self) -> DrillRecord | None:
-        """The drill that this run has deleted because of something upstream, and that is to stay; None without one."""
-        kept = self.outputs.get(KEPT) if self.carried else None
-        with suppress(ValueError, LookupError, TypeError):
-            record = DrillRecord.from_outputs(json.loads(kept or ""))
-            if record.passed or (record.passed is False and self._drill.on_failure == "warn"):
-                return record
-        return None
+
+@asynccontextmanager
+async def held(restoring: Restoring) -> AsyncIterator[None]:
+    """Let no other restore of the database begin while the body runs, on any machine that uses the same ledger."""
+    session, attempt = restoring.session, restoring.operation.attempt
+
+    async def renew() -> None:
+        while attempt is not None:
+            until = session.service_clock.now() + HOLDS
+            with suppress(LedgerUnavailable):
+                await session.ledger.hold(attempt, until)
+            await session.clock.sleep(HOLDS.total_seconds() / 3)
+
+    failed: Exception | None = None
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(renew)
+            try:
+                yield
+            except Exception as error:  # noqa: BLE001  raised below: the group would wrap it
+                failed = error
+            group.cancel_scope.cancel()
+    finally:
+        with anyio.CancelScope(shield=True), suppress(LedgerUnavailable):
+            if attempt is not None:
+                await session.ledger.hold(attempt, None)
+    if failed is not None:
+        raise failed
+
+
+async def _refuse_misuse(reach: Reach, runtime: str | None) -> None:
+    """Raise `RestoreRefused` if the scratch database is in use, or cannot be what the connection leads to."""
+    session, scratch = reach.session, reach.inputs.scratch_database_id
+    resource = session.memory.uses.used_by(scratch) or await _guard_of(session, scratch)
+    if resource is not None:
+        raise RestoreRefused(
+            Text("{scratch_database_id} ({scratch}) {why}", scratch=scratch, why=in_use(resource)), NOT_RESTORED
+        )
+    try:
+        await reach.check(runtime)
+    except Unfitting as unfit:
+        raise RestoreRefused(unfit.why, NOT_RESTORED) from None
+
+
+async def _guard_of(session: Session, database_id: str) -> str | None:
+    """The guard of a database that a program has used lately, as far as the ledger knows."""
+    with suppress(LedgerUnavailable):  # then the request does not leave either
+        guard = await GuardBook(session.ledger).guarding(database_id)
+        return None if guard is None else f"Guard {guard!r}"
+    return None
 
 
 # The end of a drill ------------------------------------------------------------------------------------------------------
@@ -288,16 +341,22 @@ class _Verdict:
     cause: Explained | None = None
 
 
-async def _verdict(asking: Asking, record: DrillRecord) -> _Verdict:
+async def _verdict(session: Session, asking: Asking, record: DrillRecord) -> _Verdict:
     """Run the checks of a restored snapshot."""
-    ended = replace(record, drilled_at=record.restored_at, attempt=None)
+    ended = replace(record, drilled_at=record.restored_at, proved_by=None, attempt=None)
+
+    async def proves(age: float | None) -> list[str]:
+        return await evidence(session, record, age, own=asking.reach.is_own)
+
     try:
-        results = await asking.results()
+        results, proofs = await asking.results(proves)
+    except ProvesNothing as nothing:
+        return _Verdict(replace(ended, passed=False, results=[], failure=nothing.why), nothing)
     except DatabaseUnreachable as error:
         why = f"the scratch database cannot be reached: {error.why}"
         return _Verdict(replace(ended, passed=False, results=[], failure=why), error)
     passed = all(each.passed for each in results)
-    ended = replace(ended, passed=passed, results=results, failure=None)
+    ended = replace(ended, passed=passed, results=results, failure=None, proved_by=proofs)
     return _Verdict(replace(ended, last_good=ended.good or record.last_good))
 
 
@@ -349,27 +408,31 @@ def _restored(record: DrillRecord) -> str:
 # Other restores of the scratch database ----------------------------------------------------------------------------------
 
 
-async def _has_left_another(
-    session: Session, record: DrillRecord, inputs: DrillInputs, owner: str | None, member: Member
-) -> bool:
-    """Whether a killed run has begun this drill again. First waits for other running processes on the scratch database."""
-    journal = session.journals["restore"]
-    while any(map(journal.is_under_way, entries := await journal.of(record.scratch_database_id))):
+async def _has_left_another(session: Session, record: DrillRecord, owner: str | None, member: Member) -> bool:
+    """Whether a killed run has begun this drill again. First waits for restores of the scratch database that are under way."""
+    ledger = session.ledger
+    while True:
+        there = [each for each in await ledger.attempts() if each.database_id == record.scratch_database_id]
+        theirs = [each for each in there if each.kind == "restore" and each.owner != owner_of(owner)]
+        if not any(each.is_in_the_way(session.service_clock.now()) for each in theirs):
+            break
         member.waits("waiting for another run's restore of the scratch database")
-        await session.clock.sleep(session.poll_every)
-    wanted = owner_of(owner), purpose_of(record.snapshot, inputs.triggers)
-    return any((each.owner, each.purpose) == wanted and not each.proved and not each.run for each in entries)
+        await session.clock.sleep(session.settings.poll_every)
+    mine = [each for each in there if each.kind == "restore" and each.owner == owner_of(owner)]
+    ours = parse_rfc3339(record.requested_at)  # an earlier one, whose end was never seen, is none that replaces it
+    return any(not each.proved and each.request.requested > ours for each in mine)
 
 
 async def _is_overtaken(session: Session, record: DrillRecord) -> bool:
     """Whether another restore of the scratch database has begun since the drill's own, as far as it is known.
 
-    The service shows one for an hour; later only what runs remember shows another drill's.
+    The service shows one for an hour; later only the ledger shows those of runs.
     """
-    last = await session.drills.last_restored(record.scratch_database_id)
-    ours = record.restored_at
-    if last is not None and ours is not None and parse_rfc3339(last) > parse_rfc3339(ours) + SAME:
-        return True
+    with suppress(LedgerUnavailable):
+        for each in await session.ledger.attempts():
+            theirs = (each.kind, each.database_id) == ("restore", record.scratch_database_id)
+            if theirs and each.request.requested > parse_rfc3339(record.requested_at):
+                return True
     try:
         status = await session.client.restore_status(record.scratch_database_id, patience=BRIEF)
     except RestoreRunning:

@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
-from pulumi_snapshots.drill.inputs import OVERWRITES
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.durations import duration_text, parse_duration
@@ -31,13 +30,6 @@ APART = timedelta(minutes=5)
 """How far the service's clock may be ahead of this machine's without a warning."""
 MAY_RUN = timedelta(days=1)
 """How long a restore whose end was not seen is watched before `every` asks for another drill: nothing shows its end later."""
-KEPT = "record"
-"""The name in `Entry.outputs` under which a deleted resource's record waits for a create of the same run."""
-
-
-def in_use(resource: str) -> str:
-    """Why a database must not be overwritten by drills."""
-    return f"must be a database for drills only, and {resource} is about it: {OVERWRITES}"
 
 
 def drill_difference(  # noqa: PLR0911  each kind of change is one return

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pulumi_snapshots.drill.address import Address
 from pulumi_snapshots.drill.check import Check, read_checks
 from pulumi_snapshots.drill.databases.engines import ENGINES, engine_of, missing_extra
 from pulumi_snapshots.errors.extras import pip_install
+from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.properties import checks as fit
 from pulumi_snapshots.properties.catalogue import Choices, Duration, Inputs, declare
 from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
 from pulumi_snapshots.properties.unfit import Problem, Unfit
 from pulumi_snapshots.restore.inputs import RestoreInputs, said, with_snapshot_missing
+from pulumi_snapshots.run.uses import DRILLS_OVERWRITE
 from pulumi_snapshots.snapshot.record import DATABASE_ENGINE
 
 if TYPE_CHECKING:
@@ -22,7 +25,6 @@ DEFAULT_TIMEOUT = 30 * 60.0
 """Seconds: those of a restore, and as many for the checks."""
 PURPOSE = "drill a snapshot of"
 YEAR = 365 * 86400.0
-OVERWRITES = "a drill overwrites everything that the scratch database holds, each time"
 ON_FAILURE = Choices(
     "OnFailure",
     {"error": "It fails the update.", "warn": "It only warns, at each update until a drill passes."},
@@ -35,8 +37,19 @@ def _connection(given: object) -> str:
     dsn = fit.text(given)
     engine = engine_of(dsn)
     if (extra := missing_extra(engine)) is not None:
-        raise Unfit(f"needs {ENGINES[engine].library}, which is not installed: {pip_install(extra)}")
+        raise Unfit(lacks(engine, extra))
     return dsn
+
+
+def _password(given: object) -> str:
+    if not fit.text(given).strip():
+        raise Unfit("must not be empty")
+    return str(given)
+
+
+def lacks(engine: str, extra: str) -> str:
+    """That the library of an engine is not installed."""
+    return f"needs {ENGINES[engine].library}, which is not installed: {pip_install(extra)}"
 
 
 class DrillInputs(Inputs):
@@ -57,14 +70,6 @@ class DrillInputs(Inputs):
         read=fit.database_id("restore onto"),
         needed="the id of the database to restore onto, which only drills use",
     )
-    connection: str = declare(
-        "How to connect to the scratch database, such as `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`; its own "
-        "parameters choose TLS.",
-        secret=True,
-        kept=False,
-        read=_connection,
-        needed="how to connect to the scratch database",
-    )
     checks: list[Check] = declare(
         "What the restored database is asked, and what it must answer. Changed ones are run with the next drill.",
         read=read_checks,
@@ -72,7 +77,25 @@ class DrillInputs(Inputs):
     )
     overwrite_scratch: bool = declare(
         "Must be true, else the preview fails: everything that the scratch database holds is overwritten.",
-        read=said(OVERWRITES),
+        read=said(DRILLS_OVERWRITE),
+        kw_only=True,
+    )
+    password: str | None = declare(
+        "The password of the scratch database, as the service shows it: host, port, user and client certificate follow from "
+        "its id. For another user or another way there give `connection`.",
+        default=None,
+        secret=True,
+        kept=False,
+        read=_password,
+        kw_only=True,
+    )
+    connection: str | None = declare(
+        "How to connect to the scratch database, in place of `password`, such as "
+        "`postgresql://USER:PASSWORD@HOST:PORT/DATABASE`; its own parameters choose TLS.",
+        default=None,
+        secret=True,
+        kept=False,
+        read=_connection,
         kw_only=True,
     )
     every: Duration | None = declare(
@@ -118,10 +141,24 @@ class DrillInputs(Inputs):
         scratch = values.get("scratch_database_id")
         if "scratch_database_id" not in wrong and scratch is not UNKNOWN and scratch == values.get("database_id"):
             found.append(
-                Problem("scratch_database_id", f"must be another database than the snapshot's own: {OVERWRITES}")
+                Problem("scratch_database_id", f"must be another database than the snapshot's own: {DRILLS_OVERWRITE}")
             )
-        if "connection" not in wrong and (reason := misfit(values.get("connection"), values.get("runtime"))):
-            found.append(Problem("connection", reason))
+        connection, password = values.get("connection"), values.get("password")
+        if connection is None and password is None:
+            found.append(
+                Problem("password", Text("is required, or {connection}: how to connect to the scratch database"))
+            )
+        elif connection is not None and password is not None:
+            found.append(Problem("password", Text("must not be given beside {connection}, which holds one")))
+        engine = ENGINE_OF_RUNTIME.get(str(values.get("runtime")))
+        if password is not None and engine is not None and (extra := missing_extra(engine)) is not None:
+            found.append(Problem("password", lacks(engine, extra)))
+        if "connection" not in wrong and isinstance(connection, str):
+            reason = misfit(connection, values.get("runtime"))
+            if not reason and isinstance(scratch, str):
+                reason = Address.of(connection).misfit(scratch)
+            if reason:
+                found.append(Problem("connection", reason))
         return found
 
     @property

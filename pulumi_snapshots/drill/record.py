@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from pulumi_snapshots.attempt.post import Post
 from pulumi_snapshots.drill.check import CheckResult
 from pulumi_snapshots.drill.inputs import DrillInputs
+from pulumi_snapshots.ledger.request import Request
 from pulumi_snapshots.properties.catalogue import Moment, Record, Thing, declare
+
+ADDRESS, RESTART = "address", "restart"
+"""What can show that the scratch database was asked: its own host and port, and that its server has started since the request."""
 
 
 class GoodDrill(Record, sparse=True):
@@ -56,10 +59,16 @@ class DrillRecord(Record):
         default=None,
         kw_only=True,
     )
+    proved_by: list[str] | None = declare(
+        "What shows that the scratch database was asked. `address` is the service's own host and port of it, and `restart` a "
+        "server that has started since the restore was requested. Absent until then, and empty if nothing does.",
+        default=None,
+        kw_only=True,
+    )
     last_good: GoodDrill | None = declare(
         "The last drill that has passed, this one or an earlier one; absent if none has.", default=None, kw_only=True
     )
-    attempt: Post | None = declare("The request, only until its end is known.", default=None, kw_only=True)
+    attempt: Request | None = declare("The request, only until its end is known.", default=None, kw_only=True)
 
     @property
     def id(self) -> str:

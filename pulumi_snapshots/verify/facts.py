@@ -30,6 +30,7 @@ _PUBLISHED = {
     "database-id": "Database ids have 32 hex digits.",
     "database": "A database has id, name, owner, cluster, ram, type, port and created_at.",
     "status": "A database's status has `running` as true or false.",
+    "uptime": "A database's `uptime` is the Unix milliseconds of its last start.",
     "create-answer": "A create is answered with `url` and `key` once the snapshot is done.",
     "unpinned": "The URL of that answer names no version.",
     "url-days": "That URL expires after 30 days.",
@@ -55,6 +56,7 @@ _PUBLISHED = {
     "restore-states": "Its states are none, queued, running, success and error.",
     "restore-times": "Its `started_at` and `finished_at` are Unix milliseconds.",
     "restore-tail": "For about 2 minutes after a restore, a create is refused with `RESTORE_IN_PROGRESS`.",
+    "restore-running": "`RESTORE_IN_PROGRESS` has the status 403.",
     "scope-account": "`/users/me` needs `account:read`, and no other route here does.",
     "scope-databases": "A database and its status need one scope, `databases:read`.",
     "scope-snapshots": "Both listings need one scope, `snapshots:read`.",
@@ -71,6 +73,10 @@ _UNKNOWN = {
     "own-cache-ends": "A new snapshot ends the caching of its database's listing.",
     "account-cache-ends": "A new snapshot ends the caching of the account's listing.",
     "restore-down": "A database is down while it is restored.",
+    "first-byte": "The answer of a create begins only once it is decided.",
+    "tail-from-end": "Those 2 minutes count from the restore's end, not from its POST.",
+    "restore-restarts": "A restore starts its database again, as `uptime` shows.",
+    "scope-restore-status": "A key without full access may read the restore's status.",
     "restore-waits": "A restore is answered only when the data is there.",
 }
 FACTS = {

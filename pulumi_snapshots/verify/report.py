@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from pulumi_snapshots.api.transport import Heard
 from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.locked_file import replace_atomically
 from pulumi_snapshots.verify.facts import FACTS, NEVER
+from pulumi_snapshots.whole_file import written_whole
 
 Verdict = Literal["confirmed", "contradicted", "open"]
 REMOVED = "[removed]"
@@ -72,6 +72,11 @@ class Report:
             verdict: Verdict = "open" if true is None else "confirmed" if true else "contradicted"
             if verdict != "open" or known.verdict == "open":
                 self.facts[fact] = Judged(verdict, seen)
+
+    def reopen(self, fact: str, seen: str) -> None:
+        """Open a fact again that something else may have caused."""
+        if self.facts[fact].verdict != "open":
+            self.facts[fact] = Judged("open", seen)
 
     def hide(self, *secrets: str | None) -> None:
         """Never show these, no matter who repeats them."""
@@ -132,7 +137,8 @@ class Report:
             ReportUnwritable: it cannot be written.
         """
         try:
-            replace_atomically(self.file, json.dumps(self.content(), indent=2) + "\n")
+            with written_whole(self.file) as file:
+                file.write(f"{json.dumps(self.content(), indent=2)}\n".encode())
         except OSError as error:
             why = f"the report cannot be written to {self.file}: {error.strerror or error}"
             raise ReportUnwritable(why, "Nothing more was sent.") from error

@@ -1,33 +1,31 @@
-"""One run: its requests, which are paced, recorded and entered in the journal, and the order of its steps."""
+"""One run: its requests, which are paced, recorded and claimed in the ledger, and the order of its steps."""
 
 from __future__ import annotations
 
 import json
 import re
+import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import cycle
 from typing import Any, TypeVar
 
-import anyio
-
 from pulumi_snapshots.api.client import ONCE, Client
-from pulumi_snapshots.api.errors import Blocked, KeyRefused, ProxyRefused, QuotaUsedUp, SquareCloudError
+from pulumi_snapshots.api.errors import Blocked, KeyRefused, ProxyRefused, QuotaUsedUp, SquareCloudError, is_new
 from pulumi_snapshots.api.models import Finished, ListedSnapshot
-from pulumi_snapshots.api.pacing.rate_limiter import CREATE, Lane
+from pulumi_snapshots.api.pacing.rate_limiter import CREATE, RESTORE, Lane
 from pulumi_snapshots.api.transport import Heard
-from pulumi_snapshots.attempt.attempt import NOT_AWAITED
-from pulumi_snapshots.attempt.journal import Entry, Found
-from pulumi_snapshots.attempt.post import Post
-from pulumi_snapshots.clock import to_the_second
+from pulumi_snapshots.clock import rfc3339, to_the_second
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.text import Text, TimeOfDay
+from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Intent, Kind, Status
 from pulumi_snapshots.listing.listings import Page
-from pulumi_snapshots.listing.match import LATE, AmbiguousSnapshot, Search, find_ours
-from pulumi_snapshots.listing.wait import ListingWait
+from pulumi_snapshots.listing.match import AmbiguousSnapshot, Search, find_ours
 from pulumi_snapshots.progress import Listener, Member
+from pulumi_snapshots.run.once import Operation, Post, Since, once
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.verify.report import Report
 
@@ -38,11 +36,14 @@ EARLY = Lane("early create", starts=True)
 """A create that is sent although its cooldown has not ended, to see it refused; all other limits apply."""
 COOLDOWN = 186.0
 """Seconds after which a create of the same database should be accepted: 180 s and some for the way."""
-PURPOSE = "verify"
-"""Marks the journal's entries of such runs: no resource claims their snapshots."""
 KEPT_DAYS = 30
 TIMEOUT = 45 * 60.0
 """Seconds that a run waits for one snapshot at most, and for one restore."""
+PROCESSING_TIME = 120.0
+"""Seconds after a 202 until the snapshot is typically there."""
+LISTS_EVERY = 60.0
+"""Seconds between two listings while a run waits for a snapshot."""
+UNANSWERED = "was requested, and its answer was not awaited"
 _SAFE_CODE = re.compile(r"[A-Z][A-Z0-9_]{0,60}")
 
 
@@ -50,31 +51,45 @@ class VerifyStopped(Explained):
     """The run has ended early; what it settled until then is in its report."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Shot:
     """One POST of the run.
 
     Attributes:
-        database_id: its database.
-        entry: in the journal, while its end is not known.
+        operation: what sends it, and its attempt in the ledger, unless it was refused.
         sent: when it was sent (monotonic seconds); None if it was not.
         answered: when its answer came.
         first_byte: seconds until its answer began.
         accepted: how it was answered, `200`, `202` or how the answer was lost; empty if it was refused.
         refused: the code of the refusal.
+        status: the status of the refusal.
+        certainly: whether the refusal is one of which it is certain that nothing was started.
         finished: the content of a 200.
         version: its snapshot, once it is known.
+        left: names what it leaves at the service, in the report.
     """
 
-    database_id: str
-    entry: Entry | None = None
+    operation: Operation
     sent: float | None = None
     answered: float = 0.0
     first_byte: float = 0.0
     accepted: str = ""
     refused: str = ""
+    status: int | None = None
+    certainly: bool = False
     finished: Finished | None = None
     version: str | None = None
+    left: str = ""
+
+    @property
+    def database_id(self) -> str:
+        """Its database."""
+        return self.operation.intent.database_id
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """What the ledger has of it; None if it was refused."""
+        return self.operation.attempt
 
 
 @dataclass
@@ -105,20 +120,23 @@ class Run:
         targets: what it acts on.
         report: learns from it.
         listener: gets the progress.
+        owner: the command, for the ledger.
 
     Attributes:
         last: the last answer of the API.
         shots: the POSTs of snapshots of the database, accepted or not.
         base: the first page after the first snapshot, by listing: when it was requested, and whether it showed that one.
+        seen: when each snapshot of the database was taken that a listing has shown, by version.
     """
 
-    def __init__(self, session: Session, targets: Targets, report: Report, listener: Listener) -> None:
+    def __init__(self, session: Session, targets: Targets, report: Report, listener: Listener, owner: str) -> None:
         self.session = session
         self.client: Client = session.client
         self.clock = session.clock
         self.targets = targets
         self.report = report
         self.listener = listener
+        self.owner = owner
         self.last: Heard | None = None
         self.shots: list[Shot] = []
         self.first: Shot | None = None
@@ -129,6 +147,7 @@ class Run:
         self.ends: dict[str, str] = {}
         self.allowance: int | None = None
         self.refused_at = 0.0
+        self.seen: dict[str, datetime | None] = {}
         self._asked = -PACE
         report.hide(session.settings.required_key().value, targets.scoped_key)
         for name, one in (("LARGE", targets.large), ("SCRATCH", targets.scratch), ("DATABASE", targets.database_id)):
@@ -203,136 +222,149 @@ class Run:
     # POSTs -----------------------------------------------------------------------------------------------------------
 
     async def post(self, database_id: str, lane: Lane = CREATE) -> Shot:
-        """Request a snapshot once. It is in the journal and in the report before it leaves.
+        """Request a snapshot once. It is in the ledger and in the report before it leaves.
 
         Raises:
-            VerifyStopped: see `ask`; or another run has requested a snapshot of the database.
+            VerifyStopped: see `ask`; or the end of another request for the database is not known.
+            LedgerUnavailable: it could not be written down, so nothing was sent.
         """
-        shot = Shot(database_id)
-        await self.pace()
+        shot = self._shot("snapshot", database_id)
 
-        async def leaves() -> None:
-            await self._enter(shot, "snapshot")
-            self.shots.append(shot)
+        async def post(leaves: Callable[[], None]) -> tuple[str, Finished | None]:
+            if shot not in self.shots:
+                self.shots.append(shot)
+            answer = await self.client.start_snapshot(database_id, leaves=leaves)
+            if isinstance(answer, Finished):
+                self.report.hide_urls({"url": answer.url, "key": answer.key})
+                return "200", answer
+            return "202", None
 
-        try:
-            answer = await self.client.start_snapshot(database_id, on_send=leaves, lane=lane)
-        except SquareCloudError as error:
-            if error.ambiguous and shot.sent is not None:
-                await self._answered(shot, error.code or f"lost ({error.status or 'no answer'})")
-            else:
-                shot.refused = _refusal(error)
-                self.refused_at = self.clock.monotonic()
-                await self._gone(shot, "snapshot")
-                self.stop_at(error)
-            return shot
-        if isinstance(answer, Finished):
-            shot.finished = answer
-            self.report.hide_urls({"url": answer.url, "key": answer.key})
-        await self._answered(shot, "202" if shot.finished is None else "200")
+        shot.finished = await self._sent(shot, lane, f"POST /databases/{database_id}/snapshots", post)
         if shot.finished is not None and shot.finished.version:
             await self.found(shot, shot.finished.version)
-        if lane is EARLY:  # other runs must keep the cooldown of a create that should have been refused
+        if lane is EARLY and shot.accepted:
+            # Other runs must keep the cooldown of a create that should have been refused.
             self.session.rate_limiter.note_earlier_post(database_id, self.clock.monotonic() - (shot.sent or 0.0))
         return shot
 
     async def restore(self, entry: ListedSnapshot, version_id: str) -> Shot:
-        """Request a restore of a snapshot of the database onto the scratch database, once."""
+        """Request a restore of a snapshot of the database onto the scratch database, once. Raises as `post` does."""
         database_id = self.targets.scratch or ""
-        shot = Shot(database_id)
-        await self.pace()
-        restores = f"{self.targets.database_id}/{version_id}"
-        try:
-            await self.client.restore_snapshot(
-                database_id,
-                name=entry.name,
-                version_id=version_id,
-                on_send=lambda: self._enter(shot, "restore", restores),
+        shot = self._shot("restore", database_id, f"{self.targets.database_id}/{version_id}")
+
+        async def post(leaves: Callable[[], None]) -> tuple[str, None]:
+            continues = await self.client.restore_snapshot(
+                database_id, name=entry.name, version_id=version_id, leaves=leaves
             )
-        except SquareCloudError as error:
-            if error.ambiguous and shot.sent is not None:
-                await self._answered(shot, error.code or f"lost ({error.status or 'no answer'})", "restore")
-            else:
-                shot.refused = _refusal(error)
-                await self._gone(shot, "restore")
-                self.stop_at(error)
-            return shot
-        await self._answered(shot, str(self.last.status if self.last else 200), "restore")
+            return "202" if continues else "200", None
+
+        await self._sent(shot, RESTORE, f"POST /databases/{database_id}/snapshots/restore", post)
         return shot
 
-    async def _enter(self, shot: Shot, what: str, restores: str | None = None) -> None:
-        journal, now = self.session.journals[what], self.clock.utc()
-        post = Post(
-            posted_at=now.replace(microsecond=now.microsecond // 1000 * 1000),
-            service_clock_offset=self.session.service_clock.offset,
-            answered=NOT_AWAITED,
-            timeout=TIMEOUT,
-        )
-        process = journal.process.name
-        entry = Entry(None, shot.database_id, PURPOSE, post, process, restores=restores)
-        ours = [one for one in await journal.of(shot.database_id) if one.process == process]
-        self._left(shot, entry, "was requested, and its answer was not awaited", what)
-        self.report.write()
-        if await journal.enter(entry, after=ours) is None:
-            self.report.left.pop(_key(entry), None)
-            raise VerifyStopped(
-                f"another run of this machine has requested a {what} of database {shot.database_id} whose end is not known",
-                "The run has stopped, and sent no further request.",
-                [Next(Step.RUN_AGAIN_LATER)],
-            )
-        shot.entry, shot.sent = entry, self.clock.monotonic()
+    def _shot(self, kind: Kind, database_id: str, source: str | None = None) -> Shot:
+        now, purpose = self.clock.utc(), secrets.token_hex(8)  # no later run is to resume it
+        ours = frozenset(shot.attempt.id for shot in self.shots if shot.attempt)
+        intent = Intent(kind, self.owner, database_id, purpose, TIMEOUT, now, now, source, ignored=ours)
+        return Shot(Operation(self.session, Member(self.session.fleet, self.listener), intent, now))
 
-    async def _answered(self, shot: Shot, how: str, what: str = "snapshot") -> None:
-        shot.accepted, shot.answered = how, self.clock.monotonic()
+    async def _sent(self, shot: Shot, lane: Lane, path: str, post: Post[T]) -> T | None:
+        """Claim a POST and send it, unless another request is in its way; returns its answer, None without one."""
+
+        async def noted(leaves: Callable[[], None]) -> tuple[str, T]:
+            shot.sent = self.clock.monotonic()
+            self._left(shot, UNANSWERED)
+            self.report.write()
+            return await post(leaves)
+
+        async def settle(other: Attempt) -> None:
+            if self.session.service_clock.now() < _unclear_until(other):
+                raise _in_the_way(other)
+            intent = shot.operation.intent
+            shot.operation.intent = replace(intent, ignored=intent.ignored | {other.id})
+
+        async def instead(_: Since) -> bool:
+            return False
+
+        async def refused(error: SquareCloudError) -> bool:
+            raise error  # a refusal is what the run is about
+
+        await self.pace()
+        try:
+            answer = await once(shot.operation, lane, path, noted, settle=settle, instead=instead, refused=refused)
+        except ClaimRefused as error:
+            raise _in_the_way(error.attempt) from None
+        except SquareCloudError as error:
+            shot.refused, shot.status, self.refused_at = _refusal(error), error.status, self.clock.monotonic()
+            shot.certainly = not is_new(error)
+            if shot.certainly:
+                self.report.left.pop(shot.left, None)
+            else:
+                told = f"was refused with {shot.refused}, which is new, so it may have been started"
+                self.report.left[shot.left] = self.report.left[shot.left].replace(UNANSWERED, told)
+            self.stop_at(error)
+            return None
+        shot.answered = self.clock.monotonic()
         shot.first_byte = self.last.first_byte if self.last else 0.0
-        if shot.entry is not None:
-            offset = self.session.service_clock.offset
-            post = replace(shot.entry.post, answered=how, service_clock_offset=offset)
-            shot.entry = replace(shot.entry, post=post)
-            await self.session.journals[what].update(shot.entry)
-            seen = "was accepted" if shot.entry.post.accepted else f"was requested, and its answer was lost ({how})"
-            self._left(shot, shot.entry, f"{seen}; its end was not seen", what)
-
-    async def _gone(self, shot: Shot, what: str) -> None:
-        if shot.entry is not None:
-            await self.session.journals[what].erase(shot.entry)
-            self.report.left.pop(_key(shot.entry), None)
-            shot.entry = None
+        if shot.attempt is not None:
+            request = shot.attempt.request
+            shot.accepted = request.answered
+            self._left(
+                shot,
+                "was accepted; its end was not seen"
+                if request.accepted
+                else f"was requested, and its answer was lost ({request.answered}); its end was not seen",
+            )
+        return answer
 
     async def found(self, shot: Shot, version_id: str) -> None:
         """Note which snapshot a POST has started, for other runs too."""
-        if shot.entry is not None and shot.version is None:
-            shot.version = version_id
-            found = Found(shot.database_id, version_id, self.clock.utc())
-            await self.session.journals["snapshot"].erase(shot.entry, found)
-            until = shot.entry.post.posted_at + timedelta(days=KEPT_DAYS)
-            self.report.left[_key(shot.entry)] = (
-                f"snapshot {shot.database_id}/{version_id}: the service keeps it for {KEPT_DAYS} days, until about "
-                f"{to_the_second(until)}, and has no route that deletes it"
-            )
+        if shot.attempt is None or shot.version is not None:
+            return
+        shot.version = version_id
+        ledger, done = self.session.ledger, replace(shot.attempt, status=Status.FOUND, result=version_id)
+        await shot.operation.entered(lambda there: ledger.found(there, version_id), done)
+        until = done.request.posted_at + timedelta(days=KEPT_DAYS)
+        self.report.left[shot.left] = (
+            f"snapshot {shot.database_id}/{version_id}: the service keeps it for {KEPT_DAYS} days, until about "
+            f"{to_the_second(until)}, and has no route that deletes it"
+        )
 
-    async def note_restored(self, shot: Shot, how: str) -> None:
-        """Note the end of the restore."""
-        if shot.entry is not None:
-            await self.session.journals["restore"].erase(shot.entry)
-            self.report.left[_key(shot.entry)] = f"database {shot.database_id} holds what was restored onto it: {how}"
+    async def note_restored(self, shot: Shot, state: str) -> None:
+        """Note the end of the restore, which the service's status shows as `success` or `error`."""
+        if shot.attempt is None:
+            return
+        ledger, at = self.session.ledger, rfc3339(self.session.service_clock.now().replace(microsecond=0))
+        if state == "success":
+            done = replace(shot.attempt, status=Status.FOUND, result=at)
+            await shot.operation.entered(lambda there: ledger.found(there, at), done)
+        else:
+            done = replace(shot.attempt, status=Status.FAILED, result=state)
+            await shot.operation.entered(lambda there: ledger.failed(there, state), done)
+        how = f"the service says {state}"
+        self.report.left[shot.left] = f"database {shot.database_id} holds what was restored onto it: {how}"
 
-    def _left(self, shot: Shot, entry: Entry, how: str, what: str) -> None:
-        at = to_the_second(entry.post.posted_at)
+    def _left(self, shot: Shot, how: str) -> None:
+        attempt = shot.attempt
+        if attempt is None:
+            return
+        self.report.left.pop(shot.left, None)
+        shot.left = f"{attempt.kind} {to_the_second(attempt.request.posted_at)}"
+        is_snapshot = attempt.kind == "snapshot"
         rest = (
             "it appears in the listing if it was taken, and counts in today's allowance"
-            if what == "snapshot"
+            if is_snapshot
             else "check what the database holds, and whether it runs"
         )
-        self.report.left[_key(entry)] = (
-            f"a {what} {'of' if what == 'snapshot' else 'onto'} database {shot.database_id} {how}: requested at {at}; {rest}"
+        self.report.left[shot.left] = (
+            f"a {attempt.kind} {'of' if is_snapshot else 'onto'} database {shot.database_id} {how}: requested at "
+            f"{to_the_second(attempt.request.posted_at)}; {rest}"
         )
 
     # Listings --------------------------------------------------------------------------------------------------------
 
-    async def page(self, listing: str) -> Page | None:
-        """Request a listing, `own` or `account`, and the database's part of it; None if there is none."""
-        database_id, now = self.targets.database_id, self.clock.monotonic()
+    async def page(self, listing: str, database_id: str | None = None) -> Page | None:
+        """Request a listing, `own` or `account`, and the part of it of the database, or of another; None if there is none."""
+        database_id, now = database_id or self.targets.database_id, self.clock.monotonic()
         page: Page | SquareCloudError | None
         if listing == "own":
             page = await self.ask(lambda: self.session.listings.own_page(database_id, now, patience=ONCE))
@@ -342,44 +374,55 @@ class Run:
             refusal = self.session.listings.account_refusal
             if page is None and refusal is not None:
                 self.stop_at(refusal)
-        return page if isinstance(page, Page) else None
+        if not isinstance(page, Page):
+            return None
+        if database_id == self.targets.database_id:
+            self.seen |= {one.version or "": one.modified for one in page.entries}
+        return page
+
+    @property
+    def strangers(self) -> int:
+        """How many snapshots of the database others have taken while the run went on, or so shortly before that it matters."""
+        accepted = [shot for shot in self.shots if shot.accepted and shot.database_id == self.targets.database_id]
+        if not accepted:
+            return 0
+        since = self.service_time(min(shot.sent or 0.0 for shot in accepted)) - timedelta(seconds=COOLDOWN)
+        known = {shot.version for shot in accepted if shot.version}
+        new = [one for one, at in self.seen.items() if one not in known and (at is None or at >= since)]
+        return max(0, len(new) - sum(shot.version is None for shot in accepted))
 
     def ours(self, page: Page, shot: Shot) -> ListedSnapshot | None:
         """The entry of the snapshot that a POST has started."""
         if shot.version is not None:
             return page.version(shot.version)
-        if shot.entry is None:
+        if shot.attempt is None:
             return None
-        others = {one.version for one in self.shots if one is not shot and one.version}
         with suppress(AmbiguousSnapshot):
-            return find_ours(
-                page.entries, Search.of(shot.entry.post, self.session.service_clock.offset, excluded=others)
-            )
+            return find_ours(page.entries, Search.of(shot.attempt.request, excluded=self._of_others(shot)))
         return None
 
-    async def until_listed(self, shot: Shot) -> ListedSnapshot | None:
-        """Wait until a listing shows the snapshot of a POST; None if it does not within the time."""
-        if shot.entry is None:
-            return None
-        others = {one.version for one in self.shots if one is not shot and one.version}
-        wait = ListingWait(
-            self.session, shot.database_id, shot.entry.post, Member(self.session.fleet, self.listener), others=others
-        )
-        found: ListedSnapshot | None = None
-        with anyio.move_on_after(TIMEOUT):
-            try:
-                found = await wait.until_listed(settled=self._blocked)
-            except (SquareCloudError, AmbiguousSnapshot) as error:
-                if isinstance(error, SquareCloudError):
-                    self.stop_at(error)
-        if self._blocked():
-            raise VerifyStopped("the account is blocked", "The run has stopped, and sends nothing more.")
-        if found is not None:
-            await self.found(shot, found.version or "")
-        return found
+    def _of_others(self, shot: Shot) -> set[str]:
+        return {one.version for one in self.shots if one is not shot and one.version}
 
-    def _blocked(self) -> bool:
-        return self.session.rate_limiter.blocked
+    async def until_listed(self, shot: Shot) -> ListedSnapshot | None:
+        """Wait until a listing shows the snapshot of a POST; None if it does not within the time.
+
+        The service's 2 minutes count from its answer. The listings are requested in turn: a kept page of one holds up no other.
+
+        Raises:
+            VerifyStopped: see `ask`.
+        """
+        at, until = shot.answered + PROCESSING_TIME, shot.answered + TIMEOUT
+        for listing in cycle(("own", "account")):
+            if at > until:
+                break
+            await self.sleep_until(at, "waiting for the snapshot")
+            page = await self.page(listing, shot.database_id)
+            if page is not None and (entry := self.ours(page, shot)) is not None:
+                await self.found(shot, entry.version or "")
+                return entry
+            at = self.clock.monotonic() + LISTS_EVERY
+        return None
 
     def service_time(self, at: float) -> datetime:
         """The service's time at a moment (monotonic seconds)."""
@@ -390,29 +433,32 @@ def _refusal(error: SquareCloudError) -> str:
     return error.code or (str(error.status) if error.status else "no connection")
 
 
-def _key(entry: Entry) -> str:
-    return f"{'restore' if entry.restores else 'snapshot'} {to_the_second(entry.post.posted_at)}"
+def _unclear_until(other: Attempt) -> datetime:
+    """Until when the end of another request could be mistaken for that of a later one."""
+    until, over = other.in_the_way_until, other.request.posted_at + other.request.longest
+    if until is None:
+        return over
+    return until if other.is_over else min(until, over)
+
+
+def _in_the_way(
+    other: Attempt,
+    done: str = "The run has stopped, and sent no further request.",
+    then: Next = Next(Step.RUN_AGAIN_LATER),  # noqa: B008  it is frozen
+) -> VerifyStopped:
+    at = to_the_second(other.request.posted_at)
+    happened = f"a {other.kind} of database {other.database_id} was requested at {at}, and its end is not known"
+    return VerifyStopped(happened, done, [then])
 
 
 async def clear(session: Session, database_ids: Iterable[str]) -> None:
-    """Make sure that no POST on these databases is unresolved, so that its end is not taken for one of the run.
+    """Make sure that no request for these databases is unresolved, so that its end is not taken for one of the run.
 
     Raises:
         VerifyStopped: there is one; nothing was sent.
+        LedgerUnavailable: nothing can be sent.
     """
-    now = session.clock.utc()
-    for what, journal in session.journals.items():
-        for entry in [one for one in await journal.all() if one.database_id in set(database_ids)]:
-            if entry.finished is not None or entry.run:
-                continue
-            ours = entry.purpose == PURPOSE
-            longest = LATE if ours else entry.post.failed_after
-            if timedelta(seconds=entry.post.age(now)) <= longest:
-                raise VerifyStopped(
-                    f"a {what} of database {entry.database_id} was requested on this machine at "
-                    f"{to_the_second(entry.post.posted_at)}, and its end is not known",
-                    "Nothing was sent.",
-                    [Next(Step.RUN_AGAIN_AFTER, time=f"{entry.post.posted_at + longest:%H:%M:%S} UTC")],
-                )
-            if ours and not journal.is_under_way(entry):
-                await journal.erase(entry)
+    now, wanted = session.service_clock.now(), set(database_ids)
+    for each in await session.ledger.attempts():
+        if each.database_id in wanted and each.is_in_the_way(now) and now < (until := _unclear_until(each)):
+            raise _in_the_way(each, "Nothing was sent.", Next(Step.RUN_AGAIN_AFTER, time=f"{until:%H:%M:%S} UTC"))

@@ -19,7 +19,7 @@ from pulumi_snapshots.errors.next_step import Next
 from pulumi_snapshots.errors.next_step import Step as After
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, Page
 from pulumi_snapshots.run.quota import allowance_of, counted
-from pulumi_snapshots.verify.run import COOLDOWN, EARLY, Run, Shot, VerifyStopped, clear
+from pulumi_snapshots.verify.run import COOLDOWN, EARLY, PROCESSING_TIME, Run, Shot, VerifyStopped, clear
 
 OK, ACCEPTED, PARTIAL, REFUSED = 200, 202, 206, 403
 DAY_30 = 30 * 86400.0
@@ -28,8 +28,6 @@ TELLING = 6.0
 """Seconds between a snapshot's start and end from which on its time is clearly one of the two."""
 SERIES = (0.0, 25.0, 60.0)
 """Seconds after the second snapshot at which the listings are requested."""
-PROCESSING_TIME = 120.0
-"""Seconds after a 202 until the snapshot is typically there."""
 SOFT_DEADLINE = (80.0, 110.0)
 """Seconds between which a 202 should come, documented as about 90."""
 LATE_AFTER_202 = 180.0
@@ -39,6 +37,8 @@ LONGEST = 6 * HOUR
 EXPIRY = SERVICE_CACHE + 60.0
 TAIL = (5.0, 60.0, 100.0, 150.0, 200.0)
 """Seconds after a restore at which a create is tried, until one is accepted."""
+TAIL_LASTS = (110.0, 135.0)
+"""Seconds between which "about 2 minutes" ends."""
 RESTORE_POLL = 10.0
 RESTORE_LIMIT = 15 * 60.0
 MILLISECONDS = (1.5e12, 4e12)
@@ -120,7 +120,10 @@ async def _reads(run: Run) -> None:
     await run.ask(lambda: run.client.database_status(database_id, patience=ONCE))
     if run.last is not None and run.last.status == OK:
         content = _response(run)
-        judge("status", true=isinstance(content, dict) and isinstance(content.get("running"), bool), seen="")
+        known = content if isinstance(content, dict) else {}
+        judge("status", true=isinstance(known.get("running"), bool), seen="")
+        if known.get("running") is True:
+            judge("uptime", true=_is_time(known.get("uptime")), seen="" if "uptime" in known else "there is none")
     await _restore_status(run, database_id)
 
 
@@ -128,6 +131,9 @@ async def _restore_status(run: Run, database_id: str) -> dict[str, Any] | None:
     judge = run.report.judge
     answer = await run.ask(lambda: run.client.restore_status(database_id, patience=ONCE))
     status = run.report.answers[-1]["status"] if run.report.answers else None
+    if answer is None and status == REFUSED:
+        judge("restore-status", true=None, seen="this key may not read it")
+        return None
     if answer is None:
         judge("restore-status", true=False, seen=f"{status}: there is no such route")
         return None
@@ -146,9 +152,13 @@ async def _restore_status(run: Run, database_id: str) -> dict[str, Any] | None:
     times = [known.get(name) for name in ("started_at", "finished_at")]
     given = [at for at in times if at is not None]
     if given:
-        fits = all(isinstance(at, int | float) and MILLISECONDS[0] < at < MILLISECONDS[1] for at in given)
+        fits = all(map(_is_time, given))
         judge("restore-times", true=fits, seen="" if fits else "another unit or form")
     return known
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and MILLISECONDS[0] < value < MILLISECONDS[1]
 
 
 # The first snapshot --------------------------------------------------------------------------------------------------
@@ -181,7 +191,9 @@ async def _first(run: Run) -> None:
     shot = run.first
     if shot is None or shot.refused:
         why = shot.refused if shot else "not sent"
-        raise VerifyStopped(f"the first create was refused with {why}", "Nothing was started.")
+        certainly = not run.report.left and (shot is None or shot.certainly)
+        done = "Nothing was started." if certainly else "The report says what it may have started."
+        raise VerifyStopped(f"the first create was refused with {why}", done)
     if early:
         _judge_early(run, "cooldown", early[0])
     _judge_answer(run, shot)
@@ -190,7 +202,8 @@ async def _first(run: Run) -> None:
 def _judge_early(run: Run, fact: str, shot: Shot) -> None:
     """Judge a create that should have been refused; one that was accepted is the second of the run."""
     if shot.refused:
-        run.report.judge(fact, true=shot.refused == "KEEP_CALM", seen=f"refused with {shot.refused}")
+        # Another refusal may come before that of the cooldown.
+        run.report.judge(fact, true=True if shot.refused == "KEEP_CALM" else None, seen=f"refused with {shot.refused}")
     else:
         run.report.judge(fact, true=False, seen=f"accepted ({shot.accepted})")
         run.second = run.second or shot
@@ -198,6 +211,10 @@ def _judge_early(run: Run, fact: str, shot: Shot) -> None:
 
 def _judge_answer(run: Run, shot: Shot) -> None:
     judge, took = run.report.judge, f"{shot.first_byte:.1f} s"
+    whole = shot.answered - (shot.sent or 0.0)
+    if shot.accepted in {"200", "202"}:
+        seen = f"first byte after {took}, whole after {whole:.1f} s"
+        judge("first-byte", true=shot.first_byte > whole / 2 if whole >= TELLING else None, seen=seen)
     if shot.accepted == "202":
         _judge_202(run, shot)
     if shot.finished is None or shot.accepted != "200":
@@ -244,7 +261,10 @@ async def _listed(run: Run) -> None:
         entry = run.ours(page, shot)
         run.base[listing] = (at, entry is not None)
         if listing == "own" and shot.accepted == "200":
-            run.report.judge("listed", true=entry is not None, seen="listed" if entry else "not on the first page")
+            # A page without it may be one that another client has requested before.
+            run.report.judge(
+                "listed", true=True if entry else None, seen="listed" if entry else "not on the first page"
+            )
         if entry is not None:
             await run.found(shot, entry.version or "")
             _judge_entry(run, shot, entry, page, listing)
@@ -390,20 +410,16 @@ async def _cache(run: Run) -> None:
     done = shot.accepted == "200" or shot.version is not None
     for listing, (at, fresh) in run.base.items():
         fact = f"{listing}-cache-ends"
-        if ends.get(listing):
-            young = fresh and run.clock.monotonic() - at < SERVICE_CACHE
-            judge(
-                fact,
-                true=True if young else None,
-                seen="shown within a minute" if young else "the page before was an old one",
-            )
+        if shot.sent is None or at >= shot.sent:
+            judge(fact, true=None, seen="no page was requested between the two snapshots")
+        elif ends.get(listing):
+            # A page that shows the first snapshot is not older than its end.
+            young = fresh and run.first is not None and run.clock.monotonic() - (run.first.sent or 0.0) < SERVICE_CACHE
+            why = "shown within a minute" if young else "the page before was an old one"
+            judge(fact, true=True if young else None, seen=why)
         elif done:
-            ends[listing] = False
             judge(fact, true=False, seen="not shown a minute after it was done")
     run.ends = {listing: run.report.facts[f"{listing}-cache-ends"].verdict for listing in run.base}
-    verdicts = set(run.ends.values())
-    if len(verdicts) == 1:
-        run.report.listing_cache = {"confirmed": "ended-by-snapshot", "contradicted": "kept"}.get(verdicts.pop(), "")
 
 
 async def _shows(run: Run, listing: str, shot: Shot) -> bool:
@@ -429,7 +445,9 @@ async def _unpinned(run: Run) -> None:
     told = [name for name in ("etag", "last-modified", "content-range") if name in before.headers]
     differs = any(before.headers[name] != now.headers.get(name) for name in told)
     if second.accepted == "200" and told:
-        run.report.judge("newest", true=differs, seen=f"by {', '.join(told)}")
+        # Two snapshots of data that has not changed may be alike but for their times.
+        same = False if "last-modified" in told else None
+        run.report.judge("newest", true=True if differs else same, seen=f"by {', '.join(told)}")
 
 
 async def _expiry(run: Run) -> None:
@@ -479,6 +497,7 @@ class _RestoreWatch:
     failure: Explained | None = None
     down: list[bool] = field(default_factory=list)
     state: dict[str, Any] | None = None
+    started: list[float] = field(default_factory=list)
 
     async def until_over(self) -> Shot:
         """Request it, and poll until it is over.
@@ -512,6 +531,8 @@ class _RestoreWatch:
         status = await run.ask(lambda: run.client.database_status(scratch, patience=ONCE))
         if not isinstance(status, SquareCloudError):
             self.down.append(not status.running)
+            if status.uptime is not None:
+                self.started.append(status.uptime.timestamp())
         self.state = await _restore_status(run, scratch)
 
     def _is_over(self) -> bool:
@@ -538,29 +559,43 @@ async def _restore(run: Run) -> None:
     took = f"{shot.accepted} after {shot.first_byte:.1f} s"
     judge("restore-answer", true=True if shot.accepted in {"200", "202"} else None, seen=took)
     down, state = watch.down, watch.state or {}
-    judge("restore-down", true=any(down) if down else None, seen=f"down in {sum(down)} of {len(down)} polls")
+    # It may have been down between two polls only.
+    posted = run.service_time(shot.sent or 0.0).timestamp()
+    again = watch.started[-1] > posted if watch.started else None
+    judge("restore-restarts", true=again, seen="by its `uptime`" if watch.started else "it has no `uptime`")
+    judge("restore-down", true=True if any(down) else again, seen=f"down in {sum(down)} of {len(down)} polls")
     finished, ended = state.get("finished_at"), state.get("state")
     if isinstance(finished, int | float) and shot.sent is not None:
         until = finished / 1000 - run.service_time(shot.sent).timestamp()
         judge("restore-waits", true=shot.first_byte >= until - 2, seen=f"the end came {until:.0f} s after the request")
     if ended in {"success", "error"}:
-        await run.note_restored(shot, f"the service says {ended}")
+        await run.note_restored(shot, ended)
     if ended == "success":
-        await _tail(run, run.targets.scratch or "")
+        await _tail(run, run.targets.scratch or "", shot, finished)
 
 
-async def _tail(run: Run, scratch: str) -> None:
+async def _tail(run: Run, scratch: str, restore: Shot, finished: object) -> None:
     """Creates after the restore, until one is accepted."""
     over = run.clock.monotonic()
+    ended = run.service_time(over).timestamp()
+    before = max(0.0, ended - finished / 1000) if isinstance(finished, int | float) else 0.0
+    took, last = over - before - (restore.sent or 0.0), 0.0
     refused: list[str] = []
     for offset in TAIL:
         await run.sleep_until(over + offset, "waiting to try a create after the restore")
         shot = await run.post(scratch, EARLY)
-        if not shot.refused:
-            fits = "RESTORE_IN_PROGRESS" in refused
-            run.report.judge(
-                "restore-tail", true=fits, seen=f"accepted {offset:.0f} s after it, {len(refused)} refused before"
+        if shot.refused == "RESTORE_IN_PROGRESS":
+            run.report.judge("restore-running", true=shot.status == REFUSED, seen=f"{shot.status}")
+            last = offset + before
+        elif not shot.refused:
+            seen = f"accepted {offset + before:.0f} s after its end and {offset + before + took:.0f} s after its POST"
+            fits = True if "RESTORE_IN_PROGRESS" in refused else None if refused else False
+            run.report.judge("restore-tail", true=fits, seen=f"{seen}, {len(refused)} refused before")
+            by_end, by_post = (
+                last + since <= TAIL_LASTS[1] and offset + before + since >= TAIL_LASTS[0] for since in (0.0, took)
             )
+            tells = fits and by_end != by_post and took >= TELLING
+            run.report.judge("tail-from-end", true=by_end if tells else None, seen=seen)
             return
         refused.append(shot.refused)
     tail = refused.count("RESTORE_IN_PROGRESS")
@@ -584,12 +619,14 @@ async def _scopes(run: Run) -> None:
         "status": lambda: client.database_status(database_id, patience=ONCE),
         "own": lambda: client.list_snapshots(database_id, patience=ONCE),
         "all": lambda: client.list_account(patience=ONCE),
+        "restore status": lambda: client.restore_status(database_id, patience=ONCE),
     }
     try:
         for name, request in requests.items():
             answer = await run.ask(request)
-            lacks = isinstance(answer, SquareCloudError) and answer.code == "MISSING_SCOPE"
-            allowed[name] = False if lacks else None if isinstance(answer, SquareCloudError) else True
+            status = run.last.status if run.last else None
+            lacks = status == REFUSED and (answer is None or getattr(answer, "code", "") == "MISSING_SCOPE")
+            allowed[name] = False if lacks else None if answer is None or isinstance(answer, SquareCloudError) else True
     finally:
         with anyio.CancelScope(shield=True):
             await client.close()
@@ -599,24 +636,49 @@ async def _scopes(run: Run) -> None:
     }
     for fact, one, other in (("scope-databases", "database", "status"), ("scope-snapshots", "own", "all")):
         both = {allowed[one], allowed[other]}
-        known = None not in both
-        # A key that may do everything tells nothing.
-        tells = known and False in allowed.values()
-        judge(fact, true=len(both) == 1 if tells else None, seen=f"{one} {told[one]}, {other} {told[other]}")
+        # That a key may do both says nothing of how many scopes they need.
+        same = True if both == {False} else None if None in both or len(both) == 1 else False
+        judge(fact, true=same, seen=f"{one} {told[one]}, {other} {told[other]}")
     others = [allowed[name] for name in ("database", "status", "own", "all")]
-    apart = allowed["account"] is not None and any(one is not None and one is not allowed["account"] for one in others)
+    apart = allowed["account"] is False and all(others)
     judge("scope-account", true=True if apart else None, seen=f"/users/me {told['account']}")
+    limited = False in allowed.values()
+    judge("scope-restore-status", true=allowed["restore status"] if limited else None, seen=told["restore status"])
+
+
+DOUBTFUL = (
+    "cooldown",
+    "cooldown-lasts",
+    "refusal-restarts",
+    "modified-end",
+    "listed-late",
+    "own-cache-ends",
+    "account-cache-ends",
+)
+"""Facts about which a snapshot of another client, taken meanwhile, can deceive."""
+
+
+def _doubt(run: Run) -> None:
+    """Open what others may have caused; and say what to set, if both listings say the same."""
+    if strangers := run.strangers:
+        for fact in DOUBTFUL:
+            run.report.reopen(
+                fact, f"{strangers} of the listed snapshots are of another client, and were taken meanwhile"
+            )
+    verdicts = {run.report.facts[f"{listing}-cache-ends"].verdict for listing in run.base}
+    learned = {"confirmed": "ended-by-snapshot", "contradicted": "kept"}
+    run.report.listing_cache = learned.get(verdicts.pop(), "") if len(verdicts) == 1 else ""
 
 
 STEPS = (
     Step(
         "reads",
-        ("account", "plan-name", "database-id", "database", "status", "restore-status", "restore-states"),
+        ("account", "plan-name", "database-id", "database", "status", "uptime", "restore-status", "restore-states"),
         _reads,
     ),
     Step(
         "the first create, and one 3 s after it",
-        ("create-answer", "key-version", "unpinned", "url-days", "cooldown"),
+        ("create-answer", "first-byte", "key-version", "unpinned", "url-days", "cooldown"),
         _first,
     ),
     Step(
@@ -652,20 +714,21 @@ STEPS = (
     Step("a large database", ("create-202", "listed-late"), _large, lambda run: run.targets.large is not None),
     Step(
         "a restore",
-        ("restore-answer", "restore-times", "restore-down", "restore-waits", "restore-tail"),
+        (
+            *("restore-answer", "restore-times", "restore-down", "restore-restarts", "restore-waits", "restore-tail"),
+            *("restore-running", "tail-from-end"),
+        ),
         _restore,
         lambda run: run.targets.scratch is not None,
     ),
     Step(
         "a key with fewer scopes",
-        ("scope-account", "scope-databases", "scope-snapshots"),
+        ("scope-account", "scope-databases", "scope-snapshots", "scope-restore-status"),
         _scopes,
         lambda run: run.targets.scoped_key is not None,
     ),
     Step("the listings after 31 minutes", ("cache-30-min",), _expiry, lambda run: "contradicted" in run.ends.values()),
 )
-OF_ALL_ANSWERS = ("envelope", "refusal", "no-retry-after", "json")
-"""Facts that every answer settles."""
 
 
 async def verify(run: Run) -> Explained | None:
@@ -696,4 +759,5 @@ async def _take(run: Run) -> None:
             run.report.write()
             run.listener.progress(f"step {number} of {len(STEPS)}: {step.name}")
             await step.act(run)
+            _doubt(run)
     run.report.step = ""

@@ -69,13 +69,13 @@ class Drills:
     async def record(self, stored: StoredSnapshot) -> DrillRecord:
         """Drill a snapshot."""
         self.here.emulator.advance(3600)  # past every cooldown
-        session = self.here.another_run(look_every=0.05, requests_per_minute=PLENTY)
+        session = self.here.another_run(poll_every=0.05, requests_per_minute=PLENTY)
         inputs = DrillInputs(
             DATABASE,
             stored.version_id,
             SCRATCH,
-            self.server.url(SCRATCH),
             self.checks,
+            connection=self.server.url(SCRATCH),
             overwrite_scratch=True,
             name=stored.name,
             runtime=stored.runtime,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import pytest
@@ -12,15 +12,12 @@ from tests.support.drilling import CONNECTION, ROWS, SCRATCH, drill_scene
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 HOUR, DAY = 3600.0, 86400.0
 
 
 @virtual
-async def test_a_drill_restores_checks_and_records_what_it_found(tmp_path: Path) -> None:
-    async with drill_scene(tmp_path, restore_seconds=70.0) as at:
+async def test_a_drill_restores_checks_and_records_what_it_found() -> None:
+    async with drill_scene(restore_seconds=70.0) as at:
         await at.up(checks=[{"query": ROWS, "at_least": 1, "name": "rows"}, {"query": "select 7", "equals": 7.0}])
         assert at.error == ""
         assert (at.at.holds(SCRATCH), at.at.holds(DATABASE)) == ("then", "now")
@@ -53,8 +50,8 @@ async def test_a_drill_restores_checks_and_records_what_it_found(tmp_path: Path)
 
 
 @virtual
-async def test_a_failed_check_says_what_was_expected_and_found_and_restores_once(tmp_path: Path) -> None:
-    async with drill_scene(tmp_path) as at:
+async def test_a_failed_check_says_what_was_expected_and_found_and_restores_once() -> None:
+    async with drill_scene() as at:
         await at.up(checks=[{"query": "select 1", "equals": 1}, {"query": ROWS, "at_least": 5, "name": "rows"}])
         assert at.error.startswith(
             f"The drill of snapshot {DATABASE}/{at.at.stored.version_id} failed: 'rows' expected at least 5 and found 1. "
@@ -68,7 +65,6 @@ async def test_a_failed_check_says_what_was_expected_and_found_and_restores_once
         requests = len(at.at.here.emulator.journal)
         at.stack.begin()
         await at.stack.read()
-        at.stack.end()
         assert len(at.at.here.emulator.journal) == requests
         await at.up(checks=[{"query": ROWS, "at_least": 1, "name": "rows"}])
         assert at.error == ""
@@ -78,8 +74,8 @@ async def test_a_failed_check_says_what_was_expected_and_found_and_restores_once
 
 
 @virtual
-async def test_the_last_good_drill_stays_beside_one_that_failed(tmp_path: Path) -> None:
-    async with drill_scene(tmp_path) as at:
+async def test_the_last_good_drill_stays_beside_one_that_failed() -> None:
+    async with drill_scene() as at:
         await at.up()
         good, first = at.stack.outputs["last_good"], at.at.stored.version_id
         at.at.here.emulator.execute(DATABASE, "DELETE FROM rows")
@@ -101,8 +97,8 @@ async def test_the_last_good_drill_stays_beside_one_that_failed(tmp_path: Path) 
 
 
 @virtual
-async def test_a_warning_in_place_of_an_error_is_said_at_each_run(tmp_path: Path) -> None:
-    async with drill_scene(tmp_path) as at:
+async def test_a_warning_in_place_of_an_error_is_said_at_each_run() -> None:
+    async with drill_scene() as at:
         checks = [{"query": ROWS, "at_least": 5}]
         for _ in range(2):
             await at.up(on_failure="warn", checks=checks)
@@ -120,8 +116,8 @@ async def test_a_warning_in_place_of_an_error_is_said_at_each_run(tmp_path: Path
 
 
 @virtual
-async def test_a_check_that_cannot_be_run_fails_with_the_database_s_words(tmp_path: Path) -> None:
-    async with drill_scene(tmp_path) as at:
+async def test_a_check_that_cannot_be_run_fails_with_the_database_s_words() -> None:
+    async with drill_scene() as at:
         await at.up(checks=[{"query": "select count(*) from orders", "at_least": 1}])
         assert (
             "'select count(*) from orders' expected at least 1 and could not be run: no such table: orders" in at.error
@@ -129,10 +125,8 @@ async def test_a_check_that_cannot_be_run_fails_with_the_database_s_words(tmp_pa
 
 
 @virtual
-async def test_a_database_that_comes_up_late_is_waited_for_and_one_that_never_does_is_not_restored_again(
-    tmp_path: Path,
-) -> None:
-    async with drill_scene(tmp_path) as at:
+async def test_a_database_that_comes_up_late_is_waited_for_and_one_that_never_does_is_not_restored_again() -> None:
+    async with drill_scene() as at:
         at.databases.refuses = 4
         await at.up()
         assert at.stack.outputs["passed"] is True
@@ -161,8 +155,8 @@ async def test_a_database_that_comes_up_late_is_waited_for_and_one_that_never_do
 
 
 @virtual
-async def test_a_snapshot_that_does_not_restore_fails_the_drill_and_is_tried_again(tmp_path: Path) -> None:
-    async with drill_scene(tmp_path) as at:
+async def test_a_snapshot_that_does_not_restore_fails_the_drill_and_is_tried_again() -> None:
+    async with drill_scene() as at:
         at.at.here.emulator.next_restore_fails_with(SCRATCH, "SNAPSHOT_CORRUPT")
         await at.up()
         assert "failed: it could not be restored (SNAPSHOT_CORRUPT)." in at.error
@@ -174,8 +168,8 @@ async def test_a_snapshot_that_does_not_restore_fails_the_drill_and_is_tried_aga
 
 
 @virtual
-async def test_a_restore_that_says_success_and_did_nothing_is_caught(tmp_path: Path) -> None:
-    async with drill_scene(tmp_path) as at:
+async def test_a_restore_that_says_success_and_did_nothing_is_caught() -> None:
+    async with drill_scene() as at:
         at.at.here.emulator.next_restore_does_nothing(SCRATCH)
         await at.up()
         assert at.at.holds(SCRATCH) == "now"
@@ -186,8 +180,8 @@ async def test_a_restore_that_says_success_and_did_nothing_is_caught(tmp_path: P
 
 
 @virtual
-async def test_it_drills_again_by_time_triggers_snapshot_and_place_and_not_otherwise(tmp_path: Path) -> None:
-    async with drill_scene(tmp_path) as at:
+async def test_it_drills_again_by_time_triggers_snapshot_and_place_and_not_otherwise() -> None:
+    async with drill_scene() as at:
         usual: dict[str, Any] = {"every": "7d", "triggers": ["v1"]}
         await at.up(**usual)
         await anyio.sleep(7 * DAY - HOUR)

@@ -33,7 +33,10 @@ GOOD: dict[str, Any] = {
         ({"equals": "5"}, 5, True, "'5'", "5"),
         ({"equals": "ünïcode"}, "Ã¼nÃ¯code", False, "'ünïcode'", "Ã¼nÃ¯code"),
         ({"equals": True}, True, True, "true", "true"),
-        ({"equals": True}, 1, False, "true", "1"),
+        ({"equals": True}, 1, True, "true", "1"),
+        ({"equals": True}, 2, False, "true", "2"),
+        ({"equals": False}, 0, True, "false", "0"),
+        ({"equals": True}, "1", False, "true", "1"),
         ({"equals": False}, True, False, "false", "true"),
         ({"equals": 0}, None, False, "0", None),
         ({"at_least": 1}, 1, True, "at least 1", "1"),
@@ -92,7 +95,9 @@ def test_a_check_that_could_not_be_run_has_the_reason() -> None:
         ({"overwrite_scratch": "true"}, "overwrite_scratch", "must be true, not a text"),
         ({"scratch_database_id": None}, "scratch_database_id", "which only drills use"),
         ({"scratch_database_id": DATABASE}, "scratch_database_id", "must be another database than the snapshot's own"),
-        ({"connection": None}, "connection", "is required: how to connect to the scratch database"),
+        ({"connection": None}, "password", "is required, or connection: how to connect to the scratch database"),
+        ({"password": "hush-hush"}, "password", "must not be given beside connection, which holds one"),
+        ({"password": " ", "connection": None}, "password", "must not be empty"),
         ({"connection": "oracle://x"}, "connection", "must be a connection string such as"),
         ({"runtime": "redis"}, "connection", "must be to Redis, as the snapshot is of it, not to PostgreSQL"),
         ({"version_id": None}, "version_id", "a Snapshot that is pending has none yet"),
@@ -118,6 +123,8 @@ def test_a_bad_input_fails_before_anything_is_overwritten(change: dict[str, Any]
         dict.fromkeys(("connection", "scratch_database_id", "database_id", "version_id"), UNKNOWN),
         {"runtime": "postgres"},
         {"runtime": UNKNOWN},
+        {"connection": None, "password": "hush-hush"},
+        {"connection": None, "password": UNKNOWN},
         {"checks": [{"query": "x", "equals": 0}]},
     ],
 )
@@ -131,6 +138,9 @@ def test_a_missing_library_fails_with_the_line_that_installs_it(monkeypatch: pyt
     assert problem.property == "connection"
     assert str(problem.reason).startswith("needs psycopg, which is not installed: pip install '")
     assert "[drill-postgresql]" in str(problem.reason)
+    with_password = {**GOOD, "connection": None, "password": "hush-hush", "runtime": "mysql"}
+    (problem,) = DrillInputs.problems(with_password)
+    assert (problem.property, "needs pymysql" in str(problem.reason)) == ("password", True)
 
 
 def test_no_text_of_the_inputs_shows_the_connection() -> None:

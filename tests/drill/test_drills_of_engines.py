@@ -88,13 +88,13 @@ def test_a_drill_passes_and_finds_missing_data_on_each_engine(
                 stored = emulator.add_snapshot(DATABASE, damage=damage)
                 emulator.advance(3600)  # past every cooldown
                 number = RedisServer(server.url(), kept=True).number_of(SCRATCH) if kind == "redis" else SCRATCH
-                session = here.another_run(look_every=0.05, requests_per_minute=PLENTY)
+                session = here.another_run(poll_every=0.05, requests_per_minute=PLENTY)
                 inputs = DrillInputs(
                     DATABASE,
                     stored.version_id,
                     SCRATCH,
-                    server.url(str(number)),
                     engine.checks,
+                    connection=server.url(str(number)),
                     overwrite_scratch=True,
                     name=stored.name,
                     runtime=stored.runtime,

@@ -20,8 +20,6 @@ from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OWNER
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pulumi_snapshots.run.calls import Rules
     from tests.support.drilling import DrillScene
 
@@ -62,8 +60,8 @@ def calls(at: DrillScene) -> tuple[Call, Call]:
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("first", ["the drill", "the other"])
 @virtual
-async def test_whichever_comes_second_fails_the_preview(tmp_path: Path, use: str, first: str) -> None:
-    async with drill_scene(tmp_path) as at:
+async def test_whichever_comes_second_fails_the_preview(use: str, first: str) -> None:
+    async with drill_scene() as at:
         drill, other = calls(at)
         rules, values = USES[use]
         if first == "the other":
@@ -81,8 +79,8 @@ async def test_whichever_comes_second_fails_the_preview(tmp_path: Path, use: str
 
 
 @virtual
-async def test_what_becomes_known_only_in_the_update_is_refused_before_the_request(tmp_path: Path) -> None:
-    async with drill_scene(tmp_path) as at:
+async def test_what_becomes_known_only_in_the_update_is_refused_before_the_request() -> None:
+    async with drill_scene() as at:
         drill, other = calls(at)
         assert DrillRules().check(drill, at.values()) == []
         SnapshotRules().check(other, {"database_id": SCRATCH})
@@ -92,11 +90,11 @@ async def test_what_becomes_known_only_in_the_update_is_refused_before_the_reque
 
 
 @virtual
-async def test_a_database_that_a_guard_of_a_program_has_taken_is_not_overwritten(tmp_path: Path) -> None:
-    """The guard works in the program's process, and the Drill in another one: a file tells."""
-    async with drill_scene(tmp_path) as at:
+async def test_a_database_that_a_guard_of_a_program_has_taken_is_not_overwritten() -> None:
+    """The guard works in the program's process, and the Drill in another one: the ledger tells."""
+    async with drill_scene() as at:
         await at.stack.preview(**at.values())
-        book = GuardBook(at.session.guards)
+        book = GuardBook(at.session.ledger)
         await book.note("shop::dev::guard::before", SnapshotRecord(DATABASE, "v1"))
         await at.up(saves=False)
         assert at.error == ""
@@ -107,8 +105,8 @@ async def test_a_database_that_a_guard_of_a_program_has_taken_is_not_overwritten
 
 
 @virtual
-async def test_drills_may_share_a_scratch_database(tmp_path: Path) -> None:
-    async with drill_scene(tmp_path) as at:
+async def test_drills_may_share_a_scratch_database() -> None:
+    async with drill_scene() as at:
         drill, other = calls(at)
         assert DrillRules().check(drill, at.values()) == []
         assert DrillRules().check(other, at.values()) == []
@@ -116,11 +114,9 @@ async def test_drills_may_share_a_scratch_database(tmp_path: Path) -> None:
 
 
 @virtual
-async def test_a_connection_to_another_engine_is_refused_before_the_request(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_connection_to_another_engine_is_refused_before_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pulumi_snapshots.drill.inputs.missing_extra", lambda _: None)
-    async with drill_scene(tmp_path) as at:
+    async with drill_scene() as at:
         await at.up(connection="redis://scratch.example", runtime=None, name=None)
         assert "Connection must be to PostgreSQL, as the snapshot is of it, not to Redis." in at.error
         assert "Nothing was restored." in at.error

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import anyio
 
 from pulumi_snapshots.drill.difference import DrillRules
@@ -11,15 +9,12 @@ from tests.support.drilling import DRILLER, drill_scene
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 HOUR = 3600.0
 
 
 @virtual
-async def test_a_drill_is_not_passed_by_what_another_drill_has_restored_since(tmp_path: Path) -> None:
-    async with drill_scene(tmp_path) as at:
+async def test_a_drill_is_not_passed_by_what_another_drill_has_restored_since() -> None:
+    async with drill_scene() as at:
         at.at.writes("other")
         other = at.at.here.emulator.add_snapshot(DATABASE)
         second = type(at.stack)(DrillRules(), at.stack.machine, f"{DRILLER}-2")
@@ -35,8 +30,8 @@ async def test_a_drill_is_not_passed_by_what_another_drill_has_restored_since(tm
 
 
 @virtual
-async def test_a_restore_that_takes_longer_than_every_is_watched_and_not_sent_again(tmp_path: Path) -> None:
-    async with drill_scene(tmp_path, restore_seconds=2 * HOUR) as at:
+async def test_a_restore_that_takes_longer_than_every_is_watched_and_not_sent_again() -> None:
+    async with drill_scene(restore_seconds=2 * HOUR) as at:
         await at.up(timeout="3m", every="1h")
         await anyio.sleep(1.5 * HOUR)
         await at.up(timeout="2h", every="1h")

@@ -23,6 +23,7 @@ class Engine:
         schemes: of its connection strings.
         library: the Python module that speaks to it.
         form: how its connection string looks.
+        port: the usual one.
         needs_database: whether the string must name the database.
         parameters: those that may follow a `?`, with `-` for `_`; None if the library knows them and checks them itself.
     """
@@ -32,6 +33,7 @@ class Engine:
     schemes: tuple[str, ...]
     library: str
     form: str
+    port: int
     needs_database: bool = False
     parameters: frozenset[str] | None = None
 
@@ -50,6 +52,7 @@ ENGINES = {
             ("postgresql", "postgres"),
             "psycopg",
             "postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
+            5432,
         ),
         Engine(
             "mysql",
@@ -57,6 +60,7 @@ ENGINES = {
             ("mysql", "mariadb"),
             "pymysql",
             "mysql://USER:PASSWORD@HOST:PORT/DATABASE",
+            3306,
             needs_database=True,
             parameters=frozenset({"ssl-mode", "ssl-ca", "ssl-cert", "ssl-key"}),
         ),
@@ -66,6 +70,7 @@ ENGINES = {
             ("mongodb", "mongodb+srv"),
             "pymongo",
             "mongodb://USER:PASSWORD@HOST:PORT/DATABASE",
+            27017,
             needs_database=True,
         ),
         Engine(
@@ -74,6 +79,7 @@ ENGINES = {
             ("redis", "rediss"),
             "redis",
             "redis://USER:PASSWORD@HOST:PORT/NUMBER",
+            6379,
             parameters=frozenset(
                 {"ssl-cert-reqs", "ssl-ca-certs", "ssl-certfile", "ssl-keyfile", "ssl-check-hostname"}
             ),
@@ -98,6 +104,8 @@ def engine_of(dsn: str) -> str:
     if engine.needs_database and not parts.path.strip("/"):
         raise Unfit(f"must name the database: {engine.form}")
     if engine.parameters is not None:
+        if "@" in f"{parts.path}{parts.query}{parts.fragment}":
+            raise _unescaped(engine)  # a part of the password may stand there
         for name in parameters(dsn):
             if name not in engine.parameters:
                 raise Unfit(f"has a parameter {name}; {engine.title} has {', '.join(sorted(engine.parameters))}")
@@ -121,7 +129,9 @@ def _parts(dsn: str, engine: Engine) -> SplitResult:
             parts.port  # noqa: B018 - it is read only when it is asked for
     except ValueError:
         # The error of `urlsplit` quotes what it cannot read. A slash in a password looks like a port.
-        raise Unfit(
-            f"must be {engine.form}, with %-escapes for what is special in a URL, such as %2F for a slash"
-        ) from None
+        raise _unescaped(engine) from None
     return parts
+
+
+def _unescaped(engine: Engine) -> Unfit:
+    return Unfit(f"must be {engine.form}, with %-escapes for what is special in a URL, such as %2F for a slash")

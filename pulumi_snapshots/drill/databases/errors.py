@@ -18,13 +18,17 @@ class DatabaseUnreachable(Explained):
         title: the engine's.
         why: in a few words.
         then: next steps of its own, the best one first.
+        lasting: whether it will be the same a little later, as with a wrong password.
     """
 
-    def __init__(self, title: str, why: str, then: Iterable[Next] = (Next(Step.CHECK_CONNECTION),)) -> None:
+    def __init__(
+        self, title: str, why: str, then: Iterable[Next] = (Next(Step.CHECK_CONNECTION),), *, lasting: bool = False
+    ) -> None:
         super().__init__(
             f"The {title} database of the connection cannot be reached: {why}", "No check has asked it anything.", then
         )
         self.why = why
+        self.lasting = lasting
 
 
 class CheckNotRun(Explained):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import bson
@@ -11,13 +12,18 @@ import pymongo
 from bson import json_util
 from pymongo.errors import ConnectionFailure, NetworkTimeout, OperationFailure, PyMongoError
 
+from pulumi_snapshots.clock import in_utc
 from pulumi_snapshots.drill.databases.scalars import Scalar, only, scalar
-from pulumi_snapshots.drill.databases.session import Lost, Refused, Session, network_reason, too_late
+from pulumi_snapshots.drill.databases.session import Lost, Refused, Session, network_reason, not_connected, too_late
 
 COMMANDS = ("aggregate", "count", "distinct", "find")
 """Commands that are sent; each only reads."""
 WRITING = frozenset({"$out", "$merge"})
 """Stages of `aggregate` that write."""
+SELECTING = 20_000
+"""Milliseconds in which the library tries to connect again and again, also with a certificate that no server will take."""
+DENIED = frozenset({13, 18})
+"""The server's codes for a user who may not log in."""
 FORM = '{"count": "orders", "query": {"state": "paid"}}'
 
 
@@ -34,13 +40,14 @@ class MongoDB(Session):
     def __init__(self, dsn: str, seconds: float) -> None:
         self._seconds = seconds
         milliseconds = int(seconds * 1000)
-        reason: str | None = None
+        selecting = min(milliseconds, SELECTING)
+        lost: Lost | None = None
         client: pymongo.MongoClient[dict[str, Any]] | None = None
         try:
             client = pymongo.MongoClient(
                 dsn,
                 appname="pulumi-snapshots",
-                serverSelectionTimeoutMS=milliseconds,
+                serverSelectionTimeoutMS=selecting,
                 connectTimeoutMS=milliseconds,
                 socketTimeoutMS=milliseconds,
                 tz_aware=True,
@@ -48,11 +55,12 @@ class MongoDB(Session):
             self._database = client.get_default_database()
             self._database.command("ping")
         except (PyMongoError, OSError, ValueError) as error:
-            reason = _said(error, seconds)
-        if reason is not None:
+            denied = isinstance(error, OperationFailure) and error.code in DENIED
+            lost = not_connected(error, seconds, _said(error, seconds), denied=denied)
+        if lost is not None:
             if client is not None:
                 client.close()
-            raise Lost(reason)
+            raise lost
 
     def ask(self, command: str) -> Scalar:
         """The only value of a command's answer."""
@@ -70,6 +78,19 @@ class MongoDB(Session):
         if failed is not None:
             raise failed  # outside of the handler: the library's error would be its context
         return _value(answer)
+
+    def age(self) -> float | None:
+        """By the time in the id of the server's process, which it says to everybody, or else by its status."""
+        admin = self._database.client.admin
+        try:
+            hello = admin.command("hello")
+            process, now = (hello.get("topologyVersion") or {}).get("processId"), hello.get("localTime")
+            if isinstance(process, bson.ObjectId) and isinstance(now, datetime):
+                return (in_utc(now) - process.generation_time).total_seconds()
+            uptime = admin.command("serverStatus").get("uptime")
+        except OperationFailure:
+            return None  # this user may not ask for it
+        return float(uptime) if isinstance(uptime, int | float) else None
 
     def interrupt(self) -> None:
         """Do nothing: the library does not show its sockets, and ends by itself at its time-out."""

@@ -10,19 +10,19 @@ from urllib.parse import unquote, urlsplit
 
 import pymysql
 
-from pulumi_snapshots.drill.databases.engines import parameters
-from pulumi_snapshots.drill.databases.scalars import NOT_TEXT, Scalar, only_column
+from pulumi_snapshots.drill.databases.engines import ENGINES, parameters
+from pulumi_snapshots.drill.databases.scalars import NOT_TEXT, NotOneValue, Scalar, as_number, only_column
 from pulumi_snapshots.drill.databases.session import (
     Lost,
     Refused,
     Session,
     network_reason,
+    not_connected,
     sever_socket_of,
     timed_out,
     too_late,
 )
 
-PORT = 3306
 MODES = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
 """Values of `ssl-mode`, as MySQL's own programs have them."""
 READING = ("SELECT", "WITH", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "TABLE", "VALUES", "CHECKSUM")
@@ -30,6 +30,13 @@ READING = ("SELECT", "WITH", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "TABLE", "VA
 # Times in UTC, and no more rows than it takes to see that there are too many.
 PREPARE = "SET SESSION time_zone = '+00:00', sql_select_limit = 2"
 READ_ONLY = "START TRANSACTION READ ONLY"
+# MySQL's, and MariaDB's.
+AGES = (
+    "SELECT variable_value FROM performance_schema.global_status WHERE variable_name = 'Uptime'",
+    "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'Uptime'",
+)
+DENIED = frozenset({1044, 1045, 1049, 1698})
+"""The server's codes for a wrong user, password or database."""
 INTO_FILE = re.compile(r"\b(?:out|dump)file\b", re.IGNORECASE)
 
 
@@ -60,10 +67,11 @@ class MySQL(Session):
                 init_command=PREPARE,
             )
         except (pymysql.Error, OSError, ValueError) as error:
-            reason = network_reason(error, self._seconds) or _said(error)
+            denied = bool(error.args) and error.args[0] in DENIED
+            lost = not_connected(error, self._seconds, _said(error), denied=denied)
         else:
             return connection
-        raise Lost(reason)  # outside of the handler: the library's error would be its context
+        raise lost  # outside of the handler: the library's error would be its context
 
     def ask(self, command: str) -> Scalar:
         """The only column of the only row of one statement."""
@@ -94,6 +102,13 @@ class MySQL(Session):
         if failed is not None:
             raise failed  # outside of the handler, as above
         return only_column(rows)
+
+    def age(self) -> float | None:
+        """As its status says, which everybody may read."""
+        for command in AGES:
+            with suppress(Refused, NotOneValue):
+                return as_number(self.ask(command))
+        return None
 
     def interrupt(self) -> None:
         """Cut the connection."""
@@ -132,7 +147,7 @@ def _login(dsn: str) -> dict[str, Any]:
     parts = urlsplit(dsn)
     return {
         "host": parts.hostname or "localhost",
-        "port": parts.port or PORT,
+        "port": parts.port or ENGINES["mysql"].port,
         "user": unquote(parts.username or ""),
         "password": unquote(parts.password or ""),
         "database": unquote(parts.path.strip("/")),

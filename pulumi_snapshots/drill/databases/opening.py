@@ -14,7 +14,7 @@ from pulumi_snapshots.drill.databases.engines import ENGINES, engine_of
 from pulumi_snapshots.drill.databases.errors import CheckNotRun, DatabaseUnreachable
 from pulumi_snapshots.drill.databases.hiding import Hidden
 from pulumi_snapshots.drill.databases.scalars import NotOneValue, Scalar
-from pulumi_snapshots.drill.databases.session import Lost, Refused, Session
+from pulumi_snapshots.drill.databases.session import Denied, Lost, Refused, Session
 from pulumi_snapshots.errors.extras import pip_install
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.late import late
@@ -59,11 +59,24 @@ class Database:
             CheckNotRun: the server refuses the command, it took too long, or its result is not one value.
             DatabaseUnreachable: the connection broke.
         """
+        return await self._asked(lambda session: session.ask(command))
+
+    async def age(self) -> float | None:
+        """Seconds for which the server has run; None if it does not say.
+
+        Raises:
+            DatabaseUnreachable: the connection broke.
+        """
+        try:
+            return await self._asked(lambda session: session.age())
+        except CheckNotRun:
+            return None
+
+    async def _asked(self, question: Callable[[Session], T]) -> T:
         failed: Exception | None = None
-        value: Scalar = None
         try:
             with anyio.fail_after(self._timeout + GRACE):
-                value = await _in_thread(self._with_lock, lambda: self._session.ask(command))
+                return await _in_thread(self._with_lock, lambda: question(self._session))
         except (NotOneValue, Refused) as error:
             failed = CheckNotRun(self._hidden.text(error))
         except Lost as error:
@@ -74,10 +87,10 @@ class Database:
         except anyio.get_cancelled_exc_class():
             self._session.interrupt()
             raise
-        if failed is not None:
-            # Outside of the handler: a library's error, which may hold the connection string, is not its context.
-            raise failed
-        return value
+        except Exception as error:  # noqa: BLE001  a library's, of any kind
+            failed = CheckNotRun(self._hidden.text(_unknown(error)))
+        # Outside of the handler: a library's error, which may hold the connection string, is not its context.
+        raise failed
 
     async def close(self) -> None:
         """End the connection, once no thread uses it."""
@@ -132,16 +145,19 @@ async def open_database(dsn: str, *, timeout: float) -> AsyncIterator[Database]:
         with anyio.fail_after(timeout + GRACE):
             session = await _in_thread(opening.run, SESSIONS[engine](), dsn, timeout)
     except Lost as error:
-        failed = DatabaseUnreachable(title, hidden.text(error))
+        failed = DatabaseUnreachable(title, hidden.text(error), lasting=isinstance(error, Denied))
     except ImportError as error:
         extra = [Next(Step.INSTALL_EXTRA, pip=pip_install(ENGINES[engine].extra))]
-        failed = DatabaseUnreachable(title, f"{ENGINES[engine].library} is missing or does not load ({error})", extra)
+        why = f"{ENGINES[engine].library} is missing or does not load ({error})"
+        failed = DatabaseUnreachable(title, why, extra, lasting=True)
     except TimeoutError:
         opening.abandon()
         failed = DatabaseUnreachable(title, f"no answer within {timeout:g} s")
     except anyio.get_cancelled_exc_class():
         opening.abandon()
         raise
+    except Exception as error:  # noqa: BLE001  a library's, of any kind
+        failed = DatabaseUnreachable(title, hidden.text(_unknown(error)), lasting=True)
     if session is None:
         raise failed or AssertionError
     database = Database(engine, session, hidden, timeout)
@@ -149,6 +165,10 @@ async def open_database(dsn: str, *, timeout: float) -> AsyncIterator[Database]:
         yield database
     finally:
         await database.close()
+
+
+def _unknown(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 async def _in_thread(call: Callable[..., T], *arguments: object) -> T:

@@ -12,13 +12,19 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
-from pulumi_snapshots.drill.databases.scalars import NOT_TEXT, Scalar, only_column
-from pulumi_snapshots.drill.databases.session import Lost, Refused, Session, sever, too_late
+from pulumi_snapshots.drill.databases.scalars import NOT_TEXT, Scalar, as_number, only_column
+from pulumi_snapshots.drill.databases.session import Denied, Lost, Refused, Session, sever, too_late
 
 # A server that vanishes is noticed within half a minute.
 ALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
 # As part of a query this also fixes the transaction: no statement after it can make it write.
 BEFORE_REASON = re.compile(r"\A(?:.* failed: )*(?:FATAL: +)?")
+AGE = "SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())"
+# The library gives no code of an error while connecting. A server in another language is only believed later.
+DENIED = re.compile(
+    r"password authentication failed|no password supplied|no pg_hba.conf entry|certificate verify failed|"
+    r"(role|database) .* does not exist|(certificate|key) file .* does not exist"
+)
 PREPARE = "SELECT set_config('statement_timeout', %s, true), set_config('TimeZone', 'UTC', true)"
 
 
@@ -50,14 +56,15 @@ class Postgres(Session):
             connection = psycopg.connect(**parameters, prepare_threshold=None)
             connection.read_only = True
         except psycopg.ProgrammingError:
-            reason = "the connection string has a parameter or a form that PostgreSQL does not know"
+            lost: Lost = Denied("the connection string has a parameter or a form that PostgreSQL does not know")
         except psycopg.errors.ConnectionTimeout:
-            reason = f"no answer within {self._seconds:g} s"
+            lost = Lost(f"no answer within {self._seconds:g} s")
         except psycopg.Error as error:
             reason = BEFORE_REASON.sub("", str(error))
+            lost = Denied(reason) if DENIED.search(reason) else Lost(reason)
         else:
             return connection
-        raise Lost(reason)  # outside of the handler: the library's error would be its context
+        raise lost  # outside of the handler: the library's error would be its context
 
     def ask(self, command: str) -> Scalar:
         """The only column of the only row of one statement."""
@@ -88,6 +95,10 @@ class Postgres(Session):
         if failed is not None:
             raise failed  # outside of the handler, as above
         return only_column(rows)
+
+    def age(self) -> float | None:
+        """By the server's clock, as it says to everybody."""
+        return as_number(self.ask(AGE))
 
     def interrupt(self) -> None:
         """Cut the connection; psycopg itself would wait for as long as the server says nothing."""

@@ -8,12 +8,13 @@ from typing import Any
 
 import redis
 
-from pulumi_snapshots.drill.databases.scalars import Scalar, scalar
+from pulumi_snapshots.drill.databases.scalars import Scalar, as_number, scalar
 from pulumi_snapshots.drill.databases.session import (
     Lost,
     Refused,
     Session,
     network_reason,
+    not_connected,
     sever_socket_of,
     timed_out,
     too_late,
@@ -56,7 +57,7 @@ class Redis(Session):
 
     def __init__(self, dsn: str, seconds: float) -> None:
         self._seconds = seconds
-        reason: str | None = None
+        lost: Lost | None = None
         try:
             pool = redis.ConnectionPool.from_url(
                 dsn,
@@ -69,9 +70,9 @@ class Redis(Session):
             self._connection.connect()
             self._send("PING")
         except (redis.RedisError, OSError, ValueError, TypeError) as error:
-            reason = network_reason(error, seconds) or str(error)
-        if reason is not None:
-            raise Lost(reason)
+            lost = not_connected(error, seconds, str(error), denied=isinstance(error, redis.AuthenticationError))
+        if lost is not None:
+            raise lost
 
     def ask(self, command: str) -> Scalar:
         """The reply to a command line."""
@@ -98,6 +99,14 @@ class Redis(Session):
         if failed is not None:
             raise failed  # outside of the handler: the library's error would be its context
         return scalar(reply)
+
+    def age(self) -> float | None:
+        """As `INFO` says; None if the user may not ask for it."""
+        try:
+            lines = self._send("INFO", "server").decode().splitlines()
+        except redis.ResponseError:
+            return None
+        return as_number(dict(line.partition(":")[::2] for line in lines).get("uptime_in_seconds"))
 
     def interrupt(self) -> None:
         """Cut the connection; the library makes another one for the next command."""

@@ -48,6 +48,14 @@ def scalar(value: object) -> Scalar:  # noqa: PLR0911 - one for each kind of val
     raise NotOneValue(f"its result is {_kind(value)}, not one value")
 
 
+def as_number(value: Scalar) -> float | None:
+    """A value as a number, also if it is written as a text; None if it is none."""
+    try:
+        return None if value is None else float(value)
+    except ValueError:
+        return None
+
+
 def text(value: bytes) -> str:
     """Bytes as text.
 

@@ -31,6 +31,10 @@ class Lost(Exception):
     """There is no connection, or no more; the text is the reason, and may hold secrets."""
 
 
+class Denied(Lost):
+    """The server, or this machine, refuses this connection, and will refuse it again: a wrong password or certificate."""
+
+
 class Session(ABC):
     """A connection to a server."""
 
@@ -46,6 +50,10 @@ class Session(ABC):
             Refused: see there.
             Lost: see there.
         """
+
+    @abstractmethod
+    def age(self) -> float | None:
+        """Seconds for which the server has run; None if it does not say. Raises as `ask` does."""
 
     @abstractmethod
     def interrupt(self) -> None:
@@ -81,6 +89,21 @@ def timed_out(error: BaseException) -> bool:
 def too_late(seconds: float) -> Refused:
     """The error of a command that took too long."""
     return Refused(f"no result within {seconds:g} s")
+
+
+def not_connected(error: BaseException, seconds: float, said: str = "", *, denied: bool = False) -> Lost:
+    """The error of a connection that could not be made.
+
+    Args:
+        error: a library's.
+        seconds: the time-out.
+        said: the reason in the library's words, if it is no common one.
+        denied: whether the server refuses the login.
+    """
+    denied = denied or any(
+        isinstance(each, ssl.SSLCertVerificationError | FileNotFoundError) for each in _causes(error)
+    )
+    return (Denied if denied else Lost)(network_reason(error, seconds) or said)
 
 
 def network_reason(error: BaseException, seconds: float) -> str | None:

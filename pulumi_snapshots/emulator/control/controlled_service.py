@@ -225,7 +225,7 @@ class ControlledService(EmulatedService):
 
     def start_database(self, database_id: str) -> None:
         """Bring a database up."""
-        self.change_database(database_id, running=True)
+        self.change_database(database_id, running=True, started_at=self.settle())
 
     def next_snapshot_takes(self, database_id: str, seconds: float) -> None:
         """Set how long the next snapshot of a database takes, and only that one."""

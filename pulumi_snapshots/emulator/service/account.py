@@ -426,7 +426,10 @@ class Account:
             except (StoreError, CancelledError) as error:
                 _LOG.warning("restore failed, and the database holds what it held before: %s", error)
                 restore.error = "SNAPSHOT_RESTORE_FAILED"
-            self._owner(restore.database_id).running = True
+            owner = self._owner(restore.database_id)
+            owner.running = True
+            if self.settings.restore_stops_database:
+                owner.started_at = finished_at
         restore.finished_at = finished_at
         self.changed = True
 

@@ -41,6 +41,7 @@ class Resource:
     created_at: datetime
     cluster: str = "emulator-1"
     running: bool = True
+    started_at: datetime | None = None  # None: when it was created
     snapshot_seconds: float | None = None  # None: as the settings say
     next_snapshot_seconds: float | None = None  # for the next snapshot only
     next_snapshot_fails: bool = False

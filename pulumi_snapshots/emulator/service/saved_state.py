@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from pulumi_snapshots.emulator.data.whole_file import written_whole
 from pulumi_snapshots.emulator.service.account import AccountState
+from pulumi_snapshots.whole_file import written_whole
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+from base64 import b64encode
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -251,8 +253,10 @@ async def database(exchange: Exchange) -> Answer:
 
 async def status(exchange: Exchange) -> Answer:
     """Whether a database is running; `rawData=true` gives numbers for cpu and ram."""
-    one = exchange.resource()
-    up = exchange.service.account.is_up(one, exchange.now)
+    one, account = exchange.resource(), exchange.service.account
+    up = account.is_up(one, exchange.now)
+    # A restore does not start a server of the emulator's again, so it says nothing of that.
+    started = None if account.store.takes_time(one.id) else one.started_at or one.created_at
     raw = exchange.request.query_params.get("rawData") == "true"
     return success(
         {
@@ -262,9 +266,19 @@ async def status(exchange: Exchange) -> Answer:
             "running": up,
             "storage": 0 if raw else "0B",
             "network": {"total": [0, 0], "now": [0, 0]} if raw else {"total": "0B ↑ 0B ↓", "now": "0B ↑ 0B ↓"},
-            "uptime": int(one.created_at.timestamp() * 1000) if up else None,
+            "uptime": _milliseconds(started) if up else None,
         }
     )
+
+
+async def certificate(exchange: Exchange) -> Answer:
+    """What a client of a database that runs needs to connect: a private key and a certificate, made up here."""
+    one = exchange.resource()
+    if not exchange.service.account.is_up(one, exchange.now):
+        raise refusal("DATABASE_NOT_RUNNING")
+    made_up = b64encode(hashlib.sha256(one.id.encode()).digest()).decode()
+    pem = "".join(f"-----BEGIN {of}-----\n{made_up}\n-----END {of}-----\n" for of in ("PRIVATE KEY", "CERTIFICATE"))
+    return success({"certificate": b64encode(pem.encode()).decode()})
 
 
 async def all_statuses(exchange: Exchange) -> Answer:
@@ -299,6 +313,7 @@ ROUTES = (
     ApiRoute("statuses", "GET", "/v2/databases/status", all_statuses, "databases:read"),
     ApiRoute("database", "GET", "/v2/databases/{id}", database, "databases:read"),
     ApiRoute("status", "GET", "/v2/databases/{id}/status", status, "databases:read"),
+    ApiRoute("certificate", "GET", "/v2/databases/{id}/credentials/certificate", certificate, "databases:credentials"),
     ApiRoute("me", "GET", "/v2/users/me", me, "account:read"),
     ApiRoute("create app", "POST", "/v2/apps/{id}/snapshots", create, "snapshots:write"),
     ApiRoute("list app", "GET", "/v2/apps/{id}/snapshots", listing, "snapshots:read"),

@@ -37,7 +37,7 @@ async def at_server(
 ) -> AsyncIterator[World]:
     store = PostgresStore(dsn or server.dsn(), folder)
     try:
-        async with world(store=store, settings={"look_every": 0.05}, **{**QUICK, **options}) as here:
+        async with world(store=store, settings={"poll_every": 0.05}, **{**QUICK, **options}) as here:
             yield here
     finally:
         store.close()
@@ -45,13 +45,9 @@ async def at_server(
 
 async def restored(here: World, version_id: str) -> None:
     """Restore through the client, and wait until the service brings the database up."""
-
-    async def on_send() -> None:
-        pass
-
     client = here.session.client
     name = here.newest().name
-    await client.restore_snapshot(DATABASE, name=name, version_id=version_id, on_send=on_send)
+    await client.restore_snapshot(DATABASE, name=name, version_id=version_id, leaves=lambda: None)
     with anyio.fail_after(BUSY_SECONDS):
         while here.emulator.account.restoring(DATABASE):  # polling over HTTP would exceed the rate limit
             await anyio.lowlevel.checkpoint()
@@ -104,7 +100,7 @@ def test_restore_in_sqlite_brings_back_everything(tmp_path: Path) -> None:
     )
 
     async def body() -> None:
-        async with world(store=FolderStore(tmp_path), settings={"look_every": 0.05}, **QUICK) as here:
+        async with world(store=FolderStore(tmp_path), settings={"poll_every": 0.05}, **QUICK) as here:
             here.emulator.execute(DATABASE, *schema)
             before = here.emulator.execute(DATABASE, *queries)
             taken = (await here.create()).complete
@@ -173,11 +169,7 @@ def test_other_requests_are_answered_during_a_slow_dump(server: Server) -> None:
             with psycopg.connect(url) as application:
                 application.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
                 client = here.session.client
-
-                async def on_send() -> None:
-                    pass
-
-                accepted = await client.start_snapshot(DATABASE, on_send=on_send)
+                accepted = await client.start_snapshot(DATABASE, leaves=lambda: None)
                 assert type(accepted).__name__ == "Accepted"
                 assert (await client.list_snapshots(DATABASE)).entries == ()
                 assert (await client.database_status(OTHER_DATABASE)).running

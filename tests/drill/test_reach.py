@@ -1,0 +1,207 @@
+"""A password is enough: the rest follows from the scratch database's id, and its certificate is nowhere afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pymongo
+import pytest
+import redis
+
+from pulumi_snapshots.api.models import read_certificate
+from pulumi_snapshots.drill.address import own_host
+from pulumi_snapshots.drill.databases.engines import engine_of
+from pulumi_snapshots.drill.reach import FORMS, held, own_connection
+from pulumi_snapshots.emulator.service.faults import Fault
+from tests.cli.test_drill import desk
+from tests.support.asking import ask
+from tests.support.drilling import CONNECTION, SCRATCH, drill_scene
+from tests.support.real_data import sql_at
+from tests.support.running import mysql_at
+from tests.support.tls_front import Certificates, tls_front
+from tests.support.virtual import virtual
+from tests.support.world import DATABASE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tools.servers import Server
+
+PASSWORD = "hush-%40/?#:@hush"
+GIVEN = {"connection": None, "password": PASSWORD}
+TRUE = [{"query": "select 1", "equals": 1}]
+PEM = b"-----BEGIN PRIVATE KEY-----\naa\n-----END PRIVATE KEY-----\n-----BEGIN CERTIFICATE-----\nbb\n-----END CERTIFICATE-----\n"
+
+
+@pytest.fixture(params=["in memory", "in a file"])
+def _keeps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "in a file":
+        monkeypatch.delattr(os, "memfd_create")
+
+
+@pytest.mark.usefixtures("_keeps")
+@virtual
+async def test_a_password_is_enough_and_nothing_keeps_it_or_the_certificate() -> None:
+    async with drill_scene() as at:
+        await at.up(checks=TRUE, **GIVEN)
+        assert (at.error, at.stack.outputs["proved_by"]) == ("", ["address", "restart"])
+        ((dsn, content, mode),) = at.databases.opened
+        assert dsn.startswith(
+            f"postgresql://squarecloud:hush-%2540%2F%3F%23%3A%40hush@{own_host(SCRATCH)}:7058/squarecloud?sslmode=require&sslcert="
+        )
+        assert b"-----BEGIN PRIVATE KEY-----" in content
+        assert mode == 0o600
+        assert not os.path.exists(dsn.rpartition("=")[2]), "it is gone"  # noqa: ASYNC240, PTH110  in virtual time
+        kept = json.dumps(at.stack.outputs) + at.told + json.dumps(await at.session.ledger.read(), default=str)
+        assert "hush" not in kept
+        assert "BEGIN" not in kept
+        assert at.stack.row.warnings == []
+
+
+@virtual
+async def test_a_key_without_the_scope_is_refused_before_anything_is_overwritten() -> None:
+    async with drill_scene(scopes=frozenset({"snapshots:read", "snapshots:write", "databases:read"})) as at:
+        await at.up(checks=TRUE, **GIVEN)
+        assert "403 MISSING_SCOPE: the API key lacks the scope databases:credentials." in at.error
+        assert not at.at.posts
+        await at.up(checks=TRUE, connection=CONNECTION)
+        assert at.error == ""
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (
+            {"kind": "certificate", "body": '{"status": "success", "response": {"certificate": "LS0tLS1CRUdJTg=="}}'},
+            "could not be read",
+        ),
+        ({"kind": "database", "status": 404, "code": "DATABASE_NOT_FOUND"}, "this account has no such database"),
+        (
+            {"kind": "database", "body": '{"status": "success", "response": {"id": "x"}}'},
+            "Password is not enough, since the service does not say",
+        ),
+    ],
+)
+@virtual
+async def test_what_the_service_does_not_give_is_said(fault: dict[str, Any], words: str) -> None:
+    async with drill_scene() as at:
+        at.at.here.emulator.add_fault(Fault(times=None, **fault))
+        await at.up(checks=TRUE, runtime=None, **GIVEN)
+        assert words in at.error
+        assert at.databases.asked == []
+
+
+@virtual
+async def test_a_scratch_database_that_was_stopped_gives_its_certificate_once_it_runs_again() -> None:
+    async with drill_scene() as at:
+        at.at.here.emulator.stop_database(SCRATCH)
+        at.at.here.emulator.add_fault(Fault(kind="certificate", status=502, skip=1, times=4))
+        await at.up(checks=TRUE, **GIVEN)
+        assert (at.error, at.stack.outputs["passed"]) == ("", True)
+        assert "the service did not give its address and certificate" in at.told
+
+
+@virtual
+async def test_a_certificate_that_is_refused_later_fails_at_once_and_the_next_run_asks_again() -> None:
+    async with drill_scene() as at:
+        at.databases.refuses = 10_000
+        await at.up(checks=TRUE, **GIVEN)
+        at.databases.refuses = 0
+        emulator = at.at.here.emulator
+        emulator.add_fault(Fault(kind="certificate", status=403, code="MISSING_SCOPE", times=None))
+        began = anyio.current_time()
+        await at.up(checks=TRUE, **GIVEN)
+        assert "lacks the scope databases:credentials" in at.error
+        assert anyio.current_time() - began < 30
+        emulator.clear_faults()
+        await at.up(checks=TRUE, **GIVEN)
+        assert (at.error, at.accepted) == ("", 1)
+
+
+@virtual
+async def test_the_command_takes_a_password_from_the_environment(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        at.environment["SCRATCH_PASSWORD"] = PASSWORD
+        typed = ("drill", DATABASE, "--scratch", SCRATCH, "--overwrite-scratch", "--check", "select 1 == 2")
+        ended = await at.types(*typed, "--password-env", "SCRATCH_PASSWORD")
+        assert ended.code == 1
+        assert "--password-env SCRATCH_PASSWORD --check 'select 1 == 2'" in ended.err
+        assert "hush" not in ended.out + ended.err
+        for more, words in (
+            ((), "--password-env is required, or --connection-env"),
+            (
+                ("--password-env", "NOT_SET"),
+                "--password-env must name a variable that holds the secret: NOT_SET is not set",
+            ),
+            (
+                ("--password-env", "SCRATCH_PASSWORD", "--connection-env", "SCRATCH_URL"),
+                "--password-env must not be given beside --connection-env",
+            ),
+        ):
+            ended = await at.types(*typed, *more)
+            assert ended.code == 2
+            assert words in ended.err
+
+
+@pytest.mark.parametrize(
+    "wrong", [None, 1, "", "not base64!", "aGVsbG8=", {"other": ""}, PEM.decode()[:-40], PEM.decode()[:60]]
+)
+def test_a_certificate_that_is_not_whole_is_none(wrong: object) -> None:
+    assert read_certificate(wrong) is None
+    assert read_certificate({"certificate": PEM.decode()}) == PEM
+
+
+# Real servers --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def certificate(tls: Certificates) -> Iterator[str]:
+    with held(Path(tls.client).read_bytes()) as file:
+        yield file
+
+
+def test_every_engine_has_a_form() -> None:
+    for engine in FORMS:
+        assert engine_of(own_connection(engine, "localhost", 1, PASSWORD, "/tmp/x")) == engine  # noqa: S108  nothing is there
+
+
+def test_postgresql_takes_it(server: Server, tls: Certificates, certificate: str) -> None:
+    sql_at(server.url(), "drop database if exists squarecloud", "drop role if exists squarecloud")
+    sql_at(
+        server.url(), f"create role squarecloud login superuser password '{PASSWORD}'", "create database squarecloud"
+    )
+    with tls_front(tls, server.port, client=True) as port:
+        assert ask(own_connection("postgresql", "localhost", port, PASSWORD, certificate), "select 7") == 7
+
+
+def test_mysql_takes_it(mariadb: Server, certificate: str) -> None:
+    mysql_at(
+        mariadb,
+        "create or replace database squarecloud",
+        f"create or replace user squarecloud@'127.0.0.1' identified by '{PASSWORD}' require x509",
+        "grant select on squarecloud.* to squarecloud@'127.0.0.1'",
+    )
+    assert ask(own_connection("mysql", "127.0.0.1", mariadb.port, PASSWORD, certificate), "select 7") == 7
+
+
+def test_redis_takes_it(redis_server: Server, tls: Certificates, certificate: str) -> None:
+    with redis.Redis(port=redis_server.port, password=redis_server.password) as client:
+        client.set("drilled", "yes")
+    with tls_front(tls, redis_server.port, client=True) as port:
+        assert (
+            ask(own_connection("redis", "localhost", port, redis_server.password, certificate), "GET drilled") == "yes"
+        )
+
+
+def test_mongodb_takes_it(ferretdb: Server, tls: Certificates, certificate: str) -> None:
+    client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(ferretdb.url())
+    with client:
+        client["squarecloud"]["orders"].insert_one({"n": 1})
+    with tls_front(tls, ferretdb.port, client=True) as port:
+        dsn = own_connection("mongodb", "localhost", port, PASSWORD, certificate)
+        # The server of the tests has no users.
+        assert ask(dsn.replace(dsn.partition("://")[2].partition("@")[0] + "@", ""), '{"count": "orders"}') == 1
