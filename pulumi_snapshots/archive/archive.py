@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
+import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 
 import anyio
 
 from pulumi_snapshots.archive.inputs import ArchiveInputs
-from pulumi_snapshots.archive.manifest import describe
+from pulumi_snapshots.archive.manifest import LARGEST, Manifest, describe, manifest_of, merged
 from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.archive.source import Meter, NoUrl, Source, bytes_text
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.archive.upkeep import prune
-from pulumi_snapshots.archive.zip_directory import BrokenZip, check_directory
+from pulumi_snapshots.archive.upkeep import digest_of, others_text, prune
+from pulumi_snapshots.archive.zip_check import BrokenZip, Members, check_directory
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
@@ -28,10 +31,15 @@ from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.stores.destination import Destination, place_text
 from pulumi_snapshots.stores.encryption import SUFFIX, SealedDraft, sealed_size
-from pulumi_snapshots.stores.store import Draft, Seen, StoreTrouble
+from pulumi_snapshots.stores.flow import Flow
+from pulumi_snapshots.stores.store import Draft, Held, Overtaken, StoreTrouble
 
 BLOCKS_AHEAD = 4
 """Blocks that the receiver may be ahead of the writer."""
+CLAIM_LIVES = 120.0
+"""Seconds after which the writer of a claim is taken to be dead: the request that lets an object appear takes less."""
+TRIES = 3
+"""Transfers of one archive while other writers put their own object under its name."""
 BLOCKS_KEPT = 5
 """Last blocks that are kept to check the zip's directory: at least 4 MiB, which is about 50,000 members."""
 
@@ -46,6 +54,7 @@ async def archive(  # noqa: PLR0913  a progress bar is the sixth
     inputs: ArchiveInputs,
     listener: Listener,
     *,
+    owner: str | None = None,
     previous: ArchiveRecord | None = None,
     meter: Meter | None = None,
     manifest: bool = True,
@@ -58,6 +67,7 @@ async def archive(  # noqa: PLR0913  a progress bar is the sixth
         transfers: of the process.
         inputs: checked.
         listener: hears how it goes.
+        owner: the URN of the resource, or the command, whose archive it is; None if that is not known.
         previous: what this resource has archived before, for `keep_last`.
         meter: for a progress bar; without one the listener hears every 10 s how far it is.
         manifest: whether a manifest is written beside the object.
@@ -69,9 +79,26 @@ async def archive(  # noqa: PLR0913  a progress bar is the sixth
     Raises:
         NotArchived: it is not; what was there before still is.
     """
-    job = _Job(transfers, inputs, Source(session, inputs, transfers, listener, meter))
+    owner = (previous.owner if previous else None) or owner
+
+    def new() -> _Job:
+        return _Job(transfers, inputs, Source(session, inputs, transfers, listener, meter), owner, shares=manifest)
+
+    job = new()
     try:
-        record = await job.run()
+        for _ in range(TRIES):
+            with suppress(Overtaken):  # what another writer has put there is looked at
+                record = await job.run()
+                if manifest:
+                    merge = partial(
+                        merged, record=record, recipients=inputs.recipients, pin=inputs.pin, drill=proof(record)
+                    )
+                    await describe(transfers, record, listener, job.claim, merge)
+                break
+            job = new()
+        else:
+            job.left = "Another writer's object is there."
+            raise Explained("others write it at the same time")  # noqa: TRY301  worded like every other reason
     except Explained as trouble:
         then = [*trouble.then]
         # Without a way out, an object that is lost and cannot be archived again would fail every run.
@@ -86,8 +113,6 @@ async def archive(  # noqa: PLR0913  a progress bar is the sixth
         )
         raise NotArchived(what, job.left, then) from trouble
     listener.progress(Text("{archived} {size} to {uri}", size=bytes_text(record.size), uri=place_text(record.uri)))
-    if manifest:
-        await describe(transfers, record, inputs.recipients, listener, drill=proof(record))
     return await prune(transfers, record, previous, inputs, listener)
 
 
@@ -97,57 +122,133 @@ class _Job:
     Attributes:
         place: of the object; its folder until its name is known.
         left: what is left there if it fails.
+        claim: the claim in the manifest, which is taken out once the object is described; None without one.
     """
 
-    def __init__(self, transfers: Transfers, inputs: ArchiveInputs, source: Source) -> None:
+    def __init__(
+        self, transfers: Transfers, inputs: ArchiveInputs, source: Source, owner: str | None, *, shares: bool
+    ) -> None:
         self.place = inputs.destination
         self.left = "Nothing of it is left there, and what was there is untouched."
+        self.claim: str | None = None
         self._transfers = transfers
         self._inputs = inputs
         self._source = source
+        self._owner = owner
+        self._shares = shares
+        self._is_named = not inputs.destination.folder or source.created is not None
+        self._held: Held | None = None
+        self._found: Manifest | None = None
+        self._claims = False
+        self._record: ArchiveRecord | None = None
         self._hasher = sha256()
+        self._members = Members()
         self._tail: deque[bytes] = deque(maxlen=BLOCKS_KEPT)
 
     async def run(self) -> ArchiveRecord:
         """Archive it in time; raises `Explained` if that fails."""
         with self._transfers.until(math.inf) as scope:
-            await self._source.locate()  # which may wait for half an hour, so it holds no slot
-            async with self._transfers.slots:
-                # Neither wait counts: the lookups and the transfers ahead have time-outs of their own.
-                scope.deadline = self._transfers.clock.monotonic() + self._inputs.timeout
-                return await self._archive()
+            try:
+                if self._is_named:  # what is there already needs neither the service nor its host
+                    async with self._timed(scope):
+                        self.place = self._named()
+                        if (shared := await self._there()) is not None:
+                            return shared
+                    scope.deadline = math.inf
+                await self._source.locate()  # which may wait for half an hour, so it holds no slot
+                async with self._timed(scope):
+                    return await self._archive()
+            except StoreTrouble as trouble:
+                if not scope.cancel_called:
+                    raise
+                self._source.broke_off = trouble.happened
         so_far = self._source.so_far
         if self._transfers.stopping:
             raise Explained(f"it was interrupted at {so_far}")
         broke_off = f" (it broke off last: {self._source.broke_off})" if self._source.broke_off else ""
         raise Explained(f"it was not whole after {spoken(self._inputs.timeout)} (timeout): {so_far}{broke_off}")
 
+    @asynccontextmanager
+    async def _timed(self, scope: anyio.CancelScope) -> AsyncIterator[None]:
+        """A slot, and the time-out: lookups and the transfers ahead have time-outs of their own."""
+        async with self._transfers.slots:
+            scope.deadline = self._transfers.clock.monotonic() + self._inputs.timeout
+            yield
+
     async def _archive(self) -> ArchiveRecord:
         async with aclosing(self._source.blocks()) as blocks:
             await anext(blocks)  # the host has described the snapshot
-            self.place = self._named()
+            if not self._is_named:
+                self.place = self._named()
+                if (shared := await self._there()) is not None:
+                    return shared
             draft = await self._transfers.blocking(self._begin)
+            self._checking = Flow(self._check)  # in a thread of its own: unpacking takes longer than all the rest
             try:
-                await self._stream(blocks, draft)
-                seen = await self._transfers.blocking(self._commit, draft)
+                async with _hurrying(draft):
+                    await self._stream(blocks, draft)
+                    now = rfc3339(self._transfers.clock.utc())
+                    self._record = await self._transfers.blocking(self._commit, draft, now)
             except BaseException:
-                with anyio.CancelScope(shield=True):
-                    await self._discard(draft)
+                if self._record is None:
+                    with anyio.CancelScope(shield=True):
+                        await self._discard(draft)
+                    raise
+        assert self._record is not None  # noqa: S101  for the type checker: else it was raised
+        if over := self._members.passed_over:
+            self._source.listener.warn(f"{over} of the zip's members were not checked: nothing here reads such ones.")
+        return replace(self._record, archived_at=rfc3339(self._transfers.clock.utc()))
+
+    async def _there(self) -> ArchiveRecord | None:
+        """The same archive, if it is there already and whole: no one's copy is written over.
+
+        Raises:
+            Explained: the object is another archive, which this one may not replace.
+        """
+        clock, began = self._transfers.clock, self._transfers.clock.monotonic()
+        while (found := await self._transfers.reading(self._asked)) is not None and found.claim is not None:
+            if clock.monotonic() - began > CLAIM_LIVES:  # its writer was killed
+                break
+            self._source.listener.progress("another run is writing it; waiting")
+            await clock.sleep(1.0)
+        store = self._transfers.store(self.place)
+        seen = None if found is None else await self._transfers.reading(store.stat)
+        if found is None or seen is None or seen.size != found.size:
+            return None
+        self._source.listener.progress("it is there already; reading it")
+        if await digest_of(self._transfers, store) != found.sha256:
+            return None
+        self.claim = found.claim
+        about = {**found.to_outputs(), "uri": self.place.uri, "mark": seen.mark, "pinned": self._inputs.pin or None}
+        return ArchiveRecord.from_outputs({**about, "owner": self._owner})
+
+    def _asked(self) -> Manifest | None:
+        """The manifest of the same archive under this name; None if there is none, or one that may be replaced."""
+        self._held, self._found, self._claims = None, None, self._shares
+        try:
+            self._held = manifest_of(self._transfers, self.place.uri).load(LARGEST)
+        except StoreTrouble as trouble:
+            if not trouble.forbidden:
                 raise
-        plain, sealed, created = self._hasher.hexdigest(), isinstance(draft, SealedDraft), self._source.created
-        return ArchiveRecord(
-            uri=self.place.uri,
-            size=seen.size,
-            sha256=draft.hasher.hexdigest() if isinstance(draft, SealedDraft) else plain,
-            archived_at=rfc3339(self._transfers.clock.utc()),
-            database_id=self._inputs.database_id,
-            version_id=self._inputs.version_id,
-            mark=seen.mark,
-            created_at=rfc3339(created) if created else None,
-            pinned=self._inputs.pin or None,
-            plain_size=self._source.received if sealed else None,
-            plain_sha256=plain if sealed else None,
-        )
+            self._claims = False  # a key that may only write
+        if self._held is None:
+            return None
+        found = self._found = Manifest.parse(self._held.content, self.place.uri)
+        if found is None:
+            self._claims = False  # somebody else's file
+            return None
+        inputs, others = self._inputs, found.without(self._owner)
+        same_database = None in {found.database_id, inputs.database_id} or found.database_id == inputs.database_id
+        same_version = same_database and found.version_id == inputs.version_id
+        if same_version and set(found.recipients or ()) == set(inputs.recipients or ()):
+            return found if self._shares else None
+        pinned = not same_version and found.pinned_by(self._owner)
+        if same_database and not others and not pinned:
+            return None
+        what = "it is there for other {recipients}" if same_version else "another archive has this name"
+        whose = "; {pin} keeps it for good" if pinned else "; it is that of {others}" if others else ""
+        text = f"{what}{whose}. Give {{destination}} another name"
+        raise Explained(Text(text, others=others_text(found, self._owner)))
 
     def _begin(self) -> Draft:
         store, total, keys = self._transfers.store(self.place), self._source.total, self._inputs.recipients
@@ -181,12 +282,18 @@ class _Job:
             await self._transfers.blocking(self._append, block, draft)
 
     def _append(self, block: bytes, draft: Draft) -> None:
+        self._checking.push(block)
         draft.write(block)
         self._hasher.update(block)
         self._tail.append(block)
 
-    def _commit(self, draft: Draft) -> Seen:
-        """Check it and let it appear, in one call that a cancellation does not end."""
+    def _check(self, blocks: Iterator[bytes | bytearray]) -> None:
+        for block in blocks:
+            self._members.feed(bytes(block))
+
+    def _commit(self, draft: Draft, begun: str) -> ArchiveRecord:
+        """Check it, claim its name and let it appear, in one call that a cancellation does not end."""
+        self._checking.finish()
         received, total = self._source.received, self._source.total
         if total not in {None, received}:
             raise BrokenZip(f"{received} bytes came, but {total} were announced")
@@ -194,10 +301,74 @@ class _Job:
             check_directory(b"".join(self._tail), received)
         except BrokenZip as error:
             raise BrokenZip(f"the download is not a readable zip: {error.happened}") from None
-        return draft.commit()
+        draft.finish()
+        plain, sealed, created = (
+            self._hasher.hexdigest(),
+            draft if isinstance(draft, SealedDraft) else None,
+            self._source.created,
+        )
+        record = ArchiveRecord(
+            uri=self.place.uri,
+            size=sealed.size if sealed else received,
+            sha256=sealed.hasher.hexdigest() if sealed else plain,
+            archived_at=begun,
+            database_id=self._inputs.database_id,
+            version_id=self._inputs.version_id,
+            mark="",
+            created_at=rfc3339(created) if created else None,
+            pinned=self._inputs.pin or None,
+            owner=self._owner,
+            plain_size=received if sealed else None,
+            plain_sha256=plain if sealed else None,
+        )
+        with self._claimed(record):
+            return replace(record, mark=draft.commit(plain).mark)
+
+    @contextmanager
+    def _claimed(self, record: ArchiveRecord) -> Iterator[None]:
+        """Claim the name in its manifest, which only one of several writers can; raises `Overtaken` for the others."""
+        store, claim, mark = manifest_of(self._transfers, record.uri), secrets.token_hex(8), None
+        if self._claims:
+            text = merged(self._found, record, self._inputs.recipients, pin=self._inputs.pin, claim=claim).text
+            with suppress(StoreTrouble):  # the archive is as good without a manifest
+                mark = store.replace(text, self._held.mark if self._held else None)
+                self.claim = claim
+        try:
+            yield
+        except BaseException:
+            with suppress(StoreTrouble, Overtaken):
+                if mark is not None and self._found is not None:
+                    store.replace(self._found.text, mark)
+                elif mark is not None and (seen := store.stat()) is not None:
+                    store.remove(seen.mark)
+            raise
+
+    def _drop(self, draft: Draft) -> None:
+        with suppress(BrokenZip):
+            self._checking.stop()
+        draft.discard()
 
     async def _discard(self, draft: Draft) -> None:
         try:
-            await self._transfers.blocking(draft.discard)
+            await self._transfers.blocking(self._drop, draft)
         except StoreTrouble as trouble:
             self.left = f"What was there is untouched, but an unfinished part may be left ({trouble.happened})."
+
+
+@asynccontextmanager
+async def _hurrying(draft: Draft) -> AsyncIterator[None]:
+    """Once the body is cancelled, let a store that does not answer hold it up no longer."""
+
+    async def watch() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            draft.hurry()
+
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(watch)
+            yield
+            group.cancel_scope.cancel()
+    except ExceptionGroup as errors:  # the task group's
+        raise errors.exceptions[0] from None

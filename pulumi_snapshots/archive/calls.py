@@ -8,6 +8,7 @@ from typing import Any
 
 from pulumi_snapshots.archive.archive import archive
 from pulumi_snapshots.archive.inputs import ArchiveInputs
+from pulumi_snapshots.archive.manifest import note_pin
 from pulumi_snapshots.archive.record import ARCHIVE, ArchiveMemory, ArchiveRecord, counts
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import check_archived, remove
@@ -37,13 +38,15 @@ class ArchiveCalls(Calls):
         record = ArchiveRecord.from_outputs(state)
         if record.lost is not None:
             record = await _archive(call, values, record)
+        elif bool(record.pinned) != bool(values.get("pin")):
+            await note_pin(call.shared.of(Transfers), record, call.listener, pin=bool(values.get("pin")))
         record = replace(record, pinned=values.get("pin") or None)
         return Resource(record.id, ARCHIVE.state(record, values))
 
     async def delete(self, call: Call, _id: str, state: Mapping[str, Any]) -> None:
         """Keep the object or remove it, as `delete_object` says."""
         record = ArchiveRecord.from_outputs(state)
-        current, counted = call.shared.of(ArchiveMemory).current(call.owner)
+        current, counted = call.shared.of(ArchiveMemory).successor(call.owner, record)
         await remove(
             call.shared.of(Transfers),
             record,
@@ -61,7 +64,13 @@ async def _archive(call: Call, values: Mapping[str, Any], previous: ArchiveRecor
     session = None if settings.api_key is None else call.shared.session(settings)
     memory = call.shared.of(ArchiveMemory)
     record = await archive(
-        session, call.shared.of(Transfers), inputs, call.listener, previous=previous, proof=memory.proof
+        session,
+        call.shared.of(Transfers),
+        inputs,
+        call.listener,
+        owner=call.owner,
+        previous=previous,
+        proof=memory.proof,
     )
     memory.keep(call.owner, record, counts=counts(values))
     return record

@@ -15,9 +15,11 @@ from pulumi_snapshots.archive.record import (
     history,
     kept_of,
 )
+from pulumi_snapshots.clock import rfc3339, system_utc
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.late import late
 from pulumi_snapshots.properties.checks import UNKNOWN
+from pulumi_snapshots.properties.unfit import Problem
 from pulumi_snapshots.run.calls import Changes, Rules
 from pulumi_snapshots.snapshot.difference import changed, differs, holds_unknown, undecided
 from pulumi_snapshots.stores.destination import Destination, place_text
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from pulumi_snapshots.run.calls import Call, Calls
 
 
-LATEST = "9999-12-31T00:00:00Z"
 WISHES = ("keep_last", "keep", "pin", "delete_object")
 """Inputs that are kept for the next object."""
 
@@ -38,7 +39,7 @@ class ArchiveRules(Rules):
 
     thing = ARCHIVE
 
-    def kept(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def uses(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The snapshot's database, which a URL may name."""
         return {"database_id": which_snapshot(values)[0]}
 
@@ -47,6 +48,20 @@ class ArchiveRules(Rules):
         """Create, read, update and delete."""
         calls: Calls = late("archive.calls:ArchiveCalls")()
         return calls
+
+    def check(self, call: Call, values: Mapping[str, Any], *, in_state: bool = False) -> list[Problem]:
+        """What is wrong with the inputs, or with two resources that would archive to one place."""
+        problems = super().check(call, values, in_state=in_state)
+        place, which = _place(values.get("destination")), which_snapshot(values)
+        if not isinstance(place, Destination) or (place.folder and UNKNOWN in which):
+            return problems
+        name = (*which, bool(values.get("recipients"))) if place.folder else ()
+        first = call.shared.of(ArchiveMemory).declared_by((place.uri, name), call.owner)
+        if first != call.owner:
+            problems.append(
+                Problem("destination", Text("is also that of {other}", other=(first or "").rpartition("::")[2]))
+            )
+        return problems
 
     def compare(
         self, call: Call, record: ArchiveRecord, state: Mapping[str, Any], values: Mapping[str, Any]
@@ -92,8 +107,9 @@ def archive_difference(record: ArchiveRecord, old: Mapping[str, Any], new: Mappi
 def _would_go(record: ArchiveRecord, values: Mapping[str, Any]) -> str:
     """The names of the objects that the next one's retention would remove, as far as a preview knows."""
     known = ArchiveInputs.known(values, "keep", "keep_last", "created_at")
-    # A snapshot that is not taken yet is newer than all that there is.
-    new = StoredObject("", "", known.get("created_at") or LATEST)
+    # A snapshot that is not taken yet is of today, and newer than all that there is.
+    latest = max([system_utc(), *(each.taken for each in history(record))])
+    new = StoredObject("", "", known.get("created_at") or rfc3339(latest))
     objects = [new, *history(record)]
     kept = kept_of(objects, known.get("keep"), known.get("keep_last"))
     return ", ".join(each.uri.rpartition("/")[2] for each in objects if each not in kept)

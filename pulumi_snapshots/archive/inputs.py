@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Self
@@ -26,6 +27,10 @@ DEFAULT_TIMEOUT = 3600.0
 """Seconds."""
 KEEP_LIMIT = 500
 """Objects that `keep_last` may name: each stands in the state with about 200 bytes."""
+
+
+_HAS_SECRET = re.compile(r"@|[?&]|key|token|secret|password|sig=", re.IGNORECASE)
+"""A destination that may hold a secret: no place of an archive needs one."""
 
 
 def _destination(given: object) -> Destination:
@@ -114,10 +119,18 @@ class ArchiveInputs(Inputs):
     @classmethod
     def problems(cls, values: Mapping[str, Any]) -> list[Problem]:
         """Everything that is wrong with these values; those that are `UNKNOWN` are taken to be right."""
-        found = super().problems(values)
+        found = [_hidden(each, values.get(each.property)) for each in super().problems(values)]
         wrong = {one.property for one in found}
         found += [each for each in _combinations(values) if each.property not in wrong]
         return found if "download_url" in wrong else [*found, *_source_problems(values)]
+
+
+def _hidden(problem: Problem, given: Any) -> Problem:
+    """The problem without its property if an engine would print a secret with it."""
+    unsafe = problem.property == "recipients" and encryption.PRIVATE in str(given).upper()
+    if unsafe or (problem.property == "destination" and _HAS_SECRET.search(str(given))):
+        return Problem("", Text(f"{{{problem.property}}} {{why}}", why=problem.reason))
+    return problem
 
 
 def which_snapshot(values: Mapping[str, Any]) -> tuple[Any, Any]:

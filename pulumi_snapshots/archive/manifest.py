@@ -1,30 +1,40 @@
-"""The manifest beside an archived object: what it is, for those who have neither the stack nor the account any more."""
+"""The manifest beside an archived object: what it is and whose, for runs that ask, and for people who have nothing else left."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
 from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.archive.transfers import Transfers
+from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.properties.catalogue import Moment, Record, declare
 from pulumi_snapshots.run.drills import Drilled
-from pulumi_snapshots.stores.destination import Destination, place_text
-from pulumi_snapshots.stores.store import Store, StoreTrouble
+from pulumi_snapshots.stores.destination import Destination, name_of, place_text
+from pulumi_snapshots.stores.store import Held, Overtaken, Store, StoreTrouble
 
 SUFFIX = ".json"
 FORMAT = "pulumi-snapshots archive"
-"""How a manifest names its kind: another `.json` is somebody else's."""
+"""The format by which a manifest names its kind: another `.json` is somebody else's."""
 LARGEST = 100_000
 """Bytes of a manifest; what is larger is none."""
+TRIES = 20
+"""Writes of a manifest that others write at the same time."""
+
+
+class Owner(Record):
+    """One whose archive an object is."""
+
+    name: str = declare("The URN of its resource, or the name of its command.")
+    pin: bool = declare("Whether it is kept for good.", default=False)
 
 
 class Manifest(Record):
-    """What a manifest says."""
+    """The content of a manifest."""
 
     object: str = declare("The object's name, in the manifest's own folder.")
     version_id: str = declare("The snapshot's version id.")
@@ -36,14 +46,16 @@ class Manifest(Record):
     plain_size: int | None = declare("Bytes before encryption.", default=None, kw_only=True)
     plain_sha256: str | None = declare("The SHA-256 before encryption.", default=None, kw_only=True)
     recipients: list[str] | None = declare("Public keys that it is encrypted for.", default=None, kw_only=True)
-    tool: str = declare("What wrote it.", kw_only=True)
+    owners: tuple[Owner, ...] = declare("All whose archive it is: it is removed with the last one.", default=())
+    tool: str = declare("The tool that wrote it.", kw_only=True)
     drill: Drilled | None = declare("The last drill that it has passed.", default=None, kw_only=True)
+    claim: str | None = declare("The writer that is just about to let the object appear.", default=None, kw_only=True)
 
     @classmethod
     def of(cls, record: ArchiveRecord, recipients: Sequence[str] | None) -> Manifest:
-        """What describes an object."""
+        """The manifest of an object."""
         return cls(
-            object=record.uri.rpartition("/")[2],
+            object=name_of(record.uri),
             version_id=record.version_id,
             database_id=record.database_id,
             created_at=record.created_at,
@@ -57,23 +69,38 @@ class Manifest(Record):
         )
 
     @classmethod
-    def read(cls, store: Store) -> Manifest | None:
-        """The manifest in a store's object; None if that is none. Raises `StoreTrouble`."""
-        content = bytearray()
-        for piece in store.read():
-            content += piece
-            if len(content) > LARGEST:
-                return None
+    def parse(cls, content: bytes, uri: str) -> Manifest | None:
+        """The manifest of an object in a file's content; None if that is somebody else's file.
+
+        Raises:
+            StoreTrouble: it is a manifest, but cannot be read.
+        """
         try:
             said: Any = json.loads(content)
-            return cls.from_outputs(said) if said["format"] == FORMAT else None
-        except (ValueError, LookupError, TypeError, AttributeError):
+            if said["format"] != FORMAT or said["object"] != name_of(uri):
+                return None
+        except (ValueError, LookupError, TypeError):
             return None
+        try:
+            found = cls.from_outputs(said)
+            for moment in (found.created_at, found.archived_at, found.drill and found.drill.drilled_at):
+                parse_rfc3339(moment or "2026-01-01")
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise StoreTrouble(f"{place_text(uri + SUFFIX)} is a damaged manifest ({error})") from error
+        return found
 
     @property
     def text(self) -> bytes:
-        """As it is written."""
+        """The manifest as it is written."""
         return (json.dumps({"format": FORMAT, **self.to_outputs()}, indent=2) + "\n").encode()
+
+    def without(self, owner: str | None) -> tuple[Owner, ...]:
+        """The other owners."""
+        return tuple(each for each in self.owners if each.name != owner)
+
+    def pinned_by(self, owner: str | None) -> bool:
+        """Whether this owner keeps it for good."""
+        return any(each.pin for each in self.owners if each.name == owner)
 
 
 def manifest_of(transfers: Transfers, uri: str) -> Store:
@@ -81,57 +108,110 @@ def manifest_of(transfers: Transfers, uri: str) -> Store:
     return transfers.store(Destination.parse(uri + SUFFIX))
 
 
+def manifest_at(transfers: Transfers, uri: str) -> Manifest | None:
+    """The manifest of an object; None if there is none. Raises `StoreTrouble`."""
+    held = manifest_of(transfers, uri).load(LARGEST)
+    return Manifest.parse(held.content, uri) if held else None
+
+
+def edit_manifest(
+    transfers: Transfers, uri: str, edit: Callable[[Manifest | None], Manifest | None]
+) -> Manifest | None:
+    """Change the manifest of an object, again if another writer was faster; None leaves it as it is.
+
+    Raises:
+        StoreTrouble: it cannot be read or written, or there is a file of somebody else.
+    """
+    store = manifest_of(transfers, uri)
+    for _ in range(TRIES):
+        held: Held | None = None
+        blind = False
+        try:
+            held = store.load(LARGEST)
+        except StoreTrouble as trouble:
+            if not trouble.forbidden:
+                raise
+            blind = True  # a key that may only write
+        found = None if held is None else Manifest.parse(held.content, uri)
+        if held is not None and found is None:
+            raise StoreTrouble(f"{store.where} is another file, and stays as it is")
+        wanted = edit(found)
+        if wanted is None or wanted == found:
+            return found
+        try:
+            if blind:
+                store.overwrite(wanted.text)
+            else:
+                store.replace(wanted.text, held.mark if held else None)
+        except Overtaken:
+            continue
+        return wanted
+    raise StoreTrouble(f"{store.where}: others write it all the time")
+
+
+def merged(  # noqa: PLR0913  what a manifest says
+    found: Manifest | None,
+    record: ArchiveRecord,
+    recipients: Sequence[str] | None,
+    *,
+    pin: bool,
+    drill: Drilled | None = None,
+    claim: str | None = None,
+) -> Manifest:
+    """The manifest of an archive, with the other owners and the drill that the one found has for the same snapshot."""
+    same = found is not None and found.version_id == record.version_id
+    others = found.without(record.owner) if found and same else ()
+    return replace(
+        Manifest.of(record, recipients),
+        owners=(*others, *([Owner(record.owner, pin)] if record.owner else [])),
+        drill=drill or (found.drill if found and same else None),
+        claim=claim,
+    )
+
+
 async def describe(
     transfers: Transfers,
     record: ArchiveRecord,
-    recipients: Sequence[str] | None,
     listener: Listener,
-    *,
-    drill: Drilled | None = None,
+    claim: str | None,
+    merge: Callable[[Manifest | None], Manifest],
 ) -> None:
-    """Write an object's manifest; without it the archive is as good, so a failure only warns."""
-    manifest = replace(Manifest.of(record, recipients), drill=drill)
+    """Write an object's manifest; without it the archive is as good, so a failure only warns.
+
+    Raises:
+        Overtaken: another writer has claimed the name since.
+    """
+
+    def edit(found: Manifest | None) -> Manifest:
+        if (found.claim if found else None) != claim:
+            raise Overtaken(record.uri)
+        return merge(found)
+
     try:
-        await transfers.blocking(_write, manifest_of(transfers, record.uri), manifest.text)
+        await transfers.blocking(edit_manifest, transfers, record.uri, edit)
     except StoreTrouble as trouble:
         listener.warn(f"{place_text(record.uri)} is archived, but its manifest was not written: {trouble.happened}.")
 
 
+async def note_pin(transfers: Transfers, record: ArchiveRecord, listener: Listener, *, pin: bool) -> None:
+    """Note in an object's manifest whether its owner keeps it for good; a failure only warns."""
+
+    def edit(found: Manifest | None) -> Manifest | None:
+        mine = (Owner(record.owner, pin),) if record.owner else ()
+        return found and replace(found, owners=(*found.without(record.owner), *mine))
+
+    try:
+        await transfers.blocking(edit_manifest, transfers, record.uri, edit)
+    except StoreTrouble as trouble:
+        listener.warn(f"the pin was not noted in the manifest of {place_text(record.uri)}: {trouble.happened}.")
+
+
 def note_drill(transfers: Transfers, uri: str, drilled: Drilled) -> bool:
     """Note in an object's manifest that a drill has proved its snapshot; false if there is none. Raises `StoreTrouble`."""
-    store = manifest_of(transfers, uri)
-    found = None if store.stat() is None else _read(store, uri)
-    if found is not None and found.drill != drilled:
-        _write(store, replace(found, drill=drilled).text)
-    return found is not None
-
-
-def _write(store: Store, content: bytes) -> None:
-    draft = store.begin(len(content))
-    try:
-        draft.write(content)
-        draft.commit()
-    except BaseException:
-        draft.discard()
-        raise
-
-
-def remove_manifest(transfers: Transfers, uri: str) -> None:
-    """Remove the manifest of an object that was removed, and nothing that is none; raises `StoreTrouble`."""
-    store = manifest_of(transfers, uri)
-    seen = store.stat()
-    if seen is not None and _read(store, uri) is not None:
-        store.remove(seen.mark)
+    return edit_manifest(transfers, uri, lambda found: found and replace(found, drill=drilled)) is not None
 
 
 def is_drilled(transfers: Transfers, uri: str) -> bool:
     """Whether its manifest says that a drill has proved it; raises `StoreTrouble` if the store does not answer."""
-    store = manifest_of(transfers, uri)
-    found = None if store.stat() is None else _read(store, uri)
+    found = manifest_at(transfers, uri)
     return found is not None and found.drill is not None
-
-
-def _read(store: Store, uri: str) -> Manifest | None:
-    """The manifest of this very object, if it is one."""
-    found = Manifest.read(store)
-    return found if found is not None and found.object == uri.rpartition("/")[2] else None

@@ -11,7 +11,7 @@ from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.properties.catalogue import Bytes, Moment, Record, Thing, declare
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     from pulumi_snapshots.run.drills import Drilled
 
@@ -58,6 +58,12 @@ class ArchiveRecord(Record):
     version_id: str = declare("The snapshot's version id.")
     mark: str = declare("As in `StoredObject`.", internal=True)
     pinned: bool | None = declare("As in `StoredObject`.", default=None, internal=True, kw_only=True)
+    owner: str | None = declare(
+        "The name that manifests have for this resource: its first URN, also after a rename.",
+        default=None,
+        internal=True,
+        kw_only=True,
+    )
     lost: str | None = declare(
         "Why it must be archived again, as a refresh has found it (`missing`, `altered`); absent while it is there.",
         default=None,
@@ -84,15 +90,17 @@ def history(record: ArchiveRecord) -> list[StoredObject]:
 
 
 def kept_of(objects: Sequence[StoredObject], keep: Keep | None, keep_last: int | None) -> list[StoredObject]:
-    """The objects that are to be kept; all if no number is given.
+    """The objects that are to be kept; all if no number is given. The first one always is.
 
     Args:
-        objects: newest first.
+        objects: the one just written, and those before it, whose snapshots may be newer.
         keep: tiers.
         keep_last: how many, instead of tiers.
     """
     if keep is None:
-        counted = list(objects[:keep_last])
+        counted = (
+            [objects[0], *sorted(objects, key=lambda each: each.taken, reverse=True)[:keep_last]] if objects else []
+        )
     else:
         timed = [each for each in objects if each.created_at]
         by_tiers = kept_by(keep, timed, lambda each: each.created_at or "")
@@ -115,6 +123,7 @@ class ArchiveMemory:
 
     def __init__(self) -> None:
         self._current: dict[str, tuple[ArchiveRecord, bool]] = {}
+        self._declared: dict[Hashable, str | None] = {}
         self._proofs: dict[tuple[str | None, str], Drilled] = {}
 
     def keep(self, owner: str | None, record: ArchiveRecord, *, counts: bool) -> None:
@@ -125,6 +134,17 @@ class ArchiveMemory:
     def current(self, owner: str | None) -> tuple[ArchiveRecord | None, bool]:
         """The owner's archive, and whether `keep` or `keep_last` counts its earlier objects."""
         return self._current.get(owner or "", (None, False))
+
+    def successor(self, owner: str | None, record: ArchiveRecord) -> tuple[ArchiveRecord | None, bool]:
+        """What has replaced an archive, and whether that one counts it; a renamed resource has another owner since."""
+        for current, counts in self._current.values():
+            if any((each.uri, each.mark) == (record.uri, record.mark) for each in current.earlier):
+                return current, counts
+        return self.current(owner)
+
+    def declared_by(self, place: Hashable, owner: str | None) -> str | None:
+        """The first resource of the program that has declared this place; the owner itself if that is the first."""
+        return self._declared.setdefault(place, owner)
 
     def of_version(self, database_id: str, version_id: str) -> list[ArchiveRecord]:
         """The archives of a snapshot that this run knows of."""

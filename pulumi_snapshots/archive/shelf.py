@@ -1,15 +1,23 @@
-"""All archives at a destination, listed and verified by their manifests: without the stack, the account or a private key."""
+"""All archives at a destination, listed, verified and forgotten by their manifests: without the stack and the account."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from hashlib import sha256
+import re
+from dataclasses import dataclass, replace
 
-from pulumi_snapshots.archive.manifest import SUFFIX, Manifest
-from pulumi_snapshots.stores.destination import Destination
-from pulumi_snapshots.stores.store import Store, StoreTrouble
-from pulumi_snapshots.stores.unfinished import OURS
+import anyio
+
+from pulumi_snapshots.archive.manifest import LARGEST, SUFFIX, Manifest, manifest_at, manifest_of
+from pulumi_snapshots.archive.record import StoredObject, kept_of
+from pulumi_snapshots.archive.retention import Keep
+from pulumi_snapshots.archive.transfers import Transfers
+from pulumi_snapshots.archive.upkeep import digest_of, release
+from pulumi_snapshots.errors.text import Text, Words
+from pulumi_snapshots.stores.destination import Destination, name_of
+from pulumi_snapshots.stores.store import StoreTrouble
+
+OURS = re.compile(r"\d{8}T\d{6}Z-[^/]+\.zip(\.age)?")
+"""The names of objects in a folder."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +26,7 @@ class Shelved:
 
     Attributes:
         uri: of the object.
-        manifest: what describes it; None if there is none.
+        manifest: its manifest; None without one that can be read.
         problem: what is wrong with it; empty if nothing is.
     """
 
@@ -27,52 +35,126 @@ class Shelved:
     problem: str = ""
 
 
-def shelved(place: Destination, store_of: Callable[[Destination], Store], *, deep: bool) -> Iterator[Shelved]:
+async def shelved(transfers: Transfers, place: Destination, *, deep: bool = False) -> list[Shelved]:
     """The archives at a destination, by name.
 
     Args:
+        transfers: of the process.
         place: a folder, with everything below it, or one object.
-        store_of: the store of a place.
         deep: whether every byte is read and its digest compared; otherwise sizes are.
 
-    Yields:
+    Returns:
         One for each manifest, and for each object that is named like an archive and has none.
 
     Raises:
         StoreTrouble: the destination cannot be listed.
     """
-    sizes = store_of(place).listing()
-    if not place.folder and place.uri in sizes:
-        about = store_of(Destination.parse(place.uri + SUFFIX)).stat()
-        sizes |= {} if about is None else {place.uri + SUFFIX: about.size}
-    described: set[str] = set()
-    for uri in sorted(sizes):
-        if not uri.endswith(SUFFIX):
-            continue
-        manifest = Manifest.read(store_of(Destination.parse(uri)))
-        if manifest is not None and manifest.object == uri.removesuffix(SUFFIX).rpartition("/")[2]:
-            described.add(uri.removesuffix(SUFFIX))
-            yield _verified(uri.removesuffix(SUFFIX), manifest, sizes, store_of, deep=deep)
-    for uri in sorted(sizes.keys() - described):
-        if OURS.fullmatch(uri.rpartition("/")[2]) or (uri == place.uri and not uri.endswith(SUFFIX)):
-            yield Shelved(uri, None, "has no manifest, so nothing says what it must be")
+    sizes = await transfers.reading(_sizes, transfers, place)
+    found: dict[str, Shelved] = {}
+
+    async def look(uri: str) -> None:
+        one = await transfers.reading(_by_manifest, transfers, uri)
+        if one is not None:
+            found[uri] = one
+
+    async with anyio.create_task_group() as group:
+        for uri, size in sizes.items():
+            if uri.endswith(SUFFIX) and size <= LARGEST:
+                group.start_soon(look, uri.removesuffix(SUFFIX))
+    for uri in sizes.keys() - found.keys():
+        if OURS.fullmatch(name_of(uri)) or (uri == place.uri and not uri.endswith(SUFFIX)):
+            found[uri] = Shelved(uri, None, "has no manifest, so nothing says what it must be")
+    return [await _verified(transfers, found[uri], sizes, deep=deep) for uri in sorted(found)]
 
 
-def _verified(
-    uri: str, manifest: Manifest, sizes: dict[str, int], store_of: Callable[[Destination], Store], *, deep: bool
-) -> Shelved:
-    size = sizes.get(uri)
+def _sizes(transfers: Transfers, place: Destination) -> dict[str, int]:
+    """All objects there, with their bytes."""
+    sizes = transfers.store(place).listing()
+    if not place.folder and place.uri in sizes and (about := manifest_of(transfers, place.uri).stat()):
+        sizes[place.uri + SUFFIX] = about.size
+    return sizes
+
+
+def _by_manifest(transfers: Transfers, uri: str) -> Shelved | None:
+    """An object by its manifest; None if that is somebody else's file, or has vanished."""
+    try:
+        manifest = manifest_at(transfers, uri)
+    except StoreTrouble as trouble:
+        return Shelved(uri, None, f"its manifest cannot be read: {trouble.happened}")
+    return Shelved(uri, manifest) if manifest else None
+
+
+async def _verified(transfers: Transfers, one: Shelved, sizes: dict[str, int], *, deep: bool) -> Shelved:
+    size, manifest = sizes.get(one.uri), one.manifest
+    if manifest is None:
+        return one
     if size is None:
-        return Shelved(uri, manifest, "is missing")
+        return replace(one, problem="is missing")
     if size != manifest.size:
-        return Shelved(uri, manifest, f"has {size} bytes, not {manifest.size}")
+        return replace(one, problem=f"has {size} bytes, not {manifest.size}")
     if deep:
-        hasher = sha256()
         try:
-            for piece in store_of(Destination.parse(uri)).read():
-                hasher.update(piece)
+            digest = await digest_of(transfers, transfers.store(Destination.parse(one.uri)))
         except StoreTrouble as trouble:
-            return Shelved(uri, manifest, f"cannot be read: {trouble.happened}")
-        if hasher.hexdigest() != manifest.sha256:
-            return Shelved(uri, manifest, f"was changed: its SHA-256 is {hasher.hexdigest()}, not {manifest.sha256}")
-    return Shelved(uri, manifest)
+            return replace(one, problem=f"cannot be read: {trouble.happened}")
+        if digest != manifest.sha256:
+            return replace(one, problem=f"was changed: its SHA-256 is {digest}, not {manifest.sha256}")
+    return one
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The decision about one archive.
+
+    Attributes:
+        archive: which.
+        goes: whether it goes.
+        why: why it was kept, or could not be removed, if no tier says so; empty otherwise.
+        failed: whether it could not be removed.
+    """
+
+    archive: Shelved
+    goes: bool
+    why: Words = ""
+    failed: bool = False
+
+
+async def verdicts(transfers: Transfers, place: Destination, keep: Keep, owner: str) -> list[Verdict]:
+    """Decide about each archive at a destination, database by database, by the rules of `keep`.
+
+    An archive that is damaged takes no place, and stays; so do those of others, pinned ones, and the last one that a drill
+    has proved.
+    """
+    found = await shelved(transfers, place)
+    stored: dict[str, list[StoredObject]] = {}
+    for each in found:
+        if each.manifest is not None and not each.problem:
+            pinned, drilled = any(one.pin for one in each.manifest.owners), each.manifest.drill is not None
+            one = StoredObject(each.uri, "", each.manifest.created_at, pinned, drilled)
+            stored.setdefault(each.manifest.database_id or "", []).append(one)
+    kept = {
+        one.uri
+        for objects in stored.values()
+        for one in kept_of(sorted(objects, key=lambda each: each.taken, reverse=True), keep, None)
+    }
+    return [_verdict(each, owner, kept=each.uri in kept) for each in found]
+
+
+def _verdict(one: Shelved, owner: str, *, kept: bool) -> Verdict:
+    if one.manifest is None or one.problem or kept:
+        return Verdict(one, goes=False, why=one.problem)
+    others = ", ".join(each.name for each in one.manifest.without(owner)) or ("" if one.manifest.owners else "unknown")
+    return Verdict(one, goes=not others, why=f"its owner is {others}" if others else "")
+
+
+async def carry_out(transfers: Transfers, verdict: Verdict, owner: str) -> Verdict:
+    """Remove an archive that is to go, if it is still as it was found."""
+    uri = verdict.archive.uri
+    try:
+        seen = await transfers.reading(transfers.store(Destination.parse(uri)).stat)
+        removed, why = await transfers.blocking(release, transfers, uri, seen.mark if seen else "", owner)
+    except StoreTrouble as trouble:
+        return Verdict(
+            verdict.archive, goes=False, why=Text("was not removed: {why}", why=trouble.happened), failed=True
+        )
+    return Verdict(verdict.archive, goes=removed, why=why)

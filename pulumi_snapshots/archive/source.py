@@ -230,7 +230,7 @@ class Source:
                 expiry = expiry_of(self._url)
                 if entry is not None and (expiry is None or expiry > session.client.service_clock.now()):
                     break  # the listed URL is the refused one, and has not expired
-            await session.clock.sleep(session.settings.look_every)
+            await session.clock.sleep(session.settings.poll_every)
         raise NoUrl(f"{refusal} The URL that the service lists now is refused too")
 
     async def _use(self, session: Session, database_id: str, entry: ListedSnapshot) -> bool:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 AT_A_TIME = 4
 """Transfers at once: each takes memory and bandwidth, and one alone fills most lines."""
+READS_AT_ONCE = 32
+"""Short reads at once, such as those of manifests."""
 
 
 class Transfers(Stoppable):
@@ -46,8 +48,10 @@ class Transfers(Stoppable):
         super().__init__(clock or Clock())
         self.http = http
         self.slots = anyio.Semaphore(AT_A_TIME)
-        limiter = anyio.CapacityLimiter(2 * AT_A_TIME)
-        self._in_thread = in_thread or partial(anyio.to_thread.run_sync, limiter=limiter)
+        run = anyio.to_thread.run_sync
+        self._in_thread = in_thread or partial(run, limiter=anyio.CapacityLimiter(2 * AT_A_TIME))
+        readers = anyio.CapacityLimiter(READS_AT_ONCE)
+        self._reads = in_thread or partial(run, limiter=readers, abandon_on_cancel=True)
         self._buckets = Buckets()
 
     def store(self, place: Destination) -> Store:
@@ -57,4 +61,9 @@ class Transfers(Stoppable):
     async def blocking(self, call: Callable[..., T], *args: Any) -> T:
         """Run a blocking call in a worker thread. A cancellation waits for its end."""
         result: T = await self._in_thread(call, *args)
+        return result
+
+    async def reading(self, call: Callable[..., T], *args: Any) -> T:
+        """Run a blocking call that changes nothing. A cancellation does not wait for its end."""
+        result: T = await self._reads(call, *args)
         return result

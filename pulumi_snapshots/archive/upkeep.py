@@ -6,8 +6,10 @@ from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 
+import anyio
+
 from pulumi_snapshots.archive.inputs import KEEP_LIMIT, ArchiveInputs
-from pulumi_snapshots.archive.manifest import is_drilled, remove_manifest
+from pulumi_snapshots.archive.manifest import Manifest, edit_manifest, is_drilled, manifest_at, manifest_of
 from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject, history, kept_of
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.errors.explained import Explained
@@ -36,7 +38,8 @@ async def check_archived(transfers: Transfers, record: ArchiveRecord, listener: 
     why: Words
     try:
         with transfers.until(REFRESH_PATIENCE):
-            seen = await transfers.blocking(store.stat)
+            seen = await transfers.reading(store.stat)
+            record = await _without_gone(transfers, record, listener)
             if seen is not None and await _same(transfers, store, seen, record, listener):
                 return replace(record, mark=seen.mark, lost=None)
             lost = "missing" if seen is None else "altered"
@@ -52,15 +55,38 @@ async def check_archived(transfers: Transfers, record: ArchiveRecord, listener: 
     return record
 
 
+async def _without_gone(transfers: Transfers, record: ArchiveRecord, listener: Listener) -> ArchiveRecord:
+    """Forget earlier objects that are certainly gone, and say so: nothing counts on them any more."""
+    gone: list[StoredObject] = []
+
+    async def look(one: StoredObject) -> None:
+        with suppress(StoreTrouble):
+            if await transfers.reading(_store(transfers, one.uri).stat) is None:
+                gone.append(one)
+
+    async with anyio.create_task_group() as group:
+        for each in record.earlier:
+            group.start_soon(look, each)
+    if gone:
+        names = ", ".join(sorted(place_text(each.uri) for each in gone))
+        listener.warn(f"{len(gone)} earlier archives of this resource are gone: {names}.")
+    return replace(record, earlier=tuple(each for each in record.earlier if each not in gone))
+
+
 async def _same(transfers: Transfers, store: Store, seen: Seen, record: ArchiveRecord, listener: Listener) -> bool:
     """Whether the object has the bytes that were archived; they are read if it was written or copied back since."""
     if seen.mark == record.mark or seen.size != record.size:
         return seen.size == record.size
     listener.progress("the archive was changed or copied since; reading it")
+    return await digest_of(transfers, store) == record.sha256
+
+
+async def digest_of(transfers: Transfers, store: Store) -> str:
+    """The SHA-256 of an object. It can be cancelled between two pieces."""
     hasher, pieces = sha256(), store.read()
-    while piece := await transfers.blocking(next, pieces, b""):
+    while piece := await transfers.reading(next, pieces, b""):
         hasher.update(piece)
-    return hasher.hexdigest() == record.sha256
+    return hasher.hexdigest()
 
 
 async def prune(
@@ -72,8 +98,8 @@ async def prune(
 ) -> ArchiveRecord:
     """Give a new record the history of its resource, and remove what `keep` and `keep_last` do not keep.
 
-    It removes only objects that this resource has written and that are unchanged since, and never the last one that a drill
-    has proved.
+    It removes only objects that this resource has written, that are unchanged since and no one else's too, and never the
+    last one that a drill has proved.
     """
     before = [each for each in history(previous) if each.uri != record.uri] if previous else []
     earlier = [
@@ -88,11 +114,15 @@ async def prune(
                     left[left.index(each)] = replace(each, drilled=True)
                     listener.progress(f"kept {each.uri}: a drill has proved it, and nothing newer")
                     continue
-                removed = await transfers.blocking(_removed, transfers, each.uri, each.mark)
+                removed, why = await transfers.blocking(release, transfers, each.uri, each.mark, record.owner)
             except StoreTrouble as trouble:
                 listener.warn(f"{place_text(each.uri)} is beyond {rule} but was not removed: {trouble.happened}.")
                 continue
             left.remove(each)
+            if why:
+                listener.note(
+                    Text("kept {uri}, which is beyond {rule}: {why}", uri=place_text(each.uri), rule=rule, why=why)
+                )
             if removed:
                 # It stays under Diagnostics: nothing else deletes data.
                 listener.note(f"removed {place_text(each.uri)}: beyond {rule}")
@@ -164,11 +194,17 @@ async def remove(  # noqa: PLR0913  what decides about an object
     if successor is not None and (successor.uri == record.uri or (counted and among)):
         listener.note(f"kept: {place_text(record.uri)}, which the archive that replaced this one holds or counts")
         return
+    if record.pinned:
+        listener.note(Text("kept: {uri}, since {pin} keeps it for good", uri=place_text(record.uri)))
+        return
     store = _store(transfers, record.uri)
     try:
         with transfers.until(REFRESH_PATIENCE):
-            if await transfers.blocking(_removed, transfers, record.uri, record.mark):
+            removed, why = await transfers.blocking(release, transfers, record.uri, record.mark, record.owner)
+            if removed:
                 listener.note(f"deleted {place_text(record.uri)}")
+            elif why:
+                listener.note(Text("kept: {uri}: {why}", uri=place_text(record.uri), why=why))
             elif await transfers.blocking(store.stat) is not None:
                 listener.warn(
                     f"{place_text(record.uri)} was kept: this resource did not write it, or it was changed since."
@@ -184,13 +220,33 @@ async def remove(  # noqa: PLR0913  what decides about an object
     )
 
 
-def _removed(transfers: Transfers, uri: str, mark: str) -> bool:
-    """Remove an object with this mark, and its manifest; returns whether there was one."""
-    if not _store(transfers, uri).remove(mark):
-        return False
-    with suppress(StoreTrouble):  # it says itself that its object is missing
-        remove_manifest(transfers, uri)
-    return True
+def release(transfers: Transfers, uri: str, mark: str, owner: str | None) -> tuple[bool, Words]:
+    """Remove an object that has this mark, and its manifest, unless that says that others or a pin keep it.
+
+    The manifest goes first: one that stays behind would say for ever that its object is missing.
+
+    Returns:
+        Whether it was removed, and why it is kept; nothing if there is no such object.
+    """
+    store, found = _store(transfers, uri), manifest_at(transfers, uri)
+    if found is not None and found.without(owner):
+        edit_manifest(transfers, uri, lambda now: now and replace(now, owners=now.without(owner)))
+        return False, Text("it is an archive of {others}", others=others_text(found, owner))
+    if not store.holds(mark):
+        return False, ""
+    if found is not None and found.pinned_by(owner):
+        return False, Text("{pin} keeps it for good")
+    if found is not None:
+        manifest = manifest_of(transfers, uri)
+        seen = manifest.stat()
+        if seen is not None and not manifest.remove(seen.mark):
+            raise StoreTrouble("its manifest was changed meanwhile")
+    return store.remove(mark), ""
+
+
+def others_text(found: Manifest, owner: str | None) -> str:
+    """The other owners of an object, for a message."""
+    return ", ".join(each.name.replace("urn:pulumi:", "") for each in found.without(owner))
 
 
 def _store(transfers: Transfers, uri: str) -> Store:

@@ -7,8 +7,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from importlib import import_module
 from typing import Any
 
@@ -18,7 +17,9 @@ from pulumi_snapshots.stores.credentials import Access, NoCredentials, access
 from pulumi_snapshots.stores.destination import EXTRA, LIBRARY, Destination
 from pulumi_snapshots.stores.flow import Flow
 from pulumi_snapshots.stores.store import Buffer, Draft, Seen, Store, StoreTrouble, trouble
-from pulumi_snapshots.stores.unfinished import Upload, Uploads, bearing, signed
+from pulumi_snapshots.stores.store import Held as Held  # noqa: PLC0414  others have it from here
+from pulumi_snapshots.stores.store import Mark as Mark  # noqa: PLC0414
+from pulumi_snapshots.stores.store import Overtaken as Overtaken  # noqa: PLC0414
 
 PART_SIZE = 5 * 1024 * 1024
 """Bytes of one part of an upload: the least that S3 and Google allow."""
@@ -29,48 +30,21 @@ PARTS_LIMIT = 9_000
 CLIENT: dict[str, Any] = {
     "allow_http": True,  # for an endpoint that says so; the stores' own addresses have https
     "connect_timeout": timedelta(seconds=10),
-    "timeout": timedelta(minutes=2),  # of a request; a part gets through at 50 kB/s
+    "read_timeout": timedelta(seconds=45),  # of silence, not of a request
+    "timeout": timedelta(hours=1),
 }
+LONGEST_PART = timedelta(minutes=15)
+"""The most time of a part of an upload, after which it is sent again: all parts of all transfers get through at 70 kB/s."""
+SILENCE = 120.0
+"""Seconds without progress of an upload after which the store is asked whether it still answers: the library cannot tell a
+slow upload from a silent store."""
 RETRIES: dict[str, Any] = {
     "max_retries": 6,
     "retry_timeout": timedelta(seconds=60),
     "backoff": {"init_backoff": timedelta(seconds=0.25), "max_backoff": timedelta(seconds=10), "base": 2},
 }
 """About 15 s, and less than the patience of a refresh."""
-GOOGLE = "https://storage.googleapis.com"
 CLASSES = {"s3": "S3Store", "gs": "GCSStore", "az": "AzureStore"}
-
-
-class Overtaken(Exception):
-    """An object was not written, since somebody else has written it meanwhile."""
-
-
-@dataclass(frozen=True)
-class Mark:
-    """What a conditional write compares: it differs whenever the content does."""
-
-    e_tag: str | None
-    version: str | None
-
-    @classmethod
-    def of(cls, facts: Mapping[str, Any]) -> Mark:
-        """The mark in what the library says of an object, or of a write."""
-        return cls(facts.get("e_tag"), facts.get("version"))
-
-
-@dataclass(frozen=True)
-class Held:
-    """An object and its content.
-
-    Attributes:
-        content: whole.
-        mark: see `Mark`.
-        modified: when it was written, by the store's clock, in whole seconds.
-    """
-
-    content: bytes
-    mark: Mark
-    modified: datetime
 
 
 class Buckets:
@@ -84,17 +58,17 @@ class Buckets:
     def __init__(self, client: Mapping[str, Any] | None = None, retries: Mapping[str, Any] | None = None) -> None:
         self._client = client
         self._retries = retries
-        self._opened: dict[tuple[str, str], tuple[Any, Access]] = {}
+        self._opened: dict[tuple[str, str, bool], tuple[Any, Access]] = {}
         self._lock = threading.Lock()
 
-    def bucket(self, scheme: str, name: str) -> tuple[Any, Access]:
-        """The library's store of a bucket, and how it is reached.
+    def bucket(self, scheme: str, name: str, *, uploads: bool = False) -> tuple[Any, Access]:
+        """The library's store of a bucket, for parts of uploads or for everything else, and how it is reached.
 
         Raises:
             StoreTrouble: the library is missing, or finds no credentials.
         """
         with self._lock, trouble(f"{scheme}://{name}"):
-            if (scheme, name) not in self._opened:
+            if (scheme, name, uploads) not in self._opened:
                 try:
                     stores = import_module(f"{LIBRARY}.store")
                     found = access(scheme, os.environ)
@@ -104,11 +78,13 @@ class Buckets:
                 except NoCredentials as error:
                     raise StoreTrouble(f"{scheme}://{name}: {error.happened}", then=error.then) from error
                 client, retries = dict(self._client or CLIENT), dict(self._retries or RETRIES)
+                if uploads:
+                    client["read_timeout"], retries["retry_timeout"] = LONGEST_PART, 8 * LONGEST_PART
                 made = getattr(stores, CLASSES[scheme])(
                     name, client_options=client, retry_config=retries, **found.options
                 )
-                self._opened[scheme, name] = made, found
-            return self._opened[scheme, name]
+                self._opened[scheme, name, uploads] = made, found
+            return self._opened[scheme, name, uploads]
 
 
 class BucketStore(Store):
@@ -157,18 +133,21 @@ class BucketStore(Store):
         with self.trouble():
             found = [each for page in import_module(LIBRARY).list(bucket, self._key or None) for each in page]
             one = self._stat() if self._key and not found else None
+            if self._key and not found and one is None:
+                raise StoreTrouble(f"{self.where} does not exist: nothing is stored there")
         start = f"{self._scheme}://{self._name}/"
         return {start + each["path"]: each["size"] for each in found} | ({self.where: one.size} if one else {})
 
-    def load(self) -> Held | None:
-        """The object with its content; None if there is none, or no such bucket."""
+    def load(self, most: int | None = None) -> Held | None:
+        """The object with its content, which is empty if it has more than `most` bytes; None without one, or a bucket."""
         bucket, _ = self._bucket()
         with self.trouble():
             try:
                 found = import_module(LIBRARY).get(bucket, self._key)
             except FileNotFoundError:
                 return None
-            return Held(bytes(found.bytes()), Mark.of(found.meta), found.meta["last_modified"])
+            content = b"" if most is not None and found.meta["size"] > most else bytes(found.bytes())
+            return Held(content, Mark.of(found.meta), found.meta["last_modified"])
 
     def replace(self, content: bytes, mark: Mark | None) -> Mark:
         """Write the object if it still has this mark, or does not exist if there is no mark.
@@ -198,45 +177,16 @@ class BucketStore(Store):
 
     def put(self, blocks: Iterator[Buffer], part_size: int) -> None:
         """Write it in parts; if the blocks or the store fail, the unfinished upload is ended."""
-        bucket, _ = self._bucket()
+        bucket, _ = self._buckets.bucket(self._scheme, self._name, uploads=True)
         import_module(LIBRARY).put(bucket, self._key, blocks, chunk_size=part_size, max_concurrency=PARTS_AT_ONCE)
 
-    def left(self) -> list[Upload]:
-        """The uploads that killed runs have left, if the store lists them."""
-        uploads = self._uploads()
-        with contextlib.suppress(OSError, ValueError):  # the key may lack the right
-            return uploads.left() if uploads else []
-        return []
-
-    def check_ended(self, before: list[Upload]) -> None:
-        """Raise StoreTrouble unless the upload that failed was ended, as far as the store lists uploads."""
-        uploads = self._uploads()
+    def check_alive(self) -> None:
+        """Raise StoreTrouble if the store does not answer; a refusal is an answer too."""
         try:
-            left = [each for each in uploads.left() if each not in before] if uploads else []
-        except (OSError, ValueError) as error:
-            raise StoreTrouble(f"{self.where}: the store does not list unfinished uploads: {error}") from error
-        if left:
-            raise StoreTrouble(f"{self.where}: the store did not end the upload; the next archive of it does")
-
-    def end(self, left: list[Upload]) -> None:
-        """End these uploads."""
-        if uploads := self._uploads():
-            with contextlib.suppress(OSError):  # another run does it then
-                for each in left:
-                    uploads.end(each)
-
-    def _uploads(self) -> Uploads | None:
-        _, found = self._bucket()
-        if found.keys is None:
-            return None
-        if self._scheme == "gs":
-            address = found.options.get("base_url", GOOGLE)
-            return Uploads(self._key, f"{address}/{self._name}", bearing(found.keys))
-        region = found.options.get("region", "us-east-1")
-        endpoint = found.options.get("endpoint", f"https://s3.{region}.amazonaws.com").rstrip("/")
-        hosted = os.environ.get("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "").lower() == "true"
-        address = endpoint if hosted and "endpoint" in found.options else f"{endpoint}/{self._name}"
-        return Uploads(self._key, address, signed(region, found.keys))
+            self.stat()
+        except StoreTrouble as silence:
+            if not silence.status:
+                raise
 
     @contextlib.contextmanager
     def trouble(self) -> Iterator[None]:
@@ -250,7 +200,11 @@ class BucketStore(Store):
                 what = f"the bucket or the object does not exist ({words})" if missing else words
                 # Whatever it is: most often these are not the credentials, the region or the endpoint that were meant.
                 text = f"{self.where}: {what} (credentials: {found.found})"
-                raise StoreTrouble(text, then=_steps(self._scheme, str(error))) from error
+                failed = StoreTrouble(text, then=_steps(self._scheme, str(error)))
+                # After a lost answer the library asks again, and the upload is over then.
+                if (status := REFUSED.search(str(error))) and "NoSuchUpload" not in str(error):
+                    failed.status = int(status[1])
+                raise failed from error
 
     def _stat(self) -> Seen | None:
         bucket, _ = self._bucket()
@@ -284,29 +238,27 @@ class _BucketDraft(Draft):
     def __init__(self, store: BucketStore, part_size: int, before: Seen | None) -> None:
         self._store = store
         self._before = before
-        self._left = store.left()
         self._written = 0
-        self._flow = Flow(lambda blocks: store.put(blocks, part_size))
+        self._flow = Flow(lambda blocks: store.put(blocks, part_size), SILENCE, store.check_alive)
 
     def write(self, data: bytes | bytearray) -> None:
         with self._store.trouble():
             self._flow.push(data)
         self._written += len(data)
 
-    def commit(self) -> Seen:
+    def commit(self, sha256: str) -> Seen:
         try:
             with self._store.trouble():
                 self._flow.finish()
-        except StoreTrouble:
-            # Perhaps only the answer was lost.
-            seen = self._stat()
-            if seen is None or seen == self._before or seen.size != self._written:
+        except StoreTrouble as trouble:
+            # Perhaps only the answer was lost. Another writer's object may be as large, so the bytes prove it.
+            seen = None if trouble.status else self._stat()
+            if seen is None or seen == self._before or seen.size != self._written or not self._is_ours(sha256):
                 raise
         else:
             seen = self._stat() or Seen(self._written, "")
         if seen.size != self._written:
-            raise StoreTrouble(f"{self._store.where}: {self._written} bytes were written, but {seen.size} are there")
-        self._store.end(self._left)
+            raise Overtaken(f"{self._store.where}: {self._written} bytes were written, but {seen.size} are there")
         return seen
 
     def _stat(self) -> Seen | None:
@@ -314,16 +266,27 @@ class _BucketDraft(Draft):
             return self._store.stat()
         return None
 
+    def _is_ours(self, sha256: str) -> bool:
+        with contextlib.suppress(StoreTrouble):
+            return self._store.digest() == sha256
+        return False
+
+    def hurry(self) -> None:
+        self._flow.hurry()
+
     def discard(self) -> None:
         with self._store.trouble():
             self._flow.stop()
-        self._store.check_ended(self._left)
 
 
 def _refusal() -> tuple[type[Exception], ...]:
     """The library's errors of a key that may not do it."""
     exceptions = import_module(f"{LIBRARY}.exceptions")
     return exceptions.PermissionDeniedError, exceptions.UnauthenticatedError
+
+
+REFUSED = re.compile(r"status code: (4\d\d)")
+"""The status in the library's errors."""
 
 
 REGION = (

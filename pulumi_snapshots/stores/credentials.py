@@ -8,9 +8,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import cache, partial
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,13 +39,10 @@ class Access:
     Attributes:
         found: the credentials in a few words, and other settings; never a secret.
         options: for the library's store; secrets among them.
-        keys: gives the access keys of S3 or the token of Google, if this program can have them; raises OSError if it cannot
-            have them now.
     """
 
     found: str
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    keys: Callable[[], Mapping[str, Any]] | None = field(default=None, repr=False)
 
 
 def access(scheme: str, environment: Mapping[str, str]) -> Access:
@@ -61,19 +56,6 @@ def access(scheme: str, environment: Mapping[str, str]) -> Access:
         NoCredentials: there are none.
     """
     return {"s3": _s3, "gs": _google, "az": _azure}[scheme](environment)
-
-
-def _told(find: Callable[[], Callable[[], Mapping[str, Any]]], found: str) -> Callable[[], Mapping[str, Any]]:
-    """What gives keys to this program, once it is found; an error of the library behind it is an OSError."""
-    once = cache(find)
-
-    def keys() -> Mapping[str, Any]:
-        try:
-            return once()()
-        except Exception as error:
-            raise OSError(f"{found} gave no keys: {error}") from error
-
-    return keys
 
 
 # S3 ----------------------------------------------------------------------------------------------------------------------
@@ -93,19 +75,7 @@ def _s3(environment: Mapping[str, str]) -> Access:
         "metadata_endpoint": environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT"),
     }
     options = {name: value for name, value in given.items() if value}
-    keys = _keys_of(environment)
-    if provider is not None:
-        keys = _told(lambda: provider, found)
-    elif keys is None and find_spec("boto3") is not None and not found.startswith("none"):
-        # The library has the keys of a role by itself, and does not tell them.
-        keys = _told(partial(_by_boto3, None, found), found)
-    return Access(found + at, options, keys)
-
-
-def _keys_of(environment: Mapping[str, str]) -> Callable[[], Mapping[str, Any]] | None:
-    key, secret = environment.get("AWS_ACCESS_KEY_ID"), environment.get("AWS_SECRET_ACCESS_KEY")
-    token = environment.get("AWS_SESSION_TOKEN") or environment.get("AWS_TOKEN")
-    return _static(key, secret, token) if key and secret else None
+    return Access(found + at, options)
 
 
 def _static(key: str, secret: str, token: str | None) -> Callable[[], Mapping[str, Any]]:
@@ -118,7 +88,7 @@ def _s3_keys(
     """What was found, and what gives the keys where the library does not find them by itself."""
     if environment.get("AWS_SKIP_SIGNATURE", "").lower() == "true":
         return "none wanted (AWS_SKIP_SIGNATURE)", None
-    if _keys_of(environment):
+    if environment.get("AWS_ACCESS_KEY_ID") and environment.get("AWS_SECRET_ACCESS_KEY"):
         return "keys in AWS_ACCESS_KEY_ID", None
     wanted = bool(environment.get("AWS_PROFILE") or environment.get("AWS_DEFAULT_PROFILE"))
     if wanted and not settings:
@@ -205,23 +175,22 @@ def _google(environment: Mapping[str, str]) -> Access:
     if emulator := environment.get("STORAGE_EMULATOR_HOST"):
         address = emulator if "://" in emulator else f"http://{emulator}"
         options = {"base_url": address, "bearer_token": "none"}
-        return Access(f"none, for the emulator at {address}", options, lambda: {"token": "none"})
+        return Access(f"none, for the emulator at {address}", options)
     for name in (
         "GOOGLE_SKIP_SIGNATURE",
         "GOOGLE_BEARER_TOKEN",
         "GOOGLE_SERVICE_ACCOUNT_KEY",
         "GOOGLE_SERVICE_ACCOUNT",
     ):
-        if given := environment.get(name):
-            token = (lambda: {"token": given}) if name == "GOOGLE_BEARER_TOKEN" else None
-            return Access(f"what is in {name}", keys=token)
+        if environment.get(name):
+            return Access(f"what is in {name}")
     folder = Path(environment.get("CLOUDSDK_CONFIG") or _home(environment) / ".config" / "gcloud")
     named = environment.get("GOOGLE_APPLICATION_CREDENTIALS")
     file = Path(named or folder / "application_default_credentials.json")
     if named or file.exists():
         return _google_file(file)
     if _answers("gs", environment.get("GCE_METADATA_HOST") or MACHINE):
-        return Access("the machine's service account", keys=_token_of("the machine's service account"))
+        return Access("the machine's service account")
     raise NoCredentials(
         "no credentials were found: not in GOOGLE_APPLICATION_CREDENTIALS, not from `gcloud auth application-default "
         "login`, and this machine has no service account"
@@ -237,16 +206,8 @@ def _google_file(file: Path) -> Access:
         raise NoCredentials(f"{file} is no file of Google credentials") from None
     found = f"{kind} in {file}"
     if kind in {"service_account", "authorized_user"}:
-        return Access(found, {"application_credentials": str(file)}, _token_of(found))
-    provider = _by_google_auth(found)
-    return Access(f"{found}, through google-auth", {"credential_provider": provider}, _told(lambda: provider, found))
-
-
-def _token_of(found: str) -> Callable[[], Mapping[str, Any]] | None:
-    """What gives the token of credentials that the library uses by itself, if google-auth is installed."""
-    if find_spec("google") is None or find_spec("google.auth") is None:
-        return None
-    return _told(partial(_by_google_auth, found), found)
+        return Access(found, {"application_credentials": str(file)})
+    return Access(f"{found}, through google-auth", {"credential_provider": _by_google_auth(found)})
 
 
 def _by_google_auth(what: str) -> Callable[[], Any]:

@@ -25,6 +25,11 @@ _SLIP = re.compile(r"(file|s3|gs|az|arn|https?):", re.IGNORECASE)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]+")
 
 
+def name_of(uri: str) -> str:
+    """The name of an object in its folder, as the store has it."""
+    return place_text(uri).rpartition("/")[2]
+
+
 def place_text(uri: str) -> str:
     """A place as messages have it: the path of a file of this machine, the URI of anything else."""
     return unquote(urlsplit(uri).path) if uri.startswith("file://") else uri

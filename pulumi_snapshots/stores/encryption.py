@@ -66,10 +66,12 @@ class SealedDraft(Draft):
 
     Attributes:
         hasher: of the encrypted bytes.
+        size: how many those are.
     """
 
     def __init__(self, draft: Draft, keys: Iterable[str]) -> None:
         self.hasher = sha256()
+        self.size = 0
         self._draft = draft
         self._waiting = bytearray()
         self._recipients = [_recipient(one) for one in keys]
@@ -79,10 +81,17 @@ class SealedDraft(Draft):
         """Encrypt it, and append that."""
         self._plain.push(data)
 
-    def commit(self) -> Seen:
-        """Encrypt what is left, and let the object appear."""
+    def finish(self) -> None:
+        """Encrypt what is left."""
         self._plain.finish()
-        return self._draft.commit()
+
+    def commit(self, sha256: str) -> Seen:  # noqa: ARG002  that of the plain bytes
+        """Let the object appear."""
+        return self._draft.commit(self.hasher.hexdigest())
+
+    def hurry(self) -> None:
+        """Make every call end within seconds."""
+        self._draft.hurry()
 
     def discard(self) -> None:
         """Leave nothing of it."""
@@ -108,6 +117,7 @@ class SealedDraft(Draft):
         block, self._waiting = self._waiting, bytearray()
         self._draft.write(block)
         self.hasher.update(block)
+        self.size += len(block)
 
 
 class _Reader:
@@ -187,8 +197,10 @@ def identities(file: Path) -> list[Any]:
     return found
 
 
-def opened(source: Store, target: Store, keys: list[Any], *, name: str) -> tuple[Seen, str]:
-    """Decrypt an object to another place, whole or not at all. An error calls it by `name`.
+def opened(
+    source: Store, target: Store, keys: list[Any], *, name: str, stopping: Callable[[], bool] = lambda: False
+) -> tuple[Seen, str]:
+    """Decrypt an object to another place, whole or not at all, unless `stopping`. An error calls it by `name`.
 
     Returns:
         The new object, and its SHA-256.
@@ -197,15 +209,20 @@ def opened(source: Store, target: Store, keys: list[Any], *, name: str) -> tuple
         NotDecrypted: no key fits, or it is not what was encrypted.
         StoreTrouble: a place cannot be read or written.
     """
+    if source.is_at(target):
+        raise NotDecrypted(f"{name} is itself the file to write, and the only encrypted one: choose another file")
     hasher, draft = sha256(), target.begin(None)
 
     def take(data: bytes) -> None:
+        if stopping():
+            raise NotDecrypted(f"{name} was not decrypted: it was interrupted")
         hasher.update(data)
         draft.write(data)
 
     try:
         decrypt(source.read(), keys, take, name=name)
-        return draft.commit(), hasher.hexdigest()
+        digest = hasher.hexdigest()
+        return draft.commit(digest), digest
     except BaseException:
         draft.discard()
         raise

@@ -8,11 +8,17 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.locked_file import try_lock
-from pulumi_snapshots.stores.store import READ_SIZE, Draft, Seen, Store, StoreTrouble, trouble
+from pulumi_snapshots.stores.store import READ_SIZE, Draft, Held, Mark, Overtaken, Seen, Store, StoreTrouble, trouble
+
+try:
+    import fcntl
+except ImportError:  # not on every system
+    fcntl = None  # type: ignore[assignment]
 
 WRITE_BACK = 64 * 1024 * 1024
 """Bytes after which the disk begins to write them, so that little is left for the end."""
@@ -55,13 +61,69 @@ class FileStore(Store):
             return _seen(self._path.stat())
         return None
 
+    def load(self, most: int | None = None) -> Held | None:
+        """The file with its content, which is empty if it has more than `most` bytes; None if there is none."""
+        with trouble(self._path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            found = self._path.stat()
+            wanted = stat.S_ISREG(found.st_mode) and (most is None or found.st_size <= most)
+            content = self._path.read_bytes() if wanted else b""
+            return Held(content, Mark(_seen(found).mark, None), datetime.fromtimestamp(found.st_mtime, UTC))
+        return None
+
+    def replace(self, content: bytes, mark: Mark | None) -> Mark:
+        """Write the file if it still has this mark; as far as this machine's processes and its file system's locks go."""
+        draft = self.begin(len(content))
+        try:
+            draft.write(content)
+            with trouble(self._path), self._alone():
+                self._check_mark(mark)
+                return Mark(draft.commit(sha256(content).hexdigest()).mark, None)
+        except BaseException:
+            draft.discard()
+            raise
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes from writing conditionally in its folder meanwhile, as far as its file system has locks."""
+        file = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):
+                _is_locked(file, waits=True)
+            yield
+        finally:
+            os.close(file)
+
+    def _check_mark(self, mark: Mark | None) -> None:
+        held = self.load(0)
+        if (held.mark if held else None) != mark:
+            raise Overtaken(self.where)
+
+    def is_at(self, other: Store) -> bool:
+        """Whether both are the same file, also through links."""
+        with contextlib.suppress(OSError):
+            return isinstance(other, FileStore) and self._path.samefile(other._path)  # noqa: SLF001  of its class
+        return False
+
     def listing(self) -> dict[str, int]:
         """The files below this folder, or this file."""
+
+        def fail(error: OSError) -> None:  # else a folder that cannot be read would count as an empty one
+            if not isinstance(error, FileNotFoundError | NotADirectoryError):
+                raise StoreTrouble(f"{error.filename}: {error.strerror}")
+
         with trouble(self._path):
             if not self._path.exists():
                 raise StoreTrouble(f"{self._path} does not exist")
-            found = [self._path, *self._path.rglob("*")]
-            return {path.as_uri(): path.stat().st_size for path in found if path.is_file()}
+            every = [self._path] if self._path.is_file() else []
+            for folder, _, names in os.walk(self._path, onerror=fail):
+                every += [Path(folder) / name for name in names]
+            found = {}
+            for path in every:
+                with contextlib.suppress(FileNotFoundError):  # it has vanished, or is a link to nothing
+                    about = path.stat()
+                    if stat.S_ISREG(about.st_mode):
+                        found[path.as_uri()] = about.st_size
+            return found
 
     def _pieces(self, size: int) -> Iterator[bytes]:  # noqa: ARG002  a file is read to its end
         with self._path.open("rb") as file:
@@ -72,10 +134,7 @@ class FileStore(Store):
 
 
 class _FileDraft(Draft):
-    """A part file, locked while its process lives, flushed to the disk and renamed at the end.
-
-    `replace_atomically` does not fit: it allows one writer, takes all bytes at once, and does not flush.
-    """
+    """A part file, locked while its process lives, flushed to the disk and renamed at the end."""
 
     def __init__(self, path: Path, made: Iterable[Path] = ()) -> None:
         self._path = path
@@ -86,7 +145,7 @@ class _FileDraft(Draft):
             # The data is as private as the database.
             self._file = os.open(self._part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
             with contextlib.suppress(OSError):  # no locks there, so nothing is removed as stale either
-                try_lock(self._file)
+                _is_locked(self._file)
             # Another process may have removed it as a stale one before it was locked.
             if self._part.exists():
                 return
@@ -103,7 +162,7 @@ class _FileDraft(Draft):
             with contextlib.suppress(OSError, AttributeError):  # a hint, which not every system takes
                 os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_DONTNEED)
 
-    def commit(self) -> Seen:
+    def commit(self, sha256: str) -> Seen:  # noqa: ARG002  a rename has no answer that can be lost
         with trouble(self._path):
             os.fsync(self._file)
             seen = _seen(os.fstat(self._file))
@@ -129,6 +188,17 @@ def _seen(found: os.stat_result) -> Seen:
     return Seen(found.st_size, f"{found.st_ino}:{found.st_mtime_ns}")
 
 
+def _is_locked(file: int, *, waits: bool = False) -> bool:
+    """Lock an open file or folder unless another process has. The system unlocks it when the process ends, even by a kill."""
+    if fcntl is None:
+        raise OSError("this system has no file locks")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True
+
+
 def _remove_folders(made: Iterable[Path]) -> None:
     with contextlib.suppress(OSError):  # another process uses it
         for folder in made:
@@ -147,7 +217,7 @@ def _remove_stale_parts(folder: Path) -> None:
         with contextlib.suppress(OSError):
             file = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
-                if stat.S_ISREG(os.fstat(file).st_mode) and try_lock(file):
+                if stat.S_ISREG(os.fstat(file).st_mode) and _is_locked(file):
                     part.unlink()
             finally:
                 os.close(file)

@@ -6,9 +6,11 @@ An object appears under its name whole or not at all. Credentials come from each
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
 from pulumi_snapshots.errors.explained import Explained
@@ -19,7 +21,50 @@ Buffer = Any
 
 
 class StoreTrouble(Explained):
-    """A store failed. That proves nothing about the object."""
+    """A store failed. That proves nothing about the object.
+
+    Attributes:
+        status: the HTTP status of the store's refusal, from 400 to 499; 0 without one, as when only the answer is lost.
+    """
+
+    status = 0
+
+    @property
+    def forbidden(self) -> bool:
+        """Whether the key lacks the right."""
+        return self.status in {401, 403}
+
+
+class Overtaken(Exception):
+    """An object was not written, since somebody else has written it meanwhile."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The facts that a conditional write compares: they differ whenever the content does."""
+
+    e_tag: str | None
+    version: str | None
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> Mark:
+        """The mark in what the library says of an object, or of a write."""
+        return cls(facts.get("e_tag"), facts.get("version"))
+
+
+@dataclass(frozen=True)
+class Held:
+    """An object and its content.
+
+    Attributes:
+        content: whole.
+        mark: see `Mark`.
+        modified: when it was written, by the store's clock, in whole seconds.
+    """
+
+    content: bytes
+    mark: Mark
+    modified: datetime
 
 
 @dataclass(frozen=True)
@@ -42,9 +87,15 @@ class Draft(ABC):
     def write(self, data: bytes | bytearray) -> None:
         """Append to it."""
 
+    def finish(self) -> None:  # noqa: B027  most drafts hold nothing back
+        """Write what is held back; nothing comes after it."""
+
     @abstractmethod
-    def commit(self) -> Seen:
-        """Let it appear under its name, in place of what was there."""
+    def commit(self, sha256: str) -> Seen:
+        """Let it appear under its name, in place of what was there; `sha256` is of all that was written."""
+
+    def hurry(self) -> None:  # noqa: B027  most stores answer at once
+        """Make every call end within seconds, whether the store answers or not; from any thread."""
 
     @abstractmethod
     def discard(self) -> None:
@@ -81,6 +132,13 @@ class Store(ABC):
         if pieces > 1 and self.stat() != before:
             raise StoreTrouble(f"{self.where} was replaced while it was read")
 
+    def digest(self) -> str:
+        """The SHA-256 of its bytes."""
+        hasher = sha256()
+        for piece in self.read():
+            hasher.update(piece)
+        return hasher.hexdigest()
+
     def holds(self, mark: str) -> bool:
         """Whether the object still has this mark."""
         seen = self.stat()
@@ -93,6 +151,28 @@ class Store(ABC):
         with trouble(self.where):
             self._remove()
         return True
+
+    @abstractmethod
+    def load(self, most: int | None = None) -> Held | None:
+        """The object with its content, which is empty if it has more than `most` bytes; None if there is no object."""
+
+    @abstractmethod
+    def replace(self, content: bytes, mark: Mark | None) -> Mark:
+        """Write the object if it still has this mark, or does not exist if there is no mark.
+
+        Raises:
+            Overtaken: it was not written: it has another mark.
+            StoreTrouble: the store failed; the object may have been written all the same.
+        """
+
+    def overwrite(self, content: bytes) -> Mark:
+        """Write the object, whatever is there."""
+        held = self.load(0)
+        return self.replace(content, held.mark if held else None)
+
+    def is_at(self, other: Store) -> bool:
+        """Whether both are the same object."""
+        return self.where == other.where
 
     @abstractmethod
     def listing(self) -> dict[str, int]:
@@ -110,7 +190,7 @@ def trouble(where: object) -> Iterator[None]:
     """Raise `StoreTrouble` for every error of the body."""
     try:
         yield
-    except StoreTrouble:
+    except (StoreTrouble, Overtaken):
         raise
     except Exception as error:  # each library has errors of its own
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:300] or type(error).__name__

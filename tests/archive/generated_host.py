@@ -15,7 +15,9 @@ import struct
 import sys
 import threading
 import time
+import zlib
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,15 +32,17 @@ class GeneratedZip:
     """A zip with one stored member of repeated noise, in the format for large zips."""
 
     def __init__(self, size: int) -> None:
-        head = (
-            struct.pack("<4s5H3L2H", b"PK\x03\x04", 45, 0, 0, 0, 33, 0, 2**32 - 1, 2**32 - 1, len(MEMBER), 20) + MEMBER
-        )
         tail_size = 46 + len(MEMBER) + 20 + 56 + 20 + 22
-        data = size - len(head) - 20 - tail_size
+        data = size - 30 - len(MEMBER) - 20 - tail_size
+        crc = zlib.crc32(PIECE[: data % len(PIECE)], _crc_of(data // len(PIECE)))
+        head = (
+            struct.pack("<4s5H3L2H", b"PK\x03\x04", 45, 0, 0, 0, 33, crc, 2**32 - 1, 2**32 - 1, len(MEMBER), 20)
+            + MEMBER
+        )
         sizes = struct.pack("<2H2Q", 1, 16, data, data)
         entry = struct.pack(
             "<4s6H3L5H2L",
-            *(b"PK\x01\x02", 45, 45, 0, 0, 0, 33, 0, 2**32 - 1, 2**32 - 1, len(MEMBER), 20, 0, 0, 0, 0, 0),
+            *(b"PK\x01\x02", 45, 45, 0, 0, 0, 33, crc, 2**32 - 1, 2**32 - 1, len(MEMBER), 20, 0, 0, 0, 0, 0),
         )
         directory = entry + MEMBER + sizes
         offset = len(head) + 20 + data
@@ -63,6 +67,14 @@ class GeneratedZip:
         for piece in self.pieces():
             hasher.update(piece)
         return hasher.hexdigest()
+
+
+@cache
+def _crc_of(pieces: int) -> int:
+    crc = 0
+    for _ in range(pieces):
+        crc = zlib.crc32(PIECE, crc)
+    return crc
 
 
 def _serve(connection: socket.socket, archive: GeneratedZip, rate: float) -> None:

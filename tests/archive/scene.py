@@ -63,14 +63,20 @@ class Scene:
         return {name: getattr(record, name) for name in names}
 
     async def archive(
-        self, *, session: Session | None = None, previous: ArchiveRecord | None = None, **values: Any
+        self,
+        *,
+        session: Session | None = None,
+        owner: str | None = None,
+        previous: ArchiveRecord | None = None,
+        **values: Any,
     ) -> ArchiveRecord:
         given = {"destination": f"{self.folder}/", **values}
         if not {"database_id", "download_url"} & given.keys():
             given = {**await self.outputs(), **given}
         problems = ArchiveInputs.problems(given)
         assert not problems, problems
-        return await archive(session, self.transfers, ArchiveInputs.of(given), self.row, previous=previous)
+        inputs = ArchiveInputs.of(given)
+        return await archive(session, self.transfers, inputs, self.row, owner=owner, previous=previous)
 
     async def refresh(self, record: ArchiveRecord) -> ArchiveRecord:
         return await check_archived(self.transfers, record, self.row)

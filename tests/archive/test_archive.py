@@ -19,7 +19,6 @@ from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.listing.wait import PINNING
-from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import REQUESTS_PER_MINUTE
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
@@ -28,6 +27,7 @@ from pulumi_snapshots.stores.store import Draft, Seen, StoreTrouble
 from tests.archive.scene import SIZE, Scene, file_of, holds, scene
 from tests.support.clocks import Shifted
 from tests.support.failing import fails_with, flat
+from tests.support.memory import Memory
 from tests.support.virtual import run_virtual, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, Row
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from pulumi_snapshots.run.session import Session
     from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 OLD = b"an archive that was there before"
@@ -262,8 +263,7 @@ async def unlisted(folder: Path, **settings: Any) -> AsyncIterator[tuple[Scene, 
         await other.client.list_snapshots(DATABASE)
         await other.client.list_account()
         await here.clock.sleep(3 * 60)
-        chosen = replace(here.session.settings, **settings)
-        provider = Session(chosen, clock=here.clock, http=here.transport, state=folder.parent)
+        provider = here.another_run(here.session.ledger.place, **settings)
         record = await create(provider, SnapshotInputs.of({"database_id": DATABASE}), Row())
         assert len(here.posts) == 1
         yield at, record, provider
@@ -271,7 +271,7 @@ async def unlisted(folder: Path, **settings: Any) -> AsyncIterator[tuple[Scene, 
             await session.close()
 
 
-@pytest.mark.parametrize("known", ["by the journal", "by its time"])
+@pytest.mark.parametrize("known", ["by the ledger", "by its time"])
 def test_an_archive_waits_for_a_listing_that_is_old(tmp_path: Path, known: str) -> None:
     """A lookup, a create that ends unlisted, an archive: what a program with all three does."""
 
@@ -288,7 +288,7 @@ def test_an_archive_waits_for_a_listing_that_is_old(tmp_path: Path, known: str) 
             assert holds(archived, at.here.emulator.archive_of(record.version_id or ""))
             assert len(at.here.posts) == 1
             assert at.here.clock.monotonic() - began < SERVICE_CACHE
-            assert len(at.here.listings) - asked <= SERVICE_CACHE / session.poll_every + 3
+            assert len(at.here.listings) - asked <= SERVICE_CACHE / session.settings.poll_every + 3
             rows = [text for text in at.row.shown if "listing is old until " in text]
             assert all("UTC; next check " in text for text in rows)
             assert rows
@@ -314,21 +314,21 @@ async def test_an_archive_gives_up_on_a_snapshot_that_no_new_listing_shows(tmp_p
 
 
 @pytest.mark.parametrize("ahead", [-3600.0, 3600.0], ids=["slow", "fast"])
-@pytest.mark.parametrize("known", ["by the journal", "by its time"])
+@pytest.mark.parametrize("known", ["by the ledger", "by its time"])
 def test_an_archive_waits_for_an_old_listing_whatever_its_machines_clock_says(
     tmp_path: Path, known: str, ahead: float
 ) -> None:
-    """The snapshot's time is the service's, that in the journal is from before the machine's clock was set."""
+    """The snapshot's time is the service's, that in the ledger is from before the machine's clock was set."""
 
     @virtual
     async def play() -> None:
         async with unlisted(tmp_path / "a") as (at, record, provider):
-            clock, journal = Shifted(at.here.clock, -abs(ahead)), tmp_path
+            clock, place = Shifted(at.here.clock, -abs(ahead)), provider.ledger.place
             ids: dict[str, Any] = {"database_id": DATABASE, "version_id": record.version_id}
             if known == "by its time":
-                clock, journal = Shifted(at.here.clock, ahead), tmp_path / "another machine"
+                clock, place = Shifted(at.here.clock, ahead), Memory(at.here.clock)
                 ids["created_at"] = record.created_at
-            session = Session(provider.settings, clock=clock, http=at.here.transport, state=journal)
+            session = at.here.another_run(place, clock=clock)
             archived = await at.archive(session=session, **ids)
             assert archived.version_id == record.version_id
             await session.close()
@@ -556,6 +556,24 @@ async def test_a_zip_that_was_cut_short_is_not_archived(tmp_path: Path) -> None:
         await fails(at, what="time is not known.*Give destination a file name", download_url=url)
 
 
+@virtual
+async def test_a_zip_with_a_damaged_member_is_not_archived(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        send = at.here.transport.handle_async_request
+
+        async def damaged(request: httpx.Request) -> httpx.Response:
+            answer = await send(request)
+            if "zip" not in request.url.path:
+                return answer
+            content = bytearray(await answer.aread())
+            content[len(content) // 2] ^= 1
+            return httpx.Response(answer.status_code, headers=answer.headers, stream=httpx.ByteStream(bytes(content)))
+
+        outputs = await at.outputs()
+        at.here.transport.handle_async_request = damaged  # type: ignore[method-assign]
+        await fails(at, what="member .* is damaged|a member of the zip cannot be unpacked", **outputs)
+
+
 @pytest.mark.parametrize(
     ("headers", "what"),
     [
@@ -600,7 +618,7 @@ async def test_a_safe_redirect_is_followed_without_the_key(tmp_path: Path) -> No
         at.here.emulator.add_fault(Fault(kind="download", redirect=outputs["download_url"]))
         assert holds(await at.archive(**outputs), at.zip)
         at.here.emulator.add_fault(Fault(kind="download", redirect=outputs["download_url"], times=None))
-        await fails(at, what="redirects more than 3 times", **outputs)
+        await fails(at, what="redirects more than 3 times", destination=f"{at.folder}/x.zip", **outputs)
         assert {entry.key for entry in at.downloads} == {"none"}
 
 
@@ -656,9 +674,9 @@ async def test_an_interrupt_at_the_very_end_keeps_the_archive(tmp_path: Path) ->
     async with scene(tmp_path / "a") as at:
 
         class Stopping(_FileDraft):
-            def commit(self) -> Seen:
+            def commit(self, sha256: str) -> Seen:
                 at.transfers.stop()
-                return super().commit()
+                return super().commit(sha256)
 
         class Store(FileStore):
             def begin(self, size: int | None) -> Draft:

@@ -1,14 +1,15 @@
-"""The check of a zip's directory, which tells a whole zip from one that was cut short."""
+"""The checks of a zip: its directory, which one that was cut short lacks, and its members' checksums."""
 
 from __future__ import annotations
 
 import io
 import random
+import tracemalloc
 import zipfile
 
 import pytest
 
-from pulumi_snapshots.archive.zip_directory import BrokenZip, check_directory
+from pulumi_snapshots.archive.zip_check import BrokenZip, Members, check_directory
 
 LONGEST_END = 22 + 0xFFFF + 76
 """Bytes after the directory at most: the end record, its comment, and the records of large zips."""
@@ -70,3 +71,108 @@ def test_a_damaged_directory_raises_no_other_error() -> None:
 def test_a_file_that_is_no_zip_is_refused(other: bytes) -> None:
     with pytest.raises(BrokenZip, match="not a zip, or was truncated"):
         check_directory(other, len(other))
+
+
+class Stream(io.RawIOBase):
+    """A file that cannot be rewound, so that a member's checksum and sizes follow it."""
+
+    def __init__(self) -> None:
+        self.content = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: object) -> int:
+        self.content += memoryview(data)  # type: ignore[arg-type]
+        return memoryview(data).nbytes  # type: ignore[arg-type]
+
+
+METHODS = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+NOISE = random.Random(1).randbytes(300_000)
+CONTENTS = [b"", b"x", NOISE, bytes(5_000_000), NOISE * 3, b"last"]
+
+
+def zipped(method: int, *, streamed: bool = False, large: bool = False) -> bytes:
+    target: Stream | io.BytesIO = Stream() if streamed else io.BytesIO()
+    with zipfile.ZipFile(target, "w", method) as archive:
+        for number, content in enumerate(CONTENTS):
+            with archive.open(f"folder/{number}", "w", force_zip64=large) as member:
+                member.write(content)
+    return bytes(target.content) if isinstance(target, Stream) else target.getvalue()
+
+
+def checked(archive: bytes, size: int) -> tuple[int, int]:
+    members = Members()
+    for start in range(0, len(archive), size):
+        members.feed(archive[start : start + size])
+    return members.checked, members.passed_over
+
+
+@pytest.mark.parametrize("size", [97, 65_536, 10_000_000])
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+def test_every_member_of_a_good_zip_is_checked(method: int, streamed: bool, large: bool, size: int) -> None:  # noqa: FBT001
+    found = checked(zipped(method, streamed=streamed, large=large), size)
+    known = method in {zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2} or (method == zipfile.ZIP_STORED and not streamed)
+    if known:
+        assert found == (len(CONTENTS), 0)
+    else:  # a method that is not read, or members that do not say where they end
+        assert found == (0, 1 if streamed else len(CONTENTS))
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("method", METHODS[:3])
+def test_one_changed_byte_in_a_member_is_noticed(method: int, streamed: bool) -> None:  # noqa: FBT001
+    if streamed and method == zipfile.ZIP_STORED:
+        pytest.skip("its members do not say where they end")
+    archive = zipped(method, streamed=streamed)
+    chance = random.Random(1)
+    start = archive.index(b"folder/2") + 8
+    for _ in range(20):
+        damaged = bytearray(archive)
+        damaged[chance.randrange(start, start + 290_000)] ^= 1 << chance.randrange(8)
+        with pytest.raises(BrokenZip, match=r"damaged|cannot be unpacked"):
+            checked(bytes(damaged), 65_536)
+        assert check_directory(bytes(damaged), len(damaged)) == len(CONTENTS), "its directory does not show it"
+
+
+def test_a_damaged_header_of_a_member_is_noticed() -> None:
+    archive = zipped(zipfile.ZIP_DEFLATED)
+    for place in (archive.index(b"folder/2") - 30, archive.index(b"folder/3") - 10):
+        damaged = bytearray(archive)
+        damaged[place] ^= 1
+        with pytest.raises(BrokenZip):
+            checked(bytes(damaged), 65_536)
+
+
+def test_a_member_that_is_made_to_fill_the_memory_does_not() -> None:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("bomb", "w") as member:
+        for _ in range(100):
+            member.write(bytes(1024 * 1024))
+    tracemalloc.start()
+    assert checked(target.getvalue(), 1024 * 1024) == (1, 0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * 1024 * 1024
+
+
+def test_a_zip_of_thousands_of_small_members_is_checked_in_linear_time() -> None:
+    target = Stream()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(3000):
+            archive.writestr(str(number), b"x" * 200)
+    assert checked(bytes(target.content), 1024 * 1024) == (3000, 0)
+
+
+def test_noise_after_a_member_raises_no_other_error() -> None:
+    archive, chance = zipped(zipfile.ZIP_DEFLATED), random.Random(2)
+    for _ in range(300):
+        damaged = bytearray(archive[:310_000])
+        for _ in range(chance.randint(1, 30)):
+            damaged[chance.randrange(len(damaged))] = chance.choice([0, 255, chance.randrange(256)])
+        try:
+            checked(bytes(damaged), 10_000)
+        except BrokenZip:
+            continue

@@ -165,4 +165,4 @@ def test_commands_that_are_not_run_here_can_be_parsed(engine: str) -> None:
     for line in lines:
         assert shlex.split(line)[0] in {"mysql", "mongorestore"}
         assert "PASSWORD" not in line
-    assert "were not run here" in BY_HAND
+    assert "were not run here" in " ".join(BY_HAND.split())

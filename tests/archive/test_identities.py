@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pulumi_snapshots.stores import credentials
 from pulumi_snapshots.stores.buckets import Buckets, BucketStore
-from pulumi_snapshots.stores.credentials import access
 from pulumi_snapshots.stores.destination import Destination
 from pulumi_snapshots.stores.store import StoreTrouble
 from tests.support.identities import Identities, identities
@@ -204,16 +203,3 @@ def test_a_login_that_has_expired_says_how_to_log_in(known: Identities, tmp_path
     assert "the SSO session associated with this profile has expired" in told.replace("The", "the")
     assert "aws sso login" in told
     assert not known.at_store
-
-
-@pytest.mark.parametrize("made", [keys_of_role, container, web_identity])
-def test_boto3_lets_a_role_end_uploads_of_killed_runs(
-    known: Identities, tmp_path: Path, made: Callable[[str, Path], Environment]
-) -> None:
-    environment = {"HOME": str(tmp_path), **made(known.url, tmp_path)}
-    with patch.dict(os.environ, environment, clear=True):
-        keys = access(S3, environment).keys
-        assert keys is not None
-        assert keys()["access_key_id"] == "TEMPORARY"
-        with patch.object(credentials, "find_spec", lambda _: None):
-            assert access(S3, environment).keys is None

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
 from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -16,16 +21,20 @@ from pulumi_snapshots.archive.archive import archive
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.record import ArchiveMemory
 from pulumi_snapshots.archive.shelf import shelved
+from pulumi_snapshots.archive.upkeep import NotRemoved
 from pulumi_snapshots.drill.proof import note_in_archives
 from pulumi_snapshots.drill.record import DrillRecord
 from pulumi_snapshots.stores.destination import Destination
-from pulumi_snapshots.stores.store import StoreTrouble
+from pulumi_snapshots.stores.encryption import NotDecrypted, opened
+from pulumi_snapshots.stores.files import FileStore
+from pulumi_snapshots.stores.store import Held, StoreTrouble
 from tests.archive.scene import file_of, scene
 from tests.cli.typed import Desk
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, world
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pulumi_snapshots.archive.record import ArchiveRecord
@@ -57,8 +66,10 @@ async def test_a_manifest_explains_an_archive_without_its_stack(tmp_path: Path) 
             "plain_size": len(at.zip),
             "plain_sha256": sha256(at.zip).hexdigest(),
             "recipients": [KEY],
+            "owners": [],
             "tool": said["tool"],
             "drill": None,
+            "claim": None,
         }
         assert said["tool"].startswith("pulumi-snapshots ")
         assert manifest_of(record).stat().st_mode & 0o077 == 0
@@ -79,7 +90,7 @@ async def test_a_drill_is_noted_whether_it_passes_before_or_after_the_archive_is
         later = ArchiveInputs.of({**await at.outputs(), "destination": f"{tmp_path}/b.zip"})
         second = await archive(at.here.session, at.transfers, later, at.row, proof=memory.proof)
         assert json.loads(manifest_of(second).read_text())["drill"] == noted
-        with patch.object(manifest, "_write", side_effect=StoreTrouble("no room")):
+        with patch.object(FileStore, "replace", side_effect=StoreTrouble("no room")):
             await note_in_archives(at.transfers, memory, replace(drill, passed=True, restore_seconds=60.0), at.row)
         (warning,) = at.row.warnings
         assert warning.startswith("the drill was not noted in the manifest of /")
@@ -128,8 +139,8 @@ async def test_every_kind_of_damage_is_found(tmp_path: Path) -> None:
         (at.folder / "large.json").write_bytes(b" " * 200_000)
         (at.folder / "theirs.zip").write_bytes(b"x")
 
-        def problems(*, deep: bool) -> list[str]:
-            found = shelved(Destination.parse(f"{at.folder}/"), at.transfers.store, deep=deep)
+        async def problems(*, deep: bool) -> list[str]:
+            found = await shelved(at.transfers, Destination.parse(f"{at.folder}/"), deep=deep)
             by_uri = {each.uri: each.problem for each in found}
             assert set(by_uri) == {each.uri for each in records}
             return [by_uri[each.uri] for each in records]
@@ -142,13 +153,54 @@ async def test_every_kind_of_damage_is_found(tmp_path: Path) -> None:
             "",
             "has no manifest, so nothing says what it",
         ]
-        for said, wanted in zip(problems(deep=False), expected, strict=True):
+        for said, wanted in zip(await problems(deep=False), expected, strict=True):
             assert said.startswith(wanted)
             assert bool(said) == bool(wanted)
-        assert problems(deep=True)[3].startswith("was changed: its SHA-256 is ")
-        assert problems(deep=True)[0] == ""
-        (one,) = shelved(Destination.parse(whole.uri), at.transfers.store, deep=True)
+        assert (await problems(deep=True))[3].startswith("was changed: its SHA-256 is ")
+        assert (await problems(deep=True))[0] == ""
+        (one,) = await shelved(at.transfers, Destination.parse(whole.uri), deep=True)
         assert (one.uri, one.problem) == (whole.uri, "")
+
+
+@virtual
+async def test_a_copy_of_an_archive_elsewhere_is_one_too(tmp_path: Path) -> None:
+    """The names in a bucket and in a folder are the same, whatever a URI has to encode."""
+    async with scene(tmp_path / "a ü%") as at:
+        at.snapshot = at.here.emulator.add_snapshot(DATABASE, size=1000, version_id="ab/cd+ef=_01234567890123")
+        for name in ("", "50% ü.zip"):
+            record = await at.archive(destination=f"{at.folder}/{name}")
+            said = json.loads(manifest_of(record).read_text())
+            assert said["object"] == file_of(record).name
+        found = await shelved(at.transfers, Destination.parse(f"{at.folder}/"))
+        assert [each.problem for each in found] == ["", ""]
+
+
+@virtual
+async def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        await at.archive()
+
+        def refused(_top: object, onerror: Any) -> Iterator[Any]:
+            yield from ()
+            onerror(PermissionError(13, "Permission denied", str(at.folder / "sub")))
+
+        with patch.object(os, "walk", refused), pytest.raises(StoreTrouble, match=r"sub: Permission denied"):
+            await shelved(at.transfers, Destination.parse(f"{at.folder}/"))
+
+
+@virtual
+async def test_a_manifest_that_vanishes_meanwhile_fails_nothing(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        record = await at.archive()
+
+        class Vanishing(FileStore):
+            def load(self, most: int | None = None) -> Held | None:
+                self._path.unlink()
+                return super().load(most)
+
+        at.transfers.store = lambda place: Vanishing(place.file)  # type: ignore[method-assign]
+        (one,) = await shelved(at.transfers, Destination.parse(f"{at.folder}/"))
+        assert (one.uri, one.problem[:15]) == (record.uri, "has no manifest")
 
 
 # The commands ----------------------------------------------------------------------------------------------------------
@@ -202,6 +254,68 @@ async def test_decrypt_opens_an_archive_with_its_private_key(tmp_path: Path) -> 
         )
         assert target.read_bytes() == content
         assert ended.done.json["sha256"] == record.plain_sha256
+
+
+def test_an_interrupt_ends_the_reading_of_an_archive_at_once(tmp_path: Path) -> None:
+    """The archive is larger than can be read while the test waits."""
+    version = "45ec0b49-9af6-445e-a55c-abd7ec5278b2"
+    file = tmp_path / f"20261124T230000Z-{version}.zip"
+    with file.open("wb") as large:
+        large.truncate(2**42)
+    said = {"object": file.name, "version_id": version, "archived_at": "2026-11-24T23:00:00Z", "size": 2**42}
+    beside = file.with_name(f"{file.name}.json")
+    beside.write_text(json.dumps({"format": manifest.FORMAT, "sha256": "00", "tool": "x", **said}))
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    typed = [sys.executable, "-m", "pulumi_snapshots.cli", "archives", "--deep", f"{tmp_path}/"]
+    with subprocess.Popen(typed, env=environment, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603  ours
+        assert process.stderr is not None
+        assert "reading" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        _, last = process.communicate(timeout=60)
+    assert (process.returncode, last) == (130, "Error: interrupted before it was done.\n")
+
+
+def test_an_interrupt_does_not_wait_for_a_store_that_does_not_answer(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL": address}
+        environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **keys}
+        typed = [sys.executable, "-m", "pulumi_snapshots.cli", "archives", "s3://bucket/shop/"]
+        with subprocess.Popen(typed, env=environment, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603  ours
+            connection, _ = silent.accept()
+            connection.recv(1)
+            process.send_signal(signal.SIGINT)
+            _, last = process.communicate(timeout=30)  # the store may be silent for longer
+            connection.close()
+    assert (process.returncode, last) == (130, "Error: interrupted before it was done.\n")
+
+
+def test_an_interrupted_decryption_writes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "x.age").write_bytes(pyrage.encrypt(bytes(3_000_000), [IDENTITY.to_public()]))
+    asked = iter([False, False, True])
+    source, target = FileStore(tmp_path / "x.age"), FileStore(tmp_path / "new" / "x.zip")
+    with pytest.raises(NotDecrypted, match="it was interrupted"):
+        opened(source, target, [IDENTITY], name="x", stopping=lambda: next(asked))
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("output", ["x.zip.age", "./x.zip.age", "link", "hard"])
+def test_decrypt_does_not_replace_the_archive_by_the_plain_one(tmp_path: Path, output: str) -> None:
+    sealed = pyrage.encrypt(b"content", [IDENTITY.to_public()])
+    (tmp_path / "x.zip.age").write_bytes(sealed)
+    (tmp_path / "link").symlink_to("x.zip.age")
+    (tmp_path / "hard").hardlink_to(tmp_path / "x.zip.age")
+    (tmp_path / "key.txt").write_text(f"{IDENTITY}\n")
+
+    @virtual
+    async def body() -> None:
+        async with world() as w:
+            given = (f"{tmp_path}/x.zip.age", "--identity", f"{tmp_path}/key.txt", "--output", f"{tmp_path}/{output}")
+            ended = await Desk(w, tmp_path / "state").types("decrypt", *given)
+            assert (ended.code, "is itself the file to write" in ended.err) == (1, True)
+            assert (tmp_path / output).read_bytes() == sealed
+
+    body()
 
 
 @virtual
@@ -278,14 +392,36 @@ async def test_decrypt_refuses_folders_and_buckets_as_output(tmp_path: Path) -> 
 
 
 @virtual
-async def test_a_manifest_of_another_format_is_none(tmp_path: Path) -> None:
+async def test_a_file_of_somebody_else_beside_an_archive_is_no_manifest_and_stays(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         record = await at.archive()
         said: dict[str, Any] = json.loads(manifest_of(record).read_text())
-        store = at.transfers.store(Destination.parse(f"{record.uri}.json"))
-        for text in ("", "[]", "{}", "null", json.dumps({**said, "format": "x"}), json.dumps({**said, "size": None})):
+        for text in ("", "[]", "{}", "null", json.dumps({**said, "format": "x"}), " " * 200_000):
             manifest_of(record).write_text(text)
-            assert manifest.Manifest.read(store) is None
-        with patch.object(manifest, "LARGEST", 10):
-            manifest_of(record).write_text(json.dumps(said))
-            assert manifest.Manifest.read(store) is None
+            assert manifest.manifest_at(at.transfers, record.uri) is None
+            await at.archive()
+            assert manifest_of(record).read_text() == text
+            assert "is another file, and stays as it is" in at.row.warnings[-1]
+
+
+@pytest.mark.parametrize("changes", [{"size": None}, {"created_at": "yesterday"}, {"drill": {"drilled_at": "soon"}}])
+def test_a_damaged_manifest_is_no_traceback_and_hides_no_other(tmp_path: Path, changes: dict[str, Any]) -> None:
+    @virtual
+    async def body() -> None:
+        async with scene(tmp_path / "a") as at:
+            record = await at.archive()
+            at.newer(size=1000)
+            other = await at.archive()
+            said = json.loads(manifest_of(record).read_text())
+            manifest_of(record).write_text(json.dumps({**said, **changes}))
+            found = await shelved(at.transfers, Destination.parse(f"{at.folder}/"))
+            assert [(each.uri, each.problem[:28]) for each in found] == [
+                (record.uri, "its manifest cannot be read:"),
+                (other.uri, ""),
+            ]
+            await at.remove(other, delete_object=True)
+            with pytest.raises(NotRemoved, match="damaged manifest"):
+                await at.remove(record, delete_object=True)
+            assert file_of(record).exists()
+
+    body()

@@ -13,17 +13,17 @@ from pulumi_snapshots.archive.difference import ArchiveRules
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject, kept_of
 from pulumi_snapshots.archive.retention import Keep, kept_by
-from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.clock import rfc3339, system_utc
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.stores.destination import place_text
 from pulumi_snapshots.stores.files import FileStore
-from pulumi_snapshots.stores.store import StoreTrouble
+from pulumi_snapshots.stores.store import Held, StoreTrouble
 from tests.archive.scene import Scene, file_of, scene
 from tests.support.virtual import run_virtual, virtual
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 STORED = Path(__file__).parent.parent / "fixtures" / "retention.json"
 """Histories, tiers, and what restic kept: `python -m tools.restic_oracle --store` writes such a file."""
@@ -90,6 +90,20 @@ async def test_a_pinned_archive_outlives_its_tiers(tmp_path: Path) -> None:
 
 
 @virtual
+async def test_an_older_snapshot_that_is_archived_later_does_not_cost_the_newest_one(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        older = at.snapshot
+        at.newer(size=1000)
+        newest = await at.archive(keep_last=1)
+        at.snapshot = older
+        record = await at.archive(keep_last=1, previous=newest)
+        assert there([newest, record]) == [0, 1], "the newest data, and what was just written"
+        at.newer(size=1000)
+        last = await at.archive(keep_last=1, previous=record)
+        assert there([newest, record, last]) == [2]
+
+
+@virtual
 async def test_a_missing_object_takes_no_place(tmp_path: Path) -> None:
     async with scene(tmp_path / "a") as at:
         records = await archived(at, 3, keep={"last": 3})
@@ -153,12 +167,16 @@ def test_the_last_archive_that_a_drill_has_proved_is_kept(tmp_path: Path, rule: 
 
 @virtual
 async def test_an_archive_whose_manifest_cannot_be_read_is_not_removed(tmp_path: Path) -> None:
-    class Silent(FileStore):
-        def read(self) -> Iterator[bytes]:
-            raise StoreTrouble(f"no route to {self.where}")
-
     async with scene(tmp_path / "a") as at:
         records = await archived(at, 2)
+        silent = {f"{file_of(each)}.json" for each in records}
+
+        class Silent(FileStore):
+            def load(self, most: int | None = None) -> Held | None:
+                if str(self.where) in silent:
+                    raise StoreTrouble(f"no route to {self.where}")
+                return super().load(most)
+
         at.newer(size=1000)
         at.transfers.store = lambda place: Silent(place.file)  # type: ignore[method-assign]
         records.append(await at.archive(keep_last=1, previous=records[-1]))
@@ -188,6 +206,15 @@ async def test_a_preview_names_what_would_be_removed(tmp_path: Path) -> None:
         assert removed_by(records[-1], keep_last=3) == file_of(records[0]).name
         assert removed_by(records[-1], keep_last=4) == ""
         assert removed_by(records[-1]) == ""
+
+
+def test_a_preview_takes_a_snapshot_that_is_not_taken_yet_for_one_of_today() -> None:
+    days = [system_utc() - timedelta(days=day) for day in (0, 1)]
+    today, yesterday = (StoredObject(f"/b/{day}", "", rfc3339(time)) for day, time in enumerate(days))
+    record = ArchiveRecord(
+        today.uri, 1, "00", rfc3339(days[0]), "d", "v", "", created_at=today.created_at, earlier=(yesterday,)
+    )
+    assert removed_by(record, keep={"daily": 2}) == "0", "the new one takes its day"
 
 
 def removed_by(record: ArchiveRecord, **values: Any) -> str:

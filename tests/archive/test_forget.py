@@ -1,0 +1,162 @@
+"""The store as the truth: what tiers keep of a destination, what is missing there, and what a refresh finds gone."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from pulumi_snapshots.archive.manifest import FORMAT
+from pulumi_snapshots.archive.shelf import shelved
+from pulumi_snapshots.archive.transfers import Transfers
+from pulumi_snapshots.cli.forget import OWNER
+from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.stores.destination import Destination
+from pulumi_snapshots.stores.files import FileStore
+from pulumi_snapshots.stores.store import Held, StoreTrouble
+from tests.archive.scene import file_of, scene
+from tests.cli.typed import Desk
+from tests.support.virtual import virtual
+from tests.support.world import DATABASE, OTHER_DATABASE, world
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
+
+
+def put(folder: Path, day: int, database: str = DATABASE, **said: Any) -> Path:
+    """An archive of so many days ago, as the command has written it."""
+    taken = NOON - timedelta(days=day)
+    file = folder / database / f"{taken:%Y%m%dT%H%M%SZ}-v{day}.zip"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"content")
+    about = {
+        "format": FORMAT,
+        "object": file.name,
+        "version_id": f"v{day}",
+        "database_id": database,
+        "created_at": rfc3339(taken),
+        "archived_at": rfc3339(taken),
+        "size": 7,
+        "sha256": sha256(b"content").hexdigest(),
+        "owners": [{"name": OWNER, "pin": False}],
+        "tool": "x",
+        **said,
+    }
+    file.with_name(f"{file.name}.json").write_text(json.dumps(about))
+    return file
+
+
+def left(folder: Path, database: str = DATABASE) -> list[int]:
+    """The days of the archives that are there."""
+    days = [int(file.stem.rpartition("-v")[2]) for file in (folder / database).glob("*.zip")]
+    assert len(days) == len(list((folder / database).glob("*.zip.json")))
+    return sorted(days)
+
+
+@virtual
+async def test_cron_keeps_what_its_tiers_keep_of_each_database(tmp_path: Path) -> None:
+    for day in range(10):
+        put(tmp_path / "kept", day)
+        put(tmp_path / "kept", 2 * day, OTHER_DATABASE)
+    async with world() as w:
+        desk = Desk(w, tmp_path / "state")
+        del desk.environment["SQUARECLOUD_API_KEY"]
+        typed = ("forget", f"{tmp_path}/kept/", "--keep-daily", "3", "--keep-last", "1")
+        shown = (await desk.types(*typed, "--dry-run")).done.out
+        assert shown.count("would be removed") == 14
+        assert left(tmp_path / "kept") == list(range(10))
+        ended = (await desk.types(*typed, "--json")).done.json
+        assert sum(each["removed"] for each in ended["archives"]) == 14
+        assert left(tmp_path / "kept") == [0, 1, 2]
+        assert left(tmp_path / "kept", OTHER_DATABASE) == [0, 2, 4]
+        assert (await desk.types("forget", f"{tmp_path}/kept/")).code == 2
+
+
+@virtual
+async def test_what_is_not_the_commands_own_is_not_forgotten(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    mine = {"name": OWNER, "pin": False}
+    put(kept, 0)
+    put(kept, 1)
+    put(kept, 2, owners=[{"name": "urn:pulumi:a::b::c::d", "pin": False}])
+    put(kept, 3, owners=[mine, {"name": "urn:pulumi:a::b::c::d", "pin": False}])
+    put(kept, 4, owners=[{**mine, "pin": True}])
+    put(kept, 5, owners=[])
+    put(kept, 6, drill={"drilled_at": "2026-11-26T12:00:00Z"})
+    put(kept, 7, drill={"drilled_at": "2026-11-26T12:00:00Z"})
+    put(kept, 8, created_at=None)
+    put(kept, 9).write_bytes(b"of another size")
+    async with world() as w:
+        ended = await Desk(w, tmp_path / "state").types("forget", f"{kept}/", "--keep-last", "1")
+        assert left(kept) == [0, 2, 3, 4, 5, 6, 8, 9]
+        assert "its owner is urn:pulumi:a::b::c::d" in ended.done.out
+        assert "its owner is unknown" in ended.out
+
+
+@virtual
+async def test_an_archive_that_cannot_be_removed_fails_forget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = tmp_path / "kept"
+    for day in range(3):
+        put(kept, day)
+
+    def refused(_store: FileStore) -> None:
+        raise StoreTrouble("AccessDenied")
+
+    monkeypatch.setattr(FileStore, "_remove", refused)
+    async with world() as w:
+        ended = await Desk(w, tmp_path / "state").types("forget", f"{kept}/", "--keep-last", "1")
+        assert (ended.code, ended.out.count("was not removed: AccessDenied")) == (1, 2)
+    assert left(kept) == [0, 1, 2]
+
+
+@virtual
+async def test_a_database_without_a_good_archive_is_missed(tmp_path: Path) -> None:
+    put(tmp_path / "kept", 0)
+    put(tmp_path / "kept", 1, OTHER_DATABASE, size=8)
+    async with world() as w:
+        desk = Desk(w, tmp_path / "state")
+        ended = await desk.types("archives", f"{tmp_path}/kept/", "--expect", DATABASE, "--expect", OTHER_DATABASE)
+        assert ended.code == 1
+        assert f"has no good archive of database {OTHER_DATABASE}" in ended.err
+        assert f"database {DATABASE}" not in ended.err
+        assert (await desk.types("archives", f"{tmp_path}/kept/{DATABASE}/", "--expect", DATABASE)).code == 0
+
+
+@virtual
+async def test_a_refresh_says_which_earlier_archives_are_gone(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        records = [await at.archive(keep_last=5)]
+        for _ in range(2):
+            at.newer(size=1000)
+            records.append(await at.archive(keep_last=5, previous=records[-1]))
+        file_of(records[0]).unlink()
+        seen = await at.refresh(records[-1])
+        assert [each.uri for each in seen.earlier] == [records[1].uri]
+        assert at.row.warnings == [f"1 earlier archives of this resource are gone: {file_of(records[0])}."]
+
+
+def test_many_archives_are_listed_in_parallel(tmp_path: Path) -> None:
+    for day in range(200):
+        put(tmp_path, day)
+    waiting, most = 0, 0
+
+    class Slow(FileStore):
+        def load(self, largest: int | None = None) -> Held | None:
+            nonlocal waiting, most
+            waiting += 1
+            most = max(most, waiting)
+            anyio.from_thread.run(anyio.sleep, 0.01)
+            waiting -= 1
+            return super().load(largest)
+
+    transfers = Transfers()
+    transfers.store = lambda place: Slow(place.file)  # type: ignore[method-assign]
+    found = anyio.run(shelved, transfers, Destination.parse(f"{tmp_path}/"))
+    assert len(found) == 200
+    assert most > 20

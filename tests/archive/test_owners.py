@@ -1,0 +1,379 @@
+"""Two who archive to one name: nobody's archive is lost by somebody else's rule, and none is done that is not there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import partial
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pyrage
+import pytest
+
+from pulumi_snapshots.archive.archive import CLAIM_LIVES, NotArchived
+from pulumi_snapshots.archive.calls import ArchiveCalls
+from pulumi_snapshots.archive.difference import ArchiveRules
+from pulumi_snapshots.archive.manifest import note_drill
+from pulumi_snapshots.archive.record import ArchiveMemory
+from pulumi_snapshots.archive.transfers import Transfers
+from pulumi_snapshots.archive.upkeep import NotRemoved
+from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.run.calls import Call
+from pulumi_snapshots.run.drills import Drilled
+from pulumi_snapshots.run.settings import Settings
+from pulumi_snapshots.run.shared import Shared
+from pulumi_snapshots.stores.files import FileStore, _FileDraft
+from pulumi_snapshots.stores.store import Draft, Seen, StoreTrouble
+from tests.archive.scene import file_of, holds, scene
+from tests.cli.typed import Desk
+from tests.support.failing import fails_with
+from tests.support.virtual import virtual
+from tests.support.world import DATABASE, OTHER_DATABASE, Row, world
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pulumi_snapshots.archive.record import ArchiveRecord
+
+A = "urn:pulumi:prod::shop::squarecloud:index:Archive::a"
+B = "urn:pulumi:prod::shop::squarecloud:index:Archive::b"
+KEY, OTHER_KEY = (str(pyrage.x25519.Identity.generate().to_public()) for _ in range(2))
+
+
+def owners(record: ArchiveRecord) -> list[tuple[str, bool]]:
+    said = json.loads(file_of(record).with_name(f"{file_of(record).name}.json").read_text())
+    return sorted((each["name"], each["pin"]) for each in said["owners"])
+
+
+@pytest.mark.parametrize("recipients", [None, [KEY]])
+def test_two_owners_of_one_snapshot_share_one_object(tmp_path: Path, recipients: list[str] | None) -> None:
+    @virtual
+    async def body() -> None:
+        async with scene(tmp_path / "a") as at:
+            first = await at.archive(owner=A, recipients=recipients)
+            content = file_of(first).read_bytes()
+            second = await at.archive(owner=B, pin=True, recipients=recipients)
+            assert replace(second, owner=A, pinned=None) == first
+            assert file_of(first).read_bytes() == content
+            assert owners(first) == [(A, False), (B, True)]
+            assert (await at.refresh(first)).lost is None
+
+    body()
+
+
+@virtual
+async def test_a_retention_rule_keeps_what_somebody_else_archives_too(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        pinned = await at.archive(owner=A, pin=True)
+        mine = await at.archive(owner=B, keep_last=1)
+        at.newer(size=1000)
+        newer = await at.archive(owner=B, keep_last=1, previous=mine)
+        assert file_of(pinned).exists()
+        assert owners(pinned) == [(A, True)]
+        assert any("beyond the last 1: it is an archive of prod::shop::" in note for note in at.row.notes)
+        assert newer.earlier == ()
+
+
+@virtual
+async def test_a_deleted_owner_leaves_the_object_to_the_last_one(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        first, second = await at.archive(owner=A), await at.archive(owner=B)
+        await at.remove(second, delete_object=True)
+        assert owners(first) == [(A, False)]
+        await at.remove(replace(first, owner="urn:of somebody else"), delete_object=True)
+        assert file_of(first).exists()
+        await at.remove(first, delete_object=True)
+        assert at.files() == {DATABASE}
+        assert not list(file_of(first).parent.iterdir())
+
+
+@virtual
+async def test_an_owner_whose_object_another_has_written_again_leaves_it_to_that_one(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        first, second = await at.archive(owner=A, recipients=[KEY]), await at.archive(owner=B, recipients=[KEY])
+        file_of(first).write_bytes(b"damaged")
+        again = await at.archive(owner=B, recipients=[KEY], previous=second)
+        await at.remove(first, delete_object=True)
+        assert owners(again) == [(B, False)]
+        assert (await at.refresh(again)).lost is None
+
+
+@virtual
+async def test_other_recipients_do_not_replace_somebody_elses_archive(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        first = await at.archive(owner=A, recipients=[KEY])
+        content = file_of(first).read_bytes()
+        with fails_with(NotArchived, "is there for other recipients; it is that of prod::shop::.*another name"):
+            await at.archive(owner=B, recipients=[OTHER_KEY])
+        assert file_of(first).read_bytes() == content
+        changed = await at.archive(owner=A, recipients=[OTHER_KEY], previous=first)
+        assert file_of(changed).read_bytes() != content
+
+
+@pytest.mark.parametrize("pin", [False, True])
+def test_a_fixed_name_of_somebody_else_is_not_taken(tmp_path: Path, pin: bool) -> None:  # noqa: FBT001
+    @virtual
+    async def body() -> None:
+        async with scene(tmp_path / "a") as at:
+            place = f"{at.folder}/x.zip"
+            first, old = await at.archive(owner=A, destination=place, pin=pin), at.zip
+            at.newer(size=1000)
+            with fails_with(NotArchived, "another archive has this name; it is that of prod::shop::"):
+                await at.archive(owner=B, destination=place)
+            assert holds(first, old)
+            if pin:
+                with fails_with(NotArchived, "another archive has this name; pin keeps it for good"):
+                    await at.archive(owner=A, destination=place, previous=first)
+                assert holds(first, old)
+            else:
+                assert holds(await at.archive(owner=A, destination=place, previous=first), at.zip)
+
+    body()
+
+
+@virtual
+async def test_two_databases_with_one_fixed_name_are_an_error(tmp_path: Path) -> None:
+    async with world() as w:
+        w.emulator.add_database(OTHER_DATABASE)
+        versions = [w.emulator.add_snapshot(each, size=1000).version_id for each in (DATABASE, OTHER_DATABASE)]
+        desk = Desk(w, tmp_path / "state")
+        place = f"{tmp_path}/x.zip"
+        assert (await desk.types("archive", f"{DATABASE}/{versions[0]}", place)).code == 0
+        assert (await desk.types("archive", f"{DATABASE}/{versions[0]}", place)).code == 0
+        ended = await desk.types("archive", f"{OTHER_DATABASE}/{versions[1]}", place)
+        assert (ended.code, "another archive has this name" in ended.err) == (1, True)
+        assert (tmp_path / "x.zip").read_bytes() == w.emulator.archive_of(versions[0])
+        newer = w.emulator.add_snapshot(DATABASE, size=1000).version_id
+        w.emulator.drop_cache()
+        assert (await desk.types("archive", f"{DATABASE}/{newer}", place)).code == 0
+
+
+@virtual
+async def test_a_pinned_archive_outlives_its_resource(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        record = await at.archive(owner=A, pin=True)
+        await at.remove(record, delete_object=True)
+        assert file_of(record).exists()
+        assert at.row.notes[-1].endswith("since pin keeps it for good")
+        await at.remove(replace(record, pinned=None), delete_object=True)  # a state that was not saved
+        assert file_of(record).exists()
+
+
+@virtual
+async def test_a_manifest_that_may_not_be_removed_keeps_its_object(tmp_path: Path) -> None:
+    class Refusing(FileStore):
+        def _remove(self) -> None:
+            if self._path.suffix == ".json":
+                raise StoreTrouble("AccessDenied")
+            super()._remove()
+
+    async with scene(tmp_path / "a") as at:
+        record = await at.archive(owner=A)
+        store, at.transfers.store = at.transfers.store, lambda place: Refusing(place.file)  # type: ignore[method-assign]
+        with pytest.raises(NotRemoved, match="AccessDenied"):
+            await at.remove(record, delete_object=True)
+        assert file_of(record).exists()
+        at.transfers.store = store  # type: ignore[method-assign]
+        await at.remove(record, delete_object=True)
+        assert not list(file_of(record).parent.iterdir())
+
+
+@virtual
+async def test_manifests_that_are_written_at_once_lose_no_owner(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        record = await at.archive(owner=A)
+        drilled = Drilled("2026-03-01T12:00:00Z", 1.0)
+        async with anyio.create_task_group() as group:
+            for number in range(20):
+                group.start_soon(partial(at.archive, owner=f"urn:{number:02}"))
+        assert note_drill(at.transfers, record.uri, drilled)
+        assert owners(record) == sorted([(A, False), *((f"urn:{number:02}", False) for number in range(20))])
+
+
+@virtual
+async def test_what_is_there_after_a_lost_state_is_found_again_without_the_service(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        outputs = await at.outputs()
+        record = await at.archive(owner=A, **outputs)
+        at.here.emulator.remove_snapshot(at.snapshot.version_id)
+        sent = len(at.here.emulator.journal)
+        assert await at.archive(owner=A, **outputs) == record
+        assert len(at.here.emulator.journal) == sent
+        file_of(record).write_bytes(file_of(record).read_bytes()[:-1] + b"x")
+        with pytest.raises(NotArchived):  # what is damaged is not taken for an archive
+            await at.archive(owner=A, **outputs)
+
+
+# At the same time ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("moment", ["while it is written", "right before it appears", "right after it appeared"])
+@pytest.mark.parametrize("recipients", [None, [KEY]], ids=["plain", "sealed"])
+def test_a_job_that_is_overtaken_records_an_object_that_is_there(
+    tmp_path: Path, moment: str, recipients: list[str] | None
+) -> None:
+    @virtual
+    async def body() -> None:
+        async with scene(tmp_path / "a") as at:
+            theirs = await at.archive(owner=B, recipients=recipients)
+            files = {path: path.read_bytes() for path in file_of(theirs).parent.iterdir()}
+            for path in files:
+                path.unlink()
+
+            def appears(at_moment: str) -> None:
+                if at_moment == moment:
+                    for path, content in files.items():
+                        path.with_suffix(".tmp").write_bytes(content)
+                        path.with_suffix(".tmp").replace(path)
+                    files.clear()
+
+            class Watched(_FileDraft):
+                def write(self, data: bytes | bytearray) -> None:
+                    appears("while it is written")
+                    super().write(data)
+
+                def commit(self, sha256: str) -> Seen:
+                    appears("right before it appears")
+                    seen = super().commit(sha256)
+                    appears("right after it appeared")
+                    return seen
+
+            class Store(FileStore):
+                def begin(self, size: int | None) -> Draft:
+                    return super().begin(size) if self._path.suffix == ".json" else Watched(self._path)
+
+            at.transfers.store = lambda place: Store(place.file)  # type: ignore[method-assign]
+            record = await at.archive(owner=A, recipients=recipients)
+            assert sha256(file_of(record).read_bytes()).hexdigest() == record.sha256
+            assert (await at.refresh(record)).lost is None
+            assert owners(record) == [(A, False), (B, False)]
+            assert len(list(file_of(record).parent.iterdir())) == 2
+
+    body()
+
+
+@pytest.mark.parametrize("appeared", [False, True])
+def test_a_run_that_was_killed_at_the_end_holds_up_the_next_one_for_minutes_only(
+    tmp_path: Path,
+    appeared: bool,  # noqa: FBT001
+) -> None:
+    @virtual
+    async def body() -> None:
+        async with scene(tmp_path / "a") as at:
+            record = await at.archive(owner=A)
+            manifest = file_of(record).with_name(f"{file_of(record).name}.json")
+            manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "claim": "of a run that was killed"}))
+            if not appeared:
+                file_of(record).unlink()
+            began = at.here.clock.monotonic()
+            again = await at.archive(owner=A)
+            assert CLAIM_LIVES < at.here.clock.monotonic() - began < 3 * CLAIM_LIVES
+            assert holds(again, at.zip)
+            assert json.loads(manifest.read_text())["claim"] is None
+            assert owners(again) == [(A, False)]
+
+    body()
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_store_that_refuses_the_object_leaves_the_manifest_as_it_was(tmp_path: Path, before: bool) -> None:  # noqa: FBT001
+    class Refusing(_FileDraft):
+        def commit(self, sha256: str) -> Seen:
+            raise StoreTrouble(f"ExpiredToken {sha256}")
+
+    class Store(FileStore):
+        def begin(self, size: int | None) -> Draft:
+            return super().begin(size) if self._path.suffix == ".json" else Refusing(self._path)
+
+    @virtual
+    async def body() -> None:
+        async with scene(tmp_path / "a") as at:
+            place = f"{at.folder}/x.zip"
+            if before:
+                await at.archive(owner=A, destination=place)
+                at.newer(size=1000)
+            was = {path.name: path.read_bytes() for path in at.folder.iterdir()}
+            at.transfers.store = lambda place: Store(place.file)  # type: ignore[method-assign]
+            with pytest.raises(NotArchived, match="ExpiredToken"):
+                await at.archive(owner=A, destination=place)
+            assert {path.name: path.read_bytes() for path in at.folder.iterdir()} == was
+
+    body()
+
+
+@virtual
+async def test_two_jobs_at_once_both_record_the_object_that_is_there(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        outputs, records = await at.outputs(), []
+
+        async def one(owner: str) -> None:
+            records.append(await at.archive(owner=owner, recipients=[KEY], **outputs))
+
+        at.here.emulator.add_fault(Fault(kind="download", delay=1, cut_after=2_000_000, times=2))
+        async with anyio.create_task_group() as group:
+            group.start_soon(one, A)
+            group.start_soon(one, B)
+        assert [(await at.refresh(each)).lost for each in records] == [None, None]
+        assert owners(records[0]) == [(A, False), (B, False)]
+
+
+# In a program ----------------------------------------------------------------------------------------------------------
+
+
+def call_of(owner: str, shared: Shared, listener: Row | None = None) -> Call:
+    return Call(owner, Settings, shared, listener or Row())
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "refused"),
+    [
+        ({"destination": "/b/x.zip"}, {"destination": "file:///b//x.zip"}, True),
+        ({"destination": "/b/"}, {"destination": "/b/"}, True),
+        ({"destination": "/b/"}, {"destination": "/b/", "version_id": "v2"}, False),
+        ({"destination": "/b/x.zip"}, {"destination": "/b/y.zip"}, False),
+    ],
+)
+def test_one_place_twice_in_a_program_fails_in_preview(
+    first: dict[str, Any],
+    second: dict[str, Any],
+    refused: bool,  # noqa: FBT001
+) -> None:
+    shared, rules = Shared(lambda _: None), ArchiveRules()
+    good = {"database_id": "d" * 32, "version_id": "v1"}
+    assert rules.check(call_of(A, shared), {**good, **first}) == []
+    assert rules.check(call_of(A, shared), {**good, **first}) == []
+    found = rules.check(call_of(B, shared), {**good, **second})
+    assert [str(each.reason) for each in found] == ["is also that of a"] * refused
+
+
+@virtual
+async def test_an_archive_that_was_renamed_keeps_what_its_rule_counts(tmp_path: Path) -> None:
+    """The engine deletes what was replaced by the old URN, and shows what replaced it by the new one."""
+    async with scene(tmp_path / "a") as at:
+        first = await at.archive(owner=A, keep_last=3)
+        at.newer(size=1000)
+        second = await at.archive(owner=B, keep_last=3, previous=first)
+        assert second.owner == A, "manifests know it by its first name"
+        shared = Shared(lambda _: None)
+        shared.of(ArchiveMemory).keep(B, second, counts=True)
+        state = {**first.to_outputs(), "destination": f"{at.folder}/", "delete_object": True}
+        await ArchiveCalls().delete(call_of(A, shared, at.row), first.id, state)
+        assert file_of(first).exists()
+        at.newer(size=1000)
+        third = await at.archive(owner=B, keep_last=1, previous=second)
+        assert [file_of(each).exists() for each in (first, second, third)] == [False, False, True]
+
+
+@virtual
+async def test_a_changed_pin_stands_in_the_manifest(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        record = await at.archive(owner=A)
+        shared = Shared(lambda _: None)
+        shared._others[Transfers] = at.transfers
+        for pin in (True, False):
+            values = {"destination": f"{at.folder}/", "pin": pin}
+            await ArchiveCalls().update(call_of(A, shared, at.row), record.id, record.to_outputs(), values)
+            record = replace(record, pinned=pin or None)
+            assert owners(record) == [(A, pin)]
