@@ -4,7 +4,7 @@ package main
 import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/config"
-	"pulumi-squarecloud/sdk/go/squarecloud"
+	"pulumi-squarecloud.invalid/sdk/go/squarecloud"
 )
 
 func main() {

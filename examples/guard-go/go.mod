@@ -3,7 +3,7 @@ module guard-example
 go 1.26.6
 
 require (
-	pulumi-squarecloud/sdk/go v0.1.0
+	pulumi-squarecloud.invalid/sdk/go v0.1.0
 	github.com/pulumi/pulumi/sdk/v3 v3.274.1
 )
 
@@ -120,4 +120,4 @@ require (
 	lukechampine.com/frand v1.4.2 // indirect
 )
 
-replace pulumi-squarecloud/sdk/go => ../../sdks/go
+replace pulumi-squarecloud.invalid/sdk/go => ../../sdks/go

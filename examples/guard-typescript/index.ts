@@ -7,11 +7,17 @@ const databaseId = config.require("databaseId");
 const release = config.get("release") ?? "v1";
 
 // A hook that lets a change happen only once there is a snapshot from before it.
-const guard = (what: string) =>
-    new pulumi.ResourceHook(`guard ${what}`, async ({ name, urn }) => {
-        await squarecloud.takeSnapshot({ databaseId, change: `${what} of ${name}`, urn });
+// The one after it notes the change, so that the next update takes another snapshot.
+const guard = (what: string, after = false) =>
+    new pulumi.ResourceHook(`guard ${after ? "after" : "before"} ${what}`, async ({ name, urn }) => {
+        await squarecloud.takeSnapshot({ databaseId, change: `${what} of ${name}`, urn, after });
     });
-const hooks = { beforeUpdate: [guard("update")], beforeDelete: [guard("delete")] };
+const hooks = {
+    beforeUpdate: [guard("update")],
+    afterUpdate: [guard("update", true)],
+    beforeDelete: [guard("delete")],
+    afterDelete: [guard("delete", true)],
+};
 
 // Starts the provider: for a hook before a delete, which runs after the program, the engine starts none.
 const database = squarecloud.getDatabaseOutput({ databaseId });

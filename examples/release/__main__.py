@@ -28,7 +28,7 @@ migration = Step(
 data: pulumi.Resource = migration
 if rollback:
     pulumi.log.info(f"rollback is {rollback}: nothing is migrated until `pulumi config rm rollback`")
-    data = Restore("rollback", guard.last(), overwrite=True, triggers=[rollback])
+    data = Restore("rollback", guard.last(rollback), overwrite=True, triggers=[rollback])
 Step("health", config.require("healthCheck"), [files, rollback], pulumi.ResourceOptions(depends_on=[data]))
 
 last = guard.last()

@@ -15,7 +15,7 @@ from pulumi.runtime.proto import provider_pb2
 
 import pulumi_snapshots
 from pulumi_snapshots import plugin
-from pulumi_snapshots.plugin import lookups
+from pulumi_snapshots.declaration import invokes
 from pulumi_snapshots.plugin.protocol.servicer import Plugin
 from pulumi_snapshots.plugin.wire import is_secret
 from tests.support.virtual import virtual
@@ -125,7 +125,7 @@ def test_a_lookup_by_the_plugin_fails_with_its_text_alone(monkeypatch: pytest.Mo
     def fail(token: str, *_: Any) -> Any:
         raise RuntimeError(f"invoke of {token} failed: invocation of {token} returned an error: {told}")
 
-    monkeypatch.setattr(lookups, "invoke", fail)
+    monkeypatch.setattr(invokes, "invoke", fail)
     with pytest.raises(plugin.LookupFailed) as failure:
         plugin.get_database("x")
     assert str(failure.value).startswith(f"get_database: {told}")

@@ -3,9 +3,9 @@
 // in: all
 using System.Collections.Generic;
 using Pulumi;
-using PulumiSnapshots.Squarecloud;
+using PulumiSnapshots.SquareCloud;
 // in: Archive Drill
-using PulumiSnapshots.Squarecloud.Inputs;
+using PulumiSnapshots.SquareCloud.Inputs;
 // in: all
 
 return await Deployment.RunAsync(() =>

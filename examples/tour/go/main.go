@@ -8,7 +8,7 @@ import (
 	// in: Drill
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/config"
 	// in: all
-	"pulumi-squarecloud/sdk/go/squarecloud"
+	"pulumi-squarecloud.invalid/sdk/go/squarecloud"
 )
 
 func main() {
@@ -83,7 +83,7 @@ func main() {
 		})
 		ctx.Export("engine", database.Type())
 		// in: getDatabases
-		databases := squarecloud.GetDatabasesOutput(ctx, squarecloud.GetDatabasesOutputArgs{})
+		databases := squarecloud.GetDatabasesOutput(ctx)
 		ctx.Export("databases", databases.Databases())
 		// in: takeSnapshot
 		// Before a guarded resource changes, a snapshot is taken; however many change, one.

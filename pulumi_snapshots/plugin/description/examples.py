@@ -11,7 +11,7 @@ PACKED = Path(__file__).parent / "tour"
 IN_REPOSITORY = Path(__file__).parents[3] / "examples" / "tour"
 PROGRAMS = {
     "typescript": "typescript/index.ts",
-    "python": "python/__main__.py",
+    "python": "python/program.py",
     "go": "go/main.go",
     "csharp": "csharp/Program.cs",
     "java": "java/App.java",

@@ -12,6 +12,8 @@ from importlib.metadata import metadata, version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from pulumi_snapshots.run.settings import PACKAGE
+
 if TYPE_CHECKING:
     from importlib.metadata import PackageMetadata
 
@@ -19,10 +21,11 @@ DISTRIBUTION = "pulumi-snapshots"
 VERSION = version(DISTRIBUTION)
 NPM_NAME = "pulumi-squarecloud"
 """In no scope: `@pulumi` is Pulumi's, and another scope must be registered first."""
-GO_WITHOUT_REPOSITORY = "pulumi-squarecloud/sdk/go"
-"""A module of this machine: without a dot, no Go command looks for it on the network."""
+GO_WITHOUT_REPOSITORY = "pulumi-squarecloud.invalid/sdk/go"
+"""A module of this machine: no domain can end like this. Without a dot, `pulumi package add` prints an import of another path."""
 DOTNET_NAMESPACE = "PulumiSnapshots"
 """Packages that begin with `Pulumi.` are Pulumi's."""
+DOTNET_NAME = "SquareCloud"
 JAVA_PACKAGE = "pulumisnapshots"
 NO_UPLOAD = "Private :: Do Not Upload"
 """The classifier by which an index refuses a package; it stands in pyproject.toml until the package may be published."""
@@ -94,15 +97,27 @@ class Identity:
         }
         return {name: text for name, text in known.items() if text}
 
-    def languages(self) -> dict[str, dict[str, str]]:
+    def languages(self) -> dict[str, dict[str, Any]]:
         """What each language's SDK is called."""
         # Generators make a Go module's path of the repository by themselves; some of them heed nothing else.
         go = {"modulePath": GO_WITHOUT_REPOSITORY, "importBasePath": f"{GO_WITHOUT_REPOSITORY}/squarecloud"}
         return {
             "nodejs": {"packageName": NPM_NAME},
             "go": {} if self.repository else go,
-            "csharp": {"rootNamespace": DOTNET_NAMESPACE},
+            "csharp": {"rootNamespace": DOTNET_NAMESPACE, "namespaces": {PACKAGE: DOTNET_NAME}},
             "java": {"basePackage": self._java},
+        }
+
+    def imports(self) -> dict[str, str]:
+        """The line by which a program in each language imports the SDK; in YAML there is none, and a type names the package."""
+        module = self.languages()["go"].get("importBasePath") or f"{''.join(self._place)}/sdk/go/{PACKAGE}"
+        return {
+            "typescript": f'import * as {PACKAGE} from "{NPM_NAME}";',
+            "python": f"import pulumi_{PACKAGE} as {PACKAGE}",
+            "go": f'import "{module}"',
+            "csharp": f"using {DOTNET_NAMESPACE}.{DOTNET_NAME};",
+            "java": f"import {self._java}.{PACKAGE}.*;",
+            "yaml": f"type: {PACKAGE}:Snapshot",
         }
 
     def _one(self, field: str) -> str | None:

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.late import late
+from pulumi_snapshots.plugin.description.references import REFERENCE
 from pulumi_snapshots.plugin.wire import Names
 from pulumi_snapshots.properties.catalogue import in_camel
 from pulumi_snapshots.run.settings import PACKAGE
-from pulumi_snapshots.snapshot.record import NAMED_BY, SNAPSHOT
+from pulumi_snapshots.snapshot.record import NAMED_BY
 
 if TYPE_CHECKING:
-    from pulumi_snapshots.lookup.results import Lookup, SnapshotInfo
+    from google.protobuf.struct_pb2 import Struct
+
+    from pulumi_snapshots.lookup.results import Lookup
+    from pulumi_snapshots.plugin.description.references import Snapshots
     from pulumi_snapshots.properties.catalogue import Property
-    from pulumi_snapshots.run.calls import Calls, Rules
+    from pulumi_snapshots.properties.unfit import Problem
+    from pulumi_snapshots.run.calls import Call, Calls, Rules
 
 T = TypeVar("T")
-
-REFERENCE = "snapshot"
-"""The input that is a Snapshot of the program; the engine hands on its id. The state has the inputs that it stands for."""
 
 
 def token(name: str) -> str:
@@ -31,18 +36,19 @@ def token(name: str) -> str:
 class Kind:
     """One kind of resource: its token is its type in the state, its names are those of its properties."""
 
+    imports: ClassVar[tuple[str, ...]] = ()
+    """Examples of a name and an id that `pulumi import` takes; none if nothing can be imported."""
+
     def __init__(self, rules: Rules) -> None:
         self.rules, self.thing = rules, rules.thing
         self.token = token(self.thing.name)
         self.names = Names(self.thing.outputs)
         self.input_names = Names(self.thing.inputs.properties())
-        self.takes_snapshot = set(NAMED_BY) <= set(self.thing.inputs.properties())
 
-    @cached_property
-    def lists(self) -> Lookup[list[SnapshotInfo]] | None:
-        """The lookup that finds all of its kind; None if the service has no list of them."""
-        found: Lookup[list[SnapshotInfo]] = late("lookup.results:SNAPSHOTS")
-        return found if self.thing is SNAPSHOT else None
+    @property
+    def lists(self) -> Function | None:
+        """The function that finds all of its kind; None if the service has no list of them."""
+        return None
 
     @cached_property
     def list_names(self) -> Names:
@@ -52,12 +58,12 @@ class Kind:
     @property
     def accepted(self) -> list[str]:
         """All inputs by their names in programs."""
-        return [*([REFERENCE] if self.takes_snapshot else []), *self.input_names.all]
+        return self.input_names.all
 
     @property
     def list_properties(self) -> Mapping[str, Property]:
         """What a list can be asked for; it has ids, so no URLs."""
-        every = self.lists.query.properties() if self.lists else {}
+        every = self.lists.lookup.query.properties() if self.lists else {}
         return {name: each for name, each in every.items() if name != "with_url"}
 
     @property
@@ -65,15 +71,109 @@ class Kind:
         """What may send requests; loaded late."""
         return self.rules.calls
 
+    def expanded(self, _snapshots: Snapshots, inputs: Struct, _olds: Struct) -> tuple[Struct, list[Problem]]:
+        """The inputs with what a Snapshot among them stands for in its place, and what is wrong with it."""
+        return inputs, []
+
+    def explained(self, problems: list[Problem], _olds: Struct) -> list[Problem]:
+        """What is wrong with inputs, with what else the engine may have to do with it."""
+        return problems
+
+    def note(self, snapshots: Snapshots, id_: str, outputs: Mapping[str, Any]) -> None:
+        """Note what resources that refer to this one need to know of it."""
+
+
+class SnapshotKind(Kind):
+    """Snapshots, to which other resources refer and of which the service has a list."""
+
+    imports = ("before-release DATABASE_ID/VERSION_ID", "newest DATABASE_ID/latest")
+
+    @property
+    def lists(self) -> Function:
+        """The function that finds all of its kind."""
+        return FUNCTIONS[token("getSnapshots")]
+
+    def note(self, snapshots: Snapshots, id_: str, outputs: Mapping[str, Any]) -> None:
+        """Note the version of one whose id does not name it."""
+        snapshots.note(id_, outputs)
+
+
+class ReferringKind(Kind):
+    """Resources that take a Snapshot of the program for its database and version."""
+
+    @property
+    def accepted(self) -> list[str]:
+        """All inputs by their names in programs."""
+        return [REFERENCE, *super().accepted]
+
+    def expanded(self, snapshots: Snapshots, inputs: Struct, olds: Struct) -> tuple[Struct, list[Problem]]:
+        """See `Snapshots.expanded`."""
+        return snapshots.expanded(inputs, olds)
+
+    def explained(self, problems: list[Problem], olds: Struct) -> list[Problem]:
+        """If the state has a snapshot and the inputs have none, say what `ignoreChanges` must name."""
+        if not set(map(in_camel, NAMED_BY)) <= olds.fields.keys():
+            return problems
+        more = Text("{reason}. If ignoreChanges names {snapshot}, name {database_id} and {version_id} there instead")
+        return [
+            replace(each, reason=Text(more.template, reason=each.reason)) if each.property == REFERENCE else each
+            for each in problems
+        ]
+
 
 class Function:
-    """One function, with the names of its arguments and of its results."""
+    """One function, with the names of its arguments and of its results: it looks something up."""
 
     def __init__(self, lookup: Lookup[Any]) -> None:
         self.lookup = lookup
         self.token = token(in_camel(lookup.function))
         self.arguments = Names(lookup.query.properties())
         self.results = Names(lookup.result.properties())
+
+    def foreseen(self, _values: Mapping[str, Any]) -> Struct | None:
+        """The result in a preview that must not have it; None if a preview calls the function too."""
+        return None
+
+    def urn(self, _values: Mapping[str, Any]) -> str:
+        """The resource that shows how the function goes; empty for the stack."""
+        return ""
+
+    async def find(self, values: Mapping[str, Any], call: Call) -> Any:
+        """What it finds, for arguments that have no problem."""
+        session, lookup = call.session(), self.lookup
+        found = await late("lookup.find:find")(lookup, session, values, session.listings.recent, call.listener.progress)
+        if note := session.take_note():
+            call.listener.warn(note)
+        return found
+
+
+class LatestFunction(Function):
+    """The newest snapshot. That there is one is a promise of its type, so that no language has to ask before each use."""
+
+    async def find(self, values: Mapping[str, Any], call: Call) -> Any:
+        """What it finds; an error if there is none, unless the caller says that there may be none."""
+        found = await super().find(values, call)
+        if found is None and not values.get("optional"):
+            fits = " that fits" if values.keys() & {"origin", "max_age"} else ""
+            happened = f"database {values['database_id']} has no available snapshot{fits}"
+            raise Explained(happened, Text("With {optional}, the result lacks it instead."))
+        return found
+
+
+class TakingFunction(Function):
+    """A snapshot before a change, which no preview takes."""
+
+    def foreseen(self, values: Mapping[str, Any]) -> Struct:
+        """What a preview knows of it."""
+        return self.results.write(late("guard.inputs:foreseen")(values))
+
+    def urn(self, values: Mapping[str, Any]) -> str:
+        """The resource that is about to change."""
+        return str(values.get("urn", ""))
+
+    async def find(self, values: Mapping[str, Any], call: Call) -> Any:
+        """Take it."""
+        return await late("guard.once:take")(values, call)
 
 
 class ByToken(Mapping[str, T]):
@@ -97,18 +197,18 @@ class ByToken(Mapping[str, T]):
 
 KINDS = ByToken(
     {
-        "Snapshot": lambda: Kind(late("snapshot.difference:SnapshotRules")()),
-        "Restore": lambda: Kind(late("restore.difference:RestoreRules")()),
-        "Archive": lambda: Kind(late("archive.difference:ArchiveRules")()),
-        "Drill": lambda: Kind(late("drill.difference:DrillRules")()),
+        "Snapshot": lambda: SnapshotKind(late("snapshot.difference:SnapshotRules")()),
+        "Restore": lambda: ReferringKind(late("restore.difference:RestoreRules")()),
+        "Archive": lambda: ReferringKind(late("archive.difference:ArchiveRules")()),
+        "Drill": lambda: ReferringKind(late("drill.difference:DrillRules")()),
     }
 )
 FUNCTIONS = ByToken(
     {
         "getSnapshots": lambda: Function(late("lookup.results:SNAPSHOTS")),
-        "getLatestSnapshot": lambda: Function(late("lookup.results:LATEST")),
+        "getLatestSnapshot": lambda: LatestFunction(late("lookup.results:SURE_LATEST")),
         "getDatabase": lambda: Function(late("lookup.results:DATABASE")),
         "getDatabases": lambda: Function(late("lookup.results:DATABASES")),
-        "takeSnapshot": lambda: Function(late("guard.inputs:TAKE")),
+        "takeSnapshot": lambda: TakingFunction(late("guard.inputs:TAKE")),
     }
 )

@@ -3,23 +3,44 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, get_args, get_origin
 
-from pulumi_snapshots.attempt.post import Post
+from pulumi_snapshots.ledger.request import Request
 from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
 from pulumi_snapshots.plugin.description.examples import with_examples
 from pulumi_snapshots.plugin.description.identity import VERSION, Identity
-from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, REFERENCE, Function, Kind, token
-from pulumi_snapshots.properties.catalogue import Bytes, Choices, Duration, Property, Record, in_camel, record_in
+from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, Function, Kind, token
+from pulumi_snapshots.plugin.description.references import REFERENCE
+from pulumi_snapshots.properties.catalogue import (
+    AS_WRITTEN,
+    Bytes,
+    Choices,
+    Duration,
+    Property,
+    Record,
+    in_camel,
+    record_in,
+)
 from pulumi_snapshots.run.settings import PACKAGE, Settings, variable
 from pulumi_snapshots.snapshot.record import NAMED_BY, SNAPSHOT
 
-NAMES: dict[type[Record], str] = {SnapshotInfo: "FoundSnapshot", DatabaseInfo: "Database", Post: "Attempt"}
+NAMES: dict[type[Record], str] = {SnapshotInfo: "FoundSnapshot", DatabaseInfo: "Database", Request: "Attempt"}
 """Types whose name is not that of their class."""
-TYPES = {str: "string", datetime: "string", int: "integer", Bytes: "number", float: "number", bool: "boolean"}
+TYPES = {
+    str: "string",
+    Duration: "string",
+    datetime: "string",
+    int: "integer",
+    Bytes: "number",
+    float: "number",
+    bool: "boolean",
+}
+
+DURATION = "Written as `90s`, `45m`, `1h30m` or `7d`; `600` is seconds."
+"""How a duration is written: a text, since most languages have no good type for one of two. The plugin takes a number too."""
 
 
 def schema() -> dict[str, Any]:
@@ -50,22 +71,39 @@ def schema() -> dict[str, Any]:
 
 
 def _setting(each: Property) -> dict[str, Any]:
-    """A setting: a duration is a text, as in the environment; the key has no default, which would put it into the state."""
+    """A setting; the key has no default, which would put it into the state."""
     default = {} if each.secret else {"defaultInfo": {"environment": [variable(each.name)]}}
-    return _property(replace(each, type=str) if each.type == Duration else each) | default
+    return _property(each) | default
 
 
 def _resource(kind: Kind) -> dict[str, Any]:
     inputs, outputs = kind.thing.inputs.properties().values(), kind.thing.outputs.values()
     listed_by = {"type": "object", "properties": _properties(kind.list_properties.values())}
     return {
-        "description": with_examples(kind.thing.doc, kind.thing.name),
+        "description": with_examples(_in_all_languages(kind.thing.doc), kind.thing.name) + _how_to_import(kind),
         "properties": _properties(outputs),
         "required": [each.camel for each in outputs if kind.thing.seen(each)],
         "inputProperties": _referring(kind) | {each.camel: _input(each) for each in inputs},
         "requiredInputs": [each.camel for each in inputs if each.required and not _may_refer(kind, each)],
         **({"listInputs": listed_by} if kind.lists else {}),
     }
+
+
+def _how_to_import(kind: Kind) -> str:
+    """The section that the registry's pages end with."""
+    commands = "\n".join(f"$ pulumi import {kind.token} {example}" for example in kind.imports)
+    return (
+        f"\n\n## Import\n\nThe id names the database and the version.\n\n```sh\n{commands}\n```\n" if commands else ""
+    )
+
+
+def _documented(record: type[Record]) -> str:
+    return _in_all_languages(inspect.getdoc(record) or "")
+
+
+def _in_all_languages(described: str) -> str:
+    """A description with the names of properties as all languages but Python spell them."""
+    return re.sub(r"`[a-z]+(?:_[a-z]+)+`", lambda found: in_camel(found[0]), described)
 
 
 def _input(each: Property) -> dict[str, Any]:
@@ -78,7 +116,7 @@ def _replacing(*, replaces: bool) -> dict[str, Any]:
 
 def _referring(kind: Kind) -> dict[str, Any]:
     """The input that is a Snapshot of the program, if the resource can take one."""
-    if not kind.takes_snapshot:
+    if REFERENCE not in kind.accepted:
         return {}
     instead = " and ".join(f"`{in_camel(name)}`" for name in NAMED_BY)
     described = f"A Snapshot of this program; or give {instead} instead."
@@ -88,14 +126,15 @@ def _referring(kind: Kind) -> dict[str, Any]:
 
 def _may_refer(kind: Kind, each: Property) -> bool:
     """Whether a Snapshot may be given instead of this input."""
-    return kind.takes_snapshot and each.name in NAMED_BY
+    return REFERENCE in kind.accepted and each.name in NAMED_BY
 
 
 def _function(function: Function) -> dict[str, Any]:
     query = function.lookup.query
+    inputs = _object(query, [each.camel for each in query.properties().values() if each.required])
     return {
-        "description": with_examples(inspect.getdoc(query) or "", in_camel(function.lookup.function)),
-        "inputs": _object(query, [each.camel for each in query.properties().values() if each.required]),
+        "description": with_examples(_documented(query), in_camel(function.lookup.function)),
+        **({"inputs": inputs} if inputs["properties"] else {}),
         "outputs": _of_record(function.lookup.result),
     }
 
@@ -107,7 +146,7 @@ def _types() -> dict[str, Any]:
     records = {record for each in every if (record := record_in(each.type))}
     every += [each for function in FUNCTIONS.values() for each in function.lookup.query.properties().values()]
     every += [each for record in records for each in record.properties().values()]
-    found = {_name(record): {**_of_record(record), "description": inspect.getdoc(record)} for record in records}
+    found = {_name(record): {**_of_record(record), "description": _documented(record)} for record in records}
     found |= {each.choices.name: _enum(each.choices) for each in every if each.choices}
     return {token(name): found[name] for name in sorted(found)}
 
@@ -118,22 +157,22 @@ def _enum(choices: Choices) -> dict[str, Any]:
 
 
 def _of_record(record: type[Record]) -> dict[str, Any]:
-    return _object(record, [each.camel for each in record.properties().values() if record.always(each)])
+    every = record.properties().values()
+    return _object(record, [each.camel for each in every if record.always(each) or each.settled])
 
 
 def _object(record: type[Record], required: list[str]) -> dict[str, Any]:
-    properties = _properties(record.properties().values(), secrets=False)
-    return {"type": "object", "properties": properties, "required": required}
+    return {"type": "object", "properties": _properties(record.properties().values()), "required": required}
 
 
-def _properties(every: Iterable[Property], *, secrets: bool = True) -> dict[str, Any]:
-    return {each.camel: _property(each, secret=secrets and each.secret) for each in every}
+def _properties(every: Iterable[Property]) -> dict[str, Any]:
+    return {each.camel: _property(each) for each in every}
 
 
-def _property(each: Property, *, secret: bool | None = None) -> dict[str, Any]:
-    marked = each.secret if secret is None else secret
+def _property(each: Property) -> dict[str, Any]:
     kind = _choice(each, each.choices) if each.choices else _type(each.type)
-    return kind | {"description": each.description} | ({"secret": True} if marked else {})
+    described = _in_all_languages(each.description.replace(AS_WRITTEN[Duration], DURATION))
+    return kind | {"description": described} | ({"secret": True} if each.secret else {})
 
 
 def _choice(each: Property, choices: Choices) -> dict[str, Any]:
@@ -143,8 +182,6 @@ def _choice(each: Property, choices: Choices) -> dict[str, Any]:
 
 
 def _type(kind: Any) -> dict[str, Any]:
-    if kind == Duration:
-        return {"oneOf": [{"type": "string"}, {"type": "number"}]}
     if get_origin(kind) in {list, tuple}:
         return {"type": "array", "items": _type(get_args(kind)[0])}
     record = record_in(kind)

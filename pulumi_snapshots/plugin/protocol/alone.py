@@ -25,13 +25,7 @@ def owner_of_call(token: str) -> str:
 
 
 class LoneRow(Row):
-    """Where such a call is shown. The journal keeps what is pending, since nothing else does."""
-
-    is_asked_again = False
+    """Where such a call is shown."""
 
     def _words(self, urn: str) -> Wording:
         return DO.about(resource=urn)
-
-    def will_keep(self, *, pending: bool) -> bool:
-        """Whether the end of the operation reaches the user: one that is pending cannot be kept."""
-        return not pending and super().will_keep(pending=pending)

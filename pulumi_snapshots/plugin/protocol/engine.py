@@ -38,9 +38,8 @@ class Engine:
         """Send warnings only from now on: `pulumi do` prints everything else into its answer, which programs read."""
         self._is_quiet = True
 
-    @property
-    def alive(self) -> bool:
-        """Whether it still runs: it listens, and this process is its child until it ends."""
+    def is_alive(self) -> bool:
+        """Whether it still runs: it listens, and this process is its child until it ends. Blocks while the engine is stopped."""
         return os.getppid() == self._parent and (self._address is None or listens(self._address))
 
     def say(self, text: str, urn: str = "", *, warning: bool = False, ephemeral: bool = False) -> None:
@@ -75,14 +74,10 @@ class Row:
 
     Attributes:
         wording: words that name the resource.
-        lost: whether the engine gave up the call, so that its end does not reach the state.
     """
-
-    is_asked_again = True
 
     def __init__(self, engine: Engine, urn: str) -> None:
         self.wording = self._words(urn)
-        self.lost = False
         self._engine = engine
         self._urn = urn
         self._last = ""
@@ -104,7 +99,3 @@ class Row:
     def note(self, text: Words) -> None:
         """Leave good news under Diagnostics."""
         self._engine.say(self.wording.text(text), self._urn)
-
-    def will_keep(self, *, pending: bool) -> bool:  # noqa: ARG002  everything can be kept
-        """Whether the end of the operation reaches the state."""
-        return not self.lost and self._engine.alive

@@ -8,12 +8,15 @@ import signal
 import sys
 
 import anyio
+import anyio.to_thread
 import grpc
+from anyio.abc import TaskGroup
 from pulumi.runtime.proto import provider_pb2_grpc
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.engine.presence import WATCH_EVERY, address_in
 from pulumi_snapshots.engine.terminal import has_terminal
+from pulumi_snapshots.plugin.protocol.attached import Attached
 from pulumi_snapshots.plugin.protocol.engine import Engine
 from pulumi_snapshots.plugin.protocol.servicer import Plugin
 from pulumi_snapshots.run.shared import Shared
@@ -34,15 +37,14 @@ def main() -> None:
 
 
 async def _serve(address: str | None) -> None:
-    engine = Engine(address)
-    shared = Shared(announce=lambda text: engine.say(text, ephemeral=True), cuts_rows=has_terminal())
     options = [("grpc.max_receive_message_length", MESSAGE_LIMIT), ("grpc.max_send_message_length", MESSAGE_LIMIT)]
     server = grpc.aio.server(options=options)
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(Plugin(engine, shared), server)
     port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
     async with anyio.create_task_group() as background:
-        shared.background = background
+        engine = Engine(address)
+        served = Attached(lambda: _plugin(Engine(), background)) if address is None else _plugin(engine, background)
+        provider_pb2_grpc.add_ResourceProviderServicer_to_server(served, server)
+        await server.start()
         asked_to_end = asyncio.Event()
         for each in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(each, asked_to_end.set)
@@ -52,9 +54,15 @@ async def _serve(address: str | None) -> None:
             background.start_soon(_end_with, engine)
         print(port, flush=True)  # noqa: T201  what the engine waits for
         await asked_to_end.wait()
-        shared.stop()
+        served.stop()
         await server.stop(GRACE)
         background.cancel_scope.cancel()
+
+
+def _plugin(engine: Engine, background: TaskGroup) -> Plugin:
+    shared = Shared(announce=lambda text: engine.say(text, ephemeral=True), cuts_rows=has_terminal())
+    shared.background = background
+    return Plugin(engine, shared)
 
 
 async def _end_with(engine: Engine) -> None:
@@ -63,6 +71,7 @@ async def _end_with(engine: Engine) -> None:
     It ends at once, not as at ^C: an answer that the engine never gets must not be recorded as delivered.
     """
     clock = Clock()
-    while engine.alive or engine.alive:
+    # In a thread: an engine that is stopped answers late, and nothing else must wait for that.
+    while await anyio.to_thread.run_sync(engine.is_alive) or await anyio.to_thread.run_sync(engine.is_alive):
         await clock.sleep(WATCH_EVERY)
     os._exit(1)

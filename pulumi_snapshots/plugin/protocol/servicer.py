@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import grpc
 from google.protobuf import empty_pb2
@@ -16,28 +14,25 @@ from google.protobuf.struct_pb2 import Struct, Value
 from pulumi.runtime.proto import plugin_pb2, provider_pb2
 
 from pulumi_snapshots.engine.errors import DETAILS_HEADER, debugged, listed, readable, status
-from pulumi_snapshots.engine.process import config_files, engine_run
+from pulumi_snapshots.engine.process import config_files
 from pulumi_snapshots.engine.project import PLAIN_KEY, file_with
 from pulumi_snapshots.engine.wording import PLUGIN
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.late import late
 from pulumi_snapshots.plugin.description.identity import VERSION
-from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, Kind
+from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, Function, Kind
+from pulumi_snapshots.plugin.description.references import Snapshots
 from pulumi_snapshots.plugin.protocol.alone import NO_CHANGE, NO_DELETE, LoneRow, is_alone, owner_of_call
 from pulumi_snapshots.plugin.protocol.engine import Engine, Row
 from pulumi_snapshots.plugin.protocol.lacking import Lacking
 from pulumi_snapshots.plugin.protocol.paging import name_of, page_of
-from pulumi_snapshots.plugin.protocol.references import Snapshots
 from pulumi_snapshots.plugin.wire import UNKNOWN_VALUE, Names, as_secret, holds_secret, is_secret, plain
 from pulumi_snapshots.properties.checks import UNKNOWN
+from pulumi_snapshots.properties.durations import duration_text
 from pulumi_snapshots.properties.unfit import Problem
 from pulumi_snapshots.run.calls import Call, Changes, Resource, Unfinished
 from pulumi_snapshots.run.settings import PACKAGE, Settings, SettingsError, config_key, settings_problems
 from pulumi_snapshots.run.shared import Shared
-from pulumi_snapshots.snapshot.record import SNAPSHOT
-
-if TYPE_CHECKING:
-    from pulumi_snapshots.lookup.results import Lookup
 
 T = TypeVar("T")
 ENGINE_NEEDED = "3.178"
@@ -62,9 +57,14 @@ UNKNOWN_SETTINGS = "the settings of this provider are not known in a preview"
 
 
 class Plugin(Lacking):
-    """Serves one engine with one provider's settings: each explicit provider has a process of its own."""
+    """Serves one engine with one provider's settings: each explicit provider has a process of its own.
+
+    Attributes:
+        is_over: whether the engine's command has ended, or was interrupted.
+    """
 
     def __init__(self, engine: Engine, shared: Shared) -> None:
+        self.is_over = False
         self._engine = engine
         self._shared = shared
         self._snapshots = Snapshots()
@@ -97,8 +97,13 @@ class Plugin(Lacking):
 
     async def Cancel(self, _request: Any, _context: Any) -> Any:
         """End all waiting; called at ^C, and at normal ends too."""
-        self._shared.stop()
+        self.stop()
         return empty_pb2.Empty()
+
+    def stop(self) -> None:
+        """End all waiting for good."""
+        self.is_over = True
+        self._shared.stop()
 
     # The settings ------------------------------------------------------------------------------------------------------
 
@@ -161,16 +166,14 @@ class Plugin(Lacking):
 
     def _call(self, urn: str | None, row: Row) -> Call:
         owner = owner_of_call(_type_of(urn)) if self._is_alone and urn else urn or None
-        return Call(owner, self._settings, self._shared, row, partial(engine_run, urn or None))
+        return Call(owner, self._settings, self._shared, row)
 
     # Resources ---------------------------------------------------------------------------------------------------------
 
     async def Check(self, request: Any, context: Any) -> Any:
         """Validate inputs, without a request."""
         kind = await self._kind(request, context)
-        inputs, problems = request.news, list[Problem]()
-        if kind.takes_snapshot:
-            inputs, problems = self._snapshots.expanded(inputs, request.olds)
+        inputs, problems = kind.expanded(self._snapshots, request.news, request.olds)
         values = kind.input_names.read(inputs)
 
         async def check(call: Call) -> list[Problem]:
@@ -178,7 +181,7 @@ class Plugin(Lacking):
                 return kind.thing.inputs.problems(values)
             return kind.rules.check(call, values, in_state=bool(request.olds.fields))
 
-        problems += await self._answer(request, context, check)
+        problems += kind.explained(await self._answer(request, context, check), request.olds)
         inputs_are = f"its inputs are {', '.join(kind.accepted)}{_other_version(self._config)}"
         unknown = f"is not an input of {kind.token}; {inputs_are}"
         return _checked(inputs, problems, kind.input_names, kind.thing.secrets, unknown=unknown)
@@ -187,7 +190,7 @@ class Plugin(Lacking):
         """Find what new inputs change."""
         kind = await self._kind(request, context)
         state, values = kind.names.read(request.olds), kind.input_names.read(request.news)
-        self._note(kind, request.id, state)
+        kind.note(self._snapshots, request.id, state)
 
         async def diff(call: Call) -> Changes:
             await kind.rules.note_state(call, state)
@@ -202,7 +205,7 @@ class Plugin(Lacking):
             return provider_pb2.CreateResponse(properties=_foreseen(kind, request.properties))
         values = kind.input_names.read(request.properties)
         if request.timeout:
-            values["timeout"] = request.timeout
+            values["timeout"] = duration_text(request.timeout)
         id_, properties = await self._resource(
             kind, request, context, request.properties, lambda call: kind.calls.create(call, values)
         )
@@ -230,7 +233,7 @@ class Plugin(Lacking):
             return
         unknown = f"cannot be asked for in a list; it takes {', '.join(kind.list_names.all)}"
         failures = _unknown(request.query, kind.list_names, unknown)
-        failures += _failures(kind.lists.query.problems(values), kind.list_names, repeated=values)
+        failures += _failures(kind.lists.lookup.query.problems(values), kind.list_names, repeated=values)
         if failures:
             text = "\n".join(f"{each.property} {each.reason}".lstrip() for each in failures)
             await _fail(context, text, grpc.StatusCode.INVALID_ARGUMENT)
@@ -258,13 +261,13 @@ class Plugin(Lacking):
             return provider_pb2.UpdateResponse(properties=_foreseen(kind, request.news, state=stays))
         kept = state.get("timeout")
         if request.timeout:
-            values["timeout"] = request.timeout
+            values["timeout"] = duration_text(request.timeout)
         elif kept is not None and kept != kind.input_names.read(request.old_inputs).get("timeout"):
             values["timeout"] = kept  # the create's custom timeout, which no update gets
         id_, properties = await self._resource(
             kind, request, context, request.news, lambda call: kind.rules.update(call, request.id, state, values)
         )
-        self._note(kind, request.id, kind.names.read(properties))
+        kind.note(self._snapshots, request.id, kind.names.read(properties))
         # Only a read can give the resource another id.
         return provider_pb2.UpdateResponse(properties=properties, refresh_before_update=id_ != request.id)
 
@@ -289,47 +292,26 @@ class Plugin(Lacking):
         values = names.read(request.args)
         if UNKNOWN in values.values() or not self._is_configured:
             return _returned(Struct(fields=dict.fromkeys(function.results.all, UNKNOWN_VALUE)))
-        unknown = f"is not an argument of {request.tok}; its arguments are {', '.join(names.all) or 'none'}"
+        arguments_are = f"its arguments are {', '.join(names.all) or 'none'}{_other_version(self._config)}"
+        unknown = f"is not an argument of {request.tok}; {arguments_are}"
         failures = _unknown(request.args, names, unknown)
         shown = [name for name, value in request.args.fields.items() if not holds_secret(value)]
         failures += _failures(lookup.query.problems(values), names, repeated=shown)
         if failures:
             return provider_pb2.InvokeResponse(failures=failures)
-        if _takes(lookup) and request.preview:
-            unknowns = dict.fromkeys(lookup.result.properties(), UNKNOWN)
-            return _returned(function.results.write({**unknowns, **late("guard.inputs:foreseen")(values)}))
-        return _returned(function.results.write(lookup.values(await self._find(lookup, values, context))))
+        if request.preview and (foreseen := function.foreseen(values)) is not None:
+            return _returned(foreseen)
+        return _returned(function.results.write(lookup.values(await self._find(function, values, context))))
 
-    async def _find(self, lookup: Lookup[T], values: dict[str, Any], context: Any) -> T:
+    async def _find(self, function: Function, values: dict[str, Any], context: Any) -> Any:
         """The answer to a function whose arguments have no problem."""
-        row = self._row(values.get("urn", "") if _takes(lookup) else "")
-        find = self._take if _takes(lookup) else self._look_up
+        row = self._row(function.urn(values))
         try:
-            found: T = await find(lookup, values, self._call(None, row))
+            return await function.find(values, self._call(None, row))
         except Explained as error:
             await _fail(context, row.wording.report(error), cause=error)
         finally:
             await self._engine.flush()
-        return found
-
-    @staticmethod
-    async def _look_up(lookup: Lookup[T], values: dict[str, Any], call: Call) -> T:
-        session = call.session()
-        found: T = await late("lookup.find:find")(
-            lookup, session, values, session.listings.recent, call.listener.progress
-        )
-        if note := session.take_note():
-            call.listener.warn(note)
-        return found
-
-    @staticmethod
-    async def _take(_lookup: Lookup[T], values: dict[str, Any], call: Call) -> T:
-        taken: T = await late("guard.once:take")(values, call)
-        return taken
-
-    def _note(self, kind: Kind, id_: str, outputs: dict[str, Any]) -> None:
-        if kind.thing is SNAPSHOT:
-            self._snapshots.note(id_, outputs)
 
     # How a call is answered ------------------------------------------------------------------------------------------------
 
@@ -370,15 +352,8 @@ class Plugin(Lacking):
     async def _answer(self, request: Any, context: Any, operation: Callable[[Call], Awaitable[T]]) -> T:
         """Run an operation, shown on the resource's row; a failure reaches the engine as one text."""
         row = self._row(request.urn)
-        # A task of its own: if the engine hangs up, the operation must know that its end does not reach the state.
-        task = asyncio.ensure_future(operation(self._call(request.urn, row)))
         try:
-            answer = await asyncio.shield(task)
-        except asyncio.CancelledError:
-            row.lost = True
-            task.cancel()
-            await asyncio.wait([task])
-            raise
+            answer = await operation(self._call(request.urn, row))
         except Explained as error:
             await self._engine.flush()
             await _fail(context, row.wording.report(error), cause=error)
@@ -387,11 +362,6 @@ class Plugin(Lacking):
             raise
         await self._engine.flush()
         return answer
-
-
-def _takes(lookup: Lookup[Any]) -> bool:
-    """Whether a function takes a snapshot, and looks nothing up."""
-    return bool(lookup is late("guard.inputs:TAKE"))
 
 
 async def _fail(

@@ -23,7 +23,11 @@ SCHEMA = schema()
 EACH = {token.rpartition(":")[2]: made for part in ("resources", "functions") for token, made in SCHEMA[part].items()}
 HOOKS = ["typescript", "python", "go"]
 """The languages with hooks, from which alone `takeSnapshot` is called."""
-INPUTS = {name for made in EACH.values() for name in made.get("inputProperties") or made["inputs"]["properties"]}
+INPUTS = {
+    name
+    for made in EACH.values()
+    for name in made.get("inputProperties") or made.get("inputs", {}).get("properties", {})
+}
 FENCE = re.compile(r"^```(\w+)\n(.*?)\n```$", re.MULTILINE | re.DOTALL)
 WRITTEN = {
     "typescript": r"\b(\w+)(?=[:,] )|\b(\w+)(?=,$)",
@@ -45,7 +49,7 @@ def given(language: str, text: str) -> set[str]:
 def test_each_resource_and_function_has_an_example_in_each_language(name: str) -> None:
     description = EACH[name]["description"]
     assert description.index("{{% examples %}}") > 0
-    blocks = dict(FENCE.findall(description))
+    blocks = dict(FENCE.findall(description.partition("## Import")[0]))
     assert list(blocks) == (HOOKS if name == "takeSnapshot" else list(PROGRAMS))
     for language, text in blocks.items():
         program = (IN_REPOSITORY / PROGRAMS[language]).read_text()

@@ -44,10 +44,11 @@ def test_what_is_not_set_does_not_look_published() -> None:
     assert unset.languages() == {
         "nodejs": {"packageName": "pulumi-squarecloud"},
         "go": {
-            "modulePath": "pulumi-squarecloud/sdk/go",
-            "importBasePath": "pulumi-squarecloud/sdk/go/squarecloud",
+            # With a dot: else `pulumi package add` prints an import that is another one.
+            "modulePath": "pulumi-squarecloud.invalid/sdk/go",
+            "importBasePath": "pulumi-squarecloud.invalid/sdk/go/squarecloud",
         },
-        "csharp": {"rootNamespace": "PulumiSnapshots"},
+        "csharp": {"rootNamespace": "PulumiSnapshots", "namespaces": {"squarecloud": "SquareCloud"}},
         "java": {"basePackage": "pulumisnapshots"},
     }
 

@@ -30,7 +30,9 @@ def test_what_is_secret_is_marked_as_such() -> None:
     assert found == {
         *(f"resources.squarecloud:index:{kind}.inputProperties.downloadUrl" for kind in ("Archive",)),
         "resources.squarecloud:index:Drill.inputProperties.connection",
+        "resources.squarecloud:index:Drill.inputProperties.password",
         "resources.squarecloud:index:Snapshot.properties.downloadUrl",
+        "types.squarecloud:index:FoundSnapshot.properties.downloadUrl",
         "config.variables.apiKey",
         "provider.inputProperties.apiKey",
     }
@@ -92,6 +94,48 @@ def test_an_editor_offers_the_known_origins_and_engines() -> None:
         assert properties["origin"].items() >= either.items()
         assert properties["runtime"] == found["runtime"]
         assert properties["runtime"]["oneOf"] == of_restore["inputProperties"]["runtime"]["oneOf"]
+
+
+def test_no_description_has_a_name_that_only_python_has() -> None:
+    texts = [text.partition("{{% examples")[0] for text in _descriptions(schema())]
+    assert len(texts) > 100
+    assert [text for text in texts if re.search(r"\b[a-z]+_[a-z]|\bNone\b", text)] == []
+
+
+def _descriptions(node: Any) -> Iterator[str]:
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _descriptions(child)
+    if isinstance(node, dict) and isinstance(node.get("description"), str):
+        yield node["description"]
+
+
+def test_a_duration_is_a_text_in_every_language() -> None:
+    """Of two types, Go makes `pulumi.Any`, and C# a union that nobody can write down."""
+    made = schema()
+    assert [node for node in _properties(made) if {"type": "number"} in node.get("oneOf", [])] == []
+    timeout = made["resources"]["squarecloud:index:Snapshot"]["inputProperties"]["timeout"]
+    assert timeout["type"] == "string"
+    assert timeout["description"].endswith(
+        "45m unless given. Written as `90s`, `45m`, `1h30m` or `7d`; `600` is seconds."
+    )
+    assert "2m unless given" in made["config"]["variables"]["firstPollAfter"]["description"]
+
+
+def test_a_function_without_arguments_asks_for_no_empty_ones() -> None:
+    functions = schema()["functions"]
+    assert "inputs" not in functions["squarecloud:index:getDatabases"]
+    assert all(each["inputs"]["properties"] for each in functions.values() if "inputs" in each)
+
+
+def test_a_latest_snapshot_is_there_in_the_types_too() -> None:
+    assert schema()["functions"]["squarecloud:index:getLatestSnapshot"]["outputs"]["required"] == ["snapshot"]
+
+
+def test_what_can_be_imported_says_how() -> None:
+    told = {token: each["description"].partition("## Import")[2] for token, each in schema()["resources"].items()}
+    command = "$ pulumi import squarecloud:index:Snapshot before-release DATABASE_ID/VERSION_ID\n"
+    assert command in told.pop("squarecloud:index:Snapshot")
+    assert set(told.values()) == {""}
 
 
 STATE = {

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from pulumi.runtime.proto import provider_pb2
 
-from pulumi_snapshots.attempt.owner import is_command
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.engine.project import file_with
+from pulumi_snapshots.ledger.owner import is_resource
 from pulumi_snapshots.plugin.description.identity import VERSION
 from tests.support.plugin_inside import OF_DO, Plugged, bag, plugged, run_inside, values
 from tests.support.servicer import UNKNOWN, CallFailedError, secret, urn
@@ -83,7 +82,6 @@ async def test_the_type_alone_is_enough_and_two_without_a_urn_are_not_one() -> N
 
 async def next_one(here: Plugged, provider: str = OF_STACK) -> Plugged:
     """The plugin of the next command on this machine."""
-    here.process.end()
     other = here.again()
     await other.ready(provider=provider)
     return other
@@ -243,6 +241,9 @@ def test_what_only_another_version_has_says_what_to_do(version: str, told: bool)
             ):
                 (failure,) = (await here.call(method, request)).failures
                 texts.append(failure.reason)
+            asked = provider_pb2.InvokeRequest(tok="squarecloud:index:getDatabases", args=bag({"later": 1}))
+            (failure,) = (await here.call("Invoke", asked)).failures
+            texts.append(failure.reason)
             for method, request in (
                 ("Check", provider_pb2.CheckRequest(urn=urn("x", "squarecloud:index:Later"))),
                 ("Invoke", provider_pb2.InvokeRequest(tok="squarecloud:index:later")),
@@ -251,7 +252,7 @@ def test_what_only_another_version_has_says_what_to_do(version: str, told: bool)
                     await here.call(method, request)
                 texts.append(caught.value.message)
             hint = f"The program's SDK is version 99.0.0, and this plugin is {VERSION}: install the plugin of the SDK's"
-            assert [hint in each for each in texts] == [told] * 4
+            assert [hint in each for each in texts] == [told] * 5
 
     run_inside(body)
 
@@ -270,6 +271,41 @@ def creating(**inputs: Any) -> Any:
     """The request of `pulumi do --stateless squarecloud:Snapshot create`."""
     name = f"urn:pulumi:dev::default::{SNAPSHOT}::Snapshot"
     return provider_pb2.CreateRequest(urn=name, properties=bag({"databaseId": DATABASE, **inputs}))
+
+
+# A lookup whose type promises a snapshot
+
+
+@inside
+async def test_a_latest_snapshot_that_is_not_there_is_an_error() -> None:
+    async with plugged() as here:
+        here.emulator.add_database(DATABASE)
+        latest = provider_pb2.InvokeRequest(
+            tok="squarecloud:index:getLatestSnapshot", args=bag({"databaseId": DATABASE})
+        )
+        with pytest.raises(CallFailedError) as caught:
+            await here.call("Invoke", latest)
+        assert caught.value.message.startswith(
+            f"Database {DATABASE} has no available snapshot.\nWith optional, the result lacks it instead."
+        )
+        latest.args.update({"maxAge": "1d"})
+        with pytest.raises(CallFailedError, match="has no available snapshot that fits"):
+            await here.call("Invoke", latest)
+        latest.args.update({"optional": True})
+        assert values(getattr(await here.call("Invoke", latest), "return")) == {}
+
+
+@inside
+async def test_only_the_url_of_a_found_snapshot_is_a_secret() -> None:
+    """Go refuses a plain lookup whose result holds a secret, and YAML can show no part of a secret."""
+    async with plugged(snapshot_seconds=1) as here:
+        here.emulator.add_database(DATABASE)
+        await here.call("Create", creating())
+        asked = bag({"databaseId": DATABASE, "withUrl": True})
+        request = provider_pb2.InvokeRequest(tok="squarecloud:index:getLatestSnapshot", args=asked)
+        found = values(getattr(await here.call("Invoke", request), "return"))["snapshot"]
+        assert [name for name, value in found.items() if isinstance(value, dict)] == ["downloadUrl"]
+        assert set(found["downloadUrl"]) == set(secret(""))
 
 
 @inside
@@ -294,11 +330,10 @@ async def test_the_same_command_resumes_what_was_not_waited_for() -> None:
         assert "The wait ended after 2 min." in told
         assert "hint: The same command on this machine keeps waiting and sends no second request." in told
         assert "pulumi up" not in told
-        (journal,) = [each for each in here.process.computer.remembered() if each.get("attempts")]
-        (entry,) = journal["attempts"]
+        (entry,) = here.process.computer.attempts()
         assert entry["owner"] == "pulumi do squarecloud:Snapshot create"
-        assert is_command(entry["owner"])
-        assert not entry["in_state"]
+        assert not is_resource(entry["owner"])
+        assert not entry.get("proved")
         resumed = await (await next_one(here, OF_DO)).call("Create", creating())
         assert here.kinds.count("create") == 1
         assert [f"{DATABASE}/{each.version_id}" for each in here.emulator.snapshots(DATABASE)] == [resumed.id]
@@ -318,4 +353,4 @@ async def test_without_a_state_nothing_is_changed_or_deleted() -> None:
         assert "Nothing was changed." in await refused(here, "Update", changing)
         deleting = provider_pb2.DeleteRequest(urn=request.urn, id=id_, properties=read.properties)
         assert "and keeps each for 30 days. Nothing was deleted." in await refused(here, "Delete", deleting)
-        assert json.dumps(here.process.computer.remembered()).count(stored.version_id) == 0
+        assert here.process.computer.attempts() == []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -110,6 +112,12 @@ def test_a_wrong_input_is_named_as_programs_spell_it(
     assert reason in failure.reason
     # The engine prints the value of a property that it is given the name of.
     assert "s3cret" not in failure.reason
+
+
+@pytest.mark.parametrize("timeout", [600, "600", "10m"])
+def test_a_duration_may_be_a_number_too(idle: PluginServicer, timeout: object) -> None:
+    """The schema has only texts. Programs in Python and YAML, and SDKs of earlier versions, send numbers too."""
+    assert not check(idle, NAME, {"databaseId": DATABASE, "timeout": timeout}).failures
 
 
 def test_a_huge_value_is_refused_and_not_printed(idle: PluginServicer) -> None:
@@ -276,6 +284,21 @@ def test_an_ignored_change_of_a_version_stays_ignored(idle: PluginServicer) -> N
     assert plain(answer.inputs) == kept
 
 
+@pytest.mark.parametrize(("name", "others"), TAKERS, ids=["archive", "restore"])
+def test_ignoring_changes_of_a_snapshot_says_what_to_ignore(
+    idle: PluginServicer, name: str, others: dict[str, Any]
+) -> None:
+    """The state has what the Snapshot stands for, so the engine finds no old one, and takes the new one away."""
+    hint = "If ignoreChanges names snapshot, name databaseId and versionId there instead"
+    kept = {**others, "databaseId": DATABASE, "versionId": VERSION_ID}
+    answer = call(idle, "Check", provider_pb2.CheckRequest(urn=name, olds=bag(kept), news=bag(others)))
+    (failure,) = answer.failures
+    assert failure.reason.startswith("snapshot is required: a Snapshot, or databaseId and versionId")
+    assert failure.reason.endswith(hint)
+    (failure,) = check(idle, name, others).failures
+    assert hint not in failure.reason, "nothing of it is in the state"
+
+
 def test_a_resumed_snapshot_can_be_passed_though_its_id_names_no_version(idle: PluginServicer) -> None:
     inputs = {"destination": "/x/", "snapshot": PROVISIONAL_ID}
     asked: dict[str, Any] = {"urn": NAME, "id": PROVISIONAL_ID}
@@ -385,7 +408,7 @@ def test_it_does_not_outlive_an_engine_that_never_speaks() -> None:
 
 SERVICE = ("--clock-offset", "-7200", "--snapshot-seconds", "600", "--soft-deadline", "0.1", "--no-automatic",
            "--memory", "65536", "--requests-per-minute", "10000")  # fmt: skip
-PACE = {**PLENTY, "SQUARECLOUD_FIRST_LOOK_AFTER": "0.2s", "SQUARECLOUD_LOOK_EVERY": "0.3s"}
+PACE = {**PLENTY, "SQUARECLOUD_FIRST_POLL_AFTER": "0.2s", "SQUARECLOUD_POLL_EVERY": "0.3s"}
 
 
 @pytest.fixture
@@ -404,7 +427,7 @@ def waiting(service: Service, forks: dict[str, str]) -> Iterator[PluginServicer]
 @pytest.fixture
 def alone(service: Service) -> Iterator[PluginServicer]:
     """The same, really started, for signals and measures; it polls as rarely as in real life."""
-    environment = {**service.environment, **PACE, "SQUARECLOUD_LOOK_EVERY": "30s"}
+    environment = {**service.environment, **PACE, "SQUARECLOUD_POLL_EVERY": "30s"}
     with PluginServicer(SnapshotProvider(), env=environment) as servicer:
         yield servicer
 
@@ -469,11 +492,11 @@ def test_a_second_engine_waits_and_sends_nothing(
     waiting.wait_for(lambda: looks(waiting), "an accepted create")
     with PluginServicer(SnapshotProvider(), env={**service.environment, **PACE}, forks=forks) as other:
         second = other.start(other.create, NAME, {"database_id": DATABASE})
-        other.wait_for(lambda: any("another run" in text for text in other.progress(NAME)), "the second one's wait")
+        other.wait_for(lambda: looks(other), "the second one's wait for the same snapshot")
         other.cancel()
-        with pytest.raises(CallFailedError, match="No snapshot of database") as caught:
+        with pytest.raises(CallFailedError, match="The wait was interrupted") as caught:
             second.result(30)
-        assert caught.value.kept is None
+        assert caught.value.kept is not None
     assert len([entry for entry in service.journal() if entry["kind"] == "create"]) == 1
     waiting.cancel()
     with pytest.raises(CallFailedError, match="The wait was interrupted"):
@@ -488,9 +511,11 @@ def test_a_call_that_the_engine_hangs_up_is_remembered_as_unheard(alone: PluginS
     call(alone, "GetPluginInfo", empty_pb2.Empty())  # on the same connection: it has heard of the end before
     alone.process.terminate()
     alone.wait_for(lambda: alone.process.poll() is not None, "the plugin's end")
-    (journal,) = tmp_path.rglob("*.attempts.json")
-    (entry,) = json.loads(journal.read_text())["attempts"]
-    assert not entry["in_state"]
+    (file,) = tmp_path.rglob("*.ledger")
+    with contextlib.closing(sqlite3.connect(file)) as ledger:
+        ((document,),) = ledger.execute("SELECT document FROM ledger")
+    (entry,) = json.loads(document)["attempts"].values()
+    assert not entry.get("proved")
 
 
 def take(servicer: PluginServicer, arguments: dict[str, Any], *, preview: bool = False) -> Any:
@@ -502,7 +527,7 @@ def take(servicer: PluginServicer, arguments: dict[str, Any], *, preview: bool =
 
 def test_a_hook_s_snapshot_is_taken_once_and_not_in_a_preview(service: Service, waiting: PluginServicer) -> None:
     foreseen = take(waiting, {"databaseId": DATABASE}, preview=True)
-    assert foreseen == {"databaseId": DATABASE, "versionId": UNKNOWN, "createdAt": UNKNOWN, "id": UNKNOWN}
+    assert foreseen == {"databaseId": DATABASE}
     assert service.journal() == []
     service.control(f"databases/{DATABASE}", {"next_snapshot_seconds": 0.05}, "PATCH")
     server = {"databaseId": DATABASE, "change": "update of Server shop", "urn": NAME, "reuseWithin": 0}
@@ -512,8 +537,11 @@ def test_a_hook_s_snapshot_is_taken_once_and_not_in_a_preview(service: Service, 
     (post,) = [entry for entry in service.journal() if entry["kind"] == "create"]
     assert guarding["id"] == f"{DATABASE}/{post['version_id']}"
     assert waiting.diagnostics(NAME) == [f"guarded by {guarding['id']}: update of Server shop"]
-    # Another guard has no snapshot yet: the change must not happen, whatever ends its wait.
-    another = waiting.start(take, waiting, {**server, "name": "another"})
+    # Until it is noted that the change has happened, the snapshot is one from before it for every guard.
+    assert take(waiting, {**server, "name": "another"}) == take(waiting, {**server, "after": True}) == guarding
+    # Another database has no snapshot yet: the change must not happen, whatever ends its wait.
+    service.control("databases", {"id": "b" * 32})
+    another = waiting.start(take, waiting, {**server, "databaseId": "b" * 32})
     waiting.wait_for(lambda: any("queued" in text for text in waiting.progress(NAME)), "its turn")
     waiting.cancel()
     with pytest.raises(
@@ -529,7 +557,8 @@ def test_the_creates_own_timeout_is_kept_for_a_resume(waiting: PluginServicer) -
     with pytest.raises(CallFailedError, match=r"The wait ended after 1 s\.") as caught:
         call(waiting, "Create", request)
     assert caught.value.kept is not None
-    state = {"databaseId": DATABASE, "timeout": 1.0, "available": False, "attempt": PENDING["attempt"]}
+    assert caught.value.kept.outputs["timeout"] == "1s", "a text, as its type is in every language"
+    state = {"databaseId": DATABASE, "timeout": "1s", "available": False, "attempt": PENDING["attempt"]}
     update = provider_pb2.UpdateRequest(urn=NAME, id="x", olds=bag(state), old_inputs=inputs, news=inputs)
     with pytest.raises(CallFailedError, match=r"The wait ended after 1 s\."):
         call(waiting, "Update", update)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.struct_pb2 import Struct
 
 from pulumi_snapshots.errors.text import Text
-from pulumi_snapshots.plugin.description.package import REFERENCE
 from pulumi_snapshots.plugin.wire import plain, value_of
 from pulumi_snapshots.properties.catalogue import in_camel
 from pulumi_snapshots.properties.checks import UNKNOWN
@@ -16,6 +15,10 @@ from pulumi_snapshots.snapshot.record import NAMED_BY, is_provisional, split_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+REFERENCE = "snapshot"
+"""The input that is a Snapshot of the program; the engine hands on its id. The state has the inputs that it stands for."""
 
 
 class Snapshots:

@@ -1,0 +1,69 @@
+"""A user's program is tested with Pulumi's own mocks or with the emulator, without a key, an engine or the network."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+MOCKED = Path(__file__).with_name("programs") / "mocked.py"
+LOADED = "import sys, {}; print([name for name in sys.modules if name.startswith(('httpx', 'starlette', 'pulumi.', 'uvicorn'))])"
+WITH_EMULATOR = """
+import subprocess, sys
+import pytest
+
+DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
+
+@pytest.mark.squarecloud_emulator("--database", DATABASE, "--snapshot-seconds", "0.1")
+def test_a_command_takes_one_snapshot(squarecloud_emulator):
+    command = [sys.executable, "-m", "pulumi_snapshots.cli", "create", DATABASE]
+    subprocess.run(command, check=True)
+    assert [entry.kind for entry in squarecloud_emulator.journal].count("create") == 1
+
+def test_another_test_has_another_service(squarecloud_emulator):
+    assert not squarecloud_emulator.databases
+    assert squarecloud_emulator.journal == []
+
+def test_a_test_without_it_has_no_key():
+    import os
+    assert "SQUARECLOUD_API_KEY" not in os.environ
+"""
+
+
+def pytest_on(file: Path, *options: str, **environment: str) -> None:
+    """Run a user's tests as a user does, without our own settings."""
+    usual = {name: value for name, value in os.environ.items() if not name.startswith(("SQUARECLOUD_", "PYTEST_"))}
+    command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "-p", "no:cacheprovider", *options, str(file)]
+    own = {**usual, **environment, "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(command, env=own, cwd=file.parent, capture_output=True, text=True, check=False, timeout=120)  # noqa: S603  this very interpreter
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("package", ["pulumi_snapshots", "pulumi_snapshots.plugin"])
+def test_a_program_is_tested_with_pulumis_mocks_alone(package: str, tmp_path: Path) -> None:
+    file = tmp_path / "test_program.py"
+    file.write_text(re.sub(r"from pulumi_snapshots import", f"from {package} import", MOCKED.read_text()))
+    # A request would end at this address, and a wait for it with the test's time.
+    pytest_on(file, SQUARECLOUD_API_KEY="k", SQUARECLOUD_API_URL="http://127.0.0.1:9", XDG_STATE_HOME=str(tmp_path))
+    assert list(tmp_path.glob("pulumi-snapshots*")) == []
+
+
+def test_a_user_s_test_has_an_emulator_by_a_fixture(tmp_path: Path) -> None:
+    file = tmp_path / "test_release.py"
+    file.write_text(WITH_EMULATOR)
+    pytest_on(file, "--strict-markers")
+
+
+def test_pytest_finds_the_fixture_and_loads_nothing_for_it() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    (module,) = project["entry-points"]["pytest11"].values()
+    told = subprocess.run(  # noqa: S603  this very interpreter
+        [sys.executable, "-c", LOADED.format(module)], capture_output=True, text=True, check=True, cwd=PROJECT
+    )
+    assert told.stdout.strip() == "[]"
