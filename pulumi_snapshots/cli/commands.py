@@ -23,10 +23,11 @@ from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.archive.shelf import Shelved, shelved
 from pulumi_snapshots.archive.source import bytes_text
-from pulumi_snapshots.attempt.owner import Asker
 from pulumi_snapshots.cli.databases import databases, page_note
 from pulumi_snapshots.cli.doctor import examine
 from pulumi_snapshots.cli.drill import drill_
+from pulumi_snapshots.cli.forget import OWNER, forget
+from pulumi_snapshots.cli.guards import guards
 from pulumi_snapshots.cli.install import plugin
 from pulumi_snapshots.cli.status import status
 from pulumi_snapshots.cli.terminal.arguments import (
@@ -40,7 +41,7 @@ from pulumi_snapshots.cli.terminal.arguments import (
 )
 from pulumi_snapshots.cli.terminal.completing import database_ids
 from pulumi_snapshots.cli.terminal.display import ASKING, display
-from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, INTERRUPTED, Invocation, streams
+from pulumi_snapshots.cli.terminal.invocation import BY_SIGNAL, DONE, FAILED, INTERRUPTED, Invocation, streams
 from pulumi_snapshots.cli.terminal.output import MARKS, facts, fields_of, json_text, moment, report, table
 from pulumi_snapshots.cli.toolchain import look_at_installation
 from pulumi_snapshots.cli.verify import verify
@@ -91,6 +92,8 @@ def commands() -> None:
 
 commands.add_command(databases)
 commands.add_command(drill_)
+commands.add_command(forget)
+commands.add_command(guards)
 commands.add_command(plugin)
 commands.add_command(status)
 commands.add_command(verify)
@@ -144,7 +147,9 @@ async def list_snapshots(context: click.Context, /, *, as_json: bool, urls: bool
 @database_argument
 @click.option("--reuse-within", metavar="DURATION", help="Take none if a manual snapshot is younger than this.")
 @timeout_option(SnapshotInputs)
-@click.option("--new", is_flag=True, help="Give up on a snapshot that an earlier run requested and did not find.")
+@click.option(
+    "--new", is_flag=True, help="Take another one, even if an earlier run's is unfinished; waits for that one first."
+)
 @json_option
 @urls_option
 @click.pass_context
@@ -213,9 +218,18 @@ async def archive(context: click.Context, /, *, as_json: bool, recipients: Seque
 @commands.command(short_help="List and verify the archives at DESTINATION.")
 @click.argument("destination")
 @click.option("--deep", is_flag=True, help="Read every byte and compare its SHA-256; otherwise the size is compared.")
+@click.option(
+    "--expect",
+    metavar="DATABASE",
+    multiple=True,
+    shell_complete=database_ids,
+    help="Fail unless DATABASE has a good archive there; may be repeated.",
+)
 @json_option
 @click.pass_context
-async def archives(context: click.Context, /, *, destination: str, deep: bool, as_json: bool) -> int:
+async def archives(
+    context: click.Context, /, *, destination: str, deep: bool, expect: Sequence[str], as_json: bool
+) -> int:
     """List and verify the archives at DESTINATION by their manifests; needs no API key and no private key.
 
     The exit code is 1 if anything is wrong with one.
@@ -223,7 +237,7 @@ async def archives(context: click.Context, /, *, destination: str, deep: bool, a
     at, invocation = place(context, "DESTINATION", destination), context.obj
     with display(invocation, logged=deep) as shown:
         shown.progress(f"{'reading' if deep else 'listing'} {place_text(at.uri)}")
-        found = await invocation.transfers.blocking(lambda: list(shelved(at, invocation.transfers.store, deep=deep)))
+        found = await shelved(invocation.transfers, at, deep=deep)
     if as_json:
         invocation.show(json_text([{**asdict(each), "manifest": each.manifest} for each in found]))
     elif found:
@@ -231,8 +245,12 @@ async def archives(context: click.Context, /, *, destination: str, deep: bool, a
         invocation.show(table(heads, [_shelved_row(each, invocation.zone) for each in found], invocation.out))
     else:
         invocation.say("no archives")
+    good = {each.manifest.database_id for each in found if each.manifest and not each.problem}
+    missing = [each for each in expect if each not in good]
+    for each in missing:
+        invocation.fail(f"{place_text(at.uri)} has no good archive of database {each}.")
     if not any(each.problem for each in found):
-        return DONE
+        return FAILED if missing else DONE
     invocation.fail(
         "not every archive is as its manifest says.\n"
         "hint: `squarecloud-snapshots archive DATABASE/VERSION DESTINATION` writes one again, as long as the service has "
@@ -254,11 +272,17 @@ async def decrypt_(context: click.Context, /, *, archive: str, identity: str, ou
         context.fail("ARCHIVE must be one object, and --output a file of this machine.")
     invocation: Invocation = context.obj
     keys = identities(Path(identity))
-    store = invocation.transfers.store
-    with display(invocation) as shown:
+    transfers = invocation.transfers
+    with invocation.stopping(transfers), display(invocation) as shown:
         shown.progress(f"decrypting {place_text(source.uri)}")
-        seen, digest = await invocation.transfers.blocking(
-            lambda: opened(store(source), store(target), keys, name=place_text(source.uri))
+        seen, digest = await transfers.blocking(
+            lambda: opened(
+                transfers.store(source),
+                transfers.store(target),
+                keys,
+                name=place_text(source.uri),
+                stopping=lambda: transfers.stopping,
+            )
         )
     if as_json:
         invocation.show(json_text({"uri": target.uri, "size": seen.size, "sha256": digest}))
@@ -328,7 +352,7 @@ async def restore(context: click.Context, /, *, new: bool, as_json: bool, **type
 async def doctor(invocation: Invocation, *, forget_block: bool, as_json: bool) -> int:
     """Check key, scopes, plan, quota, clock, listing, attempts left behind and what is installed.
 
-    Sends three requests at most, and none that starts something. The exit code is 1 if anything is a PROBLEM.
+    Sends four requests at most, and none that starts something. The exit code is 1 if anything is a PROBLEM.
     """
     with display(invocation, logged=False) as shown:
         shown.progress("checking the installation")
@@ -399,7 +423,7 @@ async def _recorded(
             inputs = await prepared(session)
             invocation.wording = invocation.wording.about(command=f"{owner} {again(inputs)}")
             with invocation.stopping(session), display(invocation) as shown:
-                record = await operation(session, inputs, shown, Asker(owner, gives_up_earlier=new))
+                record = await operation(session, inputs, shown, owner, fresh=new)
             age = 0.0
             if record.requested_at is not None:
                 since = session.service_clock.now() - parse_rfc3339(record.requested_at)
@@ -466,7 +490,9 @@ async def _transfer(
                 newest = await get(session, f"{inputs.database_id}/{LATEST}")
                 inputs = replace(inputs, version_id=newest.version_id or "", download_url=newest.download_url)
                 shown.progress(f"the newest snapshot is {newest.id}, of {moment(newest.created_at, invocation.zone)}")
-            record = await archive_snapshot(session, transfers, inputs, shown, meter=shown.meter, manifest=manifest)
+            record = await archive_snapshot(
+                session, transfers, inputs, shown, owner=OWNER, meter=shown.meter, manifest=manifest
+            )
     if as_json:
         invocation.show(json_text(fields_of(record, ArchiveRecord)))
     else:
@@ -518,9 +544,15 @@ def _complete(arguments: Sequence[str], invocation: Invocation) -> NoReturn:
         parse(arguments, invocation)
     except SystemExit as ended:
         code = ended.code
-    with suppress(OSError):
-        sys.stdout.flush()
-    os._exit(DONE if code == DONE else FAILED)
+    _leave(DONE if code == DONE else FAILED)
+
+
+def _leave(code: int) -> NoReturn:
+    """End at once, whatever threads still wait for."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -542,4 +574,7 @@ def run(arguments: Sequence[str]) -> int:
         except OSError as error:
             invocation.fail(f"standard output cannot be written: {error.strerror or error}.")
             return FAILED
-        return anyio.run(invocation.finish, command) if command else DONE
+        code = anyio.run(invocation.finish, command) if command else DONE
+        if code > BY_SIGNAL:
+            _leave(code)
+        return code

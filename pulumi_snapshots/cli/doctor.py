@@ -1,4 +1,4 @@
-"""What may stand in the way of the next snapshot: key, scopes, plan, quota, clock, listing and attempts. Sends no POST.
+"""What may stand in the way of the next snapshot: key, scopes, plan, quota, clock, listing, ledger and attempts. Sends no POST.
 
 Four requests at most, each sent once. They ask for the account's listing, not for a database's: the service caches the two
 apart, and a create right after a poll of its database's own listing would get an old page.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Literal
 
@@ -23,28 +23,29 @@ from pulumi_snapshots.api.errors import (
 )
 from pulumi_snapshots.api.models import Account, Listing
 from pulumi_snapshots.api.scopes import ACCOUNT_READ, DATABASES_READ, SNAPSHOTS_READ, SNAPSHOTS_WRITE
-from pulumi_snapshots.attempt.journal import AttemptJournal, Entry, Found
-from pulumi_snapshots.attempt.owner import is_command
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.wording import COMMANDS
-from pulumi_snapshots.clock import to_the_second
+from pulumi_snapshots.cli.verify import OWNER as VERIFY
+from pulumi_snapshots.clock import rfc3339, to_the_second
 from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.outcomes import SharedStateUnavailable
+from pulumi_snapshots.errors.outcomes import LedgerUnavailable
 from pulumi_snapshots.errors.pages import with_pointer
-from pulumi_snapshots.errors.text import sentence
+from pulumi_snapshots.guard.take import OWNER as GUARD
+from pulumi_snapshots.ledger.attempt import ANSWER_WITHIN, KINDS, Attempt
+from pulumi_snapshots.ledger.owner import is_resource
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, database_of_entry
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.quota import allowance_of, counted, slot_frees
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import LISTING_CACHES, MissingKey, SettingsError, variable
-from pulumi_snapshots.shared_state.state import SharedState
-from pulumi_snapshots.verify.run import PURPOSE
 
 State = Literal["ok", "note", "problem", "unknown"]
 """`note` is worth knowing, `problem` stands in the way, `unknown` could not be found out."""
 Result = tuple[State, str, str]
 """All of a finding but the name of the check."""
 
+CHECKED = "checked"
+"""When the ledger was last checked; the entry makes the check write something."""
 CLOCK_NOTE = 60.0
 """Seconds between the clocks that are worth a word: `rotate_after` goes by this machine's."""
 
@@ -71,27 +72,32 @@ class Finding:
 
 @dataclass(frozen=True)
 class Seen:
-    """The service's facts about the account, None if unknown, and what runs of this machine have found lately."""
+    """The service's facts about the account, None if unknown, and what runs have found lately.
+
+    Attributes:
+        found: of each snapshot its version, and when it was found, by this machine's clock.
+    """
 
     session: Session
     account: Account | None
     listing: Listing | None
-    found: list[Found]
+    found: list[tuple[str, datetime]]
 
     @cached_property
-    def lacking(self) -> list[Found]:
+    def lacking(self) -> list[tuple[str, datetime]]:
         """What was found so lately that the listing may be an older page, and is not in it; oldest first."""
         listed = {entry.version for entry in self.listing.entries} if self.listing else set()
         lately = self.session.clock.utc() - timedelta(seconds=SERVICE_CACHE)
-        return sorted((it for it in self.found if it.at > lately and it.version_id not in listed), key=lambda it: it.at)
+        lacking = [(version, at) for version, at in self.found if at > lately and version not in listed]
+        return sorted(lacking, key=lambda each: each[1])
 
 
 async def examine(invocation: Invocation, *, forget_block: bool = False) -> list[Finding]:
-    """Check everything that the service and this machine's files show.
+    """Check everything that the service and the ledger show.
 
     Args:
         invocation: the run of the command.
-        forget_block: whether this machine's runs forget a block first that they remember.
+        forget_block: whether runs forget a block first that they remember.
     """
     try:
         async with invocation.session() as session:
@@ -114,7 +120,8 @@ async def _examined(session: Session) -> AsyncIterator[Finding]:
         lacks = "A create or restore that lacks it starts nothing and says so."
         yield Finding(f"scope {SNAPSHOTS_WRITE}", "unknown", "only a POST would show it, and none is sent", lacks)
         yield Finding(f"scope {DATABASES_READ}", *await _database(session, account, listing))
-    seen = Seen(session, account, listing, await session.journals["snapshot"].recently_found())
+    found = [(version, at) for _, version, at in await session.found_lately()]
+    seen = Seen(session, account, listing, found)
     for check, look in {
         "plan": _plan,
         "quota": _quota,
@@ -123,30 +130,23 @@ async def _examined(session: Session) -> AsyncIterator[Finding]:
         "listing cache": _cache,
     }.items():
         yield Finding(check, *look(seen))
-    shared = None if session.shared_state is None else await _shared(session, session.shared_state)
-    if shared is not None:
-        yield Finding("shared state", *shared)
-    for what, journal in session.journals.items():
-        found = [_attempt(session, journal, entry, what) for entry in await journal.all() if entry.finished is None]
-        for each in found or [("ok", "none is left", "")]:
-            yield Finding(f"{what} attempts", *each)
-    if (note := session.take_note()) and (shared is None or shared[0] == "ok"):
-        place, advice = ("state directory", "Check its owner and free space.")
-        if shared is not None:
-            place, advice = "shared state", f"Check {variable('shared_state')}."
-        yield Finding(place, "note", sentence(COMMANDS.text(note)), advice)
+    yield Finding("ledger", *await _ledger(session))
+    for kind in KINDS:
+        for each in await _attempts(session, kind):
+            yield Finding(f"{kind} attempts", *each)
 
 
 async def _forget_block(session: Session) -> Finding:
-    until = await session.rate_limiter.forget_blocks()
-    if trouble := session.request_log.trouble:
-        found = f"other runs may still remember one: what is forgotten could not be written down ({trouble})"
+    try:
+        until = await session.rate_limiter.forget_blocks()
+    except LedgerUnavailable as error:
+        found = f"not forgotten, since that cannot be written down ({error.trouble})"
         return Finding(
             "block", "problem", found, "Run `squarecloud-snapshots doctor --forget-block` again once it can be."
         )
     if until is None:
-        return Finding("block", "ok", "no run of this machine remembers one")
-    return Finding("block", "ok", f"forgotten: the runs of this machine took it to last until {to_the_second(until)}")
+        return Finding("block", "ok", "no run remembers one")
+    return Finding("block", "ok", f"forgotten: runs took it to last until {to_the_second(until)}")
 
 
 async def _key(session: Session) -> tuple[Finding, Result, Account | None]:
@@ -241,8 +241,9 @@ def _listing(seen: Seen) -> Result:
         found = f"{seen.listing.unreadable} of its entries cannot be read"
         return "note", found, "A newer version of this package may read them."
     if lacking := seen.lacking:
-        until = lacking[-1].at + timedelta(seconds=SERVICE_CACHE)
-        found = f"an old page: it lacks {len(lacking)} that this machine has found, the newest {lacking[-1].version_id}"
+        version, at = lacking[-1]
+        until = at + timedelta(seconds=SERVICE_CACHE)
+        found = f"an old page: it lacks {len(lacking)} that runs have found, the newest {version}"
         return "note", found, f"Nothing to do: it is renewed by {until:%H:%M:%S} UTC."
     now = seen.session.client.service_clock.now()
     ages = [(now - entry.modified).total_seconds() for entry in seen.listing.entries if entry.modified]
@@ -260,38 +261,67 @@ def _cache(seen: Seen) -> Result:
     return "ok", f"{known}, by {variable('listing_cache')}", ""
 
 
-async def _shared(session: Session, state: SharedState) -> Result:
-    """Whether the place that machines share can be read and written, and refuses a stale write."""
+async def _ledger(session: Session) -> Result:
+    """Whether the place of the ledger can be read and written, since nothing is sent otherwise."""
+    place = session.ledger.place
     try:
-        await state.open()
-        for journal in session.journals.values():
-            await journal.of("")
-    except SharedStateUnavailable as error:
+        await session.ledger.read()
+        await session.ledger.edit(lambda document: document.update({CHECKED: rfc3339(session.clock.utc())}))
+    except LedgerUnavailable as error:
+        session.take_note()  # the finding says it
         return "problem", COMMANDS.report(error), ""
-    away = round(state.ahead or 0.0)
-    clock = "this machine's" if abs(away) <= CLOCK_NOTE else f"{spoken(abs(away))} {'ahead' if away > 0 else 'behind'}"
-    refuses = "refuses a stale write" if state.conditional else "is locked"
-    return "ok", f"{state.where} is read and written, and {refuses}; its clock is {clock}", ""
+    whose = "shared state" if place.is_shared else "of this machine only"
+    found = f"{place.where} is read and written, {whose}"
+    if note := session.take_note():
+        return "note", f"{found}; before that, {COMMANDS.text(note)}", "Check the network and the rights to it."
+    return "ok", found, ""
 
 
-def _attempt(session: Session, journal: AttemptJournal, entry: Entry, what: str) -> Result:
-    verifies = entry.purpose == PURPOSE and entry.owner is None
-    owner = entry.owner or ("squarecloud-snapshots verify" if verifies else "an unnamed resource")
-    which = f"{owner} requested a {what} {'of' if what == 'snapshot' else 'onto'} database {entry.database_id}"
-    found = f"{which} at {to_the_second(entry.post.posted_at)} ({entry.post.answered}), and its end was not seen"
-    if journal.is_under_way(entry):
-        return "ok", f"{found}: it is under way", ""
-    if verifies:
-        rest = (
-            "the next snapshot of that database waits until it is listed"
-            if what == "snapshot"
-            else "check the database"
-        )
-        return "note", found, f"It was cut short, and no run claims it: {rest}."
-    if entry.in_state:
-        return "note", found, "Its stack has it as pending: the next `pulumi up` there resumes it."
-    if timedelta(seconds=entry.post.age(session.clock.utc())) > entry.post.failed_after and what == "snapshot":
+async def _attempts(session: Session, kind: str) -> list[Result]:
+    """What is under way, or was begun and has no known end."""
+    try:
+        attempts = await session.ledger.attempts()
+    except LedgerUnavailable:
+        return [("unknown", "the ledger cannot be read", "")]
+    now = session.service_clock.now()
+    left = [each for each in attempts if each.kind == kind and (not each.is_over or each.is_in_the_way(now))]
+    return [_attempt(session, each, now) for each in left] or [("ok", "none is left", "")]
+
+
+def _attempt(session: Session, attempt: Attempt, now: datetime) -> Result:
+    """What is under way, by whom, since when and until when, and what a user can do."""
+    request, database = attempt.request, f"database {attempt.database_id}"
+    what = (
+        f"a snapshot of {database}" if attempt.kind == "snapshot" else f"a restore of {attempt.source} onto {database}"
+    )
+    asked = f"{attempt.owner or 'an unnamed resource'} requested {what} at {to_the_second(request.posted_at)}"
+    if attempt.held_until is not None and attempt.is_over:
+        until = to_the_second(attempt.held_until)
+        return "ok", f"{asked}: its checks are under way, and no other restore begins before {until}", ""
+    if attempt.awaits_answer(now):
+        until = to_the_second(request.posted_at + ANSWER_WITHIN)
+        return "ok", f"{asked}: its answer is awaited until {until}", ""
+    found = f"{asked} ({request.answered}), and its end is not known"
+    resumes = _resumes(session, attempt)
+    waited_for = request.posted_at + timedelta(seconds=request.timeout)
+    if now < waited_for:
+        return "ok", f"{found}: it is waited for until {to_the_second(waited_for)}", f"If it was interrupted: {resumes}"
+    over = request.posted_at + request.longest
+    if attempt.kind == "snapshot" and now > over:
         return "note", found, "It is over, and the next snapshot of that database forgets it."
-    again = f"running `{owner}` again" if is_command(owner) else "the next `pulumi up` of its stack"
-    machine = "this machine" if session.shared_state is None else "any machine that shares it"
-    return "note", found, f"It was killed or interrupted: {again} on {machine} resumes it, and sends nothing."
+    return "note", found, f"It was killed or interrupted: {resumes}"
+
+
+def _resumes(session: Session, attempt: Attempt) -> str:
+    owner = attempt.owner or ""
+    where = "any machine that shares its ledger" if session.ledger.place.is_shared else "this machine"
+    if attempt.proved:
+        return "its stack has it as pending, and the next `pulumi up` there resumes it."
+    if is_resource(owner):
+        return f"the next `pulumi up` of its stack on {where} resumes it, and sends nothing."
+    if owner.startswith(f"{GUARD}:"):
+        return f"the next change that is guarded on {where} resumes it, and sends nothing."
+    if not owner or owner == VERIFY:
+        rest = "the next snapshot of that database waits for it" if attempt.kind == "snapshot" else "check the database"
+        return f"no run claims it: {rest}."
+    return f"running `{owner}` again on {where} resumes it, and sends nothing."

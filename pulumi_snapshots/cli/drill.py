@@ -10,8 +10,7 @@ from typing import Any
 
 import click
 
-from pulumi_snapshots.archive.shelf import Shelved, shelved
-from pulumi_snapshots.attempt.owner import Asker
+from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.cli.terminal.arguments import checked, json_option, place, timeout_option
 from pulumi_snapshots.cli.terminal.completing import database_ids
 from pulumi_snapshots.cli.terminal.display import ASKING, Display, display
@@ -19,20 +18,23 @@ from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
 from pulumi_snapshots.cli.terminal.output import MARKS, facts, fields_of, json_text, moment, table
 from pulumi_snapshots.drill.asking import Door
 from pulumi_snapshots.drill.drill import DrillFailed, DrillPending, drill
-from pulumi_snapshots.drill.inputs import OVERWRITES, DrillInputs
+from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.drill.proof import drilled_of, note_in_manifests
 from pulumi_snapshots.drill.record import DrillRecord
 from pulumi_snapshots.lookup.prefix import whole_database, whole_version
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.run.uses import DRILLS_OVERWRITE
 from pulumi_snapshots.snapshot.read import LATEST, get
 from pulumi_snapshots.stores.destination import Destination, place_text
 
 OPERATORS = {"==": "equals", ">=": "at_least", "<=": "at_most", "=~": "matches"}
 CHECK = re.compile(r"(?P<query>.*\S)\s+(?P<operator>==|>=|<=|=~)\s+(?P<value>\S.*)", re.DOTALL)
 """Greedy, so that the last operator counts: the query may have others."""
+NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 SPELLED = {
     "scratch_database_id": "--scratch",
+    "password": "--password-env",
     "connection": "--connection-env",
     "checks": "--check",
     "query": "query",
@@ -51,11 +53,12 @@ SPELLED = {
     help="The database of the same engine to restore onto, for drills only.",
 )
 @click.option(
+    "--password-env", metavar="NAME", help="The environment variable that holds its password, as the service shows it."
+)
+@click.option(
     "--connection-env",
-    "variable",
     metavar="NAME",
-    required=True,
-    help="The environment variable that holds how to connect to it.",
+    help="In place of a password: the environment variable that holds how to connect to it.",
 )
 @click.option(
     "--check",
@@ -83,7 +86,8 @@ async def drill_(  # noqa: PLR0913  each is an option
     /,
     *,
     snapshot: str,
-    variable: str,
+    password_env: str | None,
+    connection_env: str | None,
     checks: Sequence[str],
     archives: Sequence[str],
     new: bool,
@@ -99,16 +103,24 @@ async def drill_(  # noqa: PLR0913  each is an option
     """
     invocation: Invocation = context.obj
     if not typed["overwrite_scratch"]:
-        context.fail(f"{OVERWRITES}: add --overwrite-scratch to do it.")
-    connection = invocation.environment.get(variable)
-    if not connection:
-        context.fail(f"--connection-env must name a variable that holds the connection: {variable} is not set.")
+        context.fail(f"{DRILLS_OVERWRITE}: add --overwrite-scratch to do it.")
+    variables = [
+        (option, name, input_)
+        for option, name, input_ in (
+            ("--password-env", password_env, "password"),
+            ("--connection-env", connection_env, "connection"),
+        )
+        if name
+    ]
+    for option, name, _ in variables:
+        if not invocation.environment.get(name):
+            context.fail(f"{option} must name a variable that holds the secret: {name} is not set.")
     database_id, _, version_id = snapshot.partition("/")
     given = {
         **typed,
         "database_id": database_id,
         "version_id": version_id or LATEST,
-        "connection": connection,
+        **{input_: invocation.environment[name] for _, name, input_ in variables},
         "checks": [_check(context, each) for each in checks],
     }
     inputs = checked(context, DrillInputs, given, **SPELLED)
@@ -120,10 +132,13 @@ async def drill_(  # noqa: PLR0913  each is an option
             with invocation.stopping(session), display(invocation) as shown:
                 shown.progress(ASKING)
                 inputs = await _whole(context, session, inputs)
-                command = _again(inputs, variable, checks)
+                command = _again(
+                    inputs, [(option, name) for option, name, _ in variables], checks, archives, typed["timeout"]
+                )
                 invocation.wording = invocation.wording.about(command=f"{context.command_path} {command}")
-                asker = Asker(context.command_path, gives_up_earlier=new)
-                record = await drill(session, inputs, shown, asker, opens=context.obj.of(Door).opens)
+                record = await drill(
+                    session, inputs, shown, context.command_path, fresh=new, opens=context.obj.of(Door).opens
+                )
                 await _note(invocation, shown, places, record)
                 code = DONE
     except (DrillFailed, DrillPending) as failed:
@@ -145,15 +160,12 @@ def _check(context: click.Context, typed: str) -> dict[str, Any]:
 
 
 def _value(typed: str) -> str | float | bool:
-    """A number, true or false if it reads like one; else a text."""
+    """A number, true or false if it is written like one; else a text, such as the number of a customer, 01234."""
     if typed in {"true", "false"}:
         return typed == "true"
-    for kind in (int, float):
-        try:
-            return kind(typed)
-        except ValueError:
-            continue
-    return typed
+    if NUMBER.fullmatch(typed) is None:
+        return typed
+    return int(typed) if typed.lstrip("-").isdecimal() else float(typed)
 
 
 async def _whole(context: click.Context, session: Session, inputs: DrillInputs) -> DrillInputs:
@@ -161,7 +173,7 @@ async def _whole(context: click.Context, session: Session, inputs: DrillInputs) 
     scratch = await whole_database(session, inputs.scratch_database_id)
     database_id = await whole_database(session, inputs.database_id, has_snapshots=True)
     if scratch == database_id:
-        context.fail(f"--scratch must be another database than the snapshot's own: {OVERWRITES}.")
+        context.fail(f"--scratch must be another database than the snapshot's own: {DRILLS_OVERWRITE}.")
     inputs = replace(inputs, database_id=database_id, scratch_database_id=scratch)
     if inputs.version_id != LATEST:
         return replace(inputs, version_id=await whole_version(session, database_id, inputs.version_id))
@@ -169,28 +181,33 @@ async def _whole(context: click.Context, session: Session, inputs: DrillInputs) 
     return replace(inputs, version_id=newest.version_id or "", name=newest.name, runtime=newest.runtime)
 
 
-def _again(inputs: DrillInputs, variable: str, checks: Sequence[str]) -> str:
+def _again(
+    inputs: DrillInputs,
+    secrets: Sequence[tuple[str, str]],
+    checks: Sequence[str],
+    archives: Sequence[str],
+    timeout: str | None,
+) -> str:
     """The arguments that resume or repeat it."""
-    which = [inputs.snapshot, "--scratch", inputs.scratch_database_id, "--connection-env", variable]
-    return shlex.join([*which, *(word for each in checks for word in ("--check", each)), "--overwrite-scratch"])
+    options = [("--scratch", inputs.scratch_database_id), *secrets]
+    options += [("--check", each) for each in checks]
+    options += [("--archives", each) for each in archives]
+    options += [("--timeout", timeout)] if timeout else []
+    return shlex.join([inputs.snapshot, *(word for option in options for word in option), "--overwrite-scratch"])
 
 
 async def _note(invocation: Invocation, shown: Display, places: Sequence[Destination], record: DrillRecord) -> None:
     """Note a drill that has passed in the manifests of the snapshot's archives."""
     if (drilled := drilled_of(record)) is None:
         return
-    store, wanted = invocation.transfers.store, (record.database_id, record.version_id)
-
-    def archives_at(at: Destination) -> list[Shelved]:
-        return [
-            each
-            for each in shelved(at, store, deep=False)
-            if each.manifest and not each.problem and (each.manifest.database_id, each.manifest.version_id) == wanted
-        ]
-
+    wanted = (record.database_id, record.version_id)
     for at in places:
         shown.progress(f"listing {place_text(at.uri)}")
-        uris = [each.uri for each in await invocation.transfers.blocking(archives_at, at)]
+        uris = [
+            each.uri
+            for each in await shelved(invocation.transfers, at)
+            if each.manifest and not each.problem and (each.manifest.database_id, each.manifest.version_id) == wanted
+        ]
         if not await note_in_manifests(invocation.transfers, uris, drilled, shown) and not uris:
             shown.warn(
                 f"{place_text(at.uri)} has no archive of snapshot {record.snapshot}, so no manifest notes the drill."
@@ -204,6 +221,7 @@ def _show(invocation: Invocation, record: DrillRecord) -> None:
         "onto": record.scratch_database_id,
         "restored": moment(record.restored_at, invocation.zone),
         "took": took,
+        "proof": None if record.proved_by is None else ", ".join(record.proved_by) or "nothing but the checks",
     }
     rows = [
         (MARKS["ok" if each.passed else "problem"], each.check, each.expected, each.found or each.reason or "nothing")

@@ -1,12 +1,14 @@
-"""`plugin install` and `plugin uninstall`: let every Pulumi project of this user find this environment's plugin."""
+"""`plugin install`, `plugin sdk` and `plugin uninstall`: let every Pulumi project of this user find this environment's plugin."""
 
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,12 +19,17 @@ import click
 from pulumi_snapshots.cli.terminal.invocation import DONE, Invocation
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.plugin.description.identity import Identity
 
 PACKAGE = "squarecloud"
 PROGRAM = f"pulumi-resource-{PACKAGE}"
 """Pulumi finds a package's plugin by this name."""
 IGNORE_PATH = "PULUMI_IGNORE_AMBIENT_PLUGINS"
 """With this variable the engine takes no plugin from PATH."""
+RUNTIMES = {"typescript": "nodejs", "python": "python", "go": "go", "csharp": "dotnet", "java": "java", "yaml": "yaml"}
+"""Languages, and what Pulumi calls them. YAML needs no SDK."""
+RUNTIME = re.compile(r"^runtime:[ \t]*(?:\n\s+name:[ \t]*|\{\s*name:\s*)?['\"]?(\w+)", re.MULTILINE)
+"""The language in a project's file."""
 LAUNCHER = """\
 #!/bin/sh
 # Made by `squarecloud-snapshots plugin install`: the plugin of the Python environment where that was run.
@@ -49,12 +56,47 @@ def plugin() -> None:
 @click.pass_obj
 async def install(invocation: Invocation) -> int:
     """Install the plugin for every Pulumi project of this user: it runs in the Python environment of this command."""
+    await _install(invocation)
+    return DONE
+
+
+@plugin.command()
+@click.argument("language", type=click.Choice(list(RUNTIMES)))
+@click.pass_obj
+async def sdk(invocation: Invocation, language: str) -> int:
+    """Install the plugin, generate its SDK for a language, and print the line that imports it.
+
+    In the folder of a project in that language, the SDK is added to the project. Elsewhere it is only written to `sdks`.
+    """
+    await _install(invocation)
+    runtime, package = RUNTIMES[language], f"{PACKAGE}@{version('pulumi-snapshots')}"
+    if language != "yaml":
+        written = ("gen-sdk", package, "--language", runtime, "--out", "sdks")
+        await _pulumi(invocation, "package", *(("add", package) if runtime == _runtime_here() else written))
+    invocation.show(f"{Identity.of_this_package().imports()[language]}\n")
+    return DONE
+
+
+@plugin.command()
+@click.pass_obj
+async def uninstall(invocation: Invocation) -> int:
+    """Uninstall the plugin, whichever versions `install` has installed."""
+    versions = await _versions(invocation)
+    if versions:
+        await _pulumi(invocation, "plugin", "rm", "resource", PACKAGE, "--yes")
+        invocation.show(f"uninstalled {PROGRAM} {', '.join(sorted(versions))}\n")
+    else:
+        invocation.show(f"no {PROGRAM} is installed\n")
+    return DONE
+
+
+async def _install(invocation: Invocation) -> None:
     ours = version("pulumi-snapshots")
     with TemporaryDirectory() as folder:
         program = Path(folder) / PROGRAM
         program.write_text(launcher())
         program.chmod(0o700)
-        await _pulumi(invocation, "install", "resource", PACKAGE, ours, "--file", str(program), "--reinstall")
+        await _pulumi(invocation, "plugin", "install", "resource", PACKAGE, ours, "--file", str(program), "--reinstall")
     invocation.show(f"installed {PROGRAM} {ours}, which runs in {sys.prefix}\n")
     for other in sorted(await _versions(invocation) - {ours}):
         invocation.warn(
@@ -67,20 +109,14 @@ async def install(invocation: Invocation) -> int:
             f"Pulumi takes {shadow} first, since it is on PATH, and says so at each run. With {IGNORE_PATH}=true in "
             "the environment it takes the installed one and says nothing."
         )
-    return DONE
 
 
-@plugin.command()
-@click.pass_obj
-async def uninstall(invocation: Invocation) -> int:
-    """Uninstall the plugin, whichever versions `install` has installed."""
-    versions = await _versions(invocation)
-    if versions:
-        await _pulumi(invocation, "rm", "resource", PACKAGE, "--yes")
-        invocation.show(f"uninstalled {PROGRAM} {', '.join(sorted(versions))}\n")
-    else:
-        invocation.show(f"no {PROGRAM} is installed\n")
-    return DONE
+def _runtime_here() -> str | None:
+    """The language of the project in this folder, as Pulumi calls it; None without a project."""
+    found = None
+    with suppress(OSError):
+        found = RUNTIME.search(Path("Pulumi.yaml").read_text(encoding="utf-8", errors="replace"))
+    return found[1] if found else None
 
 
 def launcher() -> str:
@@ -90,7 +126,7 @@ def launcher() -> str:
 
 async def _versions(invocation: Invocation) -> set[str]:
     """The versions that Pulumi has installed."""
-    listed = json.loads(await _pulumi(invocation, "ls", "--json"))
+    listed = json.loads(await _pulumi(invocation, "plugin", "ls", "--json"))
     return {each["version"] for each in listed if (each["kind"], each["name"]) == ("resource", PACKAGE)}
 
 
@@ -99,7 +135,7 @@ def _on_path(invocation: Invocation, program: str) -> str | None:
 
 
 async def _pulumi(invocation: Invocation, *arguments: str) -> str:
-    """What `pulumi plugin` prints.
+    """What `pulumi` prints.
 
     Raises:
         PluginTrouble: it is not on PATH, or it fails.
@@ -107,12 +143,12 @@ async def _pulumi(invocation: Invocation, *arguments: str) -> str:
     pulumi = _on_path(invocation, "pulumi")
     if pulumi is None:
         raise PluginTrouble("pulumi is not on PATH", then=[Next(Step.INSTALL_PULUMI), Next(Step.RUN_AGAIN)])
-    command = [pulumi, "plugin", *arguments, "--non-interactive"]
+    command = [pulumi, *arguments, "--non-interactive"]
     try:
         ended = await anyio.run_process(command, check=False, env=invocation.environment, stdin=subprocess.DEVNULL)
     except OSError as error:
         raise PluginTrouble(f"{pulumi} does not run: {error.strerror or error}") from error
     if ended.returncode != 0:
         said = (ended.stderr or ended.stdout).decode(errors="replace").strip()
-        raise PluginTrouble(f"`pulumi plugin {arguments[0]}` ended with {ended.returncode}: {said}")
+        raise PluginTrouble(f"`pulumi {' '.join(arguments[:2])}` ended with {ended.returncode}: {said}")
     return ended.stdout.decode()

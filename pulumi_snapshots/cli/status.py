@@ -17,7 +17,7 @@ import click
 from pulumi_snapshots.api.errors import NotAllowed
 from pulumi_snapshots.api.models import AccountDatabase
 from pulumi_snapshots.archive.manifest import Manifest
-from pulumi_snapshots.archive.shelf import Shelved, shelved
+from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.cli.metrics import gauge, seconds_of, write
 from pulumi_snapshots.cli.terminal.arguments import checked, json_option, place
 from pulumi_snapshots.cli.terminal.completing import database_ids
@@ -211,15 +211,10 @@ async def _manifests(
     invocation: Invocation, shown: Display, places: Sequence[Destination]
 ) -> list[tuple[str, Manifest]]:
     """The address and the manifest of each archive at these destinations that is whole."""
-    store = invocation.transfers.store
-
-    def listed(at: Destination) -> list[Shelved]:
-        return list(shelved(at, store, deep=False))
-
     about: list[tuple[str, Manifest]] = []
     for each in places:
         shown.progress(f"listing {place_text(each.uri)}")
-        found = await invocation.transfers.blocking(listed, each)
+        found = await shelved(invocation.transfers, each)
         about += [(one.uri, one.manifest) for one in found if one.manifest is not None and not one.problem]
     return about
 

@@ -15,8 +15,8 @@ from pulumi_snapshots.cli.doctor import Finding, Result
 from pulumi_snapshots.cli.install import PACKAGE, PROGRAM
 from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.errors.extras import pip_install
-from pulumi_snapshots.locked_file import home_directory
 from pulumi_snapshots.run.settings import without_key
+from pulumi_snapshots.state_directory import home_directory
 from pulumi_snapshots.stores.credentials import NAMES, NoCredentials, access
 from pulumi_snapshots.stores.destination import BUCKETS, EXTRA, LIBRARY
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Coroutine, Sequence
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,8 @@ from pulumi_snapshots.verify.report import Report
 from pulumi_snapshots.verify.run import Run, Targets
 from pulumi_snapshots.verify.steps import verify as take_steps
 
+OWNER = "squarecloud-snapshots verify"
+"""How the ledger calls such a run."""
 SCOPED_KEY = "SQUARECLOUD_SCOPED_KEY"
 FROM_ENVIRONMENT, FROM_INPUT = "env", "-"
 REQUESTS = 30
@@ -157,7 +158,7 @@ async def _confirm(
 
 def _requests(targets: Targets) -> int:
     return (
-        REQUESTS + 10 * (targets.large is not None) + 30 * (targets.scratch is not None) + 5 * bool(targets.scoped_key)
+        REQUESTS + 10 * (targets.large is not None) + 30 * (targets.scratch is not None) + 6 * bool(targets.scoped_key)
     )
 
 
@@ -174,11 +175,9 @@ async def _verify(
     report = Report(file, rfc3339(began))
     report.write()
     invocation.say(f"The report is written as the run goes: {file}")
-    async with invocation.session() as session, AsyncExitStack() as held:
-        for journal in session.journals.values():
-            await held.enter_async_context(journal.kept_alive())
+    async with invocation.session() as session:
         with invocation.stopping(session), display(invocation) as shown:
-            ended = await take_steps(Run(session, targets, report, shown))
+            ended = await take_steps(Run(session, targets, report, shown, OWNER))
     content = report.content()
     if as_json:
         invocation.show(json.dumps(content, indent=2) + "\n")

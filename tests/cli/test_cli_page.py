@@ -58,7 +58,7 @@ def test_the_commands_that_the_page_shows_run(tmp_path: Path, forks: dict[str, s
             "SQUARECLOUD_API_KEY": KEY,
             "SQUARECLOUD_API_URL": emulator.api_url,
             "SQUARECLOUD_SNAPSHOTS_URL": f"{emulator.url}/files",
-            "SQUARECLOUD_LOOK_EVERY": "0.2s",
+            "SQUARECLOUD_POLL_EVERY": "0.2s",
         }
         # A doctor right after a list would wait for the account's listing, which is polled every 20 s at most.
         script = script.replace("squarecloud-snapshots doctor", "XDG_STATE_HOME=$PWD squarecloud-snapshots doctor")
@@ -90,7 +90,8 @@ COMMAND = re.compile(r"^(?:[-\s]*(?:run: )?|\$ )squarecloud-snapshots ((?:'[^'\n
 
 
 @pytest.mark.parametrize(
-    ("page", "posts"), [("github-actions", 1), ("gitlab-ci", 1), ("cron", 0), ("prove-a-backup", 1)]
+    ("page", "posts"),
+    [("github-actions", 1), ("gitlab-ci", 1), ("cron", 0), ("prove-a-backup", 1), ("get-my-data-back", 1)],
 )
 @virtual
 async def test_the_commands_of_a_how_to_do_what_it_says(tmp_path: Path, page: str, posts: int) -> None:
@@ -114,19 +115,19 @@ async def test_the_commands_of_a_how_to_do_what_it_says(tmp_path: Path, page: st
             assert ended.code == 0, ended.err
         sent = Counter(entry.kind for entry in w.emulator.journal)
         assert sent["create"] == posts
-        assert sent["restore"] == (page == "prove-a-backup")
+        assert sent["restore"] == (page in {"prove-a-backup", "get-my-data-back"})
         if page == "cron":
             assert list((tmp_path / "archives").rglob("*.zip"))
 
 
 def kept_in(folder: Path) -> dict[str, str]:
-    """The files of a state directory, by their names without the key."""
-    return {path.name.partition(".")[2]: path.read_text() for path in folder.iterdir() if path.suffix != ".lock"}
+    """The files of a state directory, by their names without what is made of key and address."""
+    return {path.name.partition(".")[2]: path.read_text(errors="replace") for path in folder.iterdir()}
 
 
 @virtual
 async def test_every_file_that_stays_on_the_machine_is_explained(tmp_path: Path) -> None:
-    table = (PROJECT / "docs" / "uninstall.md").read_text().partition("| file |")[2].partition("\n\n")[0]
+    table = (PROJECT / "docs" / "platforms.md").read_text().partition("| file |")[2].partition("\n\n")[0]
     async with world() as w:
         desk = Desk(w, tmp_path)
         snapshot = (await desk.types("create", DATABASE, "--json")).done.json["id"]
@@ -137,4 +138,4 @@ async def test_every_file_that_stays_on_the_machine_is_explained(tmp_path: Path)
             await session.drills.note(DATABASE, Drilled("2026-03-01T12:00:00Z"), "v1")
     left = kept_in(tmp_path)
     assert not [text for text in left.values() if "Signature" in text or w.emulator.settings.api_key in text]
-    assert left.keys() == {f"{name}.json" for name in re.findall(r"^\| `KEY\.(\w+)\.json`", table, re.MULTILINE)}
+    assert left.keys() == set(re.findall(r"^\| `[A-Z]+\.([\w.-]+)`", table, re.MULTILINE))

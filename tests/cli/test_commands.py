@@ -280,20 +280,36 @@ async def test_new_gives_up_on_the_earlier_snapshot_and_takes_another(tmp_path: 
 
 
 @virtual
-async def test_two_creates_of_one_database_do_not_hit_the_cooldown(tmp_path: Path) -> None:
+async def test_new_takes_another_although_the_earlier_one_is_unclear(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=200, cache_world="invalidated") as w:
+        desk = Desk(w, tmp_path)
+        await interrupted(desk, 100, "create", DATABASE)
+        w.emulator.add_snapshot(DATABASE)  # by somebody else
+        await w.clock.sleep(600)
+        assert "two snapshots of this database could be" in (await desk.types("create", DATABASE)).err.lower()
+        new = (await desk.types("create", DATABASE, "--new", "--json")).done
+        assert new.json["version_id"] == w.posts[-1].version_id
+        assert len(w.posts) == 2
+
+
+@pytest.mark.parametrize(("options", "requests"), [((), 1), (("--new",), 2)])
+@virtual
+async def test_a_create_beside_a_running_one_takes_another_only_if_told_so(
+    tmp_path: Path, options: tuple[str, ...], requests: int
+) -> None:
     async with world(snapshot_seconds=60) as w:
-        desk = Desk(w, tmp_path, running="run 1")
+        desk = Desk(w, tmp_path)
         ends: list[Ended] = []
 
-        async def second() -> None:
-            ends.append(await desk.types("create", DATABASE, "--json"))
+        async def create(*options: str) -> None:
+            ends.append(await desk.types("create", DATABASE, "--json", *options))
 
         async with anyio.create_task_group() as group:
-            group.start_soon(second)
+            group.start_soon(create)
             await w.clock.sleep(30)
-            group.start_soon(second)
-        assert len({ended.done.json["version_id"] for ended in ends}) == 2
-        assert [entry.status for entry in w.posts] == [200, 200]  # no cooldown was hit
+            group.start_soon(create, *options)
+        assert len({ended.done.json["version_id"] for ended in ends}) == requests
+        assert [entry.status for entry in w.posts] == [200] * requests  # no cooldown was hit
 
 
 # download, archive -----------------------------------------------------------------------------------------------------

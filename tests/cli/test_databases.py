@@ -13,7 +13,6 @@ import pytest
 from pulumi_snapshots.api.scopes import ACCOUNT_READ, DATABASES_READ, SNAPSHOTS_READ
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.listing.kept import KeptPages
-from pulumi_snapshots.locked_file import LockedFile, replace_atomically
 from tests.cli.typed import Desk, Terminal
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, world
@@ -182,9 +181,9 @@ async def test_no_download_url_is_kept_in_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ['{"at": 3}', '{"at": "2026-03-01T12:00:01Z", "of_each": []}', "[]", '"x"'])
 @virtual
 async def test_a_file_that_another_version_wrote_counts_as_empty(tmp_path: Path, content: str) -> None:
-    async with world() as w:
-        file = LockedFile(tmp_path / "pages.json", w.clock)
-        replace_atomically(file.path, f'{{"snapshots": {content}, "databases": {content}}}')
+    async with world():
+        file = tmp_path / "pages.json"
+        file.write_text(f'{{"snapshots": {content}, "databases": {content}}}')
         pages = KeptPages(file)
-        assert await pages.snapshots() is None
-        assert await pages.databases() is None
+        assert pages.snapshots() is None
+        assert pages.databases() is None

@@ -15,13 +15,16 @@ import pytest
 from pulumi_snapshots.cli import toolchain
 from pulumi_snapshots.cli.doctor import Finding
 from pulumi_snapshots.cli.toolchain import OLDEST_ENGINE, WITHOUT, look_at_installation
-from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.dynamic import probe
 from pulumi_snapshots.dynamic.engine_access import Features
 from pulumi_snapshots.dynamic.probe import probe_features
 from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.ledger.attempt import Attempt, Status
+from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.ledger.request import Request
+from pulumi_snapshots.ledger.service_clock import ServiceClock
 from tests.cli.typed import Desk, Ended, Terminal
-from tests.support.shared_places import Place
+from tests.support.ledger_places import NAME, Store
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, START, world
 from tools.engine import OLDEST_INSTALLED
@@ -67,7 +70,7 @@ async def test_doctor_needs_three_requests_if_all_is_well(tmp_path: Path) -> Non
         ended = (await desk_of(w, tmp_path).types("doctor")).done
         assert [entry.kind for entry in w.emulator.journal] == ["me", "list account", "database"]
         assert [line.split()[0] for line in ended.out.splitlines() if line[0] != " "] == [
-            *("ok", "ok", "ok", "?", "ok", "ok", "ok", "ok", "ok", "?", "ok", "ok", "ok"),
+            *("ok", "ok", "ok", "?", "ok", "ok", "ok", "ok", "ok", "?", "ok", "ok", "ok", "ok"),
         ]
         assert "15 of 16 left" in ended.out
         assert "at most 5 min old" in ended.out
@@ -101,9 +104,9 @@ async def test_a_wrong_key_is_sent_once(tmp_path: Path) -> None:
     [
         ({"SQUARECLOUD_API_KEY": ""}, "key", "No API key is set", "missing-key"),
         (
-            {"SQUARECLOUD_LOOK_EVERY": "never"},
+            {"SQUARECLOUD_POLL_EVERY": "never"},
             "settings",
-            "SQUARECLOUD_LOOK_EVERY must be a duration",
+            "SQUARECLOUD_POLL_EVERY must be a duration",
             "settings-error",
         ),
         ({"SQUARECLOUD_API_URL": "https://nowhere.test/v2"}, "service", "so nothing was sent", "not-sent"),
@@ -124,22 +127,22 @@ async def test_doctor_says_first_why_it_cannot_ask_the_service(
 
 
 @virtual
-async def test_doctor_checks_the_place_that_machines_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_doctor_checks_the_place_that_machines_share(tmp_path: Path) -> None:
     async with world() as w:
-        place = Place(Clock(START + timedelta(hours=1)))
-        monkeypatch.setattr("pulumi_snapshots.shared_state.state.Bucket", lambda _, clock: place.bucket(clock))
-        desk = desk_of(w, tmp_path, SQUARECLOUD_SHARED_STATE="s3://shared/here")
-        good = "s3://shared/here is read and written, and refuses a stale write; its clock is 1 h ahead"
-        assert (await checked(desk))["shared state"] == ("ok", good, "")
-        place.ignores_marks = True
-        unsafe = (await checked(desk))["shared state"]
+        store = Store(w.clock)
+        desk = desk_of(w, tmp_path)
+        desk.place = store.bucket
+        assert (await checked(desk))["ledger"] == ("ok", "s3://shared/here is read and written, shared state", "")
+        store.ignores_marks = True
+        unsafe = (await checked(desk))["ledger"]
         assert unsafe[0] == "problem"
         assert "SQUARECLOUD_SHARED_STATE cannot be used" in unsafe[1]
-        assert "although another one has written it meanwhile" in unsafe[1]
         assert "Use a store whose conditional writes work" in unsafe[1]
-        place.ignores_marks = False
-        place.put(next(name for name in place.held if "requests" in name).replace("requests", "restores"), b"?")
-        assert "it holds something else" in (await checked(desk))["shared state"][1]
+        store.ignores_marks = False
+        store.overwrite(NAME, b"?")
+        found = await checked(desk)
+        assert "it is damaged, or another program's" in found["ledger"][1]
+        assert found["snapshot attempts"][0] == found["restore attempts"][0] == "unknown"
 
 
 @virtual
@@ -147,11 +150,22 @@ async def test_doctor_checks_a_folder_that_machines_share(tmp_path: Path) -> Non
     async with world() as w:
         shared = tmp_path / "shared"
         desk = desk_of(w, tmp_path, SQUARECLOUD_SHARED_STATE=str(shared))
-        missing = (await checked(desk))["shared state"]
-        assert missing[:1] == ("problem",)
-        assert "No such file or directory" in missing[1]
+        state, text, _ = (await checked(desk))["ledger"]
+        assert (state, "there is no such folder" in text) == ("problem", True)
         shared.mkdir()
-        assert f"{shared} is read and written, and is locked" in (await checked(desk))["shared state"][1]
+        assert re.fullmatch(
+            rf"{shared}/\w+\.ledger is read and written, shared state", (await checked(desk))["ledger"][1]
+        )
+
+
+@virtual
+async def test_doctor_finds_that_nothing_can_be_written_down(tmp_path: Path) -> None:
+    async with world() as w:
+        (tmp_path / "state").write_text("a file where the folder should be")
+        state, text, _ = (await checked(desk_of(w, tmp_path / "state")))["ledger"]
+        assert state == "problem"
+        assert "Nothing was started: what is sent must be written down there first." in text
+        assert "Set SQUARECLOUD_STATE_DIR" in text
 
 
 @virtual
@@ -176,29 +190,29 @@ async def test_a_block_that_was_lifted_early_is_forgotten_on_request(tmp_path: P
         assert "was not sent" in text
         assert "`squarecloud-snapshots doctor --forget-block`" in advice
         found = findings(await desk.types("doctor", "--json", "--forget-block"))
-        assert found["block"][1].startswith(
-            "forgotten: the runs of this machine took it to last until 2026-03-01T12:30:"
-        )
+        assert found["block"][1].startswith("forgotten: runs took it to last until 2026-03-01T12:30:")
         assert found["key"][0] == "ok"
         assert "block" not in await checked(desk)
         again = findings(await desk.types("doctor", "--json", "--forget-block"))
-        assert again["block"] == ("ok", "no run of this machine remembers one", "")
+        assert again["block"] == ("ok", "no run remembers one", "")
 
 
 @virtual
-async def test_a_block_that_cannot_be_forgotten_for_other_machines_is_a_problem(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_block_that_cannot_be_forgotten_is_a_problem(tmp_path: Path) -> None:
     async with world() as w:
-        place = Place(w.clock)
-        monkeypatch.setattr("pulumi_snapshots.shared_state.state.Bucket", lambda _, clock: place.bucket(clock))
-        desk = desk_of(w, tmp_path, SQUARECLOUD_SHARED_STATE="s3://shared/here")
-        place.fails = "no answer"
-        state, text, advice = findings(await desk.types("doctor", "--json", "--forget-block"))["block"]
-        assert (state, "no answer" in text) == ("problem", True)
-        assert "again" in advice
-        place.fails = ""
-        assert findings(await desk.types("doctor", "--json", "--forget-block"))["block"][0] == "ok"
+        store = Store(w.clock)
+        desk = desk_of(w, tmp_path)
+        desk.place = store.bucket
+        w.emulator.block(1800)
+        await checked(desk)
+        w.emulator.block(0)
+        store.refuses = "no right to write"
+        found = findings(await desk.types("doctor", "--json", "--forget-block"))
+        assert found["block"][0] == "problem"
+        assert "no right to write" in found["block"][1]
+        assert "again" in found["block"][2]
+        store.refuses = ""
+        assert findings(await desk.types("doctor", "--json", "--forget-block"))["block"][1].startswith("forgotten")
 
 
 @virtual
@@ -307,20 +321,77 @@ async def test_a_killed_run_is_listed_with_what_resumes_it(tmp_path: Path) -> No
     async with world(snapshot_seconds=300) as w:
         desk = desk_of(w, tmp_path)
         async with anyio.create_task_group() as process:
-            process.start_soon(partial(desk.types, "create", DATABASE))
-            await w.clock.sleep(100)
-            desk.running = f"run {desk.runs}"
-            state, text, _ = (await checked(desk))["snapshot attempts"]
-            assert state == "ok"
-            assert text.endswith("it is under way")
-            desk.running = ""
+            process.start_soon(partial(desk.types, "create", DATABASE, "--timeout", "10m"))
+            await w.clock.sleep(50)
+            begun = f"squarecloud-snapshots create requested a snapshot of database {DATABASE} at 2026-03-01T12:00:0"
+            state, text, advice = (await checked(desk))["snapshot attempts"]
+            assert (state, text.startswith(begun), advice) == ("ok", True, "")
+            assert "its answer is awaited until 2026-03-01T12:02:1" in text
+            await w.clock.sleep(50)
             process.cancel_scope.cancel()
         state, text, advice = (await checked(desk))["snapshot attempts"]
-        assert state == "note"
-        assert f"a snapshot of database {DATABASE} at 2026-03-01T12:00:00Z (202), and its end was not seen" in text
-        assert "running `squarecloud-snapshots create` again on this machine resumes it" in advice
-        await w.clock.sleep(3 * 3600)
+        assert state == "ok"
+        assert "(202), and its end is not known: it is waited for until 2026-03-01T12:10:0" in text
+        resumes = "running `squarecloud-snapshots create` again on this machine resumes it, and sends nothing."
+        assert advice == f"If it was interrupted: {resumes}"
+        await w.clock.sleep(3600)
+        assert (await checked(desk))["snapshot attempts"][::2] == (
+            "note",
+            f"It was killed or interrupted: {resumes}",
+        )
+        await w.clock.sleep(2 * 3600)
         assert "It is over" in (await checked(desk))["snapshot attempts"][2]
+
+
+@pytest.mark.parametrize(
+    ("owner", "proved", "said"),
+    [
+        ("shop::prod::before", True, "its stack has it as pending, and the next `pulumi up` there resumes it."),
+        (
+            "shop::prod::before",
+            False,
+            "the next `pulumi up` of its stack on any machine that shares its ledger resumes it",
+        ),
+        (
+            f"guard:{DATABASE}",
+            False,
+            "the next change that is guarded on any machine that shares its ledger resumes it",
+        ),
+        ("squarecloud-snapshots verify", False, "no run claims it: the next snapshot of that database waits for it."),
+        (None, False, "no run claims it: the next snapshot of that database waits for it."),
+    ],
+)
+@virtual
+async def test_each_owner_of_an_attempt_reads_what_resumes_it(
+    tmp_path: Path, owner: str | None, said: str, *, proved: bool
+) -> None:
+    async with world() as w:
+        desk = desk_of(w, tmp_path)
+        store = Store(w.clock)
+        desk.place = store.bucket
+        request = Request(START - timedelta(hours=1), "202", 1800.0, "an id")
+        attempt = Attempt("snapshot", owner, DATABASE, "a purpose", request, Status.ACCEPTED, proved=proved)
+        await Ledger(store.bucket(), ServiceClock(w.clock)).update(attempt)
+        state, text, advice = (await checked(desk))["snapshot attempts"]
+        assert (state, said in advice) == ("note", True), advice
+        assert text.startswith(owner or "an unnamed resource")
+
+
+@virtual
+async def test_a_drill_whose_checks_run_is_listed_until_when(tmp_path: Path) -> None:
+    async with world() as w:
+        desk = desk_of(w, tmp_path)
+        store = Store(w.clock)
+        desk.place = store.bucket
+        request = Request(START - timedelta(minutes=5), "202", 1800.0, "an id")
+        attempt = Attempt(
+            "restore", "shop::prod::Drill::weekly", DATABASE, "a purpose", request, Status.FOUND, f"{DATABASE}/v", "x",
+            held_until=START + timedelta(minutes=1), ended_at=START,
+        )  # fmt: skip
+        await Ledger(store.bucket(), ServiceClock(w.clock)).update(attempt)
+        state, text, _ = (await checked(desk))["restore attempts"]
+        assert state == "ok"
+        assert text.endswith("its checks are under way, and no other restore begins before 2026-03-01T12:01:00Z")
 
 
 @pytest.mark.parametrize("columns", [30, 80])

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from tests.cli.typed import Desk
-from tests.support.drilling import CONNECTION, SCRATCH, FakeDatabases
+from tests.support.drilling import CONNECTION, ELSEWHERE, SCRATCH, FakeDatabases
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, world
 
@@ -65,6 +65,7 @@ async def test_a_drill_ends_with_0_and_says_what_it_found_and_its_age_is_known(t
         assert ended.out.splitlines()[0] == f"drilled   {DATABASE}/{version}"
         assert f"onto      {SCRATCH}" in ended.out
         assert "took      1 min" in ended.out
+        assert "proof     address, restart" in ended.out
         assert "ok  select 'a >= b'" in ended.out
         assert "drill passed: snapshot" in ended.err
         assert "never-shown" not in ended.out + ended.err
@@ -93,12 +94,21 @@ async def test_a_drill_ends_with_0_and_says_what_it_found_and_its_age_is_known(t
 async def test_a_check_that_fails_ends_with_1_and_json_has_expected_and_found(tmp_path: Path) -> None:
     async with desk(tmp_path) as at:
         ended = await at.drills(
-            f"{DATABASE}/{at.w.newest().version_id}", "--json", checks=("select 3 <= 2", "select 1 == 1")
+            f"{DATABASE}/{at.w.newest().version_id}",
+            "--json",
+            "--archives",
+            f"{tmp_path}/a b/",
+            "--timeout",
+            "40m",
+            checks=("select 3 <= 2", "select 1 == 1"),
         )
         assert ended.code == 1
         assert "failed: 'select 3' expected at most 2 and found 3." in ended.err
         assert f"hint: `squarecloud-snapshots drill {DATABASE}/" in ended.err
-        assert "--check 'select 3 <= 2' --check 'select 1 == 1' --overwrite-scratch` drills it again" in ended.err
+        assert (
+            f"--check 'select 3 <= 2' --check 'select 1 == 1' --archives '{tmp_path}/a b/' --timeout 40m "
+            "--overwrite-scratch` drills it again"
+        ) in ended.err
         assert ended.json["passed"] is False
         assert [each["passed"] for each in ended.json["results"]] == [False, True]
         assert "connection" not in ended.json
@@ -107,6 +117,35 @@ async def test_a_check_that_fails_ends_with_1_and_json_has_expected_and_found(tm
         # For cron each run is a drill of its own.
         assert (await at.drills()).code == 0
         assert len(at.w.requests("restore")) == 2
+
+
+@pytest.mark.parametrize(
+    ("check", "passes"),
+    [
+        ("select '01234' == 01234", True),
+        ("select '1234' == 01234", False),
+        ("select 1234.5 == 1234.50", True),
+        ("select -2e3 == -2000", True),
+        ("select 1 == true", True),
+        ("select 'nan' == nan", True),
+    ],
+)
+@virtual
+async def test_a_value_is_compared_as_it_is_written(tmp_path: Path, check: str, *, passes: bool) -> None:
+    async with desk(tmp_path) as at:
+        assert (await at.drills(checks=(check,))).code == (0 if passes else 1)
+
+
+@virtual
+async def test_the_beginning_of_an_id_is_completed_before_the_address_is_judged(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        again = ("--scratch", SCRATCH[:6])
+        assert (await at.drills(DATABASE, *again)).code == 0
+        at.environment["SCRATCH_URL"] = CONNECTION.replace(":7058", ":7059")
+        ended = await at.drills(DATABASE, *again)
+        assert ended.code == 1
+        assert "--connection-env must be to port 7058 of the scratch database" in ended.err
+        assert len(at.w.requests("restore")) == 1
 
 
 @virtual
@@ -129,7 +168,7 @@ async def test_a_killed_drill_is_resumed_by_the_next_run(tmp_path: Path) -> None
         ),
         ({"--scratch": DATABASE}, "--scratch must be another database than the snapshot's own"),
         ({"--scratch": DATABASE[:8]}, "--scratch must be another database than the snapshot's own"),
-        ({"--connection-env": "NOT_SET"}, "must name a variable that holds the connection: NOT_SET is not set"),
+        ({"--connection-env": "NOT_SET"}, "must name a variable that holds the secret: NOT_SET is not set"),
         ({"--connection-env": "BAD"}, "--connection-env must be a connection string such as postgresql://"),
         ({"--check": "select 1"}, "--check 'select 1' must be a query, one of ==, >=, <=, =~, and a value."),
         ({"--check": "select 1 =~ ("}, "--check has check 1, whose =~ must be a regular expression"),
@@ -139,7 +178,7 @@ async def test_a_killed_drill_is_resumed_by_the_next_run(tmp_path: Path) -> None
 @virtual
 async def test_wrong_arguments_overwrite_nothing(tmp_path: Path, change: dict[str, str | None], words: str) -> None:
     async with desk(tmp_path) as at:
-        at.environment["BAD"] = "never-shown"
+        at.environment |= {"BAD": "never-shown", "SCRATCH_URL": ELSEWHERE}
         given: dict[str, str | None] = {
             "--scratch": SCRATCH,
             "--connection-env": "SCRATCH_URL",

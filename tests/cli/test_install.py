@@ -5,9 +5,15 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from pulumi_snapshots.cli import install
+from pulumi_snapshots.plugin.description.examples import PROGRAMS
+from pulumi_snapshots.plugin.description.identity import Identity
 from tests.cli.test_processes import MODULE
 from tests.support.preloaded import python_of
 
@@ -15,11 +21,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+PROJECT = Path(__file__).parents[2]
+
+
 def types(path: Path, forks: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**forks, "PATH": str(path), "HOME": str(path)}
     return subprocess.run(  # noqa: S603  this very interpreter
         [python_of(forks), *MODULE, "plugin", *arguments],
         env=environment,
+        cwd=path,
         capture_output=True,
         text=True,
         check=False,
@@ -61,3 +71,47 @@ def test_the_launcher_starts_this_environments_plugin_anywhere(tmp_path: Path) -
     )
     assert ended.stdout.startswith("<function main"), ended.stderr
     assert f"python={shlex.quote(sys.executable)}\n" in launcher.read_text()
+
+
+RECORDS = "echo \"$@\" >> {log}; echo '[]'"
+
+
+@pytest.mark.parametrize(
+    ("language", "project", "asked", "line"),
+    [
+        ("typescript", "runtime: nodejs", "package add", 'import * as squarecloud from "pulumi-squarecloud";'),
+        (
+            "go",
+            "name: x\nruntime:\n  name: go",
+            "package add",
+            'import "pulumi-squarecloud.invalid/sdk/go/squarecloud"',
+        ),
+        ("csharp", "runtime: nodejs", "package gen-sdk", "using PulumiSnapshots.SquareCloud;"),
+        ("python", "", "package gen-sdk", "import pulumi_squarecloud as squarecloud"),
+        ("java", "", "package gen-sdk", "import pulumisnapshots.squarecloud.*;"),
+        ("yaml", "runtime: yaml", None, "type: squarecloud:Snapshot"),
+    ],
+)
+def test_one_command_gives_a_language_plugin_sdk_and_import(  # noqa: PLR0913, PLR0917  the columns of the table
+    tmp_path: Path, forks: dict[str, str], language: str, project: str, asked: str | None, line: str
+) -> None:
+    log = tmp_path / "asked"
+    pulumi_that(tmp_path, RECORDS.format(log=log))
+    if project:
+        (tmp_path / "Pulumi.yaml").write_text(f"{project}\n")
+    ended = types(tmp_path, forks, "sdk", language)
+    assert ended.returncode == 0, ended.stderr
+    installed, printed = ended.stdout.splitlines()
+    assert installed.startswith("installed pulumi-resource-squarecloud ")
+    assert printed == line
+    commands = [command for command in log.read_text().splitlines() if command.startswith("package")]
+    assert [" ".join(command.split()[:2]) for command in commands] == ([asked] if asked else [])
+    assert all(f"squarecloud@{version('pulumi-snapshots')}" in command for command in commands)
+
+
+def test_the_printed_imports_are_those_of_the_examples() -> None:
+    tour = PROJECT / "examples" / "tour"
+    for language, program in PROGRAMS.items():
+        line = Identity.of_this_package().imports()[language]
+        found = (tour / program).read_text()
+        assert line.removeprefix("import ") in found, language

@@ -47,8 +47,8 @@ def environment(emulator: Served, tmp_path: Path) -> dict[str, str]:
         "SQUARECLOUD_API_URL": emulator.api_url,
         "SQUARECLOUD_SNAPSHOTS_URL": f"{emulator.url}/files",
         "SQUARECLOUD_REQUESTS_PER_MINUTE": "1000",
-        "SQUARECLOUD_FIRST_LOOK_AFTER": "0.2s",
-        "SQUARECLOUD_LOOK_EVERY": "0.2s",
+        "SQUARECLOUD_FIRST_POLL_AFTER": "0.2s",
+        "SQUARECLOUD_POLL_EVERY": "0.2s",
     }
 
 

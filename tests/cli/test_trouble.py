@@ -132,7 +132,7 @@ async def test_an_unknown_version_is_an_error(tmp_path: Path, command: str) -> N
 async def test_a_broken_service_is_an_error(tmp_path: Path, command: str) -> None:
     async with world() as w:
         w.emulator.add_fault(Fault(html=502, times=None))
-        ended = await typed(w, tmp_path, command, SQUARECLOUD_FIRST_LOOK_AFTER="1s")
+        ended = await typed(w, tmp_path, command, SQUARECLOUD_FIRST_POLL_AFTER="1s")
         assert ended.code == 1
 
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import re
 import signal
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import anyio
 import pytest
 
-from pulumi_snapshots.attempt.owner import Asker
 from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.verify.facts import FACTS, NEVER
-from pulumi_snapshots.verify.steps import OF_ALL_ANSWERS, STEPS
+from pulumi_snapshots.verify.steps import STEPS
 from tests.cli.typed import Desk, Terminal
+from tests.support.ledger_places import Store
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, Row, world
 
@@ -154,7 +157,6 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
         },
         "restore-times",
     ),
-    "another refusal": ({"kind": "create", "skip": 1, "status": 409, "code": "BUSY"}, "cooldown"),
 }
 
 
@@ -172,8 +174,139 @@ def test_a_planted_contradiction_is_reported(tmp_path: Path, name: str) -> None:
     play()
 
 
+# What could deceive it ------------------------------------------------------------------------------------------------
+
+TRUTH = {"invalidated": ("confirmed", "ended-by-snapshot"), "kept": ("contradicted", "kept")}
+DECEPTIONS: dict[str, tuple[dict[str, Any], list[float], dict[str, int], bool]] = {
+    "nothing": ({}, [], {}, True),
+    "a 202": ({"snapshot_seconds": 150.0}, [], {}, False),
+    "a slow 202": ({"snapshot_seconds": 400.0}, [], {}, False),
+    "another snapshot just before": ({}, [-100.0], {}, False),
+    "another snapshot between the two": ({}, [60.0], {}, False),
+    "another snapshot with the second": ({}, [195.0], {}, False),
+    "another snapshot while a 202 continues": ({"snapshot_seconds": 150.0}, [100.0], {}, False),
+    "a create 3 s after the first is accepted": (
+        {"snapshot_seconds": 1.0},
+        [],
+        {"_SNAPSHOT_PER_RESOURCE": 0, "_SNAPSHOT_PER_USER": 0},
+        False,
+    ),
+    "a create 170 s after the first is accepted": ({}, [], {"_SNAPSHOT_PER_RESOURCE": 100}, True),
+    "no key, version or header tells them apart": (
+        {"key_of_200_has_version": False, "version_header": False},
+        [],
+        {},
+        True,
+    ),
+    "old entries": ({"old_style_entries": True, "key_of_200_has_version": False}, [], {}, True),
+    "a clock an hour ahead": ({"clock_offset_seconds": 3600.0}, [], {}, True),
+}
+"""By name: the service, when others take snapshots, its limits, and whether the run finds out about the cache all the same."""
+
+
+@pytest.mark.parametrize("cache_world", TRUTH)
+@pytest.mark.parametrize("name", DECEPTIONS)
+def test_a_run_believes_only_what_it_saw(tmp_path: Path, name: str, cache_world: str) -> None:
+    service, others, limits, finds = DECEPTIONS[name]
+    verdict, setting = TRUTH[cache_world]
+
+    @virtual
+    async def play() -> None:
+        async with world(**{"snapshot_seconds": QUICK, "cache_world": cache_world, **service}) as w:
+            for number, seconds in limits.items():
+                stack.enter_context(mock.patch(f"pulumi_snapshots.emulator.service.limits.{number}", seconds))
+            await w.clock.sleep(200)
+
+            async def another(after: float) -> None:
+                await w.clock.sleep(200 + after)
+                w.emulator.add_snapshot(DATABASE, origin="automatic")
+
+            async with anyio.create_task_group() as group:
+                for after in others:
+                    group.start_soon(another, after)
+                await w.clock.sleep(200)
+                ended = await verified(at(w, tmp_path), tmp_path)
+            report = ended.done.json
+            found = verdicts(report, "own-cache-ends", "account-cache-ends")
+            assert set(found) <= ({verdict} if finds else {verdict, "open"}), report["facts"]
+            assert report["listing_cache"] in ({setting} if finds else {setting, ""})
+            wrong = [
+                name
+                for name, one in report["facts"].items()
+                if one["published"] and one["verdict"] == "contradicted" and name not in UNLIKE.get(name_of_world, ())
+            ]
+            assert wrong == []
+            times = sorted(one.monotonic for one in w.emulator.journal if one.kind != "create")
+            apart = [later - earlier for earlier, later in itertools.pairwise(times)]
+            assert min(apart) >= 2.1, "as slow as the vendor's own suite"
+
+    name_of_world = name
+    with contextlib.ExitStack() as stack:
+        play()
+
+
+UNLIKE = {
+    "a slow 202": ("listed-late",),
+    "a create 3 s after the first is accepted": ("cooldown",),
+    "a create 170 s after the first is accepted": ("cooldown-lasts",),
+    "old entries": ("entry", "origin", "pinned", "account-entry"),
+}
+"""What is not as it is published in these worlds."""
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [("SNAPSHOT_IN_PROGRESS", 409), ("SOMETHING_NEW", 409), ("RESTORE_IN_PROGRESS", 403)]
+)
+def test_another_refusal_than_that_of_the_cooldown_says_nothing_of_it(tmp_path: Path, code: str, status: int) -> None:
+    @virtual
+    async def play() -> None:
+        async with world(snapshot_seconds=QUICK, cache_world="invalidated") as w:
+            w.emulator.add_fault(Fault(kind="create", skip=1, times=2, status=status, code=code))
+            report = (await verified(at(w, tmp_path), tmp_path)).done.json
+            assert verdicts(report, "cooldown", "cooldown-lasts") == ["open", "open"]
+            told = [one for one in report["left"].values() if "which is new, so it may have been started" in one]
+            assert len(told) == 2 * (code == "SOMETHING_NEW")
+
+    play()
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [("DATABASE_NOT_RUNNING", "Nothing was started."), ("SOMETHING_NEW", "The report says what it may have started.")],
+)
+def test_nothing_was_started_is_said_only_if_that_is_certain(tmp_path: Path, code: str, said: str) -> None:
+    @virtual
+    async def play() -> None:
+        async with world(snapshot_seconds=QUICK) as w:
+            w.emulator.add_fault(Fault(kind="create", status=400, code=code))
+            ended = await verified(at(w, tmp_path), tmp_path)
+            assert ended.code == 1
+            assert said in ended.err
+            assert bool(written(tmp_path)["left"]) is (code == "SOMETHING_NEW")
+
+    play()
+
+
+@pytest.mark.parametrize(("status", "verdict"), [(403, "confirmed"), (409, "contradicted")])
+def test_the_tail_of_a_restore_is_measured_from_its_post_and_its_end(tmp_path: Path, status: int, verdict: str) -> None:
+    @virtual
+    async def play() -> None:
+        async with world(databases=ALL, cache_world="invalidated", snapshot_seconds=QUICK, restore_seconds=60.0) as w:
+            if status == 409:
+                w.emulator.add_fault(Fault(kind="create", skip=4, times=3, status=409, code="RESTORE_IN_PROGRESS"))
+            arguments = ("--restore-onto", OTHER_DATABASE)
+            report = (await verified(at(w, tmp_path), tmp_path, *arguments, confirmed=ALL[:2])).done.json
+            names = ("tail-from-end", "restore-restarts", "uptime", "first-byte", "restore-tail")
+            assert verdicts(report, *names) == ["confirmed"] * 5, report["facts"]
+            assert verdicts(report, "restore-running") == [verdict]
+            assert "s after its end and" in report["facts"]["tail-from-end"]["seen"]
+
+    play()
+
+
 def test_every_fact_is_settled_by_a_step_or_stays_open_for_a_reason() -> None:
-    settled = {fact for step in STEPS for fact in step.settles} | set(OF_ALL_ANSWERS)
+    settled = {fact for step in STEPS for fact in step.settles}
+    settled |= {"envelope", "refusal", "no-retry-after", "json"}  # by every answer
     assert settled | set(NEVER) == set(FACTS)
     assert not settled & set(NEVER)
 
@@ -234,9 +367,24 @@ async def test_a_key_with_fewer_scopes_shows_which_are_needed(tmp_path: Path) ->
         key = tmp_path / "scoped.key"
         key.write_text(w.emulator.settings.api_key + "\n")
         report = (await verified(at(w, tmp_path), tmp_path, "--scoped-key", str(key))).done.json
-        assert verdicts(report, "scope-account", "scope-databases", "scope-snapshots") == ["confirmed"] * 3, report[
-            "facts"
-        ]
+        names = ("scope-account", "scope-databases", "scope-snapshots", "scope-restore-status")
+        assert verdicts(report, *names) == ["open", "confirmed", "open", "confirmed"], report["facts"]
+
+
+@pytest.mark.parametrize(("code", "verdict"), [("MISSING_SCOPE", "contradicted"), (None, "confirmed")])
+def test_a_key_without_one_scope_shows_what_needs_it(tmp_path: Path, code: str | None, verdict: str) -> None:
+    @virtual
+    async def play() -> None:
+        async with world(cache_world="invalidated", snapshot_seconds=QUICK) as w:
+            w.emulator.add_fault(Fault(kind="me", skip=1, status=403, code="MISSING_SCOPE"))
+            if code:
+                w.emulator.add_fault(Fault(kind="restore status", skip=1, status=403, code=code))
+            key = tmp_path / "scoped.key"
+            key.write_text(w.emulator.settings.api_key)
+            report = (await verified(at(w, tmp_path), tmp_path, "--scoped-key", str(key))).done.json
+            assert verdicts(report, "scope-account", "scope-restore-status") == ["confirmed", verdict], report["facts"]
+
+    play()
 
 
 @pytest.mark.parametrize("source", ["env", "-", "file"])
@@ -402,16 +550,14 @@ def test_a_cut_run_says_what_it_leaves(tmp_path: Path, step: str, later: int, ho
 @virtual
 async def test_a_snapshot_of_the_same_database_does_not_take_the_runs_version(tmp_path: Path) -> None:
     async with world(snapshot_seconds=60, cache_world="invalidated") as w:
-        desk = at(w, tmp_path, SQUARECLOUD_FIRST_LOOK_AFTER="1m")
-        desk.running = "run 1"
+        desk = at(w, tmp_path, SQUARECLOUD_FIRST_POLL_AFTER="1m")
         ours: list[Any] = []
 
         async def up() -> None:
             await w.clock.sleep(30)
-            desk.runs = 10
             invocation = desk.invocation(Terminal(), Terminal())
             async with invocation.session() as session:
-                ours.append(await create(session, SnapshotInputs(DATABASE), Row(), Asker("urn:ours")))
+                ours.append(await create(session, SnapshotInputs(DATABASE), Row(), "urn:ours"))
 
         async with anyio.create_task_group() as group:
             group.start_soon(up)
@@ -482,6 +628,41 @@ async def test_a_report_that_cannot_be_written_starts_nothing(tmp_path: Path) ->
         assert not w.emulator.journal
 
 
+@pytest.mark.parametrize("trouble", ["fails", "refuses"])
+@virtual
+async def test_a_run_that_cannot_write_down_what_it_sends_starts_nothing(tmp_path: Path, trouble: str) -> None:
+    async with world() as w:
+        desk, store = at(w, tmp_path), Store(w.clock)
+        desk.place = store.bucket
+        setattr(store, trouble, "no rights")
+        ended = await verified(desk, tmp_path)
+        assert ended.code == 1
+        assert "no rights" in ended.err
+        assert "Nothing was started: what is sent must be written down there first." in ended.err
+        assert not w.posts
+        assert written(tmp_path)["left"] == {}
+
+
+@virtual
+async def test_a_run_stops_if_another_request_begins_meanwhile(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=300, cache_world="invalidated") as w:
+        desk = at(w, tmp_path)
+        ends: list[Ended] = []
+
+        async def run() -> None:
+            ends.append(await verified(desk, tmp_path))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(run)
+            # The run reads for seconds before its first request.
+            await w.clock.sleep(1)
+            group.start_soon(partial(desk.types, "create", DATABASE))
+        (ended,) = ends
+        assert ended.code == 1
+        assert "its end is not known.\nThe run has stopped, and sent no further request." in ended.err
+        assert len(w.posts) == 1
+
+
 @virtual
 async def test_doctor_says_whose_a_killed_run_was(tmp_path: Path) -> None:
     async with world(snapshot_seconds=QUICK, cache_world="invalidated") as w:
@@ -490,6 +671,7 @@ async def test_doctor_says_whose_a_killed_run_was(tmp_path: Path) -> None:
             process.start_soon(partial(verified, desk, tmp_path))
             await w.clock.sleep(20)
             process.cancel_scope.cancel()
+        await w.clock.sleep(180)
         out = (await desk.types("doctor")).out
         assert "squarecloud-snapshots verify" in out
         assert "no run claims" in out

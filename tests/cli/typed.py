@@ -12,18 +12,23 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.attempt.process import Process
 from pulumi_snapshots.cli.commands import parse
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.drill.asking import Door
+from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.ledger.places import place_of
+from pulumi_snapshots.ledger.service_clock import ServiceClock
+from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.run.session import Session
 from tests.archive.scene import at_once
+from tests.support.ledger_places import directly
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from pulumi_snapshots.drill.asking import Opens
+    from pulumi_snapshots.ledger.place import Place
     from pulumi_snapshots.run.settings import Settings
     from tests.support.world import World
 
@@ -65,9 +70,8 @@ class Desk:
     in_thread: Callable[..., Awaitable[Any]] = at_once
     zone: tzinfo = UTC
     """Of the person at the desk."""
-    runs: int = 0
-    running: str = ""
-    """The run that is alive, as others see it."""
+    place: Callable[[], Place] | None = None
+    """Where the ledger lies, for each run again; as the environment says, or else in `state`, unless given."""
     opens: Opens | None = None
     """How its drills open databases."""
 
@@ -82,17 +86,14 @@ class Desk:
         }
 
     def invocation(self, out: StringIO, err: StringIO, typed: IO[str] | None = None) -> Invocation:
-        self.runs += 1
-        process = Process(f"run {self.runs}", lambda name: name == self.running)
-
         def session(settings: Settings) -> Session:
             return Session(
                 settings,
+                Ledger(self._place(settings), ServiceClock(self.w.clock)),
                 clock=self.w.clock,
                 http=self.w.transport,
                 chance=random.Random(1),
                 state=self.state,
-                process=process,
             )
 
         transfers = Transfers(clock=self.w.clock, http=self.w.transport, in_thread=at_once)
@@ -110,6 +111,14 @@ class Desk:
         if self.opens is not None:
             made.of(Door).opens = self.opens
         return made
+
+    def _place(self, settings: Settings) -> Place:
+        if self.place is not None:
+            return self.place()
+        place = place_of(settings.shared_state, self.state, settings.service(), self.w.clock)
+        if isinstance(place, SqliteFile):
+            vars(place)["_run_in_thread"] = directly  # a virtual clock does not wait for threads
+        return place
 
     async def types(
         self, *arguments: str, out: StringIO | None = None, err: StringIO | None = None, typed: IO[str] | None = None

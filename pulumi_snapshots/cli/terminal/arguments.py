@@ -62,7 +62,8 @@ def checked(context: click.Context, inputs: type[T], typed: Mapping[str, Any], *
     """
     wording = COMMANDS.about(**spelled)
     for problem in inputs.problems(typed):
-        context.fail(f"{wording.spell(problem.property)} {wording.text(problem.told())}.")
+        name = wording.spell(problem.property) if problem.property else ""
+        context.fail(f"{name} {wording.text(problem.told())}.".lstrip())
     return inputs.of(typed)
 
 

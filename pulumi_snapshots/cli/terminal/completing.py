@@ -75,7 +75,7 @@ def _offered(
     offered: list[CompletionItem] = []
 
     async def show(session: Session) -> None:
-        databases, shown = await session.kept_pages.databases(), await session.kept_pages.snapshots()
+        databases, shown = session.kept_pages.databases(), session.kept_pages.snapshots()
         every = offer(databases.content if databases else (), shown.content.of_each if shown else {})
         offered[:] = [each for each in every if each.value.startswith(typed) and SAFE.fullmatch(each.value)]
 
@@ -100,10 +100,10 @@ def _offered(
 async def _renew(session: Session, requests: Mapping[str, Callable[..., Awaitable[None]]]) -> None:
     """Request the first page that is old, unless it was requested lately in vain."""
     for what, request in requests.items():
-        at = await session.kept_pages.kept_at(what)
+        at = session.kept_pages.kept_at(what)
         if at is not None and 0 <= (session.clock.utc() - at).total_seconds() < YOUNG:
             return
-        if await session.kept_pages.may_request(what, session.clock.utc(), YOUNG):
+        if session.kept_pages.may_request(what, session.clock.utc(), YOUNG):
             await request(session, patience=ONCE)
             return
 

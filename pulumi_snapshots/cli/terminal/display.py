@@ -29,8 +29,6 @@ ASKING = "asking the service, in turn with other runs of this machine"
 class Display:
     """The listener of an operation; see `display`. Without a live line it writes a log."""
 
-    is_asked_again = False
-
     def __init__(self, invocation: Invocation, live: Progress | None, *, logged: bool) -> None:
         self._invocation = invocation
         self._live = live
@@ -62,10 +60,6 @@ class Display:
             return
         with suppress(OSError, ValueError):  # the live line's own console prints above it
             self._live.console.print(Text.from_ansi(self._invocation.coloured(printable(text))), soft_wrap=True)
-
-    def will_keep(self, *, pending: bool) -> bool:
-        """Whether a state keeps the result: there is none here, so the journal keeps what is pending."""
-        return not pending
 
     @property
     def meter(self) -> Meter | None:

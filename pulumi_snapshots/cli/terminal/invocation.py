@@ -17,6 +17,7 @@ from typing import IO, Any, TypeVar
 import anyio
 import anyio.to_thread
 import click
+from anyio.abc import TaskStatus
 
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.terminal.output import printable, zoned
@@ -25,9 +26,9 @@ from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.engine.errors import debugging
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.text import Words
-from pulumi_snapshots.locked_file import state_directory
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import Settings
+from pulumi_snapshots.run.shared import ledger_of
 from pulumi_snapshots.stopping import Stoppable
 
 T = TypeVar("T")
@@ -150,7 +151,7 @@ class Invocation:
 
     @asynccontextmanager
     async def session(self, *, warns: bool = True) -> AsyncIterator[Session]:
-        """The service, with the settings of the environment; `warns` if files that runs share cannot be used.
+        """The service, with the settings of the environment; `warns` if the ledger cannot be used.
 
         Raises:
             SettingsError: a setting is missing or cannot be used.
@@ -165,7 +166,8 @@ class Invocation:
                 await session.close()
 
     def _session(self, settings: Settings) -> Session:
-        return Session(settings, clock=self.clock, state=state_directory(self.environment))
+        ledger = ledger_of(settings, self.clock)
+        return Session(settings, ledger, clock=self.clock, state=settings.state_directory())
 
     @contextmanager
     def stopping(self, *stoppable: Stoppable) -> Iterator[None]:
@@ -180,7 +182,7 @@ class Invocation:
         """Run a command until it or a signal ends it; returns the exit code."""
         code: int | None = None
         async with anyio.create_task_group() as group:
-            group.start_soon(self._heed_signals, group.cancel_scope)
+            await group.start(self._heed_signals, group.cancel_scope)
             code = await self._told(command)
             group.cancel_scope.cancel()
         if code is None:
@@ -200,10 +202,11 @@ class Invocation:
                 self.say(traceback.format_exc())
             return FAILED
 
-    async def _heed_signals(self, scope: anyio.CancelScope) -> None:
+    async def _heed_signals(self, scope: anyio.CancelScope, *, task_status: TaskStatus[None]) -> None:
         # A signal that is ignored, as under nohup or in a background job, stays ignored.
         heeded = [one for one in ENDING if signal.getsignal(one) is not signal.SIG_IGN]
         with anyio.open_signal_receiver(*heeded) as signals:
+            task_status.started()
             async for received in signals:
                 if self._signal or not self._stoppable:  # a second signal does not wait
                     scope.cancel()

@@ -21,7 +21,6 @@ STEPS = {
     Step.KEEP_WAITING: "`{command}` on this machine keeps waiting for it and sends no second request.",
     Step.ASK_AGAIN: "`{command}` polls again.",
     Step.GIVE_UP: "`--new` gives up on it instead, and may use another of today's snapshots.",
-    Step.TAKE_ANOTHER: "The next `squarecloud-snapshots create` takes another one.",
     Step.TAKE_NEW: "`{command}` takes a new one.",
     Step.KEEP_WATCHING: "`{command}` on this machine keeps watching it and sends no second request.",
     Step.CHECK_RESTORED: "Check the database; `{command}` checks again.",

@@ -163,7 +163,7 @@ def no_key(desk: Desk) -> None:
 
 
 def bad_setting(desk: Desk) -> None:
-    desk.environment["SQUARECLOUD_LOOK_EVERY"] = "never"
+    desk.environment["SQUARECLOUD_POLL_EVERY"] = "never"
 
 
 def broken_files(desk: Desk) -> None:

@@ -1,0 +1,40 @@
+"""What `guards` shows to somebody who has to choose a snapshot to go back to."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from tests.cli.typed import Desk
+from tests.support.guarding import Machine
+from tests.support.memory import Memory
+from tests.support.virtual import virtual
+from tests.support.world import DATABASE, world
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@virtual
+async def test_guards_shows_what_has_changed_after_each_snapshot_and_what_has_failed(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
+        place = Memory(w.clock)
+        machine = Machine(w, place)
+        await machine.program().changes(5, guard="acme/shop/prod/before-release")
+        await w.clock.sleep(600.0)
+        await machine.program().change("delete of Server old", fails=True, guard="acme/shop/prod/before-release")
+        await machine.program().change("update of Server dev", guard="acme/shop/dev/before-release")
+        desk = Desk(w, tmp_path, place=lambda: place)
+        requests = len(w.emulator.journal)
+        versions = [post.version_id for post in w.posts]
+        ended = (await desk.types("guards")).done
+        heading, newest, failed, first = ended.out.splitlines()
+        assert heading.split() == ["SNAPSHOT", "GUARD", "SINCE", "CHANGED"]
+        assert newest.startswith(f"{DATABASE}/{versions[1]}  acme/shop/dev/before-release")
+        assert newest.endswith("UTC  update of Server dev")
+        assert failed.endswith("UTC  nothing: the change failed, or did not happen")
+        assert re.search(r"update of Server \d, update of Server \d, update of Server \d and 2 more$", first)
+        ended = (await desk.types("guards", "prod/before-release", "--json")).done
+        assert [each["snapshot"] for each in ended.json] == [f"{DATABASE}/{each}" for each in reversed(versions)]
+        assert (await desk.types("guards", "release")).done.err == "no guard has noted anything\n"
+        assert len(w.emulator.journal) == requests
