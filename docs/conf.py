@@ -1,14 +1,17 @@
 """How Sphinx makes the site of these pages: `make docs`. What the pages say stands in them and in the docstrings."""
 
 import gc
-import sys
+import re
 import tomllib
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+from sphinx.application import Sphinx
 from sphinx.search.en import SearchEnglish
 
 from pulumi_snapshots.plugin.description.identity import LOGO, NO_UPLOAD
+from pulumi_snapshots.properties.catalogue import Record
 
 # Sphinx keeps what it has read until its end, and looking for garbage in that takes a quarter of the time.
 gc.disable()
@@ -24,8 +27,7 @@ release = METADATA["project"]["version"]
 html_title = f"{project} {release}"
 copyright = "the authors of pulumi-snapshots, Apache-2.0"  # noqa: A001  Sphinx's name
 
-sys.path.insert(0, str(PROJECT / "docs" / "_ext"))
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "property_tables", "quota_calculator"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 root_doc = "index"
 language = "en"
 smartquotes = False  # they make one dash of the two of an option
@@ -61,3 +63,21 @@ html_css_files = ["site.css"]
 html_js_files = [("site.js", {"defer": "defer"})]
 pygments_style = "friendly"
 pygments_dark_style = "native"
+
+
+def link_files(_app: Sphinx, _page: str, source: list[str]) -> None:
+    """Let a link to an example or to what was measured be a download: neither is a page of the site."""
+    source[0] = re.sub(r"\]\(((?:\.\./)+(?:examples|bench)/)", r"](path:\1", source[0])
+
+
+def describe(_app: Sphinx, _what: str, _name: str, shown: Any, _options: object, lines: list[str]) -> None:
+    """Add the declared properties to a record's docstring, in the reference."""
+    if isinstance(shown, type) and issubclass(shown, Record):
+        lines += ["", "Attributes:"]
+        lines += [f"    {name}: {each.description}" for name, each in shown.properties().items()]
+
+
+def setup(app: Sphinx) -> None:
+    """Tell Sphinx of both."""
+    app.connect("source-read", link_files)
+    app.connect("autodoc-process-docstring", describe, priority=100)  # before Napoleon reads the docstring

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import math
 import os
 import re
 import subprocess
@@ -27,7 +26,9 @@ from tools.engine import ENGINE, LANGUAGE_HOST
 PROJECT = Path(__file__).resolve().parent.parent
 DOCS = PROJECT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+CONTRIBUTING = DOCS / "dev" / "index.md"
 EXAMPLES = sorted((PROJECT / "examples").glob("*/README.md"))
+MEASURED = sorted((PROJECT / "bench").glob("*.md"))
 TOCTREE = re.compile(r"^```\{toctree\}\n(?::[^\n]*\n)*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 INCLUDED = re.compile(r"^```\{(?:include|literalinclude)\} (\S+)", re.MULTILINE)
@@ -48,12 +49,19 @@ def test_every_page_is_in_the_navigation_once() -> None:
     for page in PAGES:
         for entries in TOCTREE.findall(page.read_text()):
             listed.update(page.parent / f"{entry}.md" for entry in entries.split())
-    assert listed == Counter(page for page in PAGES if page != DOCS / "index.md")
+    assert listed == Counter(page for page in PAGES if page not in {DOCS / "index.md", CONTRIBUTING})
+
+
+def test_users_do_not_see_the_pages_for_contributors_in_their_navigation(site: Path) -> None:
+    (navigation,) = re.findall(r'<div class="sidebar-tree">(.*?)</div>\n', (site / "index.html").read_text(), re.DOTALL)
+    assert 'href="start.html"' in navigation
+    assert 'href="dev/' not in navigation
+    assert CONTRIBUTING.read_text().startswith("---\norphan: true\n---\n")
 
 
 @pytest.mark.parametrize(
     "page",
-    [PROJECT / "README.md", PROJECT / "tests" / "README.md", *PAGES, *EXAMPLES],
+    [PROJECT / "README.md", PROJECT / "tests" / "README.md", *PAGES, *EXAMPLES, *MEASURED],
     ids=lambda page: str(page.relative_to(PROJECT)),
 )
 def test_links_lead_to_pages_and_headings_that_there_are(page: Path) -> None:
@@ -64,12 +72,6 @@ def test_links_lead_to_pages_and_headings_that_there_are(page: Path) -> None:
         file = (page.parent / path).resolve() if path else page
         assert file.exists(), target
         assert not anchor or anchor in anchors(file), target
-
-
-def test_every_example_has_its_place_among_the_how_tos() -> None:
-    included = [path for page in DOCS.glob("howto/*.md") for path in INCLUDED.findall(page.read_text())]
-    for folder in (PROJECT / "examples").iterdir():
-        assert any(f"/examples/{folder.name}/" in path for path in included), folder.name
 
 
 @pytest.fixture(scope="module")
@@ -114,8 +116,10 @@ def test_the_site_loads_nothing_from_elsewhere_and_can_be_searched(site: Path) -
         "price",
     ):  # as its stemmer has them
         assert re.search(rf'[{{,"]{word}"?:', index), word
-    # A number is searched for among titles and index entries only.
-    assert '"429":' in index.partition('"indexentries":')[2].partition("}")[0]
+    # A number, and what a page calls by another name, is searched for among titles and index entries.
+    entries = index.partition('"indexentries":')[2].partition("}")[0]
+    for entry in ("429", "roll back", "undo", "retention", "notification"):
+        assert f'"{entry}":' in entries, entry
 
 
 def test_a_newcomer_sees_first_how_to_install_and_a_program(site: Path) -> None:
@@ -127,13 +131,13 @@ def test_a_newcomer_sees_first_how_to_install_and_a_program(site: Path) -> None:
 
 
 def test_the_site_has_the_tables_of_properties(site: Path) -> None:
-    for page, name in (("snapshot", "download_url_expires_at"), ("archive", "sha256"), ("settings", "LOOK_EVERY")):
+    for page, name in (("snapshot", "download_url_expires_at"), ("archive", "sha256"), ("settings", "POLL_EVERY")):
         rows = re.findall(r"<tr.*?</tr>", (site / f"{page}.html").read_text(), re.DOTALL)
         assert any(name in row for row in rows), page
 
 
 def test_pages_quote_the_benchmark_as_it_is() -> None:
-    measured = (DOCS / "fleet-benchmark.md").read_text()
+    measured = (PROJECT / "bench" / "fleets.md").read_text()
     row = re.search(r"^\| 50 \| this provider \| (\d+) \| x ([\d.]+) \| ([\d.]+) \| 0 \|", measured, re.MULTILINE)
     assert row is not None
     assert f"Fifty databases take {row[1]} s" in (DOCS / "fleets.md").read_text()
@@ -145,7 +149,7 @@ def test_pages_quote_the_benchmark_as_it_is() -> None:
 
 
 def test_the_page_for_authors_names_what_the_package_has() -> None:
-    page, package = (DOCS / "authors.md").read_text(), PROJECT / "pulumi_snapshots"
+    page, package = (DOCS / "dev" / "authors.md").read_text(), PROJECT / "pulumi_snapshots"
     table = page.partition("\n## Folders\n")[2].partition("\n## ")[0]
     named = {name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
     assert named == {path.parent.name for path in package.glob("*/__init__.py")} - {"emulator"}
@@ -216,14 +220,8 @@ def test_a_program_passes_arguments_that_exist(page: Path) -> None:
                 inspect.signature(getattr(pulumi_snapshots, name)).bind_partial(*call.args, **named)
 
 
-def test_the_calculator_and_the_table_say_what_the_code_counts() -> None:
-    from docs._ext.quota_calculator import ALLOWANCE, CALCULATOR  # noqa: PLC0415  loads Sphinx, and only this test needs it
-
-    assert ALLOWANCE in CALCULATOR
-    for ram in (0, 255, 256, 300, 512, 1000, 2048, 8191):
-        assert eval(ALLOWANCE.replace("Math.floor", "math.floor"), {"math": math, "ram": ram}) == allowance_of(ram)  # noqa: S307
-    page = (DOCS / "quota.md").read_text()
-    rows = re.findall(r"^\| (\d+) MB \| (\d+) \|$", page, re.MULTILINE)
+def test_the_table_of_the_daily_allowance_says_what_the_code_counts() -> None:
+    rows = re.findall(r"^\| (\d+) MB \| (\d+) \|$", (DOCS / "faq.md").read_text(), re.MULTILINE)
     assert len(rows) > 4
     assert [int(count) for _, count in rows] == [allowance_of(int(ram)) for ram, _ in rows]
 

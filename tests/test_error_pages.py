@@ -1,4 +1,4 @@
-"""Every error that a user reads has a page, every page has an error, and the pages say what the code does."""
+"""Every error that a user reads has a section, every section has an error, and the sections say what the code does."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pulumi_snapshots.api import errors
 from pulumi_snapshots.api.download import Served, WrongContent
 from pulumi_snapshots.api.errors import SquareCloudError, error_for
 from pulumi_snapshots.archive.archive import NotArchived
-from pulumi_snapshots.attempt.attempt import UNREACHABLE_TRIES
 from pulumi_snapshots.errors.pages import WITHOUT_PAGE, page_name, page_of, page_text, with_pointer
+from pulumi_snapshots.run.once import UNREACHABLE_TRIES
 from pulumi_snapshots.run.settings import MissingKey
 from pulumi_snapshots.stores.store import StoreTrouble
 
@@ -25,8 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FOLDER = Path(__file__).parents[1] / "docs" / "errors"
-PAGES = sorted(path for path in FOLDER.glob("*.md") if path.name != "index.md")
-SECTIONS = ["## What happened", "## What the provider did", "## What to do"]
+INDEX = (FOLDER / "index.md").read_text()
+SECTIONS = {
+    name: (path.name, text)
+    for path in sorted(FOLDER.glob("*.md"))
+    if path.name != "index.md"
+    for name, text in re.findall(r"^## (\w+)\n\n(.*?)(?=^## |\Z)", path.read_text(), re.MULTILINE | re.DOTALL)
+}
+"""The page and the text of each section, by its heading."""
+LABELS = ["Cause", "Done", "Next"]
 
 
 def the_errors() -> Iterator[type[Exception]]:
@@ -44,23 +51,28 @@ def the_errors() -> Iterator[type[Exception]]:
 ERRORS = sorted(the_errors(), key=lambda kind: kind.__name__)
 
 
-def test_every_error_has_its_page_and_every_page_its_error() -> None:
-    assert {path.stem for path in PAGES} == {page_name(kind) for kind in ERRORS}
+def test_every_error_has_its_section_and_every_section_its_error() -> None:
+    assert sorted(SECTIONS) == [kind.__name__ for kind in ERRORS]
+    headings = [
+        line for path in FOLDER.glob("*.md") for line in path.read_text().splitlines() if line.startswith("## ")
+    ]
+    assert len(headings) == len(SECTIONS), "no error has two sections"
 
 
 @pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
-def test_a_page_says_what_happened_what_was_done_and_what_to_do(kind: type[Exception]) -> None:
-    page = (FOLDER / f"{page_name(kind)}.md").read_text()
-    assert page.startswith(f"# {kind.__name__}\n\n> ")
-    assert [line for line in page.splitlines() if line.startswith("## ")] == SECTIONS
-    assert all(part.partition("\n")[2].strip() for part in page.split("\n## ")[1:])
-    assert f"[{kind.__name__}]({page_name(kind)}.md)" in (FOLDER / "index.md").read_text()
+def test_a_section_says_what_happened_what_was_done_and_what_to_do(kind: type[Exception]) -> None:
+    page, text = SECTIONS[kind.__name__]
+    assert text.startswith("> ")
+    _quote, *parts = re.split(r"^\*\*(\w+):\*\*", text, flags=re.MULTILINE)
+    assert parts[::2] == LABELS
+    assert all(part.strip() for part in parts[1::2])
+    assert f"[{kind.__name__}]({page}#{kind.__name__.lower()})" in INDEX
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ERRORS if issubclass(kind, SquareCloudError)], ids=page_name)
-def test_a_page_shows_the_text_that_a_user_searches_for(kind: type[SquareCloudError]) -> None:
-    page = " ".join((FOLDER / f"{page_name(kind)}.md").read_text().replace("\n> ", " ").split())
-    assert vars(kind).get("meaning", "").lower() in page.lower()
+def test_a_section_shows_the_text_that_a_user_searches_for(kind: type[SquareCloudError]) -> None:
+    text = " ".join(SECTIONS[kind.__name__][1].replace("\n> ", " ").split())
+    assert vars(kind).get("meaning", "").lower() in text.lower()
 
 
 def threes(text: str) -> list[tuple[str, ...]]:
@@ -80,31 +92,31 @@ def said() -> set[tuple[str, ...]]:
     return {three for text in texts for three in threes(text)}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_page_quotes_a_message_that_exists(page: Path, said: set[tuple[str, ...]]) -> None:
-    quoted = page.read_text().partition("\n## ")[0].partition("\n\n> ")[2].replace("\n> ", " ")
+@pytest.mark.parametrize("name", SECTIONS)
+def test_a_section_quotes_a_message_that_exists(name: str, said: set[tuple[str, ...]]) -> None:
+    quoted = SECTIONS[name][1].partition("\n\n")[0].removeprefix("> ").replace("\n> ", " ")
     shown = threes(quoted)
     # Words around a fact, such as "must be" after a property's name, stand in no single string.
     assert sum(three in said for three in shown) >= 0.6 * len(shown), [three for three in shown if three not in said]
 
 
-def test_the_page_of_an_unreachable_service_counts_the_tries() -> None:
+def test_the_section_of_an_unreachable_service_counts_the_tries() -> None:
     count = {2: "twice", 3: "three times", 4: "four times"}[UNREACHABLE_TRIES]
-    assert f"tried {count}" in (FOLDER / "not-sent.md").read_text()
+    assert f"tried {count}" in SECTIONS["NotSent"][1]
 
 
-def test_the_page_of_other_content_quotes_its_error_to_the_letter() -> None:
+def test_the_section_of_other_content_quotes_its_error_to_the_letter() -> None:
     now, before = (Served(total=size, version=None, etag=None, modified=None) for size in (1001, 1000))
     error = WrongContent(
         "GET /databases/ACCOUNT_ID/DATABASE_ID.zip", f"the host now serves {now.differs_from(before)}", status=206
     )
-    assert f"> {error}\n" in (FOLDER / "wrong-content.md").read_text()
+    assert f"> {error}\n" in SECTIONS["WrongContent"][1]
 
 
-def test_every_code_of_the_service_stands_on_the_page_of_its_error() -> None:
+def test_every_code_of_the_service_stands_in_the_section_of_its_error() -> None:
     for code in errors._KNOWN:
         error = error_for("POST /x", 400, code=code, readable=True)
-        assert f"`{code}`" in (FOLDER / f"{page_name(type(error))}.md").read_text()
+        assert f"`{code}`" in SECTIONS[type(error).__name__][1]
 
 
 def test_the_command_that_explains_it_ends_the_message() -> None:
@@ -112,7 +124,7 @@ def test_the_command_that_explains_it_ends_the_message() -> None:
     assert told == "No API key is set.\nmore: squarecloud-snapshots explain missing-key"
 
 
-def test_the_cause_leads_to_the_better_page() -> None:
+def test_the_cause_leads_to_the_better_section() -> None:
     caused = NotArchived("it was not archived: no room")
     caused.__cause__ = StoreTrouble("no room")
     caused.__cause__.__cause__ = OSError("of no page here")
@@ -125,9 +137,10 @@ def test_every_error_is_explained_in_a_terminal(kind: type[Exception]) -> None:
     page = page_text(kind.__name__)
     assert page == page_text(page_name(kind))
     assert page is not None
-    assert page.startswith(f"# {kind.__name__}\n")
+    assert page.startswith(f"# {kind.__name__}\n\n> ")
+    assert page.count("**Next:**") == 1, "one section alone"
     assert "](" not in page, "a terminal shows no links"
 
 
 def test_what_is_no_error_is_not_explained() -> None:
-    assert page_text("index") is page_text("../index") is page_text("") is None
+    assert page_text("index") is page_text("../index") is page_text("") is page_text("key") is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import re
 from pathlib import Path
@@ -21,31 +20,21 @@ from pulumi_snapshots.restore.inputs import DEFAULT_TIMEOUT as RESTORE_TIMEOUT
 from pulumi_snapshots.run import settings
 from pulumi_snapshots.snapshot.inputs import DEFAULT_TIMEOUT
 from pulumi_snapshots.snapshot.record import SNAPSHOT
+from tests.support.property_tables import TABLES, made, tables_in
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
-def _extension() -> Any:
-    """What makes the tables when the site is made."""
-    spec = importlib.util.spec_from_file_location("property_tables", DOCS / "_ext" / "property_tables.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+PAGES = sorted(DOCS.rglob("*.md"))
+TABLES_OF_PAGES = [(page, name) for page in PAGES for name in tables_in(page)]
 
 
-EXTENSION = _extension()
-
-
-def rendered(page: str) -> str:
-    text = str(EXTENSION.rendered(DOCS / page))
-    assert "{properties}" not in text
-    return text
+def text_of(page: str) -> str:
+    return (DOCS / page).read_text()
 
 
 def section(page: str, title: str) -> str:
-    return rendered(page).split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+    return text_of(page).split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
 
 
 def first_cells(text: str) -> set[str]:
@@ -63,10 +52,17 @@ def parameters(class_: Any) -> set[str]:
     return set(inspect.signature(class_.__init__).parameters) - {"self", "resource_name", "opts"}
 
 
-def test_every_table_stands_on_a_page() -> None:
-    used = {name for page in DOCS.glob("*.md") for name in EXTENSION.DIRECTIVE.findall(page.read_text())}
-    # One argument needs no table of its own.
-    assert set(EXTENSION.TABLES) - used == {"get_database arguments", "get_databases arguments"}
+def test_every_table_stands_on_one_page() -> None:
+    used = [name for _, name in TABLES_OF_PAGES]
+    assert len(used) == len(set(used)) == "".join(page.read_text() for page in PAGES).count("<!-- table: ")
+    # One argument, or nearly those of another lookup, need no table of their own.
+    assert set(TABLES) - set(used) == {f"get_{name} arguments" for name in ("database", "databases", "latest_snapshot")}
+
+
+@pytest.mark.parametrize(("page", "name"), TABLES_OF_PAGES, ids=lambda value: str(getattr(value, "stem", value)))
+def test_a_table_says_what_the_classes_say(page: Path, name: str) -> None:
+    right = made(name)
+    assert tables_in(page)[name] == right, f"`python -m tests.support.property_tables` writes this:\n\n{right}"
 
 
 def test_a_reader_finds_every_input() -> None:
@@ -110,7 +106,7 @@ LOOKUPS = [name for name in pulumi_snapshots.__all__ if name.startswith("get_") 
 
 
 def test_a_reader_finds_every_lookup_with_its_arguments() -> None:
-    page = rendered("lookups.md")
+    page = text_of("lookups.md")
     for name in LOOKUPS:
         arguments = [
             one.name if one.default is one.empty else f"{one.name}={one.default}"
@@ -122,8 +118,11 @@ def test_a_reader_finds_every_lookup_with_its_arguments() -> None:
         assert [(one.name, one.default) for one in twin] == [
             (one.name, one.default) for one in inspect.signature(getattr(pulumi_snapshots, name)).parameters.values()
         ]
-    for field in (*DatabaseInfo.properties(), *SnapshotInfo.properties()):
+    for field in DatabaseInfo.properties():
         assert f"| `{field}` |" in page
+    outputs = section("snapshot.md", "Outputs")  # which the page says that a lookup's snapshot has, and its id
+    for field in SnapshotInfo.properties():
+        assert f"| `{field}` |" in outputs or f"as `{field}`\n" in page
 
 
 def test_a_lookups_snapshot_has_every_output_of_the_resource() -> None:
@@ -134,14 +133,14 @@ def test_a_lookups_snapshot_has_every_output_of_the_resource() -> None:
 
 
 def test_a_reader_finds_every_setting() -> None:
-    page = rendered("settings.md")
+    page = text_of("settings.md")
     for name in settings.Settings.properties():
         assert f"`{settings.config_key(name)}`" in page
         assert f"`{settings.variable(name)}`" in page
     for default in (
         str(settings.REQUESTS_PER_MINUTE),
-        duration_text(settings.FIRST_LOOK_AFTER),
-        duration_text(settings.LOOK_EVERY),
+        duration_text(settings.FIRST_POLL_AFTER),
+        duration_text(settings.POLL_EVERY),
         duration_text(settings.BLOCK_WAIT),
         duration_text(settings.RESTORE_SETTLE),
     ):
@@ -152,7 +151,7 @@ def test_a_reader_finds_every_setting() -> None:
 
 
 def test_the_page_tells_every_resource_function_and_setting() -> None:
-    page = rendered("plugin.md")
+    page = text_of("plugin.md")
     for token in (*KINDS, *FUNCTIONS):
         assert f"`{token.rpartition(':')[2]}`" in page, token
     for each in settings.Settings.properties().values():
@@ -176,5 +175,5 @@ def test_the_pages_table_has_exactly_the_arguments(function: Function) -> None:
 
 def _row(name: str) -> tuple[list[str], list[str]]:
     """The names in the second and third column of the row that begins with this one."""
-    (row,) = re.findall(rf"^\| `{name}` \| (.*) \| (.*) \|$", rendered("plugin.md"), re.MULTILINE)
+    (row,) = re.findall(rf"^\| `{name}` \| (.*) \| (.*) \|$", text_of("plugin.md"), re.MULTILINE)
     return re.findall(r"`(\w+)`", row[0]), re.findall(r"`(\w+)`", row[1])

@@ -15,7 +15,7 @@ from pulumi_snapshots.plugin.description.identity import NO_UPLOAD
 PROJECT = Path(__file__).resolve().parent.parent
 README = (PROJECT / "README.md").read_text()
 HOWTO = (PROJECT / "docs" / "howto.md").read_text()
-PAGES = sorted([*(PROJECT / "docs").glob("*.md"), *(PROJECT / "docs" / "howto").glob("*.md")])
+PAGES = sorted((PROJECT / "docs").rglob("*.md"))
 EXAMPLES = sorted((PROJECT / "examples").glob("*/README.md"))
 PUBLISHED = NO_UPLOAD not in tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["classifiers"]
 MOST_WORDS = 480
@@ -52,9 +52,23 @@ def test_the_install_command_works_today() -> None:
             assert ("/path/to/clone[" in text) is not PUBLISHED, page.name
 
 
+def test_a_reader_learns_what_was_tried_and_what_was_not() -> None:
+    version = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
+    status = section("Status")
+    assert f"Version {version}, {'' if PUBLISHED else 'not '}published" in status
+    assert "not yet run against the real service" in status
+    assert "docs/verify.md" in status
+
+
+def test_a_reader_whose_data_is_gone_finds_the_way_back_first() -> None:
+    back = "howto/get-my-data-back.md"
+    assert f"(docs/{back})" in README
+    assert re.findall(r"\]\(([^)]*)\)", HOWTO)[0] == back
+
+
 def test_a_reader_finds_every_example() -> None:
     assert sorted(folder / "README.md" for folder in (PROJECT / "examples").iterdir()) == EXAMPLES
-    listed = re.findall(r"^\| \[`examples/([\w-]+)`\]\(howto/\1\.md\) \|", HOWTO, re.MULTILINE)
+    listed = re.findall(r"^\| \[`examples/([\w-]+)`\]\(\.\./examples/\1/README\.md\) \|", HOWTO, re.MULTILINE)
     assert sorted(listed) == [page.parent.name for page in EXAMPLES]
     for page in EXAMPLES:
         first = next(folder for folder in page.parents if (folder / "Pulumi.yaml").is_file())

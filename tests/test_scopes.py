@@ -1,4 +1,4 @@
-"""docs/scopes.md: each row works with a key of exactly its scopes, and says which one is missing without one of them."""
+"""docs/howto/api-key.md: each row works with a key of exactly its scopes, and says which one is missing without one of them."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from tests.archive.scene import Scene as ArchiveScene
 from tests.archive.scene import at_once
 from tests.cli.typed import Desk
 from tests.support.drilling import CONNECTION, FakeDatabases
+from tests.support.memory import Memory
 from tests.support.restoring import Scene as RestoreScene
 from tests.support.virtual import run_virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, World, world
@@ -50,7 +51,7 @@ class Row:
 
 
 def rows() -> list[Row]:
-    text = (DOCS / "scopes.md").read_text().split("<!-- scopes -->")[1].split("<!-- /scopes -->")[0]
+    text = (DOCS / "howto" / "api-key.md").read_text().split("<!-- scopes -->")[1].split("<!-- /scopes -->")[0]
     head, _, *lines = [line for line in text.splitlines() if line.startswith("|")]
     assert tuple(re.findall(r"`([^`]+)`", head)) == SCOPES
 
@@ -127,7 +128,7 @@ async def _snapshot(at: At) -> None:
     for database_id in (DATABASE, OTHER_DATABASE, DATABASE)[
         : 3 if at.w.emulator.settings.plan_memory_mb == SMALL else 1
     ]:
-        _raise(await at.w.create(database_id=database_id))
+        _raise(await at.w.create(database_id=database_id, fresh=True))
 
 
 @use("`Snapshot.get`, `pulumi import`")
@@ -147,13 +148,15 @@ USES["`pulumi refresh`"] = _refresh
 
 @use("`Restore`")
 async def _restore(at: At) -> None:
-    _raise(await RestoreScene(at.w, at.stored).restore(name=None, runtime=None))
+    _raise(await RestoreScene(at.w, at.stored, Memory(at.w.clock)).restore(name=None, runtime=None))
 
 
 @use("`Drill`")
 async def _drill(at: At) -> None:
     checks = [Check("select count(*) from orders", equals=0)]
-    given = DrillInputs(DATABASE, at.stored.version_id, OTHER_DATABASE, CONNECTION, checks, overwrite_scratch=True)
+    given = DrillInputs(
+        DATABASE, at.stored.version_id, OTHER_DATABASE, checks, connection=CONNECTION, overwrite_scratch=True
+    )
     await drill(at.w.session, given, at.w.row, opens=FakeDatabases(at.w.emulator).opens)
 
 

@@ -17,6 +17,7 @@ PAGES = [
     PROJECT / "README.md",
     PROJECT / "tests" / "README.md",
     *sorted((PROJECT / "docs").rglob("*.md")),
+    *sorted((PROJECT / "bench").glob("*.md")),
     *sorted((PROJECT / "examples").glob("*/README.md")),
     *sorted((PROJECT / "pulumi_snapshots" / "emulator" / "control" / "static").iterdir()),
     PROJECT / "Makefile",

@@ -8,7 +8,8 @@ function copied(block) {
   return text.split("\n").filter((line) => line.startsWith("$ ")).map((line) => `${line.slice(2)}\n`).join("");
 }
 
-for (const block of document.querySelectorAll("div.highlight")) {
+// What a program prints is read, not typed.
+for (const block of document.querySelectorAll("div:not(.highlight-text) > div.highlight")) {
   const button = document.createElement("button");
   button.className = "copy";
   button.type = "button";
