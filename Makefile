@@ -69,10 +69,10 @@ structure: environment ## Measure how the package is built; REPO=… measures a 
 simulate: environment ## Play thousands of random deployments, schedules, stories and guarded runs in virtual time
 	FLEETS=$${FLEETS:-3000} SCHEDULES=$${SCHEDULES:-3000} STORIES=$${STORIES:-3000} GUARDS=$${GUARDS:-1000} $(IN_VENV) -m pytest -q tests/simulation
 
-states: engine ## Record what this version leaves in states and on the disk, at its release
+states: engine ## Record what this version leaves in states, at its release
 	@$(IN_VENV) -m tools.record_states
 
-screens: engine ## Draw the screens of docs/screens.md again, with a real engine in a terminal
+screens: engine ## Draw the screens of docs/habits.md again, with a real engine in a terminal
 	@$(IN_VENV) -m tools.screens
 
 docs: environment ## Make the site of docs/ in build/site; a warning is an error

@@ -1,4 +1,4 @@
-"""docs/facts.md: each fact about the service names a source and existing tests, and every code has its fact."""
+"""docs/dev/facts.md: each fact about the service names a source and existing tests, and every code has its fact."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pulumi_snapshots.api import errors
 from pulumi_snapshots.emulator.service import refusals
 
 TESTS = Path(__file__).resolve().parent
-PAGE = (TESTS.parent / "docs" / "facts.md").read_text()
+PAGE = (TESTS.parent / "docs" / "dev" / "facts.md").read_text()
 FACTS, CLIENTS = (
     [
         [cell.strip() for cell in line[1:-1].split(" | ")]

@@ -27,7 +27,7 @@ ROOM = 12
 """Files in one folder, beside its `__init__.py`: more than that, and nobody finds one at a glance."""
 
 LAYERS = (
-    "top",
+    ("top", "pytest_fixtures"),
     "cli",
     ("dynamic", "plugin"),
     "declaration",
@@ -37,13 +37,13 @@ LAYERS = (
     "lookup",
     "snapshot",
     "run",
-    ("listing", "shared_state"),
-    "stores",
-    "attempt",
+    "listing",
     ("api", "progress"),
+    "ledger",
+    "stores",
     ("properties", "emulator"),
-    ("locked_file", "stopping", "errors"),
-    ("addresses", "clock", "late", "shared_file"),
+    ("stopping", "errors"),
+    ("addresses", "clock", "late", "state_directory", "whole_file"),
 )
 """From the top down: each room imports from those below its own floor only; rooms of one floor do not know each other."""
 
@@ -64,13 +64,11 @@ LATE = {
     "cli/toolchain.py": "loads the SDK's server, which only `doctor` asks",
     "emulator/__main__.py": "says which extra is missing",
     "emulator/emulator.py": "only serving over a network needs Starlette",
-    "locked_file.py": "fcntl is not on every system",
 }
 """Files with an import inside a function; all others go by the one door, `late.py`."""
 
 TIME = {
     "clock.py": "the one source of time",
-    "stores/unfinished.py": "signs requests in worker threads, where no event loop runs",
     "dynamic/engine_access.py": "sleeps in threads of the SDK, where no event loop runs",
 }
 """Files that may ask the machine for the time, or sleep; with reasons."""

@@ -1,4 +1,4 @@
-"""`make bench`: what the project promises about speed, measured; ratios come from one run. Writes docs/measures.md.
+"""`make bench`: what the project promises about speed, measured; ratios come from one run. Writes bench/measures.md.
 
 Nothing here is a test: the machine decides about seconds, so read medians and ratios. `python -m tools.bench archives`
 measures one part, and leaves the rest of the page as it is.
@@ -36,7 +36,7 @@ from tools.sandbox import Emulator, Stack
 
 PROJECT = Path(__file__).resolve().parent.parent
 INSTALLED = Path(sys.executable).parent / "pulumi-resource-squarecloud"
-PAGE = PROJECT / "docs" / "measures.md"
+PAGE = PROJECT / "bench" / "measures.md"
 IMPORT_RUNS = 15
 UP_RUNS = 9
 ARCHIVE_STARTS = 15
@@ -484,31 +484,24 @@ PARTS = {
         "the plugin's archive",
         ("the plugin's archive, without Python", "median", "min", "max"),
         plugin_archive,
-        "It starts with an empty environment. The seconds end with its version by the protocol, the first thing that an engine asks.\n",
     ),
     "simulation": Part(
         f"{SCHEDULES} random schedules and {STORIES} stories",
         ("simulation", "played", "seconds"),
         simulation,
-        "A story's seconds are those for which a core was busy with it, pytest's part included.\n",
     ),
     "archives": Part(
         f"archives of {ARCHIVE_SIZE >> 20} MiB",
         (f"archive of {ARCHIVE_SIZE >> 20} MiB", "seconds", "min", "max", "MiB above idle at most"),
         archives,
-        'Both download from one host of plain sockets on this machine. "By hand" means two processes one after the other. An\n'
-        "Archive's time starts with its first request, in a process that is already loaded, as Pulumi's is. It ends when the file is\n"
-        "on the disk under its name, which `curl` does not wait for. Memory is the process's peak, less what it had before. The\n"
-        "committed numbers are from two quiet cores; the pairs of a ratio ran one after the other. Encryption and its second digest\n"
-        "take 1.6 s of a core for each GiB. Two cores that also serve the download have no room for that; over a line of 1 Gbit/s, and\n"
-        "to a bucket, encryption costs little.\n",
+        'Both download from one host on this machine. "By hand" means two processes one after the other. An Archive\'s time starts\n'
+        "with its first request and ends when the file is on the disk under its name, which `curl` does not wait for. Memory is the\n"
+        "process's peak, less what it had before.\n",
     ),
     "buckets": Part(
         f"archives of {BUCKET_SIZE >> 20} MiB to a bucket",
         (f"{BUCKET_SIZE >> 20} MiB to an S3 server on this machine", "seconds", "min", "max", "MiB above idle at most"),
         buckets,
-        "Each program is a process of its own, and an Archive's time is as above. The committed numbers are from two quiet\n"
-        "cores.\n",
     ),
 }
 """The page, table by table."""

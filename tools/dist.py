@@ -1,7 +1,8 @@
 """What a release consists of: `python -m tools.dist` makes it in dist/; with `plugin` only the plugin's archive for this machine.
 
 - the wheel and the source distribution, bit for bit the same wherever and whenever they are made of the same sources;
-- the plugin's archive for this machine, which needs no Python, and a list of what is in it (CycloneDX);
+- the plugin's archive for this machine, which needs no Python, and a list of what is in it (CycloneDX); the same bytes from the
+  same sources, Python and libraries, in whatever folder, and whether pip or uv has installed them;
 - the generated SDKs, in one zip;
 - the SHA-256 of each file.
 
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).resolve().parent.parent
 DIST = PROJECT / "dist"
 SUMS = "SHA256SUMS"
+COMPARE = f"Compare with another build of the same commit: cd {DIST.name} && sha256sum --check OTHER/{SUMS}"
+"""The last line: the files of another machine, another folder or another installer have the same bytes."""
 FIRST_MOMENT = 1580601600
 """2020-02-02, which the build backend takes too: a zip has no times before 1980."""
 BUILD_SECONDS = 120.0
@@ -216,6 +219,7 @@ def main(wanted: Iterable[str]) -> int:
             for path in PARTS[name](os.environ, DIST):
                 print(path.relative_to(PROJECT), f"{path.stat().st_size:,} bytes")
         print(sums(DIST).relative_to(PROJECT))
+        print(COMPARE)
     except Closed as reason:
         say(str(reason))
         return 1

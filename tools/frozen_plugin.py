@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zipfile
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, packages_distributions
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,8 +43,8 @@ DISTRIBUTION = "pulumi-snapshots"
 PROGRAM = "pulumi-resource-squarecloud"
 EXTRAS = ("archive", "drill", "encrypt")
 """What the plugin can use of this package's extras."""
-OTHER_FRONT_ENDS = ("cli", "dynamic", "emulator", "verify")
-"""Folders of the package that the plugin does not load."""
+OTHER_FRONT_ENDS = ("cli", "dynamic", "emulator", "pytest_fixtures.py", "verify")
+"""Parts of the package that the plugin does not load."""
 BY_NAME = (
     "anyio._backends._asyncio",
     *("obstore", "obstore.auth", "obstore.exceptions", "obstore.store"),
@@ -53,11 +54,13 @@ BY_NAME = (
 LEFT_OUT = (
     PACKAGE.name,  # lies beside
     "google.auth",  # shares its folder with a library that is needed
-    *("curses", "doctest", "lib2to3", "pydoc", "readline", "sqlite3", "test", "tkinter", "unittest"),
+    *("curses", "doctest", "lib2to3", "pydoc", "readline", "test", "tkinter", "unittest"),
 )
 """Modules that libraries can use and the plugin does not."""
 UNUSED = frozenset({"debugpy"})
 """What libraries ask for and the plugin does not use."""
+OF_INSTALLER = frozenset({"INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_cache.json"})
+"""Files of a distribution's metadata that say how it was installed here, by pip or uv, and where."""
 ENTRY = """\
 from pulumi_snapshots.plugin.serve import main
 main()
@@ -241,14 +244,27 @@ def _freeze(into: Path, environment: Environment) -> None:
     )
     if done.returncode:
         raise Closed("\n  ".join(["PyInstaller failed:", *done.stderr.strip().splitlines()[-15:]]))
-    files = {path.relative_to(work / "made" / PROGRAM): path for path in _files(work / "made" / PROGRAM)}
+    made = work / "made" / PROGRAM
+    files = {path.relative_to(made): _same(path) for path in _files(made)}
     files |= {Path("licenses") / name: path for name, path in _licences()}
-    (into / PACKED).write_bytes(_compressed(_packed(files.items(), 0, ends=False)))
+    (into / PACKED).write_bytes(_compressed(_packed(sorted(files.items()), 0, ends=False)))
     shutil.rmtree(work)
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_symlink() or path.is_file())
+    every = sorted(path for path in folder.rglob("*") if path.is_symlink() or path.is_file())
+    return [path for path in every if not (path.parent.suffix == ".dist-info" and path.name in OF_INSTALLER)]
+
+
+def _same(path: Path) -> Path | bytes:
+    """A file, or a zip whose members have no order of their own, in the order of their names."""
+    if path.suffix != ".zip":
+        return path
+    sorted_ = io.BytesIO()
+    with zipfile.ZipFile(path) as members, zipfile.ZipFile(sorted_, "w") as into:
+        for each in sorted(members.infolist(), key=lambda one: one.filename):
+            into.writestr(each, members.read(each))
+    return sorted_.getvalue()
 
 
 def _licences() -> Iterator[tuple[Path, Path]]:

@@ -33,6 +33,8 @@ EMULATOR = "emulator"
 """The folder that is no part of the provider; only its circles are counted."""
 CALLS = "SnapshotCalls"
 """The class whose `create` is measured, wherever it is."""
+EDIT = "SqliteFile.edit"
+"""What changes the ledger; earlier commits have none."""
 PLUGIN = "pulumi-resource-squarecloud"
 """The console script that serves the engine."""
 NOT_CREATE = (EMULATOR, "plugin", "engine")
@@ -134,17 +136,14 @@ class Trace:
     """What a create has passed so far."""
 
     package: Path
-    state: Path
     under_way: bool = False
     calls: Counter[str] = field(default_factory=Counter)
     to_post: dict[str, int] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
-    writes: Counter[str] = field(default_factory=Counter)
-    reads: Counter[str] = field(default_factory=Counter)
 
     def begin(self) -> None:
         """Forget an earlier create, and count from now on."""
-        for counted in (self.calls, self.to_post, self.requests, self.writes, self.reads):
+        for counted in (self.calls, self.to_post, self.requests):
             counted.clear()
         self.under_way = True
 
@@ -159,34 +158,20 @@ class Trace:
         if not file.parts[0].startswith(NOT_CREATE) and named and starts(frame):
             self.calls[f"{file}:{code.co_firstlineno}:{code.co_qualname}"] += 1
 
-    def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Count the reads and the rewrites of the files in the state directory."""
-        if not self.under_way or event not in {"os.rename", "open"}:
-            return
-        path = arguments[1 if event == "os.rename" else 0]
-        if not isinstance(path, str | bytes | os.PathLike):
-            return
-        file = Path(os.fsdecode(path))
-        if file.suffix == ".json" and file.is_relative_to(self.state):
-            name = file.stem.rpartition(".")[2]
-            if event == "os.rename":
-                self.writes[name] += 1
-            elif "r" in str(arguments[1]):
-                self.reads[name] += 1
-
     def sums(self) -> dict[str, int]:
         """Files, functions and calls."""
         return {
             "files": len({name.partition(":")[0] for name in self.calls}),
             "functions": len(self.calls),
             "calls": self.calls.total(),
+            "edits of the ledger": sum(number for name, number in self.calls.items() if name.endswith(EDIT)),
         }
 
     def end(self, result: Path) -> None:
         """Write down what was counted."""
         self.under_way = False
         found = {"to_post": self.to_post, "whole": self.sums(), "requests": self.requests}
-        result.write_text(json.dumps({**found, "writes": self.writes, "reads": self.reads}))
+        result.write_text(json.dumps(found))
 
 
 def starts(frame: FrameType) -> bool:
@@ -197,7 +182,7 @@ def starts(frame: FrameType) -> bool:
     return frame.f_code.co_code[frame.f_lasti + 1] & 3 == 0
 
 
-def serve_traced(package: Path, state: Path, result: Path) -> None:
+def serve_traced(package: Path, result: Path) -> None:
     """Serve as the plugin does, and write down what its first create passes. For a process of its own."""
     import httpx  # noqa: PLC0415 - what measures files alone does without it
 
@@ -213,7 +198,7 @@ def serve_traced(package: Path, state: Path, result: Path) -> None:
         for value in [getattr(module, CALLS, None)]
         if value is not None and value.__module__ == name
     )
-    trace = Trace(package, state)
+    trace = Trace(package)
     create = calls.create
 
     async def traced(*args: Any, **kwargs: Any) -> Any:
@@ -234,7 +219,6 @@ def serve_traced(package: Path, state: Path, result: Path) -> None:
 
     calls.create = traced
     httpx.AsyncHTTPTransport.handle_async_request = sent  # type: ignore[method-assign]
-    sys.addaudithook(trace.audit)
     sys.setprofile(trace.profile)
     module, _, function = project["scripts"][PLUGIN].partition(":")
     sys.argv = sys.argv[:1]
@@ -263,7 +247,7 @@ def measured_create(package: Path, databases: tuple[str, ...] = DATABASES) -> di
             DATABASES[1],
         )
         with Emulator(*service, log=folder / "emulator.log") as emulator:
-            paths = [str(path) for path in (package, folder / "state", folder / "result")]
+            paths = [str(path) for path in (package, folder / "result")]
             environment = {**os.environ, **emulator.environment, "XDG_STATE_HOME": str(folder / "state")}
             with subprocess.Popen(  # noqa: S603 - this very interpreter
                 [sys.executable, __file__, "--serve", *paths],
@@ -316,9 +300,6 @@ def rows(package: Path) -> Iterator[tuple[str, str]]:
     create = measured_create(package)
     for name, sums in (("to the POST", create["to_post"]), ("there and back", create["whole"])):
         yield f"one create, {name}", ", ".join(f"{number} {what}" for what, number in sums.items())
-    for name, counted in (("rewrites", create["writes"]), ("reads", create["reads"])):
-        each = ", ".join(f"{number} of `{what}`" for what, number in sorted(counted.items()))
-        yield f"{name} of locked files in it", f"{sum(counted.values())}" + (f" ({each})" if each else "")
     yield "requests in it", ", ".join(create["requests"])
     yield from (
         (f"folder `{room}`", f"{len(rooms[room])} files, {inside[room]} imports of each other")
@@ -333,7 +314,7 @@ def main() -> None:
         "--repo", metavar="PATH", type=Path, default=PROJECT, help="the checkout to measure (default: this one)"
     )
     parser.add_argument("--circles", action="store_true", help="print the files of each circle, and nothing else")
-    parser.add_argument("--serve", nargs=3, type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--serve", nargs=2, type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         serve_traced(*options.serve)

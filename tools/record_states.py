@@ -1,7 +1,7 @@
-"""`make states`: what a version leaves in a stack's state and on the disk, recorded at its release for later versions' tests.
+"""`make states`: what a version leaves in a stack's state, recorded at its release for later versions' tests.
 
-A program with each kind of resource runs with the real engine and the emulator, by each way to the engine: complete, pending,
-and killed while it waits. `tests/fixtures/states/README.md` says what is kept.
+A program with each kind of resource runs with the real engine and the emulator, by each way to the engine: complete and
+pending. `tests/fixtures/states/README.md` says what is kept.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ PROJECT = Path(__file__).resolve().parent.parent
 STATES = PROJECT / "tests" / "fixtures" / "states"
 PACKAGES = {"dynamic": "pulumi_snapshots", "plugin": "pulumi_snapshots.plugin"}
 KEY = "recorded-for-tests-and-opens-nothing-" * 2
-"""The emulator's key, by which the files on the disk are named."""
-SCRATCH, PENDING, KILLED, SHARED = (f"{letter}" * 32 for letter in "bcde")
+"""The emulator's key."""
+SCRATCH, PENDING = (f"{letter}" * 32 for letter in "bc")
 HOME = "/home/user/app"
 """The project's folder, in what is kept."""
 SERVICE = ("--clock-offset", "-7200", "--snapshot-seconds", "0.1", "--soft-deadline", "0.3", "--cache-world", "invalidated",
            "--requests-per-minute", "10000", "--restore-seconds", "0.5",
            "--database", f"{DATABASE}:postgres", "--database", f"{SCRATCH}:postgres",
-           *(part for each in (PENDING, KILLED, SHARED) for part in ("--database", f"{each}:redis")))  # fmt: skip
+           "--database", f"{PENDING}:redis")  # fmt: skip
+# Names of settings that every version knows.
 PACE = {
     "SQUARECLOUD_REQUESTS_PER_MINUTE": "10000",
     "SQUARECLOUD_FIRST_LOOK_AFTER": "0.2s",
@@ -59,10 +60,6 @@ if part >= 1 and hasattr(provider, "Drill"):
 if part >= 2:
     Snapshot("pending", "{pending}", triggers=["a"], timeout="3s")
     Restore("unknown", database_id="{database}", version_id=config.require("version"), overwrite=True, timeout="3s")
-if part >= 3:
-    Snapshot("killed", "{killed}", triggers=["a", "b"])
-if part >= 4:
-    Snapshot("shared", "{shared}", triggers=[])
 """
 
 
@@ -92,10 +89,10 @@ def main() -> int:
 
 
 def record(way: str, folder: Path, made: Path, code: Path | None, server: postgres.Server) -> None:
-    """Record the states and files of one way to the engine."""
+    """Record the states of one way to the engine."""
     project = folder / "project"
     project.mkdir(parents=True)
-    (made / way).mkdir(parents=True)
+    made.mkdir(exist_ok=True)
     with Emulator(*SERVICE, "--postgres-dsn", server.dsn(), log=folder / "emulator.log") as emulator:
         environment = {
             **emulator.environment,
@@ -110,7 +107,7 @@ def record(way: str, folder: Path, made: Path, code: Path | None, server: postgr
         app.change_key(KEY)
         plugins = f"plugins:\n  providers:\n    - name: squarecloud\n      path: {Path(sys.executable).parent}\n"
         (project / "Pulumi.yaml").write_text(f"name: app\nruntime: python\n{plugins}")
-        names = {"scratch": SCRATCH, "pending": PENDING, "killed": KILLED, "shared": SHARED}
+        names = {"scratch": SCRATCH, "pending": PENDING}
         (project / "__main__.py").write_text(PROGRAM.format(package=PACKAGES[way], database=DATABASE, **names))
         stack.run("stack", "init", "dev")
         app.run("config", "set", "--secret", "connection", server.dsn(SCRATCH))
@@ -127,26 +124,6 @@ def record(way: str, folder: Path, made: Path, code: Path | None, server: postgr
         ]
         app.up("-c", "part=2", "-c", f"version={version}", fails=True)
         _keep_states(app, made / f"{way}.json")
-        _kill(app, "killed", KILLED, "part=3")
-        _keep_files(folder / "state", made / way / "disk")
-        # What this machine has sent moves to the shared place when that is turned on.
-        app.run("cancel", "--yes")
-        (folder / "shared").mkdir()
-        app.environment["SQUARECLOUD_SHARED_STATE"] = str(folder / "shared")
-        _kill(app, "shared", SHARED, "part=4")
-        _keep_files(folder / "shared", made / way / "shared")
-        settings = {"api_key": KEY, "api_url": emulator.api, "snapshots_url": emulator.snapshots}
-        (made / way / "settings.json").write_text(json.dumps(settings, indent=1) + "\n")
-
-
-def _kill(app: App, name: str, database_id: str, part: str) -> None:
-    """Kill an `up` while it waits for a snapshot."""
-    app.slow(database_id)
-    waiting = app.start_up("-c", part, "--target", f"**{name}")
-    waiting.shows("accepted")  # an older version words the rest in another way
-    waiting.kill()
-    waiting.end_family()
-    waiting.process.wait()
 
 
 def _keep_states(app: App, file: Path) -> None:
@@ -169,15 +146,6 @@ def _plain(value: Any) -> Any:
             return {signature: value[signature], "value": json.loads(value["plaintext"])}
         return {name: _plain(item) for name, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list) else value
-
-
-def _keep_files(folder: Path, into: Path) -> None:
-    """Keep the files that later runs read."""
-    for file in folder.rglob("*.json"):
-        kept = into / file.relative_to(folder)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        content = file.read_text()
-        kept.write_text(content + ("" if content.endswith("\n") else "\n"))
 
 
 def _schema(code: Path | None) -> Any:

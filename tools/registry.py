@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ from pulumi_snapshots.plugin.description.schema import schema
 
 PROJECT = Path(__file__).resolve().parent.parent
 INTO = PROJECT / "build" / "registry"
-SDKS = ("Add it to a project", "Without a project, or without a network")
-"""The sections of docs/languages.md that say how to get an SDK."""
+SDKS = "SDKs for other languages"
+"""The section of docs/plugin.md that says how to get an SDK."""
 
 
 def pages(identity: Identity) -> dict[str, str]:
@@ -48,7 +47,7 @@ def _index(identity: Identity) -> str:
 
 
 def _installation(identity: Identity) -> str:
-    plugin, languages, settings = map(_rendered, ("plugin.md", "languages.md", "settings.md"))
+    plugin, settings = map(_text, ("plugin.md", "settings.md"))
     name = schema()["displayName"]
     return _page(
         f"{name}: installation and configuration",
@@ -56,16 +55,15 @@ def _installation(identity: Identity) -> str:
         "## Installation",
         _linked(_section(plugin, "Install"), identity),
         "## SDKs",
-        *(f"### {title}\n\n{_linked(_section(languages, title), identity).strip()}" for title in SDKS),
+        _linked(_section(plugin, SDKS), identity),
         "## Configuration",
         _linked(settings.partition("\n")[2], identity),
     )
 
 
-def _rendered(name: str) -> str:
-    """A page of docs/ with its tables."""
-    text: str = import_module("docs._ext.property_tables").rendered(PROJECT / "docs" / name)
-    return text
+def _text(name: str) -> str:
+    """A page of docs/, without the names of its tables."""
+    return re.sub(r"<!-- table: .+ -->\n\n", "", (PROJECT / "docs" / name).read_text())
 
 
 def _section(page: str, title: str) -> str:

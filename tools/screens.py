@@ -1,4 +1,4 @@
-"""`make screens`: what a terminal shows of `pulumi up`, at several widths, put into docs/screens.md.
+"""`make screens`: what a terminal shows of `pulumi up`, at several widths, put into docs/habits.md.
 
 A real engine draws on a pseudo-terminal, against the service's emulator. Each block of text under a comment such as
 `<!-- screen: dynamic 80 waiting -->` is replaced by that screen.
@@ -38,7 +38,7 @@ plugins:
     - name: squarecloud
       path: {scripts}
 """
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "screens.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "habits.md"
 BLOCK = re.compile(r"(<!-- screen: (\S+) (\d+) (\S+) -->\n\n```text\n)(.*?)(```)", re.DOTALL)
 LINES = 24
 QUIET = 0.15

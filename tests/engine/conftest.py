@@ -25,7 +25,7 @@ SERVICE = ("--clock-offset", "-7200", "--snapshot-seconds", "0.1", "--soft-deadl
            "--cache-world", "invalidated", "--requests-per-minute", "10000", "--database", DATABASE, "--database", f"{OTHER_DATABASE}:redis")  # fmt: skip
 # A command of Go's ends before it needs memory back; collecting it takes a third of the time of the shortest ones.
 NO_COLLECTION = {"GOGC": "off", "GOMEMLIMIT": "1GiB"}
-PACE = {**PLENTY, "SQUARECLOUD_FIRST_LOOK_AFTER": "0.2s", "SQUARECLOUD_LOOK_EVERY": "0.3s"}
+PACE = {**PLENTY, "SQUARECLOUD_FIRST_POLL_AFTER": "0.2s", "SQUARECLOUD_POLL_EVERY": "0.3s"}
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.ledger.pacing import ACCOUNTS
+from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from tests.support.preloaded import commands_of, real, unforked
 from tests.support.secret_keys import PROVIDER
 
@@ -306,13 +311,18 @@ class App:
 
         So what it has sent is forgotten, and first: a running command could read it again, and wait for a cooldown in real time.
         """
-        self.forget("requests")
+        self.forget(ACCOUNTS)
         self.emulator.control("clock", {"advance": seconds})
 
-    def forget(self, what: str = "") -> None:
-        """This machine no longer knows what it has sent, or what a run that was killed was waiting for."""
-        for remembered in (self.folder / "state").rglob(f"*.{what or '*'}.json"):
-            remembered.unlink()
+    def forget(self, *what: str) -> None:
+        """This machine no longer knows what it has sent; without a name, nor what a run that was killed was waiting for."""
+
+        def change(document: dict[str, Any]) -> None:
+            for name in what or list(document):
+                document.pop(name, None)
+
+        for ledger in (self.folder / "state").rglob("*.ledger"):
+            anyio.run(SqliteFile(ledger, Clock()).edit, change)
 
     def fault(self, kind: str, times: int | None = None, **effect: Any) -> None:
         self.emulator.control("faults", {"kind": kind, "times": times, **effect})
@@ -320,7 +330,7 @@ class App:
     def mend(self) -> None:
         """No more faults, and no block in this machine's memory."""
         self.emulator.control("faults", method="DELETE")
-        self.forget("requests")
+        self.forget(ACCOUNTS)
 
     def change_key(self, key: str) -> None:
         """The account's key is another one from now on."""

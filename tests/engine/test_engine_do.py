@@ -1,4 +1,4 @@
-"""`pulumi do`: every command of its page, in a project without a program."""
+"""`pulumi do`: every command of its section, in a project without a program."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ RESTORE_WITHOUT = (
     *("squarecloud:Restore", "create", "--stateless", "--yes"),
     *("--database-id", DATABASE, "--version-id", "45ec0b49-9af6-445e-a55c-abd7ec5278b2"),
 )
-PAGE = Path(__file__).parents[2] / "docs" / "do.md"
+PLUGIN = Path(__file__).parents[2] / "docs" / "plugin.md"
+SECTION = PLUGIN.read_text().partition("\n## Without a program\n")[2].partition("\n## ")[0]
 
 
 def has_the_flags(app: App) -> None:
     """Each flag of a command of the page is one of that command's, and each other flag is one of some command's."""
-    text = PAGE.read_text().replace("\\\n", " ")
+    text = SECTION.replace("\\\n", " ")
     commands = re.findall(r"^(?:\$ )?pulumi (do squarecloud:.*)$", text, re.MULTILINE)
     every: set[str] = set()
     for command in commands:
@@ -62,7 +63,7 @@ def test_each_command_of_the_page_works(app: App) -> None:
         asked[:] = [one["kind"] for one in app.requests()]
         return json.loads(result.stdout) if "create before" not in command else result.stdout
 
-    blocks = "\n".join(re.findall(r"^```sh\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL))
+    blocks = "\n".join(re.findall(r"^```sh\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL))
     has_the_flags(app)
     databases, newest, listed, read, create, keep = re.findall(r"^pulumi (do .*)$", blocks, re.MULTILINE)
     assert DATABASE in {one["id"] for one in done(databases)["databases"]}

@@ -59,7 +59,7 @@ def test_the_example_proves_a_snapshot_once_and_a_bad_one_fails_beside_the_last_
     # The next week's backup has lost rows: the `up` fails, and runs the checks again without another restore.
     sql_at(server.url(DATABASE), "DELETE FROM orders WHERE id > 10")
     app.pass_time(600)
-    told = diagnostics(app.up("--replace", WEEKLY, fails=True))
+    told = diagnostics(app.up("--refresh", "--replace", WEEKLY, fails=True))
     assert "'enough rows' expected at least 1000 and found 10." in told
     assert "The last good drill was of snapshot" in told
     assert restores(app) == 1

@@ -54,7 +54,7 @@ def test_a_newer_sdk_still_shows_progress_and_plain_errors(app: App) -> None:
     assert app.snapshots() == []
 
     app.pass_time(600)
-    app.up("-c", "reuse=1h")
+    app.up("-c", "reuse=1h", "-c", "timeout=1m")
     assert [app.outputs()["version_id"]] == app.started()
     app.pass_time(3600)
     app.up("-c", "release=2")

@@ -136,8 +136,17 @@ def test_every_kind_of_change_waits_for_one_snapshot(shop: App) -> None:
     assert guarding(shop) == []
     done(shop)
 
-    # Without a snapshot, nothing that is guarded happens.
+    # A preview sends nothing, and says what waits, and which new one does not.
     program(shop, CHANGED)
+    printed = shop.preview()
+    waiting = {
+        line.split()[2] for line in printed.splitlines() if f"waits for a snapshot of database {DATABASE}" in line
+    }
+    assert waiting == {"kept", "let-go", "swapped", "turned", "after", "whole-part", "bare", "bare-part"}
+    assert diagnostics(printed).count("the new one is created before the snapshot") == 1
+    assert guarding(shop) == []
+
+    # Without a snapshot, nothing that is guarded happens.
     shop.fault("create", status=429, code="DAILY_SNAPSHOTS_LIMIT_REACHED", database_id=DATABASE)
     printed = shop.up(fails=True)
     (post,) = guarding(shop)
@@ -231,12 +240,25 @@ pulumi.export("last", last and last.id)
 """.replace("DATABASE", DATABASE)
 
 
+ASKS = f"""
+from pulumi.runtime import invoke
+asked = invoke("squarecloud:index:takeSnapshot", {{"databaseId": "{DATABASE}"}}).value
+pulumi.export("asked", asked["databaseId"])
+"""
+
+
 def test_the_plugin_takes_a_guard_s_snapshot_too(shop: App) -> None:
     shop.plug()
     shop.program(PLUGIN)
     printed = shop.up()
     version = shop.started()[0]
     assert f"guarded by {DATABASE}/{version}: create of Server one" in diagnostics(printed)
+    # Asked in a preview, which takes no snapshot.
+    shop.program(f"{PLUGIN}\n{ASKS}")
+    shop.forget_requests()
+    assert f'asked: "{DATABASE}"' in shop.preview()
+    assert shop.posts() == []
+    shop.program(PLUGIN)
     shop.fault("create", status=404, code="DATABASE_NOT_FOUND")
     shop.pass_time(1200)
     printed = shop.up("-c", "value=b", fails=True)
@@ -260,3 +282,198 @@ def test_the_plugin_takes_a_snapshot_before_a_delete_after_the_program_s_end(app
     printed = app.up("-c", "closed=true")
     (version,) = app.started()
     assert f"guarded by {DATABASE}/{version}: delete of Stash shop" in diagnostics(printed)
+
+
+def test_a_guard_that_is_taken_out_with_its_resources_leaves_them_as_they_are(shop: App) -> None:
+    shop.program(FAILING)
+    shop.up()
+    done(shop)
+    shop.program("")
+    assert 'hook "Guard guard: before delete" was not registered' in shop.up(fails=True)
+    assert done(shop) == []
+    shop.program(FAILING.replace('("one", "two")', "()"))
+    shop.up()
+    assert sorted(done(shop)) == ["delete one", "delete two"]
+
+
+MANY = """
+from pulumi_snapshotsWAY import Guard
+from servers import Server
+
+guard = Guard("guard", "DATABASE")
+config = pulumi.Config()
+for number in range(config.require_int("count")):
+    Server(f"s{number}", config.require("value"), hooks=guard.hooks)
+""".replace("DATABASE", DATABASE)
+
+
+@pytest.mark.parametrize("way", ["", ".plugin"])
+@pytest.mark.parametrize(("count", "parallel"), [(40, None), (6, 1), (12, 2)])
+def test_more_guarded_resources_than_the_program_has_threads_wait_for_one_snapshot(
+    shop: App, way: str, count: int, parallel: int | None
+) -> None:
+    shop.plug()
+    shop.program(MANY.replace("WAY", way))
+    width = [] if parallel is None else ["--parallel", str(parallel)]
+    shop.up("-c", f"count={count}", "-c", "value=a")
+    done(shop)
+    shop.up("-c", "value=b", *width)
+    assert len(done(shop)) == count
+    assert len(shop.started()) == 1
+
+
+FROM_RESOURCE = """
+from pulumi_snapshotsWAY import Guard
+from servers import Server
+
+database = Server("DATABASE", pulumi.Config().get("database") or "a")
+guard = Guard("guard", database.id)
+OPTIONS
+for number in range(6):
+    Server(f"s{number}", pulumi.Config().get("value") or "a"HOOKS)
+Server("free", pulumi.Config().get("value") or "a", depends_on=[database])
+""".replace("DATABASE", DATABASE)
+
+
+@pytest.mark.parametrize("way", ["", ".plugin"])
+@pytest.mark.parametrize("whole_stack", [False, True])
+def test_a_guard_whose_database_comes_from_a_resource_that_fails_holds_back_and_ends(
+    shop: App, way: str, *, whole_stack: bool
+) -> None:
+    text = FROM_RESOURCE.replace("WAY", way)
+    text = text.replace("OPTIONS", "guard.stack()" if whole_stack else "").replace(
+        "HOOKS", "" if whole_stack else ", hooks=guard.hooks"
+    )
+    shop.plug()
+    shop.program(text)
+    shop.up("--parallel", "1")
+    done(shop)
+    printed = shop.up("-c", "value=b", "-c", "database=broken", fails=True)
+    assert "broken half-way" in printed
+    assert done(shop) == []
+    assert shop.posts() == []
+    shop.up("-c", "value=b", "-c", "database=b", "--parallel", "1")
+    assert len(done(shop)) == 8
+    assert len(shop.started()) == 1
+
+
+DRILLED = f"""
+from pulumi_snapshotsWAY import Drill, Guard, Snapshot
+
+
+def used():
+    USED
+
+
+def overwritten():
+    checks = [{{"query": "select 1", "equals": 1}}]
+    connection = pulumi.Output.secret("postgresql://nobody@127.0.0.1:1/x")
+    Drill(
+        "weekly", database_id="{OTHER_DATABASE}", version_id="v", scratch_database_id="{DATABASE}", connection=connection,
+        checks=checks, overwrite_scratch=True,
+    )
+"""
+IN_USE = {
+    "guard": (f'Guard("guard", "{DATABASE}")', "Guard 'guard'"),
+    "snapshot": (f'Snapshot("before-release", "{DATABASE}")', "Snapshot 'before-release'"),
+}
+
+
+@pytest.mark.parametrize("way", ["", ".plugin"])
+@pytest.mark.parametrize("what", IN_USE)
+def test_a_drill_that_would_overwrite_a_database_in_use_is_refused_before_anything_happens(
+    app: App, way: str, what: str
+) -> None:
+    used, named = IN_USE[what]
+    text = DRILLED.replace("WAY", way).replace("USED", used)
+    app.plug()
+    # What is targeted is all that a provider sees.
+    targeted = ("--target", "urn:pulumi:dev::app::**Drill::weekly")
+    for order in ("overwritten()\nused()", "used()\noverwritten()"):
+        app.program(f"{text}{order}\n")
+        printed = app.up(*targeted, fails=True)
+        assert (
+            f"Drill 'weekly': scratch_database_id must be a database for drills only, and {named} is about" in printed
+        )
+    assert not any(each["kind"] == "restore" for each in app.requests())
+    assert not any("Drill" in each["type"] for each in app.resources())
+
+
+BACK = """
+from pulumi_snapshotsWAY import Guard, Restore
+from servers import Server
+
+guard = Guard("guard", "DATABASE")
+guard.stack()
+config = pulumi.Config()
+Server("one", config.get("value") or "a")
+if rollback := config.get("rollback"):
+    Restore("back", guard.last(rollback), overwrite=True, triggers=[rollback])
+pulumi.export("history", [[len(each.changes), each.version_id] for each in guard.history()])
+""".replace("DATABASE", DATABASE)
+
+
+@pytest.mark.parametrize("way", ["", ".plugin"])
+def test_one_value_of_a_roll_back_restores_one_snapshot_whatever_happens_meanwhile(shop: App, way: str) -> None:
+    shop.plug()
+    shop.program(BACK.replace("WAY", way))
+    shop.emulator.control("settings", {"restore_seconds": 0.2}, "PATCH")
+    printed = shop.preview("-c", "rollback=1", fails=True)
+    assert f"Guard 'guard': it has noted no snapshot of database {DATABASE}." in joined(printed)
+    shop.run("config", "rm", "rollback")
+    assert "squarecloud:sharedState" in printed
+    shop.up()
+    shop.up("-c", "value=b")
+    (before_b,) = shop.started()
+    # The way back itself changes something guarded, and its Restore fails.
+    shop.pass_time(600)
+    shop.fault("restore", status=404, code="SNAPSHOT_NOT_FOUND")
+    shop.up("-c", "value=a", "-c", "rollback=1", fails=True)
+    shop.mend()
+    shop.pass_time(600)
+    shop.up("-c", "rollback=1")
+    restored = [each["version_id"] for each in shop.requests() if each["kind"] == "restore" and each["accepted"]]
+    assert restored == [before_b]
+    # Another client has taken one since, perhaps before a release of its own.
+    shop.emulator.control("snapshots", {"database_id": DATABASE, "origin": "manual"})
+    printed = shop.preview("-c", "rollback=2")
+    assert "is newer than" in printed
+    assert "which this goes back" in joined(printed)
+    # The stack's output is from before its own changes.
+    assert [count for count, _ in shop.stack.outputs()["history"]][-1] == 1
+
+
+@pytest.mark.parametrize("way", ["", ".plugin"])
+def test_there_is_a_way_round_a_guard_at_night_that_leaves_a_warning(shop: App, way: str) -> None:
+    shop.plug()
+    shop.program(MANY.replace("WAY", way).replace(")\nconfig", ', fallback="24h")\nconfig'))
+    shop.up("-c", "count=2", "-c", "value=a")
+    shop.fault("create", status=429, code="DAILY_SNAPSHOTS_LIMIT_REACHED")
+    done(shop)
+    assert "daily allowance" in shop.up("-c", "value=b", fails=True)
+    shop.emulator.control("snapshots", {"database_id": DATABASE, "origin": "automatic"})
+    printed = shop.up("-c", "value=b")
+    assert "daily allowance of snapshots is used up" in joined(diagnostics(printed))
+    assert f"so the newest one guards, {DATABASE}/" in joined(diagnostics(printed))
+    printed = shop.up("-c", "value=c", "-c", "squarecloud:guard=off")
+    for name in ("s0", "s1"):
+        assert f"the update of Server {name} has no snapshot, since squarecloud:guard is off" in printed
+    assert sorted(done(shop)) == ["update s0", "update s0", "update s1", "update s1"]
+
+
+def test_sigterm_to_the_engine_alone_changes_nothing(shop: App) -> None:
+    """As from a CI system. The plugin hears of it; a program does not."""
+    shop.plug()
+    shop.program(MANY.replace("WAY", ".plugin"))
+    shop.up("-c", "count=6", "-c", "value=a")
+    done(shop)
+    shop.slow()
+    running = shop.start_up("-c", "value=b", real=True)
+    running.shows("next check")
+    running.terminate()
+    assert "The wait was interrupted." in joined(shop.ends(running, fails=True))
+    shop.pass_time(600)
+    assert done(shop) == []
+    shop.up("-c", "value=b")
+    assert len(shop.started()) == 1
+    assert len(done(shop)) == 6

@@ -74,7 +74,7 @@ def test_snapshots_that_were_not_asked_for_are_not_taken(app: App) -> None:
 
     # --replace: one more of exactly this one, and what uses it follows.
     app.pass_time(LATER)
-    printed = app.up(*settled, "--replace", urn("shop"))
+    printed = app.up(*settled, "--refresh", "--replace", urn("shop"))
     replaced = versions(app)
     assert replaced["shop"] != targeted["shop"]
     assert replaced["sessions"] == first["cache"]
@@ -126,7 +126,7 @@ def test_a_failure_stops_only_what_depends_on_it(app: App) -> None:
     app.up(*reuse)
     assert versions(app) == {"shop": taken}
     # Also where it is to be replaced, which no create is told.
-    told = diagnostics(app.up(*reuse, "--replace", urn("shop")))
+    told = diagnostics(app.up(*reuse, "--refresh", "--replace", urn("shop")))
     assert f"not forgotten: {DATABASE}/{taken}, which another resource of this run has adopted" in told
     assert versions(app) == {"shop": taken}
     assert app.posts() == []

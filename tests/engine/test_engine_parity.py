@@ -119,7 +119,7 @@ def _shape(value: Any) -> Any:
         # The engine makes a dynamic resource's list a secret as a whole where something in it is one.
         return "SECRET" if "SECRET" in shapes else shapes
     if isinstance(value, str):
-        return re.sub(r"\d+:\d+[\d:.]*", "MARK", _same_everywhere(value))
+        return re.sub(r"\d+:\d+[\d:.]*|^[0-9a-f]{16}$", "MARK", _same_everywhere(value))
     return "NUMBER" if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -135,7 +137,7 @@ import pulumi
 from pulumi_snapshots.plugin import LookupFailed, Provider, Snapshot
 from pulumi_snapshots.plugin import get_database, get_databases, get_latest_snapshot_output
 
-second = Provider("second", api_key="{{key}}", api_url="{{api}}", snapshots_url="{{files}}", look_every="0.2s",
+second = Provider("second", api_key="{{key}}", api_url="{{api}}", snapshots_url="{{files}}", poll_every="0.2s",
                   requests_per_minute=100)
 first = Snapshot("first", "{DATABASE}")
 other = Snapshot("other", "{DATABASE}", opts=pulumi.ResourceOptions(provider=second))
@@ -191,6 +193,24 @@ WRONG_SETTINGS = {
     "squarecloud:apiurl=x": "property apiurl value {x} has a problem: is not a setting of this provider",
     "squarecloud:apiKey=two words": "apiKey must be the bare API key",
 }
+
+
+def test_an_attached_plugin_works_for_one_command_after_the_other(app: App) -> None:
+    code = "from pulumi_snapshots.plugin.serve import main; main()"
+    with subprocess.Popen(  # noqa: S603  this very interpreter
+        [sys.executable, "-c", code], env=app.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as plugin:
+        assert plugin.stdout is not None
+        del app.environment["SQUARECLOUD_API_KEY"]  # one that the engine itself starts has none
+        app.environment["PULUMI_DEBUG_PROVIDERS"] = f"squarecloud:{plugin.stdout.readline().strip()}"
+        try:
+            for database in (DATABASE, OTHER_DATABASE):
+                app.program(HEAD + SNAPSHOT.replace(DATABASE, database))
+                app.run("up", "--yes")  # with its preview, a command of its own
+        finally:
+            plugin.terminate()
+    assert plugin.returncode == 0
+    assert len(app.started()) == 2
 
 
 def test_wrong_settings_fail_in_the_preview_by_name(plugged: App) -> None:

@@ -71,7 +71,7 @@ def test_a_refresh_renews_the_url_only_when_it_is_about_to_end(app: App) -> None
     app.pass_time(10 * DAY)
     for printed in (app.refresh(), app.refresh()):
         assert f"warning: snapshot {DATABASE}/{version} is past its 30 days at the service" in printed
-        assert f"`pulumi up --replace '{URN}'` takes a new one; `rotate_after` does that by age." in printed
+        assert f"`pulumi up --refresh --replace '{URN}'` takes a new one; `rotate_after` does that by age." in printed
         assert app.outputs()["available"] is False
     assert "3 unchanged" in app.up()
     assert len(app.posts()) == 1
@@ -87,7 +87,7 @@ def test_a_missing_snapshot_stays_in_the_state(app: App) -> None:
     assert f"warning: snapshot {DATABASE}/{version} is not in the service's listing" in diagnostics(printed)
     assert app.outputs()["available"] is False
     assert "3 unchanged" in app.up()
-    printed = app.up("--replace", URN)
+    printed = app.up("--refresh", "--replace", URN)
     assert f"forgotten: {DATABASE}/{version}, which the service no longer listed" in diagnostics(printed)
     assert app.started() == [version, app.outputs()["version_id"]]
 

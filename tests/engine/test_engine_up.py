@@ -110,8 +110,8 @@ def test_wrong_inputs_fail_in_the_preview_on_their_property(app: App) -> None:
         for problem in problems:
             assert problem in diagnostics(printed)
     app.program(f'Snapshot("before-release", "{DATABASE}")')
-    app.environment["SQUARECLOUD_LOOK_EVERY"] = "often"
-    assert "error: SQUARECLOUD_LOOK_EVERY must be a duration" in diagnostics(app.preview(fails=True))
+    app.environment["SQUARECLOUD_POLL_EVERY"] = "often"
+    assert "error: SQUARECLOUD_POLL_EVERY must be a duration" in diagnostics(app.preview(fails=True))
     printed = app.preview("-c", "squarecloud:apiUrl=somewhere", fails=True)
     assert "error: squarecloud:apiUrl must be" in diagnostics(printed)
     assert app.requests() == []

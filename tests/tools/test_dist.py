@@ -71,6 +71,44 @@ def test_packages_are_the_same_wherever_and_whenever_they_are_built(tmp_path: Pa
         assert held.read().decode() == licence
 
 
+def test_the_archive_is_the_same_by_whatever_its_libraries_were_installed(tmp_path: Path) -> None:
+    """pip and uv write other files about themselves, and PyInstaller's zip has an order of its own at each run."""
+    made = []
+    for number, installer in enumerate(("pip", "uv")):
+        about = tmp_path / installer / "lib-1.0.dist-info"
+        about.mkdir(parents=True)
+        (about / "METADATA").write_text("Name: lib")
+        (about / "RECORD").write_text(f"INSTALLER,{installer}")
+        (about / "INSTALLER").write_text(installer)
+        if number:
+            (about / "uv_cache.json").write_text("{}")
+        with zipfile.ZipFile(tmp_path / installer / "base_library.zip", "w") as base:
+            for name in ("a.pyc", "b.pyc")[:: 1 - 2 * number]:
+                base.writestr(zipfile.ZipInfo(name), name)
+        folder = tmp_path / installer
+        files = {path.relative_to(folder): frozen_plugin._same(path) for path in frozen_plugin._files(folder)}
+        made.append(frozen_plugin._packed(files.items(), 0, ends=True))
+        assert {path.name for path in files} == {"METADATA", "base_library.zip"}
+    assert made[0] == made[1]
+
+
+def test_making_a_release_ends_with_the_line_that_compares(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def part(_: object, into: Path) -> list[Path]:
+        (into / "made").write_text("made")
+        return [into / "made"]
+
+    monkeypatch.setattr(dist, "PROJECT", tmp_path)
+    monkeypatch.setattr(dist, "DIST", tmp_path / "dist")
+    monkeypatch.setattr(dist, "PARTS", {"made": part})
+    assert dist.main([]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    command = last.partition("commit: ")[2].replace("OTHER", ".")
+    told = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=True).stdout  # noqa: S602  as it is printed
+    assert told == "made: OK\n"
+
+
 def test_a_package_that_cannot_be_built_is_reported(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[build-system]\nrequires = []\nbuild-backend = 'nothing'\n")
     with pytest.raises(Closed, match="the package cannot be built:"):

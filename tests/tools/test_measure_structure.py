@@ -31,6 +31,6 @@ def test_imports_are_found_however_they_are_written(tmp_path: Path) -> None:
 
 def test_a_create_is_counted_from_its_call_to_its_answer() -> None:
     found = measure.measured_create(PACKAGE, measure.DATABASES[:1])
-    assert found["requests"][0].startswith("POST")
+    assert any(each.startswith("POST") for each in found["requests"])
     assert 0 < found["to_post"]["functions"] < found["whole"]["functions"]
-    assert found["writes"]["requests"] > 0
+    assert found["to_post"]["edits of the ledger"] > 0

@@ -1,4 +1,4 @@
-"""docs/screens.md shows what a terminal shows: screens that fit, with the words that the code has now."""
+"""docs/habits.md shows what a terminal shows: screens that fit, with the words that the code has now."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 
 import pytest
 
-from pulumi_snapshots.attempt.owner import Asker
 from pulumi_snapshots.engine.wording import PLUGIN
 from pulumi_snapshots.snapshot.create import create, resume
 from tests.support.virtual import virtual
@@ -29,7 +28,7 @@ async def said() -> list[str]:
     async with world(snapshot_seconds=200) as here:
         row = Row(wording=PLUGIN.about(resource=URN))
         inputs = here.inputs(timeout=100.0)
-        ending = await here.ending(create(here.session, inputs, row, Asker(URN)), row)
+        ending = await here.ending(create(here.session, inputs, row, URN), row)
         assert ending.error is not None
         await here.ending(resume(here.another_run(), ending.pending, here.inputs(), row, owner=URN), row)
         return [*row.shown, *row.notes, *row.wording.report(ending.error).splitlines()]

@@ -31,5 +31,6 @@ new squarecloud.Archive("proved", { databaseId, versionId, destination: "archive
 
 const found = squarecloud.getSnapshotsOutput({ databaseId: before.databaseId }).snapshots[0];
 new squarecloud.Restore("found", { databaseId: found.databaseId, versionId: found.versionId, overwrite: true });
-const latest = squarecloud.getLatestSnapshot({ databaseId: "a", origin: squarecloud.Origin.Automatic });
-export const version: Promise<string | undefined> = latest.then(({ snapshot }) => snapshot?.versionId);
+const latest = squarecloud.getLatestSnapshotOutput({ databaseId: "a", origin: squarecloud.Origin.Automatic, maxAge: "1d" }).snapshot;
+new squarecloud.Restore("latest", { databaseId: latest.databaseId, versionId: latest.versionId, overwrite: true });
+export const version: Promise<string> = squarecloud.getLatestSnapshot({ databaseId: "a" }).then(({ snapshot }) => snapshot.versionId);

@@ -3,7 +3,7 @@ package types
 
 import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
-	"pulumi-squarecloud/sdk/go/squarecloud"
+	"pulumi-squarecloud.invalid/sdk/go/squarecloud"
 )
 
 func Program(ctx *pulumi.Context, before *squarecloud.Snapshot) error {
@@ -55,5 +55,13 @@ func Program(ctx *pulumi.Context, before *squarecloud.Snapshot) error {
 		VersionId:  newest.VersionId(),
 		Overwrite:  overwrite,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	latest := squarecloud.GetLatestSnapshotOutput(ctx, squarecloud.GetLatestSnapshotOutputArgs{
+		DatabaseId: before.DatabaseId,
+		MaxAge:     pulumi.String("1d"),
+	}).Snapshot()
+	var _ pulumi.StringOutput = latest.VersionId()
+	return nil
 }
