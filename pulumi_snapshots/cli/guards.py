@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from pulumi_snapshots.cli.terminal.arguments import json_option
-from pulumi_snapshots.cli.terminal.invocation import DONE, Invocation
+from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
 from pulumi_snapshots.cli.terminal.output import json_text, moment, table
 from pulumi_snapshots.guard.book import GuardBook, Guarded
 
@@ -28,6 +28,10 @@ async def guards(invocation: Invocation, *, guard: str | None, as_json: bool) ->
     async with invocation.session() as session:
         noted = await GuardBook(session.ledger).history()
     found = [each for each in noted if guard is None or f"/{each.guard}".endswith(f"/{guard}")]
+    if noted and not found:
+        known = ", ".join(sorted({each.guard for each in noted}))
+        invocation.fail(f"no guard {guard!r} has noted anything. Those that have: {known}.")
+        return FAILED
     if as_json:
         invocation.show(json_text([_fields(each) for each in found]))
     elif found:

@@ -91,7 +91,7 @@ def _forgotten(record: SnapshotRecord, *, adopted: bool, resumed: bool) -> Words
         resumed: whether this run has found the snapshot that an earlier run began to replace it with.
     """
     if adopted:
-        kept = "not forgotten: {id}, which another resource of this run has adopted (`{reuse_within}`) or completed"
+        kept = "not forgotten: {id}, which a resource of this run has now: it has adopted it (`{reuse_within}`) or completed it"
         return Text(kept, id=record.id)
     if record.pending:
         return f"forgotten: {record.id}; if its snapshot was started, the service keeps it for 30 days"

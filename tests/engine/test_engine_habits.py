@@ -127,6 +127,6 @@ def test_a_failure_stops_only_what_depends_on_it(app: App) -> None:
     assert versions(app) == {"shop": taken}
     # Also where it is to be replaced, which no create is told.
     told = diagnostics(app.up(*reuse, "--refresh", "--replace", urn("shop")))
-    assert f"not forgotten: {DATABASE}/{taken}, which another resource of this run has adopted" in told
+    assert f"not forgotten: {DATABASE}/{taken}, which a resource of this run has now" in told
     assert versions(app) == {"shop": taken}
     assert app.posts() == []
