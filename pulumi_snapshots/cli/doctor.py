@@ -284,7 +284,9 @@ async def _attempts(session: Session, kind: str) -> list[Result]:
     except LedgerUnavailable:
         return [("unknown", "the ledger cannot be read", "")]
     now = session.service_clock.now()
-    left = [each for each in attempts if each.kind == kind and (not each.is_over or each.is_in_the_way(now))]
+    ours = [each for each in attempts if each.kind == kind]
+    # A snapshot that was found is held for seconds, and nothing of it is under way.
+    left = [each for each in ours if not each.is_over or (kind == "restore" and each.is_in_the_way(now))]
     return [_attempt(session, each, now) for each in left] or [("ok", "none is left", "")]
 
 

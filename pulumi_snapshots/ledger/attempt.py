@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from pulumi_snapshots.clock import is_nonsense, parse_rfc3339, rfc3339
 from pulumi_snapshots.ledger.owner import is_renamed, is_resource
-from pulumi_snapshots.ledger.request import LATEST_OF_LOST, Request
+from pulumi_snapshots.ledger.request import CLEAR, LATEST_OF_LOST, Request
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.checks import RETENTION
 
@@ -32,7 +32,7 @@ KEPT = timedelta(seconds=RETENTION)
 """How long anything else is kept: as long as the service keeps a snapshot."""
 SECOND = timedelta(seconds=1)
 """How exactly two processes know the service's time."""
-APART_FROM_LOST = LATEST_OF_LOST + timedelta(seconds=6)
+APART_FROM_LOST = LATEST_OF_LOST + CLEAR
 """How much later than one whose answer was lost the next one is sent, without waiting for the proof that it never came."""
 NOT_AWAITED = "not awaited"
 """`Request.answered` until there is an answer."""

@@ -21,6 +21,10 @@ the "~2 minutes" after it, with room."""
 LOST_AFTER = timedelta(minutes=50)
 """The same if its answer was lost: 20 minutes, by which its snapshot is whole, and the 30 minutes for which the service may
 serve an older page."""
+SKEW = timedelta(seconds=5)
+"""How far `modified` may be before the POST: `Date` has whole seconds, and clocks drift."""
+CLEAR = SKEW + timedelta(seconds=1)
+"""How long a request waits after a snapshot of the same database: longer than the skew that finding it allows."""
 ACCEPTED = frozenset({"200", "202"})
 
 

@@ -11,12 +11,8 @@ from pulumi_snapshots.api.pacing.limits import SNAPSHOT_PER_DATABASE
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.ledger.request import LATEST_OF_LOST, Request
+from pulumi_snapshots.ledger.request import LATEST_OF_LOST, SKEW, Request
 
-SKEW = timedelta(seconds=5)
-"""How far `modified` may be before the POST: `Date` has whole seconds, and clocks drift."""
-CLEAR = SKEW + timedelta(seconds=1)
-"""How long a request waits after a snapshot of the same database: longer than the skew that finding it allows."""
 SKEW_BEHIND = timedelta(seconds=1)
 """The same if the service has refused the POST while another snapshot was running: that one ended in the seconds before."""
 CREATE_COOLDOWN = timedelta(seconds=SNAPSHOT_PER_DATABASE)

@@ -23,8 +23,7 @@ from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
 from pulumi_snapshots.errors.text import Text, TimeOfDay
 from pulumi_snapshots.ledger.attempt import Attempt
-from pulumi_snapshots.ledger.request import Request
-from pulumi_snapshots.listing.match import SKEW
+from pulumi_snapshots.ledger.request import SKEW, Request
 from pulumi_snapshots.listing.wait import failed_poll
 from pulumi_snapshots.restore.record import SUCCESS
 from pulumi_snapshots.run.other_restores import until_free

@@ -21,7 +21,8 @@ from pulumi_snapshots.errors.outcomes import Unresolved
 from pulumi_snapshots.errors.text import Text, Words
 from pulumi_snapshots.ledger.attempt import SECOND, Attempt, Claim, ClaimRefused, Intent, Role, Status, unresolved
 from pulumi_snapshots.ledger.owner import is_resource, owner_of
-from pulumi_snapshots.listing.match import CLEAR, CREATE_COOLDOWN, AmbiguousSnapshot, Search, late_text
+from pulumi_snapshots.ledger.request import CLEAR
+from pulumi_snapshots.listing.match import CREATE_COOLDOWN, AmbiguousSnapshot, Search, late_text
 from pulumi_snapshots.listing.wait import PINNING
 from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.durations import spoken
@@ -32,7 +33,7 @@ from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.describe import describe, found_text, taken_text
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.record import SnapshotRecord, requested_text
-from pulumi_snapshots.snapshot.search import WaitForAnother, listed, never_came, resolved_by
+from pulumi_snapshots.snapshot.search import WaitForAnother, enter_found, listed, never_came, resolved_by
 
 HINTED_POLLS = SNAPSHOT_PER_DATABASE
 """Seconds of polling after a first KEEP_CALM: our own earlier attempt may still be running."""
@@ -237,12 +238,14 @@ class Taking:
         session = self.session
         now = session.service_clock.now()
         in_the_way = (other.in_the_way_until or now) - now
+        if other.is_over:  # it is found, and held for seconds
+            await session.clock.sleep(min(session.settings.poll_every, in_the_way.total_seconds()))
+            return
         left = min(in_the_way, other.request.posted_at + other.request.longest - now)
         shown = WaitForAnother(self.operation, other, session.clock.utc() + left)
         shown.waits()
-        if other.awaits_answer(now) or other.is_over:
-            pause = session.settings.poll_every
-            await session.clock.sleep(min(pause, in_the_way.total_seconds()) if other.is_over else pause)
+        if other.awaits_answer(now):
+            await session.clock.sleep(session.settings.poll_every)
             return
         entry: ListedSnapshot | None = None
         async with session.lock(other.id):
@@ -467,7 +470,7 @@ class Taking:
     async def _resolved(self, attempt: Attempt, record: SnapshotRecord) -> SnapshotRecord:
         version_id = record.version_id or ""
         done = replace(attempt, status=Status.FOUND, result=version_id)
-        await self.operation.entered(lambda there: self.session.ledger.found(there, version_id, holds=CLEAR), done)
+        await self.operation.entered(lambda there: enter_found(self.session, there, version_id), done)
         return record
 
     async def _of_earlier_run(self, version_id: str) -> SnapshotRecord:

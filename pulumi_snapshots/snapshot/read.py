@@ -21,11 +21,12 @@ from pulumi_snapshots.ledger.owner import owner_of
 from pulumi_snapshots.ledger.request import Request
 from pulumi_snapshots.listing.complete import newest_first
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, Page
-from pulumi_snapshots.listing.match import CLEAR, LATE, AmbiguousSnapshot, Search, find_ours, late_text
+from pulumi_snapshots.listing.match import LATE, AmbiguousSnapshot, Search, find_ours, late_text
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.describe import describe, found_text, is_pinned
 from pulumi_snapshots.snapshot.record import SnapshotRecord, is_provisional, split_id
+from pulumi_snapshots.snapshot.search import enter_found
 from pulumi_snapshots.stopping import REFRESH_PATIENCE
 
 LATEST = "latest"
@@ -192,7 +193,7 @@ async def _read_pending(
             session.memory.resumed.add(owner_of(owner))
             if there is not None:
                 with anyio.CancelScope(shield=True):  # what is claimed has to come back as found
-                    await session.ledger.found(there, complete.version_id or "", holds=CLEAR)
+                    await enter_found(session, there, complete.version_id)
         except (SquareCloudError, AmbiguousSnapshot, LedgerUnavailable, NothingSent):
             # The update that follows meets the same error and says so, with the current configuration.
             return record

@@ -10,8 +10,9 @@ from pulumi_snapshots.api.models import ListedSnapshot
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors.text import Words
 from pulumi_snapshots.ledger.attempt import Attempt
+from pulumi_snapshots.ledger.request import CLEAR
 from pulumi_snapshots.listing.absence import proves_failure
-from pulumi_snapshots.listing.match import CLEAR, Search, may_be_ours
+from pulumi_snapshots.listing.match import Search, may_be_ours
 from pulumi_snapshots.listing.wait import ListingWait, Shows
 from pulumi_snapshots.run.once import Operation
 from pulumi_snapshots.run.session import Session
@@ -107,6 +108,11 @@ async def never_came(session: Session, attempt: Attempt, excluded: Collection[st
     return "The service's listing is not whole, so it does not prove that the snapshot never came."
 
 
+async def enter_found(session: Session, attempt: Attempt, version: str | None) -> Attempt:
+    """Enter the version of an attempt; the next request of its database waits until it is clearly later than this snapshot."""
+    return await session.ledger.found(attempt, version or "", holds=CLEAR)
+
+
 async def resolved_by(session: Session, attempt: Attempt, entry: ListedSnapshot | None) -> bool:
     """Enter the result of another operation's request, so that no other run has to look for it.
 
@@ -114,7 +120,7 @@ async def resolved_by(session: Session, attempt: Attempt, entry: ListedSnapshot 
         Whether there is one: not if it is not listed, and the listing does not prove that it never came.
     """
     if entry is not None:
-        await session.ledger.found(attempt, entry.version or "", holds=CLEAR)
+        await enter_found(session, attempt, entry.version)
     elif await never_came(session, attempt, ()):
         return False
     else:
