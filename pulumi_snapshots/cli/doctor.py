@@ -131,9 +131,8 @@ async def _examined(session: Session) -> AsyncIterator[Finding]:
     }.items():
         yield Finding(check, *look(seen))
     yield Finding("ledger", *await _ledger(session))
-    for kind in KINDS:
-        for each in await _attempts(session, kind):
-            yield Finding(f"{kind} attempts", *each)
+    for kind, result in await _attempts(session):
+        yield Finding(f"{kind} attempts", *result)
 
 
 async def _forget_block(session: Session) -> Finding:
@@ -277,17 +276,19 @@ async def _ledger(session: Session) -> Result:
     return "ok", found, ""
 
 
-async def _attempts(session: Session, kind: str) -> list[Result]:
-    """What is under way, or was begun and has no known end."""
+async def _attempts(session: Session) -> list[tuple[str, Result]]:
+    """What is under way, or was begun and has no known end, by its kind."""
     try:
         attempts = await session.ledger.attempts()
     except LedgerUnavailable:
-        return [("unknown", "the ledger cannot be read", "")]
-    now = session.service_clock.now()
-    ours = [each for each in attempts if each.kind == kind]
-    # A snapshot that was found is held for seconds, and nothing of it is under way.
-    left = [each for each in ours if not each.is_over or (kind == "restore" and each.is_in_the_way(now))]
-    return [_attempt(session, each, now) for each in left] or [("ok", "none is left", "")]
+        return [(kind, ("unknown", "the ledger cannot be read", "")) for kind in KINDS]
+    now, found = session.service_clock.now(), list[tuple[str, Result]]()
+    for kind in KINDS:
+        # A snapshot that was found is held for seconds, and nothing of it is under way.
+        ours = [each for each in attempts if each.kind == kind]
+        left = [each for each in ours if not each.is_over or (kind == "restore" and each.is_in_the_way(now))]
+        found += [(kind, _attempt(session, each, now)) for each in left] or [(kind, ("ok", "none is left", ""))]
+    return found
 
 
 def _attempt(session: Session, attempt: Attempt, now: datetime) -> Result:

@@ -24,8 +24,7 @@ from pulumi_snapshots.drill.inputs import DrillInputs, purpose_of
 from pulumi_snapshots.drill.proof import note_in_archives
 from pulumi_snapshots.drill.record import DRILL, DrillRecord
 from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.next_step import Next
-from pulumi_snapshots.run.calls import Call, Calls, Resource, Unfinished
+from pulumi_snapshots.run.calls import Call, Calls, Resource, Unfinished, unkept
 from pulumi_snapshots.snapshot.record import is_same_snapshot
 
 NO_LOOKUP = (
@@ -46,16 +45,7 @@ class DrillCalls(Calls):
         if kept is not None and is_same and not kept.failed_to_restore:  # the engine makes again what is to stay
             if kept.passed or (kept.passed is False and inputs.on_failure == "warn"):
                 return _resource(kept, values, None)
-            record = kept
-
-            async def go_on() -> DrillRecord:
-                if record.pending:
-                    return await resume_drill(
-                        call.session(), record, inputs, call.listener, owner=call.owner, opens=_opens(call)
-                    )
-                return await check_again(call.session(), record, inputs, call.listener, call.owner, opens=_opens(call))
-
-            return await _ended(call, values, go_on, kept.id, kept)
+            return await _ended(call, values, partial(_continued, call, kept, inputs), kept.id, kept)
         fresh = memory.is_forced("restore", call.owner)
 
         async def carry_out() -> DrillRecord:
@@ -84,20 +74,10 @@ class DrillCalls(Calls):
                 call.session(), inputs, call.listener, call.owner, last_good=record.last_good, opens=_opens(call)
             )
 
-        async def resume() -> DrillRecord:
-            return await resume_drill(
-                call.session(), record, inputs, call.listener, owner=call.owner, opens=_opens(call)
-            )
-
-        async def ask() -> DrillRecord:
-            return await check_again(call.session(), record, inputs, call.listener, call.owner, opens=_opens(call))
-
         if DRILLS in todo:
             return await _ended(call, values, again, id_)
-        if RESUMES in todo:
-            return await _ended(call, values, resume, id_, record)
-        if ASKS in todo:
-            return await _ended(call, values, ask, id_, record)
+        if RESUMES in todo or ASKS in todo:
+            return await _ended(call, values, partial(_continued, call, record, inputs), id_, record)
         return Resource(id_, DRILL.state(record, values))
 
     async def delete(self, call: Call, _id: str, state: Mapping[str, Any]) -> None:
@@ -109,6 +89,14 @@ class DrillCalls(Calls):
 
 def _opens(call: Call) -> Any:
     return call.shared.of(Door).opens
+
+
+async def _continued(call: Call, record: DrillRecord, inputs: DrillInputs) -> DrillRecord:
+    """Watch a restore whose end was not seen, or run the checks again."""
+    session, opens = call.session(), _opens(call)
+    if record.pending:
+        return await resume_drill(session, record, inputs, call.listener, owner=call.owner, opens=opens)
+    return await check_again(session, record, inputs, call.listener, call.owner, opens=opens)
 
 
 def _only_warns(values: Mapping[str, Any]) -> bool:
@@ -143,7 +131,8 @@ async def _ended(
             raise Unfinished(_resource(record, values, id_), error, unkept=error.then) from error
         call.listener.warn(still_failed(record))
     except DrillPending as end:
-        raise Unfinished(_resource(end.record, values, id_), end, unkept=_unkept(call, end, id_)) from end
+        steps = unkept(call, end) if id_ is None else end.then
+        raise Unfinished(_resource(end.record, values, id_), end, unkept=steps) from end
     except Explained as error:
         if kept is None:
             raise
@@ -158,12 +147,6 @@ async def _ended(
 
 def _resource(record: DrillRecord, values: Mapping[str, Any], id_: str | None) -> Resource:
     return Resource(id_ or record.id, DRILL.state(record, values))
-
-
-def _unkept(call: Call, end: DrillPending, id_: str | None) -> tuple[Next, ...]:
-    if id_ is not None:
-        return end.then
-    return end.unkept(remembered=call.owner is not None, everywhere=call.settings().shared_state is not None)
 
 
 def _unfinished(record: DrillRecord) -> Explained | None:

@@ -124,7 +124,7 @@ async def resume_drill(  # noqa: PLR0913  each is a fact of its own
     member = Member(session.fleet, listener)
     drilling = Drilling.of(session, _ours(record, inputs), member, owner, record.last_good)
     if record.attempt is not None:
-        drilling.restoring.resumes(record.attempt)
+        drilling.restoring.operation.resumes(record.attempt)
     return await drilling.carry_out(opens)
 
 

@@ -310,8 +310,8 @@ def _refuse(here: list[Attempt], mine: list[Attempt], intent: Intent) -> None:
     newest = next((each for each in mine if each.status is not Status.FAILED), None)
     if newest is not None and newest.request.posted_at > intent.began + SECOND:
         raise ClaimRefused(Refusal.OVERTAKEN, newest)
-    is_past = newest is not None and (newest.is_over or newest.id in intent.ignored)
-    if newest is not None and is_past and is_resource(intent.owner) and not intent.fresh:
+    has_ended = newest is not None and (newest.is_over or newest.id in intent.ignored)
+    if newest is not None and has_ended and is_resource(intent.owner) and not intent.fresh:
         is_same = (newest.purpose, newest.database_id) == (intent.purpose, intent.database_id)
         if is_same and not newest.let_go and not {newest.result, newest.id} & intent.carried:
             raise ClaimRefused(Refusal.DONE, newest)

@@ -12,7 +12,7 @@ import anyio
 
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
-from pulumi_snapshots.ledger.attempt import Attempt, Claim, Intent, Proof, Role, Status, decide, unresolved
+from pulumi_snapshots.ledger.attempt import Attempt, Claim, Intent, Proof, Status, decide, unresolved
 from pulumi_snapshots.ledger.owner import is_resource
 from pulumi_snapshots.ledger.place import Document, Place
 from pulumi_snapshots.ledger.service_clock import ServiceClock
@@ -100,7 +100,7 @@ class Ledger:
         now = self.clock.now()
         kept = [each for each in self._attempts(document) if not each.is_past(now)]
         claim = decide(kept, intent, now)
-        if claim.role is Role.NEW:
+        if claim.is_new:
             new = claim.attempt
             if intent.fresh and new.owner is not None:  # what it had asked for before is given up
                 mine = new.owner, new.kind, new.database_id

@@ -28,9 +28,8 @@ from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import Unresolved, not_listed
 from pulumi_snapshots.errors.text import Text
-from pulumi_snapshots.ledger.attempt import Attempt, Claim, ClaimRefused, Intent, Refusal, Role, Status, unresolved
+from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Intent, Refusal, Status
 from pulumi_snapshots.ledger.owner import owner_of
-from pulumi_snapshots.ledger.request import Request
 from pulumi_snapshots.listing.wait import find_version
 from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.durations import spoken
@@ -108,7 +107,7 @@ async def resume_restore(
         target_database_id=record.target_database_id,
     )
     restoring = Restoring.of(session, ours, Member(session.fleet, listener), owner)
-    restoring.resumes(record.attempt)
+    restoring.operation.resumes(record.attempt)
     return await restoring.in_time(restoring.ended)
 
 
@@ -167,21 +166,6 @@ class Restoring:
         status = StatusWatch(session, inputs.target, operation.show)
         not_done = not_done or f"Database {inputs.target} was not restored."
         return cls(session, inputs, member, operation, status, not_done, before, holds)
-
-    def resumes(self, request: Request) -> None:
-        """Watch what the state has as pending, and send nothing."""
-        intent = self.operation.intent
-        there = Attempt(
-            "restore",
-            intent.owner,
-            intent.database_id,
-            intent.purpose,
-            request,
-            unresolved(request),
-            self.inputs.snapshot,
-            proved=True,
-        )
-        self.operation.claim = Claim(there, Role.RESUMED)
 
     async def in_time(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do the work within the time-out; raises as `restore` does."""

@@ -152,21 +152,24 @@ class Rules(ABC):
 
         Without the ledger nothing is entered, and a later call shows it again.
         """
-        proof = None if self.is_noted(call, state) else self.proof_by_state(state)
-        ledger = self._ledger(call)
-        if proof is not None and ledger is not None:
+        proof, ledger = self._proof(call, state)
+        if proof is not None and ledger is not None and not ledger.has_noted(proof):
             with suppress(LedgerUnavailable):
                 await ledger.note(proof, owner_of(call.owner), self.kept_by_state(state).purpose, self.source(state))
 
     def is_noted(self, call: Call, state: Mapping[str, Any]) -> bool:
         """Whether there is nothing to enter of this state; from any thread, so that many diffs need not enter the event loop."""
+        proof, ledger = self._proof(call, state)
+        return proof is None or ledger is None or ledger.has_noted(proof)
+
+    def _proof(self, call: Call, state: Mapping[str, Any]) -> tuple[Proof | None, Ledger | None]:
+        """What the state proves, which this process knows from now on, and the ledger that may not have it."""
         if not self.kind:
-            return True
+            return None, None
         proof, ledger = self.proof_by_state(state), self._ledger(call)
-        if proof is None or ledger is None:
-            return True
-        call.shared.memory.of(proof.database_id).known.update(proof.names)
-        return ledger.has_noted(proof)
+        if proof is not None and ledger is not None:
+            call.shared.memory.of(proof.database_id).known.update(proof.names)
+        return proof, ledger
 
     async def read(self, call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
         """See `Calls.read`."""
@@ -183,7 +186,7 @@ class Rules(ABC):
         if self.kind:
             await self.note_state(call, state)
             call.shared.memory.note_delete(self.kind, call.owner, self.kept_by_state(state))
-        proof, ledger = self.proof_by_state(state), self._ledger(call)
+        proof, ledger = self._proof(call, state)
         if proof is not None and proof.kind == "restore" and ledger is not None:
             with suppress(LedgerUnavailable):
                 await ledger.let_go(proof)
@@ -283,9 +286,10 @@ def keeping(
             end = ends(kept[1], cause=error)  # a resume that could not even begin (no key)
         else:
             raise
-        id_, unkept = (kept[0], end.then) if kept else (end.record.id, _unkept(call, end))
-        raise Unfinished(Resource(id_, thing.state(end.record, values)), end, unkept=unkept) from error
+        id_, steps = (kept[0], end.then) if kept else (end.record.id, unkept(call, end))
+        raise Unfinished(Resource(id_, thing.state(end.record, values)), end, unkept=steps) from error
 
 
-def _unkept(call: Call, end: Unresolved[Any]) -> tuple[Next, ...]:
+def unkept(call: Call, end: Unresolved[Any]) -> tuple[Next, ...]:
+    """The steps if a new resource cannot be kept in the state."""
     return end.unkept(remembered=call.owner is not None, everywhere=call.settings().shared_state is not None)

@@ -19,7 +19,8 @@ from pulumi_snapshots.api.pacing.rate_limiter import Lane, Slot
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable, NothingSent
 from pulumi_snapshots.errors.text import Text, TimeOfDay, Words
-from pulumi_snapshots.ledger.attempt import Attempt, Claim, Intent, Role, decide
+from pulumi_snapshots.ledger.attempt import Attempt, Claim, Intent, Role, decide, unresolved
+from pulumi_snapshots.ledger.request import Request
 from pulumi_snapshots.properties.durations import spoken
 
 if TYPE_CHECKING:
@@ -93,6 +94,12 @@ class Operation:
             raise AssertionError  # only what was claimed changes
         self.claim = replace(self.claim, attempt=attempt)
         return attempt
+
+    def resumes(self, request: Request) -> None:
+        """Act on what the state has as pending."""
+        intent, status = self.intent, unresolved(request)
+        there = Attempt(intent.kind, intent.owner, intent.database_id, intent.purpose, request, status, intent.source)
+        self.claim = Claim(replace(there, proved=True), Role.RESUMED)
 
     def show(self, text: str, detail: Words = "", *, until: datetime | None = None, why: str = "") -> None:
         """Show what it waits for before its request is sent; see `Member.waits`."""
@@ -244,7 +251,7 @@ async def once(  # noqa: PLR0913  each is a part of its own
             lambda document: session.ledger.decided(document, operation.intent),
             operation.member.waits,
         )
-        if claim.role is not Role.NEW:
+        if not claim.is_new:
             continue  # another run was faster
         operation.claim = claim
         try:

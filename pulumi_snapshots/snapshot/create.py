@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import anyio
 
@@ -19,7 +20,7 @@ from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import Unresolved
 from pulumi_snapshots.errors.text import Text, Words
-from pulumi_snapshots.ledger.attempt import SECOND, Attempt, Claim, ClaimRefused, Intent, Role, Status, unresolved
+from pulumi_snapshots.ledger.attempt import SECOND, Attempt, ClaimRefused, Intent, Status
 from pulumi_snapshots.ledger.owner import is_resource, owner_of
 from pulumi_snapshots.ledger.request import CLEAR
 from pulumi_snapshots.listing.match import CREATE_COOLDOWN, AmbiguousSnapshot, Search, late_text
@@ -92,8 +93,8 @@ async def resume(
         return record
     with session.fleet.joins(listener) as member:
         taking = Taking.of(session, inputs, member, owner)
-        there = Attempt("snapshot", owner_of(owner), record.database_id, inputs.purpose, record.attempt, proved=True)
-        return await taking.carry_out(replace(there, status=unresolved(record.attempt)))
+        taking.operation.resumes(record.attempt)
+        return await taking.carry_out()
 
 
 @dataclass(frozen=True)
@@ -150,14 +151,8 @@ class Taking:
         """The database."""
         return self.inputs.database_id
 
-    async def carry_out(self, pending: Attempt | None = None) -> SnapshotRecord:
-        """Complete what an earlier run has started, adopt a snapshot, or take one; see `create`.
-
-        Args:
-            pending: what the state has as pending.
-        """
-        if pending is not None:
-            self.operation.claim = Claim(pending, Role.RESUMED)
+    async def carry_out(self) -> SnapshotRecord:
+        """Complete what an earlier run has started, adopt a snapshot, or take one; see `create`."""
         finished: list[Finished] = []
 
         async def work() -> SnapshotRecord:
@@ -401,22 +396,17 @@ class Taking:
                     return await self._of_earlier_run(attempt.result or "")
                 if finished is not None:
                     return await self._pinned(attempt, finished)
-                return await self._found(attempt)
+                return await self._found(attempt, age=self.operation.age)
         except (SquareCloudError, AmbiguousSnapshot) as error:
             if unpinned := await self._unpinned(finished, error.happened):
                 return unpinned
             raise self.unresolved(cause=error, undecided=isinstance(error, AmbiguousSnapshot)) from error
 
-    async def _found(self, attempt: Attempt) -> SnapshotRecord | None:
-        entry = await listed(
-            self.session,
-            self.member,
-            attempt,
-            excluded=self._excluded,
-            behind=bool(self._behind),
-            age=self.operation.age,
-        )
-        return await self._of_entry(attempt, entry) if entry else await self._again(attempt)
+    async def _found(self, attempt: Attempt, answer: Finished | None = None, **how: Any) -> SnapshotRecord | None:
+        """Wait until a listing shows it, see `listed`; None if it never came."""
+        behind = bool(self._behind)
+        entry = await listed(self.session, self.member, attempt, excluded=self._excluded, behind=behind, **how)
+        return await self._of_entry(attempt, entry, answer) if entry else await self._again(attempt)
 
     async def _again(self, attempt: Attempt) -> SnapshotRecord | None:
         """Give up what never came: None, so that another one is requested; raises if that is not certain."""
@@ -435,17 +425,8 @@ class Taking:
         now, every = self.session.service_clock.now(), self.session.settings.poll_every
         for first_after, patience in ((0.0, PINNING), (every, math.inf)):
             with anyio.move_on_after(patience):
-                entry = await listed(
-                    self.session,
-                    self.member,
-                    attempt,
-                    excluded=self._excluded,
-                    behind=bool(self._behind),
-                    first_after=first_after,
-                    version=finished.version,
-                    finished=now,
-                )
-                return await self._of_entry(attempt, entry, finished) if entry else await self._again(attempt)
+                known = {"version": finished.version, "finished": now}
+                return await self._found(attempt, finished, first_after=first_after, **known)
             if unpinned := await self._unpinned(finished):
                 return unpinned
         raise AssertionError  # the last one has no end
