@@ -17,9 +17,13 @@ from tests.support.drilling import SCRATCH, drill_scene
 from tests.support.engine_calls import Machine, Stack
 from tests.support.restoring import RESTORER, scene
 from tests.support.virtual import virtual
-from tests.support.world import DATABASE, OTHER_DATABASE, OWNER, Row, world
+from tests.support.world import DATABASE, OTHER_DATABASE, OWNER, Row, World, world
 
-B = OWNER.replace("before-release", "another")
+
+def beside(here: World, *names: str) -> list[Stack]:
+    """Snapshots of one stack, each run by a process of its own on one machine."""
+    place = Machine(here).place
+    return [Stack(SnapshotRules(), Machine(here, place), OWNER.replace("before-release", name)) for name in names]
 
 
 @virtual
@@ -41,9 +45,7 @@ async def test_a_pending_restore_that_a_call_has_shown_is_refused_after_an_older
 @virtual
 async def test_a_snapshot_of_another_resource_just_before_is_not_ours_after_a_wait_that_ended(gap: float) -> None:
     async with world(snapshot_seconds=300, cache_world="invalidated") as here:
-        machine = Machine(here)
-        b = Stack(SnapshotRules(), Machine(here, machine.place), B)
-        a = Stack(SnapshotRules(), machine, OWNER)
+        b, a = beside(here, "another", "before-release")
         await b.up(database_id=DATABASE)
         await a.up(database_id=DATABASE, timeout="30s")
         assert a.pending
@@ -93,17 +95,22 @@ async def test_a_restore_that_was_made_again_for_its_upstream_is_refused_after_a
         assert len(at.posts) == 1
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "urn:pulumi:dev::shop::my:c:App$pulumi-python:dynamic/squarecloud:Restore::back",
+        RESTORER.replace(":dev:", ":prod:").replace("back", "forth"),
+    ],
+    ids=["into a component", "its stack and its name"],
+)
 @virtual
-async def test_an_unsaved_restore_that_moves_into_a_component_is_refused() -> None:
+async def test_an_unsaved_restore_under_another_name_is_refused(name: str) -> None:
     async with scene() as at:
         stack = back(at)
         await stack.up(saves=False, **given(at))
         await anyio.sleep(600)
         at.writes("later")
-        moved = Stack(
-            stack.rules, stack.machine, "urn:pulumi:dev::shop::my:c:App$pulumi-python:dynamic/squarecloud:Restore::back"
-        )
-        await moved.up(**given(at))
+        await Stack(stack.rules, stack.machine, name).up(**given(at))
         assert at.holds() == "later"
         assert len(at.posts) == 1
 
@@ -112,15 +119,12 @@ async def test_an_unsaved_restore_that_moves_into_a_component_is_refused() -> No
 async def test_nor_is_it_once_the_ledger_has_forgotten_it() -> None:
     """B's entry is gone by then, so an exclusion by the ledger is no help."""
     async with world(snapshot_seconds=300, cache_world="invalidated") as here:
-        machine = Machine(here)
-        b = Stack(SnapshotRules(), Machine(here, machine.place), B)
-        a = Stack(SnapshotRules(), machine, OWNER)
+        b, a, c = beside(here, "another", "before-release", "c")
         await b.up(database_id=DATABASE)
         await a.up(database_id=DATABASE, timeout="100s")
         assert a.pending
         await b.preview(database_id=DATABASE)
         await anyio.sleep(DAY)
-        c = Stack(SnapshotRules(), machine, OWNER.replace("before-release", "c"))
         await c.up(database_id=DATABASE)  # purges
         await a.up(database_id=DATABASE)
         assert [b.outputs["version_id"], a.outputs["version_id"]] == accepted(here)[:2]
@@ -144,22 +148,8 @@ async def test_a_ledger_that_vanishes_after_the_request_is_written_again() -> No
 
 
 @virtual
-async def test_an_unsaved_restore_whose_stack_and_name_change_is_refused() -> None:
-    """Renamed stack and name at once, unsaved restore."""
-    async with scene() as at:
-        stack = back(at)
-        await stack.up(saves=False, **given(at))
-        await anyio.sleep(600)
-        at.writes("later")
-        moved = Stack(stack.rules, stack.machine, RESTORER.replace(":dev:", ":prod:").replace("back", "forth"))
-        await moved.up(**given(at))
-        assert at.holds() == "later"
-        assert len(at.posts) == 1
-
-
-@virtual
 async def test_a_snapshot_of_the_command_line_just_before_is_not_ours() -> None:
-    """As test 2, but the other is the CLI on the same machine."""
+    """Also if the command line has taken it, on the same machine."""
     async with world(snapshot_seconds=300, cache_world="invalidated") as here:
         machine = Machine(here)
         a = Stack(SnapshotRules(), machine, OWNER)
@@ -174,13 +164,9 @@ async def test_a_snapshot_of_the_command_line_just_before_is_not_ours() -> None:
 
 @virtual
 async def test_a_third_run_enters_no_other_snapshot_as_ours() -> None:
-    """As test 2; A is killed, and C, which waits for A, enters B's version as A's."""
+    """A is killed, and C waits for A and finds how it has ended."""
     async with world(snapshot_seconds=300, cache_world="invalidated") as here:
-        machine = Machine(here)
-        b, a, c = (
-            Stack(SnapshotRules(), Machine(here, machine.place), u)
-            for u in (B, OWNER, OWNER.replace("before-release", "c"))
-        )
+        b, a, c = beside(here, "another", "before-release", "c")
         await b.up(database_id=DATABASE)
         a.begin()
         await a.check({"database_id": DATABASE})
@@ -222,7 +208,7 @@ async def test_a_drill_is_not_passed_by_what_a_restore_has_put_there_since() -> 
 
 @virtual
 async def test_a_snapshot_of_a_guard_just_before_is_not_ours() -> None:
-    """A Snapshot that is pending in the state, and a guard's snapshot right before it (test 2 with a guard)."""
+    """A Snapshot that is pending in the state, and a guard's snapshot right before it."""
 
     async with world(snapshot_seconds=300, cache_world="invalidated") as here:
         machine = Machine(here)
@@ -272,8 +258,7 @@ async def test_a_pending_restore_of_an_older_checkpoint_is_not_sent_again() -> N
 @virtual
 async def test_a_snapshot_that_another_resource_has_adopted_is_still_its_owners() -> None:
     async with world(snapshot_seconds=10, cache_world="invalidated") as here:
-        machine = Machine(here)
-        a, b = Stack(SnapshotRules(), machine, OWNER), Stack(SnapshotRules(), machine, B)
+        a, b = beside(here, "before-release", "another")
         await a.up(saves=False, database_id=DATABASE)
         await anyio.sleep(300)
         await b.up(database_id=DATABASE, reuse_within="1h")
