@@ -6,7 +6,6 @@ from pulumi_snapshots.late import at_first_use
 
 if TYPE_CHECKING:
     from pulumi_snapshots.archive.retention import Keep
-    from pulumi_snapshots.declaration import LookupFailed
     from pulumi_snapshots.drill.check import Check
     from pulumi_snapshots.dynamic.guard import Guard
     from pulumi_snapshots.dynamic.lookups import (
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.dynamic.resources.restore import Restore
     from pulumi_snapshots.dynamic.resources.snapshot import Snapshot
     from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
+    from pulumi_snapshots.program import LookupFailed
 
 __all__ = [
     "Archive",
@@ -55,7 +55,7 @@ __getattr__, __dir__ = at_first_use(
         "Drill": "dynamic.resources.drill",
         "Guard": "dynamic.guard",
         "Keep": "archive.retention",
-        "LookupFailed": "declaration",
+        "LookupFailed": "program",
         "Restore": "dynamic.resources.restore",
         "Snapshot": "dynamic.resources.snapshot",
         "SnapshotInfo": "lookup.results",

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 import pulumi_snapshots
-from pulumi_snapshots.api import errors
-from pulumi_snapshots.api.download import Served, WrongContent
-from pulumi_snapshots.api.errors import SquareCloudError, error_for
 from pulumi_snapshots.archive.archive import NotArchived
 from pulumi_snapshots.errors.pages import WITHOUT_PAGE, page_name, page_of, page_text, with_pointer
 from pulumi_snapshots.run.once import UNREACHABLE_TRIES
 from pulumi_snapshots.run.settings import MissingKey
-from pulumi_snapshots.stores.store import StoreTrouble
+from pulumi_snapshots.service import errors
+from pulumi_snapshots.service.download import Served, WrongContent
+from pulumi_snapshots.service.errors import SquareCloudError, error_for
+from pulumi_snapshots.storage.store import StoreTrouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

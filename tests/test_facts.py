@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pulumi_snapshots.api import errors
-from pulumi_snapshots.emulator.service import refusals
+from pulumi_snapshots.service import errors
+from squarecloud_emulator.service import refusals
 
 TESTS = Path(__file__).resolve().parent
 PAGE = (TESTS.parent / "docs" / "dev" / "facts.md").read_text()

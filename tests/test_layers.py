@@ -22,26 +22,28 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "pulumi_snapshots"
+EMULATOR_PACKAGE = ROOT / "squarecloud_emulator"
 FILES = sorted(PACKAGE.rglob("*.py"))
+EMULATOR_FILES = sorted(EMULATOR_PACKAGE.rglob("*.py"))
 ROOM = 12
 """Files in one folder, beside its `__init__.py`: more than that, and nobody finds one at a glance."""
 
 LAYERS = (
-    ("top", "pytest_fixtures"),
+    "top",
     "cli",
     ("dynamic", "plugin"),
-    "declaration",
+    "program",
     "engine",
     "drill",
-    ("archive", "guard", "restore", "verify"),
+    ("archive", "guard", "restore", "probe", "databases"),
     "lookup",
     "snapshot",
     "run",
     "listing",
-    ("api", "progress"),
+    ("service", "progress"),
     "ledger",
-    "stores",
-    ("properties", "emulator"),
+    "storage",
+    "properties",
     ("stopping", "errors"),
     ("addresses", "clock", "late", "state_directory", "whole_file"),
 )
@@ -62,8 +64,6 @@ EMULATOR = {
 LATE = {
     "cli/__main__.py": "says which extra is missing",
     "cli/toolchain.py": "loads the SDK's server, which only `doctor` asks",
-    "emulator/__main__.py": "says which extra is missing",
-    "emulator/emulator.py": "only serving over a network needs Starlette",
 }
 """Files with an import inside a function; all others go by the one door, `late.py`."""
 
@@ -73,7 +73,7 @@ TIME = {
 }
 """Files that may ask the machine for the time, or sleep; with reasons."""
 
-PULUMI = {"top", "declaration", "dynamic", "plugin"}
+PULUMI = {"top", "program", "dynamic", "plugin"}
 """Parts that may know of Pulumi."""
 
 
@@ -138,7 +138,7 @@ def imported(name: str, modules: Collection[str]) -> str | None:
 
 
 def each_file(files: list[Path] = FILES) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("file", files, ids=lambda file: str(file.relative_to(PACKAGE)))
+    return pytest.mark.parametrize("file", files, ids=lambda file: str(file.relative_to(ROOT)))
 
 
 @each_file()
@@ -185,17 +185,25 @@ def test_no_two_parts_of_a_room_need_each_other(room: str) -> None:
     refuse_circles(parts)
 
 
-@pytest.mark.parametrize("folder", sorted({file.parent for file in FILES}), ids=lambda folder: folder.name)
+@pytest.mark.parametrize(
+    "folder", sorted({file.parent for file in (*FILES, *EMULATOR_FILES)}), ids=lambda folder: folder.name
+)
 def test_no_room_has_more_than_a_dozen_files(folder: Path) -> None:
     assert len([file for file in folder.glob("*.py") if file.name != "__init__.py"]) <= ROOM
 
 
-@each_file([file for file in FILES if PACKAGE / "emulator" in file.parent.parents])
-def test_imports_of_the_emulator_point_down_only(file: Path) -> None:
-    folder = file.relative_to(PACKAGE / "emulator").parts[0]
+@each_file(EMULATOR_FILES)
+def test_the_emulator_knows_nothing_of_the_provider_and_its_imports_point_down(file: Path) -> None:
+    folder = file.relative_to(EMULATOR_PACKAGE).parts[0]
     for name in imports(file, typing_too=True):
-        if name.startswith("pulumi_snapshots.emulator."):
-            assert name.split(".")[2] in {folder, *EMULATOR[folder]}, f"{folder} must not import {name}"
+        assert not name.startswith("pulumi_snapshots"), f"the emulator must not import {name}"
+        if name.startswith("squarecloud_emulator.") and folder in EMULATOR:
+            assert name.split(".")[1] in {folder, *EMULATOR[folder]}, f"{folder} must not import {name}"
+
+
+@each_file()
+def test_the_provider_knows_nothing_of_the_emulator(file: Path) -> None:
+    assert not [name for name in imports(file, typing_too=True) if name.startswith("squarecloud_emulator")]
 
 
 @each_file()
@@ -206,7 +214,7 @@ def test_what_is_loaded_late_goes_by_one_door(file: Path) -> None:
     # A store's library is loaded by its name, once an archive goes to such a store.
     assert ("import_module" in file.read_text()) == (
         str(file.relative_to(PACKAGE))
-        in {"late.py", "stores/buckets.py", "stores/credentials.py", "stores/encryption.py"}
+        in {"late.py", "storage/buckets.py", "storage/credentials.py", "storage/encryption.py"}
     )
 
 
@@ -219,7 +227,7 @@ def test_the_core_knows_nothing_of_pulumi(file: Path) -> None:
 @each_file()
 def test_the_core_gives_no_advice_in_an_edge_s_words(file: Path) -> None:
     """Each edge words the next steps, so that no text is rewritten after it was made."""
-    if part_of(file) in {*PULUMI, "cli", "emulator", "engine"} or file.name == "pages.py":
+    if part_of(file) in {*PULUMI, "cli", "engine"} or file.name == "pages.py":
         return  # one command explains errors, whichever edge shows them
     bodies = [body for node in nodes(file) if isinstance(body := getattr(node, "body", None), list)]
     docs = {id(each.value) for body in bodies for each in body if isinstance(each, ast.Expr)}
@@ -233,7 +241,7 @@ def test_the_core_gives_no_advice_in_an_edge_s_words(file: Path) -> None:
 @each_file()
 def test_http_is_spoken_in_one_place(file: Path) -> None:
     """Mentions in types are allowed: whoever builds a client may be handed a transport."""
-    if part_of(file) != "api":
+    if part_of(file) != "service":
         assert not [name for name in imports(file) if name.split(".")[0] == "httpx"]
 
 
@@ -305,6 +313,7 @@ def test_nothing_loads_the_http_stack_before_a_request_or_an_emulator(process: s
         "httpcore",
         "pydantic",
         "pydantic_core",
+        "squarecloud_emulator",
         "starlette",
         "uvicorn",
         "trio",
@@ -345,7 +354,7 @@ def test_a_program_loads_only_the_resources_that_it_declares(package: str) -> No
     loaded = {
         name.removeprefix("pulumi_snapshots.") for name in done.stdout.split() if name.startswith("pulumi_snapshots.")
     }
-    assert "declaration.snapshot" in loaded
+    assert "program.snapshot" in loaded
     assert not loaded & {"archive", "drill", "guard", "lookup", "restore"}
 
 
@@ -354,7 +363,7 @@ def test_the_library_works_without_the_emulator_s_extra() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)  # noqa: S603  this very interpreter
 
 
-@pytest.mark.parametrize("process", ["cli.commands", "emulator.app"])
+@pytest.mark.parametrize("process", ["pulumi_snapshots.cli.commands", "squarecloud_emulator.app"])
 def test_commands_and_the_emulator_start_without_pulumi(process: str) -> None:
-    code = f"import sys; import pulumi_snapshots.{process}; assert not {{'pulumi', 'grpc'}} & set(sys.modules)"
+    code = f"import sys; import {process}; assert not {{'pulumi', 'grpc'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)  # noqa: S603  this very interpreter

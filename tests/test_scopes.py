@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pulumi_snapshots import Archive, Check, Drill, Restore, Snapshot
-from pulumi_snapshots.api.errors import NotAllowed
-from pulumi_snapshots.api.scopes import ACCOUNT_READ, DATABASES_READ, SNAPSHOTS_READ, SNAPSHOTS_WRITE
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.drill.drill import drill
 from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.lookup.find import find_database, find_databases, find_latest, find_snapshots
 from pulumi_snapshots.lookup.inputs import SnapshotQuery
+from pulumi_snapshots.service.errors import NotAllowed
+from pulumi_snapshots.service.scopes import ACCOUNT_READ, DATABASES_READ, SNAPSHOTS_READ, SNAPSHOTS_WRITE
 from pulumi_snapshots.snapshot.read import get, read
 from tests.archive.scene import Scene as ArchiveScene
 from tests.archive.scene import at_once
@@ -32,8 +32,8 @@ from tests.support.world import DATABASE, OTHER_DATABASE, World, world
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from pulumi_snapshots.emulator.service.resources import StoredSnapshot
     from pulumi_snapshots.run.session import Session
+    from squarecloud_emulator.service.resources import StoredSnapshot
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 SMALL = 256

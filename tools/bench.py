@@ -20,8 +20,8 @@ import pyrage
 from pulumi.runtime.proto import provider_pb2
 
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
-from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.snapshot.create import create
+from squarecloud_emulator import Fault
 from tests.archive.real import Host, hosted_apart, outcome, start
 from tests.support.object_stores import ObjectStore, serving
 from tests.support.plugin_servicer import PluginServicer

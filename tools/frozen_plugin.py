@@ -43,7 +43,7 @@ DISTRIBUTION = "pulumi-snapshots"
 PROGRAM = "pulumi-resource-squarecloud"
 EXTRAS = ("archive", "drill", "encrypt")
 """What the plugin can use of this package's extras."""
-OTHER_FRONT_ENDS = ("cli", "dynamic", "emulator", "pytest_fixtures.py", "verify")
+OTHER_FRONT_ENDS = ("cli", "dynamic", "probe")
 """Parts of the package that the plugin does not load."""
 BY_NAME = (
     "anyio._backends._asyncio",

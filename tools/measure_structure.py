@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).resolve().parent.parent
 PACKAGE = "pulumi_snapshots"
-EMULATOR = "emulator"
-"""The folder that is no part of the provider; only its circles are counted."""
+EMULATOR = ("emulator", "squarecloud_emulator")
+"""The service on this machine, which is no part of the provider: a folder of the package in earlier commits."""
 CALLS = "SnapshotCalls"
 """The class whose `create` is measured, wherever it is."""
 EDIT = "SqliteFile.edit"
 """What changes the ledger; earlier commits have none."""
 PLUGIN = "pulumi-resource-squarecloud"
 """The console script that serves the engine."""
-NOT_CREATE = (EMULATOR, "plugin", "engine")
+NOT_CREATE = ("emulator", "plugin", "engine")
 """How folders and files begin that are no part of a create: the service, and the way that the engine's calls take."""
 DATABASES = ("a14b8d5e1cb7405a851eb4c075506121", "b25c9e6f2dc8516b962fc5d186617232")
 """One is snapshotted first, so that the measured create of the other finds connections and settings as most do."""
@@ -189,7 +189,7 @@ def serve_traced(package: Path, result: Path) -> None:
     project = tomllib.loads((package.parent / "pyproject.toml").read_text())["project"]
     for module in pkgutil.walk_packages([str(package)], f"{package.name}."):
         # All of them now: a module that is loaded by the create is not passed by it.
-        if EMULATOR not in module.name.split(".") and not module.name.endswith("__main__"):
+        if not {*EMULATOR} & {*module.name.split(".")} and not module.name.endswith("__main__"):
             import_module(module.name)
     calls = next(
         value
@@ -282,7 +282,7 @@ def measured_create(package: Path, databases: tuple[str, ...] = DATABASES) -> di
 def rows(package: Path) -> Iterator[tuple[str, str]]:
     """What is measured, and its value."""
     everything = files_of(package)
-    provider = {name: file for name, file in everything.items() if file.path.parts[0] != EMULATOR}
+    provider = {name: file for name, file in everything.items() if file.path.parts[0] not in EMULATOR}
     rooms: dict[str, list[str]] = defaultdict(list)
     for name, file in provider.items():
         rooms[file.room].append(name)

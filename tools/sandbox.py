@@ -96,7 +96,7 @@ class Emulator(Service):
         """
         # No automatic snapshots: what a run shows must not depend on the hour of the day.
         plain = ("--port", "0", "--no-automatic")
-        command = [sys.executable, "-m", "pulumi_snapshots.emulator", *plain, *arguments]
+        command = [sys.executable, "-m", "squarecloud_emulator", *plain, *arguments]
         self.log = log
         key = new_key()
         with log.open("wb") as output:

@@ -13,6 +13,7 @@ from hashlib import sha256
 
 import anyio
 
+from pulumi_snapshots.archive.drilled import Drilled
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.manifest import LARGEST, Manifest, describe, manifest_of, merged
 from pulumi_snapshots.archive.record import ArchiveRecord
@@ -26,13 +27,12 @@ from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.properties.durations import spoken
-from pulumi_snapshots.run.drills import Drilled
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
-from pulumi_snapshots.stores.destination import Destination, place_text
-from pulumi_snapshots.stores.encryption import SUFFIX, SealedDraft, sealed_size
-from pulumi_snapshots.stores.flow import Flow
-from pulumi_snapshots.stores.store import Draft, Held, Overtaken, StoreTrouble
+from pulumi_snapshots.storage.destination import Destination, place_text
+from pulumi_snapshots.storage.encryption import SUFFIX, SealedDraft, sealed_size
+from pulumi_snapshots.storage.flow import Flow
+from pulumi_snapshots.storage.store import Draft, Held, Overtaken, StoreTrouble
 
 BLOCKS_AHEAD = 4
 """Blocks that the receiver may be ahead of the writer."""

@@ -7,7 +7,6 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Self
 
-from pulumi_snapshots.api.signed_url import database_of, problem_of_url, version_of
 from pulumi_snapshots.archive.retention import Keep, read_keep
 from pulumi_snapshots.errors.extras import pip_install
 from pulumi_snapshots.errors.next_step import Next, Step
@@ -16,8 +15,9 @@ from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Bytes, Duration, Inputs, Moment, declare
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.unfit import Problem, Unfit, shown
-from pulumi_snapshots.stores import encryption
-from pulumi_snapshots.stores.destination import EXTRA, LIBRARY, Destination
+from pulumi_snapshots.service.signed_url import database_of, problem_of_url, version_of
+from pulumi_snapshots.storage import encryption
+from pulumi_snapshots.storage.destination import EXTRA, LIBRARY, Destination
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

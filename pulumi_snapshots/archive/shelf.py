@@ -13,8 +13,8 @@ from pulumi_snapshots.archive.retention import Keep
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import digest_of, release
 from pulumi_snapshots.errors.text import Text, Words
-from pulumi_snapshots.stores.destination import Destination, name_of
-from pulumi_snapshots.stores.store import StoreTrouble
+from pulumi_snapshots.storage.destination import Destination, name_of
+from pulumi_snapshots.storage.store import StoreTrouble
 
 OURS = re.compile(r"\d{8}T\d{6}Z-[^/]+\.zip(\.age)?")
 """The names of objects in a folder."""

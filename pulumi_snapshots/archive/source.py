@@ -7,10 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import cycle
 
-from pulumi_snapshots.api.download import DownloadBroken, Served, UrlRefused, open_download
-from pulumi_snapshots.api.errors import SquareCloudError
-from pulumi_snapshots.api.models import ListedSnapshot
-from pulumi_snapshots.api.signed_url import expiry_of, version_of
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import parse_rfc3339
@@ -21,6 +17,10 @@ from pulumi_snapshots.errors.text import Text, TimeOfDay, Words
 from pulumi_snapshots.listing.wait import find_version
 from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.service.download import DownloadBroken, Served, UrlRefused, open_download
+from pulumi_snapshots.service.errors import SquareCloudError
+from pulumi_snapshots.service.models import ListedSnapshot
+from pulumi_snapshots.service.signed_url import expiry_of, version_of
 from pulumi_snapshots.snapshot.describe import describe
 
 BLOCK = 1024 * 1024

@@ -11,10 +11,10 @@ import anyio.to_thread
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.stopping import Stoppable
-from pulumi_snapshots.stores.buckets import Buckets, BucketStore
-from pulumi_snapshots.stores.destination import Destination
-from pulumi_snapshots.stores.files import FileStore
-from pulumi_snapshots.stores.store import Store
+from pulumi_snapshots.storage.buckets import Buckets, BucketStore
+from pulumi_snapshots.storage.destination import Destination
+from pulumi_snapshots.storage.files import FileStore
+from pulumi_snapshots.storage.store import Store
 
 if TYPE_CHECKING:
     import httpx  # spoken in `api` only

@@ -17,8 +17,8 @@ from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.text import Text, Words
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.stopping import REFRESH_PATIENCE
-from pulumi_snapshots.stores.destination import Destination, place_text
-from pulumi_snapshots.stores.store import Seen, Store, StoreTrouble
+from pulumi_snapshots.storage.destination import Destination, place_text
+from pulumi_snapshots.storage.store import Seen, Store, StoreTrouble
 
 PRUNING = 120.0
 """Seconds for removing older objects; the next archive removes those that are left."""

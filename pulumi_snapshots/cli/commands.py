@@ -17,7 +17,6 @@ import anyio
 import click
 from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
-from pulumi_snapshots.api.client import BRIEF
 from pulumi_snapshots.archive.archive import archive as archive_snapshot
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.record import ArchiveRecord
@@ -29,6 +28,7 @@ from pulumi_snapshots.cli.drill import drill_
 from pulumi_snapshots.cli.forget import OWNER, forget
 from pulumi_snapshots.cli.guards import guards
 from pulumi_snapshots.cli.install import plugin
+from pulumi_snapshots.cli.probe import verify
 from pulumi_snapshots.cli.status import status
 from pulumi_snapshots.cli.terminal.arguments import (
     checked,
@@ -44,7 +44,6 @@ from pulumi_snapshots.cli.terminal.display import ASKING, display
 from pulumi_snapshots.cli.terminal.invocation import BY_SIGNAL, DONE, FAILED, INTERRUPTED, Invocation, streams
 from pulumi_snapshots.cli.terminal.output import MARKS, facts, fields_of, json_text, moment, report, table
 from pulumi_snapshots.cli.toolchain import look_at_installation
-from pulumi_snapshots.cli.verify import verify
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import Unresolved
@@ -60,12 +59,13 @@ from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.record import RestoreRecord
 from pulumi_snapshots.restore.restore import restore as restore_snapshot
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.snapshot.create import create as create_snapshot
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import LATEST, get
 from pulumi_snapshots.snapshot.record import SnapshotRecord
-from pulumi_snapshots.stores.destination import place_text
-from pulumi_snapshots.stores.encryption import identities, opened
+from pulumi_snapshots.storage.destination import place_text
+from pulumi_snapshots.storage.encryption import identities, opened
 
 Ready = TypeVar("Ready", bound=Inputs)
 R = TypeVar("R", SnapshotRecord, RestoreRecord)

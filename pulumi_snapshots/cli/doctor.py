@@ -12,20 +12,9 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Literal
 
-from pulumi_snapshots.api.client import ONCE
-from pulumi_snapshots.api.errors import (
-    Blocked,
-    KeyRefused,
-    ListingBlocked,
-    NotAllowed,
-    SquareCloudError,
-    UpgradeRequired,
-)
-from pulumi_snapshots.api.models import Account, Listing
-from pulumi_snapshots.api.scopes import ACCOUNT_READ, DATABASES_READ, SNAPSHOTS_READ, SNAPSHOTS_WRITE
+from pulumi_snapshots.cli.probe import OWNER as VERIFY
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.wording import COMMANDS
-from pulumi_snapshots.cli.verify import OWNER as VERIFY
 from pulumi_snapshots.clock import rfc3339, to_the_second
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
@@ -34,10 +23,21 @@ from pulumi_snapshots.guard.take import OWNER as GUARD
 from pulumi_snapshots.ledger.attempt import ANSWER_WITHIN, KINDS, Attempt
 from pulumi_snapshots.ledger.owner import is_resource
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, database_of_entry
+from pulumi_snapshots.listing.quota import allowance_of, counted, slot_frees
 from pulumi_snapshots.properties.durations import spoken
-from pulumi_snapshots.run.quota import allowance_of, counted, slot_frees
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import LISTING_CACHES, MissingKey, SettingsError, variable
+from pulumi_snapshots.service.client import ONCE
+from pulumi_snapshots.service.errors import (
+    Blocked,
+    KeyRefused,
+    ListingBlocked,
+    NotAllowed,
+    SquareCloudError,
+    UpgradeRequired,
+)
+from pulumi_snapshots.service.models import Account, Listing
+from pulumi_snapshots.service.scopes import ACCOUNT_READ, DATABASES_READ, SNAPSHOTS_READ, SNAPSHOTS_WRITE
 
 State = Literal["ok", "note", "problem", "unknown"]
 """`note` is worth knowing, `problem` stands in the way, `unknown` could not be found out."""

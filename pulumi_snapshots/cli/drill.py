@@ -26,7 +26,7 @@ from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.uses import DRILLS_OVERWRITE
 from pulumi_snapshots.snapshot.read import LATEST, get
-from pulumi_snapshots.stores.destination import Destination, place_text
+from pulumi_snapshots.storage.destination import Destination, place_text
 
 OPERATORS = {"==": "equals", ">=": "at_least", "<=": "at_most", "=~": "matches"}
 CHECK = re.compile(r"(?P<query>.*\S)\s+(?P<operator>==|>=|<=|=~)\s+(?P<value>\S.*)", re.DOTALL)

@@ -13,7 +13,7 @@ from pulumi_snapshots.cli.terminal.arguments import json_option, place
 from pulumi_snapshots.cli.terminal.display import display
 from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
 from pulumi_snapshots.cli.terminal.output import MARKS, json_text, moment, table
-from pulumi_snapshots.stores.destination import place_text
+from pulumi_snapshots.storage.destination import place_text
 
 OWNER = "squarecloud-snapshots archive"
 """The owner, in manifests, of what this command line archives."""

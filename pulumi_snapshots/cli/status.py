@@ -14,8 +14,7 @@ from typing import Any
 
 import click
 
-from pulumi_snapshots.api.errors import NotAllowed
-from pulumi_snapshots.api.models import AccountDatabase
+from pulumi_snapshots.archive.drilled import Drilled, Drills
 from pulumi_snapshots.archive.manifest import Manifest
 from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.cli.metrics import gauge, seconds_of, write
@@ -36,9 +35,10 @@ from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
 from pulumi_snapshots.properties.checks import RETENTION
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.properties.unfit import Unfit
-from pulumi_snapshots.run.drills import Drilled
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.stores.destination import Destination, place_text
+from pulumi_snapshots.service.errors import NotAllowed
+from pulumi_snapshots.service.models import AccountDatabase
+from pulumi_snapshots.storage.destination import Destination, place_text
 
 USUAL = 26 * 3600.0
 """Seconds: a day, and two hours in which the next snapshot is taken and listed."""
@@ -149,7 +149,7 @@ async def status(  # noqa: PLR0913  each is an option
                 shown.progress(ASKING)
                 page, found = await _examined(session, shown, databases, limits, origin)
                 about = await _manifests(invocation, shown, places)
-                _look_at_archives(about, await session.drills.all(), limits, found, _latest_now(session))
+                _look_at_archives(about, await Drills(session.ledger).all(), limits, found, _latest_now(session))
     except Explained:
         if metrics:
             write(metrics, _metrics(began, success=False))

@@ -17,8 +17,8 @@ from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.errors.extras import pip_install
 from pulumi_snapshots.run.settings import without_key
 from pulumi_snapshots.state_directory import home_directory
-from pulumi_snapshots.stores.credentials import NAMES, NoCredentials, access
-from pulumi_snapshots.stores.destination import BUCKETS, EXTRA, LIBRARY
+from pulumi_snapshots.storage.credentials import NAMES, NoCredentials, access
+from pulumi_snapshots.storage.destination import BUCKETS, EXTRA, LIBRARY
 
 OLDEST_ENGINE = (3, 139, 0)
 """The first engine that hands a dynamic provider its configuration."""
@@ -92,7 +92,7 @@ def _plugin(environment: Mapping[str, str]) -> Result:
 
 
 def _features(environment: Mapping[str, str]) -> Iterator[Result]:
-    from pulumi_snapshots.dynamic.probe import probe_features  # noqa: PLC0415  loads the SDK's server
+    from pulumi_snapshots.dynamic.installed_sdk import probe_features  # noqa: PLC0415  loads the SDK's server
 
     try:
         features = probe_features(environment)

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pulumi_snapshots.drill.databases.engines import ENGINES, engine_of
+from pulumi_snapshots.databases.engines import ENGINES, engine_of
 
 OWN_HOST = re.compile(r"square-cloud-db-([a-z0-9_-]+)\.squareweb\.app\.?", re.IGNORECASE)
 _KEYWORD = re.compile(r"\b(host|hostaddr|port|service)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|(\S+))")

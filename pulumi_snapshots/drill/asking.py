@@ -9,10 +9,10 @@ from datetime import timedelta
 from typing import Protocol, TypeVar
 
 from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.databases.errors import CheckNotRun, DatabaseUnreachable
+from pulumi_snapshots.databases.opening import open_database
+from pulumi_snapshots.databases.scalars import Scalar
 from pulumi_snapshots.drill.check import CheckResult, judged, not_run
-from pulumi_snapshots.drill.databases.errors import CheckNotRun, DatabaseUnreachable
-from pulumi_snapshots.drill.databases.opening import open_database
-from pulumi_snapshots.drill.databases.scalars import Scalar
 from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.drill.reach import Reach
 from pulumi_snapshots.errors.text import Text, TimeOfDay

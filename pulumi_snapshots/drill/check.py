@@ -17,7 +17,7 @@ from pulumi_snapshots.properties.unfit import SHOWN_LIMIT, Unfit
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pulumi_snapshots.drill.databases.scalars import Scalar
+    from pulumi_snapshots.databases.scalars import Scalar
 
 MOST = 100
 """Checks of one drill: each result stands in the state."""

@@ -10,12 +10,11 @@ from typing import ClassVar
 
 import anyio
 
-from pulumi_snapshots.api.client import BRIEF
-from pulumi_snapshots.api.errors import RestoreRunning, SquareCloudError
+from pulumi_snapshots.archive.drilled import Drills
 from pulumi_snapshots.clock import parse_rfc3339
+from pulumi_snapshots.databases.errors import DatabaseUnreachable
+from pulumi_snapshots.databases.opening import open_database
 from pulumi_snapshots.drill.asking import Asking, Opens
-from pulumi_snapshots.drill.databases.errors import DatabaseUnreachable
-from pulumi_snapshots.drill.databases.opening import open_database
 from pulumi_snapshots.drill.due import told_of
 from pulumi_snapshots.drill.evidence import ProvesNothing, evidence
 from pulumi_snapshots.drill.inputs import DrillInputs
@@ -34,6 +33,8 @@ from pulumi_snapshots.restore.record import SUCCESS, RestoreRecord
 from pulumi_snapshots.restore.restore import NOT_RESTORED, RestorePending, RestoreRefused, Restoring
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.uses import in_use
+from pulumi_snapshots.service.client import BRIEF
+from pulumi_snapshots.service.errors import RestoreRunning, SquareCloudError
 
 HOLDS = timedelta(seconds=90)
 """How long the scratch database is held for the checks without another word; renewed three times as often."""
@@ -370,7 +371,7 @@ async def _concluded(session: Session, verdict: _Verdict, member: Member) -> Dri
     checks = "its check passed" if count == 1 else f"all {count} checks passed"
     member.note(f"drill passed: snapshot {record.snapshot} restores{took}, and {checks}")
     if (drilled := drilled_of(record)) is not None:
-        await session.drills.note(record.database_id, drilled, record.version_id)
+        await Drills(session.ledger).note(record.database_id, drilled, record.version_id)
     return record
 
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from pulumi_snapshots.api.client import BRIEF
-from pulumi_snapshots.api.errors import SquareCloudError
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.drill.record import ADDRESS, RESTART, DrillRecord
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.service.client import BRIEF
+from pulumi_snapshots.service.errors import SquareCloudError
 
 SLACK = timedelta(seconds=5)
 """How far two times may be wrong: servers say whole seconds, and an answer takes time."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pulumi_snapshots.databases.engines import ENGINES, engine_of, missing_extra
 from pulumi_snapshots.drill.address import Address
 from pulumi_snapshots.drill.check import Check, read_checks
-from pulumi_snapshots.drill.databases.engines import ENGINES, engine_of, missing_extra
 from pulumi_snapshots.errors.extras import pip_install
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.properties import checks as fit

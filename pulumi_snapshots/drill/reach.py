@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from pulumi_snapshots.api.client import BRIEF
-from pulumi_snapshots.api.errors import DatabaseMissing, KeyRefused, RestoreRunning, SquareCloudError
+from pulumi_snapshots.databases.engines import missing_extra
+from pulumi_snapshots.databases.errors import DatabaseUnreachable
 from pulumi_snapshots.drill.address import Address, own_host
-from pulumi_snapshots.drill.databases.engines import missing_extra
-from pulumi_snapshots.drill.databases.errors import DatabaseUnreachable
 from pulumi_snapshots.drill.inputs import ENGINE_OF_RUNTIME, DrillInputs, lacks, misfit
 from pulumi_snapshots.errors.text import Text, Words
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.service.client import BRIEF
+from pulumi_snapshots.service.errors import DatabaseMissing, KeyRefused, RestoreRunning, SquareCloudError
 
 DATABASE = "squarecloud"
 # The server's certificate is not checked: who signs it is not published.

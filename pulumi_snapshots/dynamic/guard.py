@@ -6,18 +6,18 @@ import asyncio
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from pulumi_snapshots.declaration.guard import GuardDeclaration
 from pulumi_snapshots.dynamic.translate import this_run
 from pulumi_snapshots.engine.interrupt import Interrupts
 from pulumi_snapshots.late import late
+from pulumi_snapshots.program.guard import GuardDeclaration
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from pulumi_snapshots.declaration.guard import HookRow
     from pulumi_snapshots.guard.inputs import GuardInputs
     from pulumi_snapshots.guard.once import OncePerRun
     from pulumi_snapshots.lookup.results import SnapshotInfo
+    from pulumi_snapshots.program.guard import HookRow
     from pulumi_snapshots.run.session import Session
 
 

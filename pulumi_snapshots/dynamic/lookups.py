@@ -10,7 +10,13 @@ from weakref import WeakKeyDictionary
 import pulumi
 from pulumi.runtime import get_root_resource
 
-from pulumi_snapshots.declaration import (
+from pulumi_snapshots.dynamic.translate import this_run
+from pulumi_snapshots.engine.errors import debugged
+from pulumi_snapshots.engine.wording import PYTHON
+from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.late import late
+from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS
+from pulumi_snapshots.program import (
     Duration,
     LookupFailed,
     Origin,
@@ -20,13 +26,7 @@ from pulumi_snapshots.declaration import (
     warn_of_plain_key,
     warn_once,
 )
-from pulumi_snapshots.declaration.invokes import are_mocked, later, now
-from pulumi_snapshots.dynamic.translate import this_run
-from pulumi_snapshots.engine.errors import debugged
-from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.late import late
-from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS
+from pulumi_snapshots.program.invokes import are_mocked, later, now
 from pulumi_snapshots.run.settings import Settings
 
 if TYPE_CHECKING:

@@ -6,15 +6,6 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
-from pulumi_snapshots.api.errors import (
-    Blocked,
-    NotSent,
-    Outage,
-    QuotaUsedUp,
-    ServiceFailed,
-    SquareCloudError,
-    Unavailable,
-)
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable, NothingSent, Unresolved
@@ -23,6 +14,15 @@ from pulumi_snapshots.guard.book import GuardBook
 from pulumi_snapshots.ledger.attempt import Status
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.service.errors import (
+    Blocked,
+    NotSent,
+    Outage,
+    QuotaUsedUp,
+    ServiceFailed,
+    SquareCloudError,
+    Unavailable,
+)
 from pulumi_snapshots.snapshot.create import Pending, Taking
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.record import SnapshotRecord, requested_text

@@ -19,9 +19,9 @@ from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
 from pulumi_snapshots.ledger.place import Document, packed, parsed
-from pulumi_snapshots.stores.buckets import Buckets, BucketStore, Held, Mark, Overtaken
-from pulumi_snapshots.stores.destination import Destination
-from pulumi_snapshots.stores.store import StoreTrouble
+from pulumi_snapshots.storage.buckets import Buckets, BucketStore, Held, Mark, Overtaken
+from pulumi_snapshots.storage.destination import Destination
+from pulumi_snapshots.storage.store import StoreTrouble
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.unfit import Unfit
-from pulumi_snapshots.stores.destination import EXTRA, LIBRARY, Destination
+from pulumi_snapshots.storage.destination import EXTRA, LIBRARY, Destination
 
 T = TypeVar("T")
 Document = dict[str, Any]

@@ -12,14 +12,14 @@ from typing import NamedTuple, TypeVar
 
 import anyio
 
-from pulumi_snapshots.api.client import BRIEF, POST_READ_TIMEOUT
-from pulumi_snapshots.api.errors import SquareCloudError
-from pulumi_snapshots.api.models import AccountDatabase, ListedSnapshot, Listing
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import CannotTell
 from pulumi_snapshots.listing.databases import Databases
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, Listings, Page, database_of_entry
+from pulumi_snapshots.service.client import BRIEF, POST_READ_TIMEOUT
+from pulumi_snapshots.service.errors import SquareCloudError
+from pulumi_snapshots.service.models import AccountDatabase, ListedSnapshot, Listing
 
 T = TypeVar("T")
 Entries = dict[str, "ListedSnapshot"]

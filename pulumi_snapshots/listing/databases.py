@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Awaitable
 from typing import TypeVar
 
-from pulumi_snapshots.api.client import PATIENT, Client, Patience
-from pulumi_snapshots.api.models import Account, AccountDatabase, DatabaseStatus
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.listing.newest import Newest
+from pulumi_snapshots.service.client import PATIENT, Client, Patience
+from pulumi_snapshots.service.models import Account, AccountDatabase, DatabaseStatus
 
 T = TypeVar("T")
 

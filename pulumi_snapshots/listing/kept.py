@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from pulumi_snapshots.api.models import AccountDatabase, ListedSnapshot
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
+from pulumi_snapshots.service.models import AccountDatabase, ListedSnapshot
 from pulumi_snapshots.whole_file import written_whole
 
 T = TypeVar("T")

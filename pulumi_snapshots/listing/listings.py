@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import anyio
 
-from pulumi_snapshots.api.client import BRIEF, ONCE, PATIENT, Client, Patience
-from pulumi_snapshots.api.errors import KeyRefused, ListingBlocked, SquareCloudError, Unavailable
-from pulumi_snapshots.api.models import ListedSnapshot, Listing
-from pulumi_snapshots.api.signed_url import database_of, database_of_name
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.listing.newest import Newest
+from pulumi_snapshots.service.client import BRIEF, ONCE, PATIENT, Client, Patience
+from pulumi_snapshots.service.errors import KeyRefused, ListingBlocked, SquareCloudError, Unavailable
+from pulumi_snapshots.service.models import ListedSnapshot, Listing
+from pulumi_snapshots.service.signed_url import database_of, database_of_name
 
 GATHER = 0.2
 """Seconds that a read waits for the other reads of its run, so that they share one request."""

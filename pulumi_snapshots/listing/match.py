@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pulumi_snapshots.api.models import ListedSnapshot
-from pulumi_snapshots.api.pacing.limits import SNAPSHOT_PER_DATABASE
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.ledger.request import LATEST_OF_LOST, SKEW, Request
+from pulumi_snapshots.service.models import ListedSnapshot
+from pulumi_snapshots.service.pacing.limits import SNAPSHOT_PER_DATABASE
 
 SKEW_BEHIND = timedelta(seconds=1)
 """The same if the service has refused the POST while another snapshot was running: that one ended in the seconds before."""

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 
 import anyio
 
-from pulumi_snapshots.api.pacing.rate_limiter import ACCOUNT_LISTING, CREATE
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, Listings, Page
+from pulumi_snapshots.service.pacing.rate_limiter import ACCOUNT_LISTING, CREATE
 
 SHARED_EVERY = 3 * ACCOUNT_LISTING.per_account
 """Seconds between two polls of the account's page. The service answers 3 a minute, to all machines of the account together."""

@@ -10,9 +10,6 @@ from typing import Protocol
 
 import anyio
 
-from pulumi_snapshots.api.errors import SquareCloudError
-from pulumi_snapshots.api.models import ListedSnapshot
-from pulumi_snapshots.api.pacing.rate_limiter import BLOCKED, RateLimiter
 from pulumi_snapshots.clock import Clock, is_nonsense
 from pulumi_snapshots.errors.text import Text, TimeOfDay
 from pulumi_snapshots.ledger.service_clock import ServiceClock
@@ -21,6 +18,9 @@ from pulumi_snapshots.listing.listings import Listings, Page
 from pulumi_snapshots.listing.match import Search, find_ours
 from pulumi_snapshots.listing.poll_plan import Poll, PolledSnapshot, PollPlan
 from pulumi_snapshots.progress import Member
+from pulumi_snapshots.service.errors import SquareCloudError
+from pulumi_snapshots.service.models import ListedSnapshot
+from pulumi_snapshots.service.pacing.rate_limiter import BLOCKED, RateLimiter
 
 PINNING = 5 * 60.0
 """Seconds in which a listing should show a complete snapshot with its pinned URL."""

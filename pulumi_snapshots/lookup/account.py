@@ -11,10 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from pulumi_snapshots.api.client import BRIEF, Patience
-from pulumi_snapshots.api.errors import NotAllowed
-from pulumi_snapshots.api.models import AccountDatabase, ListedSnapshot
-from pulumi_snapshots.api.pacing.rate_limiter import ACCOUNT_LISTING
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.text import Text, TimeOfDay, Words
@@ -23,6 +19,10 @@ from pulumi_snapshots.listing.kept import Kept, Shown
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.lookup.results import SnapshotInfo
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.service.client import BRIEF, Patience
+from pulumi_snapshots.service.errors import NotAllowed
+from pulumi_snapshots.service.models import AccountDatabase, ListedSnapshot
+from pulumi_snapshots.service.pacing.rate_limiter import ACCOUNT_LISTING
 from pulumi_snapshots.snapshot.describe import describe
 
 FRESH = ACCOUNT_LISTING.per_account

@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from pulumi_snapshots.api.client import BRIEF
-from pulumi_snapshots.api.models import AccountDatabase, ListedSnapshot
 from pulumi_snapshots.errors.outcomes import CannotTell
 from pulumi_snapshots.listing.complete import ask_all, newest_first, undated
 from pulumi_snapshots.lookup.inputs import SnapshotQuery
 from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS, DatabaseInfo, Lookup, SnapshotInfo
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.service.client import BRIEF
+from pulumi_snapshots.service.models import AccountDatabase, ListedSnapshot
 from pulumi_snapshots.snapshot.describe import describe
 
 T = TypeVar("T")

@@ -9,15 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from pulumi_snapshots.api.client import BRIEF
-from pulumi_snapshots.api.errors import NotAllowed
-from pulumi_snapshots.api.models import AccountDatabase, ListedSnapshot
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.lookup.account import databases_of_account, snapshots_of_account
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.service.client import BRIEF
+from pulumi_snapshots.service.errors import NotAllowed
+from pulumi_snapshots.service.models import AccountDatabase, ListedSnapshot
 from pulumi_snapshots.snapshot.read import LATEST
 
 PART_OF_DATABASE = re.compile(r"[a-f0-9]{1,31}")

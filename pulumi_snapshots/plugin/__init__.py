@@ -6,7 +6,6 @@ from pulumi_snapshots.late import at_first_use
 
 if TYPE_CHECKING:
     from pulumi_snapshots.archive.retention import Keep
-    from pulumi_snapshots.declaration import LookupFailed
     from pulumi_snapshots.drill.check import Check
     from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
     from pulumi_snapshots.plugin.guard import Guard
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from pulumi_snapshots.plugin.resources.provider import Provider
     from pulumi_snapshots.plugin.resources.restore import Restore
     from pulumi_snapshots.plugin.resources.snapshot import Snapshot
+    from pulumi_snapshots.program import LookupFailed
 
 __all__ = [
     "Archive",
@@ -57,7 +57,7 @@ __getattr__, __dir__ = at_first_use(
         "Drill": "plugin.resources.drill",
         "Guard": "plugin.guard",
         "Keep": "archive.retention",
-        "LookupFailed": "declaration",
+        "LookupFailed": "program",
         "Provider": "plugin.resources.provider",
         "Restore": "plugin.resources.restore",
         "Snapshot": "plugin.resources.snapshot",

@@ -12,15 +12,15 @@ from pulumi.runtime import invoke_async
 from pulumi.runtime.proto import resource_pb2
 from pulumi.runtime.settings import get_monitor
 
-from pulumi_snapshots.declaration.guard import GuardDeclaration
-from pulumi_snapshots.declaration.invokes import arguments_of, text_of, token_of
 from pulumi_snapshots.guard.inputs import TAKE
 from pulumi_snapshots.late import late
+from pulumi_snapshots.program.guard import GuardDeclaration
+from pulumi_snapshots.program.invokes import arguments_of, text_of, token_of
 
 if TYPE_CHECKING:
-    from pulumi_snapshots.declaration.guard import HookRow
     from pulumi_snapshots.guard.inputs import GuardInputs
     from pulumi_snapshots.lookup.results import SnapshotInfo
+    from pulumi_snapshots.program.guard import HookRow
 
 
 class Guard(GuardDeclaration):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pulumi_snapshots.declaration.invokes import later, now
 from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS
+from pulumi_snapshots.program.invokes import later, now
 
 if TYPE_CHECKING:
     import pulumi
 
-    from pulumi_snapshots.declaration import Duration, Origin
     from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
+    from pulumi_snapshots.program import Duration, Origin
 
 
 def get_snapshots(  # noqa: PLR0913  the arguments of the lookup, and the options

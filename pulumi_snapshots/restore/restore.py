@@ -10,19 +10,6 @@ from typing import TypeVar
 
 import anyio
 
-from pulumi_snapshots.api.client import POST_READ_TIMEOUT
-from pulumi_snapshots.api.errors import (
-    Cooldown,
-    DatabaseMissing,
-    KeyRefused,
-    NotSent,
-    RestoreFailed,
-    RestoreRunning,
-    SquareCloudError,
-    is_known,
-    is_new,
-)
-from pulumi_snapshots.api.pacing.rate_limiter import RESTORE
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
@@ -38,6 +25,19 @@ from pulumi_snapshots.restore.record import SUCCESS, RestoreRecord, another_snap
 from pulumi_snapshots.restore.status import NeverSeen, NothingBegan, StatusWatch
 from pulumi_snapshots.run.once import Operation, Since, once
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.service.client import POST_READ_TIMEOUT
+from pulumi_snapshots.service.errors import (
+    Cooldown,
+    DatabaseMissing,
+    KeyRefused,
+    NotSent,
+    RestoreFailed,
+    RestoreRunning,
+    SquareCloudError,
+    is_known,
+    is_new,
+)
+from pulumi_snapshots.service.pacing.rate_limiter import RESTORE
 from pulumi_snapshots.snapshot.record import requested_text, split_id
 
 NOT_RESTORED = "Nothing was restored."

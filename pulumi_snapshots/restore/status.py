@@ -14,11 +14,6 @@ from typing import Any
 
 import anyio
 
-from pulumi_snapshots.api.client import BRIEF, PATIENT, Patience
-from pulumi_snapshots.api.errors import RestoreRunning, SquareCloudError
-from pulumi_snapshots.api.models import RestoreStatus
-from pulumi_snapshots.api.pacing.limits import RESTORE_PER_DATABASE
-from pulumi_snapshots.api.pacing.rate_limiter import BLOCKED, OnWait
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
 from pulumi_snapshots.errors.text import Text, TimeOfDay
@@ -26,8 +21,13 @@ from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.request import SKEW, Request
 from pulumi_snapshots.listing.wait import failed_poll
 from pulumi_snapshots.restore.record import SUCCESS
-from pulumi_snapshots.run.other_restores import until_free
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.service.client import BRIEF, PATIENT, Patience
+from pulumi_snapshots.service.errors import RestoreRunning, SquareCloudError
+from pulumi_snapshots.service.models import RestoreStatus
+from pulumi_snapshots.service.pacing.limits import RESTORE_PER_DATABASE
+from pulumi_snapshots.service.pacing.rate_limiter import BLOCKED, OnWait
+from pulumi_snapshots.snapshot.other_restores import until_free
 
 OTHER_RESTORE = 180.0
 """Seconds to wait for another restore before asking for ours again, if the service does not say how it stands."""

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
-from pulumi_snapshots.api.errors import Cooldown, NotSent, SquareCloudError, UnreadableAnswer
-from pulumi_snapshots.api.pacing.limits import SNAPSHOT_PER_DATABASE
-from pulumi_snapshots.api.pacing.rate_limiter import Lane, Slot
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable, NothingSent
 from pulumi_snapshots.errors.text import Text, TimeOfDay, Words
 from pulumi_snapshots.ledger.attempt import Attempt, Claim, Intent, Role, decide, unresolved
 from pulumi_snapshots.ledger.request import Request
 from pulumi_snapshots.properties.durations import spoken
+from pulumi_snapshots.service.errors import Cooldown, NotSent, SquareCloudError, UnreadableAnswer
+from pulumi_snapshots.service.pacing.limits import SNAPSHOT_PER_DATABASE
+from pulumi_snapshots.service.pacing.rate_limiter import Lane, Slot
 
 if TYPE_CHECKING:
     from datetime import datetime

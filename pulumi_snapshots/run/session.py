@@ -15,9 +15,6 @@ from urllib.parse import urlsplit
 import anyio
 
 from pulumi_snapshots.addresses import is_loopback
-from pulumi_snapshots.api.client import BRIEF, ONCE, Client
-from pulumi_snapshots.api.errors import KeyRefused, SquareCloudError
-from pulumi_snapshots.api.pacing.rate_limiter import LOCAL_BLOCK, RateLimiter
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable, NothingSent
@@ -29,11 +26,13 @@ from pulumi_snapshots.listing.databases import Databases
 from pulumi_snapshots.listing.kept import KeptPages
 from pulumi_snapshots.listing.listings import READS_SHARE, Listings
 from pulumi_snapshots.listing.poll_plan import PollPlan
+from pulumi_snapshots.listing.quota import QuotaHint
 from pulumi_snapshots.progress import Fleet
-from pulumi_snapshots.run.drills import Drills
 from pulumi_snapshots.run.memory import RunMemory
-from pulumi_snapshots.run.quota import QuotaHint
 from pulumi_snapshots.run.settings import LISTING_CACHES, Settings
+from pulumi_snapshots.service.client import BRIEF, ONCE, Client
+from pulumi_snapshots.service.errors import KeyRefused, SquareCloudError
+from pulumi_snapshots.service.pacing.rate_limiter import LOCAL_BLOCK, RateLimiter
 from pulumi_snapshots.stopping import Stoppable
 
 if TYPE_CHECKING:
@@ -115,7 +114,6 @@ class Session(Stoppable):
             poll_every=settings.poll_every,
             ended_by_snapshot=LISTING_CACHES[settings.listing_cache],
         )
-        self.drills = Drills(ledger)
         # Of this machine alone, since shell completion reads them.
         self.kept_pages = KeptPages(state / f"{settings.fingerprint()}.pages.json" if state else None)
         self.quota_hint = QuotaHint(self.client, self.listings, self)

@@ -11,11 +11,6 @@ from typing import Any
 
 import anyio
 
-from pulumi_snapshots.api.client import BRIEF, POST_READ_TIMEOUT
-from pulumi_snapshots.api.errors import Cooldown, QuotaUsedUp, RestoreRunning, SnapshotRunning, SquareCloudError
-from pulumi_snapshots.api.models import Finished, ListedSnapshot, RestoreStatus
-from pulumi_snapshots.api.pacing.limits import SNAPSHOT_PER_DATABASE
-from pulumi_snapshots.api.pacing.rate_limiter import CREATE
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import Unresolved
@@ -29,10 +24,15 @@ from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.memory import DatabaseMemory
 from pulumi_snapshots.run.once import Operation, Since, once
-from pulumi_snapshots.run.other_restores import until_free
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.service.client import BRIEF, POST_READ_TIMEOUT
+from pulumi_snapshots.service.errors import Cooldown, QuotaUsedUp, RestoreRunning, SnapshotRunning, SquareCloudError
+from pulumi_snapshots.service.models import Finished, ListedSnapshot, RestoreStatus
+from pulumi_snapshots.service.pacing.limits import SNAPSHOT_PER_DATABASE
+from pulumi_snapshots.service.pacing.rate_limiter import CREATE
 from pulumi_snapshots.snapshot.describe import describe, found_text, taken_text
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from pulumi_snapshots.snapshot.other_restores import until_free
 from pulumi_snapshots.snapshot.record import SnapshotRecord, requested_text
 from pulumi_snapshots.snapshot.search import WaitForAnother, enter_found, listed, never_came, resolved_by
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 from datetime import datetime
 from urllib.parse import quote
 
-from pulumi_snapshots.api.models import ListedSnapshot, version_of_url_or_key
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.service.models import ListedSnapshot, version_of_url_or_key
 from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 

@@ -7,10 +7,6 @@ from datetime import datetime, timedelta
 
 import anyio
 
-from pulumi_snapshots.api.client import BRIEF, ONCE
-from pulumi_snapshots.api.errors import KeyRefused, NotAllowed, SquareCloudError
-from pulumi_snapshots.api.models import ListedSnapshot
-from pulumi_snapshots.api.signed_url import expiry_of
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
@@ -24,6 +20,10 @@ from pulumi_snapshots.listing.listings import SERVICE_CACHE, Page
 from pulumi_snapshots.listing.match import LATE, AmbiguousSnapshot, Search, find_ours, late_text
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.service.client import BRIEF, ONCE
+from pulumi_snapshots.service.errors import KeyRefused, NotAllowed, SquareCloudError
+from pulumi_snapshots.service.models import ListedSnapshot
+from pulumi_snapshots.service.signed_url import expiry_of
 from pulumi_snapshots.snapshot.describe import describe, found_text, is_pinned
 from pulumi_snapshots.snapshot.record import SnapshotRecord, is_provisional, split_id
 from pulumi_snapshots.snapshot.search import enter_found

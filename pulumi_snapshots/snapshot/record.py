@@ -6,17 +6,17 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-from pulumi_snapshots.api.signed_url import expiry_of
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.ledger.request import Request
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Bytes, Choices, Moment, Record, Thing, declare
 from pulumi_snapshots.properties.unfit import shown
+from pulumi_snapshots.service.signed_url import expiry_of
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 
 if TYPE_CHECKING:
-    from pulumi_snapshots.api.models import ListedSnapshot
     from pulumi_snapshots.run.memory import RunMemory
+    from pulumi_snapshots.service.models import ListedSnapshot
 
 
 DESCRIBED = ("name", "size", "created_at", "expires_at", "origin", "runtime")

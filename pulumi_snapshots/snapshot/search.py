@@ -6,7 +6,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from pulumi_snapshots.api.models import ListedSnapshot
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors.text import Words
 from pulumi_snapshots.ledger.attempt import Attempt
@@ -16,6 +15,7 @@ from pulumi_snapshots.listing.match import Search, may_be_ours
 from pulumi_snapshots.listing.wait import ListingWait, Shows
 from pulumi_snapshots.run.once import Operation
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.service.models import ListedSnapshot
 from pulumi_snapshots.snapshot.record import requested_text
 
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from pulumi_snapshots.archive.record import ArchiveRecord
-    from pulumi_snapshots.emulator import JournalEntry
-    from pulumi_snapshots.emulator.service.resources import StoredSnapshot
     from pulumi_snapshots.run.session import Session
+    from squarecloud_emulator import JournalEntry
+    from squarecloud_emulator.service.resources import StoredSnapshot
 
 __all__ = ["SIZE", "Scene", "at_once", "file_of", "holds", "scene"]
 

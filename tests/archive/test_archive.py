@@ -15,15 +15,15 @@ import pytest
 
 from pulumi_snapshots.archive.archive import NotArchived
 from pulumi_snapshots.archive.transfers import AT_A_TIME
-from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.listing.wait import PINNING
 from pulumi_snapshots.run.settings import REQUESTS_PER_MINUTE
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
-from pulumi_snapshots.stores.files import FileStore, _FileDraft
-from pulumi_snapshots.stores.store import Draft, Seen, StoreTrouble
+from pulumi_snapshots.storage.files import FileStore, _FileDraft
+from pulumi_snapshots.storage.store import Draft, Seen, StoreTrouble
+from squarecloud_emulator import Fault
 from tests.archive.scene import SIZE, Scene, file_of, holds, scene
 from tests.support.clocks import Shifted
 from tests.support.failing import fails_with, flat
@@ -441,7 +441,7 @@ async def test_an_unpinned_url_of_a_newer_version_writes_nothing(tmp_path: Path)
 
 
 async def signed_without_version(at: Scene) -> str:
-    from pulumi_snapshots.emulator.wire.url_signing import signed_query  # noqa: PLC0415
+    from squarecloud_emulator.wire.url_signing import signed_query  # noqa: PLC0415
 
     path = f"/databases/{at.here.emulator.settings.account_id}/{DATABASE}.zip"
     later = at.here.clock.utc().replace(year=2027)

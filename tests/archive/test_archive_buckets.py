@@ -28,11 +28,11 @@ from pulumi_snapshots.archive.shelf import Shelved, shelved
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import NotRemoved, check_archived, remove
 from pulumi_snapshots.errors.extras import pip_install
-from pulumi_snapshots.stores import buckets, flow
-from pulumi_snapshots.stores.destination import Destination
-from pulumi_snapshots.stores.encryption import opened
-from pulumi_snapshots.stores.files import FileStore
-from pulumi_snapshots.stores.store import StoreTrouble
+from pulumi_snapshots.storage import buckets, flow
+from pulumi_snapshots.storage.destination import Destination
+from pulumi_snapshots.storage.encryption import opened
+from pulumi_snapshots.storage.files import FileStore
+from pulumi_snapshots.storage.store import StoreTrouble
 from tests.archive.real import VERSION, Host, hosted, outcome, start
 from tests.support.failing import fails_with
 from tests.support.object_stores import Closed, ObjectStore, serving

@@ -14,12 +14,12 @@ import anyio
 import pyrage
 import pytest
 
-from pulumi_snapshots.api.download import open_download
 from pulumi_snapshots.archive.archive import NotArchived, archive
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.stores.files import FileStore
-from pulumi_snapshots.stores.store import StoreTrouble
+from pulumi_snapshots.service.download import open_download
+from pulumi_snapshots.storage.files import FileStore
+from pulumi_snapshots.storage.store import StoreTrouble
 from tests.archive.real import Host, hosted, outcome, start
 from tests.support.world import Row
 

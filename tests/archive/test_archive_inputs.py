@@ -16,7 +16,7 @@ from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.extras import pip_install
 from pulumi_snapshots.properties.checks import UNKNOWN
-from pulumi_snapshots.stores.destination import Destination
+from pulumi_snapshots.storage.destination import Destination
 
 if TYPE_CHECKING:
     from pathlib import Path

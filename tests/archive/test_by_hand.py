@@ -16,7 +16,7 @@ from unittest.mock import patch
 import anyio
 import pytest
 
-from pulumi_snapshots.emulator.data.postgres_store import PostgresStore
+from squarecloud_emulator.data.postgres_store import PostgresStore
 from tests.archive.scene import file_of, scene
 from tests.support.real_data import content_of, filled, fresh, sql_at
 from tests.support.world import DATABASE

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pulumi_snapshots.stores import credentials
-from pulumi_snapshots.stores.credentials import NoCredentials, access
+from pulumi_snapshots.storage import credentials
+from pulumi_snapshots.storage.credentials import NoCredentials, access
 
 if TYPE_CHECKING:
     from pathlib import Path

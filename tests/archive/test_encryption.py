@@ -14,13 +14,13 @@ from pulumi_snapshots.archive.archive import NotArchived
 from pulumi_snapshots.archive.difference import archive_difference
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.record import ArchiveRecord
-from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.extras import pip_install
 from pulumi_snapshots.properties.checks import UNKNOWN
-from pulumi_snapshots.stores import encryption
-from pulumi_snapshots.stores.files import FileStore, _FileDraft
-from pulumi_snapshots.stores.store import Draft, StoreTrouble
+from pulumi_snapshots.storage import encryption
+from pulumi_snapshots.storage.files import FileStore, _FileDraft
+from pulumi_snapshots.storage.store import Draft, StoreTrouble
+from squarecloud_emulator import Fault
 from tests.archive.scene import SIZE, file_of, scene
 from tests.support.go_programs import age
 from tests.support.virtual import run_virtual, virtual

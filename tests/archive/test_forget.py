@@ -15,9 +15,9 @@ from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.forget import OWNER
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.stores.destination import Destination
-from pulumi_snapshots.stores.files import FileStore
-from pulumi_snapshots.stores.store import Held, StoreTrouble
+from pulumi_snapshots.storage.destination import Destination
+from pulumi_snapshots.storage.files import FileStore
+from pulumi_snapshots.storage.store import Held, StoreTrouble
 from tests.archive.scene import file_of, scene
 from tests.cli.typed import Desk
 from tests.support.virtual import virtual

@@ -12,10 +12,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from pulumi_snapshots.stores import credentials
-from pulumi_snapshots.stores.buckets import Buckets, BucketStore
-from pulumi_snapshots.stores.destination import Destination
-from pulumi_snapshots.stores.store import StoreTrouble
+from pulumi_snapshots.storage import credentials
+from pulumi_snapshots.storage.buckets import Buckets, BucketStore
+from pulumi_snapshots.storage.destination import Destination
+from pulumi_snapshots.storage.store import StoreTrouble
 from tests.support.identities import Identities, identities
 
 if TYPE_CHECKING:

@@ -24,10 +24,10 @@ from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.archive.upkeep import NotRemoved
 from pulumi_snapshots.drill.proof import note_in_archives
 from pulumi_snapshots.drill.record import DrillRecord
-from pulumi_snapshots.stores.destination import Destination
-from pulumi_snapshots.stores.encryption import NotDecrypted, opened
-from pulumi_snapshots.stores.files import FileStore
-from pulumi_snapshots.stores.store import Held, StoreTrouble
+from pulumi_snapshots.storage.destination import Destination
+from pulumi_snapshots.storage.encryption import NotDecrypted, opened
+from pulumi_snapshots.storage.files import FileStore
+from pulumi_snapshots.storage.store import Held, StoreTrouble
 from tests.archive.scene import file_of, scene
 from tests.cli.typed import Desk
 from tests.support.virtual import virtual

@@ -15,17 +15,17 @@ import pytest
 from pulumi_snapshots.archive.archive import CLAIM_LIVES, NotArchived
 from pulumi_snapshots.archive.calls import ArchiveCalls
 from pulumi_snapshots.archive.difference import ArchiveRules
+from pulumi_snapshots.archive.drilled import Drilled
 from pulumi_snapshots.archive.manifest import note_drill
 from pulumi_snapshots.archive.record import ArchiveMemory
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import NotRemoved
-from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.run.calls import Call
-from pulumi_snapshots.run.drills import Drilled
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.run.shared import Shared
-from pulumi_snapshots.stores.files import FileStore, _FileDraft
-from pulumi_snapshots.stores.store import Draft, Seen, StoreTrouble
+from pulumi_snapshots.storage.files import FileStore, _FileDraft
+from pulumi_snapshots.storage.store import Draft, Seen, StoreTrouble
+from squarecloud_emulator import Fault
 from tests.archive.scene import file_of, holds, scene
 from tests.cli.typed import Desk
 from tests.support.failing import fails_with

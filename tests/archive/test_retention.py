@@ -16,9 +16,9 @@ from pulumi_snapshots.archive.retention import Keep, kept_by
 from pulumi_snapshots.clock import rfc3339, system_utc
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.properties.checks import UNKNOWN
-from pulumi_snapshots.stores.destination import place_text
-from pulumi_snapshots.stores.files import FileStore
-from pulumi_snapshots.stores.store import Held, StoreTrouble
+from pulumi_snapshots.storage.destination import place_text
+from pulumi_snapshots.storage.files import FileStore
+from pulumi_snapshots.storage.store import Held, StoreTrouble
 from tests.archive.scene import Scene, file_of, scene
 from tests.support.virtual import run_virtual, virtual
 

@@ -12,8 +12,8 @@ import anyio
 import pytest
 
 from pulumi_snapshots.cli.terminal.output import zoned
-from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.snapshot.record import SnapshotRecord
+from squarecloud_emulator import Fault
 from tests.cli.typed import Desk, Terminal
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, world

@@ -15,14 +15,14 @@ import pytest
 from pulumi_snapshots.cli import toolchain
 from pulumi_snapshots.cli.doctor import Finding
 from pulumi_snapshots.cli.toolchain import OLDEST_ENGINE, WITHOUT, look_at_installation
-from pulumi_snapshots.dynamic import probe
+from pulumi_snapshots.dynamic import installed_sdk
 from pulumi_snapshots.dynamic.engine_access import Features
-from pulumi_snapshots.dynamic.probe import probe_features
-from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.dynamic.installed_sdk import probe_features
 from pulumi_snapshots.ledger.attempt import Attempt, Status
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.request import Request
 from pulumi_snapshots.ledger.service_clock import ServiceClock
+from squarecloud_emulator import Fault
 from tests.cli.typed import Desk, Ended, Terminal
 from tests.support.ledger_places import NAME, Store
 from tests.support.virtual import virtual
@@ -426,7 +426,7 @@ def installation(environment: dict[str, str]) -> dict[str, tuple[str, str, str]]
 def probed(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
     """What the SDK offers, without starting it."""
     offered = dict.fromkeys(WITHOUT, True)
-    monkeypatch.setattr(probe, "probe_features", lambda _: Features(**offered))
+    monkeypatch.setattr(installed_sdk, "probe_features", lambda _: Features(**offered))
     return offered
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pulumi_snapshots.api.scopes import ACCOUNT_READ, SNAPSHOTS_READ
 from pulumi_snapshots.cli.metrics import gauge
-from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.service.scopes import ACCOUNT_READ, SNAPSHOTS_READ
+from squarecloud_emulator import Fault
 from tests.cli.typed import Desk
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, world

@@ -13,7 +13,7 @@ import pytest
 
 from pulumi_snapshots.cli.commands import run
 from pulumi_snapshots.cli.terminal.output import printable
-from pulumi_snapshots.emulator import Fault
+from squarecloud_emulator import Fault
 from tests.cli.typed import Desk, Ended
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, world

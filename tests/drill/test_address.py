@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pulumi_snapshots.databases.engines import engine_of
 from pulumi_snapshots.drill.address import ANOTHER, Address, own_host
-from pulumi_snapshots.drill.databases.engines import engine_of
 from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.properties.unfit import Unfit

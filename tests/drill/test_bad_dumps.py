@@ -10,8 +10,8 @@ import anyio
 from pulumi_snapshots.drill.check import Check
 from pulumi_snapshots.drill.drill import DrillFailed, drill
 from pulumi_snapshots.drill.inputs import DrillInputs
-from pulumi_snapshots.emulator import Damage
-from pulumi_snapshots.emulator.data.postgres_store import PostgresStore
+from squarecloud_emulator import Damage
+from squarecloud_emulator.data.postgres_store import PostgresStore
 from tests.support.real_data import sql_at
 from tests.support.world import DATABASE, OTHER_DATABASE, Row, World, world
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from pulumi_snapshots.drill.record import DrillRecord
-    from pulumi_snapshots.emulator.service.resources import StoredSnapshot
+    from squarecloud_emulator.service.resources import StoredSnapshot
     from tools.postgres import Server
 
 SCRATCH = OTHER_DATABASE

@@ -10,11 +10,11 @@ import pytest
 from pulumi_snapshots.drill.check import Check
 from pulumi_snapshots.drill.drill import DrillFailed, drill
 from pulumi_snapshots.drill.inputs import DrillInputs
-from pulumi_snapshots.emulator import Damage
-from pulumi_snapshots.emulator.data.server_store import ServerStore
-from pulumi_snapshots.emulator.data.servers.mongo_server import MongoServer
-from pulumi_snapshots.emulator.data.servers.mysql_server import MySQLServer
-from pulumi_snapshots.emulator.data.servers.redis_server import RedisServer
+from squarecloud_emulator import Damage
+from squarecloud_emulator.data.server_store import ServerStore
+from squarecloud_emulator.data.servers.mongo_server import MongoServer
+from squarecloud_emulator.data.servers.mysql_server import MySQLServer
+from squarecloud_emulator.data.servers.redis_server import RedisServer
 from tests.support.world import DATABASE, OTHER_DATABASE, Row, world
 
 if TYPE_CHECKING:

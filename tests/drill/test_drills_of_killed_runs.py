@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from pulumi_snapshots.archive.drilled import Drills
 from pulumi_snapshots.drill.difference import DrillRules
-from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.ledger.owner import owner_of
 from pulumi_snapshots.restore.difference import RestoreRules
+from squarecloud_emulator import Fault
 from tests.support.drilling import DRILLER, ROWS, SCRATCH, drill_scene
 from tests.support.engine_calls import Stack
 from tests.support.virtual import virtual
@@ -83,7 +84,7 @@ async def test_another_machine_at_the_same_place_resumes_it(moment: float) -> No
         assert (at.error, at.accepted) == ("", 1)
         await at.up(checks=TWO)
         assert (at.error, at.stack.outputs["passed"], at.accepted) == ("", True, 1)
-        assert (await at.session.drills.all())[DATABASE].drilled_at == at.stack.outputs["drilled_at"]
+        assert (await Drills(at.session.ledger).all())[DATABASE].drilled_at == at.stack.outputs["drilled_at"]
 
 
 @virtual

@@ -7,7 +7,8 @@ from typing import Any
 import anyio
 import pytest
 
-from pulumi_snapshots.emulator.service.faults import Fault
+from pulumi_snapshots.archive.drilled import Drills
+from squarecloud_emulator.service.faults import Fault
 from tests.support.drilling import CONNECTION, ELSEWHERE, drill_scene
 from tests.support.virtual import virtual
 
@@ -59,7 +60,7 @@ async def test_what_a_drill_proves(
             assert at.stack.outputs["failure"].startswith(failure)
             assert not at.stack.outputs["passed"]
             assert at.databases.asked == [], "a wrong database is not even asked"
-            assert await at.session.drills.all() == {}, "`status` does not call it drilled"
+            assert await Drills(at.session.ledger).all() == {}, "`status` does not call it drilled"
 
 
 @virtual

@@ -12,11 +12,11 @@ import pymongo
 import pytest
 import redis
 
-from pulumi_snapshots.api.models import read_certificate
+from pulumi_snapshots.databases.engines import engine_of
 from pulumi_snapshots.drill.address import own_host
-from pulumi_snapshots.drill.databases.engines import engine_of
 from pulumi_snapshots.drill.reach import FORMS, held, own_connection
-from pulumi_snapshots.emulator.service.faults import Fault
+from pulumi_snapshots.service.models import read_certificate
+from squarecloud_emulator.service.faults import Fault
 from tests.cli.test_drill import desk
 from tests.support.asking import ask
 from tests.support.drilling import CONNECTION, SCRATCH, drill_scene

@@ -83,4 +83,4 @@ def served(*options: str, forks: Mapping[str, str] = STARTED) -> Iterator[Served
 
 
 def _command(forks: Mapping[str, str], *options: str) -> list[str]:
-    return [python_of(forks), "-W", "error", "-m", "pulumi_snapshots.emulator", *options]
+    return [python_of(forks), "-W", "error", "-m", "squarecloud_emulator", *options]

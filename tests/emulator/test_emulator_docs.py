@@ -12,10 +12,10 @@ import anyio
 import httpx
 import pytest
 
-from pulumi_snapshots.emulator import Damage, Emulator, Fault
-from pulumi_snapshots.emulator.__main__ import parser
-from pulumi_snapshots.emulator.control.control_api import control_app
-from pulumi_snapshots.emulator.service.settings import TEST_API_KEY
+from squarecloud_emulator import Damage, Emulator, Fault
+from squarecloud_emulator.__main__ import parser
+from squarecloud_emulator.control.control_api import control_app
+from squarecloud_emulator.service.settings import TEST_API_KEY
 from tests.emulator.visit import DATABASE, Visit, visit
 from tests.support.virtual import virtual
 

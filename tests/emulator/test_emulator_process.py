@@ -223,7 +223,7 @@ def test_folder_in_use_gets_a_one_line_error(tmp_path: Path, forks: dict[str, st
 def test_missing_extra_is_named_with_its_install_command(missing: str) -> None:
     program = (
         f"import sys; sys.modules[{missing!r}] = None\n"
-        "from pulumi_snapshots.emulator.__main__ import main\n"
+        "from squarecloud_emulator.__main__ import main\n"
         "sys.exit(main([]))"
     )
     ended = subprocess.run(  # noqa: S603 - a fixed command, no shell

@@ -184,7 +184,7 @@ def test_id_that_cannot_name_a_database_gets_an_error(refused: Callable[..., str
 def test_missing_psycopg_is_named_with_its_install_command() -> None:
     program = (
         "import sys; sys.modules['psycopg'] = None\n"
-        "from pulumi_snapshots.emulator.__main__ import main\n"
+        "from squarecloud_emulator.__main__ import main\n"
         "sys.exit(main(['--postgres-dsn', 'postgresql://127.0.0.1/x']))"
     )
     ended = subprocess.run(  # noqa: S603 - a fixed command, no shell

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import squarecloud
 
-from pulumi_snapshots.emulator.__main__ import main
 from pulumi_snapshots.errors.extras import pip_install
+from squarecloud_emulator.__main__ import main
 from tests.emulator.served import KEY, served
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def test_missing_client_programs_are_named(
 def test_a_missing_library_is_named_with_its_install_command(engine: str, library: str) -> None:
     program = (
         f"import sys; sys.modules[{library!r}] = None\n"
-        "from pulumi_snapshots.emulator.__main__ import main\n"
+        "from squarecloud_emulator.__main__ import main\n"
         f"sys.exit(main(['--{engine}-dsn', '{engine}://127.0.0.1/']))"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)  # noqa: S603

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.emulator import Emulator, EmulatorSettings
+from squarecloud_emulator import Emulator, EmulatorSettings
 from tests.support.wire import EmulatorTransport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from pulumi_snapshots.emulator import JournalEntry
-    from pulumi_snapshots.emulator.data.store import Store
+    from squarecloud_emulator import JournalEntry
+    from squarecloud_emulator.data.store import Store
 
 __all__ = ["DATABASE", "START", "Visit", "visit"]
 

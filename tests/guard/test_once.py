@@ -9,8 +9,8 @@ from typing import Any
 import anyio
 import pytest
 
-from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.snapshot.create import create
+from squarecloud_emulator import Fault
 from tests.support.clocks import set_clock
 from tests.support.guarding import Machine
 from tests.support.virtual import virtual

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.guard.book import GuardBook
 from pulumi_snapshots.guard.once import ChangeNotNoted
+from squarecloud_emulator import Fault
 from tests.support.guarding import Machine
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, Row, world

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.errors.outcomes import NothingSent
 from pulumi_snapshots.snapshot.create import Pending, create, resume
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import read
+from squarecloud_emulator import Fault
 from tests.support.memory import Memory
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OWNER, Row, World, world

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from pulumi_snapshots.api.errors import Blocked, ListingBlocked, RequestRefused, SnapshotFailed
-from pulumi_snapshots.api.pacing.rate_limiter import ACCOUNT_LISTING, CREATE, READ, RESTORE, Lane, RateLimiter
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.pacing import ACCOUNTS, AGAIN_AFTER, PATIENCE, Pacing
 from pulumi_snapshots.ledger.service_clock import ServiceClock
+from pulumi_snapshots.service.errors import Blocked, ListingBlocked, RequestRefused, SnapshotFailed
+from pulumi_snapshots.service.pacing.rate_limiter import ACCOUNT_LISTING, CREATE, READ, RESTORE, Lane, RateLimiter
 from tests.support.memory import Memory
 from tests.support.virtual import virtual
 from tests.support.world import START

@@ -15,13 +15,13 @@ from unittest import mock
 import anyio
 import pytest
 
-from pulumi_snapshots.api.errors import NotSent
-from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable, NothingSent
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.restore.difference import RestoreRules
+from pulumi_snapshots.service.errors import NotSent
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.difference import SnapshotRules
+from squarecloud_emulator import Fault
 from tests.support.engine_calls import Machine, Stack
 from tests.support.ledger_places import directly
 from tests.support.memory import Memory

@@ -10,10 +10,10 @@ import anyio
 import httpx
 import pytest
 
-from pulumi_snapshots.api.errors import ListingBlocked
-from pulumi_snapshots.api.signed_url import database_of
-from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.listing import listings as listings_module
+from pulumi_snapshots.service.errors import ListingBlocked
+from pulumi_snapshots.service.signed_url import database_of
+from squarecloud_emulator import Fault
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, Ending, World, world
 

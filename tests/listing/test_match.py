@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from pulumi_snapshots.api.models import ListedSnapshot
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.ledger.request import Request
 from pulumi_snapshots.listing.match import AmbiguousSnapshot, Search, find_ours, may_be_ours
+from pulumi_snapshots.service.models import ListedSnapshot
 
 POSTED = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MINUTE, HOUR = 60, 3600

@@ -9,12 +9,12 @@ import anyio
 import pytest
 
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.ledger.request import Request
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import read
 from pulumi_snapshots.snapshot.record import SnapshotRecord
+from squarecloud_emulator import Fault
 from tests.support.virtual import virtual
 from tests.support.world import Ending, Row, World, world
 

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from pulumi_snapshots.api.errors import Blocked, DatabaseMissing, KeyRefused, NotAllowed, SquareCloudError
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import CannotTell, NoSuchSnapshot
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.lookup.find import find_database, find_databases, find_latest, find_snapshots
 from pulumi_snapshots.lookup.inputs import LatestQuery, SnapshotQuery
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.service.errors import Blocked, DatabaseMissing, KeyRefused, NotAllowed, SquareCloudError
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import get
+from squarecloud_emulator import Fault
 from tests.support.failing import fails_with
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, Row, World, world

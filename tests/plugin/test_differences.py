@@ -15,9 +15,9 @@ from pulumi.runtime.proto import provider_pb2
 
 import pulumi_snapshots
 from pulumi_snapshots import plugin
-from pulumi_snapshots.declaration import invokes
 from pulumi_snapshots.plugin.protocol.servicer import Plugin
 from pulumi_snapshots.plugin.wire import is_secret
+from pulumi_snapshots.program import invokes
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, world
 

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from pulumi_snapshots.api.errors import (
+from pulumi_snapshots.clock import parse_rfc3339
+from pulumi_snapshots.engine.wording import PYTHON
+from pulumi_snapshots.errors.outcomes import NothingSent
+from pulumi_snapshots.restore.record import RestoreRecord
+from pulumi_snapshots.restore.restore import RestorePending, RestoreRefused
+from pulumi_snapshots.service.errors import (
     DatabaseMissing,
     KeyRefused,
     NotAllowed,
@@ -16,14 +21,9 @@ from pulumi_snapshots.api.errors import (
     RestoreFailed,
     SquareCloudError,
 )
-from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.emulator import Fault
-from pulumi_snapshots.engine.wording import PYTHON
-from pulumi_snapshots.errors.outcomes import NothingSent
-from pulumi_snapshots.restore.record import RestoreRecord
-from pulumi_snapshots.restore.restore import RestorePending, RestoreRefused
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from squarecloud_emulator import Fault
 from tests.support.restoring import RESTORER, scene
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START

@@ -11,7 +11,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from pulumi_snapshots.emulator import Fault
+from squarecloud_emulator import Fault
 from tests.support.reactions import Reaction, reactions_in
 from tests.support.restoring import RestoreEnding, Scene, scene
 from tests.support.virtual import run_virtual

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from pulumi_snapshots.api.errors import DatabaseMissing, NotAllowed, RestoreFailed, SquareCloudError
-from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.restore.difference import restore_difference
 from pulumi_snapshots.restore.restore import RestorePending
+from pulumi_snapshots.service.errors import DatabaseMissing, NotAllowed, RestoreFailed, SquareCloudError
+from squarecloud_emulator import Fault
 from tests.support.restoring import RESTORER, scene
 from tests.support.virtual import run_virtual, virtual
 from tests.support.world import DATABASE, OTHER_DATABASE

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from pulumi_snapshots.emulator import Fault
+from squarecloud_emulator import Fault
 from tests.support.restoring import Scene
 from tests.support.restoring import scene as any_scene
 from tests.support.virtual import virtual

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.restore.restore import restore
+from squarecloud_emulator import Fault
 from tests.support.restoring import RESTORER, scene
 from tests.support.virtual import virtual
 from tests.support.world import OTHER_DATABASE, Row

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from pulumi_snapshots.api.errors import Blocked, Outage
-from pulumi_snapshots.emulator import Fault
+from pulumi_snapshots.service.errors import Blocked, Outage
+from squarecloud_emulator import Fault
 from tests.support.restoring import knows_time
 from tests.support.virtual import virtual
 from tests.support.world import world

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
+from squarecloud_emulator import Fault
 from tests.support.virtual import virtual
 from tests.support.world import Row, ledger_of, world
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from pulumi_snapshots.api.errors import Blocked
-from pulumi_snapshots.api.pacing.limits import SNAPSHOT_PER_ACCOUNT
-from pulumi_snapshots.api.pacing.rate_limiter import CREATE, LOCAL_BLOCK, READ
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.run.settings import ApiKey, Settings
 from pulumi_snapshots.run.shared import Shared
+from pulumi_snapshots.service.errors import Blocked
+from pulumi_snapshots.service.pacing.limits import SNAPSHOT_PER_ACCOUNT
+from pulumi_snapshots.service.pacing.rate_limiter import CREATE, LOCAL_BLOCK, READ
 from tests.support.memory import Memory
 from tests.support.virtual import virtual
 from tests.support.world import START

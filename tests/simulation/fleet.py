@@ -15,14 +15,14 @@ from trio._core import _run as trio_run
 from trio._core._run import _r as task_order
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.emulator import Emulator
-from pulumi_snapshots.emulator import EmulatorSettings as Service
-from pulumi_snapshots.emulator.service.refusals import DroppedConnectionError
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.run.memory import RunMemory
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey, Settings
+from squarecloud_emulator import Emulator
+from squarecloud_emulator import EmulatorSettings as Service
+from squarecloud_emulator.service.refusals import DroppedConnectionError
 from tests.support.memory import Memory
 from tests.support.virtual import run_virtual
 from tests.support.wire import EmulatorTransport
@@ -31,8 +31,8 @@ from tests.support.world import START
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 
-    from pulumi_snapshots.emulator import JournalEntry
     from pulumi_snapshots.ledger.place import Place
+    from squarecloud_emulator import JournalEntry
     from tests.support.world import TimedRow
 
 __all__ = ["SPACING", "Fleet", "Wire", "each", "fleet", "limit_of", "play", "standard_durations"]

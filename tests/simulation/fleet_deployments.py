@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from pulumi_snapshots.api.errors import SquareCloudError
-from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.errors.outcomes import NothingSent
 from pulumi_snapshots.ledger.owner import owner_of
 from pulumi_snapshots.listing.match import LATE
 from pulumi_snapshots.run.memory import RunMemory
+from pulumi_snapshots.service.errors import SquareCloudError
 from pulumi_snapshots.snapshot.create import Pending, create, resume
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import read
+from squarecloud_emulator import Fault
 from tests.simulation.fleet import each, fleet, play, standard_durations
 from tests.support.memory import Memory
 from tests.support.mortal import Mortal
@@ -28,9 +28,9 @@ from tests.support.world import TimedRow
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pulumi_snapshots.emulator import JournalEntry
     from pulumi_snapshots.run.session import Session
     from pulumi_snapshots.snapshot.record import SnapshotRecord
+    from squarecloud_emulator import JournalEntry
     from tests.simulation.fleet import Fleet, Wire
 
 __all__ = ["Scenario", "draw", "played"]

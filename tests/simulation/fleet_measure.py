@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from typing import Self
 
-    from pulumi_snapshots.emulator import JournalEntry
+    from squarecloud_emulator import JournalEntry
     from tests.simulation.fleet import Fleet
 
 __all__ = ["CLIENTS", "PARALLEL", "Client", "Measure", "Track", "measure", "ours"]

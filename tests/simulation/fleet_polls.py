@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pulumi_snapshots.api.pacing.rate_limiter import ACCOUNT_LISTING
 from pulumi_snapshots.listing.poll_plan import Poll, PolledSnapshot, PollPlan
+from pulumi_snapshots.service.pacing.rate_limiter import ACCOUNT_LISTING
 
 __all__ = ["POLICIES"]
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
-from pulumi_snapshots.emulator import Fault
+from squarecloud_emulator import Fault
 
 if TYPE_CHECKING:
-    from pulumi_snapshots.emulator import Emulator, JournalEntry
+    from squarecloud_emulator import Emulator, JournalEntry
 
 MINUTE, HOUR = 60.0, 3600.0
 APART = 130.0

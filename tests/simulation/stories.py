@@ -15,8 +15,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.emulator import Emulator, EmulatorSettings, Fault
 from pulumi_snapshots.listing.match import LATE
+from squarecloud_emulator import Emulator, EmulatorSettings, Fault
 from tests.simulation.model_engine import Declared, Engine, Held, Ref, RunEndedError, Stack
 from tests.support.inside import Computer, run_inside
 from tests.support.memory import Memory
@@ -26,8 +26,8 @@ from tests.support.world import START
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pulumi_snapshots.emulator import JournalEntry
-    from pulumi_snapshots.emulator.service.resources import Restore
+    from squarecloud_emulator import JournalEntry
+    from squarecloud_emulator.service.resources import Restore
 
 __all__ = ["Story", "Violation", "played"]
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.snapshot.describe import is_pinned
+from squarecloud_emulator import Fault
 from tests.support.virtual import run_virtual
 from tests.support.world import DATABASE, Ending, World, world
 

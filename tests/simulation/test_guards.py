@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import pytest
 
-from pulumi_snapshots.emulator import Fault
+from squarecloud_emulator import Fault
 from tests.simulation.test_schedules import DOUBTS, REFUSALS
 from tests.support.guarding import Machine, Program
 from tests.support.restoring import kill

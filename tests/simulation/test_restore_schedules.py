@@ -13,8 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import tests.simulation.loop  # noqa: F401  lets the seed decide the order in which tasks wake
-from pulumi_snapshots.api.errors import RestoreFailed, SquareCloudError
 from pulumi_snapshots.restore.restore import NOTHING_BEGAN
+from pulumi_snapshots.service.errors import RestoreFailed, SquareCloudError
 from tests.simulation.restore_services import (
     APART,
     HOUR,
@@ -32,9 +32,9 @@ from tests.support.virtual import run_virtual
 from tests.support.world import DATABASE
 
 if TYPE_CHECKING:
-    from pulumi_snapshots.emulator import JournalEntry
-    from pulumi_snapshots.emulator.service.resources import Restore
     from pulumi_snapshots.restore.record import RestoreRecord
+    from squarecloud_emulator import JournalEntry
+    from squarecloud_emulator.service.resources import Restore
 
 RIGHT_BEFORE = 1.0
 """Seconds from a restore of somebody else to our run. It fails, since after a success ours waits. What the service says of it

@@ -16,7 +16,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.ledger.owner import owner_of
 from pulumi_snapshots.ledger.request import FAILED_AFTER
 from pulumi_snapshots.listing.match import LATE
@@ -24,6 +23,7 @@ from pulumi_snapshots.snapshot.create import create, resume
 from pulumi_snapshots.snapshot.describe import is_pinned
 from pulumi_snapshots.snapshot.difference import SnapshotRules
 from pulumi_snapshots.snapshot.read import read
+from squarecloud_emulator import Fault
 from tests.simulation.loop import VirtualLoop
 from tests.support.schedules import schedules
 from tests.support.world import DATABASE, OTHER_DATABASE, Ending, TimedRow, world
@@ -31,9 +31,9 @@ from tests.support.world import DATABASE, OTHER_DATABASE, Ending, TimedRow, worl
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from pulumi_snapshots.emulator import JournalEntry
     from pulumi_snapshots.run.session import Session
     from pulumi_snapshots.snapshot.record import SnapshotRecord
+    from squarecloud_emulator import JournalEntry
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 

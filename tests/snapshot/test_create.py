@@ -10,13 +10,13 @@ from typing import Any
 import anyio
 import pytest
 
-from pulumi_snapshots.api.errors import QuotaUsedUp
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
-from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.outcomes import NothingSent
+from pulumi_snapshots.service.errors import QuotaUsedUp
 from pulumi_snapshots.snapshot.create import Pending
 from pulumi_snapshots.snapshot.describe import is_pinned
+from squarecloud_emulator import Fault
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, OWNER, START, Ending, World, world
 

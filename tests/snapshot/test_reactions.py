@@ -11,9 +11,9 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.run.settings import MissingKey
 from pulumi_snapshots.snapshot.describe import is_pinned
+from squarecloud_emulator import Fault
 from tests.support.reactions import Reaction, reactions_in
 from tests.support.virtual import run_virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, START, Ending, World, world

@@ -12,11 +12,11 @@ import anyio
 import pytest
 
 from pulumi_snapshots.clock import parse_rfc3339
-from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.errors.outcomes import NoSuchSnapshot
 from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.snapshot.describe import is_pinned
 from pulumi_snapshots.snapshot.read import get
+from squarecloud_emulator import Fault
 from tests.support.clocks import set_clock
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, START, Ending, World, world

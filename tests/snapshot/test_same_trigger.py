@@ -7,9 +7,9 @@ from typing import Any
 import anyio
 import pytest
 
-from pulumi_snapshots.emulator import Fault
 from pulumi_snapshots.run.memory import RunMemory
 from pulumi_snapshots.snapshot.record import SnapshotRecord, is_provisional, is_same_snapshot
+from squarecloud_emulator import Fault
 from tests.ledger.test_remembered import back, given, of
 from tests.support.restoring import scene
 from tests.support.virtual import virtual

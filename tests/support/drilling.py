@@ -15,9 +15,9 @@ from unittest import mock
 import anyio
 import anyio.lowlevel
 
+from pulumi_snapshots.databases.errors import CheckNotRun, DatabaseUnreachable
 from pulumi_snapshots.drill.address import own_host
 from pulumi_snapshots.drill.asking import Door
-from pulumi_snapshots.drill.databases.errors import CheckNotRun, DatabaseUnreachable
 from pulumi_snapshots.drill.difference import DrillRules
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.run.calls import Unfinished
@@ -27,9 +27,9 @@ from tests.support.restoring import Scene, kill, scene
 from tests.support.world import DATABASE, OTHER_DATABASE
 
 if TYPE_CHECKING:
-    from pulumi_snapshots.drill.databases.scalars import Scalar
-    from pulumi_snapshots.emulator import Emulator
+    from pulumi_snapshots.databases.scalars import Scalar
     from pulumi_snapshots.run.shared import Shared
+    from squarecloud_emulator import Emulator
     from tests.support.memory import Memory
     from tests.support.world import World
 

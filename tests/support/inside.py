@@ -35,13 +35,13 @@ from pulumi_snapshots.dynamic.drill_provider import DrillProvider
 from pulumi_snapshots.dynamic.engine_access import Features
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
 from pulumi_snapshots.dynamic.restore_provider import RestoreProvider
-from pulumi_snapshots.emulator.wire.gateway import kind_of
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.plugin.protocol.engine import Engine
 from pulumi_snapshots.plugin.protocol.servicer import Plugin
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.shared import Shared
+from squarecloud_emulator.wire.gateway import kind_of
 from tests.support import servicer as wire
 from tests.support.memory import Memory
 from tests.support.mortal import Mortal
@@ -57,8 +57,8 @@ if TYPE_CHECKING:
     import httpx
     from google.protobuf import struct_pb2
 
-    from pulumi_snapshots.emulator import Emulator, JournalEntry
     from pulumi_snapshots.run.settings import Settings
+    from squarecloud_emulator import Emulator, JournalEntry
 
 __all__ = ["WAYS", "Computer", "Provider", "Raw", "in_virtual_time", "inside", "run_inside"]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.ledger.bucket import CHECK, Bucket
-from pulumi_snapshots.stores.buckets import Held, Mark, Overtaken
-from pulumi_snapshots.stores.store import StoreTrouble
+from pulumi_snapshots.storage.buckets import Held, Mark, Overtaken
+from pulumi_snapshots.storage.store import StoreTrouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable

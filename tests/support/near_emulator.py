@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pulumi_snapshots.emulator.nearby import nearby
+from squarecloud_emulator.nearby import nearby
 from tools.sandbox import Service
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from google.protobuf.json_format import MessageToDict
 from pulumi.runtime.proto import provider_pb2
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.emulator import Emulator, EmulatorSettings
 from pulumi_snapshots.plugin.protocol.servicer import Plugin
+from squarecloud_emulator import Emulator, EmulatorSettings
 from tests.support import servicer as wire
 from tests.support.inside import Computer, Native, _AsyncContext, _InsideEngine, _process, run_inside
 from tests.support.world import START

@@ -19,10 +19,10 @@ from tests.support.world import DATABASE, OTHER_DATABASE, START, Row, World, wor
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from pulumi_snapshots.emulator import JournalEntry
-    from pulumi_snapshots.emulator.service.resources import StoredSnapshot
     from pulumi_snapshots.restore.record import RestoreRecord
     from pulumi_snapshots.run.session import Session
+    from squarecloud_emulator import JournalEntry
+    from squarecloud_emulator.service.resources import StoredSnapshot
 
 __all__ = ["RESTORER", "RestoreEnding", "Scene", "kill", "scene"]
 

@@ -10,15 +10,15 @@ import anyio
 import httpx
 import trio
 
-from pulumi_snapshots.emulator.service.refusals import DroppedConnectionError
-from pulumi_snapshots.emulator.wire.gateway import CONNECTED, kind_of
+from squarecloud_emulator.service.refusals import DroppedConnectionError
+from squarecloud_emulator.wire.gateway import CONNECTED, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-    from pulumi_snapshots.emulator import Emulator
+    from squarecloud_emulator import Emulator
 
 __all__ = ["EmulatorTransport"]
 

@@ -12,8 +12,6 @@ import anyio
 import httpx
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.emulator import Emulator
-from pulumi_snapshots.emulator import EmulatorSettings as Service
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.service_clock import ServiceClock
@@ -23,6 +21,8 @@ from pulumi_snapshots.run.settings import ApiKey, Settings
 from pulumi_snapshots.snapshot.create import Pending, create, resume
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.read import read
+from squarecloud_emulator import Emulator
+from squarecloud_emulator import EmulatorSettings as Service
 from tests.support.memory import Memory
 from tests.support.mortal import Mortal
 from tests.support.row import OWNER, Row
@@ -31,12 +31,12 @@ from tests.support.wire import EmulatorTransport
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from pulumi_snapshots.emulator import JournalEntry
-    from pulumi_snapshots.emulator.data.store import Store
-    from pulumi_snapshots.emulator.service.resources import StoredSnapshot
     from pulumi_snapshots.errors.text import Words
     from pulumi_snapshots.ledger.place import Place
     from pulumi_snapshots.snapshot.record import SnapshotRecord
+    from squarecloud_emulator import JournalEntry
+    from squarecloud_emulator.data.store import Store
+    from squarecloud_emulator.service.resources import StoredSnapshot
 
 __all__ = ["DATABASE", "OTHER_DATABASE", "OWNER", "START", "Ending", "Row", "TimedRow", "World", "ledger_of", "world"]
 

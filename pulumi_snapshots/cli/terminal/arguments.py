@@ -11,7 +11,7 @@ from pulumi_snapshots.cli.terminal.completing import database_ids, snapshot_ids
 from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.properties.catalogue import Inputs
 from pulumi_snapshots.snapshot.record import is_provisional, split_id
-from pulumi_snapshots.stores.destination import Destination
+from pulumi_snapshots.storage.destination import Destination
 
 T = TypeVar("T", bound=Inputs)
 

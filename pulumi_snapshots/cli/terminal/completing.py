@@ -16,13 +16,13 @@ import anyio
 import click
 from click.shell_completion import CompletionItem
 
-from pulumi_snapshots.api.client import ONCE
-from pulumi_snapshots.api.models import AccountDatabase, ListedSnapshot
 from pulumi_snapshots.archive.source import bytes_text
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import printable, zoned
 from pulumi_snapshots.lookup.account import keep_databases, keep_listing
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.service.client import ONCE
+from pulumi_snapshots.service.models import AccountDatabase, ListedSnapshot
 from pulumi_snapshots.snapshot.read import LATEST
 
 PATIENCE = 1.5

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pulumi_snapshots.declaration.archive import ArchiveDeclaration
 from pulumi_snapshots.dynamic.archive_provider import ArchiveProvider
 from pulumi_snapshots.dynamic.resources.dynamic import Dynamic
+from pulumi_snapshots.program.archive import ArchiveDeclaration
 from pulumi_snapshots.run.settings import PACKAGE
 
 

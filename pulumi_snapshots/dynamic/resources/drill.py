@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pulumi_snapshots.declaration.drill import DrillDeclaration
 from pulumi_snapshots.dynamic.drill_provider import DrillProvider
 from pulumi_snapshots.dynamic.resources.dynamic import Dynamic
+from pulumi_snapshots.program.drill import DrillDeclaration
 from pulumi_snapshots.run.settings import PACKAGE
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pulumi
 from pulumi.dynamic import Resource
 
-from pulumi_snapshots.declaration import Declared, alias_of, warn_of_plain_key
+from pulumi_snapshots.program import Declared, alias_of, warn_of_plain_key
 from pulumi_snapshots.run.settings import PACKAGE
 
 if TYPE_CHECKING:

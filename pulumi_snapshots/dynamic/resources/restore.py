@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pulumi_snapshots.declaration.restore import RestoreDeclaration
 from pulumi_snapshots.dynamic.resources.dynamic import Dynamic
 from pulumi_snapshots.dynamic.restore_provider import RestoreProvider
+from pulumi_snapshots.program.restore import RestoreDeclaration
 from pulumi_snapshots.run.settings import PACKAGE
 
 

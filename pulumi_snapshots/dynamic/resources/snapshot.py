@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pulumi_snapshots.declaration.snapshot import SnapshotDeclaration
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
 from pulumi_snapshots.dynamic.resources.dynamic import Dynamic
+from pulumi_snapshots.program.snapshot import SnapshotDeclaration
 from pulumi_snapshots.run.settings import PACKAGE
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pulumi_snapshots.declaration.drill import DrillDeclaration
 from pulumi_snapshots.plugin.resources.native import Native
+from pulumi_snapshots.program.drill import DrillDeclaration
 
 
 class Drill(Native, DrillDeclaration):  # noqa: D101  the declaration's

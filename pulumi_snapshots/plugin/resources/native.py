@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pulumi
 
-from pulumi_snapshots.declaration import Declared, alias_of
+from pulumi_snapshots.program import Declared, alias_of
 from pulumi_snapshots.properties.catalogue import in_camel, in_camels, in_python, record_in
 from pulumi_snapshots.run.settings import PACKAGE
 

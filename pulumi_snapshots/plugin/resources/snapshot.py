@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pulumi_snapshots.declaration.snapshot import SnapshotDeclaration
 from pulumi_snapshots.plugin.resources.native import Native
+from pulumi_snapshots.program.snapshot import SnapshotDeclaration
 
 
 class Snapshot(Native, SnapshotDeclaration):  # noqa: D101  the declaration's

@@ -13,12 +13,12 @@ import anyio
 import pytest
 from click.shell_completion import ShellComplete
 
-from pulumi_snapshots.api.scopes import SNAPSHOTS_READ
 from pulumi_snapshots.cli.commands import COMPLETE, NAME, commands
 from pulumi_snapshots.cli.terminal import completing
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.emulator import Emulator
-from pulumi_snapshots.emulator import EmulatorSettings as Service
+from pulumi_snapshots.service.scopes import SNAPSHOTS_READ
+from squarecloud_emulator import Emulator
+from squarecloud_emulator import EmulatorSettings as Service
 from tests.cli.typed import Desk
 from tests.support.wire import EmulatorTransport
 from tests.support.world import DATABASE, OTHER_DATABASE, World, world

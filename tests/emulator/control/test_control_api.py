@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pulumi_snapshots.emulator.service.settings import TEST_API_KEY
+from squarecloud_emulator.service.settings import TEST_API_KEY
 from tests.emulator.visit import DATABASE, START, Visit, visit
 from tests.support.virtual import run_virtual, virtual
 

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from pulumi_snapshots.emulator.control.dashboard import FILES, STATIC
+from squarecloud_emulator.control.dashboard import FILES, STATIC
 from tests.emulator.control.browser import CHROMIUM, Browser, browser
 from tests.emulator.served import KEY, Served, served
 from tests.emulator.visit import DATABASE, Visit, visit

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pulumi_snapshots.emulator.data.damage import Damage
-from pulumi_snapshots.emulator.data.folder_store import FolderStore
-from pulumi_snapshots.emulator.data.memory_store import MemoryStore
-from pulumi_snapshots.emulator.data.store import StoreError
+from squarecloud_emulator.data.damage import Damage
+from squarecloud_emulator.data.folder_store import FolderStore
+from squarecloud_emulator.data.memory_store import MemoryStore
+from squarecloud_emulator.data.store import StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pulumi_snapshots.emulator.data.store import Store
+    from squarecloud_emulator.data.store import Store
 
 SHOP = "shop"
 COUNT = ("SELECT count(*) FROM t",)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pulumi_snapshots.emulator import Emulator
+from squarecloud_emulator import Emulator
 from tests.emulator.visit import DATABASE, START, visit
 from tests.support.virtual import run_virtual
 

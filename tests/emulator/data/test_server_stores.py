@@ -17,12 +17,12 @@ import pymongo
 import pytest
 import redis
 
-from pulumi_snapshots.emulator import Damage, Emulator, EmulatorSettings
-from pulumi_snapshots.emulator.data.server_store import ServerStore
-from pulumi_snapshots.emulator.data.servers.mongo_server import MongoServer
-from pulumi_snapshots.emulator.data.servers.mysql_server import MySQLServer
-from pulumi_snapshots.emulator.data.servers.redis_server import RedisServer
-from pulumi_snapshots.emulator.data.store import StoreError
+from squarecloud_emulator import Damage, Emulator, EmulatorSettings
+from squarecloud_emulator.data.server_store import ServerStore
+from squarecloud_emulator.data.servers.mongo_server import MongoServer
+from squarecloud_emulator.data.servers.mysql_server import MySQLServer
+from squarecloud_emulator.data.servers.redis_server import RedisServer
+from squarecloud_emulator.data.store import StoreError
 from tests.support.running import mysql_at
 
 if TYPE_CHECKING:
@@ -293,7 +293,7 @@ def test_a_wrong_command_is_explained_and_a_stranger_is_named(engine: Engine, mo
         with pytest.raises(StoreError, match=r"refuses|is JSON"):
             emulator.execute(SHOP, "nonsense")
     title = engine.connect.title
-    monkeypatch.setattr("pulumi_snapshots.emulator.data.servers.mongo_server._CONNECT_MILLISECONDS", 1)
+    monkeypatch.setattr("squarecloud_emulator.data.servers.mongo_server._CONNECT_MILLISECONDS", 1)
     with socket.create_server(("127.0.0.1", 0)) as closed:
         nowhere = f"{engine.server.scheme}://127.0.0.1:{closed.getsockname()[1]}/"
     for dsn, why in ((nowhere, f"cannot use {title}"), ("secret-word", f"not a {title} DSN")):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pulumi_snapshots.emulator.data.memory_store import MemoryStore
+from squarecloud_emulator.data.memory_store import MemoryStore
 from tests.emulator.visit import DATABASE, START, Visit, visit
 from tests.support.virtual import run_virtual, virtual
 

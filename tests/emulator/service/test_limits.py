@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import trio
 
-from pulumi_snapshots.emulator import Fault
-from pulumi_snapshots.emulator.service.settings import TEST_API_KEY
+from squarecloud_emulator import Fault
+from squarecloud_emulator.service.settings import TEST_API_KEY
 from tests.emulator.visit import DATABASE, visit
 from tests.support.virtual import run_virtual, virtual
 

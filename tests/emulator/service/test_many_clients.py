@@ -11,7 +11,7 @@ import httpx
 import pytest
 import trio
 
-from pulumi_snapshots.emulator import Fault
+from squarecloud_emulator import Fault
 from tests.emulator.visit import visit
 from tests.support.virtual import run_virtual
 

@@ -9,7 +9,7 @@ import anyio
 import httpx
 import pytest
 
-from pulumi_snapshots.emulator import Fault
+from squarecloud_emulator import Fault
 from tests.emulator.visit import DATABASE, START, visit
 from tests.support.virtual import run_virtual, virtual
 

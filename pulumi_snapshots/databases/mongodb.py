@@ -1,0 +1,156 @@
+"""MongoDB, by PyMongo."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import bson
+import pymongo
+from bson import json_util
+from pymongo.errors import ConnectionFailure, NetworkTimeout, OperationFailure, PyMongoError
+
+from pulumi_snapshots.clock import in_utc
+from pulumi_snapshots.databases.scalars import Scalar, only, scalar
+from pulumi_snapshots.databases.session import Lost, Refused, Session, network_reason, not_connected, too_late
+
+COMMANDS = ("aggregate", "count", "distinct", "find")
+"""Commands that are sent; each only reads."""
+WRITING = frozenset({"$out", "$merge"})
+"""Stages of `aggregate` that write."""
+SELECTING = 20_000
+"""Milliseconds in which the library tries to connect again and again, also with a certificate that no server will take."""
+DENIED = frozenset({13, 18})
+"""The server's codes for a user who may not log in."""
+FORM = '{"count": "orders", "query": {"state": "paid"}}'
+
+
+class MongoDB(Session):
+    """A connection that sends only commands of a closed set.
+
+    Args:
+        dsn: a URI with MongoDB's own parameters, such as `tls`, `tlsCAFile` and `tlsCertificateKeyFile`.
+        seconds: the time-out of connecting and of each command.
+    """
+
+    read_only = False
+
+    def __init__(self, dsn: str, seconds: float) -> None:
+        self._seconds = seconds
+        milliseconds = int(seconds * 1000)
+        selecting = min(milliseconds, SELECTING)
+        lost: Lost | None = None
+        client: pymongo.MongoClient[dict[str, Any]] | None = None
+        try:
+            client = pymongo.MongoClient(
+                dsn,
+                appname="pulumi-snapshots",
+                serverSelectionTimeoutMS=selecting,
+                connectTimeoutMS=milliseconds,
+                socketTimeoutMS=milliseconds,
+                tz_aware=True,
+            )
+            self._database = client.get_default_database()
+            self._database.command("ping")
+        except (PyMongoError, OSError, ValueError) as error:
+            denied = isinstance(error, OperationFailure) and error.code in DENIED
+            lost = not_connected(error, seconds, _said(error, seconds), denied=denied)
+        if lost is not None:
+            if client is not None:
+                client.close()
+            raise lost
+
+    def ask(self, command: str) -> Scalar:
+        """The only value of a command's answer."""
+        document = _command(command)
+        failed: Exception | None = None
+        answer: Mapping[str, Any] = {}
+        try:
+            answer = self._database.command(document, codec_options=self._database.codec_options)
+        except NetworkTimeout:
+            failed = too_late(self._seconds)
+        except ConnectionFailure as error:
+            failed = Lost(_said(error, self._seconds))
+        except (PyMongoError, OSError, bson.errors.BSONError) as error:
+            failed = Refused(_said(error, self._seconds))
+        if failed is not None:
+            raise failed  # outside of the handler: the library's error would be its context
+        return _value(answer)
+
+    def age(self) -> float | None:
+        """By the time in the id of the server's process, which it says to everybody, or else by its status."""
+        admin = self._database.client.admin
+        try:
+            hello = admin.command("hello")
+            process, now = (hello.get("topologyVersion") or {}).get("processId"), hello.get("localTime")
+            if isinstance(process, bson.ObjectId) and isinstance(now, datetime):
+                return (in_utc(now) - process.generation_time).total_seconds()
+            uptime = admin.command("serverStatus").get("uptime")
+        except OperationFailure:
+            return None  # this user may not ask for it
+        return float(uptime) if isinstance(uptime, int | float) else None
+
+    def interrupt(self) -> None:
+        """Do nothing: the library does not show its sockets, and ends by itself at its time-out."""
+
+    def close(self) -> None:
+        """End the connections."""
+        self._database.client.close()
+
+
+def _command(text: str) -> dict[str, Any]:
+    """A command that only reads, and asks for no more than it takes to see that there is too much.
+
+    Raises:
+        Refused: it is no command, or may write.
+    """
+    try:
+        document = json_util.loads(text)
+    except (ValueError, TypeError, bson.errors.BSONError):
+        document = None
+    if not isinstance(document, dict) or not document:
+        raise Refused(f"a check of MongoDB is a command in JSON, such as {FORM}")
+    name = next(iter(document))
+    if name not in COMMANDS:
+        raise Refused(f"a check of MongoDB is one of the commands {', '.join(COMMANDS)}, not {name}")
+    if _writes(document):
+        raise Refused(f"a check does not write: {' and '.join(sorted(WRITING))} are not allowed")
+    if name == "find":
+        return {**document, "limit": 1 if document.get("limit") == 1 else 2, "singleBatch": True}
+    if name == "aggregate":
+        pipeline = document.get("pipeline")
+        if not isinstance(pipeline, list):
+            raise Refused("the pipeline of aggregate is a list")
+        return {**document, "pipeline": [*pipeline, {"$limit": 2}], "cursor": {}}
+    return dict(document)
+
+
+def _writes(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(name in WRITING or _writes(each) for name, each in value.items())
+    return isinstance(value, list) and any(map(_writes, value))
+
+
+def _value(answer: Mapping[str, Any]) -> Scalar:
+    if "cursor" in answer:
+        document = only(answer["cursor"]["firstBatch"], "document")
+        fields = [name for name in document if name != "_id"] or list(document)
+        return _scalar(document[only(fields, "field beside _id")])
+    if "values" in answer:
+        return _scalar(only(answer["values"], "value"))
+    return _scalar(answer["n"])
+
+
+def _scalar(value: object) -> Scalar:
+    if isinstance(value, bson.ObjectId):
+        return str(value)
+    return scalar(value.to_decimal() if isinstance(value, bson.Decimal128) else value)
+
+
+def _said(error: Exception, seconds: float) -> str:
+    if isinstance(error, OperationFailure) and error.details:
+        return str(error.details.get("errmsg", error))
+    # Of the library's own words only the first part is short: hosts and time-outs follow.
+    return network_reason(error, seconds) or re.split(r" \(configured timeouts|, Timeout: ", str(error))[0]

@@ -1,0 +1,158 @@
+"""MySQL and MariaDB, by PyMySQL."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from contextlib import suppress
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pymysql
+
+from pulumi_snapshots.databases.engines import ENGINES, parameters
+from pulumi_snapshots.databases.scalars import NOT_TEXT, NotOneValue, Scalar, as_number, only_column
+from pulumi_snapshots.databases.session import (
+    Lost,
+    Refused,
+    Session,
+    network_reason,
+    not_connected,
+    sever_socket_of,
+    timed_out,
+    too_late,
+)
+
+MODES = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
+"""Values of `ssl-mode`, as MySQL's own programs have them."""
+READING = ("SELECT", "WITH", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "TABLE", "VALUES", "CHECKSUM")
+"""First words of commands that are sent: others, such as CALL, may begin transactions of their own that write."""
+# Times in UTC, and no more rows than it takes to see that there are too many.
+PREPARE = "SET SESSION time_zone = '+00:00', sql_select_limit = 2"
+READ_ONLY = "START TRANSACTION READ ONLY"
+# MySQL's, and MariaDB's.
+AGES = (
+    "SELECT variable_value FROM performance_schema.global_status WHERE variable_name = 'Uptime'",
+    "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'Uptime'",
+)
+DENIED = frozenset({1044, 1045, 1049, 1698})
+"""The server's codes for a wrong user, password or database."""
+INTO_FILE = re.compile(r"\b(?:out|dump)file\b", re.IGNORECASE)
+
+
+class MySQL(Session):
+    """A connection on which every command is a single statement in a read-only transaction of its own.
+
+    Args:
+        dsn: a URL; its parameters are `ssl-mode`, `ssl-ca`, `ssl-cert` and `ssl-key`, as MySQL's own programs have them.
+        seconds: the time-out of connecting and of each command.
+    """
+
+    read_only = True
+
+    def __init__(self, dsn: str, seconds: float) -> None:
+        self._dsn = dsn
+        self._seconds = seconds
+        self._connection = self._connected()
+
+    def _connected(self) -> Any:
+        try:
+            connection = pymysql.connect(
+                **_login(self._dsn),
+                **tls(parameters(self._dsn)),
+                charset="utf8mb4",
+                connect_timeout=self._seconds,
+                read_timeout=self._seconds,
+                write_timeout=self._seconds,
+                init_command=PREPARE,
+            )
+        except (pymysql.Error, OSError, ValueError) as error:
+            denied = bool(error.args) and error.args[0] in DENIED
+            lost = not_connected(error, self._seconds, _said(error), denied=denied)
+        else:
+            return connection
+        raise lost  # outside of the handler: the library's error would be its context
+
+    def ask(self, command: str) -> Scalar:
+        """The only column of the only row of one statement."""
+        word = re.match(r"[\s(]*(\w+)", command)
+        if word is None or word[1].upper() not in READING:
+            raise Refused(f"a check of MySQL begins with {', '.join(READING)}")
+        if INTO_FILE.search(command):
+            raise Refused("a check does not write: INTO OUTFILE and INTO DUMPFILE are not allowed")
+        if not self._connection.open:
+            self._connection = self._connected()
+        rows: list[tuple[Any, ...]] = []
+        failed: Exception | None = None
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(READ_ONLY)
+                cursor.execute(command)
+                rows = list(cursor.fetchmany(2))
+        except UnicodeDecodeError:
+            failed = Refused(NOT_TEXT)
+        except (pymysql.Error, OSError) as error:
+            if timed_out(error):
+                failed = too_late(self._seconds)
+            else:
+                reason = network_reason(error, self._seconds) or _said(error)
+                failed = Refused(reason) if self._connection.open else Lost(reason)
+        with suppress(pymysql.Error, OSError):
+            self._connection.rollback()
+        if failed is not None:
+            raise failed  # outside of the handler, as above
+        return only_column(rows)
+
+    def age(self) -> float | None:
+        """As its status says, which everybody may read."""
+        for command in AGES:
+            with suppress(Refused, NotOneValue):
+                return as_number(self.ask(command))
+        return None
+
+    def interrupt(self) -> None:
+        """Cut the connection."""
+        sever_socket_of(self._connection)
+
+    def close(self) -> None:
+        """End the connection."""
+        with suppress(pymysql.Error):
+            self._connection.close()
+
+
+def tls(given: dict[str, str]) -> dict[str, Any]:
+    """The library's arguments for the parameters of a connection string.
+
+    Raises:
+        ValueError: there is no such mode.
+        OSError: a file is missing, or holds no certificate or key.
+    """
+    mode = given.get("ssl-mode", "VERIFY_CA" if "ssl-ca" in given else MODES[1]).upper()
+    if mode not in MODES:
+        raise ValueError(f"ssl-mode is one of {', '.join(MODES)}")
+    if mode == "DISABLED":
+        return {"ssl_disabled": True}
+    if mode == "PREFERRED" and "ssl-cert" not in given:
+        return {}  # the library's own way
+    context = ssl.create_default_context(cafile=given.get("ssl-ca"))
+    context.check_hostname = mode == "VERIFY_IDENTITY"
+    if mode in {"PREFERRED", "REQUIRED"}:
+        context.verify_mode = ssl.CERT_NONE
+    if "ssl-cert" in given:
+        context.load_cert_chain(given["ssl-cert"], given.get("ssl-key"))
+    return {"ssl": context}
+
+
+def _login(dsn: str) -> dict[str, Any]:
+    parts = urlsplit(dsn)
+    return {
+        "host": parts.hostname or "localhost",
+        "port": parts.port or ENGINES["mysql"].port,
+        "user": unquote(parts.username or ""),
+        "password": unquote(parts.password or ""),
+        "database": unquote(parts.path.strip("/")),
+    }
+
+
+def _said(error: Exception) -> str:
+    return str(error.args[-1] if error.args else "") or type(error).__name__

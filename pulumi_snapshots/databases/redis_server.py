@@ -1,0 +1,136 @@
+"""Redis and Valkey, by redis-py."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import suppress
+from typing import Any
+
+import redis
+
+from pulumi_snapshots.databases.scalars import Scalar, as_number, scalar
+from pulumi_snapshots.databases.session import (
+    Lost,
+    Refused,
+    Session,
+    network_reason,
+    not_connected,
+    sever_socket_of,
+    timed_out,
+    too_late,
+)
+
+READING = frozenset(
+    {
+        *("BITCOUNT", "DBSIZE", "EXISTS", "GET", "GETRANGE", "HEXISTS", "HGET", "HLEN", "HSTRLEN", "LINDEX", "LLEN"),
+        *(
+            "PFCOUNT",
+            "PTTL",
+            "SCARD",
+            "SISMEMBER",
+            "STRLEN",
+            "TTL",
+            "TYPE",
+            "XLEN",
+            "ZCARD",
+            "ZCOUNT",
+            "ZRANK",
+            "ZSCORE",
+        ),
+    }
+)
+"""Commands that are sent if the server does not say which of its commands only read."""
+FLAGS = 2
+"""Where what COMMAND INFO says of a command has its flags."""
+
+
+class Redis(Session):
+    """A connection that sends only commands that the server itself marks as reading.
+
+    Args:
+        dsn: a URL; with `rediss` TLS is used, by the parameters `ssl_ca_certs`, `ssl_cert_reqs`, `ssl_check_hostname`,
+            `ssl_certfile` and `ssl_keyfile`.
+        seconds: the time-out of connecting and of each command.
+    """
+
+    read_only = False
+
+    def __init__(self, dsn: str, seconds: float) -> None:
+        self._seconds = seconds
+        lost: Lost | None = None
+        try:
+            pool = redis.ConnectionPool.from_url(
+                dsn,
+                socket_connect_timeout=seconds,
+                socket_timeout=seconds,
+                health_check_interval=0,
+                decode_responses=False,
+            )
+            self._connection = pool.make_connection()
+            self._connection.connect()
+            self._send("PING")
+        except (redis.RedisError, OSError, ValueError, TypeError) as error:
+            lost = not_connected(error, seconds, str(error), denied=isinstance(error, redis.AuthenticationError))
+        if lost is not None:
+            raise lost
+
+    def ask(self, command: str) -> Scalar:
+        """The reply to a command line."""
+        try:
+            words = shlex.split(command)
+        except ValueError:
+            words = []
+        if not words:
+            raise Refused("a check of Redis is a command line, such as `HGET customer:1 name`")
+        reply: Any = None
+        failed: Exception | None = None
+        try:
+            if self._reads(words):
+                reply = self._send(*words)
+            else:
+                name = words[0].upper()
+                failed = Refused(f"a check does not write, and {name} is not marked as a command that only reads")
+        except redis.ResponseError as error:
+            failed = Refused(str(error))
+        except (redis.RedisError, OSError) as error:
+            failed = Lost(network_reason(error, self._seconds) or str(error))
+            if timed_out(error):
+                failed = too_late(self._seconds)
+        if failed is not None:
+            raise failed  # outside of the handler: the library's error would be its context
+        return scalar(reply)
+
+    def age(self) -> float | None:
+        """As `INFO` says; None if the user may not ask for it."""
+        try:
+            lines = self._send("INFO", "server").decode().splitlines()
+        except redis.ResponseError:
+            return None
+        return as_number(dict(line.partition(":")[::2] for line in lines).get("uptime_in_seconds"))
+
+    def interrupt(self) -> None:
+        """Cut the connection; the library makes another one for the next command."""
+        sever_socket_of(self._connection)
+
+    def close(self) -> None:
+        """End the connection."""
+        with suppress(redis.RedisError, OSError):
+            self._connection.disconnect()
+
+    def _send(self, *words: str) -> Any:
+        self._connection.send_command(*words)
+        return self._connection.read_response()
+
+    def _reads(self, words: list[str]) -> bool:
+        """Whether the server says that a command only reads."""
+        try:
+            (about,) = self._send("COMMAND", "INFO", words[0])
+        except (redis.ResponseError, ValueError):
+            return words[0].upper() in READING  # a server that does not answer that
+        if about is None:
+            raise redis.ResponseError(f"unknown command {words[0]}")
+        marked = about
+        if len(words) > 1 and isinstance(about[-1], list):  # of a command with subcommands each is marked by itself
+            whole = f"{words[0]}|{words[1]}".lower().encode()
+            marked = next((each for each in about[-1] if isinstance(each, list) and each[0] == whole), about)
+        return b"readonly" in marked[FLAGS]

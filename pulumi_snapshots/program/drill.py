@@ -1,0 +1,126 @@
+"""The `Drill` resource, as programs declare it, whichever provider makes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import pulumi
+
+from pulumi_snapshots.drill.check import Check
+from pulumi_snapshots.drill.record import DRILL
+from pulumi_snapshots.program import Declared, source_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pulumi_snapshots.lookup.results import SnapshotInfo
+    from pulumi_snapshots.program.snapshot import SnapshotDeclaration
+
+OnFailure = Literal["error", "warn"]
+
+
+class DrillDeclaration(Declared):
+    """Proof that a snapshot restores: it is restored onto a scratch database, and checks ask what came back.
+
+    `pulumi up` sends one restore, waits until the service says that it succeeded, connects to the scratch database, and
+    runs the checks. One that fails fails the update. Afterwards only another snapshot, other triggers, another scratch
+    database or `every` drill again. Nothing that the program uses is written to but the scratch database.
+
+    Args:
+        resource_name: the resource's name in the program.
+        snapshot: the Snapshot to drill, or what a lookup has found; instead of it `database_id` and `version_id`.
+        scratch_database_id: the database that is overwritten: yours, of the same engine, and for drills only.
+        checks: what the restored database is asked, and what it must answer. Changed ones are run with the next drill.
+        overwrite_scratch: must be true, else the preview fails: everything that the scratch database holds is overwritten.
+        password: the password of the scratch database, as the service shows it: host, port, user and client certificate
+            follow from its id. For another user or another way there give `connection`. A secret.
+        connection: how to connect to the scratch database, in place of `password`, such as
+            `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`; its own parameters choose TLS. A secret.
+        database_id: the database whose snapshot is drilled.
+        version_id: the snapshot's version id. Another one is drilled.
+        every: an update this long after the last drill drills again, also if nothing else has changed. A string such as
+            `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
+        triggers: any values. A change of any drills again.
+        on_failure: what a drill that fails does: `error` fails the update, `warn` only warns. error unless given.
+        timeout: how long the restore and the checks may take, and each resume again. The resource's custom timeout for
+            creates wins. 30m unless given. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
+        opts: as for every resource.
+
+    Raises:
+        pulumi.RunError: which snapshot to drill is not given, or given twice.
+    """
+
+    thing = DRILL
+
+    database_id: pulumi.Output[str]
+    """The database whose snapshot was drilled."""
+    version_id: pulumi.Output[str]
+    """The snapshot's version id."""
+    scratch_database_id: pulumi.Output[str]
+    """The database that was overwritten."""
+    triggers: pulumi.Output[list[Any] | None]
+    """Any values. A change of any drills again."""
+    requested_at: pulumi.Output[str]
+    """When the restore was requested, by the service's clock. RFC 3339, UTC."""
+    restored_at: pulumi.Output[str | None]
+    """When the scratch database was seen running again, by the service's clock; absent until then. RFC 3339, UTC."""
+    drilled_at: pulumi.Output[str | None]
+    """That same time, which the proof is of; absent until the checks were run. RFC 3339, UTC."""
+    restore_seconds: pulumi.Output[float | None]
+    """How long the restore took, as a real recovery would. Absent until then, and if an interrupted run does not know."""
+    passed: pulumi.Output[bool]
+    """Whether all checks passed; absent until they were run."""
+    results: pulumi.Output[list[dict[str, Any]]]
+    """What each check found; absent until then, and empty if none could be run."""
+    failure: pulumi.Output[str | None]
+    """The code with which the restore failed, or why the scratch database could not be reached; absent otherwise."""
+    proved_by: pulumi.Output[list[Any] | None]
+    """What shows that the scratch database was asked. `address` is the service's own host and port of it, and `restart` a
+    server that has started since the restore was requested. Absent until then, and empty if nothing does."""
+    last_good: pulumi.Output[dict[str, Any] | None]
+    """The last drill that has passed, this one or an earlier one; absent if none has."""
+    attempt: pulumi.Output[dict[str, Any] | None]
+    """The request, only until its end is known."""
+
+    def __init__(  # noqa: PLR0913  each is an input of the resource
+        self,
+        resource_name: str,
+        snapshot: SnapshotDeclaration | SnapshotInfo | pulumi.Output[SnapshotInfo | None] | None = None,
+        *,
+        scratch_database_id: pulumi.Input[str],
+        checks: pulumi.Input[Sequence[pulumi.Input[Check | Mapping[str, Any]]]],
+        overwrite_scratch: pulumi.Input[bool] | None = None,
+        password: pulumi.Input[str] | None = None,
+        connection: pulumi.Input[str] | None = None,
+        database_id: pulumi.Input[str] | None = None,
+        version_id: pulumi.Input[str] | None = None,
+        every: pulumi.Input[str | float] | None = None,
+        triggers: pulumi.Input[Sequence[pulumi.Input[Any]]] | None = None,
+        on_failure: pulumi.Input[OnFailure] | None = None,
+        timeout: pulumi.Input[str | float] | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        names = ("database_id", "version_id", "name", "runtime")
+        about = f"Drill {resource_name!r}"
+        source = source_of(about, "drill", snapshot, names, database_id=database_id, version_id=version_id)
+        inputs = {
+            **source,
+            "scratch_database_id": scratch_database_id,
+            "password": None if password is None else pulumi.Output.secret(password),
+            "connection": None if connection is None else pulumi.Output.secret(connection),
+            "checks": _plain(checks),
+            "overwrite_scratch": overwrite_scratch,
+            "every": every,
+            "triggers": triggers,
+            "on_failure": on_failure,
+        }
+        self._declare(resource_name, inputs, timeout, opts)
+
+
+def _plain(given: Any) -> Any:
+    """Checks as the engine takes them, also those that are outputs."""
+    if isinstance(given, pulumi.Output):
+        return given.apply(_plain)
+    if isinstance(given, list | tuple):
+        return [_plain(each) for each in given]
+    return given.to_outputs() if isinstance(given, Check) else given

@@ -1,0 +1,102 @@
+"""The `Snapshot` resource, as programs declare it, whichever provider makes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import pulumi
+
+from pulumi_snapshots.program import Declared, warn_of_unusual_id
+from pulumi_snapshots.snapshot.record import SNAPSHOT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class SnapshotDeclaration(Declared):
+    """A snapshot of one Square Cloud database: the record of an event, never taken again behind your back.
+
+    `pulumi up` sends one request, waits until the service lists exactly the snapshot that it started, and exposes a
+    download URL pinned to it. A replacement takes the new one first; delete forgets, and the service keeps a snapshot
+    until its 30 days are over. The id is `DATABASE_ID/VERSION_ID`, and `DATABASE_ID/latest` imports the newest one.
+
+    Args:
+        resource_name: the resource's name in the program.
+        database_id: the database to take a snapshot of. Another one takes a new snapshot.
+        triggers: any values, such as a release. A change of any takes a new snapshot.
+        rotate_after: an update this long after its creation takes a new snapshot; at most 30 days. A string such as
+            `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
+        reuse_within: before a request, adopt the newest manual snapshot of this database that is younger than this; at
+            most 30 days. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
+        timeout: how long the create may take, and each resume again. The resource's custom timeout for creates wins.
+            45m unless given. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
+        opts: as for every resource.
+    """
+
+    thing = SNAPSHOT
+
+    database_id: pulumi.Output[str]
+    """The database whose snapshot it is."""
+    triggers: pulumi.Output[list[Any] | None]
+    """Any values, such as a release. A change of any takes a new snapshot."""
+    version_id: pulumi.Output[str]
+    """The service's version id, which with the database's id is all that identifies a snapshot. Absent while it is
+    pending."""
+    name: pulumi.Output[str | None]
+    """The storage object's name, the same for all snapshots of a database; a restore needs it."""
+    download_url: pulumi.Output[str | None]
+    """Signed, and pinned to this version. A secret."""
+    download_url_expires_at: pulumi.Output[str | None]
+    """Until when the URL works; a refresh renews it in its last 7 days. RFC 3339, UTC."""
+    size: pulumi.Output[int | None]
+    """Bytes."""
+    created_at: pulumi.Output[str | None]
+    """When it was taken, by the service's clock. RFC 3339, UTC."""
+    expires_at: pulumi.Output[str | None]
+    """When its 30 days at the service end. RFC 3339, UTC."""
+    available: pulumi.Output[bool]
+    """False while it is pending, and once it is missing or past its 30 days at the service."""
+    origin: pulumi.Output[str | None]
+    """`manual` or `automatic`; absent if the service does not say."""
+    runtime: pulumi.Output[str | None]
+    """The database's engine, `postgres`, `mongo`, `mysql` or `redis`; absent if the service does not say."""
+    requested_at: pulumi.Output[str | None]
+    """When the request was sent, by the service's clock; absent if the snapshot was adopted or looked up. RFC 3339,
+    UTC."""
+    attempt: pulumi.Output[dict[str, Any] | None]
+    """The request, only while the snapshot is pending."""
+
+    def __init__(  # noqa: PLR0913, PLR0917  each is an input of the resource
+        self,
+        resource_name: str,
+        database_id: pulumi.Input[str],
+        triggers: pulumi.Input[Sequence[pulumi.Input[Any]]] | None = None,
+        rotate_after: pulumi.Input[str | float] | None = None,
+        reuse_within: pulumi.Input[str | float] | None = None,
+        timeout: pulumi.Input[str | float] | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        inputs = {
+            "database_id": database_id,
+            "triggers": triggers,
+            "rotate_after": rotate_after,
+            "reuse_within": reuse_within,
+        }
+        self._declare(resource_name, inputs, timeout, opts)
+        warn_of_unusual_id(database_id, self)
+
+    @classmethod
+    def get(
+        cls,
+        resource_name: str,
+        id: pulumi.Input[str],  # noqa: A002  as in every Pulumi resource
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> Self:
+        """Look up an existing snapshot by its id, `DATABASE_ID/VERSION_ID`, without managing it in this stack.
+
+        The run fails if the snapshot does not exist.
+        """
+        snapshot = cls.__new__(cls)
+        by_id = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(id=id))
+        snapshot._register(resource_name, {}, by_id)  # noqa: SLF001  its own class
+        return snapshot

@@ -1,0 +1,249 @@
+"""The client: one method per operation of the service. Reads are retried when that is safe; POSTs never are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import httpx
+from pydantic import ValidationError
+
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.ledger.service_clock import ServiceClock
+from pulumi_snapshots.service.errors import (
+    Blocked,
+    NotAllowed,
+    RequestRefused,
+    SquareCloudError,
+    UnreadableAnswer,
+    is_known,
+)
+from pulumi_snapshots.service.models import (
+    Accepted,
+    Account,
+    AccountDatabase,
+    DatabaseStatus,
+    Finished,
+    Listing,
+    Model,
+    RestoreStatus,
+    read_certificate,
+    read_entries,
+    read_statuses,
+)
+from pulumi_snapshots.service.pacing.rate_limiter import ACCOUNT_LISTING, READ, Lane, RateLimiter
+from pulumi_snapshots.service.study import look_at
+from pulumi_snapshots.service.transport import Answer, Heard, Transport
+
+POST_READ_TIMEOUT = 120.0
+"""Seconds. The service takes up to about 90 s to answer a create, and the vendor's own SDK waits 120 s. How long a restore
+takes to answer is not public, so it gets the same."""
+GET_READ_TIMEOUT = 30.0
+GET_PAUSE_LIMIT = 30.0
+"""The longest `Retry-After`, in seconds, that a read honours: a refresh must end within 2 minutes."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How patient a read is.
+
+    Attributes:
+        back_off: seconds between its tries, if failures may pass.
+        waits_out_block: whether it waits for the end of a block; otherwise it fails at once.
+    """
+
+    back_off: tuple[float, ...]
+    waits_out_block: bool
+
+    def covers(self, other: Patience) -> bool:
+        """Whether the failure of a read that was this patient is also the failure of one with the other patience."""
+        return len(self.back_off) >= len(other.back_off) and self.waits_out_block >= other.waits_out_block
+
+
+PATIENT = Patience(back_off=(2.0, 4.0), waits_out_block=True)
+"""For waiting for a snapshot that has used up one of the day's allowance."""
+BRIEF = Patience(back_off=(2.0, 4.0), waits_out_block=False)
+"""For a refresh, which the user can run again."""
+ONCE = Patience(back_off=(), waits_out_block=False)
+"""For a read that must not delay a run."""
+
+
+class Client:
+    """Typed access to the service with one API key.
+
+    Every method raises a `SquareCloudError` if there is no answer, or if it is a refusal or unreadable. A database's id must
+    be checked already, since it becomes a part of the path.
+
+    Args:
+        api_url: the API's address.
+        api_key: the bare key.
+        limiter: spaces the requests.
+        clock: the time.
+        service_clock: learns the service's time from the answers; one of its own if not given.
+        http: the HTTP transport; the network if not given.
+    """
+
+    def __init__(  # noqa: PLR0913  each is an object of its own
+        self,
+        api_url: str,
+        api_key: str,
+        limiter: RateLimiter,
+        clock: Clock,
+        *,
+        service_clock: ServiceClock | None = None,
+        http: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.service_clock = service_clock or ServiceClock(clock)
+        self._limiter = limiter
+        self._clock = clock
+        self._address, self._http = api_url, http
+        self._transport = Transport(api_url, api_key, clock, self.service_clock, http=http)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._transport.close()
+
+    def with_key(self, api_key: str) -> Client:
+        """Make a client with another key of the same account, which shares the rate limiter."""
+        return Client(
+            self._address, api_key, self._limiter, self._clock, service_clock=self.service_clock, http=self._http
+        )
+
+    def on_answer(self, hear: Callable[[Heard], None]) -> None:
+        """Let `hear` be called with each answer from now on."""
+        self._transport.on_answer = hear
+
+    async def look_at(self, method: str, url: str) -> Heard:
+        """Request the first bytes of a download URL, to study its host. Never sends the API key."""
+        return await look_at(method, url, self._clock, http=self._http)
+
+    async def start_snapshot(self, database_id: str, *, leaves: Callable[[], None]) -> Finished | Accepted:
+        """Send the POST that takes a snapshot, once, in a slot that the caller has.
+
+        Args:
+            database_id: the database.
+            leaves: called right before the request leaves; from then on the service may have acted on it.
+
+        Returns:
+            `Finished` for a 200, `Accepted` for a 202.
+
+        Raises:
+            SquareCloudError: the snapshot was not started, or may have been if the error is `ambiguous`.
+        """
+        answer = await self._post(database_id, "snapshots", leaves=leaves)
+        if answer.continues:
+            return Accepted()
+        return Finished.model_validate(answer.response if isinstance(answer.response, dict) else {})
+
+    async def restore_snapshot(
+        self, database_id: str, *, name: str, version_id: str, leaves: Callable[[], None]
+    ) -> bool:
+        """Send the POST that restores a snapshot, once. The restore overwrites everything in the database.
+
+        `name` and `version_id` are from a listing; see `start_snapshot` for the other arguments and the errors.
+
+        Returns:
+            Whether the service says that it is still running. If not, it may all the same: see `restore_status`.
+        """
+        body = {"snapshotId": name, "versionId": version_id}
+        return (await self._post(database_id, "snapshots/restore", body, leaves=leaves)).continues
+
+    async def restore_status(self, database_id: str, *, patience: Patience = PATIENT) -> RestoreStatus | None:
+        """Get how the last restore of a database stands; None if the service has no such route, or not for this key.
+
+        The scope that it needs is not public, and what needs none can be asked with a key for everything only.
+        """
+        try:
+            return await self._get_model(_path(database_id, "snapshots/restore"), RestoreStatus, patience)
+        except NotAllowed:
+            return None
+        except RequestRefused as error:
+            if error.status not in {404, 405} or is_known(error.code):
+                raise
+            return None
+
+    async def list_snapshots(self, database_id: str, *, patience: Patience = PATIENT) -> Listing:
+        """List the snapshots of one database, newest first. The service may answer with a page that is 30 minutes old."""
+        path = _path(database_id, "snapshots")
+        return self._listing(f"GET /{path}", await self._get(path, READ, patience, database_id))
+
+    def listed_at(self, database_id: str) -> float:
+        """When a run of this machine last requested the listing of a database (monotonic seconds); minus infinity for not lately."""
+        return self._limiter.listed_at(database_id)
+
+    async def list_account(self, *, patience: Patience = PATIENT) -> Listing:
+        """List the snapshots of the whole account. The service caches this listing apart from those of the databases.
+
+        Raises:
+            UpgradeRequired: the plan does not include this listing.
+        """
+        answer = await self._get("users/snapshots?scope=databases", ACCOUNT_LISTING, patience)
+        return self._listing("GET /users/snapshots", answer)
+
+    async def account(self, *, patience: Patience = PATIENT) -> Account:
+        """Get the account: its id, plan and databases."""
+        return await self._get_model("users/me", Account, patience)
+
+    async def database(self, database_id: str, *, patience: Patience = PATIENT) -> AccountDatabase:
+        """Get the configuration of one database."""
+        return await self._get_model(_path(database_id), AccountDatabase, patience)
+
+    async def database_status(self, database_id: str, *, patience: Patience = PATIENT) -> DatabaseStatus:
+        """Get the current status of one database."""
+        return await self._get_model(_path(database_id, "status"), DatabaseStatus, patience)
+
+    async def database_certificate(self, database_id: str, *, patience: Patience = PATIENT) -> bytes:
+        """Get the private key and the certificate, as PEM, with which a client may connect to a database that runs."""
+        path = _path(database_id, "credentials", "certificate")
+        answer = await self._get(path, READ, patience)
+        pem = read_certificate(answer.response)
+        if pem is None:
+            raise UnreadableAnswer(f"GET /{path}", status=answer.status)
+        return pem
+
+    async def database_statuses(self, *, patience: Patience = PATIENT) -> dict[str, bool] | None:
+        """Get whether each database of the account is running, by id; None if the service has no such route."""
+        try:
+            answer = await self._get("databases/status", READ, patience)
+        except SquareCloudError as error:
+            # A service without the route takes `status` for the id of a database.
+            if error.status not in {400, 404, 405}:
+                raise
+            return None
+        return read_statuses(answer.response)
+
+    async def _post(self, database_id: str, what: str, body: object = None, *, leaves: Callable[[], None]) -> Answer:
+        path = _path(database_id, what)
+        return await self._transport.send("POST", path, read_timeout=POST_READ_TIMEOUT, body=body, leaves=leaves)
+
+    async def _get_model(self, path: str, model: type[Model], patience: Patience) -> Model:
+        answer = await self._get(path, READ, patience)
+        try:
+            return model.model_validate(answer.response)
+        except ValidationError:
+            raise UnreadableAnswer(f"GET /{path}", status=answer.status) from None
+
+    async def _get(self, path: str, lane: Lane, patience: Patience, database_id: str | None = None) -> Answer:
+        request = f"GET /{path.partition('?')[0]}"
+        back_off = iter(patience.back_off)
+        while True:
+            try:
+                async with self._limiter.slot(request, lane, database_id, waits_out_block=patience.waits_out_block):
+                    return await self._transport.send("GET", path, read_timeout=GET_READ_TIMEOUT)
+            except SquareCloudError as error:
+                pause = next(back_off, None)
+                if pause is None or not error.passing or isinstance(error, Blocked):
+                    raise
+                pause = max(pause, min(error.retry_after or 0.0, GET_PAUSE_LIMIT))
+            await self._clock.sleep(pause)
+
+    def _listing(self, request: str, answer: Answer) -> Listing:
+        if not isinstance(answer.response, list):
+            raise UnreadableAnswer(request, status=answer.status)
+        entries, unreadable = read_entries(answer.response)
+        return Listing(entries, unreadable, answer.sent_at, self.service_clock.now())
+
+
+def _path(database_id: str, *more: str) -> str:
+    return "/".join(("databases", quote(database_id, safe=""), *more))

@@ -1,0 +1,389 @@
+"""What can go wrong between a client and the service: one class per reaction of the caller, and each code's meaning."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.next_step import Next, Step
+from pulumi_snapshots.service.scopes import scope_of
+
+QUOTE_LIMIT = 200
+"""Characters of the service's own message that an error repeats."""
+
+
+class SquareCloudError(Explained):
+    """A request that failed.
+
+    Attributes:
+        status: HTTP status of the answer; None without an answer.
+        code: the service's code; None if the answer held none.
+        message: the service's own words, shortened; empty if there were none.
+        request: method and path, without host or query.
+        retry_after: seconds that the service asked to wait; None if it did not.
+        unsent: whether this request was kept back because of the answer to another.
+    """
+
+    meaning: ClassVar[str] = "the service refused it"
+    effect: ClassVar[str] = ""
+    """What was done and what was not."""
+    steps: ClassVar[tuple[Next, ...]] = ()
+    ambiguous: ClassVar[bool] = False
+    """Whether a request that changes something may still have been carried out."""
+    passing: ClassVar[bool] = False
+    """Whether the same request may succeed a little later."""
+
+    def __init__(  # noqa: PLR0913  an answer has this many parts
+        self,
+        request: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        message: str = "",
+        retry_after: float | None = None,
+        meaning: str = "",
+        unsent: bool = False,
+    ) -> None:
+        self.request = request
+        self.status = status
+        self.code = code
+        self.message = message[:QUOTE_LIMIT]
+        self.retry_after = retry_after
+        self.unsent = unsent
+        known = _KNOWN.get(code or "")
+        answer = " ".join(str(part) for part in (status, code) if part is not None)
+        quoted = f' ("{self.message}")' if self.message else ""
+        if unsent:
+            happened = f"{request} was not sent, because another request was answered with {answer}"
+        elif answer:
+            happened = f"{request} was answered with {answer}{quoted}"
+        else:
+            happened = f"{request} failed{quoted}"
+        meaning = meaning or (known and known.meaning.format(scope=scope_of(request))) or self.meaning
+        then = (known and known.steps) or self._then()
+        super().__init__(f"{happened}: {meaning}", self.effect, then)
+
+    def _then(self) -> tuple[Next, ...]:
+        return self.steps
+
+    def kept_back(self, request: str, *, retry_after: float | None = None) -> Self:
+        """The error of `request`, which is not sent because an earlier one was answered with this one."""
+        error = type(self)(request, status=self.status, code=self.code, retry_after=retry_after, unsent=True)
+        if retry_after is None:
+            error.done, error.then = self.done, self.then
+        return error
+
+
+class KeyRefused(SquareCloudError):
+    """The API key is unknown, revoked or expired; asking again would block the address."""
+
+    meaning = "the API key is unknown, revoked or expired, so nothing more is sent with it"
+    steps = (Next(Step.SET_KEY),)
+
+
+class NotAllowed(SquareCloudError):
+    """The key is valid, but not for this request (scope, resource or permission)."""
+
+    meaning = "the API key is not allowed to do this"
+    steps = (Next(Step.USE_SCOPES), Next(Step.USE_KEY_OF_DATABASE))
+
+
+class ProxyRefused(SquareCloudError):
+    """A proxy in front of the service refused the request: a 403 that is not the service's own."""
+
+    meaning = (
+        "a proxy in front of the service refused it: it wants a captcha solved, blocks this country or network, or takes "
+        "this client for a robot"
+    )
+    effect = "The API key and its scopes are not the reason, and nothing was started."
+    steps = (Next(Step.CHANGE_NETWORK), Next(Step.ASK_SUPPORT))
+
+
+class DatabaseMissing(SquareCloudError):
+    """No such database in this account."""
+
+    meaning = "this account has no such database"
+    steps = (Next(Step.CHECK_DATABASE_ID),)
+
+
+class SnapshotFailed(SquareCloudError):
+    """The service tried and could not capture the snapshot."""
+
+    meaning = "the service could not capture the snapshot"
+    steps = (Next(Step.CHECK_HEALTH), Next(Step.RUN_AGAIN))
+
+
+class RestoreFailed(SquareCloudError):
+    """The service tried and could not restore the snapshot; what the database holds now is not known."""
+
+    meaning = "the service could not restore the snapshot"
+    effect = "What the database holds now is not known."
+    steps = (Next(Step.CHECK_DATA), Next(Step.CHECK_HEALTH), Next(Step.RESTORES_NEXT))
+
+    @classmethod
+    def reported(cls, restore: str, code: str, step: str | None = None) -> Self:
+        """The error of a restore that was accepted and then failed, as the service's status says.
+
+        Args:
+            restore: which restore; a clause without its verb.
+            code: the service's code.
+            step: what the service was doing; None if it did not say.
+        """
+        error = cls(restore, code=code)
+        known = _KNOWN.get(code, _Known(cls, steps=(Next(Step.ASK_SUPPORT),)))
+        meaning = (known.meaning or known.reaction.meaning).format(scope=scope_of("POST"))
+        in_step = f" in its step {step}" if step and step != "interrupted" else ""
+        error.happened = f"{restore} failed with {code}{in_step}: {meaning}"
+        steps = known.steps or known.reaction.steps
+        more = (one for one in (Next(Step.CHECK_DATA), Next(Step.RESTORES_NEXT)) if one not in steps)
+        error.then = (*steps, *more)
+        return error
+
+
+class Cooldown(SquareCloudError):
+    """A short cooldown; the request was not accepted."""
+
+    meaning = (
+        "a short cooldown is running (1 snapshot per 5 s per account and per 180 s per database, "
+        "1 restore per 60 s per account and per 120 s per database)"
+    )
+    effect = "Nothing was started."
+    steps = (Next(Step.RUN_AGAIN_IN, wait="3 minutes"),)
+    passing = True
+
+
+class QuotaUsedUp(SquareCloudError):
+    """The plan's daily snapshots are used up; account-wide."""
+
+    meaning = "the plan's daily allowance of snapshots is used up ((plan RAM in MB / 256) x 2 in any 24 hours, for the whole account)"
+    steps = (Next(Step.WAIT_FOR_SLOT, when="24 hours after the oldest of them"), Next(Step.USE_LARGER_PLAN))
+
+
+def _minutes(seconds: float | None, otherwise: int) -> str:
+    minutes = otherwise if seconds is None else max(1, math.ceil(seconds / 60))
+    return f"{minutes} minute{'s' * (minutes > 1)}"
+
+
+class Blocked(SquareCloudError):
+    """The account-wide request budget was passed: no client may send until the block is over."""
+
+    meaning = "the account sent too many requests and is blocked for up to about 30 minutes"
+    passing = True
+
+    def _then(self) -> tuple[Next, ...]:
+        return (Next(Step.RUN_AGAIN_IN, wait=_minutes(self.retry_after, 30)), Next(Step.LEAVE_MORE_TO_OTHERS))
+
+
+class ListingBlocked(Blocked):
+    """The account's listing was requested too often; the service refuses this listing alone for a while."""
+
+    meaning = "the account's listing was requested too often and is blocked for up to 5 minutes, while other requests continue"
+    passing = False
+
+    def _then(self) -> tuple[Next, ...]:
+        return (Next(Step.GIVE_DATABASE), Next(Step.RUN_AGAIN_IN, wait=_minutes(self.retry_after, 5)))
+
+
+class RestoreRunning(SquareCloudError):
+    """A restore of this database is under way, or ended a moment ago; the request was not accepted."""
+
+    meaning = "a restore of this database is under way, or ended less than about 2 minutes ago"
+    effect = "Nothing was started."
+    steps = (Next(Step.RUN_AGAIN_IN, wait="3 minutes, when that restore is over"),)
+
+
+class SnapshotRunning(SquareCloudError):
+    """A snapshot of this database is being taken, by anyone; the request was not accepted."""
+
+    meaning = "another snapshot of this database is being taken"
+    effect = "Nothing was started."
+    steps = (Next(Step.RUN_AGAIN_IN, wait="3 minutes, when that snapshot is there"),)
+
+
+class UpgradeRequired(SquareCloudError):
+    """The account's plan does not include the request."""
+
+    meaning = "the account's plan does not include this"
+    steps = (Next(Step.USE_LARGER_PLAN),)
+
+
+class RequestRefused(SquareCloudError):
+    """Any other refusal, such as one with a code that is new; see `is_new`."""
+
+    meaning = "the service refused the request"
+    steps = (Next(Step.ASK_SUPPORT),)
+
+
+class ServiceFailed(SquareCloudError):
+    """The service failed and said so, mostly with a code that is new; a poll may succeed later. See `is_new`."""
+
+    meaning = "the service failed to carry it out"
+    steps = (Next(Step.RUN_AGAIN_LATER), Next(Step.ASK_SUPPORT))
+    passing = True
+
+
+class Unavailable(SquareCloudError):
+    """The service or a proxy before it is down; a request that changes something may have been carried out."""
+
+    meaning = "the service is not available"
+    steps = (Next(Step.RUN_AGAIN_LATER),)
+    ambiguous = True
+    passing = True
+
+
+class UnreadableAnswer(SquareCloudError):
+    """An answer came, but not one that can be read; a request that changes something may have been carried out."""
+
+    meaning = "the answer could not be read"
+    steps = (Next(Step.RUN_AGAIN_LATER), Next(Step.CHECK_ADDRESS))
+    ambiguous = True
+    passing = True
+
+
+class AnswerLost(SquareCloudError):
+    """The request was sent, but no answer came back; it may have been carried out."""
+
+    meaning = "it was sent, but its answer was lost"
+    steps = (Next(Step.RUN_AGAIN_LATER),)
+    ambiguous = True
+    passing = True
+
+
+class NotSent(SquareCloudError):
+    """The request certainly never left this machine."""
+
+    meaning = "the service could not be reached, so nothing was sent"
+    steps: ClassVar[tuple[Next, ...]] = (Next(Step.CHECK_ADDRESS), Next(Step.RUN_AGAIN))
+    passing = True
+
+
+class Outage(SquareCloudError):
+    """Not sent: the service failed for the requests before this one, and no listing request succeeded since."""
+
+    meaning = (
+        "it was not sent, because the service is returning errors: requests for other snapshots failed, and no listing "
+        "request has succeeded for 2 minutes"
+    )
+    effect = "Nothing was started for this database."
+    steps = (Next(Step.RUN_AGAIN_LATER),)
+
+
+class Redirected(SquareCloudError):
+    """A redirect; never followed, because the API key must not reach another host."""
+
+    meaning = "it was redirected, which is never followed with the API key"
+    steps = (Next(Step.SET_ADDRESS),)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What a code of the service means; the meaning may hold `{scope}`, the scope that the request needs."""
+
+    reaction: type[SquareCloudError]
+    meaning: str = ""
+    steps: tuple[Next, ...] = ()
+
+
+_KNOWN = {
+    "ACCESS_DENIED": _Known(KeyRefused),
+    "INVALID_ACCESS_TOKEN": _Known(KeyRefused),
+    "MISSING_SCOPE": _Known(NotAllowed, "the API key lacks the scope {scope}", (Next(Step.USE_KEY_WITH_SCOPE),)),
+    "RESOURCE_NOT_ALLOWED": _Known(
+        NotAllowed, "the API key is limited to other resources", (Next(Step.USE_KEY_OF_DATABASE),)
+    ),
+    "PERMISSION_DENIED": _Known(NotAllowed),
+    "DATABASE_NOT_FOUND": _Known(DatabaseMissing),
+    "SNAPSHOT_FAILED": _Known(SnapshotFailed),
+    "SNAPSHOT_IN_PROGRESS": _Known(SnapshotRunning),
+    "KEEP_CALM": _Known(Cooldown),
+    "DAILY_SNAPSHOTS_LIMIT_REACHED": _Known(QuotaUsedUp),
+    "RATE_LIMITED": _Known(Blocked),
+    "RATE_LIMIT": _Known(Blocked),
+    "RATE_LIMIT_EXCEEDED": _Known(Blocked),
+    "RESTORE_IN_PROGRESS": _Known(RestoreRunning),
+    "UPGRADE_REQUIRED": _Known(UpgradeRequired),
+    "DATABASE_NOT_RUNNING": _Known(
+        RequestRefused, "the database is not running", (Next(Step.START_DATABASE), Next(Step.RUN_AGAIN))
+    ),
+    "DATABASE_UNAVAILABLE": _Known(Unavailable, "the service's own database is unavailable at the moment, not yours"),
+    # None of these says what was carried out until then, whatever its status.
+    "CLUSTER_TIMEOUT": _Known(Unavailable, "the database's cluster did not answer in time"),
+    "CLUSTER_UNAVAILABLE": _Known(Unavailable, "the database's cluster is not available"),
+    "REQUEST_ABORTED": _Known(Unavailable, "the service gave up on the request"),
+    "EMPTY_RESPONSE": _Known(Unavailable, "the database's cluster answered with nothing"),
+    "VALIDATION_TIMEOUT": _Known(Unavailable, "the service's check of the request took too long"),
+    "SNAPSHOT_NOT_FOUND": _Known(RequestRefused, "the service has no such snapshot", (Next(Step.CHECK_VERSION_ID),)),
+    "SNAPSHOT_RESTORE_FAILED": _Known(RestoreFailed),
+    "SNAPSHOT_CORRUPT": _Known(RestoreFailed, "the snapshot is damaged", (Next(Step.RESTORE_ANOTHER),)),
+    "RESTORE_INTERRUPTED": _Known(
+        RestoreFailed,
+        "the service's node restarted before it was over",
+        (Next(Step.CHECK_DATA), Next(Step.RESTORES_NEXT)),
+    ),
+    "CONTAINER_NOT_FOUND": _Known(
+        RequestRefused,
+        "the service does not find the database's container",
+        (Next(Step.CHECK_HEALTH), Next(Step.ASK_SUPPORT)),
+    ),
+    "CLUSTER_MAINTENANCE_TRY_LATER": _Known(
+        RequestRefused, "the database's cluster is under maintenance", (Next(Step.RUN_AGAIN_IN, wait="10 minutes"),)
+    ),
+    "SNAPSHOT_DATABASE_MISMATCH": _Known(
+        RequestRefused, "the snapshot is of another database engine", (Next(Step.USE_SAME_ENGINE),)
+    ),
+    "INVALID_SNAPSHOT_ID": _Known(
+        RequestRefused, "the service does not accept this snapshot name", (Next(Step.USE_LISTED_NAME),)
+    ),
+    "INVALID_VERSION_ID": _Known(
+        RequestRefused,
+        "the service does not accept this version id (it has 24 to 96 characters)",
+        (Next(Step.CHECK_VERSION_ID),),
+    ),
+}
+
+
+def is_known(code: str | None) -> bool:
+    """Whether a code's meaning is known."""
+    return code in _KNOWN
+
+
+def is_new(error: SquareCloudError) -> bool:
+    """Whether an answer fails a request without saying by a known code what was carried out until then."""
+    return isinstance(error, RequestRefused | ServiceFailed) and not is_known(error.code)
+
+
+_SURELY_UNAVAILABLE = frozenset({408, 499, 502, 503, 504})
+"""408 and 499 are sent by proxies that gave up on a request that may well have got through."""
+_BY_STATUS: dict[int, type[SquareCloudError]] = {401: KeyRefused, 402: UpgradeRequired, 403: NotAllowed, 429: Blocked}
+"""An unknown 429 may come from a proxy's own limit: the careful reaction is to send nothing for a while."""
+_PROXY_FAILURES = range(520, 531)  # 52x: a proxy could not reach or understand the service; 530 goes with them
+
+
+def error_for(  # noqa: PLR0913  an answer has this many parts
+    request: str,
+    status: int,
+    *,
+    code: str | None,
+    message: str = "",
+    readable: bool,
+    retry_after: float | None = None,
+) -> SquareCloudError:
+    """The error that an answer of the service is, see `SquareCloudError`; `readable` if its body was the service's envelope."""
+    known = _KNOWN.get(code or "")
+    reaction: type[SquareCloudError]
+    if status in _SURELY_UNAVAILABLE or status in _PROXY_FAILURES:
+        # Whatever the body says: these can be sent after a request was carried out.
+        reaction = Unavailable
+    elif 300 <= status < 400:  # noqa: PLR2004  the redirects
+        reaction = Redirected
+    elif not readable and not 400 <= status < 500:  # noqa: PLR2004  a 4xx is a refusal, even from a proxy
+        reaction = UnreadableAnswer
+    elif known is not None:
+        reaction = known.reaction
+    elif status == 403 and not readable:  # noqa: PLR2004  the service's own refusals have its envelope
+        reaction = ProxyRefused
+    else:
+        reaction = _BY_STATUS.get(status, ServiceFailed if status >= 500 else RequestRefused)  # noqa: PLR2004  a server's failure
+    return reaction(request, status=status, code=code, message=message, retry_after=retry_after)

@@ -1,0 +1,268 @@
+"""The service's answers as typed data. Unknown fields are ignored; optional fields of a wrong type become None."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AliasPath,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    StrictBool,
+    ValidationError,
+    model_validator,
+)
+from pydantic.functional_validators import AfterValidator, BeforeValidator
+from pydantic_core import CoreSchema, core_schema
+
+from pulumi_snapshots.clock import in_utc, is_nonsense
+from pulumi_snapshots.service.signed_url import version_of
+
+PEM = (rb"(?:[A-Z]+ )?PRIVATE KEY", rb"CERTIFICATE")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class _NoneIfUnfit:
+    """The value, or None if it has a wrong type: one bad field must not make the whole entry unreadable."""
+
+    @staticmethod
+    def __get_pydantic_core_schema__(source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_default_schema(handler(source), default=None, on_error="default")
+
+
+def _utc(moment: datetime) -> datetime:
+    """The time in UTC; a date without a zone is UTC, like all dates of the service."""
+    if is_nonsense(moment):
+        raise ValueError("no snapshot is of that year")
+    return in_utc(moment)
+
+
+def _from_milliseconds(value: object) -> datetime:
+    """The time; ValueError if it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("no number")  # noqa: TRY004  pydantic takes this for an unfit value
+    try:
+        return EPOCH + timedelta(milliseconds=int(value))
+    except (OverflowError, ValueError) as error:
+        raise ValueError("no time") from error
+
+
+def _address(url: str) -> str:
+    """The URL unchanged; ValueError if it cannot be parsed."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"https", "http"} or not parts.hostname:
+        raise ValueError("no URL")
+    return url
+
+
+T = TypeVar("T")
+Lenient = Annotated[T | None, _NoneIfUnfit]
+Utc = Annotated[datetime, AfterValidator(_utc)]
+Milliseconds = Annotated[datetime, BeforeValidator(_from_milliseconds), AfterValidator(_utc)]
+"""A time in milliseconds since 1970."""
+Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,60}$")]
+"""A word of the service that users read; no API key is as short."""
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+"""A number of bytes or of MB. A state keeps no larger number exactly, and one of thousands of digits cannot be shown."""
+Address = Annotated[str, AfterValidator(_address)]
+
+
+def version_of_url_or_key(address: str | None) -> str | None:
+    """The `versionId` in a signed URL or in an entry's `key`, which is a bare query string; None if there is none."""
+    if not address:
+        return None
+    return version_of(address if "://" in address else f"?{address.removeprefix('?')}")
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+Model = TypeVar("Model", bound=_Wire)
+
+
+class ListedSnapshot(_Wire):
+    """One entry of a listing.
+
+    Attributes:
+        name: the name of the storage object, which is the same for every snapshot of a database.
+        size: bytes.
+        modified: a time in UTC; whether the snapshot started or ended then is not public.
+        key: the query string of the signed URL.
+        version_id: the version, which alone identifies a snapshot.
+        url: the signed URL of this version; None in old entries.
+        runtime: the database engine.
+        origin: `automatic` for a daily snapshot, `manual` otherwise; None in old entries.
+    """
+
+    name: str = Field(min_length=1)
+    size: Lenient[Count] = None
+    modified: Lenient[Utc] = None
+    key: Lenient[str] = None
+    version_id: Lenient[str] = None
+    url: Lenient[Address] = None
+    runtime: Lenient[str] = None
+    origin: Lenient[str] = None
+
+    @property
+    def version(self) -> str | None:
+        """The version id; old entries have it only in `key` or `url`."""
+        return self.version_id or version_of_url_or_key(self.key) or version_of_url_or_key(self.url)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A fetched listing, newest snapshot first.
+
+    Attributes:
+        entries: the readable entries that have a version.
+        unreadable: the number of other entries; if there are any, the listing does not prove that a snapshot is missing.
+        sent_at: when the listing was requested (monotonic seconds).
+        service_time: the service's time of the answer; this machine's time if the service never sent one.
+    """
+
+    entries: tuple[ListedSnapshot, ...]
+    unreadable: int
+    sent_at: float
+    service_time: datetime
+
+
+class Finished(_Wire):
+    """The 200 of a create. Its `url` serves the latest snapshot of the database, which may be another one by then."""
+
+    url: Lenient[Address] = None
+    key: Lenient[str] = None
+
+    @property
+    def version(self) -> str | None:
+        """The version in `key` or `url`; older answers have none."""
+        return version_of_url_or_key(self.key) or version_of_url_or_key(self.url)
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The 202 of a create: the service continues in the background. The answer carries no id."""
+
+
+class AccountDatabase(_Wire):
+    """A database of the account; `ram` is in MB, and `type` is the database engine."""
+
+    id: str = Field(min_length=1)
+    name: Lenient[str] = None
+    ram: Lenient[Count] = None
+    type: Lenient[str] = None
+    cluster: Lenient[str] = None
+    port: Lenient[int] = None
+    """The service gives it for a single database only."""
+
+
+class DatabaseStatus(_Wire):
+    """The current status of a database; `uptime` is when it was started, None while it does not run."""
+
+    running: StrictBool
+    uptime: Lenient[Milliseconds] = None
+
+
+class _Running(DatabaseStatus):
+    """The status of one database in the list of all."""
+
+    id: str = Field(min_length=1)
+
+
+class RestoreStatus(_Wire):
+    """How the last restore of a database stands; times are by the service's clock.
+
+    Attributes:
+        state: `none` if there was no restore in the last hour, `queued`, `running`, `success`, `error`, or one that is new.
+        step: what it is doing, or was doing when it failed.
+        code: why it failed.
+        started_at: when it began.
+        finished_at: when it ended.
+    """
+
+    state: Word
+    step: Lenient[Word] = None
+    code: Lenient[Word] = None
+    started_at: Lenient[Milliseconds] = None
+    finished_at: Lenient[Milliseconds] = None
+
+    @property
+    def in_progress(self) -> bool:
+        """Whether it is queued or running."""
+        return self.state in {"queued", "running"}
+
+    def __str__(self) -> str:
+        return self.state if self.step is None else f"{self.state} ({self.step})"
+
+
+class Account(_Wire):
+    """The answer of `/users/me`.
+
+    Attributes:
+        id: the account's id.
+        plan: the plan's name.
+        plan_memory: the plan's memory in MB, which determines the daily allowance of snapshots.
+        databases: the readable databases.
+        unreadable: the number of unreadable databases; 1 if there was no list of databases.
+    """
+
+    id: str = Field(min_length=1, validation_alias=AliasPath("user", "id"))
+    plan: Lenient[str] = Field(None, validation_alias=AliasPath("user", "plan", "name"))
+    plan_memory: Lenient[Count] = Field(None, validation_alias=AliasPath("user", "plan", "memory", "limit"))
+    databases: tuple[AccountDatabase, ...]
+    unreadable: int
+
+    @model_validator(mode="before")
+    @classmethod
+    def _count_unreadable(cls, answer: Any) -> Any:
+        """Leave out unreadable databases: one of them must not make the account unreadable."""
+        if not isinstance(answer, dict):
+            return answer
+        items = answer.get("databases")
+        listed = items if isinstance(items, list) else [None]
+        databases = [database for item in listed if (database := _read(AccountDatabase, item)) is not None]
+        return {**answer, "databases": databases, "unreadable": len(listed) - len(databases)}
+
+
+def _read(model: type[Model], item: Any) -> Model | None:
+    try:
+        return model.model_validate(item)
+    except ValidationError:
+        return None
+
+
+def read_statuses(answer: Any) -> dict[str, bool]:
+    """Whether each database is running, by id; those that cannot be read are left out."""
+    read = [_read(_Running, item) for item in (answer if isinstance(answer, list) else ())]
+    return {each.id: each.running for each in read if each is not None}
+
+
+def read_certificate(answer: Any) -> bytes | None:
+    """The PEM with a private key and a certificate, in base64 or as it is; None if it is not whole."""
+    text = answer.get("certificate") if isinstance(answer, dict) else answer
+    if not isinstance(text, str):
+        return None
+    try:
+        pem = text.encode("ascii") if "-----BEGIN" in text else b64decode(text, validate=False)
+    except ValueError:
+        return None
+    return (
+        pem
+        if all(re.search(rb"-----BEGIN %b-----.+-----END %b-----" % (of, of), pem, re.DOTALL) for of in PEM)
+        else None
+    )
+
+
+def read_entries(items: Iterable[Any]) -> tuple[tuple[ListedSnapshot, ...], int]:
+    """The readable entries of a listing, and the number of unreadable ones."""
+    read = [_read(ListedSnapshot, item) for item in items]
+    entries = tuple(entry for entry in read if entry is not None and entry.version is not None)
+    return entries, len(read) - len(entries)

@@ -1,0 +1,251 @@
+"""Encryption with age: on the way into a store, and back with the private key, which nothing else here ever sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import sha256
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.extras import pip_install
+from pulumi_snapshots.properties.unfit import Unfit
+from pulumi_snapshots.storage.flow import Flow
+from pulumi_snapshots.storage.store import READ_SIZE, Buffer, Draft, Seen, Store
+
+T = TypeVar("T")
+LIBRARY, EXTRA = "pyrage", "encrypt"
+SUFFIX = ".age"
+RECIPIENTS_LIMIT = 20
+"""Each adds about 100 bytes to every object."""
+PRIVATE = "AGE-SECRET-KEY-"
+
+
+class NotDecrypted(Explained):
+    """It was not decrypted; nothing was written."""
+
+
+def recipients(given: object) -> list[str]:
+    """Public keys of age; raises Unfit."""
+    if not isinstance(given, list | tuple) or not 1 <= len(given) <= RECIPIENTS_LIMIT:
+        raise Unfit(f"must be a list of 1 to {RECIPIENTS_LIMIT} public keys of age, which begin with age1")
+    if any(PRIVATE in str(one).upper() for one in given):
+        raise Unfit(
+            "holds a private key: give the public one, which begins with age1, and change this one: it was seen"
+        )
+    if find_spec(LIBRARY) is None:
+        raise Unfit(f"needs {LIBRARY}, which is not installed: {pip_install(EXTRA)}")
+    for one in given:
+        try:
+            _recipient(one)
+        except Exception as error:  # noqa: BLE001  the library's own
+            raise Unfit(f"must be public keys of age, which begin with age1 ({error})", one) from None
+    return sorted(set(given))
+
+
+def _recipient(one: str) -> Any:
+    return import_module(LIBRARY).x25519.Recipient.from_str(one)
+
+
+def sealed_size(plain: int, keys: int) -> int:
+    """The most bytes that so many plain ones take, for so many recipients."""
+    return plain + (plain // 65536 + 1) * 16 + 200 + 100 * keys
+
+
+class SealedDraft(Draft):
+    """Encrypts what is written, on its way to another draft. Plain bytes are in memory only.
+
+    One thread encrypts, hashes and writes in turns. The library keeps other threads waiting while it encrypts, so with a
+    thread for each they would mostly wait for each other.
+
+    Args:
+        draft: takes the encrypted bytes.
+        keys: the recipients.
+
+    Attributes:
+        hasher: of the encrypted bytes.
+        size: how many those are.
+    """
+
+    def __init__(self, draft: Draft, keys: Iterable[str]) -> None:
+        self.hasher = sha256()
+        self.size = 0
+        self._draft = draft
+        self._waiting = bytearray()
+        self._recipients = [_recipient(one) for one in keys]
+        self._plain = Flow(self._encrypt)
+
+    def write(self, data: bytes | bytearray) -> None:
+        """Encrypt it, and append that."""
+        self._plain.push(data)
+
+    def finish(self) -> None:
+        """Encrypt what is left."""
+        self._plain.finish()
+
+    def commit(self, sha256: str) -> Seen:  # noqa: ARG002  that of the plain bytes
+        """Let the object appear."""
+        return self._draft.commit(self.hasher.hexdigest())
+
+    def hurry(self) -> None:
+        """Make every call end within seconds."""
+        self._draft.hurry()
+
+    def discard(self) -> None:
+        """Leave nothing of it."""
+        try:
+            self._plain.stop()
+        finally:
+            self._draft.discard()
+
+    def _encrypt(self, blocks: Iterator[Buffer]) -> None:
+        _through(
+            lambda reader, writer: import_module(LIBRARY).encrypt_io(reader, writer, self._recipients),
+            blocks,
+            self._take,
+        )
+        self._write()
+
+    def _take(self, data: bytes) -> None:
+        self._waiting += data
+        if len(self._waiting) >= READ_SIZE:
+            self._write()
+
+    def _write(self) -> None:
+        block, self._waiting = self._waiting, bytearray()
+        self._draft.write(block)
+        self.hasher.update(block)
+        self.size += len(block)
+
+
+class _Reader:
+    """What the library reads from: blocks, of which it takes as many bytes as it likes."""
+
+    def __init__(self, blocks: Iterator[Buffer]) -> None:
+        self._blocks = blocks
+        self._block = memoryview(b"")
+
+    def read(self, size: int = -1) -> bytes:
+        while not self._block:
+            block = next(self._blocks, None)
+            if block is None:
+                return b""
+            self._block = memoryview(block)
+        end = len(self._block) if size < 0 else size
+        taken, self._block = bytes(self._block[:end]), self._block[end:]
+        return taken
+
+
+class _Writer:
+    def __init__(self, take: Callable[[bytes], None]) -> None:
+        self._take = take
+
+    def write(self, data: bytes) -> int:
+        self._take(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+
+def _through(work: Callable[[Any, Any], None], blocks: Iterator[Buffer], take: Callable[[bytes], None]) -> None:
+    """Let the library read the blocks and write to `take`; an error of either stays what it is."""
+    errors: list[BaseException] = []
+
+    def noting(call: Callable[..., T]) -> Callable[..., T]:
+        def noted(*given: Any) -> T:
+            try:
+                return call(*given)
+            except BaseException as error:
+                errors.append(error)
+                raise
+
+        return noted
+
+    reader, writer = _Reader(blocks), _Writer(take)
+    reader.read, writer.write = noting(reader.read), noting(writer.write)  # type: ignore[method-assign]
+    try:
+        work(reader, writer)
+    except BaseException:
+        if errors:
+            raise errors[0] from None
+        raise
+
+
+def identities(file: Path) -> list[Any]:
+    """The private keys of a file, as `age-keygen` writes it.
+
+    Raises:
+        NotDecrypted: there are none.
+    """
+    try:
+        lines = file.read_text().split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text; if it is itself encrypted, decrypt it with age first"
+        raise NotDecrypted(f"the identity file {file} cannot be read: {why}") from None
+    keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    try:
+        found = [import_module(LIBRARY).x25519.Identity.from_str(key) for key in keys]
+    except ImportError as error:
+        raise NotDecrypted(f"decrypting needs {LIBRARY} ({error}): {pip_install(EXTRA)}") from error
+    except Exception:  # noqa: BLE001  the library's own, whose text may show the key
+        raise NotDecrypted(f"{file} is no identity file of age: its lines must begin with {PRIVATE}") from None
+    if not found:
+        raise NotDecrypted(f"{file} holds no identity of age")
+    return found
+
+
+def opened(
+    source: Store, target: Store, keys: list[Any], *, name: str, stopping: Callable[[], bool] = lambda: False
+) -> tuple[Seen, str]:
+    """Decrypt an object to another place, whole or not at all, unless `stopping`. An error calls it by `name`.
+
+    Returns:
+        The new object, and its SHA-256.
+
+    Raises:
+        NotDecrypted: no key fits, or it is not what was encrypted.
+        StoreTrouble: a place cannot be read or written.
+    """
+    if source.is_at(target):
+        raise NotDecrypted(f"{name} is itself the file to write, and the only encrypted one: choose another file")
+    hasher, draft = sha256(), target.begin(None)
+
+    def take(data: bytes) -> None:
+        if stopping():
+            raise NotDecrypted(f"{name} was not decrypted: it was interrupted")
+        hasher.update(data)
+        draft.write(data)
+
+    try:
+        decrypt(source.read(), keys, take, name=name)
+        digest = hasher.hexdigest()
+        return draft.commit(digest), digest
+    except BaseException:
+        draft.discard()
+        raise
+
+
+def decrypt(blocks: Iterator[Buffer], keys: list[Any], take: Callable[[bytes], None], *, name: str) -> None:
+    """Decrypt blocks; what is taken is right as far as it goes, and only whole once this returns.
+
+    Raises:
+        NotDecrypted: no key fits, or the bytes are not what was encrypted.
+    """
+    try:
+        _through(lambda reader, writer: import_module(LIBRARY).decrypt_io(reader, writer, keys), blocks, take)
+    except (import_module(LIBRARY).DecryptError, OSError) as error:  # errors of the stores are StoreTrouble
+        raise NotDecrypted(_why(name, str(error))) from None
+
+
+def _why(name: str, error: str) -> str:
+    """What the library's short errors mean."""
+    if error.startswith("Header is invalid"):
+        return f"{name} is not encrypted with age"
+    if error.startswith("No matching keys"):
+        return f"{name} is encrypted for other recipients: the identity file has none of their keys"
+    if error.startswith("Unknown age format"):
+        return f"{name} cannot be decrypted: {error}"
+    return f"{name} was altered or cut short: {error}"

@@ -1,0 +1,316 @@
+"""What a test or a demo may do to the emulated service, in Python. The control API offers the same over HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from squarecloud_emulator.service.resources import DATABASE_TYPES, ID, Application, Database
+from squarecloud_emulator.service.service import EmulatedService
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from squarecloud_emulator.data.damage import Damage
+    from squarecloud_emulator.data.store import Rows
+    from squarecloud_emulator.service.account import Capture
+    from squarecloud_emulator.service.faults import Fault
+    from squarecloud_emulator.service.resources import Origin, Resource, StoredSnapshot
+
+__all__ = ["ControlledService", "NoSuchResourceError"]
+
+_AS_ITS_DATABASE = "as its database"
+AnyResource = TypeVar("AnyResource", Database, Application)
+
+
+class NoSuchResourceError(KeyError):
+    """The account has no database or application with this id."""
+
+
+class ControlledService(EmulatedService):
+    """The emulated service with everything that a test may do to it."""
+
+    # The account.
+
+    @property
+    def databases(self) -> dict[str, Database]:
+        """The account's databases, by id."""
+        return self.account.databases
+
+    @property
+    def applications(self) -> dict[str, Application]:
+        """The account's applications, by id."""
+        return self.account.applications
+
+    def existing(self, resource_id: str) -> Resource:
+        """The database or application with this id.
+
+        Raises:
+            NoSuchResourceError: There is none.
+        """
+        resource = self.account.resource(resource_id)
+        if resource is None:
+            raise NoSuchResourceError(resource_id)
+        return resource
+
+    def snapshots(self, database_id: str) -> list[StoredSnapshot]:
+        """What is stored of a database or an application, newest first; listings may show an older page."""
+        self.settle()
+        return self.account.snapshots(database_id)
+
+    def add_database(
+        self,
+        id: str | None = None,  # noqa: A002 - the service's word
+        *,
+        name: str | None = None,
+        type: str = "postgres",  # noqa: A002
+        ram: int = 512,
+        snapshot_seconds: float | None = None,
+    ) -> Database:
+        """Add a database.
+
+        Args:
+            id: Its id; the next free one unless given.
+            name: Its name; its kind and the beginning of its id unless given.
+            type: Its engine: mongo, mysql, redis or postgres.
+            ram: Its memory, MB.
+            snapshot_seconds: How long its snapshots take; as the settings say unless given.
+
+        Raises:
+            ValueError: The id is taken or cannot stand in a path, or there is no such engine.
+            StoreError: The store cannot make it.
+        """
+        database = self.new_database(id, name=name, type=type, ram=ram, snapshot_seconds=snapshot_seconds)
+        self.account.store.create(database.id, database.runtime).result()
+        return self.take_in(database)
+
+    def new_database(
+        self,
+        id: str | None = None,  # noqa: A002 - the service's word
+        *,
+        name: str | None = None,
+        type: str = "postgres",  # noqa: A002
+        ram: int = 512,
+        snapshot_seconds: float | None = None,
+    ) -> Database:
+        """A database for `take_in`, once the store has its data. For the arguments see `add_database`."""
+        if type not in DATABASE_TYPES:
+            raise ValueError(f"a database is {', '.join(DATABASE_TYPES)}, not {type}")
+        free = self._free_id("database", id)
+        return Database(
+            id=free,
+            name=_name(type, free) if name is None else name,
+            type=type,
+            ram=ram,
+            created_at=self.settle(),
+            snapshot_seconds=snapshot_seconds,
+        )
+
+    def take_in(self, resource: AnyResource) -> AnyResource:
+        """Add a database or application whose data is in the store already.
+
+        Raises:
+            ValueError: The id has been taken meanwhile.
+        """
+        self._free_id(resource.family, resource.id)
+        self.account.add(resource)
+        self.save()
+        return resource
+
+    def add_application(
+        self,
+        id: str | None = None,  # noqa: A002 - the service's word
+        *,
+        name: str | None = None,
+        ram: int = 512,
+        snapshot_seconds: float | None = None,
+    ) -> Application:
+        """Add an application, of which only snapshots are emulated. For the arguments see `add_database`."""
+        free = self._free_id("application", id)
+        application = Application(
+            id=free,
+            name=_name("application", free) if name is None else name,
+            ram=ram,
+            created_at=self.settle(),
+            snapshot_seconds=snapshot_seconds,
+        )
+        self.account.store.create(application.id, application.runtime).result()
+        return self.take_in(application)
+
+    def add_snapshot(  # noqa: PLR0913 - the parts of a snapshot
+        self,
+        database_id: str,
+        *,
+        origin: Origin | None = "manual",
+        modified: datetime | None = None,
+        size: int | None = None,
+        runtime: str | None = _AS_ITS_DATABASE,
+        version_id: str | None = None,
+        listed: bool = True,
+        damage: Damage | None = None,
+    ) -> StoredSnapshot:
+        """Add a snapshot of the database's data as it is now, without a request.
+
+        Args:
+            database_id: The database or application.
+            origin: "automatic", "manual", or None as on older snapshots.
+            modified: Its time; now unless given.
+            size: Bytes to which its zip is padded.
+            runtime: The engine that listings show; the database's unless given, None as on older snapshots.
+            version_id: A version id of another form.
+            listed: Whether listings show it.
+            damage: What is wrong with its data.
+        """
+        capture = self.capture(database_id, size=size, version_id=version_id, damage=damage)
+        return self.add_captured(database_id, capture, origin=origin, modified=modified, runtime=runtime, listed=listed)
+
+    def capture(
+        self,
+        database_id: str,
+        *,
+        size: int | None = None,
+        version_id: str | None = None,
+        damage: Damage | None = None,
+    ) -> Capture:
+        """Begin a snapshot for `add_captured`. The work continues after the call only if the data is at a server."""
+        self.settle()
+        return self.account.capture(self.existing(database_id), size, version_id, damage)
+
+    def add_captured(  # noqa: PLR0913 - the parts of a snapshot
+        self,
+        database_id: str,
+        capture: Capture,
+        *,
+        origin: Origin | None = "manual",
+        modified: datetime | None = None,
+        runtime: str | None = _AS_ITS_DATABASE,
+        listed: bool = True,
+    ) -> StoredSnapshot:
+        """Wait for a snapshot that `capture` began, and add it. For the arguments see `add_snapshot`."""
+        capture.size.result()  # wait before reading the time
+        resource = self.existing(database_id)
+        now = self.settle()
+        stored = self.account.store_snapshot(
+            resource,
+            now if modified is None else modified,
+            capture,
+            origin=origin,
+            runtime=resource.runtime if runtime == _AS_ITS_DATABASE else runtime,
+            listed=listed,
+        )
+        self.save()
+        return stored
+
+    def remove_snapshot(self, version_id: str) -> None:
+        """Remove a snapshot; a cached page still shows it."""
+        self.account.remove_snapshot(version_id)
+        self.save()
+
+    def remove_database(self, database_id: str) -> None:
+        """Remove a database or application with its snapshots."""
+        self.existing(database_id)
+        self.account.remove(database_id)
+        self.save()
+
+    def change_database(self, database_id: str, **changes: Any) -> None:
+        """Set attributes of a database or application, for example `snapshot_seconds=300`."""
+        resource = self.existing(database_id)
+        for name, value in changes.items():
+            setattr(resource, name, value)
+        self.save()
+
+    def stop_database(self, database_id: str) -> None:
+        """Take a database down."""
+        self.change_database(database_id, running=False)
+
+    def start_database(self, database_id: str) -> None:
+        """Bring a database up."""
+        self.change_database(database_id, running=True, started_at=self.settle())
+
+    def next_snapshot_takes(self, database_id: str, seconds: float) -> None:
+        """Set how long the next snapshot of a database takes, and only that one."""
+        self.change_database(database_id, next_snapshot_seconds=seconds)
+
+    def fail_next_snapshot(self, database_id: str) -> None:
+        """Let the next snapshot of a database be accepted and then fail: SNAPSHOT_FAILED, or no trace after a 202."""
+        self.change_database(database_id, next_snapshot_fails=True)
+
+    def damage_next_snapshot(self, database_id: str, damage: Damage) -> None:
+        """Let the next snapshot of a database succeed with data that is not the database's."""
+        self.change_database(database_id, next_snapshot_damage=damage)
+
+    def next_restore_does_nothing(self, database_id: str) -> None:
+        """Let the next restore of a database report success and leave its data as it is."""
+        self.change_database(database_id, next_restore_does_nothing=True)
+
+    def fail_next_restore(self, database_id: str) -> None:
+        """Let the next restore of a database be refused: SNAPSHOT_RESTORE_FAILED."""
+        self.change_database(database_id, next_restore_fails=True)
+
+    def next_restore_fails_with(self, database_id: str, code: str) -> None:
+        """Let the next restore of a database be accepted and then fail with this code; its data stays as it is."""
+        self.change_database(database_id, next_restore_error=code)
+
+    def revoke_key(self, *, revoked: bool = True) -> None:
+        """Refuse the key from now on: 401 ACCESS_DENIED; or accept it again."""
+        self.account.key_revoked = revoked
+        self.save()
+
+    def block(self, seconds: float | None = None) -> None:
+        """Block the account as if it had exceeded its rate limit, for as long as the settings say unless given."""
+        self.rate_limit.block(self.now(), self._settings.block_seconds if seconds is None else seconds)
+
+    def drop_cache(self, database_id: str | None = None) -> None:
+        """Drop the cached page of one database, or every cached page."""
+        self.account.listing_cache.drop(database_id)
+
+    # Data.
+
+    def execute(self, database_id: str, *statements: str) -> list[Rows]:
+        """Run SQL on a database's data in one transaction; return the rows of each statement.
+
+        Raises:
+            sqlite3.Error: A statement is wrong, in SQLite.
+            StoreError: A statement is wrong, at a server.
+        """
+        self.settle()
+        self.existing(database_id)
+        return self.account.store.execute(database_id, statements).result()
+
+    def archive_of(self, version_id: str) -> bytes:
+        """The bytes that a download of this version serves."""
+        self.settle()
+        stored = self.account.version(version_id)
+        if stored is None:
+            raise KeyError(version_id)
+        return b"".join(self.account.store.read(version_id, 0, stored.size))
+
+    # Faults.
+
+    def add_fault(self, fault: Fault) -> Fault:
+        """Add a rule; the first rule that matches a request strikes it."""
+        self.faults.rules.append(fault)
+        return fault
+
+    def clear_faults(self) -> None:
+        """Remove every rule."""
+        self.faults.rules.clear()
+
+    def _free_id(self, kind: str, wanted: str | None) -> str:
+        if wanted is not None:
+            if not ID.fullmatch(wanted):
+                raise ValueError(f"an id is made of letters, digits, - and _, not {wanted!r}")
+            if self.account.resource(wanted) is not None:
+                raise ValueError(f"the id {wanted} is taken")
+            return wanted
+        number = 1
+        while True:
+            # 32 hex digits, like the service's ids, and the same in every run.
+            candidate = hashlib.sha256(f"{kind} {number}".encode()).hexdigest()[:32]
+            if self.account.resource(candidate) is None:
+                return candidate
+            number += 1
+
+
+def _name(kind: str, id: str) -> str:  # noqa: A002 - the service's word
+    return f"{kind}-{id[:8]}"

@@ -1,0 +1,278 @@
+"""A PostgreSQL server as the emulator uses it: its databases, and the programs that dump and restore them.
+
+Each database of the emulator has its id as its name, and a comment that marks it. The emulator touches no other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from squarecloud_emulator.data.servers.server import MARK, DataServer, Programs
+from squarecloud_emulator.data.store import Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+__all__ = ["PostgresServer"]
+
+_CONNECT_SECONDS = 10  # how long a connection may take
+_VERSION_SECONDS = 30  # how long a program may take to print its version
+_NEW, _OLD = ".new", ".old"  # no id has a dot
+_OLDEST = 14  # every later version offers all that the emulator uses
+# From this major version on, pg_restore sets a parameter that earlier servers do not know, and fails.
+_NEW_PARAMETER = 17
+_TERMINATE_MILLISECONDS = 5000
+
+
+class PostgresServer(DataServer):
+    """A server that was checked and can be used.
+
+    Args:
+        dsn: A URL or a list of keywords, as libpq takes it. It may hold the password; so may PGPASSWORD or a password
+            file. The database in it must exist.
+        kept: Whether the databases outlive the emulator.
+
+    Raises:
+        ValueError: It is no DSN, the server does not answer, or pg_dump and pg_restore do not fit the server.
+    """
+
+    title = "PostgreSQL"
+    member = "database.dump"
+    longest_id = 63 - len(_NEW)  # PostgreSQL truncates longer names
+    errors = psycopg.Error
+
+    def __init__(self, dsn: str, *, kept: bool) -> None:
+        super().__init__(kept=kept)
+        try:
+            self._parameters: dict[str, Any] = conninfo_to_dict(dsn, connect_timeout=_CONNECT_SECONDS)
+        except psycopg.ProgrammingError:
+            # The library's message may quote the part with the password.
+            raise ValueError(
+                "not a PostgreSQL DSN: it is postgresql://USER@HOST:PORT/DATABASE, or host=… port=… user=… dbname=…"
+            ) from None
+        if self._parameters.get("sslpassword"):
+            raise ValueError("a DSN with sslpassword would show it to other programs; use a key without a password")
+        self._password = self._parameters.pop("password", None)
+        self._programs = Programs()
+        try:
+            with self.connected() as connection:
+                self._version = connection.info.server_version // 10000
+                allowed = connection.execute(
+                    "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
+                ).fetchone()
+        except psycopg.Error as error:
+            raise ValueError(f"cannot use PostgreSQL at {self._place()}: {self._said(error)}") from None
+        if self._version < _OLDEST:
+            raise ValueError(f"PostgreSQL {self._version} at {self._place()} is too old: {_OLDEST} or later is needed")
+        if allowed is None or not allowed[0]:
+            raise ValueError(f"the user of the DSN may not create databases at {self._place()}: ALTER ROLE … CREATEDB")
+        self._check_programs()
+
+    # Databases.
+
+    def create(self, database_id: str) -> None:
+        """Create an empty database.
+
+        Raises:
+            ValueError: The id is too long or taken.
+            StoreError: The server refuses.
+        """
+        self._check_length(database_id)
+        with self._explained(f"cannot create database {database_id}"), self.connected() as connection:
+            self._drop_left_over(connection, database_id)
+            self._make(connection, database_id)
+
+    def drop(self, database_id: str) -> None:
+        """Drop a database, and cut the connections to it."""
+        with self._explained(f"cannot drop database {database_id}"), self.connected() as connection:
+            self._drop(connection, database_id)
+
+    def claim(self, database_id: str) -> None:
+        """Take over a database that an earlier run has created.
+
+        Raises:
+            ValueError: It does not exist.
+            StoreError: The server refuses.
+        """
+        with self._explained(f"cannot use database {database_id}"), self.connected() as connection:
+            if not (self._mark_of(connection, database_id) or "").startswith(MARK):
+                raise ValueError(f"PostgreSQL at {self._place()} has no database {database_id} of the emulator's")
+            # A run that was killed during a restore may have left it closed to connections.
+            self._open(connection, database_id)
+
+    def execute(self, database_id: str, statements: Sequence[str]) -> list[Rows]:
+        """Run SQL statements in one transaction; return the rows of each.
+
+        Raises:
+            StoreError: A statement is wrong, or the server cannot be reached.
+        """
+        results: list[Rows] = []
+        with self._explained("PostgreSQL refuses"), self.connected(database_id, autocommit=False) as connection:
+            for statement in statements:
+                cursor = connection.execute(statement.encode())
+                results.append([list(row) for row in cursor.fetchall()] if cursor.description else [])
+        return results
+
+    # Dumps.
+
+    def dump(self, database_id: str, into: Path) -> None:
+        """Write a database to a file in pg_dump's custom format.
+
+        That is one compressed file with large objects, which any later pg_restore reads. Most services keep this.
+
+        Raises:
+            StoreError: It failed.
+        """
+        self._run("pg_dump", "--format=custom", f"--file={into}", f"--dbname={self._conninfo(database_id)}")
+
+    def restore(self, database_id: str, dump: Path, *, careless: bool = False) -> None:
+        """Replace a database by a dump: restore into a new one, which takes the name once it is complete.
+
+        Raises:
+            StoreError: It failed; the database holds what it held before.
+        """
+        with self._beside(database_id) as (connection, new, old):
+            self._load(new, dump, careless=careless)
+            self._swap(connection, database_id, new, old)
+
+    def alter(self, database_id: str, dump: Path, statements: Sequence[str]) -> None:
+        """Run SQL on the data in a dump; without any, make it the dump of an empty database.
+
+        Raises:
+            StoreError: A statement is wrong, or it failed.
+        """
+        with self._beside(database_id) as (_, new, _):
+            if statements:
+                self._load(new, dump)
+                self.execute(new, statements)
+            self.dump(new, dump)
+
+    def stop(self) -> None:
+        """End the programs and statements that are running."""
+        self._programs.stop()
+        with self._connecting:
+            for connection in self._connections:
+                connection.cancel()
+
+    @contextlib.contextmanager
+    def _beside(self, database_id: str) -> Iterator[tuple[psycopg.Connection[Any], str, str]]:
+        """A connection, the name of a new database beside another one, and that for its old data; gone at the end."""
+        new, old = f"{database_id}{_NEW}", f"{database_id}{_OLD}"
+        with self._explained(f"cannot restore {database_id}"), self.connected() as connection:
+            for left_over in (new, old):
+                self._drop(connection, left_over)
+            try:
+                self._make(connection, new)
+                yield connection, new, old
+            finally:
+                for left_over in (new, old):
+                    self._drop(connection, left_over)
+
+    def _load(self, name: str, dump: Path, *, careless: bool = False) -> None:
+        strict = () if careless else ("--exit-on-error",)
+        self._run("pg_restore", *strict, f"--dbname={self._conninfo(name)}", str(dump), careless=careless)
+
+    # Connections.
+
+    @contextlib.contextmanager
+    def connected(self, database_id: str | None = None, *, autocommit: bool = True) -> Iterator[psycopg.Connection]:
+        """Connect to a database, or to the one in the DSN."""
+        opened = psycopg.connect(self._conninfo(database_id), password=self._password, autocommit=autocommit)
+        with opened as connection, self._using(connection):
+            yield connection
+
+    def _conninfo(self, database_id: str | None) -> str:
+        """The DSN of a database without the password, since any user of the machine can read arguments."""
+        conninfo: str = make_conninfo(**{**self._parameters, **({"dbname": database_id} if database_id else {})})
+        return conninfo
+
+    def _place(self) -> str:
+        host = self._parameters.get("host") or self._parameters.get("hostaddr") or "this machine"
+        return f"{host} port {self._parameters.get('port') or 5432}"
+
+    def _said(self, error: Exception) -> str:
+        return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+    def _make(self, connection: psycopg.Connection[Any], name: str) -> None:
+        # template0, since objects that someone has added to template1 would clash with the same ones in a dump.
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        mark = sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(self._mark))
+        connection.execute(mark)
+
+    def _drop(self, connection: psycopg.Connection[Any], name: str) -> None:
+        if (self._mark_of(connection, name) or "").startswith(MARK):
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def _mark_of(self, connection: psycopg.Connection[Any], name: str) -> str | None:
+        """The comment on a database; None if the database does not exist."""
+        query = "SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = %s"
+        row = connection.execute(query, (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def _drop_left_over(self, connection: psycopg.Connection[Any], name: str) -> None:
+        """Drop a database of this name if a killed emulator has left it; refuse the name if any other has it."""
+        mark = self._mark_of(connection, name)
+        if mark is None:
+            return
+        self._check_owner(name, mark)
+        self._drop(connection, name)
+
+    def _swap(self, connection: psycopg.Connection[Any], name: str, new: str, old: str) -> None:
+        """Swap the names in one transaction: a client finds the old data or the new, never neither."""
+        current = sql.Identifier(name)
+        connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(current))
+        try:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity WHERE datname = %s",
+                (_TERMINATE_MILLISECONDS, name),
+            )
+            with connection.transaction():
+                rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+                connection.execute(rename.format(current, sql.Identifier(old)))
+                connection.execute(rename.format(sql.Identifier(new), current))
+        except psycopg.Error:
+            self._open(connection, name)
+            raise
+
+    def _open(self, connection: psycopg.Connection[Any], name: str) -> None:
+        connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(name)))
+
+    # Programs.
+
+    def _check_programs(self) -> None:
+        for name in ("pg_dump", "pg_restore"):
+            path = shutil.which(name)
+            if path is None:
+                raise ValueError(
+                    f"{name} is not on PATH: install PostgreSQL's client programs, version {self._version} or later"
+                )
+            answer = subprocess.run(  # noqa: S603 - a program of PATH, no shell
+                [path, "--version"], capture_output=True, text=True, timeout=_VERSION_SECONDS, check=False
+            )
+            found = re.search(r"\(PostgreSQL\) (\d+)", answer.stdout)
+            if found is None:
+                raise ValueError(f"{path} does not run: {(answer.stderr or answer.stdout).strip()[-200:]}")
+            have = int(found[1])
+            if have < self._version:
+                raise ValueError(
+                    f"{path} is version {have}, older than the server's {self._version}, which it cannot read: put"
+                    f" the client programs of PostgreSQL {self._version} first on PATH"
+                )
+            if name == "pg_restore" and have >= _NEW_PARAMETER > self._version:
+                raise ValueError(
+                    f"{path} is version {have}, which cannot restore into a server of version {self._version}: put"
+                    f" the client programs of PostgreSQL {self._version} first on PATH"
+                )
+
+    def _run(self, program: str, *arguments: str, careless: bool = False) -> None:
+        password = {} if self._password is None else {"PGPASSWORD": str(self._password)}
+        self._programs.run([program, "--no-password", *arguments], password, careless=careless)

@@ -1,0 +1,24 @@
+"""Files that are written whole: a reader, or a run after a crash, finds the old content or the new, never a part."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["written_whole"]
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write to, which replaces `path` when the block ends, and never does if the block fails."""
+    unfinished = path.with_suffix(".part")
+    with unfinished.open("w+b") as target:
+        yield target
+        target.flush()
+        os.fsync(target.fileno())
+    unfinished.replace(path)

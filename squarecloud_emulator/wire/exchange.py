@@ -1,0 +1,85 @@
+"""One request on its way through the service, with what its route needs to know of it and to note about it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from squarecloud_emulator.data.store import finished
+from squarecloud_emulator.service.refusals import refusal
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from starlette.requests import Request
+
+    from squarecloud_emulator.service.faults import Fault
+    from squarecloud_emulator.service.request_journal import JournalEntry
+    from squarecloud_emulator.service.resources import Resource
+    from squarecloud_emulator.service.service import EmulatedService
+
+__all__ = ["Exchange", "FaultTakesOverError"]
+
+
+class FaultTakesOverError(Exception):
+    """The request has been applied, and a fault answers instead of the service."""
+
+
+@dataclass
+class Exchange:
+    """A request, its entry in the journal, and the fault that strikes it."""
+
+    service: EmulatedService
+    request: Request
+    entry: JournalEntry
+    fault: Fault | None
+    now: datetime  # the service's time on arrival, then after each hold
+
+    def resource(self) -> Resource:
+        """The database or application in its path.
+
+        Raises:
+            RefusedError: It does not exist.
+        """
+        is_application = "/apps/" in self.entry.path
+        family = self.service.account.family("applications" if is_application else "databases")
+        resource = family.get(self.entry.database_id or "")
+        if resource is None:
+            raise refusal("APP_NOT_FOUND" if is_application else "DATABASE_NOT_FOUND")
+        return resource
+
+    def started(self, version_id: str, *, joined: bool = False) -> None:
+        """Note what this POST has started or joined, and let a fault that comes after that take over.
+
+        Raises:
+            FaultTakesOverError: There is such a fault.
+        """
+        self.entry.accepted = not joined
+        self.entry.version_id = version_id
+        self.service.save_changes()
+        if self.fault is not None and self.fault.when == "after" and not self.fault.needs_the_answer:
+            raise FaultTakesOverError
+
+    async def hold(self, seconds: float) -> None:
+        """Hold the request open for so many seconds of the service's time."""
+        if seconds > 0:
+            await self.hold_until(self.service.now() + timedelta(seconds=seconds))
+
+    async def hold_until(self, moment: datetime) -> None:
+        """Hold the request open until the service's clock shows `moment`."""
+        await self.service.clock.sleep_until(moment)
+        self.now = self.service.settle()
+
+    async def hold_for(self, work: Future[Any] | None, *, until: datetime | None = None) -> None:
+        """Hold the request open until a store's work is done, but no longer than until the clock shows `until`."""
+        if work is not None and not work.done():
+            left = math.inf
+            if until is not None:
+                left = max(0.0, (until - self.service.now()).total_seconds() / self.service.settings.speed)
+            with anyio.move_on_after(left):
+                await finished(work)
+        self.now = self.service.settle()

@@ -1,0 +1,323 @@
+"""The service's routes: how each answers a request that the gateway has admitted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from base64 import b64encode
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from starlette.routing import Route
+
+from squarecloud_emulator.service.listing_cache import ACCOUNT
+from squarecloud_emulator.service.refusals import RefusedError, refusal
+from squarecloud_emulator.service.resources import Database, Resource
+from squarecloud_emulator.wire.answers import Answer, accepted_later, page, success
+from squarecloud_emulator.wire.downloads import download
+from squarecloud_emulator.wire.listing_pages import object_path, page_of, timestamp
+from squarecloud_emulator.wire.url_signing import signed_query
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from datetime import datetime
+
+    from squarecloud_emulator.service.resources import Family, StoredSnapshot
+    from squarecloud_emulator.wire.exchange import Exchange
+
+__all__ = ["NO_ROUTE", "OTHER_METHOD", "ROUTES", "ApiRoute"]
+
+AnyResource = TypeVar("AnyResource", bound=Resource)
+_SNAPSHOT_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
+# "24-96 base64url-like characters or a UUID"; dots are allowed too, since a public example of a version id has one.
+_VERSION_ID = re.compile(r"[A-Za-z0-9+/=._-]{24,96}")
+IDLE = {"cpu": "0.00%", "ram": "0.00MB"}
+"""What a resource that runs uses."""
+_SCOPES: dict[str | None, tuple[Family, ...]] = {
+    None: ("applications",),
+    "databases": ("databases",),
+    "applications": ("applications",),
+}
+
+
+@dataclass(frozen=True)
+class ApiRoute:
+    """A route: its kind, as the journal and faults name it, and the scope that the key needs."""
+
+    kind: str
+    method: str
+    path: str
+    answer: Callable[[Exchange], Awaitable[Answer]]
+    scope: str | None = None
+    needs_key: bool = True
+
+    def compiled(self) -> Route:
+        """The same route in Starlette's form, for matching."""
+        return Route(self.path, endpoint=_unreached, methods=[self.method])
+
+
+async def _unreached(*_: Any) -> Answer:  # pragma: no cover - Starlette only matches; the gateway calls `answer`
+    raise NotImplementedError
+
+
+async def create(exchange: Exchange) -> Answer:
+    """Start a snapshot, and hold the request open until it is stored or the soft deadline has passed."""
+    account, settings = exchange.service.account, exchange.service.settings
+    resource = exchange.resource()
+    running = account.start_snapshot(resource, exchange.now)
+    exchange.started(running.version_id, joined=running.started_at != exchange.now)
+    deadline = exchange.now + timedelta(seconds=settings.soft_deadline_seconds)
+    await exchange.hold_until(min(running.ready_at, deadline))
+    await exchange.hold_for(account.snapshot_work(running.version_id), until=deadline)
+    if running.ready_at > deadline or account.snapshot_work(running.version_id) is not None:
+        return accepted_later()
+    stored = account.version(running.version_id)
+    if stored is None:
+        raise refusal("SNAPSHOT_FAILED")
+    return success(_created(exchange, stored))
+
+
+def _created(exchange: Exchange, stored: StoredSnapshot) -> dict[str, str]:
+    settings = exchange.service.settings
+    path = object_path(stored, settings.account_id)
+    expires = exchange.now + timedelta(days=settings.url_valid_days)
+    # The URL of a 200 has no version: it serves the newest snapshot. Its `key` may have one.
+    unpinned = signed_query(path, expires)
+    key = signed_query(path, expires, stored.version_id) if settings.key_of_200_has_version else unpinned
+    return {"url": f"{exchange.service.snapshots_url}{path}?{unpinned}", "key": key}
+
+
+async def listing(exchange: Exchange) -> Answer:
+    """A database's or an application's snapshots; the page may come from the cache."""
+    account, settings = exchange.service.account, exchange.service.settings
+    resource = exchange.resource()
+    body = account.listing_cache.cached(resource.id, "", exchange.now, settings.cache_seconds)
+    if body is None:
+        body = page_of(account.snapshots(resource.id), settings, exchange.service.snapshots_url, exchange.now)
+        account.listing_cache.keep(resource.id, "", body, exchange.now)
+    return page(body)
+
+
+async def account_listing(exchange: Exchange) -> Answer:
+    """The whole account's snapshots, cached separately from each database's own listing."""
+    service, account, settings = exchange.service, exchange.service.account, exchange.service.settings
+    if settings.plan == "free":
+        raise refusal("UPGRADE_REQUIRED")
+    wanted = exchange.request.query_params.get("scope")
+    if wanted not in _SCOPES:
+        raise refusal("INVALID_SCOPE")
+    service.account_listing_limit.check(exchange.now)
+    variant = f"{wanted} {sorted(settings.resources or ())}"
+    body = account.listing_cache.cached(ACCOUNT, variant, exchange.now, settings.cache_seconds)
+    if body is None:
+        service.account_listing_limit.count(
+            exchange.now,
+            settings.account_listing_misses_per_minute,
+            settings.account_listing_block_seconds,
+        )
+        owners = [one for family in _SCOPES[wanted] for one in _usable(exchange, account.family(family))]
+        everything = [stored for owner in owners for stored in account.snapshots(owner.id)]
+        body = page_of(everything, settings, service.snapshots_url, exchange.now)
+        account.listing_cache.keep(ACCOUNT, variant, body, exchange.now)
+    return page(body)
+
+
+async def restore(exchange: Exchange) -> Answer:
+    """Start a restore, which takes the database down for a while."""
+    account, settings = exchange.service.account, exchange.service.settings
+    resource = exchange.resource()
+    name, version_id = await _restore_parameters(exchange)
+    started = account.start_restore(resource, name, version_id, exchange.now)
+    exchange.started(version_id)
+    if settings.restore_holds:
+        deadline = exchange.now + timedelta(seconds=settings.soft_deadline_seconds)
+        await exchange.hold_until(min(started.ends_at, deadline))
+        await exchange.hold_for(account.restore_work(resource.id), until=deadline)
+        if started.in_progress:
+            return accepted_later("SNAPSHOT_RESTORE_PROCESSING")
+        if started.error is not None:
+            raise RefusedError(404, started.error)  # as SNAPSHOT_RESTORE_FAILED, the one whose status is public
+    return success()
+
+
+async def restore_status(exchange: Exchange) -> Answer:
+    """How the last restore of a database stands."""
+    route = exchange.service.settings.restore_status_route
+    if route != "there":
+        raise refusal("ROUTE_NOT_FOUND" if route == "404" else "METHOD_NOT_ALLOWED")
+    restore = exchange.service.account.last_restore(exchange.resource().id)
+    if restore is None:
+        return success({"state": "none"})
+    state = restore.state(exchange.now)
+    return success(
+        {
+            "state": state,
+            "step": restore.step(exchange.now),
+            "code": None if restore.in_progress else restore.error,
+            "started_at": None if state == "queued" else _milliseconds(restore.started_at),
+            "finished_at": _milliseconds(restore.finished_at),
+        }
+    )
+
+
+def _milliseconds(moment: datetime | None) -> int | None:
+    return None if moment is None else round(moment.timestamp() * 1000)
+
+
+async def _restore_parameters(exchange: Exchange) -> tuple[str, str]:
+    try:
+        body = json.loads(await exchange.request.body())
+    except ValueError:
+        raise refusal("INVALID_JSON_BODY") from None
+    if not isinstance(body, dict) or not body.get("snapshotId") or not body.get("versionId"):
+        raise refusal("MISSING_PARAMETERS")
+    name, version_id = body["snapshotId"], body["versionId"]
+    if not isinstance(name, str) or not _SNAPSHOT_NAME.fullmatch(name):
+        raise refusal("INVALID_SNAPSHOT_ID")
+    if not isinstance(version_id, str) or not _VERSION_ID.fullmatch(version_id):
+        raise refusal("INVALID_VERSION_ID")
+    return name, version_id
+
+
+async def me(exchange: Exchange) -> Answer:
+    """The user, the plan, and what the account owns."""
+    account, settings = exchange.service.account, exchange.service.settings
+    used = sum(one.ram for one in (*account.databases.values(), *account.applications.values()))
+    return success(
+        {
+            "user": {
+                "id": settings.account_id,
+                "name": settings.user_name,
+                "email": settings.user_email,
+                "locale": "en-US",
+                "plan": {
+                    "name": settings.plan_name,
+                    "memory": {
+                        "limit": settings.plan_memory_mb,
+                        "available": max(0, settings.plan_memory_mb - used),
+                        "used": used,
+                    },
+                    "duration": None,
+                },
+                "created_at": "2024-01-01T00:00:00.000Z",
+            },
+            "applications": [
+                {
+                    "id": one.id,
+                    "name": one.name,
+                    "ram": one.ram,
+                    "lang": one.language,
+                    "cluster": one.cluster,
+                    "created_at": timestamp(one.created_at),
+                }
+                for one in _usable(exchange, account.applications)
+            ],
+            "databases": [
+                {
+                    "id": one.id,
+                    "name": one.name,
+                    "ram": one.ram,
+                    "type": one.type,
+                    "cluster": one.cluster,
+                    "created_at": timestamp(one.created_at),
+                }
+                for one in _usable(exchange, account.databases)
+            ],
+        }
+    )
+
+
+def _usable(exchange: Exchange, family: Mapping[str, AnyResource]) -> list[AnyResource]:
+    return [one for one in family.values() if exchange.service.settings.key_may_use(one.id)]
+
+
+async def database(exchange: Exchange) -> Answer:
+    """A database's properties."""
+    one = exchange.resource()
+    assert isinstance(one, Database), "the path is a database's"  # noqa: S101
+    return success(
+        {
+            "id": one.id,
+            "name": one.name,
+            "owner": exchange.service.settings.account_id,
+            "cluster": one.cluster,
+            "ram": one.ram,
+            "type": one.type,
+            "port": one.port,
+            "created_at": timestamp(one.created_at),
+        }
+    )
+
+
+async def status(exchange: Exchange) -> Answer:
+    """Whether a database is running; `rawData=true` gives numbers for cpu and ram."""
+    one, account = exchange.resource(), exchange.service.account
+    up = account.is_up(one, exchange.now)
+    # A restore does not start a server of the emulator's again, so it says nothing of that.
+    started = None if account.store.takes_time(one.id) else one.started_at or one.created_at
+    raw = exchange.request.query_params.get("rawData") == "true"
+    return success(
+        {
+            "cpu": 0 if raw else IDLE["cpu"],
+            "ram": 0 if raw else IDLE["ram"],
+            "status": "running" if up else "exited",
+            "running": up,
+            "storage": 0 if raw else "0B",
+            "network": {"total": [0, 0], "now": [0, 0]} if raw else {"total": "0B ↑ 0B ↓", "now": "0B ↑ 0B ↓"},
+            "uptime": _milliseconds(started) if up else None,
+        }
+    )
+
+
+async def certificate(exchange: Exchange) -> Answer:
+    """What a client of a database that runs needs to connect: a private key and a certificate, made up here."""
+    one = exchange.resource()
+    if not exchange.service.account.is_up(one, exchange.now):
+        raise refusal("DATABASE_NOT_RUNNING")
+    made_up = b64encode(hashlib.sha256(one.id.encode()).digest()).decode()
+    pem = "".join(f"-----BEGIN {of}-----\n{made_up}\n-----END {of}-----\n" for of in ("PRIVATE KEY", "CERTIFICATE"))
+    return success({"certificate": b64encode(pem.encode()).decode()})
+
+
+async def all_statuses(exchange: Exchange) -> Answer:
+    """Whether each database is running; one that does not has neither cpu nor ram."""
+    account = exchange.service.account
+    return success(
+        [
+            {"id": one.id, "running": True, **IDLE}
+            if account.is_up(one, exchange.now)
+            else {"id": one.id, "running": False}
+            for one in _usable(exchange, account.databases)
+        ]
+    )
+
+
+async def _not_found(_: Exchange) -> Answer:
+    raise refusal("ROUTE_NOT_FOUND")
+
+
+async def _method_not_allowed(_: Exchange) -> Answer:
+    raise refusal("METHOD_NOT_ALLOWED")
+
+
+NO_ROUTE = ApiRoute("unknown", "", "", _not_found, needs_key=False)
+OTHER_METHOD = ApiRoute("unknown", "", "", _method_not_allowed, needs_key=False)
+ROUTES = (
+    ApiRoute("create", "POST", "/v2/databases/{id}/snapshots", create, "snapshots:write"),
+    ApiRoute("list", "GET", "/v2/databases/{id}/snapshots", listing, "snapshots:read"),
+    ApiRoute("restore", "POST", "/v2/databases/{id}/snapshots/restore", restore, "snapshots:write"),
+    ApiRoute("restore status", "GET", "/v2/databases/{id}/snapshots/restore", restore_status, "snapshots:read"),
+    ApiRoute("list account", "GET", "/v2/users/snapshots", account_listing, "snapshots:read"),
+    ApiRoute("statuses", "GET", "/v2/databases/status", all_statuses, "databases:read"),
+    ApiRoute("database", "GET", "/v2/databases/{id}", database, "databases:read"),
+    ApiRoute("status", "GET", "/v2/databases/{id}/status", status, "databases:read"),
+    ApiRoute("certificate", "GET", "/v2/databases/{id}/credentials/certificate", certificate, "databases:credentials"),
+    ApiRoute("me", "GET", "/v2/users/me", me, "account:read"),
+    ApiRoute("create app", "POST", "/v2/apps/{id}/snapshots", create, "snapshots:write"),
+    ApiRoute("list app", "GET", "/v2/apps/{id}/snapshots", listing, "snapshots:read"),
+    ApiRoute("restore app", "POST", "/v2/apps/{id}/snapshots/restore", restore, "snapshots:write"),
+    ApiRoute("download", "GET", "/files/{path:path}", download, needs_key=False),
+    ApiRoute("download", "HEAD", "/files/{path:path}", download, needs_key=False),
+)

@@ -1,0 +1,78 @@
+"""Each engine's server says how long it has run, and refuses a wrong password for good; unknown errors end in ours."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NoReturn
+
+import anyio
+import pytest
+
+from pulumi_snapshots.databases.errors import CheckNotRun, DatabaseUnreachable
+from pulumi_snapshots.databases.opening import SESSIONS, open_database
+from tests.support.asking import SECONDS
+
+if TYPE_CHECKING:
+    from tools.servers import Server
+
+ENGINES = {"postgres_server": "postgres", "mariadb": "mysql", "ferretdb": "shop", "redis_server": "0"}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_server_says_how_long_it_has_run(engine: str, request: pytest.FixtureRequest) -> None:
+    server: Server = request.getfixturevalue(engine)
+
+    async def age() -> float:
+        async with open_database(server.url(ENGINES[engine]), timeout=SECONDS) as database:
+            seconds = await database.age()
+            assert seconds is not None
+            return seconds
+
+    first = anyio.run(age)
+    assert 0 <= first < time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert anyio.run(age) >= first
+
+
+@pytest.mark.parametrize("engine", ["postgres_server", "mariadb", "redis_server"])
+def test_a_wrong_password_is_a_refusal_that_stays(engine: str, request: pytest.FixtureRequest) -> None:
+    server: Server = request.getfixturevalue(engine)
+
+    async def opened(dsn: str) -> DatabaseUnreachable:
+        with pytest.raises(DatabaseUnreachable) as failed:
+            async with open_database(dsn, timeout=SECONDS):
+                pass
+        return failed.value
+
+    scheme = server.url().partition(":")[0]
+    place = f"127.0.0.1:{server.port}/{ENGINES[engine]}"
+    assert anyio.run(opened, f"{scheme}://someone:hush-hush@{place}").lasting
+    assert not anyio.run(opened, f"{scheme}://someone:hush-hush@127.0.0.1:1/{ENGINES[engine]}").lasting
+
+
+class _Strange:
+    read_only = True
+
+    def __init__(self, dsn: str, _seconds: float) -> None:
+        if "wrong" in dsn:
+            self.ask("hush-hush")
+
+    def ask(self, command: str) -> NoReturn:
+        raise RuntimeError(f"'cryptography' is required for {command}")
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("dsn", ["mysql://a:hush-hush@wrong/shop", "mysql://a:hush-hush@right/shop"])
+def test_an_unknown_error_of_a_library_ends_in_ours(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SESSIONS, "mysql", lambda: _Strange)
+
+    async def body() -> None:
+        async with open_database(dsn, timeout=SECONDS) as database:
+            await database.ask("hush-hush")
+
+    with pytest.raises((DatabaseUnreachable, CheckNotRun)) as failed:
+        anyio.run(body)
+    assert isinstance(failed.value, DatabaseUnreachable | CheckNotRun)
+    assert failed.value.why == "RuntimeError: 'cryptography' is required for …"
+    assert failed.value.__context__ is None
+    assert getattr(failed.value, "lasting", "wrong" in dsn) is ("wrong" in dsn)

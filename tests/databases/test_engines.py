@@ -1,0 +1,154 @@
+"""Which engine a connection string is for, and that no error shows it."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from typing import NoReturn
+
+import anyio
+import pytest
+
+from pulumi_snapshots.databases.engines import ENGINES, engine_of, missing_extra
+from pulumi_snapshots.databases.errors import DatabaseUnreachable
+from pulumi_snapshots.databases.hiding import HIDDEN, LONGEST, Hidden
+from pulumi_snapshots.databases.opening import SESSIONS, open_database
+from pulumi_snapshots.errors.extras import pip_install
+from pulumi_snapshots.properties.unfit import Unfit
+
+
+@pytest.mark.parametrize(
+    ("dsn", "engine"),
+    [
+        ("postgresql://app:pw@db.example:5432/shop?sslmode=verify-full", "postgresql"),
+        ("postgres://db.example/shop", "postgresql"),
+        ("postgresql://app@one.example:5432,two.example:5433/shop?target_session_attrs=any", "postgresql"),
+        ("host=db.example dbname=shop password='a b'", "postgresql"),
+        ("mysql://app:pw@db.example/shop?ssl-mode=VERIFY_IDENTITY&ssl_ca=/ca.pem", "mysql"),
+        ("mariadb://db.example:3307/shop", "mysql"),
+        ("mongodb://app:pw@one.example,two.example/shop?replicaSet=rs&tls=true", "mongodb"),
+        ("mongodb+srv://app:pw@db.example/shop", "mongodb"),
+        ("redis://:pw@db.example:6380/2", "redis"),
+        ("rediss://app:pw@db.example?ssl_ca_certs=/ca.pem", "redis"),
+    ],
+)
+def test_the_scheme_says_which_engine_it_is(dsn: str, engine: str) -> None:
+    assert engine_of(dsn) == engine
+
+
+@pytest.mark.parametrize(
+    ("dsn", "reason"),
+    [
+        ("", "must be a connection string such as postgresql://"),
+        ("secret-word", "must be a connection string"),
+        ("secret-word://app@db.example/shop", "must be a connection string"),
+        ("postgresql:secret-word", "must be a connection string"),
+        ("mysql://app:secret-word/x@db.example/shop", "%2F for a slash"),
+        ("redis://app:secret-word@db.example:many/0", "with %-escapes"),
+        ("redis://[secret-word/0", "with %-escapes"),
+        ("mysql://app:secret-word@db.example", "must name the database: mysql://"),
+        ("mongodb://app:secret-word@db.example/?tls=true", "must name the database: mongodb://"),
+        (
+            "mysql://app:secret-word@db.example/shop?tls=1",
+            "parameter tls; MySQL has ssl-ca, ssl-cert, ssl-key, ssl-mode",
+        ),
+        ("rediss://app:secret-word@db.example/0?timeout=1", "parameter timeout; Redis has ssl-ca-certs, "),
+    ],
+)
+def test_a_bad_connection_string_is_refused_and_not_shown(dsn: str, reason: str) -> None:
+    with pytest.raises(Unfit) as refused:
+        engine_of(dsn)
+    assert reason in str(refused.value)
+    assert "secret-word" not in f"{refused.value!r} {vars(refused.value)}"
+    assert refused.value.given is None
+
+
+def test_a_missing_library_is_named_by_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [missing_extra(engine) for engine in ENGINES] == [None] * 4
+    monkeypatch.setattr("pulumi_snapshots.databases.engines.find_spec", lambda _: None)
+    assert [missing_extra(engine) for engine in ENGINES] == [
+        *("drill-postgresql", "drill-mysql", "drill-mongodb", "drill-redis")
+    ]
+
+
+def test_a_library_that_does_not_load_is_named_with_its_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> NoReturn:
+        raise ImportError("no pq wrapper available")
+
+    monkeypatch.setitem(SESSIONS, "postgresql", broken)
+
+    async def body() -> None:
+        with pytest.raises(DatabaseUnreachable, match=r"psycopg is missing or does not load \(no pq wrapper") as failed:
+            async with open_database("postgresql://x:secret-word@127.0.0.1/x", timeout=1):
+                pass
+        assert [str(step) for step in failed.value.then] == [
+            f"Install what it needs: {pip_install('drill-postgresql')}."
+        ]
+
+    anyio.run(body)
+
+
+def test_no_library_is_loaded_before_a_database_is_opened() -> None:
+    code = (
+        "import sys, pulumi_snapshots.databases.opening\n"
+        "assert not {'psycopg', 'pymysql', 'pymongo', 'bson', 'redis'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603  this very interpreter
+
+
+STOPPED = """
+import anyio, sys
+from pulumi_snapshots.databases.opening import open_database
+
+async def open_one(dsn):
+    async with open_database(dsn, timeout=600):
+        raise AssertionError(dsn)
+
+async def body():
+    with anyio.move_on_after(1):
+        async with anyio.create_task_group() as group:
+            for dsn in sys.argv[1:]:
+                group.start_soon(open_one, dsn)
+
+anyio.run(body)
+print("stopped")
+"""
+
+
+def test_a_stopped_run_ends_though_no_server_answers() -> None:
+    """As after a ^C: the libraries would wait for ten minutes, and their threads keep the process."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        places = [f"{engine.schemes[0]}://x:y@127.0.0.1:{mute.getsockname()[1]}/0" for engine in ENGINES.values()]
+        command = [sys.executable, "-c", STOPPED, *places]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("stopped\n", "", 0)
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://someone:secret%2Fword@db.example:5432/shop",
+        "postgresql://someone:secret/word@db.example:5432/shop",
+        "postgresql://someone:secret@/word@db.example:5432/shop?password=secret/word",
+        "postgresql://db.example/shop?user=other&sslpassword=secret%2Fword",
+        "host=db.example user=someone password=secret/word",
+        "host = db.example  user='someone' sslpassword='secret/word'",
+        "mongodb://someone:secret%2Fword@db.example,db.example:27018/shop",
+    ],
+)
+def test_what_a_library_says_is_shown_without_the_connection(dsn: str) -> None:
+    said = f'cannot use {dsn}: refused for "someone" at db.example (secret/word) and at db.example.org\nmore'
+    shown = Hidden(dsn).text(said)
+    for part in (dsn, "secret/word", "secret%2Fword", "someone" if "someone" in dsn else "secret/word"):
+        assert part not in shown
+    assert shown.endswith("and at db.example.org")
+    assert f"at {HIDDEN} (" in shown
+    assert repr(Hidden(dsn)) == "Hidden(…)"
+
+
+def test_what_a_library_says_is_one_line_of_some_length() -> None:
+    hidden = Hidden("redis://:hush@db.example/0")
+    assert hidden.text("  it failed.\nhush\n") == "it failed"
+    assert hidden.text("") == ""
+    assert len(hidden.text("x" * 5000)) == LONGEST + 1

@@ -1,0 +1,283 @@
+"""The client: which answers mean that something was started, and which reads are retried."""
+
+from __future__ import annotations
+
+import json
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import httpx
+import pytest
+
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.service.client import BRIEF, ONCE, PATIENT, Client, Patience
+from pulumi_snapshots.service.errors import Blocked, RequestRefused, RestoreFailed, SquareCloudError, UnreadableAnswer
+from pulumi_snapshots.service.models import Accepted, Finished, Listing
+from pulumi_snapshots.service.pacing.rate_limiter import CREATE, RESTORE, Lane, RateLimiter
+from tests.support.failing import fails_with
+from tests.support.virtual import virtual
+
+DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
+ENTRY = {"name": DATABASE, "version_id": "v" * 36}
+
+
+def ok(response: Any, **more: Any) -> httpx.Response:
+    return httpx.Response(200, json={"status": "success", "response": response, **more})
+
+
+def refused(status: int, code: str, **more: Any) -> httpx.Response:
+    return httpx.Response(status, json={"status": "error", "code": code}, **more)
+
+
+@dataclass(frozen=True)
+class Sends:
+    """The decision to send a request."""
+
+    is_new: bool = True
+
+
+class Service:
+    """A service with these answers, one after the other; the last one is repeated."""
+
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
+        self.answers = list(answers)
+        self.requests: list[httpx.Request] = []
+        self.times: list[float] = []
+        clock = Clock()
+        self.limiter = RateLimiter(clock, requests_per_minute=30, block_wait=1800)
+        http = httpx.MockTransport(self._answer)
+        self.client = Client("https://api.example/v2", "k" * 64, self.limiter, clock, http=http)
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        self.times.append(anyio.current_time())
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    @property
+    def gaps(self) -> list[float]:
+        return [round(later - self.times[0], 3) for later in self.times[1:]]
+
+    async def slot(self, lane: Lane) -> AbstractAsyncContextManager[None]:
+        _, slot = await self.limiter.claim("POST /x", lane, DATABASE, lambda _: Sends(), None)
+        return slot.used()
+
+    async def post(self) -> Finished | Accepted | SquareCloudError:
+        try:
+            async with await self.slot(CREATE):
+                return await self.client.start_snapshot(DATABASE, leaves=lambda: None)
+        except SquareCloudError as error:
+            return error
+
+    async def read(self, patience: Patience = PATIENT) -> Listing | SquareCloudError:
+        try:
+            return await self.client.list_snapshots(DATABASE, patience=patience)
+        except SquareCloudError as error:
+            return error
+
+
+POSTS: list[tuple[httpx.Response, Finished | Accepted | type[SquareCloudError]]] = [
+    (refused(202, "SNAPSHOT_PROCESSING"), Accepted()),
+    (httpx.Response(202, json={"status": "error"}), Accepted()),
+    (httpx.Response(202, json={"status": "success", "response": {}}), Accepted()),
+    (refused(200, "SNAPSHOT_PROCESSING"), Accepted()),
+    (ok(None, code="SNAPSHOT_PROCESSING"), Accepted()),
+    (ok({"url": "https://h/x", "key": "versionId=v"}), Finished(url="https://h/x", key="versionId=v")),
+    (ok(None), Finished()),
+    (ok("done"), Finished()),
+    (ok([{"url": "x"}]), Finished()),
+    (ok({"url": 7, "key": ["x"]}), Finished()),
+    (httpx.Response(201, json={"status": "success"}), Finished()),
+    (httpx.Response(202, text="<html>"), UnreadableAnswer),
+    (refused(409, "SNAPSHOT_PROCESSING"), RequestRefused),
+]
+
+
+@pytest.mark.parametrize(("answer", "result"), POSTS)
+def test_an_accepted_create_never_counts_as_refused(answer: httpx.Response, result: object) -> None:
+    @virtual
+    async def run() -> None:
+        found = await Service(answer).post()
+        assert type(found) is result if isinstance(result, type) else found == result
+
+    run()
+
+
+@virtual
+async def test_a_create_is_sent_once_whatever_the_answer() -> None:
+    for answer in (httpx.Response(502), httpx.ReadError("x"), refused(500, "OOPS"), httpx.ConnectError("x")):
+        service = Service(answer)
+        assert isinstance(await service.post(), SquareCloudError)
+        assert len(service.requests) == 1
+
+
+@virtual
+async def test_an_id_stays_one_segment_of_the_path() -> None:
+    service = Service(ok([]))
+    await service.client.list_snapshots("a/b?c#d%2F")
+    assert service.requests[0].url.raw_path == b"/v2/databases/a%2Fb%3Fc%23d%252F/snapshots"
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        httpx.Response(502, text="<html>"),
+        httpx.Response(503),
+        httpx.Response(524),
+        httpx.Response(500, text="x"),
+        refused(500, "OOPS"),
+        refused(503, "DATABASE_UNAVAILABLE"),
+        refused(429, "KEEP_CALM"),
+        httpx.ConnectError("x"),
+        httpx.ReadTimeout("x"),
+        httpx.Response(200, text="<html>"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize(("patience", "gaps"), [(PATIENT, [2, 6]), (BRIEF, [2, 6]), (ONCE, [])])
+def test_a_read_is_sent_three_times_if_that_may_help(
+    failure: httpx.Response | Exception, patience: Patience, gaps: list[float]
+) -> None:
+    @virtual
+    async def run() -> None:
+        service = Service(failure)
+        assert isinstance(await service.read(patience), SquareCloudError)
+        assert service.gaps == gaps
+        if gaps:
+            service = Service(failure, ok([ENTRY]))
+            listing = await service.read(patience)
+            assert isinstance(listing, Listing)
+            assert len(listing.entries) == 1
+
+    run()
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        refused(401, "ACCESS_DENIED"),
+        refused(403, "MISSING_SCOPE"),
+        refused(404, "DATABASE_NOT_FOUND"),
+        refused(400, "OOPS"),
+        refused(402, "UPGRADE_REQUIRED"),
+        refused(429, "RATE_LIMITED"),
+        refused(429, "RATE_LIMITED", headers={"Retry-After": "1"}),
+        httpx.Response(302, headers={"Location": "https://evil.example"}),
+    ],
+    ids=repr,
+)
+def test_a_read_is_not_retried_if_that_can_only_do_harm(failure: httpx.Response) -> None:
+    @virtual
+    async def run() -> None:
+        service = Service(failure)
+        assert isinstance(await service.read(), SquareCloudError)
+        assert len(service.requests) == 1
+
+    run()
+
+
+@pytest.mark.parametrize(("retry_after", "gap"), [("1", 2), ("10", 10), ("3000", 30)])
+def test_a_read_honours_retry_after_up_to_a_bound(retry_after: str, gap: float) -> None:
+    @virtual
+    async def run() -> None:
+        service = Service(httpx.Response(503, headers={"Retry-After": retry_after}), ok([]))
+        await service.read()
+        assert service.gaps == [gap]
+
+    run()
+
+
+@pytest.mark.parametrize("retry_after", ["0", "1", "Sun, 01 Mar 2020 12:00:00 GMT"])
+def test_no_post_is_sent_into_a_block_that_claims_to_be_over(retry_after: str) -> None:
+    @virtual
+    async def run() -> None:
+        service = Service(refused(429, "RATE_LIMITED", headers={"Retry-After": retry_after}))
+        for _ in range(12):
+            assert isinstance(await service.post(), Blocked)
+            await anyio.sleep(4)
+        assert len(service.requests) == 1
+
+    run()
+
+
+@pytest.mark.parametrize("response", [None, {}, "x", 7, {"snapshots": []}])
+def test_a_listing_that_is_no_list_does_not_count_as_empty(response: object) -> None:
+    @virtual
+    async def run() -> None:
+        service = Service(ok(response))
+        assert isinstance(await service.read(), UnreadableAnswer)
+        with pytest.raises(UnreadableAnswer):
+            await service.client.list_account()
+
+    run()
+
+
+@virtual
+async def test_a_listing_counts_its_unreadable_entries() -> None:
+    listing = await Service(ok([ENTRY, None, {"name": 7}])).read()
+    assert isinstance(listing, Listing)
+    assert (len(listing.entries), listing.unreadable) == (1, 2)
+
+
+@pytest.mark.parametrize("response", [None, [], {}, {"user": None}, {"user": {"id": 7}}, {"user": {"id": ""}}])
+def test_an_account_without_an_id_is_unreadable(response: object) -> None:
+    @virtual
+    async def run() -> None:
+        with pytest.raises(UnreadableAnswer):
+            await Service(ok(response)).client.account()
+
+    run()
+
+
+@pytest.mark.parametrize("response", [None, [], {}, {"running": None}, {"running": "yes"}, {"running": 1}])
+def test_a_status_without_running_is_unreadable(response: object) -> None:
+    @virtual
+    async def run() -> None:
+        with pytest.raises(UnreadableAnswer):
+            await Service(ok(response)).client.database_status(DATABASE)
+
+    run()
+
+
+@virtual
+async def test_a_database_has_its_engine_and_status() -> None:
+    service = Service(ok({"id": DATABASE, "name": "orders", "type": "postgres", "ram": 512, "port": 7}))
+    database = await service.client.database(DATABASE)
+    assert (database.id, database.name, database.type, database.ram) == (DATABASE, "orders", "postgres", 512)
+    service.answers = [ok({"running": False, "status": "exited"})]
+    assert (await service.client.database_status(DATABASE)).running is False
+    assert [request.url.path for request in service.requests] == [
+        f"/v2/databases/{DATABASE}",
+        f"/v2/databases/{DATABASE}/status",
+    ]
+
+
+async def _restore(service: Service) -> None:
+    async with await service.slot(RESTORE):
+        await service.client.restore_snapshot(DATABASE, name="n", version_id="v" * 36, leaves=lambda: None)
+
+
+@virtual
+async def test_a_restore_is_sent_once_whatever_the_answer() -> None:
+    for failure in (httpx.Response(502), refused(503, "DATABASE_UNAVAILABLE"), httpx.ReadError("lost")):
+        service = Service(failure)
+        with pytest.raises(SquareCloudError) as raised:
+            await _restore(service)
+        assert raised.value.ambiguous
+        (request,) = service.requests
+        assert (request.method, request.url.path) == ("POST", f"/v2/databases/{DATABASE}/snapshots/restore")
+        assert json.loads(request.content) == {"snapshotId": "n", "versionId": "v" * 36}
+
+
+@virtual
+async def test_a_failed_restore_keeps_its_cooldown() -> None:
+    service = Service(refused(404, "SNAPSHOT_RESTORE_FAILED"), ok(None))
+    with fails_with(RestoreFailed, "what the database holds"):
+        await _restore(service)
+    await _restore(service)
+    assert 120 <= service.gaps[-1] < 121

@@ -1,0 +1,539 @@
+"""The transport keeps the key safe, reads no endless body, and knows whether a failed request may have arrived."""
+
+from __future__ import annotations
+
+import gc
+import gzip
+import json
+import socket
+import ssl
+import threading
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+import httpx
+import pytest
+
+from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.ledger.service_clock import ServiceClock
+from pulumi_snapshots.service.download import open_download
+from pulumi_snapshots.service.errors import (
+    AnswerLost,
+    Blocked,
+    NotSent,
+    Redirected,
+    SquareCloudError,
+    Unavailable,
+    UnreadableAnswer,
+)
+from pulumi_snapshots.service.transport import Answer, Transport
+from tests.support.virtual import virtual
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+KEY = "sq-" + "k3y" * 30
+API = "https://api.example/v2"
+START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+SUCCESS = {"status": "success", "response": []}
+
+
+def open_transport(handler: Any, clock: Clock | None = None, api: str = API) -> tuple[Transport, ServiceClock]:
+    clock = clock or Clock(START)
+    service_clock = ServiceClock(clock)
+    http = httpx.MockTransport(handler) if handler is not None else None
+    return Transport(api, KEY, clock, service_clock, http=http), service_clock
+
+
+async def result_of(handler: Any, *, read_timeout: float = 30.0) -> Answer | SquareCloudError:
+    transport, _ = open_transport(handler)
+    try:
+        return await transport.send("POST", "x", read_timeout=read_timeout)
+    except SquareCloudError as error:
+        return error
+    finally:
+        await transport.close()
+
+
+def answering(*args: Any, **more: Any) -> Callable[[httpx.Request], httpx.Response]:
+    return lambda _request: httpx.Response(*args, **more)
+
+
+def raising(error: Exception) -> Callable[[httpx.Request], httpx.Response]:
+    def answer(_request: httpx.Request) -> httpx.Response:
+        raise error
+
+    return answer
+
+
+# The key
+
+
+@virtual
+async def test_the_key_is_sent_in_its_header_and_nowhere_else() -> None:
+    requests: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        return httpx.Response(200, json=SUCCESS)
+
+    transport, _ = open_transport(answer)
+    await transport.send("GET", "users/snapshots?scope=databases", read_timeout=30)
+    (request,) = requests
+    assert str(request.url) == f"{API}/users/snapshots?scope=databases"
+    assert request.headers["Authorization"] == KEY
+    assert KEY not in str(request.url)
+    assert KEY not in repr(transport)
+
+
+@virtual
+async def test_requests_say_which_program_sends_them() -> None:
+    agents: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        agents.append(request.headers["User-Agent"])
+        return httpx.Response(200, json=SUCCESS)
+
+    transport, _ = open_transport(answer)
+    await transport.send("GET", "users/me", read_timeout=30)
+    async with open_download("https://snapshots.example/x.zip", http=httpx.MockTransport(answer)):
+        pass
+    assert agents == [f"pulumi-snapshots/{version('pulumi-snapshots')} (Pulumi provider for Square Cloud)"] * 2
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_never_gets_the_key(status: int) -> None:
+    @virtual
+    async def run() -> None:
+        hosts: list[str] = []
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            hosts.append(request.url.host)
+            return httpx.Response(status, headers={"Location": "https://evil.example/"}, json=SUCCESS)
+
+        assert isinstance(await result_of(answer), Redirected)
+        assert hosts == ["api.example"]
+
+    run()
+
+
+@pytest.mark.parametrize("location", ["https://[bad", "https://xn--/", "https://h:" + "9" * 5000, "\x01", "ftp://x"])
+def test_a_malformed_redirect_is_a_refusal_too(location: str) -> None:
+    @virtual
+    async def run() -> None:
+        answer = await result_of(answering(302, headers={"Location": location}, json=SUCCESS))
+        assert isinstance(answer, Redirected)
+
+    run()
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"])
+def test_no_proxy_sees_requests_to_a_loopback_address(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(page(SUCCESS)) as proxy, serving(page(SUCCESS)) as service:
+        monkeypatch.setenv(variable, f"http://127.0.0.1:{proxy.port}")
+        assert isinstance(really(service.port), Answer)
+        assert proxy.requests == []
+        assert len(service.requests) == 1
+
+
+# Size limits and time-outs
+
+
+class Pieces(httpx.AsyncByteStream):
+    """A body that counts what was pulled from it."""
+
+    def __init__(self, pieces: int, size: int, pause: float = 0.0) -> None:
+        self.pieces, self.size, self.pause = pieces, size, pause
+        self.pulled = 0
+        self.closed = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for _ in range(self.pieces):
+            if self.pause:
+                await anyio.sleep(self.pause)
+            self.pulled += self.size
+            yield b" " * self.size
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+def test_an_endless_body_is_not_read_forever() -> None:
+    body = Pieces(pieces=100, size=1024 * 1024)
+    # On asyncio, as in production: trio warns about httpx's generators, which cannot be closed.
+    assert isinstance(anyio.run(result_of, answering(200, stream=body)), UnreadableAnswer)
+    assert body.pulled <= 34 * 1024 * 1024
+    assert body.closed
+
+
+@virtual
+async def test_a_listing_of_ten_thousand_snapshots_is_read() -> None:
+    entry = {"name": "d" * 32, "key": "k" * 250, "url": "u" * 350, "version_id": "v" * 36}
+    answer = await result_of(answering(200, json={"status": "success", "response": [entry] * 10_000}))
+    assert isinstance(answer, Answer)
+    assert len(answer.response) == 10_000
+
+
+@virtual
+async def test_a_body_that_is_too_slow_is_given_up() -> None:
+    body = Pieces(pieces=10_000, size=1, pause=29.0)
+    start = anyio.current_time()
+    assert isinstance(await result_of(answering(200, stream=body)), AnswerLost)
+    assert anyio.current_time() - start == pytest.approx(90.0)
+    assert body.closed
+
+
+@virtual
+async def test_a_compressed_answer_is_understood() -> None:
+    content = gzip.compress(json.dumps(SUCCESS).encode())
+    answer = await result_of(answering(200, headers={"Content-Encoding": "gzip"}, stream=Bytes(content)))
+    assert isinstance(answer, Answer)
+
+
+@pytest.mark.parametrize("content", [b"no gzip at all", gzip.compress(json.dumps(SUCCESS).encode(), mtime=0)[:-20]])
+def test_a_broken_compressed_answer_is_ambiguous(content: bytes) -> None:
+    error = anyio.run(
+        result_of, answering(200, headers={"Content-Encoding": "gzip"}, stream=Bytes(content))
+    )  # asyncio as above
+    assert isinstance(error, SquareCloudError)
+    assert error.ambiguous
+
+
+class Bytes(httpx.AsyncByteStream):
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self.content
+
+
+# Whether the request was sent
+
+SENT_OR_NOT: list[tuple[Exception, type[SquareCloudError]]] = [
+    (httpx.ConnectError("no route"), NotSent),
+    (httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED]"), NotSent),
+    (httpx.ConnectTimeout(""), NotSent),
+    (httpx.PoolTimeout(""), NotSent),
+    (httpx.ProxyError("407 Proxy Authentication Required"), NotSent),
+    (httpx.UnsupportedProtocol("ftp"), NotSent),
+    (httpx.InvalidURL("bad"), NotSent),
+    (httpx.WriteError(""), AnswerLost),
+    (httpx.WriteTimeout(""), AnswerLost),
+    (httpx.ReadError(""), AnswerLost),
+    (httpx.ReadTimeout(""), AnswerLost),
+    (httpx.RemoteProtocolError("Server disconnected without sending a response."), AnswerLost),
+    (httpx.DecodingError("bad gzip"), AnswerLost),
+    (ssl.SSLError("decryption failed or bad record mac"), AnswerLost),
+    (ConnectionResetError("reset"), AnswerLost),
+    (TimeoutError(), AnswerLost),
+]
+
+
+@pytest.mark.parametrize(("failure", "kind"), SENT_OR_NOT, ids=lambda value: getattr(value, "__name__", repr(value)))
+def test_only_a_request_that_was_never_sent_may_be_sent_again(failure: Exception, kind: type[SquareCloudError]) -> None:
+    @virtual
+    async def run() -> None:
+        error = await result_of(raising(failure))
+        assert type(error) is kind
+        assert error.message, "there is a reason, if only the name of the error"
+
+    run()
+
+
+@virtual
+async def test_an_error_that_quotes_the_key_does_not_show_it() -> None:
+    error = await result_of(raising(httpx.LocalProtocolError(f"Illegal header value b'{KEY}'")))
+    assert isinstance(error, AnswerLost)
+    assert KEY not in f"{error}{error!r}{error.message}"
+
+
+# The service's clock
+
+
+def dated(text: str, status: int = 200, **more: Any) -> Callable[[httpx.Request], httpx.Response]:
+    return answering(status, headers={"Date": text}, **(more or {"json": SUCCESS}))
+
+
+async def offset_after(handler: Any) -> float | None:
+    transport, service_clock = open_transport(handler)
+    with suppress(SquareCloudError):
+        await transport.send("GET", "x", read_timeout=30)
+    return service_clock.offset
+
+
+@virtual
+async def test_the_services_clock_is_known_from_the_first_answer() -> None:
+    for hours in (-1, 1, 48):
+        date = format_datetime(START + timedelta(hours=hours), usegmt=True)
+        assert await offset_after(dated(date)) == pytest.approx(hours * 3600, abs=1)
+    date = format_datetime(START, usegmt=True)
+    refused = {"status": "error", "code": "KEEP_CALM"}
+    assert await offset_after(dated(date, 429, json=refused)) == pytest.approx(0, abs=1)
+
+
+@virtual
+async def test_the_time_of_a_cached_page_does_not_move_the_clock() -> None:
+    date = format_datetime(START - timedelta(minutes=25), usegmt=True)
+    assert await offset_after(answering(200, headers={"Date": date, "Age": "1500"}, json=SUCCESS)) is None
+
+
+@virtual
+async def test_a_long_body_does_not_distort_the_services_clock() -> None:
+    class Slow(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            await anyio.sleep(25)
+            yield json.dumps(SUCCESS).encode()
+
+    handler = dated(format_datetime(START, usegmt=True), stream=Slow())
+    assert await offset_after(handler) == pytest.approx(0, abs=1)
+
+
+@virtual
+async def test_a_proxys_clock_does_not_count_as_the_services() -> None:
+    date = format_datetime(START + timedelta(hours=3), usegmt=True)
+    assert await offset_after(dated(date, 502, html="<html>")) is None
+    assert await offset_after(dated(date, 200, html="<html>")) is None
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "",
+        "yesterday",
+        "Tue, 10 Mar 99999999999 00:00:00 GMT",
+        "Tue, 10 Mar 2026 00:00:00 +99999999999999999999",
+        "Tue, 10 Mar 2026 99:00:00 GMT",
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+        "1772366400",
+    ],
+)
+def test_a_nonsensical_date_is_ignored(date: str) -> None:
+    @virtual
+    async def run() -> None:
+        transport, service_clock = open_transport(dated(date))
+        assert isinstance(await transport.send("GET", "x", read_timeout=30), Answer)
+        assert service_clock.offset is None
+        assert service_clock.now() == START
+
+    run()
+
+
+# Retry-After
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        (None, None),
+        ("120", 120.0),
+        ("0", None),
+        (" 7 ", 7.0),
+        ("1.5", 1.5),
+        ("-5", None),
+        ("999999999", 3600.0),
+        ("1e400", None),
+        ("nan", None),
+        ("soon", None),
+        ("", None),
+        (format_datetime(START + timedelta(minutes=5), usegmt=True), 300.0),
+        (format_datetime(START + timedelta(days=5), usegmt=True), 3600.0),
+        (format_datetime(START - timedelta(minutes=5), usegmt=True), None),
+        ("Fri, 31 Dec 99999999999 23:59:59 GMT", None),
+    ],
+)
+def test_retry_after_is_honoured_up_to_a_bound(text: str | None, seconds: float | None) -> None:
+    @virtual
+    async def run() -> None:
+        headers = {} if text is None else {"Retry-After": text}
+        error = await result_of(answering(429, headers=headers, json={"status": "error", "code": "RATE_LIMITED"}))
+        assert isinstance(error, Blocked)
+        assert error.retry_after == seconds
+
+    run()
+
+
+@virtual
+async def test_a_retry_after_date_is_by_the_services_clock() -> None:
+    service = START + timedelta(hours=9)
+    headers = {
+        "Date": format_datetime(service, usegmt=True),
+        "Retry-After": format_datetime(service + timedelta(minutes=2), usegmt=True),
+    }
+    error = await result_of(answering(503, headers=headers))
+    assert isinstance(error, Unavailable)
+    assert error.retry_after == 120.0
+
+
+# On real sockets
+
+
+@dataclass
+class Server:
+    """A server of raw bytes on a loopback port."""
+
+    port: int
+    requests: list[bytes] = field(default_factory=list)
+    connections: int = 0
+
+
+def page(body: Any, status: str = "200 OK") -> bytes:
+    content = json.dumps(body).encode()
+    return b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s" % (status.encode(), len(content), content)
+
+
+@contextmanager
+def serving(answer: bytes | None, *, keeps: bool = False) -> Iterator[Server]:
+    """A server that answers every connection with these bytes (None: with nothing), and then closes it.
+
+    Args:
+        answer: the bytes.
+        keeps: whether it keeps a connection until the client closes it.
+    """
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = Server(listener.getsockname()[1])
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                server.connections += 1
+                with suppress(OSError):  # the client may have closed the connection
+                    server.requests.append(connection.recv(65536))
+                    connection.sendall(answer or b"")
+                    while keeps and (request := connection.recv(65536)):
+                        server.requests.append(request)
+                        connection.sendall(answer or b"")
+                    connection.shutdown(socket.SHUT_WR)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(5)
+
+
+def really(port: int, scheme: str = "http", count: int = 1) -> Answer | SquareCloudError:
+    """Send requests over real sockets."""
+
+    async def send() -> Answer | SquareCloudError:
+        transport, _ = open_transport(None, api=f"{scheme}://127.0.0.1:{port}/v2")
+        try:
+            for _ in range(count - 1):
+                await transport.send("POST", "x", read_timeout=5)
+            return await transport.send("POST", "x", read_timeout=5)
+        except SquareCloudError as error:
+            return error
+        finally:
+            await transport.close()
+
+    return anyio.run(send)
+
+
+def test_each_request_has_its_own_connection() -> None:
+    with serving(page(SUCCESS), keeps=True) as server:
+        assert isinstance(really(server.port, count=3), Answer)
+        assert server.connections == 3
+        assert KEY.encode() in server.requests[0]
+
+
+def test_a_closed_port_means_that_nothing_was_sent() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    assert isinstance(really(port), NotSent)
+
+
+@pytest.mark.parametrize("answer", [None, b"SSH-2.0-OpenSSH_9.6\r\n", page(SUCCESS)])
+def test_a_failed_tls_handshake_means_that_nothing_was_sent(answer: bytes | None) -> None:
+    with serving(answer) as server:
+        assert isinstance(really(server.port, "https"), NotSent)
+        assert all(KEY.encode() not in request for request in server.requests)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(("scheme", "left"), [("https", False), ("http", True)])
+def test_a_request_that_is_cancelled_while_it_connects_has_not_left(scheme: str, *, left: bool) -> None:
+    silent = socket.create_server(("127.0.0.1", 0))
+    causes: list[BaseException | None] = []
+
+    async def send() -> None:
+        transport, _ = open_transport(None, api=f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/v2")
+        try:
+            await transport.send("POST", "x", read_timeout=30)
+        except anyio.get_cancelled_exc_class() as cancelled:
+            causes.append(cancelled.__cause__)
+            raise
+
+    async def run() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(send)
+            connection, _ = await anyio.to_thread.run_sync(silent.accept)
+            with connection:  # of the request, or of the handshake that nobody answers
+                assert await anyio.to_thread.run_sync(connection.recv, 1)
+                group.cancel_scope.cancel()
+
+    with silent:
+        anyio.run(run)
+    gc.collect()  # httpcore leaves the socket of a handshake that is cancelled to the garbage collector
+    (cause,) = causes
+    assert isinstance(cause, NotSent) is not left
+
+
+@pytest.mark.parametrize("allowed", [0, 1, 2], ids=["before it connects", "right before it is written", "never"])
+def test_a_request_that_is_kept_back_at_the_last_moment_has_not_left(allowed: int) -> None:
+    asked: list[int] = []
+
+    def leaves() -> None:
+        asked.append(server.connections)
+        if len(asked) > allowed:
+            raise NotSent("POST /x", message="this machine slept")
+
+    async def send() -> None:
+        transport, _ = open_transport(None, api=f"http://127.0.0.1:{server.port}/v2")
+        try:
+            await transport.send("POST", "x", read_timeout=5, leaves=leaves)
+        finally:
+            await transport.close()
+
+    with serving(page(SUCCESS)) as server:
+        if allowed == 2:
+            anyio.run(send)
+            assert [request[:4] for request in server.requests] == [b"POST"]
+            return
+        with pytest.raises(NotSent, match="this machine slept"):
+            anyio.run(send)
+        assert not any(server.requests), "a byte of it has left"
+        assert server.connections <= allowed
+
+
+def test_a_connection_lost_after_the_request_is_ambiguous() -> None:
+    with serving(None) as server:
+        assert isinstance(really(server.port), AnswerLost)
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("kept", [20, -5])
+def test_an_answer_that_breaks_off_leaves_it_in_doubt(kept: int) -> None:
+    with serving(page(SUCCESS)[:kept]) as server:
+        assert isinstance(really(server.port), AnswerLost)
+
+
+def test_an_answer_that_is_no_http_leaves_it_in_doubt() -> None:
+    with serving(b"SSH-2.0-OpenSSH_9.6\r\n") as server:
+        assert isinstance(really(server.port), AnswerLost)
+
+
+def test_an_endless_header_is_not_read_to_its_end() -> None:
+    with serving(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1_000_000) as server:
+        assert isinstance(really(server.port), AnswerLost)
