@@ -19,11 +19,15 @@ PAGES = [
     *sorted((PROJECT / "docs").rglob("*.md")),
     *sorted((PROJECT / "bench").glob("*.md")),
     *sorted((PROJECT / "examples").glob("*/README.md")),
-    *sorted((PROJECT / "pulumi_snapshots" / "emulator" / "control" / "static").iterdir()),
+    *sorted((PROJECT / "squarecloud_emulator" / "control" / "static").iterdir()),
     PROJECT / "Makefile",
     PROJECT / "pyproject.toml",
 ]
-PROGRAMS = [path for folder in ("pulumi_snapshots", "examples", "tools") for path in (PROJECT / folder).rglob("*.py")]
+PROGRAMS = [
+    path
+    for folder in ("pulumi_snapshots", "squarecloud_emulator", "examples", "tools")
+    for path in (PROJECT / folder).rglob("*.py")
+]
 TESTS = sorted((PROJECT / "tests").rglob("test_*.py"))
 
 

@@ -13,7 +13,6 @@ from hashlib import sha256
 
 import anyio
 
-from pulumi_snapshots.archive.drilled import Drilled
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.manifest import LARGEST, Manifest, describe, manifest_of, merged
 from pulumi_snapshots.archive.record import ArchiveRecord
@@ -25,6 +24,7 @@ from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.ledger.drilled import Drilled
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.session import Session

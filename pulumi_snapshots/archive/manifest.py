@@ -8,10 +8,10 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
-from pulumi_snapshots.archive.drilled import Drilled
 from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import parse_rfc3339
+from pulumi_snapshots.ledger.drilled import Drilled
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.properties.catalogue import Moment, Record, declare
 from pulumi_snapshots.storage.destination import Destination, name_of, place_text

@@ -13,7 +13,7 @@ from pulumi_snapshots.properties.catalogue import Bytes, Moment, Record, Thing, 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
 
-    from pulumi_snapshots.archive.drilled import Drilled
+    from pulumi_snapshots.ledger.drilled import Drilled
 
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)

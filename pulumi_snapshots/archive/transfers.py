@@ -17,7 +17,7 @@ from pulumi_snapshots.storage.files import FileStore
 from pulumi_snapshots.storage.store import Store
 
 if TYPE_CHECKING:
-    import httpx  # spoken in `api` only
+    import httpx  # spoken in `service` only
 
 T = TypeVar("T")
 AT_A_TIME = 4

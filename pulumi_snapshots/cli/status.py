@@ -14,7 +14,6 @@ from typing import Any
 
 import click
 
-from pulumi_snapshots.archive.drilled import Drilled, Drills
 from pulumi_snapshots.archive.manifest import Manifest
 from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.cli.metrics import gauge, seconds_of, write
@@ -25,6 +24,7 @@ from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
 from pulumi_snapshots.cli.terminal.output import MARKS, age_text, json_text, table
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339
 from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.ledger.drilled import Drilled, Drills
 from pulumi_snapshots.listing.listings import CLOCK_ROOM, SERVICE_CACHE
 from pulumi_snapshots.lookup.account import Page, age_of, databases_of_account, newest_good, snapshots_of_account
 from pulumi_snapshots.lookup.inputs import ORIGINS

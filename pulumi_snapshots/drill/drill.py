@@ -10,7 +10,6 @@ from typing import ClassVar
 
 import anyio
 
-from pulumi_snapshots.archive.drilled import Drills
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.databases.errors import DatabaseUnreachable
 from pulumi_snapshots.databases.opening import open_database
@@ -26,6 +25,7 @@ from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable, Unresolved
 from pulumi_snapshots.errors.text import Text, Words
 from pulumi_snapshots.guard.book import GuardBook
+from pulumi_snapshots.ledger.drilled import Drills
 from pulumi_snapshots.ledger.owner import owner_of
 from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.durations import spoken

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pulumi_snapshots.archive.drilled import Drilled
 from pulumi_snapshots.archive.manifest import note_drill
 from pulumi_snapshots.archive.record import ArchiveMemory
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.drill.record import DrillRecord
+from pulumi_snapshots.ledger.drilled import Drilled
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.storage.destination import place_text
 from pulumi_snapshots.storage.store import StoreTrouble

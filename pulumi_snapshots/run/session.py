@@ -36,7 +36,7 @@ from pulumi_snapshots.service.pacing.rate_limiter import LOCAL_BLOCK, RateLimite
 from pulumi_snapshots.stopping import Stoppable
 
 if TYPE_CHECKING:
-    import httpx  # spoken in `api` only
+    import httpx  # spoken in `service` only
 
 UNWRITTEN = (
     "the ledger of what is sent cannot be used ({trouble}): nothing new is sent, this process keeps the service's limits alone, "

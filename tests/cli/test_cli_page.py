@@ -14,8 +14,8 @@ from pathlib import Path
 import click
 import pytest
 
-from pulumi_snapshots.archive.drilled import Drilled, Drills
 from pulumi_snapshots.cli.commands import commands
+from pulumi_snapshots.ledger.drilled import Drilled, Drills
 from tests.cli.typed import Desk
 from tests.emulator.served import KEY, served
 from tests.support.drilling import CONNECTION, FakeDatabases

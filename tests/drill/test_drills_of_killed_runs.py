@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from pulumi_snapshots.archive.drilled import Drills
 from pulumi_snapshots.drill.difference import DrillRules
+from pulumi_snapshots.ledger.drilled import Drills
 from pulumi_snapshots.ledger.owner import owner_of
 from pulumi_snapshots.restore.difference import RestoreRules
 from squarecloud_emulator import Fault

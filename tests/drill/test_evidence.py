@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from pulumi_snapshots.archive.drilled import Drills
+from pulumi_snapshots.ledger.drilled import Drills
 from squarecloud_emulator.service.faults import Fault
 from tests.support.drilling import CONNECTION, ELSEWHERE, drill_scene
 from tests.support.virtual import virtual

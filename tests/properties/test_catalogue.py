@@ -47,7 +47,7 @@ def test_inputs_are_those_of_both_classes(name: str, kind: Kind) -> None:
 def test_outputs_are_those_of_both_classes(name: str, kind: Kind) -> None:
     """Types and meanings stand in the class again for type checkers and editors."""
     outputs = kind.thing.outputs
-    docs = docs_of(PROJECT / "pulumi_snapshots" / "declaration" / f"{name.lower()}.py", f"{name}Declaration")
+    docs = docs_of(PROJECT / "pulumi_snapshots" / "program" / f"{name.lower()}.py", f"{name}Declaration")
     assert docs == {each: outputs[each].description for each in docs}
     assert docs.keys() >= {each for each, one in kind.thing.record.properties().items() if not one.internal}
     types = {each: f"pulumi.Output[{python_type(outputs[each], seen=kind.thing.seen(outputs[each]))}]" for each in docs}
