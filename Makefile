@@ -58,22 +58,28 @@ registry: environment ## Make the pages and the schema that Pulumi's registry as
 	@$(IN_VENV) -m tools.registry
 
 bench: engine ## Measure
-	@$(IN_VENV) -m tools.bench
+	@$(IN_VENV) -m bench.measures
 
 bench-fleet: engine ## Measure fleets: this provider against others, simulated and with the real engine
-	@$(IN_VENV) -m tools.bench_fleet
+	@$(IN_VENV) -m bench.fleets
 
 structure: environment ## Measure how the package is built; REPO=… measures a checkout of another commit
-	@$(IN_VENV) -m tools.measure_structure $(if $(REPO),--repo "$(REPO)")
+	@$(IN_VENV) -m bench.structure $(if $(REPO),--repo "$(REPO)")
+
+mistakes: environment ## Make a hundred mistakes, and list those that no unit test notices; ROOMS="ledger guard" makes only theirs
+	@$(IN_VENV) -m bench.mistakes $(ROOMS)
 
 simulate: environment ## Play thousands of random deployments, schedules, stories and guarded runs in virtual time
 	FLEETS=$${FLEETS:-3000} SCHEDULES=$${SCHEDULES:-3000} STORIES=$${STORIES:-3000} GUARDS=$${GUARDS:-1000} $(IN_VENV) -m pytest -q tests/simulation
+
+nightly: simulate mistakes ## What `make test` leaves out: more random runs, mistakes that tests must notice, what restic keeps
+	@$(IN_VENV) -m bench.restic_oracle
 
 states: engine ## Record what this version leaves in states, at its release
 	@$(IN_VENV) -m tools.record_states
 
 screens: engine ## Draw the screens of docs/habits.md again, with a real engine in a terminal
-	@$(IN_VENV) -m tools.screens
+	@$(IN_VENV) -m bench.screens
 
 docs: environment ## Make the site of docs/ in build/site; a warning is an error
 	@$(IN_VENV) -m sphinx --quiet --fail-on-warning --keep-going --fresh-env --write-all docs build/site
@@ -86,4 +92,4 @@ clean: ## Remove what the other targets have made in this folder
 	rm -rf .venv .ruff_cache .pytest_cache .hypothesis .pulumi-demo dist build sdks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint unit test-engine engine sdks dist registry bench bench-fleet structure simulate states screens docs environment clean
+.PHONY: help demo test lint unit test-engine engine sdks dist registry bench bench-fleet structure mistakes simulate nightly states screens docs environment clean

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 STORED = Path(__file__).parent.parent / "fixtures" / "retention.json"
-"""Histories, tiers, and what restic kept: `python -m tools.restic_oracle --store` writes such a file."""
+"""Histories, tiers, and what restic kept: `python -m bench.restic_oracle --store` writes such a file."""
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pyrage
 import pytest
 
+from bench.first_answer import MOST_BYTES, MOST_SECONDS, first_answer
 from tests.engine.stage import DATABASE, EXAMPLES
 from tools import dist, frozen_plugin, language_hosts
-from tools.first_answer import MOST_BYTES, MOST_SECONDS, first_answer
 from tools.frozen_plugin import PROGRAM, version
 
 if TYPE_CHECKING:

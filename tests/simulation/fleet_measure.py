@@ -10,18 +10,17 @@ import anyio
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from tests.simulation.fleet import each, fleet, limit_of, play, standard_durations
-from tests.simulation.fleet_peers import Peer, until_it_works
-from tests.simulation.fleet_polls import POLICIES
 from tests.support.world import TimedRow
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from typing import Self
 
+    from pulumi_snapshots.listing.poll_plan import PollPlan
     from squarecloud_emulator import JournalEntry
     from tests.simulation.fleet import Fleet
 
-__all__ = ["CLIENTS", "PARALLEL", "Client", "Measure", "Track", "measure", "ours"]
+__all__ = ["PARALLEL", "Client", "Measure", "Track", "measure", "ours"]
 
 REQUESTS_PER_MINUTE = 30
 PARALLEL = 64
@@ -47,21 +46,26 @@ class Client:
     parallel: int
 
 
-def ours(name: str, policy: str = "the provider's", parallel: int = PARALLEL, **settings: Any) -> Client:
+def ours(
+    name: str = "this provider",
+    parallel: int = PARALLEL,
+    polls: Callable[..., PollPlan] | None = None,
+    **settings: Any,
+) -> Client:
     """This provider as a client.
 
     Args:
         name: shown in the results.
-        policy: the name of its poll plan.
         parallel: how many snapshots it takes at a time.
+        polls: the class of another poll plan.
         settings: the provider's settings.
     """
 
     def begin(here: Fleet) -> Callable[[str], Awaitable[str]]:
         session = here.session(requests_per_minute=REQUESTS_PER_MINUTE, **settings)
-        if policy != "the provider's":
+        if polls is not None:
             chosen = session.settings
-            session.poll_plan = POLICIES[policy](
+            session.poll_plan = polls(
                 session.listings, session.clock, first_poll_after=chosen.first_poll_after, poll_every=chosen.poll_every
             )
 
@@ -72,14 +76,6 @@ def ours(name: str, policy: str = "the provider's", parallel: int = PARALLEL, **
         return take
 
     return Client(name, begin, parallel)
-
-
-CLIENTS = (
-    ours("this provider"),
-    Client("naive dynamic provider", lambda here: until_it_works(Peer(here).naive, here), 4),
-    Client("SDK, one after the other", lambda here: until_it_works(Peer(here).example, here), 1),
-    Client("SDK, 16 threads", lambda here: until_it_works(Peer(here).example, here), 16),
-)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import os
 import pytest
 
 from tests.simulation.fleet_deployments import draw, played
-from tests.simulation.fleet_measure import CLIENTS, measure, ours
+from tests.simulation.fleet_measure import measure, ours
 
 FLEETS = int(os.environ.get("FLEETS", "200"))
 ONLY = os.environ.get("FLEET")
@@ -39,7 +39,7 @@ def test_a_seed_gives_the_same_deployment_again() -> None:
 @pytest.mark.parametrize("cache_world", ["invalidated", "kept"])
 @pytest.mark.parametrize("databases", [1, 10, 50])
 def test_a_fleet_gets_the_right_versions_without_a_refusal(databases: int, cache_world: str) -> None:
-    one = measure(CLIENTS[0], databases, cache_world=cache_world, automatic=True)
+    one = measure(ours(), databases, cache_world=cache_world, automatic=True)
     assert (one.refused, one.wrong, one.lost, one.unfinished) == (0, 0, 0, 0)
 
 
@@ -48,17 +48,17 @@ def test_a_fleet_gets_the_right_versions_without_a_refusal(databases: int, cache
 def test_a_fleet_is_almost_as_fast_and_frugal_as_possible(
     databases: int, over_the_limit: float, cache_world: str
 ) -> None:
-    one = measure(CLIENTS[0], databases, cache_world=cache_world)
+    one = measure(ours(), databases, cache_world=cache_world)
     assert one.makespan <= over_the_limit * one.limit
     assert one.requests_per_snapshot <= 2.3
 
 
 def test_the_last_few_of_a_fleet_are_found_soon() -> None:
     """On average over some seeds, and at worst, since a single fleet may be lucky."""
-    fleets = [measure(CLIENTS[0], 24, seed=seed, automatic=bool(seed % 2)) for seed in range(1, 7)]
+    fleets = [measure(ours(), 24, seed=seed, automatic=bool(seed % 2)) for seed in range(1, 7)]
     assert max(one.makespan / one.limit for one in fleets) <= 1.08
     assert max(one.requests_per_snapshot for one in fleets) <= 2.5
-    kept = [measure(CLIENTS[0], 24, seed=seed, cache_world="kept") for seed in (1, 3)]
+    kept = [measure(ours(), 24, seed=seed, cache_world="kept") for seed in (1, 3)]
     assert max(one.makespan / one.limit for one in kept) <= 1.08
 
 
@@ -68,6 +68,6 @@ def test_the_last_few_of_a_fleet_are_found_soon() -> None:
 def test_a_fleet_that_waits_for_slots_of_the_engine_loses_little(
     cache_world: str, over_that_of_its_slots: float, requests: float
 ) -> None:
-    one = measure(ours("8 at a time", parallel=8), 50, cache_world=cache_world)
+    one = measure(ours(parallel=8), 50, cache_world=cache_world)
     assert one.makespan <= over_that_of_its_slots * one.limit_at_parallel
     assert one.requests_per_snapshot <= requests

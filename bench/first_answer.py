@@ -1,4 +1,4 @@
-"""How large the plugin's archive is, and how soon it answers: `python -m tools.first_answer ARCHIVE` fails if it is too much.
+"""How large the plugin's archive is, and how soon it answers: `python -m bench.first_answer ARCHIVE` fails if it is too much.
 
 The program starts with an empty environment, as on a machine without Python.
 """
@@ -79,7 +79,7 @@ def answers(archive: Path, starts: int = STARTS) -> list[Answer]:
 def main(arguments: list[str]) -> int:
     """Print both, and fail if one is too much."""
     if len(arguments) != 1:
-        print("usage: python -m tools.first_answer ARCHIVE", file=sys.stderr)
+        print("usage: python -m bench.first_answer ARCHIVE", file=sys.stderr)
         return 2
     archive = Path(arguments[0])
     seconds = statistics.median(each.seconds for each in answers(archive))

@@ -1,6 +1,6 @@
 """Measure how the package is built: its rooms, its circles, and what one create passes. Prints Markdown.
 
-`python -m tools.measure_structure` measures this folder; `--repo PATH` measures a checkout of another commit, which must
+`python -m bench.structure` measures this folder; `--repo PATH` measures a checkout of another commit, which must
 work with the packages of this virtual environment. Nothing is asked of a network: the create talks to the emulator.
 """
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pulumi_snapshots.listing.poll_plan import Poll, PolledSnapshot, PollPlan
 from pulumi_snapshots.service.pacing.rate_limiter import ACCOUNT_LISTING
 
-__all__ = ["POLICIES"]
-
 
 class Alternating(PollPlan):
     """Polls for each snapshot alone, late, then alternately at the two listings."""
@@ -34,8 +32,8 @@ class AccountOnly(PollPlan):
         return Poll(max(polled.began, self._account_tried) + self.poll_every, account=True)
 
 
-POLICIES = {
-    "the provider's": PollPlan,
+POLICIES: dict[str, type[PollPlan] | None] = {
+    "the provider's": None,
     "each at the two listings in turn": Alternating,
     "own listing, every 30 s": FixedInterval,
     "account listing only": AccountOnly,

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from tests.simulation.fleet import Fleet
 
-__all__ = ["Peer", "until_it_works"]
-
 READ_TIMEOUT = 120.0
 NAIVE_POLL = 10.0
 EXAMPLE_POLL = 30.0

@@ -1,6 +1,6 @@
 """`make bench`: what the project promises about speed, measured; ratios come from one run. Writes bench/measures.md.
 
-Nothing here is a test: the machine decides about seconds, so read medians and ratios. `python -m tools.bench archives`
+Nothing here is a test: the machine decides about seconds, so read medians and ratios. `python -m bench.measures archives`
 measures one part, and leaves the rest of the page as it is.
 """
 
@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import venv
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,7 @@ from pathlib import Path
 import pyrage
 from pulumi.runtime.proto import provider_pb2
 
+from bench.first_answer import Answer, answers, first_answer
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
 from pulumi_snapshots.snapshot.create import create
 from squarecloud_emulator import Fault
@@ -29,9 +31,7 @@ from tests.support.servicer import _struct
 from tests.support.virtual import run_virtual
 from tests.support.world import world
 from tools import dist
-from tools.bench_stores import installed
 from tools.engine import ensure
-from tools.first_answer import Answer, answers, first_answer
 from tools.sandbox import Emulator, Stack
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -262,7 +262,7 @@ def minimal_provider(folder: Path) -> Path:
     folder.mkdir()
     program = folder / "pulumi-resource-minimal"
     # As a Python environment starts the plugin: in isolation, with its own interpreter.
-    program.write_text(f"#!/bin/sh\ncd {PROJECT} && exec {sys.executable} -m tools.minimal_provider\n")
+    program.write_text(f"#!/bin/sh\ncd {PROJECT} && exec {sys.executable} -m bench.minimal_provider\n")
     program.chmod(0o755)
     return program
 
@@ -432,6 +432,14 @@ def stored(host: Host, file: Path, command: list[str | Path], server: ObjectStor
 def ratios(ones: list[float], others: list[float]) -> list[str]:
     """How much faster the others are, pair by pair."""
     return spread([one / other for one, other in zip(ones, others, strict=True)], digits=2)
+
+
+def installed(folder: Path, packages: tuple[str, ...]) -> Path:
+    """The Python of a new environment with these packages."""
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "--quiet", "install", *packages], check=True)  # noqa: S603
+    return python
 
 
 def processor_seconds() -> float:

@@ -1,4 +1,4 @@
-"""`python -m tools.restic_oracle`: tiers of archives against restic's own `forget` over 10,000 random histories.
+"""`python -m bench.restic_oracle`: tiers of archives against restic's own `forget` over 10,000 random histories.
 
 It asks restic's policy, and `restic forget --dry-run` itself over one repository of real snapshots. Both are compiled from
 restic's Go module, which takes minutes, and kept in the user's cache; a `restic` on PATH is asked too. `--store` writes some histories with restic's answers

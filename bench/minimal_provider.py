@@ -1,6 +1,6 @@
 """A native provider with the least that the engine needs, written with the same SDK as the plugin: what `make bench` compares it to.
 
-`python -m tools.minimal_provider ADDRESS` serves the engine at that address.
+`python -m bench.minimal_provider ADDRESS` serves the engine at that address.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 class Minimal(provider_pb2_grpc.ResourceProviderServicer):
     """Keeps what it is given, and finds no change."""
 
-    async def Handshake(self, _request: Any, _context: Any) -> Any:  # noqa: D102, N802
+    async def Handshake(self, _request: Any, _context: Any) -> Any:  # noqa: N802
         return provider_pb2.ProviderHandshakeResponse(accept_secrets=True)
 
-    async def GetPluginInfo(self, _request: Any, _context: Any) -> Any:  # noqa: D102, N802
+    async def GetPluginInfo(self, _request: Any, _context: Any) -> Any:  # noqa: N802
         return plugin_pb2.PluginInfo(version="0.0.1")
 
-    async def CheckConfig(self, request: Any, _context: Any) -> Any:  # noqa: D102, N802
+    async def CheckConfig(self, request: Any, _context: Any) -> Any:  # noqa: N802
         return provider_pb2.CheckResponse(inputs=request.news)
 
-    async def DiffConfig(self, _request: Any, _context: Any) -> Any:  # noqa: D102, N802
+    async def DiffConfig(self, _request: Any, _context: Any) -> Any:  # noqa: N802
         return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_NONE)
 
-    async def Configure(self, _request: Any, _context: Any) -> Any:  # noqa: D102, N802
+    async def Configure(self, _request: Any, _context: Any) -> Any:  # noqa: N802
         return provider_pb2.ConfigureResponse(acceptSecrets=True, supportsPreview=True)
 
-    async def Check(self, request: Any, _context: Any) -> Any:  # noqa: D102, N802
+    async def Check(self, request: Any, _context: Any) -> Any:  # noqa: N802
         return provider_pb2.CheckResponse(inputs=request.news)
 
-    async def Diff(self, _request: Any, _context: Any) -> Any:  # noqa: D102, N802
+    async def Diff(self, _request: Any, _context: Any) -> Any:  # noqa: N802
         return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_NONE)
 
-    async def Create(self, request: Any, _context: Any) -> Any:  # noqa: D102, N802
+    async def Create(self, request: Any, _context: Any) -> Any:  # noqa: N802
         return provider_pb2.CreateResponse(id="nothing", properties=request.properties)
 
-    async def Cancel(self, _request: Any, _context: Any) -> Any:  # noqa: D102, N802
+    async def Cancel(self, _request: Any, _context: Any) -> Any:  # noqa: N802
         return empty_pb2.Empty()
 
 

@@ -14,14 +14,21 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.fleet_peers import Peer, until_it_works
+from bench.fleet_polls import POLICIES
+from bench.measures import say, table
 from tests.simulation.fleet import limit_of
-from tests.simulation.fleet_measure import CLIENTS, PARALLEL, Measure, measure, ours
-from tests.simulation.fleet_polls import POLICIES
+from tests.simulation.fleet_measure import PARALLEL, Client, Measure, measure, ours
 from tests.support.plugin_servicer import NAMES, renamed
-from tools.bench import say, table
 from tools.engine import ensure
 from tools.sandbox import Emulator, Stack
 
+CLIENTS = (
+    ours("this provider"),
+    Client("naive dynamic provider", lambda here: until_it_works(Peer(here).naive, here), 4),
+    Client("SDK, one after the other", lambda here: until_it_works(Peer(here).example, here), 1),
+    Client("SDK, 16 threads", lambda here: until_it_works(Peer(here).example, here), 16),
+)
 PROJECT = Path(__file__).resolve().parent.parent
 PAGE = PROJECT / "bench" / "fleets.md"
 PICTURE = PROJECT / "docs" / "fleet.svg"
@@ -201,9 +208,9 @@ def policies() -> Iterator[str]:
     rows = []
     for cache_world in WORLDS:
         for size in SIZES:
-            for name in POLICIES:
+            for name, polls in POLICIES.items():
                 say(f"{size} databases, cache {cache_world}: {name}")
-                one = measure(ours(name, name), size, cache_world=cache_world)
+                one = measure(ours(name, polls=polls), size, cache_world=cache_world)
                 rows.append(
                     [
                         cache_world,

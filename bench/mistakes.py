@@ -1,0 +1,267 @@
+"""`python -m bench.mistakes [ROOM …]`: how many of a hundred hand-made mistakes the unit tests notice. Prints those that none does.
+
+Each mistake is made in a copy of the package, and the tests of its room run there until one fails. A row whose text is not
+found exactly once in its room is reported: the code was rewritten, so write the row for what it says now.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+LONGEST, PROCESSOR = 900.0, 180
+"""Seconds that the tests of a folder may take on a busy machine, and of its processor. More is a loop without an end."""
+NO_SUCH_TEST = 4
+NOTICED = Path.home() / ".cache" / "pulumi-snapshots" / "mistakes.json"
+"""By mistake the test that has noticed it last, which runs first."""
+MEMORY = 4 << 30
+"""Bytes that they may take."""
+TESTS = {
+    "ledger": ("ledger", "snapshot", "restore", "run", "guard"),
+    "run": ("ledger", "run", "snapshot", "restore"),
+    "snapshot": ("snapshot", "ledger", "listing"),
+    "restore": ("restore", "ledger"),
+    "guard": ("guard",),
+    "archive": ("archive",),
+}
+"""The folders of tests for each room, the likeliest first."""
+MISTAKES = (
+    # Who may send a request.
+    ("ledger", "alike.sort(key=lambda each: each.request.posted_at, reverse=True)", "alike.sort(key=lambda each: each.request.posted_at)"),
+    ("ledger", "theirs = alike if is_resource(intent.owner) else here", "theirs = here"),
+    ("ledger", "if each.kind == intent.kind and not each.is_past(now)]", "if each.kind == intent.kind]"),
+    ("ledger", "if earlier is not None and (not intent.fresh or _may_be_it(earlier))", "if earlier is not None and not intent.fresh"),
+    ("ledger", "if each.is_in_the_way(now) and each.id not in intent.ignored", "if each.id not in intent.ignored"),
+    ("ledger", "if each.is_in_the_way(now) and each.id not in intent.ignored", "if each.is_in_the_way(now)"),
+    ("ledger", 'return earlier.fresh and earlier.kind == "restore" and is_resource(earlier.owner)', "return False"),
+    ("ledger", "is_same = each.purpose == intent.purpose and each.status is not Status.FAILED\n", "is_same = each.status is not Status.FAILED\n"),
+    ("ledger", "is_same = each.purpose == intent.purpose and each.status is not Status.FAILED\n", "is_same = each.purpose == intent.purpose\n"),
+    ("ledger", "each.request.posted_at >= now - intent.oldest", "each.request.posted_at <= now - intent.oldest"),
+    ("ledger", "each.request.posted_at > intent.resumes_after", "True"),
+    ("ledger", "if is_same and not each.proved and not {each.result, each.id} & intent.carried", "if is_same and not each.proved"),
+    ("ledger", "if is_same and not each.proved and not {each.result, each.id} & intent.carried", "if is_same and not {each.result, each.id} & intent.carried"),
+    ("ledger", 'if intent.kind == "restore" and each.status is not Status.FAILED:\n            return None', "if False:\n            return None"),
+    ("ledger", "raise ClaimRefused(Refusal.OVERTAKEN, newest)", "pass"),
+    ("ledger", "if is_same and not newest.let_go and not", "if is_same and not"),
+    ("ledger", "raise ClaimRefused(Refusal.DONE, newest)", "pass"),
+    ("ledger", "if is_same and each.status is not Status.FAILED and is_renamed(each.owner, intent.owner):", "if False:"),
+    ("ledger", "if is_same and earlier and is_renamed(each.owner, intent.owner, stack_only=True) and not intent.fresh:", "if False:"),
+    ("ledger", "return not stack_only or ours[2:] == theirs[2:]", "return True"),
+    # How long an attempt counts.
+    ("ledger", "return self.request.posted_at + APART_FROM_LOST", "return self.request.posted_at + KEPT"),
+    ("ledger", "return self.status is Status.SENT and now < self.request.posted_at + ANSWER_WITHIN", "return False"),
+    ("ledger", 'forgotten = self.proved and self.kind == "snapshot" and self.status is Status.FOUND', "forgotten = self.proved"),
+    ("ledger", "kept = FOUND_KEPT if forgotten or self.status is Status.FAILED else KEPT", "kept = FOUND_KEPT"),
+    ("ledger", "if self.is_over:\n            return self.held_until", "if self.is_over:\n            return None"),
+    ("ledger", "return Status.ACCEPTED if request.accepted else Status.LOST", "return Status.ACCEPTED"),
+    ("ledger", "if any(map(is_nonsense,", "if False and any(map(is_nonsense,"),
+    ("ledger", "if attempt.kind not in KINDS or not all(", "if not all("),
+    # What proves it.
+    ("ledger", "if self.requested_at != rfc3339(attempt.request.requested):\n            return False", "if False:\n            return False"),
+    ("ledger", "return attempt.result == self.result or not attempt.is_over", "return not attempt.is_over"),
+    ("ledger", "return attempt.result == self.result or not attempt.is_over", "return attempt.result == self.result"),
+    ("ledger", "there = replace(there, proved=True, let_go=self.let_go)", "there = replace(there, let_go=self.let_go)"),
+    ("ledger", "there = replace(there, proved=True, let_go=self.let_go)", "there = replace(there, proved=True)"),
+    ("ledger", "proved = there.proved or not is_resource(there.owner)", "proved = there.proved"),
+    ("ledger", "if there is not None and there.is_over and not attempt.is_over:\n                return there", "pass"),
+    ("ledger", "known = there if there.is_over else replace(", "known = replace("),
+    ("ledger", "done = replace(done, held_until=now + holds) if holds else done", "pass"),
+    ("ledger", "if intent.fresh and new.owner is not None:", "if False:"),
+    ("ledger", "kept = [each for each in self._attempts(document) if not each.is_past(now)]", "kept = self._attempts(document)"),
+    # Where it is written.
+    ("ledger", "if not isinstance(written, int) or written > NEWEST:", "if not isinstance(written, int):"),
+    ("ledger", "if not isinstance(document, dict):\n        raise damaged(", "if False:\n        raise damaged("),
+    ("ledger", 'connection.execute("BEGIN IMMEDIATE")', 'connection.execute("BEGIN")'),
+    ("ledger", "if code in DAMAGED:", "if False:"),
+    ("ledger", "if self.is_shared and not folder.is_dir():", "if False:"),
+    ("ledger", "for lost in tries.keys() & set(writes):\n            return _end(tries[lost])", "pass"),
+    ("ledger", "return is_fresh and _end(ends)", "return _end(ends)"),
+    ("ledger", "if failures == TRIES or not tries:", "if failures == TRIES:"),
+    ("ledger", "[*writes, write][-WRITES_KEPT:]", "[write]"),
+    ("ledger", "self._objects.replace, CHECK, _anything(), stale)", "self._objects.overwrite, CHECK, _anything())"),
+    # How fast.
+    ("ledger", "now - KEPT < each[0] - shift < now + AHEAD", "now - KEPT < each[0] - shift"),
+    ("ledger", "if self._shares_blocks:\n            known =", "if False:\n            known ="),
+    ("ledger", "max(until, self.blocks.get(lane, -math.inf))", "until"),
+    ("ledger", "return max(self.own(lane, database_id), self._others_last.get(", "return min(self.own(lane, database_id), self._others_last.get("),
+    ("ledger", "if abs(least) > PLAUSIBLE or abs(most) > PLAUSIBLE:\n            return", "pass"),
+    # Around a request.
+    ("run", "if session.service_clock.now() - attempt.request.posted_at > CLAIM_LASTS:", "if False:"),
+    ("run", "if self.late == LATE_TRIES:", "if False:"),
+    ("run", "if len(self.unreachable) == UNREACHABLE_TRIES:", "if False:"),
+    ("run", "if not in_doubt(error):\n            await operation.withdraw()\n            raise", "if not in_doubt(error):\n            raise"),
+    ("run", "if isinstance(cancelled.__cause__, NotSent):", "if False:"),
+    ("run", "if not claim.is_new:\n            continue", "pass"),
+    ("run", "max(next(pauses), error.retry_after or 0.0)", "next(pauses)"),
+    ("run", "await _answered(operation, how)\n    return answer", "return answer"),
+    ("run", "return claim if claim.role is Role.RESUMED else None", "return None"),
+    ("run", 'if parts.scheme == "http" and not is_loopback(host):', "if False:"),
+    ("run", "if settings.own_requests < 1:", "if False:"),
+    ("run", "if self.service_clock.offset is None:\n            why =", "if False:\n            why ="),
+    ("run", "and (reason := memory.uses.note_used(database_id, about))", 'and (reason := "")'),
+    ("run", "kept = None if found.replaces else self.kept_by_state(state)", "kept = self.kept_by_state(state)"),
+    ("run", "await ledger.let_go(proof)", "pass"),
+    # Which snapshot, and whether one is taken.
+    ("snapshot", 'if entry.origin == "manual"\n', "if True\n"),
+    ("snapshot", "and entry.version not in taken_by_others\n", ""),
+    ("snapshot", "and entry.modified >= oldest\n", ""),
+    ("snapshot", "if await self._restored_since(modified):\n            return []", "pass"),
+    ("snapshot", "return self._memory.not_new | found | self._memory.reserved", "return self._memory.not_new | self._memory.reserved"),
+    ("snapshot", "if since is not Since.REFUSAL:", "if True:"),
+    ("snapshot", "if said:\n            raise self.unresolved(said, undecided=True)", "pass"),
+    ("snapshot", "if attempt.status is Status.FOUND:\n                    return", "if False:\n                    return"),
+    ("snapshot", "if proves_failure(page, search, session.memory.of(attempt.database_id).due):", "if True:"),
+    ("snapshot", "if new is UNKNOWN:\n        return False", "if new is UNKNOWN:\n        return True"),
+    ("snapshot", "if created is None or created > now:", "if created is None:"),
+    ("snapshot", "if now - created > timedelta(seconds=after):", "if now - created < timedelta(seconds=after):"),
+    ("snapshot", "if not page.complete:\n        return _unread(", "if False:\n        return _unread("),
+    ("snapshot", "return ends > now + URL_RENEWAL or", "return ends > now or"),
+    ("snapshot", "if not is_pinned(fresh, version_id):\n        return True", "if not is_pinned(fresh, version_id):\n        return False"),
+    ("snapshot", "return replace(record, available=False)", "return record"),
+    ("snapshot", 'return old.partition("/")[0] == database_id and not is_provisional(new)', "return False"),
+    # Whether a restore has happened.
+    ("restore", "only_ours = post.accepted and self.followed", "only_ours = post.accepted"),
+    ("restore", "if began < first or (self.earlier is not None and began == self.earlier.started_at):", "if began < first:"),
+    ("restore", "return only_ours or (post.began is None and began <= post.posted_at + APART)", "return True"),
+    ("restore", 'elif status.state == "error":', 'elif status.state == "failed":'),
+    ("restore", "if post.seen_down or (post.accepted and settling <= 0):", "if post.accepted and settling <= 0:"),
+    ("restore", "return self.denials >= DENIALS", "return self.denials >= 1"),
+    ("restore", "return None if runs else every", "return None"),
+    ("restore", "if record.failure:\n        raise restoring.failure(record)", "pass"),
+    ("restore", "if record.pending and not record.failure else None", "if record.pending else None"),
+    ("restore", "if kept is not None and is_same and not kept.failure:", "if kept is not None and not kept.failure:"),
+    ("restore", "if differs(record.target_database_id, target_of(new)):", "if False:"),
+    ("restore", "if given is True:", "if given:"),
+    # Whether a change is guarded.
+    ("guard", "if of.failed:\n                raise", "if False:\n                raise"),
+    ("guard", "of.failed = change\n", "pass\n"),
+    ("guard", "return suppress(LedgerUnavailable) if self.is_off else nullcontext()", "return suppress(LedgerUnavailable)"),
+    ("guard", "of.changes[guard][:0] = happened", "pass"),
+    ("guard", "newest[0] < session.service_clock.now() - timedelta(seconds=fallback)", "False"),
+    ("guard", "if fallback is None or session.stopping:\n            raise", "if fallback is None:\n            raise"),
+    ("guard", "if each.changed_at and each.database_id == database_id]", "if each.database_id == database_id]"),
+    ("guard", "if entry.touched_at > now - timedelta(seconds=RETENTION):", "if True:"),
+    ("guard", "if record.version_id is None or _latest(entries, guard, record) is None:", "if True:"),
+    ("guard", "return known or newest\n", "return newest\n"),
+    # Whether an archive is whole, and whose it is.
+    ("archive", "if total not in {None, received}:", "if False:"),
+    ("archive", 'check_directory(b"".join(self._tail), received)', "pass"),
+    ("archive", "self._hasher.update(block)", "pass"),
+    ("archive", "elif (seen.crc, seen.size) != (crc, size):", "elif False:"),
+    ("archive", "if start + length != before + stop:", "if False:"),
+    ("archive", "if served.version not in {None, wanted}:", "if False:"),
+    ("archive", "if served.version is None and not self._is_pinned(self._url):", "if False:"),
+    ("archive", "if None not in {served.total, self._size} and served.total != self._size:", "if False:"),
+    ("archive", "if await digest_of(self._transfers, store) != found.sha256:\n            return None", "pass"),
+    ("archive", "if same_database and not others and not pinned:", "if same_database and not pinned:"),
+    ("archive", "if same_database and not others and not pinned:", "if same_database and not others:"),
+    ("archive", "if found is not None and found.without(owner):", "if False:"),
+    ("archive", 'if not store.holds(mark):\n        return False, ""', "pass"),
+    ("archive", "if found is not None and found.pinned_by(owner):", "if False:"),
+    ("archive", "if await _is_last_proof(transfers, each, [record.object, *left]):", "if False:"),
+    ("archive", "return await digest_of(transfers, store) == record.sha256", "return True"),
+    ("archive", "if held is not None and found is None:\n            raise", "if False:\n            raise"),
+    ("archive", "if digest != manifest.sha256:", "if False:"),
+    ("archive", "if each in counted or each.pinned or each is proof]", "if each in counted or each.pinned]"),
+    ("archive", "await self._transfers.blocking(self._drop, draft)", "pass"),
+)  # fmt: skip
+"""Of each the room, a text of it that is there once, and what a tired colleague might have written."""
+
+
+def main(rooms: list[str]) -> int:
+    """Make the mistakes one by one, and say of each whether a test has noticed it."""
+    if unknown := set(rooms) - TESTS.keys():
+        print(f"there is no {', '.join(unknown)}; there are {', '.join(TESTS)}", file=sys.stderr)
+        return 2
+    ends: Counter[str] = Counter()
+    noticed = json.loads(NOTICED.read_text()) if NOTICED.exists() else {}
+    with tempfile.TemporaryDirectory(prefix="pulumi-snapshots-mistakes-") as name:
+        copy = Path(name) / "copy"
+        shutil.copytree(
+            PROJECT, copy, symlinks=True, ignore=shutil.ignore_patterns(".*", "__pycache__", "build", "dist")
+        )
+        wanted = rooms or list(TESTS)
+        if failing := [
+            by
+            for tests in dict.fromkeys(each for room in wanted for each in TESTS[room])
+            if (by := failure(copy, f"tests/{tests}"))
+        ]:
+            print(f"without any mistake these fail: {', '.join(failing)}", file=sys.stderr)
+            return 2
+        for room, text, instead in MISTAKES:
+            if room not in wanted:
+                continue
+            about = f"{room}: {text!r} -> {instead!r}"
+            end, by = tried(copy, room, text, instead, noticed.get(about))
+            ends[end] += 1
+            print(f"{end:9} {about} {by}", flush=True)
+            if by:
+                noticed[about] = by
+                NOTICED.parent.mkdir(parents=True, exist_ok=True)
+                NOTICED.write_text(json.dumps(noticed))
+    print(", ".join(f"{count} {end}" for end, count in sorted(ends.items())))
+    return 0
+
+
+def tried(copy: Path, room: str, text: str, instead: str, last: str | None) -> tuple[str, str]:
+    """`caught`, `missed` or `not found`; and the test that has caught it."""
+    there = [file for file in (copy / "pulumi_snapshots" / room).rglob("*.py") if text in file.read_text()]
+    if len(there) != 1 or (right := there[0].read_text()).count(text) != 1:
+        return "not found", ""
+    first = [last] if last and (copy / last.partition("::")[0]).exists() else []
+    try:
+        change(there[0], right.replace(text, instead))
+        for tests in (*first, *(f"tests/{folder}" for folder in TESTS[room])):
+            if by := failure(copy, tests):
+                return "caught", by
+    finally:
+        change(there[0], right)
+    return "missed", ""
+
+
+def change(file: Path, text: str) -> None:
+    """Write a file so that Python compiles it again: it tells files apart by whole seconds and sizes."""
+    later = file.stat().st_mtime + 2
+    file.write_text(text)
+    os.utime(file, (later, later))
+
+
+def failure(copy: Path, tests: str) -> str:
+    """The first of these tests that fails, or does not end in time; empty if all pass."""
+    # A mistake may end in a loop that fills the memory.
+    limits = f'ulimit -v {MEMORY >> 10}; ulimit -t {PROCESSOR}; exec "$@"'
+    command = ["sh", "-c", limits, "sh", sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", tests]
+    with subprocess.Popen(  # noqa: S603  made above
+        [*command, "-m", "not engine"],
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": str(copy)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        process_group=0,
+    ) as process:
+        try:
+            told, _ = process.communicate(timeout=LONGEST)
+        except subprocess.TimeoutExpired:
+            told = ""
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        if process.wait() == 0 or (process.returncode == NO_SUCH_TEST and "::" in tests):
+            return ""
+    by = re.search(r"^(?:FAILED|ERROR) (tests/.*?)(?: - |$)", told, re.MULTILINE)
+    return by[1] if by else tests
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
