@@ -12,7 +12,6 @@ from pulumi.runtime.config import CONFIG, set_all_config
 import pulumi_snapshots
 from pulumi_snapshots import (
     LookupFailed,
-    declaration,
     get_database,
     get_database_output,
     get_databases,
@@ -21,6 +20,7 @@ from pulumi_snapshots import (
     get_latest_snapshot_output,
     get_snapshots,
     get_snapshots_output,
+    program,
 )
 from pulumi_snapshots.dynamic import lookups, run
 from pulumi_snapshots.listing import listings as looks
@@ -40,7 +40,7 @@ def nothing_configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Itera
         monkeypatch.delenv(f"SQUARECLOUD_{name}", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr(run, "_run", run.Run())  # a process of its own
-    monkeypatch.setattr(declaration, "_said", set())
+    monkeypatch.setattr(program, "_said", set())
     before = CONFIG.get()
     set_all_config({}, [])
     yield
