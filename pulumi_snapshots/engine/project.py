@@ -9,11 +9,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pulumi_snapshots.run.backend import project_files
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-PROJECT = ("Pulumi.yaml", "Pulumi.yml", "Pulumi.json")
-"""Names of a project's file, which may hold config of all its stacks."""
 PLAIN_KEY = (
     "squarecloud:apiKey is configured in plain text; set it with `pulumi config set --secret squarecloud:apiKey`"
 )
@@ -42,9 +42,5 @@ def file_with(secret: str, stack: str, folder: Path, others: Iterable[str] = ())
 
 def _files(stack: str, folder: Path, others: Iterable[str]) -> Iterator[Path]:
     yield from (folder / each for each in others)
-    for parent in (folder, *folder.parents):
-        projects = [file for name in PROJECT if (file := parent / name).is_file()]
-        if projects:
-            yield from projects
-            yield from (parent / f"Pulumi.{stack}{each.suffix}" for each in projects)
-            return
+    for project in project_files(folder):  # it may hold config of all its stacks
+        yield from (project, project.with_name(f"Pulumi.{stack}{project.suffix}"))

@@ -34,6 +34,7 @@ class Step(Enum):
         "Move {file} aside: that forgets runs that are under way, and what was done but not saved in a state."
     )
     MAKE_FOLDER = "Mount it on this machine, or make it once, by mkdir -p {file}."
+    OPEN_FOLDER = "Let each user of this machine write it, by a group that all are in: chgrp -R GROUP {file} && chmod -R g+rwXs {file}."
     CHANGE_NETWORK = "Run it from another network."
     SET_ADDRESS = "Set {api_url} to the API's own address."
     ASK_SUPPORT = "The service's support can say more."

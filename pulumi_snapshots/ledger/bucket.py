@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -73,12 +73,13 @@ class BucketObjects:
 
     Args:
         place: bucket and prefix.
+        environment: variables that are as if they were set so in the process's own environment.
     """
 
-    def __init__(self, place: Destination) -> None:
+    def __init__(self, place: Destination, environment: Mapping[str, str] | None = None) -> None:
         self.where = place.uri
         self._place = place
-        self._buckets = Buckets(CLIENT, RETRIES)
+        self._buckets = Buckets(CLIENT, RETRIES, environment)
 
     def load(self, name: str) -> Held | None:
         """Read an object; None if there is none, or no such bucket."""

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any, Protocol, TypeVar
+from urllib.parse import parse_qsl, urlencode
 
 from pulumi_snapshots.errors.extras import pip_install
 from pulumi_snapshots.errors.next_step import Next, Step
@@ -22,8 +23,32 @@ FORMAT = "format"
 """The document's own key for the format in which it is written."""
 NEWEST = 1
 """The format that this version writes, and the newest that it can read."""
+BACKEND = "backend"
+"""The setting that stands for the backend in which Pulumi keeps the states."""
+OWN = ".pulumi-snapshots"
+"""The folder of the ledger in such a backend."""
 SHORT_BUCKET = "must name a bucket of at least two characters"
-MUST_BE = "must be s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, or the absolute path of a folder"
+MUST_BE = (
+    "must be s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, the absolute path of a folder, or `backend` for the "
+    "bucket or folder in which Pulumi keeps the states"
+)
+OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
+    "s3": {
+        "region": ("AWS_REGION",),
+        "endpoint": ("AWS_ENDPOINT_URL_S3",),
+        # A profile that is named wins over keys in the environment, as in Amazon's own tools.
+        "profile": ("AWS_PROFILE", "-AWS_ACCESS_KEY_ID", "-AWS_WEB_IDENTITY_TOKEN_FILE"),
+    },
+    "gs": {},
+    "az": {"storage_account": ("AZURE_STORAGE_ACCOUNT_NAME", "-AZURE_STORAGE_CONNECTION_STRING")},
+}
+"""What may follow a bucket after a `?`, as in Pulumi's URLs, and the variables that say the same; `-` before those that it
+takes the place of."""
+SAY_NOTHING = {
+    *("awssdk", "s3ForcePathStyle", "use_path_style", "hostname_immutable", "disableSSL", "disable_https"),
+    *("rate_limiter_capacity", "request_checksum_calculation", "response_checksum_validation"),
+}
+"""Options of Pulumi's library for S3 that say nothing about which bucket it is."""
 
 
 class Place(Protocol):
@@ -98,16 +123,19 @@ def read_place(given: object) -> str:
     """Check the setting that names a shared place.
 
     Returns:
-        A URI for a bucket, a path for a folder, without a final slash.
+        `backend`; a URI for a bucket, perhaps with options after a `?`; a path for a folder, without a final slash.
 
     Raises:
         Unfit: it is not a place, or what it needs is not installed.
     """
     text = checks.text(given).strip()
+    if text == BACKEND:
+        return text
     if "://" not in text and not text.startswith(("/", "~")):
         raise Unfit(MUST_BE, given)
+    bare, options = _apart(text)
     try:
-        place = destination_of(text)
+        place = destination_of(bare)
     except Unfit as error:
         short = re.match(r"(s3|gs|az)://[A-Za-z0-9](/|$)", text)
         raise Unfit(f"{SHORT_BUCKET}, and {MUST_BE}" if short else MUST_BE, given) from error
@@ -115,11 +143,34 @@ def read_place(given: object) -> str:
         if place.file.exists() and not place.file.is_dir():
             raise Unfit("must be a folder, not a file", given)
         return str(place.file)
+    if unknown := sorted(options.keys() - OPTIONS[place.scheme].keys()):
+        known = ", ".join(OPTIONS[place.scheme]) or "none"
+        raise Unfit(f"has options that cannot be carried over: {', '.join(unknown)} (known: {known})")
     if find_spec(LIBRARY) is None:
         raise Unfit(f"needs {LIBRARY}, which is not installed: {pip_install(EXTRA)}")
-    return place.uri
+    return place.uri + f"?{urlencode(sorted(options.items()))}" * bool(options)
+
+
+def _apart(text: str) -> tuple[str, dict[str, str]]:
+    """The URI of a bucket, spelled as here, and its options; anything else as it is."""
+    bare, _, query = text.replace("azblob://", "az://", 1).partition("?")
+    if not bare.startswith(tuple(f"{scheme}://" for scheme in OPTIONS)):
+        return text, {}
+    given = dict(parse_qsl(query, keep_blank_values=True))
+    options = {name: value for name, value in given.items() if name not in SAY_NOTHING}
+    if "endpoint" in options and "://" not in options["endpoint"]:
+        plain = "true" in {given.get("disableSSL"), given.get("disable_https")}
+        options["endpoint"] = f"{'http' if plain else 'https'}://{options['endpoint']}"
+    return bare, options
 
 
 def destination_of(text: str) -> Destination:
     """Take a shared place apart: a folder, or a bucket and its prefix; raises `Unfit` if it is neither."""
-    return Destination.parse(f"{text.rstrip('/')}/")
+    return Destination.parse(f"{_apart(text)[0].rstrip('/')}/")
+
+
+def environment_of(text: str) -> dict[str, str]:
+    """The variables that say what the options of a shared place say; an empty one is to be ignored."""
+    bare, options = _apart(text)
+    variables = [(name, options[each]) for each in options for name in OPTIONS[bare.partition("://")[0]][each]]
+    return {name.removeprefix("-"): "" if name.startswith("-") else value for name, value in variables}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.ledger.bucket import Bucket, BucketObjects
-from pulumi_snapshots.ledger.place import Place, destination_of
+from pulumi_snapshots.ledger.place import Place, destination_of, environment_of
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 
 
@@ -23,5 +23,5 @@ def place_of(setting: str | None, state_directory: Path, service: str, clock: Cl
         return SqliteFile(state_directory / f"{service}.ledger", clock)
     shared = destination_of(setting)
     if shared.scheme != "file":
-        return Bucket(BucketObjects(shared), f"{service}.ledger.json", clock)
+        return Bucket(BucketObjects(shared, environment_of(setting)), f"{service}.ledger.json", clock)
     return SqliteFile(shared.file / f"{service}.ledger", clock, is_shared=True)

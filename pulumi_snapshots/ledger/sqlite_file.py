@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -15,7 +16,7 @@ import anyio.to_thread
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
-from pulumi_snapshots.ledger.place import Document, damaged, packed, parsed
+from pulumi_snapshots.ledger.place import OWN, Document, damaged, packed, parsed
 
 T = TypeVar("T")
 
@@ -36,6 +37,8 @@ REASONS = {
     sqlite3.SQLITE_PROTOCOL: "the file system has no locks that work",
 }
 """Plain words for SQLite's primary result codes."""
+REFUSED = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM})
+"""Those of a file or folder that belongs to another user."""
 
 
 class SqliteFile:
@@ -127,6 +130,8 @@ class SqliteFile:
                 connection.execute("CREATE TABLE ledger (id INTEGER PRIMARY KEY CHECK (id = 1), document BLOB)")
             connection.execute("INSERT OR REPLACE INTO ledger VALUES (1, ?)", (data,))
             connection.execute("COMMIT")
+        if before is None and self.is_shared:
+            _open_as(self._path.parent, self._path.with_name(f"{self._path.name}-journal"), 0o666)
         with suppress(OSError):  # it is in all the same
             self._new.unlink(missing_ok=True)
 
@@ -135,7 +140,8 @@ class SqliteFile:
         if not self._path.is_absolute():  # it would be another file in each working directory
             raise self._unavailable("there is no home directory with an absolute path")
         folder = self._path.parent
-        if self.is_shared and not folder.is_dir():
+        own = folder.name == OWN and folder.parent.is_dir()  # of a backend, which is there
+        if self.is_shared and not (folder.is_dir() or own):
             raise self._unavailable("there is no such folder", [Next(Step.MAKE_FOLDER, file=str(folder))])
 
     def _opened(self) -> sqlite3.Connection:
@@ -143,14 +149,16 @@ class SqliteFile:
         self._check_folder()
         if self._path.exists():
             return self._connected("rw")
+        folder = self._path.parent
         if not self.is_shared:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        elif not folder.exists():
+            folder.mkdir(exist_ok=True)
+            _open_as(folder.parent, folder, 0o2777)
         self._new.touch(mode=0o600)
         connection = self._connected("rwc")
-        if not self.is_shared:
-            # Nothing is in it yet. It is not opened for that: to close it would end SQLite's locks in this process.
-            with suppress(OSError):  # a file system without permissions
-                self._path.chmod(0o600)
+        # Nothing is in it yet. It is not opened for that: to close it would end SQLite's locks in this process.
+        _open_as(folder, self._path, 0o666 if self.is_shared else 0o600)
         return connection
 
     def _connected(self, mode: str) -> sqlite3.Connection:
@@ -177,12 +185,22 @@ class SqliteFile:
                 raise _Locked from error
             if code in DAMAGED:
                 raise damaged(self.where, is_shared=self.is_shared) from error
-            raise self._unavailable(REASONS.get(code, str(error))) from error
+            is_refused = self.is_shared and code in REFUSED
+            then = [Next(Step.OPEN_FOLDER, file=str(self._path.parent))] if is_refused else []
+            raise self._unavailable(REASONS.get(code, str(error)), then) from error
         except OSError as error:
             raise self._unavailable(error.strerror or str(error)) from error
 
     def _unavailable(self, why: str, then: list[Next] | None = None) -> LedgerUnavailable:
         return LedgerUnavailable(self.where, why, then or (), is_shared=self.is_shared)
+
+
+def _open_as(folder: Path, made: Path, most: int) -> None:
+    """Let all who may write a folder write what was made in it, whatever the umask is; at most with the bits of `most`."""
+    with suppress(OSError):  # a file system without permissions, or a group that this user is not in
+        there = folder.stat()
+        os.chown(made, -1, there.st_gid)
+        made.chmod(there.st_mode & most)
 
 
 class _Locked(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
@@ -19,6 +20,7 @@ from pulumi_snapshots.errors.text import Text, TimeOfDay, Words
 from pulumi_snapshots.ledger.attempt import Attempt, Claim, Intent, Role, decide, unresolved
 from pulumi_snapshots.ledger.request import Request
 from pulumi_snapshots.properties.durations import spoken
+from pulumi_snapshots.run.backend import could_share
 from pulumi_snapshots.service.errors import Cooldown, NotSent, SquareCloudError, UnreadableAnswer
 from pulumi_snapshots.service.pacing.limits import SNAPSHOT_PER_DATABASE
 from pulumi_snapshots.service.pacing.rate_limiter import Lane, Slot
@@ -254,6 +256,9 @@ async def once(  # noqa: PLR0913  each is a part of its own
         if not claim.is_new:
             continue  # another run was faster
         operation.claim = claim
+        line = "" if session.settings.shared_state else could_share(os.environ)
+        if line and session.memory.is_first(line):
+            operation.member.note(line)
         try:
             return await _sent(operation, slot, post, in_doubt)
         except SquareCloudError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from ipaddress import ip_address
 from pathlib import Path
@@ -16,10 +16,11 @@ from pulumi_snapshots.addresses import is_loopback
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.text import Text
-from pulumi_snapshots.ledger.place import read_place
+from pulumi_snapshots.ledger.place import BACKEND, read_place
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare, in_camel
 from pulumi_snapshots.properties.unfit import Problem, Unfit
+from pulumi_snapshots.run.backend import backend_place
 from pulumi_snapshots.state_directory import state_directory
 
 if TYPE_CHECKING:
@@ -174,7 +175,8 @@ class Settings(Inputs):
     )
     shared_state: str | None = declare(
         "The place in which all machines of the account write down what they send: `s3://BUCKET/PREFIX`, `gs://`, `az://`, or "
-        "a folder that they share. Without it each machine knows only its own runs.",
+        "a folder that they share; `backend` is the bucket or folder in which Pulumi keeps the states. Without it each machine "
+        "knows only its own runs.",
         default=None,
         read=read_place,
     )
@@ -228,7 +230,14 @@ class Settings(Inputs):
                     break
         # Every check and every difference reads them, and nearly all have the same ones.
         are_texts = set(map(type, given)) <= {str}
-        return _settings_of(*given) if are_texts else _settings_of.__wrapped__(*given)
+        settings = _settings_of(*given) if are_texts else _settings_of.__wrapped__(*given)
+        if settings.shared_state != BACKEND:
+            return settings
+        try:
+            return replace(settings, shared_state=backend_place(environment))
+        except Unfit as error:
+            source = given[given.index("shared_state") + 1]
+            raise SettingsError(Text("{it} is `backend`, which {reason}", it=source, reason=error.reason)) from None
 
     @classmethod
     def of_texts(cls, given: Iterable[tuple[str, str, Any]]) -> Settings:

@@ -53,11 +53,18 @@ class Buckets:
     Args:
         client: options of the connections; `CLIENT` if not given.
         retries: how requests that fail are repeated; `RETRIES` if not given.
+        environment: variables that are as if they were set so in the process's own environment.
     """
 
-    def __init__(self, client: Mapping[str, Any] | None = None, retries: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        client: Mapping[str, Any] | None = None,
+        retries: Mapping[str, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._client = client
         self._retries = retries
+        self._environment = environment or {}
         self._opened: dict[tuple[str, str, bool], tuple[Any, Access]] = {}
         self._lock = threading.Lock()
 
@@ -71,7 +78,7 @@ class Buckets:
             if (scheme, name, uploads) not in self._opened:
                 try:
                     stores = import_module(f"{LIBRARY}.store")
-                    found = access(scheme, os.environ)
+                    found = access(scheme, {**os.environ, **self._environment})
                 except ImportError as error:
                     then = [Next(Step.INSTALL_EXTRA, pip=pip_install(EXTRA))]
                     raise StoreTrouble(f"{scheme}:// needs {LIBRARY} ({error})", then=then) from error
