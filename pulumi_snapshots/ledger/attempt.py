@@ -66,6 +66,7 @@ class Attempt:
         let_go: whether the state has dropped it since, so that the same owner may do it again.
         held_until: until when other attempts must stay away although it is over.
         fresh: see `Intent`.
+        account: the account of its API key, as `Settings.account` names it; None if unknown.
     """
 
     kind: Kind
@@ -81,6 +82,7 @@ class Attempt:
     let_go: bool = False
     held_until: datetime | None = None
     fresh: bool = False
+    account: str | None = None
 
     @property
     def id(self) -> str:
@@ -139,6 +141,7 @@ class Attempt:
         attempt = cls(**{"owner": None, **content, **times, **parts})
         texts = (
             attempt.owner or "",
+            attempt.account or "",
             attempt.purpose,
             attempt.source or "",
             attempt.result or "",
@@ -167,7 +170,7 @@ class Intent:
     """What an operation is about to send a request for.
 
     Attributes:
-        kind: as in `Attempt`, like owner, database_id, purpose and source.
+        kind: as in `Attempt`, like owner, database_id, purpose, source and account.
         timeout: seconds that the operation may take.
         began: when the operation began.
         run_began: when its process began.
@@ -193,6 +196,18 @@ class Intent:
     resumes_after: datetime | None = None
     ignored: frozenset[str] = frozenset()
     down_before: bool = False
+    account: str | None = None
+
+    def is_mine(self, attempt: Attempt) -> bool:
+        """Whether an attempt was made by the operation itself, in this or an earlier run.
+
+        A resource of another account can have the same name, but no database of it: it has another key too.
+        """
+        if self.owner is None or attempt.owner != self.owner:
+            return False
+        same_account = None in (attempt.account, self.account) or attempt.account == self.account
+        # A command is about whichever database it names.
+        return attempt.database_id == self.database_id or (is_resource(self.owner) and same_account)
 
 
 class Role(StrEnum):
@@ -260,8 +275,7 @@ def decide(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim:
     alike.sort(key=lambda each: each.request.posted_at, reverse=True)
     here = [each for each in alike if each.database_id == intent.database_id]
     found = frozenset(each.result for each in here if each.status is Status.FOUND and each.result)
-    theirs = alike if is_resource(intent.owner) else here  # a command is about whichever database it names
-    mine = [each for each in theirs if intent.owner is not None and each.owner == intent.owner]
+    mine = [each for each in alike if intent.is_mine(each)]
     earlier = _unproved(mine, intent, now)
     if earlier is not None and (not intent.fresh or _may_be_it(earlier)):
         return Claim(earlier, Role.RESUMED, found - {earlier.result or ""})
@@ -272,7 +286,8 @@ def decide(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim:
     posted_at = now.replace(microsecond=now.microsecond // 1000 * 1000)  # as state and ledger have it
     request = Request(posted_at, NOT_AWAITED, intent.timeout, secrets.token_hex(8), down_before=intent.down_before)
     new = Attempt(intent.kind, intent.owner, intent.database_id, intent.purpose, request)
-    return Claim(replace(new, source=intent.source, fresh=intent.fresh), Role.NEW, found)
+    new = replace(new, source=intent.source, fresh=intent.fresh, account=intent.account)
+    return Claim(new, Role.NEW, found)
 
 
 def _may_be_it(earlier: Attempt) -> bool:

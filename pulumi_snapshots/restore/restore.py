@@ -160,6 +160,7 @@ class Restoring:
             now,
             inputs.snapshot,
             fresh=fresh,
+            account=session.settings.account(),
             carried=frozenset(session.memory.of(inputs.target).known),
         )
         operation = Operation(session, member, intent, now)

@@ -140,6 +140,7 @@ class Taking:
             now,
             now,
             fresh=fresh,
+            account=session.settings.account(),
             carried=frozenset(memory.known),
             # An older one would lose what was written since.
             oldest=timedelta(seconds=max(inputs.timeout, inputs.reuse_within)) if spent else None,

@@ -214,6 +214,16 @@ def test_a_restore_acts_once(earlier: dict[str, Any], wanted: dict[str, Any], ex
     assert decided([attempt(**{"kind": "restore", **earlier})], intent("restore", **wanted)) == expected
 
 
+def test_a_restore_of_the_same_name_in_another_account_is_another_one() -> None:
+    theirs = attempt("restore", -MINUTE, id_="theirs", database_id=OTHER_DATABASE, account="b", result=RESTORED)
+    ours = attempt("restore", account="a", result=RESTORED)
+    wanted = intent("restore", account="a")
+    assert decided([ours, theirs], wanted) == RESUMED, "restored again, since another account has restored since"
+    assert decided([theirs], wanted) == NEW, "refused for what another account does"
+    rotated = intent("restore", account="whole key", carried=frozenset())
+    assert decided([replace(ours, proved=True)], rotated) == DONE, "restored again after the key was rotated"
+
+
 @pytest.mark.parametrize("where", [DATABASE, OTHER_DATABASE], ids=["of the database", "of another one"])
 @pytest.mark.parametrize("done", [True, False])
 def test_an_unsaved_restore_is_not_what_a_later_one_is_followed_by(where: str, *, done: bool) -> None:
