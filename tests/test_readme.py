@@ -57,7 +57,7 @@ def test_a_reader_learns_what_was_tried_and_what_was_not() -> None:
     status = section("Status")
     assert f"Version {version}, {'' if PUBLISHED else 'not '}published" in status
     assert "not yet run against the real service" in status
-    assert "docs/verify.md" in status
+    assert "docs/probe.md" in status
 
 
 def test_a_reader_whose_data_is_gone_finds_the_way_back_first() -> None:

@@ -11,7 +11,7 @@ from pulumi_snapshots.errors.pages import page_text
 def main() -> int:
     """Run this process's arguments; returns the exit code."""
     try:
-        from pulumi_snapshots.cli.commands import run  # noqa: PLC0415  needs the extra
+        from pulumi_snapshots.cli.run import run  # noqa: PLC0415  needs the extra
     except ModuleNotFoundError as missing:
         name = (missing.name or "").partition(".")[0]
         if name not in {"click", "rich"}:

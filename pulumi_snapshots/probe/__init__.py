@@ -1,1 +1,1 @@
-"""A run against the real service that settles what its documents leave open; the command `verify` starts it."""
+"""A run against the real service that settles what its documents leave open; the command `probe` starts it."""

@@ -731,7 +731,7 @@ STEPS = (
 )
 
 
-async def verify(run: Run) -> Explained | None:
+async def probe(run: Run) -> Explained | None:
     """Take the steps, and write the report as they go; returns why the run ended early, or None.
 
     The report says what is left at the service, however the run ends.

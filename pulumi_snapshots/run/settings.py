@@ -192,7 +192,7 @@ class Settings(Inputs):
     )
     listing_cache: str = declare(
         "Whether a new snapshot ends the 30 minutes for which the service may serve the same page of a listing: "
-        "`ended-by-snapshot`, `kept` or `unknown`. The command `verify` finds out.",
+        "`ended-by-snapshot`, `kept` or `unknown`. The command `probe` finds out.",
         default="unknown",
         read=checks.one_of(*LISTING_CACHES),
     )

@@ -13,7 +13,7 @@ import pytest
 from pulumi_snapshots.archive.manifest import FORMAT
 from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.cli.forget import OWNER
+from pulumi_snapshots.cli.archives.archive import OWNER
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.files import FileStore

@@ -14,9 +14,9 @@ from pathlib import Path
 import click
 import pytest
 
-from pulumi_snapshots.cli.commands import commands
+from pulumi_snapshots.cli.commands import GROUPS, commands
 from pulumi_snapshots.ledger.drilled import Drilled, Drills
-from tests.cli.typed import Desk
+from tests.cli.typed import Desk, Terminal
 from tests.emulator.served import KEY, served
 from tests.support.drilling import CONNECTION, FakeDatabases
 from tests.support.preloaded import commands_of
@@ -35,13 +35,24 @@ def shown(text: str) -> list[str]:
 
 def test_a_reader_finds_every_command_with_its_arguments() -> None:
     table = PAGE.partition("| command | does |")[2].partition("\n\n")[0]
-    assert set(re.findall(r"^\| `(\w+)", table, re.MULTILINE)) == set(commands.commands)
-    for name, command in commands.commands.items():
+    listed = [command for group in GROUPS.values() for command in group]
+    assert list(dict.fromkeys(re.findall(r"^\| `(\w+)", table, re.MULTILINE))) == [each.name for each in listed]
+    for command in listed:
         arguments = [one for one in command.params if isinstance(one, click.Argument) or one.required]
-        row = next(line for line in table.splitlines() if line.startswith(f"| `{name}"))
+        row = next(line for line in table.splitlines() if line.startswith(f"| `{command.name}"))
         for one in arguments:
             word = one.make_metavar(click.Context(command)) if isinstance(one, click.Argument) else one.opts[0]
-            assert word.strip("[]{}").upper() in row.upper() or "|" in word, (name, word)
+            assert word.strip("[]{}").upper() in row.upper() or "|" in word, (command.name, word)
+
+
+@virtual
+async def test_the_earlier_name_of_probe_still_works(tmp_path: Path) -> None:
+    async with world() as w:
+        desk = Desk(w, tmp_path)
+        under_both = [await desk.types(name, DATABASE, typed=Terminal("no\n")) for name in ("probe", "verify")]
+    assert [each.code for each in under_both] == [2, 2]
+    assert under_both[0].err.replace("snapshots probe", "snapshots verify") == under_both[1].err
+    assert commands.commands["verify"].hidden
 
 
 def test_the_commands_that_the_page_shows_run(tmp_path: Path, forks: dict[str, str]) -> None:

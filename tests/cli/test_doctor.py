@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from pulumi_snapshots.cli import toolchain
-from pulumi_snapshots.cli.doctor import Finding
-from pulumi_snapshots.cli.toolchain import OLDEST_ENGINE, WITHOUT, look_at_installation
+from pulumi_snapshots.cli.setup import toolchain
+from pulumi_snapshots.cli.setup.findings import Finding
+from pulumi_snapshots.cli.setup.toolchain import OLDEST_ENGINE, WITHOUT, look_at_installation
 from pulumi_snapshots.dynamic import installed_sdk
 from pulumi_snapshots.dynamic.engine_access import Features
 from pulumi_snapshots.dynamic.installed_sdk import probe_features
@@ -357,7 +357,7 @@ async def test_a_killed_run_is_listed_with_what_resumes_it(tmp_path: Path) -> No
             False,
             "the next change that is guarded on any machine that shares its ledger resumes it",
         ),
-        ("squarecloud-snapshots verify", False, "no run claims it: the next snapshot of that database waits for it."),
+        ("squarecloud-snapshots probe", False, "no run claims it: the next snapshot of that database waits for it."),
         (None, False, "no run claims it: the next snapshot of that database waits for it."),
     ],
 )

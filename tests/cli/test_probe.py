@@ -1,4 +1,4 @@
-"""`verify` finds out what is true of the emulated service in both worlds of its cache, and shows nothing that is secret."""
+"""`probe` finds out what is true of the emulated service in both worlds of its cache, and shows nothing that is secret."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def at(w: World, tmp_path: Path, **environment: str) -> Desk:
     return Desk(w, tmp_path / "state", environment=environment)
 
 
-async def verified(desk: Desk, tmp_path: Path, *arguments: str, confirmed: tuple[str, ...] = (DATABASE,)) -> Ended:
+async def probed(desk: Desk, tmp_path: Path, *arguments: str, confirmed: tuple[str, ...] = (DATABASE,)) -> Ended:
     yes = [word for one in confirmed for word in ("--yes", one)]
     file = str(tmp_path / "report.json")
-    return await desk.types("verify", DATABASE, "--json", "--report", file, *yes, *arguments)
+    return await desk.types("probe", DATABASE, "--json", "--report", file, *yes, *arguments)
 
 
 def written(tmp_path: Path) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def test_each_world_of_the_cache_is_found_out(
     async def play() -> None:
         async with world(snapshot_seconds=QUICK, cache_world=cache_world, requests_per_minute=30) as w:
             begun = w.clock.monotonic()
-            ended = await verified(at(w, tmp_path), tmp_path)
+            ended = await probed(at(w, tmp_path), tmp_path)
             report = ended.done.json
             assert verdicts(report, "own-cache-ends", "account-cache-ends") == [verdict] * 2
             assert report["listing_cache"] == learned
@@ -89,7 +89,7 @@ def test_each_world_of_the_cache_is_found_out(
 async def test_a_text_report_says_how_to_set_what_was_learnt(tmp_path: Path) -> None:
     async with world(snapshot_seconds=QUICK, cache_world="invalidated") as w:
         desk = at(w, tmp_path)
-        ended = await desk.types("verify", DATABASE, "--yes", DATABASE, "--report", str(tmp_path / "report.json"))
+        ended = await desk.types("probe", DATABASE, "--yes", DATABASE, "--report", str(tmp_path / "report.json"))
         assert "Set squarecloud:listingCache (or SQUARECLOUD_LISTING_CACHE) to `ended-by-snapshot`." in ended.done.out
         assert "0 contradicted" not in ended.out or "confirmed" in ended.out
         assert "left at the service: snapshot " in ended.err
@@ -127,7 +127,7 @@ def test_a_world_is_reported_as_it_is(tmp_path: Path, name: str) -> None:
                 w.emulator.add_fault(Fault(kind="create", skip=3, status=429, code="KEEP_CALM"))
             if name == "Retry-After":
                 w.emulator.add_fault(Fault(kind="status", headers={"Retry-After": "7"}))
-            report = (await verified(at(w, tmp_path), tmp_path)).done.json
+            report = (await probed(at(w, tmp_path), tmp_path)).done.json
             assert {fact: report["facts"][fact]["verdict"] for fact in expected} == expected, report["facts"]
             accepted = [post for post in w.posts if post.accepted]
             assert len(accepted) == 2
@@ -168,7 +168,7 @@ def test_a_planted_contradiction_is_reported(tmp_path: Path, name: str) -> None:
     async def play() -> None:
         async with world(snapshot_seconds=QUICK, cache_world="invalidated") as w:
             w.emulator.add_fault(Fault(**fault))
-            ended = await verified(at(w, tmp_path), tmp_path)
+            ended = await probed(at(w, tmp_path), tmp_path)
             assert written(tmp_path)["facts"][fact]["verdict"] == "contradicted", ended.err
 
     play()
@@ -225,7 +225,7 @@ def test_a_run_believes_only_what_it_saw(tmp_path: Path, name: str, cache_world:
                 for after in others:
                     group.start_soon(another, after)
                 await w.clock.sleep(200)
-                ended = await verified(at(w, tmp_path), tmp_path)
+                ended = await probed(at(w, tmp_path), tmp_path)
             report = ended.done.json
             found = verdicts(report, "own-cache-ends", "account-cache-ends")
             assert set(found) <= ({verdict} if finds else {verdict, "open"}), report["facts"]
@@ -262,7 +262,7 @@ def test_another_refusal_than_that_of_the_cooldown_says_nothing_of_it(tmp_path: 
     async def play() -> None:
         async with world(snapshot_seconds=QUICK, cache_world="invalidated") as w:
             w.emulator.add_fault(Fault(kind="create", skip=1, times=2, status=status, code=code))
-            report = (await verified(at(w, tmp_path), tmp_path)).done.json
+            report = (await probed(at(w, tmp_path), tmp_path)).done.json
             assert verdicts(report, "cooldown", "cooldown-lasts") == ["open", "open"]
             told = [one for one in report["left"].values() if "which is new, so it may have been started" in one]
             assert len(told) == 2 * (code == "SOMETHING_NEW")
@@ -279,7 +279,7 @@ def test_nothing_was_started_is_said_only_if_that_is_certain(tmp_path: Path, cod
     async def play() -> None:
         async with world(snapshot_seconds=QUICK) as w:
             w.emulator.add_fault(Fault(kind="create", status=400, code=code))
-            ended = await verified(at(w, tmp_path), tmp_path)
+            ended = await probed(at(w, tmp_path), tmp_path)
             assert ended.code == 1
             assert said in ended.err
             assert bool(written(tmp_path)["left"]) is (code == "SOMETHING_NEW")
@@ -295,7 +295,7 @@ def test_the_tail_of_a_restore_is_measured_from_its_post_and_its_end(tmp_path: P
             if status == 409:
                 w.emulator.add_fault(Fault(kind="create", skip=4, times=3, status=409, code="RESTORE_IN_PROGRESS"))
             arguments = ("--restore-onto", OTHER_DATABASE)
-            report = (await verified(at(w, tmp_path), tmp_path, *arguments, confirmed=ALL[:2])).done.json
+            report = (await probed(at(w, tmp_path), tmp_path, *arguments, confirmed=ALL[:2])).done.json
             names = ("tail-from-end", "restore-restarts", "uptime", "first-byte", "restore-tail")
             assert verdicts(report, *names) == ["confirmed"] * 5, report["facts"]
             assert verdicts(report, "restore-running") == [verdict]
@@ -320,7 +320,7 @@ async def test_the_options_settle_their_facts(tmp_path: Path) -> None:
         w.emulator.account.databases[LARGE].snapshot_seconds = 150
         desk = at(w, tmp_path)
         arguments = ("--large", LARGE, "--restore-onto", OTHER_DATABASE)
-        report = (await verified(desk, tmp_path, *arguments, confirmed=ALL)).done.json
+        report = (await probed(desk, tmp_path, *arguments, confirmed=ALL)).done.json
         names = (
             "create-202",
             "listed-late",
@@ -351,7 +351,7 @@ def test_a_restore_is_reported_as_it_is(tmp_path: Path, service: dict[str, Any],
     async def play() -> None:
         async with world(databases=ALL, cache_world="invalidated", snapshot_seconds=QUICK, **service) as w:
             arguments = ("--restore-onto", OTHER_DATABASE)
-            report = (await verified(at(w, tmp_path), tmp_path, *arguments, confirmed=ALL[:2])).done.json
+            report = (await probed(at(w, tmp_path), tmp_path, *arguments, confirmed=ALL[:2])).done.json
             assert report["facts"][fact]["verdict"] == verdict, report["facts"]
             assert len(w.requests("restore")) == 1
 
@@ -366,7 +366,7 @@ async def test_a_key_with_fewer_scopes_shows_which_are_needed(tmp_path: Path) ->
             w.emulator.add_fault(Fault(kind=kind, skip=1, status=403, code="MISSING_SCOPE"))
         key = tmp_path / "scoped.key"
         key.write_text(w.emulator.settings.api_key + "\n")
-        report = (await verified(at(w, tmp_path), tmp_path, "--scoped-key", str(key))).done.json
+        report = (await probed(at(w, tmp_path), tmp_path, "--scoped-key", str(key))).done.json
         names = ("scope-account", "scope-databases", "scope-snapshots", "scope-restore-status")
         assert verdicts(report, *names) == ["open", "confirmed", "open", "confirmed"], report["facts"]
 
@@ -381,7 +381,7 @@ def test_a_key_without_one_scope_shows_what_needs_it(tmp_path: Path, code: str |
                 w.emulator.add_fault(Fault(kind="restore status", skip=1, status=403, code=code))
             key = tmp_path / "scoped.key"
             key.write_text(w.emulator.settings.api_key)
-            report = (await verified(at(w, tmp_path), tmp_path, "--scoped-key", str(key))).done.json
+            report = (await probed(at(w, tmp_path), tmp_path, "--scoped-key", str(key))).done.json
             assert verdicts(report, "scope-account", "scope-restore-status") == ["confirmed", verdict], report["facts"]
 
     play()
@@ -398,7 +398,7 @@ def test_a_wrong_scoped_key_stops_the_run_and_is_never_shown(tmp_path: Path, sou
             given = str(file) if source == "file" else source
             report_file = str(tmp_path / "report.json")
             ended = await desk.types(
-                "verify",
+                "probe",
                 DATABASE,
                 "--yes",
                 DATABASE,
@@ -419,7 +419,7 @@ def test_a_wrong_scoped_key_stops_the_run_and_is_never_shown(tmp_path: Path, sou
 @virtual
 async def test_a_scoped_key_that_is_typed_as_an_argument_is_not_repeated(tmp_path: Path) -> None:
     async with world() as w:
-        ended = await verified(at(w, tmp_path), tmp_path, "--scoped-key", SCOPED)
+        ended = await probed(at(w, tmp_path), tmp_path, "--scoped-key", SCOPED)
         assert ended.code == 2
         assert SCOPED not in ended.out + ended.err
         assert not w.emulator.journal
@@ -434,7 +434,7 @@ def test_without_the_typed_id_nothing_is_sent(tmp_path: Path, typed: str) -> Non
     async def play() -> None:
         async with world() as w:
             for stdin in (Terminal(typed), None):
-                ended = await at(w, tmp_path).types("verify", DATABASE, typed=stdin)
+                ended = await at(w, tmp_path).types("probe", DATABASE, typed=stdin)
                 assert ended.code == 2
                 assert not w.emulator.journal
 
@@ -445,7 +445,7 @@ def test_without_the_typed_id_nothing_is_sent(tmp_path: Path, typed: str) -> Non
 @virtual
 async def test_each_database_must_be_confirmed(tmp_path: Path) -> None:
     async with world(databases=ALL) as w:
-        ended = await verified(at(w, tmp_path), tmp_path, "--restore-onto", OTHER_DATABASE)
+        ended = await probed(at(w, tmp_path), tmp_path, "--restore-onto", OTHER_DATABASE)
         assert ended.code == 2
         assert f"--yes {OTHER_DATABASE} to OVERWRITE" in ended.err
         assert not w.emulator.journal
@@ -455,7 +455,7 @@ async def test_each_database_must_be_confirmed(tmp_path: Path) -> None:
 async def test_a_typed_id_begins_the_run_after_the_costs_were_said(tmp_path: Path) -> None:
     async with world(snapshot_seconds=QUICK, cache_world="invalidated") as w:
         file = str(tmp_path / "report.json")
-        ended = await at(w, tmp_path).types("verify", DATABASE, "--report", file, typed=Terminal(f"{DATABASE}\n"))
+        ended = await at(w, tmp_path).types("probe", DATABASE, "--report", file, typed=Terminal(f"{DATABASE}\n"))
         costs = "takes 2 snapshots of the day's allowance, sends about 30 requests, and takes about 6 minutes, or 36"
         assert costs in ended.done.err.partition("Type the id")[0]
 
@@ -480,7 +480,7 @@ def test_the_first_refused_key_or_block_ends_the_run(tmp_path: Path, fault: dict
     async def play() -> None:
         async with world(snapshot_seconds=QUICK, cache_world="invalidated") as w:
             w.emulator.add_fault(Fault(**fault))
-            ended = await verified(at(w, tmp_path), tmp_path)
+            ended = await probed(at(w, tmp_path), tmp_path)
             assert ended.code == 1
             assert said in ended.err
             report = written(tmp_path)
@@ -519,7 +519,7 @@ def test_a_cut_run_says_what_it_leaves(tmp_path: Path, step: str, later: int, ho
             ends: list[Ended] = []
 
             async def run() -> None:
-                ends.append(await verified(desk, tmp_path, *options, confirmed=ALL))
+                ends.append(await probed(desk, tmp_path, *options, confirmed=ALL))
 
             async with anyio.create_task_group() as process:
                 process.start_soon(run)
@@ -561,7 +561,7 @@ async def test_a_snapshot_of_the_same_database_does_not_take_the_runs_version(tm
 
         async with anyio.create_task_group() as group:
             group.start_soon(up)
-            await verified(desk, tmp_path)
+            await probed(desk, tmp_path)
         record = ours[0]
         mine = [
             post.version_id
@@ -579,7 +579,7 @@ async def test_a_run_waits_for_no_snapshot_of_another(tmp_path: Path) -> None:
             process.start_soon(partial(desk.types, "create", DATABASE))
             await w.clock.sleep(100)
             process.cancel_scope.cancel()
-        ended = await verified(desk, tmp_path)
+        ended = await probed(desk, tmp_path)
         assert ended.code == 1
         assert "its end is not known.\nNothing was sent." in ended.err
         assert len(w.posts) == 1
@@ -591,7 +591,7 @@ def test_a_service_that_does_not_answer_is_sent_no_create(tmp_path: Path, fault:
     async def play() -> None:
         async with world() as w:
             w.emulator.add_fault(Fault(**fault, times=None))
-            ended = await verified(at(w, tmp_path), tmp_path)
+            ended = await probed(at(w, tmp_path), tmp_path)
             assert ended.code == 1
             assert "Nothing was started." in ended.err
             assert not w.posts
@@ -603,7 +603,7 @@ def test_a_service_that_does_not_answer_is_sent_no_create(tmp_path: Path, fault:
 async def test_a_lost_answer_is_resolved_by_the_listing(tmp_path: Path) -> None:
     async with world(snapshot_seconds=QUICK, cache_world="invalidated") as w:
         w.emulator.add_fault(Fault(kind="create", when="after", drop=True))
-        report = (await verified(at(w, tmp_path), tmp_path)).done.json
+        report = (await probed(at(w, tmp_path), tmp_path)).done.json
         assert len([post for post in w.posts if post.accepted]) == 2
         assert all("the service keeps it" in left for left in report["left"].values())
         assert left_is_true(w, report)
@@ -612,7 +612,7 @@ async def test_a_lost_answer_is_resolved_by_the_listing(tmp_path: Path) -> None:
 @virtual
 async def test_a_small_plan_is_not_used_up(tmp_path: Path) -> None:
     async with world(plan_memory_mb=256) as w:
-        ended = await verified(at(w, tmp_path), tmp_path)
+        ended = await probed(at(w, tmp_path), tmp_path)
         assert "allows 2 snapshots in 24 hours, and this run takes 2" in ended.err
         assert not w.posts
 
@@ -621,7 +621,7 @@ async def test_a_small_plan_is_not_used_up(tmp_path: Path) -> None:
 async def test_a_report_that_cannot_be_written_starts_nothing(tmp_path: Path) -> None:
     async with world() as w:
         ended = await at(w, tmp_path).types(
-            "verify", DATABASE, "--yes", DATABASE, "--report", "/proc/nowhere/report.json"
+            "probe", DATABASE, "--yes", DATABASE, "--report", "/proc/nowhere/report.json"
         )
         assert ended.code == 1
         assert "report cannot be written to" in ended.err
@@ -635,7 +635,7 @@ async def test_a_run_that_cannot_write_down_what_it_sends_starts_nothing(tmp_pat
         desk, store = at(w, tmp_path), Store(w.clock)
         desk.place = store.bucket
         setattr(store, trouble, "no rights")
-        ended = await verified(desk, tmp_path)
+        ended = await probed(desk, tmp_path)
         assert ended.code == 1
         assert "no rights" in ended.err
         assert "Nothing was started: what is sent must be written down there first." in ended.err
@@ -650,7 +650,7 @@ async def test_a_run_stops_if_another_request_begins_meanwhile(tmp_path: Path) -
         ends: list[Ended] = []
 
         async def run() -> None:
-            ends.append(await verified(desk, tmp_path))
+            ends.append(await probed(desk, tmp_path))
 
         async with anyio.create_task_group() as group:
             group.start_soon(run)
@@ -668,12 +668,12 @@ async def test_doctor_says_whose_a_killed_run_was(tmp_path: Path) -> None:
     async with world(snapshot_seconds=QUICK, cache_world="invalidated") as w:
         desk = at(w, tmp_path)
         async with anyio.create_task_group() as process:
-            process.start_soon(partial(verified, desk, tmp_path))
+            process.start_soon(partial(probed, desk, tmp_path))
             await w.clock.sleep(20)
             process.cancel_scope.cancel()
         await w.clock.sleep(180)
         out = (await desk.types("doctor")).out
-        assert "squarecloud-snapshots verify" in out
+        assert "squarecloud-snapshots probe" in out
         assert "no run claims" in out
 
 
@@ -694,7 +694,7 @@ def test_no_output_holds_a_secret(tmp_path: Path, cache_world: str) -> None:
                 file = tmp_path / "report.json"
                 confirmed = [word for one in ALL for word in ("--yes", one)]
                 more = ["--large", LARGE, "--restore-onto", OTHER_DATABASE]
-                ended = await desk.types("verify", DATABASE, *confirmed, "--report", str(file), *more, *words)
+                ended = await desk.types("probe", DATABASE, *confirmed, "--report", str(file), *more, *words)
                 shown += ended.out + ended.err + file.read_text()
                 await w.clock.sleep(86400)
             for secret in (key, key.lower(), "Signature=", "AWSAccessKeyId", "Expires="):

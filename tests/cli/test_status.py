@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pulumi_snapshots.cli.metrics import gauge
+from pulumi_snapshots.cli.assurance.metrics import gauge
 from pulumi_snapshots.service.scopes import ACCOUNT_READ, SNAPSHOTS_READ
 from squarecloud_emulator import Fault
 from tests.cli.typed import Desk

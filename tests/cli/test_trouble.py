@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pulumi_snapshots.cli.commands import run
+from pulumi_snapshots.cli.run import run
 from pulumi_snapshots.cli.terminal.output import printable
 from squarecloud_emulator import Fault
 from tests.cli.typed import Desk, Ended

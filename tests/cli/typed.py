@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.cli.commands import parse
+from pulumi_snapshots.cli.run import parse
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.drill.asking import Door
 from pulumi_snapshots.ledger.ledger import Ledger

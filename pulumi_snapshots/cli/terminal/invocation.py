@@ -32,6 +32,9 @@ from pulumi_snapshots.run.shared import ledger_of
 from pulumi_snapshots.stopping import Stoppable
 
 T = TypeVar("T")
+NAME = "squarecloud-snapshots"
+COMPLETE = "_SQUARECLOUD_SNAPSHOTS_COMPLETE"
+"""The variable by which a shell asks for completions."""
 DONE, FAILED = 0, 1
 """Exit codes; click has 2 for wrong arguments."""
 BY_SIGNAL = 128

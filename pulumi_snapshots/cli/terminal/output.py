@@ -16,9 +16,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pulumi_snapshots.archive.source import bytes_text
 from pulumi_snapshots.clock import parse_rfc3339
+from pulumi_snapshots.lookup.results import SnapshotInfo
 from pulumi_snapshots.properties.catalogue import Record
 from pulumi_snapshots.properties.durations import spoken
+from pulumi_snapshots.snapshot.record import SnapshotRecord
 
 UNLIMITED = 10_000
 """Columns of a stream that is no terminal: lines of a pipe are never folded."""
@@ -74,6 +77,16 @@ def fields_of(thing: object, record: type[Record], *, urls: bool = False) -> dic
     """
     shown = (each for each in record.properties().values() if not each.internal and (urls or not each.secret))
     return {each.name: getattr(thing, each.name) for each in shown}
+
+
+def snapshot_fields(one: SnapshotInfo | SnapshotRecord, *, urls: bool) -> dict[str, Any]:
+    """The fields of a snapshot for programs, with its id."""
+    return {"id": one.id, **fields_of(one, SnapshotRecord, urls=urls)}
+
+
+def size_text(count: int | None) -> str | None:
+    """A number of bytes, if it is known."""
+    return None if count is None else bytes_text(count)
 
 
 def json_text(content: Any) -> str:

@@ -30,7 +30,7 @@ class Provider(pulumi.ProviderResource):
         poll_every: how long after that it is polled again, for one snapshot; several share their polls. 30s unless
             given. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
         listing_cache: whether a new snapshot ends the 30 minutes for which the service may serve the same page of a
-            listing: `ended-by-snapshot`, `kept` or `unknown`. The command `verify` finds out. unknown unless given.
+            listing: `ended-by-snapshot`, `kept` or `unknown`. The command `probe` finds out. unknown unless given.
         guard: `off` lets guarded changes happen without a snapshot, each with a warning and an entry in the guard's history.
             on unless given.
         block_wait: how long a `RATE_LIMITED` block lasts if the service sends no `Retry-After`. 30m unless given. A

@@ -13,8 +13,9 @@ import anyio
 import pytest
 from click.shell_completion import ShellComplete
 
-from pulumi_snapshots.cli.commands import COMPLETE, NAME, commands
+from pulumi_snapshots.cli.commands import commands
 from pulumi_snapshots.cli.terminal import completing
+from pulumi_snapshots.cli.terminal.invocation import COMPLETE, NAME
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.service.scopes import SNAPSHOTS_READ
 from squarecloud_emulator import Emulator
@@ -69,8 +70,8 @@ def sent(desk: Desk) -> list[str]:
         ("list",),
         ("create",),
         ("status", DATABASE),
-        ("verify",),
-        ("verify", "--large"),
+        ("probe",),
+        ("probe", "--large"),
         ("restore", f"{DATABASE}/{OLD}", "--onto"),
     ],
 )

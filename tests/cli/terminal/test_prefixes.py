@@ -167,9 +167,9 @@ async def test_a_restore_by_the_beginning_of_ids_is_the_restore_of_the_whole_ids
 
 
 @virtual
-async def test_verify_asks_for_the_whole_id(tmp_path: Path) -> None:
+async def test_probe_asks_for_the_whole_id(tmp_path: Path) -> None:
     async with world(databases=BOTH) as w:
-        ended = await Desk(w, tmp_path).types("verify", "a14", "--restore-onto", "b2", typed=Terminal("a14\n"))
+        ended = await Desk(w, tmp_path).types("probe", "a14", "--restore-onto", "b2", typed=Terminal("a14\n"))
         assert ended.code == 2
         assert f"Type the id of database {DATABASE} to" in ended.err
         assert "that is not its id. Nothing was sent." in ended.err

@@ -1,4 +1,4 @@
-"""The command `verify`: what it costs, the typed confirmation, and the report for people and programs."""
+"""The command `probe`: what it costs, the typed confirmation, and the report for people and programs."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.lookup.prefix import is_part_of_database, whole_database
 from pulumi_snapshots.probe.report import Report
 from pulumi_snapshots.probe.run import Run, Targets
-from pulumi_snapshots.probe.steps import verify as take_steps
+from pulumi_snapshots.probe.steps import probe as take_steps
 from pulumi_snapshots.properties.checks import database_id as checked_id
 from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.run.settings import KEY_LIMIT, config_key, variable
 
-OWNER = "squarecloud-snapshots verify"
+OWNER = "squarecloud-snapshots probe"
 """How the ledger calls such a run."""
 SCOPED_KEY = "SQUARECLOUD_SCOPED_KEY"
 FROM_ENVIRONMENT, FROM_INPUT = "env", "-"
@@ -32,7 +32,7 @@ MINUTES = 6
 
 def _id(_context: click.Context, _parameter: click.Parameter, typed: str | None) -> str | None:
     try:
-        return None if typed is None else checked_id("verify")(typed)
+        return None if typed is None else checked_id("probe")(typed)
     except Unfit as unfit:
         raise click.BadParameter(f"{unfit}.") from None
 
@@ -72,7 +72,7 @@ def _id(_context: click.Context, _parameter: click.Parameter, typed: str | None)
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @click.pass_context
-def verify(  # noqa: PLR0913  each is an option
+def probe(  # noqa: PLR0913  each is an option
     context: click.Context,
     /,
     *,
@@ -92,7 +92,7 @@ def verify(  # noqa: PLR0913  each is an option
     invocation: Invocation = context.obj
     targets = Targets(database_id, large, scratch)
     targets.scoped_key = _scoped_key(context, invocation, scoped)
-    return _verify(context, targets, confirmed, file, as_json=as_json)
+    return _probe(context, targets, confirmed, file, as_json=as_json)
 
 
 def _scoped_key(context: click.Context, invocation: Invocation, source: str | None) -> str | None:
@@ -162,7 +162,7 @@ def _requests(targets: Targets) -> int:
     )
 
 
-async def _verify(
+async def _probe(
     context: click.Context, typed: Targets, yes: Sequence[str], file: Path | None, *, as_json: bool
 ) -> int:
     invocation: Invocation = context.obj
@@ -171,7 +171,7 @@ async def _verify(
         context.fail("each of the databases must be another one.")
     await _confirm(context, invocation, targets, confirmed)
     began = invocation.clock.utc().replace(microsecond=0)
-    file = file or Path(f"squarecloud-verify-{began:%Y%m%dT%H%M%SZ}.json")
+    file = file or Path(f"squarecloud-probe-{began:%Y%m%dT%H%M%SZ}.json")
     report = Report(file, rfc3339(began))
     report.write()
     invocation.say(f"The report is written as the run goes: {file}")

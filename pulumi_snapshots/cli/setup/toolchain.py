@@ -11,8 +11,8 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from pulumi_snapshots.cli.doctor import Finding, Result
-from pulumi_snapshots.cli.install import PACKAGE, PROGRAM
+from pulumi_snapshots.cli.setup.findings import Finding, Result
+from pulumi_snapshots.cli.setup.plugin import PACKAGE, PROGRAM
 from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.errors.extras import pip_install
 from pulumi_snapshots.run.settings import without_key

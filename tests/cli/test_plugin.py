@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pulumi_snapshots.cli import install
+from pulumi_snapshots.cli.setup.plugin import launcher as launcher_text
 from pulumi_snapshots.plugin.description.examples import PROGRAMS
 from pulumi_snapshots.plugin.description.identity import Identity
 from tests.cli.test_processes import MODULE
@@ -64,7 +64,7 @@ def test_the_launcher_starts_this_environments_plugin_anywhere(tmp_path: Path) -
     """Even in a project's folder with a file that is named like a module."""
     (tmp_path / "json.py").write_text("raise SystemExit('the project took the place of a module')")
     launcher = tmp_path / "launcher"
-    launcher.write_text(install.launcher().replace("main()", "print(main)"))
+    launcher.write_text(launcher_text().replace("main()", "print(main)"))
     launcher.chmod(0o700)
     ended = subprocess.run(  # noqa: S603  the launcher
         [launcher], cwd=tmp_path, env={}, capture_output=True, text=True, check=False, timeout=60

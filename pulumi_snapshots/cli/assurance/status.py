@@ -16,7 +16,7 @@ import click
 
 from pulumi_snapshots.archive.manifest import Manifest
 from pulumi_snapshots.archive.shelf import shelved
-from pulumi_snapshots.cli.metrics import gauge, seconds_of, write
+from pulumi_snapshots.cli.assurance.metrics import gauge, seconds_of, write
 from pulumi_snapshots.cli.terminal.arguments import checked, json_option, place
 from pulumi_snapshots.cli.terminal.completing import database_ids
 from pulumi_snapshots.cli.terminal.display import ASKING, Display, display

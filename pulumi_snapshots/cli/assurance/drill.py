@@ -17,7 +17,8 @@ from pulumi_snapshots.cli.terminal.display import ASKING, Display, display
 from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
 from pulumi_snapshots.cli.terminal.output import MARKS, facts, fields_of, json_text, moment, table
 from pulumi_snapshots.drill.asking import Door
-from pulumi_snapshots.drill.drill import DrillFailed, DrillPending, drill
+from pulumi_snapshots.drill.drill import DrillFailed, DrillPending
+from pulumi_snapshots.drill.drill import drill as run_drill
 from pulumi_snapshots.drill.inputs import DrillInputs
 from pulumi_snapshots.drill.proof import drilled_of, note_in_manifests
 from pulumi_snapshots.drill.record import DrillRecord
@@ -42,7 +43,7 @@ SPELLED = {
 }
 
 
-@click.command("drill", short_help="Prove that a snapshot restores.")
+@click.command(short_help="Prove that a snapshot restores.")
 @click.argument("snapshot", metavar="DATABASE[/VERSION]", shell_complete=database_ids)
 @click.option(
     "--scratch",
@@ -81,7 +82,7 @@ SPELLED = {
 @click.option("--new", is_flag=True, help="Restore again, even if an earlier run's restore of it is unfinished.")
 @json_option
 @click.pass_context
-async def drill_(  # noqa: PLR0913  each is an option
+async def drill(  # noqa: PLR0913  each is an option
     context: click.Context,
     /,
     *,
@@ -136,7 +137,7 @@ async def drill_(  # noqa: PLR0913  each is an option
                     inputs, [(option, name) for option, name, _ in variables], checks, archives, typed["timeout"]
                 )
                 invocation.wording = invocation.wording.about(command=f"{context.command_path} {command}")
-                record = await drill(
+                record = await run_drill(
                     session, inputs, shown, context.command_path, fresh=new, opens=context.obj.of(Door).opens
                 )
                 await _note(invocation, shown, places, record)

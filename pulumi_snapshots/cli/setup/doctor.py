@@ -7,13 +7,19 @@ apart, and a create right after a poll of its database's own listing would get a
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Literal
 
-from pulumi_snapshots.cli.probe import OWNER as VERIFY
-from pulumi_snapshots.cli.terminal.invocation import Invocation
+import click
+
+from pulumi_snapshots.cli.setup.findings import Finding, Result
+from pulumi_snapshots.cli.setup.probe import OWNER as PROBE
+from pulumi_snapshots.cli.setup.toolchain import look_at_installation
+from pulumi_snapshots.cli.terminal.arguments import json_option
+from pulumi_snapshots.cli.terminal.display import ASKING, display
+from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
+from pulumi_snapshots.cli.terminal.output import MARKS, json_text, report
 from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.clock import rfc3339, to_the_second
 from pulumi_snapshots.errors.explained import Explained
@@ -39,11 +45,6 @@ from pulumi_snapshots.service.errors import (
 from pulumi_snapshots.service.models import Account, Listing
 from pulumi_snapshots.service.scopes import ACCOUNT_READ, DATABASES_READ, SNAPSHOTS_READ, SNAPSHOTS_WRITE
 
-State = Literal["ok", "note", "problem", "unknown"]
-"""`note` is worth knowing, `problem` stands in the way, `unknown` could not be found out."""
-Result = tuple[State, str, str]
-"""All of a finding but the name of the check."""
-
 CHECKED = "checked"
 """When the ledger was last checked; the entry makes the check write something."""
 CLOCK_NOTE = 60.0
@@ -51,23 +52,6 @@ CLOCK_NOTE = 60.0
 
 
 FORGET_BLOCK = "If the service's support has lifted the block early: `squarecloud-snapshots doctor --forget-block`."
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The result of one check.
-
-    Attributes:
-        check: its name.
-        state: how it is.
-        found: what was found.
-        advice: what to do; empty if there is nothing to do.
-    """
-
-    check: str
-    state: State
-    found: str
-    advice: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,6 +74,28 @@ class Seen:
         lately = self.session.clock.utc() - timedelta(seconds=SERVICE_CACHE)
         lacking = [(version, at) for version, at in self.found if at > lately and version not in listed]
         return sorted(lacking, key=lambda each: each[1])
+
+
+@click.command(short_help="Find what would stop the next snapshot.")
+@click.option("--forget-block", is_flag=True, help="First forget that the service has blocked the account.")
+@json_option
+@click.pass_obj
+async def doctor(invocation: Invocation, *, forget_block: bool, as_json: bool) -> int:
+    """Check key, scopes, plan, quota, clock, listing, attempts left behind and what is installed.
+
+    Sends four requests at most, and none that starts something. The exit code is 1 if anything is a PROBLEM.
+    """
+    with display(invocation, logged=False) as shown:
+        shown.progress("checking the installation")
+        installed = await invocation.in_thread(look_at_installation, invocation.environment)
+        shown.progress(ASKING)
+        findings = [*await examine(invocation, forget_block=forget_block), *installed]
+    if as_json:
+        invocation.show(json_text([asdict(one) for one in findings]))
+    else:
+        rows = [(MARKS[one.state], one.check, one.found, one.advice) for one in findings]
+        invocation.show(report(rows, invocation.out))
+    return FAILED if any(one.state == "problem" for one in findings) else DONE
 
 
 async def examine(invocation: Invocation, *, forget_block: bool = False) -> list[Finding]:
@@ -255,7 +261,7 @@ def _listing(seen: Seen) -> Result:
 def _cache(seen: Seen) -> Result:
     known = seen.session.settings.listing_cache
     if LISTING_CACHES[known] is None:
-        advice = "Nothing to do: both are waited out. `squarecloud-snapshots verify` finds out, for 2 snapshots."
+        advice = "Nothing to do: both are waited out. `squarecloud-snapshots probe` finds out, for 2 snapshots."
         return "unknown", "whether a new snapshot ends the caching of a listing is not known", advice
     return "ok", f"{known}, by {variable('listing_cache')}", ""
 
@@ -324,7 +330,7 @@ def _resumes(session: Session, attempt: Attempt) -> str:
         return f"the next `pulumi up` of its stack on {where} resumes it, and sends nothing."
     if owner.startswith(f"{GUARD}:"):
         return f"the next change that is guarded on {where} resumes it, and sends nothing."
-    if not owner or owner == VERIFY:
+    if not owner or owner == PROBE:
         rest = "the next snapshot of that database waits for it" if attempt.kind == "snapshot" else "check the database"
         return f"no run claims it: {rest}."
     return f"running `{owner}` again on {where} resumes it, and sends nothing."

@@ -9,14 +9,12 @@ import click
 
 from pulumi_snapshots.archive.retention import TIER_LIMIT, Keep
 from pulumi_snapshots.archive.shelf import carry_out, verdicts
+from pulumi_snapshots.cli.archives.archive import OWNER
 from pulumi_snapshots.cli.terminal.arguments import json_option, place
 from pulumi_snapshots.cli.terminal.display import display
 from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
 from pulumi_snapshots.cli.terminal.output import MARKS, json_text, moment, table
 from pulumi_snapshots.storage.destination import place_text
-
-OWNER = "squarecloud-snapshots archive"
-"""The owner, in manifests, of what this command line archives."""
 
 
 def _tiers(command: Callable[..., Any]) -> Callable[..., Any]:

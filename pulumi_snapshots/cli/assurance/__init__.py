@@ -1,0 +1,1 @@
+"""Commands that show whether every database is safe."""

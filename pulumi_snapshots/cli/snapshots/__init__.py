@@ -1,0 +1,1 @@
+"""Commands that take, list and restore snapshots."""

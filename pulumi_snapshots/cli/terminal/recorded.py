@@ -1,0 +1,53 @@
+"""An operation that the ledger remembers, and a later run of the same command resumes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import click
+
+from pulumi_snapshots.cli.terminal.display import display
+from pulumi_snapshots.cli.terminal.invocation import (
+    DONE,
+    FAILED,
+)
+from pulumi_snapshots.clock import parse_rfc3339
+from pulumi_snapshots.errors.outcomes import Unresolved
+from pulumi_snapshots.properties.catalogue import Inputs
+from pulumi_snapshots.restore.record import RestoreRecord
+from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.snapshot.record import SnapshotRecord
+
+Ready = TypeVar("Ready", bound=Inputs)
+R = TypeVar("R", SnapshotRecord, RestoreRecord)
+
+
+async def recorded(
+    context: click.Context,
+    operation: Callable[..., Awaitable[R]],
+    prepared: Callable[[Session], Awaitable[Ready]],
+    again: Callable[[Ready], str],
+    *,
+    new: bool,
+) -> tuple[R, int, float]:
+    """The record of an operation, the exit code, and the age of its request in seconds when the command began.
+
+    `prepared` gives the inputs with whole ids. With what `again` gives as its arguments the command resumes the operation.
+    """
+    invocation, owner = context.obj, context.command_path
+    try:
+        async with invocation.session() as session:
+            begun = session.clock.monotonic()
+            inputs = await prepared(session)
+            invocation.wording = invocation.wording.about(command=f"{owner} {again(inputs)}")
+            with invocation.stopping(session), display(invocation) as shown:
+                record = await operation(session, inputs, shown, owner, fresh=new)
+            age = 0.0
+            if record.requested_at is not None:
+                since = session.service_clock.now() - parse_rfc3339(record.requested_at)
+                age = since.total_seconds() - (session.clock.monotonic() - begun)
+            return record, DONE, age
+    except Unresolved as pending:
+        invocation.fail(invocation.wording.report(pending))
+        return pending.record, FAILED, 0.0
