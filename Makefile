@@ -27,7 +27,7 @@ demo: environment ## Take a snapshot with a real engine against a local emulator
 
 # The linters run beside the tests. They print only what is wrong, and after the tests, so that neither hides the other.
 test: ## Everything that is checked: lint, unit tests, tests with the real engine
-	@$(call run,tools/prepare.py engine sdks dist clients servers stores)
+	@$(call run,tools/prepare.py engine sdks dist servers stores)
 	@lint=$$(mktemp) && { $(MAKE) --no-print-directory lint >"$$lint" 2>&1 & } && linting=$$! && \
 	trap 'kill $$linting 2>/dev/null; rm -f "$$lint"' EXIT && { \
 	$(PYTEST); tested=$$?; wait $$linting || { cat "$$lint" >&2; exit 1; }; exit $$tested; }
@@ -38,7 +38,7 @@ lint: environment ## Style and types: ruff and mypy
 	$(IN_VENV) -m mypy
 
 unit: ## Tests without an engine: in virtual time, and with real database servers
-	@$(call run,tools/prepare.py clients servers stores)
+	@$(call run,tools/prepare.py servers stores)
 	$(PYTEST) -m 'not engine'
 
 test-engine: ## Tests with the real engine, in real time
@@ -69,8 +69,8 @@ structure: environment ## Measure how the package is built; REPO=… measures a 
 mistakes: environment ## Make a hundred mistakes, and list those that no unit test notices; ROOMS="ledger guard" makes only theirs
 	@$(IN_VENV) -m bench.mistakes $(ROOMS)
 
-simulate: environment ## Play thousands of random deployments, schedules, stories and guarded runs in virtual time
-	FLEETS=$${FLEETS:-3000} SCHEDULES=$${SCHEDULES:-3000} STORIES=$${STORIES:-3000} GUARDS=$${GUARDS:-1000} $(IN_VENV) -m pytest -q tests/simulation
+simulate: environment ## Play thousands of random stories, schedules and guarded runs in virtual time
+	SCHEDULES=$${SCHEDULES:-3000} STORIES=$${STORIES:-3000} GUARDS=$${GUARDS:-1000} $(IN_VENV) -m pytest -q tests/simulation
 
 nightly: simulate mistakes ## What `make test` leaves out: more random runs, mistakes that tests must notice, what restic keeps
 	@$(IN_VENV) -m bench.restic_oracle

@@ -50,7 +50,6 @@ BUCKET_SIZE = 256 * 1024**2
 RESOURCES = 200
 PLUGIN_RESOURCES = 100
 LISTED = 500
-SCHEDULES = 1000
 STORIES = 500
 
 PLAIN_RESOURCES = """
@@ -312,11 +311,7 @@ def plugin_archive() -> Iterable[list[object]]:
 
 
 def simulation() -> Iterable[list[object]]:
-    """The random schedules of the tests, as many as the aim speaks of."""
-    command = [sys.executable, "-m", "pytest", "-q", "tests/simulation/test_schedules.py"]
-    environment = {**os.environ, "SCHEDULES": str(SCHEDULES)}
-    seconds = seconds_of(lambda: subprocess.run(command, cwd=PROJECT, env=environment, check=True, stdout=sys.stderr))  # noqa: S603
-    yield ["random fault schedules (aim: 60 s)", SCHEDULES, f"{seconds:.0f}"]
+    """The random stories of the tests."""
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "tests/simulation/test_stories.py", "-k", "no_story"]
     environment = {**os.environ, "STORIES": str(STORIES)}
     before = processor_seconds()
@@ -494,7 +489,7 @@ PARTS = {
         plugin_archive,
     ),
     "simulation": Part(
-        f"{SCHEDULES} random schedules and {STORIES} stories",
+        f"{STORIES} random stories",
         ("simulation", "played", "seconds"),
         simulation,
     ),

@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
-LONGEST, PROCESSOR = 900.0, 180
+LONGEST, PROCESSOR = 600.0, 90
 """Seconds that the tests of a folder may take on a busy machine, and of its processor. More is a loop without an end."""
 NO_SUCH_TEST = 4
 NOTICED = Path.home() / ".cache" / "pulumi-snapshots" / "mistakes.json"

@@ -8,15 +8,11 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from importlib import import_module
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from squarecloud_emulator.control.local_only import is_loopback
-from squarecloud_emulator.data.server_store import ServerStore
-from squarecloud_emulator.data.servers.server import holds_password
 from squarecloud_emulator.data.store import StoreError
 from squarecloud_emulator.emulator import Emulator
 from squarecloud_emulator.service.settings import (
@@ -32,41 +28,14 @@ from squarecloud_emulator.service.settings import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from squarecloud_emulator.data.servers.server import DataServer
     from squarecloud_emulator.data.store import Store
 
 __all__ = ["main"]
 
 
-@dataclass(frozen=True)
-class _Server:
-    """A kind of server that can keep databases."""
-
-    title: str
-    library: str
-    password: str | None  # where its password can be instead of in the DSN
-    home: str  # its module and class
-
-    def load(self) -> Callable[..., DataServer]:
-        """Load it with its library."""
-        module, _, name = self.home.partition(":")
-        kind: Callable[..., DataServer] = getattr(import_module(f"squarecloud_emulator.data.servers.{module}"), name)
-        return kind
-
-
 _KEY_VARIABLE = "SQUARECLOUD_EMULATOR_API_KEY"
-_DSN_VARIABLE = "SQUARECLOUD_EMULATOR_{}_DSN"
-_SERVERS: dict[str, _Server] = {
-    "postgres": _Server(
-        "PostgreSQL",
-        "psycopg",
-        "PGPASSWORD or a password file",
-        "postgres_server:PostgresServer",
-    ),
-    "mysql": _Server("MySQL", "pymysql", "MYSQL_PWD", "mysql_server:MySQLServer"),
-    "redis": _Server("Redis", "redis", "REDISCLI_AUTH", "redis_server:RedisServer"),
-    "mongo": _Server("MongoDB", "pymongo", None, "mongo_server:MongoServer"),
-}
+_DSN_VARIABLE = "SQUARECLOUD_EMULATOR_POSTGRES_DSN"
+_PASSWORD = f"PGPASSWORD or a password file, or the whole DSN in {_DSN_VARIABLE}"
 _FAILED = 1
 _WRONG_USE = 2  # as argparse
 
@@ -156,15 +125,12 @@ def parser() -> argparse.ArgumentParser:
         help="keep everything here across restarts; without it everything is gone at the end",
     )
     add("--database", action="append", default=[], metavar="ID[:TYPE]", help="add a database; may be repeated")
-    for engine, server in _SERVERS.items():
-        variable = _DSN_VARIABLE.format(engine.upper())
-        elsewhere = f"Give the password in {server.password}, or the whole DSN in {variable}"
-        add(
-            f"--{engine}-dsn",
-            metavar="DSN",
-            help=f"keep the databases of type {engine} at this {server.title} server instead of in SQLite. "
-            + (elsewhere if server.password else f"With a password, give it in {variable}"),
-        )
+    add(
+        "--postgres-dsn",
+        metavar="DSN",
+        help="keep the databases of type postgres at this PostgreSQL server instead of in SQLite. "
+        f"Give the password in {_PASSWORD}",
+    )
 
     def setting(option: str, name: str, help: str, **more: Any) -> None:  # noqa: A002 - argparse's word
         add(option, dest=name, help=help, **{"default": getattr(usual, name), **more})
@@ -232,28 +198,21 @@ def _store(options: argparse.Namespace) -> Store | None:
     Raises:
         ValueError: The server cannot be used, or the arguments hold the password.
     """
-    connect: dict[str, Callable[[bool], DataServer]] = {}
-    for engine, server in _SERVERS.items():
-        variable = _DSN_VARIABLE.format(engine.upper())
-        given = getattr(options, f"{engine}_dsn")
-        if dsn := given or os.environ.get(variable):
-            connect[engine] = _connect(engine, server, dsn)
-            if given and holds_password(given):
-                instead = f"it in {server.password}, or the whole DSN in" if server.password else "the whole DSN in"
-                raise ValueError(
-                    f"--{engine}-dsn holds a password, which every user of this machine can read: give {instead} {variable}"
-                )
-    return ServerStore(connect, options.data_folder) if connect else None
-
-
-def _connect(engine: str, server: _Server, dsn: str) -> Callable[[bool], DataServer]:
+    given = options.postgres_dsn
+    dsn = given or os.environ.get(_DSN_VARIABLE)
+    if not dsn:
+        return None
     try:
-        kind = server.load()
+        from squarecloud_emulator.data.postgres_server import holds_password  # noqa: PLC0415 - it needs the extra
+        from squarecloud_emulator.data.postgres_store import PostgresStore  # noqa: PLC0415
     except ImportError as error:
-        name = server.library
-        missing = f"{name} is missing" if isinstance(error, ModuleNotFoundError) else f"{name} does not load ({error})"
-        raise ValueError(f"{missing}; {_install(f'emulator-{engine}')}") from None
-    return lambda kept: kind(dsn, kept=kept)
+        missing = "psycopg is missing" if isinstance(error, ModuleNotFoundError) else f"psycopg does not load ({error})"
+        raise ValueError(f"{missing}; {_install('emulator-postgres')}") from None
+    if given and holds_password(given):
+        raise ValueError(
+            f"--postgres-dsn holds a password, which every user of this machine can read: give it in {_PASSWORD}"
+        )
+    return PostgresStore(dsn, options.data_folder)
 
 
 def _install(extra: str) -> str:

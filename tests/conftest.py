@@ -17,7 +17,6 @@ import pytest
 from tests.support.preloaded import preloaded
 from tests.support.tls_front import Certificates, certificates
 from tools import postgres, servers
-from tools.clients import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,7 +116,7 @@ def _served(name: str, *arguments: str) -> Iterator[servers.Server]:
     with ExitStack() as stack:
         try:
             server = stack.enter_context(servers.served(name, *arguments))
-        except Missing as reason:
+        except servers.Missing as reason:
             pytest.skip(str(reason))
         yield server
 

@@ -19,7 +19,6 @@ PYTHON = str(PROJECT / ".venv" / "bin" / "python")
 ENVIRONMENT = ("tools/environment.py",)
 STANDARD_LIBRARY = {
     "engine": ("tools/engine.py",),
-    "clients": ("-m", "tools.clients"),
     "servers": ("-m", "tools.servers"),
 }
 """Parts that need no package: what to run for each."""

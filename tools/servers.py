@@ -27,7 +27,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tools import engine, keeping
-from tools.clients import Missing
 from tools.engine import Closed, Environment
 
 PACKAGES = ("mariadb-server-core", "mariadb-client-core", "redis-server")
@@ -60,6 +59,10 @@ save ""
 appendonly no
 databases 64
 """
+
+
+class Missing(Closed):
+    """A tool is not on this machine."""
 
 
 @dataclass(frozen=True)

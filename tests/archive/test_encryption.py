@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import threading
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -22,9 +21,7 @@ from pulumi_snapshots.storage.files import FileStore, _FileDraft
 from pulumi_snapshots.storage.store import Draft, StoreTrouble
 from squarecloud_emulator import Fault
 from tests.archive.scene import SIZE, file_of, scene
-from tests.support.go_programs import age
 from tests.support.virtual import run_virtual, virtual
-from tools.engine import Closed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,30 +49,6 @@ async def test_an_encrypted_archive_holds_every_byte_and_no_plain_one(tmp_path: 
         assert await at.refresh(record) == record
         plain = await at.archive(destination=f"{at.folder}/x.zip")
         assert (plain.plain_size, plain.plain_sha256) == (None, None)
-
-
-@virtual
-async def test_age_s_own_programs_open_it_and_make_its_keys(tmp_path: Path) -> None:
-    try:
-        programs = age()
-    except Closed as reason:
-        pytest.skip(str(reason))
-
-    def typed(*command: str) -> bytes:
-        return subprocess.run([programs / command[0], *command[1:]], capture_output=True, check=True).stdout  # noqa: S603
-
-    file = str(tmp_path / "key.txt")
-    typed("age-keygen", "-o", file)
-    key = typed("age-keygen", "-y", file).decode().strip()
-    async with scene(tmp_path / "a") as at:
-        record = await at.archive(recipients=[key])
-        assert typed("age", "--decrypt", "--identity", file, str(file_of(record))) == at.zip
-        # What age encrypts, `decrypt` opens with the very same file of keys.
-        sealed, plain = FileStore(tmp_path / "x.age"), FileStore(tmp_path / "x")
-        (tmp_path / "y").write_bytes(at.zip)
-        typed("age", "--encrypt", "--recipient", key, "--output", str(tmp_path / "x.age"), str(tmp_path / "y"))
-        encryption.opened(sealed, plain, encryption.identities(tmp_path / "key.txt"), name="x")
-        assert (tmp_path / "x").read_bytes() == at.zip
 
 
 @virtual

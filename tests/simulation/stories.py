@@ -12,11 +12,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.listing.match import LATE
+from pulumi_snapshots.snapshot.describe import is_pinned
 from squarecloud_emulator import Emulator, EmulatorSettings, Fault
+from tests.simulation.faults import BROKEN, DOUBTS, REFUSALS
 from tests.simulation.model_engine import Declared, Engine, Held, Ref, RunEndedError, Stack
 from tests.support.inside import Computer, run_inside
 from tests.support.memory import Memory
@@ -46,16 +49,9 @@ KINDS = {"Snapshot": "create", "Restore": "restore"}
 """What the emulator's journal calls the POST of each kind of resource."""
 
 POST_FAULTS: list[dict[str, Any]] = [
-    {"drop": True},
-    {"drop": True, "when": "after"},
-    {"drop": True, "when": "after", "delay": 50.0},
-    {"status": 503, "code": "DATABASE_UNAVAILABLE", "when": "after"},
-    {"html": 502},
-    {"status": 429, "code": "KEEP_CALM"},
-    {"status": 500, "code": "INTERNAL"},
-    {"no_connect": True, "times": 3},
-    {"malformed": True, "when": "after"},
-    {"delay": 150.0},
+    *({**fault, "times": times} for fault in REFUSALS for times in (1, 3)),
+    *({**fault, "when": when} for fault in DOUBTS for when in ("before", "after")),
+    *BROKEN,
 ]
 READ_FAULTS: list[dict[str, Any]] = [
     {"drop": True, "times": 3},
@@ -216,7 +212,7 @@ class Books:
 
     @contextmanager
     def reads(self, engine: Engine, held: Held) -> Iterator[None]:
-        began, was = self.story.now, held.unfinished
+        began, was, before = self.story.now, held.unfinished, held.plain
         try:
             yield
         finally:
@@ -225,9 +221,23 @@ class Books:
         if took > READS[was] + SLACK:
             raise Violation(f"a read took {took:.0f} s")
         self.check_result(engine, held)
+        if held.kind == "Snapshot":
+            self._check_refreshed(before, held.plain)
         want = self.page(engine.stack, held.role).saved
         if want is not None and held.kind == "Snapshot" and not held.replaced:
             want.version = held.plain.get("version_id")
+
+    def _check_refreshed(self, before: dict[str, Any], after: dict[str, Any]) -> None:
+        version = before.get("version_id")
+        if version is None:
+            return
+        if after.get("version_id") != version:
+            raise Violation(f"a refresh has made {after.get('version_id')} of {version}")
+        if is_pinned(before.get("download_url"), version) and not is_pinned(after.get("download_url"), version):
+            raise Violation("a refresh has lost the pinned URL")
+        stored = {one.version_id for one in self.story.emulator.snapshots(before["database_id"])}
+        if version in stored and before["available"] and not after["available"]:
+            raise Violation("the snapshot is stored, but not available in the state")
 
     def _shown(self, engine: Engine, held: Held) -> None:
         want = self.page(engine.stack, held.role).saved
@@ -428,6 +438,7 @@ class Up:
         trouble: what the ledger's place refuses, from when on, and for how many seconds.
         post_fault: the fault of the POSTs.
         read_fault: the fault of everything else.
+        automatic: after how many seconds the service takes snapshots of all databases by itself.
     """
 
     cut: tuple[str, float] | None = None
@@ -440,6 +451,7 @@ class Up:
     trouble: tuple[str, float, float] | None = None
     post_fault: dict[str, Any] | None = None
     read_fault: dict[str, Any] | None = None
+    automatic: float | None = None
 
 
 class Story:
@@ -473,6 +485,11 @@ class Story:
             "restore_holds": chance.random() < 0.3,
             "clock_offset_seconds": chance.choice([0.0, 0.0, 0.7, -20.0, HOUR]),
             "plan_memory_mb": 256_000,
+            "plan": chance.choice(["paid", "paid", "free"]),
+            "name_style": chance.choice(["id", "id_type", "id_type_origin"]),
+            "version_style": chance.choice(["uuid", "opaque"]),
+            "old_style_entries": chance.random() < 0.1,
+            "retry_after_header": chance.random() < 0.3,
         }
         self.emulator = Emulator(EmulatorSettings(**self.service), clock=Clock(START), base_url="http://127.0.0.1:1")
         start = self.emulator.account.start_restore
@@ -586,7 +603,7 @@ class Story:
         steps = {
             self._draw_up: 45, self._wait: 14, self._preview: 6, self._refresh: 8, self._destroy: 6, self._taint: 5,
             self._forget: 5, self._rename: 5, self._move: 6, self._step_clock: 5, self._switch_way: 5,
-            self._rotate: 4, self._import: 5, self._rename_stack: 4, self._both: 8,
+            self._rotate: 4, self._import: 5, self._rename_stack: 4, self._both: 8, self._foreign: 6,
         }  # fmt: skip
         (step,) = chance.choices(list(steps), list(steps.values()))
         await step(stack)
@@ -639,6 +656,7 @@ class Story:
                 trouble=self._draw_trouble(),
                 post_fault=chance.choice(POST_FAULTS) if chance.random() < 0.25 else None,
                 read_fault=chance.choice(READ_FAULTS) if chance.random() < 0.15 else None,
+                automatic=chance.choice([1.0, 30.0, 100.0, 170.0]) if chance.random() < 0.3 else None,
             ),
         )
 
@@ -679,6 +697,12 @@ class Story:
             if not engine.errors:
                 await engine.update(refresh=up.refresh)
 
+        # The daily automatic snapshot comes at the worst time; an old entry does not say that it is one.
+        if up.automatic is not None and not self.emulator.settings.old_style_entries:
+            for database_id in self._databases(stack):
+                self._loop.call_later(
+                    up.automatic, partial(self.emulator.add_snapshot, database_id, origin="automatic")
+                )
         with self._in_trouble(up.trouble):
             await self._run(engine, run(), up.cut)
         self._keep_checkpoint(stack)
@@ -755,6 +779,11 @@ class Story:
         self.books.check_posts()
         if unwritten := [each for computer in self.computers for each in computer.unwritten]:
             raise Violation(f"sent before it was written down: {unwritten}")
+        limited = [entry for entry in self.emulator.journal if entry.code == "RATE_LIMITED" and not entry.fault]
+        if limited:
+            raise Violation(f"more requests than the account may send: {limited[0].at:%d %H:%M:%S}")
+        if {entry.key for entry in self.emulator.journal} - {"right"}:
+            raise Violation("a request had another key")
         states = [held.outputs for stack in self.stacks for held in stack.state]
         shown = repr([*self.told[-20:], states, [computer.place.data for computer in self.computers]])
         if any(key in shown for key in self.keys):
@@ -858,6 +887,22 @@ class Story:
     async def _switch_way(self, stack: Stack) -> None:
         stack.way = "plugin" if stack.way == "dynamic" else "dynamic"
         self.say(f"the program of {stack.name} imports the classes of the {stack.way} way")
+
+    async def _foreign(self, stack: Stack) -> None:
+        """Somebody else takes a snapshot by hand, which no request of ours can be confused with: all are long over."""
+        self.emulator.settle()
+        if all(
+            (self.emulator.now() - post.at).total_seconds() > 3 * HOUR
+            for post in self.emulator.journal
+            if post.accepted
+        ):
+            self.emulator.add_snapshot(self.chance.choice(self._databases(stack)))
+            self.say("somebody else takes a snapshot")
+            await asyncio.sleep(MINUTE + 1)  # before the service's clock is known, an older one may match a POST
+
+    @staticmethod
+    def _databases(stack: Stack) -> list[str]:
+        return [one.inputs["database_id"] for one in stack.program if one.kind != "Upstream"]
 
     async def _wait(self, _stack: Stack) -> None:
         seconds = self.chance.choice([30.0, 200.0, 20 * MINUTE, HOUR, 3 * HOUR, DAY])

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-import tests.simulation.loop  # noqa: F401  lets the seed decide the order in which tasks wake
 from pulumi_snapshots.drill.drill import DrillFailed
 from pulumi_snapshots.restore.restore import NOTHING_BEGAN
 from pulumi_snapshots.run.calls import Unfinished

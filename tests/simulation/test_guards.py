@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from squarecloud_emulator import Fault
-from tests.simulation.test_schedules import DOUBTS, REFUSALS
+from tests.simulation.faults import BROKEN, DOUBTS, REFUSALS
 from tests.support.guarding import Machine, Program
 from tests.support.restoring import kill
 from tests.support.virtual import run_virtual
@@ -23,7 +23,6 @@ from tests.support.world import DATABASE, World, world
 USUAL = 60
 """Runs of `make test`; each seed is a test of its own story, the same at each time."""
 MINUTE = 60.0
-BROKEN_ANSWERS: list[dict[str, Any]] = [{"truncated": True}, {"cut_after": 9}, {"delay": 110.0}, {"delay": 300.0}]
 QUOTA: dict[str, Any] = {"status": 429, "code": "DAILY_SNAPSHOTS_LIMIT_REACHED"}
 
 
@@ -59,7 +58,7 @@ class Story:
     def break_something(self) -> None:
         kinds = self.chance.choices(["create", "list", "list account", "me"], k=self.chance.randint(0, 2))
         for kind in kinds:
-            fault = self.chance.choice([*REFUSALS, *DOUBTS, *BROKEN_ANSWERS, QUOTA])
+            fault = self.chance.choice([*REFUSALS, *DOUBTS, *BROKEN, QUOTA])
             when = {"when": self.chance.choice(["before", "after"])} if fault in DOUBTS else {}
             times = self.chance.choice([1, 2, 4, 999])
             self.here.emulator.add_fault(Fault(kind=kind, times=times, **{**fault, **when}))

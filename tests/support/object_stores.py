@@ -4,7 +4,7 @@
         store.make_bucket("backups")
         with patch.dict(os.environ, store.environment): ...
 
-`python -m tests.support.object_stores` makes those that have to be made, and age, which else happens at their first use: they
+`python -m tests.support.object_stores` makes those that have to be made, which else happens at their first use: they
 are kept in the user's cache, as the engine is. A machine that cannot have one raises Closed, whose text says why.
 """
 
@@ -29,7 +29,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.support.go_programs import age, compiled, say
 from tests.support.google_uploads import with_uploads
 from tools import engine
 from tools.engine import Closed
@@ -147,6 +146,37 @@ class Kind:
     environment: Mapping[str, str]
 
 
+def compiled(packages: dict[str, str], module: str, version: str) -> Path:
+    """The folder of a Go module's programs.
+
+    Args:
+        packages: of each program, by its name; the first names the folder.
+        module: that they are in.
+        version: of the module.
+
+    Raises:
+        Closed: this machine cannot have them.
+    """
+    first = next(iter(packages))
+
+    def make(into: Path, environment: engine.Environment) -> None:
+        # With what the engine is made of in its versions, which Go's cache has compiled already: that halves the longest build.
+        requires = f"require {module} v{version}\n{engine.MODULES}"
+        work = engine.module(into / "work" / first, requires, engine.needing(packages[first]))
+        go = engine.new_enough(work, environment)
+        say(f"building {first} {version}: up to two minutes, once")
+        for name, package in packages.items():
+            engine.build(go, work, package, into / name, version, environment)
+        engine.remove(into / "work")
+
+    return engine.kept(os.environ, f"{first}-{version}", tuple(packages), make)
+
+
+def say(text: str) -> None:
+    """Tell who runs the tests."""
+    print(f"programs for tests: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+
 def _versity(port: int, folder: Path) -> list[str | Path]:
     module = "github.com/versity/versitygw"
     program = compiled({"versitygw": f"{module}/cmd/versitygw"}, module, VERSITY) / "versitygw"
@@ -255,10 +285,6 @@ def main() -> None:
                 STORES[name].command(0, Path(folder))
             except Closed as reason:
                 say(f"tests with {name} will be skipped: {reason}")
-    try:
-        age()
-    except Closed as reason:
-        say(f"tests with age will be skipped: {reason}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,3 @@
-import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -82,55 +80,3 @@ def test_environment_that_does_not_run_is_made_again(steps: Steps) -> None:
     steps.works = False
     assert environment.main() == 0
     assert steps.next() == ["create", "install"]
-
-
-def test_another_python_is_told_apart(steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
-    environment.main()
-    steps.next()
-    monkeypatch.setattr(sys, "version", "3.99.0")
-    steps.works = False  # its Python is not the one that runs this
-    assert environment.main() == 0
-    assert steps.next() == ["create", "install"]
-
-
-def test_failed_installation_is_reported_and_tried_again(steps: Steps, capsys: pytest.CaptureFixture[str]) -> None:
-    steps.installs = False
-    assert environment.main() == 1
-    assert "failed" in capsys.readouterr().err
-    steps.installs = True
-    assert environment.main() == 0
-
-
-def test_requirements_that_change_during_the_installation_are_noticed(
-    steps: Steps, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def install() -> bool:
-        environment.REQUIREMENTS.write_text("[project]\ndependencies = []")
-        return steps.install()
-
-    monkeypatch.setattr(environment, "install", install)
-    environment.main()
-    assert not environment.ready()
-
-
-@pytest.mark.parametrize(
-    ("fails", "by"),
-    [((), ["uv", "uv pip"]), (("uv",), ["uv", "pip", "pip"]), (("uv pip",), ["uv", "uv pip", "pip", "pip"])],
-)
-def test_pip_installs_where_uv_does_not(monkeypatch: pytest.MonkeyPatch, fails: tuple[str, ...], by: list[str]) -> None:
-    tried = []
-
-    def done(*command: str, shown: bool = False) -> bool:
-        assert shown == (command[2] == "pip" and environment.UV not in command), "errors of pip alone are for the user"
-        tried.append("uv" if environment.UV in command else "uv pip" if command[2] == "uv" else "pip")
-        return tried[-1] not in fails
-
-    monkeypatch.setattr(environment, "done", done)
-    monkeypatch.delenv("PIP_INDEX_URL", raising=False)
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    assert environment.install()
-    assert tried == by
-    tried.clear()
-    monkeypatch.setenv("PIP_INDEX_URL", "https://mirror.invalid/simple")
-    assert environment.install()
-    assert tried == ["pip", "pip"]

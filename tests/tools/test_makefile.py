@@ -37,43 +37,6 @@ def test_missing_python_names_the_way_out() -> None:
     assert "make PYTHON=" in result.stderr
 
 
-def fake_python(file: Path, answer: int) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(f'#!/bin/sh\ncase "$1" in -c) exit {answer};; *) echo "$0 $@";; esac\n')
-    file.chmod(0o755)
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    folder = tmp_path / "a folder with spaces"
-    folder.mkdir()
-    shutil.copy(PROJECT / "Makefile", folder)
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("fit", "chosen"),
-    [
-        (["python3", "python3.13"], "python3"),
-        (["python3.12", "python3.11"], "python3.12"),
-        (["python3.11"], "python3.11"),
-    ],
-)
-def test_first_python_that_is_new_enough_is_chosen(project: Path, tmp_path: Path, fit: list[str], chosen: str) -> None:
-    for name in ("python3", "python3.13", "python3.12", "python3.11", "python"):
-        fake_python(tmp_path / "bin" / name, 0 if name in fit else 1)
-    result = make("environment", folder=project, PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    assert result.stdout == f"{tmp_path / 'bin' / chosen} tools/environment.py\n"
-
-
-def test_environment_keeps_its_python_unless_another_is_named(project: Path, tmp_path: Path) -> None:
-    fake_python(project / ".venv" / "bin" / "python", 0)
-    fake_python(tmp_path / "other python", 0)
-    assert make("environment", folder=project).stdout == ".venv/bin/python tools/environment.py\n"
-    named = make("environment", f"PYTHON={tmp_path / 'other python'}", folder=project)
-    assert named.stdout == f"{tmp_path / 'other python'} tools/environment.py\n"
-
-
 @pytest.mark.parametrize("status", [0, 2])
 def test_ci_runs_make_test_at_the_top_and_ends_like_it(tmp_path: Path, status: int) -> None:
     (tmp_path / "make").write_text(f'#!/bin/sh\necho "$PWD: $@"\nexit {status}\n')

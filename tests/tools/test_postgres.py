@@ -9,11 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.support.real_data import sql_at
 from tools import postgres
-from tools.engine import Closed
 
 
 def alive(process_id: int) -> bool:
@@ -57,27 +54,3 @@ def test_server_is_its_users_alone(server: postgres.Server) -> None:
     folder = Path(sql_at(server.url(), "SHOW data_directory")[0][0])
     assert folder.stat().st_uid != 0
     assert folder.stat().st_mode & 0o077 == 0
-
-
-def test_programs_that_others_cannot_reach_serve_all_the_same(
-    server: postgres.Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As in a clone in root's home; other users run the server themselves, and reach what is theirs."""
-    monkeypatch.setattr(postgres, "reaches", lambda *_: False)
-    with postgres.running() as another:
-        assert sql_at(another.url(), "SELECT 1") == [(1,)]
-        assert (another.programs != server.programs) == (os.geteuid() == 0)
-
-
-def test_server_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "bin" / "initdb"
-    program.parent.mkdir()
-    program.write_text('#!/bin/sh\ncase "$1" in --version) exit 0;; *) echo "no space left"; exit 1;; esac\n')
-    program.chmod(0o755)
-    monkeypatch.setenv(postgres.CHOSEN, str(program.parent))
-    with pytest.raises(Closed, match="initdb failed:\n  no space left"), postgres.running():
-        pass
-    monkeypatch.delenv(postgres.CHOSEN)
-    monkeypatch.setattr(postgres, "WHEEL", "no_such_package")
-    with pytest.raises(Closed, match="run `make environment`"), postgres.running():
-        pass

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.preloaded import ADDRESS, LENGTH, python_of, real, unforked
+from tests.support.preloaded import python_of, unforked
 
 SHOWN = """
 import os, sys
@@ -59,27 +57,6 @@ def test_an_error_and_a_signal_end_it_alike(tmp_path: Path, forking: dict[str, s
     assert run(forking, "killed.py", folder=tmp_path).returncode == -9
 
 
-@pytest.mark.parametrize("sent", ["nothing", "half"])
-def test_a_command_that_is_killed_while_it_asks_leaves_others_alone(
-    tmp_path: Path, forking: dict[str, str], sent: str
-) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as killed:
-        killed.connect(forking[ADDRESS])
-        if sent == "half":
-            socket.send_fds(killed, [LENGTH.pack(500)], [0, 1, 2, 2])
-            killed.send(b"half")
-    (tmp_path / "well.py").write_text("")
-    assert run(forking, "well.py", folder=tmp_path).returncode == 0
-
-
-def test_a_warning_is_an_error_in_both(tmp_path: Path, forking: dict[str, str]) -> None:
-    (tmp_path / "warning.py").write_text("import sys, warnings\nprint(sys.warnoptions)\nwarnings.warn('seen')")
-    for environment in (forking, unforked(forking)):
-        ended = run(environment, "-W", "error", "-m", "warning", folder=tmp_path)
-        assert (ended.returncode, ended.stdout) == (1, "['error']\n")
-        assert ended.stderr.endswith("UserWarning: seen\n")
-
-
 WAITING = """
 import os, sys, time
 try:
@@ -116,58 +93,3 @@ def test_a_fork_ends_with_its_command(
 def test_other_python_variables_start_a_real_one(tmp_path: Path, forking: dict[str, str]) -> None:
     told = ("-c", "import sys; print('pulumi' in sys.modules)")
     assert run({**forking, "PYTHONPATH": str(tmp_path)}, *told, folder=tmp_path).stdout == "False\n"
-
-
-STREAMS = """
-import json, sys
-print("kept", file=sys.stdout)
-facts = [
-    [name, each.encoding, each.errors, each.newlines, each.line_buffering, each.write_through, each.seekable(), type(each.buffer).__name__]
-    for name in ("stdin", "stdout", "stderr")
-    for each in (getattr(sys, name), getattr(sys, f"__{name}__"))
-]
-print(json.dumps(facts), file=sys.stderr)
-sys.stdout.reconfigure(errors="backslashreplace")
-"""
-
-
-@pytest.mark.parametrize("variables", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "unbuffered"])
-def test_the_streams_of_a_fork_are_like_those_of_a_start(
-    tmp_path: Path, forking: dict[str, str], variables: dict[str, str]
-) -> None:
-    (tmp_path / "streams.py").write_text(STREAMS)
-    plain = {name: text for name, text in forking.items() if name != "PYTHONUNBUFFERED"} | variables
-    for options in ((), ("-u",)):
-        told: list[list[str]] = []
-        for environment in (plain, unforked(plain)):
-            with (tmp_path / "out").open("w+") as out:
-                command = [python_of(environment), *options, "streams.py"]
-                ended = subprocess.run(  # noqa: S603
-                    command,
-                    cwd=tmp_path,
-                    env=environment,
-                    input="",
-                    stdout=out,
-                    stderr=subprocess.PIPE,
-                    text=True,
-                    check=True,
-                )
-                out.seek(0)
-                told.append([out.read(), ended.stderr])
-        forked, started = told
-        assert forked == started
-
-
-def test_what_the_engine_asks_about_is_answered_at_once(tmp_path: Path, forking: dict[str, str]) -> None:
-    assert run(forking, "--version", folder=tmp_path).stdout == f"Python {sys.version.split()[0]}\n"
-    assert (
-        '"name": "pulumi-snapshots"'
-        in run(forking, "-m", "pip", "list", "-v", "--format", "json", folder=tmp_path).stdout
-    )
-
-
-def test_an_engine_that_finds_python_by_itself_finds_a_real_one(forking: dict[str, str]) -> None:
-    folder = str(Path(python_of(forking)).parent)
-    found = real({**forking, "PATH": f"{folder}:/usr/bin"})
-    assert found["PATH"] == "/usr/bin"
-    assert not found.keys() & {"PULUMI_PYTHON_CMD", "TESTS_PRELOADED"}

@@ -58,14 +58,6 @@ def test_parts_are_made_beside_each_other_and_packages_first(parts: Path, capsys
     assert capsys.readouterr().err == "sdks: made\n"
 
 
-def test_only_what_is_asked_for_is_made(parts: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert parts.is_dir()
-    assert prepare.prepare(["clients"]) == 0
-    assert sorted(capsys.readouterr().err.split()) == ["clients", "environment"]
-    assert prepare.main(["engines"]) == 2
-    assert "there is no engines; there are engine, clients, sdks" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("failing", ["environment", "engine"])
 def test_the_first_failure_ends_the_others_and_is_the_last_text(
     parts: Path, capsys: pytest.CaptureFixture[str], failing: str

@@ -15,8 +15,8 @@ import pytest
 
 from squarecloud_emulator import Emulator, EmulatorSettings
 from squarecloud_emulator.data.folder_store import FolderStore
+from squarecloud_emulator.data.postgres_server import PostgresServer
 from squarecloud_emulator.data.postgres_store import PostgresStore
-from squarecloud_emulator.data.servers.postgres_server import PostgresServer
 from squarecloud_emulator.data.store import StoreError
 from tests.support.real_data import SPOIL, content_of, databases_of, filled, fresh, sql_at
 from tests.support.world import DATABASE, OTHER_DATABASE, World, world

@@ -6,34 +6,42 @@ Each database of the emulator has its id as its name, and a comment that marks i
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
+import socket
 import subprocess
+import threading
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from squarecloud_emulator.data.servers.server import MARK, DataServer, Programs
-from squarecloud_emulator.data.store import Rows
+from squarecloud_emulator.data.store import Rows, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["PostgresServer"]
+__all__ = ["MEMBER", "PostgresServer", "holds_password"]
 
+MARK = "squarecloud-emulator"
+"""How the comment of a database begins that an emulator has made. The emulator touches no other."""
+MEMBER = "database.dump"
+"""The dump in a snapshot's zip."""
+_LAST_LINES = 5  # of a failed program, to show
 _CONNECT_SECONDS = 10  # how long a connection may take
 _VERSION_SECONDS = 30  # how long a program may take to print its version
 _NEW, _OLD = ".new", ".old"  # no id has a dot
+_LONGEST_ID = 63 - len(_NEW)  # PostgreSQL truncates longer names
 _OLDEST = 14  # every later version offers all that the emulator uses
 # From this major version on, pg_restore sets a parameter that earlier servers do not know, and fails.
 _NEW_PARAMETER = 17
 _TERMINATE_MILLISECONDS = 5000
 
 
-class PostgresServer(DataServer):
+class PostgresServer:
     """A server that was checked and can be used.
 
     Args:
@@ -45,13 +53,10 @@ class PostgresServer(DataServer):
         ValueError: It is no DSN, the server does not answer, or pg_dump and pg_restore do not fit the server.
     """
 
-    title = "PostgreSQL"
-    member = "database.dump"
-    longest_id = 63 - len(_NEW)  # PostgreSQL truncates longer names
-    errors = psycopg.Error
-
     def __init__(self, dsn: str, *, kept: bool) -> None:
-        super().__init__(kept=kept)
+        self._mark = f"{MARK}, kept" if kept else f"{MARK}, {socket.gethostname()} {os.getpid()}"
+        self._connections: set[psycopg.Connection] = set()
+        self._connecting = threading.Lock()
         try:
             self._parameters: dict[str, Any] = conninfo_to_dict(dsn, connect_timeout=_CONNECT_SECONDS)
         except psycopg.ProgrammingError:
@@ -190,6 +195,17 @@ class PostgresServer(DataServer):
         with opened as connection, self._using(connection):
             yield connection
 
+    @contextlib.contextmanager
+    def _using(self, connection: psycopg.Connection) -> Iterator[None]:
+        """List a connection, so that `stop` can end what it runs."""
+        with self._connecting:
+            self._connections.add(connection)
+        try:
+            yield
+        finally:
+            with self._connecting:
+                self._connections.discard(connection)
+
     def _conninfo(self, database_id: str | None) -> str:
         """The DSN of a database without the password, since any user of the machine can read arguments."""
         conninfo: str = make_conninfo(**{**self._parameters, **({"dbname": database_id} if database_id else {})})
@@ -198,6 +214,13 @@ class PostgresServer(DataServer):
     def _place(self) -> str:
         host = self._parameters.get("host") or self._parameters.get("hostaddr") or "this machine"
         return f"{host} port {self._parameters.get('port') or 5432}"
+
+    @contextlib.contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            raise StoreError(f"{what}: {self._said(error)}") from error
 
     def _said(self, error: Exception) -> str:
         return (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -225,6 +248,24 @@ class PostgresServer(DataServer):
             return
         self._check_owner(name, mark)
         self._drop(connection, name)
+
+    def _check_length(self, database_id: str) -> None:
+        """Raise ValueError if an id is too long for a name."""
+        if len(database_id) > _LONGEST_ID:
+            raise ValueError(f"the id of a database at PostgreSQL has at most {_LONGEST_ID} characters: {database_id}")
+
+    def _check_owner(self, name: str, mark: str) -> None:
+        """Check that a database that exists was left by a killed emulator, so that it may be dropped.
+
+        Raises:
+            ValueError: It is another program's, or of an emulator that runs or keeps it.
+        """
+        left = re.fullmatch(rf"{MARK}, (\S+) (\d+)", mark)
+        if left is None or left[1] != socket.gethostname() or _is_running(int(left[2])):
+            whose = "another emulator's" if mark.startswith(MARK) else "not the emulator's"
+            raise ValueError(
+                f"the PostgreSQL server has a database {name} already, and it is {whose}; take another id, or drop it"
+            )
 
     def _swap(self, connection: psycopg.Connection[Any], name: str, new: str, old: str) -> None:
         """Swap the names in one transaction: a client finds the old data or the new, never neither."""
@@ -276,3 +317,75 @@ class PostgresServer(DataServer):
     def _run(self, program: str, *arguments: str, careless: bool = False) -> None:
         password = {} if self._password is None else {"PGPASSWORD": str(self._password)}
         self._programs.run([program, "--no-password", *arguments], password, careless=careless)
+
+
+class Programs:
+    """The programs that dump and restore, as child processes that can be ended."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def run(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        careless: bool,
+    ) -> None:
+        """Run a program to its end.
+
+        Args:
+            command: The program and its arguments, which any user of the machine can read.
+            environment: Added to this process's.
+            careless: Whether its exit code does not matter.
+
+        Raises:
+            StoreError: It failed, or the emulator stops.
+        """
+        with self._lock:
+            self._check()
+            process = subprocess.Popen(  # noqa: S603 - a fixed program, no shell
+                command,
+                env={**os.environ, "LC_ALL": "C", **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+            )
+            self._running.add(process)
+        _, errors = process.communicate()
+        with self._lock:
+            self._running.discard(process)
+        if process.returncode:
+            self._check()
+            if not careless:
+                last = errors.decode(errors="replace").strip().splitlines()[-_LAST_LINES:]
+                raise StoreError(f"{command[0]} failed: {' / '.join(last)}")
+
+    def _check(self) -> None:
+        if self._stopped:
+            raise StoreError("the emulator stops")
+
+    def stop(self) -> None:
+        """End the programs that are running, and start none any more."""
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                process.terminate()
+
+
+def holds_password(dsn: str) -> bool:
+    """Whether a URL, or keywords as libpq takes them, may have a password in it."""
+    login = dsn.partition("://")[2].rpartition("@")[0]
+    return ":" in login or re.search(r"\bpassword\s*=", dsn) is not None
+
+
+def _is_running(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
