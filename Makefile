@@ -30,7 +30,7 @@ test: ## Everything that is checked: lint, unit tests, tests with the real engin
 	@$(call run,tools/prepare.py engine sdks dist servers stores)
 	@lint=$$(mktemp) && { $(MAKE) --no-print-directory lint >"$$lint" 2>&1 & } && linting=$$! && \
 	trap 'kill $$linting 2>/dev/null; rm -f "$$lint"' EXIT && { \
-	$(PYTEST); tested=$$?; wait $$linting || { cat "$$lint" >&2; exit 1; }; exit $$tested; }
+	$(PYTEST) -m 'not nightly'; tested=$$?; wait $$linting || { cat "$$lint" >&2; exit 1; }; exit $$tested; }
 
 lint: environment ## Style and types: ruff and mypy
 	$(IN_VENV) -m ruff check
@@ -39,11 +39,11 @@ lint: environment ## Style and types: ruff and mypy
 
 unit: ## Tests without an engine: in virtual time, and with real database servers
 	@$(call run,tools/prepare.py servers stores)
-	$(PYTEST) -m 'not engine'
+	$(PYTEST) -m 'not engine and not nightly'
 
 test-engine: ## Tests with the real engine, in real time
 	@$(call run,tools/prepare.py engine sdks dist)
-	$(PYTEST) -m engine
+	$(PYTEST) -m 'engine and not nightly'
 
 engine: environment ## Find or build a Pulumi engine, and print its directory
 	@$(IN_VENV) tools/engine.py
@@ -73,6 +73,8 @@ simulate: environment ## Play thousands of random stories, schedules and guarded
 	SCHEDULES=$${SCHEDULES:-3000} STORIES=$${STORIES:-3000} GUARDS=$${GUARDS:-1000} $(IN_VENV) -m pytest -q tests/simulation
 
 nightly: simulate mistakes ## What `make test` leaves out: more random runs, mistakes that tests must notice, what restic keeps
+	@$(call run,tools/prepare.py engine sdks dist servers stores)
+	$(PYTEST) -m nightly
 	@$(IN_VENV) -m bench.restic_oracle
 
 states: engine ## Record what this version leaves in states, at its release

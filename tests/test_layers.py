@@ -18,7 +18,7 @@ import pytest
 import pulumi_snapshots
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "pulumi_snapshots"
@@ -137,8 +137,22 @@ def imported(name: str, modules: Collection[str]) -> str | None:
     return next((module for module in (name, name.rpartition(".")[0]) if module in modules), None)
 
 
-def each_file(files: list[Path] = FILES) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("file", files, ids=lambda file: str(file.relative_to(ROOT)))
+def each_file(files: list[Path] = FILES) -> Callable[[Callable[[Path], None]], Callable[[], None]]:
+    """Let a rule of one file be one test of them all, that names each file which breaks it."""
+
+    def of_all(rule: Callable[[Path], None]) -> Callable[[], None]:
+        def test() -> None:
+            broken = []
+            for file in files:
+                try:
+                    rule(file)
+                except AssertionError as error:
+                    broken.append(f"{file.relative_to(ROOT)}: {error}")
+            assert not broken, "\n".join(broken)
+
+        return test
+
+    return of_all
 
 
 @each_file()

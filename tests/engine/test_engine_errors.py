@@ -24,20 +24,6 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
             "it. Set a valid key with `pulumi config set --secret squarecloud:apiKey` or in SQUARECLOUD_API_KEY."
         ),
     ),
-    "scope": (
-        {"status": 403, "code": "MISSING_SCOPE", "message": "snapshots:write is missing"},
-        (
-            f'{POST} was answered with 403 MISSING_SCOPE ("snapshots:write is missing"): the API key lacks the scope '
-            "snapshots:write. Use a key that has it."
-        ),
-    ),
-    "database": (
-        {"status": 404, "code": "DATABASE_NOT_FOUND"},
-        (
-            f"{POST} was answered with 404 DATABASE_NOT_FOUND: this account has no such database. Check database_id, and that the "
-            "API key belongs to the account that owns the database."
-        ),
-    ),
     "failed": (
         {"status": 500, "code": "SNAPSHOT_FAILED"},
         (
@@ -45,29 +31,11 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
             "running and healthy. Run it again."
         ),
     ),
-    "block": (
-        {"status": 429, "code": "RATE_LIMITED"},
-        (
-            f"{POST} was answered with 429 RATE_LIMITED: the account sent too many requests and is blocked for up to about 30 "
-            "minutes. Run it again in about 30 minutes. Raise squarecloud:requestsForOthers if others use the account too."
-        ),
-    ),
-    "redirect": (
-        {"redirect": "https://elsewhere.test/"},
-        (
-            f"{POST} was answered with 302: it was redirected, which is never followed with the API key. Set squarecloud:apiUrl to "
-            "the API's own address."
-        ),
-    ),
 }
 
 PAGES = {
     "key": "key-refused",
-    "scope": "not-allowed",
-    "database": "database-missing",
     "failed": "snapshot-failed",
-    "block": "blocked",
-    "redirect": "redirected",
 }
 
 

@@ -11,7 +11,7 @@ from tests.engine.stage import DATABASE, diagnostics
 if TYPE_CHECKING:
     from tests.engine.stage import App
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.nightly]
 
 PROGRAM = f"""
 snapshot = Snapshot("before-release", "{DATABASE}", triggers=[pulumi.Config().get("release")],

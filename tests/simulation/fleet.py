@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -22,7 +22,6 @@ from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import ApiKey, Settings
 from squarecloud_emulator import Emulator
 from squarecloud_emulator import EmulatorSettings as Service
-from squarecloud_emulator.service.refusals import DroppedConnectionError
 from tests.support.memory import Memory
 from tests.support.virtual import run_virtual
 from tests.support.wire import EmulatorTransport
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
     from pulumi_snapshots.ledger.place import Place
     from squarecloud_emulator import JournalEntry
-    from tests.support.world import TimedRow
 
 __all__ = ["SPACING", "Fleet", "Wire", "each", "fleet", "limit_of", "play", "standard_durations"]
 
@@ -70,23 +68,16 @@ def limit_of(durations: Sequence[float], parallel: int | None = None) -> float:
 
 
 class Wire(EmulatorTransport):
-    """The transport of one process, which knows the journal entries of its requests."""
+    """The transport of one process; the fleet hears of each answer."""
 
     def __init__(self, fleet: Fleet) -> None:
         super().__init__(fleet.emulator)
         self._fleet = fleet
-        self._sent: list[int] = []
-
-    @property
-    def requests(self) -> list[JournalEntry]:
-        journal = self._fleet.emulator.journal
-        return [journal[index] for index in self._sent]
 
     def _spawn(self, run: Callable[[Any], Awaitable[None]], app: Any) -> None:
         async def noted(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
             # The gateway adds a request to its journal before it first waits.
             number = len(self._fleet.emulator.journal)
-            self._sent.append(number)
             try:
                 await app(scope, receive, send)
             finally:
@@ -106,7 +97,6 @@ class Fleet:
         chance: the source of all chance.
         automatic: whether each database gets one automatic snapshot, halfway between a 202 and the end of its snapshot,
             when it is easiest to confuse with that one.
-        wires: the transports of every process so far.
     """
 
     emulator: Emulator
@@ -114,18 +104,14 @@ class Fleet:
     databases: list[str]
     chance: random.Random
     automatic: bool = False
-    wires: list[Wire] = field(default_factory=list)
     _given: set[str] = field(default_factory=set)
 
     def wire(self) -> Wire:
-        self.wires.append(Wire(self))
-        return self.wires[-1]
+        return Wire(self)
 
     def session(
         self,
         *,
-        wire: Wire | None = None,
-        memory: RunMemory | None = None,
         place: Place | None = None,
         clock: Clock | None = None,
         **settings: Any,
@@ -140,20 +126,11 @@ class Fleet:
         return Session(
             replace(chosen, **settings),
             Ledger(place or Memory(clock), ServiceClock(clock)),
-            memory or RunMemory(),
+            RunMemory(),
             clock=clock,
-            http=wire or self.wire(),
+            http=self.wire(),
             chance=random.Random(self.chance.random()),
         )
-
-    async def serve(self, method: str, path: str) -> None:
-        """Let the service answer a request of another user. Those send most of all requests, so theirs have no transport."""
-        key = self.emulator.settings.api_key.encode()
-        scope = {"type": "http", "method": method, "path": path, "headers": [(b"authorization", key)]}
-        number = len(self.emulator.journal)
-        with suppress(DroppedConnectionError):  # their requests meet the faults too
-            await self.emulator.app(scope, _nothing, _nothing)
-        self.answered(self.emulator.journal[number])
 
     def answered(self, entry: JournalEntry) -> None:
         """Note an answered request."""
@@ -173,14 +150,6 @@ class Fleet:
     def posts(self, database_id: str) -> list[JournalEntry]:
         """The POSTs of all processes for a database."""
         return [one for one in self.emulator.journal if one.kind == "create" and one.database_id == database_id]
-
-    def posts_of(self, row: TimedRow, database_id: str) -> list[JournalEntry]:
-        """The journal entries of a row's POSTs; no two POSTs for one database are sent at the same time."""
-        return [post for post in self.posts(database_id) if post.monotonic in row.sent]
-
-
-async def _nothing(*_: Any) -> Any:
-    """Receive and send nothing: the service needs no body, and nobody reads its answer."""
 
 
 @asynccontextmanager

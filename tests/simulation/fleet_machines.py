@@ -1,7 +1,4 @@
-"""Measures fleets on several machines that share a place, in virtual time.
-
-`python -m tests.simulation.fleet_machines` prints what shared state costs.
-"""
+"""Measures fleets on several machines that share a place, in virtual time."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ from tests.simulation.fleet_measure import LONGEST, PARALLEL, REQUESTS_PER_MINUT
 from tests.support.memory import Memory
 from tests.support.mortal import Mortal
 from tests.support.restoring import kill
-from tests.support.world import TimedRow
+from tests.support.world import Row
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -79,7 +76,7 @@ def measure_machines(  # noqa: PLR0913  what differs between measurements
 
             def taking(session: Session) -> Callable[[str], Awaitable[None]]:
                 async def take(database_id: str) -> None:
-                    row = TimedRow(here.clock)
+                    row = Row()
                     record = await create(session, SnapshotInputs(database_id), row, database_id)
                     done[database_id] = (here.clock.monotonic() - begin, record.version_id or "")
 
@@ -135,26 +132,3 @@ def _result(here: Fleet, place: Memory | None, seconds: Sequence[float], done: d
         [len(here.posts(database_id)) for database_id in here.databases],
         place.writes / len(seconds) if place else 0.0,
     )
-
-
-COLUMNS = ("databases", "machines", "an edit takes", "makespan", "of the limit", "added", "writes of the ledger")
-
-
-def main() -> None:
-    hour = timedelta(hours=1)
-    print(f"| {' | '.join(COLUMNS)} |")  # noqa: T201
-    print(f"| {' | '.join('---' for _ in COLUMNS)} |")  # noqa: T201
-    for databases, machines in ((1, 1), (50, 1), (100, 2)):
-        clocks = [timedelta(), hour][:machines]
-        alone = measure_machines(databases, [timedelta()], delay=None).measure.makespan
-        for delay in (0.05, 0.5, 2.0):
-            one = measure_machines(databases, clocks, delay=delay)
-            span = one.measure.makespan
-            print(  # noqa: T201
-                f"| {databases} | {machines} | {delay * 1000:.0f} ms | {span:.1f} s | {span / one.measure.limit:.3f} | "
-                f"{span - alone:+.1f} s, {span / alone - 1:+.1%} | {one.writes:.2f} |"
-            )
-
-
-if __name__ == "__main__":
-    main()

@@ -10,7 +10,7 @@ import anyio
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from tests.simulation.fleet import each, fleet, limit_of, play, standard_durations
-from tests.support.world import TimedRow
+from tests.support.world import Row
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -70,7 +70,7 @@ def ours(
             )
 
         async def take(database_id: str) -> str:
-            record = await create(session, SnapshotInputs(database_id), TimedRow(here.clock), database_id)
+            record = await create(session, SnapshotInputs(database_id), Row(), database_id)
             return record.version_id or ""
 
         return take

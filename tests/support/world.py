@@ -31,14 +31,13 @@ from tests.support.wire import EmulatorTransport
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from pulumi_snapshots.errors.text import Words
     from pulumi_snapshots.ledger.place import Place
     from pulumi_snapshots.snapshot.record import SnapshotRecord
     from squarecloud_emulator import JournalEntry
     from squarecloud_emulator.data.store import Store
     from squarecloud_emulator.service.resources import StoredSnapshot
 
-__all__ = ["DATABASE", "OTHER_DATABASE", "OWNER", "START", "Ending", "Row", "TimedRow", "World", "ledger_of", "world"]
+__all__ = ["DATABASE", "OTHER_DATABASE", "OWNER", "START", "Ending", "Row", "World", "ledger_of", "world"]
 
 T = TypeVar("T")
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
@@ -79,27 +78,6 @@ class Ending:
         assert self.record is None
         assert self.error is not None
         return self.error
-
-
-class TimedRow(Row):
-    """A row that also records when its POSTs were sent.
-
-    Args:
-        clock: the time.
-
-    Attributes:
-        sent: the times (monotonic seconds).
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__()
-        self._clock = clock
-        self.sent: list[float] = []
-
-    def progress(self, text: Words) -> None:
-        super().progress(text)
-        if str(text).startswith("sent,"):
-            self.sent.append(self._clock.monotonic())
 
 
 @dataclass
