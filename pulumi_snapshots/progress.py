@@ -116,6 +116,7 @@ class Member:
         detail: Words = "",
         *,
         until: datetime | None = None,
+        at_most: datetime | None = None,
         why: str = "",
         phase: Phase | None = None,
         since: datetime | None = None,
@@ -128,11 +129,12 @@ class Member:
             text: what it waits for, the state in its first two words; shown with the time since when.
             detail: follows the text and changes while it waits, such as how many are ahead; not shown in a fleet.
             until: when the wait ends.
+            at_most: when it is given up, if it is not known when it ends.
             why: why it waits.
             phase: the phase now; None if it has not changed.
             since: when the wait began, if an earlier run began it.
         """
-        now = self._fleet.clock.monotonic()
+        now, ends = self._fleet.clock.monotonic(), until or at_most
         state = text + why
         if state != self._waits_for:
             self._waits_for, self._since = state, TimeOfDay(since or self._fleet.clock.utc())
@@ -144,7 +146,7 @@ class Member:
         said = Text(
             "{text}{ends}{detail}{reason} (since {since})",
             text=text,
-            ends=Text(" until {time}", time=TimeOfDay(until)) if until else "",
+            ends=Text(f"{' at most' * (until is None)} until {{time}}", time=TimeOfDay(ends)) if ends else "",
             detail=detail,
             reason=f": {why}" if why else "",
             since=self._since,

@@ -13,6 +13,7 @@ from pulumi_snapshots.cli.archives.download import download
 from pulumi_snapshots.cli.archives.forget import forget
 from pulumi_snapshots.cli.assurance.drill import drill
 from pulumi_snapshots.cli.assurance.guards import guards
+from pulumi_snapshots.cli.assurance.runs import runs
 from pulumi_snapshots.cli.assurance.status import status
 from pulumi_snapshots.cli.setup.completion import completion
 from pulumi_snapshots.cli.setup.doctor import doctor
@@ -27,7 +28,7 @@ from pulumi_snapshots.cli.snapshots.restore import restore
 GROUPS = {
     "Snapshots": (databases, list_, create, restore),
     "Archives": (download, archive, archives, decrypt, forget),
-    "Assurance": (status, drill, guards),
+    "Assurance": (status, drill, guards, runs),
     "This tool and the service": (doctor, explain, plugin, completion, probe),
 }
 

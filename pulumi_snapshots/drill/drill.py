@@ -32,6 +32,7 @@ from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.restore.record import SUCCESS, RestoreRecord
 from pulumi_snapshots.restore.restore import NOT_RESTORED, RestorePending, RestoreRefused, Restoring
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.run.under_way import UnderWay
 from pulumi_snapshots.run.uses import in_use
 from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import RestoreRunning, SquareCloudError
@@ -415,9 +416,13 @@ async def _has_left_another(session: Session, record: DrillRecord, owner: str | 
     while True:
         there = [each for each in await ledger.attempts() if each.database_id == record.scratch_database_id]
         theirs = [each for each in there if each.kind == "restore" and each.owner != owner_of(owner)]
-        if not any(each.is_in_the_way(session.service_clock.now()) for each in theirs):
+        now = session.service_clock.now()
+        other = next((each for each in theirs if each.is_in_the_way(now)), None)
+        if other is None:
             break
-        member.waits("waiting for another run's restore of the scratch database")
+        about = UnderWay(other, now, session.ledger.place.is_shared)
+        until = session.clock.utc() + (about.until - now)
+        member.waits("waiting for another restore of the scratch database", until=until, why=str(about))
         await session.clock.sleep(session.settings.poll_every)
     mine = [each for each in there if each.kind == "restore" and each.owner == owner_of(owner)]
     ours = parse_rfc3339(record.requested_at)  # an earlier one, whose end was never seen, is none that replaces it

@@ -12,6 +12,7 @@ from pulumi_snapshots.errors.outcomes import LedgerUnavailable, NothingSent, Unr
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.guard.book import GuardBook
 from pulumi_snapshots.ledger.attempt import Status
+from pulumi_snapshots.ledger.owner import GUARDS
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.errors import (
@@ -29,8 +30,6 @@ from pulumi_snapshots.snapshot.record import SnapshotRecord, requested_text
 
 NONE_NOW = (QuotaUsedUp, NotSent, Unavailable, Outage, Blocked, ServiceFailed, NothingSent)
 """The failures after which an earlier snapshot may do: the quota is used up, or the service is down."""
-OWNER = "guard"
-"""Of every guard's request, with the database: whichever guard of it comes next completes what a killed run has started."""
 
 
 class _NotThere(Unresolved[SnapshotRecord]):
@@ -104,7 +103,7 @@ async def take(session: Session, inputs: SnapshotInputs, listener: Listener) -> 
     """
     with session.fleet.joins(listener) as member:
         spent = partial(GuardBook(session.ledger).spent, inputs.database_id)
-        taking = Taking.of(session, inputs, member, f"{OWNER}:{inputs.database_id}", spent=spent)
+        taking = Taking.of(session, inputs, member, f"{GUARDS}:{inputs.database_id}", spent=spent)
         try:
             return await taking.carry_out()
         except Pending as end:

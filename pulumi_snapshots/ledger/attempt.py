@@ -111,6 +111,12 @@ class Attempt:
             return self.request.posted_at + APART_FROM_LOST
         return self.request.posted_at + KEPT
 
+    @property
+    def waited_for_until(self) -> datetime:
+        """Until when others wait for its end, at most: later it is proved to have none, or can be told apart."""
+        until = self.in_the_way_until or self.ended_at or self.request.posted_at
+        return until if self.is_over else min(until, self.request.posted_at + self.request.longest)
+
     def awaits_answer(self, now: datetime) -> bool:
         """Whether it may still get an answer, so that its result must not be looked for yet."""
         return self.status is Status.SENT and now < self.request.posted_at + ANSWER_WITHIN

@@ -5,6 +5,10 @@ from __future__ import annotations
 SENDS_RESTORES = "Drill"
 """A kind of resource whose restores stand beside those of a Restore, which may have the same name."""
 
+GUARDS = "guard"
+"""The owner of every guard's request, with the database: whichever guard of it comes next completes what a killed run has
+started."""
+
 
 def owner_of(urn: str | None) -> str | None:
     """Return who a URN is about: project, stack, types of its parents and name.

@@ -281,6 +281,14 @@ class Pacing:
             stored["blocks"] = {lane: round(at + service, 3) for lane, at in self.blocks.items() if at > now}
 
 
+def blocks_in(document: Document, now: datetime) -> list[tuple[str, datetime]]:
+    """Every block in a document that lasts at this time of the service: the account's name and its end."""
+    accounts = _dict(document.get(ACCOUNTS)).items()
+    ends = [(name, at) for name, each in accounts for at in _dict(_dict(each).get("blocks")).values() if is_time(at)]
+    lasting = [(name, datetime.fromtimestamp(at, UTC)) for name, at in ends]
+    return [(name, until) for name, until in lasting if now < until]
+
+
 def _account(document: Document, account: str) -> dict[str, Any]:
     """What an account's requests have left; what no run has written like that counts as nothing."""
     document[ACCOUNTS] = accounts = _dict(document.get(ACCOUNTS))

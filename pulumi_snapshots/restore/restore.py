@@ -25,6 +25,7 @@ from pulumi_snapshots.restore.record import SUCCESS, RestoreRecord, another_snap
 from pulumi_snapshots.restore.status import NeverSeen, NothingBegan, StatusWatch
 from pulumi_snapshots.run.once import Operation, Since, once
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.run.under_way import WaitForAnother
 from pulumi_snapshots.service.client import POST_READ_TIMEOUT
 from pulumi_snapshots.service.errors import (
     Cooldown,
@@ -223,7 +224,8 @@ class Restoring:
     async def _settle(self, other: Attempt) -> None:
         """Wait until another restore of this database is over, and enter its end for its owner."""
         session = self.session
-        self.operation.show("waiting for another restore of this database")
+        shown = WaitForAnother(self.operation, other)
+        shown.waits()
         if other.awaits_answer(session.service_clock.now()) or other.is_over:
             await session.clock.sleep(session.settings.poll_every)
             return
@@ -231,7 +233,7 @@ class Restoring:
             known = await session.ledger.get(other.id)
             if known is None or known.is_over:
                 return
-            status = StatusWatch(session, other.database_id, self.operation.show, known, resumed=True)
+            status = StatusWatch(session, other.database_id, shown.waits, known, resumed=True)
             try:
                 restored = await status.until_over()
             except NeverSeen:  # no run will ever know, so none has to wait for it

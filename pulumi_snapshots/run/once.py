@@ -42,6 +42,8 @@ UNREACHABLE_TRIES = 3
 """The number of tries in a row if the service cannot be reached ..."""
 IN_A_ROW = 600.0
 """... and the seconds within which two of them are."""
+WAITS = ("waiting", "queued", "service is returning errors")
+"""What begins the text of a wait: whatever it is for, it has an end."""
 CLAIM_LASTS = timedelta(seconds=10)
 """How old a claim may be when its request leaves. The service's own cooldowns, 120 s and more, refuse it if another run's request
 came in between."""
@@ -106,7 +108,13 @@ class Operation:
     def show(self, text: str, detail: Words = "", *, until: datetime | None = None, why: str = "") -> None:
         """Show what it waits for before its request is sent; see `Member.waits`."""
         self.step = f"{text}, since {why}" if why else text
-        self.member.waits(text, detail, until=until, why=why)
+        at_most = self.ends if until is None and text.startswith(WAITS) else None
+        self.member.waits(text, detail, until=until, at_most=at_most, why=why)
+
+    @property
+    def ends(self) -> datetime:
+        """When it ends at the latest, by this machine's clock."""
+        return self.began + timedelta(seconds=self.intent.timeout)
 
     @property
     def age(self) -> float:
@@ -251,7 +259,7 @@ async def once(  # noqa: PLR0913  each is a part of its own
             lane,
             operation.intent.database_id,
             lambda document: session.ledger.decided(document, operation.intent),
-            operation.member.waits,
+            operation.show,
         )
         if not claim.is_new:
             continue  # another run was faster

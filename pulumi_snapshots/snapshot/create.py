@@ -25,6 +25,7 @@ from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.memory import DatabaseMemory
 from pulumi_snapshots.run.once import Operation, Since, once
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.run.under_way import WaitForAnother
 from pulumi_snapshots.service.client import BRIEF, POST_READ_TIMEOUT
 from pulumi_snapshots.service.errors import Cooldown, QuotaUsedUp, RestoreRunning, SnapshotRunning, SquareCloudError
 from pulumi_snapshots.service.models import Finished, ListedSnapshot, RestoreStatus
@@ -34,7 +35,7 @@ from pulumi_snapshots.snapshot.describe import describe, found_text, taken_text
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.other_restores import until_free
 from pulumi_snapshots.snapshot.record import SnapshotRecord, requested_text
-from pulumi_snapshots.snapshot.search import WaitForAnother, enter_found, listed, never_came, resolved_by
+from pulumi_snapshots.snapshot.search import enter_found, listed, never_came, resolved_by
 
 HINTED_POLLS = SNAPSHOT_PER_DATABASE
 """Seconds of polling after a first KEEP_CALM: our own earlier attempt may still be running."""
@@ -237,8 +238,7 @@ class Taking:
         if other.is_over:  # it is found, and held for seconds
             await session.clock.sleep(min(session.settings.poll_every, in_the_way.total_seconds()))
             return
-        left = min(in_the_way, other.request.posted_at + other.request.longest - now)
-        shown = WaitForAnother(self.operation, other, session.clock.utc() + left)
+        shown = WaitForAnother(self.operation, other)
         shown.waits()
         if other.awaits_answer(now):
             await session.clock.sleep(session.settings.poll_every)

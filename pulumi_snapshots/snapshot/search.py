@@ -3,40 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime
 
 from pulumi_snapshots.clock import to_the_second
-from pulumi_snapshots.errors.text import Words
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.request import CLEAR
 from pulumi_snapshots.listing.absence import proves_failure
 from pulumi_snapshots.listing.match import Search, may_be_ours
 from pulumi_snapshots.listing.wait import ListingWait, Shows
-from pulumi_snapshots.run.once import Operation
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.models import ListedSnapshot
-from pulumi_snapshots.snapshot.record import requested_text
-
-
-@dataclass(frozen=True)
-class WaitForAnother:
-    """The progress of an operation that waits for the snapshot of another one.
-
-    Attributes:
-        operation: the one that waits.
-        other: what it waits for.
-        until: when that is over, by this machine's clock.
-    """
-
-    operation: Operation
-    other: Attempt
-    until: datetime
-
-    def waits(self, _text: str = "", detail: Words = "", **_: object) -> None:
-        """Show what is waited for, and until when at most; see `Member.waits`."""
-        why = f"one requested at {requested_text(self.other.request.requested)} is not listed yet"
-        self.operation.show("waiting for an earlier snapshot of this database", detail, until=self.until, why=why)
 
 
 async def listed(  # noqa: PLR0913  what is known of it

@@ -70,7 +70,7 @@ async def test_doctor_needs_three_requests_if_all_is_well(tmp_path: Path) -> Non
         ended = (await desk_of(w, tmp_path).types("doctor")).done
         assert [entry.kind for entry in w.emulator.journal] == ["me", "list account", "database"]
         assert [line.split()[0] for line in ended.out.splitlines() if line[0] != " "] == [
-            *("ok", "ok", "ok", "?", "ok", "ok", "ok", "ok", "ok", "?", "ok", "ok", "ok", "ok"),
+            *("ok", "ok", "ok", "?", "ok", "ok", "ok", "ok", "ok", "?", "ok", "ok", "ok"),
         ]
         assert "15 of 16 left" in ended.out
         assert "at most 5 min old" in ended.out
@@ -142,7 +142,7 @@ async def test_doctor_checks_the_place_that_machines_share(tmp_path: Path) -> No
         store.overwrite(NAME, b"?")
         found = await checked(desk)
         assert "it is damaged, or another program's" in found["ledger"][1]
-        assert found["snapshot attempts"][0] == found["restore attempts"][0] == "unknown"
+        assert found["runs"] == ("unknown", "the ledger cannot be read", "")
 
 
 @virtual
@@ -303,6 +303,23 @@ async def test_a_wrong_clock_is_noted(tmp_path: Path, offset: int, said: str) ->
 
 
 @virtual
+async def test_doctor_counts_what_is_under_way_and_notes_what_has_no_end(tmp_path: Path) -> None:
+    async with world() as w:
+        store = Store(w.clock)
+        desk = desk_of(w, tmp_path)
+        desk.place = store.bucket
+        assert (await checked(desk))["runs"] == ("ok", "none is left", "")
+        request = Request(START, "202", 1800.0, "an id")
+        attempt = Attempt("snapshot", "shop::prod::before", DATABASE, "a purpose", request, Status.ACCEPTED)
+        await Ledger(store.bucket(), ServiceClock(w.clock)).update(attempt)
+        state, text, advice = (await checked(desk))["runs"]
+        assert (state, text) == ("ok", "1 under way or without a known end")
+        assert "`squarecloud-snapshots runs`" in advice
+        await w.clock.sleep(3 * 3600)
+        assert (await checked(desk))["runs"][0] == "note"
+
+
+@virtual
 async def test_snapshots_missing_from_an_old_page_count_as_used(tmp_path: Path) -> None:
     async with world(snapshot_seconds=1) as w:
         desk = desk_of(w, tmp_path)
@@ -314,84 +331,6 @@ async def test_snapshots_missing_from_an_old_page_count_as_used(tmp_path: Path) 
         assert w.started() in found["listing"][1]
         assert "renewed by" in found["listing"][2]
         assert found["quota"][1].startswith("15 of 16")
-
-
-@virtual
-async def test_a_killed_run_is_listed_with_what_resumes_it(tmp_path: Path) -> None:
-    async with world(snapshot_seconds=300) as w:
-        desk = desk_of(w, tmp_path)
-        async with anyio.create_task_group() as process:
-            process.start_soon(partial(desk.types, "create", DATABASE, "--timeout", "10m"))
-            await w.clock.sleep(50)
-            begun = f"squarecloud-snapshots create requested a snapshot of database {DATABASE} at 2026-03-01T12:00:0"
-            state, text, advice = (await checked(desk))["snapshot attempts"]
-            assert (state, text.startswith(begun), advice) == ("ok", True, "")
-            assert "its answer is awaited until 2026-03-01T12:02:1" in text
-            await w.clock.sleep(50)
-            process.cancel_scope.cancel()
-        state, text, advice = (await checked(desk))["snapshot attempts"]
-        assert state == "ok"
-        assert "(202), and its end is not known: it is waited for until 2026-03-01T12:10:0" in text
-        resumes = "running `squarecloud-snapshots create` again on this machine resumes it, and sends nothing."
-        assert advice == f"If it was interrupted: {resumes}"
-        await w.clock.sleep(3600)
-        assert (await checked(desk))["snapshot attempts"][::2] == (
-            "note",
-            f"It was killed or interrupted: {resumes}",
-        )
-        await w.clock.sleep(2 * 3600)
-        assert "It is over" in (await checked(desk))["snapshot attempts"][2]
-
-
-@pytest.mark.parametrize(
-    ("owner", "proved", "said"),
-    [
-        ("shop::prod::before", True, "its stack has it as pending, and the next `pulumi up` there resumes it."),
-        (
-            "shop::prod::before",
-            False,
-            "the next `pulumi up` of its stack on any machine that shares its ledger resumes it",
-        ),
-        (
-            f"guard:{DATABASE}",
-            False,
-            "the next change that is guarded on any machine that shares its ledger resumes it",
-        ),
-        ("squarecloud-snapshots probe", False, "no run claims it: the next snapshot of that database waits for it."),
-        (None, False, "no run claims it: the next snapshot of that database waits for it."),
-    ],
-)
-@virtual
-async def test_each_owner_of_an_attempt_reads_what_resumes_it(
-    tmp_path: Path, owner: str | None, said: str, *, proved: bool
-) -> None:
-    async with world() as w:
-        desk = desk_of(w, tmp_path)
-        store = Store(w.clock)
-        desk.place = store.bucket
-        request = Request(START - timedelta(hours=1), "202", 1800.0, "an id")
-        attempt = Attempt("snapshot", owner, DATABASE, "a purpose", request, Status.ACCEPTED, proved=proved)
-        await Ledger(store.bucket(), ServiceClock(w.clock)).update(attempt)
-        state, text, advice = (await checked(desk))["snapshot attempts"]
-        assert (state, said in advice) == ("note", True), advice
-        assert text.startswith(owner or "an unnamed resource")
-
-
-@virtual
-async def test_a_drill_whose_checks_run_is_listed_until_when(tmp_path: Path) -> None:
-    async with world() as w:
-        desk = desk_of(w, tmp_path)
-        store = Store(w.clock)
-        desk.place = store.bucket
-        request = Request(START - timedelta(minutes=5), "202", 1800.0, "an id")
-        attempt = Attempt(
-            "restore", "shop::prod::Drill::weekly", DATABASE, "a purpose", request, Status.FOUND, f"{DATABASE}/v", "x",
-            held_until=START + timedelta(minutes=1), ended_at=START,
-        )  # fmt: skip
-        await Ledger(store.bucket(), ServiceClock(w.clock)).update(attempt)
-        state, text, _ = (await checked(desk))["restore attempts"]
-        assert state == "ok"
-        assert text.endswith("its checks are under way, and no other restore begins before 2026-03-01T12:01:00Z")
 
 
 @pytest.mark.parametrize("columns", [30, 80])

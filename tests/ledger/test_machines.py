@@ -58,9 +58,11 @@ class Team:
         values = {"database_id": DATABASE, "triggers": ["v1"], "timeout": "45m", **inputs}
         return await create(session or self.machine(), SnapshotInputs.of(values), row or Row(), owner)
 
-    async def restore(self, version: str, session: Session | None = None, **inputs: Any) -> Any:
+    async def restore(
+        self, version: str, session: Session | None = None, *, owner: str = OWNER, row: Row | None = None, **inputs: Any
+    ) -> Any:
         values = {"database_id": DATABASE, "version_id": version, "overwrite": True, "timeout": "45m", **inputs}
-        return await restore(session or self.machine(), RestoreInputs.of(values), Row(), OWNER)
+        return await restore(session or self.machine(), RestoreInputs.of(values), row or Row(), owner)
 
     @property
     def accepted(self) -> list[str | None]:

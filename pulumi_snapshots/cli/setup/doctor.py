@@ -13,8 +13,8 @@ from functools import cached_property
 
 import click
 
+from pulumi_snapshots.cli.assurance.runs import under_way
 from pulumi_snapshots.cli.setup.findings import Finding, Result
-from pulumi_snapshots.cli.setup.probe import OWNER as PROBE
 from pulumi_snapshots.cli.setup.toolchain import look_at_installation
 from pulumi_snapshots.cli.terminal.arguments import json_option
 from pulumi_snapshots.cli.terminal.display import ASKING, display
@@ -25,9 +25,6 @@ from pulumi_snapshots.clock import rfc3339, to_the_second
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
 from pulumi_snapshots.errors.pages import with_pointer
-from pulumi_snapshots.guard.take import OWNER as GUARD
-from pulumi_snapshots.ledger.attempt import ANSWER_WITHIN, KINDS, Attempt
-from pulumi_snapshots.ledger.owner import is_resource
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, database_of_entry
 from pulumi_snapshots.listing.quota import allowance_of, counted, slot_frees
 from pulumi_snapshots.properties.durations import spoken
@@ -137,8 +134,7 @@ async def _examined(session: Session) -> AsyncIterator[Finding]:
     }.items():
         yield Finding(check, *look(seen))
     yield Finding("ledger", *await _ledger(session))
-    for kind, result in await _attempts(session):
-        yield Finding(f"{kind} attempts", *result)
+    yield Finding("runs", *await _runs(session))
 
 
 async def _forget_block(session: Session) -> Finding:
@@ -282,55 +278,13 @@ async def _ledger(session: Session) -> Result:
     return "ok", found, ""
 
 
-async def _attempts(session: Session) -> list[tuple[str, Result]]:
-    """What is under way, or was begun and has no known end, by its kind."""
+async def _runs(session: Session) -> Result:
+    """Whether anything is under way, or was begun and has no known end."""
     try:
-        attempts = await session.ledger.attempts()
+        found = await under_way(session)
     except LedgerUnavailable:
-        return [(kind, ("unknown", "the ledger cannot be read", "")) for kind in KINDS]
-    now, found = session.service_clock.now(), list[tuple[str, Result]]()
-    for kind in KINDS:
-        # A snapshot that was found is held for seconds, and nothing of it is under way.
-        ours = [each for each in attempts if each.kind == kind]
-        left = [each for each in ours if not each.is_over or (kind == "restore" and each.is_in_the_way(now))]
-        found += [(kind, _attempt(session, each, now)) for each in left] or [(kind, ("ok", "none is left", ""))]
-    return found
-
-
-def _attempt(session: Session, attempt: Attempt, now: datetime) -> Result:
-    """What is under way, by whom, since when and until when, and what a user can do."""
-    request, database = attempt.request, f"database {attempt.database_id}"
-    what = (
-        f"a snapshot of {database}" if attempt.kind == "snapshot" else f"a restore of {attempt.source} onto {database}"
-    )
-    asked = f"{attempt.owner or 'an unnamed resource'} requested {what} at {to_the_second(request.posted_at)}"
-    if attempt.held_until is not None and attempt.is_over:
-        until = to_the_second(attempt.held_until)
-        return "ok", f"{asked}: its checks are under way, and no other restore begins before {until}", ""
-    if attempt.awaits_answer(now):
-        until = to_the_second(request.posted_at + ANSWER_WITHIN)
-        return "ok", f"{asked}: its answer is awaited until {until}", ""
-    found = f"{asked} ({request.answered}), and its end is not known"
-    resumes = _resumes(session, attempt)
-    waited_for = request.posted_at + timedelta(seconds=request.timeout)
-    if now < waited_for:
-        return "ok", f"{found}: it is waited for until {to_the_second(waited_for)}", f"If it was interrupted: {resumes}"
-    over = request.posted_at + request.longest
-    if attempt.kind == "snapshot" and now > over:
-        return "note", found, "It is over, and the next snapshot of that database forgets it."
-    return "note", found, f"It was killed or interrupted: {resumes}"
-
-
-def _resumes(session: Session, attempt: Attempt) -> str:
-    owner = attempt.owner or ""
-    where = "any machine that shares its ledger" if session.ledger.place.is_shared else "this machine"
-    if attempt.proved:
-        return "its stack has it as pending, and the next `pulumi up` there resumes it."
-    if is_resource(owner):
-        return f"the next `pulumi up` of its stack on {where} resumes it, and sends nothing."
-    if owner.startswith(f"{GUARD}:"):
-        return f"the next change that is guarded on {where} resumes it, and sends nothing."
-    if not owner or owner == PROBE:
-        rest = "the next snapshot of that database waits for it" if attempt.kind == "snapshot" else "check the database"
-        return f"no run claims it: {rest}."
-    return f"running `{owner}` again on {where} resumes it, and sends nothing."
+        return "unknown", "the ledger cannot be read", ""
+    late = sum(each.now >= each.until for each in found)
+    text = f"{len(found)} under way or without a known end" if found else "none is left"
+    shows = "`squarecloud-snapshots runs` shows each, until when it is waited for, and what resumes it." * bool(found)
+    return "note" if late else "ok", text, shows

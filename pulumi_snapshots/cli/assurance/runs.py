@@ -1,0 +1,67 @@
+"""The command `runs`: what is under way or waited for, on all machines that share the ledger."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from pulumi_snapshots.cli.terminal.arguments import json_option
+from pulumi_snapshots.cli.terminal.invocation import DONE, Invocation
+from pulumi_snapshots.cli.terminal.output import json_text, moment, table
+from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.ledger.pacing import blocks_in
+from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.run.under_way import UnderWay
+
+FORGET = "if the service's support has lifted it: `squarecloud-snapshots doctor --forget-block`"
+
+SHOWN = {
+    "database_id": "DATABASE",
+    "what": "WHAT",
+    "by": "BY",
+    "since": "SINCE",
+    "until": "UNTIL",
+    "state": "STATE",
+    "then": "NEXT",
+}
+FIELDS = (*SHOWN, "kind", "source", "owner", "account")
+
+
+async def under_way(session: Session) -> list[UnderWay]:
+    """What the ledger has of requests without a known end, or which keep others away; oldest first."""
+    now, is_shared = session.service_clock.now(), session.ledger.place.is_shared
+    # A snapshot that was found is held for seconds, and nothing of it is under way.
+    there = [one for one in await session.ledger.attempts() if not (one.is_over and one.kind == "snapshot")]
+    return [UnderWay(one, now, is_shared) for one in there if not one.is_over or one.is_in_the_way(now)]
+
+
+@click.command(short_help="List what is under way or waited for.")
+@json_option
+@click.pass_obj
+async def runs(invocation: Invocation, *, as_json: bool) -> int:
+    """List what is under way or waited for: database, what, by whom, since when, until when, and what you can do.
+
+    Sends no request: it shows what runs on this machine, or in the shared state of all machines, have written down.
+    """
+    async with invocation.session() as session:
+        found = await under_way(session)
+        blocks = blocks_in(await session.ledger.read(), session.service_clock.now())
+    fields = [_fields(each) for each in found]
+    for account, until in blocks:
+        state = {"state": "the service has blocked the account", "then": FORGET, "account": account}
+        fields.append(dict.fromkeys(FIELDS) | {"what": "block", "until": rfc3339(until), **state})
+    if as_json:
+        invocation.show(json_text(fields))
+    elif fields:
+        times = {name: [moment(each[name], invocation.zone) for each in fields] for name in ("since", "until")}
+        columns = [times.get(name) or [each[name] for each in fields] for name in SHOWN]
+        invocation.show(table([SHOWN[name] for name in SHOWN], zip(*columns, strict=True), invocation.out))
+    else:
+        invocation.say(f"nothing is under way, as far as {session.ledger.place.where} shows")
+    return DONE
+
+
+def _fields(each: UnderWay) -> dict[str, Any]:
+    times = {"since": rfc3339(each.attempt.request.posted_at), "until": rfc3339(each.until)}
+    return {name: times.get(name) or getattr(each if hasattr(each, name) else each.attempt, name) for name in FIELDS}

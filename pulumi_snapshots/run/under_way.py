@@ -1,0 +1,111 @@
+"""A request that is under way, in the words of everything that shows it: `runs`, and the row of each run that waits for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from pulumi_snapshots.clock import to_the_second
+from pulumi_snapshots.ledger.attempt import Attempt
+from pulumi_snapshots.ledger.owner import GUARDS, is_resource
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.errors.text import Words
+    from pulumi_snapshots.run.once import Operation
+
+PLACES = {True: "any machine that shares the ledger", False: "this machine"}
+
+
+@dataclass(frozen=True)
+class UnderWay:
+    """What runs, and users, know of a request that has no known end, or keeps others away.
+
+    Attributes:
+        attempt: the request.
+        now: the service's time.
+        is_shared: whether machines share the ledger.
+    """
+
+    attempt: Attempt
+    now: datetime
+    is_shared: bool
+
+    @property
+    def what(self) -> str:
+        """What was requested, without its database."""
+        return "snapshot" if self.attempt.kind == "snapshot" else f"restore of {self.attempt.source}"
+
+    @property
+    def by(self) -> str:
+        """Who has requested it: resource and stack, or the command."""
+        owner = self.attempt.owner
+        if owner is None or not is_resource(owner):
+            return owner or "an unnamed resource"
+        project, stack, *_, name = owner.split("::")
+        return f"{name} of {project}/{stack}"
+
+    @property
+    def until(self) -> datetime:
+        """Until when others wait for it at most."""
+        return self.attempt.waited_for_until
+
+    @property
+    def state(self) -> str:
+        """Where it stands."""
+        attempt = self.attempt
+        if attempt.is_over:
+            return "its checks are under way" if attempt.kind == "restore" else "found a moment ago"
+        if attempt.awaits_answer(self.now):
+            return "its answer is awaited"
+        return (
+            f"{attempt.request.answered}, its end is not known" if self.now < self.until else "it was never seen to end"
+        )
+
+    @property
+    def then(self) -> str:
+        """What ends it if its run was killed, and what a user can do."""
+        attempt, owner, where = self.attempt, self.attempt.owner or "", PLACES[self.is_shared]
+        if attempt.is_over:
+            return "nothing to do: it ends by itself"
+        if attempt.kind == "snapshot" and self.now >= self.until:
+            return "the next snapshot of that database forgets it"
+        if owner.rpartition(" ")[2] in {"", "probe", "verify"}:
+            rest = (
+                "the next snapshot of that database waits for it"
+                if attempt.kind == "snapshot"
+                else "check the database"
+            )
+            return f"no run claims it: {rest}"
+        if attempt.proved:
+            next_run = "its stack has it as pending, and the next run of that stack"
+        elif is_resource(owner):
+            next_run = f"the next run of its stack on {where}"
+        else:
+            again = "the next guarded change" if owner.startswith(f"{GUARDS}:") else f"running `{owner}` again"
+            next_run = f"{again} on {where}"
+        return f"if its run was killed: {next_run} resumes it, and sends nothing"
+
+    def __str__(self) -> str:
+        since = to_the_second(self.attempt.request.posted_at)
+        return f"{self.by} requested one at {since} ({self.state}); {self.then}"
+
+
+@dataclass(frozen=True)
+class WaitForAnother:
+    """The progress of an operation that waits for the request of another one.
+
+    Attributes:
+        operation: the one that waits.
+        other: what it waits for.
+    """
+
+    operation: Operation
+    other: Attempt
+
+    def waits(self, text: str = "", detail: Words = "", **_: object) -> None:  # noqa: ARG002  it says the same all the time
+        """Show what is waited for, by whom, and until when at most; see `Member.waits`."""
+        session, what = self.operation.session, "snapshot" if self.other.kind == "snapshot" else "restore"
+        about = UnderWay(self.other, session.service_clock.now(), session.ledger.place.is_shared)
+        until = min(session.clock.utc() + (about.until - about.now), self.operation.ends)
+        self.operation.show(f"waiting for an earlier {what} of this database", detail, until=until, why=str(about))

@@ -1,0 +1,163 @@
+"""What `runs` shows of requests under way on all machines, and that the row of a run that waits says the same."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from pulumi_snapshots.ledger.attempt import Attempt, Status
+from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.ledger.request import Request
+from pulumi_snapshots.ledger.service_clock import ServiceClock
+from tests.cli.typed import Desk
+from tests.ledger.test_machines import Team
+from tests.support.ledger_places import Store
+from tests.support.virtual import virtual
+from tests.support.world import DATABASE, OTHER_DATABASE, OWNER, START, Row, world
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ANOTHER = OWNER.replace("before-release", "another")
+HOUR = timedelta(hours=1)
+
+
+async def listed(desk: Desk) -> list[Any]:
+    before = len(desk.w.emulator.journal)
+    found: list[Any] = (await desk.types("runs", "--json")).done.json
+    assert len(desk.w.emulator.journal) == before, "it sends no request"
+    return found
+
+
+@virtual
+async def test_a_killed_run_is_listed_with_what_resumes_it(tmp_path: Path) -> None:
+    async with world(snapshot_seconds=300) as w:
+        desk = Desk(w, tmp_path)
+        assert "nothing is under way" in (await desk.types("runs")).done.err
+        async with anyio.create_task_group() as process:
+            process.start_soon(partial(desk.types, "create", DATABASE, "--timeout", "10m"))
+            await w.clock.sleep(50)
+            (one,) = await listed(desk)
+            assert (one["database_id"], one["by"]) == (DATABASE, "squarecloud-snapshots create")
+            assert one["since"].startswith("2026-03-01T12:00:0")
+            assert one["state"] == "its answer is awaited"
+            await w.clock.sleep(50)
+            process.cancel_scope.cancel()
+        (one,) = await listed(desk)
+        assert one["state"] == "202, its end is not known"
+        assert one["until"].startswith("2026-03-01T14:00:0"), "by when every listing shows it"
+        resumes = "running `squarecloud-snapshots create` again on this machine resumes it, and sends nothing"
+        assert one["then"] == f"if its run was killed: {resumes}"
+        heads, row = (await desk.types("runs")).done.out.splitlines()
+        assert heads.split() == ["DATABASE", "WHAT", "BY", "SINCE", "UNTIL", "STATE", "NEXT"]
+        assert row.startswith(f"{DATABASE}  snapshot  squarecloud-snapshots create")
+        assert row.endswith(resumes)
+        await w.clock.sleep(3 * 3600)
+        (one,) = await listed(desk)
+        assert one["then"] == "the next snapshot of that database forgets it"
+
+
+@pytest.mark.parametrize(
+    ("owner", "proved", "by", "then"),
+    [
+        (
+            "shop::prod::before",
+            True,
+            "before of shop/prod",
+            "its stack has it as pending, and the next run of that stack",
+        ),
+        ("shop::prod::a:b:C$d:e:F::Drill::x", False, "x of shop/prod", "the next run of its stack on any machine that"),
+        (
+            f"guard:{DATABASE}",
+            False,
+            f"guard:{DATABASE}",
+            "the next guarded change on any machine that shares the ledger",
+        ),
+        (
+            "squarecloud-snapshots verify",
+            False,
+            "squarecloud-snapshots verify",
+            "no run claims it: the next snapshot of",
+        ),
+        (None, False, "an unnamed resource", "no run claims it: the next snapshot of that database waits for it"),
+    ],
+)
+@virtual
+async def test_each_owner_of_a_request_reads_what_ends_it(
+    tmp_path: Path, owner: str | None, by: str, then: str, *, proved: bool
+) -> None:
+    async with world() as w:
+        store = Store(w.clock)
+        request = Request(START - HOUR, "202", 1800.0, "an id")
+        attempt = Attempt(
+            "snapshot", owner, DATABASE, "a purpose", request, Status.ACCEPTED, proved=proved, account="a"
+        )
+        await Ledger(store.bucket(), ServiceClock(w.clock)).update(attempt)
+        (one,) = await listed(Desk(w, tmp_path, place=store.bucket))
+        assert (one["by"], one["owner"], one["account"]) == (by, owner, "a")
+        assert then in one["then"]
+
+
+@virtual
+async def test_a_drill_and_a_block_are_listed_until_when_others_wait(tmp_path: Path) -> None:
+    async with world() as w:
+        store = Store(w.clock)
+        desk = Desk(w, tmp_path, place=store.bucket)
+        request = Request(START - timedelta(minutes=5), "202", 1800.0, "an id")
+        attempt = Attempt(
+            "restore", "shop::prod::Drill::weekly", DATABASE, "a purpose", request, Status.FOUND, f"{DATABASE}/v", "x",
+            held_until=START + timedelta(minutes=1), ended_at=START,
+        )  # fmt: skip
+        await Ledger(store.bucket(), ServiceClock(w.clock)).update(attempt)
+        await store.bucket().edit(
+            lambda document: document.update(accounts={"b": {"blocks": {"": (START + HOUR).timestamp(), "read": 5}}})
+        )
+        drill, block = await listed(desk)
+        assert (drill["what"], drill["state"]) == (f"restore of {DATABASE}/v", "its checks are under way")
+        assert (drill["until"], drill["then"]) == ("2026-03-01T12:01:00Z", "nothing to do: it ends by itself")
+        assert (block["what"], block["until"], block["account"]) == ("block", "2026-03-01T13:00:00Z", "b")
+        assert "doctor --forget-block" in block["then"]
+        assert "the service has blocked the account" in (await desk.types("runs")).done.out
+
+
+@pytest.mark.parametrize("kind", ["snapshot", "restore"])
+@virtual
+async def test_the_row_of_a_run_that_waits_says_what_runs_says(tmp_path: Path, kind: str) -> None:
+    """Another machine was killed; this one waits for what it had requested."""
+    async with world(snapshot_seconds=900, restore_seconds=900.0, cache_world="invalidated") as w:
+        team, row = Team(w), Row()
+        version = w.emulator.add_snapshot(DATABASE).version_id
+        await w.clock.sleep(4000)
+        if kind == "snapshot":
+            assert await w.killed(95, team.create, team.machine())
+        else:
+            assert await w.killed(95, partial(team.restore, version), team.machine())
+        async with anyio.create_task_group() as waiting:
+            if kind == "snapshot":
+                waiting.start_soon(partial(team.create, owner=ANOTHER, row=row, timeout="30m"))
+            else:
+                waiting.start_soon(partial(team.restore, version, owner=ANOTHER, row=row, triggers=["v2"]))
+            await w.clock.sleep(60)
+            waiting.cancel_scope.cancel()
+        (shown,) = [text for text in row.shown if "waiting for an earlier" in text][-1:]
+        assert shown.startswith(f"waiting for an earlier {kind} of this database until 1")
+        (one,) = await listed(Desk(w, tmp_path, place=team.store.bucket))
+        assert f"{one['by']} requested one at {one['since'][:19]}" in shown
+        assert one["state"] in shown
+        assert one["then"] in shown
+
+
+@virtual
+async def test_no_run_waits_without_an_end() -> None:
+    async with world(databases=(DATABASE, OTHER_DATABASE), snapshot_seconds=900) as w:
+        row = Row()
+        async with anyio.create_task_group() as runs:
+            for database in (DATABASE, OTHER_DATABASE):
+                runs.start_soon(partial(Team(w).create, w.session, database_id=database, row=row, timeout="30m"))
+            await w.clock.sleep(1)
+            runs.cancel_scope.cancel()
+        assert any(text.startswith("queued at most until 12:30:00 UTC") for text in row.shown), row.shown
