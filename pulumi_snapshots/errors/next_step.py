@@ -27,6 +27,10 @@ class Step(Enum):
     RAISE_BUDGET = "Raise {requests_per_minute} if the plan allows more."
     CHECK_ADDRESS = "Check the network and {api_url}."
     CHECK_SHARED_STATE = "Check {shared_state}, its credentials and their rights."
+    ALLOW_LISTING = (
+        "Allow reading below the prefix, and listing the bucket (s3:ListBucket, storage.objects.list): without it an object that "
+        "does not exist yet looks like a refusal."
+    )
     USE_OTHER_STORE = "Use a store whose conditional writes work, or a folder with locks."
     UPGRADE = "Upgrade this package."
     USE_OTHER_STATE_DIRECTORY = "Set SQUARECLOUD_STATE_DIR to the absolute path of a folder that can be written."
@@ -131,6 +135,8 @@ class Step(Enum):
     CHECK_ID = "Check the id."
     GIVE_WHOLE_ID = "Give the whole id."
     INSTALL_PULUMI = "Install the Pulumi CLI (https://www.pulumi.com/docs/install/)."
+    RUN_IN_PROJECT = "Run it in the project's folder, with what a run needs there: backend, login, passphrase."
+    NAME_BACKEND = "Set PULUMI_BACKEND_URL, or name the bucket in {shared_state}."
     INSTALL_EXTRA = "Install what it needs: {pip}."
     INSTALL_PACKAGE = "Install what it needs: pip install {package}."
 

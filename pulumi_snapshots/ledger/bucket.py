@@ -149,6 +149,18 @@ class Bucket:
         self._waiting: list[_Edit] = []
         self._writing = anyio.Lock(fast_acquire=True)
 
+    def beside(self, name: str) -> Bucket:
+        """Another document in the same bucket, as a new process reaches it."""
+        return Bucket(self._objects, f"{name}.ledger.json", self._clock, self._in_thread, self._chance)
+
+    async def may_list(self) -> bool:
+        """Whether an object that does not exist looks like that, and not like a refusal."""
+        try:
+            await self._in_thread(self._objects.load, "missing")
+        except StoreTrouble as error:
+            return not error.forbidden
+        return True
+
     async def read(self) -> Document:
         """Read the document."""
         with self._bounded(self._clock.monotonic() + PATIENCE):
@@ -290,7 +302,8 @@ class Bucket:
         except StoreTrouble as error:
             # Its page is about archives, so this error has none of its causes that users read.
             cause = None if isinstance(error.__cause__, Explained) else error.__cause__
-            raise self._unavailable(self._without_place(str(error.happened)), error.then) from cause
+            listing = (Next(Step.ALLOW_LISTING),) * (error.forbidden and method == self._objects.load)
+            raise self._unavailable(self._without_place(str(error.happened)), (*error.then, *listing)) from cause
 
     def _without_place(self, happened: str) -> str:
         """What happened, without the object, prefix or bucket before it."""

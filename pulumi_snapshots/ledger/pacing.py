@@ -281,6 +281,11 @@ class Pacing:
             stored["blocks"] = {lane: round(at + service, 3) for lane, at in self.blocks.items() if at > now}
 
 
+def accounts_in(document: Document) -> set[str]:
+    """The names of the accounts whose requests a document has."""
+    return {name for name, each in _dict(document.get(ACCOUNTS)).items() if _dict(each).get("requests")}
+
+
 def blocks_in(document: Document, now: datetime) -> list[tuple[str, datetime]]:
     """Every block in a document that lasts at this time of the service: the account's name and its end."""
     accounts = _dict(document.get(ACCOUNTS)).items()

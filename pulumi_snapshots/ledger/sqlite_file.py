@@ -72,6 +72,11 @@ class SqliteFile:
         self._run_in_thread = run_in_thread
         self._turn = anyio.Lock(fast_acquire=True)
 
+    def beside(self, name: str) -> SqliteFile:
+        """Another document in the same folder, as a new process reaches it."""
+        path = self._path.with_name(f"{name}.ledger")
+        return SqliteFile(path, self._clock, is_shared=self.is_shared, run_in_thread=self._run_in_thread)
+
     async def read(self) -> Document:
         """Read the document; does not create the file."""
         document: Document = await self._patiently(self._read, self._clock.monotonic())

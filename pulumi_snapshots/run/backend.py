@@ -75,17 +75,17 @@ def backend_place(environment: Mapping[str, str]) -> str:
     return read_place(place)
 
 
-def could_share(environment: Mapping[str, str]) -> Words:
-    """The line for a CI job that forgets what it has sent although its backend could keep it; empty for any other run."""
-    if not any(map(environment.get, IN_CI)):
-        return ""
+def bucket_url(environment: Mapping[str, str]) -> str:
+    """The URL of the backend's bucket, without options; empty if there is none."""
     try:
         url = backend_url(environment).partition("?")[0]
     except Unfit:
         return ""
-    if url.partition("://")[0] not in {*OPTIONS, "azblob"}:
-        return ""
-    return Text(
-        "this runner forgets what it has requested: with {shared_state} set to `backend`, {where} keeps it for the next job",
-        where=url,
-    )
+    return url if url.partition("://")[0] in {*OPTIONS, "azblob"} else ""
+
+
+def could_share(environment: Mapping[str, str]) -> Words:
+    """The line for a CI job that forgets what it has sent although its backend could keep it; empty for any other run."""
+    url = bucket_url(environment) if any(map(environment.get, IN_CI)) else ""
+    text = "this runner forgets what it has requested: with {shared_state} set to `backend`, {where} keeps it for the next job"
+    return Text(text, where=url) if url else ""

@@ -13,6 +13,7 @@ import anyio
 import pytest
 
 from pulumi_snapshots.cli.setup import toolchain
+from pulumi_snapshots.cli.setup.doctor import UNSHARED
 from pulumi_snapshots.cli.setup.findings import Finding
 from pulumi_snapshots.cli.setup.toolchain import OLDEST_ENGINE, WITHOUT, look_at_installation
 from pulumi_snapshots.dynamic import installed_sdk
@@ -132,7 +133,11 @@ async def test_doctor_checks_the_place_that_machines_share(tmp_path: Path) -> No
         store = Store(w.clock)
         desk = desk_of(w, tmp_path)
         desk.place = store.bucket
-        assert (await checked(desk))["ledger"] == ("ok", "s3://shared/here is read and written, shared state", "")
+        assert (await checked(desk))["ledger"] == (
+            "ok",
+            "shared: s3://shared/here is read and written, and a stale write is refused",
+            UNSHARED,
+        )
         store.ignores_marks = True
         unsafe = (await checked(desk))["ledger"]
         assert unsafe[0] == "problem"
@@ -153,9 +158,7 @@ async def test_doctor_checks_a_folder_that_machines_share(tmp_path: Path) -> Non
         state, text, _ = (await checked(desk))["ledger"]
         assert (state, "there is no such folder" in text) == ("problem", True)
         shared.mkdir()
-        assert re.fullmatch(
-            rf"{shared}/\w+\.ledger is read and written, shared state", (await checked(desk))["ledger"][1]
-        )
+        assert re.fullmatch(rf"shared: {shared}/\w+\.ledger is read and written", (await checked(desk))["ledger"][1])
 
 
 @virtual

@@ -39,6 +39,7 @@ class Store:
         repeats: how many of the next writes arrive twice, so that the second is refused.
         ignores_marks: whether it writes an object whatever its mark is.
         hangs: whether calls never end.
+        unlisted: whether an object that does not exist looks like a refusal.
         writes: how often the document was written.
         refused: how many writes of it were refused.
         calls: how many calls there were.
@@ -54,6 +55,7 @@ class Store:
     repeats: int = 0
     ignores_marks: bool = False
     hangs: bool = False
+    unlisted: bool = False
     writes: int = 0
     refused: int = 0
     calls: int = 0
@@ -76,6 +78,10 @@ class Store:
 
     def load(self, name: str) -> Held | None:
         self._check()
+        if self.unlisted and name not in self.held:
+            refused = StoreTrouble(f"{self.where}/{name}: AccessDenied")
+            refused.status = 403
+            raise refused
         return self.held.get(name)
 
     def replace(self, name: str, content: bytes, mark: Mark | None) -> Mark:

@@ -9,6 +9,7 @@ import click
 from pulumi_snapshots.cli.terminal.arguments import json_option
 from pulumi_snapshots.cli.terminal.invocation import DONE, Invocation
 from pulumi_snapshots.cli.terminal.output import json_text, moment, table
+from pulumi_snapshots.cli.terminal.stack import stack_option
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.ledger.pacing import blocks_in
 from pulumi_snapshots.run.session import Session
@@ -37,14 +38,15 @@ async def under_way(session: Session) -> list[UnderWay]:
 
 
 @click.command(short_help="List what is under way or waited for.")
+@stack_option
 @json_option
 @click.pass_obj
-async def runs(invocation: Invocation, *, as_json: bool) -> int:
+async def runs(invocation: Invocation, *, stack: str | None, as_json: bool) -> int:
     """List what is under way or waited for: database, what, by whom, since when, until when, and what you can do.
 
     Sends no request: it shows what runs on this machine, or in the shared state of all machines, have written down.
     """
-    async with invocation.session() as session:
+    async with invocation.session(stack=stack) as session:
         found = await under_way(session)
         blocks = blocks_in(await session.ledger.read(), session.service_clock.now())
     fields = [_fields(each) for each in found]

@@ -6,28 +6,35 @@ apart, and a create right after a poll of its database's own listing would get a
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import Any
 
 import click
 
 from pulumi_snapshots.cli.assurance.runs import under_way
 from pulumi_snapshots.cli.setup.findings import Finding, Result
+from pulumi_snapshots.cli.setup.rehearsal import rehearse
 from pulumi_snapshots.cli.setup.toolchain import look_at_installation
 from pulumi_snapshots.cli.terminal.arguments import json_option
 from pulumi_snapshots.cli.terminal.display import ASKING, display
 from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
 from pulumi_snapshots.cli.terminal.output import MARKS, json_text, report
+from pulumi_snapshots.cli.terminal.stack import StackUnreadable, stack_option
 from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.clock import rfc3339, to_the_second
 from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
 from pulumi_snapshots.errors.pages import with_pointer
+from pulumi_snapshots.ledger.bucket import Bucket
+from pulumi_snapshots.ledger.pacing import accounts_in
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, database_of_entry
 from pulumi_snapshots.listing.quota import allowance_of, counted, slot_frees
 from pulumi_snapshots.properties.durations import spoken
+from pulumi_snapshots.run.backend import bucket_url
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import LISTING_CACHES, MissingKey, SettingsError, variable
 from pulumi_snapshots.service.client import ONCE
@@ -48,6 +55,7 @@ CLOCK_NOTE = 60.0
 """Seconds between the clocks that are worth a word: `rotate_after` goes by this machine's."""
 
 
+UNSHARED = "Runs without shared state, on this machine too, do not see it: they keep limits of their own."
 FORGET_BLOCK = "If the service's support has lifted the block early: `squarecloud-snapshots doctor --forget-block`."
 
 
@@ -75,18 +83,23 @@ class Seen:
 
 @click.command(short_help="Find what would stop the next snapshot.")
 @click.option("--forget-block", is_flag=True, help="First forget that the service has blocked the account.")
+@stack_option
+@click.option(
+    "--two-machines", is_flag=True, help="Let a second machine take over a killed run, in the ledger's place only."
+)
 @json_option
 @click.pass_obj
-async def doctor(invocation: Invocation, *, forget_block: bool, as_json: bool) -> int:
-    """Check key, scopes, plan, quota, clock, listing, attempts left behind and what is installed.
+async def doctor(invocation: Invocation, /, *, as_json: bool, **options: Any) -> int:
+    """Check key, scopes, plan, quota, clock, listing, ledger, what is under way and what is installed.
 
-    Sends four requests at most, and none that starts something. The exit code is 1 if anything is a PROBLEM.
+    Sends four requests at most, and none that starts something. The exit code is 1 if anything is a PROBLEM: it would stop
+    a create. Runs read the stack's configuration: without --stack only the environment is checked.
     """
     with display(invocation, logged=False) as shown:
         shown.progress("checking the installation")
         installed = await invocation.in_thread(look_at_installation, invocation.environment)
         shown.progress(ASKING)
-        findings = [*await examine(invocation, forget_block=forget_block), *installed]
+        findings = [*await examine(invocation, **options), *installed]
     if as_json:
         invocation.show(json_text([asdict(one) for one in findings]))
     else:
@@ -95,24 +108,32 @@ async def doctor(invocation: Invocation, *, forget_block: bool, as_json: bool) -
     return FAILED if any(one.state == "problem" for one in findings) else DONE
 
 
-async def examine(invocation: Invocation, *, forget_block: bool = False) -> list[Finding]:
+async def examine(
+    invocation: Invocation, *, stack: str | None, forget_block: bool, two_machines: bool
+) -> list[Finding]:
     """Check everything that the service and the ledger show.
 
     Args:
         invocation: the run of the command.
+        stack: whose configuration is used; only the environment if None.
         forget_block: whether runs forget a block first that they remember.
+        two_machines: whether to rehearse that another machine takes over.
     """
     try:
-        async with invocation.session() as session:
-            first = [await _forget_block(session)] if forget_block else []
-            return [*first, *[each async for each in _examined(session)]]
+        async with invocation.session(stack=stack) as session:
+            found = [Finding("stack", "ok", f"{stack}: its configuration is used")] if stack else []
+            found += [await _forget_block(session)] if forget_block else []
+            found += [each async for each in _examined(session, invocation.environment)]
+            return [*found, Finding("two machines", *await rehearse(session))] if two_machines else found
+    except StackUnreadable as error:
+        return [Finding("stack", "problem", COMMANDS.report(error))]
     except SettingsError as error:
         told = COMMANDS.told(Explained(error.happened, "No request was sent.", error.then))
         check = "key" if isinstance(error, MissingKey) else "settings"
         return [Finding(check, "problem", with_pointer(told, error))]
 
 
-async def _examined(session: Session) -> AsyncIterator[Finding]:
+async def _examined(session: Session, environment: Mapping[str, str]) -> AsyncIterator[Finding]:
     key, whole, account = await _key(session)
     yield key
     listing = None
@@ -133,7 +154,7 @@ async def _examined(session: Session) -> AsyncIterator[Finding]:
         "listing cache": _cache,
     }.items():
         yield Finding(check, *look(seen))
-    yield Finding("ledger", *await _ledger(session))
+    yield Finding("ledger", *await _ledger(session, environment))
     yield Finding("runs", *await _runs(session))
 
 
@@ -262,20 +283,31 @@ def _cache(seen: Seen) -> Result:
     return "ok", f"{known}, by {variable('listing_cache')}", ""
 
 
-async def _ledger(session: Session) -> Result:
-    """Whether the place of the ledger can be read and written, since nothing is sent otherwise."""
+async def _ledger(session: Session, environment: Mapping[str, str]) -> Result:
+    """Whether the place of the ledger allows all that a create does there, since nothing is sent otherwise."""
     place = session.ledger.place
     try:
-        await session.ledger.read()
+        document = await session.ledger.read()
         await session.ledger.edit(lambda document: document.update({CHECKED: rfc3339(session.clock.utc())}))
     except LedgerUnavailable as error:
         session.take_note()  # the finding says it
         return "problem", COMMANDS.report(error), ""
-    whose = "shared state" if place.is_shared else "of this machine only"
-    found = f"{place.where} is read and written, {whose}"
+    if not place.is_shared:
+        could = (
+            f"With {variable('shared_state')}=backend it is kept in {url}." if (url := bucket_url(environment)) else ""
+        )
+        found, advice = f"this machine only: {place.where} is read and written", could
+    else:
+        found, advice = f"shared: {place.where} is read and written", UNSHARED
+        if isinstance(place, Bucket):
+            found += ", and a stale write is refused"
+        if others := accounts_in(document) - {session.settings.account()}:
+            found += f"; {len(others)} more accounts use it, whose limits are kept apart"
+        if isinstance(place, Bucket) and not await place.may_list():
+            return "note", f"{found}; the bucket cannot be listed", COMMANDS.text(Next(Step.ALLOW_LISTING))
     if note := session.take_note():
         return "note", f"{found}; before that, {COMMANDS.text(note)}", "Check the network and the rights to it."
-    return "ok", found, ""
+    return "ok", found, advice
 
 
 async def _runs(session: Session) -> Result:

@@ -21,6 +21,7 @@ from anyio.abc import TaskStatus
 
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.terminal.output import printable, zoned
+from pulumi_snapshots.cli.terminal.stack import configuration_of
 from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.engine.errors import debugging
@@ -153,13 +154,15 @@ class Invocation:
         return error.exit_code
 
     @asynccontextmanager
-    async def session(self, *, warns: bool = True) -> AsyncIterator[Session]:
-        """The service, with the settings of the environment; `warns` if the ledger cannot be used.
+    async def session(self, *, warns: bool = True, stack: str | None = None) -> AsyncIterator[Session]:
+        """The service, with the settings of a stack, or else of the environment; `warns` if the ledger cannot be used.
 
         Raises:
+            StackUnreadable: the stack's configuration cannot be read.
             SettingsError: a setting is missing or cannot be used.
         """
-        session = self._open_session(Settings.read({}, self.environment))
+        config = await self.in_thread(configuration_of, stack, self.environment) if stack else {}
+        session = self._open_session(Settings.read(config, self.environment))
         try:
             yield session
             if warns and (note := session.take_note()):
