@@ -12,13 +12,17 @@ from pydantic import ValidationError
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.service.errors import (
+    AnswerLost,
     Blocked,
     NotAllowed,
     RequestRefused,
+    ServiceFailed,
     SquareCloudError,
+    Unavailable,
     UnreadableAnswer,
     is_known,
 )
+from pulumi_snapshots.service.health import Health
 from pulumi_snapshots.service.models import (
     Accepted,
     Account,
@@ -51,10 +55,12 @@ class Patience:
     Attributes:
         back_off: seconds between its tries, if failures may pass.
         waits_out_block: whether it waits for the end of a block; otherwise it fails at once.
+        within: seconds until the first byte of each answer.
     """
 
     back_off: tuple[float, ...]
     waits_out_block: bool
+    within: float = GET_READ_TIMEOUT
 
     def covers(self, other: Patience) -> bool:
         """Whether the failure of a read that was this patient is also the failure of one with the other patience."""
@@ -67,6 +73,8 @@ BRIEF = Patience(back_off=(2.0, 4.0), waits_out_block=False)
 """For a refresh, which the user can run again."""
 ONCE = Patience(back_off=(), waits_out_block=False)
 """For a read that must not delay a run."""
+BRISK = Patience(back_off=(1.0,), waits_out_block=False, within=5.0)
+"""For finding out whether the service answers at all: with its own word on an outage within 15 s."""
 
 
 class Client:
@@ -82,6 +90,9 @@ class Client:
         clock: the time.
         service_clock: learns the service's time from the answers; one of its own if not given.
         http: the HTTP transport; the network if not given.
+
+    Attributes:
+        health: what the service says of itself, which errors add.
     """
 
     def __init__(  # noqa: PLR0913  each is an object of its own
@@ -99,6 +110,7 @@ class Client:
         self._clock = clock
         self._address, self._http = api_url, http
         self._transport = Transport(api_url, api_key, clock, self.service_clock, http=http)
+        self.health = Health(api_url, clock, http=http)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -215,7 +227,10 @@ class Client:
 
     async def _post(self, database_id: str, what: str, body: object = None, *, leaves: Callable[[], None]) -> Answer:
         path = _path(database_id, what)
-        return await self._transport.send("POST", path, read_timeout=POST_READ_TIMEOUT, body=body, leaves=leaves)
+        try:
+            return await self._transport.send("POST", path, read_timeout=POST_READ_TIMEOUT, body=body, leaves=leaves)
+        except ServiceFailed as error:
+            raise error.during(await self.health.outage()) from None
 
     async def _get_model(self, path: str, model: type[Model], patience: Patience) -> Model:
         answer = await self._get(path, READ, patience)
@@ -230,10 +245,12 @@ class Client:
         while True:
             try:
                 async with self._limiter.slot(request, lane, database_id, waits_out_block=patience.waits_out_block):
-                    return await self._transport.send("GET", path, read_timeout=GET_READ_TIMEOUT)
+                    return await self._transport.send("GET", path, read_timeout=patience.within)
             except SquareCloudError as error:
                 pause = next(back_off, None)
                 if pause is None or not error.passing or isinstance(error, Blocked):
+                    if isinstance(error, ServiceFailed | Unavailable | UnreadableAnswer | AnswerLost):
+                        error.during(await self.health.outage())
                     raise
                 pause = max(pause, min(error.retry_after or 0.0, GET_PAUSE_LIMIT))
             await self._clock.sleep(pause)

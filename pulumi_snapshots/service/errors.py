@@ -68,6 +68,12 @@ class SquareCloudError(Explained):
     def _then(self) -> tuple[Next, ...]:
         return self.steps
 
+    def during(self, outage: str) -> Self:
+        """The same error, with the outage that the service itself reports in these words; nothing is added to none."""
+        if outage:
+            self.happened = f"{self.happened}; the service itself reports an outage ({outage})"
+        return self
+
     def kept_back(self, request: str, *, retry_after: float | None = None) -> Self:
         """The error of `request`, which is not sent because an earlier one was answered with this one."""
         error = type(self)(request, status=self.status, code=self.code, retry_after=retry_after, unsent=True)

@@ -159,7 +159,7 @@ class Transport:
         leaves()
         request = f"{method} /{path.partition('?')[0]}"
         sent_at = self._clock.monotonic()
-        timeout = httpx.Timeout(read_timeout, connect=CONNECT_TIMEOUT)
+        timeout = httpx.Timeout(read_timeout, connect=min(CONNECT_TIMEOUT, read_timeout))
         events = _Events(leaves)
         try:
             with anyio.fail_after(read_timeout + WHOLE_ANSWER_EXTRA):

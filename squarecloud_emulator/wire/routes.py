@@ -294,6 +294,11 @@ async def all_statuses(exchange: Exchange) -> Answer:
     )
 
 
+async def service_status(_: Exchange) -> Answer:
+    """What the service says of itself, without the envelope; a fault says otherwise."""
+    return Answer(200, b'{"status":"online","message":"All systems operational"}')
+
+
 async def _not_found(_: Exchange) -> Answer:
     raise refusal("ROUTE_NOT_FOUND")
 
@@ -318,6 +323,7 @@ ROUTES = (
     ApiRoute("create app", "POST", "/v2/apps/{id}/snapshots", create, "snapshots:write"),
     ApiRoute("list app", "GET", "/v2/apps/{id}/snapshots", listing, "snapshots:read"),
     ApiRoute("restore app", "POST", "/v2/apps/{id}/snapshots/restore", restore, "snapshots:write"),
+    ApiRoute("service status", "GET", "/v2/service/status", service_status, needs_key=False),
     ApiRoute("download", "GET", "/files/{path:path}", download, needs_key=False),
     ApiRoute("download", "HEAD", "/files/{path:path}", download, needs_key=False),
 )

@@ -14,6 +14,7 @@ from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.cli.terminal.arguments import (
     checked,
     json_option,
+    notify_option,
     snapshot_argument,
     timeout_option,
 )
@@ -48,6 +49,7 @@ OWNER = "squarecloud-snapshots archive"
     help="Encrypt it with age for this public key (age1…); may be repeated.",
 )
 @timeout_option(ArchiveInputs)
+@notify_option
 @json_option
 @click.pass_context
 async def archive(context: click.Context, /, *, as_json: bool, recipients: Sequence[str], **typed: Any) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from pulumi_snapshots.archive.shelf import shelved
-from pulumi_snapshots.cli.terminal.arguments import checked, json_option, place, timeout_option
+from pulumi_snapshots.cli.terminal.arguments import checked, json_option, notify_option, place, timeout_option
 from pulumi_snapshots.cli.terminal.completing import database_ids
 from pulumi_snapshots.cli.terminal.display import ASKING, Display, display
 from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
@@ -80,6 +80,7 @@ SPELLED = {
 )
 @timeout_option(DrillInputs)
 @click.option("--new", is_flag=True, help="Restore again, even if an earlier run's restore of it is unfinished.")
+@notify_option
 @json_option
 @click.pass_context
 async def drill(  # noqa: PLR0913  each is an option

@@ -7,6 +7,7 @@ it, and by whichever clock is later, the service's or this machine's.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ import click
 from pulumi_snapshots.archive.manifest import Manifest
 from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.cli.assurance.metrics import gauge, seconds_of, write
-from pulumi_snapshots.cli.terminal.arguments import checked, json_option, place
+from pulumi_snapshots.cli.terminal.arguments import checked, json_option, notify_option, place
 from pulumi_snapshots.cli.terminal.completing import database_ids
 from pulumi_snapshots.cli.terminal.display import ASKING, Display, display
 from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
@@ -36,6 +37,7 @@ from pulumi_snapshots.properties.checks import RETENTION
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.service.client import BRISK
 from pulumi_snapshots.service.errors import NotAllowed
 from pulumi_snapshots.service.models import AccountDatabase
 from pulumi_snapshots.storage.destination import Destination, place_text
@@ -116,6 +118,7 @@ class Health:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Also write OpenMetrics, for node_exporter's textfile collector.",
 )
+@notify_option
 @json_option
 @click.pass_context
 async def status(  # noqa: PLR0913  each is an option
@@ -147,6 +150,7 @@ async def status(  # noqa: PLR0913  each is an option
         async with invocation.session() as session:
             with display(invocation, logged=False) as shown:
                 shown.progress(ASKING)
+                await _answers(session)
                 page, found = await _examined(session, shown, databases, limits, origin)
                 about = await _manifests(invocation, shown, places)
                 _look_at_archives(about, await Drills(session.ledger).all(), limits, found, _latest_now(session))
@@ -171,6 +175,12 @@ async def status(  # noqa: PLR0913  each is an option
 
 
 # What is found -----------------------------------------------------------------------------------------------------------
+
+
+async def _answers(session: Session) -> None:
+    """Find out within 15 s whether the service answers; raises a `SquareCloudError` if it does not."""
+    with suppress(NotAllowed):
+        await session.databases.account(session.clock.monotonic(), patience=BRISK)
 
 
 async def _examined(

@@ -1,6 +1,6 @@
 """What may stand in the way of the next snapshot: key, scopes, plan, quota, clock, listing, ledger and attempts. Sends no POST.
 
-Four requests at most, each sent once. They ask for the account's listing, not for a database's: the service caches the two
+Five requests at most, each sent once. They ask for the account's listing, not for a database's: the service caches the two
 apart, and a create right after a poll of its database's own listing would get an old page.
 """
 
@@ -46,6 +46,7 @@ from pulumi_snapshots.service.errors import (
     SquareCloudError,
     UpgradeRequired,
 )
+from pulumi_snapshots.service.health import ONLINE
 from pulumi_snapshots.service.models import Account, Listing
 from pulumi_snapshots.service.scopes import ACCOUNT_READ, DATABASES_READ, SNAPSHOTS_READ, SNAPSHOTS_WRITE
 
@@ -92,7 +93,7 @@ class Seen:
 async def doctor(invocation: Invocation, /, *, as_json: bool, **options: Any) -> int:
     """Check key, scopes, plan, quota, clock, listing, ledger, what is under way and what is installed.
 
-    Sends four requests at most, and none that starts something. The exit code is 1 if anything is a PROBLEM: it would stop
+    Sends five requests at most, and none that starts something. The exit code is 1 if anything is a PROBLEM: it would stop
     a create. Runs read the stack's configuration: without --stack only the environment is checked.
     """
     with display(invocation, logged=False) as shown:
@@ -169,6 +170,16 @@ async def _forget_block(session: Session) -> Finding:
     if until is None:
         return Finding("block", "ok", "no run remembers one")
     return Finding("block", "ok", f"forgotten: runs took it to last until {to_the_second(until)}")
+
+
+async def _health(session: Session) -> Result:
+    """Whether the service itself reports an outage."""
+    word, message = await session.client.health.said()
+    if outage := await session.client.health.outage():
+        return "note", f"the service itself reports one ({outage})", "Requests may fail until it is over."
+    return (
+        ("ok", f"it reports that it is {word}", "") if word == ONLINE else ("unknown", message or "it does not say", "")
+    )
 
 
 async def _key(session: Session) -> tuple[Finding, Result, Account | None]:

@@ -11,6 +11,7 @@ from pulumi_snapshots.cli.terminal.arguments import (
     checked,
     database_argument,
     json_option,
+    notify_option,
     timeout_option,
     urls_option,
 )
@@ -40,6 +41,7 @@ from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 @click.option(
     "--new", is_flag=True, help="Take another one, even if an earlier run's is unfinished; waits for that one first."
 )
+@notify_option
 @json_option
 @urls_option
 @click.pass_context

@@ -10,10 +10,13 @@ import click
 from pulumi_snapshots.cli.terminal.completing import database_ids, snapshot_ids
 from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.properties.catalogue import Inputs
+from pulumi_snapshots.service.monitor import problem_of_monitor
 from pulumi_snapshots.snapshot.record import is_provisional, split_id
 from pulumi_snapshots.storage.destination import Destination
 
 T = TypeVar("T", bound=Inputs)
+NOTIFY = "SQUARECLOUD_NOTIFY"
+"""The variable with the URL of a monitor: what is typed is seen by every user of the machine."""
 
 
 def _snapshot(context: click.Context, _argument: click.Parameter, typed: str) -> None:
@@ -32,6 +35,15 @@ def _urls(context: click.Context, _option: click.Parameter, urls: Any) -> Any:
     return urls
 
 
+def _notify(context: click.Context, _option: click.Parameter, typed: str | None) -> None:
+    """Let a monitor be told how the command goes. No error repeats its URL."""
+    if context.resilient_parsing or not (url := typed or context.obj.environment.get(NOTIFY)):
+        return
+    if problem := problem_of_monitor(url):
+        raise click.BadParameter(f"{problem}.")
+    context.obj.notifies = url, context.command_path
+
+
 def timeout_option(inputs: type[Inputs]) -> Callable[[Any], Any]:
     """`--timeout`."""
     usual = inputs.properties()["timeout"].default_text
@@ -43,6 +55,13 @@ snapshot_argument = click.argument(
 )
 database_argument = click.argument("database_id", metavar="DATABASE", shell_complete=database_ids)
 json_option = click.option("--json", "as_json", is_flag=True, is_eager=True, help="Print JSON, for programs.")
+notify_option = click.option(
+    "--notify",
+    metavar="URL",
+    callback=_notify,
+    expose_value=False,
+    help=f"Tell this URL the start and the end, in the form of healthchecks and ntfy. It is a secret: better in {NOTIFY}.",
+)
 urls_option = click.option(
     "--urls", is_flag=True, callback=_urls, help="With --json: print download URLs too, which open the data to anyone."
 )

@@ -30,6 +30,7 @@ from pulumi_snapshots.errors.text import Words
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.run.shared import ledger_of
+from pulumi_snapshots.service.monitor import Monitor
 from pulumi_snapshots.stopping import Stoppable
 
 T = TypeVar("T")
@@ -71,6 +72,7 @@ class Invocation:
 
     Attributes:
         wording: words what users read; a command adds its own facts.
+        notifies: the URL of a monitor that is told how it goes, and the name of the command; None without one.
     """
 
     def __init__(  # noqa: PLR0913  what a test replaces
@@ -95,6 +97,8 @@ class Invocation:
         self.in_thread = in_thread or anyio.to_thread.run_sync
         self.zone = zone
         self.wording = COMMANDS.in_zone(lambda moment: zoned(moment, zone))
+        self.notifies: tuple[str, str] | None = None
+        self._failures: list[str] = []
         self._open_session = open_session or self._session
         self._others: dict[type, Any] = {}
         self._signal: signal.Signals | None = None
@@ -144,6 +148,7 @@ class Invocation:
 
     def fail(self, text: str) -> None:
         """Say why the command failed."""
+        self._failures.append(text)
         self.say(f"Error: {text}")
 
     def refuse(self, error: click.ClickException) -> int:
@@ -189,13 +194,27 @@ class Invocation:
         code: int | None = None
         async with anyio.create_task_group() as group:
             await group.start(self._heed_signals, group.cancel_scope)
-            code = await self._told(command)
+            async with (
+                anyio.create_task_group() as beside
+            ):  # its end comes first: a monitor must not hear of it after the end
+                beside.start_soon(self._notify, "started")
+                code = await self._told(command)
             group.cancel_scope.cancel()
         if code is None:
             self.fail("interrupted before it was done.")
+        await self._notify("done" if code == DONE else "failed")
         if self._signal is not None and code != DONE:
             return BY_SIGNAL + self._signal
         return FAILED if code is None else code
+
+    async def _notify(self, event: str) -> None:
+        """Tell the monitor, if there is one; that it cannot be told only warns, and never shows its URL."""
+        if self.notifies is None:
+            return
+        url, command = self.notifies
+        title, text = f"{command}: {event}", "\n".join(self._failures) if event == "failed" else ""
+        if why := await self.of(Monitor).tell(self.clock, url, event, title, text):
+            self.warn(f"the URL of --notify was not told that this {event}: {why}.")
 
     async def _told(self, command: Awaitable[int]) -> int:
         try:
