@@ -36,7 +36,7 @@ from pulumi_snapshots.service.models import (
     read_entries,
     read_statuses,
 )
-from pulumi_snapshots.service.pacing.rate_limiter import ACCOUNT_LISTING, READ, Lane, RateLimiter
+from pulumi_snapshots.service.pacing.rate_limiter import ACCOUNT_LISTING, CREDENTIALS, READ, Lane, RateLimiter
 from pulumi_snapshots.service.study import look_at
 from pulumi_snapshots.service.transport import Answer, Heard, Transport
 
@@ -208,7 +208,7 @@ class Client:
     async def database_certificate(self, database_id: str, *, patience: Patience = PATIENT) -> bytes:
         """Get the private key and the certificate, as PEM, with which a client may connect to a database that runs."""
         path = _path(database_id, "credentials", "certificate")
-        answer = await self._get(path, READ, patience)
+        answer = await self._get(path, CREDENTIALS, patience)
         pem = read_certificate(answer.response)
         if pem is None:
             raise UnreadableAnswer(f"GET /{path}", status=answer.status)

@@ -15,7 +15,7 @@ from pulumi_snapshots.service.user_agent import user_agent
 NTFY_HOST, NTFY = "ntfy.sh", "ntfy+"
 """Where messages go to the URL itself; `ntfy+https://…` says that of any other server."""
 PATHS = {"started": "/start", "done": "", "failed": "/fail"}
-"""How healthchecks, and many others, are told how a job goes."""
+"""How healthchecks, and many others, hear how a job goes."""
 PRIORITIES = {"started": "min", "done": "low", "failed": "high"}
 """Of ntfy's messages."""
 TRIES = 3

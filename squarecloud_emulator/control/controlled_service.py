@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from squarecloud_emulator.service.resources import DATABASE_TYPES, ID, Application, Database
+from squarecloud_emulator.service.resources import ADDRESSES, ID, Application, Database
 from squarecloud_emulator.service.service import EmulatedService
 
 if TYPE_CHECKING:
@@ -94,8 +93,8 @@ class ControlledService(EmulatedService):
         snapshot_seconds: float | None = None,
     ) -> Database:
         """A database for `take_in`, once the store has its data. For the arguments see `add_database`."""
-        if type not in DATABASE_TYPES:
-            raise ValueError(f"a database is {', '.join(DATABASE_TYPES)}, not {type}")
+        if type not in ADDRESSES:
+            raise ValueError(f"a database is {', '.join(ADDRESSES)}, not {type}")
         free = self._free_id("database", id)
         return Database(
             id=free,
@@ -303,13 +302,7 @@ class ControlledService(EmulatedService):
             if self.account.resource(wanted) is not None:
                 raise ValueError(f"the id {wanted} is taken")
             return wanted
-        number = 1
-        while True:
-            # 32 hex digits, like the service's ids, and the same in every run.
-            candidate = hashlib.sha256(f"{kind} {number}".encode()).hexdigest()[:32]
-            if self.account.resource(candidate) is None:
-                return candidate
-            number += 1
+        return self.account.free_id(kind)
 
 
 def _name(kind: str, id: str) -> str:  # noqa: A002 - the service's word

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import heapq
+import itertools
 import logging
 import time
 import uuid
@@ -168,6 +169,27 @@ class Account:
         """The work of a restore, until it is done."""
         return self._restore_work.get(resource_id)
 
+    def restore_refuses_others(self, resource_id: str, now: datetime) -> bool:
+        """Whether a restore is in progress, or has succeeded so lately that the service still says so."""
+        restore = self.last_restore(resource_id)
+        if restore is None or restore.finished_at is None:
+            return restore is not None
+        tail = timedelta(seconds=self.settings.restore_tail_seconds)
+        return restore.error is None and now - restore.finished_at < tail
+
+    @property
+    def memory_used(self) -> int:
+        """MB of all databases and applications."""
+        return sum(one.ram for one in (*self.databases.values(), *self.applications.values()))
+
+    def free_id(self, kind: str) -> str:
+        """An id like the service's, the same in every run."""
+        for number in itertools.count(1):
+            candidate = hashlib.sha256(f"{kind} {number}".encode()).hexdigest()[:32]
+            if self.resource(candidate) is None:
+                return candidate
+        raise AssertionError
+
     # Changes.
 
     def add(self, resource: Resource) -> None:
@@ -208,7 +230,7 @@ class Account:
         self.cooldowns.check_snapshot(resource.id, now)
         if settings.refusals_start_cooldown:
             self.cooldowns.start("snapshot", resource.id, now)
-        if self._restore_refuses_others(resource.id, now):
+        if self.restore_refuses_others(resource.id, now):
             raise refusal("RESTORE_IN_PROGRESS", status=403)  # 403 on this route, 409 on the restore route
         if isinstance(resource, Database) and not resource.running:
             raise refusal("DATABASE_NOT_RUNNING")
@@ -255,7 +277,7 @@ class Account:
         self.cooldowns.check_restore(resource.id, now)
         if self.settings.refusals_start_cooldown:
             self.cooldowns.start("restore", resource.id, now)
-        if self._restore_refuses_others(resource.id, now):
+        if self.restore_refuses_others(resource.id, now):
             raise refusal("RESTORE_IN_PROGRESS")
         snapshot = self.version(version_id)
         if snapshot is None or name not in snapshot.names or snapshot.family != resource.family:
@@ -299,14 +321,6 @@ class Account:
 
             work.add_done_callback(note_end)
         return work
-
-    def _restore_refuses_others(self, resource_id: str, now: datetime) -> bool:
-        """Whether a restore is in progress, or has succeeded so lately that the service still says so."""
-        restore = self.last_restore(resource_id)
-        if restore is None or restore.finished_at is None:
-            return restore is not None
-        tail = timedelta(seconds=self.settings.restore_tail_seconds)
-        return restore.error is None and now - restore.finished_at < tail
 
     def _captured_size(self, capture: Capture) -> int | None:
         """The zip's size, or None if the store is still working on it."""

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from squarecloud_emulator.service.refusals import refusal
 
-__all__ = ["Cooldowns", "Quota", "RateLimit"]
+__all__ = ["Cooldowns", "Quota", "RateLimit", "RouteLimits"]
 
 # The documented cooldowns, in seconds.
 _SNAPSHOT_PER_USER = 5  # "1 request / 5s" per user
@@ -112,3 +112,17 @@ class RateLimit:
             newest = self._requests[-1]
             self.block(newest, block_seconds)
             self.check(newest)
+
+
+class RouteLimits:
+    """KEEP_CALM: the limits that single routes have."""
+
+    def __init__(self) -> None:
+        self._admitted: dict[str, list[datetime]] = {}
+
+    def count(self, kind: str, most: int, seconds: int, now: datetime) -> None:
+        """Admit a request of this kind, or refuse one of more than so many in so many seconds."""
+        lately = [at for at in self._admitted.get(kind, ()) if now - at < timedelta(seconds=seconds)]
+        if len(lately) >= most:
+            raise refusal("KEEP_CALM", seconds=seconds)
+        self._admitted[kind] = [*lately, now]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,7 +11,7 @@ from typing import ClassVar, Literal
 from squarecloud_emulator.data.damage import Damage
 
 __all__ = [
-    "DATABASE_TYPES",
+    "ADDRESSES",
     "ID",
     "Application",
     "Database",
@@ -26,7 +27,13 @@ Family = Literal["databases", "applications"]
 Origin = Literal["manual", "automatic"]
 # Ids in the OpenAPI document are 32 hex digits, except in one of its examples; an application's may name a workspace.
 ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
-DATABASE_TYPES = ("mongo", "mysql", "redis", "postgres")  # the engines that the service has
+ADDRESSES = {
+    "mongo": ("mongodb", "default"),
+    "mysql": ("mysql", "squarecloud"),
+    "redis": ("rediss", "default"),
+    "postgres": ("postgresql", "squarecloud"),
+}
+"""The engines that the service has, with the scheme and the user of their addresses."""
 
 
 @dataclass(kw_only=True)
@@ -62,13 +69,25 @@ class Database(Resource):
 
     family: ClassVar[Family] = "databases"
 
-    type: str = "postgres"  # one of DATABASE_TYPES
+    type: str = "postgres"  # one of ADDRESSES
+    version: str = ""
     port: int = 7058
+    resets: dict[str, int] = field(default_factory=dict)  # how often "password" and "certificate" were made again
 
     @property
     def runtime(self) -> str:
         """The engine, as listings show it."""
         return self.type
+
+    def credential(self, kind: str) -> str:
+        """Its password, or what its certificate is made of; another one after each reset."""
+        return hashlib.sha256(f"{kind} {self.resets.get(kind, 0)} of {self.id}".encode()).hexdigest()
+
+    @property
+    def address(self) -> str:
+        """How a client connects to it: the service's form of host, user and database."""
+        scheme, user = ADDRESSES[self.type]
+        return f"{scheme}://{user}:{self.credential('password')}@square-cloud-db-{self.id}.squareweb.app:{self.port}/squarecloud"
 
 
 @dataclass(kw_only=True)

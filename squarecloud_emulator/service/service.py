@@ -10,7 +10,7 @@ from squarecloud_emulator.data.memory_store import MemoryStore
 from squarecloud_emulator.service.account import Account
 from squarecloud_emulator.service.emulated_clock import Clock, EmulatedClock, MachineClock
 from squarecloud_emulator.service.faults import Faults
-from squarecloud_emulator.service.limits import RateLimit
+from squarecloud_emulator.service.limits import RateLimit, RouteLimits
 from squarecloud_emulator.service.saved_state import SavedState, StateFile
 from squarecloud_emulator.service.settings import EmulatorSettings
 
@@ -61,6 +61,7 @@ class EmulatedService:
         self.journal: list[JournalEntry] = []
         self.rate_limit = RateLimit()
         self.account_listing_limit = RateLimit()
+        self.route_limits = RouteLimits()
         self.wrong_key_limits: dict[str, RateLimit] = {}  # by the client's address
 
     @property

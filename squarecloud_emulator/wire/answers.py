@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import datetime
 
     from starlette.types import Receive, Scope, Send
 
@@ -20,9 +21,11 @@ __all__ = [
     "StreamedAnswer",
     "accepted_later",
     "envelope_of_error",
+    "milliseconds",
     "page",
     "refused",
     "success",
+    "timestamp",
     "xml_refusal",
 ]
 
@@ -64,6 +67,16 @@ class StreamedAnswer(Answer):
         for piece in self._pieces:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def timestamp(moment: datetime) -> str:
+    """A time as the service writes it: UTC with milliseconds."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def milliseconds(moment: datetime | None) -> int | None:
+    """A time as the service writes it elsewhere: Unix milliseconds."""
+    return None if moment is None else round(moment.timestamp() * 1000)
 
 
 def success(response: Any = None) -> Answer:

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
 from squarecloud_emulator.data.store import finished
 from squarecloud_emulator.service.refusals import refusal
+from squarecloud_emulator.service.resources import Resource
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from concurrent.futures import Future
 
     from starlette.requests import Request
 
     from squarecloud_emulator.service.faults import Fault
     from squarecloud_emulator.service.request_journal import JournalEntry
-    from squarecloud_emulator.service.resources import Resource
     from squarecloud_emulator.service.service import EmulatedService
 
 __all__ = ["Exchange", "FaultTakesOverError"]
+
+
+AnyResource = TypeVar("AnyResource", bound=Resource)
 
 
 class FaultTakesOverError(Exception):
@@ -51,6 +56,22 @@ class Exchange:
         if resource is None:
             raise refusal("APP_NOT_FOUND" if is_application else "DATABASE_NOT_FOUND")
         return resource
+
+    def usable(self, family: Mapping[str, AnyResource]) -> list[AnyResource]:
+        """Those of the account's databases or applications that the key may use."""
+        return [one for one in family.values() if self.service.settings.key_may_use(one.id)]
+
+    async def body(self) -> dict[str, Any]:
+        """The request's JSON object; empty for any other JSON.
+
+        Raises:
+            RefusedError: It is no JSON.
+        """
+        try:
+            body = json.loads(await self.request.body())
+        except ValueError:
+            raise refusal("INVALID_JSON_BODY") from None
+        return body if isinstance(body, dict) else {}
 
     def started(self, version_id: str, *, joined: bool = False) -> None:
         """Note what this POST has started or joined, and let a fault that comes after that take over.

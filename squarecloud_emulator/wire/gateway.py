@@ -150,6 +150,8 @@ class Gateway:
         service.rate_limit.count(exchange.entry.at, settings.requests_per_minute, settings.block_seconds)
         if route.scope is not None and settings.scopes is not None and route.scope not in settings.scopes:
             raise refusal("MISSING_SCOPE")
+        if route.limit is not None:
+            service.route_limits.count(route.kind, *route.limit, now)
         resource_id = exchange.entry.database_id
         if resource_id is None:
             return

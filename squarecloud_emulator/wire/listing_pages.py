@@ -6,6 +6,7 @@ import json
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from squarecloud_emulator.wire.answers import timestamp
 from squarecloud_emulator.wire.url_signing import signed_query
 
 if TYPE_CHECKING:
@@ -14,12 +15,7 @@ if TYPE_CHECKING:
     from squarecloud_emulator.service.resources import StoredSnapshot
     from squarecloud_emulator.service.settings import EmulatorSettings
 
-__all__ = ["entry", "object_path", "page_of", "timestamp"]
-
-
-def timestamp(moment: datetime) -> str:
-    """A time as the service writes it: UTC with milliseconds."""
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+__all__ = ["entry", "object_path", "page_of"]
 
 
 def object_path(snapshot: StoredSnapshot, account_id: str) -> str:

@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from base64 import b64encode
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from starlette.routing import Route
 
 from squarecloud_emulator.service.listing_cache import ACCOUNT
 from squarecloud_emulator.service.refusals import RefusedError, refusal
-from squarecloud_emulator.service.resources import Database, Resource
-from squarecloud_emulator.wire.answers import Answer, accepted_later, page, success
+from squarecloud_emulator.wire import databases
+from squarecloud_emulator.wire.answers import Answer, accepted_later, milliseconds, page, success, timestamp
 from squarecloud_emulator.wire.downloads import download
-from squarecloud_emulator.wire.listing_pages import object_path, page_of, timestamp
+from squarecloud_emulator.wire.listing_pages import object_path, page_of
 from squarecloud_emulator.wire.url_signing import signed_query
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-    from datetime import datetime
+    from collections.abc import Awaitable, Callable
 
     from squarecloud_emulator.service.resources import Family, StoredSnapshot
     from squarecloud_emulator.wire.exchange import Exchange
 
 __all__ = ["NO_ROUTE", "OTHER_METHOD", "ROUTES", "ApiRoute"]
 
-AnyResource = TypeVar("AnyResource", bound=Resource)
 _SNAPSHOT_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 # "24-96 base64url-like characters or a UUID"; dots are allowed too, since a public example of a version id has one.
 _VERSION_ID = re.compile(r"[A-Za-z0-9+/=._-]{24,96}")
-IDLE = {"cpu": "0.00%", "ram": "0.00MB"}
-"""What a resource that runs uses."""
 _SCOPES: dict[str | None, tuple[Family, ...]] = {
     None: ("applications",),
     "databases": ("databases",),
@@ -44,7 +37,7 @@ _SCOPES: dict[str | None, tuple[Family, ...]] = {
 
 @dataclass(frozen=True)
 class ApiRoute:
-    """A route: its kind, as the journal and faults name it, and the scope that the key needs."""
+    """A route: its kind, as the journal and faults name it, the scope that the key needs, and its own limit."""
 
     kind: str
     method: str
@@ -52,6 +45,7 @@ class ApiRoute:
     answer: Callable[[Exchange], Awaitable[Answer]]
     scope: str | None = None
     needs_key: bool = True
+    limit: tuple[int, int] | None = None  # so many requests of a user in so many seconds
 
     def compiled(self) -> Route:
         """The same route in Starlette's form, for matching."""
@@ -117,7 +111,7 @@ async def account_listing(exchange: Exchange) -> Answer:
             settings.account_listing_misses_per_minute,
             settings.account_listing_block_seconds,
         )
-        owners = [one for family in _SCOPES[wanted] for one in _usable(exchange, account.family(family))]
+        owners = [one for family in _SCOPES[wanted] for one in exchange.usable(account.family(family))]
         everything = [stored for owner in owners for stored in account.snapshots(owner.id)]
         body = page_of(everything, settings, service.snapshots_url, exchange.now)
         account.listing_cache.keep(ACCOUNT, variant, body, exchange.now)
@@ -156,24 +150,17 @@ async def restore_status(exchange: Exchange) -> Answer:
             "state": state,
             "step": restore.step(exchange.now),
             "code": None if restore.in_progress else restore.error,
-            "started_at": None if state == "queued" else _milliseconds(restore.started_at),
-            "finished_at": _milliseconds(restore.finished_at),
+            "started_at": None if state == "queued" else milliseconds(restore.started_at),
+            "finished_at": milliseconds(restore.finished_at),
         }
     )
 
 
-def _milliseconds(moment: datetime | None) -> int | None:
-    return None if moment is None else round(moment.timestamp() * 1000)
-
-
 async def _restore_parameters(exchange: Exchange) -> tuple[str, str]:
-    try:
-        body = json.loads(await exchange.request.body())
-    except ValueError:
-        raise refusal("INVALID_JSON_BODY") from None
-    if not isinstance(body, dict) or not body.get("snapshotId") or not body.get("versionId"):
+    body = await exchange.body()
+    name, version_id = body.get("snapshotId"), body.get("versionId")
+    if not name or not version_id:
         raise refusal("MISSING_PARAMETERS")
-    name, version_id = body["snapshotId"], body["versionId"]
     if not isinstance(name, str) or not _SNAPSHOT_NAME.fullmatch(name):
         raise refusal("INVALID_SNAPSHOT_ID")
     if not isinstance(version_id, str) or not _VERSION_ID.fullmatch(version_id):
@@ -184,7 +171,7 @@ async def _restore_parameters(exchange: Exchange) -> tuple[str, str]:
 async def me(exchange: Exchange) -> Answer:
     """The user, the plan, and what the account owns."""
     account, settings = exchange.service.account, exchange.service.settings
-    used = sum(one.ram for one in (*account.databases.values(), *account.applications.values()))
+    used = account.memory_used
     return success(
         {
             "user": {
@@ -212,7 +199,7 @@ async def me(exchange: Exchange) -> Answer:
                     "cluster": one.cluster,
                     "created_at": timestamp(one.created_at),
                 }
-                for one in _usable(exchange, account.applications)
+                for one in exchange.usable(account.applications)
             ],
             "databases": [
                 {
@@ -223,74 +210,9 @@ async def me(exchange: Exchange) -> Answer:
                     "cluster": one.cluster,
                     "created_at": timestamp(one.created_at),
                 }
-                for one in _usable(exchange, account.databases)
+                for one in exchange.usable(account.databases)
             ],
         }
-    )
-
-
-def _usable(exchange: Exchange, family: Mapping[str, AnyResource]) -> list[AnyResource]:
-    return [one for one in family.values() if exchange.service.settings.key_may_use(one.id)]
-
-
-async def database(exchange: Exchange) -> Answer:
-    """A database's properties."""
-    one = exchange.resource()
-    assert isinstance(one, Database), "the path is a database's"  # noqa: S101
-    return success(
-        {
-            "id": one.id,
-            "name": one.name,
-            "owner": exchange.service.settings.account_id,
-            "cluster": one.cluster,
-            "ram": one.ram,
-            "type": one.type,
-            "port": one.port,
-            "created_at": timestamp(one.created_at),
-        }
-    )
-
-
-async def status(exchange: Exchange) -> Answer:
-    """Whether a database is running; `rawData=true` gives numbers for cpu and ram."""
-    one, account = exchange.resource(), exchange.service.account
-    up = account.is_up(one, exchange.now)
-    # A restore does not start a server of the emulator's again, so it says nothing of that.
-    started = None if account.store.takes_time(one.id) else one.started_at or one.created_at
-    raw = exchange.request.query_params.get("rawData") == "true"
-    return success(
-        {
-            "cpu": 0 if raw else IDLE["cpu"],
-            "ram": 0 if raw else IDLE["ram"],
-            "status": "running" if up else "exited",
-            "running": up,
-            "storage": 0 if raw else "0B",
-            "network": {"total": [0, 0], "now": [0, 0]} if raw else {"total": "0B ↑ 0B ↓", "now": "0B ↑ 0B ↓"},
-            "uptime": _milliseconds(started) if up else None,
-        }
-    )
-
-
-async def certificate(exchange: Exchange) -> Answer:
-    """What a client of a database that runs needs to connect: a private key and a certificate, made up here."""
-    one = exchange.resource()
-    if not exchange.service.account.is_up(one, exchange.now):
-        raise refusal("DATABASE_NOT_RUNNING")
-    made_up = b64encode(hashlib.sha256(one.id.encode()).digest()).decode()
-    pem = "".join(f"-----BEGIN {of}-----\n{made_up}\n-----END {of}-----\n" for of in ("PRIVATE KEY", "CERTIFICATE"))
-    return success({"certificate": b64encode(pem.encode()).decode()})
-
-
-async def all_statuses(exchange: Exchange) -> Answer:
-    """Whether each database is running; one that does not has neither cpu nor ram."""
-    account = exchange.service.account
-    return success(
-        [
-            {"id": one.id, "running": True, **IDLE}
-            if account.is_up(one, exchange.now)
-            else {"id": one.id, "running": False}
-            for one in _usable(exchange, account.databases)
-        ]
     )
 
 
@@ -315,10 +237,22 @@ ROUTES = (
     ApiRoute("restore", "POST", "/v2/databases/{id}/snapshots/restore", restore, "snapshots:write"),
     ApiRoute("restore status", "GET", "/v2/databases/{id}/snapshots/restore", restore_status, "snapshots:read"),
     ApiRoute("list account", "GET", "/v2/users/snapshots", account_listing, "snapshots:read"),
-    ApiRoute("statuses", "GET", "/v2/databases/status", all_statuses, "databases:read"),
-    ApiRoute("database", "GET", "/v2/databases/{id}", database, "databases:read"),
-    ApiRoute("status", "GET", "/v2/databases/{id}/status", status, "databases:read"),
-    ApiRoute("certificate", "GET", "/v2/databases/{id}/credentials/certificate", certificate, "databases:credentials"),
+    ApiRoute("statuses", "GET", "/v2/databases/status", databases.all_statuses, "databases:read", limit=(15, 60)),
+    *(
+        ApiRoute(kind, method, f"/v2/databases{path}", answer, f"databases:{scope}", limit=limit)
+        for kind, method, path, answer, scope, limit in (
+            ("create database", "POST", "", databases.create, "write", (1, 3)),
+            ("database", "GET", "/{id}", databases.database, "read", None),
+            ("update database", "PATCH", "/{id}", databases.update, "write", (1, 5)),
+            ("delete database", "DELETE", "/{id}", databases.delete, "write", (1, 3)),
+            ("start", "POST", "/{id}/start", databases.start, "write", (1, 3)),
+            ("stop", "POST", "/{id}/stop", databases.stop, "write", (1, 3)),
+            ("status", "GET", "/{id}/status", databases.status, "read", None),
+            ("metrics", "GET", "/{id}/metrics", databases.metrics, "read", (10, 5)),
+            ("certificate", "GET", "/{id}/credentials/certificate", databases.certificate, "credentials", (1, 3)),
+            ("reset", "POST", "/{id}/credentials/reset", databases.reset, "credentials", (1, 3)),
+        )
+    ),
     ApiRoute("me", "GET", "/v2/users/me", me, "account:read"),
     ApiRoute("create app", "POST", "/v2/apps/{id}/snapshots", create, "snapshots:write"),
     ApiRoute("list app", "GET", "/v2/apps/{id}/snapshots", listing, "snapshots:read"),

@@ -1,4 +1,4 @@
-"""A backup that silently stopped is heard of: `--notify` tells a monitor, whose URL nothing shows, and `status` waits for no dead service."""
+"""A backup that silently stopped is heard of: `--notify` reaches a monitor, whose URL nothing shows, and `status` waits for no dead service."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ async def test_a_monitor_hears_the_start_the_end_and_the_reason(
 
 @pytest.mark.parametrize("command", [CREATE, ("archive", f"{DATABASE}/latest"), ("status",), ("drill", DATABASE)])
 @virtual
-async def test_every_job_of_a_backup_tells_what_stopped_it(tmp_path: Path, command: tuple[str, ...]) -> None:
+async def test_every_job_of_a_backup_says_what_stopped_it(tmp_path: Path, command: tuple[str, ...]) -> None:
     async with world() as w:
         monitors = Monitors()
         desk = desk_of(w, tmp_path, monitors, SQUARECLOUD_NOTIFY=CHECKS, PASSWORD="secret-word")
@@ -137,7 +137,7 @@ async def test_a_monitor_hears_of_a_job_that_was_interrupted(tmp_path: Path) -> 
     ],
 )
 @virtual
-async def test_a_monitor_that_cannot_be_told_only_warns_and_its_url_is_not_shown(
+async def test_a_monitor_that_does_not_hear_it_only_warns_and_its_url_is_not_shown(
     tmp_path: Path, statuses: list[int], sent: int, why: str
 ) -> None:
     async with world(snapshot_seconds=2.0) as w:
@@ -145,7 +145,7 @@ async def test_a_monitor_that_cannot_be_told_only_warns_and_its_url_is_not_shown
         began = anyio.current_time()
         ended = (await desk_of(w, tmp_path, monitors).types(*CREATE, "--notify", CHECKS)).done
         assert anyio.current_time() - began < 60
-        warning = f"warning: the URL of --notify was not told that this done: {why}." if why else ""
+        warning = f"warning: the URL of --notify did not hear that this done: {why}." if why else ""
         assert [line for line in ended.err.splitlines() if "notify" in line] == [warning] * bool(why)
         assert len(monitors.told) == sent
         assert "5ec2e7" not in ended.err + ended.out

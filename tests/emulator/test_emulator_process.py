@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import io
 import signal
@@ -16,7 +17,7 @@ import zipfile
 from contextlib import closing
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -84,6 +85,39 @@ def test_vendors_sdk_sees_the_account(client: squarecloud.SquareCloud) -> None:
     database = client.databases.get(DATABASE)
     assert (database["id"], database["type"]) == (DATABASE, "postgres")
     assert DATABASE in [one["id"] for one in client.databases.status_all()]
+
+
+def test_vendors_sdk_lets_a_database_live(emulator: Served, client: squarecloud.SquareCloud) -> None:
+    def later() -> Any:
+        emulator.control("clock", {"advance": 5})
+        return client.databases
+
+    emulator.control("settings", {"plan_memory_mb": 4096}, "PATCH")
+    made = client.databases.create("scratch", type="postgres", version="17", memory=512)
+    of = made["id"]
+    assert made["connection_url"] == (
+        f"postgresql://squarecloud:{made['password']}@square-cloud-db-{of}.squareweb.app:7058/squarecloud"
+    )
+    assert client.databases.certificate(of) == made["certificate"]
+    assert b"BEGIN PRIVATE KEY" in base64.b64decode(made["certificate"] or "")
+    assert later().reset_credentials(of, "password") not in {"", made["password"]}
+    assert later().reset_credentials(of, "certificate") == ""
+    assert later().certificate(of) != made["certificate"]
+    client.databases.update(of, name="drills", ram=1024)
+    assert {**client.databases.get(of), "created_at": ""} == {
+        **client.databases.get(DATABASE), "id": of, "name": "drills", "ram": 1024, "created_at": ""
+    }  # fmt: skip
+    client.databases.stop(of)
+    assert client.databases.status(of)["uptime"] is None
+    with pytest.raises(squarecloud.SquareCloudAPIError, match="DATABASE_NOT_RUNNING"):
+        later().certificate(of)
+    later().start(of)
+    assert client.databases.status(of)["running"] is True
+    assert client.databases.metrics(of) == []
+    client.databases.delete(of)
+    assert of not in [one["id"] for one in client.databases.status_all()]
+    assert client.service.status()["status"] == "online"
+    emulator.control("settings", {"plan_memory_mb": 2048}, "PATCH")
 
 
 def test_vendors_sdk_sees_a_slow_snapshot_as_pending(emulator: Served, client: squarecloud.SquareCloud) -> None:

@@ -137,6 +137,7 @@ async def examine(
 async def _examined(session: Session, environment: Mapping[str, str]) -> AsyncIterator[Finding]:
     key, whole, account = await _key(session)
     yield key
+    yield Finding("outage", *await _health(session))
     listing = None
     if key.state != "problem":
         yield Finding(f"scope {ACCOUNT_READ}", *whole)

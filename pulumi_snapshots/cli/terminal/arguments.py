@@ -36,7 +36,7 @@ def _urls(context: click.Context, _option: click.Parameter, urls: Any) -> Any:
 
 
 def _notify(context: click.Context, _option: click.Parameter, typed: str | None) -> None:
-    """Let a monitor be told how the command goes. No error repeats its URL."""
+    """Let a monitor hear how the command goes. No error repeats its URL."""
     if context.resilient_parsing or not (url := typed or context.obj.environment.get(NOTIFY)):
         return
     if problem := problem_of_monitor(url):

@@ -72,7 +72,7 @@ class Invocation:
 
     Attributes:
         wording: words what users read; a command adds its own facts.
-        notifies: the URL of a monitor that is told how it goes, and the name of the command; None without one.
+        notifies: the URL of a monitor that hears how it goes, and the name of the command; None without one.
     """
 
     def __init__(  # noqa: PLR0913  what a test replaces
@@ -208,13 +208,13 @@ class Invocation:
         return FAILED if code is None else code
 
     async def _notify(self, event: str) -> None:
-        """Tell the monitor, if there is one; that it cannot be told only warns, and never shows its URL."""
+        """Tell the monitor, if there is one; a monitor that does not hear it only causes a warning, without its URL."""
         if self.notifies is None:
             return
         url, command = self.notifies
         title, text = f"{command}: {event}", "\n".join(self._failures) if event == "failed" else ""
         if why := await self.of(Monitor).tell(self.clock, url, event, title, text):
-            self.warn(f"the URL of --notify was not told that this {event}: {why}.")
+            self.warn(f"the URL of --notify did not hear that this {event}: {why}.")
 
     async def _told(self, command: Awaitable[int]) -> int:
         try:

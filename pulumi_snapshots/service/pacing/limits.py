@@ -14,3 +14,5 @@ ACCOUNT_LISTINGS_PER_MINUTE = 3
 """Account listings per minute that the service does not serve from its cache, by the OpenAPI document."""
 ACCOUNT_LISTING_BLOCK = 300.0
 """Seconds for which one more blocks the account listing, and nothing else, by the OpenAPI document."""
+CREDENTIALS_EVERY = 3.0
+"""Seconds between two requests of an account for a database's certificate, by the OpenAPI document."""

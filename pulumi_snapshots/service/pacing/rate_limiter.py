@@ -35,6 +35,7 @@ from pulumi_snapshots.service.errors import (
 from pulumi_snapshots.service.pacing.limits import (
     ACCOUNT_LISTING_BLOCK,
     ACCOUNT_LISTINGS_PER_MINUTE,
+    CREDENTIALS_EVERY,
     RESTORE_PER_ACCOUNT,
     RESTORE_PER_DATABASE,
     SNAPSHOT_PER_ACCOUNT,
@@ -112,6 +113,7 @@ RESTORE = Lane(
     cooldown=f"one restore per database every {RESTORE_PER_DATABASE:.0f} s",
 )
 READ = Lane("read")
+CREDENTIALS = Lane("credentials", per_account=CREDENTIALS_EVERY + 0.2)
 ACCOUNT_LISTING = Lane(
     "account listing", per_account=60 / ACCOUNT_LISTINGS_PER_MINUTE + 0.2, own_block=ACCOUNT_LISTING_BLOCK
 )
