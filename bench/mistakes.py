@@ -184,7 +184,7 @@ def main(rooms: list[str]) -> int:
         print(f"there is no {', '.join(unknown)}; there are {', '.join(TESTS)}", file=sys.stderr)
         return 2
     ends: Counter[str] = Counter()
-    noticed = json.loads(NOTICED.read_text()) if NOTICED.exists() else {}
+    noticed = noticed_last()
     with tempfile.TemporaryDirectory(prefix="pulumi-snapshots-mistakes-") as name:
         copy = Path(name) / "copy"
         shutil.copytree(
@@ -206,11 +206,16 @@ def main(rooms: list[str]) -> int:
             ends[end] += 1
             print(f"{end:9} {about} {by}", flush=True)
             if by:
-                noticed[about] = by
                 NOTICED.parent.mkdir(parents=True, exist_ok=True)
-                NOTICED.write_text(json.dumps(noticed))
+                NOTICED.write_text(json.dumps({**noticed_last(), about: by}))
     print(", ".join(f"{count} {end}" for end, count in sorted(ends.items())))
     return 0
+
+
+def noticed_last() -> dict[str, str]:
+    """The test that has noticed each mistake last."""
+    found: dict[str, str] = json.loads(NOTICED.read_text()) if NOTICED.exists() else {}
+    return found
 
 
 def tried(copy: Path, room: str, text: str, instead: str, last: str | None) -> tuple[str, str]:

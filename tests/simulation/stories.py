@@ -488,7 +488,7 @@ class Story:
             "plan": chance.choice(["paid", "paid", "free"]),
             "name_style": chance.choice(["id", "id_type", "id_type_origin"]),
             "version_style": chance.choice(["uuid", "opaque"]),
-            "old_style_entries": chance.random() < 0.1,
+            "old_style_entries": chance.random() < 0.25,
             "retry_after_header": chance.random() < 0.3,
         }
         self.emulator = Emulator(EmulatorSettings(**self.service), clock=Clock(START), base_url="http://127.0.0.1:1")

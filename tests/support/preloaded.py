@@ -31,7 +31,6 @@ import runpy
 import select
 import signal
 import socket
-import ssl
 import struct
 import subprocess
 import sys
@@ -39,11 +38,9 @@ import threading
 import traceback
 import warnings
 from contextlib import contextmanager, suppress
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import certifi
 
 import pulumi_snapshots
 
@@ -180,9 +177,6 @@ def serve(address: str) -> None:
     sys.modules.update(dict.fromkeys(ABSENT))  # type: ignore[arg-type]
     for name in (*LIBRARIES, *_own()):
         importlib.import_module(name)
-    # The HTTP client reads all authorities' certificates for each client anew.
-    ssl.create_default_context = cache(ssl.create_default_context)  # type: ignore[assignment]
-    ssl.create_default_context(cafile=certifi.where())
     gc.collect()
     gc.freeze()
     gc.set_threshold(*usual)
