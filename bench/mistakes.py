@@ -1,31 +1,42 @@
-"""`python -m bench.mistakes [ROOM …]`: how many of a hundred hand-made mistakes the unit tests notice. Prints those that none does.
+"""`python -m bench.mistakes [ROOM …]`: how many of a hundred hand-made mistakes the unit tests notice, and which none does.
 
-Each mistake is made in a copy of the package, and the tests of its room run there until one fails. A row whose text is not
-found exactly once in its room is reported: the code was rewritten, so write the row for what it says now.
+Each mistake is made in a fork of one process that has loaded the package and its tests, and in a copy of the package on disk
+for the processes that tests start. The tests of its room run there until one fails. A row whose text is not found exactly once
+in its room, in a function, is reported: the code was rewritten, so write the row for what it says now.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import resource
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
-from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
+from types import CodeType, FunctionType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PROJECT = Path(__file__).resolve().parent.parent
 LONGEST, PROCESSOR = 600.0, 90
 """Seconds that the tests of a folder may take on a busy machine, and of its processor. More is a loop without an end."""
+MEMORY = 4 << 30
+"""Bytes that they may take: such a loop may fill the memory."""
 NO_SUCH_TEST = 4
 NOTICED = Path.home() / ".cache" / "pulumi-snapshots" / "mistakes.json"
 """By mistake the test that has noticed it last, which runs first."""
-MEMORY = 4 << 30
-"""Bytes that they may take."""
+QUIET = ("-q", "-x", "-p", "no:cacheprovider", "-m", "not engine and not nightly")
 TESTS = {
     "ledger": ("ledger", "snapshot", "restore", "run", "guard"),
     "run": ("ledger", "run", "snapshot", "restore"),
@@ -183,89 +194,164 @@ def main(rooms: list[str]) -> int:
     if unknown := set(rooms) - TESTS.keys():
         print(f"there is no {', '.join(unknown)}; there are {', '.join(TESTS)}", file=sys.stderr)
         return 2
+    wanted = rooms or list(TESTS)
+    folders = list(dict.fromkeys(f"tests/{each}" for room in wanted for each in TESTS[room]))
     ends: Counter[str] = Counter()
-    noticed = noticed_last()
     with tempfile.TemporaryDirectory(prefix="pulumi-snapshots-mistakes-") as name:
         copy = Path(name) / "copy"
         shutil.copytree(
             PROJECT, copy, symlinks=True, ignore=shutil.ignore_patterns(".*", "__pycache__", "build", "dist")
         )
-        wanted = rooms or list(TESTS)
-        if failing := [
-            by
-            for tests in dict.fromkeys(each for room in wanted for each in TESTS[room])
-            if (by := failure(copy, f"tests/{tests}"))
-        ]:
+        os.chdir(copy)
+        sys.path.insert(0, str(copy))
+        os.environ["PYTHONPATH"] = str(copy)
+        with silent():
+            pytest.main([*QUIET, "--collect-only", *folders])
+        if failing := [by for tests in folders if (by := failure(tests, None, ""))]:
             print(f"without any mistake these fail: {', '.join(failing)}", file=sys.stderr)
             return 2
         for room, text, instead in MISTAKES:
             if room not in wanted:
                 continue
             about = f"{room}: {text!r} -> {instead!r}"
-            end, by = tried(copy, room, text, instead, noticed.get(about))
+            end, by = tried(room, text, instead, noticed().get(about))
             ends[end] += 1
             print(f"{end:9} {about} {by}", flush=True)
             if by:
                 NOTICED.parent.mkdir(parents=True, exist_ok=True)
-                NOTICED.write_text(json.dumps({**noticed_last(), about: by}))
+                NOTICED.write_text(json.dumps({**noticed(), about: by}))
+        os.chdir(PROJECT)
     print(", ".join(f"{count} {end}" for end, count in sorted(ends.items())))
     return 0
 
 
-def noticed_last() -> dict[str, str]:
+def noticed() -> dict[str, str]:
     """The test that has noticed each mistake last."""
     found: dict[str, str] = json.loads(NOTICED.read_text()) if NOTICED.exists() else {}
     return found
 
 
-def tried(copy: Path, room: str, text: str, instead: str, last: str | None) -> tuple[str, str]:
+def tried(room: str, text: str, instead: str, last: str | None) -> tuple[str, str]:
     """`caught`, `missed` or `not found`; and the test that has caught it."""
-    there = [file for file in (copy / "pulumi_snapshots" / room).rglob("*.py") if text in file.read_text()]
+    there = [file for file in Path("pulumi_snapshots", room).rglob("*.py") if text in file.read_text()]
     if len(there) != 1 or (right := there[0].read_text()).count(text) != 1:
         return "not found", ""
-    first = [last] if last and (copy / last.partition("::")[0]).exists() else []
+    (file,) = there
+    wrong = right.replace(text, instead)
+    if not changed(right, wrong):
+        return "not found", ""
+    first = [last] if last and Path(last.partition("::")[0]).exists() else []
     try:
-        change(there[0], right.replace(text, instead))
+        write(file, wrong)
         for tests in (*first, *(f"tests/{folder}" for folder in TESTS[room])):
-            if by := failure(copy, tests):
+            if by := failure(tests, file, wrong):
                 return "caught", by
     finally:
-        change(there[0], right)
+        write(file, right)
     return "missed", ""
 
 
-def change(file: Path, text: str) -> None:
+def write(file: Path, text: str) -> None:
     """Write a file so that Python compiles it again: it tells files apart by whole seconds and sizes."""
     later = file.stat().st_mtime + 2
     file.write_text(text)
     os.utime(file, (later, later))
 
 
-def failure(copy: Path, tests: str) -> str:
-    """The first of these tests that fails, or does not end in time; empty if all pass."""
-    # A mistake may end in a loop that fills the memory.
-    limits = f'ulimit -v {MEMORY >> 10}; ulimit -t {PROCESSOR}; exec "$@"'
-    command = ["sh", "-c", limits, "sh", sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", tests]
-    with subprocess.Popen(  # noqa: S603  made above
-        [*command, "-m", "not engine"],
-        cwd=copy,
-        env={**os.environ, "PYTHONPATH": str(copy)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        process_group=0,
-    ) as process:
-        try:
-            told, _ = process.communicate(timeout=LONGEST)
-        except subprocess.TimeoutExpired:
-            told = ""
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-        if process.wait() == 0 or (process.returncode == NO_SUCH_TEST and "::" in tests):
+def failure(tests: str, file: Path | None, wrong: str) -> str:
+    """The first of these tests that fails with this text in a file, or does not end in time; empty if all pass."""
+    with tempfile.TemporaryFile("w+") as said:
+        child = os.fork()
+        if child == 0:
+            with contextlib.suppress(BaseException):
+                os.setsid()
+                resource.setrlimit(resource.RLIMIT_CPU, (PROCESSOR, PROCESSOR))
+                resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+                with silent(said.fileno()):
+                    if file is not None:
+                        make(file, wrong)
+                    os._exit(pytest.main([*QUIET, tests]))
+            os._exit(1)
+        status = ended(child)
+        if status == 0 or (status == NO_SUCH_TEST and "::" in tests):
             return ""
-    by = re.search(r"^(?:FAILED|ERROR) (tests/.*?)(?: - |$)", told, re.MULTILINE)
-    return by[1] if by else tests
+        said.seek(0)
+        by = re.search(r"^(?:FAILED|ERROR) (tests/.*?)(?: - |$)", said.read(), re.MULTILINE)
+        return by[1] if by else tests
+
+
+def ended(child: int) -> int:
+    """How a fork ends; it is killed with all that it has started, once it is over or takes too long."""
+    until = time.monotonic() + LONGEST
+    while (seen := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < until:
+        time.sleep(0.02)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    if seen == (0, 0):
+        seen = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(seen[1])
+
+
+@contextlib.contextmanager
+def silent(into: int | None = None) -> Iterator[None]:
+    """Send what is printed to a file, or nowhere."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno() if into is None else into, 1)
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+            os.dup2(kept, 1)
+            os.close(kept)
+
+
+def functions_of(text: str) -> dict[str, CodeType]:
+    """What is compiled of each function, by its qualified name; those inside of functions are part of these."""
+    found: dict[str, CodeType] = {}
+    within = [compile(text, "mistake", "exec")]
+    while within:
+        code = within.pop()
+        for each in code.co_consts:
+            if isinstance(each, CodeType):
+                found[each.co_qualname] = each
+                if "<locals>" not in each.co_qualname:
+                    within.append(each)
+    return found
+
+
+def changed(right: str, wrong: str) -> dict[str, CodeType]:
+    """The functions that differ."""
+    before = functions_of(right)
+    return {name: code for name, code in functions_of(wrong).items() if _says(code) != _says(before.get(name))}
+
+
+def _says(code: CodeType | None) -> Any:
+    """What a function does, without where it stands."""
+    if code is None:
+        return None
+    inside = tuple(_says(each) if isinstance(each, CodeType) else repr(each) for each in code.co_consts)
+    return code.co_code, code.co_names, code.co_varnames, inside
+
+
+def make(file: Path, wrong: str) -> None:
+    """Make a mistake in the functions that are loaded; whoever has imported one has the same object."""
+    module = import_module(".".join(file.with_suffix("").parts).removesuffix(".__init__"))
+    codes = functions_of(wrong)
+    within: list[Any] = [module]
+    seen = set()
+    while within:
+        for each in list(vars(within.pop()).values()):
+            inner = getattr(each, "__wrapped__", None) or getattr(each, "__func__", None) or getattr(each, "fget", None)
+            for one in (each, inner, getattr(inner, "__wrapped__", None)):
+                if isinstance(one, FunctionType) and one.__module__ == module.__name__:
+                    code = codes.get(one.__code__.co_qualname)
+                    if code is not None and code.co_freevars == one.__code__.co_freevars:
+                        one.__code__ = code
+            if isinstance(each, type) and each.__module__ == module.__name__ and each not in seen:
+                seen.add(each)
+                within.append(each)
 
 
 if __name__ == "__main__":
