@@ -13,7 +13,7 @@ from pulumi_snapshots.late import late
 from pulumi_snapshots.ledger.attempt import Proof
 from pulumi_snapshots.properties.unfit import Problem
 from pulumi_snapshots.run.calls import Changes, Rules
-from pulumi_snapshots.run.memory import Kept
+from pulumi_snapshots.run.memory import InState
 from pulumi_snapshots.snapshot.record import is_same_snapshot
 
 if TYPE_CHECKING:
@@ -37,22 +37,14 @@ class DrillRules(Rules):
             problems += [Problem("scratch_database_id", reason)] if reason else []
         return problems
 
-    def proof_by_state(self, state: Mapping[str, Any]) -> Proof | None:
-        """That it has this restore, or this request."""
+    def in_state(self, state: Mapping[str, Any]) -> InState | None:
+        """The drill, or the wait for its restore's end."""
         if "requested_at" not in state:  # one that is looked up by its id
             return None
         record = DrillRecord.from_outputs(state)
         request = record.attempt if record.pending else None
-        return Proof("restore", record.scratch_database_id, record.restored_at, request, record.requested_at)
-
-    def kept_by_state(self, state: Mapping[str, Any]) -> Kept:
-        """The drill, or the wait for its restore's end."""
-        record = DrillRecord.from_outputs(state)
-        return Kept(purpose_of(record.snapshot, state.get("triggers")), record)
-
-    def source(self, state: Mapping[str, Any]) -> str | None:
-        """The snapshot."""
-        return DrillRecord.from_outputs(state).snapshot
+        proof = Proof("restore", record.scratch_database_id, record.restored_at, request, record.requested_at)
+        return InState(record, purpose_of(record.snapshot, state.get("triggers")), proof, record.snapshot)
 
     @property
     def calls(self) -> Calls:

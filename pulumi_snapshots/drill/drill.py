@@ -105,7 +105,7 @@ async def drill(  # noqa: PLR0913  each is a fact of its own
         SquareCloudError: the service refused; nothing was started.
     """
     member = Member(session.fleet, listener)
-    return await Drilling.of(session, inputs, member, owner, last_good, fresh=fresh).carry_out(opens)
+    return await Drilling(session, inputs, member, owner, last_good, fresh=fresh).carry_out(opens)
 
 
 async def resume_drill(  # noqa: PLR0913  each is a fact of its own
@@ -124,7 +124,7 @@ async def resume_drill(  # noqa: PLR0913  each is a fact of its own
         DrillFailed: the restore or a check failed; keep the record.
     """
     member = Member(session.fleet, listener)
-    drilling = Drilling.of(session, _ours(record, inputs), member, owner, record.last_good)
+    drilling = Drilling(session, _ours(record, inputs), member, owner, record.last_good)
     if record.attempt is not None:
         drilling.restoring.operation.resumes(record.attempt)
     return await drilling.carry_out(opens)
@@ -165,29 +165,25 @@ async def check_again(  # noqa: PLR0913  each is a fact of its own
     return await _concluded(session, done, member)
 
 
-@dataclass(frozen=True)
 class Drilling:
     """One drill or resume: a restore, and while no other restore of the scratch database may begin, its checks.
 
-    Attributes:
+    Args:
         session: the service.
         inputs: checked.
         member: gets the progress.
-        restoring: its restore.
+        owner: the resource's URN, or the command; None if unknown.
         last_good: the last drill that has passed.
+        fresh: see `drill`.
+
+    Attributes:
+        restoring: its restore.
         reach: the way to the scratch database.
+        restored: what is known of it once the snapshot was restored.
     """
 
-    session: Session
-    inputs: DrillInputs
-    member: Member
-    restoring: Restoring
-    last_good: GoodDrill | None
-    reach: Reach
-
-    @classmethod
-    def of(  # noqa: PLR0913  what is known of it
-        cls,
+    def __init__(  # noqa: PLR0913  what is known of it
+        self,
         session: Session,
         inputs: DrillInputs,
         member: Member,
@@ -195,62 +191,64 @@ class Drilling:
         last_good: GoodDrill | None,
         *,
         fresh: bool = False,
-    ) -> Drilling:
-        """Begin one."""
-        reach = Reach(session, inputs)
-
-        async def before(runtime: str | None) -> None:
-            await _refuse_misuse(reach, runtime)
-            if not reach.is_own:
-                member.warn(UNKNOWN_HOST)
-
-        not_done = f"Snapshot {inputs.snapshot} was not drilled."
-        restoring = Restoring.of(
+    ) -> None:
+        self.session, self.inputs, self.member, self.last_good = session, inputs, member, last_good
+        self.reach = Reach(session, inputs)
+        self.restored: DrillRecord | None = None
+        self.restoring = Restoring(
             session,
             inputs.restore,
             member,
             owner,
             fresh=fresh,
-            not_done=not_done,
-            before=before,
+            not_done=f"Snapshot {inputs.snapshot} was not drilled.",
+            before=self._refuse_misuse,
             holds=HOLDS,
         )
-        return cls(session, inputs, member, restoring, last_good, reach)
+
+    async def _refuse_misuse(self, runtime: str | None) -> None:
+        """Raise `RestoreRefused` if the scratch database is in use, or cannot be what the connection leads to."""
+        session, scratch = self.session, self.inputs.scratch_database_id
+        resource = session.memory.uses.used_by(scratch) or await _guard_of(session, scratch)
+        if resource is not None:
+            why = Text("{scratch_database_id} ({scratch}) {why}", scratch=scratch, why=in_use(resource))
+            raise RestoreRefused(why, NOT_RESTORED)
+        try:
+            await self.reach.check(runtime)
+        except Unfitting as unfit:
+            raise RestoreRefused(unfit.why, NOT_RESTORED) from None
+        if not self.reach.is_own:
+            self.member.warn(UNKNOWN_HOST)
 
     async def carry_out(self, opens: Opens) -> DrillRecord:
         """Restore and check. Raises as `drill` does."""
         asking = Asking(self.inputs, self.session.clock, self.member, opens, self.reach)
-        restored: list[DrillRecord] = []
-
-        async def work() -> _Verdict:
-            lock = self.session.lock(self.inputs.scratch_database_id)
-            if lock.locked():
-                self.restoring.operation.show("waiting for another drill of this database")
-            async with lock:
-                await self.restoring.sent()
-                ended = await self.restoring.ended()
-                record = self._drilled(ended)
-                if ended.failure is not None:
-                    failed = replace(record, failure=ended.failure, passed=False, results=[], attempt=None)
-                    return _Verdict(failed, self.restoring.failure(ended))
-                restored.append(record)
-                async with held(self.restoring):
-                    found = await _verdict(self.session, asking, record)
-                if await _is_overtaken(self.session, record):
-                    happened = f"{_restored(record)}, and another restore of that database began meanwhile."
-                    raise DrillUnchecked(record, happened)
-                return found
-
         try:
-            verdict = await self.restoring.in_time(work)
+            verdict = await self.restoring.in_time(self._verdict(asking))
         except RestorePending as end:
-            if restored:  # only checks were left
-                raise _unchecked(self.session, restored[0], self.inputs.timeout) from None
-            cause = end.__cause__ if isinstance(end.__cause__, Explained) else None
-            raise DrillPending(
-                self._drilled(end.record), end.told, undecided=end.undecided, cause=cause
-            ) from end.__cause__
+            if self.restored is not None:  # only checks were left
+                raise _unchecked(self.session, self.restored, self.inputs.timeout) from None
+            raise end.about(DrillPending, self._drilled(end.record)) from end.__cause__
         return await _concluded(self.session, verdict, self.member)
+
+    async def _verdict(self, asking: Asking) -> _Verdict:
+        lock = self.session.lock(self.inputs.scratch_database_id)
+        if lock.locked():
+            self.restoring.operation.show("waiting for another drill of this database")
+        async with lock:
+            await self.restoring.sent()
+            ended = await self.restoring.ended()
+            record = self._drilled(ended)
+            if ended.failure is not None:
+                failed = replace(record, failure=ended.failure, passed=False, results=[], attempt=None)
+                return _Verdict(failed, self.restoring.failure(ended))
+            self.restored = record
+            async with held(self.restoring):
+                found = await _verdict(self.session, asking, record)
+            if await _is_overtaken(self.session, record):
+                happened = f"{_restored(record)}, and another restore of that database began meanwhile."
+                raise DrillUnchecked(record, happened)
+            return found
 
     def _drilled(self, restored: RestoreRecord) -> DrillRecord:
         return DrillRecord(
@@ -303,20 +301,6 @@ async def held(restoring: Restoring) -> AsyncIterator[None]:
                 await session.ledger.hold(attempt, None)
     if failed is not None:
         raise failed
-
-
-async def _refuse_misuse(reach: Reach, runtime: str | None) -> None:
-    """Raise `RestoreRefused` if the scratch database is in use, or cannot be what the connection leads to."""
-    session, scratch = reach.session, reach.inputs.scratch_database_id
-    resource = session.memory.uses.used_by(scratch) or await _guard_of(session, scratch)
-    if resource is not None:
-        raise RestoreRefused(
-            Text("{scratch_database_id} ({scratch}) {why}", scratch=scratch, why=in_use(resource)), NOT_RESTORED
-        )
-    try:
-        await reach.check(runtime)
-    except Unfitting as unfit:
-        raise RestoreRefused(unfit.why, NOT_RESTORED) from None
 
 
 async def _guard_of(session: Session, database_id: str) -> str | None:

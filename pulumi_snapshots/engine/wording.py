@@ -29,9 +29,12 @@ STEPS = {
         "still waits for it; one on another machine takes another one, unless `{reuse_within}` lets it adopt this one."
     ),
     Step.GUARD_RESUMES: (
-        "Run `pulumi up` again: until `{timeout}` after the request it waits for this snapshot, later it takes another one."
+        "Run `pulumi up` again: until `{timeout}` after the request, or `{reuse_within}` if that is longer, it waits for this "
+        "snapshot; later it takes another one."
     ),
-    Step.GUARD_TAKES_ANOTHER: "Run `pulumi up` again `{timeout}` after the request: it takes another one then.",
+    Step.GUARD_TAKES_ANOTHER: (
+        "Run `pulumi up` again `{timeout}` after the request, or `{reuse_within}` if that is longer: it takes another one then."
+    ),
     Step.REFRESH: "`pulumi refresh` pins it once the service lists it.",
     Step.REFRESH_WITH_PROGRAM: (
         "A refresh uses the configuration of the last `pulumi up`: if it was changed since, run `pulumi refresh "

@@ -79,9 +79,12 @@ class Step(Enum):
         "one, unless {reuse_within} lets it adopt this one."
     )
     GUARD_RESUMES = (
-        "Run it again: until {timeout} after the request it waits for this snapshot, later it takes another one."
+        "Run it again: until {timeout} after the request, or {reuse_within} if that is longer, it waits for this snapshot; later "
+        "it takes another one."
     )
-    GUARD_TAKES_ANOTHER = "Run it again {timeout} after the request: it takes another one then."
+    GUARD_TAKES_ANOTHER = (
+        "Run it again {timeout} after the request, or {reuse_within} if that is longer: it takes another one then."
+    )
     REFRESH = "A refresh pins it once the service lists it."
     REFRESH_WITH_PROGRAM = "A refresh uses the configuration of the last run, not the present one."
 

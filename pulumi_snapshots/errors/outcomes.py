@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
@@ -19,6 +19,7 @@ class _Record(Protocol):
 
 
 R = TypeVar("R", bound=_Record)
+U = TypeVar("U", bound="Unresolved[Any]")
 
 
 class Unresolved(Explained, Generic[R]):
@@ -55,6 +56,11 @@ class Unresolved(Explained, Generic[R]):
         self.record = record
         self.undecided = undecided
         self.__cause__ = cause
+
+    def about(self, kind: type[U], record: Any) -> U:
+        """Make the same error of another kind, about another record."""
+        cause = self.__cause__ if isinstance(self.__cause__, Explained) else None
+        return kind(record, self.told, undecided=self.undecided, cause=cause)
 
     def unkept(self, *, remembered: bool, everywhere: bool = False) -> tuple[Next, ...]:
         """The next steps if the state cannot keep it.

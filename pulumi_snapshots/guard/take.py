@@ -6,12 +6,10 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
-from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable, NothingSent, Unresolved
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.guard.book import GuardBook
-from pulumi_snapshots.ledger.attempt import Status
 from pulumi_snapshots.ledger.owner import GUARDS
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.run.session import Session
@@ -75,14 +73,8 @@ async def _known(session: Session, database_id: str) -> list[tuple[datetime, Sna
     """The snapshots of a database, automatic ones too, as far as its listing or the ledger shows them now."""
     times = {}
     with suppress(LedgerUnavailable):
-        times = {
-            each.result: each.request.posted_at
-            for each in await session.ledger.attempts()
-            if each.kind == "snapshot"
-            and each.database_id == database_id
-            and each.status is Status.FOUND
-            and each.result
-        }
+        found = await session.ledger.snapshots(database_id)
+        times = {each.result: each.request.posted_at for each in found if each.result}
     with suppress(SquareCloudError):
         page = await session.listings.read_page(database_id, session.listings.recent)
         times |= {each.version: each.modified for each in page.entries if each.version and each.modified}
@@ -103,9 +95,8 @@ async def take(session: Session, inputs: SnapshotInputs, listener: Listener) -> 
     """
     with session.fleet.joins(listener) as member:
         spent = partial(GuardBook(session.ledger).spent, inputs.database_id)
-        taking = Taking.of(session, inputs, member, f"{GUARDS}:{inputs.database_id}", spent=spent)
+        taking = Taking(session, inputs, member, f"{GUARDS}:{inputs.database_id}", spent=spent)
         try:
             return await taking.carry_out()
         except Pending as end:
-            cause = end.__cause__ if isinstance(end.__cause__, Explained) else None
-            raise _NotThere(end.record, end.told, undecided=end.undecided, cause=cause) from end.__cause__
+            raise end.about(_NotThere, end.record) from end.__cause__

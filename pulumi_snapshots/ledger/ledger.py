@@ -93,6 +93,14 @@ class Ledger:
         """Read one attempt; None if it is not there."""
         return next((each for each in await self.attempts() if each.id == id_), None)
 
+    async def snapshots(self, database_id: str | None = None) -> list[Attempt]:
+        """Read which requests have a snapshot, of a database or of all, oldest request first."""
+        return [
+            each
+            for each in await self.attempts()
+            if (each.kind, each.status) == ("snapshot", Status.FOUND) and database_id in {None, each.database_id}
+        ]
+
     # A request -----------------------------------------------------------------------------------------------------------
 
     def decided(self, document: Document, intent: Intent) -> Claim:

@@ -44,10 +44,6 @@ class Request(Record, sparse=True):
         "Of a restore: whether its database was not seen running since before the request.", default=False
     )
     seen_down: bool = declare("Of a restore: whether its database was seen down because of it.", default=False)
-    up_since: datetime | None = declare(
-        "Of a restore: when its database, which was not seen running before the request, was started all the same.",
-        default=None,
-    )
     followed: datetime | None = declare(
         "Of a restore that is queued: until when the service has shown no other one since the request, by its clock.",
         default=None,

@@ -42,13 +42,6 @@ class FindContext(WaitContext, Protocol):
     complete_listings: CompleteListings
 
 
-class Shows(Protocol):
-    """Shows what a wait waits for, see `Member.waits`."""
-
-    @property
-    def waits(self) -> Callable[..., None]: ...  # noqa: D102
-
-
 @dataclass
 class ListingWait:
     """The wait for one snapshot.
@@ -56,10 +49,10 @@ class ListingWait:
     Attributes:
         run: the session.
         database_id: the snapshot's database.
-        member: gets the progress.
+        waits: shows the progress, see `Member.waits`.
         answered: how its POST was answered: `200`, `202`, or how the answer was lost.
         accepted: whether the service has accepted the POST.
-        search: makes the search by time, with the facts known by then; None if the version is known.
+        search: the search by time; None if the version is known.
         version: the version, if it is known.
         until: when every listing must show it, if that is known; for the progress.
         outdated: whether a listing lacks a snapshot whose version is known, so that the page is an old one.
@@ -68,10 +61,10 @@ class ListingWait:
 
     run: WaitContext
     database_id: str
-    member: Shows
+    waits: Callable[..., None]
     answered: str
     accepted: bool
-    search: Callable[[], Search] | None = None
+    search: Search | None = None
     version: str | None = None
     until: datetime | None = None
     outdated: bool = False
@@ -116,17 +109,17 @@ class ListingWait:
     def _find(self, page: Page) -> ListedSnapshot | None:
         if self.version is not None or self.search is None:
             return page.version(self.version or "")
-        return find_ours(page.entries, self.search())
+        return find_ours(page.entries, self.search)
 
     async def _poll(self, polled: PolledSnapshot, poll: Poll) -> None:
         limiter = self.run.rate_limiter
         if limiter.blocked:
-            self.member.waits(BLOCKED, until=limiter.blocked_until, why=self._state())
+            self.waits(BLOCKED, until=limiter.blocked_until, why=self._state())
         try:
             await self.run.poll_plan.poll(polled, poll)
         except SquareCloudError as error:
             self.failure = error
-            self.member.waits(self._state())
+            self.waits(self._state())
         else:
             self.failure = None
             self.outdated = self.version is not None
@@ -137,7 +130,7 @@ class ListingWait:
         # A resumed wait began with its POST.
         is_resumed = polled.answered < polled.began and not self.failure
         since = utc - timedelta(seconds=now - polled.answered) if is_resumed else None
-        self.member.waits(self._state(), check, until=self.until, phase="listing", since=since)
+        self.waits(self._state(), check, until=self.until, phase="listing", since=since)
 
     def _state(self) -> str:
         """How it stands; raises the failure of the last poll unless that may pass."""
@@ -184,7 +177,7 @@ async def find_version(  # noqa: PLR0913  what is known of it
     if left >= patience:
         return None, listed_by
     wait = ListingWait(
-        run, database_id, member, "200", accepted=True, version=version_id, until=listed_by, outdated=True
+        run, database_id, member.waits, "200", accepted=True, version=version_id, until=listed_by, outdated=True
     )
     with anyio.move_on_after(patience):
         shown_by = run.clock.monotonic() + left

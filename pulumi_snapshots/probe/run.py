@@ -7,7 +7,7 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import cycle
 from typing import Any, TypeVar
@@ -16,12 +16,12 @@ from pulumi_snapshots.clock import rfc3339, to_the_second
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.text import Text, TimeOfDay
-from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Intent, Kind, Status
+from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Kind
 from pulumi_snapshots.listing.listings import Page
 from pulumi_snapshots.listing.match import AmbiguousSnapshot, Search, find_ours
 from pulumi_snapshots.probe.report import Report
 from pulumi_snapshots.progress import Listener, Member
-from pulumi_snapshots.run.once import Operation, Post, Since, once
+from pulumi_snapshots.run.once import Operation, Post
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import ONCE, Client
 from pulumi_snapshots.service.errors import Blocked, KeyRefused, ProxyRefused, QuotaUsedUp, SquareCloudError, is_new
@@ -262,10 +262,19 @@ class Run:
         return shot
 
     def _shot(self, kind: Kind, database_id: str, source: str | None = None) -> Shot:
-        now, purpose = self.clock.utc(), secrets.token_hex(8)  # no later run is to resume it
         ours = frozenset(shot.attempt.id for shot in self.shots if shot.attempt)
-        intent = Intent(kind, self.owner, database_id, purpose, TIMEOUT, now, now, source, ignored=ours)
-        return Shot(Operation(self.session, Member(self.session.fleet, self.listener), intent, now))
+        operation = Operation.begin(
+            self.session,
+            Member(self.session.fleet, self.listener),
+            kind,
+            self.owner,
+            database_id,
+            purpose=secrets.token_hex(8),  # no later run is to resume it
+            timeout=TIMEOUT,
+            source=source,
+            ignored=ours,
+        )
+        return Shot(operation)
 
     async def _sent(self, shot: Shot, lane: Lane, path: str, post: Post[T]) -> T | None:
         """Claim a POST and send it, unless another request is in its way; returns its answer, None without one."""
@@ -276,21 +285,18 @@ class Run:
             self.report.write()
             return await post(leaves)
 
-        async def settle(other: Attempt) -> None:
+        async def settle(other: Attempt, _waits: Callable[..., None]) -> bool:
             if self.session.service_clock.now() < _unclear_until(other):
                 raise _in_the_way(other)
-            intent = shot.operation.intent
-            shot.operation.intent = replace(intent, ignored=intent.ignored | {other.id})
-
-        async def instead(_: Since) -> bool:
             return False
 
-        async def refused(error: SquareCloudError) -> bool:
-            raise error  # a refusal is what the run is about
-
+        operation, answer = shot.operation, None
         await self.pace()
         try:
-            answer = await once(shot.operation, lane, path, noted, settle=settle, instead=instead, refused=refused)
+            while await operation.to_send(settle):
+                answer = await operation.send(lane, path, noted)
+            if operation.refusal is not None and is_new(operation.refusal):
+                raise operation.refusal  # a refusal is what the run is about
         except ClaimRefused as error:
             raise _in_the_way(error.attempt) from None
         except SquareCloudError as error:
@@ -321,9 +327,8 @@ class Run:
         if shot.attempt is None or shot.version is not None:
             return
         shot.version = version_id
-        ledger, done = self.session.ledger, replace(shot.attempt, status=Status.FOUND, result=version_id)
-        await shot.operation.entered(lambda there: ledger.found(there, version_id), done)
-        until = done.request.posted_at + timedelta(days=KEPT_DAYS)
+        await shot.operation.enter_result(version_id)
+        until = shot.attempt.request.posted_at + timedelta(days=KEPT_DAYS)
         self.report.left[shot.left] = (
             f"snapshot {shot.database_id}/{version_id}: the service keeps it for {KEPT_DAYS} days, until about "
             f"{to_the_second(until)}, and has no route that deletes it"
@@ -333,13 +338,9 @@ class Run:
         """Note the end of the restore, which the service's status shows as `success` or `error`."""
         if shot.attempt is None:
             return
-        ledger, at = self.session.ledger, rfc3339(self.session.service_clock.now().replace(microsecond=0))
-        if state == "success":
-            done = replace(shot.attempt, status=Status.FOUND, result=at)
-            await shot.operation.entered(lambda there: ledger.found(there, at), done)
-        else:
-            done = replace(shot.attempt, status=Status.FAILED, result=state)
-            await shot.operation.entered(lambda there: ledger.failed(there, state), done)
+        at = rfc3339(self.session.service_clock.now().replace(microsecond=0))
+        failed = state != "success"
+        await shot.operation.enter_result(state if failed else at, failed=failed)
         how = f"the service says {state}"
         self.report.left[shot.left] = f"database {shot.database_id} holds what was restored onto it: {how}"
 

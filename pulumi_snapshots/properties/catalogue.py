@@ -107,7 +107,7 @@ class Property:
         """Its name in all languages but Python: `databaseId`."""
         return in_camel(self.name)
 
-    @property
+    @cached_property
     def required(self) -> bool:
         """Whether it must be given."""
         return self.default is MISSING
@@ -243,10 +243,8 @@ class Record:
 
     def to_outputs(self) -> dict[str, Any]:
         """The plain values that the state keeps."""
-        known = {name: getattr(self, name) for name in self.properties()}
-        if self._sparse:
-            known = {name: value for name, value in known.items() if value != self.properties()[name].default}
-        return {name: _plain(value) for name, value in known.items()}
+        known = ((name, each.default, getattr(self, name)) for name, each in self.properties().items())
+        return {name: _plain(value) for name, default, value in known if not self._sparse or value != default}
 
     @classmethod
     def from_outputs(cls, outputs: Mapping[str, Any]) -> Self:

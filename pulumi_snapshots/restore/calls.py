@@ -26,16 +26,10 @@ class RestoreCalls(Calls):
         kept: RestoreRecord | None = memory.kept("restore", call.owner, inputs.purpose)
         is_same = kept is not None and kept.target_database_id == inputs.target
         if kept is not None and is_same and not kept.failure:  # the engine makes again what is to stay
-            if not kept.pending:
-                return Resource(kept.id, RESTORE.state(kept, values))
-            with keeping(call, RESTORE, values, RestorePending, kept=(kept.id, kept)):
-                record = await resume_restore(call.session(), kept, inputs, call.listener, owner=call.owner)
-        else:
-            fresh = memory.is_forced("restore", call.owner)
-            with keeping(call, RESTORE, values, RestorePending):
-                record = await restore(call.session(), inputs, call.listener, call.owner, fresh=fresh)
-        if record.failure:
-            raise failure_of(record)
+            return await _continued(call, kept.id, kept, values)
+        fresh = memory.is_forced("restore", call.owner)
+        with keeping(call, RESTORE, values, RestorePending):
+            record = await restore(call.session(), inputs, call.listener, call.owner, fresh=fresh)
         return Resource(record.id, RESTORE.state(record, values))
 
     async def read(self, _call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
@@ -56,19 +50,23 @@ class RestoreCalls(Calls):
 
     async def update(self, call: Call, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
         """Keep watching a restore whose end was not seen; there is nothing else to update."""
-        record = RestoreRecord.from_outputs(state)
-        if record.pending:
-            inputs = RestoreInputs.of(values)
-            with keeping(call, RESTORE, values, RestorePending, kept=(id_, record)):
-                record = await resume_restore(call.session(), record, inputs, call.listener, owner=call.owner)
-        if record.failure:
-            # What is known of a failure is kept, since the service forgets it.
-            error = failure_of(record)
-            raise Unfinished(Resource(id_, RESTORE.state(record, values)), error, unkept=error.then)
-        return Resource(id_, RESTORE.state(record, values))
+        return await _continued(call, id_, RestoreRecord.from_outputs(state), values)
 
     async def delete(self, call: Call, _id: str, state: Mapping[str, Any]) -> None:
         """Forget it: nothing is sent, and the database keeps what it holds."""
         record = RestoreRecord.from_outputs(state)
         kept = f"database {record.target_database_id} keeps what it holds"
         call.listener.note(f"forgotten: the restore of {record.snapshot}; {kept}")
+
+
+async def _continued(call: Call, id_: str, record: RestoreRecord, values: Mapping[str, Any]) -> Resource:
+    if record.pending:
+        with keeping(call, RESTORE, values, RestorePending, kept=(id_, record)):
+            inputs = RestoreInputs.of(values)
+            record = await resume_restore(call.session(), record, inputs, call.listener, owner=call.owner)
+    resource = Resource(id_, RESTORE.state(record, values))
+    if record.failure:
+        # What is known of a failure is kept, since the service forgets it.
+        error = failure_of(record)
+        raise Unfinished(resource, error, unkept=error.then)
+    return resource

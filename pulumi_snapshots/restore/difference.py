@@ -13,7 +13,7 @@ from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
 from pulumi_snapshots.restore.inputs import target_of
 from pulumi_snapshots.restore.record import RESTORE, RestoreRecord, another_snapshot
 from pulumi_snapshots.run.calls import Changes, Rules
-from pulumi_snapshots.run.memory import Kept
+from pulumi_snapshots.run.memory import InState
 from pulumi_snapshots.snapshot.difference import Same, changed, differs, never, since, undecided
 from pulumi_snapshots.snapshot.record import is_same_snapshot
 
@@ -32,21 +32,14 @@ class RestoreRules(Rules):
     thing = RESTORE
     kind = "restore"
 
-    def proof_by_state(self, state: Mapping[str, Any]) -> Proof | None:
-        """That it has this restore, or this request."""
+    def in_state(self, state: Mapping[str, Any]) -> InState | None:
+        """The restore, or the wait for its end."""
         if "requested_at" not in state:  # one that is looked up by its id
             return None
         record = RestoreRecord.from_outputs(state)
         request = record.attempt if record.pending and not record.failure else None
-        return Proof("restore", record.target_database_id, record.restored_at, request, record.requested_at)
-
-    def kept_by_state(self, state: Mapping[str, Any]) -> Kept:
-        """The restore, or the wait for its end."""
-        return Kept(digest_of(state.get("triggers")), RestoreRecord.from_outputs(state))
-
-    def source(self, state: Mapping[str, Any]) -> str | None:
-        """The snapshot."""
-        return RestoreRecord.from_outputs(state).snapshot
+        proof = Proof("restore", record.target_database_id, record.restored_at, request, record.requested_at)
+        return InState(record, digest_of(state.get("triggers")), proof, record.snapshot)
 
     def uses(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The snapshot's database, and the one that is restored."""

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
-
-import anyio
 
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import Unresolved, not_listed
 from pulumi_snapshots.errors.text import Text
-from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Intent, Refusal, Status
-from pulumi_snapshots.ledger.owner import owner_of
+from pulumi_snapshots.ledger.attempt import Attempt, ClaimRefused, Refusal, Status
 from pulumi_snapshots.listing.wait import find_version
 from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.restore.inputs import RestoreInputs
 from pulumi_snapshots.restore.record import SUCCESS, RestoreRecord, another_snapshot
-from pulumi_snapshots.restore.status import NeverSeen, NothingBegan, StatusWatch
-from pulumi_snapshots.run.once import Operation, Since, once
+from pulumi_snapshots.restore.status import NeverSeen, StatusWatch
+from pulumi_snapshots.run.once import Operation, TimeIsUp
 from pulumi_snapshots.run.session import Session
-from pulumi_snapshots.run.under_way import WaitForAnother
 from pulumi_snapshots.service.client import POST_READ_TIMEOUT
 from pulumi_snapshots.service.errors import (
     Cooldown,
@@ -79,8 +75,8 @@ async def restore(
         LedgerUnavailable: what is sent could not be written down before it leaves.
         SquareCloudError: the service refused; nothing was started.
     """
-    restoring = Restoring.of(session, inputs, Member(session.fleet, listener), owner, fresh=fresh)
-    record = await restoring.in_time(restoring.carry_out)
+    restoring = Restoring(session, inputs, Member(session.fleet, listener), owner, fresh=fresh)
+    record = await restoring.in_time(restoring.carry_out())
     if record.failure:
         raise restoring.failure(record)
     return record
@@ -107,38 +103,31 @@ async def resume_restore(
         version_id=record.version_id,
         target_database_id=record.target_database_id,
     )
-    restoring = Restoring.of(session, ours, Member(session.fleet, listener), owner)
+    restoring = Restoring(session, ours, Member(session.fleet, listener), owner)
     restoring.operation.resumes(record.attempt)
-    return await restoring.in_time(restoring.ended)
+    return await restoring.in_time(restoring.ended())
 
 
-@dataclass(frozen=True)
 class Restoring:
     """One restore or resume, a drill's too.
 
-    Attributes:
+    Args:
         session: the service.
         inputs: checked.
         member: gets the progress.
-        operation: what it is doing, and the attempt that it acts on.
-        status: watches the database.
+        owner: the resource's URN, or the command; None if unknown.
+        fresh: see `restore`.
         not_done: what was not done if no request was sent; a sentence.
         before: finds out, before a request, whether it must not be sent; gets the snapshot's engine, if that is known.
         holds: how long others must stay away after it, as a drill's must, which may share its database with others.
+
+    Attributes:
+        operation: what it is doing, and the attempt that it acts on.
+        status: watches the database.
     """
 
-    session: Session
-    inputs: RestoreInputs
-    member: Member
-    operation: Operation
-    status: StatusWatch
-    not_done: str
-    before: Callable[[str | None], Awaitable[None]] | None = None
-    holds: timedelta | None = None
-
-    @classmethod
-    def of(  # noqa: PLR0913  what is known of it
-        cls,
+    def __init__(  # noqa: PLR0913  what is known of it
+        self,
         session: Session,
         inputs: RestoreInputs,
         member: Member,
@@ -148,37 +137,28 @@ class Restoring:
         not_done: str = "",
         before: Callable[[str | None], Awaitable[None]] | None = None,
         holds: timedelta | None = None,
-    ) -> Restoring:
-        """Begin one."""
-        now = session.clock.utc()
-        intent = Intent(
+    ) -> None:
+        self.session, self.inputs, self.member, self.before, self.holds = session, inputs, member, before, holds
+        self.operation = Operation.begin(
+            session,
+            member,
             "restore",
-            owner_of(owner),
+            owner,
             inputs.target,
-            inputs.purpose,
-            inputs.timeout,
-            now,
-            now,
-            inputs.snapshot,
+            not_done=not_done or f"Database {inputs.target} was not restored.",
+            purpose=inputs.purpose,
+            timeout=inputs.timeout,
             fresh=fresh,
-            account=session.settings.account(),
-            carried=frozenset(session.memory.of(inputs.target).known),
+            source=inputs.snapshot,
         )
-        operation = Operation(session, member, intent, now)
-        status = StatusWatch(session, inputs.target, operation.show)
-        not_done = not_done or f"Database {inputs.target} was not restored."
-        return cls(session, inputs, member, operation, status, not_done, before, holds)
+        self.status = StatusWatch(session, inputs.target, self.operation.show)
 
-    async def in_time(self, work: Callable[[], Awaitable[T]]) -> T:
+    async def in_time(self, work: Awaitable[T]) -> T:
         """Do the work within the time-out; raises as `restore` does."""
-
-        async def ended(why: str) -> T:
-            if self.operation.attempt is not None:
-                raise await self.unresolved(f"{why}.")
-            raise self.operation.nothing_sent(self.not_done, why)
-
         try:
-            return await self.operation.in_time(work, ended)
+            return await self.operation.in_time(work)
+        except TimeIsUp as why:
+            raise await self.unresolved(str(why)) from None
         except ClaimRefused as refused:
             raise _refused(refused) from None
 
@@ -191,64 +171,40 @@ class Restoring:
 
     async def sent(self) -> None:
         """Make sure that a request was sent; the user reads of an earlier run's."""
-        if self.operation.claim is None:
-            self.operation.claim = await self.operation.earlier(self._settle)
-        if self.operation.claim is not None:
-            self._tell_earlier()
-            return
-        name = await self._prepared()
-
-        async def instead(_since: Since) -> bool:
-            await self.status.before()
-            down = self.status.down_before
-            self.operation.intent = replace(self.operation.intent, down_before=down)
-            return False
-
-        async def post(leaves: Callable[[], None]) -> tuple[str, None]:
-            return await self._posted(name, leaves), None
-
-        await once(
-            self.operation,
-            RESTORE,
-            f"POST /databases/{self.inputs.target}/snapshots/restore",
-            post,
-            settle=self._settle,
-            instead=instead,
-            refused=self._refusal,
-            passing=(Cooldown, RestoreRunning),
-            in_doubt=self._in_doubt,
-        )
-        if self.operation.resumed:
-            self._tell_earlier()
-
-    async def _settle(self, other: Attempt) -> None:
-        """Wait until another restore of this database is over, and enter its end for its owner."""
-        session = self.session
-        shown = WaitForAnother(self.operation, other)
-        shown.waits()
-        if other.awaits_answer(session.service_clock.now()) or other.is_over:
-            await session.clock.sleep(session.settings.poll_every)
-            return
-        async with session.lock(other.id):
-            known = await session.ledger.get(other.id)
-            if known is None or known.is_over:
-                return
-            status = StatusWatch(session, other.database_id, shown.waits, known, resumed=True)
+        operation, name = self.operation, None
+        while await operation.to_send(self._settle):
+            name = name or await self._prepared()
+            operation.intent = replace(operation.intent, down_before=await self.status.before())
             try:
-                restored = await status.until_over()
-            except NeverSeen:  # no run will ever know, so none has to wait for it
-                intent = self.operation.intent
-                self.operation.intent = replace(intent, ignored=intent.ignored | {other.id})
-                return
-            if restored is None:
-                await session.ledger.failed(known, status.request.outcome or "")
+                path = f"POST /databases/{self.inputs.target}/snapshots/restore"
+                await operation.send(RESTORE, path, partial(self._post, name))
+            except (Cooldown, NotSent, RestoreRunning) as refusal:
+                if isinstance(refusal, RestoreRunning):
+                    await self.status.until_other_ends()
+                await operation.try_again(refusal)
             else:
-                await session.ledger.found(known, rfc3339(restored.replace(microsecond=0)))
+                refused = operation.refusal
+                self.status.refusal = refused if refused is not None and is_new(refused) else None
+        if operation.resumed:
+            self._tell_earlier()
+
+    async def _settle(self, other: Attempt, waits: Callable[..., None]) -> bool:
+        """Wait until another restore of this database is over, and enter its end for its owner; see `Operation.to_send`."""
+        status = StatusWatch(self.session, other.database_id, waits, other, resumed=True)
+        try:
+            restored = await status.until_over()
+        except NeverSeen:  # no run will ever know, so none has to wait for it
+            return False
+        if restored is None:
+            await self.session.ledger.failed(other, status.request.outcome or "")
+        else:
+            await self.session.ledger.found(other, rfc3339(restored.replace(microsecond=0)))
+        return True
 
     def _tell_earlier(self) -> None:
         """Tell the user which snapshot an earlier run restores, or has restored."""
-        attempt = self.operation.attempt
-        if attempt is None or attempt.proved:
+        attempt = self.operation.sent
+        if attempt.proved:
             return
         record = self._record()
         if attempt.result is None:
@@ -316,46 +272,13 @@ class Restoring:
 
     # The request ---------------------------------------------------------------------------------------------------------
 
-    async def _posted(self, name: str, leaves: Callable[[], None]) -> str:
-        """Send the request once, and watch the database while it waits for its answer."""
-        continues = False
-        refusal: SquareCloudError | None = None
-        self.status.attempt = self.operation.attempt
+    async def _post(self, name: str, leaves: Callable[[], None]) -> tuple[str, None]:
         until = self.session.clock.utc() + timedelta(seconds=POST_READ_TIMEOUT)
         self.member.waits("sent, waiting for the answer", until=until, phase="answer")
-        self.status.note_sent()
-        try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(self.status.while_open)
-                try:
-                    continues = await self.session.client.restore_snapshot(
-                        self.inputs.target, name=name, version_id=self.inputs.version_id, leaves=leaves
-                    )
-                except SquareCloudError as error:  # a task group would wrap it
-                    refusal = error
-                except anyio.get_cancelled_exc_class() as cancelled:
-                    refusal = cancelled.__cause__ if isinstance(cancelled.__cause__, NotSent) else None
-                    raise
-                group.cancel_scope.cancel()
-        except anyio.get_cancelled_exc_class() as cancelled:
-            raise cancelled from refusal  # the task group raises another one than the client
-        if refusal is not None:
-            raise refusal
-        return "202" if continues else "200"
-
-    def _in_doubt(self, error: SquareCloudError) -> bool:
-        """Whether a failed request may have started something; a code that is new may be of a restore that began and failed."""
-        if is_new(error):
-            self.status.refusal = error
-        return error.ambiguous or is_new(error)
-
-    async def _refusal(self, refusal: SquareCloudError) -> bool:
-        """Wait for another restore because of which ours was refused, whose effects are not ours."""
-        self.status.attempt = None
-        if isinstance(refusal, RestoreRunning):
-            self.operation.step = "waiting for the end of another restore of this database"
-            await self.status.until_other_ends()
-        return False
+        continues = await self.session.client.restore_snapshot(
+            self.inputs.target, name=name, version_id=self.inputs.version_id, leaves=leaves
+        )
+        return ("202" if continues else "200"), None
 
     # After the request ---------------------------------------------------------------------------------------------------
 
@@ -369,49 +292,40 @@ class Restoring:
             RestorePending: the end will never be seen, or the service refuses to show the status.
             SquareCloudError: the request was refused with a code that is new, and started nothing.
         """
-        attempt = self.operation.attempt
-        if attempt is None:
-            raise AssertionError  # there is nothing to watch
-        async with self.session.lock(attempt.id):
-            with suppress(Explained):  # without the ledger only we know of it
-                attempt = self.operation.note(await self.session.ledger.get(attempt.id) or attempt)
+        operation, watch = self.operation, self.status
+        async with self.session.lock(operation.sent.id):
+            attempt = await operation.newest()
             if attempt.status is Status.FOUND:
                 return replace(self._record(), restored_at=attempt.result, attempt=None)
-            return await self._watched(attempt)
+            watch.attempt, watch.resumed = attempt, operation.resumed
+            try:
+                restored = await watch.until_over()
+            except NeverSeen as never:
+                raise await self.unresolved(undecided=True) from never
+            except SquareCloudError as error:
+                if error is not watch.refusal:
+                    raise await self.unresolved(cause=error) from error
+                await operation.withdraw()
+                error.done = NOTHING_BEGAN
+                raise
+            return await self._entered(replace(attempt, request=watch.request), restored)
 
-    async def _watched(self, attempt: Attempt) -> RestoreRecord:
-        seen = self.status.attempt.request if self.status.attempt is not None else attempt.request
-        self.status.attempt = replace(attempt, request=replace(seen, answered=attempt.request.answered))
-        self.status.resumed = self.operation.resumed
-        try:
-            restored = await self.status.until_over()
-        except NeverSeen as never:
-            raise await self.unresolved(undecided=True) from never
-        except NothingBegan as none:
-            await self.operation.withdraw()
-            none.refusal.done = NOTHING_BEGAN
-            raise none.refusal from None
-        except SquareCloudError as error:
-            raise await self.unresolved(cause=error) from error
-        self.operation.note(self.status.attempt)
+    async def _entered(self, attempt: Attempt, restored: datetime | None) -> RestoreRecord:
+        """Enter the end of the restore: when the database was seen running again, or None for a failure."""
+        operation = self.operation
+        operation.attempt = attempt
         record = self._record()
         if restored is None:
-            code = record.failure or ""
-            done = replace(self.status.attempt, status=Status.FAILED)
-            await self.operation.entered(lambda there: self.session.ledger.failed(there, code), done)
+            await operation.enter_result(record.failure or "", failed=True)
             return record
         restored_at = rfc3339(restored.replace(microsecond=0))
+        await operation.enter_result(restored_at, holds=self.holds)
         record = replace(record, restored_at=restored_at, attempt=None)
-        done = replace(self.status.attempt, status=Status.FOUND, result=restored_at)
-        await self.operation.entered(
-            lambda there: self.session.ledger.found(there, restored_at, holds=self.holds), done
-        )
         self._note_restored(record)
         done_text = f"restored {record.snapshot} onto database {self.inputs.target}"
         self.member.progress(done_text)
-        if self.operation.resumed and attempt.proved:
-            asked = spoken(attempt.request.age(self.session.service_clock.now()))
-            self.member.note(f"{done_text}, requested {asked} ago; no new request was sent")
+        if operation.resumed and attempt.proved:
+            self.member.note(f"{done_text}, requested {spoken(operation.age)} ago; no new request was sent")
         return record
 
     def _note_restored(self, record: RestoreRecord) -> None:
@@ -433,12 +347,10 @@ class Restoring:
         self, why: str = "", *, undecided: bool = False, cause: Explained | None = None
     ) -> RestorePending:
         """Make the error of an unknown end, see `Taking.unresolved`, and save what was seen for the next run."""
-        if self.status.attempt is None:
-            self.status.attempt = self.operation.attempt
+        self.status.attempt = self.status.attempt or self.operation.sent
         self.status.note_followed()
         await self.status.save()
-        if self.status.attempt is not None and self.operation.claim is not None:
-            self.operation.note(self.status.attempt)
+        self.operation.attempt = self.status.attempt
         record, request = self._record(), self.status.request
         what, seen = _requested(record), self.status.seen()
         unknown = "what it holds now is not known."
@@ -462,9 +374,7 @@ class Restoring:
         return failure_of(record, self.status.shown.step if self.status.shown else None)
 
     def _record(self) -> RestoreRecord:
-        attempt = self.operation.attempt
-        if attempt is None:
-            raise AssertionError  # nothing was sent
+        attempt = self.operation.sent
         # An earlier run may have restored another snapshot than the inputs name now.
         database_id, version_id = split_id(attempt.source or self.inputs.snapshot)
         requested = requested_text(attempt.request.requested)

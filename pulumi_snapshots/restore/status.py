@@ -6,7 +6,6 @@ accepted restore is over once the database was seen down, or says that it has st
 
 from __future__ import annotations
 
-import math
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -21,13 +20,13 @@ from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.request import SKEW, Request
 from pulumi_snapshots.listing.wait import failed_poll
 from pulumi_snapshots.restore.record import SUCCESS
+from pulumi_snapshots.run.once import until_free
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF, PATIENT, Patience
 from pulumi_snapshots.service.errors import RestoreRunning, SquareCloudError
 from pulumi_snapshots.service.models import RestoreStatus
 from pulumi_snapshots.service.pacing.limits import RESTORE_PER_DATABASE
 from pulumi_snapshots.service.pacing.rate_limiter import BLOCKED, OnWait
-from pulumi_snapshots.snapshot.other_restores import until_free
 
 OTHER_RESTORE = 180.0
 """Seconds to wait for another restore before asking for ours again, if the service does not say how it stands."""
@@ -48,14 +47,6 @@ class NeverSeen(Exception):
     """No poll will show any more how the restore ended."""
 
 
-class NothingBegan(Exception):
-    """The POST was refused with a code that is new, and the service has shown no restore of ours since."""
-
-    def __init__(self, refusal: SquareCloudError) -> None:
-        super().__init__()
-        self.refusal = refusal
-
-
 @dataclass
 class StatusWatch:
     """The watch over one database.
@@ -67,13 +58,10 @@ class StatusWatch:
         attempt: the restore that is watched, once it was claimed; it learns from what is seen.
         resumed: whether an earlier run has sent it, or another one.
         earlier: the last restore before the POST; None if that is not known.
-        down_before: whether the last poll before the POST did not see the database running.
         denials: how often the service has answered that it has no route for the status of a restore.
         shown: the last restore, as the last poll saw it; None if no poll did.
-        shown_at: when that was, or the POST (monotonic seconds).
-        is_another: whether that is a later one than ours.
-        followed: whether no other restore can have come and gone since our POST without being seen.
-        in_progress: whether a poll saw ours queued or running.
+        is_ours: whether that is ours; False if it is a later one, None if that is not known (yet).
+        followed: until when no other restore can have been accepted since our POST, by the service's clock.
         refusal: how our POST was refused, if with a code that is new: a restore of ours would begin at once or never.
         failed: what the progress says of the last poll, if it failed.
         started: when the database was last started, as the last poll of its own status saw it; None if that is not known.
@@ -85,13 +73,10 @@ class StatusWatch:
     attempt: Attempt | None = None
     resumed: bool = False
     earlier: RestoreStatus | None = None
-    down_before: bool = False
     denials: int = 0
     shown: RestoreStatus | None = None
-    shown_at: float = -math.inf
-    is_another: bool = False
-    followed: bool = False
-    in_progress: bool = False
+    is_ours: bool | None = None
+    followed: datetime | None = None
     refusal: SquareCloudError | None = None
     failed: str = ""
     started: datetime | None = None
@@ -113,9 +98,9 @@ class StatusWatch:
 
     def note(self, **fields: Any) -> None:
         """Keep what was seen; `save` writes it into the ledger."""
-        if self.attempt is not None:
-            self.attempt = replace(self.attempt, request=replace(self.attempt.request, **fields))
-            self._is_saved = False
+        request = replace(self.request, **fields)
+        if self.attempt is not None and request != self.request:
+            self.attempt, self._is_saved = replace(self.attempt, request=request), False
 
     async def save(self) -> None:
         """Write what was seen into the ledger, before a wait in which the run may be killed."""
@@ -127,42 +112,29 @@ class StatusWatch:
 
     # Before the POST -----------------------------------------------------------------------------------------------------
 
-    async def before(self) -> None:
-        """Wait until no other restore holds up the POST, and note how things stand: only a later change can be its effect.
+    async def before(self) -> bool:
+        """Wait until no other restore holds up the POST, and see how things stand: only a later change can be its effect.
+
+        Returns:
+            Whether the database may be down. A poll that failed may hide that, and the POST may well fail in the same way.
 
         Raises:
             SquareCloudError: a status is refused, so the end of a restore could not be seen.
         """
         self.earlier = await until_free(self.session, self.waits, lambda: self._restore(BRIEF))
-        # A poll that failed may hide that the database was down, and the POST may well fail in the same way.
-        self.down_before = await self._running(BRIEF) is not True
+        return await self._running(BRIEF) is not True
 
     async def until_other_ends(self) -> None:
         """Wait for the end of the restore because of which ours was refused; the next try of ours shows whether it is over."""
-        clock, pause = self.session.clock, self.session.settings.poll_every
-        began = clock.monotonic()
-        await self.before()
-        if self.denials:
-            self.down_before = True
-            while self.down_before and clock.monotonic() < began + OTHER_RESTORE:
-                self.waits("waiting for the end of another restore of this database")
-                await clock.sleep(pause)
-                self.down_before = await self._running(BRIEF) is not True
-        else:
-            await clock.sleep(began + pause - clock.monotonic())
+        clock, until = self.session.clock, self.session.clock.monotonic() + OTHER_RESTORE
+        while True:
+            self.waits("waiting for the end of another restore of this database")
+            await clock.sleep(self.session.settings.poll_every)
+            # `before` waits too if the service says how that restore stands.
+            if not self.denials or clock.monotonic() >= until or await self._running(BRIEF):
+                return
 
     # After it ------------------------------------------------------------------------------------------------------------
-
-    def note_sent(self) -> None:
-        """Note that the POST leaves, however soon its answer comes: from now on no other restore can stay unseen."""
-        self.shown_at, self.followed = self.session.clock.monotonic(), True
-
-    async def while_open(self) -> None:
-        """Poll while the POST waits for its answer, which may come only after the data was restored."""
-        while True:
-            await self.session.clock.sleep(self.session.settings.poll_every)
-            with suppress(SquareCloudError):  # the polls after the answer deal with refusals
-                await self._poll()
 
     async def until_over(self) -> datetime | None:
         """Poll until the restore is over.
@@ -172,14 +144,13 @@ class StatusWatch:
 
         Raises:
             NeverSeen: no poll can show any more how it ended.
-            NothingBegan: the POST was refused, and started nothing.
-            SquareCloudError: a poll was refused, and will be refused again.
+            SquareCloudError: a poll was refused, and will be refused again; or it is `refusal`, and nothing has begun since.
         """
-        clock = self.session.clock
+        clock, limiter = self.session.clock, self.session.rate_limiter
         began = clock.monotonic()
+        self.followed = self.request.followed or self.request.posted_at
         while True:
-            if self.session.rate_limiter.blocked:
-                limiter = self.session.rate_limiter
+            if limiter.blocked:
                 self.waits(BLOCKED, until=limiter.blocked_until, why=self._state())
             runs = await self._poll()
             if self.request.outcome not in {None, SUCCESS}:
@@ -204,9 +175,11 @@ class StatusWatch:
         if post.outcome == SUCCESS:
             return None if runs else every
         if not self._needs_database:
-            if self.refusal and not self.is_another and self._shows_none() and age >= RESTORE_PER_DATABASE:
-                raise NothingBegan(self.refusal)
-            if self._is_hopeless():
+            is_another = self.is_ours is False
+            shows_none = not self.failed and self.shown is not None and (is_another or not self.shown.in_progress)
+            if self.refusal and not is_another and shows_none and age >= RESTORE_PER_DATABASE:
+                raise self.refusal
+            if shows_none and (is_another or self.age >= (OUTCOME_KEPT if post.accepted else post.timeout)):
                 raise NeverSeen
         elif runs:
             longest = self.session.settings.restore_settle
@@ -225,25 +198,13 @@ class StatusWatch:
         """Whether only the database's own status can show the end."""
         return self.denials >= DENIALS
 
-    def _is_hopeless(self) -> bool:
-        """Whether the service will never show how ours ended."""
-        if not self._shows_none():
-            return False
-        post = self.request
-        return self.is_another or self.age >= (OUTCOME_KEPT if post.accepted else post.timeout)
-
-    def _shows_none(self) -> bool:
-        """Whether the last poll showed no restore that may be ours and is not over."""
-        return not self.failed and self.shown is not None and (self.is_another or not self.shown.in_progress)
-
     async def _poll(self) -> bool | None:
         """Ask once; the attempt learns what that says of the restore.
 
         Returns:
             Whether the database runs; None if that is not known.
         """
-        runs = None
-        asks = self.request.outcome is None
+        runs, asks = None, self.request.outcome is None
         while asks and not self._needs_database:
             status = await self._restore(PATIENT)
             asks = status is None and not self.failed
@@ -254,14 +215,9 @@ class StatusWatch:
         elif self._needs_database:
             runs = await self._running(PATIENT)
             post = self.request
-            if runs and post.down_before:
-                self.note(down_before=False, up_since=self.started)
-            elif (
-                (runs is False or self._has_started())
-                and not post.seen_down
-                and (post.accepted or not post.down_before)
-            ):
-                # If it was down before the POST and the answer was lost, it may just be down as before.
+            # One that was down before the POST may just be down as before, or started by somebody.
+            is_effect = (runs is False and post.accepted) or not post.down_before
+            if (runs is False or self._has_started()) and is_effect and not post.seen_down:
                 self.note(seen_down=True)
         await self.save()
         return runs
@@ -293,12 +249,11 @@ class StatusWatch:
         return status.running
 
     def _has_started(self) -> bool:
-        """Whether the database has started since the request, and since it was down before that, by its own status."""
+        """Whether the database has started since the request, by its own status."""
         post = self.request
         # Long after a request that was lost, somebody may have started it for another reason.
-        if not post.accepted and self.started and self.started > post.posted_at + timedelta(seconds=post.timeout):
-            return False
-        return self._is_after(post.posted_at) and (post.up_since is None or self._is_after(post.up_since))
+        is_late = self.started is not None and self.started > post.posted_at + timedelta(seconds=post.timeout)
+        return self._is_after(post.posted_at) and (post.accepted or not is_late)
 
     def _is_after(self, time: datetime) -> bool:
         return self.started is not None and self.started > time + SAME
@@ -307,50 +262,38 @@ class StatusWatch:
 
     def _learn(self, status: RestoreStatus) -> None:
         """Note what a poll says, and in the attempt what it says of ours."""
-        now, until = self.session.clock.monotonic(), self.request.followed
-        if self.shown is None and self.resumed and until is not None:
-            self.followed = self.session.service_clock.now() - until <= APART  # an earlier run has followed it so far
-        else:
-            self.followed = self.followed and now - self.shown_at <= RESTORE_PER_DATABASE
-        is_ours = self._is_ours(status)
-        self.shown, self.shown_at, self.is_another = status, now, is_ours is False
-        if not is_ours:
+        now, post = self.session.service_clock.now(), self.request
+        is_followed = self.followed is not None and now - self.followed <= APART
+        self.shown, self.is_ours = status, self._whose(status, is_followed=is_followed and post.accepted)
+        if is_followed or (self.is_ours and status.in_progress):
+            self.followed = now
+        if not self.is_ours:
             return
-        if status.in_progress:
-            self.followed = self.in_progress = True
-        began = self._known(status.started_at)
-        if began is not None and status.state != "queued":
+        if (began := self._known(status.started_at)) is not None and status.state != "queued":
             self.note(began=began)
         if status.state == SUCCESS:
             self.note(outcome=SUCCESS)
         elif status.state == "error":
             self.note(outcome=status.code or "error")
 
-    def _is_ours(self, status: RestoreStatus) -> bool | None:
-        """Whether the last restore is that of our POST; False if it is a later one, None if that is not known (yet)."""
-        post = self.request
-        began, ended = self._known(status.started_at), self._known(status.finished_at)
-        only_ours = post.accepted and self.followed
-        earliest = post.posted_at - SKEW
-        if status.state == "none":
-            return None
+    def _whose(self, status: RestoreStatus, *, is_followed: bool) -> bool | None:
+        """Whether the last restore is that of our POST, see `is_ours`; `is_followed`: it can be no later one."""
+        post, began = self.request, self._known(status.started_at)
         if began is None:
-            changed = status.in_progress or self.in_progress or (self.earlier is not None and status != self.earlier)
-            return True if only_ours and changed and (ended is None or ended >= earliest) else None
+            is_new = self.is_ours or status.in_progress or (self.earlier is not None and status != self.earlier)
+            return True if is_followed and is_new and status.state != "none" else None
         if post.began is not None and abs(began - post.began) < SAME:
             return True
         # Accepted shortly after another one, ours would have been refused, however far apart the clocks are.
-        first = post.began or (post.posted_at - APART if post.accepted else earliest)
+        first = post.began or post.posted_at - (APART if post.accepted else SKEW)
         if began < first or (self.earlier is not None and began == self.earlier.started_at):
             return None
-        return only_ours or (post.began is None and began <= post.posted_at + APART)
+        return is_followed or (post.began is None and began <= post.posted_at + APART)
 
     def note_followed(self) -> None:
         """Note for the next run until when no other restore can have been accepted; once it has begun, its beginning tells."""
-        post = self.request
-        if self.followed and post.accepted and post.began is None:
-            ago = timedelta(seconds=self.session.clock.monotonic() - self.shown_at)
-            self.note(followed=(self.session.service_clock.now() - ago).replace(microsecond=0))
+        if self.followed is not None and self.request.accepted and self.request.began is None:
+            self.note(followed=self.followed.replace(microsecond=0))
 
     def _known(self, time: datetime | None) -> datetime | None:
         """A time of the status; None for one in the future, which says nothing."""
@@ -367,14 +310,14 @@ class StatusWatch:
         if self._needs_database:
             down = "the database is down" if post.seen_down and post.accepted else "watching the database"
             return f"{lost or 'accepted, '}{down}"
-        if self.shown is None or self.is_another or self.shown.state in {"none", SUCCESS, "error"}:
+        if self.shown is None or self.is_ours is False or self.shown.state in {"none", SUCCESS, "error"}:
             return f"{lost}looking for the restore" if lost else "accepted, not started yet"
         return f"{lost}restore {self.shown}"
 
     def seen(self) -> str:
         """What was seen of it last, for the error of an end that is not known."""
         post = self.request
-        if self.shown is not None and self.is_another:
+        if self.shown is not None and self.is_ours is False:
             began = to_the_second(self.shown.started_at) if self.shown.started_at else "a later time"
             known = post.began is not None
             unknown = f"a restore of the database began at {began}, which may be this one or a later one"

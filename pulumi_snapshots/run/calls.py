@@ -22,11 +22,10 @@ if TYPE_CHECKING:
     from pulumi_snapshots.errors.next_step import Next
     from pulumi_snapshots.errors.outcomes import Unresolved
     from pulumi_snapshots.errors.text import Words
-    from pulumi_snapshots.ledger.attempt import Proof
     from pulumi_snapshots.ledger.ledger import Ledger
     from pulumi_snapshots.progress import Listener
     from pulumi_snapshots.properties.catalogue import Thing
-    from pulumi_snapshots.run.memory import Kept
+    from pulumi_snapshots.run.memory import InState
     from pulumi_snapshots.run.session import Session
     from pulumi_snapshots.run.settings import Settings
     from pulumi_snapshots.run.shared import Shared
@@ -147,29 +146,31 @@ class Rules(ABC):
         """The databases whose data the resource is about, by the inputs that name them: no drill may overwrite those."""
         return {"database_id": values.get("database_id")}
 
+    def in_state(self, state: Mapping[str, Any]) -> InState | None:  # noqa: ARG002  most send no request
+        """What outputs show that a state has; None for a resource that sends no request, or is looked up by its id."""
+        return None
+
     async def note_state(self, call: Call, state: Mapping[str, Any]) -> None:
         """Enter into the ledger that the state has a resource with these outputs, as a call shows that carries them.
 
         Without the ledger nothing is entered, and a later call shows it again.
         """
-        proof, ledger = self._proof(call, state)
-        if proof is not None and ledger is not None and not ledger.has_noted(proof):
+        shown, ledger = self._shown(call, state)
+        if shown is not None and ledger is not None and not ledger.has_noted(shown.proof):
             with suppress(LedgerUnavailable):
-                await ledger.note(proof, owner_of(call.owner), self.kept_by_state(state).purpose, self.source(state))
+                await ledger.note(shown.proof, owner_of(call.owner), shown.purpose, shown.source)
 
     def is_noted(self, call: Call, state: Mapping[str, Any]) -> bool:
         """Whether there is nothing to enter of this state; from any thread, so that many diffs need not enter the event loop."""
-        proof, ledger = self._proof(call, state)
-        return proof is None or ledger is None or ledger.has_noted(proof)
+        shown, ledger = self._shown(call, state)
+        return shown is None or ledger is None or ledger.has_noted(shown.proof)
 
-    def _proof(self, call: Call, state: Mapping[str, Any]) -> tuple[Proof | None, Ledger | None]:
-        """What the state proves, which this process knows from now on, and the ledger that may not have it."""
-        if not self.kind:
-            return None, None
-        proof, ledger = self.proof_by_state(state), self._ledger(call)
-        if proof is not None and ledger is not None:
-            call.shared.memory.of(proof.database_id).known.update(proof.names)
-        return proof, ledger
+    def _shown(self, call: Call, state: Mapping[str, Any]) -> tuple[InState | None, Ledger | None]:
+        """What the state shows, which this process knows from now on, and the ledger that may not have it."""
+        if (shown := self.in_state(state)) is None or (ledger := self._ledger(call)) is None:
+            return shown, None
+        call.shared.memory.of(shown.proof.database_id).known.update(shown.proof.names)
+        return shown, ledger
 
     async def read(self, call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
         """See `Calls.read`."""
@@ -183,13 +184,13 @@ class Rules(ABC):
 
     async def delete(self, call: Call, id_: str, state: Mapping[str, Any]) -> None:
         """See `Calls.delete`."""
-        if self.kind:
-            await self.note_state(call, state)
-            call.shared.memory.note_delete(self.kind, call.owner, self.kept_by_state(state))
-        proof, ledger = self._proof(call, state)
-        if proof is not None and proof.kind == "restore" and ledger is not None:
-            with suppress(LedgerUnavailable):
-                await ledger.let_go(proof)
+        await self.note_state(call, state)
+        shown, ledger = self._shown(call, state)
+        if shown is not None:
+            call.shared.memory.note_delete(self.kind, call.owner, shown)
+            if self.kind == "restore" and ledger is not None:
+                with suppress(LedgerUnavailable):
+                    await ledger.let_go(shown.proof)
         await self.calls.delete(call, id_, state)
 
     @staticmethod
@@ -200,25 +201,12 @@ class Rules(ABC):
         except SettingsError:
             return None
 
-    def proof_by_state(self, state: Mapping[str, Any]) -> Proof | None:  # noqa: ARG002  most send no request
-        """What outputs in the state prove; None for nothing."""
-        return None
-
-    def kept_by_state(self, state: Mapping[str, Any]) -> Kept:
-        """What outputs in the state leave for a create of the same resource."""
-        raise NotImplementedError  # only those that send requests are asked
-
-    def source(self, state: Mapping[str, Any]) -> str | None:  # noqa: ARG002  most have none
-        """Of a restore, the snapshot as DATABASE_ID/VERSION_ID."""
-        return None
-
     def diff(self, call: Call, state: Mapping[str, Any], values: Mapping[str, Any]) -> Changes:
         """Compare the state's outputs, inputs among them, with the inputs now, and tell the user why they differ."""
         record = self.thing.record.from_outputs(state)
         found = self.compare(call, record, state, values)
         if self.kind:
-            kept = None if found.replaces else self.kept_by_state(state)
-            call.shared.memory.note_diff(self.kind, call.owner, kept)
+            call.shared.memory.note_diff(self.kind, call.owner, None if found.replaces else self.in_state(state))
         if found.warning:
             call.listener.warn(found.warning)
         if found.note and call.shared.memory.is_first((owner_of(call.owner), found.note)):

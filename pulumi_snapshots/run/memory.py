@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
     from datetime import datetime
 
+    from pulumi_snapshots.ledger.attempt import Proof
+
 
 @dataclass
 class DatabaseMemory:
@@ -20,9 +22,8 @@ class DatabaseMemory:
 
     Attributes:
         known: versions in the state, or of another process's resource; no request of this run started them.
-        claimed: versions that belong to a resource of this process since this run.
+        claimed: versions that belong to a resource of this process since this run, or to one of another run that will find it.
         replaced: versions that are about to be replaced.
-        reserved: versions of other resources' earlier requests, which those will find.
         newest_in_state: when the newest manual snapshot in the state was created.
         newest_known: the time of the newest manual snapshot in the state or in a listing.
         due: versions in the state, each with the end of its 30 days: a listing without one of them proves nothing.
@@ -32,7 +33,6 @@ class DatabaseMemory:
     known: set[str] = field(default_factory=set)
     claimed: set[str] = field(default_factory=set)
     replaced: set[str] = field(default_factory=set)
-    reserved: set[str] = field(default_factory=set)
     newest_in_state: datetime | None = None
     newest_known: datetime | None = None
     due: dict[str, datetime] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class DatabaseMemory:
     @property
     def not_reusable(self) -> frozenset[str]:
         """Versions that `reuse_within` must not adopt."""
-        return frozenset(self.replaced | self.claimed | self.reserved)
+        return frozenset(self.replaced | self.claimed)
 
     def note_snapshot(self, modified: datetime | None) -> None:
         """Remember the time of a manual snapshot."""
@@ -55,16 +55,20 @@ class DatabaseMemory:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What a state had of a resource that the engine makes again, although nothing about it is to change.
+class InState:
+    """What a state has of a resource that sends requests.
 
     Attributes:
+        record: the resource.
         purpose: as in an attempt.
-        record: what the state had.
+        proof: what that shows of attempts.
+        source: of a restore, the snapshot as DATABASE_ID/VERSION_ID.
     """
 
-    purpose: str
     record: Any
+    purpose: str
+    proof: Proof
+    source: str | None = None
 
 
 @dataclass
@@ -82,8 +86,8 @@ class _Course:
     seen: bool = False
     in_question: bool = False
     compared: bool = False
-    kept: Kept | None = None
-    deleted: Kept | None = None
+    kept: InState | None = None
+    deleted: InState | None = None
 
 
 class RunMemory:
@@ -129,7 +133,7 @@ class RunMemory:
         course.seen = True
         course.in_question |= in_state
 
-    def note_diff(self, kind: str, owner: str | None, kept: Kept | None) -> None:
+    def note_diff(self, kind: str, owner: str | None, kept: InState | None) -> None:
         """Remember that the engine has compared the resource that its state has; `kept` is that if it is to stay.
 
         Before something upstream is deleted first, the engine compares what depends on it, and has not checked it yet: that
@@ -140,7 +144,7 @@ class RunMemory:
             course.compared, course.kept = True, kept
         course.seen, course.in_question = True, False
 
-    def note_delete(self, kind: str, owner: str | None, kept: Kept | None) -> None:
+    def note_delete(self, kind: str, owner: str | None, kept: InState | None) -> None:
         """Remember what the engine has deleted.
 
         It deletes what depends on something that is deleted first before it has asked anything about it, and makes it again.

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import os
-import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from enum import Enum
-from itertools import chain, repeat
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable, NothingSent
 from pulumi_snapshots.errors.text import Text, TimeOfDay, Words
-from pulumi_snapshots.ledger.attempt import Attempt, Claim, Intent, Role, decide, unresolved
+from pulumi_snapshots.ledger.attempt import Attempt, Claim, Intent, Kind, Role, Status, decide, unresolved
+from pulumi_snapshots.ledger.owner import owner_of
 from pulumi_snapshots.ledger.request import Request
 from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.backend import could_share
-from pulumi_snapshots.service.errors import Cooldown, NotSent, SquareCloudError, UnreadableAnswer
+from pulumi_snapshots.run.under_way import UnderWay
+from pulumi_snapshots.service.errors import NotSent, SquareCloudError, UnreadableAnswer, is_new
+from pulumi_snapshots.service.models import RestoreStatus
 from pulumi_snapshots.service.pacing.limits import SNAPSHOT_PER_DATABASE
-from pulumi_snapshots.service.pacing.rate_limiter import Lane, Slot
+from pulumi_snapshots.service.pacing.rate_limiter import Lane, OnWait
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -32,10 +32,9 @@ if TYPE_CHECKING:
     from pulumi_snapshots.run.session import Session
 
 T = TypeVar("T")
-BACK_OFF = (5.0, 10.0, 20.0, 40.0, 80.0)
-"""Seconds between refused requests. They begin with the shortest cooldown, the account's 5 s."""
-BACK_OFF_LAST = SNAPSHOT_PER_DATABASE
-"""Seconds between all later ones: the longest cooldown. The rate limiter keeps the cooldowns of restores."""
+BACK_OFF = (5.0, 10.0, 20.0, 40.0, 80.0, SNAPSHOT_PER_DATABASE)
+"""Seconds between refused requests, the last one for all later ones: from the shortest cooldown, the account's 5 s, to the
+longest. The rate limiter keeps the cooldowns of restores."""
 JITTER = 0.1
 """The largest random addition to a pause, as a share of it, so that clients refused together do not return together."""
 UNREACHABLE_TRIES = 3
@@ -49,6 +48,8 @@ CLAIM_LASTS = timedelta(seconds=10)
 came in between."""
 LATE_TRIES = 3
 """How often a request is claimed again because it was too late."""
+HELD_UP = timedelta(seconds=125)
+"""How long the service refuses other POSTs after a restore has succeeded: "about two minutes", with room."""
 
 
 class ClaimTooOld(NotSent):
@@ -60,6 +61,19 @@ class ClaimTooOld(NotSent):
     steps = (Next(Step.RUN_AGAIN),)
 
 
+class TimeIsUp(Exception):
+    """The wait for what was sent has ended; the text says why."""
+
+
+Post = Callable[[Callable[[], None]], Awaitable[tuple[str, T]]]
+"""Sends a request once; gets a function that it must call right before the request leaves, and which may raise. Returns `200` or
+`202`, and the answer."""
+
+
+Settle = Callable[[Attempt, Callable[..., None]], Awaitable[bool]]
+"""See `Operation.to_send`."""
+
+
 @dataclass
 class Operation:
     """One call that may send a request, from its beginning to its end.
@@ -68,42 +82,68 @@ class Operation:
         session: the service.
         member: gets the progress.
         intent: what it wants.
+        not_done: what was not done if no request was sent; a sentence.
         began: when it began, by this machine's clock.
         step: what it is doing, for the error of an early end.
-        refusal: the last refusal that may pass.
-        claim: the attempt that it acts on, once there is one.
+        refusal: why its last request was in vain.
+        attempt: the attempt that it acts on, which may have started something; None until there is one.
+        resumed: whether an earlier run has sent that.
+        waited: whether it has waited for another attempt, until its caller takes that back.
+        found: versions of the database that other attempts have found.
+        tries: how often its request was refused.
+        late: how often its request was too late.
+        unreachable: when the service could not be reached, in a row.
     """
 
     session: Session
     member: Member
     intent: Intent
     began: datetime
+    not_done: str = ""
     step: str = "starting"
     refusal: SquareCloudError | None = None
-    claim: Claim | None = None
+    attempt: Attempt | None = None
+    resumed: bool = False
+    waited: bool = False
+    found: frozenset[str] = frozenset()
+    tries: int = 0
+    late: int = 0
+    unreachable: list[float] = field(default_factory=list)
+
+    @classmethod
+    def begin(  # noqa: PLR0913  what is known of it
+        cls,
+        session: Session,
+        member: Member,
+        kind: Kind,
+        owner: str | None,
+        database_id: str,
+        *,
+        not_done: str = "",
+        **wanted: Any,
+    ) -> Operation:
+        """Begin one; `wanted` are further attributes of its `Intent`."""
+        now, carried = session.clock.utc(), frozenset(session.memory.of(database_id).known)
+        wanted = {"carried": carried, "began": now, "run_began": now, "account": session.settings.account(), **wanted}
+        return cls(session, member, Intent(kind, owner_of(owner), database_id, **wanted), now, not_done)
 
     @property
-    def attempt(self) -> Attempt | None:
-        """The attempt that it acts on, which may have started something; None if there is none."""
-        return self.claim.attempt if self.claim else None
+    def sent(self) -> Attempt:
+        """The attempt that it acts on, for those who know that there is one."""
+        if self.attempt is None:
+            raise AssertionError  # the request was neither sent nor resumed
+        return self.attempt
 
     @property
-    def resumed(self) -> bool:
-        """Whether an earlier run has sent it."""
-        return self.claim is not None and self.claim.role is Role.RESUMED
-
-    def note(self, attempt: Attempt) -> Attempt:
-        """Keep what is known of the attempt by now."""
-        if self.claim is None:
-            raise AssertionError  # only what was claimed changes
-        self.claim = replace(self.claim, attempt=attempt)
-        return attempt
+    def age(self) -> float:
+        """Seconds that earlier runs have waited."""
+        return self.sent.request.age(self.session.service_clock.now()) if self.resumed else 0.0
 
     def resumes(self, request: Request) -> None:
         """Act on what the state has as pending."""
         intent, status = self.intent, unresolved(request)
         there = Attempt(intent.kind, intent.owner, intent.database_id, intent.purpose, request, status, intent.source)
-        self.claim = Claim(replace(there, proved=True), Role.RESUMED)
+        self.attempt, self.resumed = replace(there, proved=True), True
 
     def show(self, text: str, detail: Words = "", *, until: datetime | None = None, why: str = "") -> None:
         """Show what it waits for before its request is sent; see `Member.waits`."""
@@ -116,242 +156,188 @@ class Operation:
         """When it ends at the latest, by this machine's clock."""
         return self.began + timedelta(seconds=self.intent.timeout)
 
-    @property
-    def age(self) -> float:
-        """Seconds that earlier runs have waited."""
-        attempt = self.attempt
-        return attempt.request.age(self.session.service_clock.now()) if self.resumed and attempt else 0.0
-
-    async def in_time(self, work: Callable[[], Awaitable[T]], ended: Callable[[str], Awaitable[T]]) -> T:
+    async def in_time(self, work: Awaitable[T]) -> T:
         """Do the work within the time-out.
 
-        Args:
-            work: is cancelled at the time-out, and when the run stops.
-            ended: gets why, as a sentence without its full stop; returns a result all the same, or raises.
+        Raises:
+            TimeIsUp: the wait for what was sent has ended by that, or by the end of the run.
+            NothingSent: it has ended before a request was sent.
         """
         try:
             with self.session.until(self.intent.timeout):
-                return await work()
+                return await work
         except LedgerUnavailable:
             self.session.take_note()  # the error says it
             raise
         finally:
             if note := self.session.take_note():
                 self.member.warn(note)
-        why = (
-            "The wait was interrupted"
-            if self.session.stopping
-            else f"The wait ended after {spoken(self.intent.timeout)}"
-        )
-        return await ended(why)
-
-    def nothing_sent(self, not_done: str, why: str) -> NothingSent:
-        """The error of an early end before a request was sent; `not_done` is a sentence."""
-        happened = f"{not_done} {why}, while {self.step}"
+        ended = f"The wait ended after {spoken(self.intent.timeout)}"
+        why = "The wait was interrupted" if self.session.stopping else ended
+        if self.attempt is not None:
+            raise TimeIsUp(f"{why}.")
+        happened = f"{self.not_done} {why}, while {self.step}"
         if self.refusal is None:
-            return NothingSent(happened)
-        return NothingSent(f"{happened}. Last refusal: {self.refusal}", then=self.refusal.then)
+            raise NothingSent(happened)
+        raise NothingSent(f"{happened}. Last refusal: {self.refusal}", then=self.refusal.then)
 
-    # The ledger ----------------------------------------------------------------------------------------------------------
+    # Before the request --------------------------------------------------------------------------------------------------
 
-    async def earlier(self, settle: Callable[[Attempt], Awaitable[None]]) -> Claim | None:
-        """Find what earlier runs have left of this very operation, once no other attempt is in the way.
+    async def to_send(self, settle: Settle) -> bool:
+        """Whether a request is to be sent, once no other attempt is in the way; otherwise `attempt` is what to wait for.
 
         Args:
-            settle: waits for an attempt that is in the way, or for a moment.
+            settle: waits for the end of another attempt, and shows the progress by the function that it gets; False if no run
+                will ever see that end.
 
         Raises:
             ClaimRefused: the request must not be sent.
             LedgerUnavailable: the ledger cannot be read, so nothing may be sent.
         """
-        self.step = "connecting to the service"
-        await self.session.know_time(self.intent.database_id)
-        clock = self.session.service_clock
-        began = clock.now() - (self.session.clock.utc() - self.began)
-        self.intent = replace(self.intent, began=began, run_began=clock.now() - self.session.running_for)
-        while True:
-            claim = decide(await self.session.ledger.attempts(), self.intent, clock.now())
-            if claim.role is not Role.IN_THE_WAY:
-                return claim if claim.role is Role.RESUMED else None
-            await settle(claim.attempt)
-
-    async def entered(self, change: Callable[[Attempt], Awaitable[Attempt]], otherwise: Attempt) -> Attempt:
-        """Enter what is known of the attempt, and keep it; without the ledger, only this operation and the state know it."""
+        session, clock = self.session, self.session.service_clock
         if self.attempt is None:
-            raise AssertionError  # there is nothing to enter
+            self.step = "connecting to the service"
+        while self.attempt is None:
+            await session.know_time(self.intent.database_id)
+            began = clock.now() - (session.clock.utc() - self.began)
+            self.intent = replace(self.intent, began=began, run_began=clock.now() - session.running_for)
+            claim = decide(await session.ledger.attempts(), self.intent, clock.now())
+            if claim.role is Role.NEW:
+                return True
+            if claim.role is Role.IN_THE_WAY:
+                await self._until_past(claim.attempt, settle)
+            else:
+                self._acts_on(claim)
+        return False
+
+    async def _until_past(self, other: Attempt, settle: Settle) -> None:
+        """Wait until another attempt is over, or for a moment."""
+        self.waited = True
+        session, now = self.session, self.session.service_clock.now()
+        left = ((other.in_the_way_until or now) - now).total_seconds()
+
+        def waits(_text: str = "", detail: Words = "", **_: object) -> None:
+            about = UnderWay(other, session.service_clock.now(), session.ledger.place.is_shared)
+            until = min(session.clock.utc() + (about.until - about.now), self.ends)
+            self.show(f"waiting for an earlier {other.kind} of this database", detail, until=until, why=str(about))
+
+        waits()
+        if other.is_over or other.awaits_answer(now):
+            await session.clock.sleep(min(session.settings.poll_every, left))
+            return
+        with anyio.move_on_after(left):
+            async with session.lock(other.id):
+                known = await session.ledger.get(other.id)
+                if known is not None and not known.is_over and not await settle(known, waits):
+                    self.intent = replace(self.intent, ignored=self.intent.ignored | {other.id})
+
+    def _acts_on(self, claim: Claim) -> None:
+        self.attempt, self.resumed, self.found = claim.attempt, not claim.is_new, claim.found
+
+    async def send(self, lane: Lane, path: str, post: Post[T]) -> T | None:
+        """Claim the request in the ledger, and send it once.
+
+        Args:
+            lane: its limits.
+            path: of the request, for errors.
+            post: sends it.
+
+        Returns:
+            The answer; None if it was lost, or if another run was faster, so that `to_send` has to decide again.
+
+        Raises:
+            SquareCloudError: the request was refused or never left; nothing was started.
+            LedgerUnavailable: the ledger cannot be used, so nothing was sent.
+            ClaimRefused: the request must not be sent.
+        """
+        session, intent = self.session, self.intent
+        self.step = "queued"  # the rate limiter shows it, if there is a queue
+        claim, slot = await session.rate_limiter.claim(
+            path, lane, intent.database_id, lambda document: session.ledger.decided(document, intent), self.show
+        )
+        if not claim.is_new:
+            return None
+        self._acts_on(claim)
+        line = "" if session.settings.shared_state else could_share(os.environ)
+        if line and session.memory.is_first(line):
+            self.member.note(line)
+
+        def leaves() -> None:
+            if session.service_clock.now() - claim.attempt.request.posted_at > CLAIM_LASTS:
+                raise ClaimTooOld("The request")
+
+        answer = None
+        try:
+            async with slot.used():
+                how, answer = await post(leaves)
+        except SquareCloudError as error:
+            self.refusal = error
+            # A code that is new may be of a restore that began and failed.
+            if not error.ambiguous and not (intent.kind == "restore" and is_new(error)):
+                await self.withdraw()
+                raise
+            how = how_lost(error)
+        except anyio.get_cancelled_exc_class() as cancelled:
+            if isinstance(cancelled.__cause__, NotSent):
+                self.step = "connecting to the service"
+                await self.withdraw()
+            raise
+        known = replace(claim.attempt, request=replace(claim.attempt.request, answered=how))
+        await self._enter(session.ledger.answered(claim.attempt, how), known)
+        return answer
+
+    async def try_again(self, refusal: SquareCloudError) -> None:
+        """Wait until the request may be sent again; raises the refusal if that would not help."""
+        clock = self.session.clock
+        if isinstance(refusal, ClaimTooOld):
+            self.late += 1
+            if self.late == LATE_TRIES:
+                raise refusal
+            return
+        now = clock.monotonic()
+        reached = not isinstance(refusal, NotSent)
+        self.unreachable = [] if reached else [*(at for at in self.unreachable if now - at < IN_A_ROW), now]
+        if len(self.unreachable) == UNREACHABLE_TRIES:
+            raise refusal
+        pause = BACK_OFF[min(self.tries, len(BACK_OFF) - 1)] * (1 + JITTER * self.session.chance.random())
+        pause = max(pause, refusal.retry_after or 0.0)
+        self.tries += 1
+        self.step = "waiting to try again"
+        again = TimeOfDay(clock.utc() + timedelta(seconds=pause))
+        refused = refusal.code or refusal.status or "not reached"
+        self.member.progress(Text("{refused}; next try {again}, nothing was started", refused=refused, again=again))
+        await clock.sleep(pause)
+
+    # After it ------------------------------------------------------------------------------------------------------------
+
+    async def newest(self) -> Attempt:
+        """Read what is known of the attempt by now, if the ledger can be read."""
+        with suppress(LedgerUnavailable):
+            self.attempt = await self.session.ledger.get(self.sent.id) or self.attempt
+        return self.sent
+
+    async def enter_result(self, result: str, *, failed: bool = False, holds: timedelta | None = None) -> None:
+        """Enter the result of the attempt, see `Attempt.result` and `Ledger.found`."""
+        attempt, ledger = self.sent, self.session.ledger
+        known = replace(attempt, status=Status.FAILED if failed else Status.FOUND, result=result)
+        await self._enter(
+            ledger.failed(attempt, result) if failed else ledger.found(attempt, result, holds=holds), known
+        )
+
+    async def _enter(self, entry: Awaitable[Attempt], otherwise: Attempt) -> None:
+        """Enter what is known of the attempt, and keep it; without the ledger, only this operation and the state know it."""
         with anyio.CancelScope(shield=True):
             # The session warns, and the next run that needs the database finds out.
             with suppress(LedgerUnavailable):
-                otherwise = await change(self.attempt)
-        return self.note(otherwise)
+                otherwise = await entry
+        self.attempt = otherwise
 
     async def withdraw(self) -> None:
         """Remove the attempt: it has certainly started nothing, or its result will never come."""
-        attempt, self.claim = self.attempt, None
-        if attempt is not None:
-            with anyio.CancelScope(shield=True):
-                with suppress(LedgerUnavailable):  # later runs look for its result until its time is over
-                    await self.session.ledger.withdraw(attempt)
-
-
-class Since(Enum):
-    """What has happened right before a request is queued."""
-
-    BEGIN = "nothing"
-    WAIT = "another attempt was waited for"
-    REFUSAL = "the request was refused, or another run was faster"
-
-
-Post = Callable[[Callable[[], None]], Awaitable[tuple[str, T]]]
-"""Sends a request once; gets a function that it must call right before the request leaves, and which may raise. Returns `200` or
-`202`, and the answer."""
-
-
-async def once(  # noqa: PLR0913  each is a part of its own
-    operation: Operation,
-    lane: Lane,
-    path: str,
-    post: Post[T],
-    *,
-    settle: Callable[[Attempt], Awaitable[None]],
-    instead: Callable[[Since], Awaitable[bool]],
-    refused: Callable[[SquareCloudError], Awaitable[bool]],
-    passing: tuple[type[SquareCloudError], ...] = (Cooldown,),
-    in_doubt: Callable[[SquareCloudError], bool] = lambda error: error.ambiguous,
-) -> T | None:
-    """Send the request of an operation, unless an earlier run has; afterwards `operation.attempt` is what to wait for.
-
-    Args:
-        operation: the operation.
-        lane: its limits.
-        path: of the request, for errors.
-        post: sends it.
-        settle: see `Operation.earlier`.
-        instead: called before the request is queued; whether nothing has to be sent.
-        refused: called with each refusal that may pass, before the next try; whether nothing has to be sent any more.
-        passing: the refusals after which the same request may succeed later.
-        in_doubt: whether a failed request may have started something.
-
-    Returns:
-        The answer; None if an earlier run has sent the request, nothing had to be sent, or the answer was lost.
-
-    Raises:
-        SquareCloudError: a refusal that does not pass; nothing was started.
-        LedgerUnavailable: the ledger cannot be used, so nothing was sent.
-        ClaimRefused: the request must not be sent.
-    """
-    session, pauses = operation.session, _back_off(operation.session.chance)
-    tries, since = _Tries(passing), Since.BEGIN
-
-    async def settled(other: Attempt) -> None:
-        nonlocal since
-        await settle(other)
-        since = Since.WAIT
-
-    while True:
-        operation.claim = await operation.earlier(settled)
-        if operation.claim is not None or await instead(since):
-            return None
-        since = Since.REFUSAL
-        operation.step = "queued"  # the rate limiter shows it, if there is a queue
-        claim, slot = await session.rate_limiter.claim(
-            path,
-            lane,
-            operation.intent.database_id,
-            lambda document: session.ledger.decided(document, operation.intent),
-            operation.show,
-        )
-        if not claim.is_new:
-            continue  # another run was faster
-        operation.claim = claim
-        line = "" if session.settings.shared_state else could_share(os.environ)
-        if line and session.memory.is_first(line):
-            operation.member.note(line)
-        try:
-            return await _sent(operation, slot, post, in_doubt)
-        except SquareCloudError as error:
-            operation.refusal = error
-            tries.count(error, session.clock.monotonic())
-            if isinstance(error, ClaimTooOld):
-                continue
-            if await refused(error):
-                return None
-            await _pause(operation, error, max(next(pauses), error.retry_after or 0.0))
-
-
-@dataclass
-class _Tries:
-    """The tries of a request that were in vain.
-
-    Attributes:
-        passing: the refusals after which it may succeed later.
-        unreachable: when the service could not be reached, in a row.
-        late: how often it was too late.
-    """
-
-    passing: tuple[type[SquareCloudError], ...]
-    unreachable: list[float] = field(default_factory=list)
-    late: int = 0
-
-    def count(self, error: SquareCloudError, now: float) -> None:
-        """Count one that failed; raises the error if no further try would help."""
-        if isinstance(error, ClaimTooOld):
-            self.late += 1
-            if self.late == LATE_TRIES:
-                raise error
-        elif isinstance(error, NotSent):
-            self.unreachable = [*(at for at in self.unreachable if now - at < IN_A_ROW), now]
-            if len(self.unreachable) == UNREACHABLE_TRIES:
-                raise error
-        elif isinstance(error, self.passing):
-            self.unreachable = []
-        else:
-            raise error
-
-
-async def _sent(
-    operation: Operation, slot: Slot, post: Post[T], in_doubt: Callable[[SquareCloudError], bool]
-) -> T | None:
-    session, attempt = operation.session, operation.attempt
-    if attempt is None:
-        raise AssertionError  # it was claimed
-
-    def leaves() -> None:
-        if session.service_clock.now() - attempt.request.posted_at > CLAIM_LASTS:
-            raise ClaimTooOld("The request")
-
-    try:
-        async with slot.used():
-            how, answer = await post(leaves)
-    except SquareCloudError as error:
-        if not in_doubt(error):
-            await operation.withdraw()
-            raise
-        await _answered(operation, how_lost(error))
-        return None
-    except anyio.get_cancelled_exc_class() as cancelled:
-        if isinstance(cancelled.__cause__, NotSent):
-            operation.step = "connecting to the service"
-            await operation.withdraw()
-        raise
-    await _answered(operation, how)
-    return answer
-
-
-async def _answered(operation: Operation, how: str) -> None:
-    attempt = operation.attempt
-    if attempt is not None:
-        known = replace(attempt, request=replace(attempt.request, answered=how))
-        await operation.entered(lambda there: operation.session.ledger.answered(there, how), known)
-
-
-async def _pause(operation: Operation, error: SquareCloudError, pause: float) -> None:
-    clock = operation.session.clock
-    operation.step = "waiting to try again"
-    again = TimeOfDay(clock.utc() + timedelta(seconds=pause))
-    refused = error.code or error.status or "not reached"
-    operation.member.progress(Text("{refused}; next try {again}, nothing was started", refused=refused, again=again))
-    await clock.sleep(pause)
+        attempt, self.attempt = self.sent, None
+        with anyio.CancelScope(shield=True):
+            with suppress(LedgerUnavailable):  # later runs look for its result until its time is over
+                await self.session.ledger.withdraw(attempt)
 
 
 def how_lost(error: SquareCloudError) -> str:
@@ -361,6 +347,28 @@ def how_lost(error: SquareCloudError) -> str:
     return " ".join(str(part) for part in (error.status, error.code) if part) or error.message or "no answer"
 
 
-def _back_off(chance: random.Random) -> Iterator[float]:
-    for pause in chain(BACK_OFF, repeat(BACK_OFF_LAST)):
-        yield pause * (1 + JITTER * chance.random())
+async def until_free(
+    session: Session, waits: OnWait, poll: Callable[[], Awaitable[RestoreStatus | None]]
+) -> RestoreStatus | None:
+    """Wait until no restore of a database is in progress or has succeeded a moment ago.
+
+    Args:
+        session: the service.
+        waits: gets the progress.
+        poll: asks the service how the last restore stands; returns None if that is not known.
+
+    Returns:
+        The last answer; None if it is not known, so that only the next POST can tell.
+    """
+    clock = session.clock
+    while (status := await poll()) is not None and status.in_progress:
+        waits("waiting for the end of another restore of this database")
+        await clock.sleep(session.settings.poll_every)
+    if status is not None and status.state == "success" and status.finished_at is not None:
+        now = session.service_clock.now()
+        left = (min(status.finished_at, now) + HELD_UP - now).total_seconds()
+        if left > 0:
+            until = clock.utc() + timedelta(seconds=left)
+            waits("waiting", until=until, why="a restore of this database ended a moment ago")
+            await clock.sleep(left)
+    return status

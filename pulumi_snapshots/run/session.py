@@ -148,11 +148,11 @@ class Session(Stoppable):
         return now - self._began
 
     async def know_time(self, database_id: str, *, briefly: bool = False) -> None:
-        """Learn the service's time, if no answer has shown it yet, by requests on which no listing's page hangs.
+        """Learn the service's time, if no answer has shown it yet, by a request on which no listing's page hangs.
 
         Args:
             database_id: a database that is asked for something.
-            briefly: whether to send one request only.
+            briefly: whether to ask once only.
 
         Raises:
             NothingSent: no answer shows it.
@@ -161,8 +161,15 @@ class Session(Stoppable):
         began = self.clock.monotonic()
         async with self._asking_time:
             failed_at, failed = self._no_time
-            if failed_at < began:  # otherwise another caller has asked in vain while this one waited
-                failed = await self._ask_time(database_id, briefly=briefly)
+            # Otherwise another caller has asked, perhaps in vain, while this one waited.
+            if self.service_clock.offset is None and failed_at < began:
+                failed = None
+                try:
+                    await self.client.database_status(database_id, patience=ONCE if briefly else BRIEF)
+                except KeyRefused:
+                    raise
+                except SquareCloudError as error:  # a refusal has a time too
+                    failed = error
                 if not briefly:
                     self._no_time = self.clock.monotonic(), failed
         if self.service_clock.offset is None:
@@ -172,33 +179,14 @@ class Session(Stoppable):
                 then=failed.then if failed is not None else [Next(Step.RUN_AGAIN)],
             )
 
-    async def _ask_time(self, database_id: str, *, briefly: bool) -> SquareCloudError | None:
-        """Request until an answer shows the service's time; returns the last error."""
-        client, failed = self.client, None
-        patience = ONCE if briefly else BRIEF
-        for ask in (
-            lambda: client.restore_status(database_id, patience=patience),
-            lambda: client.database_status(database_id, patience=ONCE),
-            lambda: client.account(patience=ONCE),
-        ):
-            if self.service_clock.offset is not None or (briefly and failed is not None):
-                break
-            try:
-                await ask()
-            except KeyRefused:
-                raise
-            except SquareCloudError as error:
-                failed = error
-        return failed
-
     async def found_lately(self) -> list[Found]:
         """Read which versions runs have found lately, of all databases; none if the ledger cannot be read."""
         ahead = timedelta(seconds=self.service_clock.offset or 0.0)
         with suppress(LedgerUnavailable):
             return [
                 Found(each.database_id, each.result, each.ended_at - ahead)
-                for each in await self.ledger.attempts()
-                if each.kind == "snapshot" and each.is_over and each.result and each.ended_at
+                for each in await self.ledger.snapshots()
+                if each.result and each.ended_at
             ]
         return []
 

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.ledger.attempt import Attempt
 from pulumi_snapshots.ledger.owner import GUARDS, is_resource
-
-if TYPE_CHECKING:
-    from pulumi_snapshots.errors.text import Words
-    from pulumi_snapshots.run.once import Operation
 
 PLACES = {True: "any machine that shares the ledger", False: "this machine"}
 
@@ -89,23 +84,3 @@ class UnderWay:
     def __str__(self) -> str:
         since = to_the_second(self.attempt.request.posted_at)
         return f"{self.by} requested one at {since} ({self.state}); {self.then}"
-
-
-@dataclass(frozen=True)
-class WaitForAnother:
-    """The progress of an operation that waits for the request of another one.
-
-    Attributes:
-        operation: the one that waits.
-        other: what it waits for.
-    """
-
-    operation: Operation
-    other: Attempt
-
-    def waits(self, text: str = "", detail: Words = "", **_: object) -> None:  # noqa: ARG002  it says the same all the time
-        """Show what is waited for, by whom, and until when at most; see `Member.waits`."""
-        session, what = self.operation.session, "snapshot" if self.other.kind == "snapshot" else "restore"
-        about = UnderWay(self.other, session.service_clock.now(), session.ledger.place.is_shared)
-        until = min(session.clock.utc() + (about.until - about.now), self.operation.ends)
-        self.operation.show(f"waiting for an earlier {what} of this database", detail, until=until, why=str(about))

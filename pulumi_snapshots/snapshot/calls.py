@@ -26,10 +26,7 @@ class SnapshotCalls(Calls):
         inputs, memory = SnapshotInputs.of(values), call.shared.memory
         kept: SnapshotRecord | None = memory.kept("snapshot", call.owner, inputs.purpose)
         if kept is not None and kept.database_id == inputs.database_id:  # the engine makes again what is to stay
-            if not kept.pending:
-                return _resource(kept, values)
-            with keeping(call, SNAPSHOT, values, Pending, kept=(kept.id, kept)):
-                return _resource(await resume(call.session(), kept, inputs, call.listener, owner=call.owner), values)
+            return await _continued(call, kept.id, kept, values)
         fresh = memory.is_forced("snapshot", call.owner)
         with keeping(call, SNAPSHOT, values, Pending):
             record = await create(call.session(), inputs, call.listener, call.owner, fresh=fresh)
@@ -56,12 +53,7 @@ class SnapshotCalls(Calls):
 
     async def update(self, call: Call, id_: str, state: Mapping[str, Any], values: Mapping[str, Any]) -> Resource:
         """Keep waiting for a pending snapshot; there is nothing else to update."""
-        record = SnapshotRecord.from_outputs(state)
-        if record.pending:
-            inputs = SnapshotInputs.of(values)
-            with keeping(call, SNAPSHOT, values, Pending, kept=(id_, record)):
-                record = await resume(call.session(), record, inputs, call.listener, owner=call.owner)
-        return _resource(record, values)
+        return await _continued(call, id_, SnapshotRecord.from_outputs(state), values)
 
     async def delete(self, call: Call, _id: str, state: Mapping[str, Any]) -> None:
         """Forget it: the service has no delete, so nothing is sent."""
@@ -70,6 +62,14 @@ class SnapshotCalls(Calls):
         adopted = record.version_id is not None and call.shared.memory.is_claimed(record.database_id, record.version_id)
         resumed = owner_of(call.owner) in call.shared.memory.resumed
         call.listener.note(_forgotten(record, adopted=adopted, resumed=resumed))
+
+
+async def _continued(call: Call, id_: str, record: SnapshotRecord, values: Mapping[str, Any]) -> Resource:
+    if record.pending:
+        with keeping(call, SNAPSHOT, values, Pending, kept=(id_, record)):
+            inputs = SnapshotInputs.of(values)
+            record = await resume(call.session(), record, inputs, call.listener, owner=call.owner)
+    return _resource(record, values)
 
 
 def _resource(record: SnapshotRecord, inputs: Mapping[str, Any]) -> Resource:

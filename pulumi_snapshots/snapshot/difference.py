@@ -14,7 +14,7 @@ from pulumi_snapshots.ledger.attempt import Proof
 from pulumi_snapshots.properties.checks import UNKNOWN, digest_of
 from pulumi_snapshots.properties.durations import duration_text, parse_duration
 from pulumi_snapshots.run.calls import Changes, Rules
-from pulumi_snapshots.run.memory import Kept
+from pulumi_snapshots.run.memory import InState
 from pulumi_snapshots.snapshot.record import SNAPSHOT, SnapshotRecord, is_same_snapshot
 
 if TYPE_CHECKING:
@@ -34,22 +34,14 @@ class SnapshotRules(Rules):
     thing = SNAPSHOT
     kind = "snapshot"
 
-    def proof_by_state(self, state: Mapping[str, Any]) -> Proof | None:
-        """That it has this version, or this request."""
+    def in_state(self, state: Mapping[str, Any]) -> InState | None:
+        """The snapshot, or the wait for it."""
         if "available" not in state:  # one that is looked up by its id
             return None
         record = SnapshotRecord.from_outputs(state)
-        return Proof(
-            "snapshot",
-            record.database_id,
-            record.version_id,
-            record.attempt if record.pending else None,
-            record.requested_at,
-        )
-
-    def kept_by_state(self, state: Mapping[str, Any]) -> Kept:
-        """The snapshot, or the wait for it."""
-        return Kept(digest_of(state.get("triggers")), SnapshotRecord.from_outputs(state))
+        request = record.attempt if record.pending else None
+        proof = Proof("snapshot", record.database_id, record.version_id, request, record.requested_at)
+        return InState(record, digest_of(state.get("triggers")), proof)
 
     @property
     def calls(self) -> Calls:

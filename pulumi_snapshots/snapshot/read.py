@@ -14,7 +14,7 @@ from pulumi_snapshots.errors.outcomes import LedgerUnavailable, NoSuchSnapshot, 
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.ledger.attempt import Status
 from pulumi_snapshots.ledger.owner import owner_of
-from pulumi_snapshots.ledger.request import Request
+from pulumi_snapshots.ledger.request import CLEAR, Request
 from pulumi_snapshots.listing.complete import newest_first
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, Page
 from pulumi_snapshots.listing.match import LATE, AmbiguousSnapshot, Search, find_ours, late_text
@@ -26,7 +26,6 @@ from pulumi_snapshots.service.models import ListedSnapshot
 from pulumi_snapshots.service.signed_url import expiry_of
 from pulumi_snapshots.snapshot.describe import describe, found_text, is_pinned
 from pulumi_snapshots.snapshot.record import SnapshotRecord, is_provisional, split_id
-from pulumi_snapshots.snapshot.search import enter_found
 from pulumi_snapshots.stopping import REFRESH_PATIENCE
 
 LATEST = "latest"
@@ -193,7 +192,7 @@ async def _read_pending(
             session.memory.resumed.add(owner_of(owner))
             if there is not None:
                 with anyio.CancelScope(shield=True):  # what is claimed has to come back as found
-                    await enter_found(session, there, complete.version_id)
+                    await session.ledger.found(there, complete.version_id or "", holds=CLEAR)
         except (SquareCloudError, AmbiguousSnapshot, LedgerUnavailable, NothingSent):
             # The update that follows meets the same error and says so, with the current configuration.
             return record

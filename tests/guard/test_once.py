@@ -85,7 +85,10 @@ async def test_an_interrupted_guard_holds_back_and_says_what_is_next() -> None:
         await w.meanwhile(200.0, program.session.stop, program.changes(3, apart=1.0))
         assert not program.done
         assert "is not listed yet. The wait was interrupted." in program.told(FIRST)
-        assert "until `timeout` after the request it waits for this snapshot" in program.told(FIRST)
+        assert (
+            "until `timeout` after the request, or `reuse_within` if that is longer, it waits for this snapshot"
+            in program.told(FIRST)
+        )
         again = machine.program()
         await again.changes(3)
         assert set(again.done.values()) == {w.started()}

@@ -224,7 +224,7 @@ async def test_a_lookup_shares_what_a_create_of_the_same_process_has_seen() -> N
         found = await find_latest(w.session, SnapshotQuery(DATABASE), begun)
         assert found is not None
         assert found.version_id == record.version_id
-        assert kinds(w) == ["restore status", "create", "list"]
+        assert kinds(w) == ["status", "create", "list"]
 
 
 @virtual

@@ -172,7 +172,7 @@ async def test_downtime_seen_while_the_post_was_open_survives_a_kill() -> None:
 @virtual
 async def test_an_accepted_restore_killed_in_its_first_poll_is_known() -> None:
     async with scene(restore_seconds=8.0, restore_status_route="404") as at:
-        at.here.emulator.add_fault(Fault(kind="status", skip=1, delay=25.0, times=None))
+        at.here.emulator.add_fault(Fault(kind="status", skip=2, delay=25.0, times=None))
         await at.killed(12)
         (attempt,) = await at.process().ledger.attempts()
         assert attempt.request.answered == "200"

@@ -39,7 +39,7 @@ LOOKS = {"list", "list account"}
 async def test_no_poll_before_the_post_freezes_a_page_without_our_snapshot() -> None:
     async with world() as w:
         (await w.create()).complete  # noqa: B018  asserts
-        assert [one.kind for one in w.emulator.journal[:2]] == ["restore status", "create"], "the first shows the time"
+        assert [one.kind for one in w.emulator.journal[:2]] == ["status", "create"], "the first shows the time"
 
 
 @virtual
@@ -224,7 +224,7 @@ async def test_used_up_quota_costs_a_fleet_one_request() -> None:
             assert "The plan has 256 MB, so 2 snapshots in any 24 hours." in str(error)
         assert len([post for post in w.posts if not post.accepted]) == 1, "nobody else tries"
         assert len(w.requests("me")) == 1
-        assert len(w.requests("restore status")) == 1, "the service's time was asked for once"
+        assert len(w.requests("status")) == 1, "the service's time was asked for once"
 
 
 @virtual
