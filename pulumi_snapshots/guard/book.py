@@ -81,7 +81,7 @@ class GuardBook:
             guard: its name with organization, project and stack.
             record: the snapshot.
         """
-        taken = _described(record)
+        taken = record.described
 
         def edit(document: Document) -> None:
             entries, now = self._entries(document), self._ledger.clock.now()
@@ -96,7 +96,7 @@ class GuardBook:
 
         def edit(document: Document) -> None:
             entries, now = self._entries(document), rfc3339(self._ledger.clock.now())
-            entry = _latest(entries, guard, record) or Guarded(guard, _described(record), now, [])
+            entry = _latest(entries, guard, record) or Guarded(guard, record.described, now, [])
             named = [*entry.changes, *changes][:MOST_CHANGES]
             changed = replace(entry, changed_at=now, changes=named)
             kept = [changed if each is entry else each for each in entries]
@@ -156,11 +156,6 @@ class GuardBook:
     def _entries(self, document: Document) -> list[Guarded]:
         entries = document.get(GUARDS)
         return _read(entries if isinstance(entries, list) else [], self._ledger.clock.now())
-
-
-def _described(record: SnapshotRecord) -> dict[str, Any]:
-    version = {} if record.version_id is None else {"version_id": record.version_id}
-    return {"database_id": record.database_id, **version, **record.described}
 
 
 def _latest(entries: list[Guarded], guard: str, record: SnapshotRecord) -> Guarded | None:

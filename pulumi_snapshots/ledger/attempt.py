@@ -277,15 +277,10 @@ def decide(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim:
     Raises:
         ClaimRefused: nothing may be sent.
     """
-    alike = [each for each in attempts if each.kind == intent.kind and not each.is_past(now)]
-    alike.sort(key=lambda each: each.request.posted_at, reverse=True)
-    here = [each for each in alike if each.database_id == intent.database_id]
-    found = frozenset(each.result for each in here if each.status is Status.FOUND and each.result)
-    mine = [each for each in alike if intent.is_mine(each)]
-    earlier = _unproved(mine, intent, now)
-    if earlier is not None and (not intent.fresh or _may_be_it(earlier)):
-        return Claim(earlier, Role.RESUMED, found - {earlier.result or ""})
-    _refuse(here, mine, intent)
+    alike, here, found = _alike(attempts, intent, now)
+    if (claim := left(attempts, intent, now)) is not None:
+        return claim
+    _refuse(here, [each for each in alike if intent.is_mine(each)], intent)
     for each in here:
         if each.is_in_the_way(now) and each.id not in intent.ignored:
             return Claim(each, Role.IN_THE_WAY, found)
@@ -294,6 +289,25 @@ def decide(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim:
     new = Attempt(intent.kind, intent.owner, intent.database_id, intent.purpose, request)
     new = replace(new, source=intent.source, fresh=intent.fresh, account=intent.account)
     return Claim(new, Role.NEW, found)
+
+
+def left(attempts: Iterable[Attempt], intent: Intent, now: datetime) -> Claim | None:
+    """Find what an earlier run of this operation has left, which is resumed; None for nothing."""
+    alike, _, found = _alike(attempts, intent, now)
+    earlier = _unproved([each for each in alike if intent.is_mine(each)], intent, now)
+    if earlier is None or (intent.fresh and not _may_be_it(earlier)):
+        return None
+    return Claim(earlier, Role.RESUMED, found - {earlier.result or ""})
+
+
+def _alike(
+    attempts: Iterable[Attempt], intent: Intent, now: datetime
+) -> tuple[list[Attempt], list[Attempt], frozenset[str]]:
+    """The attempts of the same kind, the latest first; those of the same database; and the versions that those have found."""
+    alike = [each for each in attempts if each.kind == intent.kind and not each.is_past(now)]
+    alike.sort(key=lambda each: each.request.posted_at, reverse=True)
+    here = [each for each in alike if each.database_id == intent.database_id]
+    return alike, here, frozenset(each.result for each in here if each.status is Status.FOUND and each.result)
 
 
 def _may_be_it(earlier: Attempt) -> bool:

@@ -17,8 +17,8 @@ from pulumi_snapshots.whole_file import written_whole
 T = TypeVar("T")
 UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
 """The errors of a file that another version, or something else, has written: it counts as empty."""
-SHOWN = {"name", "size", "modified", "runtime", "origin"}
-"""What is kept of an entry beside its version. Its URL and its key would open the data to anyone who reads the file."""
+SECRET = {name for name, each in ListedSnapshot.model_fields.items() if not each.repr}
+"""What is not kept of an entry: its URL and its key would open the data to anyone who reads the file."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,10 @@ class KeptPages:
     def keep_snapshots(self, shown: Shown, at: datetime) -> None:
         """Keep the account's snapshots, as they were requested at `at`."""
         of_each = {
-            database_id: {version: each.model_dump(mode="json", include=SHOWN) for version, each in entries.items()}
+            database_id: {
+                version: each.model_dump(mode="json", exclude={"version_id", *SECRET})
+                for version, each in entries.items()
+            }
             for database_id, entries in shown.of_each.items()
         }
         self._write("snapshots", {"at": rfc3339(at), "offset": shown.offset, "of_each": of_each})

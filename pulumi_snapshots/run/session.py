@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -164,12 +165,15 @@ class Session(Stoppable):
             # Otherwise another caller has asked, perhaps in vain, while this one waited.
             if self.service_clock.offset is None and failed_at < began:
                 failed = None
-                try:
-                    await self.client.database_status(database_id, patience=ONCE if briefly else BRIEF)
-                except KeyRefused:
-                    raise
-                except SquareCloudError as error:  # a refusal has a time too
-                    failed = error
+                status = partial(self.client.database_status, database_id, patience=ONCE if briefly else BRIEF)
+                for ask in (status,) if briefly else (status, partial(self.client.account, patience=ONCE)):
+                    try:
+                        if self.service_clock.offset is None:
+                            await ask()
+                    except KeyRefused:
+                        raise
+                    except SquareCloudError as error:  # a refusal has a time too
+                        failed = error
                 if not briefly:
                     self._no_time = self.clock.monotonic(), failed
         if self.service_clock.offset is None:

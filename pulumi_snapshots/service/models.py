@@ -106,9 +106,9 @@ class ListedSnapshot(_Wire):
     name: str = Field(min_length=1)
     size: Lenient[Count] = None
     modified: Lenient[Utc] = None
-    key: Lenient[str] = None
+    key: Lenient[str] = Field(default=None, repr=False)
     version_id: Lenient[str] = None
-    url: Lenient[Address] = None
+    url: Lenient[Address] = Field(default=None, repr=False)
     runtime: Lenient[str] = None
     origin: Lenient[str] = None
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from pulumi_snapshots.service.models import ListedSnapshot
 
 
-DESCRIBED = ("name", "size", "created_at", "expires_at", "origin", "runtime")
-"""What a listing says of a snapshot beside its ids and its URL."""
 ORIGIN = Choices(
     "Origin", {"manual": "Taken because somebody asked for it.", "automatic": "The service's daily snapshot."}
 )
@@ -152,9 +150,10 @@ class SnapshotRecord(ListedProperties):
 
     @property
     def described(self) -> dict[str, Any]:
-        """What the service said of it when it listed it, without what is secret."""
-        known = self.to_outputs()
-        return {name: known[name] for name in DESCRIBED if known.get(name) is not None}
+        """What the service said of it when it listed it, without its URL."""
+        known, of_url = self.to_outputs(), {"download_url", "download_url_expires_at"}
+        listed = ListedProperties.properties().keys() - {"available"} - of_url
+        return {name: known[name] for name in known if name in listed and known[name] is not None}
 
     def expired(self, now: datetime) -> bool:
         """Whether its 30 days are over at this time of the service."""

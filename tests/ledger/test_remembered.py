@@ -92,7 +92,7 @@ async def test_a_restore_whose_state_was_not_saved_acts_once() -> None:
         requests = len(at.here.emulator.journal)
         await stack.up(**given(at))
         assert stack.outputs["requested_at"] == "2026-03-01T12:00:00Z"
-        assert [each.kind for each in at.here.emulator.journal[requests:]] == ["status"]  # for the time
+        assert len(at.here.emulator.journal) == requests
         assert at.holds() == "later"
         (told,) = stack.row.warnings
         assert "by an earlier run that may not have saved its state" in told
