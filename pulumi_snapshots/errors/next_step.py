@@ -31,11 +31,18 @@ class Step(Enum):
         "Allow reading below the prefix, and listing the bucket (s3:ListBucket, storage.objects.list): without it an object that "
         "does not exist yet looks like a refusal."
     )
+    ALLOW_OVERWRITING = (
+        "Use a prefix that no retention, legal hold or immutability rule covers: its objects are overwritten."
+    )
     USE_OTHER_STORE = "Use a store whose conditional writes work, or a folder with locks."
     UPGRADE = "Upgrade this package."
     USE_OTHER_STATE_DIRECTORY = "Set SQUARECLOUD_STATE_DIR to the absolute path of a folder that can be written."
     MOVE_LEDGER_ASIDE = (
         "Move {file} aside: that forgets runs that are under way, and what was done but not saved in a state."
+    )
+    PUT_LEDGER_BACK = (
+        "Put {file} back: the next run begins with an empty one, which forgets what is under way, and what was done but not saved "
+        "in a state."
     )
     MAKE_FOLDER = "Mount it on this machine, or make it once, by mkdir -p {file}."
     OPEN_FOLDER = "Let each user of this machine write it, by a group that all are in: chgrp -R GROUP {file} && chmod -R g+rwXs {file}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -18,7 +19,7 @@ from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
-from pulumi_snapshots.ledger.place import Document, packed, parsed
+from pulumi_snapshots.ledger.place import Document, gone, packed, parsed
 from pulumi_snapshots.storage.buckets import Buckets, BucketStore, Held, Mark, Overtaken
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.store import StoreTrouble
@@ -52,6 +53,9 @@ RETRIES: dict[str, Any] = {
     "backoff": {"init_backoff": timedelta(seconds=0.25), "max_backoff": timedelta(seconds=2), "base": 2},
 }
 
+CHECKSUM = {"AWS_CHECKSUM_ALGORITHM": "SHA256"}
+"""Without a checksum S3 takes nothing into a bucket with object lock."""
+
 
 class Objects(Protocol):
     """A folder of objects with conditional writes. Each method blocks, and raises `StoreTrouble` if the store fails."""
@@ -79,7 +83,7 @@ class BucketObjects:
     def __init__(self, place: Destination, environment: Mapping[str, str] | None = None) -> None:
         self.where = place.uri
         self._place = place
-        self._buckets = Buckets(CLIENT, RETRIES, environment)
+        self._buckets = Buckets(CLIENT, RETRIES, {**CHECKSUM, **os.environ, **(environment or {})})
 
     def load(self, name: str) -> Held | None:
         """Read an object; None if there is none, or no such bucket."""
@@ -145,6 +149,7 @@ class Bucket:
         self._chance = chance or random.Random()  # noqa: S311  jitter, no secret
         self._is_checked = False
         self._written: Held | None = None
+        self._was_there = False
         self._contended_until = 0.0
         self._waiting: list[_Edit] = []
         self._writing = anyio.Lock(fast_acquire=True)
@@ -270,7 +275,7 @@ class Bucket:
         tries[write] = ends
         content = packed({**document, WRITES: [*writes, write][-WRITES_KEPT:]})
         mark = await self._call(self._objects.replace, self._name, content, held.mark if held else None)
-        self._written = Held(content, mark, self._clock.utc())
+        self._written, self._was_there = Held(content, mark, self._clock.utc()), True
         return _end(ends)
 
     def _made(self, held: Held | None, edits: list[_Edit]) -> tuple[Document, Ends]:
@@ -291,7 +296,11 @@ class Bucket:
 
     def _document(self, held: Held | None) -> tuple[Document, list[str]]:
         """The document, and the ids of its last writes."""
-        document = {} if held is None else parsed(held.content, f"{self.where}/{self._name}", is_shared=True)
+        where = f"{self.where}/{self._name}"
+        if held is None and self._was_there:
+            raise gone(where, is_shared=True)
+        self._was_there |= held is not None
+        document = {} if held is None else parsed(held.content, where, is_shared=True)
         writes = document.pop(WRITES, [])
         return document, [str(each) for each in writes] if isinstance(writes, list) else []
 

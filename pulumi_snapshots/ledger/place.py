@@ -119,6 +119,12 @@ def damaged(where: str, *, is_shared: bool) -> LedgerUnavailable:
     return LedgerUnavailable(where, "it is damaged, or another program's", steps, is_shared=is_shared)
 
 
+def gone(where: str, *, is_shared: bool) -> LedgerUnavailable:
+    """Make the error for a document that this process has seen, and that is not there any more."""
+    steps = [Next(Step.PUT_LEDGER_BACK, file=where)]
+    return LedgerUnavailable(where, "it was moved or emptied while this run was under way", steps, is_shared=is_shared)
+
+
 def read_place(given: object) -> str:
     """Check the setting that names a shared place.
 

@@ -16,7 +16,7 @@ import anyio.to_thread
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
-from pulumi_snapshots.ledger.place import OWN, Document, damaged, packed, parsed
+from pulumi_snapshots.ledger.place import OWN, Document, damaged, gone, packed, parsed
 
 T = TypeVar("T")
 
@@ -71,6 +71,7 @@ class SqliteFile:
         self._clock = clock
         self._run_in_thread = run_in_thread
         self._turn = anyio.Lock(fast_acquire=True)
+        self._was_there = False
 
     def beside(self, name: str) -> SqliteFile:
         """Another document in the same folder, as a new process reaches it."""
@@ -112,7 +113,7 @@ class SqliteFile:
     def _read(self) -> Document:
         with self._plain_reasons():
             self._check_folder()
-            if not self._path.exists():
+            if not self._is_there():
                 return {}
             with closing(self._connected("rw")) as connection:
                 data = self._data(connection)
@@ -135,6 +136,7 @@ class SqliteFile:
                 connection.execute("CREATE TABLE ledger (id INTEGER PRIMARY KEY CHECK (id = 1), document BLOB)")
             connection.execute("INSERT OR REPLACE INTO ledger VALUES (1, ?)", (data,))
             connection.execute("COMMIT")
+            self._was_there = True
         if before is None and self.is_shared:
             _open_as(self._path.parent, self._path.with_name(f"{self._path.name}-journal"), 0o666)
         with suppress(OSError):  # it is in all the same
@@ -149,10 +151,18 @@ class SqliteFile:
         if self.is_shared and not (folder.is_dir() or own):
             raise self._unavailable("there is no such folder", [Next(Step.MAKE_FOLDER, file=str(folder))])
 
+    def _is_there(self) -> bool:
+        """Whether the file exists; raises if it did, and does not any more."""
+        if not self._path.exists():
+            if self._was_there:
+                raise gone(self.where, is_shared=self.is_shared)
+            return False
+        return True
+
     def _opened(self) -> sqlite3.Connection:
         """Open the file for an edit; make it if it does not exist."""
         self._check_folder()
-        if self._path.exists():
+        if self._is_there():
             return self._connected("rw")
         folder = self._path.parent
         if not self.is_shared:
@@ -177,6 +187,7 @@ class SqliteFile:
         row = connection.execute("SELECT document FROM ledger").fetchone()
         if row is None or not isinstance(row[0], bytes):
             raise damaged(self.where, is_shared=self.is_shared)
+        self._was_there = True
         return row[0]
 
     @contextmanager

@@ -168,7 +168,12 @@ class BucketStore(Store):
 
     def overwrite(self, content: bytes) -> Mark:
         """Write the object, whatever is there."""
-        return self._write(content, "overwrite")
+        try:
+            return self._write(content, "overwrite")
+        except Overtaken as kept:  # it must stay as it is, by a rule of the bucket
+            raise StoreTrouble(
+                f"{self.where} cannot be overwritten", then=[Next(Step.ALLOW_OVERWRITING)]
+            ) from kept.__cause__
 
     def _write(self, content: bytes, mode: Any) -> Mark:
         bucket, _ = self._bucket()

@@ -73,6 +73,7 @@ def _s3(environment: Mapping[str, str]) -> Access:
         "endpoint": endpoint,
         "credential_provider": provider,
         "metadata_endpoint": environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT"),
+        "checksum_algorithm": environment.get("AWS_CHECKSUM_ALGORITHM"),
     }
     options = {name: value for name, value in given.items() if value}
     return Access(found + at, options)

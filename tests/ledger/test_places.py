@@ -39,12 +39,14 @@ class Two:
         other: as the second has it.
         put: writes the serialised document without asking for anything.
         get: reads it likewise; None if there is none.
+        drop: removes it; None if it cannot be.
     """
 
     one: Place
     other: Place
     put: Callable[[bytes], None]
     get: Callable[[], bytes | None]
+    drop: Callable[[], object] | None = None
 
 
 def in_memory(_: Path) -> Two:
@@ -68,7 +70,7 @@ def in_a_file(folder: Path, *, is_shared: bool = False) -> Two:
             data: bytes = file.execute("SELECT document FROM ledger").fetchone()[0]
             return data
 
-    return Two(one, other, put, get)
+    return Two(one, other, put, get, path.unlink)
 
 
 def in_a_folder(folder: Path) -> Two:
@@ -81,7 +83,10 @@ def in_a_bucket(_: Path) -> Two:
     def put(data: bytes) -> None:
         store.held[NAME] = Held(data, Mark('"put"', None), START)
 
-    return Two(store.bucket(), store.bucket(), put, lambda: store.held[NAME].content if NAME in store.held else None)
+    def get() -> bytes | None:
+        return store.held[NAME].content if NAME in store.held else None
+
+    return Two(store.bucket(), store.bucket(), put, get, lambda: store.held.pop(NAME))
 
 
 @pytest.fixture(params=[in_memory, in_a_file, in_a_folder, in_a_bucket], ids=lambda make: make.__name__)
@@ -153,6 +158,22 @@ async def test_an_edit_goes_by_what_is_there_and_not_by_what_was_seen(two: Two) 
     await two.other.edit(count)
     with pytest.raises(ZeroDivisionError):
         await two.one.edit(lambda document: 1 // (document["number"] - 1))
+
+
+@pytest.mark.parametrize("seen_by", ["an edit", "a read"])
+@virtual
+async def test_a_ledger_that_is_emptied_while_a_run_is_under_way_is_no_empty_one(two: Two, seen_by: str) -> None:
+    if two.drop is None:
+        pytest.skip("memory is not emptied")
+    await two.one.edit(count)
+    process = two.one if seen_by == "an edit" else two.other
+    await process.read()
+    two.drop()
+    for work in (process.edit(count), process.read()):
+        with pytest.raises(LedgerUnavailable, match="was moved or emptied while this run was under way") as gone:
+            await work
+        assert gone.value.then[0].step is Step.PUT_LEDGER_BACK
+    assert two.get() is None
 
 
 @virtual
