@@ -30,10 +30,8 @@ from tools import engine, keeping
 from tools.engine import Closed, Environment
 
 PACKAGES = ("mariadb-server-core", "mariadb-client-core", "redis-server")
-ALONE = ("mariadb-client",)
-"""Packages without those that they need: of this one mariadb-dump is all that is used."""
 FOLDERS = ("usr/sbin", "usr/bin")
-NEEDED = ("mariadbd", "mariadb", "mariadb-dump", "mariadb-install-db", "redis-server")
+NEEDED = ("mariadbd", "mariadb-install-db", "redis-server")
 EMPTY = "empty-mariadb"
 """The folder of a new MariaDB's data, which takes seconds to make."""
 FERRETDB = "1.24.2"
@@ -74,27 +72,17 @@ class Server:
         port: on the loopback interface.
         user: its administrator's name; empty if it has none.
         password: empty if it asks for none.
-        programs: the folders of its own programs.
-        libraries: the folders of their libraries.
     """
 
     scheme: str
     port: int
     user: str = ""
     password: str = ""
-    programs: str = ""
-    libraries: str = ""
 
     def url(self, database: str = "") -> str:
         """The connection string of a database."""
         login = f"{self.user}:{self.password}@" if self.password else ""
         return f"{self.scheme}://{login}127.0.0.1:{self.port}/{database}"
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """For programs that use it: where its own programs and their libraries are."""
-        path = os.pathsep.join(filter(None, [self.programs, os.environ.get("PATH", os.defpath)]))
-        return {"PATH": path, **with_libraries(self.libraries)}
 
 
 @contextlib.contextmanager
@@ -130,11 +118,6 @@ class Programs:
     root: Path | None
 
     @property
-    def folders(self) -> str:
-        """For PATH."""
-        return os.pathsep.join(dict.fromkeys(str(path.parent) for path in self.paths.values()))
-
-    @property
     def libraries(self) -> str:
         """For LD_LIBRARY_PATH; empty for the system's programs."""
         return "" if self.root is None else library_folders(self.root)
@@ -164,12 +147,12 @@ def debian(environment: Environment) -> Programs:
     if shutil.which("apt-get", path=path) is None or shutil.which("dpkg-deb", path=path) is None:
         raise Missing(f"no {' and '.join(name for name, found in installed.items() if not found)}, and no apt-get")
     release = Path("/etc/os-release").read_text() if Path("/etc/os-release").exists() else ""
-    made_from = hashlib.sha256(repr((release, PACKAGES, ALONE, MARIADB_OPTIONS)).encode()).hexdigest()[:12]
+    made_from = hashlib.sha256(repr((release, PACKAGES, NEEDED, MARIADB_OPTIONS)).encode()).hexdigest()[:12]
 
     def works(root: Path) -> bool:
-        return all(runs(root, name) for name in ("mariadbd", "mariadb-dump", "redis-server"))
+        return all(runs(root, name) for name in ("mariadbd", "redis-server"))
 
-    files = ("usr/sbin/mariadbd", "usr/bin/mariadb-dump")
+    files = ("usr/sbin/mariadbd", "usr/bin/redis-server")
     root = engine.kept(environment, f"debian-servers-{made_from}", files, unpack, works)
     return Programs(unpacked(root), root)
 
@@ -209,8 +192,6 @@ def unpack(into: Path, environment: Environment) -> None:
     for package in sorted(work.glob("*.deb")):
         engine.run(["dpkg-deb", "--extract", str(package), str(into)], work, environment)
     programs = unpacked(into)
-    if not (into / "usr/bin/redis-server").exists():
-        raise Closed("Debian's packages hold no redis-server")
     engine.remove(work)
     initialize(Programs(programs, into), into / EMPTY)
 
@@ -221,7 +202,7 @@ def get(work: Path, environment: Environment, options: Sequence[str]) -> None:
     wanted = re.findall(r"^Inst (\S+) (?:\[\S+\] )?\((\S+)", said, re.MULTILINE)
     # If a part of them is installed already, it is unpacked all the same: they must fit together.
     names = [f"{name}={version}" for name, version in wanted]
-    names += [name for name in (*PACKAGES, *ALONE) if name not in dict(wanted)]
+    names += [name for name in PACKAGES if name not in dict(wanted)]
     apt(work, environment, "download", *options, *names)
 
 
@@ -297,7 +278,7 @@ def mariadb(*certificates: str) -> Iterator[Server]:
             ]
 
         with started(command, place, programs.libraries, lambda client: bool(client.recv(1))) as port:
-            yield Server("mysql", port, "root", password, programs.folders, programs.libraries)
+            yield Server("mysql", port, "root", password)
 
 
 # Redis
@@ -321,7 +302,7 @@ def redis() -> Iterator[Server]:
             return bool(client.recv(1))
 
         with started(command, place, programs.libraries, answers) as port:
-            yield Server("redis", port, "default", password, programs.folders, programs.libraries)
+            yield Server("redis", port, "default", password)
 
 
 # FerretDB
