@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pulumi_snapshots.listing.poll_plan import Poll, PolledSnapshot, PollPlan
-from pulumi_snapshots.service.pacing.rate_limiter import ACCOUNT_LISTING
+from pulumi_snapshots.service.limits import ACCOUNT_LISTING
 
 
 class Alternating(PollPlan):
     """Polls for each snapshot alone, late, then alternately at the two listings."""
 
     def next_poll(self, polled: PolledSnapshot) -> Poll:
-        if not polled.own_tries:
+        if polled.own_tried < polled.began:
             return Poll(polled.answered + self.first_poll_after)
         tried = max(polled.own_tried, self._account_tried)
         at = tried + self.poll_every

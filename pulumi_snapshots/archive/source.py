@@ -110,7 +110,15 @@ class Source:
         self.listener.progress("looking up its download URL")
         version_id = self.inputs.version_id
         member, timeout = Member(session.fleet, self.listener), self.inputs.timeout
-        entry, by = await find_version(session, database_id, version_id, member, patience=timeout, created=self.created)
+        entry, by = await find_version(
+            session.complete_listings,
+            session.poll_plan,
+            database_id,
+            version_id,
+            member,
+            patience=timeout,
+            created=self.created,
+        )
         if entry is None or not await self._use(session, database_id, entry):
             happened, then = not_listed(database_id, version_id, by)
             raise NoUrl(happened, then=then)

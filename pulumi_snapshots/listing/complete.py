@@ -1,6 +1,6 @@
 """Complete lists of snapshots, or an error, for callers that also act on what is missing.
 
-The service may serve a page that is 30 minutes old. It must show the snapshots that runs on this machine have found since.
+The service may serve a page that is 30 minutes old. It must show the snapshots that runs have found since.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 import anyio
 
-from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.clock import Clock, is_nonsense
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import CannotTell
 from pulumi_snapshots.listing.databases import Databases
@@ -120,14 +120,13 @@ class CompleteListings:
         Args:
             database_id: the snapshot's database.
             version_id: its version.
-            created: when it was taken, by this machine's clock, if the caller knows that; what a run on this machine has found
-                is known here.
+            created: when it was taken, by the service's clock, if the caller knows that; what a run has found is known here.
         """
         now = self._clock.utc()
         ages = [age for one, age in (await self._found()).get(database_id, {}).items() if one == version_id]
-        if created is not None:
+        if created is not None and not is_nonsense(created):
             # That of one which no listing has shown yet is the time of its request: it is complete when the answer comes.
-            ages.append((now - created).total_seconds() - POST_READ_TIMEOUT)
+            ages.append((self._listings.client.service_clock.now() - created).total_seconds() - POST_READ_TIMEOUT)
         # It exists by now: a time in the future is that of a clock that was set back.
         ends = [SERVICE_CACHE - max(0.0, age) for age in ages]
         left = min((end for end in ends if end > 0), default=None)
@@ -162,8 +161,8 @@ class CompleteListings:
         at = self._clock.utc() - timedelta(seconds=age)
         until = at + timedelta(seconds=SERVICE_CACHE)
         return CannotTell(
-            f"the service serves an old page: it lacks snapshot {version_id} of database {database_id}, which a run on this "
-            f"machine found at {at:%H:%M:%S} UTC",
+            f"the service serves an old page: it lacks snapshot {version_id} of database {database_id}, which a run "
+            f"found at {at:%H:%M:%S} UTC",
             then=[Next(Step.RUN_AGAIN_AFTER, time=f"{until:%H:%M:%S} UTC")],
         )
 

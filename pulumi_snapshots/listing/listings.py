@@ -92,7 +92,7 @@ class Listings:
 
     def __init__(self, client: Client, clock: Clock) -> None:
         self.changed = anyio.Event()
-        self._client = client
+        self.client = client
         self._clock = clock
         self._own: dict[str, _NewestPage] = defaultdict(_NewestPage)
         self._account = _NewestPage()
@@ -115,7 +115,7 @@ class Listings:
         """Get the database's own listing."""
 
         async def fetch() -> Listing:
-            listing = await self._client.list_snapshots(database_id, patience=patience)
+            listing = await self.client.list_snapshots(database_id, patience=patience)
             self._show(listing, database_id, listing.entries)
             return listing
 
@@ -135,7 +135,7 @@ class Listings:
         async def fetch() -> Listing:
             if self.account_refusal is not None:  # for another caller, while this one waited
                 raise self.account_refusal
-            listing = await self._client.list_account(patience=patience)
+            listing = await self.client.list_account(patience=patience)
             # Sorted once, since it holds a month of every database, and every pending snapshot searches it.
             self._of_each = defaultdict(list)
             for entry in listing.entries:
@@ -181,8 +181,8 @@ class Listings:
         )
 
     def may_be_old(self, database_id: str, since: float) -> bool:
-        """Whether a run of this machine has requested a database's own page before `since`, and the service may still serve it."""
-        return since - SERVICE_CACHE < self._client.listed_at(database_id) < since
+        """Whether this run has requested a database's own page before `since`, and the service may still serve it."""
+        return since - SERVICE_CACHE < self._own[database_id].asked_at < since
 
     # For reads and lookups ---------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,14 +10,17 @@ from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.ledger.request import LATEST_OF_LOST, SKEW, Request
+from pulumi_snapshots.listing.listings import Page
+from pulumi_snapshots.service.limits import SNAPSHOT_PER_DATABASE
 from pulumi_snapshots.service.models import ListedSnapshot
-from pulumi_snapshots.service.pacing.limits import SNAPSHOT_PER_DATABASE
 
 SKEW_BEHIND = timedelta(seconds=1)
 """The same if the service has refused the POST while another snapshot was running: that one ended in the seconds before."""
 CREATE_COOLDOWN = timedelta(seconds=SNAPSHOT_PER_DATABASE)
 """Two manual snapshots of one database do not start closer together: the service refuses the second. Assumed for those from
 the dashboard."""
+ALMOST_OVER = timedelta(days=1)
+"""A version with less than this left of its 30 days may be missing from a listing that shows everything."""
 LATE = LATEST_OF_LOST
 """A later entry does not match a POST whose answer was lost; for an accepted POST it matches with a warning."""
 
@@ -133,3 +136,21 @@ def find_ours(entries: Iterable[ListedSnapshot], search: Search) -> ListedSnapsh
     if others and others[0][0] - modified < CREATE_COOLDOWN:
         raise AmbiguousSnapshot((ours, others[0][2]))
     return ours
+
+
+def proves_failure(page: Page, search: Search, due: Mapping[str, datetime]) -> bool:
+    """Whether the snapshot of a request would be on this page if it had been started.
+
+    Not if the page may be cut, old or strange: it has entries that cannot be read, lacks a version that a state has, or shows
+    an entry that may be ours after all.
+
+    Args:
+        page: of the database.
+        search: the request's.
+        due: the versions that states have, each with the end of its 30 days.
+    """
+    asked_at = page.listing.service_time
+    if not page.complete or asked_at < search.over:
+        return False
+    lacks = any(page.version(version) is None and asked_at + ALMOST_OVER < end for version, end in due.items())
+    return not lacks and not may_be_ours(page.entries, search)

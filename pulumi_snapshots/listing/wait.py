@@ -6,40 +6,22 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any
 
 import anyio
 
-from pulumi_snapshots.clock import Clock, is_nonsense
 from pulumi_snapshots.errors.text import Text, TimeOfDay
-from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.listing.complete import CompleteListings
-from pulumi_snapshots.listing.listings import Listings, Page
+from pulumi_snapshots.listing.listings import SERVICE_CACHE, Page
 from pulumi_snapshots.listing.match import Search, find_ours
 from pulumi_snapshots.listing.poll_plan import Poll, PolledSnapshot, PollPlan
 from pulumi_snapshots.progress import Member
 from pulumi_snapshots.service.errors import SquareCloudError
 from pulumi_snapshots.service.models import ListedSnapshot
-from pulumi_snapshots.service.pacing.rate_limiter import BLOCKED, RateLimiter
+from pulumi_snapshots.service.rate_limiter import BLOCKED
 
 PINNING = 5 * 60.0
 """Seconds in which a listing should show a complete snapshot with its pinned URL."""
-
-
-class WaitContext(Protocol):
-    """The parts of a session that a wait needs."""
-
-    clock: Clock
-    poll_plan: PollPlan
-    rate_limiter: RateLimiter
-
-
-class FindContext(WaitContext, Protocol):
-    """The parts of a session that finding a version needs."""
-
-    service_clock: ServiceClock
-    listings: Listings
-    complete_listings: CompleteListings
 
 
 @dataclass
@@ -47,7 +29,7 @@ class ListingWait:
     """The wait for one snapshot.
 
     Attributes:
-        run: the session.
+        plan: plans and sends the polls.
         database_id: the snapshot's database.
         waits: shows the progress, see `Member.waits`.
         answered: how its POST was answered: `200`, `202`, or how the answer was lost.
@@ -59,7 +41,7 @@ class ListingWait:
         failure: of the last poll; None if it succeeded.
     """
 
-    run: WaitContext
+    plan: PollPlan
     database_id: str
     waits: Callable[..., None]
     answered: str
@@ -88,7 +70,7 @@ class ListingWait:
             AmbiguousSnapshot: two entries could be the snapshot.
             SquareCloudError: a poll was refused, and will be refused again.
         """
-        plan, shown = self.run.poll_plan, None
+        plan, shown = self.plan, None
         with plan.including(self.database_id, age=age, first_after=first_after, accepted=self.accepted) as polled:
             while True:
                 for page in plan.unread_pages(polled):
@@ -98,7 +80,7 @@ class ListingWait:
                     return None
                 plan.note_miss(polled)
                 poll = plan.next_poll(polled)
-                if poll.at <= self.run.clock.monotonic():
+                if poll.at <= self.plan.clock.monotonic():
                     await self._poll(polled, poll)
                     continue
                 if poll != shown:
@@ -112,11 +94,10 @@ class ListingWait:
         return find_ours(page.entries, self.search)
 
     async def _poll(self, polled: PolledSnapshot, poll: Poll) -> None:
-        limiter = self.run.rate_limiter
-        if limiter.blocked:
-            self.waits(BLOCKED, until=limiter.blocked_until, why=self._state())
+        if (until := self.plan.listings.client.blocked_until) is not None:
+            self.waits(BLOCKED, until=until, why=self._state())
         try:
-            await self.run.poll_plan.poll(polled, poll)
+            await self.plan.poll(polled, poll)
         except SquareCloudError as error:
             self.failure = error
             self.waits(self._state())
@@ -125,12 +106,14 @@ class ListingWait:
             self.outdated = self.version is not None
 
     def _show(self, poll: Poll, polled: PolledSnapshot) -> None:
-        utc, now = self.run.clock.utc(), self.run.clock.monotonic()
+        utc, now = self.plan.clock.utc(), self.plan.clock.monotonic()
         check = Text("; next check {at}", at=TimeOfDay(utc + timedelta(seconds=poll.at - now)))
         # A resumed wait began with its POST.
         is_resumed = polled.answered < polled.began and not self.failure
         since = utc - timedelta(seconds=now - polled.answered) if is_resumed else None
-        self.waits(self._state(), check, until=self.until, phase="listing", since=since)
+        # A page is kept for no longer than that.
+        expired = utc + timedelta(seconds=polled.answered + SERVICE_CACHE - now) if self.outdated else None
+        self.waits(self._state(), check, until=self.until or expired, phase="listing", since=since)
 
     def _state(self) -> str:
         """How it stands; raises the failure of the last poll unless that may pass."""
@@ -143,7 +126,8 @@ class ListingWait:
 
 
 async def find_version(  # noqa: PLR0913  what is known of it
-    run: FindContext,
+    complete: CompleteListings,
+    plan: PollPlan,
     database_id: str,
     version_id: str,
     member: Member,
@@ -154,7 +138,8 @@ async def find_version(  # noqa: PLR0913  what is known of it
     """Find the entry of a snapshot, and wait for it if the listings are too old to show it.
 
     Args:
-        run: the session.
+        complete: knows what runs have found lately.
+        plan: plans and sends the polls.
         database_id: the snapshot's database.
         version_id: its version.
         member: gets the progress.
@@ -167,21 +152,18 @@ async def find_version(  # noqa: PLR0913  what is known of it
     Raises:
         SquareCloudError: a request was refused, and will be refused again; or the wait has ended while requests failed.
     """
-    entry = await run.listings.find_version(database_id, version_id)
+    entry = await plan.listings.find_version(database_id, version_id)
     if entry is not None:
         return entry, None
-    if created is not None:
-        created = None if is_nonsense(created) else created - timedelta(seconds=run.service_clock.offset or 0.0)
-    listed_by = await run.complete_listings.listed_by(database_id, version_id, created)
-    left = math.inf if listed_by is None else (listed_by - run.clock.utc()).total_seconds()
+    listed_by = await complete.listed_by(database_id, version_id, created)
+    left = math.inf if listed_by is None else (listed_by - plan.clock.utc()).total_seconds()
     if left >= patience:
         return None, listed_by
-    wait = ListingWait(
-        run, database_id, member.waits, "200", accepted=True, version=version_id, until=listed_by, outdated=True
-    )
+    known: dict[str, Any] = {"version": version_id, "until": listed_by, "outdated": True}
+    wait = ListingWait(plan, database_id, member.waits, "200", accepted=True, **known)
     with anyio.move_on_after(patience):
-        shown_by = run.clock.monotonic() + left
-        return await wait.until_listed(first_after=run.poll_plan.poll_every, shown_by=shown_by), None
+        shown_by = plan.clock.monotonic() + left
+        return await wait.until_listed(first_after=plan.poll_every, shown_by=shown_by), None
     if wait.failure is not None:
         raise wait.failure
     return None, listed_by

@@ -21,8 +21,8 @@ from pulumi_snapshots.lookup.results import SnapshotInfo
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF, Patience
 from pulumi_snapshots.service.errors import NotAllowed
+from pulumi_snapshots.service.limits import ACCOUNT_LISTING
 from pulumi_snapshots.service.models import AccountDatabase, ListedSnapshot
-from pulumi_snapshots.service.pacing.rate_limiter import ACCOUNT_LISTING
 from pulumi_snapshots.snapshot.describe import describe
 
 FRESH = ACCOUNT_LISTING.per_account

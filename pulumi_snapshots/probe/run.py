@@ -25,8 +25,8 @@ from pulumi_snapshots.run.once import Operation, Post
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import ONCE, Client
 from pulumi_snapshots.service.errors import Blocked, KeyRefused, ProxyRefused, QuotaUsedUp, SquareCloudError, is_new
+from pulumi_snapshots.service.limits import CREATE, RESTORE, Lane
 from pulumi_snapshots.service.models import Finished, ListedSnapshot
-from pulumi_snapshots.service.pacing.rate_limiter import CREATE, RESTORE, Lane
 from pulumi_snapshots.service.transport import Heard
 
 T = TypeVar("T")

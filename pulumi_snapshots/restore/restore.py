@@ -34,7 +34,7 @@ from pulumi_snapshots.service.errors import (
     is_known,
     is_new,
 )
-from pulumi_snapshots.service.pacing.rate_limiter import RESTORE
+from pulumi_snapshots.service.limits import RESTORE
 from pulumi_snapshots.snapshot.record import requested_text, split_id
 
 NOT_RESTORED = "Nothing was restored."
@@ -242,7 +242,14 @@ class Restoring:
         if name is None:
             self.operation.show("looking up the snapshot")
             patience = self.inputs.timeout
-            entry, by = await find_version(self.session, database_id, version_id, self.member, patience=patience)
+            entry, by = await find_version(
+                self.session.complete_listings,
+                self.session.poll_plan,
+                database_id,
+                version_id,
+                self.member,
+                patience=patience,
+            )
             if entry is None:
                 happened, then = not_listed(database_id, version_id, by)
                 raise RestoreRefused(happened, NOT_RESTORED, then)

@@ -24,9 +24,9 @@ from pulumi_snapshots.run.once import until_free
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF, PATIENT, Patience
 from pulumi_snapshots.service.errors import RestoreRunning, SquareCloudError
+from pulumi_snapshots.service.limits import RESTORE_PER_DATABASE
 from pulumi_snapshots.service.models import RestoreStatus
-from pulumi_snapshots.service.pacing.limits import RESTORE_PER_DATABASE
-from pulumi_snapshots.service.pacing.rate_limiter import BLOCKED, OnWait
+from pulumi_snapshots.service.rate_limiter import BLOCKED, OnWait
 
 OTHER_RESTORE = 180.0
 """Seconds to wait for another restore before asking for ours again, if the service does not say how it stands."""
@@ -146,12 +146,12 @@ class StatusWatch:
             NeverSeen: no poll can show any more how it ended.
             SquareCloudError: a poll was refused, and will be refused again; or it is `refusal`, and nothing has begun since.
         """
-        clock, limiter = self.session.clock, self.session.rate_limiter
+        clock = self.session.clock
         began = clock.monotonic()
         self.followed = self.request.followed or self.request.posted_at
         while True:
-            if limiter.blocked:
-                self.waits(BLOCKED, until=limiter.blocked_until, why=self._state())
+            if (until := self.session.client.blocked_until) is not None:
+                self.waits(BLOCKED, until=until, why=self._state())
             runs = await self._poll()
             if self.request.outcome not in {None, SUCCESS}:
                 return None

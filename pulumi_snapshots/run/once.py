@@ -21,9 +21,9 @@ from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.backend import could_share
 from pulumi_snapshots.run.under_way import UnderWay
 from pulumi_snapshots.service.errors import NotSent, SquareCloudError, UnreadableAnswer, is_new
+from pulumi_snapshots.service.limits import SNAPSHOT_PER_DATABASE, Lane
 from pulumi_snapshots.service.models import RestoreStatus
-from pulumi_snapshots.service.pacing.limits import SNAPSHOT_PER_DATABASE
-from pulumi_snapshots.service.pacing.rate_limiter import Lane, OnWait
+from pulumi_snapshots.service.rate_limiter import OnWait
 
 if TYPE_CHECKING:
     from datetime import datetime

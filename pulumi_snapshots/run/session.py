@@ -21,7 +21,6 @@ from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable, NothingSent
 from pulumi_snapshots.errors.text import Text, Words
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.ledger.pacing import Pacing
 from pulumi_snapshots.listing.complete import CompleteListings, Found
 from pulumi_snapshots.listing.databases import Databases
 from pulumi_snapshots.listing.kept import KeptPages
@@ -33,7 +32,7 @@ from pulumi_snapshots.run.memory import RunMemory
 from pulumi_snapshots.run.settings import LISTING_CACHES, Settings
 from pulumi_snapshots.service.client import BRIEF, ONCE, Client
 from pulumi_snapshots.service.errors import KeyRefused, SquareCloudError
-from pulumi_snapshots.service.pacing.rate_limiter import LOCAL_BLOCK, RateLimiter
+from pulumi_snapshots.service.rate_limiter import LOCAL_BLOCK, RateLimiter
 from pulumi_snapshots.stopping import Stoppable
 
 if TYPE_CHECKING:
@@ -56,7 +55,6 @@ class Session(Stoppable):
         http: the HTTP transport; the network if not given.
         chance: the source of the jitter between retries.
         state: the directory for files of this machine; without one the pages of the account are not kept.
-        pacing: of another session of this process with the same account; both count what either sends.
         announce: see `Fleet`.
         cuts_rows: see `Fleet`.
 
@@ -74,7 +72,6 @@ class Session(Stoppable):
         http: httpx.AsyncBaseTransport | None = None,
         chance: random.Random | None = None,
         state: Path | None = None,
-        pacing: Pacing | None = None,
         announce: Callable[[str], None] | None = None,
         cuts_rows: bool = False,
     ) -> None:
@@ -86,13 +83,14 @@ class Session(Stoppable):
         self.service_clock = ledger.clock
         # A service on this machine is asked at no cost whether its block still lasts; see LOCAL_BLOCK.
         local = is_loopback(urlsplit(settings.api_url).hostname or "")
-        self.pacing = pacing or Pacing(self.clock, ledger, settings.account(), shares_blocks=not local)
         self.rate_limiter = RateLimiter(
             self.clock,
+            ledger,
+            settings.account(),
             requests_per_minute=settings.own_requests,
             block_wait=settings.block_wait,
             longest_block=LOCAL_BLOCK if local else math.inf,
-            pacing=self.pacing,
+            shares_blocks=not local,
         )
         self.client = Client(
             settings.api_url,

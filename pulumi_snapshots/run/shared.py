@@ -50,23 +50,20 @@ class Shared:
         """Get the session for these settings, which have an API key; only in the event loop."""
         session = self._sessions.get(settings)
         if session is None:
-            about = self.ledger(settings), settings.account()
-            beside = (each for other, each in self._sessions.items() if (each.ledger, other.account()) == about)
-            session = self._sessions[settings] = self._new_session(settings, next(beside, None))
+            session = self._sessions[settings] = self._new_session(settings)
             if self.background is not None:
                 self.background.start_soon(session.fleet.keep_announcing)
             if self._stopping:
                 session.stop()
         return session
 
-    def _new_session(self, settings: Settings, beside: Session | None) -> Session:
+    def _new_session(self, settings: Settings) -> Session:
         session: Session = late("run.session:Session")(
             settings,
             self.ledger(settings),
             self.memory,
             clock=self._clock,
             state=settings.state_directory(),
-            pacing=beside.pacing if beside else None,
             announce=self._announce,
             cuts_rows=self._cuts_rows,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from urllib.parse import quote
 
 import httpx
@@ -23,6 +24,7 @@ from pulumi_snapshots.service.errors import (
     is_known,
 )
 from pulumi_snapshots.service.health import Health
+from pulumi_snapshots.service.limits import ACCOUNT_LISTING, CREDENTIALS, READ, Lane
 from pulumi_snapshots.service.models import (
     Accepted,
     Account,
@@ -36,7 +38,7 @@ from pulumi_snapshots.service.models import (
     read_entries,
     read_statuses,
 )
-from pulumi_snapshots.service.pacing.rate_limiter import ACCOUNT_LISTING, CREDENTIALS, READ, Lane, RateLimiter
+from pulumi_snapshots.service.rate_limiter import RateLimiter
 from pulumi_snapshots.service.study import look_at
 from pulumi_snapshots.service.transport import Answer, Heard, Transport
 
@@ -180,10 +182,6 @@ class Client:
         path = _path(database_id, "snapshots")
         return self._listing(f"GET /{path}", await self._get(path, READ, patience, database_id))
 
-    def listed_at(self, database_id: str) -> float:
-        """When a run of this machine last requested the listing of a database (monotonic seconds); minus infinity for not lately."""
-        return self._limiter.listed_at(database_id)
-
     async def list_account(self, *, patience: Patience = PATIENT) -> Listing:
         """List the snapshots of the whole account. The service caches this listing apart from those of the databases.
 
@@ -192,6 +190,11 @@ class Client:
         """
         answer = await self._get("users/snapshots?scope=databases", ACCOUNT_LISTING, patience)
         return self._listing("GET /users/snapshots", answer)
+
+    @property
+    def blocked_until(self) -> datetime | None:
+        """When the account's block ends; None if there is none."""
+        return self._limiter.blocked_until
 
     async def account(self, *, patience: Patience = PATIENT) -> Account:
         """Get the account: its id, plan and databases."""

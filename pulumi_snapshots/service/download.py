@@ -20,8 +20,7 @@ from pulumi_snapshots.addresses import is_loopback
 from pulumi_snapshots.clock import in_utc
 from pulumi_snapshots.service.errors import ProxyRefused, SquareCloudError
 from pulumi_snapshots.service.signed_url import problem_of_url, version_of
-from pulumi_snapshots.service.transport import leave_redirect
-from pulumi_snapshots.service.user_agent import user_agent
+from pulumi_snapshots.service.transport import leave_redirect, user_agent
 
 CONNECT_TIMEOUT = 15.0
 READ_TIMEOUT = 30.0

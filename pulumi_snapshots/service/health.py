@@ -12,7 +12,7 @@ import httpx
 
 from pulumi_snapshots.addresses import is_loopback
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.service.user_agent import user_agent
+from pulumi_snapshots.service.transport import user_agent
 
 ONLINE, DEGRADED = "online", "degraded"
 RENEWED_EVERY = 300.0

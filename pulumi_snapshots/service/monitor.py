@@ -10,7 +10,7 @@ import httpx
 
 from pulumi_snapshots.addresses import is_loopback
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.service.user_agent import user_agent
+from pulumi_snapshots.service.transport import user_agent
 
 NTFY_HOST, NTFY = "ntfy.sh", "ntfy+"
 """Where messages go to the URL itself; `ntfy+https://…` says that of any other server."""

@@ -11,8 +11,7 @@ from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.service.download import CONNECT_TIMEOUT, READ_TIMEOUT
 from pulumi_snapshots.service.errors import AnswerLost
 from pulumi_snapshots.service.signed_url import problem_of_url
-from pulumi_snapshots.service.transport import Heard
-from pulumi_snapshots.service.user_agent import user_agent
+from pulumi_snapshots.service.transport import Heard, user_agent
 
 FIRST_BYTES = 1024
 """Bytes that are asked for: a proof of what is served, and nothing of the data is kept."""

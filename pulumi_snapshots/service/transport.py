@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,7 +20,6 @@ from pulumi_snapshots.addresses import is_loopback
 from pulumi_snapshots.clock import Clock, in_utc
 from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.service.errors import AnswerLost, NotSent, error_for
-from pulumi_snapshots.service.user_agent import user_agent
 
 PROCESSING = frozenset({"SNAPSHOT_PROCESSING", "SNAPSHOT_RESTORE_PROCESSING"})
 """The codes for a request that was accepted and is still running; the service sends them as an error with status 202."""
@@ -247,6 +247,15 @@ class _Events:
     @property
     def only_connecting(self) -> bool:
         return self._seen == {True}
+
+
+@cache
+def user_agent() -> str:
+    """The `User-Agent`: this package and its version. A proxy in front of the service may refuse that of a bare HTTP library."""
+    try:
+        return f"pulumi-snapshots/{version('pulumi-snapshots')} (Pulumi provider for Square Cloud)"
+    except PackageNotFoundError:  # run from its files
+        return "pulumi-snapshots (Pulumi provider for Square Cloud)"
 
 
 async def leave_redirect(response: httpx.Response) -> None:

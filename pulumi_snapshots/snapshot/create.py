@@ -19,8 +19,14 @@ from pulumi_snapshots.errors.text import Text, Words
 from pulumi_snapshots.ledger.attempt import SECOND, Attempt, ClaimRefused, Status
 from pulumi_snapshots.ledger.owner import is_resource
 from pulumi_snapshots.ledger.request import CLEAR
-from pulumi_snapshots.listing.absence import proves_failure
-from pulumi_snapshots.listing.match import CREATE_COOLDOWN, AmbiguousSnapshot, Search, late_text, may_be_ours
+from pulumi_snapshots.listing.match import (
+    CREATE_COOLDOWN,
+    AmbiguousSnapshot,
+    Search,
+    late_text,
+    may_be_ours,
+    proves_failure,
+)
 from pulumi_snapshots.listing.wait import PINNING, ListingWait
 from pulumi_snapshots.progress import Listener, Member
 from pulumi_snapshots.properties.durations import spoken
@@ -36,9 +42,8 @@ from pulumi_snapshots.service.errors import (
     SnapshotRunning,
     SquareCloudError,
 )
+from pulumi_snapshots.service.limits import CREATE, SNAPSHOT_PER_DATABASE
 from pulumi_snapshots.service.models import Finished, ListedSnapshot
-from pulumi_snapshots.service.pacing.limits import SNAPSHOT_PER_DATABASE
-from pulumi_snapshots.service.pacing.rate_limiter import CREATE
 from pulumi_snapshots.snapshot.describe import describe, found_text, taken_text
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.record import SnapshotRecord, requested_text
@@ -398,7 +403,9 @@ class Taking:
         behind = self.behind and attempt is self.operation.attempt
         search = Search.of(request, finished=finished, excluded=excluded, behind=behind)
         over = (search.over - session.service_clock.now()).total_seconds()
-        wait = ListingWait(session, attempt.database_id, waits, request.answered, request.accepted, search, version)
+        wait = ListingWait(
+            session.poll_plan, attempt.database_id, waits, request.answered, request.accepted, search, version
+        )
         return await wait.until_listed(age=age, first_after=first_after, shown_by=session.clock.monotonic() + over)
 
     async def _doubt(self, attempt: Attempt, excluded: Collection[str]) -> str:

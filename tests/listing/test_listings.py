@@ -68,9 +68,9 @@ async def test_a_snapshot_that_the_first_poll_missed_is_found_within_minutes() -
 async def test_after_its_second_chance_both_listings_are_polled_in_turn() -> None:
     async with world(cache_world="kept", snapshot_seconds=1000) as w:
         polls = await polled(w)
-        after = [kind for kind, at in polls if 360 <= at <= 480]
+        after = [kind for kind, at in polls if 360 <= at <= 485]
         assert after == ["list account", "list", "list account", "list", "list account"]
-        assert polls[-1][1] <= 120 + 30 * MINUTE + 30
+        assert polls[-1][1] <= 120 + 30 * MINUTE + 60
 
 
 @virtual
@@ -94,7 +94,7 @@ def test_a_known_cache_is_used_from_the_first_poll_on(known: str, cache_world: s
             polls = await polled(w)
             if known == "kept":
                 assert [at for kind, at in polls if kind == "list account"] == [360]
-                assert [at for kind, at in polls if kind == "list"] == [120, 150, 210, 330]
+                assert [at for kind, at in polls if kind == "list"] == [120], "a page that was polled is kept"
             else:
                 assert polls == [("list", 30 * number) for number in range(1, 8)]
 

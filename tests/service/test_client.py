@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -13,11 +12,15 @@ import httpx
 import pytest
 
 from pulumi_snapshots.clock import Clock
+from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.service.client import BRIEF, ONCE, PATIENT, Client, Patience
 from pulumi_snapshots.service.errors import Blocked, RequestRefused, RestoreFailed, SquareCloudError, UnreadableAnswer
+from pulumi_snapshots.service.limits import CREATE, RESTORE, Lane
 from pulumi_snapshots.service.models import Accepted, Finished, Listing
-from pulumi_snapshots.service.pacing.rate_limiter import CREATE, RESTORE, Lane, RateLimiter
+from pulumi_snapshots.service.rate_limiter import RateLimiter
 from tests.support.failing import fails_with
+from tests.support.memory import SENT, Memory
 from tests.support.virtual import virtual
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
@@ -32,13 +35,6 @@ def refused(status: int, code: str, **more: Any) -> httpx.Response:
     return httpx.Response(status, json={"status": "error", "code": code}, **more)
 
 
-@dataclass(frozen=True)
-class Sends:
-    """The decision to send a request."""
-
-    is_new: bool = True
-
-
 class Service:
     """A service with these answers, one after the other; the last one is repeated."""
 
@@ -47,7 +43,8 @@ class Service:
         self.requests: list[httpx.Request] = []
         self.times: list[float] = []
         clock = Clock()
-        self.limiter = RateLimiter(clock, requests_per_minute=30, block_wait=1800)
+        ledger = Ledger(Memory(clock), ServiceClock(clock))
+        self.limiter = RateLimiter(clock, ledger, "account", requests_per_minute=30, block_wait=1800)
         http = httpx.MockTransport(self._answer)
         self.client = Client("https://api.example/v2", "k" * 64, self.limiter, clock, http=http)
 
@@ -66,7 +63,7 @@ class Service:
         return [round(later - self.times[0], 3) for later in self.times[1:]]
 
     async def slot(self, lane: Lane) -> AbstractAsyncContextManager[None]:
-        _, slot = await self.limiter.claim("POST /x", lane, DATABASE, lambda _: Sends(), None)
+        _, slot = await self.limiter.claim("POST /x", lane, DATABASE, lambda _: SENT, None)
         return slot.used()
 
     async def post(self) -> Finished | Accepted | SquareCloudError:

@@ -11,9 +11,8 @@ import pytest
 
 from pulumi_snapshots.errors.outcomes import NothingSent
 from pulumi_snapshots.ledger.request import Request
-from pulumi_snapshots.listing.absence import proves_failure
 from pulumi_snapshots.listing.listings import Page
-from pulumi_snapshots.listing.match import Search
+from pulumi_snapshots.listing.match import Search, proves_failure
 from pulumi_snapshots.run.calls import Unfinished
 from pulumi_snapshots.service.models import ListedSnapshot, Listing
 from pulumi_snapshots.snapshot.difference import SnapshotRules

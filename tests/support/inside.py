@@ -293,7 +293,7 @@ class _Shared(Shared):
             self._ledgers[key] = Ledger(self.places[-1], ServiceClock(self._clock))
         return self._ledgers[key]
 
-    def _new_session(self, settings: Settings, beside: Session | None) -> Session:
+    def _new_session(self, settings: Settings) -> Session:
         return Session(
             settings,
             self.ledger(settings),
@@ -301,7 +301,6 @@ class _Shared(Shared):
             clock=self._clock,
             http=self.wire,
             chance=random.Random(settings.fingerprint()),
-            pacing=beside.pacing if beside else None,
         )
 
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import anyio
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
+from pulumi_snapshots.ledger.attempt import NOT_AWAITED, Attempt, Claim, Role
 from pulumi_snapshots.ledger.place import Document, packed, parsed
+from pulumi_snapshots.ledger.request import Request
 
 T = TypeVar("T")
+SENT = Claim(Attempt("snapshot", None, "d", "", Request(datetime(2026, 1, 1, tzinfo=UTC), NOT_AWAITED, 0.0)), Role.NEW)
+"""The decision to send a request, for tests of what surrounds it."""
 
 
 class Memory:

@@ -11,9 +11,9 @@ from pulumi_snapshots.cli.terminal.invocation import DONE, Invocation
 from pulumi_snapshots.cli.terminal.output import json_text, moment, table
 from pulumi_snapshots.cli.terminal.stack import stack_option
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.ledger.pacing import blocks_in
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.under_way import UnderWay
+from pulumi_snapshots.service.rate_limiter import blocks_in
 
 FORGET = "if the service's support has lifted it: `squarecloud-snapshots doctor --forget-block`"
 

@@ -30,7 +30,6 @@ from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
 from pulumi_snapshots.errors.pages import with_pointer
 from pulumi_snapshots.ledger.bucket import Bucket
-from pulumi_snapshots.ledger.pacing import accounts_in
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, database_of_entry
 from pulumi_snapshots.listing.quota import allowance_of, counted, slot_frees
 from pulumi_snapshots.properties.durations import spoken
@@ -48,6 +47,7 @@ from pulumi_snapshots.service.errors import (
 )
 from pulumi_snapshots.service.health import ONLINE
 from pulumi_snapshots.service.models import Account, Listing
+from pulumi_snapshots.service.rate_limiter import accounts_in
 from pulumi_snapshots.service.scopes import ACCOUNT_READ, DATABASES_READ, SNAPSHOTS_READ, SNAPSHOTS_WRITE
 
 CHECKED = "checked"

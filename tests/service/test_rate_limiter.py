@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from itertools import pairwise
@@ -17,6 +16,8 @@ from hypothesis import strategies as st
 from pulumi_snapshots.clock import Clock, time_text
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.text import Words
+from pulumi_snapshots.ledger.ledger import Ledger
+from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.service.errors import (
     Blocked,
     Cooldown,
@@ -30,7 +31,9 @@ from pulumi_snapshots.service.errors import (
     Unavailable,
     error_for,
 )
-from pulumi_snapshots.service.pacing.rate_limiter import ACCOUNT_LISTING, CREATE, READ, RESTORE, Lane, RateLimiter
+from pulumi_snapshots.service.limits import ACCOUNT_LISTING, CREATE, READ, RESTORE, Lane
+from pulumi_snapshots.service.rate_limiter import RateLimiter
+from tests.support.memory import SENT, Memory
 from tests.support.virtual import run_virtual, virtual
 
 A, B, C = "a" * 32, "b" * 32, "c" * 32
@@ -46,19 +49,15 @@ KEEP_CALM = answer(429, "KEEP_CALM")
 BAD_GATEWAY = answer(502)
 
 
-@dataclass(frozen=True)
-class Sends:
-    """The decision to send a request."""
-
-    is_new: bool = True
-
-
 class Sender:
     """Sends requests through a rate limiter, and records when each was sent."""
 
     def __init__(self, *, requests_per_minute: int = 30, block_wait: float = 1800.0) -> None:
         self.clock = Clock()
-        self.limiter = RateLimiter(self.clock, requests_per_minute=requests_per_minute, block_wait=block_wait)
+        ledger = Ledger(Memory(self.clock), ServiceClock(self.clock))
+        self.limiter = RateLimiter(
+            self.clock, ledger, "account", requests_per_minute=requests_per_minute, block_wait=block_wait
+        )
         self.start = self.clock.monotonic()
         self.sent: list[tuple[float, str]] = []
         self.failed: dict[str, SquareCloudError] = {}
@@ -107,7 +106,7 @@ class Sender:
     ) -> AbstractAsyncContextManager[None]:
         if not lane.starts:
             return self.limiter.slot(request, lane, database, waits_out_block=patient)
-        _, slot = await self.limiter.claim(request, lane, str(database), lambda _: Sends(), self.on_wait)
+        _, slot = await self.limiter.claim(request, lane, str(database), lambda _: SENT, self.on_wait)
         return slot.used()
 
 
@@ -406,7 +405,7 @@ def test_a_block_of_the_account_listing_holds_up_nothing_else(retry_after: float
             tasks.start_soon(partial(sender.send, ACCOUNT_LISTING, None, name="over", at=lasts + 1))
         assert {name for _, name in sender.sent} == {"blocked", "create", "restore", "read", "over"}
         assert max(at for at, name in sender.sent if name != "over") <= 2.5
-        assert not sender.limiter.blocked
+        assert sender.limiter.blocked_until is None
         assert {name: type(error) for name, error in sender.failed.items()} == dict.fromkeys(
             ("blocked", "queued", "late"), ListingBlocked
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import pairwise
@@ -13,12 +13,13 @@ import pytest
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
+from pulumi_snapshots.ledger.attempt import Role
 from pulumi_snapshots.ledger.ledger import Ledger
-from pulumi_snapshots.ledger.pacing import ACCOUNTS, AGAIN_AFTER, PATIENCE, Pacing
 from pulumi_snapshots.ledger.service_clock import ServiceClock
 from pulumi_snapshots.service.errors import Blocked, ListingBlocked, RequestRefused, SnapshotFailed
-from pulumi_snapshots.service.pacing.rate_limiter import ACCOUNT_LISTING, CREATE, READ, RESTORE, Lane, RateLimiter
-from tests.support.memory import Memory
+from pulumi_snapshots.service.limits import ACCOUNT_LISTING, CREATE, READ, RESTORE, Lane
+from pulumi_snapshots.service.rate_limiter import ACCOUNTS, AGAIN_AFTER, PATIENCE, RateLimiter
+from tests.support.memory import SENT, Memory
 from tests.support.virtual import virtual
 from tests.support.world import START
 
@@ -28,13 +29,6 @@ if TYPE_CHECKING:
 BLOCK = Blocked("GET /x", status=429, code="RATE_LIMITED")
 UNSURE = 1.0
 """Seconds by which two runs may take the service's time for another, since it shows whole seconds."""
-
-
-@dataclass(frozen=True)
-class Decided:
-    """What a claim has decided."""
-
-    is_new: bool = True
 
 
 class Runs:
@@ -58,8 +52,10 @@ class Runs:
         clock = Clock(self.service.utc() + off)
         clock.utc()
         ledger = Ledger(self.place, ServiceClock(clock))
-        pacing = Pacing(clock, ledger, account, shares_blocks=shares_blocks)
-        run = Run(self, RateLimiter(clock, requests_per_minute=budget, block_wait=1800, pacing=pacing), ledger, pacing)
+        limiter = RateLimiter(
+            clock, ledger, account, requests_per_minute=budget, block_wait=1800, shares_blocks=shares_blocks
+        )
+        run = Run(self, limiter, ledger)
         if asked:
             run.asks(clock)
         return run
@@ -75,7 +71,6 @@ class Run:
     runs: Runs
     limiter: RateLimiter
     ledger: Ledger
-    pacing: Pacing
 
     def asks(self, clock: Clock) -> None:
         date = self.runs.service.utc().replace(microsecond=0)
@@ -91,7 +86,7 @@ class Run:
     ) -> float:
         """Send a request; returns when it left."""
         if lane.starts:
-            _, slot = await self.limiter.claim("POST /x", lane, database_id, lambda _: Decided(), None)
+            _, slot = await self.limiter.claim("POST /x", lane, database_id, lambda _: SENT, None)
             context = slot.used()
         else:
             context = self.limiter.slot("GET /x", lane, database_id)
@@ -180,16 +175,6 @@ async def test_other_accounts_have_their_own_limits() -> None:
 
 
 @virtual
-async def test_what_a_database_was_listed_for_is_known_to_all() -> None:
-    runs = Runs()
-    at = await runs.run().send(READ)
-    await anyio.sleep(100)
-    later = runs.run(timedelta(hours=3))
-    await later.pacing.exchange()
-    assert abs(later.limiter.listed_at("d") - at) <= UNSURE
-
-
-@virtual
 async def test_a_create_refused_in_another_run_starts_no_cooldown() -> None:
     runs = Runs()
     with pytest.raises(RequestRefused):
@@ -211,7 +196,7 @@ async def test_a_snapshot_that_failed_starts_the_cooldown() -> None:
 async def test_a_claim_that_sends_nothing_takes_no_slot() -> None:
     runs = Runs()
     run = runs.run()
-    await run.limiter.claim("POST /x", CREATE, "d", lambda _: Decided(is_new=False), None)
+    await run.limiter.claim("POST /x", CREATE, "d", lambda _: replace(SENT, role=Role.RESUMED), None)
     start = anyio.current_time()
     assert await run.send() == start == await run.send(CREATE, "e") - CREATE.per_account
 
@@ -224,12 +209,14 @@ async def test_a_block_that_is_met_during_an_edit_is_not_forgotten() -> None:
     runs = Runs(delay=(2.0, 2.0))
     run = runs.run()
     async with anyio.create_task_group() as group:
-        group.start_soon(run.pacing.exchange)
-        await anyio.sleep(1.5)
-        run.pacing.block(anyio.current_time() + 600)
-    until = run.pacing.blocked_until()
-    await run.pacing.exchange()
-    assert run.pacing.blocked_until() == pytest.approx(until, abs=2)
+        group.start_soon(partial(run.send, READ))
+        await anyio.sleep(0.5)
+        group.start_soon(run.meets, BLOCK)
+        await anyio.sleep(2.5)
+        group.start_soon(run.limiter.exchange)
+    await run.limiter.exchange()
+    with pytest.raises(Blocked, match="not sent"):
+        await runs.run().send()
 
 
 @virtual
@@ -272,7 +259,7 @@ async def test_a_forgotten_block_does_not_return_from_the_memory_of_another_run(
     await waiting.meets(BLOCK, CREATE)
     await anyio.sleep(60)
     assert await doctor.limiter.forget_blocks() is not None
-    await waiting.pacing.exchange()  # a run that sleeps through the block writes its requests
+    await waiting.limiter.exchange()  # a run that sleeps through the block writes its requests
     await later.meets(BLOCK, CREATE)
     with pytest.raises(Blocked, match="not sent"):  # one that came afterwards counts
         await runs.run().send()
@@ -307,7 +294,7 @@ async def test_a_block_that_came_without_a_time_is_shared_after_the_first_answer
     run = runs.run(timedelta(hours=-3), asked=False)
     await run.meets(BLOCK)
     run.asks(run.limiter._clock)
-    await run.pacing.exchange()
+    await run.limiter.exchange()
     with pytest.raises(Blocked, match="not sent"):
         await runs.run().send()
 
@@ -330,22 +317,18 @@ STRANGE: dict[str, Any] = {
     "a number": 3,
     "a list": [],
     "no account": {"account": 3},
-    "no requests": {"account": {"requests": 1, "last": [1], "blocks": "x", "listed": 7}},
+    "no requests": {"account": {"sent": 1, "blocks": "x"}},
     "no times": {
         "account": {
-            "requests": ["x", None, [float("nan"), "a"], [float("inf"), "a"], [10**400, "a"], [1], [True, "a", 1]],
-            "last": {"create": "x", "create d": ["x", "y"], "read": [1e300, "a"]},
+            "sent": [
+                *("x", None, [1], [True, "a", 1], [1, "a", [[]], True], [1, "a", "create", True]),
+                *([at, "a", ["create"], True] for at in (float("nan"), float("inf"), 10**400, None)),
+            ],
             "blocks": {"": float("nan"), "read": "x", "create": 10**400},
-            "listed": {"d": None, "e": 1e300},
         }
     },
     "times in the future": {
-        "account": {
-            "requests": [[FUTURE, "a"]] * 40,
-            "last": {},
-            "blocks": {"": FUTURE, "read": FUTURE},
-            "listed": {"d": FUTURE},
-        }
+        "account": {"sent": [[FUTURE, "a", ["create"], True]] * 40, "blocks": {"": FUTURE, "read": FUTURE}}
     },
 }
 
@@ -381,7 +364,7 @@ async def test_a_ledger_that_fails_stops_creates_and_no_read() -> None:
     await anyio.sleep(AGAIN_AFTER)
     await run.send(READ)
     account = (await runs.place.read())[ACCOUNTS]["account"]
-    assert len(account["requests"]) > 2, "what could not be written follows"
+    assert len(account["sent"]) > 2, "what could not be written follows"
 
 
 @virtual
@@ -402,9 +385,9 @@ async def test_a_request_counts_once_however_often_its_slot_is_decided() -> None
     run, times = runs.run(budget=5), list[float]()
     for number in range(5):
         await run.send(READ, f"{number}", times=times)
-    assert run.pacing.since(times[0] - 1) == pytest.approx(times, abs=1)
+    assert [each.at for each in run.limiter._own] == pytest.approx(times, abs=1)
     assert times[-1] - times[0] < 5, "the last was held up by one that was never sent"
-    assert len((await runs.place.read())[ACCOUNTS]["account"]["requests"]) == 5
+    assert len((await runs.place.read())[ACCOUNTS]["account"]["sent"]) == 5
 
 
 @virtual
@@ -414,11 +397,10 @@ async def test_an_exchange_without_news_writes_nothing_and_a_block_is_news() -> 
     await run.send(READ)
     written = runs.place.writes
     await anyio.sleep(1)
-    await run.pacing.exchange()
+    await run.limiter.exchange()
     assert runs.place.writes == written
-    run.pacing.block(anyio.current_time() + 100)
-    await run.pacing.exchange()
-    assert runs.place.writes == written + 1
+    await run.meets(BLOCK)
+    assert runs.place.writes == written + 2, "the request and the block"
 
 
 @virtual
@@ -428,9 +410,7 @@ async def test_old_requests_do_not_fill_the_ledger() -> None:
         await runs.run(budget=1000).send(READ, f"{number}")
         await anyio.sleep(100)
     account = (await runs.place.read())[ACCOUNTS]["account"]
-    assert len(account["requests"]) <= 3
-    assert len(account["last"]) <= 4
-    assert len(account["listed"]) <= 30 * 60 / 100 + 1
+    assert len(account["sent"]) <= 3
 
 
 # The service's clock alone

@@ -1,0 +1,64 @@
+"""The service's limits, each number once, and the kinds of requests that have them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SNAPSHOT_PER_ACCOUNT = 5.0
+"""Seconds between two creates of an account, by the reference page."""
+SNAPSHOT_PER_DATABASE = 180.0
+"""Seconds between two creates of a database, by the reference page."""
+RESTORE_PER_ACCOUNT = 60.0
+"""Seconds between two restores of an account, by the OpenAPI document."""
+RESTORE_PER_DATABASE = 120.0
+"""Seconds between two restores of a database, by the OpenAPI document."""
+ACCOUNT_LISTINGS_PER_MINUTE = 3
+"""Account listings per minute that the service does not serve from its cache, by the OpenAPI document."""
+ACCOUNT_LISTING_BLOCK = 300.0
+"""Seconds for which one more blocks the account listing, and nothing else, by the OpenAPI document."""
+CREDENTIALS_EVERY = 3.0
+"""Seconds between two requests of an account for a database's certificate, by the OpenAPI document."""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A kind of request, and the spacing that the service's limits ask for.
+
+    Attributes:
+        name: names the lane in the ledger, which other processes read.
+        per_account: seconds between two requests of the account.
+        per_database: seconds between two requests of one database.
+        starts: whether the request starts a snapshot or a restore. Such requests go before reads, and are not sent
+            during a block or an outage.
+        cooldown: the limit of one database, in words for the user.
+        own_block: seconds for which a 429 blocks requests of this kind alone; 0 if it blocks the account.
+    """
+
+    name: str
+    per_account: float = 0.0
+    per_database: float = 0.0
+    starts: bool = False
+    cooldown: str = ""
+    own_block: float = 0.0
+
+
+# What is added to the service's limits below allows for network jitter.
+CREATE = Lane(
+    "create",
+    per_account=SNAPSHOT_PER_ACCOUNT + 0.15,
+    per_database=SNAPSHOT_PER_DATABASE + 1,
+    starts=True,
+    cooldown=f"one snapshot per database every {SNAPSHOT_PER_DATABASE:.0f} s",
+)
+RESTORE = Lane(
+    "restore",
+    per_account=RESTORE_PER_ACCOUNT + 0.5,
+    per_database=RESTORE_PER_DATABASE + 0.5,
+    starts=True,
+    cooldown=f"one restore per database every {RESTORE_PER_DATABASE:.0f} s",
+)
+READ = Lane("read")
+CREDENTIALS = Lane("credentials", per_account=CREDENTIALS_EVERY + 0.2)
+ACCOUNT_LISTING = Lane(
+    "account listing", per_account=60 / ACCOUNT_LISTINGS_PER_MINUTE + 0.2, own_block=ACCOUNT_LISTING_BLOCK
+)
