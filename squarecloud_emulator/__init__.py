@@ -6,7 +6,4 @@ from squarecloud_emulator.service.faults import Fault
 from squarecloud_emulator.service.request_journal import JournalEntry
 from squarecloud_emulator.service.settings import EmulatorSettings
 
-Settings = EmulatorSettings
-"""The shorter name, for programs that import it from here."""
-
-__all__ = ["Damage", "Emulator", "EmulatorSettings", "Fault", "JournalEntry", "Settings"]
+__all__ = ["Damage", "Emulator", "EmulatorSettings", "Fault", "JournalEntry"]

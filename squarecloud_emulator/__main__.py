@@ -37,7 +37,7 @@ _KEY_VARIABLE = "SQUARECLOUD_EMULATOR_API_KEY"
 _DSN_VARIABLE = "SQUARECLOUD_EMULATOR_POSTGRES_DSN"
 _PASSWORD = f"PGPASSWORD or a password file, or the whole DSN in {_DSN_VARIABLE}"
 _FAILED = 1
-_WRONG_USE = 2  # as argparse
+_WRONG_USE = 2  # as argparse, which is there without the extra, so that this says what is missing
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -30,7 +30,7 @@ from pulumi_snapshots.run.calls import Call, Resource, Rules, Unfinished
 from pulumi_snapshots.run.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from pulumi.dynamic import ConfigureRequest
 
@@ -74,8 +74,7 @@ class Provider(ResourceProvider):
         """Validate inputs and configuration, without a request."""
         with self._call() as call:
             problems = self.rules.check(call, _with_unknowns(news), in_state=bool(_olds))
-        failures = [CheckFailure(problem.property, PYTHON.text(problem.reason)) for problem in problems]
-        return CheckResult(news, failures)
+        return CheckResult(news, [_failure(each.property, PYTHON.text(each.reason), news) for each in problems])
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """Find what new inputs change."""
@@ -177,6 +176,13 @@ class _Row:
         self._engine.flush()
         for leave, text in self._staying:
             leave(text)
+
+
+def _failure(name: str, reason: str, news: Mapping[str, Any]) -> CheckFailure:
+    """What is wrong with an input: the engine prints its value too, and all but texts as Go writes them, so not those."""
+    return (
+        CheckFailure(name, reason) if isinstance(news.get(name), str) else CheckFailure("", f"{name} {reason}".lstrip())
+    )
 
 
 def _carry_out(call: Call, operation: Callable[[], Awaitable[T]]) -> T:

@@ -84,7 +84,7 @@ class LedgerUnavailable(Explained):
     Args:
         where: the place.
         why: in a few words.
-        then: next steps of its own, the best one first.
+        then: the next steps, if they are other ones than for every such place.
         is_shared: whether several machines share the place.
     """
 
@@ -95,7 +95,7 @@ class LedgerUnavailable(Explained):
         super().__init__(
             Text(name + " cannot be used: {where}: {why}", where=where, why=why),
             "Nothing was started: what is sent must be written down there first.",
-            (*self._made_of[2], Next(other), Next(Step.RUN_AGAIN)),
+            self._made_of[2] or (Next(other), Next(Step.RUN_AGAIN)),
         )
         self.trouble = f"{where}: {why}"
 

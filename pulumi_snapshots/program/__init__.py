@@ -6,6 +6,8 @@ from abc import abstractmethod
 from difflib import get_close_matches
 from functools import wraps
 from inspect import get_annotations, signature
+from pathlib import Path
+from traceback import extract_stack
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -107,24 +109,32 @@ def _named_after(name: str, init: Callable[..., None]) -> Callable[..., None]:
         try:
             init(self, *arguments, **named)
         except TypeError:
-            _refuse_unfit(name, signature(init), (self, *arguments), named)
+            if unfit := _unfit(signature(init), (self, *arguments), named):
+                caller = extract_stack(limit=2)[0]
+                line = f"{Path(caller.filename).name}, line {caller.lineno}"
+                raise WrongArgument(f"{name}: {unfit} ({line})") from None
             raise  # about something else
 
     return __init__
 
 
-def _refuse_unfit(name: str, wanted: Signature, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> None:
-    """Raise TypeError if a call has other arguments than are wanted."""
+class WrongArgument(pulumi.RunError, TypeError):
+    """A resource is declared with an argument that it does not have; ends a program with its text and without a traceback."""
+
+
+def _unfit(wanted: Signature, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> str:
+    """What is wrong with the arguments of a call; empty if nothing is."""
     names = [each for each in wanted.parameters if each != "self"]
     # First, since one that is misspelled is also missing.
     if wrong := next((each for each in named if each not in names), None):
         close = get_close_matches(wrong.lower(), names, 1)
         meant = f"did you mean {close[0]!r}?" if close else f"its arguments are {', '.join(names)}"
-        raise TypeError(f"{name}: there is no argument {wrong!r}; {meant}") from None
+        return f"there is no argument {wrong!r}; {meant}"
     try:
         wanted.bind(*arguments, **named)
     except TypeError as error:
-        raise TypeError(f"{name}: {error}") from None
+        return str(error)
+    return ""
 
 
 class Program:

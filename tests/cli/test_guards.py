@@ -29,7 +29,7 @@ async def test_guards_shows_what_has_changed_after_each_snapshot_and_what_has_fa
         versions = [post.version_id for post in w.posts]
         ended = (await desk.types("guards")).done
         heading, newest, failed, first = ended.out.splitlines()
-        assert heading.split() == ["SNAPSHOT", "GUARD", "SINCE", "CHANGED"]
+        assert re.split(" {2,}", heading) == ["SNAPSHOT", "GUARD", "GUARDING SINCE", "CHANGED"]
         assert newest.startswith(f"{DATABASE}/{versions[1]}  acme/shop/dev/before-release")
         assert newest.endswith("UTC  update of Server dev")
         assert failed.endswith("UTC  nothing: the change failed, or did not happen")

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 import pulumi
 import pyrage
 import pytest
+from pulumi.runtime.proto import provider_pb2
 
 from pulumi_snapshots import Archive
 from pulumi_snapshots.dynamic.archive_provider import ArchiveProvider
@@ -191,11 +192,12 @@ def test_a_wrong_input_fails_on_its_property(
 )
 def test_a_secret_in_the_wrong_place_is_not_printed(idle: Servicer, name: str, secret: Any) -> None:
     """The engine prints the value of the property that a failure names."""
-    failures = Servicer.check(idle, NAME, {"destination": "/backups/", name: secret}).failures
-    ((named, reason),) = [each for each in failures if name in "".join(each)]
-    assert named == ""
-    assert reason.startswith(f"{name} ")
-    assert str(secret).strip("[]'")[:30] not in reason
+    news = idle._bag({"destination": "/backups/", name: secret})
+    failures = idle._call("Check", provider_pb2.CheckRequest(urn=NAME, news=news)).failures
+    (failure,) = [each for each in failures if name in each.property + each.reason]
+    assert failure.property == ""
+    assert failure.reason.startswith(f"{name} ")
+    assert str(secret).strip("[]'")[:30] not in failure.reason
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def test_bad_arguments_are_named_before_anything_is_asked(
 def test_a_database_is_needed(name: str) -> None:
     assert outcome_of(name, None).startswith(f"{name}: database_id is required: the id of the database to ")
     assert outcome_of(name, "a b") == (
-        f"{name}: database_id must be a bare id, without slashes, backslashes, ?, #, %, white space or control characters.\n"
+        f"{name}: database_id must be a bare id, of letters, digits, - and _ only.\n"
         "more: squarecloud-snapshots explain lookup-failed"
     )
 

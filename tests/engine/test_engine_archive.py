@@ -141,7 +141,7 @@ def test_a_url_of_another_stack_needs_no_key_and_stays_secret(app: App) -> None:
     never = "opts=pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create='never'))"
     app.program(FROM_URL.format(url=url, folder=folder).replace("keep_last=1", f"keep_last=0, {never}"))
     told = diagnostics(app.preview(fails=True))
-    assert "property keep_last value {0} has a problem: must be a whole number from 1 to 500" in told
+    assert "has a problem: keep_last must be a whole number from 1 to 500" in told
     assert "property timeout value {never} has a problem: must be a duration" in told
 
 

@@ -227,8 +227,8 @@ def test_wrong_settings_fail_in_the_preview_by_name(plugged: App) -> None:
     app.program(f'pulumi.CustomResource("{token}", "x", {{"databaseId": ["x"], "timeout": "soon", "trigger": ["x"]}})')
     printed = app.preview(fails=True)
     for problem in (
-        f"property trigger value {{[{{x}}]}} has a problem: is not an input of {token}; its inputs are databaseId, triggers,",
-        "property databaseId value {[{x}]} has a problem: must be a string, not list",
+        f"has a problem: trigger is not an input of {token}; its inputs are databaseId, triggers,",
+        "has a problem: databaseId must be a string, not list",
         "property timeout value {soon} has a problem: must be a duration",
     ):
         assert problem in printed

@@ -88,7 +88,7 @@ def test_no_further_up_takes_another_snapshot_unasked(app: App) -> None:
 
 
 WRONG_INPUTS = {
-    '"a/b"': ["property database_id value {a/b} has a problem: must be a bare id, without slashes"],
+    '"a/b"': ["property database_id value {a/b} has a problem: must be a bare id, of letters, digits, - and _ only"],
     f'"{DATABASE}", timeout="soon", rotate_after="31d", triggers="release"': [
         "property timeout value {soon} has a problem: must be a duration such as 90s, 45m, 1h30m or 7d",
         "property rotate_after value {31d} has a problem: must be at most 30d",

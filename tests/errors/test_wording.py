@@ -25,7 +25,7 @@ EDGES = {"Python": PYTHON, "plugin": PLUGIN, "command line": COMMANDS}
 FACTS = {
     "file": "s3://bucket/state.json",
     "package": "boto3",
-    "pip": "pip install 'pulumi-snapshots[s3]'",
+    "pip": "pip install 'pulumi-snapshots[archive]'",
     "time": "12:00:00 UTC",
     "uri": "file:///x.zip",
     "wait": "30 minutes",

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, get_origin
 
+import pulumi
 import pytest
 from pulumi._types import resource_types
 
@@ -77,9 +78,14 @@ def test_a_wrong_argument_names_the_class_that_the_user_wrote(package: Any, name
     for wrong in (in_camel(right), right.replace("_", "")):
         with pytest.raises(TypeError) as raised:
             written("x", **{wrong: 1})
-        assert str(raised.value) == f"{name}: there is no argument '{wrong}'; did you mean '{right}'?"
+        # The engine's language host shows a RunError without a traceback, so the text names the line.
+        assert isinstance(raised.value, pulumi.RunError)
+        line = r"\(test_catalogue\.py, line \d+\)"
+        assert re.fullmatch(
+            rf"{name}: there is no argument '{wrong}'; did you mean '{right}'\? {line}", str(raised.value)
+        )
     with pytest.raises(
-        TypeError, match=f"^{name}: there is no argument 'zzz'; its arguments are resource_name, .*timeout, opts$"
+        TypeError, match=f"^{name}: there is no argument 'zzz'; its arguments are resource_name, .*timeout, opts \\("
     ):
         written("x", zzz=1)
     with pytest.raises(TypeError, match=f"^{name}: missing a required argument"):
@@ -103,7 +109,7 @@ def test_a_programs_own_subclass_keeps_what_it_says_for_itself(package: Any) -> 
     assert Nightly.kept == ["before-release"]
     assert Nightly.__doc__ == "Ours."
     assert Renamed.__doc__ == package.Snapshot.__doc__
-    with pytest.raises(TypeError, match=r"^Renamed: there is no argument 'trigger'; did you mean 'triggers'\?$"):
+    with pytest.raises(TypeError, match=r"^Renamed: there is no argument 'trigger'; did you mean 'triggers'\?"):
         Renamed("x", trigger=1)
 
 
@@ -160,8 +166,7 @@ def test_each_input_is_checked_as_what_it_is_described_as(name: str, kind: Kind)
 
 def test_settings_are_those_of_the_provider_class() -> None:
     assert parameters(plugin.Provider.__init__) == set(Settings.properties())
-    described = {name: each.description for name, each in Settings.properties().items()}
-    assert arguments_in(inspect.getdoc(plugin.Provider) or "") == described
+    assert set(arguments_in(inspect.getdoc(plugin.Provider) or "")) == set(Settings.properties())
     for name, parameter in inspect.signature(plugin.Provider.__init__).parameters.items():
         if name in Settings.properties():
             kind = "int" if Settings.properties()[name].type is int else "str"

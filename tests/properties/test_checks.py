@@ -14,7 +14,7 @@ from pulumi_snapshots.snapshot.record import SnapshotRecord, is_provisional, spl
 
 DATABASE = "a14b8d5e1cb7405a851eb4c075506121"
 DURATION = "must be a duration such as 90s, 45m, 1h30m or 7d, or a number of seconds, not "
-BARE = "must be a bare id, without slashes"
+BARE = "must be a bare id, of letters, digits, - and _ only"
 
 BAD_DURATIONS: list[Any] = [
     *(-1, -0.5, math.nan, math.inf, -math.inf, 10**400, True, False, [], {}, b"45m", "", " ", "9" * 400),
@@ -29,37 +29,9 @@ BAD: list[tuple[str, Any, str]] = [
     *(
         ("database_id", value, BARE)
         for value in (
-            *(
-                ".",
-                "..",
-                "/",
-                "a/b",
-                "a\\b",
-                "../x",
-                "a?b",
-                "a#b",
-                "a%2Fb",
-                " a",
-                "a\n",
-                "a b",
-                "a\tb",
-                "a\x00",
-                "a\x7f",
-            ),
-            *("a\u00a0b", "a\u2028b", "a\u3000b"),  # white space of other scripts
-            *("a\u200bb", "\ufeffa", "a\u200db", "a\u00adb"),  # of no width
-            *("\u202ea", "a\u200f", "a\u2066b"),  # that turn the direction of the text
-            *(
-                "a\uff0fb",
-                "a\uff3cb",
-                "a\uff1fb",
-                "a\uff03b",
-                "a\uff05b",
-                "\u2025",
-                "\uff0e\uff0e",
-                "\u2100",
-            ),  # in disguise
-            *("a\ud800", "a\ue000"),  # no characters at all
+            *(".", "..", "/", "a/b", "a\\b", "../x", "a?b", "a#b", "a%2Fb", " a", "a\n", "a b", "a\x00"),
+            *("a\u200bb", "a\uff0fb", "\u2025", "caf\u00e9", "a\ud800"),  # a path's parts in disguise, other scripts
+            *("<DATABASE_ID>", "${database.id}", "$DATABASE", "{id}", "x" * 101),  # never filled in
         )
     ),
     ("triggers", "x", "must be a list, not str"),
@@ -94,10 +66,7 @@ def test_a_number_too_long_to_be_shown_is_still_reported() -> None:
 
 
 GOOD: list[tuple[str, Any]] = [
-    *(
-        ("database_id", value)
-        for value in (DATABASE, "db_abc123def456abc123def4", "a.b", "...", "datenbank-ä", "a:b", "a@b")
-    ),
+    *(("database_id", value) for value in (DATABASE, "db_abc123def456abc123def4", "a.b", "a_b-C")),
     *(("triggers", value) for value in (None, [], ["x", {"a": [1]}], ())),
     *(("timeout", value) for value in (None, 1, 0.5, "90", "1h30m", "1.5h", "500ms", ".5m", "7d", " 45m ", "1d12h")),
     *(("reuse_within", value) for value in (0, "0s", "30d", 30 * 86400)),

@@ -73,9 +73,7 @@ class PluginServicer(Servicer):
 
     def check(self, urn: str, news: Mapping[str, Any], olds: Mapping[str, Any] | None = None) -> CheckAnswer:
         answer = super().check(urn, news, olds)
-        # One that names no property (the engine would print its value) begins with the name.
-        named = [(name, reason) if name else tuple(reason.split(" ", 1)) for name, reason in answer.failures]
-        failures = [(NAMES.get(name, name), in_python(reason)) for name, reason in named]
+        failures = [(NAMES.get(name, name), in_python(reason)) for name, reason in answer.failures]
         return CheckAnswer(renamed(answer.inputs, NAMES), _of(answer.secrets), failures)
 
     def diff(self, urn: str, id_: str, olds: Mapping[str, Any], news: Mapping[str, Any], *args: Any) -> Any:

@@ -430,7 +430,9 @@ class Servicer:
         )
         answer = self._call("Check", request)
         inputs, secrets = _values(answer.inputs)
-        return CheckAnswer(inputs, secrets, [(failure.property, failure.reason) for failure in answer.failures])
+        # One that names no property (the engine would print its value) begins with the name.
+        named = [tuple(f"{each.property} {each.reason}".lstrip().split(" ", 1)) for each in answer.failures]
+        return CheckAnswer(inputs, secrets, [(name, reason) for name, reason in named])
 
     def diff(
         self, urn: str, id_: str, olds: Mapping[str, Any], news: Mapping[str, Any], ignore_changes: Sequence[str] = ()

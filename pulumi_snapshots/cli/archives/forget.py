@@ -66,7 +66,7 @@ async def forget(
         fields = [{"uri": one.archive.uri, "removed": one.goes, "why": words(one.why)} for one in found]
         invocation.show(json_text({"dry_run": dry_run, "archives": fields}))
     elif rows:
-        invocation.show(table(("", "ARCHIVE", "CREATED", "", ""), rows, invocation.out))
+        invocation.show(table(("", "ARCHIVE", "CREATED", "ACTION", "REASON"), rows, invocation.out))
     else:
         invocation.say("no archives")
     return FAILED if any(each.failed for each in found) else DONE

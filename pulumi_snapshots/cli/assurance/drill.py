@@ -99,7 +99,7 @@ async def drill(  # noqa: PLR0913  each is an option
     """Restore a snapshot onto a scratch database and check what came back; without VERSION, the newest one.
 
     Everything that the scratch database holds is overwritten. The exit code is 0 only if all checks passed. Sends one
-    restore at most: the next run on this machine resumes an interrupted one.
+    restore at most: the next run resumes an interrupted one.
 
     For example: --check 'select count(*) from orders >= 1000'
     """

@@ -39,7 +39,7 @@ async def guards(invocation: Invocation, *, guard: str | None, as_json: bool) ->
             (each.id or f"{each.database_id}: none", each.guard, moment(each.noted_at, invocation.zone), _changed(each))
             for each in found
         ]
-        invocation.show(table(("SNAPSHOT", "GUARD", "SINCE", "CHANGED"), rows, invocation.out))
+        invocation.show(table(("SNAPSHOT", "GUARD", "GUARDING SINCE", "CHANGED"), rows, invocation.out))
     else:
         invocation.say("no guard has noted anything")
     return DONE

@@ -236,7 +236,7 @@ def _look_at_archives(
     found: Sequence[Health],
     now: datetime,
 ) -> None:
-    """Add what the manifests of archives say of each database, and the drills that runs of this machine remember."""
+    """Add what the manifests of archives say of each database, and the drills that the ledger remembers."""
     for health in found:
         ours = [one for one in about if one[1].database_id == health.id]
         dated = [(one.created_at, uri) for uri, one in ours if one.created_at]

@@ -48,7 +48,7 @@ from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 async def create(context: click.Context, /, *, new: bool, as_json: bool, urls: bool, **typed: Any) -> int:
     """Take a snapshot of DATABASE and wait for it.
 
-    Sends one request at most: the next run on this machine resumes an interrupted one.
+    Sends one request at most: the next run resumes an interrupted one.
     """
     inputs = checked(context, SnapshotInputs, typed)
     invocation: Invocation = context.obj

@@ -55,7 +55,7 @@ from pulumi_snapshots.snapshot.read import LATEST, get
 async def restore(context: click.Context, /, *, new: bool, as_json: bool, **typed: Any) -> int:
     """Put a snapshot back, over everything that its database holds.
 
-    Sends one request at most: the next run on this machine resumes an interrupted one.
+    Sends one request at most: the next run resumes an interrupted one.
     """
     invocation: Invocation = context.obj
     if typed["version_id"] == LATEST:

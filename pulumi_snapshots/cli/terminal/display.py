@@ -23,7 +23,7 @@ from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import printable, zoned
 from pulumi_snapshots.errors.text import Words
 
-ASKING = "asking the service, in turn with other runs of this machine"
+ASKING = "asking the service, in turn with other runs"
 
 
 class Display:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -232,8 +232,10 @@ class Plugin(Lacking):
             yield answer(computed=answer.Computed())
             return
         unknown = f"cannot be asked for in a list; it takes {', '.join(kind.list_names.all)}"
-        failures = _unknown(request.query, kind.list_names, unknown)
-        failures += _failures(kind.lists.lookup.query.problems(values), kind.list_names, repeated=values)
+        failures = _unknown(request.query, kind.list_names, unknown, request.query.fields)
+        failures += _failures(
+            kind.lists.lookup.query.problems(values), kind.list_names, kind.list_names.all, repeated=values
+        )
         if failures:
             text = "\n".join(f"{each.property} {each.reason}".lstrip() for each in failures)
             await _fail(context, text, grpc.StatusCode.INVALID_ARGUMENT)
@@ -294,9 +296,9 @@ class Plugin(Lacking):
             return _returned(Struct(fields=dict.fromkeys(function.results.all, UNKNOWN_VALUE)))
         arguments_are = f"its arguments are {', '.join(names.all) or 'none'}{_other_version(self._config)}"
         unknown = f"is not an argument of {request.tok}; {arguments_are}"
-        failures = _unknown(request.args, names, unknown)
+        failures = _unknown(request.args, names, unknown, request.args.fields)
         shown = [name for name, value in request.args.fields.items() if not holds_secret(value)]
-        failures += _failures(lookup.query.problems(values), names, repeated=shown)
+        failures += _failures(lookup.query.problems(values), names, names.all, repeated=shown)
         if failures:
             return provider_pb2.InvokeResponse(failures=failures)
         if request.preview and (foreseen := function.foreseen(values)) is not None:
@@ -405,41 +407,41 @@ def _checked(inputs: Struct, problems: Iterable[Problem], names: Names, secrets:
     """
     checked = Struct()
     checked.CopyFrom(inputs)
-    hidden = [name for name, value in inputs.fields.items() if value.ByteSize() > SHOWN_LIMIT]
+    shown = {name for name, value in inputs.fields.items() if is_secret(value) or _is_readable(value)}
     for name in secrets:
         wire = names.wire(name)
         given = inputs.fields.get(wire, Value())
         if plain(given) is not None and not is_secret(given):
-            hidden.append(wire)
+            shown.discard(wire)
             checked.fields[wire].CopyFrom(as_secret(inputs.fields[wire]))
-    failures = [*_unknown(inputs, names, unknown), *_failures(problems, names, hidden=hidden)]
+    failures = [*_unknown(inputs, names, unknown, shown), *_failures(problems, names, shown)]
     return provider_pb2.CheckResponse(inputs=checked, failures=failures)
 
 
-def _unknown(inputs: Struct, names: Names, reason: str) -> list[Any]:
-    return [
-        provider_pb2.CheckFailure(property=name, reason=reason)
-        for name in names.unknown_to(inputs)
-        if name not in OF_THE_ENGINE
-    ]
+def _is_readable(value: Value) -> bool:
+    """Whether the engine prints a value as a user would write it, which it does with short texts only."""
+    return bool(value.HasField("string_value")) and value.ByteSize() <= SHOWN_LIMIT
+
+
+def _unknown(inputs: Struct, names: Names, reason: str, shown: Container[str]) -> list[Any]:
+    unknown = (name for name in names.unknown_to(inputs) if name not in OF_THE_ENGINE)
+    return [_failure(name, reason, shown) for name in unknown]
 
 
 def _failures(
-    problems: Iterable[Problem], names: Names, *, hidden: Iterable[str] = (), repeated: Iterable[str] = ()
+    problems: Iterable[Problem], names: Names, shown: Container[str], *, repeated: Container[str] = ()
 ) -> list[Any]:
-    """What is wrong, as the engine shows it: it prints an input's value too, unless that is marked as a secret.
+    """What is wrong. The engine does not print the values of `repeated` properties, so the reason does."""
+    wires = [(names.wire(each.property), each) for each in problems]
+    told = [(wire, each.told() if wire in repeated else each.reason) for wire, each in wires]
+    return [_failure(wire, PLUGIN.text(reason), shown) for wire, reason in told]
 
-    The engine must not print the values of `hidden` properties. It does not print those of `repeated` ones, so the reason
-    does.
-    """
-    failures = []
-    for problem in problems:
-        wire = names.wire(problem.property)
-        reason = PLUGIN.text(problem.told() if wire in repeated else problem.reason)
-        if wire in hidden or wire not in names.all:
-            wire, reason = "", f"{wire} {reason}".lstrip()
-        failures.append(provider_pb2.CheckFailure(property=wire, reason=reason))
-    return failures
+
+def _failure(wire: str, reason: str, shown: Container[str]) -> Any:
+    """What is wrong with one property. The engine prints the value of one that is named as such: only of `shown` ones."""
+    if wire in shown:
+        return provider_pb2.CheckFailure(property=wire, reason=reason)
+    return provider_pb2.CheckFailure(reason=f"{wire} {reason}".lstrip())
 
 
 def _difference(kind: Kind, found: Changes, request: Any) -> Any:

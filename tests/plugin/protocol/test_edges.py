@@ -112,7 +112,7 @@ def test_null_settings_are_not_given_ones(given: dict[str, Any]) -> None:
 async def test_settings_that_a_preview_does_not_know_send_no_request() -> None:
     async with plugged({"apiUrl": UNKNOWN}) as here:
         (failure,) = (await here.call("Check", provider_pb2.CheckRequest(urn=NAME, news=bag({})))).failures
-        assert failure.property == "databaseId"
+        assert failure.reason.startswith("databaseId is required")
         found = await here.call("Invoke", provider_pb2.InvokeRequest(tok="squarecloud:index:getDatabases"))
         assert values(getattr(found, "return")) == {"databases": UNKNOWN}
         (listed,) = await here.call("List", provider_pb2.ListRequest(token=SNAPSHOT))
