@@ -19,7 +19,7 @@ from squarecloud_emulator.data.postgres_server import PostgresServer
 from squarecloud_emulator.data.postgres_store import PostgresStore
 from squarecloud_emulator.data.store import StoreError
 from tests.support.real_data import SPOIL, content_of, databases_of, filled, fresh, sql_at
-from tests.support.world import DATABASE, OTHER_DATABASE, World, world
+from tests.support.world import DATABASE, World, world
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -159,47 +159,6 @@ def test_snapshot_during_writes_is_consistent(server: Server) -> None:
     anyio.run(body)
 
 
-def test_other_requests_are_answered_during_a_slow_dump(server: Server) -> None:
-    """An application's lock makes pg_dump wait for as long as the test wants."""
-    url = server.url(DATABASE)
-
-    async def body() -> None:
-        async with at_server(server, databases=(DATABASE, OTHER_DATABASE), soft_deadline_seconds=0.2) as here:
-            sql_at(url, "CREATE TABLE t (n integer)")
-            with psycopg.connect(url) as application:
-                application.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
-                client = here.session.client
-                accepted = await client.start_snapshot(DATABASE, leaves=lambda: None)
-                assert type(accepted).__name__ == "Accepted"
-                assert (await client.list_snapshots(DATABASE)).entries == ()
-                assert (await client.database_status(OTHER_DATABASE)).running
-                (running,) = here.emulator.account.running(DATABASE)
-                assert running.size is None
-            with anyio.fail_after(BUSY_SECONDS):
-                while not here.emulator.snapshots(DATABASE):
-                    await anyio.lowlevel.checkpoint()
-            (stored,) = here.emulator.snapshots(DATABASE)
-            assert (stored.version_id, stored.origin) == (running.version_id, "manual")
-
-    anyio.run(body)
-
-
-def test_automatic_snapshots_are_dumps_too(server: Server) -> None:
-    async def body() -> None:
-        async with at_server(server, automatic_snapshots=True) as here:
-            here.emulator.settle()
-            here.emulator.advance(86400)
-            with anyio.fail_after(BUSY_SECONDS):
-                while not here.emulator.snapshots(DATABASE):
-                    await anyio.lowlevel.checkpoint()
-            (stored,) = here.emulator.snapshots(DATABASE)
-            assert stored.origin == "automatic"
-            with zipfile.ZipFile(io.BytesIO(here.emulator.archive_of(stored.version_id))) as archive:
-                assert "database.dump" in archive.namelist()
-
-    anyio.run(body)
-
-
 def test_failed_dump_fails_the_snapshot_and_is_logged(
     server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -246,54 +205,6 @@ def test_execute_runs_at_the_server_in_one_transaction(server: Server) -> None:
             assert here.emulator.execute(DATABASE, "SELECT n FROM t") == [[[1]]]
 
     anyio.run(body)
-
-
-def test_user_with_createdb_needs_no_superuser(server: Server) -> None:
-    role = f"DO $$BEGIN CREATE ROLE maker LOGIN CREATEDB PASSWORD '{server.password}'; EXCEPTION WHEN duplicate_object THEN END$$"
-    sql_at(server.url(), role)
-    own, dsn = (url.replace("//postgres", "//maker") for url in (server.url(DATABASE), server.dsn()))
-
-    async def body() -> None:
-        async with at_server(server, dsn=dsn) as here:
-            before = filled(own)
-            stored = here.emulator.add_snapshot(DATABASE)
-            sql_at(own, SPOIL)
-            await restored(here, stored.version_id)
-            assert content_of(own) == before
-
-    anyio.run(body)
-
-
-def test_dump_cut_by_a_kill_never_becomes_a_snapshot(server: Server, tmp_path: Path) -> None:
-    settings = EmulatorSettings(snapshot_seconds=0)
-    killed = Emulator(settings, data_folder=tmp_path, store=PostgresStore(server.dsn(), tmp_path))
-    database = killed.add_database(DATABASE)
-    sql_at(server.url(DATABASE), "CREATE TABLE t (n integer)")
-    with psycopg.connect(server.url(DATABASE)) as application:
-        application.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
-        killed.account.start_snapshot(database, killed.now())
-        killed.save()
-        killed.account.store.close()
-    emulator = Emulator(settings, data_folder=tmp_path, store=PostgresStore(server.dsn(), tmp_path))
-    assert emulator.snapshots(DATABASE) == []
-    assert emulator.account.running(DATABASE) == []
-    emulator.remove_database(DATABASE)
-    emulator.stop()
-    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["state.json"]
-
-
-def test_database_removed_right_before_the_stop_is_dropped(server: Server, tmp_path: Path) -> None:
-    """A dump is still running, so the removal is still queued when the emulator stops."""
-    emulator = Emulator(EmulatorSettings(), data_folder=tmp_path, store=PostgresStore(server.dsn(), tmp_path))
-    emulator.add_database(DATABASE)
-    sql_at(server.url(DATABASE), "CREATE TABLE t (n integer)")
-    with closing(psycopg.connect(server.url(DATABASE))) as application:
-        application.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
-        emulator.capture(DATABASE)
-        emulator.remove_database(DATABASE)
-        emulator.stop()
-    assert DATABASE not in databases_of(server)
-    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["state.json"]
 
 
 def test_other_engines_stay_sqlite(server: Server) -> None:
