@@ -49,7 +49,7 @@ TESTS = {
 MISTAKES = (
     # Who may send a request.
     ("ledger", "alike.sort(key=lambda each: each.request.posted_at, reverse=True)", "alike.sort(key=lambda each: each.request.posted_at)"),
-    ("ledger", "theirs = alike if is_resource(intent.owner) else here", "theirs = here"),
+    ("ledger", "return attempt.database_id == self.database_id or (", "return attempt.database_id == self.database_id and ("),
     ("ledger", "if each.kind == intent.kind and not each.is_past(now)]", "if each.kind == intent.kind]"),
     ("ledger", "if earlier is None or (intent.fresh and not _may_be_it(earlier)):", "if earlier is None or intent.fresh:"),
     ("ledger", "if each.is_in_the_way(now) and each.id not in intent.ignored", "if each.id not in intent.ignored"),
@@ -94,7 +94,7 @@ MISTAKES = (
     ("ledger", "if not isinstance(document, dict):\n        raise damaged(", "if False:\n        raise damaged("),
     ("ledger", 'connection.execute("BEGIN IMMEDIATE")', 'connection.execute("BEGIN")'),
     ("ledger", "if code in DAMAGED:", "if False:"),
-    ("ledger", "if self.is_shared and not folder.is_dir():", "if False:"),
+    ("ledger", "if self.is_shared and not (folder.is_dir() or own):", "if False:"),
     ("ledger", "for lost in tries.keys() & set(writes):\n            return _end(tries[lost])", "pass"),
     ("ledger", "return is_fresh and _end(ends)", "return _end(ends)"),
     ("ledger", "if failures == TRIES or not tries:", "if failures == TRIES:"),
