@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ from pulumi_snapshots.cli.terminal.invocation import DONE, Invocation
 from pulumi_snapshots.cli.terminal.output import json_text, moment, table
 from pulumi_snapshots.cli.terminal.stack import stack_option
 from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.under_way import UnderWay
 from pulumi_snapshots.service.rate_limiter import blocks_in
@@ -31,9 +33,12 @@ FIELDS = (*SHOWN, "kind", "source", "owner", "account")
 
 async def under_way(session: Session) -> list[UnderWay]:
     """What the ledger has of requests without a known end, or which keep others away; oldest first."""
-    now, is_shared = session.service_clock.now(), session.ledger.place.is_shared
     # A snapshot that was found is held for seconds, and nothing of it is under way.
     there = [one for one in await session.ledger.attempts() if not (one.is_over and one.kind == "snapshot")]
+    if there:
+        with suppress(Explained):  # all times are the service's; by this machine's clock they may seem to be over
+            await session.know_time(there[0].database_id, briefly=True)
+    now, is_shared = session.service_clock.now(), session.ledger.place.is_shared
     return [UnderWay(one, now, is_shared) for one in there if not one.is_over or one.is_in_the_way(now)]
 
 
@@ -44,7 +49,8 @@ async def under_way(session: Session) -> list[UnderWay]:
 async def runs(invocation: Invocation, *, stack: str | None, as_json: bool) -> int:
     """List what is under way or waited for: database, what, by whom, since when, until when, and what you can do.
 
-    Sends no request: it shows what runs on this machine, or in the shared state of all machines, have written down.
+    Shows what runs on this machine, or in the shared state of all machines, have written down. Sends one request at most, for
+    the service's time.
     """
     async with invocation.session(stack=stack) as session:
         found = await under_way(session)

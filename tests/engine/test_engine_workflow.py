@@ -1,0 +1,191 @@
+"""The workflows of the pages as they are printed: checked, and their steps played on runners that start empty."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+from tests.engine.stage import DATABASE, App, wait_for
+from tests.support.object_stores import Closed, compiled, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.object_stores import ObjectStore
+
+PROJECT = Path(__file__).resolve().parents[2]
+HOWTO = PROJECT / "docs" / "howto"
+PROGRAM = f"""import pulumi
+from pulumi_snapshots import Snapshot
+
+Snapshot("before-release", "{DATABASE}", triggers=[pulumi.Config().require("release")])
+"""
+PIP = """#!/bin/sh
+# Every package comes from the clone.
+for argument in "$@"; do
+  case "$argument" in
+  install) ;;
+  ./.pulumi-snapshots\\[*) test -f .pulumi-snapshots/pyproject.toml || exit 1 ;;
+  *) echo "$argument is a name that anybody could register" >&2; exit 1 ;;
+  esac
+done
+"""
+
+
+def blocks(page: str) -> list[str]:
+    return re.findall(r"^```yaml\n(.*?)^```$", (HOWTO / f"{page}.md").read_text(), re.MULTILINE | re.DOTALL)
+
+
+GITHUB, GITLAB = blocks("github-actions"), blocks("gitlab-ci")
+
+
+def test_the_workflows_of_the_page_are_right(tmp_path: Path) -> None:
+    module = "github.com/rhysd/actionlint"
+    try:
+        program = compiled({"actionlint": f"{module}/cmd/actionlint"}, module, "1.7.12") / "actionlint"
+    except Closed as reason:
+        pytest.skip(f"the workflows are not checked: {reason}")
+    folder = tmp_path / ".github" / "workflows"
+    folder.mkdir(parents=True)
+    files = []
+    for number, text in enumerate(GITHUB):
+        files.append(folder / f"{number}.yml")
+        files[-1].write_text(text)
+    # Without the linters of other languages, which one machine has and another has not.
+    options = ["-shellcheck=", "-pyflakes=", "-oneline", "-no-color"]
+    done = subprocess.run([program, *options, *files], capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.stdout + done.stderr == ""
+    assert len(files) == 2
+
+
+@dataclass
+class Runner:
+    """A machine that starts empty: what its steps see is the job's environment and a checkout."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def work(self) -> Path:
+        return self.folder / "work"
+
+    def start(self, line: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(  # noqa: S603  what the page shows
+            ["bash", "-eo", "pipefail", "-c", line],  # noqa: S607  as a runner does
+            cwd=self.work,
+            env=self.environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def plays(self, line: str, *, fails: bool = False) -> str:
+        process = self.start(line)
+        printed, _ = process.communicate(timeout=180)
+        print(f"$ {line}\n{printed}")  # noqa: T201  pytest shows it where a test fails
+        assert (process.returncode != 0) is fails, printed
+        return printed
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[ObjectStore]:
+    with serving("moto") as store:
+        store.make_bucket("my-bucket")
+        yield store
+
+
+class Job:
+    """A job of a page's workflow, for the emulator and a bucket on this machine."""
+
+    def __init__(self, app: App, store: ObjectStore, job: dict[str, Any], variables: dict[str, Any]) -> None:
+        steps = [each if isinstance(each, dict) else {"run": each} for each in job.get("steps") or job["script"]]
+        self.lines = [
+            each["run"] for each in steps if "run" in each and not each["run"].startswith(("git ", "printf "))
+        ]
+        self.uses = [each["uses"].partition("@")[0] for each in steps if "uses" in each]
+        self._app, self._store = app, store
+        self._variables = {**variables, **job.get("env", job.get("variables", {}))}
+        self._runners = 0
+
+    def runner(self) -> Runner:
+        """An empty machine on which the packages, and the login to the cloud, are there."""
+        self._runners += 1
+        folder = self._app.folder / f"runner-{self._runners}"
+        bin_ = folder / "bin"
+        bin_.mkdir(parents=True)
+        (bin_ / "pip").write_text(PIP)
+        (bin_ / "pip").chmod(0o755)
+        shutil.copytree(self._app.stack.project, folder / "work")
+        (folder / "work" / ".pulumi-snapshots").symlink_to(PROJECT)
+        given = {name: value for name, value in self._variables.items() if isinstance(value, str) and "{{" not in value}
+        given.pop("AWS_ROLE_ARN", None), given.pop("AWS_WEB_IDENTITY_TOKEN_FILE", None)
+        there = self._store.url.removeprefix("http://")
+        given["PULUMI_BACKEND_URL"] += f"&endpoint={there}&disableSSL=true&s3ForcePathStyle=true"
+        app = {name: value for name, value in self._app.environment.items() if name != "PULUMI_STACK"}
+        cloud = {name: value for name, value in self._store.environment.items() if name != "AWS_ENDPOINT_URL"}
+        home = {"HOME": str(folder), "PULUMI_HOME": str(folder / "home"), "XDG_STATE_HOME": str(folder / "state")}
+        ci = {"CI": "true", "GITHUB_SHA": "c0ffee", "CI_COMMIT_SHA": "c0ffee", "PULUMI_CONFIG_PASSPHRASE": "x"}
+        path = {"PATH": os.pathsep.join([str(bin_), str(self._app.stack.pulumi.parent), app["PATH"]])}
+        return Runner(folder, {**app, **cloud, **home, **ci, **given, **path})
+
+
+def jobs(which: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    if which == "github":
+        return yaml.safe_load(GITHUB[1])["jobs"]["deploy"], {}
+    page = yaml.safe_load(GITLAB[1])
+    return page["deploy"], {"UNLOCK": ""}
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("which", ["github", "gitlab"])
+def test_a_lost_runner_costs_no_second_snapshot(app: App, store: ObjectStore, which: str) -> None:
+    job = Job(app, store, *jobs(which))
+    doctor, up = (next(line for line in job.lines if word in line) for word in ("doctor", "pulumi up"))
+    unlock = next(line for line in job.lines if "pulumi cancel" in line)
+    if which == "github":
+        assert job.uses == ["actions/checkout"] * 2 + [
+            "actions/setup-python", "pulumi/actions", "aws-actions/configure-aws-credentials"
+        ]  # fmt: skip
+        assert job.lines == [job.lines[0], doctor, unlock, up]
+    (app.stack.project / "__main__.py").write_text(PROGRAM)
+    (app.stack.project / "Pulumi.yaml").write_text(f"name: {which}\nruntime: python\n")
+
+    lost = job.runner()
+    lost.plays("pulumi stack init production")
+    lost.plays(job.lines[0])
+    checked = lost.plays(doctor)
+    assert re.search(r"ok +ledger +shared: s3://my-bucket/.pulumi-snapshots is read and written, and a stale", checked)
+    app.slow()
+    process = lost.start(up)
+    wait_for(app.posts, "the request")
+    wait_for(lambda: "list" in {each["kind"] for each in app.requests()}, "the first poll")
+    os.killpg(process.pid, signal.SIGKILL)
+    for name in ("pulumi-language", "pulumi.dynamic"):
+        subprocess.run(["pkill", "-9", "-s", str(process.pid), "-f", name], check=False)  # noqa: S603, S607
+    process.communicate()
+
+    after = job.runner()
+    after.plays(job.lines[0])
+    after.plays(doctor)
+    assert "the stack is currently locked by 1 lock(s)" in after.plays(up, fails=True)
+    listed = after.plays("squarecloud-snapshots runs --stack production")
+    assert re.search(
+        rf"{DATABASE} +snapshot +before-release of {which}/production .* 202, its end is not known", listed
+    )
+    after.environment["UNLOCK"] = "yes"
+    after.plays(unlock)
+    app.emulator.control("clock", {"advance": 700.0})
+    printed = after.plays(up)
+    assert "an earlier run" in printed
+    assert len(app.posts()) == 1
+    assert "nothing is under way" in after.plays("squarecloud-snapshots runs --stack production")
