@@ -15,7 +15,8 @@ import anyio
 
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.manifest import LARGEST, Manifest, describe, manifest_of, merged
-from pulumi_snapshots.archive.record import ArchiveRecord
+from pulumi_snapshots.archive.record import ArchiveRecord, history, object_in
+from pulumi_snapshots.archive.shelf import own_objects
 from pulumi_snapshots.archive.source import Meter, NoUrl, Source, bytes_text
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import digest_of, others_text, prune
@@ -30,7 +31,7 @@ from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.storage.destination import Destination, place_text
-from pulumi_snapshots.storage.encryption import SUFFIX, SealedDraft, sealed_size
+from pulumi_snapshots.storage.encryption import SealedDraft, sealed_size
 from pulumi_snapshots.storage.flow import Flow
 from pulumi_snapshots.storage.store import Draft, Held, Overtaken, StoreTrouble
 
@@ -113,7 +114,12 @@ async def archive(  # noqa: PLR0913  a progress bar is the sixth
         )
         raise NotArchived(what, job.left, then) from trouble
     listener.progress(Text("{archived} {size} to {uri}", size=bytes_text(record.size), uri=place_text(record.uri)))
-    return await prune(transfers, record, previous, inputs, listener)
+    if previous:
+        before = history(previous)
+    else:  # a state that was lost is no reason to keep everything for ever
+        counts = inputs.destination.folder and (inputs.keep or inputs.keep_last)
+        before = await own_objects(transfers, record, listener) if counts else []
+    return await prune(transfers, record, before, inputs, listener)
 
 
 class _Job:
@@ -264,7 +270,7 @@ class _Job:
         if database_id is None or SnapshotInputs.problems({"database_id": database_id}) or created is None:
             missing = "time" if created is None else "database"
             raise Explained(f"its {missing} is not known, so it cannot be named", then=[Next(Step.NAME_OBJECT)])
-        return place.named(database_id, self._inputs.version_id, created, SUFFIX * bool(self._inputs.recipients))
+        return object_in(place, database_id, self._inputs.version_id, created, sealed=bool(self._inputs.recipients))
 
     async def _stream(self, blocks: AsyncIterator[bytes], draft: Draft) -> None:
         send, receive = anyio.create_memory_object_stream[bytes](BLOCKS_AHEAD)

@@ -10,10 +10,9 @@ from pulumi_snapshots.archive.archive import archive
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.manifest import note_pin
 from pulumi_snapshots.archive.record import ARCHIVE, ArchiveMemory, ArchiveRecord, counts
+from pulumi_snapshots.archive.shelf import imported
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import check_archived, remove
-from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.run.calls import Call, Calls, Resource
 
 
@@ -27,9 +26,11 @@ class ArchiveCalls(Calls):
         return Resource(record.id, ARCHIVE.state(record, values))
 
     async def read(self, call: Call, id_: str, state: Mapping[str, Any]) -> Resource:
-        """Check whether the object exists as it was written."""
+        """Check whether the object exists as it was written; import one by its URI and manifest."""
         if "mark" not in state:
-            raise Explained("An Archive cannot be looked up or imported", then=[Next(Step.DECLARE_ARCHIVE)])
+            record, keys = await imported(call.shared.of(Transfers), id_, call.owner, call.listener)
+            values = {"destination": record.uri, "recipients": keys, "pin": record.pinned}
+            return Resource(record.id, ARCHIVE.state(record, {name: each for name, each in values.items() if each}))
         record = await check_archived(call.shared.of(Transfers), ArchiveRecord.from_outputs(state), call.listener)
         return Resource(id_, ARCHIVE.state(record, state))
 

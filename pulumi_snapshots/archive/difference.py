@@ -14,8 +14,9 @@ from pulumi_snapshots.archive.record import (
     counts,
     history,
     kept_of,
+    object_in,
 )
-from pulumi_snapshots.clock import rfc3339, system_utc
+from pulumi_snapshots.clock import parse_rfc3339, rfc3339, system_utc
 from pulumi_snapshots.errors.text import Text
 from pulumi_snapshots.late import late
 from pulumi_snapshots.properties.checks import UNKNOWN
@@ -91,7 +92,8 @@ def archive_difference(record: ArchiveRecord, old: Mapping[str, Any], new: Mappi
     # A change that only the URL shows is shown as the URL's.
     names = (name if new.get(name) is not None else "download_url" for name, other in others.items() if other)
     replaces = list(dict.fromkeys(names))
-    if differs(_place(old.get("destination")), _place(new.get("destination"))):
+    place = _place(new.get("destination"))
+    if differs(_place(old.get("destination")), place) and not _is_in(record, place):
         replaces.append("destination")
     if differs(_keys(old.get("recipients")), _keys(new.get("recipients"))):
         replaces.append("recipients")
@@ -118,6 +120,14 @@ def _would_go(record: ArchiveRecord, values: Mapping[str, Any]) -> str:
 def _keys(recipients: Any) -> Any:
     """The order of recipients means nothing."""
     return UNKNOWN if holds_unknown(recipients) else recipients and sorted(set(recipients))
+
+
+def _is_in(record: ArchiveRecord, place: Any) -> bool:
+    """Whether this folder gives the object the very name that it has, as after an import."""
+    if not isinstance(place, Destination) or not place.folder or not record.database_id or not record.created_at:
+        return False
+    taken, sealed = parse_rfc3339(record.created_at), record.plain_sha256 is not None
+    return object_in(place, record.database_id, record.version_id, taken, sealed=sealed).uri == record.uri
 
 
 def _place(destination: Any) -> Any:

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.retention import Keep, kept_by
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.properties.catalogue import Bytes, Moment, Record, Thing, declare
+from pulumi_snapshots.storage.encryption import SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
 
     from pulumi_snapshots.ledger.drilled import Drilled
+    from pulumi_snapshots.storage.destination import Destination
 
 
+OURS = re.compile(r"\d{8}T\d{6}Z-[^/]+\.zip(\.age)?")
+"""The names of objects in a folder for each database."""
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+def object_in(
+    folder: Destination, database_id: str, version_id: str, created: datetime, *, sealed: bool
+) -> Destination:
+    """The object of a snapshot in a folder: `DATABASE_ID/CREATED_AT-VERSION_ID.zip`, or `.zip.age` if it is encrypted."""
+    name = f"{created.astimezone(UTC):%Y%m%dT%H%M%SZ}-{quote(version_id, safe='')}.zip{SUFFIX * sealed}"
+    return folder.holding(f"{database_id}/{name}")
 
 
 class StoredObject(Record, sparse=True):

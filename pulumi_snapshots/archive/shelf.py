@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 
 import anyio
 
 from pulumi_snapshots.archive.manifest import LARGEST, SUFFIX, Manifest, manifest_at, manifest_of
-from pulumi_snapshots.archive.record import StoredObject, kept_of
+from pulumi_snapshots.archive.record import OURS, ArchiveRecord, StoredObject, kept_of
 from pulumi_snapshots.archive.retention import Keep
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import digest_of, release
+from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.text import Text, Words
-from pulumi_snapshots.storage.destination import Destination, name_of
+from pulumi_snapshots.progress import Listener
+from pulumi_snapshots.storage.destination import Destination, name_of, place_text
 from pulumi_snapshots.storage.store import StoreTrouble
-
-OURS = re.compile(r"\d{8}T\d{6}Z-[^/]+\.zip(\.age)?")
-"""The names of objects in a folder."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,47 @@ async def shelved(transfers: Transfers, place: Destination, *, deep: bool = Fals
         if OURS.fullmatch(name_of(uri)) or (uri == place.uri and not uri.endswith(SUFFIX)):
             found[uri] = Shelved(uri, None, "has no manifest, so nothing says what it must be")
     return [await _verified(transfers, found[uri], sizes, deep=deep) for uri in sorted(found)]
+
+
+async def own_objects(transfers: Transfers, record: ArchiveRecord, listener: Listener) -> list[StoredObject]:
+    """The good archives of a record's resource and database beside it, newest first, as their manifests say."""
+    folder = Destination.parse(f"{record.uri.rpartition('/')[0]}/")
+    found: list[StoredObject] = []
+    try:
+        for each in await shelved(transfers, folder):
+            about = each.manifest
+            if about is None or each.problem or each.uri == record.uri or about.database_id != record.database_id:
+                continue
+            mine = [owner for owner in about.owners if owner.name == record.owner]
+            seen = await transfers.reading(transfers.store(Destination.parse(each.uri)).stat) if mine else None
+            if seen is not None:
+                found.append(StoredObject(each.uri, seen.mark, about.created_at, mine[0].pin))
+    except StoreTrouble as trouble:
+        listener.warn(f"earlier archives in {place_text(folder.uri)} are not counted: {trouble.happened}.")
+    return sorted(found, key=lambda one: one.taken, reverse=True)
+
+
+async def imported(
+    transfers: Transfers, uri: str, owner: str | None, listener: Listener
+) -> tuple[ArchiveRecord, list[str] | None]:
+    """The record of an archive that is there, by its manifest, with the others of this resource beside it; its recipients.
+
+    Raises:
+        Explained: there is none.
+    """
+    try:
+        place = Destination.parse(uri)
+    except ValueError as error:
+        raise Explained(f"The id of an Archive is its URI, and it {error}") from None
+    one = next((each for each in await shelved(transfers, place) if each.uri == place.uri), None)
+    if one is None or one.manifest is None or one.problem:
+        why = one.problem if one else "is no archive"
+        raise Explained(f"{place_text(place.uri)} {why}", then=[Next(Step.DECLARE_ARCHIVE)])
+    seen = await transfers.reading(transfers.store(place).stat)
+    about = {**one.manifest.to_outputs(), "uri": place.uri, "mark": seen.mark if seen else "", "owner": owner}
+    about["pinned"] = any(each.pin for each in one.manifest.owners if each.name == owner) or None
+    record = ArchiveRecord.from_outputs(about)
+    return replace(record, earlier=tuple(await own_objects(transfers, record, listener))), one.manifest.recipients
 
 
 def _sizes(transfers: Transfers, place: Destination) -> dict[str, int]:

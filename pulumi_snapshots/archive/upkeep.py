@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
@@ -10,7 +11,7 @@ import anyio
 
 from pulumi_snapshots.archive.inputs import KEEP_LIMIT, ArchiveInputs
 from pulumi_snapshots.archive.manifest import Manifest, edit_manifest, is_drilled, manifest_at, manifest_of
-from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject, history, kept_of
+from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject, kept_of
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
@@ -92,19 +93,17 @@ async def digest_of(transfers: Transfers, store: Store) -> str:
 async def prune(
     transfers: Transfers,
     record: ArchiveRecord,
-    previous: ArchiveRecord | None,
+    before: Sequence[StoredObject],
     inputs: ArchiveInputs,
     listener: Listener,
 ) -> ArchiveRecord:
-    """Give a new record the history of its resource, and remove what `keep` and `keep_last` do not keep.
+    """Give a new record the objects of its resource from before, and remove what `keep` and `keep_last` do not keep.
 
     It removes only objects that this resource has written, that are unchanged since and no one else's too, and never the
     last one that a drill has proved.
     """
-    before = [each for each in history(previous) if each.uri != record.uri] if previous else []
-    earlier = [
-        replace(each, drilled=False) for each in before
-    ]  # a newer one may be drilled since: the manifests decide
+    # A newer one may be drilled since: the manifests decide.
+    earlier = [replace(each, drilled=False) for each in before if each.uri != record.uri]
     rule = "keep" if inputs.keep else f"the last {inputs.keep_last}"
     left = list(earlier)
     with transfers.until(PRUNING):

@@ -11,6 +11,7 @@ from pulumi_snapshots.cli.archives.archives import archives
 from pulumi_snapshots.cli.archives.decrypt import decrypt
 from pulumi_snapshots.cli.archives.download import download
 from pulumi_snapshots.cli.archives.forget import forget
+from pulumi_snapshots.cli.archives.restore_archive import restore_archive
 from pulumi_snapshots.cli.assurance.drill import drill
 from pulumi_snapshots.cli.assurance.guards import guards
 from pulumi_snapshots.cli.assurance.runs import runs
@@ -27,7 +28,7 @@ from pulumi_snapshots.cli.snapshots.restore import restore
 
 GROUPS = {
     "Snapshots": (databases, list_, create, restore),
-    "Archives": (download, archive, archives, decrypt, forget),
+    "Archives": (download, archive, archives, decrypt, forget, restore_archive),
     "Assurance": (status, drill, guards, runs),
     "This tool and the service": (doctor, explain, plugin, completion, probe),
 }

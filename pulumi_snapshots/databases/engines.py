@@ -24,6 +24,7 @@ class Engine:
         library: the Python module that speaks to it.
         form: how its connection string looks.
         port: the usual one.
+        things: what a database consists of.
         needs_database: whether the string must name the database.
         parameters: those that may follow a `?`, with `-` for `_`; None if the library knows them and checks them itself.
     """
@@ -34,6 +35,7 @@ class Engine:
     library: str
     form: str
     port: int
+    things: str = "tables"
     needs_database: bool = False
     parameters: frozenset[str] | None = None
 
@@ -71,6 +73,7 @@ ENGINES = {
             "pymongo",
             "mongodb://USER:PASSWORD@HOST:PORT/DATABASE",
             27017,
+            "collections",
             needs_database=True,
         ),
         Engine(
@@ -80,6 +83,7 @@ ENGINES = {
             "redis",
             "redis://USER:PASSWORD@HOST:PORT/NUMBER",
             6379,
+            "keys",
             parameters=frozenset(
                 {"ssl-cert-reqs", "ssl-ca-certs", "ssl-certfile", "ssl-keyfile", "ssl-check-hostname"}
             ),

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from itertools import islice
+from typing import IO, Any
+from urllib.parse import unquote_plus
 
 import bson
 import pymongo
 from bson import json_util
+from bson.raw_bson import RawBSONDocument
 from pymongo.errors import ConnectionFailure, NetworkTimeout, OperationFailure, PyMongoError
 
 from pulumi_snapshots.clock import in_utc
+from pulumi_snapshots.databases.dumps import Dump, NotLoaded
 from pulumi_snapshots.databases.scalars import Scalar, only, scalar
 from pulumi_snapshots.databases.session import Lost, Refused, Session, network_reason, not_connected, too_late
 
@@ -24,6 +28,10 @@ SELECTING = 20_000
 """Milliseconds in which the library tries to connect again and again, also with a certificate that no server will take."""
 DENIED = frozenset({13, 18})
 """The server's codes for a user who may not log in."""
+SERVERS_OWN = frozenset({"admin", "config", "local"})
+"""Databases of the server itself, which a dump of all of them has too."""
+BATCH = 500
+"""Documents that are inserted at once."""
 FORM = '{"count": "orders", "query": {"state": "paid"}}'
 
 
@@ -78,6 +86,10 @@ class MongoDB(Session):
         if failed is not None:
             raise failed  # outside of the handler: the library's error would be its context
         return _value(answer)
+
+    def holds(self) -> int:
+        """How many collections there are."""
+        return len(self._database.list_collection_names())
 
     def age(self) -> float | None:
         """By the time in the id of the server's process, which it says to everybody, or else by its status."""
@@ -154,3 +166,124 @@ def _said(error: Exception, seconds: float) -> str:
         return str(error.details.get("errmsg", error))
     # Of the library's own words only the first part is short: hosts and time-outs follow.
     return network_reason(error, seconds) or re.split(r" \(configured timeouts|, Timeout: ", str(error))[0]
+
+
+# A dump -----------------------------------------------------------------------------------------------------------------
+
+
+class Loader:
+    """Loads what mongodump has written, by the library: mongorestore need not be there.
+
+    Args:
+        dsn: of the database, whose name the dump's database need not have.
+    """
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._client: pymongo.MongoClient[Any] | None = None
+
+    def load(self, dump: Dump, overwrite: bool) -> None:  # noqa: FBT001  threads have no keywords
+        """Make the collections, fill them, and index them; raises `NotLoaded`, or an error of the library."""
+        self._client = pymongo.MongoClient(self._dsn, appname="pulumi-snapshots")
+        database = self._client.get_default_database()
+        described = dict(_described(dump))
+        owners = {name for name, _ in described}
+        if len(owners) > 1:
+            raise NotLoaded(f"the dump holds several databases: {', '.join(sorted(owners))}")
+        for (_, name), about in described.items():
+            if overwrite:
+                database.drop_collection(name)
+            database.create_collection(name, **about.get("options", {}))
+        for (_, name), documents in _documents(dump):
+            if (owners and name not in {each for _, each in described}) or name.startswith("system."):
+                raise NotLoaded(f"collection {name} is not described in the dump, or is one of the server's own")
+            while batch := list(islice(documents, BATCH)):
+                database[name].insert_many(batch)
+        for (_, name), about in described.items():
+            for index in about.get("indexes", ()):
+                if index["name"] != "_id_":
+                    database[name].create_index(_keys(index), **_options(index))
+
+    def close(self) -> None:
+        """End the connections."""
+        if self._client is not None:
+            self._client.close()
+
+
+def _described(dump: Dump) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
+    """Options and indexes of each collection, by database and name; those of the server's own databases are left out."""
+    if dump.form == "archive":
+        with dump.file() as file:
+            found = ((each["db"], each["collection"], each["metadata"]) for each in _prelude(file))
+            every = [(database, name, json_util.loads(about)) for database, name, about in found]
+    else:
+        every = []
+        for path, file in dump.files():
+            database, name, kind = _named(path)
+            if kind == "metadata.json":
+                about = json_util.loads(file.read().decode())
+                every.append((database, about.get("collectionName", name), about))
+    for database, name, about in every:
+        if database not in SERVERS_OWN:
+            yield (database, name), about
+
+
+def _documents(dump: Dump) -> Iterator[tuple[tuple[str, str], Iterator[Any]]]:
+    """The documents of each collection, as they are; an archive has them in several parts."""
+    if dump.form != "archive":
+        for path, file in dump.files():
+            database, name, kind = _named(path)
+            if kind == "bson" and database not in SERVERS_OWN:
+                yield (database, name), _each(file)
+        return
+    with dump.file() as file:
+        for _ in _prelude(file):
+            pass
+        while (about := _next(file)) is not None:
+            part = bson.decode(about.raw)
+            documents = _each(file)
+            if part["db"] not in SERVERS_OWN and not part.get("EOF"):
+                yield (part["db"], part["collection"]), documents
+            for _ in documents:
+                pass
+
+
+def _prelude(file: IO[bytes]) -> Iterator[dict[str, Any]]:
+    """The descriptions of collections at the beginning of an archive."""
+    file.read(4)  # what shows that it is one
+    _next(file)
+    for each in _each(file):
+        yield bson.decode(each.raw)
+
+
+def _each(file: IO[bytes]) -> Iterator[RawBSONDocument]:
+    """The documents up to the next mark of an end."""
+    while (document := _next(file)) is not None:
+        yield document
+
+
+def _next(file: IO[bytes]) -> RawBSONDocument | None:
+    """The next document; None at the end of them."""
+    length = file.read(4)
+    if length in {b"", b"\xff\xff\xff\xff"}:
+        return None
+    content = length + file.read(max(0, int.from_bytes(length, "little") - 4))
+    if len(content) != int.from_bytes(length, "little"):
+        raise NotLoaded("the dump ends within a document")
+    return RawBSONDocument(content)
+
+
+def _named(path: str) -> tuple[str, str, str]:
+    """Database, collection and kind of a file in mongodump's folder."""
+    folder, _, file = path.rpartition("/")
+    name, _, kind = file.removesuffix(".json").rpartition(".")
+    return folder.rpartition("/")[2], unquote_plus(name), kind + ".json" * file.endswith(".json")
+
+
+def _keys(index: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Drivers want whole numbers for directions, and dumps may have others."""
+    return [(key, int(way) if isinstance(way, int | float) else way) for key, way in index["key"].items()]
+
+
+def _options(index: Mapping[str, Any]) -> dict[str, Any]:
+    return {each: value for each, value in index.items() if each not in {"v", "key", "ns"}}

@@ -35,6 +35,7 @@ AGES = (
     "SELECT variable_value FROM performance_schema.global_status WHERE variable_name = 'Uptime'",
     "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'Uptime'",
 )
+OBJECTS = "SELECT count(*) FROM information_schema.tables WHERE table_schema = database()"
 DENIED = frozenset({1044, 1045, 1049, 1698})
 """The server's codes for a wrong user, password or database."""
 INTO_FILE = re.compile(r"\b(?:out|dump)file\b", re.IGNORECASE)
@@ -102,6 +103,10 @@ class MySQL(Session):
         if failed is not None:
             raise failed  # outside of the handler, as above
         return only_column(rows)
+
+    def holds(self) -> int:
+        """How many tables and views there are."""
+        return int(self.ask(OBJECTS) or 0)
 
     def age(self) -> float | None:
         """As its status says, which everybody may read."""

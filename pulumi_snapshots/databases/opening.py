@@ -61,6 +61,10 @@ class Database:
         """
         return await self._asked(lambda session: session.ask(command))
 
+    async def holds(self) -> int:
+        """How many tables, collections or keys there are. Raises as `ask` does."""
+        return await self._asked(lambda session: session.holds())
+
     async def age(self) -> float | None:
         """Seconds for which the server has run; None if it does not say.
 

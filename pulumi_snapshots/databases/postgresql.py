@@ -19,6 +19,12 @@ from pulumi_snapshots.databases.session import Denied, Lost, Refused, Session, s
 ALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}
 # As part of a query this also fixes the transaction: no statement after it can make it write.
 BEFORE_REASON = re.compile(r"\A(?:.* failed: )*(?:FATAL: +)?")
+# Without what belongs to an extension, which a new database may have too.
+OBJECTS = (
+    "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' "
+    "AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')"
+)
 AGE = "SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())"
 # The library gives no code of an error while connecting. A server in another language is only believed later.
 DENIED = re.compile(
@@ -95,6 +101,10 @@ class Postgres(Session):
         if failed is not None:
             raise failed  # outside of the handler, as above
         return only_column(rows)
+
+    def holds(self) -> int:
+        """How many tables and views there are."""
+        return int(self.ask(OBJECTS) or 0)
 
     def age(self) -> float | None:
         """By the server's clock, as it says to everybody."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shlex
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 import redis
 
+from pulumi_snapshots.databases.dumps import NotLoaded
 from pulumi_snapshots.databases.scalars import Scalar, as_number, scalar
 from pulumi_snapshots.databases.session import (
     Lost,
@@ -40,6 +42,10 @@ READING = frozenset(
     }
 )
 """Commands that are sent if the server does not say which of its commands only read."""
+BATCH = 500
+"""Keys that are copied at once."""
+FOR_EVER = -1
+"""What the server says of a key that does not expire."""
 FLAGS = 2
 """Where what COMMAND INFO says of a command has its flags."""
 
@@ -100,6 +106,10 @@ class Redis(Session):
             raise failed  # outside of the handler: the library's error would be its context
         return scalar(reply)
 
+    def holds(self) -> int:
+        """How many keys there are."""
+        return int(self._send("DBSIZE"))
+
     def age(self) -> float | None:
         """As `INFO` says; None if the user may not ask for it."""
         try:
@@ -134,3 +144,47 @@ class Redis(Session):
             whole = f"{words[0]}|{words[1]}".lower().encode()
             marked = next((each for each in about[-1] if isinstance(each, list) and each[0] == whole), about)
         return b"readonly" in marked[FLAGS]
+
+
+class Copier:
+    """Copies all keys of a server of our own, which has loaded a file, to another one.
+
+    Args:
+        socket: of the first.
+        dsn: of the other one.
+    """
+
+    def __init__(self, socket: str, dsn: str) -> None:
+        self._source = redis.Redis(unix_socket_path=socket)
+        self._target = redis.Redis.from_url(dsn)
+
+    def is_ready(self) -> bool:
+        """Whether the first has loaded its file."""
+        with suppress(redis.BusyLoadingError, redis.ConnectionError):
+            return bool(self._source.ping())
+        return False
+
+    def copy(self, overwrite: bool) -> None:  # noqa: FBT001  threads have no keywords
+        """Copy them; raises `NotLoaded`, or an error of the library."""
+        spaces = self._source.info("keyspace")
+        if len(spaces) > 1:
+            raise NotLoaded(f"the dump has keys in several logical databases: {', '.join(spaces)}")
+        for space in spaces:
+            self._source.connection_pool.disconnect()
+            self._source.connection_pool.connection_kwargs["db"] = int(space.removeprefix("db"))
+        keys = self._source.scan_iter(count=BATCH)
+        while batch := list(islice(keys, BATCH)):
+            asked, given = self._source.pipeline(transaction=False), self._target.pipeline(transaction=False)
+            for key in batch:
+                asked.dump(key)
+                asked.pttl(key)
+            found = asked.execute()
+            for key, value, left in zip(batch, found[::2], found[1::2], strict=True):
+                if value is not None and (left == FOR_EVER or left > 0):  # else it has just expired
+                    given.restore(key, max(left, 0), value, replace=overwrite)
+            given.execute()
+
+    def close(self) -> None:
+        """End the connections."""
+        self._source.close()
+        self._target.close()

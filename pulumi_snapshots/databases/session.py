@@ -52,6 +52,10 @@ class Session(ABC):
         """
 
     @abstractmethod
+    def holds(self) -> int:
+        """How many tables, collections or keys the database has. Raises as `ask` does."""
+
+    @abstractmethod
     def age(self) -> float | None:
         """Seconds for which the server has run; None if it does not say. Raises as `ask` does."""
 

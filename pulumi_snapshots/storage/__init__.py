@@ -1,1 +1,1 @@
-"""The folders and buckets that archives go to, how they are opened, and the encryption on the way."""
+"""One object in a file or a bucket, sealed or not: its place, its store and the credentials that reach it."""

@@ -1,20 +1,15 @@
-"""The destination of an archive: which store, which name, whether it is a folder. It loads no HTTP stack."""
+"""The place of an object: which store, which name, whether it is a folder. It loads no HTTP stack."""
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from dataclasses import dataclass
-from datetime import UTC
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pulumi_snapshots.properties.unfit import Unfit
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
 
 BUCKETS = ("s3", "gs", "az")
 """Schemes of stores with buckets."""
@@ -37,7 +32,7 @@ def place_text(uri: str) -> str:
 
 @dataclass(frozen=True)
 class Destination:
-    """A checked destination.
+    """A checked place.
 
     Attributes:
         scheme: `file`, `s3`, `gs` or `az`.
@@ -58,8 +53,6 @@ class Destination:
         """
         if not text.strip() or any(unicodedata.category(character).startswith("C") for character in text):
             raise Unfit(MUST_BE)
-        if ".." in re.split(r"[/\\]", f"{text}/{unquote(text)}"):
-            raise Unfit("must not hold `..` as a segment")
         scheme, is_uri, rest = text.partition("://")
         if scheme == "file" or not is_uri:
             return cls._file(text, is_uri=bool(is_uri))
@@ -74,8 +67,11 @@ class Destination:
             # Without the value: some write a key and its secret there.
             raise Unfit(f"must be {scheme}://BUCKET/NAME, and its BUCKET two or more letters, digits, `.`, `_` and `-`")
         # Each of these is read in different ways by the stores' libraries.
-        if "?" in key or "#" in key or {"", "."} & set(key.removesuffix("/").split("/")[: None if key else 0]):
-            raise Unfit("must hold no ?, #, empty segment or `.` as a segment")
+        segments = (
+            set(re.split(r"[/\\]", f"{key.removesuffix('/')}/{unquote(key).removesuffix('/')}")) if key else set()
+        )
+        if "?" in key or "#" in key or {"", ".", ".."} & segments:
+            raise Unfit("must hold no ?, #, empty segment, `.` or `..` as a segment")
         return cls(scheme, f"{bucket}/{key}".removesuffix("/"), folder=not key or key.endswith("/"))
 
     @classmethod
@@ -94,12 +90,11 @@ class Destination:
             known = False
         if not known:
             raise Unfit("must begin with a home folder that this machine knows", path)
-        # As Path writes it, so that two spellings of one place are equal.
-        return cls("file", str(Path(path)), folder=path.endswith("/"))
+        # By the text alone, so that two spellings of one place are equal.
+        return cls("file", os.path.normpath(path), folder=path.endswith("/"))
 
-    def named(self, database_id: str, version_id: str, created: datetime, suffix: str = "") -> Destination:
-        """The object of a snapshot in this folder: `DATABASE_ID/CREATED_AT-VERSION_ID.zip`, and a suffix."""
-        name = f"{database_id}/{created.astimezone(UTC):%Y%m%dT%H%M%SZ}-{quote(version_id, safe='')}.zip{suffix}"
+    def holding(self, name: str) -> Destination:
+        """An object of this name in this folder."""
         return Destination(self.scheme, f"{self.path.removesuffix('/')}/{name}")
 
     @property

@@ -12,7 +12,7 @@ import pytest
 
 from pulumi_snapshots.archive.difference import archive_difference
 from pulumi_snapshots.archive.inputs import ArchiveInputs
-from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject
+from pulumi_snapshots.archive.record import ArchiveRecord, StoredObject, object_in
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.extras import pip_install
 from pulumi_snapshots.properties.checks import UNKNOWN
@@ -44,6 +44,7 @@ def problems(**changes: Any) -> dict[str, str]:
         {"database_id": None, "download_url": UNPINNED},
         {"destination": "backups/x.zip"},
         {"destination": "./backups/"},
+        {"destination": "../backups/"},
         {"destination": "~/x.zip"},
         {"destination": "a..b/c...zip"},
         {"destination": "file:///backups/x.zip"},
@@ -82,11 +83,7 @@ def test_good_inputs_pass(changes: dict[str, Any]) -> None:
         ({"destination": ""}, "destination", "must be a path"),
         ({"destination": 5}, "destination", "must be a string"),
         ({"destination": "a\0b"}, "destination", "must be a path"),
-        ({"destination": ".."}, "destination", "`..`"),
-        ({"destination": "/backups/../etc/passwd"}, "destination", "`..`"),
-        ({"destination": "backups/.."}, "destination", "`..`"),
-        ({"destination": "a\\..\\b"}, "destination", "`..`"),
-        ({"destination": "file:///backups/%2e%2e/etc/passwd"}, "destination", "`..`"),
+        ({"destination": "gs://bucket/a\\..\\b"}, "destination", "`..`"),
         ({"destination": "s3://bucket/a/../b"}, "destination", "`..`"),
         ({"destination": "s3://bucket/%2E%2E/b"}, "destination", "`..`"),
         ({"destination": "file://otherhost/x.zip"}, "destination", "file:///PATH"),
@@ -200,7 +197,7 @@ def test_relative_paths_and_home_become_whole_uris(monkeypatch: pytest.MonkeyPat
 )
 def test_a_name_in_a_folder_holds_database_time_version(folder: str, uri: str) -> None:
     created = datetime(2026, 11, 24, 23, 0, 0, 999999, tzinfo=UTC)
-    assert Destination.parse(folder).named(DATABASE, "a/b", created).uri == uri
+    assert object_in(Destination.parse(folder), DATABASE, "a/b", created, sealed=False).uri == uri
 
 
 def test_a_url_alone_gives_database_and_version() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from pulumi_snapshots.archive.difference import archive_difference
 from pulumi_snapshots.archive.manifest import FORMAT
-from pulumi_snapshots.archive.shelf import shelved
+from pulumi_snapshots.archive.shelf import imported, shelved
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.archives.archive import OWNER
 from pulumi_snapshots.clock import rfc3339
+from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.files import FileStore
 from pulumi_snapshots.storage.store import Held, StoreTrouble
@@ -25,6 +28,8 @@ from tests.support.world import DATABASE, OTHER_DATABASE, world
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pulumi_snapshots.archive.record import ArchiveRecord
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 
@@ -139,6 +144,31 @@ async def test_a_refresh_says_which_earlier_archives_are_gone(tmp_path: Path) ->
         seen = await at.refresh(records[-1])
         assert [each.uri for each in seen.earlier] == [records[1].uri]
         assert at.row.warnings == [f"1 earlier archives of this resource are gone: {file_of(records[0])}."]
+
+
+@virtual
+async def test_a_lost_state_is_found_again_by_the_manifests(tmp_path: Path) -> None:
+    async with scene(tmp_path / "a") as at:
+        mine, theirs = "urn:pulumi:dev::shop::squarecloud:index:Archive::nightly", "urn:pulumi:dev::else::x::y"
+        other = await at.archive(owner=theirs)
+        records: list[ArchiveRecord] = []
+        for _ in range(3):
+            at.newer(size=1000)
+            records.append(await at.archive(owner=mine, keep_last=5, previous=records[-1] if records else None))
+        # Imported, it is what the state had, and counts what it counted.
+        back, _ = await imported(at.transfers, records[-1].uri, mine, at.row)
+        assert back == replace(records[-1], earlier=tuple(replace(each, drilled=False) for each in back.earlier))
+        assert [each.uri for each in back.earlier] == [records[1].uri, records[0].uri]
+        here = {"database_id": DATABASE, "version_id": back.version_id, "destination": f"{at.folder}/"}
+        assert archive_difference(back, {"destination": back.uri}, here).replaces == ()
+        with pytest.raises(Explained, match="does not exist"):
+            await imported(at.transfers, f"{at.folder}/none.zip", mine, at.row)
+        # Without an import the next archive finds them too.
+        at.newer(size=1000)
+        last = await at.archive(owner=mine, keep_last=2)
+        assert [each.uri for each in last.earlier] == [records[-1].uri]
+        assert {file_of(each).exists() for each in (other, records[-1], last)} == {True}
+        assert not any(file_of(each).exists() for each in records[:-1])
 
 
 def test_many_archives_are_listed_in_parallel(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def shown(text: str) -> list[str]:
 def test_a_reader_finds_every_command_with_its_arguments() -> None:
     table = PAGE.partition("| command | does |")[2].partition("\n\n")[0]
     listed = [command for group in GROUPS.values() for command in group]
-    assert list(dict.fromkeys(re.findall(r"^\| `(\w+)", table, re.MULTILINE))) == [each.name for each in listed]
+    assert list(dict.fromkeys(re.findall(r"^\| `([\w-]+)", table, re.MULTILINE))) == [each.name for each in listed]
     for command in listed:
         arguments = [one for one in command.params if isinstance(one, click.Argument) or one.required]
         row = next(line for line in table.splitlines() if line.startswith(f"| `{command.name}"))

@@ -6,17 +6,25 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import IO, Any
 
 import click
 
 from pulumi_snapshots.archive.shelf import shelved
-from pulumi_snapshots.cli.terminal.arguments import checked, json_option, notify_option, place, timeout_option
+from pulumi_snapshots.cli.terminal.arguments import (
+    checked,
+    json_option,
+    notify_option,
+    place,
+    secret_of,
+    timeout_option,
+)
 from pulumi_snapshots.cli.terminal.completing import database_ids
 from pulumi_snapshots.cli.terminal.display import ASKING, Display, display
 from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
 from pulumi_snapshots.cli.terminal.output import MARKS, facts, fields_of, json_text, moment, table
 from pulumi_snapshots.drill.asking import Door
+from pulumi_snapshots.drill.check import CheckResult
 from pulumi_snapshots.drill.drill import DrillFailed, DrillPending
 from pulumi_snapshots.drill.drill import drill as run_drill
 from pulumi_snapshots.drill.inputs import DrillInputs
@@ -114,16 +122,13 @@ async def drill(  # noqa: PLR0913  each is an option
         )
         if name
     ]
-    for option, name, _ in variables:
-        if not invocation.environment.get(name):
-            context.fail(f"{option} must name a variable that holds the secret: {name} is not set.")
     database_id, _, version_id = snapshot.partition("/")
     given = {
         **typed,
         "database_id": database_id,
         "version_id": version_id or LATEST,
-        **{input_: invocation.environment[name] for _, name, input_ in variables},
-        "checks": [_check(context, each) for each in checks],
+        **{input_: secret_of(context, option, name) for option, name, input_ in variables},
+        "checks": [typed_check(context, each) for each in checks],
     }
     inputs = checked(context, DrillInputs, given, **SPELLED)
     places = [place(context, "--archives", each) for each in archives]
@@ -153,7 +158,8 @@ async def drill(  # noqa: PLR0913  each is an option
     return code
 
 
-def _check(context: click.Context, typed: str) -> dict[str, Any]:
+def typed_check(context: click.Context, typed: str) -> dict[str, Any]:
+    """A check as it is typed: a query, an operator and a value."""
     found = CHECK.fullmatch(typed.strip())
     if found is None:
         context.fail(f"--check {typed!r} must be a query, one of {', '.join(OPERATORS)}, and a value.")
@@ -225,9 +231,13 @@ def _show(invocation: Invocation, record: DrillRecord) -> None:
         "took": took,
         "proof": None if record.proved_by is None else ", ".join(record.proved_by) or "nothing but the checks",
     }
+    invocation.show(facts(about) + results_table(record.results or (), invocation.out))
+
+
+def results_table(results: Sequence[CheckResult], out: IO[str]) -> str:
+    """What each check has found, for people; empty without one."""
     rows = [
         (MARKS["ok" if each.passed else "problem"], each.check, each.expected, each.found or each.reason or "nothing")
-        for each in record.results or ()
+        for each in results
     ]
-    results = table(("", "CHECK", "EXPECTED", "FOUND"), rows, invocation.out) if rows else ""
-    invocation.show(facts(about) + results)
+    return table(("", "CHECK", "EXPECTED", "FOUND"), rows, out) if rows else ""

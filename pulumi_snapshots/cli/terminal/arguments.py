@@ -96,3 +96,15 @@ def place(context: click.Context, spelled: str, typed: str) -> Destination:
         return Destination.parse(typed)
     except ValueError as error:
         context.fail(f"{spelled} {error}.")
+
+
+def secret_of(context: click.Context, option: str, name: str) -> str:
+    """The content of the environment variable that an option names.
+
+    Raises:
+        click.UsageError: it is not set.
+    """
+    secret: str = context.obj.environment.get(name, "")
+    if not secret:
+        context.fail(f"{option} must name a variable that holds the secret: {name} is not set.")
+    return secret

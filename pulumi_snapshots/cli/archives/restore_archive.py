@@ -1,0 +1,161 @@
+"""The command `restore-archive`, which puts an archive into a database of any host, without the service."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import click
+
+from pulumi_snapshots.archive.put_back import Found, find, opened
+from pulumi_snapshots.archive.source import bytes_text
+from pulumi_snapshots.cli.assurance.drill import SPELLED, results_table, typed_check
+from pulumi_snapshots.cli.terminal.arguments import json_option, place, secret_of
+from pulumi_snapshots.cli.terminal.display import display
+from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
+from pulumi_snapshots.cli.terminal.output import MARKS, facts, json_text, moment, report
+from pulumi_snapshots.cli.terminal.wording import COMMANDS
+from pulumi_snapshots.databases.dumps import dump_in
+from pulumi_snapshots.databases.engines import ENGINES, engine_of
+from pulumi_snapshots.databases.errors import CheckNotRun
+from pulumi_snapshots.databases.loading import PROGRAMS, load, program
+from pulumi_snapshots.databases.opening import open_database
+from pulumi_snapshots.databases.scalars import Scalar
+from pulumi_snapshots.drill.check import Check, CheckResult, judged, not_run, read_checks
+from pulumi_snapshots.properties.unfit import Unfit
+from pulumi_snapshots.storage.destination import place_text
+from pulumi_snapshots.storage.encryption import identities
+
+PATIENCE = 60.0
+"""Seconds that connecting, or one check, may take."""
+
+
+@click.command("restore-archive", short_help="Put an archive into a database of any host.")
+@click.argument("archive", metavar="ARCHIVE")
+@click.option(
+    "--connection-env",
+    metavar="NAME",
+    required=True,
+    help="The environment variable that holds how to connect to the database, such as "
+    "postgresql://USER:PASSWORD@HOST:PORT/DATABASE.",
+)
+@click.option("--identity", metavar="FILE", help="For an encrypted archive: the private key's file, of age-keygen.")
+@click.option(
+    "--check",
+    "checks",
+    metavar="'QUERY OP VALUE'",
+    multiple=True,
+    help="What the database is asked afterwards, as for `drill`. May be repeated.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace what the database has; otherwise it must be empty.")
+@click.option("--dry-run", is_flag=True, help="Only say what it needs, and whether that is there.")
+@json_option
+@click.pass_context
+async def restore_archive(  # noqa: PLR0913  each is an option
+    context: click.Context,
+    /,
+    *,
+    archive: str,
+    connection_env: str,
+    identity: str | None,
+    checks: Sequence[str],
+    overwrite: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Load ARCHIVE, a path or a URI, into a database of any host, and check what came back.
+
+    Needs no API key: the archive is decrypted on its way into the programs of the database's engine, which must be on PATH
+    (pg_restore or psql, mysql, redis-server). The exit code is 0 only if all was loaded and all checks passed.
+    """
+    invocation: Invocation = context.obj
+    at, dsn = place(context, "ARCHIVE", archive), secret_of(context, "--connection-env", connection_env)
+    try:
+        engine = engine_of(dsn)
+    except Unfit as error:
+        context.fail(f"the connection in {connection_env} {error}.")
+    try:
+        wanted = read_checks([typed_check(context, each) for each in checks]) if checks else []
+    except Unfit as error:
+        context.fail(f"--check {COMMANDS.about(**SPELLED).text(error.reason)}.")
+    transfers, about = invocation.transfers, ENGINES[engine]
+    with invocation.stopping(transfers), display(invocation) as shown:
+        shown.progress(f"reading {place_text(at.uri)}")
+        found = await find(transfers, at)
+        if found.sealed and identity is None and not dry_run:
+            context.fail(f"{place_text(at.uri)} is encrypted: give its private key with --identity.")
+        shown.progress(f"connecting to {about.title}")
+        async with open_database(dsn, timeout=PATIENCE) as database:
+            holds = await database.holds()
+        if dry_run:
+            return _show_needs(invocation, found, engine, holds, identity, overwrite=overwrite, as_json=as_json)
+        if holds and not overwrite:
+            context.fail(f"the database has {holds} {about.things}: give an empty one, or --overwrite.")
+        keys = identities(Path(identity)) if identity and found.sealed else []
+        async with opened(transfers, found, keys) as zipped:
+            dump = await transfers.reading(dump_in, zipped, engine)
+            shown.progress(f"loading {dump.member or 'the dump'} into {about.title}")
+            await load(dump, dsn, invocation.environment, overwrite=overwrite)
+        shown.progress("checking it")
+        async with open_database(dsn, timeout=PATIENCE) as database:
+            holds = await database.holds()
+            results = [await _result(database.ask, each) for each in wanted]
+    if as_json:
+        fields = {"archive": at.uri, "engine": engine, about.things: holds, "checks": results}
+        invocation.show(json_text(fields))
+    else:
+        created = found.manifest.created_at if found.manifest else None
+        said = {"restored": place_text(at.uri), "of": moment(created, invocation.zone), about.things: str(holds)}
+        invocation.show(facts(said) + results_table(results, invocation.out))
+    return DONE if all(each.passed for each in results) else FAILED
+
+
+async def _result(ask: Callable[[str], Awaitable[Scalar]], check: Check) -> CheckResult:
+    try:
+        return judged(check, await ask(check.query))
+    except CheckNotRun as error:
+        return not_run(check, error.why)
+
+
+def _show_needs(  # noqa: PLR0913  what it depends on
+    invocation: Invocation,
+    found: Found,
+    engine: str,
+    holds: int,
+    identity: str | None,
+    *,
+    overwrite: bool,
+    as_json: bool,
+) -> int:
+    """Say what a restore needs, and whether it is there."""
+    things = ENGINES[engine].things
+    rows: list[tuple[str, str, str]] = [
+        ("ok", "archive", f"{bytes_text(found.size)}, {'with' if found.manifest else 'without'} a manifest")
+    ]
+    if found.sealed:
+        key = (identity and identities(Path(identity)) and f"in {identity}") or "missing: give it with --identity"
+        rows.append(("ok" if identity else "problem", "private key", key))
+    empty = "empty" if not holds else f"has {holds} {things}, which --overwrite replaces"
+    rows.append(("ok" if overwrite or not holds else "problem", f"{ENGINES[engine].title} database", empty))
+    forms = {names: form for (of, form), names in PROGRAMS.items() if of == engine}
+    paths = {names: program(engine, form, invocation.environment) for names, form in forms.items()}
+    for names, path in paths.items():
+        lacks = "not on PATH" + f", needed for {forms[names]} only" * (len(forms) > 1)
+        state = "ok" if path else "note" if any(paths.values()) else "problem"
+        rows.append((state, " or ".join(names), path or lacks))
+    if found.sealed or found.place.scheme != "file":
+        free = shutil.disk_usage(tempfile.gettempdir()).free
+        rows.append(
+            (
+                "ok" if free > found.size else "problem",
+                "room for it, decrypted",
+                f"{bytes_text(free)} in {tempfile.gettempdir()}",
+            )
+        )
+    if as_json:
+        invocation.show(json_text([{"need": need, "found": said, "state": state} for state, need, said in rows]))
+    else:
+        invocation.show(report([(MARKS[state], need, said, "") for state, need, said in rows], invocation.out))
+    return FAILED if any(state == "problem" for state, _, _ in rows) else DONE

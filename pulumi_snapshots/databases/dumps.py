@@ -1,0 +1,131 @@
+"""The dump of a database in a snapshot's zip: which engine it is of, and in which form, by names and first bytes."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO
+from zipfile import ZipFile
+
+from pulumi_snapshots.databases.engines import ENGINES
+from pulumi_snapshots.errors.explained import Explained
+
+HEAD = 512
+"""Bytes that show what a file is; a tar file's mark is in its 257th."""
+GZIP, TAR = b"\x1f\x8b", b"ustar"
+FIRST_BYTES = {
+    rb"PGDMP": ("postgresql", "file"),
+    rb"REDIS\d": ("redis", "rdb"),
+    rb"\*\d+\r\n\$": ("redis", "commands"),
+    rb"\x6d\xe2\x99\x81": ("mongodb", "archive"),
+    rb"(?s).*-- PostgreSQL database dump": ("postgresql", "sql"),
+    rb"(?s).*-- (?:MySQL|MariaDB) dump": ("mysql", "sql"),
+    rb"SQLite format 3\0": ("sqlite", "file"),  # what the emulator has if no server holds its data
+}
+NAMES = {
+    r"(?:.*/)?toc\.dat": ("postgresql", "folder"),
+    r".*\.(?:bson|metadata\.json)(?:\.gz)?": ("mongodb", "folder"),
+}
+
+
+class NotLoaded(Explained):
+    """The dump was not loaded into the database, or not whole."""
+
+
+@dataclass(frozen=True)
+class Dump:
+    """The dump in a zip.
+
+    Attributes:
+        zip: whose members are whole.
+        engine: whose dump it is.
+        form: `file` or `folder` of pg_dump, `sql`, `archive` or `folder` of mongodump, `rdb` or `commands` of Redis.
+        member: the file; for a folder, the path of it; empty if the folder is the zip itself.
+        tar: whether the folder is in a tar file, which is the member.
+    """
+
+    zip: ZipFile
+    engine: str
+    form: str
+    member: str
+    tar: bool = False
+
+    @contextmanager
+    def file(self) -> Iterator[IO[bytes]]:
+        """Read the file."""
+        with self.zip.open(self.member) as packed, _plain(packed) as plain:
+            yield plain
+
+    def files(self) -> Iterator[tuple[str, IO[bytes]]]:
+        """Each file of the folder, by its path in the folder; or the only file."""
+        if self.tar:
+            with self.file() as file, tarfile.open(fileobj=file, mode="r|") as tar:
+                for each in tar:
+                    if (content := tar.extractfile(each)) is not None:
+                        with _plain(content) as plain:
+                            yield each.name.removesuffix(".gz").removeprefix("./"), plain
+            return
+        for name in self.zip.namelist():
+            if name.startswith(self.member) and not name.endswith("/"):
+                with self.zip.open(name) as packed, _plain(packed) as plain:
+                    yield (name.removeprefix(self.member) or name).removesuffix(".gz"), plain
+
+
+def dump_in(zipped: ZipFile, engine: str) -> Dump:
+    """The dump of this engine in a zip.
+
+    Raises:
+        NotLoaded: there is none, there are several, or it is of another engine.
+    """
+    found: dict[tuple[str, str, str], Dump] = {}
+    for name in zipped.namelist():
+        if not name.endswith("/") and (one := _dump(zipped, name, engine)) is not None:
+            found[one.engine, one.form, one.member] = one
+    if not found:
+        raise NotLoaded("the archive holds no dump of a database that is known here")
+    if len(found) > 1:
+        raise NotLoaded(f"the archive holds several dumps: {', '.join(member or form for _, form, member in found)}")
+    (dump,) = found.values()
+    if dump.engine != engine:
+        title = ENGINES[dump.engine].title if dump.engine in ENGINES else "SQLite, as the emulator makes it"
+        raise NotLoaded(f"the archive holds a dump of {title}, and the connection is to {ENGINES[engine].title}")
+    return dump
+
+
+def _dump(zipped: ZipFile, name: str, engine: str) -> Dump | None:
+    """What a member is, or the folder that it is in; None if it is no part of a dump."""
+    for pattern, (whose, form) in NAMES.items():
+        if re.fullmatch(pattern, name):
+            # A folder of mongodump has one for each database.
+            return Dump(
+                zipped, whose, form, name.rpartition("/")[0] + "/" if whose == "postgresql" and "/" in name else ""
+            )
+    with zipped.open(name) as packed, _plain(packed) as plain:
+        head = plain.read(HEAD)
+    for first, (whose, form) in FIRST_BYTES.items():
+        if re.match(first, head):
+            return Dump(zipped, whose, form, name)
+    if head[257:262] == TAR:
+        with Dump(zipped, "", "", name).file() as file, tarfile.open(fileobj=file, mode="r|") as tar:
+            names = tar.getnames()
+        if "toc.dat" in names:
+            return Dump(zipped, "postgresql", "file", name)
+        if any(each.endswith((".bson", ".bson.gz")) for each in names):
+            return Dump(zipped, "mongodb", "folder", name, tar=True)
+    # Other programs' SQL says of no engine that it is of it.
+    return Dump(zipped, engine, "sql", name) if re.search(r"\.sql(\.gz)?$", name) else None
+
+
+@contextmanager
+def _plain(packed: IO[bytes]) -> Iterator[IO[bytes]]:
+    """The content, unpacked if it is gzipped."""
+    head = packed.peek(len(GZIP)) if hasattr(packed, "peek") else b""
+    if head[: len(GZIP)] != GZIP:
+        yield packed
+        return
+    with gzip.open(packed) as plain:
+        yield plain  # type: ignore[misc]  # a GzipFile is a file of bytes
