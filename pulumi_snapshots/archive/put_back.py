@@ -14,7 +14,6 @@ from zipfile import BadZipFile, ZipFile
 from pulumi_snapshots.archive.manifest import Manifest, manifest_at
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.zip_check import BrokenZip
-from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.storage.destination import Destination, place_text
 from pulumi_snapshots.storage.encryption import SUFFIX, decrypt
 from pulumi_snapshots.storage.store import StoreTrouble
@@ -81,8 +80,6 @@ def _fetch(transfers: Transfers, found: Found, keys: list[Any], file: IO[bytes] 
     name, about, hasher = place_text(found.place.uri), found.manifest, sha256()
 
     def take(data: bytes) -> None:
-        if transfers.stopping:
-            raise Explained(f"{name} was not read: it was interrupted")
         hasher.update(data)
         if file is not None:
             file.write(data)

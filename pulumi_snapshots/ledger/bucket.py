@@ -20,9 +20,9 @@ from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
 from pulumi_snapshots.ledger.place import Document, gone, packed, parsed
-from pulumi_snapshots.storage.buckets import Buckets, BucketStore, Held, Mark, Overtaken
+from pulumi_snapshots.storage.buckets import Buckets, BucketStore
 from pulumi_snapshots.storage.destination import Destination
-from pulumi_snapshots.storage.store import StoreTrouble
+from pulumi_snapshots.storage.store import Held, Mark, Overtaken, StoreTrouble
 
 T = TypeVar("T")
 

@@ -16,10 +16,7 @@ from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.storage.credentials import Access, NoCredentials, access
 from pulumi_snapshots.storage.destination import EXTRA, LIBRARY, Destination
 from pulumi_snapshots.storage.flow import Flow
-from pulumi_snapshots.storage.store import Buffer, Draft, Seen, Store, StoreTrouble, trouble
-from pulumi_snapshots.storage.store import Held as Held  # noqa: PLC0414  others have it from here
-from pulumi_snapshots.storage.store import Mark as Mark  # noqa: PLC0414
-from pulumi_snapshots.storage.store import Overtaken as Overtaken  # noqa: PLC0414
+from pulumi_snapshots.storage.store import Buffer, Draft, Held, Mark, Overtaken, Seen, Store, StoreTrouble, trouble
 
 PART_SIZE = 5 * 1024 * 1024
 """Bytes of one part of an upload: the least that S3 and Google allow."""
@@ -124,15 +121,6 @@ class BucketStore(Store):
         """The object."""
         with self.trouble():
             return self._stat()
-
-    def holds(self, mark: str) -> bool:
-        """Whether the object still has this mark, or one that another library gave it."""
-        seen = self.stat()
-        if seen is None or self._scheme == "s3":
-            return seen is not None and seen.mark == mark
-        # Google's generation and Azure's entity tag change with every write, and other words may stand beside them.
-        known = {word.strip('"') for word in mark.split()}
-        return seen.mark.split()[0].strip('"') in known
 
     def listing(self) -> dict[str, int]:
         """The objects below this place, or this one."""

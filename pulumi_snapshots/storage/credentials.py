@@ -26,6 +26,27 @@ GOOGLE_SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 AZURE_ACCOUNT = ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT")
 """Where the account's name is; the second is the Azure CLI's own."""
 NAMES = {"s3": "S3", "gs": "Google Cloud Storage", "az": "Azure"}
+OWN = {
+    "s3": ("AWS_SKIP_SIGNATURE", "AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY"),
+    "web identity": ("AWS_WEB_IDENTITY_TOKEN_FILE AWS_ROLE_ARN",),
+    "container": (
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    ),
+    "gs": ("GOOGLE_SKIP_SIGNATURE", "GOOGLE_BEARER_TOKEN", "GOOGLE_SERVICE_ACCOUNT_KEY", "GOOGLE_SERVICE_ACCOUNT"),
+    "az": (
+        "AZURE_STORAGE_TOKEN",
+        "AZURE_STORAGE_ACCOUNT_KEY",
+        "AZURE_STORAGE_ACCESS_KEY",
+        "AZURE_FEDERATED_TOKEN_FILE AZURE_CLIENT_ID AZURE_TENANT_ID",
+        "AZURE_CLIENT_SECRET AZURE_CLIENT_ID AZURE_TENANT_ID",
+        "AZURE_STORAGE_CLIENT_SECRET AZURE_STORAGE_CLIENT_ID AZURE_STORAGE_TENANT_ID",
+        "AZURE_STORAGE_SAS_TOKEN",
+        "AZURE_STORAGE_SAS_KEY",
+        "AZURE_SKIP_SIGNATURE",
+    ),
+}
+"""Variables that the library reads by itself, in its own order; those of one line belong together."""
 
 
 class NoCredentials(Explained):
@@ -58,6 +79,12 @@ def access(scheme: str, environment: Mapping[str, str]) -> Access:
     return {"s3": _s3, "gs": _google, "az": _azure}[scheme](environment)
 
 
+def _own(kind: str, environment: Mapping[str, str]) -> str:
+    """What the library will use of the environment, in words; empty for nothing."""
+    found = (names for names in map(str.split, OWN[kind]) if all(map(environment.get, names)))
+    return next((f"what is in {names[0]}" for names in found), "")
+
+
 # S3 ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -79,37 +106,24 @@ def _s3(environment: Mapping[str, str]) -> Access:
     return Access(found + at, options)
 
 
-def _static(key: str, secret: str, token: str | None) -> Callable[[], Mapping[str, Any]]:
-    return lambda: {"access_key_id": key, "secret_access_key": secret, "token": token, "expires_at": None}
-
-
 def _s3_keys(
     environment: Mapping[str, str], profile: str, settings: Mapping[str, str]
 ) -> tuple[str, Callable[[], Any] | None]:
     """What was found, and what gives the keys where the library does not find them by itself."""
-    if environment.get("AWS_SKIP_SIGNATURE", "").lower() == "true":
-        return "none wanted (AWS_SKIP_SIGNATURE)", None
-    if environment.get("AWS_ACCESS_KEY_ID") and environment.get("AWS_SECRET_ACCESS_KEY"):
-        return "keys in AWS_ACCESS_KEY_ID", None
+    if own := _own("s3", environment):
+        return own, None
     wanted = bool(environment.get("AWS_PROFILE") or environment.get("AWS_DEFAULT_PROFILE"))
     if wanted and not settings:
         raise NoCredentials(f"there is no profile {profile!r} in the AWS configuration files")
-    if not wanted and environment.get("AWS_WEB_IDENTITY_TOKEN_FILE") and environment.get("AWS_ROLE_ARN"):
-        return "the web identity in AWS_WEB_IDENTITY_TOKEN_FILE", None
+    if not wanted and (own := _own("web identity", environment)):
+        return own, None
     if of_profile := _of_profile(profile, settings):
         return of_profile
     if wanted:
         raise NoCredentials(f"profile {profile!r} of the AWS configuration files has no credentials")
-    return _s3_role(environment)
-
-
-def _s3_role(environment: Mapping[str, str]) -> tuple[str, Callable[[], Any] | None]:
-    """The role of the container or the machine."""
-    if environment.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"):
-        return "the container's role", None
-    if environment.get("AWS_CONTAINER_CREDENTIALS_FULL_URI"):
-        if environment.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"):
-            return "the container's role", None
+    if own := _own("container", environment):
+        return own, None
+    if environment.get("AWS_CONTAINER_CREDENTIALS_FULL_URI"):  # with its token in the environment
         return "the container's role, through boto3", _by_boto3(None, "the container's role")
     machine = environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or MACHINE
     if environment.get("AWS_EC2_METADATA_DISABLED", "").lower() != "true" and _answers("s3", machine):
@@ -123,7 +137,9 @@ def _s3_role(environment: Mapping[str, str]) -> tuple[str, Callable[[], Any] | N
 def _of_profile(profile: str, settings: Mapping[str, str]) -> tuple[str, Callable[[], Any]] | None:
     key, secret = settings.get("aws_access_key_id"), settings.get("aws_secret_access_key")
     if key and secret and "role_arn" not in settings:
-        return f"keys of profile {profile}", _static(key, secret, settings.get("aws_session_token"))
+        token = settings.get("aws_session_token")
+        keys = {"access_key_id": key, "secret_access_key": secret, "token": token, "expires_at": None}
+        return f"keys of profile {profile}", lambda: keys
     kinds = ("sso_session", "sso_start_url", "role_arn", "credential_process", "login_session")
     if kind := next((name for name in kinds if name in settings), None):
         return f"profile {profile} ({kind}), through boto3", _by_boto3(profile, f"profile {profile!r}, by {kind},")
@@ -177,14 +193,8 @@ def _google(environment: Mapping[str, str]) -> Access:
         address = emulator if "://" in emulator else f"http://{emulator}"
         options = {"base_url": address, "bearer_token": "none"}
         return Access(f"none, for the emulator at {address}", options)
-    for name in (
-        "GOOGLE_SKIP_SIGNATURE",
-        "GOOGLE_BEARER_TOKEN",
-        "GOOGLE_SERVICE_ACCOUNT_KEY",
-        "GOOGLE_SERVICE_ACCOUNT",
-    ):
-        if environment.get(name):
-            return Access(f"what is in {name}")
+    if own := _own("gs", environment):
+        return Access(own)
     folder = Path(environment.get("CLOUDSDK_CONFIG") or _home(environment) / ".config" / "gcloud")
     named = environment.get("GOOGLE_APPLICATION_CREDENTIALS")
     file = Path(named or folder / "application_default_credentials.json")
@@ -245,20 +255,8 @@ def _azure(environment: Mapping[str, str]) -> Access:
 
 def _azure_identity(environment: Mapping[str, str], account: str) -> tuple[str, dict[str, Any]]:
     """What was found, and what the library does not find by itself."""
-    # In the library's own order.
-    for names in (
-        ("AZURE_STORAGE_TOKEN",),
-        ("AZURE_STORAGE_ACCOUNT_KEY",),
-        ("AZURE_STORAGE_ACCESS_KEY",),
-        ("AZURE_FEDERATED_TOKEN_FILE", "AZURE_CLIENT_ID", "AZURE_TENANT_ID"),
-        ("AZURE_CLIENT_SECRET", "AZURE_CLIENT_ID", "AZURE_TENANT_ID"),
-        ("AZURE_STORAGE_CLIENT_SECRET", "AZURE_STORAGE_CLIENT_ID", "AZURE_STORAGE_TENANT_ID"),
-        ("AZURE_STORAGE_SAS_TOKEN",),
-        ("AZURE_STORAGE_SAS_KEY",),
-        ("AZURE_SKIP_SIGNATURE",),
-    ):
-        if all(map(environment.get, names)):
-            return f"what is in {names[0]}", {}
+    if own := _own("az", environment):
+        return own, {}
     if key := environment.get("AZURE_STORAGE_KEY"):  # as the Azure CLI calls it
         return "what is in AZURE_STORAGE_KEY", {"account_key": key}
     if environment.get("IDENTITY_ENDPOINT") or environment.get("AZURE_IDENTITY_ENDPOINT"):

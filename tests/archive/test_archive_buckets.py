@@ -553,7 +553,7 @@ def test_a_wrong_clock_or_region_has_a_next_step(bucket: Bucket, host: Host) -> 
         bucket.archive(host.url, "x.zip")
     if bucket.server.name == "s3":  # which knows its region
         bucket.proxy.fails, bucket.transfers = lambda _: None, Transfers()
-        named = "keys in AWS_ACCESS_KEY_ID, region eu-west-1, endpoint http"
+        named = "what is in AWS_ACCESS_KEY_ID, region eu-west-1, endpoint http"
         with patch.dict(os.environ, {"AWS_REGION": "eu-west-1"}), fails_with(NotArchived, named):
             bucket.archive(host.url, "x.zip")
     assert bucket.content("x.zip") == OLD
@@ -567,16 +567,6 @@ def test_a_missing_library_is_named_with_its_extra(bucket: Bucket, host: Host) -
         assert pip_install("archive") in str(problem.reason)
         with fails_with(NotArchived, re.escape(pip_install("archive"))):
             anyio.run(archive, None, bucket.transfers, inputs, bucket.row)
-
-
-def test_marks_of_another_library_are_known_again(bucket: Bucket, small: Host) -> None:
-    """Earlier versions took an object's mark from fsspec, which writes other words around the same value."""
-    record = bucket.archive(small.url, "x.zip")
-    store = bucket.transfers.store(Destination.parse(record.uri))
-    first, *others = record.mark.split()
-    marks = {"s3": record.mark, "gs": f"CJ{first[:3]}= {first} 2026-11-24", "az": " ".join([first.strip('"'), *others])}
-    assert store.holds(marks[bucket.server.scheme])
-    assert not store.holds("another 2026-11-24")
 
 
 def test_a_store_that_only_serves_pages_is_one_clear_error(bucket: Bucket, host: Host) -> None:

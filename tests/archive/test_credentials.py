@@ -71,14 +71,17 @@ def refused(scheme: str, home: Path, **environment: str) -> str:
 @pytest.mark.parametrize(
     ("environment", "what"),
     [
-        (KEYS, "keys in AWS_ACCESS_KEY_ID, region eu-west-1"),
-        ({**KEYS, "AWS_REGION": "sa-east-1"}, "keys in AWS_ACCESS_KEY_ID, region sa-east-1"),
-        ({**KEYS, "AWS_PROFILE": "minio"}, "keys in AWS_ACCESS_KEY_ID, endpoint http://127.0.0.1:9"),
+        (KEYS, "what is in AWS_ACCESS_KEY_ID, region eu-west-1"),
+        ({**KEYS, "AWS_REGION": "sa-east-1"}, "what is in AWS_ACCESS_KEY_ID, region sa-east-1"),
+        ({**KEYS, "AWS_PROFILE": "minio"}, "what is in AWS_ACCESS_KEY_ID, endpoint http://127.0.0.1:9"),
         ({"AWS_PROFILE": "minio"}, "keys of profile minio, endpoint http://127.0.0.1:9"),
-        (WEB, "the web identity in AWS_WEB_IDENTITY_TOKEN_FILE, region eu-west-1"),
+        (WEB, "what is in AWS_WEB_IDENTITY_TOKEN_FILE, region eu-west-1"),
         ({**WEB, "AWS_PROFILE": "minio"}, "keys of profile minio, endpoint http://127.0.0.1:9"),
-        ({"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/x"}, "the container's role, region eu-west-1"),
-        ({"AWS_SKIP_SIGNATURE": "true"}, "none wanted (AWS_SKIP_SIGNATURE), region eu-west-1"),
+        (
+            {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/x"},
+            "what is in AWS_CONTAINER_CREDENTIALS_RELATIVE_URI, region eu-west-1",
+        ),
+        ({"AWS_SKIP_SIGNATURE": "true"}, "what is in AWS_SKIP_SIGNATURE, region eu-west-1"),
     ],
 )
 def test_s3_uses_what_the_aws_tools_would(home: Path, environment: dict[str, str], what: str) -> None:

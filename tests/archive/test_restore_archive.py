@@ -118,6 +118,9 @@ def test_a_postgresql_archive_comes_back(form: str, server: Postgres, tmp_path: 
     shown = types(*typed, *checks, TO=target).done.out
     assert content_of(target) == content
     assert "ok" in shown
+    proved = Manifest.parse(archive.with_name(f"{archive.name}.json").read_bytes(), archive.as_uri())
+    assert proved is not None
+    assert proved.drill is not None, "the last archive that has come back is never removed"
     # What is there already is not written over, unless that is wanted.
     full = types(*typed, TO=target)
     assert (full.code, "has 5 tables: give an empty one" in full.err) == (2, True), full.err

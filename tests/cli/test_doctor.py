@@ -448,7 +448,7 @@ def test_doctor_shows_which_credentials_buckets_would_use(tmp_path: Path) -> Non
             "AZURE_STORAGE_CONNECTION_STRING": f"AccountName=shop;AccountKey={secret}",
         }
     )
-    assert found["s3://"][:2] == ("ok", "credentials of S3: keys in AWS_ACCESS_KEY_ID, endpoint https://r2.example")
+    assert found["s3://"][:2] == ("ok", "credentials of S3: what is in AWS_ACCESS_KEY_ID, endpoint https://r2.example")
     assert found["gs://"][1].endswith("none, for the emulator at http://127.0.0.1:9")
     assert found["az://"][1].endswith("AZURE_STORAGE_CONNECTION_STRING, account shop")
     assert secret not in str(found)

@@ -16,7 +16,7 @@ from pulumi_snapshots.errors.next_step import Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
 from pulumi_snapshots.errors.pages import page_of
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
-from pulumi_snapshots.storage.buckets import Held, Mark
+from pulumi_snapshots.storage.store import Held, Mark
 from tests.ledger.racing import count
 from tests.support.ledger_places import NAME, Store, directly
 from tests.support.memory import Memory

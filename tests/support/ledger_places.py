@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.ledger.bucket import CHECK, Bucket
-from pulumi_snapshots.storage.buckets import Held, Mark, Overtaken
-from pulumi_snapshots.storage.store import StoreTrouble
+from pulumi_snapshots.storage.store import Held, Mark, Overtaken, StoreTrouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,6 +17,7 @@ from pulumi_snapshots.cli.terminal.display import display
 from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
 from pulumi_snapshots.cli.terminal.output import MARKS, facts, json_text, moment, report
 from pulumi_snapshots.cli.terminal.wording import COMMANDS
+from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.databases.dumps import dump_in
 from pulumi_snapshots.databases.engines import ENGINES, engine_of
 from pulumi_snapshots.databases.errors import CheckNotRun
@@ -24,6 +25,9 @@ from pulumi_snapshots.databases.loading import PROGRAMS, load, program
 from pulumi_snapshots.databases.opening import open_database
 from pulumi_snapshots.databases.scalars import Scalar
 from pulumi_snapshots.drill.check import Check, CheckResult, judged, not_run, read_checks
+from pulumi_snapshots.drill.proof import note_in_manifests
+from pulumi_snapshots.ledger.drilled import Drilled
+from pulumi_snapshots.properties.durations import spoken
 from pulumi_snapshots.properties.unfit import Unfit
 from pulumi_snapshots.storage.destination import place_text
 from pulumi_snapshots.storage.encryption import identities
@@ -81,7 +85,7 @@ async def restore_archive(  # noqa: PLR0913  each is an option
     except Unfit as error:
         context.fail(f"--check {COMMANDS.about(**SPELLED).text(error.reason)}.")
     transfers, about = invocation.transfers, ENGINES[engine]
-    with invocation.stopping(transfers), display(invocation) as shown:
+    with display(invocation) as shown:
         shown.progress(f"reading {place_text(at.uri)}")
         found = await find(transfers, at)
         if found.sealed and identity is None and not dry_run:
@@ -97,19 +101,26 @@ async def restore_archive(  # noqa: PLR0913  each is an option
         async with opened(transfers, found, keys) as zipped:
             dump = await transfers.reading(dump_in, zipped, engine)
             shown.progress(f"loading {dump.member or 'the dump'} into {about.title}")
+            began = invocation.clock.monotonic()
             await load(dump, dsn, invocation.environment, overwrite=overwrite)
+            took = round(invocation.clock.monotonic() - began, 1)
         shown.progress("checking it")
         async with open_database(dsn, timeout=PATIENCE) as database:
             holds = await database.holds()
             results = [await _result(database.ask, each) for each in wanted]
+        passed = all(each.passed for each in results)
+        if results and passed and found.manifest is not None:
+            proof = Drilled(rfc3339(invocation.clock.utc()), took)
+            await note_in_manifests(transfers, [at.uri], proof, shown)
     if as_json:
-        fields = {"archive": at.uri, "engine": engine, about.things: holds, "checks": results}
+        fields = {"archive": at.uri, "engine": engine, "restore_seconds": took, about.things: holds, "checks": results}
         invocation.show(json_text(fields))
     else:
         created = found.manifest.created_at if found.manifest else None
-        said = {"restored": place_text(at.uri), "of": moment(created, invocation.zone), about.things: str(holds)}
+        said = {"restored": place_text(at.uri), "of": moment(created, invocation.zone), "took": spoken(took)}
+        said[about.things] = str(holds)
         invocation.show(facts(said) + results_table(results, invocation.out))
-    return DONE if all(each.passed for each in results) else FAILED
+    return DONE if passed else FAILED
 
 
 async def _result(ask: Callable[[str], Awaitable[Scalar]], check: Check) -> CheckResult:
