@@ -116,8 +116,9 @@ def _dump(zipped: ZipFile, name: str, engine: str) -> Dump | None:
             return Dump(zipped, "postgresql", "file", name)
         if any(each.endswith((".bson", ".bson.gz")) for each in names):
             return Dump(zipped, "mongodb", "folder", name, tar=True)
-    # Other programs' SQL says of no engine that it is of it.
-    return Dump(zipped, engine, "sql", name) if re.search(r"\.sql(\.gz)?$", name) else None
+    # SQL of other programs does not say whose it is.
+    is_sql = engine in {"postgresql", "mysql"} and re.search(r"\.sql(\.gz)?$", name)
+    return Dump(zipped, engine, "sql", name) if is_sql else None
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -21,6 +22,8 @@ from pulumi_snapshots.databases.hiding import Hidden
 from pulumi_snapshots.late import late
 
 BLOCK = 1024 * 1024
+ELSEWHERE = re.compile(rb"^(?:USE|CREATE DATABASE)\b", re.MULTILINE | re.IGNORECASE)
+"""A line at the beginning of a dump of MySQL that leads to another database than that of the connection."""
 LAST_LINES = 3
 """Of what a program says before it fails."""
 DYING = 1.0
@@ -178,6 +181,9 @@ async def _mysql(loading: _Loading) -> None:
         f"--port={parts.port or ENGINES['mysql'].port}",
         f"--user={unquote(parts.username or '')}",
     ]
+    with loading.dump.file() as file:
+        if ELSEWHERE.search(await anyio.to_thread.run_sync(file.read, BLOCK)):
+            raise NotLoaded("the dump names a database of its own, and would change that one")
     # Without `binary-mode` a dump may hold commands for this machine.
     await loading.fed(
         *(

@@ -21,7 +21,7 @@ import obstore
 import pyrage
 import pytest
 
-from pulumi_snapshots.archive import source
+from pulumi_snapshots.archive import put_back, source
 from pulumi_snapshots.archive.archive import NotArchived, archive
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.shelf import Shelved, shelved
@@ -438,6 +438,13 @@ def test_archives_in_a_bucket_are_verified_and_decrypted(bucket: Bucket, small: 
     store = bucket.transfers.store(Destination.parse(record.uri))
     _, digest = opened(store, FileStore(tmp_path / "x.zip"), [identity], name="x")
     assert digest == record.plain_sha256 == small.sha256
+
+    async def members() -> list[str]:
+        found = await put_back.find(bucket.transfers, Destination.parse(record.uri))
+        async with put_back.opened(bucket.transfers, found, [identity]) as zipped:
+            return zipped.namelist()
+
+    assert anyio.run(members), "as `restore-archive` reads it"
     key = record.uri.removeprefix(bucket.uri(""))
     bucket.put(key, bucket.content(key)[:-1] + b"x")
     assert problem().startswith("was changed: its SHA-256 is ")

@@ -152,6 +152,15 @@ def test_a_mysql_archive_comes_back(mariadb: Server, tmp_path: Path, monkeypatch
         assert cursor.fetchall() == (("Zoë", bytes(range(256))), ("空", None))
         wrong = types(archive, "--overwrite", "--check", f"{ROWS} == 3", TO=mariadb.url("back"))
         assert (wrong.code, "PROBLEM" in wrong.out) == (1, True)
+        # A dump that names its own database does not reach that one.
+        cursor.execute("drop table back.orders")
+        cursor.execute("delete from source.orders where id = 1")
+        named = program("mariadb-dump", *login, "--databases", "source", MYSQL_PWD=mariadb.password)
+        cursor.execute("insert into source.orders values (3, 'new', null)")
+        strayed = types(shelve(tmp_path, zipped(**{"x.sql": named})), TO=mariadb.url("back"))
+        assert (strayed.code, "names a database of its own" in strayed.err) == (1, True), strayed.err
+        cursor.execute("select id from source.orders order by id")
+        assert cursor.fetchall() == ((2,), (3,))
 
 
 @pytest.mark.parametrize("form", ["archive", "folder"])

@@ -18,7 +18,7 @@ from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED, Invocation
 from pulumi_snapshots.cli.terminal.output import MARKS, facts, json_text, moment, report
 from pulumi_snapshots.cli.terminal.wording import COMMANDS
 from pulumi_snapshots.clock import rfc3339
-from pulumi_snapshots.databases.dumps import dump_in
+from pulumi_snapshots.databases.dumps import NotLoaded, dump_in
 from pulumi_snapshots.databases.engines import ENGINES, engine_of
 from pulumi_snapshots.databases.errors import CheckNotRun
 from pulumi_snapshots.databases.loading import PROGRAMS, load, program
@@ -108,6 +108,10 @@ async def restore_archive(  # noqa: PLR0913  each is an option
         async with open_database(dsn, timeout=PATIENCE) as database:
             holds = await database.holds()
             results = [await _result(database.ask, each) for each in wanted]
+        if not holds:
+            raise NotLoaded(
+                f"The dump was loaded, and the database has no {about.things}: it may be that of another one"
+            )
         passed = all(each.passed for each in results)
         if results and passed and found.manifest is not None:
             proof = Drilled(rfc3339(invocation.clock.utc()), took)
