@@ -146,7 +146,7 @@ def azure_key(url: str, _home: Path) -> Environment:
 S3, TEMPORARY, BEARER = "s3", "Credential=TEMPORARY/", "Bearer TOKEN"
 WAYS: dict[str, tuple[str, Callable[[str, Path], Environment], str, str]] = {
     "machine of AWS": (S3, keys_of_role, "the machine's role", TEMPORARY),
-    "container of AWS": (S3, container, "what is in AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", TEMPORARY),
+    "container of AWS": (S3, container, "what is in AWS_CONTAINER_CREDENTIALS_FULL_URI", TEMPORARY),
     "container with a token": (S3, container_without_file, "the container's role, through boto3", TEMPORARY),
     "role of a profile": (S3, assumed, "profile work (role_arn), through boto3, region eu-west-1", TEMPORARY),
     "SSO of AWS": (S3, login, "profile work (sso_start_url), through boto3, region eu-west-1", TEMPORARY),
