@@ -7,7 +7,6 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from importlib import import_module
 from pathlib import Path
 from subprocess import PIPE
 from typing import Protocol, TypeVar
@@ -16,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 import anyio
 import anyio.to_thread
 
+from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.databases.dumps import Dump, NotLoaded
 from pulumi_snapshots.databases.engines import ENGINES, engine_of, parameters
 from pulumi_snapshots.databases.hiding import Hidden
@@ -137,12 +137,8 @@ class _Loading:
 
 
 async def _postgresql(loading: _Loading) -> None:
-    libpq = import_module("psycopg.conninfo")
-    given = libpq.conninfo_to_dict(loading.dsn)
-    if given.get("sslpassword"):
-        raise NotLoaded("a connection with sslpassword would show it to others: use a key without a password")
-    secrets = {"PGPASSWORD": given.pop("password", None)}
-    to = f"--dbname={libpq.make_conninfo(**given)}"
+    place, password = late("databases.postgresql:login")(loading.dsn)
+    to, secrets = f"--dbname={place}", {"PGPASSWORD": password}
     if loading.dump.form == "sql":
         await loading.fed(
             "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--single-transaction", to, secrets=secrets
@@ -229,7 +225,7 @@ async def _redis(loading: _Loading) -> None:
             while not await anyio.to_thread.run_sync(copier.is_ready, abandon_on_cancel=True):
                 if server.returncode is not None:
                     raise NotLoaded("it has ended")
-                await anyio.sleep(0.05)
+                await Clock().sleep(0.05)
             await anyio.to_thread.run_sync(copier.copy, loading.overwrite, abandon_on_cancel=True)
 
 

@@ -9,9 +9,10 @@ from itertools import islice
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
+from pulumi_snapshots.databases.dumps import NotLoaded
 from pulumi_snapshots.databases.scalars import NOT_TEXT, Scalar, as_number, only_column
 from pulumi_snapshots.databases.session import Denied, Lost, Refused, Session, sever, too_late
 
@@ -118,3 +119,16 @@ class Postgres(Session):
     def close(self) -> None:
         """End the connection."""
         self._connection.close()
+
+
+def login(dsn: str) -> tuple[str, str | None]:
+    """A connection string without its password, which its programs show to every user of the machine, and the password.
+
+    Raises:
+        NotLoaded: it has a secret that they take in no other way.
+    """
+    given: dict[str, Any] = dict(conninfo_to_dict(dsn))
+    if given.get("sslpassword"):
+        raise NotLoaded("a connection with sslpassword would show it to others: use a key without a password")
+    password = given.pop("password", None)
+    return make_conninfo(**given), password

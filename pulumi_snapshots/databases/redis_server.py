@@ -155,6 +155,7 @@ class Copier:
     """
 
     def __init__(self, socket: str, dsn: str) -> None:
+        self._socket = socket
         self._source = redis.Redis(unix_socket_path=socket)
         self._target = redis.Redis.from_url(dsn)
 
@@ -170,8 +171,8 @@ class Copier:
         if len(spaces) > 1:
             raise NotLoaded(f"the dump has keys in several logical databases: {', '.join(spaces)}")
         for space in spaces:
-            self._source.connection_pool.disconnect()
-            self._source.connection_pool.connection_kwargs["db"] = int(space.removeprefix("db"))
+            self._source.close()
+            self._source = redis.Redis(unix_socket_path=self._socket, db=int(space.removeprefix("db")))
         keys = self._source.scan_iter(count=BATCH)
         while batch := list(islice(keys, BATCH)):
             asked, given = self._source.pipeline(transaction=False), self._target.pipeline(transaction=False)

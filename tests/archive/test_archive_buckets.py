@@ -21,7 +21,7 @@ import obstore
 import pyrage
 import pytest
 
-from pulumi_snapshots.archive import put_back, source
+from pulumi_snapshots.archive import shelf, source
 from pulumi_snapshots.archive.archive import NotArchived, archive
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.archive.shelf import Shelved, shelved
@@ -440,8 +440,8 @@ def test_archives_in_a_bucket_are_verified_and_decrypted(bucket: Bucket, small: 
     assert digest == record.plain_sha256 == small.sha256
 
     async def members() -> list[str]:
-        found = await put_back.find(bucket.transfers, Destination.parse(record.uri))
-        async with put_back.opened(bucket.transfers, found, [identity]) as zipped:
+        found = await shelf.find(bucket.transfers, Destination.parse(record.uri))
+        async with shelf.opened(bucket.transfers, found, [identity]) as zipped:
             return zipped.namelist()
 
     assert anyio.run(members), "as `restore-archive` reads it"

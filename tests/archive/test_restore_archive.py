@@ -6,6 +6,7 @@ import base64
 import io
 import os
 import subprocess
+import tarfile
 import tempfile
 import zipfile
 from hashlib import sha256
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import bson
 import pymongo
 import pymysql
 import pyrage
@@ -24,10 +26,9 @@ from pulumi_snapshots.archive.manifest import Manifest
 from pulumi_snapshots.archive.record import ArchiveRecord
 from pulumi_snapshots.cli.run import parse
 from pulumi_snapshots.cli.terminal.invocation import Invocation
-from squarecloud_emulator.data.servers.mongo_server import MongoServer
-from squarecloud_emulator.data.servers.redis_server import RedisServer
 from tests.cli.typed import Ended
 from tests.support.real_data import content_of, filled, fresh, sql_at
+from tools.servers import debian, with_libraries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +46,35 @@ MONGODUMP = base64.b64decode(
     "nCXPrsz3dx+wExvg7ZfxGyvx135qlR9ncPz5v5uvXlb9Nzb1n1ic0yaq2+6F0yOcRXHuqbf38cLk2/0rlcKPAAAA///ZPXvjTQQAAA=="
 )
 """What `mongodump --db shop --archive --gzip` (of October 2026) has written: two orders, an index, an `odd name`."""
+MYSQLDUMP = """\
+/*M!999999\\- enable the sandbox mode */
+-- MariaDB dump 10.19  Distrib 10.11.19-MariaDB, for debian-linux-gnu (x86_64)
+--
+-- Host: 127.0.0.1    Database: source
+-- ------------------------------------------------------
+{more}/*!40101 SET NAMES utf8mb4 */;
+/*!40014 SET @OLD_UNIQUE_CHECKS=@@UNIQUE_CHECKS, UNIQUE_CHECKS=0 */;
+DROP TABLE IF EXISTS `orders`;
+CREATE TABLE `orders` (
+  `id` int(11) NOT NULL,
+  `name` varchar(9) DEFAULT NULL,
+  `data` blob DEFAULT NULL,
+  PRIMARY KEY (`id`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_general_ci;
+LOCK TABLES `orders` WRITE;
+INSERT INTO `orders` VALUES
+(1,'Zoë',0x000A275CFF),
+(2,'空',NULL);
+UNLOCK TABLES;
+-- Dump completed on 2026-11-29  3:30:21
+"""
+"""What mariadb-dump writes, and with `--databases` what is in the place of `more`."""
+NAMED = "CREATE DATABASE /*!32312 IF NOT EXISTS*/ `source`;\n\nUSE `source`;\n"
+METADATA = (
+    '{"indexes":[{"v":{"$numberInt":"2"},"key":{"_id":{"$numberInt":"1"}},"name":"_id_"},{"v":{"$numberInt":"2"},"key":{"name":'
+    '{"$numberInt":"1"}},"name":"name_1","unique":true}],"uuid":"2fc3","collectionName":"orders","type":"collection"}'
+)
+"""What mongodump writes of a collection in a folder."""
 ROWS = "select count(*) from orders"
 
 
@@ -131,98 +161,87 @@ def test_a_postgresql_archive_comes_back(form: str, server: Postgres, tmp_path: 
     assert not list(Path(tempfile.gettempdir()).glob("tmp*/toc.dat"))
 
 
-def test_a_mysql_archive_comes_back(mariadb: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in mariadb.environment.items():
+@pytest.fixture
+def programs(redis_server: Server, mariadb: Server, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001  they are there
+    """The programs of Redis and MariaDB on PATH, as a user has them."""
+    at = debian(os.environ)
+    folders = {str(path.parent.parent / "bin") for path in at.paths.values()}
+    monkeypatch.setenv("PATH", os.pathsep.join([*folders, os.environ["PATH"]]))
+    for name, value in with_libraries(at.libraries).items():
         monkeypatch.setenv(name, value)
-    connection = pymysql.connect(
-        host="127.0.0.1", port=mariadb.port, user=mariadb.user, password=mariadb.password, autocommit=True
-    )
-    with connection, connection.cursor() as cursor:
+
+
+@pytest.mark.usefixtures("programs")
+def test_a_mysql_archive_comes_back(mariadb: Server, tmp_path: Path) -> None:
+    login: dict[str, Any] = {"port": mariadb.port, "user": mariadb.user, "password": mariadb.password}
+    with pymysql.connect(host="127.0.0.1", **login, autocommit=True) as connection, connection.cursor() as cursor:
         for name in ("source", "back"):
             cursor.execute(f"drop database if exists {name}")
-            cursor.execute(f"create database {name} character set utf8mb4")
-        cursor.execute("create table source.orders (id int primary key, name varchar(9), data blob)")
-        cursor.execute("insert into source.orders values (1, 'Zoë', %s), (2, '空', null)", (bytes(range(256)),))
-        login = ["--no-defaults", "--host=127.0.0.1", f"--port={mariadb.port}", f"--user={mariadb.user}"]
-        dump = program("mariadb-dump", *login, "source", MYSQL_PWD=mariadb.password)
-        archive = shelve(tmp_path, zipped(**{"x.sql": dump}))
+            cursor.execute(f"create database {name}")
+        archive = shelve(tmp_path, zipped(**{"x.sql": MYSQLDUMP.format(more="").encode()}))
         ended = types(archive, "--check", f"{ROWS} == 2", "--json", TO=mariadb.url("back")).done.json
         assert (ended["tables"], ended["checks"][0]["passed"]) == (1, True)
         cursor.execute("select name, data from back.orders order by id")
-        assert cursor.fetchall() == (("Zoë", bytes(range(256))), ("空", None))
+        assert cursor.fetchall() == (("Zoë", b"\x00\n'\\\xff"), ("空", None))
         wrong = types(archive, "--overwrite", "--check", f"{ROWS} == 3", TO=mariadb.url("back"))
         assert (wrong.code, "PROBLEM" in wrong.out) == (1, True)
         # A dump that names its own database does not reach that one.
-        cursor.execute("drop table back.orders")
-        cursor.execute("delete from source.orders where id = 1")
-        named = program("mariadb-dump", *login, "--databases", "source", MYSQL_PWD=mariadb.password)
-        cursor.execute("insert into source.orders values (3, 'new', null)")
-        strayed = types(shelve(tmp_path, zipped(**{"x.sql": named})), TO=mariadb.url("back"))
+        named = shelve(tmp_path, zipped(**{"x.sql": MYSQLDUMP.format(more=NAMED).encode()}))
+        strayed = types(named, "--overwrite", TO=mariadb.url("back"))
         assert (strayed.code, "names a database of its own" in strayed.err) == (1, True), strayed.err
-        cursor.execute("select id from source.orders order by id")
-        assert cursor.fetchall() == ((2,), (3,))
+        assert not cursor.execute("show tables from source")
 
 
-@pytest.mark.parametrize("form", ["archive", "folder"])
+@pytest.mark.parametrize("form", ["archive", "folder", "tar"])
 def test_a_mongodb_archive_comes_back(form: str, ferretdb: Server, tmp_path: Path) -> None:
+    documents = bson.encode({"_id": 1, "name": "Zoë"}) + bson.encode({"_id": 2, "name": "空"})
+    files = {"dump/shop/orders.bson": documents, "dump/shop/orders.metadata.json": METADATA.encode()}
+    members = {"database.archive": MONGODUMP} if form == "archive" else files
+    if form == "tar":
+        with tarfile.open(tmp_path / "tar", "w") as tar:
+            for name, content in files.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+        members = {"database.tar": (tmp_path / "tar").read_bytes()}
+    archive = shelve(tmp_path, zipped(**members))
     client: Any
     with pymongo.MongoClient(ferretdb.url()) as client:
-        _comes_back(form, client, ferretdb, tmp_path)
+        client.drop_database("back")
+        assert types(archive, "--check", '{"count": "orders"} == 2', TO=ferretdb.url("back")).code == 0
+        assert [each["name"] for each in client.back.orders.find().sort("_id")] == ["Zoë", "空"]
+        assert client.back.orders.index_information()["name_1"]["unique"]
+        client.back.orders.delete_one({"_id": 2})
+        assert types(archive, TO=ferretdb.url("back")).code == 2
+        assert types(archive, "--overwrite", TO=ferretdb.url("back")).code == 0
+        assert client.back.orders.count_documents({}) == 2
 
 
-def _comes_back(form: str, client: Any, ferretdb: Server, tmp_path: Path) -> None:
-    client.drop_database("back")
-    if form == "archive":
-        members = {"database.archive": MONGODUMP}
-    else:
-        client.drop_database("a" * 32)
-        store = MongoServer(ferretdb.url(), kept=False)
-        store.create("a" * 32)
-        client["a" * 32].orders.insert_many([{"_id": 1, "name": "Zoë"}, {"_id": 2, "name": "空"}])
-        client["a" * 32].orders.create_index([("name", 1)], unique=True)
-        store.dump("a" * 32, tmp_path / "dump")
-        store.drop("a" * 32)
-        store.close()
-        members = {"database.tar": (tmp_path / "dump").read_bytes()}
-    archive = shelve(tmp_path, zipped(**members))
-    assert types(archive, "--check", '{"count": "orders"} == 2', TO=ferretdb.url("back")).code == 0
-    assert [each["name"] for each in client.back.orders.find().sort("_id")] == ["Zoë", "空"]
-    assert client.back.orders.index_information()["name_1"]["unique"]
-    client.back.orders.delete_one({"_id": 2})
-    assert types(archive, TO=ferretdb.url("back")).code == 2
-    assert types(archive, "--overwrite", TO=ferretdb.url("back")).code == 0
-    assert client.back.orders.count_documents({}) == 2
-
-
+@pytest.mark.usefixtures("programs")
 @pytest.mark.parametrize("form", ["rdb", "commands"])
-def test_a_redis_archive_comes_back(
-    form: str, redis_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in redis_server.environment.items():
-        monkeypatch.setenv(name, value)
+def test_a_redis_archive_comes_back(form: str, redis_server: Server, tmp_path: Path) -> None:
+    for number in range(64):  # a snapshot is of one database
+        redis.Redis.from_url(redis_server.url(str(number))).flushdb()
     source, target = (redis.Redis.from_url(redis_server.url(number)) for number in ("40", "41"))
-    for each in (source, target):
-        each.flushdb()
-    source.hset("order:1", "name", "Zoë")
-    source.set("once", b"\x00\xff", px=10_000_000)
     if form == "rdb":
-        for number in {*range(64)} - {40}:  # a snapshot is of one database
-            redis.Redis.from_url(redis_server.url(str(number))).flushdb()
+        source.hset("order:1", "name", "Zoë")
+        source.set("once", b"\x00\xff", px=10_000_000)
         login = ["-p", str(redis_server.port), "--user", redis_server.user]
         program("redis-cli", *login, "--rdb", tmp_path / "x.rdb", REDISCLI_AUTH=redis_server.password)
-        members = {"x.rdb": (tmp_path / "x.rdb").read_bytes()}
+        dump = (tmp_path / "x.rdb").read_bytes()
     else:
-        store = RedisServer(redis_server.url(), kept=False)
-        store._dump(40, tmp_path / "dump")
-        members = {"database.resp": (tmp_path / "dump").read_bytes()}
-    archive = shelve(tmp_path, zipped(**members))
+        dump = (
+            b"*4\r\n$4\r\nHSET\r\n$7\r\norder:1\r\n$4\r\nname\r\n$4\r\nZo\xc3\xab\r\n"
+            b"*5\r\n$3\r\nSET\r\n$4\r\nonce\r\n$2\r\n\x00\xff\r\n$2\r\nPX\r\n$8\r\n10000000\r\n"
+        )
+    archive = shelve(tmp_path, zipped(x=dump))
     assert types(archive, "--check", "hget order:1 name == Zoë", TO=redis_server.url("41")).code == 0
     assert (target.get("once"), target.dbsize()) == (b"\x00\xff", 2)
     assert 0 < target.pttl("once") <= 10_000_000
     assert types(archive, TO=redis_server.url("41")).code == 2
     assert types(archive, "--overwrite", TO=redis_server.url("41")).code == 0
-    source.flushdb()
     target.flushdb()
+    source.flushdb()
 
 
 TROUBLE: dict[str, tuple[Callable[[Path, bytes], Path], str]] = {

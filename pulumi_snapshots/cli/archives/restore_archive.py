@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from pulumi_snapshots.archive.put_back import Found, find, opened
+from pulumi_snapshots.archive.shelf import Found, find, opened
 from pulumi_snapshots.archive.source import bytes_text
 from pulumi_snapshots.cli.assurance.drill import SPELLED, results_table, typed_check
 from pulumi_snapshots.cli.terminal.arguments import json_option, place, secret_of
@@ -109,9 +109,7 @@ async def restore_archive(  # noqa: PLR0913  each is an option
             holds = await database.holds()
             results = [await _result(database.ask, each) for each in wanted]
         if not holds:
-            raise NotLoaded(
-                f"The dump was loaded, and the database has no {about.things}: it may be that of another one"
-            )
+            raise NotLoaded(f"The dump was loaded, and the database has no {about.things}")
         passed = all(each.passed for each in results)
         if results and passed and found.manifest is not None:
             proof = Drilled(rfc3339(invocation.clock.utc()), took)
