@@ -24,6 +24,8 @@ PATIENCE = 30.0
 """Seconds to wait for the lock. A process holds it for milliseconds, unless it is suspended or stuck."""
 SHORT_WAIT = 0.05
 """Seconds to wait for it within a worker thread, which nothing can interrupt."""
+EMPTY = 0.5
+"""Seconds after which an empty file is not one that another run is just making."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.25
 """Seconds between two tries."""
 LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
@@ -66,8 +68,6 @@ class SqliteFile:
         self.where = str(path)
         self.is_shared = is_shared
         self._path = path
-        # It exists until the first edit is in, so that an empty file without it is one that was cut.
-        self._new = path.with_name(f"{path.name}-new")
         self._clock = clock
         self._run_in_thread = run_in_thread
         self._turn = anyio.Lock(fast_acquire=True)
@@ -90,7 +90,7 @@ class SqliteFile:
             connection, before = await self._patiently(self._begin, began)
             with anyio.CancelScope(shield=True):
                 try:
-                    document = {} if before is None else parsed(before, self.where, is_shared=self.is_shared)
+                    document = parsed(before, self.where, is_shared=self.is_shared)
                     result = change(document)
                     if (data := packed(document)) != before:
                         await self._run_in_thread(partial(self._commit, connection, before, data))
@@ -103,7 +103,9 @@ class SqliteFile:
         while True:
             try:
                 return await self._run_in_thread(work)
-            except _Locked:
+            except _Locked as locked:
+                if locked.is_empty and self._clock.monotonic() - began >= EMPTY:
+                    raise damaged(self.where, is_shared=self.is_shared) from None
                 if self._clock.monotonic() - began >= PATIENCE:
                     why = f"another process has held its lock for {PATIENCE:.0f} s, or its file system has no locks"
                     raise self._unavailable(why) from None
@@ -115,11 +117,10 @@ class SqliteFile:
             self._check_folder()
             if not self._is_there():
                 return {}
-            with closing(self._connected("rw")) as connection:
-                data = self._data(connection)
-        return {} if data is None else parsed(data, self.where, is_shared=self.is_shared)
+            with closing(self._connected()) as connection:
+                return parsed(self._data(connection), self.where, is_shared=self.is_shared)
 
-    def _begin(self) -> tuple[sqlite3.Connection, bytes | None]:
+    def _begin(self) -> tuple[sqlite3.Connection, bytes]:
         """Take the lock, and read."""
         with self._plain_reasons(), ExitStack() as on_failure:
             connection = on_failure.enter_context(closing(self._opened()))
@@ -130,17 +131,12 @@ class SqliteFile:
             on_failure.pop_all()
         return connection, before
 
-    def _commit(self, connection: sqlite3.Connection, before: bytes | None, data: bytes) -> None:
+    def _commit(self, connection: sqlite3.Connection, before: bytes, data: bytes) -> None:
         with self._plain_reasons():
-            if before is None:
-                connection.execute("CREATE TABLE ledger (id INTEGER PRIMARY KEY CHECK (id = 1), document BLOB)")
-            connection.execute("INSERT OR REPLACE INTO ledger VALUES (1, ?)", (data,))
+            connection.execute("UPDATE ledger SET document = ?", (data,))
             connection.execute("COMMIT")
-            self._was_there = True
-        if before is None and self.is_shared:
+        if before == packed({}) and self.is_shared:
             _open_as(self._path.parent, self._path.with_name(f"{self._path.name}-journal"), 0o666)
-        with suppress(OSError):  # it is in all the same
-            self._new.unlink(missing_ok=True)
 
     def _check_folder(self) -> None:
         """Raise an error if the folder cannot be the one that is meant."""
@@ -163,27 +159,41 @@ class SqliteFile:
         """Open the file for an edit; make it if it does not exist."""
         self._check_folder()
         if self._is_there():
-            return self._connected("rw")
+            return self._connected()
         folder = self._path.parent
         if not self.is_shared:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         elif not folder.exists():
             folder.mkdir(exist_ok=True)
             _open_as(folder.parent, folder, 0o2777)
-        self._new.touch(mode=0o600)
-        connection = self._connected("rwc")
-        # Nothing is in it yet. It is not opened for that: to close it would end SQLite's locks in this process.
-        _open_as(folder, self._path, 0o666 if self.is_shared else 0o600)
-        return connection
+        self._make()
+        return self._connected()
 
-    def _connected(self, mode: str) -> sqlite3.Connection:
-        uri = f"{self._path.as_uri()}?mode={mode}"
+    def _make(self) -> None:
+        """Make the file with an empty document in one write, so that an empty file is one that was cut."""
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as new:
+            new.execute("CREATE TABLE ledger (id INTEGER PRIMARY KEY CHECK (id = 1), document BLOB)")
+            new.execute("INSERT INTO ledger VALUES (1, ?)", (packed({}),))
+            content = new.serialize()
+        try:
+            made = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(made, "wb") as file:
+                file.write(content)
+        except FileExistsError:
+            return  # another run was faster
+        except OSError:
+            self._path.unlink(missing_ok=True)
+            raise
+        _open_as(self._path.parent, self._path, 0o666 if self.is_shared else 0o600)
+
+    def _connected(self) -> sqlite3.Connection:
+        uri = f"{self._path.as_uri()}?mode=rw"
         return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=SHORT_WAIT, check_same_thread=False)
 
-    def _data(self, connection: sqlite3.Connection) -> bytes | None:
-        """The serialised document; None if the file is new."""
-        if self._path.stat().st_size == 0 and self._new.exists():
-            return None
+    def _data(self, connection: sqlite3.Connection) -> bytes:
+        """The serialised document."""
+        if self._path.stat().st_size == 0:
+            raise _Locked(is_empty=True)
         row = connection.execute("SELECT document FROM ledger").fetchone()
         if row is None or not isinstance(row[0], bytes):
             raise damaged(self.where, is_shared=self.is_shared)
@@ -220,4 +230,8 @@ def _open_as(folder: Path, made: Path, most: int) -> None:
 
 
 class _Locked(Exception):
-    """Another process holds the lock."""
+    """Another process holds the lock, or is just making the file."""
+
+    def __init__(self, *, is_empty: bool = False) -> None:
+        super().__init__()
+        self.is_empty = is_empty

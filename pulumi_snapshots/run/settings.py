@@ -219,6 +219,7 @@ class Settings(Inputs):
         Raises:
             SettingsError: one cannot be used.
         """
+        _refuse_misspelt(config, environment)
         given: list[Any] = []
         for name in cls.properties():
             for called in (name, *FORMER_NAMES.get(name, ())):
@@ -288,6 +289,27 @@ class Settings(Inputs):
         if self.api_key is None:
             raise MissingKey
         return self.api_key
+
+
+def _refuse_misspelt(config: Config, environment: Mapping[str, str]) -> None:
+    """Raise for a name that differs from a setting's in capitals and underscores only: nobody would notice that it is ignored."""
+    for name in Settings.properties():
+        for wrong in (f"{PACKAGE}:{name}", f"{PACKAGE}:{name.replace('_', '')}"):
+            if config.get(wrong) is not None and config.get(config_key(name)) is None:
+                raise SettingsError(f"{wrong} is not a setting: it is called {config_key(name)}")
+    for wrong in environment:
+        if (right := _by_plain_name().get(_plain(wrong), wrong)) not in environment:
+            raise SettingsError(f"{wrong} is not a setting: it is called {right}")
+
+
+@cache
+def _by_plain_name() -> dict[str, str]:
+    """The variable of each setting by its letters."""
+    return {_plain(variable(name)): variable(name) for name in Settings.properties()}
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").upper()
 
 
 @lru_cache(maxsize=8)

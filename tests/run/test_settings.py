@@ -71,6 +71,22 @@ def test_a_bad_setting_is_named_with_its_source(name: str) -> None:
     assert error_of({}, {variable: "a bad one"}).startswith(f"{variable} must be ")
 
 
+@pytest.mark.parametrize("wrong", ["squarecloud:sharedstate", "squarecloud:shared_state"])
+def test_a_misspelt_key_of_the_configuration_is_not_ignored(wrong: str) -> None:
+    assert error_of({wrong: "s3://bucket/x"}, {}).startswith(
+        f"{wrong} is not a setting: it is called squarecloud:shared"
+    )
+    assert Settings.read({wrong: "s3://bucket/x", "squarecloud:sharedState": "/srv"}, {}).shared_state == "/srv"
+
+
+@pytest.mark.parametrize("wrong", ["SQUARECLOUD_SHAREDSTATE", "squarecloud_shared_state", "SQUARE_CLOUD_SHARED_STATE"])
+def test_a_misspelt_variable_is_not_ignored(wrong: str) -> None:
+    known = "SQUARECLOUD_SHARED_STATE"
+    assert error_of({}, {wrong: "s3://bucket/x"}) == f"{wrong} is not a setting: it is called {known}."
+    assert Settings.read({}, {wrong: "s3://bucket/x", known: "/srv"}).shared_state == "/srv"
+    assert Settings.read({}, {"SQUARECLOUD_OF_ANOTHER_TOOL": "x"}) == Settings()
+
+
 @pytest.mark.parametrize("around", [" {}", "{}\n", "\t{}\r\n", "\u00a0{} "])
 def test_white_space_around_a_key_is_ignored(around: str) -> None:
     assert Settings.read({}, {"SQUARECLOUD_API_KEY": around.format(KEY)}).api_key == ApiKey(KEY)
