@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.engine.stage import DATABASE, OTHER_DATABASE, diagnostics, joined
+from tests.engine.stage import DATABASE, diagnostics, joined
 
 if TYPE_CHECKING:
     from tests.engine.stage import App
@@ -73,21 +73,6 @@ def test_nothing_is_sent_without_a_key_or_a_network(app: App) -> None:
     assert app.requests() == []
 
 
-def test_a_used_up_quota_says_when_a_slot_frees(app: App) -> None:
-    app.emulator.control("settings", {"plan_memory_mb": 256}, "PATCH")
-    others = [OTHER_DATABASE, "c" * 32, "d" * 32]
-    for database_id in others[1:]:
-        app.emulator.control("databases", {"id": database_id})
-    app.program(f"for id in {[DATABASE, *others]!r}:\n    Snapshot(id, id)")
-    told = diagnostics(app.up(fails=True))
-    assert told.count("was answered with 429 DAILY_SNAPSHOTS_LIMIT_REACHED") == 2  # the other one refers to it
-    assert told.count("was not sent, because another request was answered with 429 DAILY_SNAPSHOTS_LIMIT_REACHED") == 1
-    assert told.count("The plan has 256 MB, so 2 snapshots in any 24 hours. The oldest that counts was taken at ") == 2
-    assert "A slot frees at about" in told
-    assert len(app.posts()) == 3
-    assert len(app.started()) == len(app.snapshots()) == 2
-
-
 def test_a_lost_answer_sends_no_second_request(app: App) -> None:
     app.program(PROGRAM)
     for effect in ({"drop": True}, {"html": 502}):
@@ -107,19 +92,3 @@ def test_a_lost_answer_sends_no_second_request(app: App) -> None:
         "and the answer was lost (502): it may or may not have been started, and is not listed yet. The wait ended after 1 s."
     ) in told
     assert app.outputs()["attempt"]["answered"] == "502"
-
-
-def test_two_candidates_are_shown_and_none_is_guessed(app: App) -> None:
-    app.program(PROGRAM)
-    app.slow()
-    up = app.start_up()
-    up.shows("accepted; next check ")
-    now = app.emulator.control("state")["now"]
-    app.emulator.control("snapshots", {"database_id": DATABASE, "version_id": "foreign", "modified": now})
-    app.emulator.control("snapshots", {"database_id": DATABASE, "version_id": "another", "modified": now})
-    told = diagnostics(app.ends(up, fails=True))
-    assert "Two snapshots of this database could be the one that was started: " in told
-    assert "foreign (" in told
-    assert "another (" in told
-    assert "`Snapshot.get` opens one that is listed, by its id." in told
-    assert "attempt" in app.outputs()

@@ -79,20 +79,6 @@ def test_the_next_up_resumes_an_interrupted_wait_for_free(app: App, how: signal.
     assert len(app.posts()) == 1
 
 
-def test_a_timeout_keeps_the_pending_snapshot(app: App) -> None:
-    app.program(PROGRAM)
-    app.slow()
-    printed = app.up("-c", "timeout=2s", fails=True)
-    assert "The wait ended after 2 s." in diagnostics(printed)
-    assert app.outputs()["attempt"]["timeout"] == 2
-    printed = app.up("-c", "timeout=1s", fails=True)
-    assert "The wait ended after 1 s." in diagnostics(printed)
-    app.pass_time(600)
-    app.up("-c", "timeout=1s")
-    assert [app.outputs()["version_id"]] == app.started()
-    assert len(app.posts()) == 1
-
-
 def test_the_old_snapshot_stays_until_its_replacement_is_there(app: App) -> None:
     app.program(PROGRAM)
     app.up()
@@ -162,19 +148,15 @@ def test_a_key_changed_meanwhile_does_not_strand_a_pending_one(app: App) -> None
     assert len(app.posts()) == 1
 
 
-@pytest.mark.parametrize("machine", ["the same machine", "another machine"])
-def test_a_killed_run_is_not_paid_for_twice(app: App, machine: str) -> None:
-    reuse = ["-c", "reuse=1h"] if machine == "another machine" else []
+def test_a_killed_run_is_not_paid_for_twice(app: App) -> None:
     app.program(PROGRAM)
-    up = waiting(app, *reuse, real=True)
+    up = waiting(app, real=True)
     up.kill()
     up.process.wait()
     wait_for(lambda: not up.providers(), "the end of the provider that nobody listens to any more")
-    if machine == "another machine":
-        app.forget()
     app.pass_time(600)
     app.stack.run("cancel", "--yes")
-    printed = app.up(*reuse)
+    printed = app.up()
     assert "Attempting to deploy or update resources with 1 pending operations" in printed
     assert [app.outputs()["version_id"]] == app.started()
     assert len(app.posts()) == 1

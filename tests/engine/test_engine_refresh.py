@@ -52,31 +52,6 @@ def test_a_refresh_keeps_what_it_cannot_read(app: App) -> None:
         app.mend()
 
 
-def test_a_refresh_renews_the_url_only_when_it_is_about_to_end(app: App) -> None:
-    app.program(PROGRAM)
-    app.up()
-    url = app.url()
-    app.pass_time(20 * DAY)
-    app.refresh()
-    assert "3 unchanged" in app.up()
-    assert app.url() == url
-    app.pass_time(4 * DAY)
-    app.refresh()
-    app.up()
-    renewed = app.url()
-    assert renewed != url
-    assert f"versionId={app.started()[0]}" in renewed
-
-    version = app.started()[0]
-    app.pass_time(10 * DAY)
-    for printed in (app.refresh(), app.refresh()):
-        assert f"warning: snapshot {DATABASE}/{version} is past its 30 days at the service" in printed
-        assert f"`pulumi up --refresh --replace '{URN}'` takes a new one; `rotate_after` does that by age." in printed
-        assert app.outputs()["available"] is False
-    assert "3 unchanged" in app.up()
-    assert len(app.posts()) == 1
-
-
 def test_a_missing_snapshot_stays_in_the_state(app: App) -> None:
     app.program(PROGRAM)
     app.up()

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-import re
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pulumi_snapshots.clock import to_the_second
-from tests.engine.stage import DATABASE, OTHER_DATABASE, diagnostics
+from tests.engine.stage import DATABASE, diagnostics
 
 if TYPE_CHECKING:
     from tests.engine.stage import App
@@ -150,20 +147,6 @@ Snapshot("before-release", later.apply(lambda values: values[1]),
     assert "not for everyone" not in app.state_file.read_text()
     assert "unchanged" in app.up()
     assert len(app.posts()) == 1
-
-
-def test_several_snapshots_keep_the_account_cooldown(app: App) -> None:
-    for number in range(2):
-        app.emulator.control("databases", {"id": f"{number:032x}"})
-    databases = [DATABASE, OTHER_DATABASE, *(f"{number:032x}" for number in range(2))]
-    app.program(f"for id in {databases!r}:\n    Snapshot(id, id)")
-    printed = app.up()
-    assert re.search(r"queued, 1 ahead \(since [\d:]{8} UTC\)", printed)
-    posts = app.posts()
-    assert [post["status"] for post in posts] == [200] * 4
-    times = [datetime.fromisoformat(post["at"]) for post in posts]
-    assert all((later - earlier).total_seconds() >= 5 for earlier, later in itertools.pairwise(times))
-    assert len({one["outputs"]["version_id"] for one in app.snapshots()}) == 4
 
 
 def test_unusual_ids_and_keys_in_plain_text_are_warned_of_once(app: App) -> None:
