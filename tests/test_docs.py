@@ -79,7 +79,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, forks: dict[str, str]) -> Pat
     folder = tmp_path_factory.mktemp("site")
     # What `make docs` runs, into another folder.
     options = ("--quiet", "--fail-on-warning", "--keep-going", str(DOCS), str(folder))
-    command = [python_of(forks), "-m", "tests.support.docs_site", *options]
+    command = [python_of(forks), "-m", "sphinx", *options]
     environment = {**os.environ, **forks}
     result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=PROJECT)  # noqa: S603  a fixed command
     assert result.returncode == 0, result.stderr
