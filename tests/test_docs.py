@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 import inspect
-import os
 import re
 import subprocess
+import sys
 import tomllib
 from collections import Counter
 from pathlib import Path
@@ -20,7 +20,6 @@ import pulumi_snapshots
 from pulumi_snapshots.cli.commands import commands
 from pulumi_snapshots.cli.setup.toolchain import OLDEST_ENGINE
 from pulumi_snapshots.listing.quota import allowance_of
-from tests.support.preloaded import python_of
 from tools.engine import ENGINE, LANGUAGE_HOST
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -75,13 +74,12 @@ def test_links_lead_to_pages_and_headings_that_there_are(page: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, forks: dict[str, str]) -> Path:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     # What `make docs` runs, into another folder.
     options = ("--quiet", "--fail-on-warning", "--keep-going", str(DOCS), str(folder))
-    command = [python_of(forks), "-m", "sphinx", *options]
-    environment = {**os.environ, **forks}
-    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=PROJECT)  # noqa: S603  a fixed command
+    command = [sys.executable, "-m", "sphinx", *options]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PROJECT)  # noqa: S603  a fixed command
     assert result.returncode == 0, result.stderr
     return folder
 
