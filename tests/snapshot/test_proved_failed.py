@@ -16,6 +16,7 @@ from pulumi_snapshots.listing.match import Search, proves_failure
 from pulumi_snapshots.run.calls import Unfinished
 from pulumi_snapshots.service.models import ListedSnapshot, Listing
 from pulumi_snapshots.snapshot.difference import SnapshotRules
+from squarecloud_emulator import Fault
 from tests.support.engine_calls import Machine, Stack
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OWNER, START, World, world
@@ -79,6 +80,25 @@ async def test_two_that_could_be_it_are_named_instead_of_a_second_request_and_le
         assert len(here.posts) == 1
         await stack.up(database_id=DATABASE, replace=True)
         assert stack.error is None
+        assert [stack.outputs["version_id"]] == accepted(here)[1:]
+
+
+@virtual
+async def test_a_listing_that_proves_nothing_lets_no_second_request_leave() -> None:
+    async with world(snapshot_seconds=300, cache_world="invalidated") as here:
+        stack = of(here)
+        await failed(here, stack)
+        for kind in ("list", "list account"):
+            here.emulator.add_fault(
+                Fault(kind=kind, body='{"status": "success", "response": [{"key": 7}]}', times=None)
+            )
+        await stack.up(database_id=DATABASE)
+        assert isinstance(stack.error, Unfinished)
+        assert "The service's listing is not whole" in stack.row.wording.told(stack.error.error)
+        assert stack.pending
+        assert len(here.posts) == 1
+        here.emulator.clear_faults()
+        await stack.up(database_id=DATABASE)
         assert [stack.outputs["version_id"]] == accepted(here)[1:]
 
 
