@@ -27,6 +27,7 @@ class Step(Enum):
     RAISE_BUDGET = "Raise {requests_per_minute} if the plan allows more."
     CHECK_ADDRESS = "Check the network and {api_url}."
     CHECK_SHARED_STATE = "Check {shared_state}, its credentials and their rights."
+    CHECK_SHARED_FOLDER = "Check the folder that {shared_state} names."
     ALLOW_LISTING = (
         "Allow reading below the prefix, and listing the bucket (s3:ListBucket, storage.objects.list): without it an object that "
         "does not exist yet looks like a refusal."

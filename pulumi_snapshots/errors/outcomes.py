@@ -91,7 +91,8 @@ class LedgerUnavailable(Explained):
     def __init__(self, where: str, why: str, then: Iterable[Next] = (), *, is_shared: bool = False) -> None:
         self._made_of = (where, why, tuple(then), is_shared)
         name = "{shared_state}" if is_shared else "The ledger of this machine"
-        other = Step.CHECK_SHARED_STATE if is_shared else Step.USE_OTHER_STATE_DIRECTORY
+        of_bucket = Step.CHECK_SHARED_STATE if "://" in where else Step.CHECK_SHARED_FOLDER
+        other = of_bucket if is_shared else Step.USE_OTHER_STATE_DIRECTORY
         super().__init__(
             Text(name + " cannot be used: {where}: {why}", where=where, why=why),
             "Nothing was started: what is sent must be written down there first.",

@@ -163,6 +163,9 @@ class RateLimiter:
         block_wait: seconds that a block lasts if the service sends no `Retry-After`.
         longest_block: seconds after which the service is asked again, however long a block is to last.
         shares_blocks: whether runs know of each other's blocks.
+
+    Attributes:
+        took: seconds that an edit of the ledger takes at most, as far as the last ones show.
     """
 
     def __init__(  # noqa: PLR0913  each is a setting of its own
@@ -194,7 +197,7 @@ class RateLimiter:
         self._blocks: dict[str, float] = {}
         self._new_blocks: dict[str, float] = {}
         self._editing = anyio.Lock(fast_acquire=True)
-        self._took = 0.0  # how long an edit of the ledger takes at most, as far as the last ones show
+        self.took = 0.0
         self._again_at = -math.inf
         # What the answers have shown.
         self._refused_key: KeyRefused | None = None
@@ -358,7 +361,7 @@ class RateLimiter:
 
     def _ahead(self, request: _Request) -> float:
         """Seconds from the decision to send a request until it is written down, and may leave."""
-        return self._took if request.lane.starts else 0.0
+        return self.took if request.lane.starts else 0.0
 
     # The limits ------------------------------------------------------------------------------------------------------
 
@@ -565,7 +568,7 @@ class RateLimiter:
         async with self._editing:  # the next decision needs the result of this one
             began, told = self._clock.monotonic(), dict[str, float]()
             decision, sent = await self._ledger.edit(change)
-            self._took = min(max(self._clock.monotonic() - began, FADES * self._took), LONGEST_TOOK)
+            self.took = min(max(self._clock.monotonic() - began, FADES * self.took), LONGEST_TOOK)
             if self._ledger.clock.offset is not None:
                 self._new_blocks = dict(self._new_blocks.items() - told.items())
                 self._is_untold = False

@@ -117,7 +117,7 @@ async def test_doctor_notices_that_the_cli_uses_another_backend_than_runs_would_
         desk.environment["PULUMI_BACKEND_URL"] = "s3://other"
         state, said, _ = (await found_by(desk, code=1))["stack"]
         assert state == "problem"
-        assert "Stack prod is in the backend s3://team/states, and what runs in it would take s3://other for" in said
+        assert "Stack prod is in the backend s3://team/states, and its runs would take s3://other for that" in said
         assert "Set PULUMI_BACKEND_URL" in said
         store = Store(w.clock)
         desk.place = store.bucket

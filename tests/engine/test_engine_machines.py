@@ -57,3 +57,19 @@ def test_what_one_machine_has_sent_another_does_not_send_again(app: App, package
     assert len(restores(app)) == 1
     assert {path.suffix for path in shared.iterdir()} <= {".ledger", ".ledger-journal"}
     assert len(list(shared.glob("*.ledger"))) == 1
+
+
+@pytest.mark.parametrize("package", ["pulumi_snapshots", "pulumi_snapshots.plugin"], ids=["dynamic", "plugin"])
+def test_the_backend_that_a_project_names_is_where_a_run_writes_down_what_it_sends(app: App, package: str) -> None:
+    if package != "pulumi_snapshots":
+        app.plug()
+    project = app.stack.project / "Pulumi.yaml"
+    (app.stack.project / "src").mkdir()
+    url = app.environment.pop("PULUMI_BACKEND_URL")
+    project.write_text(f"{project.read_text()}main: src\nbackend: {{url: '{url}'}}\n")
+    program = f'from {package} import Snapshot\nSnapshot("before-release", "{DATABASE}")\n'
+    (app.stack.project / "src" / "__main__.py").write_text(program)
+    app.up("-c", "squarecloud:sharedState=backend")
+    assert len(app.posts()) == 1
+    assert list((app.folder / "backend" / ".pulumi-snapshots").glob("*.ledger"))
+    assert not list((app.folder / "state").rglob("*.ledger"))

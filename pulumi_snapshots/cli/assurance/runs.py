@@ -19,15 +19,8 @@ from pulumi_snapshots.service.rate_limiter import blocks_in
 
 FORGET = "if the service's support has lifted it: `squarecloud-snapshots doctor --forget-block`"
 
-SHOWN = {
-    "database_id": "DATABASE",
-    "what": "WHAT",
-    "by": "BY",
-    "since": "SINCE",
-    "until": "UNTIL",
-    "state": "STATE",
-    "then": "NEXT",
-}
+SHOWN = ("database_id", "what", "by", "since", "until", "state", "then")
+HEADS = ("DATABASE", "WHAT", "BY", "SINCE", "UNTIL", "STATE", "NEXT")
 FIELDS = (*SHOWN, "kind", "source", "owner", "account")
 
 
@@ -64,7 +57,7 @@ async def runs(invocation: Invocation, *, stack: str | None, as_json: bool) -> i
     elif fields:
         times = {name: [moment(each[name], invocation.zone) for each in fields] for name in ("since", "until")}
         columns = [times.get(name) or [each[name] for each in fields] for name in SHOWN]
-        invocation.show(table([SHOWN[name] for name in SHOWN], zip(*columns, strict=True), invocation.out))
+        invocation.show(table(HEADS, zip(*columns, strict=True), invocation.out))
     else:
         invocation.say(f"nothing is under way, as far as {session.ledger.place.where} shows")
     return DONE

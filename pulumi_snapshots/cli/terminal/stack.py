@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import click
 
@@ -28,67 +28,58 @@ stack_option = click.option(
 class StackUnreadable(Explained):
     """A stack's configuration could not be read, so what its creates would do is not known."""
 
+    def __init__(self, happened: str, step: Step) -> None:
+        super().__init__(happened, "No request was sent.", [Next(step)])
+
 
 def configuration_of(stack: str, environment: Mapping[str, str]) -> dict[str, str]:
     """The settings of this package in a stack's configuration, secret ones too; takes seconds.
 
     Raises:
-        StackUnreadable: the CLI is missing, or refuses.
+        StackUnreadable: the CLI is missing or refuses, or the stack is in another backend than its runs would take for it.
     """
-    found = _settings(stack, environment)
-    if (found.get(config_key("shared_state")) or environment.get(variable("shared_state"))) == BACKEND:
-        _check_backend(stack, environment)
-    return found
-
-
-def _settings(stack: str, environment: Mapping[str, str]) -> dict[str, str]:
-    every = json.loads(_said(stack, environment, "config", "--json", "--stack", stack))
-    ours = {key: each for key, each in every.items() if key.startswith(f"{PACKAGE}:")}
-    return {
-        key: _said(stack, environment, "config", "get", key, "--stack", stack).removesuffix("\n")
-        if each.get("secret")
-        else each["value"]
-        for key, each in ours.items()
+    pulumi = _command(stack, environment)
+    every = json.loads(pulumi("config", "--json", "--stack", stack))
+    found = {
+        key: pulumi("config", "get", key, "--stack", stack).rstrip("\n") if each.get("secret") else each["value"]
+        for key, each in every.items()
+        if key.startswith(f"{PACKAGE}:")
     }
-
-
-def _check_backend(stack: str, environment: Mapping[str, str]) -> None:
-    """Make sure that the backend is the one that this package sees: it has no more than files and the environment."""
-    url: Any = json.loads(_said(stack, environment, "whoami", "--json")).get("url")
-    try:
-        seen = backend_url(environment)
-    except Unfit:
-        return  # the settings say why
-    if url is not None and _bare(url) != _bare(seen):
-        raise StackUnreadable(
-            f"stack {stack} is in the backend {_bare(url)}, and what runs in it would take {_bare(seen) or 'none'} for that",
-            "No request was sent.",
-            [Next(Step.NAME_BACKEND)],
-        )
+    if (found.get(config_key("shared_state")) or environment.get(variable("shared_state"))) == BACKEND:
+        with suppress(Unfit):  # the settings say why it cannot be looked up
+            # Runs know no more of the backend than files and the environment; the CLI does.
+            actual, seen = _bare(json.loads(pulumi("whoami", "--json")).get("url", "")), _bare(backend_url(environment))
+            if actual != seen:
+                happened = (
+                    f"stack {stack} is in the backend {actual}, and its runs would take {seen or 'none'} for that"
+                )
+                raise StackUnreadable(happened, Step.NAME_BACKEND)
+    return found
 
 
 def _bare(url: str) -> str:
     return url.partition("?")[0].rstrip("/")
 
 
-def _said(stack: str, environment: Mapping[str, str], *arguments: str) -> str:
+def _command(stack: str, environment: Mapping[str, str]) -> Callable[..., str]:
+    """The CLI: takes arguments, returns what it prints."""
     program = shutil.which("pulumi", path=environment.get("PATH", ""))
     if program is None:
-        then = [Next(Step.INSTALL_PULUMI), Next(Step.RUN_AGAIN)]
-        raise StackUnreadable("pulumi is not on PATH", "No request was sent.", then)
-    try:
-        done = subprocess.run(  # noqa: S603  the program that a user would run
-            [program, *arguments, "--non-interactive"],
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-            env={**without_key(environment), "PULUMI_SKIP_UPDATE_CHECK": "true"},
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise StackUnreadable(f"`pulumi {arguments[0]}` failed: {error}", "No request was sent.") from error
-    if done.returncode:
-        said = done.stderr.strip().removeprefix("error: ") or f"it ended with {done.returncode}"
-        happened = f"the configuration of stack {stack} cannot be read: {said}"
-        raise StackUnreadable(happened, "No request was sent.", [Next(Step.RUN_IN_PROJECT)])
-    return done.stdout
+        raise StackUnreadable("pulumi is not on PATH", Step.INSTALL_PULUMI)
+
+    def pulumi(*arguments: str) -> str:
+        try:
+            return subprocess.run(  # noqa: S603  the program that a user would run
+                [program, *arguments, "--non-interactive"],
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+                check=True,
+                env={**without_key(environment), "PULUMI_SKIP_UPDATE_CHECK": "true"},
+            ).stdout
+        except (OSError, subprocess.SubprocessError) as error:
+            said = (getattr(error, "stderr", None) or str(error)).strip().removeprefix("error: ")
+            happened = f"the configuration of stack {stack} cannot be read: {said}"
+            raise StackUnreadable(happened, Step.RUN_IN_PROJECT) from error
+
+    return pulumi
