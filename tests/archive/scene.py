@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +13,11 @@ from urllib.parse import unquote, urlsplit
 
 from pulumi_snapshots.archive.archive import archive
 from pulumi_snapshots.archive.inputs import ArchiveInputs
+from pulumi_snapshots.archive.manifest import FORMAT
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.archive.upkeep import check_archived, remove
+from pulumi_snapshots.cli.archives.archive import OWNER
+from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.snapshot.read import get
 from tests.support.world import DATABASE, Row, World, world
 
@@ -24,8 +29,9 @@ if TYPE_CHECKING:
     from squarecloud_emulator import JournalEntry
     from squarecloud_emulator.service.resources import StoredSnapshot
 
-__all__ = ["SIZE", "Scene", "at_once", "file_of", "holds", "scene"]
+__all__ = ["SIZE", "Scene", "at_once", "file_of", "holds", "put", "scene"]
 
+NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 SIZE = 5_000_000
 """Bytes: several blocks of a transfer."""
 
@@ -110,6 +116,29 @@ def holds(record: ArchiveRecord, content: bytes) -> bool:
         and record.size == len(content)
         and record.sha256 == sha256(content).hexdigest()
     )
+
+
+def put(folder: Path, day: int, database: str = DATABASE, **said: Any) -> Path:
+    """An archive of so many days ago, as the command has written it."""
+    taken = NOON - timedelta(days=day)
+    file = folder / database / f"{taken:%Y%m%dT%H%M%SZ}-v{day}.zip"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"content")
+    about = {
+        "format": FORMAT,
+        "object": file.name,
+        "version_id": f"v{day}",
+        "database_id": database,
+        "created_at": rfc3339(taken),
+        "archived_at": rfc3339(taken),
+        "size": 7,
+        "sha256": sha256(b"content").hexdigest(),
+        "owners": [{"name": OWNER, "pin": False}],
+        "tool": "x",
+        **said,
+    }
+    file.with_name(f"{file.name}.json").write_text(json.dumps(about))
+    return file
 
 
 @asynccontextmanager

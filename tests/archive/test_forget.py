@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 
 from pulumi_snapshots.archive.difference import archive_difference
-from pulumi_snapshots.archive.manifest import FORMAT
 from pulumi_snapshots.archive.shelf import imported, shelved
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.archives.archive import OWNER
-from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.files import FileStore
 from pulumi_snapshots.storage.store import Held, StoreTrouble
-from tests.archive.scene import file_of, scene
+from tests.archive.scene import file_of, put, scene
 from tests.cli.typed import Desk
 from tests.support.virtual import virtual
 from tests.support.world import DATABASE, OTHER_DATABASE, world
@@ -30,31 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pulumi_snapshots.archive.record import ArchiveRecord
-
-NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
-
-
-def put(folder: Path, day: int, database: str = DATABASE, **said: Any) -> Path:
-    """An archive of so many days ago, as the command has written it."""
-    taken = NOON - timedelta(days=day)
-    file = folder / database / f"{taken:%Y%m%dT%H%M%SZ}-v{day}.zip"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(b"content")
-    about = {
-        "format": FORMAT,
-        "object": file.name,
-        "version_id": f"v{day}",
-        "database_id": database,
-        "created_at": rfc3339(taken),
-        "archived_at": rfc3339(taken),
-        "size": 7,
-        "sha256": sha256(b"content").hexdigest(),
-        "owners": [{"name": OWNER, "pin": False}],
-        "tool": "x",
-        **said,
-    }
-    file.with_name(f"{file.name}.json").write_text(json.dumps(about))
-    return file
 
 
 def left(folder: Path, database: str = DATABASE) -> list[int]:

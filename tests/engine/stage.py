@@ -227,9 +227,9 @@ class App:
     def refresh(self, *arguments: str, fails: bool = False) -> str:
         return self.run("refresh", "--yes", "--skip-preview", *arguments, fails=fails)
 
-    def import_(self, name: str, id_: str, *, fails: bool = False) -> str:
-        """`pulumi import` of a snapshot of the plugin, without the code that it would print."""
-        what = ("squarecloud:index:Snapshot", name, id_)
+    def import_(self, name: str, id_: str, *, kind: str = "Snapshot", fails: bool = False) -> str:
+        """`pulumi import` of a resource of the plugin, without the code that it would print."""
+        what = (f"squarecloud:index:{kind}", name, id_)
         return self.run("import", *what, "--yes", "--generate-code=false", "--protect=false", fails=fails)
 
     def destroy(self) -> str:

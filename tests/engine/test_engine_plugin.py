@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.archive.scene import put
 from tests.engine.conftest import SERVICE
 from tests.engine.stage import DATABASE, OTHER_DATABASE, wait_for
 from tests.support.near_emulator import near_emulator
@@ -186,6 +187,12 @@ def test_it_serves_two_accounts_and_imports_what_is_listed(plugged: App) -> None
         assert found[name]["id"] == f"{OTHER_DATABASE}/{automatic}"
         assert found[name]["inputs"]["databaseId"] == OTHER_DATABASE
         assert found[name]["outputs"]["origin"] == "automatic"
+
+    # An archive by its URI: its manifest says what the state of its resource said
+    app.import_("nightly", put(app.folder / "kept", 0, DATABASE).as_uri(), kind="Archive")
+    program = 'Archive("nightly", database_id="{}", version_id="v0", destination="{}/kept/")'
+    app.program(HEAD + program.format(DATABASE, app.folder))
+    assert "Archive nightly" not in app.preview(), "nothing is archived again"
 
 
 WRONG_SETTINGS = {
