@@ -17,7 +17,7 @@ from pulumi_snapshots.archive.manifest import LARGEST, SUFFIX, Manifest, manifes
 from pulumi_snapshots.archive.record import OURS, ArchiveRecord, StoredObject, kept_of
 from pulumi_snapshots.archive.retention import Keep
 from pulumi_snapshots.archive.transfers import Transfers
-from pulumi_snapshots.archive.upkeep import digest_of, release
+from pulumi_snapshots.archive.upkeep import PRUNING, digest_of, release
 from pulumi_snapshots.archive.zip_check import BrokenZip
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
@@ -80,18 +80,22 @@ async def own_objects(transfers: Transfers, record: ArchiveRecord, listener: Lis
     """The good archives of a record's resource and database beside it, newest first, as their manifests say."""
     folder = Destination.parse(f"{record.uri.rpartition('/')[0]}/")
     found: list[StoredObject] = []
+    why: Words = "it took too long"
     try:
-        for each in await shelved(transfers, folder):
-            about = each.manifest
-            if about is None or each.problem or each.uri == record.uri or about.database_id != record.database_id:
-                continue
-            mine = [owner for owner in about.owners if owner.name == record.owner]
-            seen = await transfers.reading(transfers.store(Destination.parse(each.uri)).stat) if mine else None
-            if seen is not None:
-                found.append(StoredObject(each.uri, seen.mark, about.created_at, mine[0].pin))
+        with transfers.until(PRUNING):
+            for each in await shelved(transfers, folder):
+                about = each.manifest
+                if about is None or each.problem or each.uri == record.uri or about.database_id != record.database_id:
+                    continue
+                mine = [owner for owner in about.owners if owner.name == record.owner]
+                seen = await transfers.reading(transfers.store(Destination.parse(each.uri)).stat) if mine else None
+                if seen is not None:
+                    found.append(StoredObject(each.uri, seen.mark, about.created_at, mine[0].pin))
+            return sorted(found, key=lambda one: one.taken, reverse=True)
     except StoreTrouble as trouble:
-        listener.warn(f"earlier archives in {place_text(folder.uri)} are not counted: {trouble.happened}.")
-    return sorted(found, key=lambda one: one.taken, reverse=True)
+        why = trouble.happened
+    listener.warn(Text("earlier archives in {folder} are not counted: {why}.", folder=place_text(folder.uri), why=why))
+    return []
 
 
 async def imported(
