@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from pathlib import Path
 from typing import IO, Any
 from zipfile import BadZipFile, ZipFile
 
@@ -26,7 +27,7 @@ from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.storage.destination import Destination, name_of, place_text
 from pulumi_snapshots.storage.encryption import SUFFIX as SEALED
 from pulumi_snapshots.storage.encryption import decrypt
-from pulumi_snapshots.storage.store import StoreTrouble
+from pulumi_snapshots.storage.store import StoreTrouble, trouble
 
 
 @dataclass(frozen=True)
@@ -260,7 +261,7 @@ async def opened(transfers: Transfers, found: Found, keys: list[Any]) -> AsyncIt
     """
     # A file without a name, which is gone with this process, or the archive's own.
     is_plain_file = found.place.scheme == "file" and not found.sealed
-    with found.place.file.open("rb") if is_plain_file else tempfile.TemporaryFile() as file:
+    with _file(found.place.file if is_plain_file else None) as file:
         await transfers.reading(_fetch, transfers, found, keys, None if is_plain_file else file)
         try:
             zipped = ZipFile(file)
@@ -280,7 +281,8 @@ def _fetch(transfers: Transfers, found: Found, keys: list[Any], file: IO[bytes] 
     def take(data: bytes) -> None:
         hasher.update(data)
         if file is not None:
-            file.write(data)
+            with trouble(tempfile.gettempdir()):
+                file.write(data)
 
     pieces = transfers.store(found.place).read()
     if found.sealed:
@@ -290,3 +292,9 @@ def _fetch(transfers: Transfers, found: Found, keys: list[Any], file: IO[bytes] 
             take(piece)
     if about is not None and hasher.hexdigest() != (about.plain_sha256 if found.sealed else about.sha256):
         raise BrokenZip(f"{name} was changed: its SHA-256 is not that of its manifest")
+
+
+def _file(path: Path | None) -> IO[bytes]:
+    """This file, or a new one without a name; raises `StoreTrouble`."""
+    with trouble(path or tempfile.gettempdir()):
+        return path.open("rb") if path else tempfile.TemporaryFile()

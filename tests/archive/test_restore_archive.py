@@ -249,6 +249,7 @@ TROUBLE: dict[str, tuple[Callable[[Path, bytes], Path], str]] = {
     "cut": (lambda at, dump: shelve(at, zipped(x=dump)[:-30]), "is no readable zip"),
     "damaged": (lambda at, dump: shelve(at, damaged(zipped(x=dump))), "is damaged in its member x"),
     "missing": (lambda at, _: at / "none.zip", "does not exist"),
+    "a folder": (lambda at, _: at, "Is a directory"),
     "no dump": (lambda at, _: shelve(at, zipped(x=b"hello")), "no dump of a database"),
     "two dumps": (lambda at, dump: shelve(at, zipped(x=dump, y=dump)), "several dumps: x, y"),
     "of Redis": (
