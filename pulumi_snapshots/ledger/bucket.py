@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -57,23 +57,8 @@ CHECKSUM = {"AWS_CHECKSUM_ALGORITHM": "SHA256"}
 """Without a checksum S3 takes nothing into a bucket with object lock."""
 
 
-class Objects(Protocol):
-    """A folder of objects with conditional writes. Each method blocks, and raises `StoreTrouble` if the store fails."""
-
-    where: str
-
-    def load(self, name: str) -> Held | None:
-        """Read an object; None if there is none."""
-
-    def replace(self, name: str, content: bytes, mark: Mark | None) -> Mark:
-        """Write an object if it still has this mark, or does not exist; raises `Overtaken` if it has another mark."""
-
-    def overwrite(self, name: str, content: bytes) -> Mark:
-        """Write an object, whatever is there."""
-
-
 class BucketObjects:
-    """Objects below a prefix of a bucket.
+    """Objects below a prefix of a bucket. Each method blocks, and raises `StoreTrouble` if the store fails.
 
     Args:
         place: bucket and prefix.
@@ -135,7 +120,7 @@ class Bucket:
 
     def __init__(
         self,
-        objects: Objects,
+        objects: BucketObjects,
         name: str,
         clock: Clock,
         in_thread: Callable[..., Awaitable[Any]] | None = None,

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pulumi_snapshots.ledger.bucket import CHECK, Bucket
+from pulumi_snapshots.ledger.bucket import CHECK, Bucket, BucketObjects
 from pulumi_snapshots.storage.store import Held, Mark, Overtaken, StoreTrouble
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ async def directly(work: Callable[..., Any], *arguments: Any) -> Any:
 
 
 @dataclass
-class Store:
+class Store(BucketObjects):
     """A bucket in memory.
 
     Attributes:
