@@ -19,7 +19,7 @@ from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
-from pulumi_snapshots.ledger.place import Document, gone, packed, parsed
+from pulumi_snapshots.ledger.place import Document, Place, packed
 from pulumi_snapshots.storage.buckets import Buckets, BucketStore
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.store import Held, Mark, Overtaken, StoreTrouble
@@ -102,7 +102,7 @@ Ends = dict[_Edit, tuple[Any, Exception | None]]
 """The ends of edits that are written together: of each its result or its error."""
 
 
-class Bucket:
+class Bucket(Place):
     """A `Place` in a bucket.
 
     The store refuses a write that does not replace what it was made from. So the first try is made from what this process has
@@ -138,6 +138,11 @@ class Bucket:
         self._contended_until = 0.0
         self._waiting: list[_Edit] = []
         self._writing = anyio.Lock(fast_acquire=True)
+
+    @property
+    def file(self) -> str:
+        """Names the object itself."""
+        return f"{self.where}/{self._name}"
 
     def beside(self, name: str) -> Bucket:
         """Another document in the same bucket, as a new process reaches it."""
@@ -205,7 +210,7 @@ class Bucket:
             self._is_checked = True
         else:
             why = "the store writes an object although another one has written it meanwhile"
-            raise self._unavailable(why, [Next(Step.USE_OTHER_STORE)])
+            raise self.unavailable(why, [Next(Step.USE_OTHER_STORE)])
 
     async def _write(self, edits: list[_Edit], deadline: float) -> None:
         """Make the edits and write them, until that has succeeded."""
@@ -226,7 +231,7 @@ class Bucket:
                 longest = min(took * 2.0 ** min(faster - 1, 10), LONGEST_PAUSE, (deadline - now) / 8)
                 pause = self._chance.uniform(0.0, longest) if faster > 1 else 0.0
                 if now + pause + took >= deadline:
-                    raise self._unavailable("other machines write it all the time") from None
+                    raise self.unavailable("other machines write it all the time") from None
                 await self._clock.sleep(pause)
             except LedgerUnavailable:
                 failures += 1
@@ -281,11 +286,10 @@ class Bucket:
 
     def _document(self, held: Held | None) -> tuple[Document, list[str]]:
         """The document, and the ids of its last writes."""
-        where = f"{self.where}/{self._name}"
         if held is None and self._was_there:
-            raise gone(where, is_shared=True)
+            raise self.gone()
         self._was_there |= held is not None
-        document = {} if held is None else parsed(held.content, where, is_shared=True)
+        document = {} if held is None else self.parsed(held.content)
         writes = document.pop(WRITES, [])
         return document, [str(each) for each in writes] if isinstance(writes, list) else []
 
@@ -297,7 +301,7 @@ class Bucket:
             # Its page is about archives, so this error has none of its causes that users read.
             cause = None if isinstance(error.__cause__, Explained) else error.__cause__
             listing = (Next(Step.ALLOW_LISTING),) * (error.forbidden and method == self._objects.load)
-            raise self._unavailable(self._without_place(str(error.happened)), (*error.then, *listing)) from cause
+            raise self.unavailable(self._without_place(str(error.happened)), (*error.then, *listing)) from cause
 
     def _without_place(self, happened: str) -> str:
         """What happened, without the object, prefix or bucket before it."""
@@ -312,10 +316,7 @@ class Bucket:
         with anyio.CancelScope(deadline=deadline) as scope:
             yield
         if scope.cancelled_caught:
-            raise self._unavailable(f"it has not answered within {PATIENCE:.0f} s")
-
-    def _unavailable(self, why: str, then: tuple[Next, ...] | list[Next] = ()) -> LedgerUnavailable:
-        return LedgerUnavailable(self.where, why, then, is_shared=True)
+            raise self.unavailable(f"it has not answered within {PATIENCE:.0f} s")
 
 
 def _end(ends: Ends) -> bool:

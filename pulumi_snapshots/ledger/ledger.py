@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 import anyio
 
-from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
 from pulumi_snapshots.ledger.attempt import Attempt, Claim, Intent, Proof, Status, decide, unresolved
 from pulumi_snapshots.ledger.owner import is_resource
@@ -274,11 +273,7 @@ class Ledger:
         try:
             yield
         except UNREADABLE:
-            where, is_shared = self.place.where, self.place.is_shared
-            steps = [Next(Step.UPGRADE), Next(Step.MOVE_LEDGER_ASIDE, file=where)]
-            raise LedgerUnavailable(
-                where, "it holds an entry that cannot be read", steps, is_shared=is_shared
-            ) from None
+            raise self.place.unreadable("it holds an entry that cannot be read") from None
 
     @staticmethod
     def _put(document: Document, attempt: Attempt) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from importlib.util import find_spec
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 from pulumi_snapshots.errors.extras import pip_install
@@ -51,7 +52,12 @@ SAY_NOTHING = {
 """Options of Pulumi's library for S3 that say nothing about which bucket it is."""
 
 
-class Place(Protocol):
+def packed(document: Document) -> bytes:
+    """Serialise a document."""
+    return json.dumps({FORMAT: NEWEST, **document}, separators=(",", ":")).encode()
+
+
+class Place(ABC):
     """A place for one document, which several processes read and edit.
 
     Attributes:
@@ -62,6 +68,7 @@ class Place(Protocol):
     where: str
     is_shared: bool
 
+    @abstractmethod
     async def read(self) -> Document:
         """Read the document; an empty one if there is none yet.
 
@@ -69,6 +76,7 @@ class Place(Protocol):
             LedgerUnavailable: it cannot be read.
         """
 
+    @abstractmethod
     async def edit(self, change: Callable[[Document], T]) -> T:
         """Read the document, let `change` modify it, and write it durably if it differs.
 
@@ -83,46 +91,50 @@ class Place(Protocol):
             LedgerUnavailable: the document cannot be read or written.
         """
 
+    @property
+    def file(self) -> str:
+        """Names the file or object itself."""
+        return self.where
 
-def packed(document: Document) -> bytes:
-    """Serialise a document."""
-    return json.dumps({FORMAT: NEWEST, **document}, separators=(",", ":")).encode()
+    def parsed(self, data: bytes | str) -> Document:
+        """Parse a serialised document.
 
+        Raises:
+            LedgerUnavailable: it is damaged, or of a later version: it must stay as it is.
+        """
+        try:
+            document = json.loads(data)
+        except (ValueError, RecursionError):  # the latter from deeply nested brackets
+            document = None
+        if not isinstance(document, dict):
+            raise self.damaged()
+        written = document.pop(FORMAT, NEWEST)
+        if not isinstance(written, int) or written > NEWEST:
+            raise self.unreadable("a later version of this package has written it")
+        return document
 
-def parsed(data: bytes | str, where: str, *, is_shared: bool) -> Document:
-    """Parse a document.
+    def unreadable(self, why: str) -> LedgerUnavailable:
+        """Make the error for what another version may have written."""
+        return LedgerUnavailable(
+            self.file, why, [Next(Step.UPGRADE), Next(Step.MOVE_LEDGER_ASIDE, file=self.file)], is_shared=self.is_shared
+        )
 
-    Args:
-        data: a serialised document.
-        where: the file or object that holds it, for an error.
-        is_shared: whether several machines share it, for an error.
+    def damaged(self) -> LedgerUnavailable:
+        """Make the error for a file or object that holds something else than a document."""
+        steps = [Next(Step.MOVE_LEDGER_ASIDE, file=self.file)]
+        return LedgerUnavailable(self.file, "it is damaged, or another program's", steps, is_shared=self.is_shared)
 
-    Raises:
-        LedgerUnavailable: it is damaged, or of a later version: it must stay as it is.
-    """
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError):  # the latter from deeply nested brackets
-        document = None
-    if not isinstance(document, dict):
-        raise damaged(where, is_shared=is_shared)
-    written = document.pop(FORMAT, NEWEST)
-    if not isinstance(written, int) or written > NEWEST:
-        steps = [Next(Step.UPGRADE), Next(Step.MOVE_LEDGER_ASIDE, file=where)]
-        raise LedgerUnavailable(where, "a later version of this package has written it", steps, is_shared=is_shared)
-    return document
+    def gone(self) -> LedgerUnavailable:
+        """Make the error for a document that this process has seen, and that is not there any more."""
+        steps, why = (
+            [Next(Step.PUT_LEDGER_BACK, file=self.file)],
+            "it was moved or emptied while this run was under way",
+        )
+        return LedgerUnavailable(self.file, why, steps, is_shared=self.is_shared)
 
-
-def damaged(where: str, *, is_shared: bool) -> LedgerUnavailable:
-    """Make the error for a file or object that holds something else than a document."""
-    steps = [Next(Step.MOVE_LEDGER_ASIDE, file=where)]
-    return LedgerUnavailable(where, "it is damaged, or another program's", steps, is_shared=is_shared)
-
-
-def gone(where: str, *, is_shared: bool) -> LedgerUnavailable:
-    """Make the error for a document that this process has seen, and that is not there any more."""
-    steps = [Next(Step.PUT_LEDGER_BACK, file=where)]
-    return LedgerUnavailable(where, "it was moved or emptied while this run was under way", steps, is_shared=is_shared)
+    def unavailable(self, why: str, then: Iterable[Next] = ()) -> LedgerUnavailable:
+        """Make the error for a place that cannot be read or written."""
+        return LedgerUnavailable(self.where, why, then, is_shared=self.is_shared)
 
 
 def read_place(given: object) -> str:

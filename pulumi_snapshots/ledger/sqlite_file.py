@@ -15,8 +15,7 @@ import anyio.to_thread
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.errors.outcomes import LedgerUnavailable
-from pulumi_snapshots.ledger.place import OWN, Document, damaged, gone, packed, parsed
+from pulumi_snapshots.ledger.place import OWN, Document, Place, packed
 
 T = TypeVar("T")
 
@@ -43,7 +42,7 @@ REFUSED = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.S
 """Those of a file or folder that belongs to another user."""
 
 
-class SqliteFile:
+class SqliteFile(Place):
     """A `Place` in an SQLite file with one row.
 
     A rollback journal, not a write-ahead log, which needs memory that no network file system shares. The journal stays where
@@ -90,7 +89,7 @@ class SqliteFile:
             connection, before = await self._patiently(self._begin, began)
             with anyio.CancelScope(shield=True):
                 try:
-                    document = parsed(before, self.where, is_shared=self.is_shared)
+                    document = self.parsed(before)
                     result = change(document)
                     if (data := packed(document)) != before:
                         await self._run_in_thread(partial(self._commit, connection, before, data))
@@ -105,10 +104,10 @@ class SqliteFile:
                 return await self._run_in_thread(work)
             except _Locked as locked:
                 if locked.is_empty and self._clock.monotonic() - began >= EMPTY:
-                    raise damaged(self.where, is_shared=self.is_shared) from None
+                    raise self.damaged() from None
                 if self._clock.monotonic() - began >= PATIENCE:
                     why = f"another process has held its lock for {PATIENCE:.0f} s, or its file system has no locks"
-                    raise self._unavailable(why) from None
+                    raise self.unavailable(why) from None
             await self._clock.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE)
 
@@ -118,7 +117,7 @@ class SqliteFile:
             if not self._is_there():
                 return {}
             with closing(self._connected()) as connection:
-                return parsed(self._data(connection), self.where, is_shared=self.is_shared)
+                return self.parsed(self._data(connection))
 
     def _begin(self) -> tuple[sqlite3.Connection, bytes]:
         """Take the lock, and read."""
@@ -141,17 +140,17 @@ class SqliteFile:
     def _check_folder(self) -> None:
         """Raise an error if the folder cannot be the one that is meant."""
         if not self._path.is_absolute():  # it would be another file in each working directory
-            raise self._unavailable("there is no home directory with an absolute path")
+            raise self.unavailable("there is no home directory with an absolute path")
         folder = self._path.parent
         own = folder.name == OWN and folder.parent.is_dir()  # of a backend, which is there
         if self.is_shared and not (folder.is_dir() or own):
-            raise self._unavailable("there is no such folder", [Next(Step.MAKE_FOLDER, file=str(folder))])
+            raise self.unavailable("there is no such folder", [Next(Step.MAKE_FOLDER, file=str(folder))])
 
     def _is_there(self) -> bool:
         """Whether the file exists; raises if it did, and does not any more."""
         if not self._path.exists():
             if self._was_there:
-                raise gone(self.where, is_shared=self.is_shared)
+                raise self.gone()
             return False
         return True
 
@@ -196,7 +195,7 @@ class SqliteFile:
             raise _Locked(is_empty=True)
         row = connection.execute("SELECT document FROM ledger").fetchone()
         if row is None or not isinstance(row[0], bytes):
-            raise damaged(self.where, is_shared=self.is_shared)
+            raise self.damaged()
         self._was_there = True
         return row[0]
 
@@ -210,15 +209,12 @@ class SqliteFile:
             if code in LOCKED:
                 raise _Locked from error
             if code in DAMAGED:
-                raise damaged(self.where, is_shared=self.is_shared) from error
+                raise self.damaged() from error
             is_refused = self.is_shared and code in REFUSED
             then = [Next(Step.OPEN_FOLDER, file=str(self._path.parent))] if is_refused else []
-            raise self._unavailable(REASONS.get(code, str(error)), then) from error
+            raise self.unavailable(REASONS.get(code, str(error)), then) from error
         except OSError as error:
-            raise self._unavailable(error.strerror or str(error)) from error
-
-    def _unavailable(self, why: str, then: list[Next] | None = None) -> LedgerUnavailable:
-        return LedgerUnavailable(self.where, why, then or (), is_shared=self.is_shared)
+            raise self.unavailable(error.strerror or str(error)) from error
 
 
 def _open_as(folder: Path, made: Path, most: int) -> None:

@@ -139,7 +139,7 @@ async def test_without_a_ledger_nothing_is_sent_and_the_error_names_the_way_out(
             told = stack.row.wording.told(stack.error)
             assert str(path) in told
             assert "Nothing was started" in told
-            assert "SQUARECLOUD_STATE_DIR" in told
+            assert ("Move " if trouble is is_garbage else "SQUARECLOUD_STATE_DIR") in told
             assert not stack.id
         assert sent(here) == 0
         assert next(lasts, None) is None

@@ -10,9 +10,8 @@ from typing import TypeVar
 import anyio
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.errors.outcomes import LedgerUnavailable
 from pulumi_snapshots.ledger.attempt import NOT_AWAITED, Attempt, Claim, Role
-from pulumi_snapshots.ledger.place import Document, packed, parsed
+from pulumi_snapshots.ledger.place import Document, Place, packed
 from pulumi_snapshots.ledger.request import Request
 
 T = TypeVar("T")
@@ -20,7 +19,7 @@ SENT = Claim(Attempt("snapshot", None, "d", "", Request(datetime(2026, 1, 1, tzi
 """The decision to send a request, for tests of what surrounds it."""
 
 
-class Memory:
+class Memory(Place):
     """A `Place` of this process, as if its machines shared it.
 
     Args:
@@ -92,8 +91,8 @@ class Memory:
 
     def _document(self) -> Document:
         self._check(self.refuses_reads)
-        return {} if self.data is None else parsed(self.data, self.where, is_shared=self.is_shared)
+        return {} if self.data is None else self.parsed(self.data)
 
     def _check(self, trouble: str) -> None:
         if trouble:
-            raise LedgerUnavailable(self.where, trouble, is_shared=self.is_shared)
+            raise self.unavailable(trouble)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, TypeVar
 
+from pulumi_snapshots.ledger.place import Document, Place
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from pulumi_snapshots.ledger.place import Document, Place
 
 __all__ = ["Mortal"]
 
 T = TypeVar("T")
 
 
-class Mortal:
+class Mortal(Place):
     """A `Place` that ends with its process.
 
     Attributes:
