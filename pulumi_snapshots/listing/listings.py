@@ -181,8 +181,8 @@ class Listings:
         )
 
     def may_be_old(self, database_id: str, since: float) -> bool:
-        """Whether this run has requested a database's own page before `since`, and the service may still serve it."""
-        return since - SERVICE_CACHE < self._own[database_id].asked_at < since
+        """Whether a run has requested a database's own page before `since`, and the service may still serve it."""
+        return since - SERVICE_CACHE < self.client.listed_at(database_id) < since
 
     # For reads and lookups ---------------------------------------------------------------------------------------------
 

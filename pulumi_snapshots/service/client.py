@@ -191,6 +191,10 @@ class Client:
         answer = await self._get("users/snapshots?scope=databases", ACCOUNT_LISTING, patience)
         return self._listing("GET /users/snapshots", answer)
 
+    def listed_at(self, database_id: str) -> float:
+        """When any run last requested the listing of a database (monotonic seconds); minus infinity for not lately."""
+        return self._limiter.listed_at(database_id)
+
     @property
     def blocked_until(self) -> datetime | None:
         """When the account's block ends; None if there is none."""

@@ -38,7 +38,7 @@ from pulumi_snapshots.service.errors import (
     Unavailable,
     UnreadableAnswer,
 )
-from pulumi_snapshots.service.limits import CREATE, RESTORE, Lane
+from pulumi_snapshots.service.limits import CREATE, READ, RESTORE, Lane
 
 
 class OnWait(Protocol):
@@ -71,6 +71,8 @@ AHEAD_HERE = "service_ahead"
 """The seconds that the service's clock was ahead of this machine's, in a ledger that only this machine uses."""
 KEPT = 200.0
 """Seconds that a request is kept: longer than the longest limit, the 180 s of a database."""
+LISTED_KEPT = 30 * 60.0
+"""Seconds that the request of a database's listing is kept: as long as the service may serve the page that it brought."""
 AHEAD = 10.0
 """Seconds that a request may seem to be in the future: it is entered a little before it leaves, by a clock that is unsure. A
 later one is nonsense."""
@@ -192,6 +194,7 @@ class RateLimiter:
         self._own: list[Sent] = []
         self._others: list[Sent] = []
         self._last: dict[str, Sent] = {}
+        self._listed: dict[str, float] = {}  # when any run last requested the listing of a database
         self._is_untold = False  # whether others do not know of a request, since the service's time is not known
         # When the block of each lane ends, of the whole account under an empty name; and those that the ledger does not have.
         self._blocks: dict[str, float] = {}
@@ -271,6 +274,10 @@ class RateLimiter:
         """Apply the cooldown of a create that another process sent."""
         at = self._clock.monotonic() - max(0.0, seconds_ago)
         self._add(Sent(at, (f"{CREATE.name} {database_id}",), in_budget=False))
+
+    def listed_at(self, database_id: str) -> float:
+        """When any run last requested the listing of a database; minus infinity for not lately."""
+        return self._listed.get(database_id, -math.inf)
 
     @property
     def blocked_until(self) -> datetime | None:
@@ -357,6 +364,8 @@ class RateLimiter:
             request.lane.per_database > 0
         )
         request.sent = Sent(at, tuple(limits))
+        if request.lane is READ and request.database_id:
+            self._listed[request.database_id] = at
         return request.sent
 
     def _ahead(self, request: _Request) -> float:
@@ -609,6 +618,9 @@ class RateLimiter:
             for at, run, limits, in_budget in counted
         ]
         self._sum_up()
+        for database_id, at in _dict(stored.get("listed")).items():
+            if _is_time(at):
+                self._listed[database_id] = max(min(at - shift, now), self.listed_at(database_id))
         if self._shares_blocks:
             known = {lane: at - shift for lane, at in _dict(stored.get("blocks")).items() if _is_time(at)}
             known = {lane: at for lane, at in known.items() if now < at < now + LONGEST_BLOCK}
@@ -627,6 +639,8 @@ class RateLimiter:
             for each in own
             if each.at > now - KEPT
         ]
+        listed = {database_id: at for database_id, at in self._listed.items() if at > now - LISTED_KEPT}
+        stored["listed"] = {database_id: round(at + shift, 3) for database_id, at in listed.items()}
         if self._shares_blocks:
             stored["blocks"] = {lane: round(at + shift, 3) for lane, at in self._blocks.items() if at > now}
 

@@ -175,6 +175,16 @@ async def test_other_accounts_have_their_own_limits() -> None:
 
 
 @virtual
+async def test_what_a_database_was_listed_for_is_known_to_all() -> None:
+    runs = Runs()
+    at = await runs.run().send(READ)
+    await anyio.sleep(100)
+    later = runs.run(timedelta(hours=3))
+    await later.limiter.exchange()
+    assert abs(later.limiter.listed_at("d") - at) <= UNSURE
+
+
+@virtual
 async def test_a_create_refused_in_another_run_starts_no_cooldown() -> None:
     runs = Runs()
     with pytest.raises(RequestRefused):
@@ -317,7 +327,7 @@ STRANGE: dict[str, Any] = {
     "a number": 3,
     "a list": [],
     "no account": {"account": 3},
-    "no requests": {"account": {"sent": 1, "blocks": "x"}},
+    "no requests": {"account": {"sent": 1, "blocks": "x", "listed": 7}},
     "no times": {
         "account": {
             "sent": [
@@ -325,6 +335,7 @@ STRANGE: dict[str, Any] = {
                 *([at, "a", ["create"], True] for at in (float("nan"), float("inf"), 10**400, None)),
             ],
             "blocks": {"": float("nan"), "read": "x", "create": 10**400},
+            "listed": {"d": None, "e": 1e300},
         }
     },
     "times in the future": {
@@ -411,6 +422,7 @@ async def test_old_requests_do_not_fill_the_ledger() -> None:
         await anyio.sleep(100)
     account = (await runs.place.read())[ACCOUNTS]["account"]
     assert len(account["sent"]) <= 3
+    assert len(account["listed"]) <= 30 * 60 / 100 + 1
 
 
 # The service's clock alone
