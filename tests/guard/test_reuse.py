@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -75,6 +76,20 @@ async def test_a_snapshot_from_before_a_restore_guards_nothing_and_is_adopted_by
         await machine.restores(before, as_a_stranger=as_a_stranger)
         adopted = await machine.snapshot(Row(), reuse_within=3600.0)
         assert adopted.version_id not in {before, second.version_id}
+
+
+@virtual
+async def test_what_a_killed_run_has_started_guards_nothing_after_a_restore() -> None:
+    async with world(snapshot_seconds=150.0, cache_world="invalidated") as w:
+        machine = Machine(w)
+        stored = w.emulator.add_snapshot(DATABASE, modified=w.emulator.now() - timedelta(days=1))
+        await machine.killed_after(100.0)
+        await w.clock.sleep(4 * MINUTE)
+        await machine.restores(stored.version_id)
+        again = machine.program()
+        await again.changes(1, reuse_within=3600.0)
+        _, second = (post for post in w.posts if post.accepted)
+        assert set(again.done.values()) == {second.version_id}
 
 
 @virtual
