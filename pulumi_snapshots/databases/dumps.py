@@ -18,17 +18,17 @@ HEAD = 512
 """Bytes that show what a file is; a tar file's mark is in its 257th."""
 GZIP, TAR = b"\x1f\x8b", b"ustar"
 FIRST_BYTES = {
-    rb"PGDMP": ("postgresql", "file"),
+    rb"PGDMP": ("postgres", "file"),
     rb"REDIS\d": ("redis", "rdb"),
     rb"\*\d+\r\n\$": ("redis", "commands"),
-    rb"\x6d\xe2\x99\x81": ("mongodb", "archive"),
-    rb"(?s).*-- PostgreSQL database dump": ("postgresql", "sql"),
+    rb"\x6d\xe2\x99\x81": ("mongo", "archive"),
+    rb"(?s).*-- PostgreSQL database dump": ("postgres", "sql"),
     rb"(?s).*-- (?:MySQL|MariaDB) dump": ("mysql", "sql"),
     rb"SQLite format 3\0": ("sqlite", "file"),  # what the emulator has if no server holds its data
 }
 NAMES = {
-    r"(?:.*/)?toc\.dat": ("postgresql", "folder"),
-    r".*\.(?:bson|metadata\.json)(?:\.gz)?": ("mongodb", "folder"),
+    r"(?:.*/)?toc\.dat": ("postgres", "folder"),
+    r".*\.(?:bson|metadata\.json)(?:\.gz)?": ("mongo", "folder"),
 }
 
 
@@ -102,7 +102,7 @@ def _dump(zipped: ZipFile, name: str, engine: str) -> Dump | None:
         if re.fullmatch(pattern, name):
             # A folder of mongodump has one for each database.
             return Dump(
-                zipped, whose, form, name.rpartition("/")[0] + "/" if whose == "postgresql" and "/" in name else ""
+                zipped, whose, form, name.rpartition("/")[0] + "/" if whose == "postgres" and "/" in name else ""
             )
     with zipped.open(name) as packed, _plain(packed) as plain:
         head = plain.read(HEAD)
@@ -113,11 +113,11 @@ def _dump(zipped: ZipFile, name: str, engine: str) -> Dump | None:
         with Dump(zipped, "", "", name).file() as file, tarfile.open(fileobj=file, mode="r|") as tar:
             names = tar.getnames()
         if "toc.dat" in names:
-            return Dump(zipped, "postgresql", "file", name)
+            return Dump(zipped, "postgres", "file", name)
         if any(each.endswith((".bson", ".bson.gz")) for each in names):
-            return Dump(zipped, "mongodb", "folder", name, tar=True)
+            return Dump(zipped, "mongo", "folder", name, tar=True)
     # SQL of other programs does not say whose it is.
-    is_sql = engine in {"postgresql", "mysql"} and re.search(r"\.sql(\.gz)?$", name)
+    is_sql = engine in {"postgres", "mysql"} and re.search(r"\.sql(\.gz)?$", name)
     return Dump(zipped, engine, "sql", name) if is_sql else None
 
 

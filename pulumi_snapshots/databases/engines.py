@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pulumi_snapshots.properties.unfit import Unfit
+from pulumi_snapshots.service.signed_url import DATABASE_TYPES
 
 KEYWORDS = re.compile(r"\s*[a-z_]+\s*=")
 """How PostgreSQL's other form of a connection string begins: `host=db.example dbname=shop`."""
@@ -15,93 +16,75 @@ KEYWORDS = re.compile(r"\s*[a-z_]+\s*=")
 
 @dataclass(frozen=True)
 class Engine:
-    """A database engine.
+    """How to speak to a database engine.
 
     Attributes:
-        name: as the extras and the results name it.
         title: as people write it.
-        schemes: of its connection strings.
+        schemes: of its connection strings, the usual one first.
         library: the Python module that speaks to it.
-        form: how its connection string looks.
         port: the usual one.
         things: what a database consists of.
+        last: what the path of its connection strings names.
         needs_database: whether the string must name the database.
         parameters: those that may follow a `?`, with `-` for `_`; None if the library knows them and checks them itself.
     """
 
-    name: str
     title: str
     schemes: tuple[str, ...]
     library: str
-    form: str
     port: int
     things: str = "tables"
+    last: str = "DATABASE"
     needs_database: bool = False
     parameters: frozenset[str] | None = None
 
     @property
+    def form(self) -> str:
+        """How its connection string looks."""
+        return f"{self.schemes[0]}://USER:PASSWORD@HOST:PORT/{self.last}"
+
+    @property
     def extra(self) -> str:
         """The extra that installs the library."""
-        return f"drill-{self.name}"
+        return f"drill-{self.title.lower()}"
 
 
 ENGINES = {
-    engine.name: engine
-    for engine in (
-        Engine(
-            "postgresql",
-            "PostgreSQL",
-            ("postgresql", "postgres"),
-            "psycopg",
-            "postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
-            5432,
-        ),
-        Engine(
-            "mysql",
-            "MySQL",
-            ("mysql", "mariadb"),
-            "pymysql",
-            "mysql://USER:PASSWORD@HOST:PORT/DATABASE",
-            3306,
-            needs_database=True,
-            parameters=frozenset({"ssl-mode", "ssl-ca", "ssl-cert", "ssl-key"}),
-        ),
-        Engine(
-            "mongodb",
-            "MongoDB",
-            ("mongodb", "mongodb+srv"),
-            "pymongo",
-            "mongodb://USER:PASSWORD@HOST:PORT/DATABASE",
-            27017,
-            "collections",
-            needs_database=True,
-        ),
-        Engine(
-            "redis",
-            "Redis",
-            ("redis", "rediss"),
-            "redis",
-            "redis://USER:PASSWORD@HOST:PORT/NUMBER",
-            6379,
-            "keys",
-            parameters=frozenset(
-                {"ssl-cert-reqs", "ssl-ca-certs", "ssl-certfile", "ssl-keyfile", "ssl-check-hostname"}
-            ),
-        ),
-    )
+    "postgres": Engine(DATABASE_TYPES["postgres"], ("postgresql", "postgres"), "psycopg", 5432),
+    "mysql": Engine(
+        DATABASE_TYPES["mysql"],
+        ("mysql", "mariadb"),
+        "pymysql",
+        3306,
+        needs_database=True,
+        parameters=frozenset({"ssl-mode", "ssl-ca", "ssl-cert", "ssl-key"}),
+    ),
+    "mongo": Engine(
+        DATABASE_TYPES["mongo"], ("mongodb", "mongodb+srv"), "pymongo", 27017, "collections", needs_database=True
+    ),
+    "redis": Engine(
+        DATABASE_TYPES["redis"],
+        ("redis", "rediss"),
+        "redis",
+        6379,
+        "keys",
+        last="NUMBER",
+        parameters=frozenset({"ssl-cert-reqs", "ssl-ca-certs", "ssl-certfile", "ssl-keyfile", "ssl-check-hostname"}),
+    ),
 }
+"""By the service's names."""
 
 
 def engine_of(dsn: str) -> str:
-    """The name of the engine that a connection string is for: postgresql, mysql, mongodb or redis.
+    """The engine that a connection string is for, by the service's name.
 
     Raises:
         Unfit: it is none, or misses something. The text never holds any of it.
     """
     if KEYWORDS.match(dsn):
-        return "postgresql"
+        return "postgres"
     scheme = dsn.partition(":")[0]
-    engine = next((engine for engine in ENGINES.values() if scheme in engine.schemes), None)
+    name, engine = next((each for each in ENGINES.items() if scheme in each[1].schemes), ("", None))
     if engine is None or "://" not in dsn:
         raise Unfit(f"must be a connection string such as {' or '.join(each.form for each in ENGINES.values())}")
     parts = _parts(dsn, engine)
@@ -110,10 +93,10 @@ def engine_of(dsn: str) -> str:
     if engine.parameters is not None:
         if "@" in f"{parts.path}{parts.query}{parts.fragment}":
             raise _unescaped(engine)  # a part of the password may stand there
-        for name in parameters(dsn):
-            if name not in engine.parameters:
-                raise Unfit(f"has a parameter {name}; {engine.title} has {', '.join(sorted(engine.parameters))}")
-    return engine.name
+        for given in parameters(dsn):
+            if given not in engine.parameters:
+                raise Unfit(f"has a parameter {given}; {engine.title} has {', '.join(sorted(engine.parameters))}")
+    return name
 
 
 def parameters(dsn: str) -> dict[str, str]:

@@ -29,9 +29,9 @@ LAST_LINES = 3
 DYING = 1.0
 """Seconds in which a program that is ending says so."""
 PROGRAMS = {
-    ("postgresql", "file"): ("pg_restore",),
-    ("postgresql", "folder"): ("pg_restore",),
-    ("postgresql", "sql"): ("psql",),
+    ("postgres", "file"): ("pg_restore",),
+    ("postgres", "folder"): ("pg_restore",),
+    ("postgres", "sql"): ("psql",),
     ("mysql", "sql"): ("mysql", "mariadb"),
     ("redis", "rdb"): ("redis-server",),
     ("redis", "commands"): ("redis-cli",),
@@ -72,7 +72,7 @@ async def load(dump: Dump, dsn: str, environment: Mapping[str, str], *, overwrit
         failed = hidden.text(error)
     if failed:  # outside of the handler: a library's error may hold the connection string
         whole = "The database is as it was: PostgreSQL loads everything or nothing."
-        raise NotLoaded(f"{title} did not take the dump: {failed}", whole if engine == "postgresql" else PARTLY)
+        raise NotLoaded(f"{title} did not take the dump: {failed}", whole if engine == "postgres" else PARTLY)
 
 
 PARTLY = "The database may hold a part of it: empty it before you try again, or overwrite it."
@@ -230,9 +230,9 @@ async def _redis(loading: _Loading) -> None:
 
 
 LOADERS: dict[str, Callable[[_Loading], Awaitable[None]]] = {
-    "postgresql": _postgresql,
+    "postgres": _postgresql,
     "mysql": _mysql,
-    "mongodb": _mongodb,
+    "mongo": _mongodb,
     "redis": _redis,
 }
 

@@ -24,9 +24,9 @@ CLOSING_SECONDS = 5.0
 GRACE = 5.0
 """Seconds past the time-out in which a library may find out by itself that it is over."""
 SESSIONS: dict[str, Callable[[], Callable[[str, float], Session]]] = {
-    "postgresql": lambda: late("databases.postgresql:Postgres"),
+    "postgres": lambda: late("databases.postgresql:Postgres"),
     "mysql": lambda: late("databases.mysql:MySQL"),
-    "mongodb": lambda: late("databases.mongodb:MongoDB"),
+    "mongo": lambda: late("databases.mongodb:MongoDB"),
     "redis": lambda: late("databases.redis_server:Redis"),
 }
 """How a connection is made, by engine; its library is loaded late, since few programs need it."""
@@ -37,7 +37,7 @@ class Database:
     """An open connection. Its commands are run one at a time.
 
     Attributes:
-        engine: postgresql, mysql, mongodb or redis.
+        engine: by the service's name.
         read_only: whether the server itself refuses to write; otherwise only commands that are known to read are sent.
     """
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
+
+import anyio
 
 from pulumi_snapshots.archive.record import ArchiveMemory
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import system_utc
+from pulumi_snapshots.drill.address import Address
 from pulumi_snapshots.drill.asking import Door
 from pulumi_snapshots.drill.drill import (
     DrillFailed,
@@ -24,12 +28,18 @@ from pulumi_snapshots.drill.inputs import DrillInputs, purpose_of
 from pulumi_snapshots.drill.proof import note_in_archives
 from pulumi_snapshots.drill.record import DRILL, DrillRecord
 from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.properties.unfit import Problem
 from pulumi_snapshots.run.calls import Call, Calls, Resource, Unfinished, unkept
+from pulumi_snapshots.service.client import ONCE
 from pulumi_snapshots.snapshot.record import is_same_snapshot
 
 NO_LOOKUP = (
     "A Drill cannot be looked up or imported: it is an act of this stack, and the service keeps no list of them."
 )
+
+
+ANSWERS_WITHIN = 10.0
+"""Seconds for which a preview waits for the scratch database's port."""
 
 
 class DrillCalls(Calls):
@@ -85,6 +95,15 @@ class DrillCalls(Calls):
         record = DrillRecord.from_outputs(state)
         kept = f"database {record.scratch_database_id} keeps what it holds"
         call.listener.note(f"forgotten: the drill of {record.snapshot}; {kept}")
+
+
+async def wrong_port(call: Call, connection: str, scratch: str) -> list[Problem]:
+    """That the connection's port is not the one that the service says; nothing if that cannot be found out now."""
+    with suppress(Explained), anyio.move_on_after(ANSWERS_WITHIN):
+        port = (await call.session().client.database(scratch, patience=ONCE)).port
+        if reason := Address.of(connection).misfit(scratch, port):
+            return [Problem("connection", reason)]
+    return []
 
 
 def _opens(call: Call) -> Any:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pulumi_snapshots.clock import system_utc
+from pulumi_snapshots.drill.address import Address
 from pulumi_snapshots.drill.due import drill_difference
 from pulumi_snapshots.drill.inputs import purpose_of
 from pulumi_snapshots.drill.record import DRILL, DrillRecord
@@ -17,7 +18,7 @@ from pulumi_snapshots.run.memory import InState
 from pulumi_snapshots.snapshot.record import is_same_snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from pulumi_snapshots.run.calls import Call, Calls
 
@@ -36,6 +37,14 @@ class DrillRules(Rules):
             reason = memory.uses.note_overwritten(scratch, self.about(call))
             problems += [Problem("scratch_database_id", reason)] if reason else []
         return problems
+
+    def asks(self, call: Call, values: Mapping[str, Any]) -> Callable[[], Awaitable[list[Problem]]] | None:
+        """Ask for the scratch database's port, if the connection is to the service's own host of it."""
+        connection, scratch = values.get("connection"), values.get("scratch_database_id")
+        if isinstance(connection, str) and isinstance(scratch, str) and Address.of(connection).is_own(scratch):
+            ask: Callable[..., Awaitable[list[Problem]]] = late("drill.calls:wrong_port")
+            return partial(ask, call, connection, scratch)
+        return None
 
     def in_state(self, state: Mapping[str, Any]) -> InState | None:
         """The drill, or the wait for its restore's end."""

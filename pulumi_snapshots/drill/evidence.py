@@ -5,6 +5,7 @@ A service restores a database by starting it again, and says when that was. The 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from pulumi_snapshots.clock import parse_rfc3339, to_the_second
@@ -13,7 +14,7 @@ from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF
-from pulumi_snapshots.service.errors import SquareCloudError
+from pulumi_snapshots.service.errors import NotAllowed, SquareCloudError
 
 SLACK = timedelta(seconds=5)
 """How far two times may be wrong: servers say whole seconds, and an answer takes time."""
@@ -30,8 +31,8 @@ class ProvesNothing(Explained):
         why: the end of a sentence.
     """
 
-    def __init__(self, why: str) -> None:
-        super().__init__(f"The drill would prove nothing: {why}", "No check was run.", [Next(Step.CHECK_CONNECTION)])
+    def __init__(self, why: str, then: Iterable[Next] = (Next(Step.CHECK_CONNECTION),)) -> None:
+        super().__init__(f"The drill would prove nothing: {why}", "No check was run.", then)
         self.why = why
 
 
@@ -49,7 +50,7 @@ async def evidence(session: Session, record: DrillRecord, age: float | None, *, 
     """
     requested = parse_rfc3339(record.requested_at) - SLACK
     theirs = None if age is None else session.service_clock.now() - timedelta(seconds=age)
-    started = await _started(session, record.scratch_database_id, requested)
+    started, restarts = await _started(session, record.scratch_database_id, requested)
     if started is not None and started < requested:
         raise ProvesNothing(
             f"the restore has done nothing: the service says that the scratch database has run since {to_the_second(started)}, "
@@ -58,29 +59,46 @@ async def evidence(session: Session, record: DrillRecord, age: float | None, *, 
     shown = [ADDRESS] if own else []
     if theirs is None:
         return shown
-    is_another = started is not None and (
+    asked = f"the server that was asked has run since {to_the_second(theirs)}"
+    if started is not None and (
         theirs < requested or theirs < started - APART or (theirs > started + APART and not own)
-    )
-    if started is not None and is_another:
+    ):
         raise ProvesNothing(
             f"the connection leads to another database: the service has started the scratch database at {to_the_second(started)}, "
-            f"and the server that was asked has run since {to_the_second(theirs)}"
+            f"and {asked}"
+        )
+    if theirs < requested and restarts:
+        raise ProvesNothing(
+            f"the connection leads to another database, or the restore has done nothing: {asked}, which is before the request"
         )
     return [*shown, RESTART] if theirs >= requested else shown
 
 
-async def _started(session: Session, database_id: str, since: datetime) -> datetime | None:
-    """When a database was last started, as the service says; None if it does not.
+async def _started(session: Session, database_id: str, since: datetime) -> tuple[datetime | None, bool]:
+    """When a database was last started, None if the service does not say; and whether a restore starts its server again.
 
-    A time before the restore was requested is believed only if it stays: the status may be a moment old.
+    A time before the restore was requested, and that it does not run, are believed only if they stay: the status may be a
+    moment old.
+
+    Raises:
+        ProvesNothing: it does not run, or there is no status.
     """
     until = session.clock.monotonic() + STAYS
     while True:
+        over = session.clock.monotonic() >= until
         try:
             # Not one that another caller has asked for in the same moment, before the restore was over.
-            started = (await session.client.database_status(database_id, patience=BRIEF)).uptime
-        except SquareCloudError:
-            return None
-        if started is None or started >= since or session.clock.monotonic() >= until:
-            return started
+            status = await session.client.database_status(database_id, patience=BRIEF)
+        except NotAllowed:
+            return None, True
+        except SquareCloudError as error:
+            if over or not error.passing:
+                why = f"the service does not say how the scratch database is ({error.happened})"
+                raise ProvesNothing(why, error.then) from None
+        else:
+            if status.running and (over or status.uptime is None or status.uptime >= since):
+                # Only an emulator, which does not start a server of yours again, has it and leaves it empty.
+                return status.uptime, status.uptime is not None or "uptime" not in status.model_fields_set
+            if over:
+                raise ProvesNothing("the scratch database does not run, and another one has accepted the connection")
         await session.clock.sleep(session.settings.poll_every)

@@ -29,8 +29,6 @@ ON_FAILURE = Choices(
     "OnFailure",
     {"error": "It fails the update.", "warn": "It only warns, at each update until a drill passes."},
 )
-ENGINE_OF_RUNTIME = {"postgres": "postgresql", "mysql": "mysql", "mongo": "mongodb", "redis": "redis"}
-"""The engine that speaks to a snapshot's runtime."""
 
 
 def _connection(given: object) -> str:
@@ -150,8 +148,8 @@ class DrillInputs(Inputs):
             )
         elif connection is not None and password is not None:
             found.append(Problem("password", Text("must not be given beside {connection}, which holds one")))
-        engine = ENGINE_OF_RUNTIME.get(str(values.get("runtime")))
-        if password is not None and engine is not None and (extra := missing_extra(engine)) is not None:
+        engine = str(values.get("runtime"))
+        if password is not None and engine in ENGINES and (extra := missing_extra(engine)) is not None:
             found.append(Problem("password", lacks(engine, extra)))
         if "connection" not in wrong and isinstance(connection, str):
             reason = misfit(connection, values.get("runtime"))
@@ -193,10 +191,9 @@ def purpose_of(snapshot: str, triggers: list[Any] | None) -> str:
 
 def misfit(connection: Any, runtime: Any) -> str:
     """Why a connection cannot be to the engine of a snapshot; empty if it can, or if one of both is not known."""
-    wanted = ENGINE_OF_RUNTIME.get(runtime) if isinstance(runtime, str) else None
-    if wanted is None or not isinstance(connection, str):
+    if not (isinstance(runtime, str) and runtime in ENGINES and isinstance(connection, str)):
         return ""
     given = engine_of(connection)
-    if given == wanted:
+    if given == runtime:
         return ""
-    return f"must be to {ENGINES[wanted].title}, as the snapshot is of it, not to {ENGINES[given].title}"
+    return f"must be to {ENGINES[runtime].title}, as the snapshot is of it, not to {ENGINES[given].title}"

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from pulumi_snapshots.databases.engines import missing_extra
 from pulumi_snapshots.databases.errors import DatabaseUnreachable
 from pulumi_snapshots.drill.address import Address, own_host
-from pulumi_snapshots.drill.inputs import ENGINE_OF_RUNTIME, DrillInputs, lacks, misfit
+from pulumi_snapshots.drill.inputs import DrillInputs, lacks, misfit
 from pulumi_snapshots.errors.text import Text, Words
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF
@@ -22,9 +22,9 @@ from pulumi_snapshots.service.errors import DatabaseMissing, KeyRefused, Restore
 DATABASE = "squarecloud"
 # The server's certificate is not checked: who signs it is not published.
 FORMS = {
-    "postgresql": "postgresql://squarecloud:{password}@{host}:{port}/{database}?sslmode=require&sslcert={file}&sslkey={file}",
+    "postgres": "postgresql://squarecloud:{password}@{host}:{port}/{database}?sslmode=require&sslcert={file}&sslkey={file}",
     "mysql": "mysql://squarecloud:{password}@{host}:{port}/{database}?ssl-mode=REQUIRED&ssl-cert={file}",
-    "mongodb": "mongodb://default:{password}@{host}:{port}/{database}?authSource=admin&directConnection=true&tls=true"
+    "mongo": "mongodb://default:{password}@{host}:{port}/{database}?authSource=admin&directConnection=true&tls=true"
     "&tlsAllowInvalidCertificates=true&tlsCertificateKeyFile={file}",
     "redis": "rediss://default:{password}@{host}:{port}/0?ssl_cert_reqs=none&ssl_check_hostname=False"
     "&ssl_certfile={file}&ssl_keyfile={file}",
@@ -137,7 +137,11 @@ class Reach:
             raise failed or AssertionError
         with held(self.certificate) as file:
             host = own_host(self.inputs.scratch_database_id)
-            yield own_connection(self.engine, host, self.port, self.inputs.password or "", file)
+            try:
+                yield own_connection(self.engine, host, self.port, self.inputs.password or "", file)
+            except DatabaseUnreachable:
+                self.port = None  # the restore may have moved it: the next try asks again
+                raise
 
     async def _port(self) -> int | None:
         """The port that the service says; None if it does not."""
@@ -152,7 +156,8 @@ class Reach:
         scratch, client = self.inputs.scratch_database_id, self.session.client
         if self.engine is None or self.port is None:
             database = await client.database(scratch, patience=BRIEF)
-            self.engine, self.port = ENGINE_OF_RUNTIME.get(database.type or runtime or ""), database.port
+            self.port, engine = database.port, database.type or runtime
+            self.engine = engine if engine in FORMS else None
         if self.engine is None or self.port is None:
             raise Unfitting(NOT_SAID)
         if (extra := missing_extra(self.engine)) is not None:

@@ -71,9 +71,12 @@ class Provider(ResourceProvider):
         engine_access.end_with_engine()
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
-        """Validate inputs and configuration, without a request."""
+        """Validate inputs and configuration, without a request but for what only the service can say."""
+        values = _with_unknowns(news)
         with self._call() as call:
-            problems = self.rules.check(call, _with_unknowns(news), in_state=bool(_olds))
+            problems = self.rules.check(call, values, in_state=bool(_olds))
+            if not problems and not _olds and (ask := self.rules.asks(call, values)) is not None:
+                problems = _carry_out(call, ask)
         return CheckResult(news, [_failure(each.property, PYTHON.text(each.reason), news) for each in problems])
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:

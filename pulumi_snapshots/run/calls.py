@@ -17,7 +17,7 @@ from pulumi_snapshots.properties.unfit import Problem
 from pulumi_snapshots.run.settings import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from pulumi_snapshots.errors.next_step import Next
     from pulumi_snapshots.errors.outcomes import Unresolved
@@ -137,6 +137,10 @@ class Rules(ABC):
             if isinstance(database_id, str) and (reason := memory.uses.note_used(database_id, about)):
                 problems.append(Problem(name, reason))
         return problems
+
+    def asks(self, call: Call, values: Mapping[str, Any]) -> Callable[[], Awaitable[list[Problem]]] | None:  # noqa: ARG002
+        """A request for what only the service can say is wrong with a new resource's inputs; None if there is no need."""
+        return None
 
     def about(self, call: Call) -> str:
         """The resource, as another one's problem names it."""

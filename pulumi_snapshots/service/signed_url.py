@@ -8,7 +8,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pulumi_snapshots.addresses import is_loopback
 
-_KIND = re.compile(r"_(mongo|mysql|postgres|redis)(_(automatic|manual))?$")
+DATABASE_TYPES = {"postgres": "PostgreSQL", "mongo": "MongoDB", "mysql": "MySQL", "redis": "Redis"}
+"""The service's database engines, as it and as people write them."""
+_KIND = re.compile(rf"_({'|'.join(DATABASE_TYPES)})(_(automatic|manual))?$")
 """The suffix after the database's id in newer names of storage objects."""
 
 

@@ -11,7 +11,7 @@ from pulumi_snapshots.ledger.request import Request
 from pulumi_snapshots.properties import checks
 from pulumi_snapshots.properties.catalogue import Bytes, Choices, Moment, Record, Thing, declare
 from pulumi_snapshots.properties.unfit import shown
-from pulumi_snapshots.service.signed_url import expiry_of
+from pulumi_snapshots.service.signed_url import DATABASE_TYPES, expiry_of
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 
 if TYPE_CHECKING:
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 ORIGIN = Choices(
     "Origin", {"manual": "Taken because somebody asked for it.", "automatic": "The service's daily snapshot."}
 )
-DATABASE_ENGINE = Choices(
-    "DatabaseEngine", {"postgres": "PostgreSQL.", "mongo": "MongoDB.", "mysql": "MySQL.", "redis": "Redis."}
-)
+DATABASE_ENGINE = Choices("DatabaseEngine", {name: f"{title}." for name, title in DATABASE_TYPES.items()})
 NAMED_BY = ("database_id", "version_id")
 """The properties that say which snapshot another resource is about."""
 PENDING = "pending:"

@@ -18,6 +18,7 @@ from squarecloud_emulator.control.local_only import is_local
 from squarecloud_emulator.data.damage import Damage
 from squarecloud_emulator.data.store import StoreError, outcome
 from squarecloud_emulator.service.faults import Fault
+from squarecloud_emulator.service.request_journal import KINDS
 from squarecloud_emulator.service.resources import Origin
 from squarecloud_emulator.service.settings import TEST_API_KEY, EmulatorSettings
 
@@ -124,6 +125,7 @@ class _Control:
                 "public_key": TEST_API_KEY if service.settings.api_key == TEST_API_KEY else None,
                 "databases": [self._resource(one) for one in resources.values()],
                 "faults": service.faults.rules,
+                "kinds": KINDS,
             }
         )
 

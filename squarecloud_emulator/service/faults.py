@@ -6,6 +6,8 @@ import random
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from squarecloud_emulator.service.request_journal import KINDS
+
 __all__ = ["Fault", "Faults"]
 
 _EFFECTS = (
@@ -32,13 +34,13 @@ class Fault:
     Effects on the service's own answer (`truncated`, `cut_after`, `delay` alone) always let the request through.
 
     Raises:
-        ValueError: There is no effect, or more than one.
+        ValueError: There is no such kind of request; or there is no effect, or more than one.
     """
 
     # A misspelt field in a control request is an error.
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
-    # Which requests. None matches all; "list" and "list account" are two kinds.
+    # Which requests. None matches all.
     kind: str | None = None
     method: str | None = None
     database_id: str | None = None
@@ -67,6 +69,8 @@ class Fault:
     name: str = ""
 
     def __post_init__(self) -> None:
+        if self.kind is not None and self.kind not in KINDS:
+            raise ValueError(f"a fault strikes {', '.join(KINDS)}, not {self.kind}")
         effects = [name for name in _EFFECTS if getattr(self, name) not in (None, False)]
         if len(effects) > 1:
             raise ValueError(f"one effect to a fault, not {', '.join(effects)}")

@@ -8,9 +8,35 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["JournalEntry", "KeySeen"]
+__all__ = ["KINDS", "JournalEntry", "KeySeen"]
 
 KeySeen = Literal["right", "wrong", "none"]
+KINDS = (
+    "create",
+    "list",
+    "list account",
+    "restore",
+    "restore status",
+    "create app",
+    "list app",
+    "restore app",
+    "create database",
+    "database",
+    "update database",
+    "delete database",
+    "start",
+    "stop",
+    "status",
+    "statuses",
+    "metrics",
+    "certificate",
+    "reset",
+    "me",
+    "service status",
+    "download",
+    "unknown",
+)
+"""Kinds of requests: one for each route, and one for what has none."""
 
 
 @dataclass
@@ -22,7 +48,7 @@ class JournalEntry:
     monotonic: float  # the machine's monotonic seconds
     method: str
     path: str  # without its query
-    kind: str  # "create", "list", "list account", "restore", "restore status", "database", "status", "me", …
+    kind: str  # one of KINDS
     database_id: str | None  # or an application's
     key: KeySeen
     status: int | None = None

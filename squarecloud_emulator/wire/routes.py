@@ -39,7 +39,7 @@ _SCOPES: dict[str | None, tuple[Family, ...]] = {
 class ApiRoute:
     """A route: its kind, as the journal and faults name it, the scope that the key needs, and its own limit."""
 
-    kind: str
+    kind: str  # one of KINDS
     method: str
     path: str
     answer: Callable[[Exchange], Awaitable[Answer]]

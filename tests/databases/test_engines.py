@@ -21,14 +21,14 @@ from pulumi_snapshots.properties.unfit import Unfit
 @pytest.mark.parametrize(
     ("dsn", "engine"),
     [
-        ("postgresql://app:pw@db.example:5432/shop?sslmode=verify-full", "postgresql"),
-        ("postgres://db.example/shop", "postgresql"),
-        ("postgresql://app@one.example:5432,two.example:5433/shop?target_session_attrs=any", "postgresql"),
-        ("host=db.example dbname=shop password='a b'", "postgresql"),
+        ("postgresql://app:pw@db.example:5432/shop?sslmode=verify-full", "postgres"),
+        ("postgres://db.example/shop", "postgres"),
+        ("postgresql://app@one.example:5432,two.example:5433/shop?target_session_attrs=any", "postgres"),
+        ("host=db.example dbname=shop password='a b'", "postgres"),
         ("mysql://app:pw@db.example/shop?ssl-mode=VERIFY_IDENTITY&ssl_ca=/ca.pem", "mysql"),
         ("mariadb://db.example:3307/shop", "mysql"),
-        ("mongodb://app:pw@one.example,two.example/shop?replicaSet=rs&tls=true", "mongodb"),
-        ("mongodb+srv://app:pw@db.example/shop", "mongodb"),
+        ("mongodb://app:pw@one.example,two.example/shop?replicaSet=rs&tls=true", "mongo"),
+        ("mongodb+srv://app:pw@db.example/shop", "mongo"),
         ("redis://:pw@db.example:6380/2", "redis"),
         ("rediss://app:pw@db.example?ssl_ca_certs=/ca.pem", "redis"),
     ],
@@ -76,7 +76,7 @@ def test_a_library_that_does_not_load_is_named_with_its_install_command(monkeypa
     def broken() -> NoReturn:
         raise ImportError("no pq wrapper available")
 
-    monkeypatch.setitem(SESSIONS, "postgresql", broken)
+    monkeypatch.setitem(SESSIONS, "postgres", broken)
 
     async def body() -> None:
         with pytest.raises(DatabaseUnreachable, match=r"psycopg is missing or does not load \(no pq wrapper") as failed:

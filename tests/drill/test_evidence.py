@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import anyio
 import pytest
 
+from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.ledger.drilled import Drills
 from squarecloud_emulator.service.faults import Fault
 from tests.support.drilling import CONNECTION, ELSEWHERE, drill_scene
@@ -87,34 +89,61 @@ async def test_a_status_that_is_a_moment_old_condemns_no_drill() -> None:
         assert (at.error, at.stack.outputs["proved_by"]) == ("", ["address", "restart"])
 
 
-@virtual
-async def test_a_service_that_does_not_say_when_a_database_started_proves_less() -> None:
-    async with drill_scene() as at:
-        body = '{"status": "success", "response": {"running": true}}'
-        at.at.here.emulator.add_fault(Fault(kind="status", body=body, times=None))
-        await at.up(checks=TRUE, connection=ELSEWHERE)
-        assert (at.error, at.stack.outputs["proved_by"]) == ("", ["restart"])
-        at.databases.age_is = DAY
-        await at.up(checks=TRUE, connection=ELSEWHERE, triggers=["again"])
-        assert (at.error, at.stack.outputs["proved_by"]) == ("", [])
-
-
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("status", "ages", "failure"),
     [
+        # A service that does not say when it started a database: the server that is asked says it, as before the restore.
         (
-            {"connection": CONNECTION.replace(":7058", ":7059")},
-            "Connection must be to port 7058 of the scratch database",
+            {"body": {"running": True}},
+            DAY,
+            f"{ANOTHER}, or the restore has done nothing: the server that was asked has run",
         ),
-        ({"connection": CONNECTION.replace(":7058", "")}, "Connection must be to port 7058 of the scratch database"),
+        ({"status": 403, "code": "MISSING_SCOPE"}, DAY, f"{ANOTHER}, or the restore has done nothing"),
+        ({"body": {"running": True}}, None, None),
+        ({"status": 403, "code": "MISSING_SCOPE"}, None, None),
+        # One that says it of no database, as the emulator of those at a server of yours.
+        ({"body": {"running": True, "uptime": None}}, DAY, None),
+        # One that does not answer, or whose scratch database was stopped or deleted: the connection still leads somewhere.
+        ({"status": 502}, None, "the service does not say how the scratch database is"),
+        ({"status": 404, "code": "DATABASE_NOT_FOUND"}, None, "the service does not say how the scratch database is"),
+        ({"body": {"running": False, "uptime": None}}, None, "the scratch database does not run, and another one has"),
     ],
 )
 @virtual
-async def test_a_wrong_address_is_refused_before_anything_is_overwritten(change: dict[str, Any], words: str) -> None:
+async def test_a_drill_does_not_believe_what_the_service_does_not_say(
+    status: dict[str, Any], ages: float | None, failure: str | None
+) -> None:
     async with drill_scene() as at:
-        await at.up(checks=TRUE, **change)
-        assert words in at.error
-        assert not at.at.posts
+        at.databases.age_is = ages
+        if "body" in status:
+            status = {"body": json.dumps({"status": "success", "response": status["body"]})}
+        fault = Fault(kind="status", times=None, **status)
+        at.databases.meanwhile = lambda: at.at.here.emulator.add_fault(fault)  # the restore was seen to be over
+        await at.up(checks=TRUE, connection=ELSEWHERE)
+        if failure is None:
+            proofs = ["restart"] if ages is None else []
+            assert (at.error, at.stack.outputs["proved_by"]) == ("", proofs)
+            return
+        assert failure in at.error
+        assert at.databases.asked == []
+        at.at.here.emulator.clear_faults()
+        at.databases.age_is = None
+        await at.up(checks=TRUE, connection=ELSEWHERE)
+        assert (at.error, at.accepted) == ("", 1), "the next run asks again, without another restore"
+
+
+@pytest.mark.parametrize("port", [":7059", ""], ids=["another", "the usual one"])
+@virtual
+async def test_another_port_is_refused_in_the_preview_and_before_anything_is_overwritten(port: str) -> None:
+    async with drill_scene() as at:
+        wrong = at.values(connection=CONNECTION.replace(":7058", port), checks=TRUE)
+        with pytest.raises(Explained, match="ust be to port 7058 of the scratch database"):
+            await at.stack.preview(**wrong)
+        assert [entry.kind for entry in at.at.here.emulator.journal] == ["database"]
+        await at.up(checks=TRUE)
+        await at.up(**{**wrong, "triggers": ["again"]})
+        assert "Connection must be to port 7058 of the scratch database" in at.error
+        assert at.accepted == 1
 
 
 @virtual

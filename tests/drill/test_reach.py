@@ -33,6 +33,14 @@ if TYPE_CHECKING:
 
 PASSWORD = "hush-%40/?#:@hush"
 GIVEN = {"connection": None, "password": PASSWORD}
+ABOUT = {
+    "id": SCRATCH,
+    "name": "scratch",
+    "ram": 512,
+    "type": "postgres",
+    "cluster": "c",
+    "created_at": "2026-01-01T00:00:00Z",
+}
 TRUE = [{"query": "select 1", "equals": 1}]
 PEM = b"-----BEGIN PRIVATE KEY-----\naa\n-----END PRIVATE KEY-----\n-----BEGIN CERTIFICATE-----\nbb\n-----END CERTIFICATE-----\n"
 
@@ -106,6 +114,24 @@ async def test_a_scratch_database_that_was_stopped_gives_its_certificate_once_it
 
 
 @virtual
+async def test_a_scratch_database_that_the_restore_has_moved_is_found_at_its_new_port() -> None:
+    async with drill_scene() as at:
+        at.databases.refuses = 3
+        at.at.here.emulator.add_fault(
+            Fault(
+                kind="database",
+                skip=2,
+                times=None,
+                body=json.dumps({"status": "success", "response": {**ABOUT, "port": 7999}}),
+            )
+        )
+        await at.up(checks=TRUE, **GIVEN)
+        assert (at.error, at.stack.outputs["passed"]) == ("", True)
+        assert ":7058/" in at.databases.opened[0][0]
+        assert ":7999/" in at.databases.opened[-1][0]
+
+
+@virtual
 async def test_a_certificate_that_is_refused_later_fails_at_once_and_the_next_run_asks_again() -> None:
     async with drill_scene() as at:
         at.databases.refuses = 10_000
@@ -175,7 +201,7 @@ def test_postgresql_takes_it(server: Server, tls: Certificates, certificate: str
         server.url(), f"create role squarecloud login superuser password '{PASSWORD}'", "create database squarecloud"
     )
     with tls_front(tls, server.port, client=True) as port:
-        assert ask(own_connection("postgresql", "localhost", port, PASSWORD, certificate), "select 7") == 7
+        assert ask(own_connection("postgres", "localhost", port, PASSWORD, certificate), "select 7") == 7
 
 
 def test_mysql_takes_it(mariadb: Server, certificate: str) -> None:
@@ -202,6 +228,6 @@ def test_mongodb_takes_it(ferretdb: Server, tls: Certificates, certificate: str)
     with client:
         client["squarecloud"]["orders"].insert_one({"n": 1})
     with tls_front(tls, ferretdb.port, client=True) as port:
-        dsn = own_connection("mongodb", "localhost", port, PASSWORD, certificate)
+        dsn = own_connection("mongo", "localhost", port, PASSWORD, certificate)
         # The server of the tests has no users.
         assert ask(dsn.replace(dsn.partition("://")[2].partition("@")[0] + "@", ""), '{"count": "orders"}') == 1

@@ -27,6 +27,8 @@ from tests.support.restoring import Scene, kill, scene
 from tests.support.world import DATABASE, OTHER_DATABASE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pulumi_snapshots.databases.scalars import Scalar
     from pulumi_snapshots.run.shared import Shared
     from squarecloud_emulator import Emulator
@@ -54,6 +56,7 @@ class FakeDatabases:
         age_is: seconds for which the server that is asked has run; as long as the scratch database unless given.
         says_age: whether it says that.
         lasting: whether the refusals are such that come again.
+        meanwhile: happens once, when the first connection is there.
         asked: the commands, in order.
         opened: connections of a password: the connection string, and its certificate's content and mode.
     """
@@ -64,6 +67,7 @@ class FakeDatabases:
     age_is: float | None = None
     says_age: bool = True
     lasting: bool = False
+    meanwhile: Callable[[], object] | None = None
     asked: list[str] = field(default_factory=list)
     opened: list[tuple[str, bytes, int]] = field(default_factory=list)
 
@@ -80,6 +84,9 @@ class FakeDatabases:
 
     async def age(self) -> float | None:
         """Seconds for which the server that is asked has run."""
+        happens, self.meanwhile = self.meanwhile, None
+        if happens is not None:
+            happens()
         if not self.says_age or self.age_is is not None:
             return self.age_is
         resource = self.emulator.existing(SCRATCH)

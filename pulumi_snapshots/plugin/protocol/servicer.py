@@ -171,7 +171,7 @@ class Plugin(Lacking):
     # Resources ---------------------------------------------------------------------------------------------------------
 
     async def Check(self, request: Any, context: Any) -> Any:
-        """Validate inputs, without a request."""
+        """Validate inputs, without a request but for what only the service can say."""
         kind = await self._kind(request, context)
         inputs, problems = kind.expanded(self._snapshots, request.news, request.olds)
         values = kind.input_names.read(inputs)
@@ -179,7 +179,9 @@ class Plugin(Lacking):
         async def check(call: Call) -> list[Problem]:
             if not self._is_configured:
                 return kind.thing.inputs.problems(values)
-            return kind.rules.check(call, values, in_state=bool(request.olds.fields))
+            found = kind.rules.check(call, values, in_state=bool(request.olds.fields))
+            ask = None if found or request.olds.fields else kind.rules.asks(call, values)
+            return found if ask is None else await ask()
 
         problems += kind.explained(await self._answer(request, context, check), request.olds)
         inputs_are = f"its inputs are {', '.join(kind.accepted)}{_other_version(self._config)}"

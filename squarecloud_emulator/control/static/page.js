@@ -22,7 +22,6 @@ const FAULTS = {
   "JSON that stops in the middle": { truncated: true },
   "a redirect": { redirect: "https://elsewhere.example/" },
 };
-const KINDS = ["create", "list", "list account", "restore", "restore status", "database", "status", "me", "download"];
 
 const at = (id) => document.getElementById(id);
 
@@ -95,6 +94,9 @@ const short = (id) => id.slice(0, 8);
 const bytes = (size) => (size === null ? "?" : size < 1000 ? `${size} bytes` : size < 1e6 ? `${(size / 1e3).toFixed(1)} kB` : `${(size / 1e6).toFixed(1)} MB`);
 
 function showState(state) {
+  for (const each of form.elements.kind.length ? [] : [at("only"), form.elements.kind]) {
+    each.append(...state.kinds.map((text) => made("option", { text })));
+  }
   at("now").textContent = `${moment(state.now)} UTC`;
   const { speed, clock_offset_seconds: offset } = state.settings;
   at("speed").textContent = [speed !== 1 && `${speed}× as fast`, offset && `${offset} s from this machine's`].filter(Boolean).join(", ");
@@ -238,12 +240,8 @@ async function keepPolling() {
   setTimeout(keepPolling, POLL_EVERY);
 }
 
-for (const kind of KINDS) {
-  at("only").append(made("option", { text: kind }));
-}
 const form = at("fault");
 form.elements.effect.append(...Object.keys(FAULTS).map((text) => made("option", { text })));
-form.elements.kind.append(...KINDS.map((text) => made("option", { text })));
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   const { effect, kind, times } = form.elements;

@@ -164,6 +164,7 @@ async def test_settings_key_and_block_can_be_changed() -> None:
         ("PATCH", "settings", [], 400, "object"),
         ("POST", "faults", {"kind": "list"}, 400, "effect"),
         ("POST", "faults", {"drop": True, "tims": 2}, 400, "tims"),
+        ("POST", "faults", {"drop": True, "kind": "creat"}, 400, "a fault strikes create,"),
         ("POST", "databases", {"id": DATABASE}, 400, "taken"),
         ("POST", "databases", {"id": "a/b"}, 400, "'a/b'"),
         ("POST", "databases", {"type": "oracle"}, 400, "oracle"),

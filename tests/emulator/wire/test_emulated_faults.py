@@ -10,6 +10,8 @@ import httpx
 import pytest
 
 from squarecloud_emulator import Fault
+from squarecloud_emulator.service.request_journal import KINDS
+from squarecloud_emulator.wire.routes import NO_ROUTE, OTHER_METHOD, ROUTES
 from tests.emulator.visit import DATABASE, START, visit
 from tests.support.virtual import run_virtual, virtual
 
@@ -189,6 +191,14 @@ def test_random_faults_repeat_with_the_same_seed() -> None:
 def test_fault_without_exactly_one_effect_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="effect"):
         Fault(**wrong)
+
+
+def test_a_misspelt_kind_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(ValueError, match=r"a fault strikes create, list, .* not creates"):
+        Fault(kind="creates", status=500)
+    assert {route.kind for route in (*ROUTES, NO_ROUTE, OTHER_METHOD)} == set(KINDS)
+    for kind in KINDS:
+        Fault(kind=kind, status=500)
 
 
 def test_transport_also_works_under_asyncio() -> None:
