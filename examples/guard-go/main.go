@@ -10,35 +10,18 @@ import (
 func main() {
 	pulumi.Run(func(ctx *pulumi.Context) error {
 		settings := config.New(ctx, "")
-		databaseID := settings.Require("databaseId")
+		databaseID := pulumi.String(settings.Require("databaseId"))
 		release := settings.Get("release")
-
-		// A hook that lets an update happen only once there is a snapshot from before it, and one that notes the update, so that
-		// the next one takes another. Deletes come after the program has ended, when Go's SDK makes no more calls.
-		guard := func(name string, after bool) (*pulumi.ResourceHook, error) {
-			return ctx.RegisterResourceHook(name, func(args *pulumi.ResourceHookArgs) error {
-				change, urn := "update of "+args.Name, string(args.URN)
-				_, err := squarecloud.TakeSnapshot(ctx, &squarecloud.TakeSnapshotArgs{
-					DatabaseId: databaseID,
-					Change:     &change,
-					Urn:        &urn,
-					After:      &after,
-				})
-				return err
-			}, nil)
+		inputs := &squarecloud.GuardArgs{DatabaseId: databaseID}
+		rollback := settings.Get("rollback")
+		if rollback != "" {
+			inputs.Rollback = pulumi.String(rollback)
 		}
-		before, err := guard("guard before update", false)
+		guard, err := squarecloud.NewGuard(ctx, "guard", inputs)
 		if err != nil {
 			return err
 		}
-		after, err := guard("guard after update", true)
-		if err != nil {
-			return err
-		}
-		guarded := pulumi.ResourceHooks(&pulumi.ResourceHookBinding{
-			BeforeUpdate: []*pulumi.ResourceHook{before},
-			AfterUpdate:  []*pulumi.ResourceHook{after},
-		})
+		guarded := pulumi.DependsOn([]pulumi.Resource{guard}) // or it may change before the guard is there
 
 		// Put your own resources here; these only keep a value in the state.
 		shop, err := pulumi.NewStash(ctx, "shop", &pulumi.StashArgs{Input: pulumi.Any("shop " + release)}, guarded)
@@ -48,6 +31,18 @@ func main() {
 		_, err = pulumi.NewStash(ctx, "worker", &pulumi.StashArgs{Input: pulumi.Any("worker " + release)}, guarded)
 		if err != nil {
 			return err
+		}
+		if rollback != "" {
+			// pulumi up -c rollback=1; another value restores again
+			_, err = squarecloud.NewRestore(ctx, "back", &squarecloud.RestoreArgs{
+				DatabaseId: databaseID,
+				VersionId:  guard.Last.VersionId().Elem(),
+				Overwrite:  pulumi.Bool(true),
+				Triggers:   pulumi.Array{pulumi.String(rollback)},
+			})
+			if err != nil {
+				return err
+			}
 		}
 		ctx.Export("running", shop.Input)
 		return nil

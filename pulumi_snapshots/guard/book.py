@@ -6,27 +6,46 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from pulumi_snapshots.clock import parse_rfc3339, rfc3339
+from pulumi_snapshots.clock import parse_rfc3339, rfc3339, to_the_second
+from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.errors.text import Text
+from pulumi_snapshots.guard.inputs import ComponentInputs
+from pulumi_snapshots.ledger.attempt import Status
+from pulumi_snapshots.ledger.service_clock import AHEAD_HERE
 from pulumi_snapshots.lookup.results import SnapshotInfo
 from pulumi_snapshots.properties import checks
-from pulumi_snapshots.properties.catalogue import Record, declare
+from pulumi_snapshots.properties.catalogue import Moment, Record, Thing, declare
 from pulumi_snapshots.properties.checks import RETENTION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pulumi_snapshots.errors.text import Words
+    from pulumi_snapshots.guard.foresight import Foresight
     from pulumi_snapshots.ledger.ledger import Ledger
     from pulumi_snapshots.ledger.place import Document
     from pulumi_snapshots.snapshot.record import SnapshotRecord
 
-GUARDS, PINS = "guards", "roll-backs"
-"""The parts of the document: the entries, oldest first, and what each value of a roll-back was answered with."""
+GUARDS, PINS, USED_UP = "guards", "roll-backs", "quota_used_up"
+"""The parts of the document: the entries, oldest first, what each value of a roll-back was answered with, and until when the
+daily quota is used up."""
 MOST = 200
 """Entries, and answers; the oldest ones are forgotten."""
 MOST_CHANGES = 20
 """Changes that an entry names."""
 UNREADABLE = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
 """The errors of an entry that no run has written like that; it counts as none."""
+
+
+UNKNOWN_HERE = (
+    "this guard has noted no snapshot of database {database}. What guards take is noted for 30 days in {where}: if another machine has "
+    "made the release, go back on that one, or have both use {shared_state}. A Restore takes any snapshot that the service "
+    "lists by its {version_id}. If this way back was taken already, take it out."
+)
+NEWER = (
+    "{newest} of {at} is newer than {last}, to which this goes back, and no run that is known here has taken it. If it is from "
+    "before a release on another machine, restore that one by its {version_id}."
+)
 
 
 class Guarded(Record, sparse=True):
@@ -62,6 +81,36 @@ class Guarded(Record, sparse=True):
         """The snapshot as a lookup would return it."""
         ends = self.snapshot.get("expires_at")
         return SnapshotInfo.from_outputs({**self.snapshot, "available": ends is None or parse_rfc3339(ends) > now})
+
+
+class GuardedChanges(Record):
+    """A snapshot of a guard, and what has happened after it."""
+
+    noted_at: Moment = declare("When it began to guard, by the service's clock.")
+    changes: list[str] = declare("The first changes that have happened, such as `update of Server shop`.")
+    version_id: str | None = declare("Its version; absent if guards were off.", default=None)
+    changed_at: Moment | None = declare(
+        "When something guarded has last happened; absent if nothing has.", default=None
+    )
+
+
+class GuardOutputs(Record):
+    """A snapshot of a database before anything else changes, also before deletes.
+
+    However many changes one `pulumi up` makes, it takes one snapshot, before the first of them. A preview, a refresh and an `up`
+    without a change take none. If the snapshot cannot be had, the change does not happen. Resources are guarded that the engine
+    gets to know after the guard: let them depend on it (`dependsOn`). It needs Pulumi 3.182 or later.
+    """
+
+    history: list[GuardedChanges] = declare("Its snapshots of the last 30 days, newest first; at most 20.")
+    last: SnapshotInfo | None = declare(
+        "The snapshot of the database that guarded last before this run, for a Restore; absent if none has.",
+        default=None,
+    )
+
+
+GUARD = Thing("Guard", ComponentInputs, GuardOutputs)
+"""The guard as a component."""
 
 
 class GuardBook:
@@ -110,6 +159,30 @@ class GuardBook:
         times = [each.touched_at for each in entries if each.changed_at and each.database_id == database_id]
         return max(times, default=None)
 
+    async def foresee(self, foresight: Foresight, database_id: str, reuse_within: float) -> None:
+        """Tell a preview what is known, without a request, of the snapshot that its changes would wait for."""
+        document = await self._ledger.read()
+        self._ledger.clock.assume(document.get(AHEAD_HERE))
+        now = self._ledger.clock.now()
+        young = now - timedelta(seconds=reuse_within)
+        oldest = max(young, await self.spent(database_id) or young)
+        for each in await self._ledger.attempts():
+            at = each.request.posted_at
+            if each.database_id == database_id and each.kind == "restore":
+                oldest, foresight.reused = max(oldest, each.ended_at or at), None
+            elif each.database_id == database_id and each.status is Status.FOUND and at >= oldest:
+                foresight.reused = f"{database_id}/{each.result} of {to_the_second(at)}"
+        if isinstance(ends := document.get(USED_UP), str) and parse_rfc3339(ends) > now:
+            foresight.used_up = parse_rfc3339(ends)
+
+    async def note_used_up(self, until: datetime) -> None:
+        """Note when the account's daily quota has a free slot again."""
+
+        def edit(document: Document) -> None:
+            document[USED_UP] = rfc3339(until)
+
+        await self._ledger.edit(edit)
+
     async def history(self, guard: str | None = None) -> list[Guarded]:
         """The entries of a guard, or of all, newest first."""
         entries = self._entries(await self._ledger.read())
@@ -125,6 +198,9 @@ class GuardBook:
             database_id: the database that it must be of.
             pin: a value of a roll-back, which gets the same answer every time.
             keeps: whether the answer is kept for the pin from now on.
+
+        Raises:
+            Explained: a pin is given, and there is none.
         """
         mine = [each for each in await self.history(guard) if each.database_id == database_id and each.version_id]
         newest, now = (mine[0] if mine else None), self._ledger.clock.now()
@@ -141,13 +217,25 @@ class GuardBook:
 
         if pin:
             newest = await self._ledger.edit(answer) if keeps else answer(await self._ledger.read())
+            if newest is None:
+                raise Explained(Text(UNKNOWN_HERE, database=database_id, where=self._ledger.place.where))
         return newest.info(now) if newest else None
 
-    async def knows(self, version_id: str) -> bool:
-        """Whether runs know of a snapshot: a guard has used it, or one has taken it."""
+    async def warning(self, last: SnapshotInfo, newest: SnapshotInfo | None) -> Words:
+        """A warning of a way back to `last`, if the newest manual snapshot is one that no run knows; empty if all is well."""
+        if newest is None or (newest.created_at or "") <= (last.created_at or ""):
+            return ""
         document = await self._ledger.read()
-        guards = {each.version_id for each in self._entries(document)}
-        return version_id in guards | {each.result for each in await self._ledger.attempts()}
+        known = {each.version_id for each in self._entries(document)}
+        if newest.version_id in known | {each.result for each in await self._ledger.attempts()}:
+            return ""
+        return Text(NEWER, newest=newest.id, at=newest.created_at, last=last.id)
+
+    async def outputs(self, guard: str, database_id: str, pin: str | None, *, keeps: bool) -> GuardOutputs:
+        """The outputs of a guard that is a component; see `last`."""
+        noted = (await self.history(guard))[:MOST_CHANGES]
+        history = [GuardedChanges(each.noted_at, each.changes, each.version_id, each.changed_at) for each in noted]
+        return GuardOutputs(history, await self.last(guard, database_id, pin, keeps=keeps))
 
     async def guarding(self, database_id: str) -> str | None:
         """The guard of a database; None if the book has none."""

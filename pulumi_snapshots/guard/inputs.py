@@ -1,14 +1,15 @@
-"""The inputs of a guard, of the function that guards in other languages, and its result. It loads no HTTP stack."""
+"""The inputs of a guard, and the names by which the engine knows it. It loads no HTTP stack."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 
-from pulumi_snapshots.lookup.results import Lookup
 from pulumi_snapshots.properties import checks
-from pulumi_snapshots.properties.catalogue import Duration, Inputs, Moment, Record, declare
+from pulumi_snapshots.properties.catalogue import Duration, Inputs, declare
 from pulumi_snapshots.properties.checks import RETENTION
 from pulumi_snapshots.properties.unfit import Unfit
+from pulumi_snapshots.run.settings import PACKAGE
 from pulumi_snapshots.snapshot.inputs import DEFAULT_TIMEOUT, PURPOSE, SnapshotInputs
 
 CHANGES = ("create", "update", "delete")
@@ -17,6 +18,9 @@ DEFAULT_BEFORE = ("update", "delete")
 """Nothing that exists can be lost by a first creation, and a first `up` would need a snapshot of a new database."""
 DEFAULT_REUSE = 10 * 60.0
 """Seconds. Two runs in a row, such as a failed one and its repetition, cost one of the day's snapshots."""
+NEVER_GUARDED = (f"pulumi-python:dynamic/{PACKAGE}:", f"{PACKAGE}:index:", "pulumi:pulumi:", "pulumi:providers:")
+"""The types, by their beginnings, of what a guard of a whole stack leaves out: this package's resources, the stack itself and
+its references, and providers."""
 
 
 def _changes(given: object) -> tuple[str, ...]:
@@ -32,8 +36,8 @@ def _changes(given: object) -> tuple[str, ...]:
     return tuple(each for each in CHANGES if each in given)
 
 
-class _Taken(Inputs):
-    """What a guard's snapshot is asked for with."""
+class GuardInputs(Inputs):
+    """The inputs of a guard; durations in seconds."""
 
     database_id: str = declare(
         "The database to take a snapshot of.",
@@ -47,12 +51,16 @@ class _Taken(Inputs):
         default=DEFAULT_REUSE,
         read=checks.duration(most=RETENTION, may_be_zero=True),
     )
+    before: tuple[str, ...] = declare(
+        "Which changes of a guarded resource wait for the snapshot: `create`, `update`, `delete`.",
+        default=DEFAULT_BEFORE,
+        read=_changes,
+    )
     timeout: Duration = declare(
         "How long the changes wait for the snapshot at most. After that they do not happen.",
         default=DEFAULT_TIMEOUT,
         read=checks.timeout,
     )
-
     fallback: Duration | None = declare(
         "If no snapshot can be taken now, since the quota is used up or the service is down, the newest one that is at most "
         "this old will do, also an automatic one, with a warning. At most 30 days.",
@@ -66,69 +74,50 @@ class _Taken(Inputs):
         return SnapshotInputs(self.database_id, timeout=self.timeout, reuse_within=self.reuse_within)
 
 
-class GuardInputs(_Taken):
-    """The inputs of a guard; durations in seconds."""
+def _patterns(given: object) -> tuple[str, ...]:
+    """Patterns of names or types."""
+    if not isinstance(given, list | tuple):
+        raise Unfit("must be a list of strings", given)
+    return tuple(map(checks.text, given))
 
-    before: tuple[str, ...] = declare(
-        "Which changes of a guarded resource wait for the snapshot: `create`, `update`, `delete`.",
-        default=DEFAULT_BEFORE,
-        read=_changes,
+
+def _pin(given: object) -> str:
+    """A value of a roll-back; YAML reads the config `1` as a number."""
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        return str(int(given)) if given == int(given) else str(given)
+    return checks.text(given)
+
+
+class ComponentInputs(GuardInputs):
+    """The inputs of a guard that is a component, with those that stand for the methods of Python's; durations in seconds."""
+
+    only: tuple[str, ...] | None = declare(
+        "The names or types of the resources that it guards, such as `shop` or `aws:rds/*`; `*` stands for any text. Unless "
+        "given, all that the engine gets to know after the guard: let them depend on it.",
+        default=None,
+        read=_patterns,
+    )
+    rollback: str | None = declare(
+        "A value of a roll-back, with which `last` stays the same from its first run on, whatever is guarded "
+        "meanwhile. It is an error if there is no snapshot then.",
+        default=None,
+        read=_pin,
     )
 
+    def guards(self, type_: str, name: str) -> bool:
+        """Whether it guards a resource that may be guarded."""
+        return self.only is None or any(fnmatchcase(each, one) for one in self.only for each in (type_, name))
 
-class TakeQuery(_Taken):
-    """A snapshot before a change, for a hook: one for all calls of a run, which wait for it; none in a preview.
 
-    The first call takes it, by the rules of a Snapshot, and later ones get the same. If it cannot be had, every call fails, so
-    that no change goes past it. A run that was killed while it waited is completed by the next one, without a second request.
+def may_be_guarded(type_: str, *, custom: bool) -> bool:
+    """Whether a guard of a whole stack guards such a resource; components are guarded by their parts."""
+    return custom and not type_.startswith(NEVER_GUARDED)
+
+
+def hook_names(guard: str, before: Iterable[str], *, in_preview: bool) -> dict[tuple[str, str], str]:
+    """The names of a guard's hooks, by when they run (`before` or `after`) and by the change.
+
+    The state keeps them for deletes, so every way to the engine uses the same. A preview hears of creates, too.
     """
-
-    name: str = declare(
-        "Names the guard in the history. Calls of one run with the same database share one snapshot.", default="guard"
-    )
-    change: str | None = declare(
-        "What is about to change, as `update of Server shop`; for the lasting line and for errors.", default=None
-    )
-    urn: str | None = declare(
-        "The resource that is about to change: progress and lines are shown at it; at the stack unless given.",
-        default=None,
-    )
-    stack: str | None = declare(
-        "Whose guard it is, as `ORGANIZATION/PROJECT/STACK`, for the history. From the URN unless given.",
-        default=None,
-    )
-    after: bool = declare(
-        "True in a hook that comes after the change: it is noted, so that no later run uses the same snapshot.",
-        default=False,
-    )
-
-
-class TakenSnapshot(Record, computed=("id",)):
-    """The snapshot that guards a change; in a preview only its database is known."""
-
-    database_id: str = declare("The database whose snapshot it is.")
-    version_id: str = declare(
-        "The service's version id, which with the database's id is all that identifies a snapshot."
-    )
-    created_at: Moment | None = declare(
-        "When it was taken, by the service's clock; of one that is not listed yet, when it was requested.", default=None
-    )
-
-    @property
-    def id(self) -> str:
-        """`DATABASE_ID/VERSION_ID`, to look it up or import it by."""
-        return f"{self.database_id}/{self.version_id}"
-
-
-TAKE: Lookup[TakenSnapshot] = Lookup("take_snapshot", TakeQuery, TakenSnapshot)
-"""The function of the plugin."""
-
-
-def guard_name(name: str, stack: str) -> str:
-    """A guard's name in the book: `ORGANIZATION/PROJECT/STACK/NAME`, as far as the stack is known."""
-    return "/".join(filter(None, (stack, name)))
-
-
-def foreseen(values: dict[str, Any]) -> dict[str, Any]:
-    """What a preview knows of the result; the engine takes no unknown value in a function's answer."""
-    return {"database_id": values["database_id"]}
+    names = {(when, change): f"Guard {guard}: {when} {change}" for change in before for when in ("before", "after")}
+    return {("before", "create"): f"Guard {guard}: preview", **names} if in_preview else names

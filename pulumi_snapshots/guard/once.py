@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import Any
 
 import anyio
 
@@ -13,10 +12,8 @@ from pulumi_snapshots.errors.next_step import Next, Step
 from pulumi_snapshots.errors.outcomes import LedgerUnavailable
 from pulumi_snapshots.errors.text import Text, Words
 from pulumi_snapshots.guard.book import GuardBook
-from pulumi_snapshots.guard.inputs import TakenSnapshot, TakeQuery, guard_name
 from pulumi_snapshots.guard.take import take_or_fall_back
 from pulumi_snapshots.progress import Listener
-from pulumi_snapshots.run.calls import Call
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from pulumi_snapshots.snapshot.record import SnapshotRecord
@@ -159,31 +156,6 @@ async def _taken(
     if session.settings.guard == "off":
         return SnapshotRecord(inputs.database_id)
     return await take_or_fall_back(session, inputs, fallback, listener)
-
-
-async def take(values: Mapping[str, Any], call: Call) -> TakenSnapshot:
-    """What the function answers, for arguments that have no problem; a process serves one run.
-
-    Raises:
-        ChangeHeldBack: there is no snapshot.
-        ChangeNotNoted: the change has happened, which is not noted.
-    """
-    query = TakeQuery.of(values)
-    change = query.change or (change_of(query.urn, "change") if query.urn else "change")
-    call.shared.memory.uses.note_used(query.database_id, f"Guard {query.name!r}")
-    guard = guard_name(query.name, query.stack or stack_of(query.urn))
-    run = call.shared.of(OncePerRun)
-    if query.after:
-        record = await run.after(guard, query.database_id, change, call.session)
-    else:
-        record = await run.before(guard, query.snapshot, change, call.session, call.listener, fallback=query.fallback)
-    return TakenSnapshot(record.database_id, record.version_id or "", record.created_at)
-
-
-def stack_of(urn: str | None) -> str:
-    """`PROJECT/STACK` of a resource; empty if it is not known."""
-    parts = (urn or "").removeprefix("urn:pulumi:").split("::")
-    return f"{parts[1]}/{parts[0]}" if len(parts) > 2 else ""  # noqa: PLR2004  stack, project and more
 
 
 def change_of(urn: str, change: str) -> str:

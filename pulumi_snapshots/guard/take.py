@@ -13,6 +13,7 @@ from pulumi_snapshots.guard.book import GuardBook
 from pulumi_snapshots.ledger.owner import GUARDS
 from pulumi_snapshots.progress import Listener
 from pulumi_snapshots.run.session import Session
+from pulumi_snapshots.service.client import BRIEF
 from pulumi_snapshots.service.errors import (
     Blocked,
     NotSent,
@@ -50,10 +51,14 @@ async def take_or_fall_back(
     try:
         return await take(session, inputs, listener)
     except NONE_NOW as error:
-        if fallback is None or session.stopping:
+        if isinstance(error, QuotaUsedUp) and error.frees:
+            with suppress(LedgerUnavailable):
+                await GuardBook(session.ledger).note_used_up(error.frees)
+        if fallback is None:
             raise
         newest = max(await _known(session, inputs.database_id), key=lambda each: each[0], default=None)
-        if newest is None or newest[0] < session.service_clock.now() - timedelta(seconds=fallback):
+        # An interrupt while it was looked for, or before, is no reason to use it.
+        if session.stopping or newest is None or newest[0] < session.service_clock.now() - timedelta(seconds=fallback):
             raise
         taken, record = newest
         why = "no new snapshot of database {database} can be had ({error}), so the newest one guards, {id} of {taken}"
@@ -76,7 +81,7 @@ async def _known(session: Session, database_id: str) -> list[tuple[datetime, Sna
         found = await session.ledger.snapshots(database_id)
         times = {each.result: each.request.posted_at for each in found if each.result}
     with suppress(SquareCloudError):
-        page = await session.listings.read_page(database_id, session.listings.recent)
+        page = await session.listings.read_page(database_id, session.listings.recent, patience=BRIEF)
         times |= {each.version: each.modified for each in page.entries if each.version and each.modified}
     return [
         (at, SnapshotRecord(database_id, version, available=True).created(at.replace(microsecond=0)))

@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 
 from pulumi_snapshots.clock import Clock
 
+AHEAD_HERE = "service_ahead"
+"""The seconds that the service's clock was ahead of this machine's, in a ledger that only this machine uses."""
 DATE_RESOLUTION = 1.0
 """Seconds. `Date` is cut to whole seconds, so the service's time is at most this much later."""
 PLAUSIBLE = 10 * 365 * 86400.0

@@ -36,7 +36,7 @@ class QuotaHint:
         self._listings = listings
         self._run = run
         self._asking = anyio.Lock()
-        self._hint: tuple[str, tuple[Next, ...]] | None = None
+        self._hint: tuple[str, tuple[Next, ...], datetime | None] | None = None
 
     async def explain(self, error: QuotaUsedUp, database_id: str) -> None:
         """Make the error as precise as the service lets us be; it stays as it is if the service tells nothing."""
@@ -45,13 +45,14 @@ class QuotaHint:
                 if self._hint is None:
                     self._hint = await self._asked(database_id)
         if self._hint is not None:
-            done, then = self._hint
+            done, then, error.frees = self._hint
             error.done, error.then = done or error.done, then or error.then
 
-    async def _asked(self, database_id: str) -> tuple[str, tuple[Next, ...]]:
-        """What is known of the allowance, and the next steps; each empty if the service does not say."""
+    async def _asked(self, database_id: str) -> tuple[str, tuple[Next, ...], datetime | None]:
+        """What is known of the allowance, the next steps, and when a slot frees; each empty if the service does not say."""
         facts: list[str] = []
         then: tuple[Next, ...] = ()
+        frees: datetime | None = None
         with anyio.move_on_after(ASKING_PATIENCE):
             try:
                 memory = (await self._client.account(patience=ONCE)).plan_memory
@@ -66,7 +67,7 @@ class QuotaHint:
                     )
             except SquareCloudError:
                 pass  # the error that this explains must come through whatever else fails
-        return " ".join(facts), then
+        return " ".join(facts), then, frees
 
     async def _slot_frees(self, database_id: str, allowance: int) -> datetime | None:
         now = self._run.clock.monotonic()

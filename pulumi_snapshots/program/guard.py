@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import threading
 from abc import ABC, abstractmethod
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import pulumi
-from pulumi.runtime.proto import engine_pb2
-from pulumi.runtime.settings import get_engine
 
 from pulumi_snapshots.clock import Clock
-from pulumi_snapshots.engine.errors import readable
-from pulumi_snapshots.engine.presence import LOG_DEADLINE
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.errors.explained import Explained
-from pulumi_snapshots.errors.next_step import Next, Step
-from pulumi_snapshots.guard.inputs import DEFAULT_BEFORE, GuardInputs, guard_name
+from pulumi_snapshots.guard.inputs import DEFAULT_BEFORE, GuardInputs, hook_names, may_be_guarded
 from pulumi_snapshots.late import late
 from pulumi_snapshots.program import (
     LookupFailed,
@@ -33,36 +25,16 @@ from pulumi_snapshots.program import (
     warn_once,
 )
 from pulumi_snapshots.properties.checks import UNKNOWN
-from pulumi_snapshots.run.settings import PACKAGE, Settings
+from pulumi_snapshots.run.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from pulumi_snapshots.errors.text import Words
     from pulumi_snapshots.guard.book import GuardBook, Guarded
     from pulumi_snapshots.ledger.ledger import Ledger
     from pulumi_snapshots.lookup.results import SnapshotInfo
 
 T = TypeVar("T")
-OWN_TYPES = (f"pulumi-python:dynamic/{PACKAGE}:", f"{PACKAGE}:index:", "pulumi:")
-"""How the types begin of what `stack` leaves out: what this package makes, providers, and the stack itself."""
-
-UNKNOWN_HERE = (
-    "it has noted no snapshot of database {database_id}. What guards take is noted for 30 days in {where}: if another machine has "
-    "made the release, go back on that one, or have both use squarecloud:sharedState. `squarecloud-snapshots list` shows the "
-    "snapshots that the service has, and a Restore takes one by its version_id. If this way back was taken already, take it out."
-)
-NEWER = (
-    "{guard}: {newest} of {at} is newer than {last}, to which this goes back, and no run that is known here has taken it. If it "
-    "is from before a release on another machine, restore that one by its version_id."
-)
-NEW_ONE_FIRST = (
-    "the new one is created before the snapshot, since only the delete of the old one waits for it. If creating it changes data, "
-    'as a migration does, give the guard before=["create", "update", "delete"]'
-)
-KNOWN_WITHIN = 60.0
-"""Seconds within which a change learns its database. It was known when the resource was registered, unless the engine deletes
-one before that."""
 
 
 class GuardDeclaration(ABC):
@@ -109,26 +81,13 @@ class GuardDeclaration(ABC):
         self._program = this_program()
         self._name = self._checked(name)
         self._settings = self._read_settings()
-        self._messages = _Messages()
-        self._stack = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
-        self._owner = guard_name(name, self._stack)
+        self._owner = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}/{name}"
         warn_of_plain_key()
         if not isinstance(database_id, pulumi.Output):
             warn_of_unusual_id(database_id)
-        self._ready = asyncio.ensure_future(self._until_ready())
+        guarded = GuardInputs.of(self._values(name)).before
         # All of them now: what was deleted from the program is guarded too, by the names that the state has.
-        self._hooks = {
-            (when, change): _Hook(
-                f"Guard {name}: {when} {change}", partial(hold, change), self._ready, in_previews=when == "before"
-            )
-            for change in GuardInputs.of(self._values(name)).before
-            for when, hold in (("before", self._before), ("after", self._after))
-        }
-        self._created: set[str] = set()
-        if pulumi.runtime.is_dry_run() and ("before", "create") not in self._hooks:
-            self._hooks["before", "create"] = _Hook(
-                f"Guard {name}: preview", self._note_create, self._ready, in_previews=True
-            )
+        self._hooks = self._made(hook_names(name, guarded, in_preview=pulumi.runtime.is_dry_run()))
 
     @property
     def hooks(self) -> pulumi.ResourceHookBinding:
@@ -150,8 +109,8 @@ class GuardDeclaration(ABC):
         def guard_it(
             opts: pulumi.ResourceOptions, type_: str, name: str, *, custom: bool
         ) -> pulumi.ResourceOptions | None:
-            left_out = not custom or type_.startswith(OWN_TYPES) or self._is_on(opts)
-            if left_out or (only is not None and not only(type_, name)):
+            is_mine = may_be_guarded(type_, custom=custom) and not self._is_on(opts)
+            if not is_mine or (only is not None and not only(type_, name)):
                 return None
             return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(hooks=self.hooks))
 
@@ -207,30 +166,20 @@ class GuardDeclaration(ABC):
     def _last(self, database_id: str, pin: str | None) -> SnapshotInfo | None:
         kept = pin and not pulumi.runtime.is_dry_run()  # what a preview has shown may be thought over
         last = self._of_book(lambda book: book.last(self._owner, database_id, pin, keeps=bool(kept)))
-        if not pin:
+        if not pin or last is None:
             return last
-        if last is None:
-            raise pulumi.RunError(
-                f"{self}: {UNKNOWN_HERE.format(database_id=database_id, where=self._ledger().place.where)}"
-            )
         with contextlib.suppress(LookupFailed):
             newest = self._newest(database_id)
-            if newest is not None and (newest.created_at or "") > (last.created_at or ""):
-                version_id = newest.version_id
-                if not self._of_book(lambda book: book.knows(version_id)):
-                    warn_once(NEWER.format(guard=self, newest=newest.id, at=newest.created_at, last=last.id))
+            if warning := self._of_book(lambda book: book.warning(last, newest)):
+                warn_once(f"{self}: {PYTHON.text(warning)}")
         return last
 
     def __str__(self) -> str:
         return f"Guard {self._name!r}"
 
     @abstractmethod
-    async def _taken(self, inputs: GuardInputs, change: str, row: HookRow) -> None:
-        """Return once a snapshot guards a change; raise an error with a text for users if there is none."""
-
-    @abstractmethod
-    async def _noted(self, inputs: GuardInputs, change: str, row: HookRow) -> None:
-        """Note that a change has happened; raise an error with a text for users if that cannot be noted."""
+    def _made(self, names: Mapping[tuple[str, str], str]) -> dict[tuple[str, str], pulumi.ResourceHook]:
+        """Make the hooks of these names, by when they run and by the change."""
 
     @abstractmethod
     def _newest(self, database_id: str) -> SnapshotInfo | None:
@@ -265,70 +214,11 @@ class GuardDeclaration(ABC):
         except Explained as error:
             raise pulumi.RunError(f"{self}: {PYTHON.report(error)}") from None
 
-    # The hooks -----------------------------------------------------------------------------------------------------------
-
-    async def _until_ready(self) -> None:
-        """Wait until the database is known, whether or not what it comes from has failed."""
-        if isinstance(self._database_id, pulumi.Output):
-            with contextlib.suppress(Exception):
-                await self._database_id.future()
-
     def _is_on(self, opts: pulumi.ResourceOptions) -> bool:
         """Whether options have these hooks already."""
         mine = {hook.name for hook in self._hooks.values()}
         bound = vars(opts.hooks or pulumi.ResourceHookBinding()).values()
         return any(getattr(hook, "name", None) in mine for hooks in bound for hook in hooks or ())
-
-    async def _note_create(self, args: pulumi.ResourceHookArgs) -> None:
-        self._created.add(args.urn)
-
-    async def _foretell(self, change: str, urn: str) -> None:
-        """Show in a preview what waits for a snapshot, and what does not. Sends no request."""
-        row = HookRow(self._messages, urn)
-        known = self._database_id if isinstance(self._database_id, str) else "that is not known yet"
-        row.progress(f"waits for a snapshot of database {known}")
-        if change == "delete" and urn in self._created:
-            row.warn(NEW_ONE_FIRST)
-        await row.shown()
-
-    async def _before(self, change: str, args: pulumi.ResourceHookArgs) -> None:
-        """Hold a change until the snapshot is there; an error holds it back."""
-        if pulumi.runtime.is_dry_run():
-            await self._foretell(change, args.urn)
-            return
-        await self._at_change(self._taken, change, args.urn)
-
-    async def _after(self, change: str, args: pulumi.ResourceHookArgs) -> None:
-        """Note a change; an error fails the `up`."""
-        await self._at_change(self._noted, change, args.urn)
-
-    async def _at_change(
-        self, act: Callable[[GuardInputs, str, HookRow], Awaitable[None]], change: str, urn: str
-    ) -> None:
-        # Nothing here may need a thread of the program's executor: each resource whose change waits holds one.
-        row = HookRow(self._messages, urn)
-        what: str = late("guard.once:change_of")(urn, change)
-        try:
-            await act(await self._inputs(what), what, row)
-        except Explained as error:
-            raise pulumi.RunError(row.wording.report(error)) from error
-        finally:
-            await row.shown()
-
-    async def _inputs(self, change: str) -> GuardInputs:
-        database_id: Any = self._database_id
-        if isinstance(database_id, pulumi.Output):
-            await asyncio.wait({self._ready}, timeout=KNOWN_WITHIN)
-            known = database_id.future() if self._ready.done() else None
-            try:
-                database_id = await known if known is not None else None
-            except Exception:  # noqa: BLE001  whatever it comes from may fail
-                database_id = None
-            if database_id is None:
-                why = "its database is not known, since what that comes from has failed, or is not there yet"
-                raise late("guard.once:ChangeHeldBack")(change, why, [Next(Step.RUN_AGAIN)])
-            self._refuse(self._name, self._values(database_id))
-        return GuardInputs.of(self._values(database_id))
 
     def _of_book(self, use: Callable[[GuardBook], Awaitable[T]]) -> T:
         """What the book says, without a request."""
@@ -340,89 +230,6 @@ class GuardDeclaration(ABC):
     def _ledger(self) -> Ledger:
         ledger: Ledger = late("run.shared:ledger_of")(self._settings, Clock())
         return ledger
-
-
-class _Hook(pulumi.ResourceHook):
-    """A hook whose resources are registered once its guard is ready.
-
-    A change that waited in the engine for something of the program would hold the step that this may need, and the engine
-    answers what has failed only after all changes that it has begun.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        function: Callable[[pulumi.ResourceHookArgs], Awaitable[None]],
-        ready: asyncio.Future[None],
-        *,
-        in_previews: bool = False,
-    ) -> None:
-        async def run(args: pulumi.ResourceHookArgs) -> None:  # the SDK reads what only a function has
-            await function(args)
-
-        super().__init__(name, run, pulumi.ResourceHookOptions(on_dry_run=in_previews))
-        registered = self._registered
-
-        async def both() -> None:
-            await registered
-            await ready
-
-        self._registered = asyncio.ensure_future(both())
-
-
-class _Messages:
-    """What a program says to its engine, in order, from a thread of its own, so that no wait waits for the engine."""
-
-    def __init__(self) -> None:
-        self._engine = get_engine()
-        self._thread = ThreadPoolExecutor(1, "guard-messages")
-
-    def say(self, text: str, urn: str, *, warning: bool = False, ephemeral: bool = False) -> Future[None]:
-        """Show a text at a resource; from any thread."""
-        severity = engine_pb2.WARNING if warning else engine_pb2.INFO
-        message = engine_pb2.LogRequest(severity=severity, message=readable(text), urn=urn, ephemeral=ephemeral)
-        return self._thread.submit(self._send, message)
-
-    def _send(self, message: engine_pb2.LogRequest) -> None:
-        if self._engine is not None:
-            with contextlib.suppress(Exception):  # an engine that is gone needs no message
-                self._engine.Log(message, timeout=LOG_DEADLINE)
-
-
-class HookRow:
-    """The row of a resource whose change waits.
-
-    Attributes:
-        urn: the resource's.
-        wording: words that name it.
-    """
-
-    def __init__(self, messages: _Messages, urn: str) -> None:
-        self.wording = PYTHON.about(resource=urn)
-        self._messages = messages
-        self.urn = urn
-        self._last = ""
-        self._saying: Future[None] | None = None
-
-    def progress(self, text: Words) -> None:
-        """Show the text on the row until the next one."""
-        said = self.wording.text(text)
-        if said != self._last:
-            self._last = said
-            self._saying = self._messages.say(said, self.urn, ephemeral=True)
-
-    def note(self, text: Words) -> None:
-        """Leave good news under Diagnostics."""
-        self._saying = self._messages.say(self.wording.text(text), self.urn)
-
-    def warn(self, text: Words) -> None:
-        """Leave a warning under Diagnostics."""
-        self._saying = self._messages.say(self.wording.text(text), self.urn, warning=True)
-
-    async def shown(self) -> None:
-        """Wait until the engine has all of it, so that nothing arrives after the change."""
-        if self._saying is not None:
-            await asyncio.wrap_future(self._saying)
 
 
 def _in_a_loop(work: Callable[[], Awaitable[T]]) -> T:

@@ -117,6 +117,8 @@ class Property:
         """Its default as a user would write it; empty if there is none, or an empty one."""
         if self.default is MISSING or not self.default:
             return ""
+        if isinstance(self.default, tuple):
+            return ", ".join(self.default)
         return duration_text(self.default) if self.type == Duration else str(self.default)
 
     @property

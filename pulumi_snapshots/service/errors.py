@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar, Self
 
 from pulumi_snapshots.errors.explained import Explained
@@ -161,7 +162,13 @@ class Cooldown(SquareCloudError):
 
 
 class QuotaUsedUp(SquareCloudError):
-    """The plan's daily snapshots are used up; account-wide."""
+    """The plan's daily snapshots are used up; account-wide.
+
+    Attributes:
+        frees: when a slot frees, as far as that is known.
+    """
+
+    frees: datetime | None = None
 
     meaning = "the plan's daily allowance of snapshots is used up ((plan RAM in MB / 256) x 2 in any 24 hours, for the whole account)"
     steps = (Next(Step.WAIT_FOR_SLOT, when="24 hours after the oldest of them"), Next(Step.USE_LARGER_PLAN))

@@ -23,6 +23,7 @@ from pulumi_snapshots.errors.text import Words
 from pulumi_snapshots.ledger.attempt import Claim
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.place import Document
+from pulumi_snapshots.ledger.service_clock import AHEAD_HERE
 from pulumi_snapshots.service.errors import (
     Blocked,
     Cooldown,
@@ -67,8 +68,6 @@ BLOCKED = "rate limited"
 """The state of all requests while the account is blocked."""
 ACCOUNTS = "accounts"
 """The ledger's key for what is remembered of each account here."""
-AHEAD_HERE = "service_ahead"
-"""The seconds that the service's clock was ahead of this machine's, in a ledger that only this machine uses."""
 KEPT = 200.0
 """Seconds that a request is kept: longer than the longest limit, the 180 s of a database."""
 LISTED_KEPT = 30 * 60.0

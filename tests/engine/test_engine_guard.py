@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -138,13 +140,16 @@ def test_every_kind_of_change_waits_for_one_snapshot(shop: App) -> None:
 
     # A preview sends nothing, and says what waits, and which new one does not.
     program(shop, CHANGED)
+    shop.forget_requests()
     printed = shop.preview()
     waiting = {
         line.split()[2] for line in printed.splitlines() if f"waits for a snapshot of database {DATABASE}" in line
     }
     assert waiting == {"kept", "let-go", "swapped", "turned", "after", "whole-part", "bare", "bare-part"}
     assert diagnostics(printed).count("the new one is created before the snapshot") == 1
-    assert guarding(shop) == []
+    summary = f"8 changes will wait for a snapshot of database {DATABASE}, which would be a new one"
+    assert diagnostics(printed).count(summary) == 1
+    assert shop.requests() == []
 
     # Without a snapshot, nothing that is guarded happens.
     shop.fault("create", status=429, code="DAILY_SNAPSHOTS_LIMIT_REACHED", database_id=DATABASE)
@@ -243,25 +248,12 @@ pulumi.export("last", last and last.id)
 """.replace("DATABASE", DATABASE)
 
 
-ASKS = f"""
-from pulumi.runtime import invoke
-asked = invoke("squarecloud:index:takeSnapshot", {{"databaseId": "{DATABASE}"}}).value
-pulumi.export("asked", asked["databaseId"])
-"""
-
-
 def test_the_plugin_takes_a_guard_s_snapshot_too(shop: App) -> None:
     shop.plug()
     shop.program(PLUGIN)
     printed = shop.up()
     version = shop.started()[0]
     assert f"guarded by {DATABASE}/{version}: create of Server one" in diagnostics(printed)
-    # Asked in a preview, which takes no snapshot.
-    shop.program(f"{PLUGIN}\n{ASKS}")
-    shop.forget_requests()
-    assert f'asked: "{DATABASE}"' in shop.preview()
-    assert shop.posts() == []
-    shop.program(PLUGIN)
     shop.fault("create", status=404, code="DATABASE_NOT_FOUND")
     shop.pass_time(1200)
     printed = shop.up("-c", "value=b", fails=True)
@@ -422,7 +414,7 @@ def test_one_value_of_a_roll_back_restores_one_snapshot_whatever_happens_meanwhi
     shop.program(BACK.replace("WAY", way))
     shop.emulator.control("settings", {"restore_seconds": 0.2}, "PATCH")
     printed = shop.preview("-c", "rollback=1", fails=True)
-    assert f"Guard 'guard': it has noted no snapshot of database {DATABASE}." in joined(printed)
+    assert f"Guard 'guard': This guard has noted no snapshot of database {DATABASE}." in joined(printed)
     shop.run("config", "rm", "rollback")
     assert "squarecloud:sharedState" in printed
     shop.up()
@@ -480,3 +472,28 @@ def test_sigterm_to_the_engine_alone_changes_nothing(shop: App) -> None:
     shop.up("-c", "value=b")
     assert len(shop.started()) == 1
     assert len(done(shop)) == 6
+
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_plugin_that_ends_or_stands_still_while_changes_wait_changes_nothing(shop: App, sign: int) -> None:
+    shop.plug()
+    shop.program(MANY.replace("WAY", ".plugin"))
+    shop.up("-c", "count=3", "-c", "value=a")
+    done(shop)
+    shop.slow()
+    running = shop.start_up("-c", "value=b", real=True)
+    running.shows("next check")
+    (plugin,) = running.processes("pulumi-resource-squarecloud")
+    os.kill(plugin, sign)
+    if sign == signal.SIGSTOP:
+        shop.pass_time(600)
+        assert done(shop) == []
+        os.kill(plugin, signal.SIGCONT)
+        shop.ends(running)
+    else:
+        assert 'before hook "Guard guard: before update" failed: ' in shop.ends(running, fails=True)
+        assert done(shop) == []
+        shop.pass_time(600)
+        shop.up("-c", "value=b")
+    assert len(done(shop)) == 3
+    assert len(shop.started()) == 1

@@ -156,12 +156,13 @@ def test_the_go_example_runs(app: App, automatic: str, generated: Path) -> None:
     archives_once(app, automatic)
 
 
-GUARDING = r"^    guarded by (\S+): {} of (?:shop|worker)$"
+GUARDING = r"^    guarded by (\S+): {} of Stash (?:shop|worker)$"
 """The line that stays of a guarded change."""
 
 
-def guards_once(app: App, *options: str) -> str:
-    """Resources that are made need no snapshot, and two that change share one, whose version is returned."""
+def guards_and_goes_back(app: App, *options: str) -> None:
+    """Resources that are made need no snapshot, two that change share one, and one value leads back to it."""
+    app.emulator.control("settings", {"restore_seconds": 0.2}, "PATCH")
     app.up(*options)
     assert app.posts() == []
     app.run("config", "set", "release", "v2")
@@ -170,25 +171,29 @@ def guards_once(app: App, *options: str) -> str:
     (version,) = app.started()
     assert app.stack.outputs()["running"] == "shop v2"
     assert re.findall(GUARDING.format("update"), printed, re.MULTILINE) == [f"{DATABASE}/{version}"]
-    return version
-
-
-@pytest.mark.usefixtures("generated")
-def test_hooks_in_typescript_take_one_snapshot_before_changes(app: App) -> None:
-    in_typescript(app, "guard-typescript")
-    with NodeHost(app.environment) as client:
-        version = guards_once(app, client)
-        app.forget_requests()
-        app.pass_time(600)
-        printed = app.run("destroy", "--run-program", "--yes", "--skip-preview", client)
+    assert f"2 changes will wait for a snapshot of database {DATABASE}" in printed
+    app.run("config", "set", "rollback", "1")
+    app.up(*options)
+    assert [each["version_id"] for each in app.requests() if each["kind"] == "restore"] == [version]
+    app.forget_requests()
+    app.pass_time(600)
+    # Deletes come after the program's end.
+    printed = app.run("destroy", "--run-program", "--yes", "--skip-preview", *options)
     (another,) = app.started()
     assert re.findall(GUARDING.format("delete"), printed, re.MULTILINE) == [f"{DATABASE}/{another}"]
     assert another != version, "that one is from before the change that has happened since"
 
 
-def test_hooks_in_go_take_one_snapshot_before_updates(app: App, generated: Path) -> None:
+@pytest.mark.usefixtures("generated")
+def test_a_guard_in_typescript_holds_changes_and_leads_back(app: App) -> None:
+    in_typescript(app, "guard-typescript")
+    with NodeHost(app.environment) as client:
+        guards_and_goes_back(app, client)
+
+
+def test_a_guard_in_go_holds_changes_and_leads_back(app: App, generated: Path) -> None:
     in_go(app, "guard-go", generated)
-    guards_once(app)
+    guards_and_goes_back(app)
 
 
 @pytest.mark.usefixtures("generated")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pulumi_snapshots.plugin.description.schema import schema
-from tests.engine.stage import DATABASE
+from tests.engine.stage import DATABASE, diagnostics, joined
+from tests.support.command_plugin import plugged
 from tests.support.preloaded import commands_of
 from tools import language_hosts
 
@@ -57,14 +58,21 @@ def test_a_python_program_continues_in_yaml_without_a_snapshot(app: App) -> None
     assert state["outputs"]["versionId"] == before
 
 
-def test_a_yaml_program_takes_a_snapshot_and_archives_it(app: App) -> None:
-    app.example("yaml", "yaml")
+def in_yaml(app: App, name: str, **more: Path) -> Path:
+    """Have an example as the project; returns the plugin's folder."""
+    app.example(name, "yaml")
     host, plugin = language_hosts.YAML.ensure(os.environ), Path(commands_of(app.environment))
     app.environment["PATH"] = f"{host}:{app.environment['PATH']}"
-    # Where the reader has installed the plugin, this has not.
+    # Where the reader has installed the plugins, this has not.
+    found = [{"name": name, "path": str(path)} for name, path in {"squarecloud": plugin, **more}.items()]
     with (app.stack.project / "Pulumi.yaml").open("a") as project:
-        project.write(f"plugins: {{providers: [{{name: squarecloud, path: {json.dumps(str(plugin))}}}]}}\n")
+        project.write(f"plugins: {{providers: {json.dumps(found)}}}\n")
     app.run("config", "set", "databaseId", DATABASE)
+    return plugin
+
+
+def test_a_yaml_program_takes_a_snapshot_and_archives_it(app: App) -> None:
+    plugin = in_yaml(app, "yaml")
     preview = app.preview()
     assert "squarecloud:index:Archive offsite create" in preview
     assert [one for one in app.requests() if one["kind"] == "create"] == []
@@ -87,3 +95,55 @@ def test_a_yaml_program_takes_a_snapshot_and_archives_it(app: App) -> None:
     printed = app.preview(fails=True)
     assert "keepLast must be assigned a value of type `number`" in printed or "not assignable" in printed
     assert "Property trigger does not exist on" in printed
+
+
+RESTORE = """
+  back:
+    type: squarecloud:Restore
+    properties:
+      databaseId: ${databaseId}
+      versionId: ${guard.last.versionId}
+      overwrite: true
+      triggers: ["${rollback}"]
+outputs:"""
+
+
+def test_a_guard_in_yaml_holds_a_migration_and_leads_back(app: App) -> None:
+    in_yaml(app, "guard-yaml", command=plugged(app.folder))
+    app.emulator.control("settings", {"restore_seconds": 0.2}, "PATCH")
+    done = app.stack.project / "done"
+    app.up()
+    app.pass_time(600)
+    app.run("config", "set", "release", "v2")
+    app.forget_requests()
+    printed = app.preview()
+    assert f"1 change will wait for a snapshot of database {DATABASE}, which would be a new one" in printed
+    assert app.requests() == []
+
+    # Without a snapshot the migration does not run; an account whose quota is used up says so from then on.
+    app.fault("create", status=429, code="DAILY_SNAPSHOTS_LIMIT_REACHED")
+    printed = app.up(fails=True)
+    assert "The create of Command migration was held back, since no snapshot guards it: POST" in joined(printed)
+    assert done.read_text().split("\n") == ["create migration", ""]
+    assert "which would be a new one; the daily quota is used up until about" in app.preview()
+    app.mend()
+
+    app.forget_requests()
+    printed = app.up()
+    (version,) = app.started()
+    assert f"guarded by {DATABASE}/{version}: create of Command migration" in diagnostics(printed)
+    assert done.read_text().split() == ["create", "migration", "create", "migration", "delete", "migration"]
+    assert "3 unchanged" in app.up()
+
+    # What the README says for the way back.
+    program = app.stack.project / "Pulumi.yaml"
+    program.write_text(program.read_text().replace("\noutputs:", RESTORE))
+    app.run("config", "set", "rollback", "1")
+    app.up()
+    assert [each["version_id"] for each in app.requests() if each["kind"] == "restore"] == [version]
+
+    wrong = program.read_text().replace("before: [create, update, delete]", "before: [creation]")
+    program.write_text(wrong.replace("rollback: ${rollback}", "reuseWithin: soon"))
+    printed = joined(app.preview(fails=True))
+    assert "before must be a list of 'create', 'update', 'delete', not 'creation'" in printed
+    assert "reuseWithin must be" in printed

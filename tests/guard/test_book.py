@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pulumi_snapshots.clock import Clock, parse_rfc3339
+from pulumi_snapshots.errors.explained import Explained
 from pulumi_snapshots.guard.book import MOST, MOST_CHANGES, GuardBook
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.service_clock import ServiceClock
@@ -84,7 +85,8 @@ async def test_one_value_of_a_roll_back_leads_to_the_same_snapshot_whatever_it_g
     await book.takes("v3")  # by the roll-back itself, whose Restore fails
     assert await book.says(pin="1") == "v2"
     assert await book.says(pin="2") == "v3"
-    assert await book.says(guard="organization/app/prod/shop", pin="1") is None
+    with pytest.raises(Explained, match=f"This guard has noted no snapshot of database {DATABASE}"):
+        await book.says(guard="organization/app/prod/shop", pin="1")
     await book.clock.sleep(timedelta(days=20).total_seconds())
     assert await book.says(pin="3") == "v3"
     await book.clock.sleep(timedelta(days=20).total_seconds())

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from datetime import timedelta
 from typing import Any
 
+import anyio
 import pytest
 
 from pulumi_snapshots.guard.book import GuardBook
@@ -222,38 +222,21 @@ async def test_an_earlier_snapshot_guards_only_if_none_can_be_had_and_the_progra
         assert f"so the newest one guards, {DATABASE}/{expected} of 2" in warning
 
 
-ACTS = ("release", "release", "failing release", "refused release", "restore")
-
-
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("at", range(0, 40, 2))
 @virtual
-async def test_whatever_fails_and_is_restored_no_change_has_a_snapshot_that_lacks_data(seed: int) -> None:
-    """No change goes past a failed guard either, and `last` is right after each run."""
-    chance = random.Random(seed)
-    async with world(snapshot_seconds=chance.choice([5.0, 40.0]), cache_world="invalidated") as w:
-        machine, written, expected = Machine(w), w.clock.utc(), None
-        for number in range(10):
-            await w.clock.sleep(chance.choice([10.0, 200.0, 900.0, 4 * 3600.0]))
-            act = chance.choice(ACTS)
-            if act == "restore":
-                if expected is not None:
-                    await w.clock.sleep(4 * MINUTE)
-                    await machine.restores(expected, as_a_stranger=chance.choice([False, True]))
-                    written = w.clock.utc()
-                continue
-            if act == "refused release":
-                w.emulator.add_fault(Fault(kind="create", status=429, code="DAILY_SNAPSHOTS_LIMIT_REACHED", times=1))
-            program, what = machine.program(), f"update of Server {number}"
-            within = chance.choice([600.0, 1800.0])
-            await program.change(what, fails=act == "failing release", reuse_within=within)
-            w.emulator.clear_faults()
-            version = program.done.get(what)
-            assert version is not None or act == "refused release", (number, act)
-            if version is not None:
-                (post,) = (each for each in w.posts if each.version_id == version)
-                assert post.at >= written, (number, act)
-                expected = version
-                if act != "failing release":
-                    written = w.clock.utc()
-            last = await GuardBook(program.session.ledger).last("shop", DATABASE)
-            assert (last.version_id if last else None) == expected
+async def test_an_interrupt_is_no_reason_to_use_an_earlier_snapshot(at: float) -> None:
+    async with world(snapshot_seconds=5.0, cache_world="invalidated") as w:
+        machine = Machine(w)
+        first, again = machine.program(), machine.program()
+        await first.changes(1)
+        await w.clock.sleep(3600.0)
+        w.emulator.add_fault(Fault(kind="create", status=429, code="DAILY_SNAPSHOTS_LIMIT_REACHED", times=999))
+        for kind in ("list", "list account", "me"):
+            w.emulator.add_fault(Fault(kind=kind, delay=10.0, times=999))
+        began = w.clock.monotonic()
+        async with anyio.create_task_group() as group:
+            group.start_soon(w.later, at, again.session.stop)
+            await again.changes(1, fallback=DAY, reuse_within=0.0)
+            took = w.clock.monotonic() - began
+            group.cancel_scope.cancel()
+        assert bool(again.done) is (took < at)

@@ -15,6 +15,7 @@ from pulumi.runtime.proto import provider_pb2
 
 import pulumi_snapshots
 from pulumi_snapshots import plugin
+from pulumi_snapshots.plugin.protocol.callbacks import Callbacks
 from pulumi_snapshots.plugin.protocol.servicer import Plugin
 from pulumi_snapshots.plugin.wire import is_secret
 from pulumi_snapshots.program import invokes
@@ -148,7 +149,7 @@ async def test_a_lookup_by_the_plugin_is_asked_again_after_a_minute(monkeypatch:
     async with world() as w:
         w.emulator.add_snapshot(DATABASE)
         shared: Any = SimpleNamespace(session=lambda _: w.session)
-        served = Plugin(Mute(), shared)  # type: ignore[arg-type]  # as far as a lookup uses an engine
+        served = Plugin(Mute(), shared, Callbacks(""))  # type: ignore[arg-type]  # as far as a lookup uses an engine
         arguments = Struct()
         arguments.update({"databaseId": DATABASE})
         request = provider_pb2.InvokeRequest(tok="squarecloud:index:getLatestSnapshot", args=arguments)
@@ -165,7 +166,7 @@ async def test_only_a_url_that_is_asked_for_is_a_secret_of_a_lookup(monkeypatch:
     async with world() as w:
         w.emulator.add_snapshot(DATABASE)
         shared: Any = SimpleNamespace(session=lambda _: w.session)
-        served = Plugin(Mute(), shared)  # type: ignore[arg-type]  # as far as a lookup uses an engine
+        served = Plugin(Mute(), shared, Callbacks(""))  # type: ignore[arg-type]  # as far as a lookup uses an engine
         for with_url in (False, True):
             arguments = Struct()
             arguments.update({"databaseId": DATABASE, "withUrl": with_url})

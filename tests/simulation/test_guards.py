@@ -8,17 +8,22 @@ from __future__ import annotations
 import os
 import random
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 
+from pulumi_snapshots.errors.outcomes import NothingSent
+from pulumi_snapshots.guard.book import GuardBook
 from squarecloud_emulator import Fault
 from tests.simulation.faults import BROKEN, DOUBTS, REFUSALS
 from tests.support.guarding import Machine, Program
 from tests.support.restoring import kill
 from tests.support.virtual import run_virtual
 from tests.support.world import DATABASE, World, world
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 USUAL = 60
 """Runs of `make test`; each seed is a test of its own story, the same at each time."""
@@ -40,13 +45,19 @@ class Story:
         here: the service.
         machine: where the program runs.
         chance: decides everything.
+        last: the version of the last snapshot that has guarded a change.
+        written: when a guarded change has last happened and was noted, or the database was restored.
         counted: what happened, for the summary.
     """
 
     here: World
     machine: Machine
     chance: random.Random
-    counted: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("done", "held", "posts", "runs"), 0))
+    last: str | None = None
+    written: datetime | None = None
+    counted: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("done", "held", "posts", "runs", "restores"), 0)
+    )
 
     async def play(self) -> None:
         for _ in range(self.chance.randint(1, 3)):
@@ -54,6 +65,19 @@ class Story:
             await self.up()
             self.here.emulator.clear_faults()
             await self.here.clock.sleep(self.chance.choice([1.0, 200.0, 15 * MINUTE, 60 * MINUTE]))
+            if self.last is not None and self.chance.random() < 0.3:
+                await self.restore(self.last)
+
+    async def restore(self, version_id: str) -> None:
+        """Go back, by this machine or by a client of which it knows nothing."""
+        await self.here.clock.sleep(4 * MINUTE)
+        try:
+            await self.machine.restores(version_id, as_a_stranger=self.chance.random() < 0.5)
+        except NothingSent:  # the service still blocks the account
+            return
+        self.written = self.here.clock.utc()
+        self.counted["restores"] += 1
+        await self.here.clock.sleep(self.chance.choice([1.0, 200.0]))
 
     def break_something(self) -> None:
         kinds = self.chance.choices(["create", "list", "list account", "me"], k=self.chance.randint(0, 2))
@@ -70,7 +94,8 @@ class Story:
     async def up(self) -> None:
         """One run, which may be interrupted or killed."""
         timeout = self.chance.choice([4 * MINUTE, 45 * MINUTE])
-        inputs = {"timeout": timeout, "reuse_within": self.chance.choice([0.0, 600.0, 600.0])}
+        fails = self.chance.random() < 0.3
+        inputs = {"timeout": timeout, "reuse_within": self.chance.choice([0.0, 600.0, 600.0]), "fails": fails}
         before = len(self.here.posts)
         program = self.machine.program()
         began = self.here.clock.monotonic()
@@ -89,6 +114,9 @@ class Story:
                         )
                 group.cancel_scope.cancel()
         self.check(program, before, self.here.clock.monotonic() - began, timeout)
+        await self.check_way_back(program)
+        if program.done and not fails and ends in {None, "^C"}:
+            self.written = self.here.clock.utc()
 
     async def _kill(self, after: float, program: Program, process: anyio.CancelScope) -> None:
         await self.here.clock.sleep(after)
@@ -115,6 +143,14 @@ class Story:
         assert there, "a change happened without its snapshot"
         assert there[0].origin == "manual", "an automatic snapshot guards nothing"
 
+    async def check_way_back(self, program: Program) -> None:
+        for version_id in set(program.done.values()):
+            (post,) = (each for each in self.here.posts if each.version_id == version_id)
+            assert self.written is None or post.at >= self.written, "it is from before an earlier change, or a restore"
+            self.last = version_id
+        last = await GuardBook(self.machine.session().ledger).last("shop", DATABASE)
+        assert self.last in {None, last.version_id if last else None}, "the way back leads elsewhere"
+
     def check(self, program: Program, before: int, took: float, timeout: float) -> None:
         accepted = [post for post in self.here.posts[before:] if post.accepted]
         assert len(accepted) <= 1, "two requests of one run started a snapshot"
@@ -123,7 +159,7 @@ class Story:
         assert took <= timeout + 10 * MINUTE, "a change waits longer than it may"
         assert self.here.emulator.settings.api_key not in "".join(map(program.told, program.held))
         counts = {"done": len(program.done), "held": len(program.held), "posts": len(accepted), "runs": 1}
-        self.counted = {name: count + counts[name] for name, count in self.counted.items()}
+        self.counted = {name: count + counts.get(name, 0) for name, count in self.counted.items()}
 
 
 async def played(seed: int) -> dict[str, int]:
@@ -144,7 +180,7 @@ async def played(seed: int) -> dict[str, int]:
 
 
 def test_no_change_goes_past_its_guard_in_random_runs() -> None:
-    total = dict.fromkeys(("done", "held", "posts", "runs"), 0)
+    total = dict.fromkeys(("done", "held", "posts", "runs", "restores"), 0)
     for seed in seeds():
         try:
             counted = run_virtual(played, seed)
@@ -155,3 +191,4 @@ def test_no_change_goes_past_its_guard_in_random_runs() -> None:
     print(total)  # noqa: T201  with -rP or -s
     assert total["done"]
     assert total["held"]
+    assert total["restores"]

@@ -37,6 +37,7 @@ from pulumi_snapshots.dynamic.provider import SnapshotProvider
 from pulumi_snapshots.dynamic.restore_provider import RestoreProvider
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.service_clock import ServiceClock
+from pulumi_snapshots.plugin.protocol.callbacks import Callbacks
 from pulumi_snapshots.plugin.protocol.engine import Engine
 from pulumi_snapshots.plugin.protocol.servicer import Plugin
 from pulumi_snapshots.run.session import Session
@@ -503,7 +504,7 @@ class Native(Provider):
     def _servicer(self, kind: str) -> Servicer:  # noqa: ARG002  one serves all
         if "" not in self._servicers:
             made = _InsidePlugin(SnapshotProvider())
-            made._stub = _PluginStub(Plugin(_InsideEngine(self), self.shared))  # type: ignore[assignment]
+            made._stub = _PluginStub(Plugin(_InsideEngine(self), self.shared, Callbacks("")))  # type: ignore[assignment]
             made.configure(self._config)
             self._servicers[""] = made
         return self._servicers[""]

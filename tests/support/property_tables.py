@@ -20,7 +20,7 @@ import pulumi_snapshots
 from pulumi_snapshots.archive.record import ARCHIVE
 from pulumi_snapshots.drill.check import Check, CheckResult
 from pulumi_snapshots.drill.record import DRILL
-from pulumi_snapshots.guard.inputs import TAKE
+from pulumi_snapshots.guard.book import GUARD
 from pulumi_snapshots.ledger.request import Request
 from pulumi_snapshots.lookup.results import DATABASE, DATABASES, LATEST, SNAPSHOTS, DatabaseInfo
 from pulumi_snapshots.plugin.description import package as plugin
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 THINGS = (SNAPSHOT, RESTORE, ARCHIVE, DRILL)
 LOOKUPS = (SNAPSHOTS, LATEST, DATABASE, DATABASES)
-FUNCTIONS = (*LOOKUPS, TAKE)
 TYPES = {
     int: "int",
     Bytes: "int",
@@ -126,15 +125,15 @@ def settings() -> list[str]:
 
 def plugin_resources() -> list[str]:
     """The resources by their names in every language."""
+    accepted = [(kind.thing, kind.accepted) for kind in plugin.KINDS.values()]
+    accepted.append((GUARD, [each.camel for each in GUARD.inputs.properties().values()]))
     rows = [
         (
-            f"`{kind.thing.name}`",
-            code(kind.accepted),
-            code(
-                _camel(each) for name, each in kind.thing.outputs.items() if name not in kind.thing.inputs.properties()
-            ),
+            f"`{thing.name}`",
+            code(given),
+            code(_camel(each) for name, each in thing.outputs.items() if name not in thing.inputs.properties()),
         )
-        for kind in plugin.KINDS.values()
+        for thing, given in accepted
     ]
     return table(("resource", "inputs", "more outputs"), rows)
 
@@ -159,7 +158,7 @@ def _camel(each: Property) -> str:
 TABLES: dict[str, Callable[[], list[str]]] = {
     **{f"{thing.name} inputs": partial(inputs, thing.inputs) for thing in THINGS},
     **{f"{thing.name} outputs": partial(outputs, thing.record.properties().values()) for thing in THINGS},
-    **{f"{lookup.function} arguments": partial(inputs, lookup.query) for lookup in FUNCTIONS},
+    **{f"{lookup.function} arguments": partial(inputs, lookup.query) for lookup in LOOKUPS},
     **{
         record.__name__: partial(outputs, record.properties().values())
         for record in (Request, DatabaseInfo, CheckResult)

@@ -41,6 +41,15 @@ return await Deployment.RunAsync(() =>
         Every = "7d",
         Checks = { new CheckArgs { Query = "select count(*) from orders", AtLeast = 1000 } },
     });
+    // in: Guard
+    // Before a guarded resource changes, a snapshot is taken; however many change, one.
+    var guard = new Guard("guard", new GuardArgs
+    {
+        DatabaseId = "a14b8d5e1cb7405a851eb4c075506121",
+        Only = { "shop" }, // all that depend on the guard unless given
+    });
+    // In place of a resource of your own:
+    new Stash("shop", new StashArgs { Input = "v1.2.0" }, new CustomResourceOptions { DependsOn = { guard } });
     // in: getSnapshots
     var recent = GetSnapshots.Invoke(new GetSnapshotsInvokeArgs
     {
@@ -74,6 +83,8 @@ return await Deployment.RunAsync(() =>
         ["uri"] = offsite.Uri,
         // in: Drill
         ["restoreSeconds"] = weekly.RestoreSeconds,
+        // in: Guard
+        ["lastGuarded"] = guard.Last,
         // in: getSnapshots
         ["recent"] = recent.Apply(found => found.Snapshots),
         // in: getLatestSnapshot

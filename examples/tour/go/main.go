@@ -64,6 +64,22 @@ func main() {
 			return err
 		}
 		ctx.Export("restoreSeconds", weekly.RestoreSeconds)
+		// in: Guard
+		// Before a guarded resource changes, a snapshot is taken; however many change, one.
+		guard, err := squarecloud.NewGuard(ctx, "guard", &squarecloud.GuardArgs{
+			DatabaseId: pulumi.String("a14b8d5e1cb7405a851eb4c075506121"),
+			Only:       pulumi.StringArray{pulumi.String("shop")}, // all that depend on the guard unless given
+		})
+		if err != nil {
+			return err
+		}
+		// In place of a resource of your own:
+		shop := &pulumi.StashArgs{Input: pulumi.Any("v1.2.0")}
+		_, err = pulumi.NewStash(ctx, "shop", shop, pulumi.DependsOn([]pulumi.Resource{guard}))
+		if err != nil {
+			return err
+		}
+		ctx.Export("lastGuarded", guard.Last)
 		// in: getSnapshots
 		recent := squarecloud.GetSnapshotsOutput(ctx, squarecloud.GetSnapshotsOutputArgs{
 			DatabaseId: pulumi.String("a14b8d5e1cb7405a851eb4c075506121"),
@@ -85,25 +101,6 @@ func main() {
 		// in: getDatabases
 		databases := squarecloud.GetDatabasesOutput(ctx)
 		ctx.Export("databases", databases.Databases())
-		// in: takeSnapshot
-		// Before a guarded resource changes, a snapshot is taken; however many change, one.
-		guard, err := ctx.RegisterResourceHook("guard", func(args *pulumi.ResourceHookArgs) error {
-			_, err := squarecloud.TakeSnapshot(ctx, &squarecloud.TakeSnapshotArgs{
-				DatabaseId: "a14b8d5e1cb7405a851eb4c075506121",
-				Change:     pulumi.StringRef("update of " + args.Name),
-				Urn:        pulumi.StringRef(string(args.URN)),
-			})
-			return err
-		}, nil)
-		if err != nil {
-			return err
-		}
-		guarded := pulumi.ResourceHooks(&pulumi.ResourceHookBinding{BeforeUpdate: []*pulumi.ResourceHook{guard}})
-		// In place of a resource of your own:
-		_, err = pulumi.NewStash(ctx, "shop", &pulumi.StashArgs{Input: pulumi.Any("v1.2.0")}, guarded)
-		if err != nil {
-			return err
-		}
 		// in: all
 		return nil
 	})

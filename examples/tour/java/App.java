@@ -4,6 +4,10 @@
 import com.pulumi.Context;
 import com.pulumi.Pulumi;
 import pulumisnapshots.squarecloud.*;
+// in: Guard
+import com.pulumi.resources.CustomResourceOptions;
+import com.pulumi.resources.Stash;
+import com.pulumi.resources.StashArgs;
 // in: Archive Drill getSnapshots getLatestSnapshot getDatabase
 import pulumisnapshots.squarecloud.inputs.*;
 // in: getSnapshots
@@ -49,6 +53,16 @@ public class App {
             .checks(CheckArgs.builder().query("select count(*) from orders").atLeast(1000.0).build())
             .build());
         ctx.export("restoreSeconds", weekly.restoreSeconds());
+        // in: Guard
+        // Before a guarded resource changes, a snapshot is taken; however many change, one.
+        var guard = new Guard("guard", GuardArgs.builder()
+            .databaseId("a14b8d5e1cb7405a851eb4c075506121")
+            .only("shop") // all that depend on the guard unless given
+            .build());
+        // In place of a resource of your own:
+        new Stash("shop", StashArgs.builder().input("v1.2.0").build(),
+            CustomResourceOptions.builder().dependsOn(guard).build());
+        ctx.export("lastGuarded", guard.last());
         // in: getSnapshots
         var recent = SquarecloudFunctions.getSnapshots(GetSnapshotsArgs.builder()
             .databaseId("a14b8d5e1cb7405a851eb4c075506121")

@@ -42,6 +42,15 @@ weekly = squarecloud.Drill(
     checks=[{"query": "select count(*) from orders", "at_least": 1000}],
 )
 pulumi.export("restoreSeconds", weekly.restore_seconds)
+# in: Guard
+# Before a guarded resource changes, a snapshot is taken; however many change, one.
+guard = squarecloud.Guard(
+    "guard",
+    database_id="a14b8d5e1cb7405a851eb4c075506121",
+    only=["shop"],  # all that depend on the guard unless given
+)
+pulumi.Stash("shop", input="v1.2.0", opts=pulumi.ResourceOptions(depends_on=[guard]))  # in place of your own
+pulumi.export("lastGuarded", guard.last)
 # in: getSnapshots
 recent = squarecloud.get_snapshots_output(
     database_id="a14b8d5e1cb7405a851eb4c075506121",
@@ -61,18 +70,3 @@ pulumi.export("engine", database.type)
 # in: getDatabases
 databases = squarecloud.get_databases_output()
 pulumi.export("databases", databases.databases)
-
-
-# in: takeSnapshot
-async def take(args: pulumi.ResourceHookArgs) -> None:
-    """Take a snapshot before a guarded resource changes; however many change, one."""
-    taken = squarecloud.take_snapshot_output(
-        database_id="a14b8d5e1cb7405a851eb4c075506121",
-        change=f"update of {args.name}",
-        urn=args.urn,
-    )
-    await taken.future()
-
-
-guard = pulumi.ResourceHookBinding(before_update=[pulumi.ResourceHook("guard", take)])
-pulumi.Stash("shop", input="v1.2.0", opts=pulumi.ResourceOptions(hooks=guard))  # in place of your own

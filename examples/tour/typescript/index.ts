@@ -1,7 +1,7 @@
 // in: none
 // Everything that the plugin offers, once, in TypeScript.
 // in: all
-// in: Drill takeSnapshot
+// in: Drill Guard
 import * as pulumi from "@pulumi/pulumi";
 // in: all
 import * as squarecloud from "pulumi-squarecloud";
@@ -39,6 +39,14 @@ const weekly = new squarecloud.Drill("weekly", {
     checks: [{ query: "select count(*) from orders", atLeast: 1000 }],
 });
 export const restoreSeconds = weekly.restoreSeconds;
+// in: Guard
+// Before a guarded resource changes, a snapshot is taken; however many change, one.
+const guard = new squarecloud.Guard("guard", {
+    databaseId: "a14b8d5e1cb7405a851eb4c075506121",
+    only: ["shop"], // all that depend on the guard unless given
+});
+new pulumi.Stash("shop", { input: "v1.2.0" }, { dependsOn: guard }); // in place of your own
+export const lastGuarded = guard.last;
 // in: getSnapshots
 export const recent = squarecloud.getSnapshotsOutput({
     databaseId: "a14b8d5e1cb7405a851eb4c075506121",
@@ -54,13 +62,3 @@ export const latest = squarecloud.getLatestSnapshotOutput({
 export const engine = squarecloud.getDatabaseOutput({ databaseId: "a14b8d5e1cb7405a851eb4c075506121" }).type;
 // in: getDatabases
 export const databases = squarecloud.getDatabasesOutput().databases;
-// in: takeSnapshot
-// Before a guarded resource changes, a snapshot is taken; however many change, one.
-const guard = new pulumi.ResourceHook("guard", async ({ name, urn }) => {
-    await squarecloud.takeSnapshot({
-        databaseId: "a14b8d5e1cb7405a851eb4c075506121",
-        change: `update of ${name}`,
-        urn,
-    });
-});
-new pulumi.Stash("shop", { input: "v1.2.0" }, { hooks: { beforeUpdate: [guard] } }); // in place of your own

@@ -29,7 +29,7 @@ def with_examples(description: str, name: str) -> str:
         description: of a resource or function.
         name: its own.
     """
-    blocks = [f"```{language}\n{example(language, name)}\n```" for language in PROGRAMS if _shows(language, name)]
+    blocks = [f"```{language}\n{example(language, name)}\n```" for language in PROGRAMS]
     # Each generator keeps what is in its own language of this.
     parts = (
         "{{% examples %}}",
@@ -51,11 +51,6 @@ def example(language: str, name: str) -> str:
         elif is_shown:
             kept.append(line)
     return re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip()
-
-
-def _shows(language: str, name: str) -> bool:
-    """Whether a program has lines about it: a function for hooks has none where the language has no hooks."""
-    return any(name in found[1].split() for line in _program(language) if (found := MARK.fullmatch(line)))
 
 
 @cache

@@ -130,14 +130,6 @@ class Function:
         self.arguments = Names(lookup.query.properties())
         self.results = Names(lookup.result.properties())
 
-    def foreseen(self, _values: Mapping[str, Any]) -> Struct | None:
-        """The result in a preview that must not have it; None if a preview calls the function too."""
-        return None
-
-    def urn(self, _values: Mapping[str, Any]) -> str:
-        """The resource that shows how the function goes; empty for the stack."""
-        return ""
-
     async def find(self, values: Mapping[str, Any], call: Call) -> Any:
         """What it finds, for arguments that have no problem."""
         session, lookup = call.session(), self.lookup
@@ -158,22 +150,6 @@ class LatestFunction(Function):
             happened = f"database {values['database_id']} has no available snapshot{fits}"
             raise Explained(happened, Text("With {optional}, the result lacks it instead."))
         return found
-
-
-class TakingFunction(Function):
-    """A snapshot before a change, which no preview takes."""
-
-    def foreseen(self, values: Mapping[str, Any]) -> Struct:
-        """What a preview knows of it."""
-        return self.results.write(late("guard.inputs:foreseen")(values))
-
-    def urn(self, values: Mapping[str, Any]) -> str:
-        """The resource that is about to change."""
-        return str(values.get("urn", ""))
-
-    async def find(self, values: Mapping[str, Any], call: Call) -> Any:
-        """Take it."""
-        return await late("guard.once:take")(values, call)
 
 
 class ByToken(Mapping[str, T]):
@@ -209,6 +185,5 @@ FUNCTIONS = ByToken(
         "getLatestSnapshot": lambda: LatestFunction(late("lookup.results:SURE_LATEST")),
         "getDatabase": lambda: Function(late("lookup.results:DATABASE")),
         "getDatabases": lambda: Function(late("lookup.results:DATABASES")),
-        "takeSnapshot": lambda: TakingFunction(late("guard.inputs:TAKE")),
     }
 )

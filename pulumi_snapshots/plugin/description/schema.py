@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, get_args, get_origin
 
+from pulumi_snapshots.guard.book import GUARD
 from pulumi_snapshots.ledger.request import Request
 from pulumi_snapshots.lookup.results import DatabaseInfo, SnapshotInfo
 from pulumi_snapshots.plugin.description.examples import with_examples
@@ -21,6 +22,7 @@ from pulumi_snapshots.properties.catalogue import (
     Duration,
     Property,
     Record,
+    Thing,
     in_camel,
     record_in,
 )
@@ -56,7 +58,10 @@ def schema() -> dict[str, Any]:
         "keywords": ["pulumi", "squarecloud", "snapshot", "backup", "category/database", "kind/native"],
         "config": {"variables": settings},
         "provider": {"description": inspect.getdoc(Settings), "inputProperties": settings},
-        "resources": {token: _resource(kind) for token, kind in KINDS.items()},
+        "resources": {
+            **{token: _resource(kind) for token, kind in KINDS.items()},
+            token(GUARD.name): _component(GUARD),
+        },
         "functions": {token: _function(function) for token, function in FUNCTIONS.items()},
         "types": _types(),
         "meta": {"supportPack": True},  # each generated SDK is a package of its own
@@ -86,6 +91,18 @@ def _resource(kind: Kind) -> dict[str, Any]:
         "inputProperties": _referring(kind) | {each.camel: _input(each) for each in inputs},
         "requiredInputs": [each.camel for each in inputs if each.required and not _may_refer(kind, each)],
         **({"listInputs": listed_by} if kind.lists else {}),
+    }
+
+
+def _component(thing: Thing) -> dict[str, Any]:
+    inputs, outputs = thing.inputs.properties().values(), thing.outputs.values()
+    return {
+        "description": with_examples(_in_all_languages(thing.doc), thing.name),
+        "isComponent": True,
+        "properties": _properties(outputs),
+        "required": [each.camel for each in outputs if thing.seen(each)],
+        "inputProperties": _properties(inputs),
+        "requiredInputs": [each.camel for each in inputs if each.required],
     }
 
 
@@ -141,7 +158,8 @@ def _function(function: Function) -> dict[str, Any]:
 
 def _types() -> dict[str, Any]:
     """The records inside properties of resources and functions, and the texts of which the values are known."""
-    every = [each for kind in KINDS.values() for each in kind.thing.outputs.values()]
+    things = [*(kind.thing for kind in KINDS.values()), GUARD]
+    every = [each for thing in things for each in thing.outputs.values()]
     every += [each for function in FUNCTIONS.values() for each in function.lookup.result.properties().values()]
     records = {record for each in every if (record := record_in(each.type))}
     every += [each for function in FUNCTIONS.values() for each in function.lookup.query.properties().values()]

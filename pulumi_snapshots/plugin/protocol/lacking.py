@@ -21,7 +21,6 @@ class Lacking(provider_pb2_grpc.ResourceProviderServicer):
     """Answers them in the event loop: the SDK's own answers block it, and print a traceback that the engine shows."""
 
     Parameterize = _without("This package takes no parameters: give its name alone.")
-    Construct = _without("This package has no components.")
     Call = _without("The resources of this package have no methods.")
     GetMapping = _without("This package maps the names of no other tool.")
     GetMappings = _without("This package maps the names of no other tool.")

@@ -6,17 +6,19 @@ import asyncio
 import os
 import signal
 import sys
+from functools import partial
 
 import anyio
 import anyio.to_thread
 import grpc
 from anyio.abc import TaskGroup
-from pulumi.runtime.proto import provider_pb2_grpc
+from pulumi.runtime.proto import callback_pb2_grpc, provider_pb2_grpc
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.engine.presence import WATCH_EVERY, address_in
 from pulumi_snapshots.engine.terminal import has_terminal
 from pulumi_snapshots.plugin.protocol.attached import Attached
+from pulumi_snapshots.plugin.protocol.callbacks import Callbacks
 from pulumi_snapshots.plugin.protocol.engine import Engine
 from pulumi_snapshots.plugin.protocol.servicer import Plugin
 from pulumi_snapshots.run.shared import Shared
@@ -40,9 +42,11 @@ async def _serve(address: str | None) -> None:
     options = [("grpc.max_receive_message_length", MESSAGE_LIMIT), ("grpc.max_send_message_length", MESSAGE_LIMIT)]
     server = grpc.aio.server(options=options)
     port = server.add_insecure_port("127.0.0.1:0")
+    callbacks = Callbacks(f"127.0.0.1:{port}")
     async with anyio.create_task_group() as background:
-        engine = Engine(address)
-        served = Attached(lambda: _plugin(Engine(), background)) if address is None else _plugin(engine, background)
+        engine, start = Engine(address), partial(_plugin, background, callbacks)
+        served = Attached(lambda: start(Engine())) if address is None else start(engine)
+        callback_pb2_grpc.add_CallbacksServicer_to_server(callbacks, server)
         provider_pb2_grpc.add_ResourceProviderServicer_to_server(served, server)
         await server.start()
         asked_to_end = asyncio.Event()
@@ -59,10 +63,10 @@ async def _serve(address: str | None) -> None:
         background.cancel_scope.cancel()
 
 
-def _plugin(engine: Engine, background: TaskGroup) -> Plugin:
+def _plugin(background: TaskGroup, callbacks: Callbacks, engine: Engine) -> Plugin:
     shared = Shared(announce=lambda text: engine.say(text, ephemeral=True), cuts_rows=has_terminal())
     shared.background = background
-    return Plugin(engine, shared)
+    return Plugin(engine, shared, callbacks)
 
 
 async def _end_with(engine: Engine) -> None:

@@ -23,6 +23,7 @@ from pulumi_snapshots.plugin.description.identity import VERSION
 from pulumi_snapshots.plugin.description.package import FUNCTIONS, KINDS, Function, Kind
 from pulumi_snapshots.plugin.description.references import Snapshots
 from pulumi_snapshots.plugin.protocol.alone import NO_CHANGE, NO_DELETE, LoneRow, is_alone, owner_of_call
+from pulumi_snapshots.plugin.protocol.callbacks import Callbacks
 from pulumi_snapshots.plugin.protocol.engine import Engine, Row
 from pulumi_snapshots.plugin.protocol.lacking import Lacking
 from pulumi_snapshots.plugin.protocol.paging import name_of, page_of
@@ -63,8 +64,10 @@ class Plugin(Lacking):
         is_over: whether the engine's command has ended, or was interrupted.
     """
 
-    def __init__(self, engine: Engine, shared: Shared) -> None:
+    def __init__(self, engine: Engine, shared: Shared, callbacks: Callbacks) -> None:
         self.is_over = False
+        self._callbacks = callbacks
+        self._guards: list[Any] = []
         self._engine = engine
         self._shared = shared
         self._snapshots = Snapshots()
@@ -98,6 +101,9 @@ class Plugin(Lacking):
     async def Cancel(self, _request: Any, _context: Any) -> Any:
         """End all waiting; called at ^C, and at normal ends too."""
         self.stop()
+        for guard in self._guards:
+            guard.sum_up()
+        await self._engine.flush()
         return empty_pb2.Empty()
 
     def stop(self) -> None:
@@ -284,10 +290,50 @@ class Plugin(Lacking):
         await self._answer(request, context, lambda call: kind.rules.delete(call, request.id, state))
         return empty_pb2.Empty()
 
+    async def Construct(self, request: Any, context: Any) -> Any:
+        """Register a guard, the one component of the package."""
+        if request.type != late("plugin.protocol.component:TOKEN"):
+            text = f"This package has no component {request.type}{_other_version(self._config)}."
+            await _fail(context, text, grpc.StatusCode.NOT_FOUND)
+        component = late("plugin.protocol.component:Guard")
+        inputs, names = late("plugin.protocol.component:ComponentInputs"), late("plugin.protocol.component:INPUTS")
+        values = names.read(request.inputs)
+        unknown = f"is not an input of a Guard; its inputs are {', '.join(names.all)}"
+        repeated = [name for name, value in request.inputs.fields.items() if not holds_secret(value)]
+        failures = _unknown(request.inputs, names, unknown, ())
+        failures += _failures(inputs.problems(values), names, (), repeated=repeated)
+        if failures:
+            text = "; ".join(each.reason for each in failures)
+            await _fail(context, f"{text}.", grpc.StatusCode.INVALID_ARGUMENT)
+        if not self._is_configured:
+            values["database_id"] = UNKNOWN  # a preview knows as little of the account as of the database
+        row = self._row("")
+        try:
+            guard = component(request, values, self._call(None, row), self._hooked)
+            self._guards.append(guard)
+            return await guard.register(self._callbacks)
+        except Explained as error:
+            await _fail(context, row.wording.report(error), cause=error)
+        except grpc.aio.AioRpcError as error:
+            await _fail(context, error.details() or str(error.code()))
+        finally:
+            await self._engine.flush()
+
+    async def _hooked(self, urn: str, operation: Callable[[Call], Awaitable[object]]) -> str:
+        """Run what a hook does, shown at its resource; returns why the change must not happen, empty if it may."""
+        row = self._row(urn)
+        try:
+            await operation(self._call(None, row))
+        except Explained as error:
+            return readable(debugged(row.wording.report(error), error))
+        finally:
+            await self._engine.flush()
+        return ""
+
     # Functions -----------------------------------------------------------------------------------------------------------
 
     async def Invoke(self, request: Any, context: Any) -> Any:
-        """Look something up, in previews, too; or take what guards a change, which a preview does not."""
+        """Look something up, in previews, too."""
         function = FUNCTIONS.get(request.tok)
         if function is None:
             text = f"This package has no function {request.tok}{_other_version(self._config)}."
@@ -303,13 +349,11 @@ class Plugin(Lacking):
         failures += _failures(lookup.query.problems(values), names, names.all, repeated=shown)
         if failures:
             return provider_pb2.InvokeResponse(failures=failures)
-        if request.preview and (foreseen := function.foreseen(values)) is not None:
-            return _returned(foreseen)
         return _returned(function.results.write(lookup.values(await self._find(function, values, context))))
 
     async def _find(self, function: Function, values: dict[str, Any], context: Any) -> Any:
         """The answer to a function whose arguments have no problem."""
-        row = self._row(function.urn(values))
+        row = self._row("")
         try:
             return await function.find(values, self._call(None, row))
         except Explained as error:

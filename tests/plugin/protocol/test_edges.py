@@ -40,7 +40,6 @@ def inside(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[[], None]
     ("method", "words"),
     [
         ("Parameterize", "takes no parameters"),
-        ("Construct", "has no components"),
         ("Call", "have no methods"),
         ("GetMapping", "maps the names of no other tool"),
         ("GetMappings", "maps the names of no other tool"),

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import grpc
 import pytest
 from google.protobuf import empty_pb2
 from google.protobuf.struct_pb2 import Struct
-from pulumi.runtime.proto import provider_pb2
+from pulumi.runtime.proto import provider_pb2, resource_pb2, resource_pb2_grpc
 
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
 from pulumi_snapshots.plugin.description.identity import VERSION
@@ -374,7 +375,7 @@ def test_an_old_engine_gets_the_version_that_is_needed(forks: dict[str, str]) ->
 def test_a_call_that_it_does_not_have_prints_nothing(idle: PluginServicer) -> None:
     """The engine shows what a plugin prints."""
     idle.forget()
-    for method in ("Parameterize", "Construct", "Call", "GetMapping", "GetMappings"):
+    for method in ("Parameterize", "Call", "GetMapping", "GetMappings"):
         with pytest.raises(CallFailedError) as caught:
             call(idle, method, getattr(provider_pb2, f"{method}Request")())
         assert caught.value.code == "UNIMPLEMENTED"
@@ -518,37 +519,24 @@ def test_a_call_that_the_engine_hangs_up_is_remembered_as_unheard(alone: PluginS
     assert not entry.get("proved")
 
 
-def take(servicer: PluginServicer, arguments: dict[str, Any], *, preview: bool = False) -> Any:
-    request = provider_pb2.InvokeRequest(tok="squarecloud:index:takeSnapshot", preview=preview, args=bag(arguments))
-    answer = servicer._stub.Invoke(request, timeout=60)
-    assert not answer.failures
-    return plain(getattr(answer, "return"))
+class OldMonitor(resource_pb2_grpc.ResourceMonitorServicer):
+    """An engine's before 3.182."""
+
+    def SupportsFeature(self, request: Any, _context: Any) -> Any:  # noqa: N802  the protocol's name
+        return resource_pb2.SupportsFeatureResponse(hasSupport=request.id != "resourceHooks")
 
 
-def test_a_hook_s_snapshot_is_taken_once_and_not_in_a_preview(service: Service, waiting: PluginServicer) -> None:
-    foreseen = take(waiting, {"databaseId": DATABASE}, preview=True)
-    assert foreseen == {"databaseId": DATABASE}
-    assert service.journal() == []
-    service.control(f"databases/{DATABASE}", {"next_snapshot_seconds": 0.05}, "PATCH")
-    server = {"databaseId": DATABASE, "change": "update of Server shop", "urn": NAME, "reuseWithin": 0}
-    taking = [waiting.start(take, waiting, server), waiting.start(take, waiting, server)]
-    (guarding,) = {str(each.result(60)): each.result() for each in taking}.values()
-    assert take(waiting, {"databaseId": DATABASE}) == guarding
-    (post,) = [entry for entry in service.journal() if entry["kind"] == "create"]
-    assert guarding["id"] == f"{DATABASE}/{post['version_id']}"
-    assert waiting.diagnostics(NAME) == [f"guarded by {guarding['id']}: update of Server shop"]
-    # Until it is noted that the change has happened, the snapshot is one from before it for every guard.
-    assert take(waiting, {**server, "name": "another"}) == take(waiting, {**server, "after": True}) == guarding
-    # Another database has no snapshot yet: the change must not happen, whatever ends its wait.
-    service.control("databases", {"id": "b" * 32})
-    another = waiting.start(take, waiting, {**server, "databaseId": "b" * 32})
-    waiting.wait_for(lambda: any("queued" in text for text in waiting.progress(NAME)), "its turn")
-    waiting.cancel()
-    with pytest.raises(
-        grpc.RpcError, match="The update of Server shop was held back, since no snapshot guards it: "
-    ) as held:
-        another.result(60)
-    assert "was started. The wait was interrupted, while" in str(held.value)
+def test_an_engine_without_hooks_is_refused_at_once_and_the_error_names_the_version(idle: PluginServicer) -> None:
+    monitor = grpc.server(ThreadPoolExecutor(1))
+    resource_pb2_grpc.add_ResourceMonitorServicer_to_server(OldMonitor(), monitor)
+    address = f"127.0.0.1:{monitor.add_insecure_port('127.0.0.1:0')}"
+    monitor.start()
+    asked = {"monitorEndpoint": address, "name": "guard", "inputs": bag({"databaseId": DATABASE})}
+    with pytest.raises(grpc.RpcError, match=r"A Guard needs Pulumi 3\.182 or later, whose components may have hooks"):
+        idle._stub.Construct(provider_pb2.ConstructRequest(type="squarecloud:index:Guard", **asked), timeout=60)
+    with pytest.raises(grpc.RpcError, match="This package has no component squarecloud:index:Gard"):
+        idle._stub.Construct(provider_pb2.ConstructRequest(type="squarecloud:index:Gard", **asked), timeout=60)
+    monitor.stop(None)
 
 
 def test_the_creates_own_timeout_is_kept_for_a_resume(waiting: PluginServicer) -> None:

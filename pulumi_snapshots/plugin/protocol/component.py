@@ -1,0 +1,152 @@
+"""The guard as a component, for programs in every language: its hooks run in the plugin's process."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from google.protobuf.struct_pb2 import Struct
+from pulumi.runtime.proto import provider_pb2, resource_pb2, resource_pb2_grpc
+
+from pulumi_snapshots.engine.presence import CHANNEL_OPTIONS
+from pulumi_snapshots.errors.explained import Explained
+from pulumi_snapshots.guard.book import GUARD, GuardBook
+from pulumi_snapshots.guard.foresight import Foresight
+from pulumi_snapshots.guard.inputs import ComponentInputs, hook_names, may_be_guarded
+from pulumi_snapshots.guard.once import OncePerRun, change_of
+from pulumi_snapshots.lookup.find import find
+from pulumi_snapshots.lookup.results import LATEST
+from pulumi_snapshots.plugin.description.package import token
+from pulumi_snapshots.plugin.wire import Names
+from pulumi_snapshots.properties.checks import UNKNOWN
+from pulumi_snapshots.service.errors import SquareCloudError
+
+if TYPE_CHECKING:
+    from pulumi_snapshots.plugin.protocol.callbacks import Callbacks
+    from pulumi_snapshots.run.calls import Call
+
+TOKEN = token(GUARD.name)
+INPUTS, OUTPUTS = Names(GUARD.inputs.properties()), Names(GUARD.record.properties())
+TOO_OLD = "a Guard needs Pulumi 3.182 or later, whose components may have hooks (`pulumi version` shows yours)"
+
+
+class Guard:
+    """One guard of a program.
+
+    Args:
+        asked: what the engine asks for.
+        values: the inputs, which have no problem; a preview may not know the database.
+        call: makes a call of the resource with this URN.
+        hooked: runs what a hook does, shown at the resource with this URN; returns why its change must not happen.
+    """
+
+    def __init__(
+        self,
+        asked: Any,
+        values: Mapping[str, Any],
+        call: Call,
+        hooked: Callable[[str, Callable[[Call], Awaitable[object]]], Awaitable[str]],
+    ) -> None:
+        self._asked = asked
+        self._call = call
+        self._hooked = hooked
+        self._database = "" if values["database_id"] is UNKNOWN else values["database_id"]
+        known = {name: value for name, value in values.items() if value is not UNKNOWN}
+        self._inputs = ComponentInputs.of({**known, "database_id": self._database or "unknown"})
+        self._owner = f"{asked.organization}/{asked.project}/{asked.stack}/{asked.name}"
+        self._hooks = hook_names(asked.name, self._inputs.before, in_preview=asked.dryRun)
+        self._foresight = Foresight(self._database, self._inputs.before)
+
+    async def register(self, callbacks: Callbacks) -> Any:
+        """Register the guard, its hooks, and what gives them to the resources that follow; returns the engine's answer.
+
+        Raises:
+            Explained: the engine cannot do that, or there is nothing to go back to.
+        """
+        asked = self._asked
+        if self._database:
+            self._call.shared.memory.uses.note_used(self._database, f"Guard {asked.name!r}")
+        outputs = await self._outputs()
+        async with grpc.aio.insecure_channel(asked.monitorEndpoint, options=CHANNEL_OPTIONS) as channel:
+            monitor = resource_pb2_grpc.ResourceMonitorStub(channel)
+            if not (await monitor.SupportsFeature(resource_pb2.SupportsFeatureRequest(id="resourceHooks"))).hasSupport:
+                raise Explained(TOO_OLD)
+            made = await monitor.RegisterResource(
+                resource_pb2.RegisterResourceRequest(
+                    type=asked.type,
+                    name=asked.name,
+                    parent=asked.parent,
+                    object=asked.inputs,
+                    dependencies=asked.dependencies,
+                    aliases=asked.aliases,
+                    protect=asked.protect if asked.HasField("protect") else None,
+                    acceptSecrets=True,
+                    acceptResources=True,
+                    aliasSpecs=True,
+                )
+            )
+            for (when, change), name in self._hooks.items():
+                callback = callbacks.to(partial(self._hook, when, change))
+                hook = resource_pb2.RegisterResourceHookRequest(
+                    name=name, callback=callback, on_dry_run=when == "before"
+                )
+                await monitor.RegisterResourceHook(hook)
+            await monitor.RegisterStackTransform(callbacks.to(self._transform))
+            done = resource_pb2.RegisterResourceOutputsRequest(urn=made.urn, outputs=outputs)
+            await monitor.RegisterResourceOutputs(done)
+        return provider_pb2.ConstructResponse(urn=made.urn, state=outputs)
+
+    def sum_up(self) -> None:
+        """Show at the end of a preview how much would wait."""
+        if told := self._foresight.summary():
+            self._call.listener.note(told)
+
+    async def _outputs(self) -> Struct:
+        outputs = Struct()
+        outputs.CopyFrom(self._asked.inputs)
+        if self._database:
+            book = GuardBook(self._call.shared.ledger(self._call.settings()))
+            pin, keeps = self._inputs.rollback, not self._asked.dryRun
+            known = await book.outputs(self._owner, self._database, pin, keeps=keeps)
+            if self._asked.dryRun:
+                await book.foresee(self._foresight, self._database, self._inputs.reuse_within)
+            if pin and known.last and (warning := await book.warning(known.last, await self._newest())):
+                self._call.listener.warn(warning)
+            outputs.MergeFrom(OUTPUTS.write(known.to_outputs()))
+        return outputs
+
+    async def _newest(self) -> Any:
+        asked = {"database_id": self._database, "origin": "manual"}
+        with suppress(SquareCloudError):
+            session = self._call.session()
+            return await find(LATEST, session, asked, session.listings.recent, self._call.listener.progress)
+
+    async def _transform(self, request: bytes) -> Any:
+        """Give a resource the hooks."""
+        asked = resource_pb2.TransformRequest.FromString(request)
+        if may_be_guarded(asked.type, custom=asked.custom) and self._inputs.guards(asked.type, asked.name):
+            for (when, change), name in self._hooks.items():
+                bound = getattr(asked.options.hooks, f"{when}_{change}")
+                if name not in bound:
+                    bound.append(name)
+        return resource_pb2.TransformResponse(properties=asked.properties, options=asked.options)
+
+    async def _hook(self, when: str, change: str, request: bytes) -> Any:
+        urn = resource_pb2.ResourceHookRequest.FromString(request).urn
+        what = change_of(urn, change)
+
+        async def act(call: Call) -> None:
+            run, inputs = call.shared.of(OncePerRun), self._inputs
+            if self._asked.dryRun:
+                self._foresight.show(change, urn, call.listener)
+            elif when == "before":
+                await run.before(
+                    self._owner, inputs.snapshot, what, call.session, call.listener, fallback=inputs.fallback
+                )
+            else:
+                await run.after(self._owner, inputs.database_id, what, call.session)
+
+        return resource_pb2.ResourceHookResponse(error=await self._hooked(urn, act))

@@ -1,0 +1,90 @@
+"""Stands in for Pulumi's Command provider: its `command:local:Command`, which writes down what it would run."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf import empty_pb2
+from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
+
+__all__ = ["plugged"]
+
+TEXT, TEXTS = {"type": "string"}, {"type": "array", "items": {"type": "string"}}
+INPUTS = {"create": TEXT, "update": TEXT, "delete": TEXT, "triggers": TEXTS}
+SCHEMA = {
+    "name": "command",
+    "version": "1.0.0",
+    "resources": {"command:local:Command": {"inputProperties": INPUTS, "properties": INPUTS}},
+}
+
+
+def plugged(folder: Path) -> Path:
+    """The folder in which an engine finds it."""
+    program = folder / "pulumi-resource-command"
+    root = Path(__file__).parents[2]
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={root} exec {sys.executable} -m tests.support.command_plugin "$@"\n')
+    program.chmod(0o755)
+    return folder
+
+
+class Command(provider_pb2_grpc.ResourceProviderServicer):
+    """What the engine asks."""
+
+    def GetPluginInfo(self, _request: Any, _context: Any) -> Any:
+        return plugin_pb2.PluginInfo(version="1.0.0")
+
+    def GetSchema(self, _request: Any, _context: Any) -> Any:
+        return provider_pb2.GetSchemaResponse(schema=json.dumps(SCHEMA))
+
+    def CheckConfig(self, request: Any, _context: Any) -> Any:
+        return provider_pb2.CheckResponse(inputs=request.news)
+
+    def Configure(self, _request: Any, _context: Any) -> Any:
+        return provider_pb2.ConfigureResponse(supportsPreview=True)
+
+    def Check(self, request: Any, _context: Any) -> Any:
+        return provider_pb2.CheckResponse(inputs=request.news)
+
+    def Diff(self, request: Any, _context: Any) -> Any:
+        olds, news = request.old_inputs, request.news
+        changed = [name for name in INPUTS if olds.fields.get(name) != news.fields.get(name)]
+        replaces = [name for name in changed if name == "triggers"]
+        changes = provider_pb2.DiffResponse.DIFF_SOME if changed else provider_pb2.DiffResponse.DIFF_NONE
+        return provider_pb2.DiffResponse(changes=changes, replaces=replaces)
+
+    def Create(self, request: Any, _context: Any) -> Any:
+        if not request.preview:
+            _note("create", request)
+        return provider_pb2.CreateResponse(id="done", properties=request.properties)
+
+    def Update(self, request: Any, _context: Any) -> Any:
+        if not request.preview:
+            _note("update", request)
+        return provider_pb2.UpdateResponse(properties=request.news)
+
+    def Delete(self, request: Any, _context: Any) -> Any:
+        _note("delete", request)
+        return empty_pb2.Empty()
+
+    def Cancel(self, _request: Any, _context: Any) -> Any:
+        return empty_pb2.Empty()
+
+
+def _note(what: str, request: Any) -> None:
+    with Path("done").open("a") as file:  # in the project's folder
+        file.write(f"{what} {request.urn.rpartition('::')[2]}\n")
+
+
+if __name__ == "__main__":
+    server = grpc.server(ThreadPoolExecutor(8))
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(Command(), server)
+    print(server.add_insecure_port("127.0.0.1:0"), flush=True)  # noqa: T201  what the engine waits for
+    server.start()
+    server.wait_for_termination()
+    os._exit(0)
