@@ -664,7 +664,7 @@ async def test_a_run_stops_if_another_request_begins_meanwhile(tmp_path: Path) -
 
 
 @virtual
-async def test_doctor_says_whose_a_killed_run_was(tmp_path: Path) -> None:
+async def test_runs_says_whose_a_killed_run_was(tmp_path: Path) -> None:
     async with world(snapshot_seconds=QUICK, cache_world="invalidated") as w:
         desk = at(w, tmp_path)
         async with anyio.create_task_group() as process:
@@ -672,7 +672,7 @@ async def test_doctor_says_whose_a_killed_run_was(tmp_path: Path) -> None:
             await w.clock.sleep(20)
             process.cancel_scope.cancel()
         await w.clock.sleep(180)
-        out = (await desk.types("doctor")).out
+        out = (await desk.types("runs")).out
         assert "squarecloud-snapshots probe" in out
         assert "no run claims" in out
 
