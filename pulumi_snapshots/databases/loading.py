@@ -66,8 +66,6 @@ async def load(dump: Dump, dsn: str, environment: Mapping[str, str], *, overwrit
         await LOADERS[engine](_Loading(dump, dsn, environment, overwrite=overwrite))
     except NotLoaded as error:
         failed = hidden.text(error.happened)
-    except OSError as error:
-        failed = f"{type(error).__name__}: {hidden.text(error)}"
     except Exception as error:  # noqa: BLE001  a library's, of any kind
         failed = hidden.text(error)
     if failed:  # outside of the handler: a library's error may hold the connection string
@@ -119,9 +117,11 @@ class _Loading:
             async with await anyio.open_process(
                 command, stdin=PIPE, stdout=said, stderr=said, env=environment
             ) as process:
+                broke: Exception | None = None
                 try:
                     yield process
-                except Exception:
+                except Exception as error:  # the program's own words say more, if it has ended
+                    broke = error
                     with anyio.move_on_after(DYING):
                         await process.wait()
                     if process.returncode is None:
@@ -132,6 +132,8 @@ class _Loading:
                 code = await process.wait()
             said.seek(0)
             lines = said.read().decode(errors="replace").strip().splitlines()[-LAST_LINES:]
+        if broke is not None and not code:
+            raise broke
         if code or not ends:
             raise NotLoaded(f"{Path(found).name}: {' / '.join(lines) or f'exit code {code}'}")
 
