@@ -14,7 +14,7 @@ from squarecloud_emulator.data.store import CHUNK, Rows, StoreError, at_once, ru
 from squarecloud_emulator.data.whole_file import written_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
     from pathlib import Path
     from typing import IO
@@ -23,21 +23,19 @@ if TYPE_CHECKING:
 
 __all__ = ["FolderStore"]
 
-_AT_SERVER = ".at-"  # with the engine an empty file instead of a database's own: a server keeps its data
-TITLES = {"postgres": "PostgreSQL", "mysql": "MySQL", "mongo": "MongoDB", "redis": "Redis"}
-
+_AT_SERVER = ".at-postgres"  # the name of an empty file instead of a database's own: a server keeps its data
 _LOCK_SECONDS = 1.0  # how long to wait for another program's lock on a database; other requests wait meanwhile
 
 
 class FolderStore:
     """Databases under `databases/`, which other programs may use at the same time, and zips under `snapshots/`."""
 
-    def __init__(self, folder: Path, *, servers: Collection[str] = ()) -> None:
+    def __init__(self, folder: Path, *, has_server: bool = False) -> None:
         """Use a folder.
 
         Args:
             folder: Made if it does not exist.
-            servers: The engines whose server is there for the databases that the folder says it keeps.
+            has_server: Whether the PostgreSQL server is there that keeps some of the databases.
 
         Raises:
             ValueError: A server keeps some of the databases, and there is none.
@@ -46,9 +44,8 @@ class FolderStore:
         self._snapshots = folder / "snapshots"
         for each in (self._databases, self._snapshots):
             each.mkdir(parents=True, exist_ok=True)
-        for database_id, engine in sorted(self.at_servers().items()):
-            if engine not in servers:
-                raise ValueError(f"{database_id} in {folder} is at a {TITLES[engine]} server: give its DSN")
+        if not has_server and (there := sorted(self.at_server())):
+            raise ValueError(f"{there[0]} in {folder} is at a PostgreSQL server: give its DSN")
 
     def takes_time(self, database_id: str) -> bool:  # noqa: ARG002 - no database does
         """No database does: while another program locks it, all requests wait."""
@@ -61,8 +58,7 @@ class FolderStore:
     def remove(self, database_id: str) -> None:
         """Drop a database's data; its snapshots stay."""
         self._database(database_id).unlink(missing_ok=True)
-        for engine in TITLES:
-            self._note(database_id, engine).unlink(missing_ok=True)
+        self._note(database_id).unlink(missing_ok=True)
 
     def capture(self, database_id: str, version_id: str, size: int | None, damage: Damage | None = None) -> Future[int]:
         """Zip the data as it is now, through SQLite's backup: another program may be writing at this moment."""
@@ -88,14 +84,13 @@ class FolderStore:
         """The folder for files that are not yet a snapshot."""
         return self._snapshots
 
-    def at_servers(self) -> dict[str, str]:
-        """The ids of the databases that a server keeps, and their engines."""
-        notes = [path.name.rpartition(_AT_SERVER) for path in self._databases.glob(f"*{_AT_SERVER}*")]
-        return {unquote(name): engine for name, _, engine in notes}
+    def at_server(self) -> set[str]:
+        """The ids of the databases that the server keeps."""
+        return {unquote(path.name.removesuffix(_AT_SERVER)) for path in self._databases.glob(f"*{_AT_SERVER}")}
 
-    def note_at_server(self, database_id: str, engine: str) -> None:
-        """Note that a server keeps this database."""
-        self._note(database_id, engine).touch()
+    def note_at_server(self, database_id: str) -> None:
+        """Note that the server keeps this database."""
+        self._note(database_id).touch()
 
     def open_zip(self, version_id: str) -> IO[bytes]:
         """Open the zip of a snapshot.
@@ -160,8 +155,8 @@ class FolderStore:
     def _database(self, database_id: str) -> Path:
         return self._databases / f"{quote(database_id, safe='')}.sqlite"
 
-    def _note(self, database_id: str, engine: str) -> Path:
-        return self._databases / f"{quote(database_id, safe='')}{_AT_SERVER}{engine}"
+    def _note(self, database_id: str) -> Path:
+        return self._databases / f"{quote(database_id, safe='')}{_AT_SERVER}"
 
     def _zip(self, version_id: str) -> Path:
         return self._snapshots / f"{quote(version_id, safe='')}.zip"

@@ -50,8 +50,8 @@ class PostgresStore:
         self._server = PostgresServer(dsn, kept=folder is not None)
         self._temporary = None if folder else Path(tempfile.mkdtemp(prefix="squarecloud-emulator-"))
         try:
-            self._folder = FolderStore(folder or self._temporary or Path(), servers={ENGINE})
-            self._ours = set(self._folder.at_servers())  # the databases at the server
+            self._folder = FolderStore(folder or self._temporary or Path(), has_server=True)
+            self._ours = self._folder.at_server()  # the databases at the server
             for database_id in sorted(self._ours):
                 self._server.claim(database_id)
         except BaseException:
@@ -135,7 +135,7 @@ class PostgresStore:
 
     def _create(self, database_id: str) -> None:
         self._server.create(database_id)
-        self._folder.note_at_server(database_id, ENGINE)
+        self._folder.note_at_server(database_id)
         self._ours.add(database_id)
 
     def _remove(self, database_id: str) -> None:

@@ -15,8 +15,8 @@ from unittest import mock
 import anyio
 import pytest
 
+from pulumi_snapshots.probe import run, steps
 from pulumi_snapshots.probe.facts import FACTS, NEVER
-from pulumi_snapshots.probe.steps import STEPS
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.inputs import SnapshotInputs
 from squarecloud_emulator import Fault
@@ -305,10 +305,8 @@ def test_the_tail_of_a_restore_is_measured_from_its_post_and_its_end(tmp_path: P
 
 
 def test_every_fact_is_settled_by_a_step_or_stays_open_for_a_reason() -> None:
-    settled = {fact for step in STEPS for fact in step.settles}
-    settled |= {"envelope", "refusal", "no-retry-after", "json"}  # by every answer
-    assert settled | set(NEVER) == set(FACTS)
-    assert not settled & set(NEVER)
+    judged = re.findall(r'"([a-z0-9-]+)"', Path(run.__file__).read_text() + Path(steps.__file__).read_text())
+    assert set(FACTS) - set(judged) == set(NEVER)
 
 
 # The options -----------------------------------------------------------------------------------------------------------
@@ -505,7 +503,7 @@ def left_is_true(w: World, report: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize("how", ["^C", "kill"])
 @pytest.mark.parametrize("later", [0, 7])
-@pytest.mark.parametrize("step", [step.name for step in STEPS])
+@pytest.mark.parametrize("step", [step.name for step in steps.STEPS])
 def test_a_cut_run_says_what_it_leaves(tmp_path: Path, step: str, later: int, how: str) -> None:
     """In every step, at its beginning and within it."""
 

@@ -178,9 +178,9 @@ async def _health(session: Session) -> Result:
     word, message = await session.client.health.said()
     if outage := await session.client.health.outage():
         return "note", f"the service itself reports one ({outage})", "Requests may fail until it is over."
-    return (
-        ("ok", f"it reports that it is {word}", "") if word == ONLINE else ("unknown", message or "it does not say", "")
-    )
+    if word == ONLINE:
+        return "ok", "the service reports none", ""
+    return "unknown", message or "the service does not say", ""
 
 
 async def _key(session: Session) -> tuple[Finding, Result, Account | None]:
