@@ -19,17 +19,8 @@ from pulumi_snapshots.cli.terminal.arguments import (
     timeout_option,
 )
 from pulumi_snapshots.cli.terminal.display import display
-from pulumi_snapshots.cli.terminal.invocation import (
-    DONE,
-    Invocation,
-)
-from pulumi_snapshots.cli.terminal.output import (
-    facts,
-    fields_of,
-    json_text,
-    moment,
-    size_text,
-)
+from pulumi_snapshots.cli.terminal.invocation import DONE, Invocation
+from pulumi_snapshots.cli.terminal.output import facts, fields_of, json_text, moment, size_text
 from pulumi_snapshots.lookup.prefix import whole_database, whole_version
 from pulumi_snapshots.snapshot.read import LATEST, get
 from pulumi_snapshots.storage.destination import place_text

@@ -9,23 +9,11 @@ from datetime import tzinfo
 import click
 
 from pulumi_snapshots.archive.shelf import Shelved, shelved
-from pulumi_snapshots.cli.terminal.arguments import (
-    json_option,
-    place,
-)
+from pulumi_snapshots.cli.terminal.arguments import json_option, place
 from pulumi_snapshots.cli.terminal.completing import database_ids
 from pulumi_snapshots.cli.terminal.display import display
-from pulumi_snapshots.cli.terminal.invocation import (
-    DONE,
-    FAILED,
-)
-from pulumi_snapshots.cli.terminal.output import (
-    MARKS,
-    json_text,
-    moment,
-    size_text,
-    table,
-)
+from pulumi_snapshots.cli.terminal.invocation import DONE, FAILED
+from pulumi_snapshots.cli.terminal.output import MARKS, json_text, moment, size_text, table
 from pulumi_snapshots.storage.destination import place_text
 
 

@@ -6,20 +6,10 @@ from pathlib import Path
 
 import click
 
-from pulumi_snapshots.cli.terminal.arguments import (
-    json_option,
-    place,
-)
+from pulumi_snapshots.cli.terminal.arguments import json_option, place
 from pulumi_snapshots.cli.terminal.display import display
-from pulumi_snapshots.cli.terminal.invocation import (
-    DONE,
-    Invocation,
-)
-from pulumi_snapshots.cli.terminal.output import (
-    facts,
-    json_text,
-    size_text,
-)
+from pulumi_snapshots.cli.terminal.invocation import DONE, Invocation
+from pulumi_snapshots.cli.terminal.output import facts, json_text, size_text
 from pulumi_snapshots.storage.destination import place_text
 from pulumi_snapshots.storage.encryption import identities, opened
 

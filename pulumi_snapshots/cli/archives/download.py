@@ -8,12 +8,7 @@ import click
 
 from pulumi_snapshots.archive.inputs import ArchiveInputs
 from pulumi_snapshots.cli.archives.archive import transferred
-from pulumi_snapshots.cli.terminal.arguments import (
-    checked,
-    json_option,
-    snapshot_argument,
-    timeout_option,
-)
+from pulumi_snapshots.cli.terminal.arguments import checked, json_option, snapshot_argument, timeout_option
 
 
 @click.command(short_help="Download a snapshot to a file, verified.")
