@@ -58,7 +58,7 @@ class Machine:
     api_key: str | None = None
 
     def __post_init__(self) -> None:
-        self.place = self.place or Memory(self.here.clock)
+        self.place = self.place or Memory(self.here.clock, is_shared=False)
 
     def process(self) -> Shared:
         here, clock = self.here, self.clock or self.here.clock

@@ -32,7 +32,7 @@ class Machine:
     place: Memory | None = None
 
     def __post_init__(self) -> None:
-        self.place = self.place or Memory(self.here.clock)
+        self.place = self.place or Memory(self.here.clock, is_shared=False)
 
     def program(self, session: Session | None = None) -> Program:
         """A run of a program; in a process of its own unless it is given one, as with the Automation API."""

@@ -203,7 +203,7 @@ async def scene(place: Memory | None = None, **service: Any) -> AsyncIterator[Sc
         for database_id in (DATABASE, OTHER_DATABASE):
             here.emulator.execute(database_id, "CREATE TABLE rows (state)", "INSERT INTO rows VALUES ('then')")
         stored = here.emulator.add_snapshot(DATABASE)
-        staged = Scene(here, stored, place or Memory(here.clock))
+        staged = Scene(here, stored, place or Memory(here.clock, is_shared=False))
         knows_time(here)
         for database_id in (DATABASE, OTHER_DATABASE):
             staged.writes("now", database_id)

@@ -147,7 +147,7 @@ class World:
         clock = clock or self.clock
         return Session(
             replace(self.session.settings, **settings),
-            ledger_of(clock, place if isinstance(place, Mortal) else Mortal(place or Memory(clock))),
+            ledger_of(clock, place if isinstance(place, Mortal) else Mortal(place or Memory(clock, is_shared=False))),
             RunMemory(),
             clock=clock,
             http=self.transport,
@@ -210,7 +210,7 @@ class World:
 
 def ledger_of(clock: Clock, place: Place | None = None) -> Ledger:
     """A ledger as one process has it; its place is in memory unless given."""
-    return Ledger(place or Memory(clock), ServiceClock(clock))
+    return Ledger(place or Memory(clock, is_shared=False), ServiceClock(clock))
 
 
 @asynccontextmanager
