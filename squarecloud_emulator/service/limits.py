@@ -6,7 +6,7 @@ from bisect import insort
 from collections import deque
 from datetime import datetime, timedelta
 
-from squarecloud_emulator.service.refusals import refusal
+from squarecloud_emulator.service.refusals import RefusedError, refusal
 
 __all__ = ["Cooldowns", "Quota", "RateLimit", "RouteLimits"]
 
@@ -124,5 +124,5 @@ class RouteLimits:
         """Admit a request of this kind, or refuse one of more than so many in so many seconds."""
         lately = [at for at in self._admitted.get(kind, ()) if now - at < timedelta(seconds=seconds)]
         if len(lately) >= most:
-            raise refusal("KEEP_CALM", seconds=seconds)
+            raise RefusedError(429, "KEEP_CALM")  # its message is not public
         self._admitted[kind] = [*lately, now]
